@@ -37,7 +37,7 @@ from fourfold_atlas.evidence import Evidence
 from fourfold_atlas.sources import defining
 from fourfold_atlas.votes import by_claim, by_rule
 from fourfold_atlas.wording import stems
-from fourfold_atlas.words import MAX_PROSE, meant, preamble, read_phrases, unfoiled
+from fourfold_atlas.words import MAX_PROSE, preamble, read_phrases, unfoiled, without_homonyms
 
 HERE = Path(__file__).parent / "lessons"
 SOURCES, LINES, LESSONS = HERE / "sources.tsv", HERE / "lines.tsv", HERE / "lessons.jsonl.xz"
@@ -184,13 +184,13 @@ def features(kind: str, text: str, names: Iterable[str]) -> list[dict[str, Any]]
     if kind == "code":
         return [{"stems": [*stems(unnamed[:MAX_PROSE])], "votes": [_votes(read_statements(text))]}]
     if kind == "line":
-        return [{"stems": [*stems(unfoiled(meant(unnamed)))], "votes": [_votes(read_phrases(text))]}]
+        return [{"stems": [*stems(unfoiled(without_homonyms(unnamed)))], "votes": [_votes(read_phrases(text))]}]
     text = text[preamble(text) :]
     hidden = blanked(text, names)
     ends = (MAX_PROSE, HEAD) if len(text) > 1.5 * HEAD else (MAX_PROSE,)
     return [
         {
-            "stems": [*stems(unfoiled(meant(hidden[:end])))],
+            "stems": [*stems(unfoiled(without_homonyms(hidden[:end])))],
             "votes": [_votes(read_phrases(part[:end])) for part in (text, hidden)],
         }
         for end in ends

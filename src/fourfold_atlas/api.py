@@ -82,8 +82,8 @@ def _place_text(text: str) -> Placement:
     if line and (text.startswith(("./", "../", "/", "~/")) or _FILE.fullmatch(text)):
         raise UnreadableError(f"{text}: no such file or folder")
     name = len(text) < LONGEST_NAME and "\n" not in text.strip()
-    if name and (known := place_name(text)) is not None:
-        return known
+    if name and (placement := place_name(text)) is not None:
+        return placement
     placed = _place_source(text) or place_words(text)
     if placed.cell is None and name and len(text.split()) <= NAME_WORDS:
         return _unknown(placed, text)

@@ -95,8 +95,8 @@ def decode(raw: bytes, name: str) -> str:
 def nesting(text: str) -> int:
     """The deepest bracket nesting of a JSON text, strings ignored loosely."""
     deepest = depth = 0
-    for found in _BRACKET.finditer(text):
-        depth += 1 if found.group() in "{[" else -1
+    for bracket in _BRACKET.finditer(text):
+        depth += 1 if bracket.group() in "{[" else -1
         deepest = max(deepest, depth)
     return deepest
 
@@ -127,13 +127,13 @@ def _integer(digits: str) -> float | int:
 
 def files_below(folder: Path) -> Iterator[Path]:
     """Regular files of a folder, nearest first; bounded in number and depth, links to folders not followed."""
-    level, seen = [folder], 0
+    level, count = [folder], 0
     for _ in range(MAX_DEPTH):
         below: list[Path] = []
         for here in level:
             for entry in _entries(here):
-                seen += 1
-                if seen > MAX_FILES:
+                count += 1
+                if count > MAX_FILES:
                     return
                 if entry.is_dir(follow_symlinks=False):
                     below.append(Path(entry.path))

@@ -77,14 +77,14 @@ class System:
             key: tuple(_field(row, key, list, here, [])) for key in ("aliases", "conditioning", "inherited", "source")
         }
         parts = tuple(_part(part, here) for part in _field(row, "components", list, here, []))
-        for key, allowed in (
+        for key, choices in (
             ("modality", MODALITIES),
             ("likelihood", LIKELIHOODS),
             ("cost", COSTS),
             ("paradigm", frozenset(Cell)),
         ):
-            if texts[key] not in allowed:
-                raise CatalogueError(f"{here}: {key} = {texts[key]!r} is not one of {', '.join(sorted(allowed))}")
+            if texts[key] not in choices:
+                raise CatalogueError(f"{here}: {key} = {texts[key]!r} is not one of {', '.join(sorted(choices))}")
         unknown = set(row) - {*_TEXTS, *lists, "components", "year"}
         if unknown:
             raise CatalogueError(f"{here}: unknown field {sorted(unknown)[0]!r}")
@@ -194,9 +194,9 @@ def entries() -> tuple[CatalogueEntry, ...]:
 
 
 def _entry(file: str, text: str) -> CatalogueEntry:
-    found = {key: json.loads(value) for key, value in _LINE.findall(text)}
-    names = (found["name"], *found["aliases"])
-    return CatalogueEntry(file, text, found["id"], names, Cell(found["paradigm"]), tuple(found["source"]))
+    fields = {key: json.loads(value) for key, value in _LINE.findall(text)}
+    names = (fields["name"], *fields["aliases"])
+    return CatalogueEntry(file, text, fields["id"], names, Cell(fields["paradigm"]), tuple(fields["source"]))
 
 
 @lru_cache(maxsize=1)

@@ -86,19 +86,19 @@ def read_statements(source: str, where: str = "code") -> list[Evidence]:
     source = source[:MAX_CODE]
     bare = source if _parse(source) else _undocumented(source)
     rows = statements(bare)
-    found = [*_lines(rows, where), *_loops(rows, where), *_shifted(rows, where)]
-    found += [*_judged(rows, where), *_regressed(rows, where)]
-    if not _CRITIC.search(source) and not any(row.rule in _JUDGED for row in found):
-        found = [replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME else row for row in found]
-    said = sum(row.weight for row in found if row.claim.cell is not None)
-    return found + _comments(source, where, 0.3 if said >= 2 else 0.6)
+    evidence = [*_lines(rows, where), *_loops(rows, where), *_shifted(rows, where)]
+    evidence += [*_judged(rows, where), *_regressed(rows, where)]
+    if not _CRITIC.search(source) and not any(row.rule in _JUDGED for row in evidence):
+        evidence = [replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME else row for row in evidence]
+    weight = sum(row.weight for row in evidence if row.claim.cell is not None)
+    return evidence + _comments(source, where, 0.3 if weight >= 2 else 0.6)
 
 
 def _undocumented(source: str) -> str:
     """Excerpts without their docstrings, which are words and no statements; lines stay where they are."""
 
-    def gap(found: re.Match[str]) -> str:
-        return f"{found['indent']}pass" + "\n" * found.group().count("\n")
+    def gap(match: re.Match[str]) -> str:
+        return f"{match['indent']}pass" + "\n" * match.group().count("\n")
 
     first = _QUOTES.search(source)
     if first and len(_QUOTES.findall(source)) % 2 and not _BEGUN.search(source, 0, first.start()):
@@ -108,31 +108,31 @@ def _undocumented(source: str) -> str:
 
 def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
     """A sequence without its last piece, then without its first: inputs and targets of a next-piece loss."""
-    seen: dict[str, int] = {}
+    line_of: dict[str, int] = {}
     for index, row in enumerate(rows):
-        for found in _WITHOUT_FIRST.finditer(row.text):
-            if 0 < index - seen.get(found.group(1), -9) <= 4:
+        for match in _WITHOUT_FIRST.finditer(row.text):
+            if 0 < index - line_of.get(match.group(1), -9) <= 4:
                 place = f"{where}:{row.line}"
                 yield Evidence(shortened(row.text), place, Claim.NEXT_PIECE, 2.5, Reader.CODE, rule=SHIFTED)
-        for found in _WITHOUT_LAST.finditer(row.text):
-            if not _TIMES.search(found.group(1)):
-                seen[found.group(1)] = index
+        for match in _WITHOUT_LAST.finditer(row.text):
+            if not _TIMES.search(match.group(1)):
+                line_of[match.group(1)] = index
 
 
 def _judged(rows: list[Statement], where: str) -> Iterator[Evidence]:
     """One judge of examples and of what another network made of noise, under any names."""
     noise: set[str] = set()
-    made: dict[str, str] = {}
+    network_of: dict[str, str] = {}
     judged: dict[str, set[bool]] = {}
     for row in rows:
-        if drawn := _DRAWN.match(row.text):
-            noise.add(drawn[1])
+        if draw := _DRAWN.match(row.text):
+            noise.add(draw[1])
         for call in _CALL.finditer(row.text):
-            net, given = call["net"], call["given"]
-            if given in noise and call["name"] and not _SAMPLER.search(net):
-                made[call["name"]] = net
-            elif given not in noise and made and made.get(given) != net:
-                judged.setdefault(net, set()).add(given in made)
+            net, argument = call["net"], call["given"]
+            if argument in noise and call["name"] and not _SAMPLER.search(net):
+                network_of[call["name"]] = net
+            elif argument not in noise and network_of and network_of.get(argument) != net:
+                judged.setdefault(net, set()).add(argument in network_of)
         if twice := next((net for net, of in judged.items() if len(of) == 2), None):
             del judged[twice]
             place, rule = f"{where}:{row.line}", f"{COMPARED}{Claim.GAME}"
@@ -141,9 +141,9 @@ def _judged(rows: list[Statement], where: str) -> Iterator[Evidence]:
 
 def _regressed(rows: list[Statement], where: str) -> Iterator[Evidence]:
     """A squared or absolute error between what a network makes of one member of a batch, and that member or another."""
-    named = [found[1] for row in rows if (found := _ERROR.match(row.text))]
+    errors = [match[1] for row in rows if (match := _ERROR.match(row.text))]
     error = re.compile(
-        rf"\b(?:(?:mse|l1|smooth_l1|huber)_loss|{'|'.join(named) or '(?!)'})\((\w+)(?:\((\w+)\))?, (\w+)\)"
+        rf"\b(?:(?:mse|l1|smooth_l1|huber)_loss|{'|'.join(errors) or '(?!)'})\((\w+)(?:\((\w+)\))?, (\w+)\)"
     )
     batch: set[str] = set()
     of: dict[str, str] = {}
@@ -151,23 +151,23 @@ def _regressed(rows: list[Statement], where: str) -> Iterator[Evidence]:
         if loop := _BATCH.match(row.text):
             batch = set(re.findall(r"\w+", loop[1]))
         of |= {call["name"]: call["given"] for call in _CALL.finditer(row.text) if call["name"]}
-        for found in error.finditer(row.text):
-            given, target = found[2] or of.get(found[1]), found[3]
-            if given in batch and target in batch:
-                claim = Claim.REBUILD if given == target else Claim.REGRESSION
+        for match in error.finditer(row.text):
+            argument, target = match[2] or of.get(match[1]), match[3]
+            if argument in batch and target in batch:
+                claim = Claim.REBUILD if argument == target else Claim.REGRESSION
                 place, rule = f"{where}:{row.line}", f"{COMPARED}{claim}"
                 yield Evidence(shortened(row.text), place, claim, 2.0, Reader.CODE, rule=rule)
 
 
 def statements(source: str) -> list[Statement]:
     """The statements of a source or of excerpts of one."""
-    found: list[Statement] = []
+    rows: list[Statement] = []
     for offset, block in _blocks(source):
         tree = _parse(block)
-        found += list(_walk(tree.body, offset)) if tree else _raw(block, offset)
-        if len(found) > MAX_STATEMENTS:
+        rows += list(_walk(tree.body, offset)) if tree else _raw(block, offset)
+        if len(rows) > MAX_STATEMENTS:
             break
-    return found[:MAX_STATEMENTS]
+    return rows[:MAX_STATEMENTS]
 
 
 def _blocks(source: str) -> Iterator[tuple[int, str]]:
@@ -221,10 +221,10 @@ def _raw(block: str, offset: int) -> list[Statement]:
                     break
                 body.append(below.strip())
             loop = "\n".join(body)
-        joined = (
+        statement = (
             " ".join(part.strip() for part in lines[index : index + 4]) if text.count("(") > text.count(")") else text
         )
-        rows.append(Statement(joined[:MAX_LINE], offset + index + 1, loop))
+        rows.append(Statement(statement[:MAX_LINE], offset + index + 1, loop))
     return rows
 
 
@@ -273,15 +273,15 @@ def _lines(rows: list[Statement], where: str) -> Iterator[Evidence]:
 
 
 def _loops(rows: list[Statement], where: str) -> list[Evidence]:
-    found: list[Evidence] = []
+    evidence: list[Evidence] = []
     for row in rows:
         if not row.loop:
             continue
         quote = shortened(f"{row.text} … {_core(row.loop)}")
         for claim, weight in _loop_claims(row):
             place, rule = f"{where}:{row.line}", f"{LOOP}{claim}"
-            found.append(Evidence(quote, place, claim, weight, Reader.CODE, Form.LOOP, rule))
-    return found
+            evidence.append(Evidence(quote, place, claim, weight, Reader.CODE, Form.LOOP, rule))
+    return evidence
 
 
 def _core(loop: str) -> str:
@@ -314,33 +314,33 @@ def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
 
 def _feeds_back(loop: str) -> bool:
     """Whether the loop reads again the value that it grows, or the piece that it adds."""
-    grown = re.findall(
+    growths = re.findall(
         r"(?m)^\s*([\w.]+)(?:\.(?:append|extend)\((\w+)|"
         r" ?= ?[\w.]*(?:cat|concat\w*|append|hstack)\(|\[[^\]=]+\] ?= ?(\w+)?)",
         loop,
     )
-    for name, added, stored in grown:
+    for name, added, stored in growths:
         piece = added or stored
-        others = [
+        rest = [
             line
             for line in loop.split("\n")
             if not re.match(rf"\s*{re.escape(name)}(?:\.append|\.extend)?\b ?[\[(]?", line)
         ]
-        if any(re.search(rf"[(\[=,] ?{re.escape(name)}\b", line) for line in others):
+        if any(re.search(rf"[(\[=,] ?{re.escape(name)}\b", line) for line in rest):
             return True
-        if piece and any(re.match(rf"\s*(?!{piece}\b)[\w.]+ ?= ?.*\b{piece}\b", line) for line in others):
+        if piece and any(re.match(rf"\s*(?!{piece}\b)[\w.]+ ?= ?.*\b{piece}\b", line) for line in rest):
             return True
     return False
 
 
 def _comments(source: str, where: str, factor: float) -> list[Evidence]:
     """Comments and docstrings, read as words at a part of their weight: more where the code itself says nothing."""
-    remarks = re.sub(r"(?m)^.*?#(?!!)|^(?!.*#).*$", lambda found: " " * len(found.group()), source)[:MAX_REMARKS]
+    remarks = re.sub(r"(?m)^.*?#(?!!)|^(?!.*#).*$", lambda match: " " * len(match.group()), source)[:MAX_REMARKS]
     documents = list(re.finditer(r"(?s)(\"\"\"|''')(.*?)\1", source))
     text, begins = f"{remarks}\n\n", [(0, 0)]
-    for found in documents:
-        begins.append((len(text), found.start(2)))
-        text += f"{found.group(2)}\n"
+    for match in documents:
+        begins.append((len(text), match.start(2)))
+        text += f"{match.group(2)}\n"
     if not text.strip():
         return []
 

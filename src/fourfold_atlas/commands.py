@@ -37,11 +37,11 @@ def place(
 
     placed: list[Placement] = []
     broken: list[str] = []
-    wanted: list[str | None] = [*(subjects or [])] or ([None] if objective or sampling else [])
-    for subject in wanted:
+    names: list[str | None] = [*(subjects or [])] or ([None] if objective or sampling else [])
+    for subject in names:
         try:
-            given = _standard_input() if subject == "-" else subject
-            placed.append(api.place(given, objective=objective, sampling=sampling, sure=sure))
+            content = _standard_input() if subject == "-" else subject
+            placed.append(api.place(content, objective=objective, sampling=sampling, sure=sure))
         except UnreadableError as error:
             broken.append(str(error))
     if not placed and not broken:

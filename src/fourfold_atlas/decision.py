@@ -43,13 +43,13 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     ranked = _shares(scores)
     missing = _missing(scores) or _lone(rows, ranked)
     leant = lean(rows, scores)
-    told = None if missing else ranked[0][0]
-    if leant and (told is None or not _stands(told, rows, leant)):
+    answer = None if missing else ranked[0][0]
+    if leant and (answer is None or not _stands(answer, rows, leant)):
         voice = "statements" if all(row.kind is Reader.CODE for row in rows) else "phrases"
         ranked, missing = _by_wording(leant, ranked, missing, voice)
-        if not missing and told is not ranked[0][0]:
+        if not missing and answer is not ranked[0][0]:
             rows.sort(key=lambda row: row.claim is not LEANS[ranked[0][0]])
-            notes = (*notes, AGAINST_VOTES.format(voice, told.value) if told else BY_WORDING)
+            notes = (*notes, AGAINST_VOTES.format(voice, answer.value) if answer else BY_WORDING)
     if missing:
         return _open(subject, ranked, rows, missing, notes)
     return describe(subject, ranked[0][0], ranked, votes, rows, notes)
@@ -76,29 +76,29 @@ def stated(placed: Placement, facts: Facts | None) -> Placement:
     """The placement with what a model states of itself in place of what follows from its cell alone."""
     if facts is None or placed.cell is None:
         return placed
-    given = ", given the condition" if any(part.part == "text_encoder" for part in placed.inherited) else ""
+    condition = ", given the condition" if any(part.part == "text_encoder" for part in placed.inherited) else ""
     return replace(
         placed,
         likelihood=facts.likelihood,
-        likelihood_of=f"the data{given}",
+        likelihood_of=f"the data{condition}",
         cost=facts.cost,
         cost_note=facts.cost_note,
         facts=facts,
     )
 
 
-def _stands(told: Cell, rows: list[Evidence], leant: Mapping[Cell, float]) -> bool:
+def _stands(answer: Cell, rows: list[Evidence], leant: Mapping[Cell, float]) -> bool:
     """Whether votes decide whatever the wording says.
 
     A mechanism that is stated outright does not yield to a cell for which nothing (but comments beside code) is stated:
     wording alone never overrules. Cards and code speak of labels and features beside what they make, so there a refusal
     yields; a line has no room for that.
     """
-    other = max(leant, key=lambda cell: leant[cell])
-    firm = told is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
-    mechanism = sum(max(row.weight, 0.0) for row in rows if row.claim.cell is told and _of_mechanism(row.claim))
-    said = weigh(by_claim([row for row in rows if row.form is not Form.COMMENT]))
-    return other is not told and firm and mechanism >= STATED and said[other] < UNSTATED
+    rival = max(leant, key=lambda cell: leant[cell])
+    firm = answer is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
+    mechanism = sum(max(row.weight, 0.0) for row in rows if row.claim.cell is answer and _of_mechanism(row.claim))
+    statements = weigh(by_claim([row for row in rows if row.form is not Form.COMMENT]))
+    return rival is not answer and firm and mechanism >= STATED and statements[rival] < UNSTATED
 
 
 def _of_mechanism(claim: Claim) -> bool:
@@ -107,22 +107,22 @@ def _of_mechanism(claim: Claim) -> bool:
 
 def states(placed: Placement) -> bool:
     """Whether the evidence states the objective or the sampling of the answer; wording like it is not enough."""
-    told = (row.claim for row in placed.evidence if row.weight >= UNSTATED and row.claim.cell is placed.cell)
-    return any(_of_mechanism(claim) for claim in told)
+    claims = (row.claim for row in placed.evidence if row.weight >= UNSTATED and row.claim.cell is placed.cell)
+    return any(_of_mechanism(claim) for claim in claims)
 
 
 def surely(placed: Placement, least: float) -> Placement:
     """The placement, or the missing fact where its confidence is below ``least``."""
     if placed.cell is None or placed.confidence >= least:
         return placed
-    other = next((cell for cell, _ in placed.ranked if cell is not placed.cell), None)
-    question = _question(placed.cell, other) if other else "what its training loss compares"
+    rival = next((cell for cell, _ in placed.ranked if cell is not placed.cell), None)
+    question = _question(placed.cell, rival) if rival else "what its training loss compares"
     missing = f"{question}; {placed.cell.value} has {placed.confidence:.2f} only"
     if placed.prior:
         version = f"it is a version of {placed.system}, which answers with {placed.confidence:.2f} only"
         missing = f"which system the name means: {version}"
-    left = _open(placed.subject, placed.ranked, list(placed.evidence), missing, placed.notes)
-    return replace(left, inherited=placed.inherited, prior=placed.prior, system=placed.system)
+    undecided = _open(placed.subject, placed.ranked, list(placed.evidence), missing, placed.notes)
+    return replace(undecided, inherited=placed.inherited, prior=placed.prior, system=placed.system)
 
 
 def lean(rows: Iterable[Evidence], scores: Mapping[Cell, float]) -> dict[Cell, float]:
@@ -155,8 +155,8 @@ def _by_wording(
     by = tuple(sorted(((cell, round(p, 3)) for cell, p in leant.items() if p >= SHOWN), key=lambda row: -row[1]))
     if by[0][1] >= LEANT:
         return by, ""
-    told = f"{voice} say {ranked[0][0].value}, the wording as a whole does not" if ranked else "neither is said"
-    return by, missing or f"what its training loss compares: {told}"
+    doubt = f"{voice} say {ranked[0][0].value}, the wording as a whole does not" if ranked else "neither is said"
+    return by, missing or f"what its training loss compares: {doubt}"
 
 
 def _shares(scores: Mapping[Cell, float]) -> tuple[tuple[Cell, float], ...]:
@@ -195,8 +195,8 @@ def _lone(rows: list[Evidence], ranked: tuple[tuple[Cell, float], ...]) -> str:
 
 def _question(first: Cell, second: Cell) -> str:
     """The fact that decides between two cells: for which of two objectives it is trained."""
-    one, other = (OBJECTIVE_OF[cell].says for cell in Cell if cell in (first, second))
-    return f"whether it is {one}, or {other.removeprefix('trained ')}"
+    first_words, second_words = (OBJECTIVE_OF[cell].says for cell in Cell if cell in (first, second))
+    return f"whether it is {first_words}, or {second_words.removeprefix('trained ')}"
 
 
 def describe(
@@ -285,24 +285,24 @@ def _also(cell: Cell, votes: Mapping[Claim, float]) -> Cell | None:
 
 
 def _inherited(rows: list[Evidence], cell: Cell | None) -> tuple[Inherited, ...]:
-    found: dict[str, Inherited] = {}
+    parts: dict[str, Inherited] = {}
     for row in rows:
         part = row.claim.aspect is Aspect.PART and row.claim is not C.PART_NETWORK and row.weight >= 0.25
         if part or (cell is Cell.LATENT_VARIABLE and row.claim is C.SEQUENTIAL_DECODER and row.weight > 0):
-            found.setdefault(row.claim.value, Inherited(row.claim.value, row.claim.says, row.quote, row.where))
-    return () if cell is Cell.NOT_GENERATIVE else tuple(found.values())
+            parts.setdefault(row.claim.value, Inherited(row.claim.value, row.claim.says, row.quote, row.where))
+    return () if cell is Cell.NOT_GENERATIVE else tuple(parts.values())
 
 
 def _variable(cell: Cell, inherited: tuple[Inherited, ...]) -> str:
     parts = {part.part for part in inherited}
     if cell is Cell.NOT_GENERATIVE:
         return ""
-    given = ", given the condition" if "text_encoder" in parts else ""
+    condition = ", given the condition" if "text_encoder" in parts else ""
     if "tokenizer" in parts:
-        return f"the tokens, not the raw data behind the tokenizer{given}"
+        return f"the tokens, not the raw data behind the tokenizer{condition}"
     if "autoencoder" in parts and cell is not Cell.LATENT_VARIABLE:
-        return f"the autoencoder's latents, so a bound for the raw data{given}"
-    return f"the data{given}"
+        return f"the autoencoder's latents, so a bound for the raw data{condition}"
+    return f"the data{condition}"
 
 
 _CEILING = FailureMode(
@@ -329,10 +329,10 @@ def _failures(cell: Cell, inherited: tuple[Inherited, ...], votes: Mapping[Claim
 
 
 def _would_change(cell: Cell | None, ranked: tuple[tuple[Cell, float], ...]) -> tuple[str, ...]:
-    others = [other for other, _ in ranked if other is not cell][:2]
-    if not others:
-        others = [Cell.AUTOREGRESSIVE if cell is Cell.NOT_GENERATIVE else Cell.NOT_GENERATIVE]
-    return tuple(f"{other.value}: {_evidence_for(other)}" for other in others)
+    rivals = [rival for rival, _ in ranked if rival is not cell][:2]
+    if not rivals:
+        rivals = [Cell.AUTOREGRESSIVE if cell is Cell.NOT_GENERATIVE else Cell.NOT_GENERATIVE]
+    return tuple(f"{rival.value}: {_evidence_for(rival)}" for rival in rivals)
 
 
 def _evidence_for(cell: Cell) -> str:

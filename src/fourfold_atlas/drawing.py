@@ -92,8 +92,8 @@ class _Dot:
 
 def _dots(placed: Iterable[Placement]) -> list[_Dot]:
     rows = [_Dot(system.name, system.paradigm, system.cost, _card(system)) for system in systems()]
-    found = [(row, row.cell) for row in placed if row.cell is not None]
-    return rows + [_Dot(row.subject, cell, _column(row.cost), _placed_card(row), placed=True) for row, cell in found]
+    answers = [(row, row.cell) for row in placed if row.cell is not None]
+    return rows + [_Dot(row.subject, cell, _column(row.cost), _placed_card(row), placed=True) for row, cell in answers]
 
 
 def _column(cost: Cost | None) -> str:
@@ -178,11 +178,11 @@ def _layout(dots: list[_Dot]) -> tuple[dict[Cell, _Span], dict[str, _Span], list
 def _points(
     dots: list[_Dot], bands: Mapping[Cell, _Span], columns: Mapping[str, _Span], across: Mapping[str, int]
 ) -> list[_Span]:
-    seen: dict[tuple[Cell, str], int] = {}
+    counts: dict[tuple[Cell, str], int] = {}
     points = []
     for dot in dots:
-        k = seen.get((dot.cell, dot.column), 0)
-        seen[dot.cell, dot.column] = k + 1
+        k = counts.get((dot.cell, dot.column), 0)
+        counts[dot.cell, dot.column] = k + 1
         row, place = divmod(k, max(across[dot.column], 6))
         points.append(
             (columns[dot.column][0] + PAD + (place + 0.5) * GAP, bands[dot.cell][0] + PAD + (row + 0.5) * GAP)
@@ -255,7 +255,7 @@ def html(placed: Iterable[Placement]) -> str:
         "POLICY": f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
         "base-uri 'none'; form-action 'none'",
     }
-    return re.sub("%([A-Z]+)%", lambda found: parts[found.group(1)], page)
+    return re.sub("%([A-Z]+)%", lambda match: parts[match.group(1)], page)
 
 
 def _in_script(data: str) -> str:

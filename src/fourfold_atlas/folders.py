@@ -78,8 +78,8 @@ def _by_model_files(folder: Path, files: list[Path]) -> Iterator[Placement]:
     near = [path for path in files if len(path.relative_to(folder).parts) <= 2 and not _beside(path, folder)]
     if not any(path.parent == folder and is_model_file(path) for path in near):
         return
-    found = read_paths([path for path in near if is_model_file(path)], folder)
-    yield surely(decide(folder.name, read_files(found), found.skipped), MODEL_FILES_ANSWER)
+    files_read = read_paths([path for path in near if is_model_file(path)], folder)
+    yield surely(decide(folder.name, read_files(files_read), files_read.skipped), MODEL_FILES_ANSWER)
 
 
 def _beside(path: Path, folder: Path) -> bool:
@@ -91,8 +91,8 @@ def _by_card(folder: Path, files: list[Path]) -> Iterator[Placement]:
     """The title and the words of the README, then of a model card; of other prose where there is neither."""
     prose = [path for path in files if path.parent == folder and path.suffix.lower() in _PROSE]
     cards = sorted((path for path in prose if _CARD.match(path.name)), key=_rank)
-    others = [path for path in prose if path.suffix.lower() in (".md", ".rst") and not _OTHER_PROSE.search(path.stem)]
-    for path in (cards or others)[:MAX_CARDS]:
+    texts = [path for path in prose if path.suffix.lower() in (".md", ".rst") and not _OTHER_PROSE.search(path.stem)]
+    for path in (cards or texts)[:MAX_CARDS]:
         try:
             yield place_words(read_text(path), folder.name, path.name)
         except UnreadableError:
@@ -107,27 +107,27 @@ def _rank(path: Path) -> tuple[bool, int, str]:
 
 def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
     """The definitions in the sources that define a loss or a sampling loop most clearly."""
-    found, size = [], 0
+    sources, size = [], 0
     for name, notebook in _sources(folder, files):
         size += len(notebook.code)
         strength, definitions = defining(notebook.code)
         if strength:
-            found.append((strength, name, replace(notebook, code=definitions)))
+            sources.append((strength, name, replace(notebook, code=definitions)))
         if size > MAX_SOURCE:
             break
-    found.sort(key=lambda row: (-row[0], row[1].count("/")))
-    chosen = {name: notebook for _, name, notebook in found[:MAX_READ]}
-    if chosen:
-        rows = read_definitions({name: notebook.code for name, notebook in chosen.items()})
-        for name, notebook in chosen.items():
+    sources.sort(key=lambda row: (-row[0], row[1].count("/")))
+    notebooks = {name: notebook for _, name, notebook in sources[:MAX_READ]}
+    if notebooks:
+        rows = read_definitions({name: notebook.code for name, notebook in notebooks.items()})
+        for name, notebook in notebooks.items():
             rows = notebook.placed(rows, name)
         yield surely(decide(folder.name, rows), CODE_ANSWERS)
 
 
 def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
     """Python and notebooks, nearest first, without tests and the like."""
-    wanted = [path for path in files if path.suffix in (".py", ".ipynb") and not _beside(path, folder)]
-    for path in wanted[:MAX_PARSED]:
+    paths = [path for path in files if path.suffix in (".py", ".ipynb") and not _beside(path, folder)]
+    for path in paths[:MAX_PARSED]:
         name = path.relative_to(folder).as_posix()
         try:
             if path.suffix == ".py":
@@ -140,10 +140,10 @@ def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
 
 def _by_settings(folder: Path, files: list[Path]) -> Iterator[Placement]:
     """Every other configuration; a key that stands alone is a hint, since anything may have that name."""
-    found = read_paths([path for path in files if not _beside(path, folder)], folder)
-    rows = read_files(found)
-    placed = decide(folder.name, rows, found.skipped)
-    said = {row.quote.lower() for row in rows if row.weight > 0 and row.claim.cell is placed.cell}
-    if placed.cell is not None and len(said) == 1:
-        placed = decide(folder.name, [replace(row, weight=LONE * row.weight) for row in rows], found.skipped)
+    configurations = read_paths([path for path in files if not _beside(path, folder)], folder)
+    rows = read_files(configurations)
+    placed = decide(folder.name, rows, configurations.skipped)
+    quotes = {row.quote.lower() for row in rows if row.weight > 0 and row.claim.cell is placed.cell}
+    if placed.cell is not None and len(quotes) == 1:
+        placed = decide(folder.name, [replace(row, weight=LONE * row.weight) for row in rows], configurations.skipped)
     yield placed

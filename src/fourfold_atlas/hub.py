@@ -78,16 +78,16 @@ class FileSet:
     ) -> FileSet:
         """Parse JSON; ``skipped`` names broken files, which say nothing; comments say nothing either."""
         values: dict[str, Any] = {}
-        said: dict[str, str] = {}
+        plain: dict[str, str] = {}
         broken = list(skipped)
         for name, text in texts.items():
             try:
                 if name.lower().endswith(".json"):
                     values[name] = load_json(text, name)
-                said[name] = text if name in values else _REMARK.sub("", text)
+                plain[name] = text if name in values else _REMARK.sub("", text)
             except UnreadableError as error:
                 broken.append(str(error))
-        return cls(said, values, tensors or {}, tuple(broken), metadata or {})
+        return cls(plain, values, tensors or {}, tuple(broken), metadata or {})
 
 
 def read_paths(paths: Iterable[Path], folder: Path) -> FileSet:
@@ -115,21 +115,21 @@ def split_documents(text: str) -> dict[str, str]:
 
     Text without any JSON object is one configuration of unknown format.
     """
-    found: dict[str, str] = {}
+    documents: dict[str, str] = {}
     decoder, at = json.JSONDecoder(parse_int=lambda digits: digits[:40]), 0
     deep = nesting(text[:2_000_000]) > MAX_NESTING
     for start in _OBJECT.finditer(text):
-        if start.end() - 1 < at or len(found) >= MAX_CONFIGS or deep:
+        if start.end() - 1 < at or len(documents) >= MAX_CONFIGS or deep:
             continue
         try:
             value, end = decoder.raw_decode(text, start.end() - 1)
         except (ValueError, RecursionError):
             continue
         heading = re.findall(r"[\w./-]+\.json\b", text[at : start.start() + 1])
-        name = heading[-1].lstrip("./") if heading else _guess(value, len(found))
-        found[name if name not in found else f"{len(found)}/{name}"] = text[start.end() - 1 : end]
+        name = heading[-1].lstrip("./") if heading else _guess(value, len(documents))
+        documents[name if name not in documents else f"{len(documents)}/{name}"] = text[start.end() - 1 : end]
         at = end
-    return found or {"config.yaml": text}
+    return documents or {"config.yaml": text}
 
 
 #: a class without a head hands out features; chat models of their own code name themselves so too, and generate
@@ -168,25 +168,25 @@ def read_files(files: FileSet) -> list[Evidence]:
     """
     index = {name: value for name, value in files.values.items() if isinstance(value, dict) and _is_index(name, value)}
     pipeline = bool(index) or any("scheduler" in name for name in files.values)
-    found: list[Evidence] = []
+    evidence_rows: list[Evidence] = []
     for name, value in index.items():
-        found += _pipeline(name, value)
+        evidence_rows += _pipeline(name, value)
     for name, value in files.values.items():
         if name not in index and isinstance(value, dict):
-            found += _component(name, value) if pipeline else _model(name, value)
+            evidence_rows += _component(name, value) if pipeline else _model(name, value)
     for name in files.texts:
-        found += _first("markers", name, name)[:2]
+        evidence_rows += _first("markers", name, name)[:2]
     if any(_POOLS.search(name) for name in files.texts):
-        found = [replace(row, weight=0.2 * row.weight) if row.claim in _HEADS else row for row in found]
-    decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in found)
+        evidence_rows = [replace(row, weight=0.2 * row.weight) if row.claim in _HEADS else row for row in evidence_rows]
+    decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in evidence_rows)
     for name, text in files.texts.items():
         if not (pipeline and _is_part(name)):
-            found += _keys(name, text, 0.15 if decided else 1.0)
+            evidence_rows += _keys(name, text, 0.15 if decided else 1.0)
     for name, tensors in files.tensors.items():
-        found += _tensors(name, tensors)
+        evidence_rows += _tensors(name, tensors)
     for name, metadata in files.metadata.items():
-        found += _metadata(name, metadata)
-    return found
+        evidence_rows += _metadata(name, metadata)
+    return evidence_rows
 
 
 def _metadata(name: str, metadata: Mapping[str, str | int]) -> list[Evidence]:
@@ -205,8 +205,8 @@ _HEADS = (Claim.NEXT_PIECE, Claim.ONE_BY_ONE, Claim.CALLED_AUTOREGRESSIVE)
 
 def _is_index(name: str, value: Mapping[str, Any]) -> bool:
     """Whether this is a pipeline's index: by its name, or by what it says under another name."""
-    named = PurePosixPath(name).name == "model_index.json"
-    return named or (str(value.get("_class_name", "")).endswith("Pipeline") and any(map(_is_entry, value.values())))
+    is_index = PurePosixPath(name).name == "model_index.json"
+    return is_index or (str(value.get("_class_name", "")).endswith("Pipeline") and any(map(_is_entry, value.values())))
 
 
 def _is_entry(value: object) -> bool:
@@ -281,9 +281,9 @@ def _model(name: str, config: Mapping[str, Any]) -> list[Evidence]:
     names = [item for item in architectures if isinstance(item, str)][:4] if isinstance(architectures, list) else []
     mapped = config.get("auto_map")
     keys = [str(key) for key in mapped if key != "AutoConfig"] if isinstance(mapped, dict) else []
-    said = [(text, "$.architectures", 1.0) for text in names]
-    said += [(key.removeprefix("AutoModel"), "$.auto_map", 0.8) for key in keys]
-    for text, where, factor in said:
+    candidates = [(text, "$.architectures", 1.0) for text in names]
+    candidates += [(key.removeprefix("AutoModel"), "$.auto_map", 0.8) for key in keys]
+    for text, where, factor in candidates:
         if rows := _first("architectures", text, f"{name}: {where}", factor):
             return rows
     if "architecture" in config and {"num_classes", "pretrained_cfg"} & set(config):
@@ -318,15 +318,15 @@ def _adapter(name: str, config: Mapping[str, Any]) -> list[Evidence]:
 def _keys(name: str, text: str, factor: float) -> Iterator[Evidence]:
     text = _DATA.sub(" ", text[:100_000])
     for rule in (*file_rules("keys"), *file_rules("tags")):
-        seen: set[str] = set()
-        for found in rule.pattern.finditer(text):
-            word = found.group()[:60].lower()
-            if word in seen or len(seen) >= 6:
+        words: set[str] = set()
+        for match in rule.pattern.finditer(text):
+            word = match.group()[:60].lower()
+            if word in words or len(words) >= 6:
                 continue
-            seen.add(word)
-            line = text.count("\n", 0, found.start()) + 1
+            words.add(word)
+            line = text.count("\n", 0, match.start()) + 1
             for claim, weight in rule.claims:
-                yield _row(found.group(), f"{name}:{line}", claim, round(weight * factor, 3))
+                yield _row(match.group(), f"{name}:{line}", claim, round(weight * factor, 3))
 
 
 def _tensors(name: str, tensors: Mapping[str, tuple[int, ...]]) -> Iterator[Evidence]:

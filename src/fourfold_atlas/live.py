@@ -77,13 +77,13 @@ def _config(value: Any) -> dict[str, Any]:
     config = getattr(value, "config", None)
     to_dict = getattr(config, "to_dict", None)
     if callable(to_dict):
-        found = dict(to_dict())
-        found.setdefault("architectures", [type(value).__name__])
-        return found
+        fields = dict(to_dict())
+        fields.setdefault("architectures", [type(value).__name__])
+        return fields
     if isinstance(config, Mapping):
-        found = {str(key): list(item) if isinstance(item, tuple) else item for key, item in config.items()}
-        found.setdefault("_class_name", type(value).__name__)
-        return found
+        fields = {str(key): list(item) if isinstance(item, tuple) else item for key, item in config.items()}
+        fields.setdefault("_class_name", type(value).__name__)
+        return fields
     return {}
 
 

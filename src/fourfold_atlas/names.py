@@ -54,45 +54,45 @@ def find(name: str) -> tuple[System, float] | None:
     ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of what the catalogue has of their families. Where the
     versions that it has stand in different places, as those of DALL-E do, a version that it does not have is unknown.
     """
-    wanted = plain(name)
-    if wanted in _by_alias():
-        return _by_alias()[wanted].system, 1.0
-    family = _families().get(_unversioned(wanted), ())
+    alias = plain(name)
+    if alias in _by_alias():
+        return _by_alias()[alias].system, 1.0
+    family = _families().get(_unversioned(alias), ())
     if len({entry.paradigm for _, entry in family}) != 1:
         return None
-    return max(family, key=lambda row: _shared(wanted, row[0]))[1].system, BY_VERSION
+    return max(family, key=lambda row: _shared(alias, row[0]))[1].system, BY_VERSION
 
 
-def _shared(one: str, other: str) -> int:
+def _shared(first: str, second: str) -> int:
     """The number of characters with which two names begin alike."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
 def near(name: str) -> list[str]:
     """Names of systems that are spelled alike, or begin alike, the likeliest first: to ask with, never to answer."""
-    wanted = plain(name)
+    query = plain(name)
     scores: dict[CatalogueEntry, float] = {}
     for alias, entry in _by_alias().items():
-        score = _alike(wanted, alias)
+        score = _alike(query, alias)
         if score >= ALIKE:
             scores[entry] = max(score, scores.get(entry, 0.0))
     order = sorted(scores, key=lambda entry: (-scores[entry], entry.system.year, entry.names[0]))
     return [entry.names[0] for entry in order[:MOST_NEAR]]
 
 
-def _alike(wanted: str, alias: str) -> float:
-    if min(len(wanted), len(alias)) < 4:
+def _alike(query: str, alias: str) -> float:
+    if min(len(query), len(alias)) < 4:
         return 0.0
-    if wanted.startswith(f"{alias}-") or alias.startswith(f"{wanted}-"):
+    if query.startswith(f"{alias}-") or alias.startswith(f"{query}-"):
         return ALIKE
-    pair = difflib.SequenceMatcher(None, wanted, alias)
+    pair = difflib.SequenceMatcher(None, query, alias)
     return pair.ratio() if pair.real_quick_ratio() >= ALIKE and pair.quick_ratio() >= ALIKE else 0.0
 
 
 def _unversioned(name: str) -> str:
     """A plain name without the versions and sizes at its end; whole where too little would be left."""
-    found = _VERSION.search(name)
-    return name[: found.start()] if found and found.start() >= SHORTEST_FAMILY else name
+    match = _VERSION.search(name)
+    return name[: match.start()] if match and match.start() >= SHORTEST_FAMILY else name
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +112,7 @@ def _by_alias() -> Mapping[str, CatalogueEntry]:
 @lru_cache(maxsize=1)
 def _by_paper() -> Mapping[str, CatalogueEntry]:
     """Entries by the arXiv number of their papers."""
-    return {found.group(1): entry for entry in entries() for link in entry.source if (found := _PAPER.search(link))}
+    return {match.group(1): entry for entry in entries() for link in entry.source if (match := _PAPER.search(link))}
 
 
 def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
@@ -130,17 +130,17 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
     begins = preamble(text)
     head, text = text[:begins], text[begins:]
     for part in _titles(text[:HEAD]):
-        if entry := _known(part):
+        if entry := _entry_of(part):
             return entry.system, f"its title, {part!r}"
     if not hints:
         return None
-    found = (
+    systems = (
         [(entry.system, f"its opening, {part!r}") for part, entry in _subjects(text[:OPENING])]
         or [(entry.system, f"its link to arXiv {number}") for entry, number in _papers(_PAPER.findall(text[:HEAD]))]
         or [(entry.system, f"its citation of arXiv {number}") for entry, number in _papers(_cited(text[:MAX_PROSE]))]
-        or [(known[0], f"its base model, {name!r}") for name in _BASE.findall(head) if (known := find(name))]
+        or [(base[0], f"its base model, {name!r}") for name in _BASE.findall(head) if (base := find(name))]
     )
-    return found[0] if len({system.paradigm for system, _ in found}) == 1 else None
+    return systems[0] if len({system.paradigm for system, _ in systems}) == 1 else None
 
 
 def _papers(numbers: Iterable[str]) -> Iterator[tuple[CatalogueEntry, str]]:
@@ -152,7 +152,7 @@ def _cited(text: str) -> Iterator[str]:
     return (number for entry in _ENTRY.findall(text) for number in _CITED.findall(entry)[:1])
 
 
-def _known(part: str) -> CatalogueEntry | None:
+def _entry_of(part: str) -> CatalogueEntry | None:
     """The entry of exactly that name, or of its plural; two letters are none unless one is a digit."""
     if len(part) < 2 or (len(part) == 2 and not part[1].isdigit()):
         return None
@@ -172,10 +172,10 @@ def _titles(head: str) -> Iterator[str]:
 
 def _subjects(opening: str) -> Iterator[tuple[str, CatalogueEntry]]:
     """Names that the opening says the text is about, of each the longest that is known."""
-    for found in _ABOUT.finditer(opening):
-        words = (found.group(1) or found.group(2)).split()
+    for match in _ABOUT.finditer(opening):
+        words = (match.group(1) or match.group(2)).split()
         parts = (" ".join(words[:n]).strip(" .") for n in range(len(words), 0, -1))
-        yield from [(part, entry) for part in parts if len(part) > 3 and (entry := _known(part))][:1]
+        yield from [(part, entry) for part in parts if len(part) > 3 and (entry := _entry_of(part))][:1]
 
 
 def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placement | None:
@@ -186,26 +186,26 @@ def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placem
         placed: where its words place it, which is noted beside the answer.
         doubtful: whether they leave so much doubt that hints of a name count as well as a title.
     """
-    found = mentioned(text, hints=doubtful)
-    if found is None:
+    mention = mentioned(text, hints=doubtful)
+    if mention is None:
         return None
-    system, by = found
-    known = _placed(placed.subject, system, 1.0, f"by {by}: the catalogue's entry {system.name!r} ({system.year})")
+    system, by = mention
+    placement = _placed(placed.subject, system, 1.0, f"by {by}: the catalogue's entry {system.name!r} ({system.year})")
     more = "its configuration files or code: they are evidence, a name is not"
-    left = (
+    note = (
         f"the text itself leans to {placed.cell.value}, with {placed.confidence:.2f}{' only' if doubtful else ''}"
         if placed.cell
         else f"the text itself does not say {placed.missing}"
     )
-    return replace(known, notes=(*known.notes, left), would_change=(more,))
+    return replace(placement, notes=(*placement.notes, note), would_change=(more,))
 
 
 def place_name(name: str) -> Placement | None:
     """Placement by a catalogued name, exact or by version, labelled as prior knowledge; ``None`` if there is none."""
-    found = find(name)
-    if found is None:
+    match = find(name)
+    if match is None:
         return None
-    system, score = found
+    system, score = match
     by = "the name alone" if score == 1 else "the name alone, as a version of a known system"
     return _placed(name, system, score, f"from {by}: the catalogue's entry {system.name!r} ({system.year})")
 
@@ -228,13 +228,13 @@ def _placed(name: str, system: System, score: float, note: str) -> Placement:
         Evidence(shortened(system.sampling), where, SAMPLING_OF[cell], 1.0, Reader.NAME),
     )
     votes = by_claim(read_phrases(f"{system.objective} {system.sampling}"))
-    known = describe(name, cell, ((cell, round(score, 3)),), votes, [])
+    placement = describe(name, cell, ((cell, round(score, 3)),), votes, [])
     cost = None if system.cost == "not_applicable" else Cost(system.cost)
     parts = (
         Inherited(text, "a part from elsewhere, by the catalogue", system.name, where) for text in system.inherited
     )
     return replace(
-        known,
+        placement,
         also=None,
         inherited=tuple(parts),
         likelihood=Kind(system.likelihood),
@@ -262,5 +262,5 @@ def _variable(system: System) -> str:
         if system.modality == "text" and system.likelihood == "exact"
         else "the data"
     )
-    given = ", given " + ", ".join(system.conditioning) if system.conditioning else ""
-    return behind + given
+    condition = ", given " + ", ".join(system.conditioning) if system.conditioning else ""
+    return behind + condition

@@ -97,7 +97,7 @@ def _wrap(label: str, body: str) -> str:
 def text(placed: Placement) -> str:
     """A placement in full: answer and best quote in three lines, what follows, more evidence, what would change it."""
     best, verdict = _best(placed), _verdict(placed)
-    title = f"{_cut(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
+    title = f"{_shortened(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
     below = (_wrap(label, body) for label, body in _rows(placed, best))
     return "\n".join([title, *_opening(placed, best), "", *filter(None, below)])
 
@@ -132,7 +132,7 @@ def _verdict(placed: Placement) -> str:
     )
 
 
-def _cut(line: str, most: int) -> str:
+def _shortened(line: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
@@ -147,7 +147,7 @@ def _opening(placed: Placement, best: Evidence | None) -> list[str]:
     """Below the verdict: the best quote with its place, in two lines; or what is missing."""
     if best is None:
         return _indented(placed.missing)
-    place = _cut(printable(f"[{best.where}]"), WIDTH - 4)
+    place = _shortened(printable(f"[{best.where}]"), WIDTH - 4)
     lines: list[str] = []
     for most in range(2 * (WIDTH - 2) - len(place), 0, -8):
         lines = _indented(f"“{shortened(printable(best.quote), most)}” {place}")
@@ -168,7 +168,7 @@ def _follows(placed: Placement) -> list[_Row]:
     if paradigm is None:
         return [("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
     facts = facts_of(placed, paradigm)
-    told = facts if placed.facts else variant_of(placed.cell, placed.variant) or facts
+    answers = facts if placed.facts else variant_of(placed.cell, placed.variant) or facts
     of = f" (of {placed.likelihood_of})" if placed.likelihood_of and placed.likelihood is not Kind.NONE else ""
     kind = KIND_WORDS[placed.likelihood] + of
     if placed.facts is not None:
@@ -177,10 +177,10 @@ def _follows(placed: Placement) -> list[_Row]:
     return [
         ("also", also),
         ("variant", "" if placed.facts else placed.variant),
-        ("objective", told.objective),
-        ("", told.objective_formula),
-        ("sampling", told.sampling),
-        ("", told.sampling_formula),
+        ("objective", answers.objective),
+        ("", answers.objective_formula),
+        ("sampling", answers.sampling),
+        ("", answers.sampling_formula),
         ("likelihood", kind),
         ("cost", placed.cost_note),
         ("inherited", "; ".join(part.part.replace("_", " ") for part in placed.inherited)),
@@ -209,12 +209,12 @@ def _because(placed: Placement) -> str:
 def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
     """One row of each claim: first what speaks for the answer, then what speaks against it."""
     likeliest = placed.cell or next((cell for cell, _ in placed.ranked), None)
-    told: dict[Claim, Evidence] = {}
+    first_rows: dict[Claim, Evidence] = {}
     for row in placed.evidence:
         elsewhere = row.claim.aspect is Aspect.WORDING and row.claim.cell is not likeliest
         if row.weight > 0 and not elsewhere and (best is None or row.claim is not best.claim):
-            told.setdefault(row.claim, row)
-    rows = sorted(list(told.values())[:6], key=lambda row: _against(row, placed))
+            first_rows.setdefault(row.claim, row)
+    rows = sorted(list(first_rows.values())[:6], key=lambda row: _against(row, placed))
     lines = [_quoted("evidence" if i == 0 else "", row, placed) for i, row in enumerate(rows)]
     aside = next((row for row in placed.evidence if row.weight == 0 and row.claim.speaks), None)
     return [*lines, _quoted("set aside", aside, placed)] if aside else lines
@@ -226,7 +226,7 @@ def _against(row: Evidence, placed: Placement) -> bool:
 
 def _quoted(label: str, row: Evidence, placed: Placement) -> _Row:
     """A quote with its place, marked for or against the answer, and as a hint where it weighs little."""
-    told = row.claim.cell is not None and row.weight > 0 and placed.cell is not None
-    side = ("against: " if _against(row, placed) else "for: ") if told else ""
-    hint = "a hint: " if told and row.weight < HINT and row.kind is not Reader.NAME else ""
+    speaks = row.claim.cell is not None and row.weight > 0 and placed.cell is not None
+    side = ("against: " if _against(row, placed) else "for: ") if speaks else ""
+    hint = "a hint: " if speaks and row.weight < HINT and row.kind is not Reader.NAME else ""
     return label, f"“{row.quote}” [{row.where}] {side}{hint}{row.claim.says}"

@@ -24,16 +24,16 @@ def place_words(text: str, subject: str = "", where: str = "") -> Placement:
         subject: what it is about; by default its first words.
         where: the name of the file that it stands in: quotes then carry their line.
     """
-    return _or_known(decide(subject or title(text), read_words(text, where)), text)
+    return _or_mention(decide(subject or title(text), read_words(text, where)), text)
 
 
-def _or_known(placed: Placement, text: str) -> Placement:
+def _or_mention(placed: Placement, text: str) -> Placement:
     """Placement by words, or by the catalogued system that they are about where words leave doubt; never a mixture."""
     if placed.cell is not None and placed.confidence >= TITLED and states(placed):
         return placed
     doubtful = placed.cell is None or placed.confidence < UNSURE
-    known = place_mention(text, placed, doubtful)
-    return placed if known is None or known.cell is placed.cell else known
+    mention = place_mention(text, placed, doubtful)
+    return placed if mention is None or mention.cell is placed.cell else mention
 
 
 def title(text: str) -> str:

@@ -44,7 +44,7 @@ class Rule:
 
 
 @lru_cache(maxsize=4)
-def _read(name: str) -> Mapping[str, Any]:
+def _document(name: str) -> Mapping[str, Any]:
     text = resources.files("fourfold_atlas").joinpath("rules", f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
@@ -56,7 +56,7 @@ def _pattern(table: Mapping[str, Any], pattern: str, flags: int = 0) -> re.Patte
 
 
 def _rules(name: str, flags: int) -> Iterator[Rule]:
-    table = _read(name)
+    table = _document(name)
     for claim, rows in table["rules"].items():
         for id_, (weight, pattern) in rows.items():
             yield Rule(f"{name}/{claim}.{id_}", _pattern(table, pattern, flags), ((CLAIMS[claim], float(weight)),))
@@ -77,7 +77,7 @@ def statement_rules() -> tuple[Rule, ...]:
 @lru_cache(maxsize=1)
 def part_rules() -> tuple[Rule, ...]:
     """The rules that find the parts of a system in prose."""
-    table = _read("words")
+    table = _document("words")
     return tuple(
         Rule(f"words/{claim}.{id_}", _pattern(table, pattern, re.IGNORECASE), ((CLAIMS[claim], 1.0),))
         for claim, rows in table["parts"].items()
@@ -94,20 +94,20 @@ def file_rules(section: str) -> tuple[Rule, ...]:
             re.compile(pattern, re.IGNORECASE if section in ("tags", "libraries") else 0),
             tuple((CLAIMS[claim], float(weight)) for claim, weight in claims.items()),
         )
-        for id_, (pattern, claims) in _read("files")[section].items()
+        for id_, (pattern, claims) in _document("files")[section].items()
     )
 
 
 @lru_cache(maxsize=8)
 def cues(name: str) -> re.Pattern[str]:
     """A pattern that sets words aside: ``foil``, ``homonyms``, ..."""
-    table = _read("words")
+    table = _document("words")
     return _pattern(table, table["cues"][name], re.MULTILINE if name == "aside" else re.IGNORECASE)
 
 
 def finder(module: str, name: str) -> re.Pattern[str]:
     """A pattern by which a reader finds its way, from ``finders.toml``."""
-    return re.compile(_read("finders")[module][name])
+    return re.compile(_document("finders")[module][name])
 
 
 def rule_ids() -> list[str]:

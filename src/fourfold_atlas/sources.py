@@ -44,19 +44,19 @@ def defining(source: str) -> tuple[float, str]:
     tree = parsed(source) if _MAY_DEFINE.search(source) else None
     if tree is None:
         return 0.0, ""
-    found = [(strength, node) for node in _definitions(tree.body) if (strength := _strength(node)) >= ENOUGH]
-    if not found:
+    definitions = [(strength, node) for node in _definitions(tree.body) if (strength := _strength(node)) >= ENOUGH]
+    if not definitions:
         return 0.0, ""
-    kept = {line for _, node in found for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    numbers = {line for _, node in definitions for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     heads = [
         range(node.lineno, node.body[0].lineno)
         for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and not kept.isdisjoint(range(node.lineno, (node.end_lineno or 0) + 1))
+        if isinstance(node, ast.ClassDef) and not numbers.isdisjoint(range(node.lineno, (node.end_lineno or 0) + 1))
     ]
-    kept.update(line for head in heads for line in head)
+    numbers.update(line for head in heads for line in head)
     lines = source.split("\n")
-    text = "\n".join(line if number in kept else "" for number, line in enumerate(lines, 1))
-    return max(strength for strength, _ in found) + 0.3 * len(found), text
+    text = "\n".join(line if number in numbers else "" for number, line in enumerate(lines, 1))
+    return max(strength for strength, _ in definitions) + 0.3 * len(definitions), text
 
 
 def _definitions(body: list[ast.stmt]) -> Iterator[_Definition]:
@@ -72,18 +72,18 @@ def _strength(node: _Definition) -> int:
     """Signs of a loss or a sampler in a definition: it trains, it holds losses, its name says so, or it loops."""
     inside = list(ast.walk(node))
     name = getattr(node, "name", "")
-    trains = any(isinstance(part, ast.Call) and _called(part) in _TRAINS for part in inside)
-    losses = sum(bool(_LOSS.search(held)) for part in inside for held in _held(part))
+    trains = any(isinstance(part, ast.Call) and _callee(part) in _TRAINS for part in inside)
+    losses = sum(bool(_LOSS.search(name)) for part in inside for name in _names(part))
     loops = any(isinstance(part, ast.For | ast.While) for part in inside)
     draws = bool(name and _DRAWS.search(name))
     return 3 * trains + min(losses, 4) + 2 * bool(name and _LOSS.search(name)) + draws * (2 if loops else 1)
 
 
-def _called(node: ast.Call) -> str:
+def _callee(node: ast.Call) -> str:
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
-def _held(node: ast.AST) -> Iterator[str]:
+def _names(node: ast.AST) -> Iterator[str]:
     """The names that a statement assigns or returns."""
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign):
@@ -157,5 +157,5 @@ def _cells(notebook: Any) -> list[Any]:
         return []
     sheets = notebook.get("worksheets")
     holders = [notebook, *(sheets if isinstance(sheets, list) else [])]
-    found = [holder.get("cells") for holder in holders if isinstance(holder, dict)]
-    return [cell for cells in found if isinstance(cells, list) for cell in cells]
+    lists = [holder.get("cells") for holder in holders if isinstance(holder, dict)]
+    return [cell for cells in lists if isinstance(cells, list) for cell in cells]

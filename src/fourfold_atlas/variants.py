@@ -42,9 +42,9 @@ _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
 
 def variant(cell: Cell, votes: Mapping[Claim, float]) -> str:
     """The name of the variant that the votes tell, or the empty string."""
-    told = {name: sum(votes.get(claim, 0.0) for claim in claims) for name, claims in _CLAIMS.get(cell, {}).items()}
-    best = max(told, key=lambda name: (name == DECISIVE and told[name] >= TOLD, told[name]), default="")
-    return best if told.get(best, 0.0) >= TOLD else ""
+    scores = {name: sum(votes.get(claim, 0.0) for claim in claims) for name, claims in _CLAIMS.get(cell, {}).items()}
+    best = max(scores, key=lambda name: (name == DECISIVE and scores[name] >= TOLD, scores[name]), default="")
+    return best if scores.get(best, 0.0) >= TOLD else ""
 
 
 def variant_of(cell: Cell | None, name: str) -> Variant | None:

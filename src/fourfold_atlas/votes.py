@@ -38,8 +38,8 @@ def by_rule(rows: Iterable[Evidence]) -> dict[str, float]:
         if "/" in row.rule:
             weights.setdefault(row.rule, []).append(row.weight)
     return {
-        rule: sum(weight * FADE**k for k, weight in enumerate(sorted(found, reverse=True)))
-        for rule, found in weights.items()
+        rule: sum(weight * FADE**k for k, weight in enumerate(sorted(rule_weights, reverse=True)))
+        for rule, rule_weights in weights.items()
     }
 
 
@@ -54,6 +54,6 @@ def weigh(votes: Mapping[Claim, float]) -> dict[Cell, float]:
             scores[claim.cell] += vote
     scores = {cell: max(score, 0.0) for cell, score in scores.items()}
     makes = votes.get(Claim.GENERATES, 0.0) >= 1 or max(scores.values()) >= MADE
-    first, *others = sorted(nothing, reverse=True) or [0.0]
-    scores[Cell.NOT_GENERATIVE] = (first + FURTHER * sum(others)) * (BESIDE if makes else 1.0)
+    first, *rest = sorted(nothing, reverse=True) or [0.0]
+    scores[Cell.NOT_GENERATIVE] = (first + FURTHER * sum(rest)) * (BESIDE if makes else 1.0)
     return scores

@@ -68,14 +68,14 @@ def text_kind(name: str) -> TextKind:
 
 def stems(text: str) -> dict[str, tuple[int, int]]:
     """The stems that occur, each with the span of its first occurrence."""
-    found: dict[str, tuple[int, int]] = {}
+    spans: dict[str, tuple[int, int]] = {}
     prose = cues("aside").sub(lambda aside: " " * len(aside.group()), text)
     lower = _LINK.sub(lambda link: " " * len(link.group()), _lower(prose)).replace("_", " ")
     for word in _WORD.finditer(lower):
         stem = _stem(word.group())
         if len(stem) > 1 and word.group() not in _PLAIN:
-            found.setdefault(stem, word.span())
-    return found
+            spans.setdefault(stem, word.span())
+    return spans
 
 
 def _lower(text: str) -> str:
@@ -93,8 +93,8 @@ def _stem(word: str) -> str:
 
 def mechanism(rules: Mapping[str, float], scores: Mapping[Cell, float]) -> dict[str, float]:
     """The votes as features beside the words, by rule and by cell; bounded, so that no repetition decides alone."""
-    found = {f"cell:{cell}": min(score, 8.0) / 4 for cell, score in scores.items() if score > 0}
-    return found | {f"rule:{rule}": max(-1.0, min(vote, 4.0)) / 2 for rule, vote in rules.items()}
+    features = {f"cell:{cell}": min(score, 8.0) / 4 for cell, score in scores.items() if score > 0}
+    return features | {f"rule:{rule}": max(-1.0, min(vote, 4.0)) / 2 for rule, vote in rules.items()}
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ class Leaning:
     at: int
 
 
-def leaning(text: str, kind: TextKind, said: str = "") -> tuple[Leaning, ...]:
+def leaning(text: str, kind: TextKind, quotable: str = "") -> tuple[Leaning, ...]:
     """The words' share of each cell's log-odds, in nats; empty where too few known words occur.
 
     Args:
         text: the words that count.
         kind: its kind.
-        said: the text to quote at the same offsets, where it is another one.
+        quotable: the text to quote at the same offsets, where it is another one.
     """
     table = weights()
     words = [(row, span) for stem, span in stems(text).items() if (row := table.get(stem))]
@@ -121,29 +121,29 @@ def leaning(text: str, kind: TextKind, said: str = "") -> tuple[Leaning, ...]:
         return ()
     scale = kind.scale / math.sqrt(max(len(words), kind.floor))
     return tuple(
-        Leaning(cell, scale * sum(row[i] for row, _ in words), *_quotes(said or text, i, words))
+        Leaning(cell, scale * sum(row[i] for row, _ in words), *_quotes(quotable or text, i, words))
         for i, cell in enumerate(CELLS)
     )
 
 
-def _quotes(text: str, i: int, known: list[tuple[tuple[float, ...], tuple[int, int]]]) -> tuple[tuple[str, ...], int]:
+def _quotes(text: str, i: int, words: list[tuple[tuple[float, ...], tuple[int, int]]]) -> tuple[tuple[str, ...], int]:
     """The words that speak most for a cell, and where the first of them stands."""
-    own = [(row[i], span) for row, span in known if row[i] == max(row)] or [(row[i], span) for row, span in known]
-    spans = sorted(span for _, span in sorted(own, reverse=True)[:QUOTED])
+    strongest = [(row[i], span) for row, span in words if row[i] == max(row)] or [(row[i], span) for row, span in words]
+    spans = sorted(span for _, span in sorted(strongest, reverse=True)[:QUOTED])
     return tuple(" ".join(text[a:b].split()) for a, b in spans), spans[0][0]
 
 
-def probabilities(words: Mapping[Cell, float], found: Mapping[str, float], kind: TextKind) -> dict[Cell, float]:
+def probabilities(words: Mapping[Cell, float], features: Mapping[str, float], kind: TextKind) -> dict[Cell, float]:
     """``p(cell)``, the softmax of ``b + W x + U v``.
 
     Args:
         words: ``W x`` by cell, up to a constant, in nats.
-        found: ``v`` by the name of its feature; features that the table lacks count nothing.
+        features: ``v`` by the name of its feature; features that the table lacks count nothing.
         kind: the kind of text, which chooses ``b``.
     """
     table = weights()
     logits = [words[cell] + table[f"kind:{kind.name}"][i] for i, cell in enumerate(CELLS)]
-    for name, value in found.items():
+    for name, value in features.items():
         if row := table.get(name):
             logits = [logit + value * weight for logit, weight in zip(logits, row, strict=True)]
     top = max(logits)

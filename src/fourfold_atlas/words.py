@@ -11,7 +11,7 @@ from fourfold_atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader, shor
 from fourfold_atlas.rules import cues, file_rules, finder, part_rules, word_rules
 from fourfold_atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
 
-__all__ = ["MAX_PROSE", "kind_of", "meant", "places", "preamble"]
+__all__ = ["MAX_PROSE", "kind_of", "places", "preamble", "without_homonyms"]
 __all__ += ["read_phrases", "read_wording", "read_words", "unblobbed", "unfoiled"]
 
 MAX_PROSE = 60_000
@@ -48,7 +48,7 @@ class _Prose:
     """Text with asides and homonyms blanked in place, the text to quote at the same offsets, its sentences' weights."""
 
     text: str
-    said: str
+    quotable: str
     starts: list[int]
     weights: list[float]
 
@@ -64,21 +64,21 @@ def _blank(match: re.Match[str]) -> str:
 
 def _prose(raw: str) -> _Prose:
     text = cues("aside").sub(_blank, raw[:MAX_PROSE])
-    text = re.sub(r"[*`_>]{1,3}(?=\w)|(?<=\w)[*`]{1,3}", lambda found: " " * len(found.group()), text)
-    starts = [0, *(found.end() for found in _SENTENCE.finditer(text))]
+    text = re.sub(r"[*`_>]{1,3}(?=\w)|(?<=\w)[*`]{1,3}", lambda match: " " * len(match.group()), text)
+    starts = [0, *(match.end() for match in _SENTENCE.finditer(text))]
     quiet = _quiet_spans(text)
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", text)
-    fences = [found.span() for found in re.finditer(r"(?s)```.*?(?:```|\Z)", raw[:MAX_PROSE])]
+    fences = [match.span() for match in re.finditer(r"(?s)```.*?(?:```|\Z)", raw[:MAX_PROSE])]
     first = _CONTRIBUTION.search(text, 0, 4000)
     begins = starts[bisect_right(starts, first.start()) - 1] if first else 0
     weights = [_place_weight(text, at, quiet, fences) * (0.5 if 0 < at < begins else 1.0) for at in starts]
-    return _Prose(meant(text, raw), text, starts, weights)
+    return _Prose(without_homonyms(text, raw), text, starts, weights)
 
 
 def _quiet_spans(text: str) -> list[tuple[int, bool]]:
     rows = [
-        (found.start(), bool(cues("quiet").search(found.group(1) or found.group(2) or "")))
-        for found in _HEADING.finditer(text)
+        (match.start(), bool(cues("quiet").search(match.group(1) or match.group(2) or "")))
+        for match in _HEADING.finditer(text)
     ]
     return [(0, False), *rows]
 
@@ -108,14 +108,14 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
 
 def unblobbed(text: str) -> str:
     """Text with encoded data and rules of one sign blanked in place: no language writes them."""
-    return _BLOB.sub(lambda found: " " * len(found.group()), text)
+    return _BLOB.sub(lambda match: " " * len(match.group()), text)
 
 
 def places(text: str, where: str) -> Callable[[int], str]:
     """A function that names a place in a text: by the line of its file, else by its offset."""
     if not where:
         return lambda at: f"offset {at}"
-    starts = [0, *(found.end() for found in re.finditer("\n", text))]
+    starts = [0, *(match.end() for match in re.finditer("\n", text))]
     return lambda at: f"{where}:{bisect_right(starts, at)}"
 
 
@@ -123,24 +123,24 @@ def _read_header(head: str, place: Callable[[int], str]) -> list[Evidence]:
     """Evidence in a card's YAML: its task, its library, its tags."""
     if not head.strip():
         return []
-    told = [
-        Evidence(shortened(found.group()), place(found.start()), claim, weight, Reader.WORDS)
+    evidence = [
+        Evidence(shortened(match.group()), place(match.start()), claim, weight, Reader.WORDS)
         for rule in (*file_rules("tags"), *file_rules("libraries"))
-        for found in rule.pattern.finditer(head)
+        for match in rule.pattern.finditer(head)
         for claim, weight in rule.claims
     ]
     tagged = [row for tags in _TAGS.finditer(head) for row in read_phrases(head[: tags.end()], place, tags.start())]
-    return told + [replace(row, weight=round(row.weight * TAGGED, 3), rule="") for row in tagged]
+    return evidence + [replace(row, weight=round(row.weight * TAGGED, 3), rule="") for row in tagged]
 
 
-def meant(text: str, whole: str = "") -> str:
+def without_homonyms(text: str, whole: str = "") -> str:
     """Text without paradigm words in another sense, in place: diffusion MRI, adversarial attacks, energy prices.
 
     A mask in the title (the first line of ``whole``, else of the text) stands for a name that was taken out, there and
     below; elsewhere it is a masked model's.
     """
     if _MASK.search((whole or text).lstrip().split("\n", 1)[0]):
-        text = _MASK.sub(lambda found: "_" * len(found.group()), text)
+        text = _MASK.sub(lambda match: "_" * len(match.group()), text)
     text = cues("homonyms").sub(_unnamed, text)
     attacked = cues("attacks").search(text) and not _GENERATOR.search(text)
     return _TRAINING.sub(_unnamed, text) if attacked else text
@@ -148,21 +148,21 @@ def meant(text: str, whole: str = "") -> str:
 
 def unfoiled(text: str) -> str:
     """Text without what its foils say of others, in place: "unlike models that denoise, ours ..."."""
-    ends = [*(found.start() for found in _SENTENCE.finditer(text)), len(text)]
+    ends = [*(match.start() for match in _SENTENCE.finditer(text)), len(text)]
     for begins, stop in list(_reaches(text, "foil", 90, 0, len(text))):
         stop = min(stop, ends[min(bisect_right(ends, begins), len(ends) - 1)])
         text = text[:begins] + " " * (stop - begins) + text[stop:]
     return text
 
 
-def _unnamed(found: re.Match[str]) -> str:
-    return _PARADIGM.sub(_blank, found.group())
+def _unnamed(match: re.Match[str]) -> str:
+    return _PARADIGM.sub(_blank, match.group())
 
 
 def preamble(text: str) -> int:
     """The offset at which a text itself begins, behind comments and YAML at its head."""
-    found = _PREAMBLE.match(text[:MAX_PROSE])
-    return found.end() if found else 0
+    match = _PREAMBLE.match(text[:MAX_PROSE])
+    return match.end() if match else 0
 
 
 def kind_of(text: str) -> TextKind:
@@ -180,16 +180,16 @@ def read_phrases(text: str, place: Callable[[int], str] | None = None, begins: i
         place: what the place at an offset is called.
         begins: the offset from which on it is read.
     """
-    named = place or places(text, "")
+    place_of = place or places(text, "")
     prose = _prose(text[begins:])
-    parts = list(_read_parts(prose, lambda at: named(begins + at)))
+    parts = list(_read_parts(prose, lambda at: place_of(begins + at)))
     masked = prose.text
     for part, (start, end) in parts:
         if part.claim is Claim.PART_TEACHER:
             continue
         masked = masked[:start] + " " * (end - start) + masked[end:]
     prose = replace(prose, text=masked)
-    return [row for row, _ in parts] + _fade_lists(list(_read_claims(prose, lambda at: named(begins + at))), prose)
+    return [row for row, _ in parts] + _fade_lists(list(_read_claims(prose, lambda at: place_of(begins + at))), prose)
 
 
 def read_wording(text: str, kind: Reader, place: Callable[[int], str], text_kind: TextKind) -> list[Evidence]:
@@ -201,7 +201,7 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], text_kind
         place: how the place at an offset is named.
         text_kind: the kind of text, named in each row's ``rule``.
     """
-    rows = leaning(text if text_kind is CODE else unfoiled(meant(text)), text_kind, text)
+    rows = leaning(text if text_kind is CODE else unfoiled(without_homonyms(text)), text_kind, text)
     least = min((row.logit for row in rows), default=0.0)
     return [
         Evidence(
@@ -218,58 +218,58 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], text_kind
 
 def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, tuple[int, int]]]:
     for rule in part_rules():
-        for found in rule.pattern.finditer(prose.text):
-            weight = prose.sentence(found.start())[2]
-            row = Evidence(_quote(prose.said, found), place(found.start()), rule.claim, weight, Reader.WORDS)
-            yield row, found.span()
+        for match in rule.pattern.finditer(prose.text):
+            weight = prose.sentence(match.start())[2]
+            row = Evidence(_quote(prose.quotable, match), place(match.start()), rule.claim, weight, Reader.WORDS)
+            yield row, match.span()
 
 
 def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, int]]:
     for rule in word_rules():
         claim, weight = rule.claim, rule.weight
-        for count, found in enumerate(rule.pattern.finditer(prose.text)):
+        for count, match in enumerate(rule.pattern.finditer(prose.text)):
             if count == 40:
                 break
-            start, end, here = prose.sentence(found.start())
-            factor = here * _foil(prose.text, start, end, found, claim)
+            start, end, here = prose.sentence(match.start())
+            factor = here * _foil(prose.text, start, end, match, claim)
             if count and weight < 1 and claim.cell is not None:
                 factor *= 0.3  # a hint that is repeated is still one hint
-            if claim is Claim.GENERATES and found.start() < TITLE:
+            if claim is Claim.GENERATES and match.start() < TITLE:
                 factor *= 3  # a title says what the system is for
             if _OWN.search(prose.text, start, end):
                 factor *= 1.35 if start < 1500 else 1.2
-            quote, votes = _quote(prose.said, found), round(weight * factor, 3)
-            yield Evidence(quote, place(found.start()), claim, votes, Reader.WORDS, rule=rule.id), start
+            quote, votes = _quote(prose.quotable, match), round(weight * factor, 3)
+            yield Evidence(quote, place(match.start()), claim, votes, Reader.WORDS, rule=rule.id), start
 
 
-def _quote(text: str, found: re.Match[str]) -> str:
+def _quote(text: str, match: re.Match[str]) -> str:
     """A find with its neighbours, in whole words."""
-    begins = found.start()
+    begins = match.start()
     for _ in range(1 + QUOTED_BESIDE):
         before = text.rfind(" ", max(begins - LONGEST_WORD, 0), max(begins - 1, 0))
         begins = before if before >= 0 else begins if begins > LONGEST_WORD else 0
-    after = _AFTER.match(text, found.end())
-    return shortened(text[begins : after.end() if after else found.end()])
+    after = _AFTER.match(text, match.end())
+    return shortened(text[begins : after.end() if after else match.end()])
 
 
-def _foil(text: str, start: int, end: int, found: re.Match[str], claim: Claim) -> float:
+def _foil(text: str, start: int, end: int, match: re.Match[str], claim: Claim) -> float:
     """0 behind a negation or a foil, 0.3 for background, else 1."""
-    if _NON.search(text[max(start, found.start() - 5) : found.start()]):
+    if _NON.search(text[max(start, match.start() - 5) : match.start()]):
         return -0.5 if claim is Claim.CALLED_AUTOREGRESSIVE else 0.0
-    named = claim in _NAMED
-    for cue, reach, kept in _FOILS if named else _FOILS[:2]:
-        behind = _reaches(text, cue, reach, max(start, found.start() - 140), found.start() + 4)
-        if any(begins <= found.start() + 1 and found.start() <= stop for begins, stop in behind):
-            return kept
-    return 0.3 if named and cues("foil_after").search(text[found.end() : min(end, found.end() + 60)]) else 1.0
+    is_named = claim in _NAMED
+    for cue, reach, factor in _FOILS if is_named else _FOILS[:2]:
+        behind = _reaches(text, cue, reach, max(start, match.start() - 140), match.start() + 4)
+        if any(begins <= match.start() + 1 and match.start() <= stop for begins, stop in behind):
+            return factor
+    return 0.3 if is_named and cues("foil_after").search(text[match.end() : min(end, match.end() + 60)]) else 1.0
 
 
 def _reaches(text: str, cue: str, reach: int, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The stretches that a cue sets aside: up to a word with which something else begins, or so far on."""
-    for found in cues(cue).finditer(text, start, end):
+    for match in cues(cue).finditer(text, start, end):
         boundary = _END_OF_FOIL if cue == "foil" else _BOUNDARY
-        stop = boundary.search(text, found.end(), found.end() + reach)
-        yield found.end(), stop.start() if stop else found.end() + reach
+        stop = boundary.search(text, match.end(), match.end() + reach)
+        yield match.end(), stop.start() if stop else match.end() + reach
 
 
 def _fade_lists(rows: list[tuple[Evidence, int]], prose: _Prose) -> list[Evidence]:

@@ -13,7 +13,7 @@ from fourfold_atlas.code import read_code, read_statements
 from fourfold_atlas.decision import AGAINST_VOTES, BY_WORDING, LEANT, decide, lean
 from fourfold_atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader
 from fourfold_atlas.names import mentioned
-from fourfold_atlas.prose import TITLED, UNSURE, _or_known
+from fourfold_atlas.prose import TITLED, UNSURE, _or_mention
 from fourfold_atlas.votes import by_claim, by_rule, weigh
 from fourfold_atlas.wording import (
     CARD,
@@ -269,25 +269,25 @@ def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_
     row = Evidence("noise", "offset 0", Claim.DENOISE, 2.0, Reader.WORDS)
     doubtful = Placement("card", Cell.DIFFUSION, 0.5, ((Cell.DIFFUSION, 0.5),), evidence=(row,))
     card = "# Bark\n\nVoices are listed below."
-    known = _or_known(doubtful, card)
+    known = _or_mention(doubtful, card)
     assert known.prior
     assert known.cell is Cell.AUTOREGRESSIVE
     assert "the text itself leans to diffusion, with 0.50 only" in known.notes
     assert all(found.kind is Reader.NAME for found in known.evidence), "prior knowledge and evidence never mix"
     assert "a hint" not in show.text(known)
     likely = replace(doubtful, confidence=UNSURE)
-    assert _or_known(likely, card).prior, "a title outweighs words that are not certain"
-    assert "the text itself leans to diffusion, with 0.75" in _or_known(likely, card).notes
+    assert _or_mention(likely, card).prior, "a title outweighs words that are not certain"
+    assert "the text itself leans to diffusion, with 0.75" in _or_mention(likely, card).notes
     paper = "# Voices\n\nSee https://arxiv.org/abs/1609.03499."
-    assert _or_known(doubtful, paper).cell is Cell.AUTOREGRESSIVE
-    assert _or_known(likely, paper) is likely, "a link does not"
+    assert _or_mention(doubtful, paper).cell is Cell.AUTOREGRESSIVE
+    assert _or_mention(likely, paper) is likely, "a link does not"
     sure = replace(doubtful, confidence=TITLED)
     same = replace(doubtful, cell=Cell.AUTOREGRESSIVE)
     unnamed = "# Voices\n\nListed below."
-    assert [_or_known(placed, card) for placed in (sure, same)] == [sure, same]
+    assert [_or_mention(placed, card) for placed in (sure, same)] == [sure, same]
     worded = replace(sure, evidence=(replace(row, claim=LEANS[Cell.DIFFUSION], weight=9.0),))
-    assert _or_known(worded, card).cell is Cell.AUTOREGRESSIVE, "wording alone never overrules a title"
-    assert _or_known(doubtful, unnamed) is doubtful
+    assert _or_mention(worded, card).cell is Cell.AUTOREGRESSIVE, "wording alone never overrules a title"
+    assert _or_mention(doubtful, unnamed) is doubtful
 
 
 def test_what_authors_call_their_system_stands_against_its_topic():
@@ -333,8 +333,8 @@ def test_a_name_beside_others_or_in_passing_is_not_what_a_text_is_about(text):
 def test_an_opening_does_not_outweigh_words_that_leave_little_doubt():
     likely = Placement("card", Cell.DIFFUSION, UNSURE, ((Cell.DIFFUSION, UNSURE),))
     card = "# A vocoder of ours\n\nWaveNet is a network for sounds."
-    assert _or_known(likely, card) is likely
-    assert _or_known(replace(likely, confidence=UNSURE - 0.01), card).cell is Cell.AUTOREGRESSIVE
+    assert _or_mention(likely, card) is likely
+    assert _or_mention(replace(likely, confidence=UNSURE - 0.01), card).cell is Cell.AUTOREGRESSIVE
 
 
 _CITATION = (
