@@ -119,14 +119,18 @@ def test_refusals():
 
 
 def test_dropout_leaves_sampling_and_scoring_alone():
-    model = stirred("spline", Vectors(2))
+    """Though the model is in training mode, where the same network drops half of its units."""
+    model, x = stirred("spline", Vectors(2)), torch.randn(4, 2)
+    samples, nats = model.sample(16), model.log_prob(x).nats
     for module in model.modules():
         if hasattr(module, "dropout"):
             module.dropout = 0.5
-    x = torch.randn(4, 2)
-    torch.testing.assert_close(model.log_prob(x).nats, model.log_prob(x).nats)
-    assert isinstance(model.estimand.net, nn.Module)
-    assert len(Noise(0, 0, 3)) == 3
+    model.train()
+    assert torch.equal(model.sample(16), samples)
+    assert torch.equal(model.log_prob(x).nats, nats)
+    assert all(module.training for module in model.modules())
+    code = model.encode(x).x
+    assert not torch.allclose(model.estimand.inverse(code)[0], model.estimand.inverse(code)[0], atol=1e-3)
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
