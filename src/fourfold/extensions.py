@@ -5,7 +5,7 @@ group                  what an entry point names                                
 ====================== ============================================================================= ============
 ``fourfold.adapters``  a kind of published models, :class:`fourfold.adapters.Adapter`                any
 ``fourfold.commands``  a command: :class:`fourfold.cli.command.Command`, or a function               that command
-``fourfold.executors`` where the runs of a comparison are made, a function of jobs and settings      that place
+``fourfold.executors`` where runs are made, :class:`fourfold.tournament.executors.Executor`              that place
 ``fourfold.names``     a public name of ``import fourfold``                                          that name
 ``fourfold.recipes``   a module that registers recipes of a space                                    any
 ``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival` any

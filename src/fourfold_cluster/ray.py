@@ -6,15 +6,18 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from fourfold.engine import RunInUse
+from fourfold.settings.declaration import Option, setting
+from fourfold.tournament.executors import Executor
 from fourfold.tournament.jobs import Job, Outcome, prepare, run
 from fourfold.tournament.settings import Settings
 
-__all__ = ["on_ray"]
+__all__ = ["Ray"]
 
 RETRIES = 3
 """How often a run begins again, from its last checkpoint, after its node or process was lost."""
@@ -22,34 +25,77 @@ WAIT = 60
 """Seconds in which the process of a lost worker saves and ends, and in which Ray must answer."""
 
 
-def on_ray(jobs: Sequence[Job], settings: Settings) -> Iterator[Outcome]:
-    """Do every job as a task of Ray, many at a time; yield the outcomes as they come.
+@final
+@dataclass(frozen=True)
+class Ray(Executor):
+    """Makes the runs as tasks of Ray, many at a time: ``--executor ray`` or ``--executor ray:cpus=4,gpus=1``.
 
     A task does on its node what a local comparison does: a process of its own works in the job's folder, which must be
     on a disk that all nodes share. Whatever is lost with a node goes on from the folder on another node.
 
-    Args:
-        jobs: the jobs.
-        settings: the address of Ray, and the processors and GPUs of a task.
+    Attributes:
+        address: the address of a cluster; ``auto`` is one that runs here, or a new one of this machine alone.
+        cpus: processors of each task; by default all that a node has, so that no run disturbs another.
+        gpus: GPUs of each task.
 
     Raises:
-        ValueError: without Ray, if it does not answer, or if no node has what a task needs.
+        ValueError: for a number out of range.
     """
-    ray = _ray()
-    runs_dir = Path(settings.runs_dir).absolute()
-    started = not ray.is_initialized()
-    if started:
-        _connect(settings.ray or "auto")
-    try:
-        cpus = _cpus(ray.nodes(), settings)
-        for job in jobs:
-            prepare(job, runs_dir, settings.resume)
-        task = ray.remote(num_cpus=cpus, num_gpus=settings.gpus, max_retries=RETRIES)(_do)
-        tasks = {task.remote(job, str(runs_dir), cpus): job for job in jobs}
-        yield from _ended(tasks, runs_dir)
-    finally:
-        if started:
-            ray.shutdown()
+
+    address: str = setting("auto", Option(str, "Address of a cluster; auto is one that runs here, or a new one."))
+    cpus: int | None = setting(None, Option(int, "Processors of each task.", min=1, show_default="those of a node"))
+    gpus: float = setting(0.0, Option(float, "GPUs of each task.", min=0))
+
+    def __post_init__(self) -> None:
+        if self.cpus is not None and self.cpus < 1:
+            raise ValueError(f"cpus of a task must be at least 1, got {self.cpus}")
+        if not self.gpus >= 0:
+            raise ValueError(f"gpus of a task must be at least 0, got {self.gpus:g}")
+
+    def device(self, name: str) -> str:
+        return ("cuda" if self.gpus else "cpu") if name == "auto" else name
+
+    def outcomes(
+        self, jobs: Sequence[Job], settings: Settings, progress: bool = True
+    ) -> Generator[Outcome, None, None]:
+        """Do every job as a task, and yield the outcomes as they come.
+
+        Raises:
+            ValueError: without Ray, if it does not answer, or if no node has what a task needs.
+        """
+        ray = _ray()
+        runs_dir = Path(settings.runs_dir).absolute()
+        connect = not ray.is_initialized()
+        if connect:
+            _connect(self.address)
+        try:
+            cpus = self._cpus(ray.nodes())
+            for job in jobs:
+                prepare(job, runs_dir, settings.resume)
+            task = ray.remote(num_cpus=cpus, num_gpus=self.gpus, max_retries=RETRIES)(_do)
+            tasks = {task.remote(job, str(runs_dir), cpus): job for job in jobs}
+            yield from _outcomes(tasks, runs_dir)
+        finally:
+            if connect:
+                ray.shutdown()
+
+    def _cpus(self, nodes: Sequence[Mapping[str, Any]]) -> int:
+        """The processors of a task: those asked for, else all that a node has for each task, on the smallest node.
+
+        Raises:
+            ValueError: if no node has what a task needs.
+        """
+        resources = [node["Resources"] for node in nodes if node["Alive"]]
+        able = [r for r in resources if r.get("GPU", 0) >= self.gpus and r.get("CPU", 0) >= (self.cpus or 1)]
+        if not able:
+            inventory = "; ".join(f"{r.get('CPU', 0):g} processors, {r.get('GPU', 0):g} GPUs" for r in resources)
+            raise ValueError(
+                f"no node of Ray has the {self.cpus or 1} processors and {self.gpus:g} GPUs of a run (they have "
+                f"{inventory}): ask for fewer, as in --executor ray:cpus=1,gpus=0"
+            )
+        if self.cpus is not None:
+            return self.cpus
+        return int(min(r["CPU"] // max(r.get("GPU", 0) // self.gpus if self.gpus else 1, 1) for r in able))
 
 
 def _ray() -> Any:
@@ -61,7 +107,7 @@ def _ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError:
-        raise ValueError("--ray needs Ray: pip install '.[cluster]' in its clone") from None
+        raise ValueError("--executor ray needs Ray: pip install '.[cluster]' in its clone") from None
 
 
 def _connect(address: str) -> None:
@@ -72,39 +118,20 @@ def _connect(address: str) -> None:
         ray.init(address=None if address == "auto" else address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"--ray {address}: no cluster answers ({reason}): start one, or give --ray auto") from None
+        raise ValueError(f"no Ray cluster answers at {address} ({reason}): start one, or leave address out") from None
 
 
-def _cpus(nodes: Sequence[dict[str, Any]], settings: Settings) -> int:
-    """The processors of a task: those asked for, else all that a node has for each task, on the smallest node.
-
-    Raises:
-        ValueError: if no node has what a task needs.
-    """
-    found = [node["Resources"] for node in nodes if node["Alive"]]
-    fit = [one for one in found if one.get("GPU", 0) >= settings.gpus and one.get("CPU", 0) >= (settings.cpus or 1)]
-    if not fit:
-        have = "; ".join(f"{one.get('CPU', 0):g} processors, {one.get('GPU', 0):g} GPUs" for one in found)
-        raise ValueError(
-            f"no node of Ray has the {settings.cpus or 1} processors and {settings.gpus:g} GPUs of a run (they have "
-            f"{have}): ask for less by --cpus or --gpus"
-        )
-    if settings.cpus is not None:
-        return settings.cpus
-    return int(min(one["CPU"] // max(one.get("GPU", 0) // settings.gpus if settings.gpus else 1, 1) for one in fit))
-
-
-def _ended(tasks: dict[Any, Job], runs_dir: Path) -> Iterator[Outcome]:
+def _outcomes(tasks: Mapping[Any, Job], runs_dir: Path) -> Iterator[Outcome]:
     """The outcome of each task when it ends. If the caller ends before, the tasks save and end too."""
     ray = _ray()
     open_tasks = list(tasks)
     try:
         while open_tasks:
-            (ended, *_), open_tasks = ray.wait(open_tasks)
+            (task, *_), open_tasks = ray.wait(open_tasks)
             try:
-                yield ray.get(ended)
+                yield ray.get(task)
             except ray.exceptions.RayError as error:
-                job, kind = tasks[ended], type(error).__name__
+                job, kind = tasks[task], type(error).__name__
                 failure = {"error": kind, "message": f"its worker was lost {RETRIES + 1} times ({kind})"}
                 yield Outcome(job, job.folder(runs_dir), failure=failure)
     finally:
@@ -121,11 +148,11 @@ def _do(job: Job, runs_dir: str, threads: int) -> Outcome:
         missing = folder if Path(job.data).exists() else job.data
         message = f"{missing} is not on this node: --runs-dir must be on a disk that all nodes share"
         return Outcome(job, folder, failure={"error": "FileNotFoundError", "message": message})
-    end = time.monotonic() + WAIT
+    deadline = time.monotonic() + WAIT
     while True:
         try:
             return run(job, Path(runs_dir), progress=False, threads=threads)
         except RunInUse:
-            if time.monotonic() > end:
+            if time.monotonic() > deadline:
                 raise
             time.sleep(1)

@@ -14,7 +14,9 @@ import pytest
 import fourfold
 from fourfold.data import Dataset, load
 from fourfold.tournament import Settings, run_comparison
+from fourfold.tournament.executors import executor_of
 from fourfold.tournament.jobs import read_job
+from fourfold_cluster.ray import Ray
 
 SMALL: dict[str, Any] = {
     "budget": "60 steps",
@@ -28,6 +30,26 @@ SMALL: dict[str, Any] = {
     "sweep": False,
 }
 SOURCE = str(Path(fourfold.__file__).parents[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ray:cpu=2", r"unknown setting 'cpu': did you mean cpus\?"),
+        ("ray:cpus=many", "cpus must be a number, got 'many'"),
+        ("ray:cpus=0", "cpus of a task must be at least 1, got 0"),
+        ("ray:gpus=-1", "gpus of a task must be at least 0, got -1"),
+    ],
+)
+def test_wrong_settings_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        executor_of(text)
+
+
+def test_settings_follow_the_name() -> None:
+    assert executor_of("ray") == Ray()
+    assert executor_of("ray:address=10.0.0.1:6379,gpus=0.5,cpus=2") == Ray("10.0.0.1:6379", 2, 0.5)
+    assert [executor_of(text).device("auto") for text in ("ray", "ray:gpus=1")] == ["cpu", "cuda"]
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +79,11 @@ def nodes() -> Iterator[Any]:
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore")
 def test_a_comparison_on_two_nodes_equals_one_here(nodes: Any, moons: Dataset, tmp_path: Path) -> None:
-    settings = Settings(ray="auto", runs_dir=str(tmp_path / "there"), **SMALL)
+    settings = Settings(executor="ray", runs_dir=str(tmp_path / "there"), **SMALL)
     there = run_comparison(moons, settings, progress=False)
     assert there.planned == 2
     assert not there.failed
-    here = run_comparison(moons, replace(settings, ray=None, runs_dir=str(tmp_path / "here")), progress=False)
+    here = run_comparison(moons, replace(settings, executor=None, runs_dir=str(tmp_path / "here")), progress=False)
     for one, other in zip(there.entries, here.entries, strict=True):
         assert one.name == other.name
         assert [s.value for s in one.scores if s.unit != "ms"] == [s.value for s in other.scores if s.unit != "ms"]
@@ -76,7 +98,7 @@ def test_what_a_lost_worker_trained_goes_on(nodes: Any, moons: Dataset, tmp_path
     psutil = pytest.importorskip("psutil")
 
     asked = {**SMALL, "paradigms": ("adversarial",), "budget": "1000 steps"}
-    settings = Settings(ray="auto", runs_dir=str(tmp_path / "runs"), **asked)
+    settings = Settings(executor="ray", runs_dir=str(tmp_path / "runs"), **asked)
     killed = threading.Event()
 
     def kill() -> None:
@@ -105,6 +127,6 @@ def test_what_a_lost_worker_trained_goes_on(nodes: Any, moons: Dataset, tmp_path
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("ignore")
 def test_more_than_a_node_has_is_refused_at_once(nodes: Any, moons: Dataset, tmp_path: Path) -> None:
-    settings = Settings(ray="auto", cpus=64, runs_dir=str(tmp_path), **SMALL)
+    settings = Settings(executor="ray:cpus=64", runs_dir=str(tmp_path), **SMALL)
     with pytest.raises(ValueError, match="no node of Ray has the 64 processors"):
         run_comparison(moons, settings, progress=False)

@@ -96,7 +96,7 @@ def make_up(dataset: Dataset, folder: Path, fakes: Mapping[str, Fake | list[Fake
     lists = {name: fake if isinstance(fake, list) else [fake] for name, fake in fakes.items()}
     seeds = len(next(iter(lists.values())))
     asked = Settings(**{"budget": "15s", "runs_dir": str(folder / "runs"), "seeds": seeds, "n": 200, **settings})
-    jobs = _jobs(asked, list(fakes), dataset)
+    jobs = _jobs(asked, list(fakes), dataset, "cpu")
     outcomes = [outcome(j, lists[j.paradigm][j.seed], dataset, Path(asked.runs_dir)) for j in jobs]
     return replace(comparison_of(asked, dataset, list(fakes), outcomes, dataset.name), planned=len(jobs))
 

@@ -104,6 +104,6 @@ def test_unlike_hardware_is_marked_and_not_ranked(made, moons: Dataset, tmp_path
     assert set(found.places) == {"node: A, 8 cores", "node: B, 8 cores"}
 
 
-def test_processors_and_gpus_belong_to_ray(moons: Dataset) -> None:
-    with pytest.raises(ValueError, match="--ray auto"):
-        run_comparison(moons, Settings(cpus=2))
+def test_an_executor_that_is_not_installed_is_refused(moons: Dataset) -> None:
+    with pytest.raises(ValueError, match=r"executor must be one of .* got 'nowhere'"):
+        run_comparison(moons, Settings(executor="nowhere:cpus=2"))

@@ -52,7 +52,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch, moons: Dataset) -> Callable[[dict
                 raise fake
             return outcome(job, fake, moons, runs)
 
-        monkeypatch.setattr("fourfold.tournament.tournament.run", run)
+        monkeypatch.setattr("fourfold.tournament.executors.run", run)
         monkeypatch.setattr("fourfold.tournament.tournament.load", lambda *args, **options: moons)
 
     return pretend

@@ -10,6 +10,7 @@ import typer
 
 from fourfold.settings.data import DataOptions
 from fourfold.settings.declaration import DEVICE, FEATURES, SEED, Option, options_of
+from fourfold.tournament.settings import MACHINES_PANEL
 
 __all__ = [
     "AsJson",
@@ -29,14 +30,14 @@ __all__ = [
     "TopK",
     "TopP",
     "Weights",
-    "cluster",
     "declared",
+    "machines",
     "tabular",
     "textual",
 ]
 
-cluster = partial(typer.Option, rich_help_panel="Cluster options")
-"""Declares an option in the panel of clusters. The others do the same for theirs."""
+machines = partial(typer.Option, rich_help_panel=MACHINES_PANEL)
+"""Declares an option in the panel of several machines. The others do the same for theirs."""
 textual = partial(typer.Option, rich_help_panel="Options for text")
 tabular = partial(typer.Option, rich_help_panel="Options for tables")
 

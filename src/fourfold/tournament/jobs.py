@@ -1,6 +1,6 @@
 """One run of a comparison: its job, its folder, and the process that does it.
 
-A local comparison, a task of Ray and ``python -m fourfold.tournament.jobs FOLDER`` all end in :func:`run`.
+A local comparison, an executor of a wing and ``python -m fourfold.tournament.jobs FOLDER`` all end in :func:`run`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from fourfold.vocabulary import AUTO, parse_size
 
 __all__ = ["CompareKeywords", "Protocol", "Settings"]
 
-CLUSTER_PANEL = "Cluster options"
+MACHINES_PANEL = "Several machines"
 MEASURING_PANEL = "Measuring options"
 
 START = 8.0
@@ -68,9 +68,7 @@ class CompareKeywords(TypedDict, total=False):
     runs_dir: str | os.PathLike[str]
     resume: bool
     device: str
-    ray: str | None
-    cpus: int | None
-    gpus: float
+    executor: str | None
     features: str | None
     precision: str | None
     compile: bool | None
@@ -109,11 +107,9 @@ class Settings:
         precision: precision of the steps, see :func:`fourfold.fit`.
         compile: whether steps are compiled, see :func:`fourfold.fit`.
         device: device of all runs, see :func:`fourfold.fit`.
-        ray: the address of a Ray cluster on which the runs are tasks, many at a time; ``auto`` is one that runs here,
-            or a new one of this machine. ``runs_dir`` must be on a disk that all nodes share. By default the runs are
-            made here, one after the other. Runs on unlike hardware are marked, and then no winner is named.
-        cpus: processors of each task of Ray; by default all that a node has, so that no run disturbs another.
-        gpus: GPUs of each task of Ray.
+        executor: where the runs are made: an installed executor, as ``NAME`` or ``NAME:SETTING=VALUE,...``, see
+            :mod:`fourfold.tournament.executors`. By default they are made here, one after the other. Runs on unlike
+            hardware are marked, and then no winner is named.
         data_options: further arguments of :func:`fourfold.load`.
     """
 
@@ -136,27 +132,15 @@ class Settings:
         True, Option(bool, "Continue earlier runs, or move them to NAME.old and start anew.", ("--resume/--fresh",))
     )
     device: str = setting("auto", DEVICE)
-    ray: str | None = setting(
+    executor: str | None = setting(
         None,
         Option(
             str,
-            "Make the runs as tasks of a Ray cluster: its address, or auto for one here.",
-            panel=CLUSTER_PANEL,
-            show_default="one after the other, here",
+            "Make the runs elsewhere, by an installed executor: NAME, or NAME:SETTING=VALUE,...",
+            panel=MACHINES_PANEL,
+            show_default="here, one after the other",
         ),
     )
-    cpus: int | None = setting(
-        None,
-        Option(
-            int,
-            "Processors of each task of Ray.",
-            panel=CLUSTER_PANEL,
-            min=1,
-            metavar="N",
-            show_default="those of a node",
-        ),
-    )
-    gpus: float = setting(0.0, Option(float, "GPUs of each task of Ray.", panel=CLUSTER_PANEL, min=0, metavar="X"))
     features: str | None = setting(None, FEATURES)
     precision: str | None = setting(None, PRECISION)
     compile: bool | None = setting(None, COMPILE)
@@ -187,11 +171,10 @@ class Settings:
         if self.size != AUTO:
             parse_size(self.size)
         check_precision(self.precision or "float32", bool(self.compile))
-        least = {"seeds": 1, "n": 16, "likelihood_examples": 2, "cpus": 1, "gpus": 0}
+        least = {"seeds": 1, "n": 16, "likelihood_examples": 2}
         for name, value in least.items():
-            given = getattr(self, name)
-            if given is not None and given < value:
-                raise ValueError(f"{name} is {getattr(self, name)}: give {value} or more")
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} must be at least {value}, got {getattr(self, name)}")
         if self.patience is not None and not self.patience > 0:
             raise ValueError(f"patience is {self.patience:g} s: give more than 0")
 

@@ -13,18 +13,17 @@ import platform
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import TypeAlias, Unpack
+from typing import Unpack
 
 from fourfold.adapters import adapter_of
 from fourfold.core import Space, configuration, strangers
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
 from fourfold.engine.progress import shown
-from fourfold.extensions import extensions
 from fourfold.machine.hardware import find_device, machine
 from fourfold.metrics import Measurement, References
 from fourfold.output.notebook import in_notebook
@@ -35,7 +34,8 @@ from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import Rated, rate
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
-from fourfold.tournament.jobs import Job, Outcome, commands, ended, run
+from fourfold.tournament.executors import Executor, executor_of
+from fourfold.tournament.jobs import Job, Outcome, commands, ended
 from fourfold.tournament.outputs import check_outputs
 from fourfold.tournament.places import elsewhere, usual_machine
 from fourfold.tournament.rivals import rival_of
@@ -46,8 +46,6 @@ from fourfold.vocabulary import Kind
 
 __all__ = ["compare", "comparison_of", "print_jobs", "run_comparison"]
 
-Executor: TypeAlias = Callable[[Sequence[Job], Settings], Iterator[Outcome]]
-"""Makes the runs of jobs elsewhere, and yields their outcomes as they come."""
 _ORDER = {kind: i for i, kind in enumerate(Kind)}
 
 
@@ -99,7 +97,7 @@ def run_comparison(
         return replace(found, planned=len(plan.jobs), left_out=plan.left_out)
 
     try:
-        with _interruptible(), contextlib.closing(_outcomes(plan.jobs, settings, progress)) as ended:
+        with _interruptible(), contextlib.closing(plan.executor.outcomes(plan.jobs, settings, progress)) as ended:
             for i, outcome in enumerate(ended, 1):
                 outcomes.append(outcome)
                 say(f"[{i}/{len(plan.jobs)}] {_told(outcome)}")
@@ -116,7 +114,7 @@ def _foretell(jobs: Sequence[Job], settings: Settings, say: Callable[[str], None
     """Say how long the runs take that have not ended yet, if they are made here."""
     runs_dir = Path(settings.runs_dir)
     left = [job for job in jobs if not settings.resume or ended(job, job.folder(runs_dir)) is None]
-    if left and settings.ray is None:
+    if left and settings.executor is None:
         say(settings.time(len(left)))
 
 
@@ -128,31 +126,14 @@ def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str],
     return commands(_plan(data, settings, say or (lambda line: None)).jobs, settings)
 
 
-def _outcomes(jobs: Sequence[Job], settings: Settings, progress: bool) -> Generator[Outcome, None, None]:
-    """The outcomes of jobs as they come: of one process after the other, or of tasks of Ray."""
-    if settings.ray is not None:
-        yield from _executor("ray")(jobs, settings)
-        return
-    for job in jobs:
-        yield run(job, Path(settings.runs_dir), settings.resume, progress)
-
-
-def _executor(name: str) -> Executor:
-    """Where the runs of a comparison are made, if not here.
-
-    Raises:
-        ValueError: if no such executor is installed.
-    """
-    executors = extensions("fourfold.executors")
-    if name not in executors:
-        raise ValueError(f"{name} must be an installed executor, got none of that name: install one, or leave it out")
-    return executors[name].load()
-
-
 @dataclass(frozen=True)
 class _Plan:
-    """What is compared: the data, its source as an argument, the paradigms, those left out, and a job for each run."""
+    """What is compared: the data, its source as an argument, the paradigms, those left out, and a job for each run.
 
+    The executor makes the runs.
+    """
+
+    executor: Executor
     dataset: Dataset
     source: str
     names: Sequence[str]
@@ -162,10 +143,8 @@ class _Plan:
 
 def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) -> _Plan:
     """Read the data and choose the paradigms."""
-    if settings.ray is None:
-        find_device(settings.device)
-    if settings.ray is None and (settings.cpus is not None or settings.gpus):
-        raise ValueError("cpus and gpus are those of a task of Ray: give ray too, as --ray auto")
+    executor = executor_of(settings.executor)
+    device = executor.device(settings.device)
     if settings.out is not None:
         check_outputs(Path(settings.out))
     options: DataKeywords = {"seed": settings.seed, **(settings.data_options or {})}
@@ -176,12 +155,12 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
     if left_out:
         say(f"left out, as they do not model {type(dataset.space).__name__}: {', '.join(left_out)}")
     source = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
-    return _Plan(dataset, source, names, left_out, _jobs(settings, names, dataset))
+    return _Plan(executor, dataset, source, names, left_out, _jobs(settings, names, dataset, device))
 
 
 def _published(settings: Settings, dataset: Dataset, n: int, say: Callable[[str], None]) -> tuple[Rated, ...]:
     """The published models that were named, each with its scores."""
-    found, device = [], find_device("auto" if settings.ray is not None else settings.device)
+    found, device = [], find_device("auto" if settings.executor is not None else settings.device)
     for name in settings.paradigms or ():
         if n and adapter_of(name) is not None:
             chosen, rival = examples(dataset, settings.n), rival_of(name)
@@ -283,7 +262,7 @@ def _refusal(name: str, space: Space) -> str:
     return ""
 
 
-def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset) -> list[Job]:
+def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset, device: str) -> list[Job]:
     """One job for each seed and paradigm, all on one snapshot of the data."""
     snapshot = Path(settings.runs_dir) / "data" / f"{_identity(dataset)}.safetensors"
     save_snapshot(dataset, snapshot)
@@ -297,19 +276,12 @@ def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset) -> list[Jo
             digest=snapshot.stem,
             precision=settings.precision,
             compile=settings.compile,
-            device=_device(settings),
+            device=device,
             evaluation=settings.protocol,
         )
         for number in settings.numbers
         for name in names
     ]
-
-
-def _device(settings: Settings) -> str:
-    """The device of all runs: one of this machine or, for tasks of Ray, what they ask for."""
-    if settings.ray is None:
-        return str(find_device(settings.device))
-    return ("cuda" if settings.gpus else "cpu") if settings.device == "auto" else settings.device
 
 
 def _identity(dataset: Dataset) -> str:

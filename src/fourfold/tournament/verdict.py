@@ -236,5 +236,5 @@ def _next(comparison: Results, done: Sequence[Entry]) -> list[Line]:
         return []
     same = settings.resume and settings.budget == comparison.settings.budget
     runs = len(comparison.entries) * settings.seeds - (ended if same else 0)
-    takes = [Line("It takes", (settings.time(runs),))] if runs > 0 and settings.ray is None else []
+    takes = [Line("It takes", (settings.time(runs),))] if runs > 0 and settings.executor is None else []
     return [Line("Next", (comparison.again(settings),)), *takes]

@@ -10,7 +10,7 @@ import typer
 
 from fourfold.cli.command import Command, settings_of
 from fourfold.cli.configfile import Config
-from fourfold.cli.options import AsJson, Data, Report, RunsDir, Threads, cluster
+from fourfold.cli.options import AsJson, Data, Report, RunsDir, Threads, machines
 from fourfold.settings.data import DataKeywords, DataOptions
 from fourfold.tournament.settings import Settings
 
@@ -35,14 +35,14 @@ class Compare(Command):
     threads: Threads = None
     print_jobs: Annotated[
         bool,
-        cluster(
+        machines(
             "--print-jobs",
             help="Train nothing: print the command of each run, for a scheduler.",
         ),
     ] = False
     run_folders: Annotated[
         list[Path] | None,
-        cluster(
+        machines(
             "--from",
             help="Train nothing: report on the runs in this folder, from any machine. Can be repeated.",
         ),
