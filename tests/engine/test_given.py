@@ -84,7 +84,7 @@ def test_requirements_are_conditions(run, rows):
     found = sample_given(run.model, 3000, requirements=[requirement])
     fulfilled = torch.from_numpy(requirement(x))
     same(found.x, x[fulfilled], p[fulfilled])
-    assert found.accepted / found.draws == pytest.approx(p[fulfilled].sum().item(), abs=0.03)
+    assert found.tally.accepted / found.tally.proposals == pytest.approx(p[fulfilled].sum().item(), abs=0.03)
 
 
 def test_given_values_and_requirements_together(run, rows):

@@ -10,8 +10,7 @@ from fourfold.engine import Run
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Numeric, Table
 from fourfold.spaces.columns import MISSING, UNSEEN
-from fourfold.tasks import classify
-from fourfold.tasks.completing import complete, prob_given
+from fourfold.tasks import classify, complete, prob_given
 from fourfold.vocabulary import Kind
 
 TABLE = Table(

@@ -220,10 +220,10 @@ def test_other_models_are_searched_for_rows_that_agree_within_a_limit(monkeypatc
     assert len(drawn[:, 1].unique()) > 5
     monkeypatch.setattr(rejection, "LEAST", 2048)
     monkeypatch.setattr(rejection, "DRAWS", 10)
-    with pytest.raises(ValueError, match=r"only 0 of 1 rows .* 2,048 samples .*\(autoregressive, diffusion"):
+    with pytest.raises(ValueError, match=r"only 0 of 2,048 draws .* 1 rows: .*\(autoregressive, diffusion"):
         complete(model, x[:1], known, {1: torch.tensor([999])})
     rows = SMALL.examples(100, torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="different sets of given values are too many"):
+    with pytest.raises(ValueError, match="different sets of observed values must be at most 64"):
         complete(model, rows, torch.tensor([True, True, False]))
     with pytest.raises(TypeError, match="autoregressive, diffusion/masked"):
         log_prob_given(model, rows, known)

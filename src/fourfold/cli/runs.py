@@ -234,8 +234,8 @@ def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
         balance=command.balance,
         requirements=requirements,
     )
-    if requirements:
-        say(drawing.told(requirements))
+    for remark in drawing.remarks():
+        say(remark)
     return drawing.x
 
 

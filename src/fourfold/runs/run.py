@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from fourfold.runs.checkpoint import check_vacant, load_model, save_model, undef
 from fourfold.runs.files import write_json
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import load_own
+from fourfold.tasks.completing import approximate_note
 from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.tasks.evaluation import evaluate, examples
 from fourfold.tasks.examples import raw_examples
@@ -196,8 +198,11 @@ class Run:
         """
         model, cond = adjusted(self.model, sampler, steps, guidance), condition(self.model, cond)
         if given or balance is not None or require:
-            wanted = self.requirements(require)
-            return sample_given(model, n, cond, seed, batch_size, given=given, balance=balance, requirements=wanted).x
+            tests = self.requirements(require)
+            samples = sample_given(model, n, cond, seed, batch_size, given=given, balance=balance, requirements=tests)
+            if samples.approximate:
+                warnings.warn(approximate_note(samples.approximate, n), stacklevel=2)
+            return samples.x
         processes = join()
         start, stop = processes.share(n)
         if n < processes.world or processes.world == 1:

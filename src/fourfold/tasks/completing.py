@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,10 +14,41 @@ from torch import Tensor
 from fourfold.core import ArbitraryConditionals, Condition, GenerativeModel, LogProb, Noise, PiecewiseCodec
 from fourfold.core.conditions import condition_codes
 from fourfold.core.evaluations import evaluating
-from fourfold.tasks.proposals import arbitrary, complete_block, prob_block, score_given
+from fourfold.tasks.proposals import MOST, arbitrary, complete_block, prob_block, score_given
 from fourfold.tasks.rejection import search
 
-__all__ = ["complete", "completions", "conditional", "log_prob_given", "prob_given"]
+__all__ = [
+    "Completed",
+    "approximate_note",
+    "complete",
+    "completions",
+    "conditional",
+    "log_prob_given",
+    "prob_given",
+    "weighted_probabilities",
+]
+
+
+class Completed(NamedTuple):
+    """Some rows of those that are completed.
+
+    Attributes:
+        rows: their numbers, ``(R,)``.
+        x: raw examples ``(R, L)``.
+        approximate: true for a row whose proposals reached their limit before one was sure to be accepted, ``(R,)``.
+    """
+
+    rows: Tensor
+    x: Tensor
+    approximate: Tensor
+
+
+def approximate_note(count: int, total: int) -> str:
+    """The remark that ``count`` of ``total`` rows are approximate."""
+    return (
+        f"{count:,} of {total:,} rows are approximate, since {MOST:,} proposals had none that is sure to be accepted: "
+        "give fewer values, or train longer"
+    )
 
 
 def complete(
@@ -44,16 +77,19 @@ def complete(
 
     Returns:
         ``(B, L)``, where observed values are unchanged. An observed value that was not in the training data is left out
-        of the condition.
+        of the condition. A warning counts the rows whose draws are approximate.
 
     Raises:
         ValueError: for shapes that differ, restrictions of which the model can draw no value, or if too few samples
             agree with the observed values.
         TypeError: for a model of densities, of which no sample agrees exactly.
     """
-    result = x.clone()
-    for rows, drawn_rows in completions(model, x, observed_mask, restrictions, cond, seed, batch_size):
-        result[rows] = drawn_rows.to(x.device)
+    result, approximate = x.clone(), 0
+    for completed in completions(model, x, observed_mask, restrictions, cond, seed, batch_size):
+        result[completed.rows] = completed.x.to(x.device)
+        approximate += int(completed.approximate.sum())
+    if approximate:
+        warnings.warn(approximate_note(approximate, len(x)), stacklevel=2)
     return result
 
 
@@ -66,8 +102,8 @@ def completions(
     seed: int = 0,
     batch_size: int = 1024,
     start: int = 0,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Complete rows as :func:`complete` does, and yield the numbers of some rows and these rows as soon as possible.
+) -> Iterator[Completed]:
+    """Complete rows as :func:`complete` does, and yield some of them as soon as they are complete.
 
     The caller may stop after any of them, so that a long search ends in time. Some have no rows.
 
@@ -90,18 +126,18 @@ def completions(
     if not isinstance(model.estimand, ArbitraryConditionals) or not isinstance(model.codec, PiecewiseCodec):
         if x.is_floating_point() or x.ndim != 2:
             arbitrary(model)
-        yield from search(model, x, mask, restrictions, labels, seed)
+        for rows, samples in search(model, x, mask, restrictions, labels, seed):
+            yield Completed(rows, samples, torch.zeros(len(rows), dtype=torch.bool))
         return
     for low, high in Noise.spans(start, start + len(x), batch_size):
         rows = torch.arange(low - start, high - start)
         noise, decoding = (Noise(seed, low, high, name, model.device) for name in ("complete", "decode"))
         with torch.no_grad(), evaluating(model):
             block = x[rows].to(model.device), mask[rows].to(model.device), restrictions
-            completed, possible = complete_block(
-                model, *block, noise, decoding, None if labels is None else labels[rows.to(labels.device)]
-            )
-        possible = possible.to(rows.device)
-        yield rows[possible], completed.to(rows.device)[possible]
+            labels_of_block = None if labels is None else labels[rows.to(labels.device)]
+            parts = complete_block(model, *block, noise, decoding, labels_of_block)
+        completed, possible, approximate = (part.to(rows.device) for part in parts)
+        yield Completed(rows[possible], completed[possible], approximate[possible])
         if not bool(possible.all()):
             raise ValueError(
                 f"row {int(rows[~possible][0])}: the model has no row with these observed values and restrictions: "
@@ -109,7 +145,6 @@ def completions(
             )
 
 
-@torch.no_grad()
 def prob_given(
     model: GenerativeModel,
     x: Tensor,
@@ -122,7 +157,8 @@ def prob_given(
 ) -> Tensor:
     """``P(x_i in events_i | x_K)`` of some columns, ``(B, len(events))`` float64, by weighted draws of all others.
 
-    Each estimate has at least 64 draws, so its standard error is at most 0.06 where the draws have equal weights.
+    Each estimate has at least 64 draws, so its standard error is at most 0.06 where the draws have equal weights. A
+    warning counts the rows whose draws are too few for this.
 
     Args:
         model: of arbitrary conditionals.
@@ -138,6 +174,24 @@ def prob_given(
         TypeError: for a model without arbitrary conditionals.
         ValueError: for shapes that differ.
     """
+    p, approximate = weighted_probabilities(model, x, observed_mask, events, cond, seed, batch_size, start)
+    if approximate.any():
+        warnings.warn(approximate_note(int(approximate.sum()), len(x)), stacklevel=2)
+    return p
+
+
+@torch.no_grad()
+def weighted_probabilities(
+    model: GenerativeModel,
+    x: Tensor,
+    observed_mask: Tensor,
+    events: Mapping[int, Tensor],
+    cond: Condition = None,
+    seed: int = 0,
+    batch_size: int = 1024,
+    start: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The probabilities of :func:`prob_given`, and true for approximate rows, bool ``(B,)``, instead of a warning."""
     mask, parts = _expanded(x, observed_mask), []
     labels = condition_codes(model.space, len(x), cond, model.device)
     with evaluating(model):
@@ -145,7 +199,8 @@ def prob_given(
             rows, noise = slice(low - start, high - start), Noise(seed, low, high, "probability", model.device)
             block = x[rows].to(model.device), mask[rows].to(model.device), events
             parts.append(prob_block(model, *block, noise, None if labels is None else labels[rows]))
-    return torch.cat(parts).cpu()
+    p, approximate = zip(*parts, strict=True)
+    return torch.cat(p).cpu(), torch.cat(approximate).cpu()
 
 
 @torch.no_grad()

@@ -17,7 +17,8 @@ from fourfold.core import Condition, GenerativeModel
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, DateTime, Graded, Modelled
-from fourfold.tasks.completing import complete
+from fourfold.tasks.completing import approximate_note, completions
+from fourfold.tasks.rejection import Round, Tally, accept
 from fourfold.tasks.requirement import Requirement
 
 if TYPE_CHECKING:
@@ -33,28 +34,34 @@ LEAST = 10_000
 """As many draws are made in any case before giving up."""
 DAY = 86_400
 """Seconds of a day."""
-AT_ONCE = 1 << 16
-"""Rows that are drawn at once, at most."""
+BATCH = 1 << 16
+"""Rows in one round of draws, at most."""
 
 
 @dataclass(frozen=True)
 class AcceptedSamples:
-    """Samples, and how many draws they took.
+    """Samples that fulfil requirements.
 
     Attributes:
         x: raw examples ``(n, *shape)``.
-        draws: how many were drawn until all fulfilled the requirements.
-        accepted: how many of the draws did.
+        tally: how many were drawn until all fulfilled the requirements, and how many of the draws did.
+        requirements: what every sample fulfils.
+        approximate: how many samples are approximate, see :func:`fourfold.tasks.complete`.
     """
 
     x: Tensor
-    draws: int
-    accepted: int
+    tally: Tally
+    requirements: tuple[Requirement, ...] = ()
+    approximate: int = 0
 
-    def told(self, requirements: Sequence[Requirement]) -> str:
-        """The acceptance rate in words."""
-        words = " and ".join(str(one) for one in requirements)
-        return f"{self.accepted:,} of {self.draws:,} draws fulfil {words} ({_percent(self.accepted, self.draws)})"
+    def remarks(self) -> list[str]:
+        """The acceptance rate, if there are requirements, and the number of approximate samples, one line each."""
+        rate = [self.tally.words(_words(self.requirements))] if self.requirements else []
+        return [*rate, *([approximate_note(self.approximate, len(self.x))] if self.approximate else [])]
+
+
+def _words(requirements: Sequence[Requirement]) -> str:
+    return " and ".join(map(str, requirements))
 
 
 def parse_given(texts: Sequence[str], space: Table) -> dict[str, list[Any]]:
@@ -196,37 +203,33 @@ def sample_given(
         requirements: what every row fulfils.
 
     Raises:
-        ValueError: for a column or a value that the model does not know, or if too few draws fulfil the requirements.
+        ValueError: for n < 1, a column or a value that the model does not have, or if too few draws fulfil the
+            requirements.
         TypeError: for given values where the space is not a table, or for a model that cannot be conditioned.
     """
-    propose = _proposals(model, n, cond, seed, batch_size, given or {}, balance)
-    rows, x = torch.arange(n), None
-    draws = accepted = 0
-    repeat, attempt = 1, 0
-    while len(rows):
-        asked = rows.repeat_interleave(repeat)
-        drawn = propose(asked, attempt)
-        fulfilled = torch.ones(len(asked), dtype=torch.bool)
-        for requirement in requirements:
-            fulfilled &= torch.from_numpy(requirement(drawn))
-        draws, accepted = draws + len(asked), accepted + int(fulfilled.sum())
-        x = drawn.new_empty(n, *drawn.shape[1:]) if x is None else x
-        found, first = np.unique(asked[fulfilled].numpy(), return_index=True)
-        x[torch.from_numpy(found)] = drawn[fulfilled][torch.from_numpy(first)]
-        rows = rows[~torch.isin(rows, torch.from_numpy(found))]
-        if len(rows) and draws >= max(TRIES * n, LEAST):
-            words = " and ".join(str(one) for one in requirements)
-            raise ValueError(
-                f"only {accepted:,} of {draws:,} draws fulfil {words} ({_percent(accepted, draws)}), too few for {n:,} "
-                "rows: ask for fewer rows, or for less"
-            )
-        rate = max(accepted / draws, 1 / TRIES)
-        repeat, attempt = max(1, min(math.ceil(1.2 / rate), AT_ONCE // max(len(rows), 1))), attempt + 1
-    assert x is not None
-    return AcceptedSamples(x, draws, accepted)
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    draw = _drawing(model, n, cond, seed, batch_size, given or {}, balance)
+    x, approximate, tally = torch.empty(0), torch.zeros(n, dtype=torch.bool), Tally()
+
+    def propose(pending: Tensor, tally: Tally) -> Round[tuple[Tensor, Tensor]]:
+        rate = max(tally.accepted / tally.proposals, 1 / TRIES) if tally.rounds else 1.2  # one draw for a row at first
+        asked = pending.repeat_interleave(max(1, min(math.ceil(1.2 / rate), BATCH // len(pending))))
+        samples, approximate = draw(asked, tally.rounds)
+        fulfilled = np.logical_and.reduce([np.ones(len(asked), dtype=bool), *(test(samples) for test in requirements)])
+        rows, first = np.unique(asked[fulfilled].numpy(), return_index=True)
+        hits = torch.from_numpy(fulfilled.nonzero()[0][first])
+        return Round(torch.from_numpy(rows), (samples[hits], approximate[hits]), len(asked), int(fulfilled.sum()))
+
+    limit = max(TRIES * n, LEAST)
+    for proposed, tally in accept(torch.arange(n), propose, limit, _words(requirements)):  # noqa: B007
+        samples, flags = proposed.content
+        x = x if len(x) else samples.new_empty(n, *samples.shape[1:])
+        x[proposed.rows], approximate[proposed.rows] = samples, flags
+    return AcceptedSamples(x, tally, tuple(requirements), int(approximate.sum()))
 
 
-def _proposals(
+def _drawing(
     model: GenerativeModel,
     n: int,
     cond: Condition,
@@ -234,36 +237,43 @@ def _proposals(
     batch_size: int | None,
     given: Given,
     balance: str | None,
-) -> Callable[[Tensor, int], Tensor]:
-    """What draws rows, by their numbers and that of the attempt; the condition of a row stays the same."""
+) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
+    """A function that draws rows, and tells which are approximate, by their numbers and the number of the round.
+
+    The condition of a row is the same in every round.
+    """
     if not given and balance is None:
-        return lambda rows, attempt: model.sample(len(rows), cond, seed + (attempt << 20), batch_size).cpu()
+
+        def sample(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
+            samples = model.sample(len(rows), cond, seed + (number << 20), batch_size).cpu()
+            return samples, torch.zeros(len(rows), dtype=torch.bool)
+
+        return sample
     space = model.space
     if not isinstance(space, Table):  # only the columns of a table have names and values
         raise TypeError(f"values are given to tables, and this model knows {space}: train on a table (--space table)")
     x = torch.zeros(n, len(space.modelled), dtype=torch.int64)
-    known = torch.zeros(len(space.modelled), dtype=torch.bool)
-    allowed = {}
+    observed = torch.zeros(len(space.modelled), dtype=torch.bool)
+    restrictions = {}
     for name, value in given.items():
         place = column_at(space, name)
         cells = allowed_cells(space.modelled[place], value)
-        x[:, place], known[place] = cells[0], len(cells) == 1
+        x[:, place], observed[place] = cells[0], len(cells) == 1
         if len(cells) > 1:
-            allowed[place] = cells
+            restrictions[place] = cells
     if balance is not None:
         place = column_at(space, balance)
         column = space.modelled[place]
         if not isinstance(column, Categorical):
             raise ValueError(f"column {balance} holds quantities: balance a column of levels, or give a range of it")
-        levels = allowed.pop(place, torch.arange(len(column.levels)))
-        x[:, place], known[place] = levels[torch.arange(n) % len(levels)], True
+        levels = restrictions.pop(place, torch.arange(len(column.levels)))
+        x[:, place], observed[place] = levels[torch.arange(n) % len(levels)], True
 
-    def propose(rows: Tensor, attempt: int) -> Tensor:
-        each = known.expand(len(rows), -1)
-        return complete(model, x[rows], each, allowed, cond, seed + (attempt << 20), max(batch_size or 0, 1024)).cpu()
+    def draw(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        samples, approximate = x[rows], torch.zeros(len(rows), dtype=torch.bool)
+        mask, at_once = observed.expand(len(rows), -1), max(batch_size or 0, 1024)
+        for part in completions(model, x[rows], mask, restrictions, cond, seed + (number << 20), at_once):
+            samples[part.rows], approximate[part.rows] = part.x.cpu(), part.approximate
+        return samples, approximate
 
-    return propose
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / max(whole, 1):.2g} %"
+    return draw

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.data import Data, read_all
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Modelled
-from fourfold.tasks.completing import completions, prob_given
+from fourfold.tasks.completing import approximate_note, completions, weighted_probabilities
 from fourfold.tasks.given import column_at
 from fourfold.tasks.rejection import ABLE, TooFewError
 
@@ -35,8 +35,22 @@ EVERY = 5.0
 VOTES = 9
 """Whole samples that decide whether a gap stays, of a model that draws nothing else."""
 OVER = "the time of {:g} s was over: give it more patience"
-_Filled: TypeAlias = tuple[Tensor, dict[int, str]]
-"""Rows, and why some of them are not filled, by their numbers."""
+_Row: TypeAlias = tuple[int, Tensor, bool]
+"""The number of a row, its values, and true if they are approximate."""
+
+
+class _Table(NamedTuple):
+    """Rows with their gaps filled.
+
+    Attributes:
+        x: the rows ``(B, C)``.
+        reasons: why some of them are not filled, by their numbers.
+        approximate: how many are approximate, see :func:`fourfold.tasks.complete`.
+    """
+
+    x: Tensor
+    reasons: dict[int, str]
+    approximate: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class Imputed:
         table: the data frame as it was, texts where it was a file of text, with its gaps filled.
         filled: how many gaps were filled, by column.
         header: whether the file names its columns in its first row.
-        notes: what reading changed.
+        notes: changes that reading made, and how many rows are approximate, see :func:`fourfold.tasks.complete`.
         empty: how many gaps stay, since the model expects them, by column.
         skipped: rows that could not be filled, in the order of the table.
     """
@@ -131,7 +145,7 @@ def impute(
     x, every = split.x.clone(), _Gaps.of(space, split.x, places)
     rows = every.holes.any(1).nonzero().squeeze(1)
     clock = _Clock(len(rows), patience, say)
-    x[rows], reasons = _fill(model, space, every[rows], seed, batch_size, clock)
+    x[rows], reasons, approximate = _fill(model, space, every[rows], seed, batch_size, clock)
     if len(rows) and len(reasons) == len(rows):
         raise ValueError(
             f"none of {len(rows):,} rows with gaps could be filled: {_where(data, int(rows[0]))}: {reasons[0]}"
@@ -141,6 +155,8 @@ def impute(
     table, header, filled = _written(data, space, x, every.holes & (x != MISSING))
     empty = every.holes & (x == MISSING) & done[:, None]
     skipped = tuple(Skipped(int(rows[i]), _where(data, int(rows[i])), reason) for i, reason in reasons.items())
+    if approximate:
+        notes = (*notes, approximate_note(approximate, len(rows)))
     return Imputed(table, filled, header, notes, _counts(space, empty), skipped)
 
 
@@ -213,12 +229,12 @@ class _Gaps:
     Attributes:
         x: rows ``(B, C)``.
         holes: the cells to fill, bool ``(B, C)``.
-        known: the cells that are values of their rows, bool ``(B, C)``.
+        observed: the cells that are values of their rows, bool ``(B, C)``.
     """
 
     x: Tensor
     holes: Tensor
-    known: Tensor
+    observed: Tensor
 
     @classmethod
     def of(cls, space: Table, x: Tensor, places: Sequence[int]) -> _Gaps:
@@ -229,67 +245,69 @@ class _Gaps:
         return cls(x, holes, ~holes & ((x != MISSING) | optional))
 
     def __getitem__(self, rows: Tensor) -> _Gaps:
-        return _Gaps(self.x[rows], self.holes[rows], self.known[rows])
+        return _Gaps(self.x[rows], self.holes[rows], self.observed[rows])
 
 
-def _fill(model: GenerativeModel, space: Table, gaps: _Gaps, seed: int, batch: int, clock: _Clock) -> _Filled:
+def _fill(model: GenerativeModel, space: Table, gaps: _Gaps, seed: int, batch: int, clock: _Clock) -> _Table:
     """Fill rows in blocks, until the time is over."""
     x, reasons = gaps.x.clone(), dict.fromkeys(range(len(gaps.x)), OVER.format(clock.patience))
+    approximate = 0
     fill = _draw_block if isinstance(model.estimand, ArbitraryConditionals) else _search_block
     for low, high in Noise.spans(0, len(x), batch):
         if clock.over(low):
             break
         try:
-            for row, filled in fill(model, space, gaps[torch.arange(low, high)], seed, low, clock):
-                x[low + row] = filled
+            for row, values, inexact in fill(model, space, gaps[torch.arange(low, high)], seed, low, clock):
+                x[low + row] = values
+                approximate += inexact
                 del reasons[low + row]
             reason = OVER.format(clock.patience)
         except ValueError as error:
             reason = str(error)
         reasons.update({row: reason for row in range(low, high) if row in reasons})
-    return x, reasons
+    return _Table(x, reasons, approximate)
 
 
 def _draw_block(
     model: GenerativeModel, space: Table, gaps: _Gaps, seed: int, start: int, clock: _Clock
-) -> Iterator[tuple[int, Tensor]]:
-    """The rows of one block by a model of arbitrary conditionals: first what stays empty, then draws of the rest."""
+) -> Iterator[_Row]:
+    """The rows of one block by a model of arbitrary conditionals: first the gaps that stay, then draws of the rest."""
     optional = [i for i, column in enumerate(space.modelled) if column.missing and bool(gaps.holes[:, i].any())]
-    empty = torch.zeros_like(gaps.holes)
+    empty, approximate = torch.zeros_like(gaps.holes), torch.zeros(len(gaps.x), dtype=torch.bool)
     if optional:
         nothing = {i: torch.tensor([MISSING]) for i in optional}
-        p = prob_given(model, gaps.x, gaps.known, nothing, seed=seed, start=start)
+        p, approximate = weighted_probabilities(model, gaps.x, gaps.observed, nothing, seed=seed, start=start)
         empty[:, optional] = gaps.holes[:, optional] & (p > 0.5)
     inside = {
         i: torch.arange(column.span[0], column.span[1] + 1)
         for i, column in enumerate(space.modelled)
         if bool((gaps.holes & ~empty)[:, i].any())
     }
-    for rows, drawn in completions(model, gaps.x, gaps.known | empty, inside, seed=seed, start=start):
-        yield from zip(rows.tolist(), drawn, strict=True)
+    for rows, x, inexact in completions(model, gaps.x, gaps.observed | empty, inside, seed=seed, start=start):
+        yield from zip(rows.tolist(), x, (inexact | approximate[rows]).tolist(), strict=True)
 
 
 def _search_block(
     model: GenerativeModel, space: Table, gaps: _Gaps, seed: int, start: int, clock: _Clock
-) -> Iterator[tuple[int, Tensor]]:
-    """The rows of one block by a model that draws whole rows: those that agree tell what stays empty, and are taken."""
+) -> Iterator[_Row]:
+    """The rows of one block by a model that draws whole rows: those that agree are taken and decide which gaps stay."""
     agree: list[list[Tensor]] = [[] for _ in gaps.x]
     over = False
-    x, known = (part.repeat(VOTES, 1) for part in (gaps.x, gaps.known))
+    x, observed = (part.repeat(VOTES, 1) for part in (gaps.x, gaps.observed))
     with contextlib.suppress(TooFewError):
-        for rows, drawn in completions(model, x, known, seed=seed):
-            for row, sample in zip(rows.tolist(), drawn, strict=True):
+        for completed in completions(model, x, observed, seed=seed):
+            for row, sample in zip(completed.rows.tolist(), completed.x, strict=True):
                 agree[row % len(agree)].append(sample)
-            over = clock.over(start + sum(len(some) == VOTES for some in agree))
+            over = clock.over(start + sum(len(samples) == VOTES for samples in agree))
             if over:
                 break
-    for row, some in enumerate(agree):
-        if some:
-            samples, hole = torch.stack(some), gaps.holes[row]
+    for row, votes in enumerate(agree):
+        if votes:
+            samples, hole = torch.stack(votes), gaps.holes[row]
             empty = (samples == MISSING).double().mean(0) > 0.5
             alike = ((samples == MISSING) == empty)[:, hole].all(1)
             if alike.any():
-                yield row, torch.where(hole, samples[alike][0], gaps.x[row])
+                yield row, torch.where(hole, samples[alike][0], gaps.x[row]), False
     if not over:
         raise ValueError(
             f"no sample of this {model.paradigm} model, which draws whole rows, agrees with its values: use a model of "

@@ -27,10 +27,10 @@ from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, GenerativeModel, JointConditionals, LogProb, Noise, PiecewiseCodec
 from fourfold.maths.categorical import categorical
-from fourfold.tasks.rejection import ABLE
+from fourfold.tasks.rejection import ABLE, Round, Tally, TooFewError, accept
 from fourfold.vocabulary import Kind
 
-__all__ = ["arbitrary", "complete_block", "prob_block", "score_given"]
+__all__ = ["MOST", "arbitrary", "complete_block", "prob_block", "score_given"]
 
 FIRST = 32
 """Proposals of a row in the first round."""
@@ -46,7 +46,7 @@ BATCH = 1 << 14
 """Proposals in one call of the network, at most."""
 
 
-class _Round(NamedTuple):
+class _Proposed(NamedTuple):
     """Proposals for some rows.
 
     Attributes:
@@ -87,22 +87,30 @@ class _Proposer:
     cond: Tensor | None
     group: Tensor
 
-    def rounds(self, least: int, accepted: int) -> Iterator[_Round]:
-        """Proposals, at least ``least`` for each row, until ``accepted`` of them would be, whatever a chain's state."""
-        pending, count = torch.arange(len(self.z), device=self.z.device), 0
+    def rounds(self, least: int, accepted: int) -> Iterator[_Proposed]:
+        """Proposals, at least ``least`` for each row, until ``accepted`` of them would be, whatever a chain's state.
+
+        Raises:
+            TooFewError: with the rows that have fewer after the most proposals.
+        """
         heaviest = torch.full((len(self.z),), -torch.inf, dtype=torch.float64, device=self.z.device)
         surest = heaviest.unsqueeze(1).repeat(1, accepted)
-        while len(pending) and count < MOST:
-            times = min(count or least, ROUND)
+
+        def propose(pending: Tensor, tally: Tally) -> Round[_Proposed]:
+            times = min(tally.proposals or least, ROUND)
             u = self.noise.uniform(times, 2 * self.z.shape[1] + 1)[pending]
             z, *weights = self._proposals(pending.repeat_interleave(times), u.flatten(0, 1))
             log_w, log_most = (weight.view(-1, times) for weight in weights)
-            proposed = _Round(pending, z.view(-1, times, z.shape[1]), log_w, (1 - u[:, :, -1].double()).log())
-            yield proposed
+            proposed = _Proposed(pending, z.view(-1, times, z.shape[1]), log_w, (1 - u[:, :, -1].double()).log())
             heaviest[pending] = heaviest[pending].maximum(log_most.amax(1))
             surest[pending] = torch.cat([surest[pending], log_w - proposed.log_u], 1).topk(accepted).values
             enough = surest[pending, -1] > heaviest[pending]
-            pending, count = pending[~enough & self.weighted], count + times
+            done = pending[enough] if self.weighted else pending
+            return Round(done, proposed, times, len(done))
+
+        everything = torch.arange(len(self.z), device=self.z.device)
+        for proposed, _ in accept(everything, propose, MOST, "their conditions for certain"):
+            yield proposed.content
 
     @property
     def weighted(self) -> bool:
@@ -187,23 +195,28 @@ def complete_block(
     noise: Noise,
     decoding: Noise,
     cond: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Raw rows ``(B, L)`` in which every missing value is drawn, and true for each row that is possible, ``(B,)``.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Raw rows ``(B, L)`` in which every missing value is drawn, the rows that are possible, the approximate ones.
 
-    :func:`fourfold.tasks.complete` describes the arguments; ``observed_mask`` is bool ``(B, L)``. The stream of
-    decoding is separate, since the number of proposals depends on the other rows.
+    The last two are bool ``(B,)``. A row is approximate if it reached the most proposals, and the last state of its
+    chain may still depend on the first. :func:`fourfold.tasks.complete` describes the arguments; ``observed_mask`` is
+    bool ``(B, L)``. The stream of decoding is separate, since the number of proposals depends on the other rows.
     """
     proposer = _proposer(model, x, observed_mask, restrictions, noise, cond)
     z, log_w = proposer.z.clone(), torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
-    for proposed in proposer.rounds(FIRST if proposer.weighted else 1, 1):
-        at, log_w[proposed.rows] = _last_state(log_w[proposed.rows], proposed)
-        moved = at >= 0
-        z[proposed.rows[moved]] = proposed.z[moved, at[moved]]
-    _, codec = arbitrary(model)
-    return torch.where(observed_mask, x, codec.decode(z, decoding, restrictions)), log_w > -torch.inf
+    approximate = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    try:
+        for proposed in proposer.rounds(FIRST if proposer.weighted else 1, 1):
+            at, log_w[proposed.rows] = _last_state(log_w[proposed.rows], proposed)
+            moved = at >= 0
+            z[proposed.rows[moved]] = proposed.z[moved, at[moved]]
+    except TooFewError as error:
+        approximate[error.rows] = True
+    possible, (_, codec) = log_w > -torch.inf, arbitrary(model)
+    return torch.where(observed_mask, x, codec.decode(z, decoding, restrictions)), possible, approximate & possible
 
 
-def _last_state(log_w: Tensor, proposed: _Round) -> tuple[Tensor, Tensor]:
+def _last_state(log_w: Tensor, proposed: _Proposed) -> tuple[Tensor, Tensor]:
     """The proposal at which a chain from a state of weight ``w`` ends (-1: its start), and that state's weight."""
     at = torch.full_like(proposed.rows, -1)
     for k in range(proposed.log_u.shape[1]):
@@ -219,15 +232,22 @@ def prob_block(
     events: Mapping[int, Tensor],
     noise: Noise,
     cond: Tensor | None,
-) -> Tensor:
-    """``P(x_i in events_i | x_K)`` of each event, ``(B, len(events))`` float64; see :func:`.prob_given`."""
+) -> tuple[Tensor, Tensor]:
+    """``P(x_i in events_i | x_K)`` of each event, ``(B, len(events))`` float64: see :func:`.prob_given`.
+
+    Also true for the rows that are approximate, bool ``(B,)``: those that reached the most proposals.
+    """
     proposer, (_, codec) = _proposer(model, x, observed_mask, {}, noise, cond), arbitrary(model)
     shares = {i: codec.log_shares(i, values).to(x.device) for i, values in events.items()}
     log_p = torch.full((len(x), len(shares) + 1), -torch.inf, dtype=torch.float64, device=x.device)
-    for rows, z, log_w, _ in proposer.rounds(LEAST_OF_PROBABILITY, ACCEPTED_OF_PROBABILITY):
-        inside = torch.stack([*(log_w + share[z[:, :, i]] for i, share in shares.items()), log_w], 2).logsumexp(1)
-        log_p[rows] = torch.logaddexp(log_p[rows], inside)
-    return (log_p[:, :-1] - log_p[:, -1:]).exp()
+    approximate = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    try:
+        for rows, z, log_w, _ in proposer.rounds(LEAST_OF_PROBABILITY, ACCEPTED_OF_PROBABILITY):
+            inside = torch.stack([*(log_w + share[z[:, :, i]] for i, share in shares.items()), log_w], 2).logsumexp(1)
+            log_p[rows] = torch.logaddexp(log_p[rows], inside)
+    except TooFewError as error:
+        approximate[error.rows] = True
+    return (log_p[:, :-1] - log_p[:, -1:]).exp(), approximate
 
 
 def score_given(

@@ -1,73 +1,140 @@
-"""Completion by a model that can only sample: draw whole examples, and keep those that agree with the given values."""
+"""Rejection: rows get proposals until each has one that is accepted, within a limit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
 
-__all__ = ["ABLE", "TooFewError", "search"]
+__all__ = ["ABLE", "Round", "Tally", "TooFewError", "accept", "search"]
 
 ABLE = "autoregressive, diffusion/masked"
 """The recipes whose models have arbitrary conditionals."""
-
 DRAWS = 1000
-"""How many samples are drawn for each row that is to be found, at most."""
+"""Whole samples for each row, at most."""
 LEAST = 100_000
-"""Before the search gives up, it draws at least so many samples."""
+"""Whole samples before the search gives up, at least."""
 DISTINCT = 64
-"""How many different sets of given values are searched for at once."""
+"""Different sets of observed values that are searched for together, at most."""
+Content = TypeVar("Content")
+
+
+class Round(NamedTuple, Generic[Content]):
+    """One round of proposals.
+
+    Attributes:
+        rows: the numbers of the rows that need no further proposals, each once, ``(R,)``.
+        content: what was proposed, as the caller uses it.
+        proposals: how many were made.
+        accepted: how many of these were accepted; several may be for one row.
+    """
+
+    rows: Tensor
+    content: Content
+    proposals: int
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts of all rounds so far."""
+
+    rounds: int = 0
+    proposals: int = 0
+    accepted: int = 0
+
+    def words(self, conditions: str) -> str:
+        """The acceptance rate, as in ``3 of 120 draws fulfil 'a <= b' (2.5 %)``."""
+        percent = 100 * self.accepted / max(self.proposals, 1)
+        return f"{self.accepted:,} of {self.proposals:,} draws fulfil {conditions} ({percent:.2g} %)"
 
 
 class TooFewError(ValueError):
-    """Whole samples that agree with given values are too rare."""
+    """The limit of proposals was reached before every row had one that is accepted.
+
+    Attributes:
+        rows: the numbers of the rows that have none, ``(R,)``.
+    """
+
+    def __init__(self, rows: Tensor, message: str) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+def accept(
+    rows: Tensor, propose: Callable[[Tensor, Tally], Round[Content]], limit: int, conditions: str, way: str = ""
+) -> Iterator[tuple[Round[Content], Tally]]:
+    """Rounds of proposals for rows, and the counts up to each, until every row has an accepted one.
+
+    Args:
+        rows: the numbers of the rows, ``(B,)``.
+        propose: makes a round for the rows that have none yet, given the counts so far.
+        limit: no round begins after so many proposals.
+        conditions: the conditions of acceptance in words, for the error.
+        way: a further way out, for the error.
+
+    Raises:
+        TooFewError: at the limit, with the counts.
+    """
+    pending, tally = rows, Tally()
+    while len(pending):
+        if tally.proposals >= limit:
+            words = f"only {tally.words(conditions)}, too few for {len(rows):,} rows"
+            raise TooFewError(pending, f"{words}: ask for fewer rows, or for less{way}")
+        proposed = propose(pending, tally)
+        tally = Tally(tally.rounds + 1, tally.proposals + proposed.proposals, tally.accepted + proposed.accepted)
+        yield proposed, tally
+        pending = pending[~torch.isin(pending, proposed.rows)]
 
 
 def search(
-    model: GenerativeModel, x: Tensor, known: Tensor, allowed: Mapping[int, Tensor], cond: Tensor | None, seed: int
+    model: GenerativeModel,
+    x: Tensor,
+    observed_mask: Tensor,
+    restrictions: Mapping[int, Tensor],
+    cond: Tensor | None,
+    seed: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Complete raw rows ``(B, L)`` by a model that only samples: keep whole samples that agree with the known values.
+    """Complete raw rows ``(B, L)`` by a model that only draws whole samples: those that agree are taken.
 
     Yields:
         The numbers of the rows that some samples complete, and these samples; there may be none.
 
     Raises:
-        TooFewError: if too few are found, with how many there were, and the models that need no search.
-        ValueError: for several labels, or too many different sets of given values.
+        TooFewError: if too few samples agree, with the counts, and the models that need no search.
+        ValueError: for several labels, or too many different sets of observed values.
     """
     if cond is not None and bool((cond != cond[0]).any()):
         raise ValueError(
-            f"this {model.paradigm} model draws whole samples, of one label at a time: give one for all rows"
+            f"cond must be one label for all rows, since this {model.paradigm} model draws whole samples, got several: "
+            "complete the rows of each label alone"
         )
-    given = torch.cat([torch.where(known, x, 0), known.long()], 1).cpu()
-    distinct, group = torch.unique(given, dim=0, return_inverse=True)
-    conditions, masks = distinct.chunk(2, 1)
-    if len(conditions) > DISTINCT:
+    label, able = None if cond is None else int(cond[0]), f"use a model of arbitrary conditionals ({ABLE})"
+    sets = torch.cat([torch.where(observed_mask, x, 0), observed_mask.long()], 1).cpu()
+    distinct, group = torch.unique(sets, dim=0, return_inverse=True)
+    if len(distinct) > DISTINCT:
         raise ValueError(
-            f"{len(conditions)} different sets of given values are too many to find by drawing whole samples, which "
-            f"is all that this {model.paradigm} model can do: use a model of arbitrary conditionals ({ABLE})"
+            f"different sets of observed values must be at most {DISTINCT}, since this {model.paradigm} model draws "
+            f"whole samples, got {len(distinct)}: {able}"
         )
-    waiting = [(group == g).nonzero().squeeze(1) for g in range(len(conditions))]
-    drawn = 0
-    while any(map(len, waiting)):
-        if drawn >= max(LEAST, DRAWS * len(x)):
-            raise TooFewError(
-                f"only {len(x) - sum(map(len, waiting))} of {len(x)} rows were found among {drawn:,} samples of this "
-                f"{model.paradigm} model, which can only draw whole rows: ask for less, or use a model of arbitrary "
-                f"conditionals ({ABLE})"
-            )
-        samples = model.sample(1024, cond=None if cond is None else int(cond[0]), seed=seed, start=drawn).cpu()
-        drawn += len(samples)
-        fits = torch.ones(len(samples), dtype=torch.bool)
-        for i, cells in allowed.items():
-            fits &= torch.isin(samples[:, i], cells.cpu())
-        agree = [fits & ((samples == row) | (mask == 0)).all(1) for row, mask in zip(conditions, masks, strict=True)]
-        hits = [some.nonzero().squeeze(1)[: len(rows)] for some, rows in zip(agree, waiting, strict=True)]
-        yield (
-            torch.cat([rows[: len(some)] for rows, some in zip(waiting, hits, strict=True)]),
-            samples[torch.cat(hits)],
-        )
-        waiting = [rows[len(some) :] for rows, some in zip(waiting, hits, strict=True)]
+
+    def propose(pending: Tensor, tally: Tally) -> Round[Tensor]:
+        samples = model.sample(1024, cond=label, seed=seed, start=tally.proposals).cpu()
+        allowed = [torch.isin(samples[:, i], values.cpu()) for i, values in restrictions.items()]
+        inside = torch.stack([torch.ones(len(samples), dtype=torch.bool), *allowed]).all(0)
+        rows, hits = [], []
+        for g, (values, mask) in enumerate(zip(*distinct.chunk(2, 1), strict=True)):
+            waiting = pending[group[pending] == g]
+            hit = (inside & ((samples == values) | (mask == 0)).all(1)).nonzero().squeeze(1)
+            rows.append(waiting[: len(hit)])
+            hits.append(hit[: len(waiting)])
+        return Round(torch.cat(rows), samples[torch.cat(hits)], len(samples), sum(map(len, rows)))
+
+    limit = max(LEAST, DRAWS * len(x))
+    for proposed, _ in accept(torch.arange(len(x)), propose, limit, "the given values", f", or {able}"):
+        yield proposed.rows, proposed.content
