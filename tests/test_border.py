@@ -1,10 +1,16 @@
-"""The form of the house: no circle of imports, no wing named in the core, and few imports inside functions."""
+"""The form of the house: no circle of imports, no wing named in the core, few imports inside functions, and few
+questions of which space it is."""
 
 from __future__ import annotations
 
 import ast
+import functools
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from fourfold import spaces
+from fourfold.core import Space
 
 SOURCE = Path(__file__).parents[1] / "src"
 
@@ -12,7 +18,11 @@ INSIDE = 82
 """Imports inside functions of the core, to fall below 20; each needs a reason: a start without torch, or a library
 that few need."""
 
+KINDS_ASKED = 42
+"""Questions of which space an object is, in ``isinstance``: a space is asked for what it holds instead."""
 
+
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     """The source of every module by its name; a package is known by its folder."""
     paths = {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in SOURCE.rglob("*.py")}
@@ -88,3 +98,16 @@ def test_imports_inside_functions_become_fewer():
         node for function in functions for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)
     }
     assert len(inside) <= INSIDE
+
+
+def asked_kinds(tree: ast.AST, kinds: set[str]) -> int:
+    """The calls of ``isinstance`` that name one of these classes."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance")
+    return sum(bool(kinds & {*re.findall(r"\w+", ast.unparse(call.args[1]))}) for call in calls)
+
+
+def test_questions_of_which_space_it_is_become_fewer():
+    public = [(name, getattr(spaces, name)) for name in spaces.__all__]
+    kinds = {name for name, value in public if isinstance(value, type) and issubclass(value, Space)}
+    assert asked_kinds(ast.parse("isinstance(x, Table | Text), isinstance(y, spaces.Table), Table(x)"), kinds) == 2
+    assert sum(asked_kinds(tree, kinds) for tree in modules().values()) <= KINDS_ASKED

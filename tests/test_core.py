@@ -3,7 +3,6 @@
 import ast
 import math
 import platform
-import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -301,18 +300,6 @@ def test_the_classes_of_a_part_are_found_at_any_depth() -> None:
         named: dict[str, list[Inner]] | None = None
 
     assert classes(Outer(named={"a": [Inner()]})) == {Outer, Inner}
-
-
-def test_every_test_of_the_kind_of_a_space_says_why():
-    package = Path(paradigms.__file__).parent.parent
-    silent = []
-    for path in package.rglob("*.py"):
-        before = ""
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if re.search(r"isinstance\([\w.]*\bspace, [A-Z]", line) and "#" not in line + before[:80].lstrip()[:1]:
-                silent.append(f"{path.name}: {line.strip()}")
-            before = line
-    assert silent == []
 
 
 def test_no_two_public_classes_have_one_name():
