@@ -55,7 +55,7 @@ MODELS = models()
 DISTINCT = list({model.configuration: pair for pair, model in reversed(MODELS.items())}.values())[::-1]
 """The first (recipe, space) of each model: a recipe under a second name is the same."""
 OF_PARTS = list({MODELS[pair].parts: pair for pair in DISTINCT}.values())
-"""The last (recipe, space) of each kind of objective, codec, sampler and networks: with conditions, if they have some."""
+"""The last (recipe, space) of each kind of objective, codec, sampler and networks: with conditions, if any."""
 
 OF_EACH_MODEL = ("samples", "cost", "likelihood", "configuration")
 """Checks of what a setting may break; the others depend on the classes of a model's parts alone."""
