@@ -235,7 +235,7 @@ def aligned(run: Path, every: Sequence[Spoken]) -> list[Words]:
     for one in every:
         levels = torch.from_numpy((one.wave.clip(-1, 1) * 32767).round()).to(torch.int16)
         with torch.no_grad():
-            heard = model.estimand.listen(1, levels[None])
+            heard = model.estimand.encode(1, levels[None])
             names = objective.log_names(heard.features[heard.mask]).double().numpy()
         places = likeliest_path(names, space.text.parse(one.words).numpy(), space.end)
         if places is None:

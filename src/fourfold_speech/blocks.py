@@ -19,7 +19,7 @@ BLOCK = 1.0
 
 
 def sound_blocks(path: Path, rate: int) -> Iterator[Tensor]:
-    """The levels of a file in one channel at a rate, block by block: ``(L,)`` int16.
+    """The samples of a file in one channel at a rate, block by block: ``(L,)`` int16.
 
     Several channels are mixed into one, and another rate is resampled.
 

@@ -70,9 +70,10 @@ def transcribe(
     for path in sounds:
         if len(sounds) > 1 and not as_json:
             print_line(f"{path}:")
-        for one in segments(model, path, beams=beams, penalty=penalty, alignment=alignment):
-            print_line(json.dumps({"file": str(path), **dataclasses.asdict(one)}) if as_json else _line(one))
+        for segment in segments(model, path, beams=beams, penalty=penalty, alignment=alignment):
+            print_line(json.dumps({"file": str(path), **dataclasses.asdict(segment)}) if as_json else _line(segment))
 
 
-def _line(one: Segment) -> str:
-    return f"{one.start:8.2f} - {one.end:7.2f} s  {one.text.strip()}\n{'':21}log p = {one.log_prob:.2f} nats"
+def _line(segment: Segment) -> str:
+    times = f"{segment.start:8.2f} - {segment.end:7.2f} s"
+    return f"{times}  {segment.text.strip()}\n{'':21}log p = {segment.log_prob:.2f} nats"

@@ -1,4 +1,4 @@
-"""How well texts that were heard agree with those that were said."""
+"""Error rates of transcripts."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from fourfold.metrics.score import Measurement, bootstrap
 __all__ = ["edits", "error_rate"]
 
 
-def edits(found: Sequence[str], true: Sequence[str]) -> int:
+def edits(hypothesis: Sequence[str], reference: Sequence[str]) -> int:
     """The least number of insertions, deletions and substitutions that turn one sequence into another.
 
     Reference: Levenshtein 1966, Binary Codes Capable of Correcting Deletions, Insertions and Reversals.
     """
-    row = list(range(len(true) + 1))
-    for i, one in enumerate(found, 1):
+    row = list(range(len(reference) + 1))
+    for i, word in enumerate(hypothesis, 1):
         before, row[0] = row[0], i
-        for j, other in enumerate(true, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (one != other))
+        for j, right in enumerate(reference, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (word != right))
     return row[-1]
 
 
-def error_rate(found: Sequence[str], true: Sequence[str], unit: Literal["word", "character"]) -> Measurement:
+def error_rate(texts: Sequence[str], references: Sequence[str], unit: Literal["word", "character"]) -> Measurement:
     """The edits of all texts over the words, or the characters, of all true texts, with a bootstrap interval.
 
     Args:
-        found: the texts that were heard.
-        true: the text that was said in the place of each.
+        texts: the transcripts of a model.
+        references: the true transcript of each.
         unit: what an edit changes. Words are what stands between spaces, as it is written.
     """
-    cut = str.split if unit == "word" else list
-    pairs = [(cut(one), cut(other)) for one, other in zip(found, true, strict=True)]
+    split = str.split if unit == "word" else list
+    pairs = [(split(text), split(reference)) for text, reference in zip(texts, references, strict=True)]
     terms = torch.tensor([[edits(a, b), len(b)] for a, b in pairs], dtype=torch.float64)
     value, low, high = bootstrap(lambda means: means[:, 0] / means[:, 1].clamp(min=1 / len(terms)), terms)
     words = f"edits of all texts over the {unit}s of all true ones; interval over texts: bootstrap"

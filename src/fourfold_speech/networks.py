@@ -1,6 +1,6 @@
 """Networks that write what they hear: an encoder of sound, and a decoder of tokens that attends to it.
 
-Sounds are levels, int16 ``(B, L)``, where zeros at the end are padding. The encoder takes the logarithm of mel bands
+Sounds are samples, int16 ``(B, L)``, where zeros at the end are padding. The encoder takes the logarithm of mel bands
 every 10 ms, two convolutions that keep one of four frames, and layers of convolution and attention (Gulati et al. 2020,
 Conformer, https://arxiv.org/abs/2005.08100). The decoder is a causal transformer that attends to the frames in every
 layer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762). Nothing that is computed for one sound depends on the
@@ -21,7 +21,7 @@ from fourfold.core import Part
 from fourfold.maths.spectra import log_mel
 from fourfold.nn.transformer import Block, attention, matrix
 
-__all__ = ["Heard", "Listener", "SpeechTransformer", "sound_lengths"]
+__all__ = ["SoundStates", "SpeechNetwork", "SpeechTransformer", "sound_lengths"]
 
 RANGE = 12.0
 """Nats of power below the loudest band of a sound at which everything counts as silence: 52 dB."""
@@ -32,25 +32,25 @@ GRID = 8
 
 
 def sound_lengths(sound: Tensor) -> Tensor:
-    """Levels of each sound ``(B, L)`` before the zeros at its end, ``(B,)`` int64, at least 1."""
+    """Samples of each sound ``(B, L)`` before the zeros at its end, ``(B,)`` int64, at least 1."""
     place = torch.arange(1, sound.shape[1] + 1, device=sound.device)
     return (place * (sound != 0)).amax(1).clamp(min=1)
 
 
-class Heard(NamedTuple):
-    """What an encoder makes of sounds."""
+class SoundStates(NamedTuple):
+    """States of the encoder for sounds."""
 
     features: Tensor
     """``(B, T, C)``."""
     mask: Tensor
     """Which frames belong to the sound, ``(B, T)`` bool."""
 
-    def select(self, rows: Tensor) -> Heard:
+    def select(self, rows: Tensor) -> SoundStates:
         """Some rows ``(B',)``, in that order; a row may be there several times."""
-        return Heard(self.features[rows], self.mask[rows])
+        return SoundStates(self.features[rows], self.mask[rows])
 
 
-class Listener(Part, nn.Module, ABC):
+class SpeechNetwork(Part, nn.Module, ABC):
     """A network of next-token logits given a sound.
 
     Attributes:
@@ -66,7 +66,7 @@ class Listener(Part, nn.Module, ABC):
     not_first: tuple[int, ...] = ()
 
     @abstractmethod
-    def listen(self, sound: Tensor) -> Heard:
+    def encode(self, sound: Tensor) -> SoundStates:
         """The states that an encoder gives for sounds ``(B, L)`` int16."""
 
     @abstractmethod
@@ -74,11 +74,11 @@ class Listener(Part, nn.Module, ABC):
         """The ids that stand before every text, ``(batch, S)``."""
 
     @abstractmethod
-    def cache(self, heard: Heard) -> Any:
+    def cache(self, sound: SoundStates) -> Any:
         """An empty cache; it copies rows by ``select(rows)``."""
 
     @abstractmethod
-    def forward(self, ids: Tensor, heard: Heard, cache: Any = None) -> Tensor:
+    def forward(self, ids: Tensor, sound: SoundStates, cache: Any = None) -> Tensor:
         """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``, float32.
 
         With a cache the ids follow those that it holds.
@@ -86,13 +86,13 @@ class Listener(Part, nn.Module, ABC):
 
 
 @final
-class SpeechTransformer(Listener):
+class SpeechTransformer(SpeechNetwork):
     """Logits of tokens given a sound, by an encoder and a decoder that are trained together.
 
     Args:
         tokens: number of ids, the end included; one more is the start symbol.
         length: the most ids of a text, start symbol included.
-        rate: levels in a second.
+        rate: sampling rate in Hz.
         width: width of every layer.
         encoder, decoder: numbers of layers.
         heads: number of attention heads; ``width / heads`` is even.
@@ -135,17 +135,17 @@ class SpeechTransformer(Listener):
 
     # --- the encoder --------------------------------------------------------------------------------------------------
 
-    def listen(self, sound: Tensor) -> Heard:
-        """As :meth:`Listener.listen`; sounds of about one length are encoded together, to save padding."""
+    def encode(self, sound: Tensor) -> SoundStates:
+        """As :meth:`SpeechNetwork.listen`; sounds of about one length are encoded together, to save padding."""
         lengths = sound_lengths(sound)
         order = lengths.argsort()
         parts = [self._encoded(sound[rows], lengths[rows]) for rows in torch.split(order, max(len(sound) // 4, 4))]
         most = max(part.mask.shape[1] for part in parts)
         features = torch.cat([F.pad(h, (0, 0, 0, most - h.shape[1])) for h, _ in parts])
         mask = torch.cat([F.pad(mask, (0, most - mask.shape[1])) for _, mask in parts])
-        return Heard(features, mask).select(order.argsort())
+        return SoundStates(features, mask).select(order.argsort())
 
-    def _encoded(self, sound: Tensor, lengths: Tensor) -> Heard:
+    def _encoded(self, sound: Tensor, lengths: Tensor) -> SoundStates:
         counts = -(-lengths // (self.rate // 100))
         sound = sound[:, : int(lengths.max())]
         x = self._bands(F.pad(sound, (0, -sound.shape[1] % (GRID * STRIDE * self.rate // 100))), counts)
@@ -157,7 +157,7 @@ class SpeechTransformer(Listener):
         h = (h + _positions(h.shape[1], self.width, h)) * mask[..., None]
         for layer in self.listening:
             h = layer(h, mask)
-        return Heard(F.layer_norm(h, (self.width,)), mask)
+        return SoundStates(F.layer_norm(h, (self.width,)), mask)
 
     def _bands(self, sound: Tensor, counts: Tensor) -> Tensor:
         """Logarithms of mel bands relative to the loudest of each sound, ``(B, bands, T)``, in [-1.5, 1.5]."""
@@ -183,31 +183,31 @@ class SpeechTransformer(Listener):
     def start(self, batch: int) -> Tensor:
         return torch.full((batch, 1), self.tokens, device=self.head.weight.device)
 
-    def cache(self, heard: Heard) -> _Memory:
-        layers, batch, size = self._writers(), len(heard.mask), self.width // self.heads
+    def cache(self, sound: SoundStates) -> _Memory:
+        layers, batch, size = self._writers(), len(sound.mask), self.width // self.heads
         shape = (batch, 2, self.heads, self.length, size)
-        own = [self.head.weight.new_empty(shape) for _ in layers]
-        return _Memory(own, [layer.keys(heard) for layer in layers], 0)
+        past = [self.head.weight.new_empty(shape) for _ in layers]
+        return _Memory(past, [layer.keys(sound) for layer in layers], 0)
 
-    def forward(self, ids: Tensor, heard: Heard, cache: _Memory | None = None) -> Tensor:
-        """As :meth:`Listener.forward`.
+    def forward(self, ids: Tensor, sound: SoundStates, cache: _Memory | None = None) -> Tensor:
+        """As :meth:`SpeechNetwork.forward`.
 
         Raises:
             ValueError: if the positions do not fit into ``length``.
         """
-        used = 0 if cache is None else cache.used
-        if used + ids.shape[1] > self.length:
-            raise ValueError(f"{ids.shape[1]} positions after {used} do not fit into a context of {self.length}")
+        length = 0 if cache is None else cache.length
+        if length + ids.shape[1] > self.length:
+            raise ValueError(f"{ids.shape[1]} positions after {length} do not fit into a context of {self.length}")
         h = self.embedding(ids)
-        h = h + _positions(used + ids.shape[1], self.width, h)[used:]
-        mask = heard.mask[:, None, None]
+        h = h + _positions(length + ids.shape[1], self.width, h)[length:]
+        mask = sound.mask[:, None, None]
         for i, layer in enumerate(self._writers()):
             if cache is None:
-                h = layer.block(layer(h, layer.keys(heard), mask))
+                h = layer.block(layer(h, layer.keys(sound), mask))
             else:
-                h = layer.block.extend(layer(h, cache.keys[i], mask), cache.own[i], used)
+                h = layer.block.extend(layer(h, cache.keys[i], mask), cache.text[i], length)
         if cache is not None:
-            cache.used = used + ids.shape[1]
+            cache.length = length + ids.shape[1]
         logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
         return logits.float()
 
@@ -219,17 +219,17 @@ class _Memory:
     """Keys and values of a text so far, and of the sound.
 
     Args:
-        own: those of the text, ``(B, 2, H, L, D)`` for each layer.
+        text: those of the text, ``(B, 2, H, L, D)`` for each layer.
         keys: those of the sound, ``(2, B, H, T, D)`` for each layer.
-        used: positions of the text so far.
+        length: positions of the text so far.
     """
 
-    def __init__(self, own: list[Tensor], keys: list[Tensor], used: int) -> None:
-        self.own, self.keys, self.used = own, keys, used
+    def __init__(self, text: list[Tensor], keys: list[Tensor], length: int) -> None:
+        self.text, self.keys, self.length = text, keys, length
 
     def select(self, rows: Tensor) -> _Memory:
         """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
-        return _Memory([one[rows] for one in self.own], [one[:, rows] for one in self.keys], self.used)
+        return _Memory([part[rows] for part in self.text], [part[:, rows] for part in self.keys], self.length)
 
 
 def _mask(counts: Tensor, length: int) -> Tensor:
@@ -266,7 +266,7 @@ class _Listening(Part, nn.Module):
 
 
 class _Writing(Part, nn.Module):
-    """A layer of the decoder: it attends to what was heard, ``h + W_o attention(W_q norm h, W_k heard, W_v heard)``.
+    """A layer of the decoder: it attends to the sound ``s``, ``h + W_o attention(W_q norm h, W_k s, W_v s)``.
 
     Its ``block`` then attends to earlier tokens.
     """
@@ -278,10 +278,10 @@ class _Writing(Part, nn.Module):
         self.out = matrix(width, width, 0.0)
         self.block = Block(width, heads)
 
-    def keys(self, heard: Heard) -> Tensor:
+    def keys(self, sound: SoundStates) -> Tensor:
         """Keys and values of the frames, ``(2, B, H, T, D)``."""
-        B, T, _ = heard.features.shape
-        return F.linear(heard.features, self.key_value).view(B, T, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        B, T, _ = sound.features.shape
+        return F.linear(sound.features, self.key_value).view(B, T, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
 
     def forward(self, h: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         B, L, C = h.shape

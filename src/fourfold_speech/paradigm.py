@@ -2,7 +2,7 @@
 
     log p(text | sound) = sum_i log p(token_i | earlier tokens, sound), the end of the text included
 
-An encoder hears the sound at once, and a decoder writes the text token by token, attending to what was heard (Chan,
+An encoder reads the sound at once. A decoder writes the text token by token and attends to the encoder (Chan,
 Jaitly, Le, Vinyals 2016, Listen, Attend and Spell, https://arxiv.org/abs/1508.01211). While it learns, the encoder also
 names the tokens in the order of the frames, without a decoder (Graves et al. 2006,
 https://doi.org/10.1145/1143844.1143891), which teaches it early where each token is said (Kim, Hori, Watanabe 2017,
@@ -23,7 +23,7 @@ from fourfold.estimands import Conditionals
 from fourfold.maths.categorical import categorical
 from fourfold.paradigms.autoregressive import LOGITS, Uniforms
 from fourfold.vocabulary import Principle
-from fourfold_speech.networks import Heard, Listener
+from fourfold_speech.networks import SoundStates, SpeechNetwork
 
 __all__ = ["Alignments", "JointLikelihood", "TranscriptConditionals", "Writing"]
 
@@ -35,19 +35,19 @@ class Writing:
     """Texts that are being written.
 
     Args:
-        heard: what each is the transcript of.
+        sound: the sound that each is the transcript of.
         cache: what the network remembers of it.
         last: the ids that the network has not seen yet, ``(B, T)``.
-        done: which texts have ended, ``(B,)`` bool.
+        finished_mask: which texts have ended, ``(B,)`` bool.
     """
 
-    def __init__(self, heard: Heard, cache: Any, last: Tensor, done: Tensor) -> None:
-        self.heard, self.cache, self.last, self.done = heard, cache, last, done
+    def __init__(self, sound: SoundStates, cache: Any, last: Tensor, finished_mask: Tensor) -> None:
+        self.sound, self.cache, self.last, self.finished_mask = sound, cache, last, finished_mask
         self.uniforms: Uniforms | None = None
 
     def select(self, rows: Tensor) -> Writing:
         """A copy of some texts ``(B',)``, in that order; one may be there several times."""
-        return Writing(self.heard.select(rows), self.cache.select(rows), self.last[rows], self.done[rows])
+        return Writing(self.sound.select(rows), self.cache.select(rows), self.last[rows], self.finished_mask[rows])
 
 
 @final
@@ -62,7 +62,7 @@ class TranscriptConditionals(Conditionals):
 
     measure = Measure.COUNTING
 
-    def __init__(self, net: Listener, length: int, end: int) -> None:
+    def __init__(self, net: SpeechNetwork, length: int, end: int) -> None:
         super().__init__()
         self.net, self.end = net, end
         self.event = (length,)
@@ -72,42 +72,45 @@ class TranscriptConditionals(Conditionals):
         return "the distribution of each token of a text given the earlier ones and the sound"
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(x_i | x_<i, sound)``, ``(B, L)``; 0 behind the end of a text. Without a sound it hears silence."""
-        return self.given(x, self.listen(len(x), cond))
+        """``log p(x_i | x_<i, sound)``, ``(B, L)``; 0 behind the end of a text.
 
-    def listen(self, batch: int, cond: Tensor | None) -> Heard:
-        """What is heard in sounds ``(B, N)``."""
+        Without a sound it is conditioned on silence.
+        """
+        return self.log_masses(x, self.encode(len(x), cond))
+
+    def encode(self, batch: int, cond: Tensor | None) -> SoundStates:
+        """The encoded sounds ``(B, N)``."""
         silence = torch.zeros(batch, 1, dtype=torch.int16, device=next(self.net.parameters()).device)
-        return self.net.listen(silence if cond is None else cond)
+        return self.net.encode(silence if cond is None else cond)
 
-    def given(self, x: Tensor, heard: Heard) -> Tensor:
-        """:meth:`forward` given what was heard."""
-        used = ((x != self.end).sum(1) + 1).clamp(max=x.shape[1])
-        ids, start = x[:, : -(-int(used.max()) // GRID) * GRID], self.net.start(len(x))
+    def log_masses(self, x: Tensor, sound: SoundStates) -> Tensor:
+        """:meth:`forward` given the encoded sound."""
+        lengths = ((x != self.end).sum(1) + 1).clamp(max=x.shape[1])
+        ids, start = x[:, : -(-int(lengths.max()) // GRID) * GRID], self.net.start(len(x))
         rows = max(LOGITS // (ids.shape[1] * self.net.tokens), 1)
         if len(x) > rows and not torch.is_grad_enabled():
             at = torch.arange(len(x), device=x.device)
-            return torch.cat([self.given(x[part], heard.select(part)) for part in torch.split(at, rows)])
-        logits = self.net(torch.cat([start, ids[:, :-1]], 1), heard)[:, start.shape[1] - 1 :]
+            return torch.cat([self.log_masses(x[part], sound.select(part)) for part in torch.split(at, rows)])
+        logits = self.net(torch.cat([start, ids[:, :-1]], 1), sound)[:, start.shape[1] - 1 :]
         nats = -F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").view(ids.shape)
-        nats = nats * (torch.arange(ids.shape[1], device=x.device) < used[:, None])
+        nats = nats * (torch.arange(ids.shape[1], device=x.device) < lengths[:, None])
         return F.pad(nats, (0, x.shape[1] - ids.shape[1]))
 
     def begin(self, batch: int, cond: Tensor | None = None) -> Writing:
-        heard = self.listen(batch, cond)
+        sound = self.encode(batch, cond)
         start = self.net.start(batch)
-        return Writing(heard, self.net.cache(heard), start, torch.zeros_like(start[:, 0], dtype=torch.bool))
+        return Writing(sound, self.net.cache(sound), start, torch.zeros_like(start[:, 0], dtype=torch.bool))
 
     def log_probs(self, state: Writing) -> Tensor:
         """``log p`` of the next token of every text, ``(B, V)``; :meth:`take` must follow."""
-        found = self.net(state.last, state.heard, state.cache)[:, -1].log_softmax(-1)
-        ended = torch.full_like(found[:1], -torch.inf)
-        ended[:, self.end] = 0.0
-        return torch.where(state.done[:, None], ended, found)
+        log_p = self.net(state.last, state.sound, state.cache)[:, -1].log_softmax(-1)
+        end_only = torch.full_like(log_p[:1], -torch.inf)
+        end_only[:, self.end] = 0.0
+        return torch.where(state.finished_mask[:, None], end_only, log_p)
 
     def take(self, state: Writing, token: Tensor) -> None:
         """Make ``(B,)`` the next token of every text."""
-        state.last, state.done = token.unsqueeze(1), state.done | (token == self.end)
+        state.last, state.finished_mask = token.unsqueeze(1), state.finished_mask | (token == self.end)
 
     def draw(self, state: Writing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Writing]:
         if state.uniforms is None:
@@ -119,7 +122,7 @@ class TranscriptConditionals(Conditionals):
 
 @final
 class Alignments:
-    """How likely the frames of a sound spell texts that are being written, each frame named for itself.
+    """How likely the frames of a sound spell texts that are being written, each frame labelled for itself.
 
     A path names one token or the blank for each frame; it spells a text when repetitions, then blanks are left out. For
     a text ``g`` of which ``c`` is the last token, ``n_t`` and ``b_t`` are the masses of all paths of ``t`` frames that
@@ -140,33 +143,33 @@ class Alignments:
 
     def __init__(self, names: Tensor, blank: int) -> None:
         self.names, self.blank = names.detach().double().cpu().T, blank
-        self.sums = F.pad(self.names.cumsum(1), (1, 0))  # of a token that is named from the first frame on
+        self.sums = F.pad(self.names.cumsum(1), (1, 0))  # of a token that is the label from the first frame on
         self.last = torch.full((1,), blank)
-        self.blanked = self.sums[blank : blank + 1]
-        self.named = torch.full_like(self.blanked, -torch.inf)
+        self.blank_mass = self.sums[blank : blank + 1]
+        self.token_mass = torch.full_like(self.blank_mass, -torch.inf)
 
     def log_probs(self) -> Tensor:
         """``log`` of the mass of all texts that begin with each text and one more token, ``(B, V)``.
 
         At the blank it is the mass of the text itself.
         """
-        every = torch.logaddexp(self.named, self.blanked)
+        every = torch.logaddexp(self.token_mass, self.blank_mass)
         repeats = F.one_hot(self.last, len(self.names)).bool()[..., None]
-        starts = torch.where(repeats, self.blanked[:, None], every[:, None])[..., :-1]
-        found = (starts + self.names).logsumexp(2)
-        found[:, self.blank] = every[:, -1]
-        return found
+        starts = torch.where(repeats, self.blank_mass[:, None], every[:, None])[..., :-1]
+        log_p = (starts + self.names).logsumexp(2)
+        log_p[:, self.blank] = every[:, -1]
+        return log_p
 
     def take(self, rows: Tensor, token: Tensor) -> None:
         """Go on with some texts ``(B',)``, each with its next token ``(B',)``."""
-        named, blanked = self.named[rows], self.blanked[rows]
-        starts = torch.where((self.last[rows] == token)[:, None], blanked, torch.logaddexp(named, blanked))
-        self.named = _grown(starts, self.sums[token])
-        self.blanked = _grown(self.named, self.sums[self.blank].expand(len(token), -1))
+        token_mass, blank_mass = self.token_mass[rows], self.blank_mass[rows]
+        starts = torch.where((self.last[rows] == token)[:, None], blank_mass, torch.logaddexp(token_mass, blank_mass))
+        self.token_mass = _path_mass(starts, self.sums[token])
+        self.blank_mass = _path_mass(self.token_mass, self.sums[self.blank].expand(len(token), -1))
         self.last = token
 
 
-def _grown(starts: Tensor, sums: Tensor) -> Tensor:
+def _path_mass(starts: Tensor, sums: Tensor) -> Tensor:
     """``x_t = y_t (x_{t-1} + s_{t-1})`` from ``x_0 = 0``, ``(B, T + 1)``, in logarithms; ``sums`` are of ``y``."""
     return F.pad(sums[:, 1:] + (starts - sums)[:, :-1].logcumsumexp(1), (1, 0), value=-torch.inf)
 
@@ -175,8 +178,8 @@ def _grown(starts: Tensor, sums: Tensor) -> Tensor:
 class JointLikelihood(Objective):
     """``min -(1 - a) log p(text | sound) - a log p_ctc(text | sound)``, over the length of a text, in nats.
 
-    ``p_ctc`` is the probability that frames, each named for itself, spell the text when repetitions and blanks are left
-    out. Sampling does not need it; a search for the likeliest text can use it (:class:`Alignments`).
+    ``p_ctc`` is the probability that frames, each labelled for itself, spell the text when repetitions and blanks are
+    left out. Sampling does not need it. A search for the likeliest text can use it (:class:`Alignments`).
 
     Args:
         width: features of a frame.
@@ -195,13 +198,13 @@ class JointLikelihood(Objective):
     def __init__(self, width: int, tokens: int, alignment: float = 0.3) -> None:
         super().__init__()
         if not 0 <= alignment < 1:
-            raise ValueError(f"the weight of the alignment must lie in [0, 1), not {alignment}")
+            raise ValueError(f"alignment must lie in [0, 1), got {alignment}")
         self.alignment = alignment
         self.names = nn.Linear(width, tokens)
 
-    def alignments(self, heard: Heard, blank: int) -> Alignments:
-        """Those of the only sound that was heard."""
-        return Alignments(self.log_names(heard.features[heard.mask]), blank)
+    def alignments(self, sound: SoundStates, blank: int) -> Alignments:
+        """The alignments of the only sound."""
+        return Alignments(self.log_names(sound.features[sound.mask]), blank)
 
     def log_names(self, features: Tensor) -> Tensor:
         """Log-probabilities of the tokens at each frame, float32, whatever the network of the features computes in."""
@@ -209,7 +212,7 @@ class JointLikelihood(Objective):
 
     def terms(self, estimand: TranscriptConditionals) -> Mapping[str, Term]:
         if not isinstance(estimand, TranscriptConditionals):
-            raise TypeError(f"an alignment needs a model that hears a sound, not {type(estimand).__name__}")
+            raise TypeError(f"an alignment needs a model conditioned on a sound, got {type(estimand).__name__}")
         return {"likelihood": _JointTerm(estimand, self)}
 
 
@@ -224,16 +227,16 @@ class _JointTerm(Term):
         self.estimand, self.objective = estimand, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        heard, share = self.estimand.listen(len(batch.x), batch.cond), self.objective.alignment
-        nats = -(1 - share) * self.estimand.given(batch.x, heard).sum(1)
+        sound, share = self.estimand.encode(len(batch.x), batch.cond), self.objective.alignment
+        nats = -(1 - share) * self.estimand.log_masses(batch.x, sound).sum(1)
         if share:
-            nats = nats + share * self._aligned(batch.x, heard)
+            nats = nats + share * self._aligned(batch.x, sound)
         return nats / batch.x.shape[1]
 
-    def _aligned(self, x: Tensor, heard: Heard) -> Tensor:
+    def _aligned(self, x: Tensor, sound: SoundStates) -> Tensor:
         """``-log p_ctc``, ``(B,)``; 0 for a text with more tokens than its sound has frames."""
         names = (
-            self.objective.names(heard.features.to(self.objective.names.weight)).float().log_softmax(-1).transpose(0, 1)
+            self.objective.names(sound.features.to(self.objective.names.weight)).float().log_softmax(-1).transpose(0, 1)
         )
-        counts, frames = (x != self.estimand.end).sum(1), heard.mask.sum(1)
+        counts, frames = (x != self.estimand.end).sum(1), sound.mask.sum(1)
         return F.ctc_loss(names, x, frames, counts, self.estimand.end, reduction="none", zero_infinity=True)

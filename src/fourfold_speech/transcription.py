@@ -62,18 +62,18 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The likeliest texts of a sound that a search of some width finds, the best first.
 
-    At each token the ``beams`` best beginnings are kept. The search ends when no beginning can still become a better
+    At each token the ``beams`` best prefixes are kept. The search ends when no prefix can still become a better
     text than the best one that has ended. Ids that the network never writes are passed over, but keep their
     probability, so that every score is exact.
 
-    Texts are ranked by ``(1 - a) log p(text | sound) + a log p_ctc(text | sound)``: the second, which hears each frame
+    Texts are ranked by ``(1 - a) log p(text | sound) + a log p_ctc(text | sound)``: the second, which labels each frame
     for itself, holds against texts that are likely whatever the sound (Hori, Watanabe, Hershey 2017,
     https://doi.org/10.18653/v1/P17-1048).
 
     Args:
         model: of transcripts given sound.
-        sound: levels ``(L,)`` int16.
-        beams: number of beginnings.
+        sound: samples ``(L,)`` int16.
+        beams: number of prefixes.
         penalty: texts are ranked by their score over ``(tokens + 1)^penalty``; 0 ranks by the score, 1 by its mean.
         alignment: the weight ``a``; by default that of training, 0 for a model that was trained without.
 
@@ -93,7 +93,7 @@ def beam_search(
     with evaluating(model):
         texts = _Texts(model, sound, beams, penalty, alignment_of(model, alignment))
         search.beam_search(texts, beams, texts.length)
-    return texts.finished
+    return texts.ranked
 
 
 @final
@@ -107,9 +107,9 @@ class _Texts(search.Paths):
         self.state = self.estimand.begin(1, sound[None].to(model.device))
         self.aligned: Alignments | None = None
         if share and isinstance(model.objective, JointLikelihood):
-            self.aligned = model.objective.alignments(self.state.heard, self.estimand.end)
+            self.aligned = model.objective.alignments(self.state.sound, self.estimand.end)
         self.ids, self.log_p = torch.empty(1, 0, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
-        self.finished: list[Hypothesis] = []
+        self.ranked: list[Hypothesis] = []
 
     def scores(self) -> Tensor:
         end, first = self.estimand.end, () if self.ids.shape[1] else self.estimand.net.not_first
@@ -125,7 +125,7 @@ class _Texts(search.Paths):
 
     def promising(self, scores: Tensor) -> int:
         """All, unless no text that goes on can be ranked above the best finished one."""
-        hopeless = self.finished and float(scores[0]) / self.length**self.penalty <= self.finished[0].rank(self.penalty)
+        hopeless = self.ranked and float(scores[0]) / self.length**self.penalty <= self.ranked[0].rank(self.penalty)
         return 0 if hopeless else len(scores)
 
     def follow(self, rows: Tensor, tokens: Tensor, scores: Tensor) -> None:
@@ -140,28 +140,28 @@ class _Texts(search.Paths):
     def _finish(self, nats: Tensor, scores: Tensor) -> None:
         """Rank texts among the finished ones, of which the best are kept."""
         rows = zip(self.ids.tolist(), nats.tolist(), scores.tolist(), strict=True)
-        self.finished += [Hypothesis(tuple(ids), log_prob, score) for ids, log_prob, score in rows if score > -math.inf]
-        self.finished = sorted(self.finished, key=lambda text: -text.rank(self.penalty))[: self.beams]
+        self.ranked += [Hypothesis(tuple(ids), log_prob, score) for ids, log_prob, score in rows if score > -math.inf]
+        self.ranked = sorted(self.ranked, key=lambda text: -text.rank(self.penalty))[: self.beams]
 
 
-def alignment_of(model: GenerativeModel, asked: float | None = None) -> float:
+def alignment_of(model: GenerativeModel, weight: float | None = None) -> float:
     """The weight of alignments in a search: as asked for, or as in training.
 
     Raises:
         ValueError: for a weight outside [0, 1), or one of a model that was trained without alignments.
     """
-    trained = model.objective.alignment if isinstance(model.objective, JointLikelihood) else 0.0
-    if asked is None:
-        return trained
-    if not 0 <= asked < 1:
-        raise ValueError(f"the weight of the alignment must lie in [0, 1), not {asked}")
-    if asked and not trained:
+    default = model.objective.alignment if isinstance(model.objective, JointLikelihood) else 0.0
+    if weight is None:
+        return default
+    if not 0 <= weight < 1:
+        raise ValueError(f"the weight of the alignment must lie in [0, 1), not {weight}")
+    if weight and not default:
         raise ValueError("this model was trained without alignments: leave the alignment out")
-    return asked
+    return weight
 
 
 def transcript_parts(model: GenerativeModel) -> tuple[Transcripts, TranscriptConditionals]:
-    """Space and estimand of a model that writes what it hears.
+    """Space and estimand of a model of transcripts given sound.
 
     Raises:
         TypeError: for another model.
@@ -209,12 +209,12 @@ class Transcript:
     @property
     def text(self) -> str:
         """All that is said."""
-        return " ".join(one.text.strip() for one in self.segments if one.text.strip())
+        return " ".join(segment.text.strip() for segment in self.segments if segment.text.strip())
 
     @property
     def log_prob(self) -> float:
         """``sum log p(text of a part | that part)`` in nats."""
-        return sum(one.log_prob for one in self.segments)
+        return sum(segment.log_prob for segment in self.segments)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.segments))
@@ -232,8 +232,8 @@ def transcribe(
 
     Args:
         model: of transcripts given sound; or the folder of a run or of a published Whisper model.
-        sound: a file; or a waveform ``(L,)`` at the rate of the model, as levels of int16 or as reals in [-1, 1].
-        beams: number of beginnings that the search keeps.
+        sound: a file; or a waveform ``(L,)`` at the rate of the model, as samples of int16 or as reals in [-1, 1].
+        beams: number of prefixes that the search keeps.
         penalty: see :func:`beam_search`.
         alignment: see :func:`beam_search`.
 
@@ -258,14 +258,14 @@ def segments(
 ) -> Iterator[Segment]:
     """The transcript of a sound, part by part, each as soon as it is known; memory does not grow with the sound.
 
-    A sound longer than the model hears at once is cut at its quietest place in the second half of what it hears. Silent
-    parts are passed over, and each part is heard without the silence around it. See :func:`transcribe`.
+    A sound longer than the input of the model is cut at its quietest place in the second half of that length. Silent
+    parts are passed over, and each part is read without the silence around it. See :func:`transcribe`.
     """
     space, _ = transcript_parts(model)
     if isinstance(sound, (str, os.PathLike)):
         blocks: Iterable[Tensor] = sound_blocks(Path(sound), space.rate)
     else:
-        blocks = [_levels(sound)]
+        blocks = [_samples(sound)]
     for start, part in parts_of(blocks, space.rate, space.sound or space.rate):
         best = beam_search(model, part, beams, penalty, alignment)
         if best:
@@ -274,69 +274,69 @@ def segments(
             yield Segment(start / space.rate, end, space.show(ids), best[0].log_prob, len(ids) + 1)
 
 
-def _levels(sound: Tensor | np.ndarray) -> Tensor:
-    """A waveform in memory as levels, ``(L,)`` int16."""
+def _samples(sound: Tensor | np.ndarray) -> Tensor:
+    """A waveform in memory as samples, ``(L,)`` int16."""
     wave = torch.as_tensor(sound)
     if wave.ndim != 1 or not len(wave):
         raise ValueError(f"a waveform of shape {tuple(wave.shape)} is not (L,): give one channel with some sound")
     if wave.dtype == torch.int16:
         return wave
     if not wave.is_floating_point() or not bool(wave.isfinite().all()) or float(wave.abs().max()) > 1:
-        raise ValueError("a waveform has values outside [-1, 1]: divide it by its largest, or give levels as int16")
+        raise ValueError("a waveform has values outside [-1, 1]: divide it by its largest, or give samples as int16")
     return (wave * 32768).round().clamp(-32768, 32767).to(torch.int16)
 
 
 def parts_of(blocks: Iterable[Tensor], rate: int, most: int) -> Iterator[tuple[int, Tensor]]:
-    """Parts of at most ``most`` levels of a sound that comes in blocks, each with the place where it begins.
+    """Parts of at most ``most`` samples of a sound that comes in blocks, each with the place where it begins.
 
     Args:
-        blocks: levels ``(L,)`` int16, one after the other.
-        rate: levels in a second.
-        most: levels in a part.
+        blocks: samples ``(L,)`` int16, one after the other.
+        rate: sampling rate in Hz.
+        most: samples in a part.
     """
-    begun, kept = 0, torch.empty(0, dtype=torch.int16)
+    start, rest = 0, torch.empty(0, dtype=torch.int16)
     for block in blocks:
-        kept = torch.cat([kept, block])
+        rest = torch.cat([rest, block])
         while True:
-            silent = _silence(kept, rate)
-            begun, kept = begun + silent, kept[silent:]
-            if len(kept) <= most:
+            silent = _silence(rest, rate)
+            start, rest = start + silent, rest[silent:]
+            if len(rest) <= most:
                 break
-            cut = _quietest(kept[:most], rate)
-            yield from _loud(begun, kept[:cut], rate)
-            begun, kept = begun + cut, kept[cut:]
-    yield from _loud(begun, kept, rate)
+            stop = _quietest(rest[:most], rate)
+            yield from _loud(start, rest[:stop], rate)
+            start, rest = start + stop, rest[stop:]
+    yield from _loud(start, rest, rate)
 
 
-def _silence(levels: Tensor, rate: int) -> int:
-    """Levels at the beginning that are silent, but for the last 100 ms."""
-    loud = (_peaks(levels, rate) > QUIET).nonzero()
-    return max((int(loud[0]) if len(loud) else len(levels) // max(rate // 100, 1)) - 10, 0) * max(rate // 100, 1)
+def _silence(samples: Tensor, rate: int) -> int:
+    """Samples at the start that are silent, but for the last 100 ms."""
+    loud = (_peaks(samples, rate) > QUIET).nonzero()
+    return max((int(loud[0]) if len(loud) else len(samples) // max(rate // 100, 1)) - 10, 0) * max(rate // 100, 1)
 
 
-def _peaks(levels: Tensor, rate: int) -> Tensor:
-    """The loudest level of every 10 ms."""
+def _peaks(samples: Tensor, rate: int) -> Tensor:
+    """The loudest sample of every 10 ms."""
     hop = max(rate // 100, 1)
-    return torch.nn.functional.pad(levels.int().abs(), (0, -len(levels) % hop)).view(-1, hop).amax(1).float()
+    return torch.nn.functional.pad(samples.int().abs(), (0, -len(samples) % hop)).view(-1, hop).amax(1).float()
 
 
-def _quietest(levels: Tensor, rate: int) -> int:
+def _quietest(samples: Tensor, rate: int) -> int:
     """The middle of the quietest 200 ms in the second half."""
-    peaks, wide = _peaks(levels, rate), 20
+    peaks, wide = _peaks(samples, rate), 20
     half = len(peaks) // 2
     if len(peaks) - half <= wide:
-        return len(levels)
+        return len(samples)
     means = peaks[half:].unfold(0, wide, 1).mean(1)
     last = int((means <= means.min() * 1.001).nonzero()[-1])
-    return min((half + last + wide // 2) * max(rate // 100, 1), len(levels))
+    return min((half + last + wide // 2) * max(rate // 100, 1), len(samples))
 
 
-def _loud(begun: int, levels: Tensor, rate: int) -> Iterator[tuple[int, Tensor]]:
+def _loud(start: int, samples: Tensor, rate: int) -> Iterator[tuple[int, Tensor]]:
     """A part without the silence at both of its ends but for 100 ms; none if it is silent."""
-    if not len(levels):
+    if not len(samples):
         return
-    peaks, hop = _peaks(levels, rate), max(rate // 100, 1)
+    peaks, hop = _peaks(samples, rate), max(rate // 100, 1)
     loud = (peaks > max(QUIET, 0.02 * float(peaks.max()))).nonzero().flatten()
     if len(loud):
-        first, last = max(int(loud[0]) - 10, 0) * hop, min((int(loud[-1]) + 11) * hop, len(levels))
-        yield begun + first, levels[first:last]
+        first, last = max(int(loud[0]) - 10, 0) * hop, min((int(loud[-1]) + 11) * hop, len(samples))
+        yield start + first, samples[first:last]

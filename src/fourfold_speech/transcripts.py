@@ -40,8 +40,8 @@ class Transcripts(WrittenTexts):
 
     Attributes:
         text: characters, bytes or pieces, and the most tokens of a text together with its end.
-        rate: levels in a second of the sound.
-        sound: the most levels of the sound that a text is the transcript of, or ``None``.
+        rate: sampling rate of the sound in Hz.
+        sound: the most samples of the sound that a text is the transcript of, or ``None``.
         lead: what tokens write before every text, such as a space: :meth:`parse` adds it.
 
     Raises:
@@ -57,11 +57,11 @@ class Transcripts(WrittenTexts):
 
     def __post_init__(self) -> None:
         if self.rate < 1 or (self.sound is not None and self.sound < 1):
-            raise ValueError(f"sounds of {self.sound} levels at {self.rate} Hz: give at least 1 of each")
+            raise ValueError(f"sound and rate must be at least 1, got {self.sound} samples at {self.rate} Hz")
 
     def __str__(self) -> str:
-        heard = "" if self.sound is None else f" of sounds of at most {self.sound / self.rate:.3g} s"
-        return f"transcripts{heard}, of at most {self.text.length - 1} {self.text.token}s"
+        source = "" if self.sound is None else f" of sounds of at most {self.sound / self.rate:.3g} s"
+        return f"transcripts{source}, of at most {self.text.length - 1} {self.text.token}s"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,7 +88,7 @@ class Transcripts(WrittenTexts):
 
     def byte_counts(self, x: Tensor) -> Tensor:
         sizes = torch.zeros(self.tokens, dtype=torch.float64)
-        sizes[: self.text.tokens] = torch.tensor([len(one) for one in self.text.token_bytes()], dtype=torch.float64)
+        sizes[: self.text.tokens] = torch.tensor([len(token) for token in self.text.token_bytes()], dtype=torch.float64)
         return sizes[x.long()].sum(1)
 
     def check(self, x: Tensor) -> None:
@@ -97,8 +97,8 @@ class Transcripts(WrittenTexts):
             raise ValueError(f"transcripts are integer ids, not {x.dtype}: use space.parse(texts)")
         if x.numel() and (int(x.min()) < 0 or int(x.max()) >= self.tokens):
             raise ValueError(f"ids must lie between 0 and {self.tokens - 1}: was the text parsed by another space?")
-        ended = (x == self.end).long()
-        bad = (ended < ended.cummax(1).values).any(1).nonzero()
+        behind = (x == self.end).long()
+        bad = (behind < behind.cummax(1).values).any(1).nonzero()
         if len(bad):
             raise ValueError(f"row {int(bad[0])}: a token stands behind the end: use space.parse(texts)")
 
@@ -125,15 +125,15 @@ class Transcripts(WrittenTexts):
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         x = torch.randint(self.text.tokens, (n, self.text.length), generator=generator)
         x = torch.where(x == self.end, 0, x)
-        used = torch.randint(self.text.length, (n, 1), generator=generator)
-        return torch.where(torch.arange(self.text.length) < used, x, self.end)
+        lengths = torch.randint(self.text.length, (n, 1), generator=generator)
+        return torch.where(torch.arange(self.text.length) < lengths, x, self.end)
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         if self.tokens**self.text.length > MOST:
             raise ValueError(f"{self.tokens}^{self.text.length} texts are too many to be enumerated")
         every = torch.tensor(list(itertools.product(range(self.tokens), repeat=self.text.length)))
-        ended = (every == self.end).long()
-        return every[(ended == ended.cummax(1).values).all(1)], 1.0
+        behind = (every == self.end).long()
+        return every[(behind == behind.cummax(1).values).all(1)], 1.0
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -146,25 +146,27 @@ class Transcripts(WrittenTexts):
     @classmethod
     def of_conditions(cls, pairs: Pairs, settings: Mapping[str, Any]) -> Transcripts:
         """The space of the transcripts of sounds, whose tokens are ``settings["tokens"]``, by default characters."""
-        sounds, texts = _said(pairs)
+        sounds, texts = _captioned(pairs)
         text = _tokens(texts, settings["tokens"])
-        most = max(len(text.ids(one)) for one in texts)
+        most = max(len(text.ids(content)) for content in texts)
         return cls(dataclasses.replace(text, length=round(ROOM * most) + 1), sounds.rate, sounds.length)
 
     def from_conditions(self, pairs: Pairs) -> Pairs | None:
         """The transcripts of sounds, each with its sound."""
         if not isinstance(pairs.space, Audio):  # only sounds have transcripts
             return None
-        sounds, texts = _said(pairs)
-        return Pairs(self.conditioned(), self.parse(texts), self._heard(pairs.x, sounds))
+        sounds, texts = _captioned(pairs)
+        return Pairs(self.conditioned(), self.parse(texts), self._clips(pairs.x, sounds))
 
-    def _heard(self, x: Tensor, sounds: Audio) -> Tensor:
+    def _clips(self, x: Tensor, sounds: Audio) -> Tensor:
         """Clips in the length of this space."""
         if sounds.rate != self.rate:
-            raise ValueError(f"its sounds have {sounds.rate} levels in a second, and the model hears {self.rate}")
+            raise ValueError(f"its audio is sampled at {sounds.rate:,} Hz, but the model expects {self.rate:,} Hz")
         most = self.sound or sounds.length
         if bool((x[:, most:] != 0).any()):
-            raise ValueError(f"a sound is longer than the {most / self.rate:.1f} s that the model hears: cut it")
+            raise ValueError(
+                f"sounds must be at most {most / self.rate:.1f} s long, as the model expects; cut the longer ones"
+            )
         return torch.nn.functional.pad(x[:, :most], (0, max(most - x.shape[1], 0)))
 
     def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
@@ -178,15 +180,15 @@ class Transcripts(WrittenTexts):
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         """Errors in words and characters: sample ``i`` is a transcript of the sound of reference ``i``."""
         self.check_features(features)
-        found, true = ([self.show(ids) for ids in part] for part in (x, references.test))
-        yield error_rate(found, true, "word")
-        yield error_rate(found, true, "character")
+        hypotheses, truths = ([self.show(ids) for ids in part] for part in (x, references.test))
+        yield error_rate(hypotheses, truths, "word")
+        yield error_rate(hypotheses, truths, "character")
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
         return Excerpts(tuple(self.show(ids) for ids in x[:SHOWN]))
 
 
-def _said(pairs: Pairs) -> tuple[Audio, list[str]]:
+def _captioned(pairs: Pairs) -> tuple[Audio, list[str]]:
     """The space of sounds, and what is said in each.
 
     Raises:

@@ -26,20 +26,20 @@ from fourfold.core.header import read_header
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
 from fourfold.spaces import Pieces, Text
 from fourfold_speech.codecs import TranscriptTokens
-from fourfold_speech.networks import Heard, Listener, sound_lengths
+from fourfold_speech.networks import SoundStates, SpeechNetwork, sound_lengths
 from fourfold_speech.paradigm import TranscriptConditionals
 from fourfold_speech.transcripts import Transcripts
 
 __all__ = ["PublishedWhisper", "open_whisper"]
 
 RATE = 16_000
-"""Levels in a second that Whisper hears."""
+"""The sampling rate that Whisper expects, in Hz."""
 HOP = 320
-"""Levels in one frame of its encoder."""
+"""Samples in one frame of its encoder."""
 
 
 @final
-class PublishedWhisper(Listener):
+class PublishedWhisper(SpeechNetwork):
     """Next-token logits of a Whisper network of ``transformers``.
 
     Args:
@@ -56,39 +56,39 @@ class PublishedWhisper(Listener):
     ) -> None:
         super().__init__()
         transformers = imported("transformers")
-        made = transformers.WhisperConfig(**plain_settings(json.loads(config)))
-        self.inner: Any = transformers.WhisperForConditionalGeneration._from_config(made, dtype=torch.float32)
-        self.tokens, self.width = int(made.vocab_size), int(made.d_model)
+        settings = transformers.WhisperConfig(**plain_settings(json.loads(config)))
+        self.inner: Any = transformers.WhisperForConditionalGeneration._from_config(settings, dtype=torch.float32)
+        self.tokens, self.width = int(settings.vocab_size), int(settings.d_model)
         self.never, self.not_first = tuple(never), tuple(not_first)
         self.prompt = tuple(prompt)
-        seconds = made.max_source_positions * HOP // RATE
-        self._hear = transformers.WhisperFeatureExtractor(feature_size=made.num_mel_bins, chunk_length=seconds)
+        seconds = settings.max_source_positions * HOP // RATE
+        self._hear = transformers.WhisperFeatureExtractor(feature_size=settings.num_mel_bins, chunk_length=seconds)
 
-    def listen(self, sound: Tensor) -> Heard:
+    def encode(self, sound: Tensor) -> SoundStates:
         """Frames of 20 ms; a sound is continued by silence to the length that the network knows."""
         lengths = sound_lengths(sound).tolist()
         waves = [row[:n].float().cpu().numpy() / 32768 for row, n in zip(sound, lengths, strict=True)]
-        heard = self._hear(waves, sampling_rate=RATE, return_tensors="pt").input_features
+        mels = self._hear(waves, sampling_rate=RATE, return_tensors="pt").input_features
         weight = self.inner.proj_out.weight
-        features = self.inner.model.encoder(heard.to(weight.device, weight.dtype)).last_hidden_state
-        return Heard(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+        features = self.inner.model.encoder(mels.to(weight.device, weight.dtype)).last_hidden_state
+        return SoundStates(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
 
     def start(self, batch: int) -> Tensor:
         return torch.tensor([self.prompt], device=self.inner.proj_out.weight.device).expand(batch, -1)
 
-    def cache(self, heard: Heard) -> _Past:
+    def cache(self, sound: SoundStates) -> _Past:
         return _Past(self.inner.config)
 
-    def forward(self, ids: Tensor, heard: Heard, cache: _Past | None = None) -> Tensor:
+    def forward(self, ids: Tensor, sound: SoundStates, cache: _Past | None = None) -> Tensor:
         past = {} if cache is None else {self._cache_argument: cache.values, "use_cache": True}
-        found = self.inner.model.decoder(input_ids=ids, encoder_hidden_states=heard.features, **past)
-        return torch.as_tensor(self.inner.proj_out(found.last_hidden_state)).float()
+        output = self.inner.model.decoder(input_ids=ids, encoder_hidden_states=sound.features, **past)
+        return torch.as_tensor(self.inner.proj_out(output.last_hidden_state)).float()
 
     @functools.cached_property
     def _cache_argument(self) -> str:
         """The name under which this version of the library takes a cache."""
-        known = inspect.signature(self.inner.model.decoder.forward).parameters
-        return "cache" if "cache" in known else "past_key_values"
+        parameters = inspect.signature(self.inner.model.decoder.forward).parameters
+        return "cache" if "cache" in parameters else "past_key_values"
 
 
 @final
@@ -104,16 +104,16 @@ class _Past:
 
     def select(self, rows: Tensor) -> _Past:
         """A copy of some rows ``(B',)``, in that order."""
-        chosen = _Past(self._config)
-        for own, part in (
-            (chosen.values.self_attention_cache, self.values.self_attention_cache),
-            (chosen.values.cross_attention_cache, self.values.cross_attention_cache),
+        past = _Past(self._config)
+        for target, part in (
+            (past.values.self_attention_cache, self.values.self_attention_cache),
+            (past.values.cross_attention_cache, self.values.cross_attention_cache),
         ):
             for i, layer in enumerate(part.layers):
                 if layer.get_seq_length():
-                    own.update(layer.keys[rows], layer.values[rows], i)
-        chosen.values.is_updated = dict(self.values.is_updated)
-        return chosen
+                    target.update(layer.keys[rows], layer.values[rows], i)
+        past.values.is_updated = dict(self.values.is_updated)
+        return past
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------
@@ -159,23 +159,23 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
 
 def _prompt(path: Path, pieces: Pieces, language: str) -> list[int]:
     """``<|startoftranscript|> (<|en|> <|transcribe|>) <|notimestamps|>``: a model of English has no languages."""
-    known = {pieces.name(i): i for i in range(pieces.count)}
-    tongues = [name[2:-2] for name in known if len(name) in (6, 7) and name.startswith("<|") and name[2:-2].isalpha()]
-    several = not path.name.endswith(".en") and len(tongues) > 1 and not _english(known)
+    ids = {pieces.name(i): i for i in range(pieces.count)}
+    tongues = [name[2:-2] for name in ids if len(name) in (6, 7) and name.startswith("<|") and name[2:-2].isalpha()]
+    several = not path.name.endswith(".en") and len(tongues) > 1 and not _english(ids)
     if several and language not in tongues:
         raise ValueError(f"{path}: language {language!r} is unknown: choose one of {', '.join(sorted(tongues))}")
     if not several and language != "en":
         raise ValueError(f"{path}: knows English alone, not {language!r}: leave the language out")
     names = ["<|startoftranscript|>", *((f"<|{language}|>", "<|transcribe|>") if several else ()), "<|notimestamps|>"]
-    missing = next((name for name in names if name not in known), None)
+    missing = next((name for name in names if name not in ids), None)
     if missing is not None:
         raise ValueError(f"{path}: its tokenizer has no {missing}: is it that of another model?")
-    return [known[name] for name in names]
+    return [ids[name] for name in names]
 
 
-def _english(known: Mapping[str, int]) -> bool:
+def _english(ids: Mapping[str, int]) -> bool:
     """Whether a vocabulary is that of the models of English, whose symbols begin at 50,256 and not at 50,257."""
-    return known.get("<|endoftext|>") == 50_256
+    return ids.get("<|endoftext|>") == 50_256
 
 
 def _plain(config: Any) -> str:
@@ -186,10 +186,10 @@ def _plain(config: Any) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({error}): give a folder of Whisper") from None
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
@@ -204,7 +204,7 @@ def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
     kind = transformers.WhisperForConditionalGeneration
     check_size(path, header, lambda: kind._from_config(config, dtype=torch.float32))
     with told(path), quiet():
-        inner, found = kind.from_pretrained(
+        inner, report = kind.from_pretrained(
             path,
             config=config,
             dtype=torch.float32,
@@ -212,7 +212,7 @@ def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
             local_files_only=True,
             use_safetensors=True,
         )
-    check_tensors(path, {**found, "unexpected_keys": ()})
+    check_tensors(path, {**report, "unexpected_keys": ()})
     file = path / "generation_config.json"
     settings = _json(file) if file.is_file() else {}
     never, first = (settings.get(key) or [] for key in ("suppress_tokens", "begin_suppress_tokens"))
@@ -260,7 +260,7 @@ def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
     if version != 6 or spec != "WhisperSpec":
         raise ValueError(f"model.bin is a {spec or 'file'} of version {version}, not a WhisperSpec of version 6")
     number("I")
-    found = {}
+    arrays = {}
     for _ in range(number("I")):
         name = word()
         shape = [number("I") for _ in range(number("B"))]
@@ -268,10 +268,10 @@ def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
         content = file.read(size)
         if len(content) != size or size != int(np.prod(shape, dtype=np.int64)) * kind.itemsize:
             raise ValueError(f"model.bin ends within {name}")
-        found[name] = np.frombuffer(content, kind).reshape(shape)
-    if any(name.endswith("weight_scale") for name in found):
+        arrays[name] = np.frombuffer(content, kind).reshape(shape)
+    if any(name.endswith("weight_scale") for name in arrays):
         raise ValueError("its weights are quantised: convert the model with --quantization float16")
-    return found
+    return arrays
 
 
 def _network(arrays: Mapping[str, np.ndarray], weights: Mapping[str, Tensor], end: int, start: int) -> Any:
@@ -315,10 +315,10 @@ def _network(arrays: Mapping[str, np.ndarray], weights: Mapping[str, Tensor], en
 
 def _layer(state: dict[str, Tensor], name: str, weights: Mapping[str, Tensor], source: str) -> None:
     """One layer: attention to itself, in a decoder also to the sound, and a perceptron."""
-    own = f"{source}/self_attention"
-    _norm(state, f"{name}.self_attn_layer_norm", weights, f"{own}/layer_norm")
-    _split(state, f"{name}.self_attn", ("q", "k", "v"), weights, f"{own}/linear_0")
-    _linear(state, f"{name}.self_attn.out_proj", weights, f"{own}/linear_1")
+    attention = f"{source}/self_attention"
+    _norm(state, f"{name}.self_attn_layer_norm", weights, f"{attention}/layer_norm")
+    _split(state, f"{name}.self_attn", ("q", "k", "v"), weights, f"{attention}/linear_0")
+    _linear(state, f"{name}.self_attn.out_proj", weights, f"{attention}/linear_1")
     if f"{source}/attention/linear_0/weight" in weights:
         _norm(state, f"{name}.encoder_attn_layer_norm", weights, f"{source}/attention/layer_norm")
         _split(state, f"{name}.encoder_attn", ("q",), weights, f"{source}/attention/linear_0")

@@ -141,8 +141,8 @@ def aligned(model: GenerativeModel, every: Tensor, sound: Tensor) -> Tensor:
     assert isinstance(model.estimand, TranscriptConditionals)
     assert isinstance(model.objective, JointLikelihood)
     with torch.no_grad():
-        heard = model.estimand.listen(1, sound[None])
-        names = model.objective.names(heard.features[heard.mask]).double().log_softmax(-1)
+        states = model.estimand.encode(1, sound[None])
+        names = model.objective.names(states.features[states.mask]).double().log_softmax(-1)
     spelt: dict[tuple[int, ...], float] = {}
     masses = torch.zeros(1, dtype=torch.float64)
     for frame in names:
@@ -276,11 +276,11 @@ def net_of(masked: float, bands: int = 8) -> SpeechTransformer:
 
 def test_only_training_hides_parts_of_a_spectrum() -> None:
     sound, masked, plain = noise(2 * RATE)[None], net_of(0.5), net_of(0.0)
-    heard = plain.eval().listen(sound).features
-    assert torch.equal(masked.eval().listen(sound).features, heard)
-    assert torch.equal(plain.train().listen(sound).features, heard)
-    first, second = (masked.train().listen(sound).features for _ in range(2))
-    assert not torch.allclose(first, heard)
+    features = plain.eval().encode(sound).features
+    assert torch.equal(masked.eval().encode(sound).features, features)
+    assert torch.equal(plain.train().encode(sound).features, features)
+    first, second = (masked.train().encode(sound).features for _ in range(2))
+    assert not torch.allclose(first, features)
     assert not torch.allclose(first, second)
 
 
