@@ -7,7 +7,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Unpack
+from typing import TypeAlias, Unpack
 
 import numpy as np
 from torch import Tensor
@@ -25,12 +25,11 @@ from fourfold.data.readers import read
 from fourfold.data.source import Density, Source
 from fourfold.data.splits import Split, chosen_rows
 from fourfold.data.stored import Stored
+from fourfold.data.tables import of_memory
+from fourfold.machine.libraries import pandas as pd
 from fourfold.settings.data import DataKeywords, DataOptions, recordable
 from fourfold.settings.declaration import spelled_out
 from fourfold.spaces.registry import space_named
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = [
     "IN_MEMORY",
@@ -232,8 +231,6 @@ def _of_memory(data: object, options: DataOptions) -> Source:
         hint = "give its labels (labels=)"
         return of_array(IN_MEMORY, array.copy(), options.labels, "labels", options, hint=hint)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
-        from fourfold.data.tables import of_memory  # pandas and pyarrow are loaded for tables alone
-
         refuse_other(options, "a table", "labels", "schema", "target", "group", "order")
         return of_memory(IN_MEMORY, data, options)
     raise DataError(

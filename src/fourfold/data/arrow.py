@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pyarrow
-import pyarrow.ipc
-import pyarrow.parquet
-
+from fourfold.machine.libraries import pyarrow
 from fourfold.machine.regular import open_regular
 
 __all__ = ["open_parquet", "record_batches"]

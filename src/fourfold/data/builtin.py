@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fourfold.data.bundled import bundled
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.errors import DataError
 from fourfold.data.source import Source
 from fourfold.data.text import Corpus, text_source
 from fourfold.data.video import moving_digits
+from fourfold.machine.libraries import sklearn
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Images, Vectors
 
@@ -37,7 +37,7 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 def digits(options: DataOptions) -> Source:
     """1,797 grey images of handwritten digits, of 8 x 8 pixels with 17 levels, in ten classes."""
-    bunch = bundled("digits")
+    bunch = sklearn.datasets.load_digits()
     x = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     names = tuple(str(i) for i in range(10))
@@ -46,12 +46,12 @@ def digits(options: DataOptions) -> Source:
 
 def breast_cancer(options: DataOptions) -> Source:
     """569 rows of 30 measurements of cell nuclei, in two classes."""
-    return _bunch(bundled("breast_cancer"), "scikit-learn, load_breast_cancer")
+    return _bunch(sklearn.datasets.load_breast_cancer(), "scikit-learn, load_breast_cancer")
 
 
 def wine(options: DataOptions) -> Source:
     """178 rows of 13 measurements of wines, in three classes."""
-    return _bunch(bundled("wine"), "scikit-learn, load_wine")
+    return _bunch(sklearn.datasets.load_wine(), "scikit-learn, load_wine")
 
 
 def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fourfold.core import encode_captions
+from fourfold.data.delimited import cells
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded
 from fourfold.data.layout import layout_of
@@ -110,8 +111,6 @@ def _of_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_table(path: Path) -> Iterator[tuple[str, str, str]]:
-    from fourfold.data.delimited import cells  # pyarrow is loaded for tables alone
-
     layout, number = layout_of(path, header=True), 0
     for batch in cells(path, layout):
         for row in batch.to_pylist():

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-
 from fourfold.data.arrow import open_parquet
 from fourfold.data.delimited import cells
 from fourfold.data.errors import DataError, readable
 from fourfold.data.layout import layout_of
+from fourfold.machine.libraries import pyarrow
 
 __all__ = ["texts_of"]
 

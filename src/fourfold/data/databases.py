@@ -15,10 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow
-
 from fourfold.data.errors import DataError, option
 from fourfold.data.memory import free_memory
+from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 
 __all__ = ["batches_of_duckdb", "batches_of_sqlite"]

@@ -11,12 +11,10 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow
-import pyarrow.csv
-
 from fourfold.data.errors import DataError
 from fourfold.data.files import decoded_parts, parts_of
 from fourfold.data.layout import Layout
+from fourfold.machine.libraries import pyarrow
 
 __all__ = ["cells", "row_line"]
 

@@ -13,8 +13,10 @@ from fourfold.core import Pairs, Space
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
+from fourfold.data.mixed import batches_of_frame, table_of
 from fourfold.data.source import Source
 from fourfold.data.text import corpus_of, ids_of
+from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Table, Text, Vectors
@@ -133,10 +135,6 @@ def _turn_round(source: Source, pairs: Pairs) -> Source:
 
 def _tabulated(name: str, source: Source, space: Vectors, options: DataOptions) -> Source:
     """Vectors as rows of a table, with the labels and the official test set that they have."""
-    import pandas as pd  # and pyarrow, below: they are loaded for tables alone
-
-    from fourfold.data.mixed import batches_of_frame, table_of
-
     frame = pd.DataFrame(source.x.numpy(), columns=list(space.columns or numbered(space.dim)))
     only = DataOptions(seed=options.seed, space="table", schema=options.schema, target=options.target)
     table = table_of(name, batches_of_frame(frame), only)

@@ -6,13 +6,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pyarrow
-import pyarrow.compute
 import torch
 from torch import Tensor
 
@@ -36,6 +33,8 @@ from fourfold.data.sequences import (
     within,
 )
 from fourfold.data.source import Source
+from fourfold.machine.libraries import pandas as pd
+from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Sequences, Table, Vectors
@@ -52,7 +51,7 @@ __all__ = [
     "without_comma",
 ]
 
-Batches = Iterable[pyarrow.RecordBatch]
+Batches: TypeAlias = "Iterable[pyarrow.RecordBatch]"
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

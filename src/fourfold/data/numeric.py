@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from torch import Tensor
 
 from fourfold.core import Space
@@ -14,6 +13,7 @@ from fourfold.data.arrays import finite_vectors
 from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike
 from fourfold.data.schema import GAPS, Coded, Inferred, as_numbers
+from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Vectors
 from fourfold.spaces.vectors import numbered

@@ -37,6 +37,7 @@ from fourfold.estimands import (
     NoisedEnergy,
     VectorField,
 )
+from fourfold.machine.libraries import scipy
 from fourfold.maths.paths import Path, broadcast
 
 __all__ = [
@@ -141,8 +142,6 @@ class MixtureDenoiser(SolvedDenoiser):
         Every path is a scaling of ``alpha = cos a, sigma = sin a``, along which ``dz/da = (z - cos a D) / tan a - sin a
         D``.
         """
-        from scipy.integrate import solve_ivp  # half a second, for tests of one number
-
         alpha, sigma = _last(self.path)
 
         def slope(angle: float, z: np.ndarray) -> np.ndarray:
@@ -152,7 +151,9 @@ class MixtureDenoiser(SolvedDenoiser):
             return ((z_t - math.cos(angle) * x_0) / math.tan(angle) - math.sin(angle) * x_0).flatten().numpy()
 
         z_T = (x_T.double() / math.hypot(alpha, sigma)).flatten().numpy()
-        ends = solve_ivp(slope, (math.atan2(sigma, alpha), 1e-6), z_T, "DOP853", rtol=1e-11, atol=1e-12).y[:, -1]
+        ends = scipy.integrate.solve_ivp(
+            slope, (math.atan2(sigma, alpha), 1e-6), z_T, "DOP853", rtol=1e-11, atol=1e-12
+        ).y[:, -1]
         return torch.from_numpy(ends).reshape(x_T.shape)
 
 

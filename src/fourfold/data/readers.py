@@ -13,6 +13,8 @@ from fourfold.data.sounds import read_sounds
 from fourfold.data.source import Source
 from fourfold.data.stored import Stored
 from fourfold.data.stored_images import StoredImages
+from fourfold.data.table_records import open_rows
+from fourfold.data.tables import read_table
 from fourfold.data.tars import Tars
 from fourfold.data.text import holds_documents, read_documents, read_text
 from fourfold.data.video import holds_clips, read_clips
@@ -48,8 +50,6 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
         refuse_other(options, f"{path}, an array", "labels", "levels", *(("stream",) if suffix == ".npy" else ()))
         return read_array(path, options)
     if suffix in TABLES:
-        from fourfold.data.tables import read_table  # pandas and pyarrow are loaded for tables alone
-
         database = TABLES[suffix]
         used = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
         what = "a database" if database else "a table"
@@ -86,8 +86,6 @@ def open_stored(path: Path, options: DataOptions) -> Stored | None:
     records: StoredRecords | None = Tars(path, tars) if tars else None
     used = ["size", "channels", "stream"]
     if records is None and rows and options.text is None:
-        from fourfold.data.table_records import open_rows  # pyarrow is loaded for tables alone
-
         records = open_rows(path, rows, options.labels if isinstance(options.labels, str) else None)
         used += [] if records is None else ["labels"]
     if records is None and folder and options.stream:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-import pyarrow
 
 from fourfold.data.arrow import open_parquet, record_batches
 from fourfold.data.errors import DataError, option, readable
 from fourfold.data.records import StoredRecords, is_official
+from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 
 __all__ = ["TableRecords", "open_rows"]

@@ -8,10 +8,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow
-import pyarrow.compute
-
 from fourfold.data.arrow import open_parquet, record_batches
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
 from fourfold.data.delimited import cells, row_line
@@ -20,6 +16,8 @@ from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
 from fourfold.data.mixed import Batches, batches_of_frame, table_of
 from fourfold.data.source import Source
+from fourfold.machine.libraries import pandas as pd
+from fourfold.machine.libraries import pyarrow
 from fourfold.settings.data import DataOptions
 
 __all__ = ["line_of", "of_memory", "raw_frame", "read_table"]

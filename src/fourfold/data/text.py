@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from fourfold.adapters import adapter_of
+from fourfold.data.columns import texts_of
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
 from fourfold.data.folders import IMAGES, SOUNDS, holds
@@ -391,8 +392,6 @@ def documents(path: Path, options: DataOptions) -> Iterator[str]:
     elif path.suffix.lower() == ".jsonl":
         yield from _json_lines(path, options.text or "text")
     else:
-        from fourfold.data.columns import texts_of  # pyarrow is loaded for tables alone
-
         yield from texts_of(path, str(options.text))
 
 

@@ -10,12 +10,12 @@ import torch
 from PIL import Image, ImageOps, ImageSequence
 from torch import Tensor
 
-from fourfold.data.bundled import bundled
 from fourfold.data.errors import DataError, option
 from fourfold.data.folders import entries, limited, members
 from fourfold.data.images import UNREADABLE, fault, in_mode
 from fourfold.data.memory import require
 from fourfold.data.source import Source
+from fourfold.machine.libraries import sklearn
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Video
 
@@ -144,7 +144,7 @@ def moving_digits(options: DataOptions) -> Source:
     A digit of scikit-learn, enlarged twice, bounces off the walls. All clips of one are in one split. Positions and
     velocities are drawn with the seed: a speed of 1 to 3 pixels a frame in any direction.
     """
-    bunch = bundled("digits")
+    bunch = sklearn.datasets.load_digits()
     small = torch.from_numpy(bunch.images.astype(np.uint8))
     n, generator = options.limit or CLIPS, torch.Generator().manual_seed(options.seed)
     which = torch.randint(len(small), (n,), generator=generator)

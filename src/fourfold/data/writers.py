@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 from torch import Tensor
 
 from fourfold.core import Space
-
-if TYPE_CHECKING:
-    import pandas as pd
+from fourfold.machine.libraries import pandas as pd
 
 __all__ = ["Labels", "as_lines", "labelled_table", "usual_suffix", "write_examples"]
 

@@ -7,13 +7,14 @@ import wave
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from fourfold.core import Clips, Space, Writer
+from fourfold.machine.libraries import pandas as pd
 from fourfold.maths.spectra import stft
 from fourfold.metrics.features import Features, cached
 from fourfold.metrics.measures import by_frechet
@@ -22,9 +23,6 @@ from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.sound import sound_features
 from fourfold.spaces.vectors import Vectors
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["LEVELS", "Audio", "spectrogram", "wav"]
 

@@ -7,13 +7,12 @@ import re
 import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    import pandas as pd
+from fourfold.machine.libraries import pandas as pd
 
 __all__ = [
     "MISSING",
@@ -90,8 +89,6 @@ class Column(ABC):
         Raises:
             ValueError: for a value that no cell of this kind can hold, with its row and the way out.
         """
-        import pandas as pd
-
         codes, distinct = pd.factorize(values)
         return self.taken(codes, pd.Series(distinct))
 
@@ -152,8 +149,6 @@ class Modelled(Column, ABC):
         """As :meth:`text`, for cells that hold a value."""
 
     def read(self, distinct: pd.Series) -> Cells:
-        import pandas as pd
-
         text = distinct.astype(str).str.strip()
         gap = text.isin(self.gaps).to_numpy(dtype=bool)
         if pd.api.types.is_string_dtype(distinct.dtype) or isinstance(distinct.dtype, pd.CategoricalDtype):
@@ -164,8 +159,6 @@ class Modelled(Column, ABC):
         return cells
 
     def values(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         distinct, place = np.unique(cells, return_inverse=True)
         held = distinct >= UNREADABLE
         found = self._values(distinct[held]).reset_index(drop=True)
@@ -174,8 +167,6 @@ class Modelled(Column, ABC):
         return pd.Series(whole.array.take(place))
 
     def text(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         distinct, place = np.unique(cells, return_inverse=True)
         held = distinct >= UNREADABLE
         words = np.full(len(distinct), self.gaps[0] if self.gaps else "", dtype=object)
@@ -203,8 +194,6 @@ class Categorical(Modelled):
         return 0, len(self.levels) - 1
 
     def _read(self, distinct: pd.Series) -> Cells:
-        import pandas as pd
-
         text, numbers = distinct.astype(str), self.numbers
         found = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
         if numbers is not None:  # 1 and 1.0 are one number, however they are written
@@ -221,8 +210,6 @@ class Categorical(Modelled):
         return np.array(self.levels, dtype=np.float64) if self.dtype[0] in "iufIUF" else None
 
     def _values(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         text, numbers = pd.Series(self._text(cells), dtype=object), self.numbers
         if numbers is not None:
             return _cast(pd.Series(numbers[cells]), self.dtype)
@@ -299,8 +286,6 @@ class Numeric(Graded):
         return "a number"
 
     def _read(self, distinct: pd.Series) -> Cells:
-        import pandas as pd
-
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         places = numbers / self.resolution
         readable = np.abs(places) < 2.0**62  # not where NaN
@@ -309,8 +294,6 @@ class Numeric(Graded):
         return cells
 
     def _values(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         if self.resolution == int(self.resolution):
             numbers: Any = cells * int(self.resolution)
         else:
@@ -320,8 +303,6 @@ class Numeric(Graded):
         return _cast(pd.Series(numbers), self.dtype if self.dtype[0] in "iufIUF" else str(numbers.dtype))
 
     def _text(self, cells: Cells) -> npt.NDArray[Any]:
-        import pandas as pd
-
         if self.decimals == 0 and self.resolution == int(self.resolution):
             return (cells * int(self.resolution)).astype(str).astype(object)
         full = pd.Series([f"{number:.{self.decimals}f}" for number in cells * self.resolution], dtype=object)
@@ -365,8 +346,6 @@ class DateTime(Graded):
     @staticmethod
     def times(distinct: pd.Series, form: str) -> pd.Series:
         """Values as times in UTC; NaT for those that are not written in a format."""
-        import pandas as pd
-
         if distinct.dtype.kind == "M":
             return distinct if getattr(distinct.dt, "tz", None) is None else distinct.dt.tz_convert(None)
         if form in EPOCHS:
@@ -378,13 +357,9 @@ class DateTime(Graded):
 
     def times_of(self, cells: Cells) -> pd.Series:
         """The times of cells, in UTC."""
-        import pandas as pd
-
         return pd.Series((cells * self._step).astype("datetime64[us]"))
 
     def _values(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         times = self.times_of(cells)
         if self.dtype.startswith("datetime64") and "," in self.dtype:
             return _cast(times.dt.tz_localize("UTC"), self.dtype)
@@ -424,8 +399,6 @@ class Identifier(Column):
         return np.zeros(len(distinct), dtype=np.int64)
 
     def text(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         numbers = range(self.first, self.first + len(cells))
         if self.pattern == "uuid":
             words = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.name} {number}")) for number in numbers]
@@ -457,13 +430,9 @@ class Constant(Column):
         return np.where(same, 0, UNSEEN).astype(np.int64)
 
     def text(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         return pd.Series([self.value or ""] * len(cells), dtype=object)
 
     def values(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         if self.value is None:
             return _cast(
                 pd.Series([None] * len(cells), dtype=object), self.dtype if self.dtype[0] in "fF" else "object"
@@ -486,13 +455,9 @@ class FreeText(Column):
         return np.zeros(len(distinct), dtype=np.int64)
 
     def text(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         return pd.Series([""] * len(cells), dtype=object)
 
     def values(self, cells: Cells) -> pd.Series:
-        import pandas as pd
-
         return _cast(pd.Series([None] * len(cells), dtype=object), "str")
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor
 
+from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.rows import Columns
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, DateTime, Graded, Modelled, Numeric
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["ModelledColumns"]
 
@@ -68,7 +66,5 @@ class ModelledColumns:
 
     def frame(self, x: Tensor) -> pd.DataFrame:
         """The data frame of cells, with the dtypes of the columns."""
-        import pandas as pd
-
         cells = x.cpu().numpy()
         return pd.DataFrame({column.name: column.values(cells[:, i]) for i, column in enumerate(self.columns)})

@@ -7,13 +7,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.core import Picture, Space
+from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns
@@ -24,9 +25,6 @@ from fourfold.spaces.columns import MISSING, Column, Graded, Identifier, Modelle
 from fourfold.spaces.sequence_pictures import charts, details
 from fourfold.spaces.table import Table
 from fourfold.spaces.written import WrittenRows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["ABSENT", "Sequences"]
 

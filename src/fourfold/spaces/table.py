@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.core import Picture, Space
+from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns, digests
@@ -24,9 +25,6 @@ from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column,
 from fourfold.spaces.modelled import ModelledColumns
 from fourfold.spaces.table_pictures import details, panels, rows_of
 from fourfold.spaces.written import WrittenRows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Table"]
 
@@ -213,14 +211,10 @@ class Table(WrittenRows):
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
-        import pandas as pd
-
         return pd.DataFrame({column.name: column.values(cells) for column, cells in self._by_column(x)})
 
     def text(self, x: Tensor) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
-        import pandas as pd
-
         return pd.DataFrame({column.name: column.text(cells) for column, cells in self._by_column(x)})
 
     def _by_column(self, x: Tensor) -> Iterator[tuple[Column, Cells]]:

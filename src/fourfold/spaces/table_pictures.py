@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.records import Records
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns
@@ -18,9 +18,6 @@ from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
 from fourfold.pictures.picture import Cloud, Picture
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Modelled
 from fourfold.spaces.modelled import ModelledColumns
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["details", "panels", "rows_of"]
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from fourfold.core import Space, Writer
-
-if TYPE_CHECKING:
-    import pandas as pd
+from fourfold.machine.libraries import pandas as pd
 
 __all__ = ["WrittenRows", "WrittenTexts"]
 
@@ -32,8 +30,6 @@ class WrittenTexts(Space):
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """One column of texts."""
-        import pandas as pd
-
         return pd.DataFrame({"text": [self.show(ids) for ids in x]})
 
     def lines(self, x: Tensor) -> str:

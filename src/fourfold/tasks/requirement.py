@@ -7,19 +7,18 @@ import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from fourfold.core import Space
+from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, DateTime, Graded
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Requirement"]
 
@@ -86,8 +85,6 @@ class Requirement:
 
     def _truth(self, node: ast.AST, x: Tensor) -> _Value:
         """True or false of each row, or unknown."""
-        import pandas as pd
-
         if isinstance(node, ast.BoolOp):
             parts = [self._truth(part, x) for part in node.values]
             decided = isinstance(node.op, ast.Or)  # the value that decides alone
@@ -131,8 +128,6 @@ class Requirement:
 
     def _alike(self, a: Any, b: Any) -> tuple[Any, Any]:
         """Two sides as values of one kind: times where one is a time, numbers where both can be, else texts."""
-        import pandas as pd
-
         kinds = {np.asarray(side).dtype.kind for side in (a, b)}
         if "M" in kinds:
             try:
@@ -197,8 +192,6 @@ class Requirement:
 
     def _seen(self, node: ast.Call, x: Tensor) -> _Value:
         """Whether the values of columns occur together in the training data."""
-        import pandas as pd
-
         plain = isinstance(node.func, ast.Name) and node.func.id == "seen" and not node.keywords
         if not plain or not node.args or not all(isinstance(one, ast.Name) for one in node.args):
             raise self._wrong("calls something: only seen(column, column) is known")
@@ -232,8 +225,6 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 def _no_rows(space: Space) -> Tensor:
     """No example at all, on which a requirement is tried."""
-    import torch
-
     dtype = torch.int64 if isinstance(space, Table) else torch.float32  # cells are codes
     return torch.empty(0, *space.shape, dtype=dtype)
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow
-import pyarrow.compute
 
 from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.times import epoch
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.data.schema.words import category, fresh
+from fourfold.machine.libraries import pyarrow
 from fourfold.spaces.columns import Numeric
 
 __all__ = ["number"]

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from fourfold.data.errors import DataError
 from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
+from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces.columns import EPOCHS, DateTime
 
 __all__ = ["epoch", "time"]

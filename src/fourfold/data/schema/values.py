@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pyarrow
-import pyarrow.compute
 
 from fourfold.data.errors import DataError, option
+from fourfold.machine.libraries import pandas as pd
+from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 from fourfold.spaces.columns import Categorical, Column, Graded, Modelled
 

@@ -6,10 +6,10 @@ import dataclasses
 import re
 
 import numpy as np
-import pandas as pd
 
 from fourfold.data.errors import option
 from fourfold.data.schema.values import Inferred, Values, answer, as_numbers
+from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
 
 __all__ = ["boolean", "category", "constant", "drop", "fresh", "identifier", "own_levels", "text"]
