@@ -86,7 +86,7 @@ def test_no_imports_make_a_circle():
 
 def test_the_core_names_no_wing():
     wings = [path.name for path in SOURCE.glob("fourfold_*") if path.is_dir()]
-    assert "fourfold_atlas" in wings
+    assert wings
     texts = {path: path.read_text() for path in (SOURCE / "fourfold").rglob("*") if path.suffix in (".py", ".j2")}
     assert [(path.name, wing) for path, text in texts.items() for wing in wings if wing in text] == []
 

@@ -72,7 +72,7 @@ def test_info_with_options_says_the_same(words, capsys):
 
 
 def test_every_command_has_help(capsys):
-    for name in ("fit", "sample", "score", "evaluate", "compare", "info", "data", "place", "map"):
+    for name in ("fit", "sample", "score", "evaluate", "compare", "info", "data"):
         assert call(name, "--help") == 0
         assert f"fourfold {name}" in capsys.readouterr().out
 

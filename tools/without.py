@@ -1,9 +1,9 @@
 """``python tools/without.py WING``: delete a wing with its tests and pages in a copy, and check the rest.
 
-``[tool.fourfold.wings]`` of pyproject.toml names the files of each wing. The copy loses them and every line of
-pyproject.toml and mkdocs.yml that names one of them or the wing's package. It is installed into a folder of its own, so
-that no entry point of the wing is left; then import-linter, mypy and the tests run. Without a WING, the wings take
-turns by the number of commits.
+``[tool.fourfold.wings]`` of pyproject.toml names the files of each wing. The copy loses them, every line of
+pyproject.toml that names the wing's package, and every line of mkdocs.yml and of the pages that links to a page of the
+wing. It is installed into a folder of its own, so that no entry point of the wing is left. Then import-linter, mypy and
+the tests run. Without a WING, the wings take turns by the number of commits.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+LINK = re.compile(r"(?:/|\(| )([\w-]+\.md)(?=[)#]|$)")
+"""The name of a page at the end of a line of mkdocs.yml, or in a link."""
+WITHOUT_SOURCE = f"import sys\nsys.path[:] = [path for path in sys.path if path != {str(ROOT / 'src')!r}]\n"
+"""Takes an editable installation of the whole project out of the path, or every wing could still be imported."""
 
 
 def wings() -> Mapping[str, Sequence[str]]:
@@ -44,10 +48,11 @@ def copy_without(wing: str, patterns: Sequence[str], copy: Path) -> None:
             shutil.copy2(source, target)
     settings = copy / "pyproject.toml"
     settings.write_text(without_package(settings.read_text(encoding="utf-8"), f"fourfold_{wing}"), encoding="utf-8")
-    pages = {path.relative_to(ROOT / "docs").as_posix() for path in of_wing if path.is_relative_to(ROOT / "docs")}
-    navigation = copy / "mkdocs.yml"
-    kept = [line for line in navigation.read_text(encoding="utf-8").splitlines() if not any(p in line for p in pages)]
-    navigation.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    pages = {path.name for path in of_wing if path.suffix == ".md"}
+    for page in (copy / "mkdocs.yml", copy / "README.md", *(copy / "docs").rglob("*.md")):
+        lines = page.read_text(encoding="utf-8").splitlines()
+        others = [line for line in lines if pages.isdisjoint(LINK.findall(line))]
+        page.write_text("\n".join(others) + "\n", encoding="utf-8")
 
 
 def without_package(settings: str, package: str) -> str:
@@ -63,7 +68,7 @@ def check(copy: Path) -> int:
     installed = copy / "installed"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(copy)]
     subprocess.run(command, check=True)
-    shutil.rmtree(copy / "src" / "__pycache__", ignore_errors=True)
+    (installed / "sitecustomize.py").write_text(WITHOUT_SOURCE, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
     tests = ["-m", "pytest", "--numprocesses", "auto", "--dist", "worksteal", "tests", "docs"]
     checks = [["-m", "mypy"], ["-c", "from importlinter.cli import lint_imports_command as main; main()"], tests]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fourfold.core import count_evaluations
+from fourfold.engine import Run
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
@@ -69,6 +70,11 @@ def test_own_models_stand_where_their_cards_say(name):
     placed = place(model)
     assert placed.cell is not None
     assert placed.cell.paradigm is cards()[name].paradigm
+
+
+def test_a_model_of_a_plain_torch_loop_is_placed_by_its_folder(tmp_path):
+    folder = Run(build("diffusion", Vectors(2), "xs")).save(tmp_path / "mine").folder
+    assert place(folder).cell is Cell.DIFFUSION
 
 
 @pytest.mark.parametrize("name", sorted(cards()))

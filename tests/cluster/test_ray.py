@@ -11,25 +11,12 @@ from typing import Any
 
 import pytest
 
-import fourfold
-from fourfold.data import Dataset, load
+from fourfold.data import Dataset
 from fourfold.tournament import Settings, run_comparison
 from fourfold.tournament.executors import executor_of
 from fourfold.tournament.jobs import read_job
 from fourfold_cluster.ray import Ray
-
-SMALL: dict[str, Any] = {
-    "budget": "60 steps",
-    "paradigms": ("adversarial", "flow"),
-    "size": "xs",
-    "precision": "float32",
-    "device": "cpu",
-    "n": 64,
-    "likelihood_examples": 16,
-    "patience": 5.0,
-    "sweep": False,
-}
-SOURCE = str(Path(fourfold.__file__).parents[1])
+from small_comparison import SMALL, SOURCE
 
 
 @pytest.mark.parametrize(
@@ -50,11 +37,6 @@ def test_settings_follow_the_name() -> None:
     assert executor_of("ray") == Ray()
     assert executor_of("ray:address=10.0.0.1:6379,gpus=0.5,cpus=2") == Ray("10.0.0.1:6379", 2, 0.5)
     assert [executor_of(text).device("auto") for text in ("ray", "ray:gpus=1")] == ["cpu", "cuda"]
-
-
-@pytest.fixture(scope="module")
-def moons() -> Dataset:
-    return load("two-moons", limit=400)
 
 
 @pytest.fixture(scope="module")

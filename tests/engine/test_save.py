@@ -64,7 +64,6 @@ def test_the_command_line_uses_a_model_of_a_plain_torch_loop(by_hand, tmp_path):
     assert scored["mean"] == pytest.approx(float(mean), rel=1e-4)
     assert "likelihood" in fourfold_command("evaluate", by_hand.folder, "-n", 18)
     assert "trained     elsewhere" in fourfold_command("info", by_hand.folder)
-    assert "diffusion" in fourfold_command("place", by_hand.folder).splitlines()[0]
 
 
 def test_a_model_of_the_generator_is_saved_without_data_too(tmp_path):

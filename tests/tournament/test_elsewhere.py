@@ -11,28 +11,10 @@ from typing import Any
 import pytest
 from made_up import Fake, made, near  # noqa: F401
 
-import fourfold
-from fourfold.data import Dataset, load
+from fourfold.data import Dataset
 from fourfold.tournament import Settings, gather, print_jobs, run_comparison
 from fourfold.tournament.jobs import main as do_job
-
-SMALL: dict[str, Any] = {
-    "budget": "60 steps",
-    "paradigms": ("adversarial", "flow"),
-    "size": "xs",
-    "precision": "float32",
-    "device": "cpu",
-    "n": 64,
-    "likelihood_examples": 16,
-    "patience": 5.0,
-    "sweep": False,
-}
-SOURCE = str(Path(fourfold.__file__).parents[1])
-
-
-@pytest.fixture(scope="module")
-def moons() -> Dataset:
-    return load("two-moons", limit=400)
+from small_comparison import SMALL, SOURCE
 
 
 def test_printed_jobs_run_anywhere_and_are_gathered(moons: Dataset, tmp_path: Path) -> None:
