@@ -197,7 +197,7 @@ def mistakes(runs):
         (("sample", runs / "vectors", "--steps", "3"), "no steps to set"),
         (("sample", runs / "vectors", "-o", "a.png"), "Vectors cannot be written as .png: choose"),
         (("sample", runs / "images", "-o", "a.xyz"), "choose a name that ends in .png, .npy"),
-        (("sample", runs / "images", "--cond", "cat"), "'cat' is not a class of this model: 0, 1"),
+        (("sample", runs / "images", "--cond", "cat"), "must be one of 0, 1, got 'cat'"),
         (("sample", runs / "images", "-n", "0"), "-n"),
         (("score", runs / "vectors", "--split", "all"), "choose train, validation or test"),
         (("info", "nowhere"), "neither the folder of a run nor one of"),
@@ -279,13 +279,13 @@ def test_models_of_text_go_on_with_prompts(tmp_path, capsys):
     assert told.out == "\n\n".join(whole) + "\n"
     assert re.fullmatch(r"[1-9]\d* tokens, [\d.e+]+ tokens/s\n", told.err)
     assert call("sample", run, "--top-p", "2") == 2
-    assert "top_p must lie above 0" in capsys.readouterr().err
+    assert "top_p must be above 0" in capsys.readouterr().err
 
 
 def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
     """None is silently left out: steps where tokens follow one by one, guidance and classes without any."""
     for words, reason in (
-        (("--steps", "3"), "Ancestral has no steps to set"),
+        (("--steps", "3"), "steps must be left out for Ancestral"),
         (("--guidance", "2"), "unconditional"),
         (("--cond", "0"), "a text that goes on does not follow --cond: leave it out"),
         (("--given", "a=b", "--batch-size", "2"), "does not follow --given, --batch-size: leave them out"),

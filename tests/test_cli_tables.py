@@ -84,7 +84,7 @@ def test_samples_have_what_is_asked_for(folder, capsys):
     [
         (("--given", "kid=a"), "did you mean 'kind'"),
         (("--given", "kind=z"), "no level 'z'"),
-        (("--given", "size=90..99"), "no value in 90..99"),
+        (("--given", "size=90..99"), "got 90..99"),
         (("--balance", "size"), "holds quantities"),
         (("--require", "start <="), "cannot be read"),
         (

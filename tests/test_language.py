@@ -9,7 +9,7 @@ import torch
 
 from fourfold import build
 from fourfold.spaces import Text
-from fourfold.tasks.language import Draft, Shaping, cut_of, generate, stream, written
+from fourfold.tasks.language import Draft, Shaping, generate, stream, stream_text, truncation_note
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_stop_string_ends_a_text(model):
 def test_a_text_comes_in_parts_that_are_never_taken_back(model, stop, drafted):
     for seed in range(5):
         draft = Draft(model, 3) if drafted else None
-        parts = list(written(model, "ab", 0, 30, seed, stop=stop, draft=draft))
+        parts = list(stream_text(model, "ab", 0, 30, seed, stop=stop, draft=draft))
         draft = Draft(model, 3) if drafted else None
         assert "".join(parts) == generate(model, "ab", n=1, length=30, seed=seed, stop=stop, draft=draft)[0]
         if not stop:
@@ -84,7 +84,7 @@ def test_a_character_of_several_tokens_comes_when_it_is_whole():
     model = build("autoregressive", Text("", 12), size="xs").eval()
     with torch.no_grad():
         model.estimand.net.head.bias[torch.tensor(list("é🙂".encode()))] += 30.0
-    parts = list(written(model, "", 0, 40, 1))
+    parts = list(stream_text(model, "", 0, 40, 1))
     assert "".join(parts) == generate(model, n=1, length=40, seed=1)[0]
     assert any(parts[:-1])
     assert not any(part == "\ufffd" for part in parts[:-1])
@@ -99,10 +99,10 @@ def test_what_rules_do_to_the_likelihood_is_said():
 
 
 def test_what_is_not_read_of_a_long_prompt_is_said(model):
-    assert cut_of(model, "") == cut_of(model, "abcd abc") == ""
+    assert truncation_note(model, "") == truncation_note(model, "abcd abc") == ""
     context = model.estimand.net.length
     prompt = "abcd. " * context
-    said = cut_of(model, prompt)
+    said = truncation_note(model, prompt)
     assert said.startswith(f"the prompt has {len(prompt)} tokens, more than a context of {context}: only the last")
     (kept,) = {int(word) for word in said.split() if word.isdigit()} - {len(prompt), context}
     rest = prompt[-kept:]

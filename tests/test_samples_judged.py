@@ -57,7 +57,7 @@ def test_samples_in_memory():
     scores, notes = evaluate_samples(FRAME.assign(city="Rom"), data)
     assert any("'Rom' is a value that the model never saw" in note for note in notes)
     assert next(one.value for one in scores if one.name == "shape[columns]") < 0.8
-    with pytest.raises(ValueError, match="1 samples cannot be measured"):
+    with pytest.raises(ValueError, match="samples must be at least 2 to be measured, got 1"):
         evaluate_samples(FRAME.head(1), data)
 
 

@@ -76,7 +76,7 @@ def test_texts_have_the_distribution_of_the_large_model(contexts, length, shapin
     there = wanted > 0
     assert chisquare(observed[there].numpy(), (wanted * n / wanted.sum())[there].numpy()).pvalue > 1e-3
     assert 0 < draft.accepted < draft.proposed
-    assert draft.evaluations < draft.drawn
+    assert draft.evaluations < draft.tokens
 
 
 def test_a_draft_that_is_the_model_is_always_accepted():
@@ -86,7 +86,7 @@ def test_a_draft_that_is_the_model_is_always_accepted():
     (text,) = generate(model, "ab", length=25, draft=draft, seed=1)
     assert len(text) == 25
     assert draft.accepted == draft.proposed > 0
-    assert draft.drawn / draft.evaluations > 4.0
+    assert draft.tokens / draft.evaluations > 4.0
     assert "100% of the drafted tokens accepted" in str(draft)
 
 
@@ -104,7 +104,7 @@ def test_several_positions_after_a_cache_give_the_logits_of_a_whole_evaluation()
 
 def test_a_draft_in_other_tokens_is_refused():
     large = _model(Text("ab", 8), 0, 8)
-    with pytest.raises(ValueError, match=r"the draft models text over 3 characters.*give a draft in the same tokens"):
+    with pytest.raises(ValueError, match=r"the draft must have the tokens of the model.* got text over 3 characters"):
         generate(large, draft=Draft(_model(Text("abc", 8), 0, 8)))
     with pytest.raises(ValueError, match="ahead must be at least 1"):
         Draft(large, ahead=0)

@@ -12,7 +12,7 @@ import torch
 from fourfold.adapters.reading import read_settings
 from fourfold.core import GenerativeModel
 from fourfold.machine.regular import text_of
-from fourfold.tasks.language import Shaping, settled, stream, text_parts
+from fourfold.tasks.language import Shaping, stable_text, stream, text_parts
 from fourfold_published.gguf import source
 from fourfold_published.rendering import render
 
@@ -100,7 +100,7 @@ class Dialogue:
                 text = space.show(torch.tensor(drawn))
                 stop = next((at for one in ends if (at := text.find(one)) >= 0), None)
                 over = drawn[-1] in self._end_tokens() or stop is not None or len(drawn) == self.length
-                text = text[:stop].rstrip("\n") if over else settled(text, ends)
+                text = text[:stop].rstrip("\n") if over else stable_text(text, ends)
                 new, shown = text[len(shown) :], max(shown, text, key=len)
                 yield new
                 if over:

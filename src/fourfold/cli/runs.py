@@ -28,7 +28,7 @@ from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.tasks.evaluation import evaluate_samples
 from fourfold.tasks.forecasting import forecast
 from fourfold.tasks.given import parse_given, sample_given
-from fourfold.tasks.language import Draft, Shaping, cut_of, generate, written
+from fourfold.tasks.language import Draft, Shaping, generate, stream_text, truncation_note
 from fourfold.tasks.scores import score_record, score_table, summary, write_scores
 from fourfold.tasks.unusual import unusual_columns
 
@@ -164,7 +164,7 @@ def _print_continuations(
     model: GenerativeModel, prompts: list[str], n: int, rules: _Rules, out: str | None, as_json: bool
 ) -> None:
     """Print or write each prompt with a continuation; one that is printed is printed as its tokens come."""
-    for line in filter(None, [rules.shaping.words, *(cut_of(model, prompt) for prompt in prompts)]):
+    for line in filter(None, [rules.shaping.words, *(truncation_note(model, prompt) for prompt in prompts)]):
         say(line)
     in_order = isinstance(model.estimand, TokenConditionals)  # masked diffusion draws tokens in any order
     if out in (None, "-") and not as_json and n == 1 and in_order:
@@ -184,7 +184,7 @@ def _print_as_they_come(model: GenerativeModel, prompts: list[str], rules: _Rule
         nonlocal tokens
         for i, prompt in enumerate(prompts or [""]):
             yield ("\n\n" if i else "") + prompt
-            for part in written(model, prompt, **rules._asdict()):
+            for part in stream_text(model, prompt, **rules._asdict()):
                 tokens += 1
                 yield part
 

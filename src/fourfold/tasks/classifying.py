@@ -156,7 +156,7 @@ def target_of(model: GenerativeModel, target: str) -> tuple[Categorical, int]:
     place = column_at(space, target)
     column = space.modelled[place]
     if not isinstance(column, Categorical) or len(column.levels) < 2:
-        names = [other.name for other in space.modelled if isinstance(other, Categorical) and len(other.levels) > 1]
+        names = [item.name for item in space.modelled if isinstance(item, Categorical) and len(item.levels) > 1]
         raise ValueError(f"target {target!r} has no levels to choose from: choose one of {shortened(names)}")
     return column, place
 
@@ -180,7 +180,7 @@ def classifiers(space: Table, train: Tensor, x: Tensor, place: int, seed: int = 
     rank = preprocessing.QuantileTransformer(
         output_distribution="normal", n_quantiles=min(200, len(train)), random_state=seed
     )
-    filled = impute.SimpleImputer(add_indicator=True, keep_empty_features=True)
+    imputation = impute.SimpleImputer(add_indicator=True, keep_empty_features=True)
     dummies = preprocessing.OneHotEncoder(handle_unknown="ignore")
     codes = preprocessing.OrdinalEncoder(
         max_categories=LEVELS, handle_unknown="use_encoded_value", unknown_value=np.nan
@@ -191,7 +191,7 @@ def classifiers(space: Table, train: Tensor, x: Tensor, place: int, seed: int = 
     pipelines = {
         "logistic regression": pipeline.make_pipeline(
             compose.ColumnTransformer(
-                [("numbers", pipeline.make_pipeline(filled, rank), numbers), ("levels", dummies, levels)]
+                [("numbers", pipeline.make_pipeline(imputation, rank), numbers), ("levels", dummies, levels)]
             ),
             linear_model.LogisticRegression(max_iter=500),
         ),

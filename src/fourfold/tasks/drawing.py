@@ -38,27 +38,25 @@ def adjusted(
         model = resampled(model, sampler) if isinstance(sampler, str) else model.with_parts(sampler=sampler)
     if steps is not None:
         if "steps" not in {field.name for field in dataclasses.fields(model.sampler)}:  # type: ignore[arg-type]
-            raise ValueError(f"steps: {type(model.sampler).__name__} has no steps to set: leave them out")
+            raise ValueError(f"steps must be left out for {type(model.sampler).__name__}, which has none, got {steps}")
         model = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=steps))  # type: ignore[type-var]
     return model if guidance is None else _guided(model, guidance)
 
 
 def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
     if not model.space.conditional:
-        raise ValueError("guidance: this model is unconditional: train it with --conditional")
+        raise ValueError("guidance must be left out for an unconditional model: train it with --conditional")
     try:
         return classifier_free(model, scale).eval()
     except TypeError:
         kind = type(model.estimand).__name__
-        raise ValueError(
-            f"guidance is for denoisers and vector fields, and this model is a {kind}: leave it out"
-        ) from None
+        raise ValueError(f"guidance needs a denoiser or a vector field, got a model of {kind}: leave it out") from None
 
 
 def condition(model: GenerativeModel, cond: Condition) -> Condition:
     """The condition of a model, with classes as numbers; they may be given by name.
 
-    A name that is also a number means the class of that name.
+    A name that is also a number stands for the class of that name.
 
     Raises:
         ValueError: for a name that no class has.
@@ -68,8 +66,8 @@ def condition(model: GenerativeModel, cond: Condition) -> Condition:
         return cond
     if isinstance(cond, str):
         return _label(cond, names)
-    if isinstance(cond, Sequence) and cond and all(isinstance(one, str) for one in cond):
-        return torch.tensor([_label(str(one), names) for one in cond])
+    if isinstance(cond, Sequence) and cond and all(isinstance(name, str) for name in cond):
+        return torch.tensor([_label(str(name), names) for name in cond])
     return cond
 
 
@@ -78,7 +76,9 @@ def _label(name: str, names: tuple[str, ...]) -> int:
         return names.index(name)
     if name.lstrip("-").isdecimal():
         return int(name)
-    raise ValueError(f"{name!r} is not a class of this model: {shortened(names) or 'it has none'}")
+    raise ValueError(
+        f"the class must be one of {shortened(names) or 'none, since this model has no classes'}, got {name!r}"
+    )
 
 
 def class_names(model: GenerativeModel, cond: Condition, n: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Measures one trained model on one data set: likelihood, sample quality by the measures of its space, and cost."""
+"""Measure a trained model on a data set: likelihood, sample quality by the measures of its space, and cost."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ __all__ = [
 ]
 
 FIRST = 4
-"""How many examples are scored first under a time limit."""
+"""Examples that are scored first under a time limit."""
 PARTS = 50
 """Groups of test examples in the jackknife of a likelihood."""
 LONG = 20.0
-"""Sampling that takes more seconds than this is announced."""
+"""Seconds of sampling above which it is announced."""
 
 
 @final
 @dataclass(frozen=True)
 class Drawn:
-    """Samples, and what drawing them cost.
+    """Samples and their cost.
 
     Attributes:
         x: raw samples, ``(n, *shape)``.
         seconds: wall-clock time of all.
         evaluations: network evaluations per sample, counted.
-        batch_size: samples drawn at once.
+        batch_size: samples in a batch.
         laps: milliseconds per sample of each batch.
     """
 
@@ -68,13 +68,13 @@ class Drawn:
         """Network evaluations and milliseconds per sample; the interval of the latter is their range over batches."""
         n, threads = len(self.x), torch.get_num_threads()
         device = f"batches of {self.batch_size}, {threads} thread{'s' * (threads > 1)}"
-        counted = "counted by a hook on the estimand's network"
+        hook = "counted by a hook on the estimand's network"
         value = 1e3 * self.seconds / n
         several = len(self.laps) > 1
         low, high = (min(*self.laps, value), max(*self.laps, value)) if several else (math.nan, math.nan)
         timed = f"{device}; interval: the range over {len(self.laps)} batches" if several else device
         return [
-            Measurement("evaluations_per_sample", self.evaluations, n=n, protocol=counted, better="lower"),
+            Measurement("evaluations_per_sample", self.evaluations, n=n, protocol=hook, better="lower"),
             Measurement("milliseconds_per_sample", value, low, high, n=n, protocol=timed, unit="ms", better="lower"),
         ]
 
@@ -130,7 +130,7 @@ def evaluate(
             :attr:`Images.default_features <fourfold.spaces.Images.default_features>`.
         likelihood_examples: how many test examples are scored.
         seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
-        batch_size: samples drawn at once; ``None``: the model's default.
+        batch_size: samples in a batch; ``None``: the model's default.
         say: a function that is called after the first batch with a line on how long sampling will take, if that is
             more than :data:`LONG` seconds.
 
@@ -140,24 +140,24 @@ def evaluate(
     """
     check_kind(dataset.name, dataset.space, model.space)
     model.space.check_features(features)
-    chosen = examples(dataset, n)
-    wanted, start = len(chosen.test), time.perf_counter()
+    references = examples(dataset, n)
+    count, start = len(references.test), time.perf_counter()
 
-    def foretell(done: int) -> None:
+    def foretell(progress: int) -> None:
         nonlocal say
-        needed = (time.perf_counter() - start) * wanted / done
-        if say is not None and needed > LONG:
-            cut = f"; after {seconds:g} s no new batch begins" if seconds is not None and seconds < needed else ""
-            say(f"drawing {wanted:,} samples takes about {_span(needed)}{cut}")
+        duration = (time.perf_counter() - start) * count / progress
+        if say is not None and duration > LONG:
+            stop = f"; after {seconds:g} s no new batch begins" if seconds is not None and seconds < duration else ""
+            say(f"drawing {count:,} samples takes about {_span(duration)}{stop}")
         say = None
 
-    drawn = draw(model, wanted, seed, chosen.cond, seconds, batch_size, foretell)
+    samples = draw(model, count, seed, references.cond, seconds, batch_size, foretell)
     memory = peak_memory(model)
     return [
         likelihood(model, dataset, likelihood_examples, seed, seconds),
-        *quality(drawn.x, dataset, chosen, features),
-        *_of_draws(model, dataset, chosen, len(drawn.x), seed, features),
-        *drawn.scores(),
+        *quality(samples.x, dataset, references, features),
+        *_of_draws(model, dataset, references, len(samples.x), seed, features),
+        *samples.scores(),
         Measurement(
             "peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"
         ),
@@ -173,7 +173,7 @@ def evaluate_samples(
 
     Args:
         samples: a file, a folder, an array or a data frame, which is read as examples of the space of the data set.
-        dataset: whose test examples are the references, and whose training examples are what copies are looked for in.
+        dataset: whose test examples are the references; copies are looked for among its training examples.
         n: samples and references at most; fewer where there are fewer.
         features: as for :func:`evaluate`.
 
@@ -185,10 +185,10 @@ def evaluate_samples(
     dataset.space.check_features(features)
     split, notes = read_all(samples, dataset.space)
     if len(split) < 2:
-        raise ValueError(f"{len(split)} samples cannot be measured: give at least 2, better {n:,}")
-    chosen = examples(dataset, n)
-    rows = _permutation(len(split))[: len(chosen.test)].sort().values
-    return quality(split.x[rows], dataset, chosen, features), notes
+        raise ValueError(f"samples must be at least 2 to be measured, got {len(split)}: give more, at best {n:,}")
+    references = examples(dataset, n)
+    rows = _permutation(len(split))[: len(references.test)].sort().values
+    return quality(split.x[rows], dataset, references, features), notes
 
 
 def _span(seconds: float) -> str:
@@ -197,23 +197,23 @@ def _span(seconds: float) -> str:
 
 
 def _of_draws(
-    model: GenerativeModel, dataset: Dataset, chosen: References, n: int, seed: int, features: str | None
+    model: GenerativeModel, dataset: Dataset, references: References, n: int, seed: int, features: str | None
 ) -> list[Measurement]:
     """Headline and coverage of the draws of a model that shows something else; empty for other models."""
-    other = model.drawing()
-    if other is None:
+    variant = model.drawing()
+    if variant is None:
         return []
-    scores = quality(draw(other, n, seed, chosen.cond).x, dataset, chosen, features)
-    kept = [score for i, score in enumerate(scores) if i == 0 or score.name.startswith("coverage[")]
-    return [replace(score, name=score.name.replace("[", "_of_draws[", 1)) for score in kept]
+    scores = quality(draw(variant, n, seed, references.cond).x, dataset, references, features)
+    selection = [score for i, score in enumerate(scores) if i == 0 or score.name.startswith("coverage[")]
+    return [replace(score, name=score.name.replace("[", "_of_draws[", 1)) for score in selection]
 
 
 def peak_memory(model: GenerativeModel | None = None) -> float:
     """The most memory that this process has held so far, in MiB: resident, or on the model's accelerator."""
     if model is not None and model.device.type == "cuda":
         return torch.cuda.max_memory_allocated(model.device) / 2**20
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (2**20 if sys.platform == "darwin" else 2**10)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
@@ -226,13 +226,13 @@ def draw(
     cond: Tensor | None = None,
     seconds: float | None = None,
     batch_size: int | None = None,
-    advance: Callable[[int], None] = lambda done: None,
+    advance: Callable[[int], None] | None = None,
 ) -> Drawn:
     """Draw ``n`` samples in batches. When ``seconds`` are over, stop early, but not before one batch of 64.
 
     Args:
         model: trained.
-        n: how many.
+        n: number of samples.
         seed: fixes the samples.
         cond: labels ``(n,)`` or captions ``(n, L)``.
         seconds: time after which no new batch begins.
@@ -241,18 +241,19 @@ def draw(
     """
     parts: list[Tensor] = []
     laps: list[float] = []
-    done, start = 0, time.perf_counter()
+    total, start = 0, time.perf_counter()
     step = Noise.whole_blocks(batch_size or model.rows_at_once)
     with count_evaluations(model.estimand) as count:
-        while done < n and (seconds is None or not done or time.perf_counter() - start < seconds):
-            size = min(64 if not done and seconds is not None else step - done % step, n - done)
-            labels = None if cond is None else cond[done : done + size]
-            begun = time.perf_counter()
-            parts.append(model.sample(size, labels, seed, step, start=done).cpu())
-            laps.append(1e3 * (time.perf_counter() - begun) / size)
-            done += size
-            advance(done)
-    return Drawn(torch.cat(parts), time.perf_counter() - start, count.rows / done, min(step, n), tuple(laps))
+        while total < n and (seconds is None or not total or time.perf_counter() - start < seconds):
+            size = min(64 if not total and seconds is not None else step - total % step, n - total)
+            labels = None if cond is None else cond[total : total + size]
+            lap_start = time.perf_counter()
+            parts.append(model.sample(size, labels, seed, step, start=total).cpu())
+            laps.append(1e3 * (time.perf_counter() - lap_start) / size)
+            total += size
+            if advance is not None:
+                advance(total)
+    return Drawn(torch.cat(parts), time.perf_counter() - start, count.rows / total, min(step, n), tuple(laps))
 
 
 # --- likelihood -------------------------------------------------------------------------------------------------------
@@ -273,7 +274,7 @@ def likelihood(
 def log_prob(
     model: GenerativeModel, dataset: Dataset, n: int = 1024, seed: int = 0, seconds: float | None = None
 ) -> LogProb:
-    """The log-probability of each of ``n`` test examples, or of as many as the seconds allow."""
+    """The log-probability of each of ``n`` test examples, or of fewer if ``seconds`` are over."""
     test = scored_examples(dataset, n)
     return _log_prob(model, test.x, test.cond, seed, seconds)
 
@@ -297,7 +298,7 @@ def mean_likelihood(result: LogProb, unit: str) -> Measurement:
     estimate = UncertainValue(result.mean_in(unit)[0], 0.0 if deviations else math.nan, deviations)
     draws = f", {result.draws} draws each" if result.draws else ""
     counts = {"bits/byte": result.byte_counts, "nats/row": result.row_counts}
-    per = "".join(f"{result.mean_in(name)[0]:.4f} {name}; " for name, known in counts.items() if known is not None)
+    per = "".join(f"{result.mean_in(name)[0]:.4f} {name}; " for name, amount in counts.items() if amount is not None)
     scored = f"{result.counted} test examples{draws}, {result.evaluations:.0f} network evaluations each"
     words = f"{per}{scored}; {result.told(unit)}".strip("; ")
     score = Measurement(
@@ -320,21 +321,21 @@ def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int,
     before. It begins only if at least 16 examples should fit into the time. A block is given up at the end of the time,
     and if it was the first, nothing is scored.
     """
-    start, done, size = time.perf_counter(), 0, 256 if seconds is None else FIRST
+    start, total, size = time.perf_counter(), 0, 256 if seconds is None else FIRST
     parts: list[LogProb] = []
-    while done < len(x) and size > 0:
-        labels = None if cond is None else cond[done : done + size]
+    while total < len(x) and size > 0:
+        labels = None if cond is None else cond[total : total + size]
         limit = math.inf if seconds is None else start + seconds
         try:
             with deadline(model, limit):
-                parts.append(model.log_prob(x[done : done + size], labels, seed=seed + done, draws=1))
+                parts.append(model.log_prob(x[total : total + size], labels, seed=seed + total, draws=1))
         except TimeUp:
             break
         if parts[0].kind is Kind.NONE:
             break
-        done += size
-        used = max(time.perf_counter() - start, 1e-9)
-        fits = 256 if seconds is None else int((seconds / used - 1) * done)
+        total += size
+        duration = max(time.perf_counter() - start, 1e-9)
+        fits = 256 if seconds is None else int((seconds / duration - 1) * total)
         size = min(fits, 256 if seconds is None else 4 * size, 256) if fits >= 16 else 0
     return LogProb.cat(parts or [no_likelihood(1, f"not scored: {FIRST} examples take more than {seconds:g} s")])
 
@@ -342,16 +343,16 @@ def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int,
 # --- quality ----------------------------------------------------------------------------------------------------------
 
 
-def quality(x: Tensor, dataset: Dataset, chosen: References, features: str | None = None) -> list[Measurement]:
+def quality(x: Tensor, dataset: Dataset, references: References, features: str | None = None) -> list[Measurement]:
     """Every measure of samples that their space has; the first is the headline.
 
     Raises:
         ValueError: for a feature space that the data's space does not have.
         TypeError: for a space without measures.
     """
-    return list(dataset.space.measures(x, chosen, features))
+    return list(dataset.space.measures(x, references, features))
 
 
-def headline(x: Tensor, dataset: Dataset, chosen: References, features: str | None = None) -> Measurement:
-    """Only the first score of :func:`quality`."""
-    return next(dataset.space.measures(x, chosen, features))
+def headline(x: Tensor, dataset: Dataset, references: References, features: str | None = None) -> Measurement:
+    """The first score of :func:`quality`, computed alone."""
+    return next(dataset.space.measures(x, references, features))

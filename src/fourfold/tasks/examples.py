@@ -1,4 +1,4 @@
-"""Raw examples of whatever a caller hands over."""
+"""Raw examples from arrays, tensors, lists and data frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["raw_examples"]
 def raw_examples(x: Any, space: Space) -> Tensor:
     """An array, a tensor or rows of a data frame as raw examples of a space, see :meth:`fourfold.core.Space.conform`.
 
-    What reading a data frame changed is a warning, such as a value that the model never saw.
+    A warning names each change that reading a data frame makes, such as a value that is not in the training data.
 
     Raises:
         TypeError: for anything else.
@@ -32,5 +32,5 @@ def raw_examples(x: Any, space: Space) -> Tensor:
     if isinstance(x, (np.ndarray, list, tuple)):
         x = torch.from_numpy(np.array(as_array(x)))
     if not isinstance(x, Tensor):
-        raise TypeError(f"{type(x).__name__} is neither a tensor, nor an array, nor a data frame of raw examples")
+        raise TypeError(f"raw examples must be a tensor, an array or a data frame, got {type(x).__name__}")
     return space.conform(x)

@@ -1,4 +1,4 @@
-"""What samples of a table must have: values of columns, equal shares of a column's levels, and requirements."""
+"""Samples of a table with given values, equal shares of a column's levels, or requirements."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ __all__ = ["AcceptedSamples", "Given", "allowed_cells", "column_at", "parse_give
 Given: TypeAlias = Mapping[str, Any]
 """For each column a value, a tuple of the two ends of a range (``None`` is open), or a list of values or ranges."""
 TRIES = 50
-"""How often a row may be drawn on average until it fulfils the requirements."""
+"""Draws of a row until it fulfils the requirements, on average and at most."""
 LEAST = 10_000
-"""As many draws are made in any case before giving up."""
+"""Draws before the requirements are given up, at least."""
 DAY = 86_400
 """Seconds of a day."""
 BATCH = 1 << 16
@@ -44,9 +44,9 @@ class AcceptedSamples:
 
     Attributes:
         x: raw examples ``(n, *shape)``.
-        tally: how many were drawn until all fulfilled the requirements, and how many of the draws did.
-        requirements: what every sample fulfils.
-        approximate: how many samples are approximate, see :func:`fourfold.tasks.complete`.
+        tally: counts of draws, and of those that fulfil the requirements.
+        requirements: the conditions that every sample fulfils.
+        approximate: number of approximate samples, see :func:`fourfold.tasks.complete`.
     """
 
     x: Tensor
@@ -65,18 +65,18 @@ def _words(requirements: Sequence[Requirement]) -> str:
 
 
 def parse_given(texts: Sequence[str], space: Table) -> dict[str, list[Any]]:
-    """What ``column=value`` and ``column=low..high`` say; several of one column are alternatives.
+    """Conditions from texts such as ``column=value`` and ``column=low..high``; several of a column are alternatives.
 
     Raises:
         ValueError: for a text without ``=``, or a column that the model does not know.
     """
-    given: dict[str, list[Any]] = {}
+    conditions: dict[str, list[Any]] = {}
     for text in texts:
         names = [name for name in space.columns if text.startswith(f"{name}=")]
         if not names:
             name = text.partition("=")[0]
             if "=" not in text:
-                raise ValueError(f"--given {text!r}: write column=value or column=low..high")
+                raise ValueError(f"--given must be column=value or column=low..high, got {text!r}")
             column_at(space, name)
         name = max(names, key=len)
         value = text[len(name) + 1 :]
@@ -84,69 +84,71 @@ def parse_given(texts: Sequence[str], space: Table) -> dict[str, list[Any]]:
         graded = isinstance(space.modelled[space.columns.index(name)], Graded)
         if graded and (bound := re.match(r"([<>])=?\s*(.+)", value)):
             way = f"{bound[2]}.." if bound[1] == ">" else f"..{bound[2]}"
-            raise ValueError(f"--given {text!r}: a range is written {name}=low..high: give {name}={way}")
-        given.setdefault(name, []).append((low or None, high or None) if dots and graded else value)
-    return given
+            raise ValueError(f"--given must be {name}=low..high for a range, got {text!r}: give {name}={way}")
+        conditions.setdefault(name, []).append((low or None, high or None) if dots and graded else value)
+    return conditions
 
 
 def column_at(space: Table, name: str) -> int:
-    """The place of a column among those that a model knows.
+    """The index of a column among those that a model has.
 
     Raises:
         ValueError: for an unknown name, with the nearest one.
     """
     if name in space.columns:
         return space.columns.index(name)
-    others = [column.name for column in space.schema]
-    if name in others:
-        raise ValueError(f"column {name!r} is a constant or an identifier, which the model does not know")
+    names = [column.name for column in space.schema]
+    if name in names:
+        raise ValueError(f"column {name!r} is a constant or an identifier, which the model leaves out: name another")
     close = difflib.get_close_matches(name, space.columns, 1)
     guess = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"no column {name!r}: {guess}the model knows {shortened(space.columns)}")
+    raise ValueError(f"no column {name!r}: {guess}the model has {shortened(space.columns)}")
 
 
-def allowed_cells(column: Modelled, given: Any) -> Tensor:
-    """The cells of a column that a value, a range or a list of both allows.
+def allowed_cells(column: Modelled, condition: Any) -> Tensor:
+    """The codes of a column that a value, a range or a list of both allows.
 
     Raises:
         ValueError: for a value that the column cannot have, with the values that it can have.
     """
-    if isinstance(given, list):
-        return torch.unique(torch.cat([allowed_cells(column, one) for one in given]))
-    if isinstance(column, DateTime) and isinstance(given, str) and _end_of_day(column, given) is not None:
-        given = (given, given)
-    if not isinstance(given, tuple):
-        return torch.tensor([_cell(column, given)])
+    if isinstance(condition, list):
+        return torch.unique(torch.cat([allowed_cells(column, part) for part in condition]))
+    if isinstance(column, DateTime) and isinstance(condition, str) and _end_of_day(column, condition) is not None:
+        condition = (condition, condition)
+    if not isinstance(condition, tuple):
+        return torch.tensor([_cell(column, condition)])
     if not isinstance(column, Graded):
-        raise ValueError(f"column {column.name} has levels, not a range: give {shortened(_levels(column))}")
+        raise ValueError(f"column {column.name} must be given levels, got a range: give {shortened(_levels(column))}")
     low, high = column.span
-    first = low if given[0] is None else max(_cell(column, given[0], math.ceil), low)
-    last = high if given[1] is None else min(_cell(column, given[1], math.floor), high)
+    first = low if condition[0] is None else max(_cell(column, condition[0], math.ceil), low)
+    last = high if condition[1] is None else min(_cell(column, condition[1], math.floor), high)
     if first > last:
         ends = column.text(np.array(column.span, dtype=np.int64))
-        asked = "..".join("" if end is None else str(end) for end in given)
-        raise ValueError(f"column {column.name} has no value in {asked}: it goes from {ends.iloc[0]} to {ends.iloc[1]}")
+        interval = "..".join("" if end is None else str(end) for end in condition)
+        raise ValueError(
+            f"column {column.name} must be from {ends.iloc[0]} to {ends.iloc[1]}, got {interval}: give a range inside"
+        )
     return torch.arange(first, last + 1)
 
 
-def _cell(column: Modelled, value: Any, rounded: Callable[[float], int] | None = None) -> int:
-    """The cell of a value; that of the end of a range is rounded inwards."""
+def _cell(column: Modelled, value: Any, rounding: Callable[[float], int] | None = None) -> int:
+    """The code of a value. The end of a range is rounded inwards."""
     import pandas as pd
 
     gap = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     if gap or (isinstance(value, str) and value.strip() in column.gaps):
         if not column.missing:
-            raise ValueError(f"column {column.name} is never missing: give a value")
+            raise ValueError(f"column {column.name} must have a value, since it is never missing, got none: give one")
         return MISSING
-    if rounded is not None and hasattr(column, "decimals") and _is_number(value):
-        return rounded(round(float(value) / column.resolution, 6))  # type: ignore[attr-defined]
+    if rounding is not None and hasattr(column, "decimals") and _is_number(value):
+        return rounding(round(float(value) / column.resolution, 6))  # type: ignore[attr-defined]
     cell = int(column.read(pd.Series([value]))[0])
-    if cell == UNREADABLE and rounded is not None and isinstance(column, DateTime):
-        moment = _end_of_day(column, value) if rounded is math.floor else pd.to_datetime(value, errors="coerce")
+    if cell == UNREADABLE and rounding is not None and isinstance(column, DateTime):
+        moment = _end_of_day(column, value) if rounding is math.floor else pd.to_datetime(value, errors="coerce")
         if moment is not None and moment is not pd.NaT:
             cell = int(column.read(pd.Series([moment]))[0])
     if cell == UNREADABLE:
-        raise ValueError(f"column {column.name}: {str(value)[:40]!r} is not {column.wanted}")
+        raise ValueError(f"column {column.name} must be {column.wanted}, got {str(value)[:40]!r}")
     if cell == UNSEEN:
         close = difflib.get_close_matches(str(value), _levels(column), 1)
         guess = f"did you mean {close[0]!r}? " if close else ""
@@ -194,13 +196,13 @@ def sample_given(
 
     Args:
         model: of a table; requirements alone suit every model of columns with names.
-        n: how many.
+        n: number of samples.
         cond: their class.
-        seed: of the samples.
+        seed: of the draws.
         batch_size: rows per network call; ``None``: the model's default.
         given: values of columns.
         balance: a column of levels, each of which gets the same share.
-        requirements: what every row fulfils.
+        requirements: conditions that every row fulfils.
 
     Raises:
         ValueError: for n < 1, a column or a value that the model does not have, or if too few draws fulfil the
@@ -214,12 +216,14 @@ def sample_given(
 
     def propose(pending: Tensor, tally: Tally) -> Round[tuple[Tensor, Tensor]]:
         rate = max(tally.accepted / tally.proposals, 1 / TRIES) if tally.rounds else 1.2  # one draw for a row at first
-        asked = pending.repeat_interleave(max(1, min(math.ceil(1.2 / rate), BATCH // len(pending))))
-        samples, approximate = draw(asked, tally.rounds)
-        fulfilled = np.logical_and.reduce([np.ones(len(asked), dtype=bool), *(test(samples) for test in requirements)])
-        rows, first = np.unique(asked[fulfilled].numpy(), return_index=True)
+        numbers = pending.repeat_interleave(max(1, min(math.ceil(1.2 / rate), BATCH // len(pending))))
+        samples, approximate = draw(numbers, tally.rounds)
+        fulfilled = np.ones(len(numbers), dtype=bool)
+        for requirement in requirements:
+            fulfilled &= requirement(samples)
+        rows, first = np.unique(numbers[fulfilled].numpy(), return_index=True)
         hits = torch.from_numpy(fulfilled.nonzero()[0][first])
-        return Round(torch.from_numpy(rows), (samples[hits], approximate[hits]), len(asked), int(fulfilled.sum()))
+        return Round(torch.from_numpy(rows), (samples[hits], approximate[hits]), len(numbers), int(fulfilled.sum()))
 
     limit = max(TRIES * n, LEAST)
     for proposed, tally in accept(torch.arange(n), propose, limit, _words(requirements)):  # noqa: B007
@@ -235,14 +239,14 @@ def _drawing(
     cond: Condition,
     seed: int,
     batch_size: int | None,
-    given: Given,
+    conditions: Given,
     balance: str | None,
 ) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
     """A function that draws rows, and tells which are approximate, by their numbers and the number of the round.
 
     The condition of a row is the same in every round.
     """
-    if not given and balance is None:
+    if not conditions and balance is None:
 
         def sample(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
             samples = model.sample(len(rows), cond, seed + (number << 20), batch_size).cpu()
@@ -251,11 +255,11 @@ def _drawing(
         return sample
     space = model.space
     if not isinstance(space, Table):  # only the columns of a table have names and values
-        raise TypeError(f"values are given to tables, and this model knows {space}: train on a table (--space table)")
+        raise TypeError(f"the model must be of a table to be given values, got one of {space}: train on a table")
     x = torch.zeros(n, len(space.modelled), dtype=torch.int64)
     observed = torch.zeros(len(space.modelled), dtype=torch.bool)
     restrictions = {}
-    for name, value in given.items():
+    for name, value in conditions.items():
         place = column_at(space, name)
         cells = allowed_cells(space.modelled[place], value)
         x[:, place], observed[place] = cells[0], len(cells) == 1
@@ -265,7 +269,7 @@ def _drawing(
         place = column_at(space, balance)
         column = space.modelled[place]
         if not isinstance(column, Categorical):
-            raise ValueError(f"column {balance} holds quantities: balance a column of levels, or give a range of it")
+            raise ValueError(f"balance must be a column of levels, got {balance}, which holds quantities: give a range")
         levels = restrictions.pop(place, torch.arange(len(column.levels)))
         x[:, place], observed[place] = levels[torch.arange(n) % len(levels)], True
 

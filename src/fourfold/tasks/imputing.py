@@ -1,4 +1,4 @@
-"""Imputation: the gaps of a table are drawn given what stands beside them."""
+"""Imputation: draws of the gaps of a table given the rest of their rows."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE", "Imputed", "Skipped", "impute"]
 
 PATIENCE = 300.0
-"""Seconds for filling a table, if nothing else is asked for."""
+"""Seconds for filling a table, by default."""
 BLOCK = 256
-"""Rows that are filled together."""
+"""Rows in a block."""
 EVERY = 5.0
-"""Seconds between two lines that say how far the filling is."""
+"""Seconds between two lines of progress."""
 VOTES = 9
-"""Whole samples that decide whether a gap stays, of a model that draws nothing else."""
+"""Whole samples that decide whether a gap stays, for a model without arbitrary conditionals."""
 OVER = "the time of {:g} s was over: give it more patience"
 _Row: TypeAlias = tuple[int, Tensor, bool]
 """The number of a row, its values, and true if they are approximate."""
@@ -58,7 +58,7 @@ class Skipped:
     """A row whose gaps could not be filled.
 
     Attributes:
-        row: its place in the table, from 0.
+        row: its number in the table, from 0.
         where: the file, row and line, as in ``holes.csv, row 2 (line 3)``.
         reason: why, in a clause.
     """
@@ -73,11 +73,11 @@ class Imputed:
     """A table whose gaps are filled.
 
     Attributes:
-        table: the data frame as it was, texts where it was a file of text, with its gaps filled.
+        table: the data frame with its gaps filled; its values are texts where it was a file of text.
         filled: how many gaps were filled, by column.
         header: whether the file names its columns in its first row.
         notes: changes that reading made, and how many rows are approximate, see :func:`fourfold.tasks.complete`.
-        empty: how many gaps stay, since the model expects them, by column.
+        empty: how many gaps stay because the model expects them, by column.
         skipped: rows that could not be filled, in the order of the table.
     """
 
@@ -89,13 +89,13 @@ class Imputed:
     skipped: tuple[Skipped, ...] = ()
 
     def remarks(self, most: int = 5) -> list[str]:
-        """What was filled, what stays empty and what was skipped, one line each."""
+        """The filled gaps, the gaps that stay and the skipped rows, one line each."""
         by_column = ", ".join(f"{name} {count:,}" for name, count in self.filled.items())
         lines = [f"{sum(self.filled.values()):,} gaps filled{f': {by_column}' if by_column else ''}"]
         for name, count in self.empty.items():
-            cells, them = ("1 cell", "it") if count == 1 else (f"{count:,} cells", "them")
-            lines.append(f"{cells} of {name} left empty: the model expects {them} to be")
-        lines += [f"skipped {one.where}: {one.reason}" for one in self.skipped[:most]]
+            cells, pronoun = ("1 cell", "it") if count == 1 else (f"{count:,} cells", "them")
+            lines.append(f"{cells} of {name} left empty: the model expects {pronoun} to be")
+        lines += [f"skipped {row.where}: {row.reason}" for row in self.skipped[:most]]
         if len(self.skipped) > most:
             lines.append(f"skipped {len(self.skipped) - most:,} more rows")
         return lines
@@ -111,29 +111,29 @@ def impute(
     patience: float = PATIENCE,
     say: Callable[[str], None] | None = None,
 ) -> Imputed:
-    """Fill the gaps of a table, each by one draw from ``p(gaps | rest, not missing)``; nothing else changes.
+    """Fill the gaps of a table, each by one draw from ``p(gaps | rest, not missing)``. All other values stay.
 
-    A gap stays if the model expects it: if ``p(missing | rest) > 1/2``, where the rest is what the row holds. A draw,
-    not a mean, so that distributions and correlations of the filled table are those of the data. Several seeds give
-    several tables (multiple imputation).
+    A gap stays if the model expects it: if ``p(missing | rest) > 1/2``, where the rest is the values of the row. Gaps
+    are draws, not means, so that the filled table has the distributions and correlations of the data. Several seeds
+    give several tables (multiple imputation).
 
     Args:
         model: of a table.
         data: a file or a data frame with the columns of the model.
         seed: of the draws.
-        batch_size: rows that are filled together.
+        batch_size: rows in a block.
         columns: fill only the gaps of these; all others stay, and count as missing values of their rows.
-        patience: seconds after which no more rows are begun; those that are left are skipped.
-        say: gets a line every five seconds that tells how far the filling is.
+        patience: seconds after which no further block of rows is filled. The rest of the rows is skipped.
+        say: gets a line of progress every five seconds.
 
     Raises:
         DataError: if the data cannot be read in the model's space.
-        TypeError: for a model that is of no table, or cannot be conditioned.
-        ValueError: for a column that the model does not know, or if no row at all can be filled.
+        TypeError: for a model that is of no table.
+        ValueError: for a column that the model does not have, or if no row can be filled.
     """
     space = model.space
     if not isinstance(space, Table):  # only a table has gaps between its columns
-        raise TypeError(f"imputation is for tables, and this model knows {space}: train on a table (--space table)")
+        raise TypeError(f"the model must be of a table to fill gaps, got one of {space}: train on a table")
     if patience <= 0:
         raise ValueError(f"patience must be above 0 seconds, got {patience}")
     names = [columns] if isinstance(columns, str) else columns or space.columns
@@ -142,54 +142,54 @@ def impute(
         dataclasses.replace(column, missing=True) if isinstance(column, Modelled) else column for column in space.schema
     )
     split, notes = read_all(data, dataclasses.replace(space, schema=gaps))
-    x, every = split.x.clone(), _Gaps.of(space, split.x, places)
-    rows = every.holes.any(1).nonzero().squeeze(1)
+    x, gaps_of_rows = split.x.clone(), _Gaps.of(space, split.x, places)
+    rows = gaps_of_rows.holes.any(1).nonzero().squeeze(1)
     clock = _Clock(len(rows), patience, say)
-    x[rows], reasons, approximate = _fill(model, space, every[rows], seed, batch_size, clock)
+    x[rows], reasons, approximate = _fill(model, space, gaps_of_rows[rows], seed, batch_size, clock)
     if len(rows) and len(reasons) == len(rows):
         raise ValueError(
-            f"none of {len(rows):,} rows with gaps could be filled: {_where(data, int(rows[0]))}: {reasons[0]}"
+            f"none of {len(rows):,} rows with gaps could be filled: {_row_name(data, int(rows[0]))}: {reasons[0]}"
         )
-    done = torch.ones(len(x), dtype=torch.bool)
-    done[rows[list(reasons)]] = False
-    table, header, filled = _written(data, space, x, every.holes & (x != MISSING))
-    empty = every.holes & (x == MISSING) & done[:, None]
-    skipped = tuple(Skipped(int(rows[i]), _where(data, int(rows[i])), reason) for i, reason in reasons.items())
+    complete = torch.ones(len(x), dtype=torch.bool)
+    complete[rows[list(reasons)]] = False
+    table, header, counts = _fill_frame(data, space, x, gaps_of_rows.holes & (x != MISSING))
+    empty = gaps_of_rows.holes & (x == MISSING) & complete[:, None]
+    skipped = tuple(Skipped(int(rows[i]), _row_name(data, int(rows[i])), reason) for i, reason in reasons.items())
     if approximate:
         notes = (*notes, approximate_note(approximate, len(rows)))
-    return Imputed(table, filled, header, notes, _counts(space, empty), skipped)
+    return Imputed(table, counts, header, notes, _counts(space, empty), skipped)
 
 
 def _counts(space: Table, cells: Tensor) -> dict[str, int]:
-    """How many cells of each column, where there are any."""
+    """The number of cells of each column that has some."""
     return {name: int(count) for name, count in zip(space.columns, cells.sum(0), strict=True) if count}
 
 
-def _written(data: Data, space: Table, x: Tensor, filled: Tensor) -> tuple[pd.DataFrame, bool, dict[str, int]]:
-    """The table with its filled cells, whether it has a header, and how many were filled."""
+def _fill_frame(data: Data, space: Table, x: Tensor, mask: Tensor) -> tuple[pd.DataFrame, bool, dict[str, int]]:
+    """The table with its filled cells, true if it has a header, and the number of filled cells by column."""
     from fourfold.data.tables import raw_frame  # pandas is loaded for tables alone
 
     table, header = raw_frame(data)
     as_text = isinstance(data, (str, Path)) and str(data).lower().endswith((".csv", ".tsv"))
     whole = torch.tensor([column.span[0] for column in space.modelled])
-    x = torch.where(filled | (x != MISSING), x, whole)  # what is still missing is not written
-    drawn = space.text(x) if as_text else space.table(x)
+    x = torch.where(mask | (x != MISSING), x, whole)  # gaps that stay are not written
+    values = space.text(x) if as_text else space.table(x)
     for place, name in enumerate(space.columns):
-        cells = filled[:, place].numpy()
+        cells = mask[:, place].numpy()
         if cells.any():
             source = table.columns[place_of(table, space, name)]
-            table[source] = table[source].where(~cells, drawn[name].set_axis(table.index))
-    return table, header, _counts(space, filled)
+            table[source] = table[source].where(~cells, values[name].set_axis(table.index))
+    return table, header, _counts(space, mask)
 
 
 def place_of(table: pd.DataFrame, space: Table, name: str) -> int:
-    """The place of a column in a file: by name, or by its place in the schema where the file has no header."""
+    """The index of a column in a file: by name, or by its index in the schema where the file has no header."""
     names = [str(column) for column in table.columns]
     return names.index(name) if name in names else [column.name for column in space.schema].index(name)
 
 
-def _where(data: Data, row: int) -> str:
-    """The name of a row for people: rows are counted from 1 below the header, lines from 1."""
+def _row_name(data: Data, row: int) -> str:
+    """The name of a row in messages. Rows are counted from 1 below the header, lines from 1."""
     if not isinstance(data, (str, Path)):
         return f"row {row + 1}"
     from fourfold.data.tables import line_of  # as above
@@ -200,23 +200,23 @@ def _where(data: Data, row: int) -> str:
 
 @final
 class _Clock:
-    """Ends a filling in time, and says how far it is.
+    """A clock that ends a filling in time, and prints its progress.
 
     Args:
         total: rows to fill.
         patience: seconds from now.
-        say: gets a line every five seconds.
+        say: gets a line of progress every five seconds.
     """
 
     def __init__(self, total: int, patience: float, say: Callable[[str], None] | None) -> None:
         self.total, self.patience, self.say = total, patience, say
         self.start = self.last = time.monotonic()
 
-    def over(self, done: int) -> bool:
-        """Whether the time is over; the rows that are done are told."""
+    def over(self, count: int) -> bool:
+        """True if the time is over. A line of progress names the number of complete rows, ``count``."""
         now = time.monotonic()
         if self.say is not None and now - self.last >= EVERY:
-            self.say(f"{done:,} of {self.total:,} rows with gaps, {now - self.start:.0f} s of {self.patience:g} s")
+            self.say(f"{count:,} of {self.total:,} rows with gaps, {now - self.start:.0f} s of {self.patience:g} s")
             self.last = now
         return now - self.start >= self.patience
 
@@ -224,7 +224,7 @@ class _Clock:
 @final
 @dataclass(frozen=True, eq=False)
 class _Gaps:
-    """Rows with gaps, and what is to be drawn of them.
+    """Rows and their gaps.
 
     Attributes:
         x: rows ``(B, C)``.
@@ -238,7 +238,7 @@ class _Gaps:
 
     @classmethod
     def of(cls, space: Table, x: Tensor, places: Sequence[int]) -> _Gaps:
-        """The gaps of some columns. Others are values where the model knows gaps of their column, else unknown."""
+        """The gaps of some columns. Gaps of others count as values if the model has gaps in that column."""
         holes = torch.zeros_like(x, dtype=torch.bool)
         holes[:, places] = x[:, places] == MISSING
         optional = torch.tensor([column.missing for column in space.modelled])
@@ -249,7 +249,7 @@ class _Gaps:
 
 
 def _fill(model: GenerativeModel, space: Table, gaps: _Gaps, seed: int, batch: int, clock: _Clock) -> _Table:
-    """Fill rows in blocks, until the time is over."""
+    """Fill rows in blocks until the time is over."""
     x, reasons = gaps.x.clone(), dict.fromkeys(range(len(gaps.x)), OVER.format(clock.patience))
     approximate = 0
     fill = _draw_block if isinstance(model.estimand, ArbitraryConditionals) else _search_block

@@ -23,23 +23,23 @@ from fourfold.tasks.completing import complete
 __all__ = [
     "Draft",
     "Shaping",
-    "cut_of",
     "fill",
     "generate",
     "residual",
     "score_text",
-    "settled",
     "speculate",
+    "stable_text",
     "stream",
+    "stream_text",
     "text_parts",
-    "written",
+    "truncation_note",
 ]
 
 
 @final
 @dataclass(frozen=True)
 class Shaping:
-    """How the next token's distribution is changed before it is drawn from; by default it is not.
+    """Rules that change the distribution of the next token before a draw. By default none does.
 
     The rules apply in the order of the arguments. Each but a temperature of 1 makes samples follow another distribution
     than the one that is scored.
@@ -67,22 +67,22 @@ class Shaping:
     def __post_init__(self) -> None:
         for name in ("repetition_penalty", "temperature"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         for name in ("top_p", "min_p"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
-                raise ValueError(f"{name} must lie above 0 and not above 1, not {value}")
+                raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
 
     @property
     def faithful(self) -> bool:
-        """Whether samples follow the distribution that is scored."""
+        """True if samples follow the distribution that is scored."""
         return self == Shaping() or self == Shaping(top_p=1.0)
 
     @property
     def words(self) -> str:
-        """What the rules do to the distribution, as one line; empty where they do nothing."""
+        """The active rules in one line; empty where none is active."""
         if self.faithful:
             return ""
         rules = [
@@ -92,20 +92,20 @@ class Shaping:
             (self.top_p is not None, f"the likeliest tokens up to a mass of {self.top_p}"),
             (self.min_p is not None, f"tokens of at least {self.min_p} of the likeliest one's mass"),
         ]
-        kept = ", ".join(rule for used, rule in rules if used)
-        return f"drawn with {kept}: such text does not follow the distribution that the model's likelihood is about"
+        active = ", ".join(rule for on, rule in rules if on)
+        return f"drawn with {active}: such text does not follow the distribution that the model's likelihood is about"
 
-    def __call__(self, logits: Tensor, seen: Tensor | None = None) -> Tensor:
+    def __call__(self, logits: Tensor, prefix: Tensor | None = None) -> Tensor:
         """Logits ``(B, V)`` after the rules, minus infinity where a token is ruled out.
 
         Args:
             logits: of the model, ``(B, V)``.
-            seen: ids of the text so far, ``(B, T)``.
+            prefix: ids of the text so far, ``(B, T)``.
         """
-        if self.repetition_penalty != 1 and seen is not None and seen.shape[1]:
-            old = logits.gather(1, seen)
+        if self.repetition_penalty != 1 and prefix is not None and prefix.shape[1]:
+            old = logits.gather(1, prefix)
             new = torch.where(old > 0, old / self.repetition_penalty, old * self.repetition_penalty)
-            logits = logits.scatter(1, seen, new)
+            logits = logits.scatter(1, prefix, new)
         if self.temperature != 1:
             logits = logits / self.temperature
         if self.top_k is not None and self.top_k < logits.shape[1]:
@@ -126,13 +126,13 @@ class Shaping:
 
 
 def text_parts(model: GenerativeModel) -> tuple[Text, TokenConditionals]:
-    """Space and estimand of a model of text that is drawn token by token.
+    """The space and the estimand of a model that draws text token by token.
 
     Raises:
         TypeError: for another model.
     """
     if not isinstance(model.space, Text) or not isinstance(model.estimand, TokenConditionals):  # prompts are texts
-        raise TypeError(f"this needs a model of text that is drawn token by token, not of {model.space}")
+        raise TypeError(f"the model must draw text token by token, got one of {model.space}: train on text")
     return model.space, model.estimand
 
 
@@ -146,11 +146,11 @@ def stream(
 ) -> Iterator[Tensor]:
     """Draw text token by token after a prompt, without end: ``(n,)`` ids at each step.
 
-    A text longer than the context goes on from its last half.
+    A text longer than the context is continued given its last half.
 
     Args:
         model: of text.
-        prompt: what the text begins with, or its ids.
+        prompt: the prefix of the texts, or its ids.
         n: number of texts, drawn together.
         seed: fixes them.
         shaping: the rules.
@@ -168,13 +168,13 @@ def stream(
         ids = ids.to(model.device)
     if ids is not None:
         state = estimand.prompt(state, ids.expand(n, -1))
-    seen = torch.zeros(n, 0, dtype=torch.long, device=model.device) if ids is None else ids.expand(n, -1)
+    prefix = torch.zeros(n, 0, dtype=torch.long, device=model.device) if ids is None else ids.expand(n, -1)
     while True:
-        logits = rules(estimand.logits(state), seen)
+        logits = rules(estimand.logits(state), prefix)
         token = categorical(logits, state.next_uniforms(noise)[0])
         estimand.take(state, token)
         if rules.repetition_penalty != 1:
-            seen = torch.cat([seen, token.unsqueeze(1)], 1)
+            prefix = torch.cat([prefix, token.unsqueeze(1)], 1)
         yield token
 
 
@@ -202,9 +202,9 @@ def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, b
     context = estimand.net.length
     stride = stride or max(context // 2, 1)
     if not 1 <= stride <= context:
-        raise ValueError(f"stride must lie between 1 and the context of {context}, not {stride}")
+        raise ValueError(f"stride must be from 1 to the context of {context}, got {stride}")
     if not len(ids):
-        raise ValueError("the text is empty: there is nothing to score")
+        raise ValueError("the text must have at least one token to be scored, got none")
     space.check(ids[None])
     ids = ids.to(model.device)
     if len(ids) <= context:
@@ -216,57 +216,56 @@ def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, b
     return torch.cat([row[context - new :] for row, new in zip(nats, news, strict=True)])
 
 
-def cut_of(model: GenerativeModel, prompt: str) -> str:
-    """One line on what a model does not read of a prompt that is longer than its context; empty if it reads all."""
-    # a prompt is text
+def truncation_note(model: GenerativeModel, prompt: str) -> str:
+    """One line on a prompt that is longer than the context of a model; empty if the model reads all of it."""
     if not isinstance(model.estimand, TokenConditionals) or not isinstance(model.space, Text) or not prompt:
-        return ""
+        return ""  # a prompt is text
     count = len(model.space.parse(prompt))
-    kept = model.estimand.kept(count)
+    rest = model.estimand.kept(count)
     context = f"more than a context of {model.estimand.net.length}"
-    return f"the prompt has {count} tokens, {context}: only the last {kept} are read" if kept < count else ""
+    return f"the prompt has {count} tokens, {context}: only the last {rest} are read" if rest < count else ""
 
 
 @final
 @dataclass
 class Draft:
-    """A small model that proposes tokens, which a large one accepts or replaces; and what came of it so far.
+    """A small model that proposes tokens for speculative decoding, and counts of those that the large one accepts.
 
     Attributes:
         model: of text in the same tokens.
-        ahead: how many tokens it proposes at once.
+        ahead: how many tokens it proposes in a row.
         proposed, accepted: tokens.
-        drawn: tokens of the texts.
+        tokens: tokens of the texts.
         evaluations: evaluations of the large model after the prompts.
 
     Raises:
-        ValueError: for fewer than one token at once.
+        ValueError: for fewer than one token in a row.
     """
 
     model: GenerativeModel
     ahead: int = 4
     proposed: int = 0
     accepted: int = 0
-    drawn: int = 0
+    tokens: int = 0
     evaluations: int = 0
 
     def __post_init__(self) -> None:
         if self.ahead < 1:
-            raise ValueError(f"ahead must be at least 1, not {self.ahead}")
+            raise ValueError(f"ahead must be at least 1, got {self.ahead}")
 
     def __str__(self) -> str:
-        share, each = self.accepted / max(self.proposed, 1), self.drawn / max(self.evaluations, 1)
+        share, each = self.accepted / max(self.proposed, 1), self.tokens / max(self.evaluations, 1)
         return f"{share:.0%} of the drafted tokens accepted, {each:.2f} tokens for each evaluation of the large model"
 
 
 def residual(p: Tensor, q: Tensor) -> Tensor:
-    """``max(p - q, 0)``, normalised: what a token follows where one that was drawn from ``q`` is refused, ``(V,)``.
+    """``max(p - q, 0)``, normalised: the distribution of a token that replaces a rejected draw from ``q``, ``(V,)``.
 
-    A token of ``q`` is kept with probability ``min(1, p / q)``, so that ``q min(1, p / q) + (1 - sum q min(1, p / q))
-    residual = p``.
+    A token of ``q`` is accepted with probability ``min(1, p / q)``, so that ``q min(1, p / q) + (1 - sum q min(1, p
+    / q)) residual = p``.
     """
-    left = (p - q).clamp_min(0)
-    return left / left.sum() if left.sum() > 0 else p
+    excess = (p - q).clamp_min(0)
+    return excess / excess.sum() if excess.sum() > 0 else p
 
 
 @torch.no_grad()
@@ -280,13 +279,13 @@ def speculate(
 ) -> Iterator[int]:
     """Draw one text as :func:`stream` does, from the same distribution, with fewer evaluations of the model.
 
-    The draft proposes some tokens, the model looks at all of them in one evaluation, keeps those up to the first that
-    it refuses, and draws one more itself. Rules apply to both.
+    The draft proposes some tokens. The model evaluates all of them at once, accepts those before the first that it
+    rejects, and draws one more itself. Rules apply to both.
 
     Args:
         model: of text.
         draft: a smaller model with the same tokens; it counts the tokens that are accepted.
-        prompt: what the text begins with.
+        prompt: the prefix of the text.
         index: number of the text, which has its own random numbers.
         seed: fixes them.
         shaping: the rules.
@@ -298,52 +297,52 @@ def speculate(
     Reference: Leviathan, Kalman, Matias 2023, Fast Inference from Transformers via Speculative Decoding,
     https://arxiv.org/abs/2211.17192
     """
-    (space, large), (other, small) = text_parts(model), text_parts(draft.model)
-    if (space.vocabulary, space.pieces) != (other.vocabulary, other.pieces):
-        raise ValueError(f"the draft models {other}, and the model {space}: give a draft in the same tokens")
+    (space, large), (draft_space, small) = text_parts(model), text_parts(draft.model)
+    if (space.vocabulary, space.pieces) != (draft_space.vocabulary, draft_space.pieces):
+        raise ValueError(f"the draft must have the tokens of the model, {space}, got {draft_space}: give another draft")
     rules, noise = shaping or Shaping(), Noise(seed, index, index + 1, device=model.device)
     ids = space.parse(prompt).to(model.device)[None] if prompt else torch.zeros(1, 0, dtype=torch.long)
     state, guess = large.begin(1), small.begin(1)
-    for estimand, one in ((large, state), (small, guess)):
-        one.cache.forget(0)
+    for estimand, cache_state in ((large, state), (small, guess)):
+        cache_state.cache.forget(0)
         if prompt:
-            estimand.prompt(one, ids)
-    seen = ids.to(model.device)
+            estimand.prompt(cache_state, ids)
+    prefix = ids.to(model.device)
 
     def masses(logits: Tensor) -> Tensor:
-        return rules(logits, seen).softmax(-1)[0]
+        return rules(logits, prefix).softmax(-1)[0]
 
-    def drawn(p: Tensor) -> Tensor:
+    def draw_token(p: Tensor) -> Tensor:
         return categorical(p.log()[None], noise.uniform())
 
     while True:
         k = min(draft.ahead, large.room(state), small.room(guess))
-        before, q, tokens = seen, list[Tensor](), list[Tensor]()
+        before, q, tokens = prefix, list[Tensor](), list[Tensor]()
         for _ in range(k):
             q.append(masses(small.logits(guess)))
-            tokens.append(drawn(q[-1]))
+            tokens.append(draw_token(q[-1]))
             small.take(guess, tokens[-1])
-            seen = torch.cat([seen, tokens[-1][None]], 1)
-        logits = large.ahead(state, seen[:, seen.shape[1] - k :])
-        seen, kept = before, 0
+            prefix = torch.cat([prefix, tokens[-1][None]], 1)
+        logits = large.ahead(state, prefix[:, prefix.shape[1] - k :])
+        prefix, accepted = before, 0
         p = masses(logits[:, 0])
-        while kept < k and float(noise.uniform()) * q[kept][tokens[kept]] < p[tokens[kept]]:
-            seen = torch.cat([seen, tokens[kept][None]], 1)
-            kept += 1
-            p = masses(logits[:, kept])
-        last = drawn(p if kept == k else residual(p, q[kept]))
-        seen = torch.cat([seen, last[None]], 1)
-        state.cache.forget(k - kept)
-        for token in (*tokens[:kept], last):
+        while accepted < k and float(noise.uniform()) * q[accepted][tokens[accepted]] < p[tokens[accepted]]:
+            prefix = torch.cat([prefix, tokens[accepted][None]], 1)
+            accepted += 1
+            p = masses(logits[:, accepted])
+        last = draw_token(p if accepted == k else residual(p, q[accepted]))
+        prefix = torch.cat([prefix, last[None]], 1)
+        state.cache.forget(k - accepted)
+        for token in (*tokens[:accepted], last):
             large.take(state, token)
-        if kept < k:
-            small.replace(guess, k - kept, last)
+        if accepted < k:
+            small.replace(guess, k - accepted, last)
         else:
             small.logits(guess)  # puts its newest token into the cache
             small.take(guess, last)
-        draft.proposed, draft.accepted = draft.proposed + k, draft.accepted + kept
-        draft.drawn, draft.evaluations = draft.drawn + kept + 1, draft.evaluations + 1
-        yield from map(int, (*tokens[:kept], last))
+        draft.proposed, draft.accepted = draft.proposed + k, draft.accepted + accepted
+        draft.tokens, draft.evaluations = draft.tokens + accepted + 1, draft.evaluations + 1
+        yield from map(int, (*tokens[:accepted], last))
 
 
 def generate(
@@ -357,11 +356,11 @@ def generate(
     stop: Sequence[str] = (),
     draft: Draft | None = None,
 ) -> list[str]:
-    """Draw ``n`` texts that go on after a prompt: at most ``length`` tokens, up to the end or a stop string.
+    """Draw ``n`` continuations of a prompt: at most ``length`` tokens, up to the end or a stop string.
 
     Args:
         model: of text.
-        prompt: what the texts begin with; it is not part of the result.
+        prompt: the prefix of the texts, which is not part of the result.
         n: number of texts.
         length: the most tokens of each.
         seed: fixes them.
@@ -374,25 +373,25 @@ def generate(
         ValueError: for a length or a number below 1, or a foreign character in the prompt.
     """
     if length < 1 or n < 1:
-        raise ValueError(f"length and n must be at least 1, not {length} and {n}")
+        raise ValueError(f"length and n must be at least 1, got {length} and {n}")
     if isinstance(model.estimand, ArbitraryConditionals | BlockDenoiser):
         if stop or (shaping or Shaping()) != Shaping() or draft is not None:
-            raise ValueError("masked diffusion draws tokens in a random order: leave rules, stop strings and draft out")
+            raise ValueError("masked diffusion draws tokens in any order: leave rules, stop strings and draft out")
         return _filled_after(model, prompt, n, length, seed)
     space, _ = text_parts(model)
     if draft is not None:
-        return ["".join(written(model, prompt, i, length, seed, shaping, stop, draft)) for i in range(n)]
-    drawn: list[list[int]] = [[] for _ in range(n)]
-    done = [False] * n
+        return ["".join(stream_text(model, prompt, i, length, seed, shaping, stop, draft)) for i in range(n)]
+    tokens: list[list[int]] = [[] for _ in range(n)]
+    at_end = [False] * n
     for step in itertools.islice(stream(model, prompt, n, seed, shaping), length):
         for i, token in enumerate(step.tolist()):
-            done[i] = done[i] or _ended(space, drawn[i], token, stop)
-        if all(done):
+            at_end[i] = at_end[i] or _append(space, tokens[i], token, stop)
+        if all(at_end):
             break
-    return [_before(space.show(torch.tensor(ids, dtype=torch.long)), stop) for ids in drawn]
+    return [_before(space.show(torch.tensor(ids, dtype=torch.long)), stop) for ids in tokens]
 
 
-def written(
+def stream_text(
     model: GenerativeModel,
     prompt: str = "",
     index: int = 0,
@@ -404,11 +403,11 @@ def written(
 ) -> Iterator[str]:
     """One text of :func:`generate` in parts, one for each token as it is drawn; together they are the text.
 
-    A part is empty while what was drawn may still change: half a character, or the beginning of a stop string.
+    A part is empty while the end of the text may still change: half a character, or the start of a stop string.
 
     Args:
         model: of text.
-        prompt: what the text begins with.
+        prompt: the prefix of the text.
         index: number of the text; without a draft, only the first one is drawn alone.
         length: the most tokens.
         seed: fixes the text.
@@ -421,43 +420,45 @@ def written(
         ValueError: for a foreign character in the prompt, or a later text without a draft.
     """
     if draft is None and index:
-        raise ValueError(f"text {index} is drawn together with those before it: use generate")
+        raise ValueError(f"index must be 0 without a draft, got {index}: use generate for several texts")
     space, _ = text_parts(model)
     alone = map(int, stream(model, prompt, 1, seed, shaping))
     tokens = alone if draft is None else speculate(model, draft, prompt, index, seed, shaping)
-    drawn, shown = list[int](), ""
+    ids, printed = list[int](), ""
     for token in itertools.islice(tokens, length):
-        if _ended(space, drawn, token, stop):
+        if _append(space, ids, token, stop):
             break
-        text = settled(space.show(torch.tensor(drawn)), stop)
-        yield text[len(shown) :]
-        shown = max(shown, text, key=len)
-    yield _before(space.show(torch.tensor(drawn, dtype=torch.long)), stop)[len(shown) :]
+        text = stable_text(space.show(torch.tensor(ids)), stop)
+        yield text[len(printed) :]
+        printed = max(printed, text, key=len)
+    yield _before(space.show(torch.tensor(ids, dtype=torch.long)), stop)[len(printed) :]
 
 
-def settled(text: str, ends: Sequence[str]) -> str:
-    """A text without what may still change: half a character, or the beginning of a string that ends it."""
+def stable_text(text: str, ends: Sequence[str]) -> str:
+    """A text without an end that may still change: half a character, or the start of a string that ends it."""
     text = text.rstrip("\ufffd")
-    held = [size for one in ends for size in range(1, len(one)) if text.endswith(one[:size])]
-    return text[: len(text) - max(held, default=0)]
+    lengths = [size for end in ends for size in range(1, len(end)) if text.endswith(end[:size])]
+    return text[: len(text) - max(lengths, default=0)]
 
 
-def _ended(space: Text, drawn: list[int], token: int, stop: Sequence[str]) -> bool:
-    """Add a token to a text unless it ends it; whether the text ends."""
+def _append(space: Text, ids: list[int], token: int, stop: Sequence[str]) -> bool:
+    """Append a token to a text unless it is the end token; return true if the text ends."""
     if space.pieces is not None and token == space.pieces.end:
         return True
-    drawn.append(token)
-    recent = space.show(torch.tensor(drawn[-64:])) if stop else ""
-    return any(one in recent for one in stop)
+    ids.append(token)
+    recent = space.show(torch.tensor(ids[-64:])) if stop else ""
+    return any(string in recent for string in stop)
 
 
 def _filled_after(model: GenerativeModel, prompt: str, n: int, length: int, seed: int) -> list[str]:
-    """What a masked diffusion fills in after a prompt, up to the end of its window."""
+    """Continuations of a prompt by a masked diffusion, up to the end of its window."""
     assert isinstance(model.space, Text)  # a prompt is a text
     ids = model.space.parse(prompt).tolist() if prompt else []
     most = min(length, model.space.length - len(ids))
     if most < 1:
-        raise ValueError(f"the prompt has {len(ids)} tokens and fills a window of {model.space.length}: shorten it")
+        raise ValueError(
+            f"prompt must have fewer tokens than a window of {model.space.length}, got {len(ids)}: shorten it"
+        )
     if isinstance(model.estimand, BlockDenoiser):
         windows = _in_blocks(model, model.estimand, ids, len(ids) + most, n, seed)
     else:
@@ -469,51 +470,54 @@ def _filled_after(model: GenerativeModel, prompt: str, n: int, length: int, seed
 def _in_blocks(
     model: GenerativeModel, estimand: BlockDenoiser, ids: Sequence[int], length: int, n: int, seed: int
 ) -> Tensor:
-    """Texts ``(n, length)`` that begin with ids."""
+    """Texts ``(n, length)`` with a prefix of ids."""
     noise = Noise(seed, 0, n, "complete", model.device)
-    known = torch.arange(length, device=model.device) < len(ids)
+    mask = torch.arange(length, device=model.device) < len(ids)
     x = torch.tensor([*ids, *[0] * (length - len(ids))], device=model.device).expand(n, -1)
     steps = model.sampler.steps if isinstance(model.sampler, BlockUnmasking) else 0
-    return estimand.complete(x, known, noise, steps).cpu()
+    return estimand.complete(x, mask, noise, steps).cpu()
 
 
-def _completed(model: GenerativeModel, ids: Sequence[int], known: int | Sequence[bool], n: int, seed: int) -> Tensor:
-    """Windows ``(n, L)`` that begin with ids, of which the known ones stay."""
+def _completed(model: GenerativeModel, ids: Sequence[int], mask: int | Sequence[bool], n: int, seed: int) -> Tensor:
+    """Windows ``(n, L)`` with a prefix of ids. The first ``mask`` ids stay, or those where the mask is true."""
     length = model.space.shape[0]
-    given = [i < known for i in range(length)] if isinstance(known, int) else [*known, *[False] * (length - len(ids))]
+    row_mask = [i < mask for i in range(length)] if isinstance(mask, int) else [*mask, *[False] * (length - len(ids))]
     x = torch.tensor([*ids, *[0] * (length - len(ids))])
-    return complete(model, x.expand(n, -1), torch.tensor(given).expand(n, -1), seed=seed)
+    return complete(model, x.expand(n, -1), torch.tensor(row_mask).expand(n, -1), seed=seed)
 
 
 def fill(model: GenerativeModel, text: str, n: int = 1, seed: int = 0) -> list[str]:
-    """Fill the gaps of a text, each written ``{8}`` for so many tokens: ``n`` draws given all that stands around them.
+    """Fill the gaps of a text, each written ``{8}`` for 8 tokens: ``n`` draws given the rest of the text.
 
     Args:
-        model: of text, which tells the tokens of any place given any others: a masked diffusion.
+        model: a masked diffusion of text.
         text: with gaps, no longer than a window.
         n: number of draws.
         seed: fixes them.
 
     Raises:
-        TypeError: for a model of something else, or one that only goes on after a text.
+        TypeError: for a model of something else, or one that draws in order only.
         ValueError: for a text without gaps, or longer than a window.
     """
     space = model.space
     if not isinstance(space, Text) or not isinstance(model.estimand, ArbitraryConditionals):  # gaps are of texts
-        raise TypeError("gaps are filled by a masked diffusion of text: train one with fourfold fit diffusion/masked")
+        raise TypeError(
+            f"the model must be a masked diffusion of text to fill gaps, got {model.paradigm} of {space}: "
+            "train diffusion/masked"
+        )
     ids: list[int] = []
-    known: list[bool] = []
+    mask: list[bool] = []
     for i, part in enumerate(re.split(r"\{(\d+)\}", text)):
-        found = [0] * int(part) if i % 2 else space.parse(part).tolist() if part else []
-        ids, known = ids + found, known + [not i % 2] * len(found)
-    if all(known):
-        raise ValueError("there is no gap to fill: write {8} for eight tokens")
+        tokens = [0] * int(part) if i % 2 else space.parse(part).tolist() if part else []
+        ids, mask = ids + tokens, mask + [not i % 2] * len(tokens)
+    if all(mask):
+        raise ValueError("the text must have a gap, got none: write {8} for eight tokens")
     if len(ids) > space.length:
-        raise ValueError(f"the text has {len(ids)} tokens, more than a window of {space.length}: shorten it")
-    return [space.show(row[: len(ids)]) for row in _completed(model, ids, known, n, seed)]
+        raise ValueError(f"text must have at most {space.length} tokens (a window), got {len(ids)}: shorten it")
+    return [space.show(row[: len(ids)]) for row in _completed(model, ids, mask, n, seed)]
 
 
 def _before(text: str, stop: Sequence[str]) -> str:
     """A text up to the first stop string."""
-    ends = [at for one in stop if (at := text.find(one)) >= 0]
+    ends = [at for string in stop if (at := text.find(string)) >= 0]
     return text[: min(ends)] if ends else text

@@ -105,8 +105,8 @@ class _Proposer:
             heaviest[pending] = heaviest[pending].maximum(log_most.amax(1))
             surest[pending] = torch.cat([surest[pending], log_w - proposed.log_u], 1).topk(accepted).values
             enough = surest[pending, -1] > heaviest[pending]
-            done = pending[enough] if self.weighted else pending
-            return Round(done, proposed, times, len(done))
+            complete = pending[enough] if self.weighted else pending
+            return Round(complete, proposed, times, len(complete))
 
         everything = torch.arange(len(self.z), device=self.z.device)
         for proposed, _ in accept(everything, propose, MOST, "their conditions for certain"):

@@ -125,8 +125,8 @@ def search(
 
     def propose(pending: Tensor, tally: Tally) -> Round[Tensor]:
         samples = model.sample(1024, cond=label, seed=seed, start=tally.proposals).cpu()
-        allowed = [torch.isin(samples[:, i], values.cpu()) for i, values in restrictions.items()]
-        inside = torch.stack([torch.ones(len(samples), dtype=torch.bool), *allowed]).all(0)
+        agreement = [torch.isin(samples[:, i], values.cpu()) for i, values in restrictions.items()]
+        inside = torch.stack([torch.ones(len(samples), dtype=torch.bool), *agreement]).all(0)
         rows, hits = [], []
         for g, (values, mask) in enumerate(zip(*distinct.chunk(2, 1), strict=True)):
             waiting = pending[group[pending] == g]

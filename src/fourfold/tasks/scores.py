@@ -20,14 +20,14 @@ def summary(result: LogProb, unit: str) -> str:
     mean, error = _mean(result, unit)
     interval = "" if math.isnan(error) else f" ± {error:.4f}"
     counts = {"bits/byte": result.byte_counts, "nats/row": result.row_counts}
-    others = [name for name, known in counts.items() if known is not None and name != unit]
-    also = "".join(f" ({_mean(result, name)[0]:.4f} {name})" for name in others)
+    names = [name for name, values in counts.items() if values is not None and name != unit]
+    also = "".join(f" ({_mean(result, name)[0]:.4f} {name})" for name in names)
     number = "" if math.isnan(mean) else f"{mean:.4f}{interval} {unit}{also}, "
     return f"{number}{result.kind.words}, {result.counted} example{'s' * (len(result) != 1)}"
 
 
 def score_record(result: LogProb, unit: str) -> dict[str, Any]:
-    """The same as a JSON value; ``None`` where a number is not known."""
+    """The summary as a JSON value, with ``None`` for unknown numbers."""
     mean, error = (None if math.isnan(value) else value for value in _mean(result, unit))
     about = {"examples": len(result), "scored": int(result.inside.sum()), "draws": result.draws}
     return {
@@ -43,10 +43,10 @@ def score_record(result: LogProb, unit: str) -> dict[str, Any]:
 
 def _mean(result: LogProb, unit: str) -> tuple[float, float]:
     """The mean over examples in a unit and its standard error; NaN where unknown."""
-    known = result.std_error
+    std_error = result.std_error
     mean, error = result.mean_in(unit)
-    if len(result) == 1 and known is not None:  # else the spread between examples includes the error of each
-        error = replace(result, nats=known).in_unit(unit).abs().max().item()
+    if len(result) == 1 and std_error is not None:  # else the spread between examples includes the error of each
+        error = replace(result, nats=std_error).in_unit(unit).abs().max().item()
     return mean, error
 
 
@@ -56,15 +56,15 @@ def score_table(result: LogProb, unit: str, unusual: Mapping[int, str] | None = 
     Sequences have a column of their rows. ``unusual`` names the columns that make a row unusual, with the nats that
     each lies below its median.
     """
-    others = {} if unit == "nats" else {unit: result.in_unit(unit).tolist()}
-    others |= {} if result.row_counts is None else {"rows": result.row_counts.tolist()}
+    units = {} if unit == "nats" else {unit: result.in_unit(unit).tolist()}
+    units |= {} if result.row_counts is None else {"rows": result.row_counts.tolist()}
     errors = [math.nan] * len(result) if result.std_error is None else result.std_error.tolist()
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["row", "nats", "std_error", *others, "kind", *(["unusual"] if unusual is not None else [])])
+    writer.writerow(["row", "nats", "std_error", *units, "kind", *(["unusual"] if unusual is not None else [])])
     for i, nats in enumerate(result.nats.tolist()):
         more = [] if unusual is None else [unusual.get(i, "")]
-        numbers = (nats, errors[i], *(values[i] for values in others.values()))
+        numbers = (nats, errors[i], *(values[i] for values in units.values()))
         writer.writerow(
             [i + 1, *("" if math.isnan(value) else f"{value:.6f}" for value in numbers), result.kind, *more]
         )
@@ -78,7 +78,7 @@ def write_scores(path: Path, result: LogProb, unit: str, unusual: Mapping[int, s
         ValueError: for another ending, or a file that cannot be written.
     """
     if path.suffix.lower() != ".csv":
-        raise ValueError(f"{path}: scores are written as .csv: choose a name that ends so")
+        raise ValueError(f"{path} must end in .csv, the format of scores: choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(score_table(result, unit, unusual), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The columns that make a row unusual, by what a model expects of each given all others."""
+"""The columns that make a row unusual, by the conditional distribution of each given all others."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from fourfold.tasks.completing import log_prob_given
 __all__ = ["MOST", "unusual_columns"]
 
 MOST = 1000
-"""Rows that are explained, at most: those of the lowest likelihood."""
+"""Rows of the lowest likelihood that are explained, at most."""
 TYPICAL = 200
-"""Rows that tell how well a column is usually expected."""
+"""Rows from which the median of a column is estimated."""
 NATS = 3.0
-"""From so many nats below the median of its column on, a value is unusual."""
+"""Nats below the median of its column from which a value is unusual."""
 
 
 def unusual_columns(model: GenerativeModel, x: Tensor, nats: Tensor, most: int = MOST) -> dict[int, str] | None:
     """For the least likely rows, the columns whose values the others make improbable, worst first.
 
     A value is unusual by ``median log p(x_i | x_others) - log p(x_i | x_others)``, with the median over rows drawn
-    evenly from all: so a column of many cells is not unusual everywhere.
+    evenly from all: so a column of many values is not unusual everywhere.
 
     Args:
-        model: of a table; it tells ``p(x_i | x_others)`` exactly, or there is no answer.
+        model: of a table, with arbitrary conditionals.
         x: rows ``(B, C)``.
         nats: their log-probabilities.
-        most: how many rows are explained.
+        most: number of rows that are explained.
 
     Returns:
-        The columns, with the nats that each lies below its median, by the number of the row; of rows with a value that
-        the model never saw, these columns alone, as ``new``. A model that cannot tell names only these, and columns
-        whose value lies beyond the range of the training data, or has no answer, ``None``.
+        The columns, with the nats that each lies below its median, by the number of the row. Of rows with a value that
+        is not in the training data, these columns alone, as ``new``. A model without arbitrary conditionals names only
+        these, and columns whose value is beyond the range of the training data; ``None`` if there are none.
     """
     space = model.space
     if not isinstance(space, Table):  # only a row of a table has columns to be blamed
         return None
-    new, below = _named(space, space.foreign(x), "new"), _below(model, x, nats, most)
+    new, below = _columns_of(space, space.foreign(x), "new"), _below(model, x, nats, most)
     if below is None:
-        return _named(space, space.beyond(x), "beyond") | new or None
+        return _columns_of(space, space.beyond(x), "beyond") | new or None
     return {row: _words(space, part) for row, part in below.items()} | new
 
 
-def _named(space: Table, cells: Tensor, word: str) -> dict[int, str]:
+def _columns_of(space: Table, cells: Tensor, word: str) -> dict[int, str]:
     """The columns of some cells, by the number of the row."""
     rows = cells.any(1).nonzero().flatten().tolist()
     return {row: ", ".join(f"{space.columns[i]} ({word})" for i in cells[row].nonzero().flatten()) for row in rows}
 
 
 def _below(model: GenerativeModel, x: Tensor, nats: Tensor, most: int) -> dict[int, Tensor] | None:
-    """How many nats each column of the worst rows lies below its median, by the number of the row."""
+    """Nats that each column of the least likely rows lies below its median, by the number of the row."""
     worst = nats.argsort()[:most]
     typical = torch.linspace(0, len(x) - 1, min(TYPICAL, len(x))).long()
     rows, columns = torch.cat([worst, typical]), x.shape[1]
