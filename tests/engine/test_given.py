@@ -301,5 +301,5 @@ def test_a_day_stands_for_all_of_its_moments():
     hours = column.times_of(allowed_cells(column, ("2015-02-05 10:00:00", "2015-02-05")).numpy())
     assert [str(hours.min()), str(hours.max())] == ["2015-02-05 10:00:00", "2015-02-05 23:00:00"]
     assert len(allowed_cells(column, "2015-02-05 10:00:00")) == 1
-    with pytest.raises(ValueError, match="must be a time like .*, got '2015-02-31'"):
+    with pytest.raises(ValueError, match=r"must be a time like .*, got '2015-02-31'"):
         allowed_cells(column, ("2015-02-31", None))
