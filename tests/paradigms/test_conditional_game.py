@@ -1,4 +1,4 @@
-"""Conditional vectors: which levels are told in training and in sampling, and that rare levels are learned."""
+"""Conditional vectors: the categories of training and of sampling, and that rare ones are learned."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 import fourfold
 from fourfold.core import Batch
 from fourfold.paradigms import build
-from fourfold.paradigms.conditional_game import RowGenerator, told
+from fourfold.paradigms.conditional_game import RowGenerator, condition_rows
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 
 TABLE = Table((Categorical("kind", levels=tuple("abcd")), Categorical("member", levels=("no", "yes"), missing=True)))
@@ -30,23 +30,23 @@ def generator() -> RowGenerator:
 def test_training_tells_levels_in_proportion_to_the_logarithm_of_their_counts(generator):
     torch.manual_seed(1)
     x = rows(8_000)
-    seen = told(generator, Batch(x.float()), 0.0)
-    first = seen.column == 0
-    share = torch.bincount(seen.c[first], minlength=7)[:4] / first.sum()
+    data = condition_rows(generator, Batch(x.float()), 0.0)
+    first = data.column == 0
+    share = torch.bincount(data.c[first], minlength=7)[:4] / first.sum()
     wanted = (4000 * SHARE).log1p()
     torch.testing.assert_close(share, wanted / wanted.sum(), atol=0.03, rtol=0)
-    assert (seen.rows.gather(1, seen.c[:, None]) == 1).all(), "the row has the level that is told"
-    assert torch.equal(seen.rows[:, :4].argmax(1) > 0, seen.rows[:, 4:7].argmax(1) == 1), "and it is a row of the data"
+    assert (data.rows.gather(1, data.c[:, None]) == 1).all(), "the row has the category it is conditioned on"
+    assert torch.equal(data.rows[:, :4].argmax(1) > 0, data.rows[:, 4:7].argmax(1) == 1), "and it is a row of the data"
     assert 0.45 < first.double().mean() < 0.55
 
 
-def test_samples_are_told_levels_as_often_as_the_data_have_them(generator):
+def test_samples_are_conditioned_on_categories_as_often_as_the_data_have_them(generator):
     u = torch.rand(20_000, generator=torch.Generator().manual_seed(0)).double()
-    share = torch.bincount(generator._level(torch.zeros(len(u), dtype=torch.long), u), minlength=7) / len(u)
+    share = torch.bincount(generator._token(torch.zeros(len(u), dtype=torch.long), u), minlength=7) / len(u)
     torch.testing.assert_close(share[:4], SHARE, atol=0.01, rtol=0)
     assert share[4:].sum() == 0
-    other = generator._level(torch.ones(len(u), dtype=torch.long), u)
-    assert set(other.tolist()) == {4, 5}, "a level that no row has is never told"
+    other = generator._token(torch.ones(len(u), dtype=torch.long), u)
+    assert set(other.tolist()) == {4, 5}, "a category that no row has is never drawn"
 
 
 def test_counts_follow_the_data_in_training_alone():

@@ -99,7 +99,7 @@ def test_noise_contrastive_estimation_learns_the_normaliser():
 def test_contrastive_divergence_is_stationary_at_the_truth_and_not_elsewhere():
     objective = ContrastiveDivergence((2,), MALA(5, 0.1), size=2048, restart=0.0)
     objective.x.copy_(MIXTURE.sample(2048, torch.Generator().manual_seed(0))[0])
-    objective.filled.fill_(True)
+    objective.ready.fill_(True)
     assert float(z_values(slopes(objective, known()))[1]) < 4.5
     wrong = known()
     wrong.net.epsilon.data[1] = 1.0
@@ -177,7 +177,7 @@ def test_chains_persist_by_label_and_are_put_back():
     cond = torch.tensor([1, 1, -1])
     before = objective.x.clone()
     y, acceptance = objective.negatives(estimand, torch.zeros(3, 2), cond)
-    assert bool(objective.filled)
+    assert bool(objective.ready)
     assert not torch.equal(objective.x, before)
     rows = {int((objective.x == row).all(1).nonzero()[0, 0]) // 8 for row in y}
     assert rows == {0, 2}

@@ -180,7 +180,7 @@ def losses(objective, estimand, batches=10, n=256):
 def test_trajectory_distillation_is_least_at_the_truth(path):
     """The teacher being exact, only its solver's error is left at the exact average velocity."""
     torch.manual_seed(0)
-    objective = few_step.TrajectoryDistillation(teacher(path), steps=30, paths=64, kept=2, every=8, sigma_data=1.0)
+    objective = few_step.TrajectoryDistillation(teacher(path), steps=30, paths=64, sets=2, every=8, sigma_data=1.0)
     wrong = GaussianAverage(path, (0.5, -0.2, 0.1), COVARIANCE)
     assert losses(objective, average(path)).mean() < 0.1 * losses(objective, wrong).mean()
 
@@ -196,7 +196,7 @@ def test_consistency_distillation_is_least_at_the_truth(path):
 
 def test_paths_are_solved_anew_one_set_at_a_time():
     torch.manual_seed(0)
-    objective = few_step.TrajectoryDistillation(teacher(EDM()), steps=5, paths=8, kept=3, every=2)
+    objective = few_step.TrajectoryDistillation(teacher(EDM()), steps=5, paths=8, sets=3, every=2)
     (term,) = objective.terms(average(EDM())).values()
     seen = []
     for _ in range(9):

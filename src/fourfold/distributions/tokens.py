@@ -1,4 +1,4 @@
-"""An observation model of tokens: a categorical distribution for each piece, independent given the code."""
+"""An observation model of tokens: a categorical distribution for each position, independent given the code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["GroupedPieces", "IndependentTokens", "TokenHead", "like_sizes", "pie
 
 
 def like_sizes(sizes: Sequence[int], pieces: Collection[int]) -> list[list[int]]:
-    """Pieces in groups, so that the largest size of each is at most twice the smallest, roughly."""
+    """Positions in groups, so that the largest size of each is at most twice the smallest, roughly."""
     groups: list[list[int]] = []
     for i in sorted(pieces, key=lambda i: (sizes[i], i)):
         if groups and sizes[i] <= max(2 * sizes[groups[-1][0]], 8):
@@ -31,10 +31,10 @@ def like_sizes(sizes: Sequence[int], pieces: Collection[int]) -> list[list[int]]
 
 @final
 class GroupedPieces:
-    """Pieces whose logits lie side by side, ``(B, sum(sizes))``: those of like sizes are computed together.
+    """Positions whose logits lie side by side, ``(B, sum(sizes))``: those of like sizes are computed together.
 
     Attributes:
-        groups: the pieces of each group.
+        groups: the positions of each group.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -49,7 +49,7 @@ class GroupedPieces:
             self._beyond.append(token >= size)
 
     def log_softmax(self, logits: Tensor) -> tuple[Tensor, ...]:
-        """``log p`` of the tokens of each group, ``(B, len(group), tokens)``, ``-inf`` beyond a piece's own tokens."""
+        """``log p`` of the tokens of each group, ``(B, len(group), tokens)``; ``-inf`` beyond its size."""
         return tuple(
             logits[:, place.to(logits.device)].masked_fill(beyond.to(logits.device), -torch.inf).log_softmax(2)
             for place, beyond in zip(self._places, self._beyond, strict=True)
@@ -67,8 +67,8 @@ class IndependentTokens(Observation):
     """``p(x | z) = prod_i softmax(logits_i)[x_i]``.
 
     Args:
-        logits: of all pieces side by side, ``(B, sum(sizes))``.
-        sizes: tokens of each piece.
+        logits: of all positions side by side, ``(B, sum(sizes))``.
+        sizes: tokens of each position.
     """
 
     def __init__(self, logits: Tensor, sizes: tuple[int, ...]) -> None:
@@ -91,17 +91,17 @@ class IndependentTokens(Observation):
         return self._in_order([p.argmax(2) for p in self.log_p])
 
     def _in_order(self, parts: list[Tensor]) -> Tensor:
-        """Tokens of the groups, ``(B, len(group))`` each, in the order of the pieces."""
+        """Tokens of the groups, ``(B, len(group))`` each, in the order of the positions."""
         return torch.cat(parts, 1)[:, torch.tensor([i for group in self.groups for i in group]).argsort()]
 
 
 @final
 @dataclass(frozen=True)
 class TokenHead(Head):
-    """A logit for each token of each piece, side by side.
+    """A logit for each token of each position, side by side.
 
     Attributes:
-        sizes: tokens of each piece.
+        sizes: tokens of each position.
     """
 
     measure = Measure.COUNTING
@@ -109,7 +109,7 @@ class TokenHead(Head):
 
     @property
     def values(self) -> int:
-        """Logits of the piece of most tokens; of all pieces there are ``sum(sizes)``."""
+        """Logits of the position of most tokens; of all positions there are ``sum(sizes)``."""
         return max(self.sizes)
 
     def __call__(self, h: Tensor) -> IndependentTokens:

@@ -35,21 +35,21 @@ def cards() -> Mapping[str, Card]:
     """
     folder = importlib.import_module("fourfold.cards")
     modules = [importlib.import_module(f"fourfold.cards.{info.name}") for info in pkgutil.iter_modules(folder.__path__)]
-    found = [card for module in modules for card in _declared(module)]
+    all_cards = [card for module in modules for card in _cards_of(module)]
     for point in entry_points(group="fourfold.paradigms"):
         loaded = point.load()
-        found += [loaded] if isinstance(loaded, Card) else _declared(loaded)
-    names = [card.name for card in found]
+        all_cards += [loaded] if isinstance(loaded, Card) else _cards_of(loaded)
+    names = [card.name for card in all_cards]
     if len(set(names)) != len(names):
         raise ValueError(f"two paradigms have one name among {sorted(names)}: uninstall or rename one")
-    return {card.name: card for card in found}
+    return {card.name: card for card in all_cards}
 
 
-def _declared(module: object) -> list[Card]:
+def _cards_of(module: object) -> list[Card]:
     """The cards of a module: its ``CARD``, or several as ``CARDS``."""
-    one: Card | None = getattr(module, "CARD", None)
+    card: Card | None = getattr(module, "CARD", None)
     several: tuple[Card, ...] = getattr(module, "CARDS", ())
-    return [*([one] if one else []), *several]
+    return [*([card] if card else []), *several]
 
 
 def recipes() -> list[str]:
@@ -91,9 +91,9 @@ def check_names(name: str, size: str = "s") -> None:
     Raises:
         ValueError: for an unknown name, with the closest known one.
     """
-    known = {*cards(), *(f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes)}
-    if name not in known:
-        close = difflib.get_close_matches(name.lower(), sorted(known), 1, 0.6)
+    names = {*cards(), *(f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes)}
+    if name not in names:
+        close = difflib.get_close_matches(name.lower(), sorted(names), 1, 0.6)
         guess = f"did you mean {close[0]}? " if close else ""
         if os.path.exists(name) and not close:
             raise ValueError(f"{name} is a file or a folder, not a paradigm: name the paradigm first, then the data")
@@ -142,14 +142,14 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
     """
     if space.caption is None or recipe in card.captioned:
         return
-    able = [
-        other.name if i == 0 else f"{other.name}/{known}"
-        for other in cards().values()
-        for i, known in enumerate(other.recipes)
-        if known in other.captioned
+    names = [
+        c.name if r not in c.others else f"{c.name}/{r}"
+        for c in cards().values()
+        for r in c.recipes
+        if r in c.captioned
     ]
     raise TypeError(
-        f"{name} does not model images with captions: choose one of {', '.join(able)}, or leave captions out"
+        f"{name} does not model images with captions: choose one of {', '.join(names)}, or leave captions out"
     )
 
 
@@ -197,9 +197,9 @@ def _models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
     }
     for data, several in spaces.items():
         for space in several:
-            found = None
+            match = None
             with torch.random.fork_rng(devices=[]), contextlib.suppress(TypeError):
-                found = build_recipe(name, space, size)
-            if found is not None:
-                yield data, *found
+                match = build_recipe(name, space, size)
+            if match is not None:
+                yield data, *match
                 break

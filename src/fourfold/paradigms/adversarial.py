@@ -228,8 +228,8 @@ class ZeroCentred(Penalty):
             return x.new_zeros(len(x))
         if not self.samples:
             return self.gamma / 2 * gradient_penalty(critic, x, cond)
-        both = None if cond is None else torch.cat([cond, cond])
-        r1, r2 = gradient_penalty(critic, torch.cat([x, fake]), both).chunk(2)
+        labels = None if cond is None else torch.cat([cond, cond])
+        r1, r2 = gradient_penalty(critic, torch.cat([x, fake]), labels).chunk(2)
         return self.gamma / 2 * (r1 + r2)
 
 
@@ -340,20 +340,20 @@ class AdversarialGame(Objective):
             )
         return {"critic": CriticTerm(estimand, self), "generator": GeneratorTerm(estimand, self)}
 
-    def seen(self, x: Tensor) -> Tensor:
+    def transformed(self, x: Tensor) -> Tensor:
         """Encoded examples as the critic sees them."""
         return x if self.augment is None else self.augment(x)
 
     def numbers(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         """``D(x)`` and ``D(fake)`` by one call of the critic; ``x`` may have fewer rows than ``fake``, even none."""
-        both = None if cond is None else torch.cat([cond[: len(x)], cond])
-        real, false = self.critic(torch.cat([x, fake]), both).reshape(-1).split([len(x), len(fake)])
+        labels = None if cond is None else torch.cat([cond[: len(x)], cond])
+        real, false = self.critic(torch.cat([x, fake]), labels).reshape(-1).split([len(x), len(fake)])
         return real, false
 
     def generator_loss(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
         """``b(D(x), D(fake))``, ``(B,)``; only a paired contest evaluates ``D(x)``."""
-        real = self.seen(x) if self.contest.paired else x[:0]
-        return self.contest.generator(*self.numbers(real, self.seen(fake), cond))
+        real = self.transformed(x) if self.contest.paired else x[:0]
+        return self.contest.generator(*self.numbers(real, self.transformed(fake), cond))
 
 
 @final
@@ -373,7 +373,7 @@ class CriticTerm(Term):
         cond = forgetful(batch.cond, game.label_dropout if self.training else 0.0)
         with torch.no_grad():
             z = torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device)
-            fake, x = game.seen(self.generator(z, cond)), game.seen(batch.x)
+            fake, x = game.transformed(self.generator(z, cond)), game.transformed(batch.x)
         real, false = game.numbers(x, fake, cond)
         penalty = self._penalty(x, fake, cond)
         margin = (real - false).detach()

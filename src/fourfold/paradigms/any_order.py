@@ -1,4 +1,4 @@
-"""Autoregressive models in any order: the conditional of each piece given any set of the others, in one network.
+"""Autoregressive models in any order: the conditional of each token given any set of the others, in one network.
 
     log p(x) = sum_i log p(x_sigma(i) | x_sigma(<i))
 
@@ -28,11 +28,11 @@ __all__ = ["AnyOrderLikelihood", "ColumnConditionals"]
 
 @dataclass
 class _Row:
-    """Rows being drawn: the first ``drawn`` columns of ``x``."""
+    """Rows being drawn: the first ``count`` columns of ``x``."""
 
     x: Tensor
     cond: Tensor | None
-    drawn: int = 0
+    count: int = 0
 
 
 @final
@@ -56,23 +56,25 @@ class ColumnConditionals(AnyOrderConditionals):
     def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.net(x, order, cond)
 
-    def conditional(self, x: Tensor, known: Tensor, piece: int, cond: Tensor | None = None) -> Tensor:
-        return self.net(x, known, cond, piece)
+    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
+        return self.net(x, observed_mask, cond, position)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Row:
         return _Row(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.entry.device), cond)
 
     def draw(self, state: _Row, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Row]:
-        i = state.drawn
-        known = (torch.arange(*self.event, device=state.x.device) < i).expand(state.x.shape)
-        state.x[:, i] = categorical(self.conditional(state.x, known, i, state.cond) / temperature, noise.uniform())
-        state.drawn += 1
+        i = state.count
+        observed_mask = (torch.arange(*self.event, device=state.x.device) < i).expand(state.x.shape)
+        state.x[:, i] = categorical(
+            self.conditional(state.x, observed_mask, i, state.cond) / temperature, noise.uniform()
+        )
+        state.count += 1
         return state.x[:, i], state
 
 
 @final
 class AnyOrderLikelihood(Objective):
-    """``min_theta -E log p_theta(x | c) / L`` in the order of the pieces, and in orders drawn at random.
+    """``min_theta -E log p_theta(x | c) / L`` in the order of the tokens, and in orders drawn at random.
 
     Args:
         shuffled: share of the batches that are scored in a random order.
@@ -83,7 +85,7 @@ class AnyOrderLikelihood(Objective):
 
     learns: ClassVar[type[Estimand]] = AnyOrderConditionals
     principle = Principle.LIKELIHOOD
-    summary = "maximise the log-likelihood of each piece given the earlier ones, in a fixed order and in random ones"
+    summary = "maximise the log-likelihood of each token given the earlier ones, in a fixed order and in random ones"
     formula = "min_θ −E_σ Σ_i log p_θ(x_σ(i) | x_σ(<i))"
 
     def __init__(self, shuffled: float = 0.5, label_dropout: float = 0.1) -> None:
@@ -111,5 +113,5 @@ class AnyOrderTerm(Term):
         if self.training:
             order = shuffled if float(torch.rand(())) < share else torch.arange(x.shape[1], device=x.device)
             return -self.estimand.in_order(x, order, cond).mean(1)
-        fixed, other = self.estimand(x, cond).mean(1), self.estimand.in_order(x, shuffled, cond).mean(1)
-        return -(1 - share) * fixed - share * other
+        in_order, random = self.estimand(x, cond).mean(1), self.estimand.in_order(x, shuffled, cond).mean(1)
+        return -(1 - share) * in_order - share * random

@@ -1,10 +1,10 @@
-"""Autoregressive models: a product of conditionals, learned by maximum likelihood and sampled piece by piece.
+"""Autoregressive models: a product of conditionals, learned by maximum likelihood and sampled value by value.
 
     log p(x) = sum_i log p(x_i | x_<i)
 
 Text is modelled by a transformer over tokens, and vectors by a transformer over coordinates with mixtures of logistics;
 :mod:`fourfold.paradigms.pixels` models images and clips. The likelihood is exact for all of them.
-Sampling caches what later pieces need from earlier ones, so the cost of a sample is proportional to its length.
+Sampling caches what later values need from earlier ones, so the cost of a sample is proportional to its length.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ __all__ = [
 
 @final
 class Uniforms:
-    """Uniform numbers for one piece after the other, taken from a :class:`Noise` in chunks of fixed size."""
+    """Uniform numbers for one value after the other, taken from a :class:`Noise` in chunks of fixed size."""
 
     CHUNK: ClassVar[int] = 64
 
     def __init__(self, noise: Noise, numbers: int) -> None:
         self._noise, self._numbers = noise, numbers
-        self._left: list[Tensor] = []
+        self._chunk: list[Tensor] = []
 
     def next(self) -> Tensor:
-        """``(numbers, B)`` for the next piece."""
-        if not self._left:
+        """``(numbers, B)`` for the next value."""
+        if not self._chunk:
             chunk = self._noise.uniform(self.CHUNK, self._numbers)
-            self._left = list(chunk.permute(1, 2, 0).flip(0).unbind(0))
-        return self._left.pop()
+            self._chunk = list(chunk.permute(1, 2, 0).flip(0).unbind(0))
+        return self._chunk.pop()
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Drawing:
     uniforms: Uniforms | None = None
 
     def next_uniforms(self, noise: Noise, numbers: int = 1) -> Tensor:
-        """``(numbers, B)`` from the stream, opened at the first piece."""
+        """``(numbers, B)`` from the stream, opened at the first value."""
         if self.uniforms is None:
             self.uniforms = Uniforms(noise, numbers)
         return self.uniforms.next()
@@ -146,15 +146,15 @@ class TokenConditionals(Conditionals):
 
     def prompt(self, state: Drawing, ids: Tensor) -> Drawing:
         """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing; the next draws continue them."""
-        kept = self.kept(ids.shape[1])
-        state.past = [state.past[0], *ids[:, ids.shape[1] - kept :].unbind(1)]
+        count = self.window(ids.shape[1])
+        state.past = [state.past[0], *ids[:, ids.shape[1] - count :].unbind(1)]
         state.past[1:] = [token.unsqueeze(1) for token in state.past[1:]]
-        if kept:
+        if count:
             self.net(torch.cat(state.past[:-1], 1), state.cache)
         state.last = state.past[-1]
         return state
 
-    def kept(self, count: int) -> int:
+    def window(self, count: int) -> int:
         """The number of the ``count`` earlier tokens that are in the window of the next one."""
         context = self.net.length
         half = context - context // 2
@@ -246,10 +246,10 @@ class VectorConditionals(Conditionals):
         parameters = self.net(state.last.unsqueeze(1), state.cond, state.cache)[:, 0]
         logits, means, log_scales = self._mixture(parameters)
         u = state.next_uniforms(noise, 2)
-        chosen = categorical(logits / temperature, u[0]).unsqueeze(1)
+        component = categorical(logits / temperature, u[0]).unsqueeze(1)
         quantile = torch.logit(u[1], eps=1e-7)
-        scale = temperature * log_scales.gather(1, chosen).squeeze(1).exp()
-        state.last = means.gather(1, chosen).squeeze(1) + scale * quantile
+        scale = temperature * log_scales.gather(1, component).squeeze(1).exp()
+        state.last = means.gather(1, component).squeeze(1) + scale * quantile
         return state.last, state
 
 
@@ -258,7 +258,7 @@ class VectorConditionals(Conditionals):
 
 @final
 class MaximumLikelihood(Objective):
-    """``min_theta -E log p_theta(x | c) / L``, in nats per piece.
+    """``min_theta -E log p_theta(x | c) / L``, in nats per value.
 
     Args:
         label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
@@ -266,7 +266,7 @@ class MaximumLikelihood(Objective):
 
     learns: ClassVar[type[Estimand]] = Conditionals
     principle = Principle.LIKELIHOOD
-    summary = "maximise the log-likelihood of each piece given the earlier ones"
+    summary = "maximise the log-likelihood of each value given the earlier ones"
     formula = "min_θ −Σ_i log p_θ(x_i | x_<i)"
 
     def __init__(self, label_dropout: float = 0.1) -> None:
@@ -308,18 +308,18 @@ class Ancestral(Sampler):
     @property
     def summary(self) -> str:
         heat = "" if self.temperature == 1 else f", at temperature {self.temperature:g}"
-        return f"draw the pieces one after the other, each given the pieces already drawn{heat}"
+        return f"draw the values one after the other, each given the values already drawn{heat}"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, not {self.temperature}: a small one is nearly greedy")
 
     def __call__(self, estimand: Conditionals, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        state, pieces = estimand.begin(len(noise), cond), []
+        state, values = estimand.begin(len(noise), cond), []
         for _ in range(math.prod(estimand.event)):
-            piece, state = estimand.draw(state, noise, self.temperature)
-            pieces.append(piece)
-        return torch.stack(pieces, 1).view(len(noise), *estimand.event)
+            value, state = estimand.draw(state, noise, self.temperature)
+            values.append(value)
+        return torch.stack(values, 1).view(len(noise), *estimand.event)
 
 
 @final
@@ -329,9 +329,9 @@ class ChainRule(Likelihood):
 
     needs: ClassVar[type[Estimand]] = Conditionals
     kind = Kind.EXACT
-    summary = "the chain rule makes log p(x) a sum over the pieces"
+    summary = "the chain rule makes log p(x) a sum over the values"
 
     def __call__(self, estimand: Conditionals, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         with torch.no_grad():
             nats = estimand(batch.x, batch.cond).sum(1)
-        return LogProb(nats, Kind.EXACT, note="chain rule over all pieces")
+        return LogProb(nats, Kind.EXACT, note="chain rule over all values")

@@ -1,20 +1,20 @@
-"""Masked diffusion in blocks: an autoregression over blocks, and within each block pieces that are hidden and found.
+"""Block diffusion: an autoregression over blocks, and masked diffusion within each block.
 
     log p(x) >= E_sigma sum_k log p(x_sigma(k) | x_sigma(1), ..., x_sigma(k-1))
 
-The order ``sigma`` takes one block after the other, and the pieces of a block in a random order, which is that of a
-masking process seen backwards (Arriola et al. 2025, https://arxiv.org/abs/2503.09573; Hoogeboom et al. 2021,
-https://arxiv.org/abs/2110.02037). Blocks of one piece make an autoregressive model, and one block makes masked
+The order ``sigma`` takes one block after the other, and the tokens of a block in a random order, that of a masking
+process in reverse (Arriola et al. 2025, https://arxiv.org/abs/2503.09573; Hoogeboom et al. 2021,
+https://arxiv.org/abs/2110.02037). Blocks of one token make an autoregressive model, and one block makes masked
 diffusion.
 
-The masking process may hide later pieces of a block sooner, so that earlier ones are found first more often. Then the
-model is nearer to an autoregressive one, and its bound too (Wu et al. 2023, https://arxiv.org/abs/2305.09515, noise
-later words more; Shi et al. 2024, https://arxiv.org/abs/2406.04329, have a schedule for each token).
+The masking process may mask later tokens of a block sooner, so that earlier ones are more often unmasked first. The
+model and its bound are then nearer to those of an autoregressive one (Wu et al. 2023, https://arxiv.org/abs/2305.09515,
+noise later words more; Shi et al. 2024, https://arxiv.org/abs/2406.04329, have a schedule for each token).
 
-The network reads the known pieces in the order in which they were found, and is told which place is asked for
+The network sees the unmasked tokens in the order in which they were revealed, and the position of the next one
 (Pannatier, Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562; Sahoo et al. 2025,
-https://arxiv.org/abs/2506.01928). So each evaluation teaches all pieces, while a network that reads masks learns from
-the hidden half, and what was found stays in a cache.
+https://arxiv.org/abs/2506.01928). Training then needs one causal pass for all tokens, and sampling uses a KV cache. The
+model cannot condition on later blocks.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ __all__ = ["BlockBound", "BlockDenoiser", "BlockDenoising", "BlockUnmasking"]
 
 @final
 class BlockDenoiser(Estimand):
-    """``p(x_i | x_S)`` of each hidden piece of a block, given the blocks before and what is known of its own.
+    """``p(x_i | x_S)`` of each masked token of a block, given the blocks before and the unmasked tokens of its own.
 
     Args:
-        net: gives the logits of the piece at the place that is asked for.
-        length: pieces of one example.
-        lean: how many times as likely a hidden piece is found next as the one to its right; 1: all alike.
+        net: maps tokens and the target positions to logits.
+        length: tokens of one example.
+        lean: the odds that a masked token is unmasked before its right neighbour; 1 is a uniform order.
 
     Raises:
         ValueError: for a ``lean`` below 1.
     """
 
     measure = Measure.COUNTING
-    summary = "the distribution of each hidden piece given the blocks before and the pieces of its own that are known"
+    summary = "the distribution of each masked token given the blocks before and the unmasked tokens of its own"
 
     def __init__(self, net: OrderedTransformer, length: int, lean: float = 1.0) -> None:
         super().__init__()
@@ -69,71 +69,75 @@ class BlockDenoiser(Estimand):
             raise ValueError(f"lean must be at least 1, not {lean}")
         self.net, self.event, self.lean = net, (length,), lean
 
-    def order(self, u: Tensor, known: Tensor | None = None) -> Tensor:
-        """Places ``(B, L)`` in the order in which they are found: by block, known ones first, then by chance.
+    def order(self, u: Tensor, observed_mask: Tensor | None = None) -> Tensor:
+        """Draw an order of the positions, ``(B, L)``: block by block, observed ones first, the others at random.
 
-        Piece ``k`` of a block is found at the time ``-log(1 - u_k) lean^k``, as hidden by a process of rate
-        ``lean^-k`` that is seen backwards.
+        Token ``k`` of a block is unmasked at the time ``-log(1 - u_k) lean^k``: the reverse of masking at the rate
+        ``lean^-k``.
 
         Args:
             u: uniform numbers ``(B, L)`` in (0, 1).
-            known: which pieces are known in all examples, ``(L,)``.
+            observed_mask: true at the positions that are observed in all examples, ``(L,)``.
         """
         place = torch.arange(u.shape[1], device=u.device)
         log_time = (-torch.log1p(-u)).log() + place % self.net.block * math.log(self.lean)
-        later = 1 if known is None else (~known).long()
+        later = 1 if observed_mask is None else (~observed_mask).long()
         return ((2 * (place // self.net.block) + later) * len(place) + log_time.argsort(1).argsort(1)).argsort(1)
 
     def forward(self, x: Tensor, order: Tensor) -> Tensor:
-        """``log p(x_sigma(k) | x_sigma(<k))`` of pieces ``(B, L)``, in nats, ``(B, L)`` in their order."""
-        found, count = x.gather(1, order), torch.arange(x.shape[1], device=x.device)
-        ids = torch.cat([torch.full_like(found[:, :1], self.net.tokens), found[:, :-1]], 1)
+        """``log p(x_sigma(k) | x_sigma(<k))`` of tokens ``(B, L)``, in nats, ``(B, L)`` in the order ``sigma``."""
+        tokens, count = x.gather(1, order), torch.arange(x.shape[1], device=x.device)
+        ids = torch.cat([torch.full_like(tokens[:, :1], self.net.tokens), tokens[:, :-1]], 1)
         sides = self._sides(x, order.argsort(1), order, count)
         logits = self.net(ids, F.pad(order[:, :-1] + 1, (1, 0)), order + 1, sides)
-        return -F.cross_entropy(logits.flatten(0, 1), found.flatten(), reduction="none").view(x.shape)
+        return -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(x.shape)
 
-    def _sides(self, x: Tensor, rank: Tensor, asked: Tensor, count: Tensor) -> Tensor:
-        """Tokens to the left and to the right of the places asked for, ``(2, B, T)``; a mask where one is not known.
+    def _sides(self, x: Tensor, rank: Tensor, targets: Tensor, count: Tensor) -> Tensor:
+        """Gather the left and right neighbours of the target positions, ``(2, B, T)``; a mask where they are masked.
 
-        ``rank``, ``(B, L)``, is the number of each place in the order; ``count``, ``(T,)``, tells how many are known.
+        Args:
+            x: tokens ``(B, L)``.
+            rank: rank of each position in the order, ``(B, L)``.
+            targets: positions ``(B, T)``.
+            count: number of unmasked tokens at each target, ``(T,)``.
         """
         tokens = F.pad(x, (1, 1), value=self.net.tokens)
         when = F.pad(F.pad(rank, (1, 0), value=-1), (0, 1), value=x.shape[1])
-        beside = torch.cat([asked, asked + 2], 1)
-        known = when.gather(1, beside) < count.repeat(2)
-        return torch.where(known, tokens.gather(1, beside), self.net.tokens + 1).view(len(x), 2, -1).transpose(0, 1)
+        beside = torch.cat([targets, targets + 2], 1)
+        visible = when.gather(1, beside) < count.repeat(2)
+        return torch.where(visible, tokens.gather(1, beside), self.net.tokens + 1).view(len(x), 2, -1).transpose(0, 1)
 
-    def complete(self, x: Tensor, known: Tensor, noise: Noise, steps: int = 0) -> Tensor:
-        """Draw the pieces that are not known, block by block, each block in some steps.
+    def complete(self, x: Tensor, observed_mask: Tensor, noise: Noise, steps: int = 0) -> Tensor:
+        """Draw the tokens that are not observed, block by block, each block in ``steps`` steps.
 
-        A block is drawn given the blocks before and its own known pieces; pieces of later blocks are not seen.
+        A block is conditioned on the blocks before and on its own observed tokens, but not on later blocks.
 
         Args:
-            x: pieces ``(B, L)``; those that are not known may be any.
-            known: which pieces are known in all examples, ``(L,)``.
+            x: tokens ``(B, L)``; any where they are not observed.
+            observed_mask: true at the positions that are observed in all examples, ``(L,)``.
             noise: the stream of these examples.
-            steps: of a block, those of one step drawn independently; 0: one piece at a time.
+            steps: steps of a block, whose tokens are drawn independently within a step; 0: one token at a time.
         """
         x, length = x.clone(), x.shape[1]
-        order, u = self.order(noise.uniform(length), known), noise.uniform(length)
+        order, u = self.order(noise.uniform(length), observed_mask), noise.uniform(length)
         cache, rank, before = self.net.cache(len(x)), order.argsort(1), 0
         ids, at = torch.full_like(order[:, :1], self.net.tokens), torch.zeros_like(order[:, :1])  # not in the cache yet
         for block in torch.split(order, self.net.block, 1):
-            given = int(known[block[0]].sum())
-            block, hidden = block[:, :given], block[:, given:]
-            before += given
+            observed = int(observed_mask[block[0]].sum())
+            block, hidden = block[:, :observed], block[:, observed:]
+            before += observed
             ids, at = torch.cat([ids, x.gather(1, block)], 1), torch.cat([at, block + 1], 1)
             size = hidden.shape[1]
             for k in range(parts := min(steps or size, size)):
-                wanted = hidden[:, size * k // parts : size * (k + 1) // parts]
-                last = wanted.shape[1]
+                positions = hidden[:, size * k // parts : size * (k + 1) // parts]
+                last = positions.shape[1]
                 newest = [torch.cat([part, part[:, -1:].expand(-1, last - 1)], 1) for part in (ids, at)]
-                asked = torch.cat([at[:, 1:] - 1, wanted], 1)
+                targets = torch.cat([at[:, 1:] - 1, positions], 1)
                 count = torch.arange(before + 1 - ids.shape[1], before + last, device=x.device).clamp(max=before)
-                logits = self.net(*newest, asked + 1, self._sides(x, rank, asked, count), cache, last)
-                ids = categorical(logits.flatten(0, 1), u.gather(1, wanted).flatten()).view(wanted.shape)
-                x.scatter_(1, wanted, ids)
-                at, before = wanted + 1, before + last
+                logits = self.net(*newest, targets + 1, self._sides(x, rank, targets, count), cache, last)
+                ids = categorical(logits.flatten(0, 1), u.gather(1, positions).flatten()).view(positions.shape)
+                x.scatter_(1, positions, ids)
+                at, before = positions + 1, before + last
         return x
 
 
@@ -145,11 +149,11 @@ register_paradigm(BlockDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
 
 @final
 class BlockDenoising(Objective):
-    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k)) / L``: the bound, in nats per piece."""
+    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k)) / L``: the bound, in nats per token."""
 
     learns: ClassVar[type[Estimand]] = BlockDenoiser
     principle = Principle.BOUND
-    summary = "hide the pieces of each block in a random order and maximise the log-likelihood of each given those left"
+    summary = "mask the tokens of each block in a random order and maximise the log-likelihood of each given the others"
     formula = "min_θ −E_σ Σ_k log p_θ(x_σ(k) | x_σ(<k)),  σ: block after block, a random order within each"
 
     def terms(self, estimand: BlockDenoiser) -> Mapping[str, Term]:
@@ -158,7 +162,7 @@ class BlockDenoising(Objective):
 
 @final
 class BlockTerm(Term):
-    """The term of :class:`BlockDenoising`; it watches the loss of the first piece of a block and that of the last."""
+    """The term of :class:`BlockDenoising`; it watches the loss of the first token of a block and that of the last."""
 
     judges: ClassVar[bool] = True
 
@@ -180,12 +184,12 @@ class BlockTerm(Term):
 @final
 @dataclass(frozen=True)
 class BlockUnmasking(Sampler):
-    """Draw block after block, and the pieces of a block in a random order: one at a time, or several at once.
+    """Draw block after block, and the tokens of a block in a random order: one at a time, or several at once.
 
-    Pieces drawn at once are drawn as if they were independent, so that fewer steps are an approximation.
+    Tokens drawn at once are drawn as if they were independent, so that fewer steps are an approximation.
 
     Attributes:
-        steps: in how many steps each block is drawn; 0, or more than it has pieces: one piece at a time.
+        steps: in how many steps each block is drawn; 0, or more than it has tokens: one token at a time.
 
     Raises:
         ValueError: for a negative number of steps.
@@ -199,7 +203,7 @@ class BlockUnmasking(Sampler):
     @property
     def summary(self) -> str:
         how = f"in {self.steps} steps, those of one step independently" if self.steps else "one at a time"
-        return f"draw block after block, the pieces of each in a random order, {how}, given all those drawn before"
+        return f"draw block after block, the tokens of each in a random order, {how}, given all those drawn before"
 
     @property
     def faithful(self) -> bool:
@@ -207,12 +211,12 @@ class BlockUnmasking(Sampler):
 
     def __post_init__(self) -> None:
         if self.steps < 0:
-            raise ValueError(f"steps must be at least 1, or 0 for one piece at a time, not {self.steps}")
+            raise ValueError(f"steps must be at least 1, or 0 for one token at a time, not {self.steps}")
 
     def __call__(self, estimand: BlockDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        known = torch.zeros(estimand.event, dtype=torch.bool, device=noise.device)
+        observed_mask = torch.zeros(estimand.event, dtype=torch.bool, device=noise.device)
         return estimand.complete(
-            known.new_zeros(len(noise), *estimand.event, dtype=torch.long), known, noise, self.steps
+            observed_mask.new_zeros(len(noise), *estimand.event, dtype=torch.long), observed_mask, noise, self.steps
         )
 
 
@@ -221,7 +225,7 @@ class BlockUnmasking(Sampler):
 class BlockBound(Likelihood):
     """``log p(x) >= E_sigma sum_k log p(x_sigma(k) | x_sigma(<k))``, by draws of the order ``sigma``.
 
-    It bounds the distribution of pieces drawn one at a time, and is exact for blocks of one piece.
+    It bounds the distribution of tokens drawn one at a time, and is exact for blocks of one token.
 
     Attributes:
         draws: orders of each example.
@@ -245,5 +249,7 @@ class BlockBound(Likelihood):
     @torch.no_grad()
     def __call__(self, estimand: BlockDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         orders = (estimand.order(noise.uniform(batch.x.shape[1])) for _ in range(self.draws))
-        found = [estimand(batch.x, order).double().sum(1) for order in orders]
-        return LogProb.of_draws(torch.stack(found).float(), Kind.LOWER_BOUND, f"variational bound, {self.draws} orders")
+        bounds = [estimand(batch.x, order).double().sum(1) for order in orders]
+        return LogProb.of_draws(
+            torch.stack(bounds).float(), Kind.LOWER_BOUND, f"variational bound, {self.draws} orders"
+        )

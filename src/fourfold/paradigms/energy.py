@@ -162,8 +162,8 @@ class NoiseContrastiveTerm(Term):
         x, n, ratio = batch.x, len(batch.x), self.objective.ratio
         y = self.energy.reference.draw(Noise.in_training(x, n * ratio))
         cond = forgetful(batch.cond, self.objective.label_dropout)
-        both = None if cond is None else cond.repeat(1 + ratio)
-        logits = self.energy.tilt(torch.cat([x, y]), both) - math.log(ratio)
+        labels = None if cond is None else cond.repeat(1 + ratio)
+        logits = self.energy.tilt(torch.cat([x, y]), labels) - math.log(ratio)
         data, noise = logits[:n], logits[n:].view(ratio, n)
         self.watched = {
             "energy_gap": (data.mean() - noise.mean()).detach(),
@@ -233,8 +233,8 @@ class ContrastiveDivergenceTerm(Term):
         cond = forgetful(batch.cond, settings.label_dropout) if settings.classes else None
         x = batch.x + settings.data_noise * torch.randn_like(batch.x) if settings.data_noise else batch.x
         y, acceptance = settings.negatives(self.energy, batch.x, cond)
-        both = None if cond is None else cond.repeat(2)
-        energy = self.energy(torch.cat([x, y]), both)
+        labels = None if cond is None else cond.repeat(2)
+        energy = self.energy(torch.cat([x, y]), labels)
         data, model = energy.chunk(2)
         tilt = energy + self.energy.reference.log_prob(torch.cat([x, y])).detach()
         self.watched = {
@@ -270,7 +270,7 @@ class ContrastiveDivergence(Objective):
     learns: ClassVar[type[Estimand]] = Energy
     principle = Principle.CONTRASTIVE
     x: Tensor
-    filled: Tensor
+    ready: Tensor
 
     @property
     def summary(self) -> str:
@@ -298,7 +298,7 @@ class ContrastiveDivergence(Objective):
         self.magnitude, self.data_noise, self.label_dropout = magnitude, data_noise, label_dropout
         self.monitor = ChainMonitor(tuple(event), sampler)
         self.register_buffer("x", torch.zeros(((classes or 0) + 1) * size, *event), persistent=False)
-        self.register_buffer("filled", torch.zeros((), dtype=torch.bool), persistent=False)
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool), persistent=False)
 
     def terms(self, estimand: Energy) -> Mapping[str, Term]:
         return with_reference(estimand, {"divergence": ContrastiveDivergenceTerm(estimand, self)})
@@ -308,9 +308,9 @@ class ContrastiveDivergence(Objective):
         if not self.size:
             moved = self.sampler.run(energy, Noise.in_training(data), cond, data)
             return moved.x, moved.acceptance.mean()
-        if not bool(self.filled):
+        if not bool(self.ready):
             self.x.copy_(reference_of(energy, Noise.in_training(self.x)))
-            self.filled.fill_(True)
+            self.ready.fill_(True)
         row = torch.zeros(len(data), dtype=torch.long, device=data.device) if cond is None else cond + 1
         slot = row * self.size + torch.randint(self.size, (len(data),), device=data.device)
         noise = Noise.in_training(data)
@@ -338,10 +338,10 @@ class JointTerm(Term):
         if batch.cond is None:
             return loss
         logits = self.energy.logits(batch.x)
-        known = batch.cond >= 0
-        right = (logits.detach().argmax(1) == batch.cond).float() * known
-        self.watched["accuracy"] = right.sum() / known.sum().clamp(min=1)
-        return loss + F.cross_entropy(logits, batch.cond.clamp(min=0), reduction="none") * known
+        labelled = batch.cond >= 0
+        right = (logits.detach().argmax(1) == batch.cond).float() * labelled
+        self.watched["accuracy"] = right.sum() / labelled.sum().clamp(min=1)
+        return loss + F.cross_entropy(logits, batch.cond.clamp(min=0), reduction="none") * labelled
 
 
 @final
@@ -386,6 +386,6 @@ class Unnormalised(Likelihood):
 
     @torch.no_grad()
     def __call__(self, estimand: Energy, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        learned = isinstance(objective, NoiseContrastive)
-        note = "-E(x), without log Z" + (", which training drove towards 0" if learned else "")
+        normalised = isinstance(objective, NoiseContrastive)
+        note = "-E(x), without log Z" + (", which training drove towards 0" if normalised else "")
         return LogProb(-estimand(batch.x, batch.cond), Kind.UNNORMALISED, note=note)

@@ -205,7 +205,7 @@ class TrajectoryDistillation(Objective, Staged):
         share: the teacher's share of the whole budget.
         steps: number of steps of the teacher's solver.
         paths: number of paths in one set.
-        kept: number of sets that are kept.
+        sets: number of sets in memory.
         every: steps of training after which one set is replaced.
         whole: share of pairs whose jump goes to the end of the path.
         sigma_data: root mean square of the data.
@@ -219,9 +219,9 @@ class TrajectoryDistillation(Objective, Staged):
     learns: ClassVar[type[Estimand]] = AverageVelocity
     principle = Principle.DENOISING
     states: Tensor
-    """``(kept, steps + 1, paths, *event)``."""
+    """``(sets, steps + 1, paths, *event)``."""
     times: Tensor
-    """``(kept, steps + 1)``."""
+    """``(sets, steps + 1)``."""
     labels: Tensor
     count: Tensor
     summary = "regress jumps between any two points of paths that a solver of the teacher's ODE has drawn"
@@ -233,7 +233,7 @@ class TrajectoryDistillation(Objective, Staged):
         share: float = 0.5,
         steps: int = 20,
         paths: int = 128,
-        kept: int = 6,
+        sets: int = 6,
         every: int = 40,
         whole: float = 0.3,
         sigma_data: float = 0.5,
@@ -243,15 +243,15 @@ class TrajectoryDistillation(Objective, Staged):
         super().__init__()
         if steps < 3:
             raise ValueError(f"a teacher's path takes at least 3 steps, not {steps}")
-        self.teacher, self.share, self.steps, self.paths, self.kept = teacher, share, steps, paths, kept
+        self.teacher, self.share, self.steps, self.paths, self.sets = teacher, share, steps, paths, sets
         self.every, self.whole, self.sigma_data = every, whole, sigma_data
         self.huber, self.label_dropout = huber, label_dropout
         space, event = teacher.space, teacher.estimand.event
         caption = () if space.caption is None else (space.caption,)
         self.conditional = space.conditional
-        self.register_buffer("states", torch.zeros(kept, steps + 1, paths, *event), persistent=False)
-        self.register_buffer("times", torch.zeros(kept, steps + 1), persistent=False)
-        self.register_buffer("labels", torch.full((kept, paths, *caption), -1), persistent=False)
+        self.register_buffer("states", torch.zeros(sets, steps + 1, paths, *event), persistent=False)
+        self.register_buffer("times", torch.zeros(sets, steps + 1), persistent=False)
+        self.register_buffer("labels", torch.full((sets, paths, *caption), -1), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.long), persistent=False)
 
     def stages(self) -> Sequence[Stage]:
@@ -268,14 +268,14 @@ class TrajectoryDistillation(Objective, Staged):
     @torch.no_grad()
     def advance(self, batch: Batch) -> None:
         """Count a step, and replace a set of paths when it is due; labels are drawn from those of the batch."""
-        done, rest = divmod(int(self.count), self.every)
+        set_index, rest = divmod(int(self.count), self.every)
         self.count += 1
         if rest:
             return
         cond = forgetful(batch.cond, self.label_dropout)
         rows = torch.randint(len(batch.x), (self.paths,), device=batch.x.device)
         cond = None if cond is None or not self.conditional else cond[rows]
-        denoiser, slot = view(self.teacher.estimand, Denoiser), done % self.kept
+        denoiser, slot = view(self.teacher.estimand, Denoiser), set_index % self.sets
         times = _jittered(denoiser.path, self.steps)
         noise = torch.randn(self.states[slot, 0].shape, device=batch.x.device).to(batch.x)
         start = _as_batch(noise * float(denoiser.path.sigma(times[0])))
@@ -289,11 +289,11 @@ class TrajectoryDistillation(Objective, Staged):
         ``s`` is the last time of its path, or uniform over its times. ``t`` comes before it, and is more often near the
         noise: jumps from there are the hardest and the most used.
         """
-        device, sets = self.states.device, min(1 + (int(self.count) - 1) // self.every, self.kept)
+        device, count = self.states.device, min(1 + (int(self.count) - 1) // self.every, self.sets)
         draw = [torch.rand(n, device=device) for _ in range(3)]
         to = torch.where(draw[0] < self.whole, self.steps, 1 + (draw[1] * self.steps).long())
         start = (draw[2] ** 2 * to).long()
-        slot, row = (torch.randint(top, (n,), device=device) for top in (sets, self.paths))
+        slot, row = (torch.randint(top, (n,), device=device) for top in (count, self.paths))
         order = self.times[slot, start].argsort()
         slot, row, start, to = slot[order], row[order], start[order], to[order]
         x_t, x_s = (_as_batch(self.states[slot, at, row]) for at in (start, to))

@@ -160,10 +160,10 @@ class TransformerFlow(Bijection):
 
     def _back(self, z: Tensor, layer: int, cond: Tensor | None) -> Tensor:
         """One layer towards the data, patch by patch."""
-        cache, found = self.net.cache(layer, len(z)), [torch.zeros_like(z[:, :1])]
+        cache, patches_ = self.net.cache(layer, len(z)), [torch.zeros_like(z[:, :1])]
         for n in range(z.shape[1]):
-            found.append(self.maps[layer].inverse(z[:, n : n + 1], self.net(found[-1], layer, cond, cache)))
-        return torch.cat(found[1:], 1)
+            patches_.append(self.maps[layer].inverse(z[:, n : n + 1], self.net(patches_[-1], layer, cond, cache)))
+        return torch.cat(patches_[1:], 1)
 
 
 # --- the objective ----------------------------------------------------------------------------------------------------

@@ -62,10 +62,10 @@ class RowDenoiser(MixedDenoiser):
         self.groups = pieces_of(self.sizes).groups
 
     def forward(
-        self, k: Tensor, known: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
+        self, k: Tensor, observed_mask: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        seen = (self.cells(k) * known.unsqueeze(2)).flatten(1)
-        out = self.net(torch.cat([seen, with_detail(z_t)], 1), 2 * t - 1, cond)
+        embedded = (self.cells(k) * observed_mask.unsqueeze(2)).flatten(1)
+        out = self.net(torch.cat([embedded, with_detail(z_t)], 1), 2 * t - 1, cond)
         logits, f = out.split((out.shape[1] - self.reals, self.reals), 1)
         alpha, sigma = broadcast(self.path.alpha(t), z_t), broadcast(self.path.sigma(t), z_t)
         return pieces_of(self.sizes).log_softmax(logits), alpha * z_t - sigma * f
@@ -95,12 +95,12 @@ def parts(
     """
     k, z = x[:, : len(estimand.sizes)].round().long(), x[:, len(estimand.sizes) :]
     m = masked_at(t)
-    known, z_t = u >= m[:, None], estimand.path.noised(z, eps, t)
-    log_p, denoised = estimand(k, known, z_t, t, cond)
+    observed_mask, z_t = u >= m[:, None], estimand.path.noised(z, eps, t)
+    log_p, denoised = estimand(k, observed_mask, z_t, t, cond)
     nats = torch.zeros_like(m)
     for group, part in zip(estimand.groups, log_p, strict=True):
-        own = k[:, group]
-        nats = nats + (part.gather(2, own.unsqueeze(2))[:, :, 0] * ~known[:, group]).sum(1)
+        tokens_of_group = k[:, group]
+        nats = nats + (part.gather(2, tokens_of_group.unsqueeze(2))[:, :, 0] * ~observed_mask[:, group]).sum(1)
     tokens = -nats / m
     root = broadcast(estimand.path.log_snr(t).exp(), z)
     standard = (z - root * eps) / (1 + root.square())
@@ -240,8 +240,8 @@ class JointBound(Likelihood):
         z, costs = batch.x[:, kinds:], []
         for i in range(self.draws):
             t = (i + noise.uniform()) / self.draws
-            drawn = (noise.uniform(kinds), noise.normal(estimand.reals))
-            tokens, squared, standard = parts(estimand, batch.x, t, *drawn, batch.cond)
+            randomness = (noise.uniform(kinds), noise.normal(estimand.reals))
+            tokens, squared, standard = parts(estimand, batch.x, t, *randomness, batch.cond)
             costs.append(tokens.double() + (high - low) * (squared.double() - standard.double()))
         fixed = ends(z, low, high) - standard_integral(z, low, high) if estimand.reals else 0.0
         note = f"variational bound, {self.draws} times of masks and noise"

@@ -211,8 +211,8 @@ class QuantisedDecoder(CodedDecoder):
     def infer(self, parameters: Tensor, encoder: nn.Module, cond: Tensor | None, normal: Normal) -> PosteriorSample:
         values, codes, penalty = self.quantiser(parameters)
         log_ratio = -self.prior.log_prob(codes, cond)
-        observation, used = self.head(self.net(values, cond)), perplexity(codes, self.size)
-        return PosteriorSample(observation, log_ratio, [log_ratio], [values], penalty, used)
+        observation, code_perplexity = self.head(self.net(values, cond)), perplexity(codes, self.size)
+        return PosteriorSample(observation, log_ratio, [log_ratio], [values], penalty, code_perplexity)
 
 
 @final
@@ -374,10 +374,10 @@ class BoundTerm(Term):
         self.decoder, self.objective = decoder, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        found = self.objective.infer(self.decoder, batch)
-        log_likelihood = found.observation.log_prob(batch.x)
-        self.watched = found.watched(log_likelihood)
-        return found.negative_bound(log_likelihood, self.objective.weight(), self.objective.free_nats)
+        posterior = self.objective.infer(self.decoder, batch)
+        log_likelihood = posterior.observation.log_prob(batch.x)
+        self.watched = posterior.watched(log_likelihood)
+        return posterior.negative_bound(log_likelihood, self.objective.weight(), self.objective.free_nats)
 
 
 # --- sampling and likelihood ------------------------------------------------------------------------------------------
@@ -427,8 +427,8 @@ def log_weights(decoder: CodedDecoder, batch: Batch, noise: Noise, objective: Ob
     if not isinstance(objective, Inference):
         raise TypeError(f"a bound needs the encoder of a VariationalBound, not a {type(objective).__name__}")
     parameters = objective.encoder(batch.x, batch.cond)
-    found = (decoder.infer(parameters, objective.encoder, batch.cond, noise.normal) for _ in range(draws))
-    return torch.stack([one.observation.log_prob(batch.x) - one.log_ratio for one in found])
+    posteriors = (decoder.infer(parameters, objective.encoder, batch.cond, noise.normal) for _ in range(draws))
+    return torch.stack([posterior.observation.log_prob(batch.x) - posterior.log_ratio for posterior in posteriors])
 
 
 def _of_prior(estimand: CodedDecoder) -> str:

@@ -1,10 +1,10 @@
-"""Masked diffusion: the noise hides pieces, and the model draws what is hidden given what is left.
+"""Masked diffusion: the noise masks tokens, and the model draws them given the others.
 
     log p(x) >= E_n E_S [ L / n · sum_{i not in S} log p(x_i | x_S) ],   |S| = L - n,   n uniform on 1 .. L
 
 (Sahoo et al. 2024, https://arxiv.org/abs/2406.07524, for masks of a linear schedule; in this form, with the number of
-hidden pieces in place of a time, Hoogeboom et al. 2021, https://arxiv.org/abs/2110.02037). To sample, everything is
-hidden, and pieces are drawn in a random order.
+masked tokens in place of a time, Hoogeboom et al. 2021, https://arxiv.org/abs/2110.02037). To sample, all tokens
+are masked at first, and drawn in a random order.
 """
 
 from __future__ import annotations
@@ -51,22 +51,24 @@ class ColumnDenoiser(JointConditionals, TokenDenoiser):
         super().__init__()
         self.net, self.event = net, (columns,)
 
-    def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.net(x, known, cond)
+    def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(x, observed_mask, cond)
 
-    def conditional(self, x: Tensor, known: Tensor, piece: int, cond: Tensor | None = None) -> Tensor:
-        return self.net(x, known, cond, piece)
+    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
+        return self.net(x, observed_mask, cond, position)
 
-    def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        drawn = x.clone()
-        for i in wanted.any(0).nonzero().flatten().tolist():
-            rows = wanted[:, i].nonzero().flatten()
-            log_p = self.conditional(x[rows], known[rows], i, None if cond is None else cond[rows])
-            drawn[rows, i] = categorical(log_p, u[rows, i])
-        return drawn
+    def draw(
+        self, x: Tensor, observed_mask: Tensor, target_mask: Tensor, u: Tensor, cond: Tensor | None = None
+    ) -> Tensor:
+        z = x.clone()
+        for i in target_mask.any(0).nonzero().flatten().tolist():
+            rows = target_mask[:, i].nonzero().flatten()
+            log_p = self.conditional(x[rows], observed_mask[rows], i, None if cond is None else cond[rows])
+            z[rows, i] = categorical(log_p, u[rows, i])
+        return z
 
     def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(x | sigma, c)`` in the order in which pieces are unmasked one at a time, ``(B,)``."""
+        """``log p(x | sigma, c)`` in the order in which tokens are unmasked one at a time, ``(B,)``."""
         parts = [self.conditional(x, place < place[:, [i]], i, cond).gather(1, x[:, [i]]) for i in range(x.shape[1])]
         return torch.cat(parts, 1).sum(1)
 
@@ -84,20 +86,22 @@ class TextDenoiser(TokenDenoiser):
         super().__init__()
         self.net, self.event = net, (length,)
 
-    def _log_p(self, x: Tensor, known: Tensor, cond: Tensor | None) -> Tensor:
+    def _log_p(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None) -> Tensor:
         """``log p(x_i | x_S, c)`` of every token at every place, ``(B, L, V)``."""
-        return self.net(x.masked_fill(~known, self.net.tokens), cond).log_softmax(-1)
+        return self.net(x.masked_fill(~observed_mask, self.net.tokens), cond).log_softmax(-1)
 
-    def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self._log_p(x, known, cond).gather(2, x.unsqueeze(2)).squeeze(2)
+    def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self._log_p(x, observed_mask, cond).gather(2, x.unsqueeze(2)).squeeze(2)
 
-    def conditional(self, x: Tensor, known: Tensor, piece: int, cond: Tensor | None = None) -> Tensor:
-        return self._log_p(x, known, cond)[:, piece]
+    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
+        return self._log_p(x, observed_mask, cond)[:, position]
 
-    def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        drawn = x.clone()
-        drawn[wanted] = categorical(self._log_p(x, known, cond)[wanted], u[wanted])
-        return drawn
+    def draw(
+        self, x: Tensor, observed_mask: Tensor, target_mask: Tensor, u: Tensor, cond: Tensor | None = None
+    ) -> Tensor:
+        z = x.clone()
+        z[target_mask] = categorical(self._log_p(x, observed_mask, cond)[target_mask], u[target_mask])
+        return z
 
 
 # --- the two answers --------------------------------------------------------------------------------------------------
@@ -105,9 +109,9 @@ class TextDenoiser(TokenDenoiser):
 
 @final
 class MaskedDenoising(Objective):
-    """``min_theta -E_n E_S sum_{i not in S} log p_theta(x_i | x_S, c) / n``: the bound, in nats per piece.
+    """``min_theta -E_n E_S sum_{i not in S} log p_theta(x_i | x_S, c) / n``: the bound, in nats per token.
 
-    The number ``n`` of hidden pieces is stratified over the batch.
+    The number ``n`` of masked tokens is stratified over the batch.
 
     Args:
         label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
@@ -115,7 +119,7 @@ class MaskedDenoising(Objective):
 
     learns: ClassVar[type[Estimand]] = TokenDenoiser
     principle = Principle.BOUND
-    summary = "hide any number of pieces and maximise the log-likelihood of each given those left (masked diffusion)"
+    summary = "mask any number of tokens and maximise the log-likelihood of each given the others (masked diffusion)"
     formula = "min_θ −E_n,S (1/n)·Σ_{i∉S} log p_θ(x_i | x_S),  n ~ U{1 … L}"
 
     def __init__(self, label_dropout: float = 0.1) -> None:
@@ -146,7 +150,7 @@ class MaskedTerm(Term):
 
 
 def hide(share: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Which pieces are hidden, bool ``(B, L)``, and how many, ``(B,)``.
+    """Draw which tokens are masked, bool ``(B, L)``, and how many, ``(B,)``.
 
     Uniform numbers ``share`` in (0, 1) choose how many, ``n = 1 .. L``, and ``places``, ``(B, L)``, choose which.
     """
@@ -158,17 +162,17 @@ def hide(share: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
 @final
 @dataclass(frozen=True)
 class Unmasking(Sampler):
-    """Draw the pieces in a random order, given those drawn before: one at a time, or several at once.
+    """Draw the tokens in a random order, given those drawn before: one at a time, or several at once.
 
-    Pieces drawn at once are drawn as if they were independent, so that fewer steps are an approximation.
+    Tokens drawn at once are drawn as if they were independent, so that fewer steps are an approximation.
 
     Attributes:
-        steps: in how many steps all pieces are drawn; 0, or more than there are pieces: one at a time.
-        block: pieces of a block; blocks are drawn one after the other, and the order is random within each. 0: all
-            pieces are one block.
+        steps: in how many steps all tokens are drawn; 0, or more than there are tokens: one at a time.
+        block: tokens of a block; blocks are drawn one after the other, and the order is random within each. 0: all
+            tokens are one block.
 
     Raises:
-        ValueError: for a negative number of steps or pieces.
+        ValueError: for a negative number of steps or tokens.
 
     Reference of blocks: Arriola et al. 2025, Block Diffusion, https://arxiv.org/abs/2503.09573
     """
@@ -183,7 +187,7 @@ class Unmasking(Sampler):
     def summary(self) -> str:
         how = f"in {self.steps} steps, those of one step independently" if self.steps else "one at a time"
         order = f"in blocks of {self.block}, in a random order within each," if self.block else "in a random order"
-        return f"hide everything, then draw the pieces {order} given those drawn before, {how}"
+        return f"mask all tokens, then draw the tokens {order} given those drawn before, {how}"
 
     @property
     def faithful(self) -> bool:
@@ -191,9 +195,9 @@ class Unmasking(Sampler):
 
     def __post_init__(self) -> None:
         if self.steps < 0:
-            raise ValueError(f"steps must be at least 1, or 0 for one piece at a time, not {self.steps}")
+            raise ValueError(f"steps must be at least 1, or 0 for one token at a time, not {self.steps}")
         if self.block < 0:
-            raise ValueError(f"block must be at least 1, or 0 for a random order of all pieces, not {self.block}")
+            raise ValueError(f"block must be at least 1, or 0 for a random order of all tokens, not {self.block}")
 
     def __call__(self, estimand: TokenDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         (length,) = estimand.event
@@ -202,7 +206,7 @@ class Unmasking(Sampler):
             place = place + torch.arange(length, device=place.device) // self.block
         rank, u = place.argsort(1).argsort(1), noise.uniform(length)
         steps = min(self.steps or length, length)
-        step = rank * steps // length  # at which a piece is drawn
+        step = rank * steps // length  # at which a token is drawn
         x = torch.zeros_like(rank)
         for k in range(steps):
             x = estimand.draw(x, step < k, step == k, u, cond)
@@ -212,13 +216,13 @@ class Unmasking(Sampler):
 @final
 @dataclass(frozen=True)
 class MaskedBound(Likelihood):
-    """``log p(x) >= E_n E_S [L / n · sum_{i not in S} log p(x_i | x_S)]``, by draws of the hidden set ``S``.
+    """``log p(x) >= E_n E_S [L / n · sum_{i not in S} log p(x_i | x_S)]``, by draws of the masked set ``S``.
 
-    It bounds the distribution of pieces drawn one at a time. The numbers of hidden pieces are stratified over the
+    It bounds the distribution of tokens drawn one at a time. The numbers of masked tokens are stratified over the
     draws, so that the error, which is taken from their spread, is at most what is said.
 
     Attributes:
-        draws: hidden sets of each example.
+        draws: masked sets of each example.
 
     Raises:
         ValueError: for fewer than two draws.
@@ -230,7 +234,7 @@ class MaskedBound(Likelihood):
 
     @property
     def summary(self) -> str:
-        return f"the variational bound of the masking process, estimated with {self.draws} random sets of hidden pieces"
+        return f"the variational bound of the masking process, estimated with {self.draws} random sets of masked tokens"
 
     def __post_init__(self) -> None:
         if self.draws < 2:
@@ -238,11 +242,11 @@ class MaskedBound(Likelihood):
 
     @torch.no_grad()
     def __call__(self, estimand: TokenDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        length, found = batch.x.shape[1], []
+        length, bounds = batch.x.shape[1], []
         for k in range(self.draws):
             share = (k + noise.uniform().clamp(1e-6, 1)) / self.draws
             hidden, n = hide(share, noise.uniform(length))
             nats = estimand(batch.x, ~hidden, batch.cond)
-            found.append((nats.double() * hidden).sum(1) * length / n)
-        note = f"variational bound, {self.draws} sets of hidden pieces"
-        return LogProb.of_draws(torch.stack(found).float(), Kind.LOWER_BOUND, note)
+            bounds.append((nats.double() * hidden).sum(1) * length / n)
+        note = f"variational bound, {self.draws} sets of masked tokens"
+        return LogProb.of_draws(torch.stack(bounds).float(), Kind.LOWER_BOUND, note)

@@ -35,30 +35,30 @@ class _Drawing:
     groups: list[tuple[Tensor, Any]]
     last: Tensor
     u: Tensor | None = None
-    drawn: int = 0
+    count: int = 0
 
 
 @final
 class PairConditionals(Conditionals, CaptionConditionals):
-    """``p(z_i | T, z_<i)`` of a picture's tokens given a caption, and ``p(t_i | I, t_<i)`` of a caption's pieces.
+    """``p(z_i | T, z_<i)`` of a picture's tokens given a caption, and ``p(t_i | I, t_<i)`` of a caption's tokens.
 
     As a model of pictures it is the first; the empty caption stands for an unknown one. Each kind of token has its own
     softmax, so that the mass of a sequence is spread over sequences of its kind alone. A sequence is a start symbol, a
     caption and its end, another start symbol and a picture, or the picture first; nothing fills short captions up.
 
     Args:
-        net: with ``size + words.size`` tokens, two start symbols and a length of ``pieces + caption + 3``.
-        words: cuts captions into pieces.
+        net: with ``size + words.size`` tokens, two start symbols and a context of ``length + caption + 3``.
+        words: cuts captions into tokens.
         size: number of picture tokens.
-        pieces: picture tokens of one example.
-        caption: the most bytes, and the most pieces, of a caption.
+        length: picture tokens of one example.
+        caption: the most bytes, and the most tokens, of a caption.
     """
 
     measure = Measure.COUNTING
 
-    def __init__(self, net: TokenTransformer, words: CaptionWords, size: int, pieces: int, caption: int) -> None:
+    def __init__(self, net: TokenTransformer, words: CaptionWords, size: int, length: int, caption: int) -> None:
         super().__init__()
-        self.net, self.words, self.size, self.caption, self.event = net, words, size, caption, (pieces,)
+        self.net, self.words, self.size, self.caption, self.event = net, words, size, caption, (length,)
         self.end = size + words.END
         self.picture_start = size + words.size
         self.caption_start = self.picture_start + 1
@@ -81,9 +81,9 @@ class PairConditionals(Conditionals, CaptionConditionals):
         return self.in_order(x, cond, caption_first=not given_picture)[1].sum(1)
 
     def in_order(self, x: Tensor, cond: Tensor | None, caption_first: bool) -> tuple[Tensor, Tensor]:
-        """Log-masses of the tokens of pictures ``(B, N)`` and of the pieces of captions, each given those before it.
+        """Log-masses of the tokens of pictures ``(B, N)`` and of the tokens of captions, each given those before it.
 
-        The end of a caption is one of its pieces, unless it has as many as it can have. Places after the end, and
+        The end of a caption is one of its tokens, unless it has as many as it can have. Places after the end, and
         those of an unknown caption, count 0.
         """
         text, lengths = self._text(len(x), cond, x.device)
@@ -101,19 +101,21 @@ class PairConditionals(Conditionals, CaptionConditionals):
         logits = self.net(ids[:, :-1])
         of_picture = logits.gather(1, picture_at[:, :-1, None].expand(-1, -1, self.size))
         picture = of_picture.log_softmax(-1).gather(-1, x.unsqueeze(-1)).squeeze(-1)
-        told = text[:, : self.caption]
-        letters = logits[..., self.size :].gather(1, text_at[:, : told.shape[1], None].expand(-1, -1, self.words.size))
-        spelled = _not_empty(letters).log_softmax(-1).gather(-1, told.unsqueeze(-1) - self.size).squeeze(-1)
-        after = torch.arange(told.shape[1], device=x.device) > last
+        caption = text[:, : self.caption]
+        letters = logits[..., self.size :].gather(
+            1, text_at[:, : caption.shape[1], None].expand(-1, -1, self.words.size)
+        )
+        spelled = _not_empty(letters).log_softmax(-1).gather(-1, caption.unsqueeze(-1) - self.size).squeeze(-1)
+        after = torch.arange(caption.shape[1], device=x.device) > last
         return picture, spelled.masked_fill(after | (last == 0), 0.0)
 
     def _text(self, batch: int, cond: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Tokens of captions ``(B, n + 1)``, their pieces and then ends, and the numbers of pieces ``(B,)``."""
+        """Tokens of captions ``(B, n + 1)``, padded with ends, and their lengths ``(B,)``."""
         if cond is None:
             cond = torch.full((batch, 1), -1, device=device)
-        pieces = F.pad(self.words.encode(cond), (0, 1), value=-1)
-        known = pieces >= 0
-        return torch.where(known, pieces + self.size, self.end), known.sum(1)
+        tokens = F.pad(self.words.encode(cond), (0, 1), value=-1)
+        inside = tokens >= 0
+        return torch.where(inside, tokens + self.size, self.end), inside.sum(1)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
         text, lengths = self._text(batch, cond, self.net.embedding.weight.device)
@@ -131,8 +133,8 @@ class PairConditionals(Conditionals, CaptionConditionals):
         token = torch.empty_like(state.last)
         for rows, cache in state.groups:
             logits = self.net(state.last[rows, None], cache)[:, -1, : self.size]
-            token[rows] = categorical(logits / temperature, state.u[rows, state.drawn])
-        state.last, state.drawn = token, state.drawn + 1
+            token[rows] = categorical(logits / temperature, state.u[rows, state.count])
+        state.last, state.count = token, state.count + 1
         return token, state
 
     @torch.no_grad()
@@ -141,21 +143,21 @@ class PairConditionals(Conditionals, CaptionConditionals):
         first = torch.full((len(x), 1), self.picture_start, device=x.device)
         cache, u, last = self.net.cache(len(x)), noise.uniform(self.caption), first + 1
         self.net(torch.cat([first, x], 1), cache)
-        told = torch.full((len(x), self.caption), -1, device=x.device)
-        open_ = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        tokens = torch.full((len(x), self.caption), -1, device=x.device)
+        unfinished = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for i in range(self.caption):
             logits = self.net(last, cache)[:, -1:, self.size :]
-            piece = categorical((logits if i else _not_empty(logits))[:, 0] / temperature, u[:, i])
-            open_ &= piece != self.words.END
-            told[open_, i] = piece[open_]
-            last = (piece + self.size).unsqueeze(1)
-            if not bool(open_.any()):
+            token = categorical((logits if i else _not_empty(logits))[:, 0] / temperature, u[:, i])
+            unfinished &= token != self.words.END
+            tokens[unfinished, i] = token[unfinished]
+            last = (token + self.size).unsqueeze(1)
+            if not bool(unfinished.any()):
                 break
-        return self.words.decode(told, self.caption)
+        return self.words.decode(tokens, self.caption)
 
 
 def _not_empty(logits: Tensor) -> Tensor:
-    """Logits ``(B, T, words.size)`` of the pieces of captions, of which the first is not the end."""
+    """Logits ``(B, T, words.size)`` of the tokens of captions, of which the first is not the end."""
     first = torch.zeros_like(logits[0])
     first[0, CaptionWords.END] = -torch.inf
     return logits + first

@@ -96,38 +96,38 @@ class PerceptualTerm(Term):
         self.reconstructions: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
 
     def forward(self, batch: Batch) -> Tensor:
-        settings, found = self.objective, self.objective.infer(self.decoder, batch)
-        log_likelihood = found.observation.log_prob(batch.x)
-        self.watched = found.watched(log_likelihood)
-        loss = found.negative_bound(log_likelihood, settings.beta, settings.free_nats)
-        observation = located(found.observation)
-        shown = observation.centre()
-        self.reconstructions[batch.x] = shown.detach()
+        settings, posterior = self.objective, self.objective.infer(self.decoder, batch)
+        log_likelihood = posterior.observation.log_prob(batch.x)
+        self.watched = posterior.watched(log_likelihood)
+        loss = posterior.negative_bound(log_likelihood, settings.beta, settings.free_nats)
+        observation = located(posterior.observation)
+        reconstruction = observation.centre()
+        self.reconstructions[batch.x] = reconstruction.detach()
         if settings.training:
             settings.steps += 1
         if int(settings.steps) <= settings.start or not torch.is_grad_enabled():
             return loss
-        return loss + self._perceptual(batch.x, shown, observation.mu, log_likelihood)
+        return loss + self._perceptual(batch.x, reconstruction, observation.mu, log_likelihood)
 
-    def _perceptual(self, x: Tensor, shown: Tensor, mu: Tensor, log_likelihood: Tensor) -> Tensor:
+    def _perceptual(self, x: Tensor, reconstruction: Tensor, mu: Tensor, log_likelihood: Tensor) -> Tensor:
         """``lambda · [...]``, ``(B,)``: its value, and the gradient ``lambda · g`` at the reconstruction."""
-        leaf = shown.detach().requires_grad_()
+        leaf = reconstruction.detach().requires_grad_()
         value = self._bracket(x, leaf)
         (g,) = torch.autograd.grad(value.sum(), leaf)
         (likelihood,) = torch.autograd.grad(log_likelihood.sum(), mu, retain_graph=True)
         likelihood = likelihood if likelihood.ndim == g.ndim else likelihood.sum(1)
         weight = self.objective.adversarial * likelihood.norm() / g.norm().clamp(min=1e-12)
         self.watched["perceptual"] = value.detach().mean()
-        through = (weight * g * shown).flatten(1).sum(1)
+        through = (weight * g * reconstruction).flatten(1).sum(1)
         return through + (weight * value - through).detach()
 
-    def _bracket(self, x: Tensor, shown: Tensor) -> Tensor:
+    def _bracket(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """``-D(x^) + feature · sum_l ...`` of each example, ``(B,)``."""
         with torch.no_grad():
-            _, wanted = self.objective.critic(x)
-        number, found = self.objective.critic(shown)
+            _, targets = self.objective.critic(x)
+        number, features = self.objective.critic(reconstruction)
         total = -number.flatten(1).mean(1)
-        for f, w in zip(found, wanted, strict=True):
+        for f, w in zip(features, targets, strict=True):
             distance = (f - w).float().square().flatten(1).mean(1) / w.float().square().mean().clamp(min=1e-6)
             total = total + self.objective.feature * distance
         return total
@@ -157,6 +157,6 @@ class PatchTerm(Term):
     @torch.no_grad()
     def _reconstructed(self, batch: Batch) -> Tensor:
         """The reconstructions of this batch, which the first term kept, or new ones."""
-        if (kept := self.bound.reconstructions.get(batch.x)) is not None:
-            return kept
+        if (reconstructions := self.bound.reconstructions.get(batch.x)) is not None:
+            return reconstructions
         return located(self.objective.infer(self.bound.decoder, batch).observation).centre()

@@ -42,7 +42,7 @@ class PixelConditionals(Conditionals):
     """
 
     measure = Measure.COUNTING
-    given: Tensor
+    context: Tensor
     """The planes that each plane is given, -1 for an unknown one, ``(channels, known)``."""
 
     def __init__(
@@ -56,7 +56,7 @@ class PixelConditionals(Conditionals):
         super().__init__()
         self.net, self.labels, self.colours, self.past = net, (classes or 0) + 1, colours or channels, past
         self.event = (channels, net.height, net.width)
-        self.register_buffer("given", _given(channels, self.colours, past), persistent=False)
+        self.register_buffer("context", _context(channels, self.colours, past), persistent=False)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log P(x_i | x_<i, c)`` of levels ``(B, C, H, W)``, ``(B, C · H · W)``, float32."""
@@ -68,7 +68,7 @@ class PixelConditionals(Conditionals):
         rows = torch.arange(len(x), device=x.device)[:, None]
         scored = x[rows, planes].flatten(0, 1)
         label = self._label(planes, None if cond is None else cond[:, None]).flatten()
-        logits = self.net(scored, label, self._known(x, planes), before=self._before(x, planes))
+        logits = self.net(scored, label, self._context_planes(x, planes), before=self._before(x, planes))
         nats = F.cross_entropy(logits.flatten(0, 2), scored.flatten(), reduction="none")
         return -nats.view(*planes.shape, -1)
 
@@ -76,13 +76,13 @@ class PixelConditionals(Conditionals):
         """The network's label for planes: one for each pair of a colour and a class, or "unknown"."""
         return planes % self.colours * self.labels + (0 if cond is None else cond + 1)
 
-    def _known(self, x: Tensor, planes: Tensor) -> Tensor | None:
+    def _context_planes(self, x: Tensor, planes: Tensor) -> Tensor | None:
         """The levels that planes ``(B, k)`` of ``x`` ``(B, C, H, W)`` are given, ``(B k, known, H, W)``."""
-        if not self.given.shape[1]:
+        if not self.context.shape[1]:
             return None
-        given, rows = self.given[planes], torch.arange(len(x), device=x.device)[:, None, None]
-        known = torch.where(given[..., None, None] >= 0, x[rows, given.clamp(min=0)], -1)
-        return known.flatten(0, 1)
+        planes_of, rows = self.context[planes], torch.arange(len(x), device=x.device)[:, None, None]
+        values = torch.where(planes_of[..., None, None] >= 0, x[rows, planes_of.clamp(min=0)], -1)
+        return values.flatten(0, 1)
 
     def _before(self, x: Tensor, planes: Tensor) -> Tensor | None:
         """Levels of planes ``(B, k)`` in the frame before, ``(B k, H, W)``; -1: there is none; None: no past."""
@@ -107,23 +107,23 @@ class PixelConditionals(Conditionals):
     def _plane(self, state: Drawing) -> PlaneCache:
         """The cache for the next plane, given those drawn."""
         _, height, width = self.event
-        done, batch = len(state.past) // (height * width), len(state.last)
-        plane = torch.full((batch, 1), done, device=state.last.device)
-        drawn = torch.zeros(batch, done + 1, height, width, dtype=torch.long, device=plane.device)
-        if done:
-            drawn[:, :done] = torch.stack(state.past, 1).view(batch, done, height, width)
+        index, batch = len(state.past) // (height * width), len(state.last)
+        plane = torch.full((batch, 1), index, device=state.last.device)
+        x = torch.zeros(batch, index + 1, height, width, dtype=torch.long, device=plane.device)
+        if index:
+            x[:, :index] = torch.stack(state.past, 1).view(batch, index, height, width)
         label = self._label(plane, None if state.cond is None else state.cond[:, None]).flatten()
-        before = self._before(drawn, plane) if done >= self.colours else None
-        return self.net.cache(label, self._known(drawn, plane), before)
+        before = self._before(x, plane) if index >= self.colours else None
+        return self.net.cache(label, self._context_planes(x, plane), before)
 
 
-def _given(channels: int, colours: int, past: int) -> Tensor:
+def _context(channels: int, colours: int, past: int) -> Tensor:
     """The planes that each plane is given: those of earlier frames, the newest first, and earlier ones of its own."""
     plane = torch.arange(channels)[:, None]
     frame, colour = plane // colours, torch.arange(colours)
     earlier = ((frame - 1 - torch.arange(past))[..., None] * colours + colour).flatten(1)
-    own = torch.where(colour < plane % colours, frame * colours + colour, -1) if colours > 1 else plane[:, :0]
-    return torch.cat([own, earlier.clamp(min=-1)], 1)
+    of_frame = torch.where(colour < plane % colours, frame * colours + colour, -1) if colours > 1 else plane[:, :0]
+    return torch.cat([of_frame, earlier.clamp(min=-1)], 1)
 
 
 @final
@@ -165,9 +165,9 @@ class FrameTerm(Term):
         cond, colours = forgetful(batch.cond, self.objective.label_dropout), self.estimand.colours
         frames = batch.x.shape[1] // colours
         later = min(self.objective.later, frames - 1)
-        chosen = 1 + torch.rand(len(batch.x), frames - 1, device=batch.x.device).argsort(1)[:, :later]
-        chosen = F.pad(chosen, (1, 0))
-        planes = (chosen[..., None] * colours + torch.arange(colours, device=chosen.device)).flatten(1)
+        times = 1 + torch.rand(len(batch.x), frames - 1, device=batch.x.device).argsort(1)[:, :later]
+        times = F.pad(times, (1, 0))
+        planes = (times[..., None] * colours + torch.arange(colours, device=times.device)).flatten(1)
         nats = -self.estimand.of_planes(batch.x, planes, cond).sum(2)
-        first, others = nats[:, :colours].sum(1), nats[:, colours:].sum(1)
-        return (first + others * ((frames - 1) / max(later, 1))) / batch.x[0].numel()
+        first, rest = nats[:, :colours].sum(1), nats[:, colours:].sum(1)
+        return (first + rest * ((frames - 1) / max(later, 1))) / batch.x[0].numel()

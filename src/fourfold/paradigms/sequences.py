@@ -1,4 +1,4 @@
-"""Sequences of rows: row after row with a mark for the end, or as a whole with pieces that are masked.
+"""Sequences of rows: row after row with a mark for the end, or as a whole with tokens that are masked.
 
     log p(x) = sum_t [ log p(m_t | x_<t) + m_t sum_c log p(x_tc | x_<t, x_t<c) ]
 
@@ -8,7 +8,7 @@ where the mark ``m_t`` says that there is a row ``t``: the chain rule, exact for
 
 Masked diffusion draws the length first, ``p(n) = prod_t p(m_t | m_t-1)``, and then cells in a random order given those
 drawn before (Hoogeboom et al. 2021, https://arxiv.org/abs/2110.02037). Its conditionals always see the length, so the
-bound of masked pieces is that of ``log p(n) + log p(x | n)``.
+bound of masked tokens is that of ``log p(n) + log p(x | n)``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Layout:
         x[..., self.order + 1] = step
         return x
 
-    def held(self, rows: Tensor) -> Tensor:
+    def cell_mask(self, rows: Tensor) -> Tensor:
         """Which columns of the network hold a cell, bool."""
         return self.spread(self.there(rows)[..., None].expand(rows.shape))
 
@@ -74,10 +74,10 @@ class _Layout:
         """Nats of the network's columns ``(B, length, 1 + C or more)``, as those of slots."""
         if not self.keyed:
             return nats
-        own = torch.cat([nats[..., :1], nats[..., 2:]], 2)
-        first = own[:, :1].clone()
+        slots = torch.cat([nats[..., :1], nats[..., 2:]], 2)
+        first = slots[:, :1].clone()
         first[..., self.order] = nats[:, :1, 1]
-        return torch.cat([first, own[:, 1:]], 1)
+        return torch.cat([first, slots[:, 1:]], 1)
 
     def column(self, slot: int, t: int) -> int:
         """The network's column of a slot in row ``t``."""
@@ -86,18 +86,18 @@ class _Layout:
         return 1 if slot == self.order and t == 0 else slot + 1
 
 
-def _at(near: Tensor | None, which: Tensor | tuple[slice, slice | int]) -> Tensor | None:
+def _at(near: Tensor | None, rows: Tensor | tuple[slice, slice | int]) -> Tensor | None:
     """The nearest cells of some rows, if there are any."""
-    return None if near is None else near[which]
+    return None if near is None else near[rows]
 
 
 @dataclass
 class _Drawing:
-    """Sequences being drawn: the first ``drawn`` pieces of ``z``; context and nearest cells of the row in hand."""
+    """Sequences being drawn: the first ``count`` tokens of ``z``; context and nearest cells of the row in hand."""
 
     z: Tensor
     cache: object
-    drawn: int = 0
+    count: int = 0
     context: Tensor | None = None
     near: Tensor | None = None
     u: Tensor | None = None
@@ -125,38 +125,38 @@ class SequenceConditionals(Conditionals, Continuing):
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         rows = self.layout.rows(x)
         there, spread = self.layout.there(rows), self.layout.spread(rows)
-        near = self.net.near(spread, self.layout.held(rows))
+        near = self.net.near(spread, self.layout.cell_mask(rows))
         context = self.net(spread, near=near)
-        asked = F.pad(there[:, :-1], (1, 0), value=True)  # a row, or the mark that there is none
+        reached = F.pad(there[:, :-1], (1, 0), value=True)  # a row, or the mark that there is none
         order = torch.arange(spread.shape[2], device=x.device)
-        found = self.net.columns(spread[asked], order, context=context[asked], near=_at(near, asked))
-        nats = found.new_zeros(spread.shape).masked_scatter(asked[..., None], found)
+        log_p = self.net.columns(spread[reached], order, context=context[reached], near=_at(near, reached))
+        nats = log_p.new_zeros(spread.shape).masked_scatter(reached[..., None], log_p)
         nats = self.layout.gather(nats)
         mark = nats[..., :1] * (torch.arange(rows.shape[1], device=x.device) > 0)[:, None]
         cells = torch.where(there[..., None], nats[..., 1:], 0.0)
-        return torch.cat([torch.where(asked[..., None], mark, 0.0), cells], 2).flatten(1)
+        return torch.cat([torch.where(reached[..., None], mark, 0.0), cells], 2).flatten(1)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
         device = self.net.place.weight.device
         return _Drawing(torch.zeros(batch, *self.event, dtype=torch.long, device=device), self.net.cache(batch))
 
     def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
-        t, slot = divmod(state.drawn, self.layout.slots)
+        t, slot = divmod(state.count, self.layout.slots)
         rows = self.layout.rows(state.z)
         if slot == 0:
-            last, known = slice(max(t - 1, 0), max(t, 1)), rows[:, : t + 1]
-            spread = self.layout.spread(known)
-            near = self.net.near(spread, self.layout.held(known))
+            last, prefix = slice(max(t - 1, 0), max(t, 1)), rows[:, : t + 1]
+            spread = self.layout.spread(prefix)
+            near = self.net.near(spread, self.layout.cell_mask(prefix))
             state.context = self.net(spread[:, last], cache=state.cache, near=_at(near, (slice(None), last)))[:, 0]
             state.near = _at(near, (slice(None), t))
             state.u = noise.uniform(self.layout.slots)
         assert state.u is not None
         rows[:, t, slot] = self._piece(rows, t, slot, state, temperature)
-        state.drawn += 1
+        state.count += 1
         return rows[:, t, slot], state
 
     def _piece(self, rows: Tensor, t: int, slot: int, state: _Drawing, temperature: float) -> Tensor:
-        """The next piece of every sequence; 0 behind its end."""
+        """The next token of every sequence; 0 behind its end."""
         assert state.u is not None
         if slot == 0 and (t == 0 or not self.layout.keyed):
             return torch.full_like(rows[:, 0, 0], int(self.layout.keyed))
@@ -170,34 +170,34 @@ class SequenceConditionals(Conditionals, Continuing):
     def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
         state = self.begin(len(x))
         state.z[:, : rows * self.layout.slots] = x[:, : rows * self.layout.slots]
-        state.drawn = rows * self.layout.slots
-        known = self.layout.rows(state.z)
-        before = self.layout.spread(known)
+        state.count = rows * self.layout.slots
+        all_rows = self.layout.rows(state.z)
+        before = self.layout.spread(all_rows)
         if rows:
-            near = self.net.near(before, self.layout.held(known))
+            near = self.net.near(before, self.layout.cell_mask(all_rows))
             near = None if near is None else F.pad(near[:, : rows - 1], (0, 0, 0, 0, 0, 0, 1, 0))
             self.net(F.pad(before[:, : rows - 1], (0, 0, 1, 0)), cache=state.cache, near=near)
-        while state.drawn < self.event[0]:
+        while state.count < self.event[0]:
             state = self.draw(state, noise)[1]
         return state.z
 
 
 @final
-class _Seen(NamedTuple):
+class _Context(NamedTuple):
     """Rows as the network sees them: its columns, which of them are seen, contexts, and nearest cells."""
 
     x: Tensor
-    seen: Tensor
+    mask: Tensor
     context: Tensor
     near: Tensor | None
 
-    def at(self, which: Tensor | tuple[slice, slice | int]) -> _Seen:
+    def at(self, rows: Tensor | tuple[slice, slice | int]) -> _Context:
         """Some of the rows."""
-        return _Seen(self.x[which], self.seen[which], self.context[which], _at(self.near, which))
+        return _Context(self.x[rows], self.mask[rows], self.context[rows], _at(self.near, rows))
 
     def nats(self, net: SequenceNetwork, piece: int | None = None) -> Tensor:
         """Log-masses of the cells, or of every token of one column."""
-        return net.columns(self.x, self.seen, piece=piece, context=self.context, near=self.near)
+        return net.columns(self.x, self.mask, piece=piece, context=self.context, near=self.near)
 
 
 @final
@@ -221,8 +221,8 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         """Count how often sequences go on, so that lengths are right before the first step; half a case is added."""
         if self.lasting is not None:
             there = x[..., 0] != ABSENT
-            asked, lasts = F.pad(there[:, :-1], (1, 0), value=True).sum(0), there.sum(0)
-            self.lasting.copy_(((lasts + 0.5) / (asked - lasts + 0.5)).log())
+            reached, lasts = F.pad(there[:, :-1], (1, 0), value=True).sum(0), there.sum(0)
+            self.lasting.copy_(((lasts + 0.5) / (reached - lasts + 0.5)).log())
 
     def _log_lasting(self) -> Tensor:
         """``log p(m_t | m_t-1 = 1)`` for ``m_t = 0, 1``, ``(length, 2)``; the first row is there."""
@@ -231,20 +231,20 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         first = torch.arange(len(log_p), device=log_p.device)[:, None] == 0
         return torch.where(first, log_p.new_tensor([-torch.inf, 0.0]), log_p)
 
-    def _context(self, rows: Tensor, known: Tensor) -> _Seen:
+    def _context(self, rows: Tensor, observed_mask: Tensor) -> _Context:
         """The rows as the network sees them. It always sees the marks."""
-        seen = known & self.layout.there(rows)[..., None]
-        seen = torch.cat([torch.ones_like(seen[..., :1]), seen[..., 1:]], 2)
-        x, seen = self.layout.spread(rows), self.layout.spread(seen)
-        near = self.net.near(x, seen)
-        return _Seen(x, seen, self.net(x, seen, near=near), near)
+        mask = observed_mask & self.layout.there(rows)[..., None]
+        mask = torch.cat([torch.ones_like(mask[..., :1]), mask[..., 1:]], 2)
+        x, mask = self.layout.spread(rows), self.layout.spread(mask)
+        near = self.net.near(x, mask)
+        return _Context(x, mask, self.net(x, mask, near=near), near)
 
-    def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
         rows = self.layout.rows(x)
         there = self.layout.there(rows)
-        whole = self._context(rows, self.layout.rows(known))
-        found = whole.at(there).nats(self.net)
-        nats = self.layout.gather(found.new_zeros(whole.x.shape).masked_scatter(there[..., None], found))
+        whole = self._context(rows, self.layout.rows(observed_mask))
+        log_p = whole.at(there).nats(self.net)
+        nats = self.layout.gather(log_p.new_zeros(whole.x.shape).masked_scatter(there[..., None], log_p))
         nats = torch.where(there[..., None], nats, 0.0)
         return torch.cat([self._marks(there)[..., None], nats[..., 1:]], 2).flatten(1)
 
@@ -253,54 +253,58 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         if not self.layout.keyed:
             return torch.zeros_like(there, dtype=torch.float32)
         log_p = self._log_lasting().expand(len(there), -1, -1).gather(2, there.long()[..., None])[..., 0]
-        asked = F.pad(there[:, :-1], (1, 0), value=True)
-        return torch.where(asked, log_p, 0.0)
+        reached = F.pad(there[:, :-1], (1, 0), value=True)
+        return torch.where(reached, log_p, 0.0)
 
-    def conditional(self, x: Tensor, known: Tensor, piece: int, cond: Tensor | None = None) -> Tensor:
-        t, slot = divmod(piece, self.layout.slots)
+    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
+        t, slot = divmod(position, self.layout.slots)
         rows, at = self.layout.rows(x), self.layout.column(slot, t)
         there = self.layout.there(rows)
         if slot == 0 and not self.layout.keyed:
             return torch.zeros(len(x), 1, device=x.device)
         if slot == 0:
-            ended = self.lasting.new_tensor([0.0, -torch.inf])  # type: ignore[union-attr]
-            return torch.where(there[:, max(t - 1, 0), None] | (t == 0), self._log_lasting()[t], ended)
-        log_p = self._context(rows, self.layout.rows(known)).at((slice(None), t)).nats(self.net, at)
+            after_end = self.lasting.new_tensor([0.0, -torch.inf])  # type: ignore[union-attr]
+            return torch.where(there[:, max(t - 1, 0), None] | (t == 0), self._log_lasting()[t], after_end)
+        log_p = self._context(rows, self.layout.rows(observed_mask)).at((slice(None), t)).nats(self.net, at)
         only = torch.full_like(log_p, -torch.inf).index_fill(1, torch.tensor([0], device=x.device), 0.0)
         return torch.where(there[:, t, None], log_p, only)
 
-    def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
+    def draw(
+        self, x: Tensor, observed_mask: Tensor, target_mask: Tensor, u: Tensor, cond: Tensor | None = None
+    ) -> Tensor:
         """As :meth:`TokenDenoiser.draw`; the numbers ``u`` of all marks fix the length from the first step on."""
-        rows, known, wanted, u = (self.layout.rows(part) for part in (x.clone(), known, wanted, u))
+        rows, observed_mask, target_mask, u = (
+            self.layout.rows(part) for part in (x.clone(), observed_mask, target_mask, u)
+        )
         if self.layout.keyed:
-            lasts = torch.where(known[..., 0], rows[..., 0] > 0, u[..., 0] < self._log_lasting()[:, 1].exp())
+            lasts = torch.where(observed_mask[..., 0], rows[..., 0] > 0, u[..., 0] < self._log_lasting()[:, 1].exp())
             rows[..., 0] = lasts.long().cumprod(1)
         there = self.layout.there(rows)
-        wanted = wanted & there[..., None]
-        some = wanted[..., 1:].flatten(1).any(1)  # the network sees only sequences of which a cell is drawn
+        target_mask = target_mask & there[..., None]
+        some = target_mask[..., 1:].flatten(1).any(1)  # the network sees only sequences of which a cell is drawn
         if some.any():
-            part, wanted, u = rows[some], wanted[some], u[some]
-            seen = self._context(part, known[some])
-            for slot in (wanted[..., 1:].any(0).any(0).nonzero().flatten() + 1).tolist():
-                self._draw_slot(part, slot, wanted[..., slot], u[..., slot], seen)
+            part, target_mask, u = rows[some], target_mask[some], u[some]
+            context = self._context(part, observed_mask[some])
+            for slot in (target_mask[..., 1:].any(0).any(0).nonzero().flatten() + 1).tolist():
+                self._draw_slot(part, slot, target_mask[..., slot], u[..., slot], context)
             rows[some] = part
         return rows.flatten(1)
 
-    def _draw_slot(self, rows: Tensor, slot: int, wanted: Tensor, u: Tensor, seen: _Seen) -> None:
+    def _draw_slot(self, rows: Tensor, slot: int, target_mask: Tensor, u: Tensor, context: _Context) -> None:
         """Draw one slot of the wanted rows, in place: that of the first row apart, if it holds the start."""
         first = torch.arange(rows.shape[1], device=rows.device) == 0
-        for t, part in ((0, wanted & first), (1, wanted & ~first)):
+        for t, part in ((0, target_mask & first), (1, target_mask & ~first)):
             if part.any():
                 at = self.layout.column(slot, t)
-                log_p = seen.at(part).nats(self.net, at)
+                log_p = context.at(part).nats(self.net, at)
                 rows[..., slot][part] = categorical(log_p, u[part])
 
     def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
         size = self.event[0]
-        given = rows * self.layout.slots
-        rank = noise.uniform(size)[:, given:].argsort(1).argsort(1)
-        u, steps = noise.uniform(size), max(min(self.steps, size - given), 1)
-        step = F.pad(rank * steps // max(size - given, 1), (given, 0), value=-1)
+        observed = rows * self.layout.slots
+        rank = noise.uniform(size)[:, observed:].argsort(1).argsort(1)
+        u, steps = noise.uniform(size), max(min(self.steps, size - observed), 1)
+        step = F.pad(rank * steps // max(size - observed, 1), (observed, 0), value=-1)
         z = torch.where(step < 0, x, 0)
         for k in range(steps):
             z = self.draw(z, step < k, step == k, u)

@@ -93,8 +93,8 @@ class Vocoding(Objective):
     @property
     def formula(self) -> str:
         mel = f"{self.mel:g}·‖log mel(x̂) − log mel(x)‖₁"
-        others = f"{self.spectrum:g}·d(c(x̂), c(x)) + {self.feature:g}·d(f(x̂), f(x))"
-        return f"{self.contest.formula};  G also: min {mel} + {others},  x̂ = G(mel(x))"
+        distances = f"{self.spectrum:g}·d(c(x̂), c(x)) + {self.feature:g}·d(f(x̂), f(x))"
+        return f"{self.contest.formula};  G also: min {mel} + {distances},  x̂ = G(mel(x))"
 
     def __init__(
         self,
@@ -117,9 +117,9 @@ class Vocoding(Objective):
     def piece(self, x: Tensor, hop: int) -> Tensor:
         """A piece of whole frames of each clip ``(B, 1, L)``, at a random place."""
         count = frames(x.shape[2], hop)
-        whole, taken = F.pad(x, (0, count * hop - x.shape[2])), min(self.frames, count)
-        first = torch.randint(count - taken + 1, (len(x), 1), device=x.device)
-        place = hop * first + torch.arange(taken * hop, device=x.device)
+        whole, length = F.pad(x, (0, count * hop - x.shape[2])), min(self.frames, count)
+        first = torch.randint(count - length + 1, (len(x), 1), device=x.device)
+        place = hop * first + torch.arange(length * hop, device=x.device)
         return whole.gather(2, place[:, None])
 
 
@@ -159,20 +159,20 @@ class VocoderTerm(Term):
         spectrum = _relative(*([compressed(stft(wave[:, 0].float(), 4 * h, h)) for h in hops] for wave in (fake, x)))
         mel = SPREAD * (self.vocoder.analyse(fake) - z).abs().flatten(1).mean(1)
         with torch.no_grad():
-            wanted = [features for _, features in game.critic(x)]
+            targets = [features for _, features in game.critic(x)]
         judged = game.critic(fake)
-        feature = _relative([f for _, features in judged for f in features], [f for some in wanted for f in some])
-        numbers = [one.flatten(1) for one, _ in judged]
-        fooled = torch.stack([game.contest.generator(one[:0, 0], one).mean(1) for one in numbers]).mean(0)
-        found = {"mel": mel, "spectrum": spectrum, "feature": feature}
-        self.watched = {name: distance.detach().mean() for name, distance in found.items()}
+        feature = _relative([f for _, features in judged for f in features], [f for some in targets for f in some])
+        numbers = [score.flatten(1) for score, _ in judged]
+        fooled = torch.stack([game.contest.generator(score[:0, 0], score).mean(1) for score in numbers]).mean(0)
+        distances = {"mel": mel, "spectrum": spectrum, "feature": feature}
+        self.watched = {name: distance.detach().mean() for name, distance in distances.items()}
         return fooled + game.mel * mel + game.spectrum * spectrum + game.feature * feature
 
 
-def _relative(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+def _relative(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
     """``mean_l ||f_l - w_l||_1 / E ||w_l||_1``, ``(B,)``."""
     distances = [
         (f - w).float().abs().flatten(1).mean(1) / w.float().abs().mean().clamp(min=1e-6)
-        for f, w in zip(found, wanted, strict=True)
+        for f, w in zip(features, targets, strict=True)
     ]
     return torch.stack(distances).mean(0)

@@ -30,13 +30,13 @@ class Lessons:
 
     Attributes:
         paths: number of paths of the teacher's ODE in one set; few paths would be memorised.
-        kept: number of sets.
+        sets: number of sets.
         batch_size: the most examples in a batch.
         steps: number of steps of the solver that draws the paths; with few steps its error is in the targets.
     """
 
     paths: int
-    kept: int
+    sets: int
     batch_size: int
     steps: int = 20
 
@@ -58,7 +58,7 @@ def distilled(space: Space, size: str) -> GenerativeModel:
     event, rms = found.codec.event, found.codec.rms
     estimand = NetworkAverage(found.net, event, EDM(), rms)
     objective = TrajectoryDistillation(
-        teacher, steps=chosen.steps, paths=chosen.paths, kept=chosen.kept, sigma_data=rms
+        teacher, steps=chosen.steps, paths=chosen.paths, sets=chosen.sets, sigma_data=rms
     )
     training = _student(found.training, chosen)
     return GenerativeModel(space, found.codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), training)

@@ -221,7 +221,7 @@ def truncation_note(model: GenerativeModel, prompt: str) -> str:
     if not isinstance(model.estimand, TokenConditionals) or not isinstance(model.space, Text) or not prompt:
         return ""  # a prompt is text
     count = len(model.space.parse(prompt))
-    rest = model.estimand.kept(count)
+    rest = model.estimand.window(count)
     context = f"more than a context of {model.estimand.net.length}"
     return f"the prompt has {count} tokens, {context}: only the last {rest} are read" if rest < count else ""
 
