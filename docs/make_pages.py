@@ -4,7 +4,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from fourfold.paradigms import cards, defaults, facts
+from fourfold.core import configuration
+from fourfold.paradigms import cards, defaults, facts, models
 from fourfold.vocabulary import Card, Facts
 
 PAGE = Path(__file__).with_name("paradigms.md")
@@ -12,19 +13,18 @@ PAGE = Path(__file__).with_name("paradigms.md")
 
 def section(card: Card) -> str:
     """One card as Markdown: its default recipes in full, of the others what differs."""
-    told = {f"{card.name}/{recipe}": facts(f"{card.name}/{recipe}") for recipe in card.recipes}
-    chosen = defaults(card.name)
-    common = next(iter(facts(card.name).values()))
-    groups = [group for recipe, by_data in told.items() for group in _groups(recipe, by_data)]
-    groups.sort(key=lambda group: group[0] not in chosen.values())
-    known = {data: set(_lines(one)) for data, one in facts(card.name).items()}
-    blocks = [_block(name, data, _lines(one), known, chosen) for name, data, one in groups]
-    recipes = "\n\n".join(blocks)
+    facts_of = {f"{card.name}/{recipe}": facts(f"{card.name}/{recipe}") for recipe in card.recipes}
+    default_of, default_facts = defaults(card.name), facts(card.name)
+    groups = [group for recipe, by_data in facts_of.items() for group in _groups(recipe, by_data)]
+    groups.sort(key=lambda group: group[0] not in default_of.values())
+    default_lines = {data: _lines(entry) for data, entry in default_facts.items()}
+    recipes = "\n\n".join(_block(card.name, *group, default_lines, default_of) for group in groups)
     failures = dict.fromkeys(
-        mode for by_data in told.values() for one in by_data.values() for mode in one.failure_modes
+        mode for by_data in facts_of.values() for entry in by_data.values() for mode in entry.failure_modes
     )
     modes = "\n".join(f"| {mode.name} | {mode.meaning} | {mode.measurement} |" for mode in failures)
-    papers = "\n".join(f"- {r.authors} ({r.year}): {r.title}, <{r.link}>" for r in common.references)
+    references = next(iter(default_facts.values())).references
+    papers = "\n".join(f"- {r.authors} ({r.year}): {r.title}, <{r.link}>" for r in references)
     return f"""## {card.name}
 
 {card.summary}
@@ -42,23 +42,51 @@ def section(card: Card) -> str:
 def _groups(name: str, by_data: Mapping[str, Facts]) -> list[tuple[str, list[str], Facts]]:
     """A recipe's name, kinds of data and facts; kinds of data for which the same holds share an entry."""
     groups: dict[Facts, list[str]] = {}
-    for data, one in by_data.items():
-        groups.setdefault(one, []).append(data)
-    return [(name, data, one) for one, data in groups.items()]
+    for data, entry in by_data.items():
+        groups.setdefault(entry, []).append(data)
+    return [(name, data, entry) for entry, data in groups.items()]
 
 
 def _block(
+    card: str,
     name: str,
     data: list[str],
-    lines: list[str],
-    known: Mapping[str, set[str]],
-    chosen: Mapping[str, str],
+    entry: Facts,
+    default_lines: Mapping[str, list[str]],
+    default_of: Mapping[str, str],
 ) -> str:
     """A heading and the lines of a recipe: all of a default, of another those that no default has."""
-    of = ", ".join(kind for kind in data if chosen.get(kind) == name)
+    lines = _lines(entry)
+    of = ", ".join(kind for kind in data if default_of.get(kind) == name)
     mark = f" (the default for {of})" if of and of != ", ".join(data) else " (the default)" if of else ""
-    shown = lines if of else [line for line in lines if line not in known.get(data[0], set())]
-    return f"### {name}: {', '.join(data)}{mark}\n\n" + "\n".join(shown or ["- As the default, with another network."])
+    if not of:
+        lines = [line for line in lines if line not in default_lines.get(data[0], [])]
+    return f"### {name}: {', '.join(data)}{mark}\n\n" + "\n".join(lines or _other_parts(card, name, data))
+
+
+def _other_parts(card: str, name: str, data: list[str]) -> list[str]:
+    """The classes that set a recipe apart from the default whose facts it shares, for each kind of data."""
+    default_of = {kind: (recipe, model) for kind, recipe, model in models(card, "s")}
+    lines = []
+    for kind, _, model in models(name, "s"):
+        if kind not in data:
+            continue
+        default, other = default_of[kind]
+        own, others = _classes(configuration(model)), _classes(configuration(other))
+        new, old = [c for c in own if c not in others], [c for c in others if c not in own]
+        difference = f" with {', '.join(new)} in place of {', '.join(old)}" if new else ""
+        lines.append(f"- For {kind}: {'' if new else 'the same as '}`{default}`{difference}.")
+    return lines
+
+
+def _classes(parts: object) -> list[str]:
+    """The names of the classes in the configuration of a model, each once."""
+    if isinstance(parts, dict):
+        own = [parts["type"].rpartition(":")[2]] if "type" in parts else []
+        return list(dict.fromkeys([*own, *(name for part in parts.values() for name in _classes(part))]))
+    if isinstance(parts, list):
+        return list(dict.fromkeys(name for part in parts for name in _classes(part)))
+    return []
 
 
 def _lines(facts: Facts) -> list[str]:

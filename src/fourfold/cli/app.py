@@ -50,11 +50,11 @@ def _version(value: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the trace of an error. It may stand anywhere on the line.")
+        bool, typer.Option("--debug", help="Show the trace of an error. It may stand anywhere on the line.", metavar="")
     ] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = (
-        False
-    ),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.", metavar="")
+    ] = (False),
 ) -> None:
     """Options of every command."""
 

@@ -71,7 +71,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="Read options from this .toml; options on the command line win. 'fourfold init' writes one.",
+        help="Read options from this .toml ('fourfold init' writes one).",
         callback=_use,
         is_eager=True,
         show_default=False,

@@ -9,8 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from fourfold.settings.data import DataOptions
-from fourfold.settings.declaration import DEVICE, FEATURES, SEED, Option, options_of
-from fourfold.tournament.settings import MACHINES_PANEL
+from fourfold.settings.declaration import (
+    DEVICE,
+    FEATURES,
+    MACHINES_PANEL,
+    SEED,
+    SPEED_PANEL,
+    TABLE_PANEL,
+    TEXT_PANEL,
+    Option,
+    options_of,
+)
 
 __all__ = [
     "AsJson",
@@ -37,11 +46,11 @@ __all__ = [
 ]
 
 machines = partial(typer.Option, rich_help_panel=MACHINES_PANEL)
-"""Declares an option in the panel of several machines. The others do the same for theirs."""
-textual = partial(typer.Option, rich_help_panel="Options for text")
-tabular = partial(typer.Option, rich_help_panel="Options for tables")
+"""Declares an option in the panel of several machines. The next two do the same for theirs."""
+textual = partial(typer.Option, rich_help_panel=TEXT_PANEL)
+tabular = partial(typer.Option, rich_help_panel=TABLE_PANEL)
 
-_SETS = "A built-in set (see 'fourfold data'), a file, or a folder of images or sounds."
+_SETS = "A built-in set (see 'fourfold data'), a file, or a folder."
 Data = Annotated[str | None, typer.Argument(help=_SETS, show_default=False)]
 OtherData = Annotated[str | None, typer.Argument(help=_SETS, show_default="the run's training data")]
 Folder = Annotated[Path, typer.Argument(help="The folder of a run, or a published language model.", show_default=False)]
@@ -58,7 +67,7 @@ def declared(option: Option, default: bool = True) -> Any:
         help=option.help,
         min=option.min,
         max=option.max,
-        metavar=option.metavar,
+        metavar="" if option.type is bool else option.metavar,
         show_default=True if default or option.show_default is None else option.show_default,
         rich_help_panel=option.panel or None,
     )
@@ -69,17 +78,16 @@ Device = Annotated[str, declared(DEVICE)]
 
 Threads = Annotated[
     int | None,
-    typer.Option(help="Number of threads.", min=1, metavar="N", show_default="as many as there are free cores"),
+    typer.Option(
+        help="Number of threads.", min=1, metavar="N", show_default="all free cores", rich_help_panel=SPEED_PANEL
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", metavar="")]
 BatchRows = Annotated[int, typer.Option(help="Number of examples in memory at once.", min=1, metavar="N")]
 Features = Annotated[str | None, declared(FEATURES, False)]
 Weights = Annotated[
     str,
-    textual(
-        help="float32, or int8: round the linear layers of a published language model. It is then faster, and another "
-        "model."
-    ),
+    textual(help="float32, or int8: round the linear layers of a published language model."),
 ]
 Temperature = Annotated[float, textual(help="Divide logits by this number.", metavar="X")]
 TopK = Annotated[int | None, textual(help="Draw among the N likeliest tokens.", show_default="all", metavar="N")]

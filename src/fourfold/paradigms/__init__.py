@@ -23,7 +23,7 @@ from fourfold.vocabulary import Card, Facts, TooManyColumns, parse_size
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
 
-__all__ = ["build", "build_recipe", "cards", "check_names", "defaults", "facts", "recipes", "resolve"]
+__all__ = ["build", "build_recipe", "cards", "check_names", "defaults", "facts", "models", "recipes", "resolve"]
 
 
 @functools.cache
@@ -168,7 +168,7 @@ def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
         ValueError: for an unknown name or size.
     """
     card = cards().get(name.partition("/")[0])
-    return {data: card.facts(model.facts) for data, _, model in _models(name, size) if card is not None}
+    return {data: card.facts(model.facts) for data, _, model in models(name, size) if card is not None}
 
 
 def defaults(name: str) -> Mapping[str, str]:
@@ -177,11 +177,11 @@ def defaults(name: str) -> Mapping[str, str]:
     Raises:
         ValueError: for an unknown paradigm.
     """
-    return {data: recipe for data, recipe, _ in _models(name, "xs")}
+    return {data: recipe for data, recipe, _ in models(name, "xs")}
 
 
-def _models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
-    """A kind of data, the full name of a recipe, and its model, for the first space of each kind that it models."""
+def models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
+    """The models of a recipe, or of a paradigm: for each kind of data that it models, the full name and the model."""
     import torch
 
     from fourfold.spaces import Audio, Categorical, Identifier, Images, Numeric, Sequences, Table, Text, Vectors

@@ -11,9 +11,11 @@ from fourfold.settings.declaration import (
     BUDGET,
     COMPILE,
     DEVICE,
+    MACHINES_PANEL,
     PRECISION,
     SEED,
     SIZE,
+    SPEED_PANEL,
     TRAINING_PANEL,
     Option,
     check_precision,
@@ -33,7 +35,7 @@ __all__ = [
 MINUTE = Seconds(60)
 PARALLEL = ("auto", "none", "ddp", "fsdp")
 """The ways to share a training between processes."""
-RECIPE = "depends on the recipe"
+RECIPE = "the recipe's"
 
 
 class FitKeywords(TypedDict, total=False):
@@ -45,17 +47,17 @@ class FitKeywords(TypedDict, total=False):
     device: str | None
     training: Training | None
     data_options: DataKeywords | None
-    parallel: str | None
-    accumulate: int | None
-    recompute: bool | None
     batch_size: int | None
     learning_rate: float | None
     muon_rate: float | None
-    precision: str | None
-    compile: bool | None
     choose: bool | None
     lora: int | None
     checkpoint_every: float | None
+    precision: str | None
+    compile: bool | None
+    recompute: bool | None
+    accumulate: int | None
+    parallel: str | None
 
 
 @final
@@ -74,22 +76,22 @@ class FitSettings:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto``, the default, takes a GPU if there is one.
         training: all settings of training, instead of the preset's.
         data_options: further arguments of :func:`fourfold.load`.
-        parallel: how the processes that ``torchrun`` started share the training: ``ddp`` (each holds all weights) or
-            ``fsdp`` (each holds a shard of every parameter); ``auto``, the default, takes ``ddp`` where that fits into
-            memory. ``none`` trains in one process.
-        accumulate: parts of a batch that each process takes one after the other; by default 1.
-        recompute: whether blocks of a network keep only their inputs for the backward pass; by default large ones do.
         batch_size: examples per step, instead of the preset's.
         learning_rate: peak rate of AdamW, instead of the preset's.
         muon_rate: peak rate of Muon, instead of the preset's; 0 trains everything with AdamW.
-        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
-        compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
-            the budget is long enough to pay for compiling.
         choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, as it does
             by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
             weights are kept.
         lora: rank of the matrices that are added to those of a published model and trained instead of them.
         checkpoint_every: seconds between checkpoints; by default 60.
+        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
+        compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
+            the budget is long enough to pay for compiling.
+        recompute: whether blocks of a network keep only their inputs for the backward pass; by default large ones do.
+        accumulate: parts of a batch that each process takes one after the other; by default 1.
+        parallel: how the processes that ``torchrun`` started share the training: ``ddp`` (each holds all weights) or
+            ``fsdp`` (each holds a shard of every parameter); ``auto``, the default, takes ``ddp`` where that fits into
+            memory. ``none`` trains in one process.
 
     Raises:
         ValueError: for a value out of range, or an unknown precision.
@@ -101,37 +103,6 @@ class FitSettings:
     device: str = setting("auto", DEVICE)
     training: Training | None = None
     data_options: DataKeywords = field(default_factory=DataKeywords)
-    parallel: str = setting(
-        AUTO,
-        Option(
-            str,
-            "How the processes of torchrun share the training: auto, none, ddp (each holds all weights) or fsdp (each "
-            "holds a shard).",
-            panel=TRAINING_PANEL,
-            show_default="auto: ddp where it fits",
-        ),
-    )
-    accumulate: int = setting(
-        1,
-        Option(
-            int,
-            "Parts of a batch that a process takes one after the other.",
-            panel=TRAINING_PANEL,
-            min=1,
-            metavar="N",
-            show_default="1",
-        ),
-    )
-    recompute: bool | None = setting(
-        None,
-        Option(
-            bool,
-            "Save memory: compute blocks again in the backward pass.",
-            ("--recompute/--no-recompute",),
-            TRAINING_PANEL,
-            show_default="for large blocks",
-        ),
-    )
     batch_size: int | None = setting(
         None,
         Option(int, "Examples per step.", panel=TRAINING_PANEL, min=1, metavar="N", show_default=RECIPE),
@@ -144,15 +115,13 @@ class FitSettings:
         None,
         Option(
             float,
-            "Peak learning rate of Muon; 0 trains everything with AdamW.",
+            "Peak learning rate of Muon; 0: AdamW alone.",
             panel=TRAINING_PANEL,
             min=0,
             metavar="X",
             show_default=RECIPE,
         ),
     )
-    precision: str | None = setting(None, PRECISION)
-    compile: bool | None = setting(None, COMPILE)
     choose: bool = setting(
         True,
         Option(
@@ -171,7 +140,7 @@ class FitSettings:
             panel=TRAINING_PANEL,
             min=1,
             metavar="N",
-            show_default="all weights are tuned",
+            show_default="all weights",
         ),
     )
     checkpoint_every: float = setting(
@@ -183,6 +152,38 @@ class FitSettings:
             min=0,
             metavar="X",
             show_default="60",
+        ),
+    )
+    precision: str | None = setting(None, PRECISION)
+    compile: bool | None = setting(None, COMPILE)
+    recompute: bool | None = setting(
+        None,
+        Option(
+            bool,
+            "Compute blocks again in the backward pass: less memory.",
+            ("--recompute/--no-recompute",),
+            SPEED_PANEL,
+            show_default="large blocks",
+        ),
+    )
+    accumulate: int = setting(
+        1,
+        Option(
+            int,
+            "Parts of a batch that a process takes one after the other.",
+            panel=SPEED_PANEL,
+            min=1,
+            metavar="N",
+            show_default="1",
+        ),
+    )
+    parallel: str = setting(
+        AUTO,
+        Option(
+            str,
+            "How the processes of torchrun share a training: auto, none, ddp (all weights each) or fsdp (shards).",
+            panel=MACHINES_PANEL,
+            show_default="auto: ddp where it fits",
         ),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, final
 
-from fourfold.settings.declaration import Option, options_of, setting
+from fourfold.settings.declaration import TABLE_PANEL, TEXT_PANEL, Option, options_of, setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,10 @@ def shares_of(words: str) -> list[float]:
         raise ValueError(f"--fractions must be numbers such as 0.8,0.1,0.1, got {words!r}") from None
 
 
-_reading = partial(Option, panel="Data options")
+_any = partial(Option, panel="Data")
+_images = partial(Option, panel="Images and sounds")
+_text = partial(Option, panel=TEXT_PANEL)
+_table = partial(Option, panel=TABLE_PANEL)
 
 
 @final
@@ -116,60 +119,58 @@ class DataOptions:
 
     seed: int = 0
     labels: str | np.ndarray | None = setting(  # noqa: RUF009 (it makes a field)
-        None, _reading(str, "Where the classes are: a column of a table, an array of an .npz, or a file for an .npy.")
+        None, _any(str, "Where the classes are: a column of a table, an array of an .npz, or a file for an .npy.")
     )
-    conditional: bool = setting(
-        False, _reading(bool, "Learn to draw examples of a class or caption.", ("--conditional",))
-    )
+    conditional: bool = setting(False, _any(bool, "Learn to draw examples of a class or caption.", ("--conditional",)))
     limit: int | None = setting(
         None,
-        _reading(int, "The most examples, or tokens of a text, to use.", min=1, show_default="all", metavar="N"),
+        _any(int, "The most examples, or tokens of a text.", min=1, show_default="all", metavar="N"),
     )
     size: tuple[int, int] | None = setting(
         None,
-        _reading(
+        _images(
             int,
-            "Resize images to this height and width; the longer side is cropped.",
+            "Height and width of images; the longer side is cropped.",
             ("--image-size",),
             min=1,
-            show_default="the size of most images",
+            show_default="that of most",
             metavar="N",
         ),
     )
     channels: int | None = setting(
         None,
-        _reading(
+        _images(
             int,
             "Convert images to grey (1) or colour (3).",
             min=1,
             max=3,
-            show_default="3 if any image has colour",
+            show_default="3 if any has colour",
             metavar="N",
         ),
     )
     rate: int | None = setting(
         None,
-        _reading(
+        _images(
             int,
-            "Resample sounds to this number of samples per second.",
-            show_default="that of most files, at most 8000",
+            "Sampling rate of sounds.",
+            show_default="that of most, at most 8000",
             metavar="HZ",
         ),
     )
     seconds: float | None = setting(
         None,
-        _reading(
+        _images(
             float,
-            "Length of a clip of sound; longer files are cut into clips.",
-            show_default="the longest file, at most 2; with transcripts, the longest file",
+            "Length of a clip of sound; longer files are cut.",
+            show_default="the longest, at most 2",
             metavar="X",
         ),
     )
     levels: int | None = setting(
         None,
-        _reading(
+        _images(
             int,
-            "Number of values that a pixel of an array can take.",
+            "Number of values of a pixel of an array.",
             min=2,
             max=256,
             show_default="256",
@@ -177,16 +178,14 @@ class DataOptions:
         ),
     )
     skip_bad: bool = setting(
-        False, _reading(bool, "Leave out images and sounds that cannot be read, and list them.", ("--skip-bad",))
+        False, _images(bool, "Leave out files that cannot be read, and list them.", ("--skip-bad",))
     )
-    stream: bool | None = setting(
-        None, _reading(bool, "Leave images or an .npy on disk, and read them while training.", ("--stream",))
-    )
+    stream: bool | None = setting(None, _any(bool, "Read images or an .npy from disk while training.", ("--stream",)))
     length: int | None = setting(
         None,
-        _reading(
+        _text(
             int,
-            "Tokens in a window of text, or the most rows of a sequence.",
+            "Tokens of a window of text, or the most rows of a sequence.",
             min=2,
             show_default="256",
             metavar="N",
@@ -194,74 +193,71 @@ class DataOptions:
     )
     tokens: str | None = setting(
         None,
-        _reading(
+        _text(
             str,
-            "Tokens of a text: chars, bytes, bpe:4096 (parts of words), or the path of a tokenizer.json.",
-            show_default="chars, if at most 256 differ; else bytes",
+            "chars, bytes, bpe:4096 (parts of words), or a tokenizer.json.",
+            show_default="chars, or bytes if more than 256 differ",
         ),
     )
     text: str | None = setting(
         None,
-        _reading(
+        _text(
             str,
-            "Field of a .jsonl, or column of a table, that holds the documents.",
+            "Field of a .jsonl, or column, that holds the documents.",
             show_default="text",
             metavar="NAME",
         ),
     )
     fractions: Sequence[float] | None = setting(
         None,
-        _reading(
+        _any(
             str,
-            "Shares of the training, validation and test split.",
-            show_default="0.8,0.1,0.1, or 0.9,0.05,0.05 for text",
+            "Shares of training, validation and test.",
+            show_default="0.8,0.1,0.1; text 0.9,0.05,0.05",
             parse=shares_of,
         ),
     )
     space: Space | str | None = setting(  # noqa: RUF009
         None,
-        _reading(
+        _any(
             str,
-            "Read the data as this space: table, vectors, sequences, or one that is installed.",
-            show_default="the space that suits the file",
+            "Read the data as this space: table, vectors, sequences, ...",
+            show_default="that of the file",
         ),
     )
     schema: str | None = setting(
         None,
-        _reading(
+        _table(
             str,
-            "A .toml that says what the columns of a table are; 'fourfold data' writes one.",
+            "The kinds of the columns: a .toml that 'fourfold data' writes.",
             metavar="<path>",
             show_default="inferred",
         ),
     )
     header: bool | None = setting(
         None,
-        _reading(
+        _table(
             bool,
             "Whether the first row of a .csv names the columns.",
             ("--header/--no-header",),
-            show_default="decided by its look",
+            show_default="by its look",
         ),
     )
-    query: str | None = setting(None, _reading(str, "A query, or the name of a table, of a .sqlite or .duckdb."))
-    target: str | None = setting(
-        None, _reading(str, "The column of a table that the evaluation asks models to predict.")
-    )
+    query: str | None = setting(None, _table(str, "A query or a table of a .sqlite or .duckdb."))
+    target: str | None = setting(None, _table(str, "The column that the evaluation asks models to predict."))
     group: str | None = setting(
         None,
-        _reading(str, "The column whose values name sequences of rows; needs --order.", metavar="NAME"),
+        _table(str, "The column that names sequences of rows; needs --order.", metavar="NAME"),
     )
     order: str | None = setting(
         None,
-        _reading(
+        _table(
             str,
-            "The column of numbers or times that orders rows. Without --group the table is one series, cut into "
-            "windows.",
+            "The column that orders rows. Without --group they are one series, cut into windows.",
             metavar="NAME",
         ),
     )
-    data_dir: str | None = setting(None, _reading(str, "Folder with the files of Fashion-MNIST.", metavar="<path>"))
+    data_dir: str | None = setting(None, _any(str, "Folder with the files of Fashion-MNIST.", metavar="<path>"))
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

@@ -19,9 +19,13 @@ __all__ = [
     "COMPILE",
     "DEVICE",
     "FEATURES",
+    "MACHINES_PANEL",
     "PRECISION",
     "SEED",
     "SIZE",
+    "SPEED_PANEL",
+    "TABLE_PANEL",
+    "TEXT_PANEL",
     "TRAINING_PANEL",
     "Option",
     "check_keyword",
@@ -161,23 +165,29 @@ def has_compiler() -> bool:
 
 
 PRECISIONS = ("float32", "bf16", "autocast")
-TRAINING_PANEL = "Training options"
+
+# The panels of the help. Each fits a screen of 40 lines.
+TRAINING_PANEL = "Training"
+SPEED_PANEL = "Speed and memory"
+MACHINES_PANEL = "Several processes and machines"
+TEXT_PANEL = "Text"
+TABLE_PANEL = "Tables and sequences"
 
 # The options that a comparison and other commands share.
-BUDGET = Option(str, "When a training ends: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.", show_default="1m")
-SIZE = Option(str, "Size of a model: auto, xs, s, m, l, xl, or narrower, such as s/2.", show_default="auto")
+BUDGET = Option(str, "End of a training: 30s, 1h30m, 2000 steps, 5 epochs, 1e15 flops.", show_default="1m")
+SIZE = Option(str, "Size of a model: auto, xs, s, m, l, xl, or narrower, as s/2.", show_default="auto")
 SEED = Option(int, "Seed of every random draw.", min=0, metavar="N", show_default="0")
-DEVICE = Option(str, "auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.", show_default="auto")
-PRECISION = Option(str, "float32, bf16 or autocast.", panel=TRAINING_PANEL, show_default="the fastest stable one")
+DEVICE = Option(str, "auto (a GPU if there is one), cpu, cuda, cuda:0 or mps.", show_default="auto")
+PRECISION = Option(str, "float32, bf16 or autocast.", panel=SPEED_PANEL, show_default="the fastest stable one")
 COMPILE = Option(
     bool,
     "Compile the training step.",
     ("--compile/--no-compile",),
-    TRAINING_PANEL,
-    show_default="if the budget is long enough",
+    SPEED_PANEL,
+    show_default="in long budgets",
 )
 FEATURES = Option(
     str,
-    "Feature space of images: pixels, efficientnet-lite0 or inception.",
-    show_default="depends on the size of the images",
+    "Feature space of images: pixels, efficientnet-lite0, inception.",
+    show_default="by their size",
 )

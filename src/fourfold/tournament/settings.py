@@ -17,6 +17,7 @@ from fourfold.settings.declaration import (
     COMPILE,
     DEVICE,
     FEATURES,
+    MACHINES_PANEL,
     PRECISION,
     SEED,
     SIZE,
@@ -29,8 +30,7 @@ from fourfold.vocabulary import AUTO, parse_size
 
 __all__ = ["CompareKeywords", "Protocol", "Settings"]
 
-MACHINES_PANEL = "Several machines"
-MEASURING_PANEL = "Measuring options"
+MEASURING_PANEL = "Measuring"
 
 START = 8.0
 """Seconds that a run takes to start, to read its data and to end."""
@@ -94,7 +94,7 @@ class Settings:
             the same windows and shown beside the others, but not ranked, since they were not trained for this.
         seeds: number of runs of each paradigm; with several, intervals are over seeds.
         seed: the first seed; it also splits the data, in the same way for all runs.
-        size: of the models, as :func:`fourfold.fit` takes it; ``auto`` chooses for each paradigm.
+        size: size of the models, as :func:`fourfold.fit` takes it; ``auto`` chooses for each paradigm.
         out: the file of the report; its numbers are written beside it (``results.json`` for ``report.html``).
         runs_dir: the folder of all runs.
         resume: whether runs of earlier calls are continued; otherwise they are moved to ``NAME.old``.
@@ -118,9 +118,9 @@ class Settings:
         None,
         Option(
             str,
-            "Paradigms or recipes, separated by commas; for text also published models, as a folder or GGUF file.",
+            "Paradigms or recipes, separated by commas; of text also published models (a folder, a GGUF file).",
             ("--paradigms", "--models"),
-            show_default="all paradigms that model the data",
+            show_default="all that model the data",
         ),
     )
     seeds: int = setting(1, Option(int, "Number of runs of each paradigm.", min=1, metavar="N"))
@@ -129,7 +129,7 @@ class Settings:
     out: str | None = None
     runs_dir: str = "runs"
     resume: bool = setting(
-        True, Option(bool, "Continue earlier runs, or move them to NAME.old and start anew.", ("--resume/--fresh",))
+        True, Option(bool, "Continue earlier runs, or move them to NAME.old.", ("--resume/--fresh",))
     )
     device: str = setting("auto", DEVICE)
     executor: str | None = setting(
@@ -154,7 +154,7 @@ class Settings:
         None,
         Option(
             float,
-            "The most seconds that a run may take to sample, and again to score.",
+            "The most seconds to sample a run, and again to score it.",
             panel=MEASURING_PANEL,
             metavar="X",
             show_default="half the budget, at least 5",

@@ -31,7 +31,7 @@ class Caption(Command):
     among: Annotated[
         list[str] | None,
         typer.Option(
-            help="A caption to compare with the others. It may be given several times.",
+            help="A caption to compare with the others. Can be repeated.",
             metavar="TEXT",
             show_default=False,
         ),

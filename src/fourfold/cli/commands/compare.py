@@ -37,6 +37,7 @@ class Compare(Command):
         bool,
         machines(
             "--print-jobs",
+            metavar="",
             help="Train nothing: print the command of each run, for a scheduler.",
         ),
     ] = False

@@ -38,9 +38,9 @@ class Sample(Command):
     Only the run folder is needed, not the data it was trained on. A published
     language model serves as well: a folder of transformers, or a GGUF file.
 
-    Samples of a table have its columns, formats and levels. --given fixes values,
-    --balance gives levels equal shares, and --require keeps the draws that meet a
-    condition, and prints the share that did.
+    Samples of a table have its columns, formats and categories. --given fixes
+    values, --balance gives categories equal shares, and --require keeps the draws
+    that meet a condition, and prints their share.
     """
 
     work = "fourfold.cli.runs:sample"
@@ -53,7 +53,7 @@ class Sample(Command):
             "--n",
             help="Number of samples, or of samples for each prompt.",
             min=1,
-            show_default="64, or 1 text or sound for each prompt",
+            show_default="64, or 1 for each prompt",
             metavar="N",
         ),
     ] = None
@@ -62,25 +62,23 @@ class Sample(Command):
     ] = None
     prompt: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Caption of the images, words of the sound, or beginning of the text. It may be given several times."
-        ),
+        typer.Option(help="Caption of images, words of a sound, or prefix of a text. Can be repeated."),
     ] = None
     given: Annotated[
         list[str] | None,
         tabular(
-            help="Value or range of a column: education=Masters or age=30..40. It may be given several times. For a "
-            "model of sequences: a file of the rows to go on from.",
+            help="Value or range of a column: education=Masters or age=30..40. Can be repeated. For a model of "
+            "sequences: a file of the rows to go on from.",
         ),
     ] = None
     balance: Annotated[
         str | None,
-        tabular(help="A column of a table whose levels get equal shares."),
+        tabular(help="A column whose categories get equal shares."),
     ] = None
     require: Annotated[
         list[str] | None,
         tabular(
-            help="A condition that every sample meets, such as 'start <= end'. It may be given several times.",
+            help="A condition that every sample meets, such as 'start <= end'. Can be repeated.",
         ),
     ] = None
     seed: Seed = 0
@@ -136,7 +134,7 @@ class Sample(Command):
     ] = 1.0
     stop: Annotated[
         list[str] | None,
-        textual(help="String that ends a text. It may be given several times."),
+        textual(help="String that ends a text. Can be repeated."),
     ] = None
     fill: Annotated[
         str | None,

@@ -32,9 +32,7 @@ class Impute(Command):
     data: Annotated[str, typer.Argument(help="A table with gaps.", show_default=False)]
     columns: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Fill only the gaps of these, as in income,city. It may be given several times.", show_default="all"
-        ),
+        typer.Option(help="Fill only the gaps of these, as in income,city. Can be repeated.", show_default="all"),
     ] = None
     patience: Annotated[
         float, typer.Option(help="The most seconds; rows that are then left are skipped.", min=0, metavar="X")
@@ -53,7 +51,7 @@ class Impute(Command):
 class Classify(Command):
     """Predict a column of a table by Bayes' rule, from the joint distribution.
 
-    p(y | x) is p(x, y) / sum of p(x, y') over all levels y'. If the data holds
+    p(y | x) is p(x, y) / sum of p(x, y') over all categories y'. If the data holds
     the column, accuracy, log-loss and the area under the curve are shown, beside
     those of classifiers that are trained on the same rows. Without data, the test
     split of the run's own data is classified.
@@ -73,7 +71,9 @@ class Classify(Command):
     beside: Annotated[
         bool,
         typer.Option(
-            "--beside/--alone", help="Also train logistic regression and gradient boosting on the run's training rows."
+            "--beside/--alone",
+            help="Also train logistic regression and gradient boosting on the run's training rows.",
+            metavar="",
         ),
     ] = True
     seed: Seed = 0

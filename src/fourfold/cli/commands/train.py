@@ -11,7 +11,7 @@ import typer
 
 from fourfold.cli.command import Command, settings_of
 from fourfold.cli.configfile import Config
-from fourfold.cli.options import AsJson, Data, Threads
+from fourfold.cli.options import AsJson, Data, Threads, machines
 from fourfold.runs.settings import FitKeywords, FitSettings
 from fourfold.settings.data import DataKeywords, DataOptions
 
@@ -35,28 +35,25 @@ class Fit(Command):
         str | None,
         typer.Argument(
             help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'; or a published language model to "
-            "tune: a folder of transformers or a GGUF file."
+            "tune (a folder or a GGUF file)."
         ),
     ] = None
     data: Data = None
     settings: Annotated[FitKeywords, settings_of(FitSettings, optional=True)]
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new folder in runs/")
+        Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new one in runs/")
     ] = None
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None
     threads: Threads = None
     config: Config = None
     as_json: AsJson = False
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the memory and time that the training needs, and train nothing.")
+        bool, typer.Option("--dry-run", help="Print the memory and time needed, and train nothing.", metavar="")
     ] = False
     ranks: Annotated[
         int | None,
-        typer.Option(
-            help="With --dry-run: the number of processes.",
-            min=1,
-            metavar="N",
-            show_default="those that torchrun started, or 1",
+        machines(
+            help="With --dry-run: the number of processes.", min=1, metavar="N", show_default="those of torchrun, or 1"
         ),
     ] = None
     data_options: Annotated[DataKeywords, settings_of(DataOptions, optional=True)]
