@@ -36,14 +36,14 @@ def on_page_content(content: str, **_: Any) -> str:
     return _ROLE.sub(_link, _FORMULA.sub(_mathml, content))
 
 
-def _mathml(found: re.Match[str]) -> str:
+def _mathml(match: re.Match[str]) -> str:
     from latex2mathml.converter import convert
 
-    display = "block" if found[2] == "[" else "inline"
-    return _FUNCTION.sub(_OPERATOR, convert(html.unescape(found[3]).strip(), display=display))  # "log p", not "logp"
+    display = "block" if match[2] == "[" else "inline"
+    return _FUNCTION.sub(_OPERATOR, convert(html.unescape(match[3]).strip(), display=display))  # "log p", not "logp"
 
 
-def _link(found: re.Match[str]) -> str:
+def _link(match: re.Match[str]) -> str:
     """A reference that autorefs resolves; where no page has the name, it stays plain code."""
-    name = found[2].rpartition(".")[2] if found[1] else found[2]
-    return f'<autoref identifier="{found[2]}" optional><code>{name}</code></autoref>'
+    name = match[2].rpartition(".")[2] if match[1] else match[2]
+    return f'<autoref identifier="{match[2]}" optional><code>{name}</code></autoref>'

@@ -23,6 +23,6 @@ class JointNames(griffe.Extension):
             obj.docstring.value = _JOINT.sub(_split, obj.docstring.value)
 
 
-def _split(found: re.Match[str]) -> str:
-    indent, names, words = found.groups()
+def _split(match: re.Match[str]) -> str:
+    indent, names, words = match.groups()
     return "\n".join(f"{indent}{name}: {words}" for name in names.split(", "))

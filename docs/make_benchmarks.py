@@ -59,8 +59,8 @@ def _images(kernels: str, paradigm: str, peer: str) -> Comparison:
 
 
 def _tables(data: str, figure: str, column: str, peer: str, best: float) -> Comparison:
-    ours, other = ({"data": data, "system": system} for system in ("fourfold autoregressive", peer))
-    return Comparison(f"{data}, 120 s", figure, "mixed-tables", (column, ours), (column, other), peer, best)
+    ours, theirs = ({"data": data, "system": system} for system in ("fourfold autoregressive", peer))
+    return Comparison(f"{data}, 120 s", figure, "mixed-tables", (column, ours), (column, theirs), peer, best)
 
 
 def _text(what: str, task: str, figure: str, name: str, best: float = float("-inf")) -> Comparison:
@@ -100,10 +100,10 @@ def measured(results: Mapping[str, dict[str, Any]]) -> str:
         ours, peer = (_figure(result, *cell) for cell in (row.ours, row.peer))
         wins = ours < peer if row.best == float("-inf") else abs(row.best - ours) < abs(row.best - peer)
         wins = ours > peer if row.best == float("inf") else wins
-        shown = [f"{peer:.4g}", f"**{ours:.4g}**"] if wins else [f"**{peer:.4g}**", f"{ours:.4g}"]
+        values = [f"{peer:.4g}", f"**{ours:.4g}**"] if wins else [f"**{peer:.4g}**", f"{ours:.4g}"]
         seeds = "1 seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
         origin = f"{seeds}, {result['commit'].removeprefix('recorded in ')}"
-        lines.append(f"| {row.task} | {row.figure} | {row.name} | {' | '.join(shown)} | {origin} |")
+        lines.append(f"| {row.task} | {row.figure} | {row.name} | {' | '.join(values)} | {origin} |")
     files = dict.fromkeys(row.file for row in MEASURED)
     runs = [f"`{results[file]['command']}` ({results[file]['machine']}, {results[file]['date']})" for file in files]
     return "\n".join([BEGIN, *lines, "", "Commands: " + "; ".join(runs) + ".", END])

@@ -71,9 +71,9 @@ def _other_parts(card: str, name: str, data: list[str]) -> list[str]:
     for kind, _, model in models(name, "s"):
         if kind not in data:
             continue
-        default, other = default_of[kind]
-        own, others = _classes(configuration(model)), _classes(configuration(other))
-        new, old = [c for c in own if c not in others], [c for c in others if c not in own]
+        default, default_model = default_of[kind]
+        classes, default_classes = _classes(configuration(model)), _classes(configuration(default_model))
+        new, old = [c for c in classes if c not in default_classes], [c for c in default_classes if c not in classes]
         difference = f" with {', '.join(new)} in place of {', '.join(old)}" if new else ""
         lines.append(f"- For {kind}: {'' if new else 'the same as '}`{default}`{difference}.")
     return lines
@@ -82,8 +82,8 @@ def _other_parts(card: str, name: str, data: list[str]) -> list[str]:
 def _classes(parts: object) -> list[str]:
     """The names of the classes in the configuration of a model, each once."""
     if isinstance(parts, dict):
-        own = [parts["type"].rpartition(":")[2]] if "type" in parts else []
-        return list(dict.fromkeys([*own, *(name for part in parts.values() for name in _classes(part))]))
+        names = [parts["type"].rpartition(":")[2]] if "type" in parts else []
+        return list(dict.fromkeys([*names, *(name for part in parts.values() for name in _classes(part))]))
     if isinstance(parts, list):
         return list(dict.fromkeys(name for part in parts for name in _classes(part)))
     return []

@@ -44,8 +44,8 @@ _STYLE = {
 
 def pages() -> list[Path]:
     """The pages that hold code, in order."""
-    found = [*sorted((DOCS / "course").glob("*.md")), *sorted((DOCS / "how-to").glob("*.md"))]
-    return [page for page in found if _BLOCK.search(page.read_text(encoding="utf-8"))]
+    paths = [*sorted((DOCS / "course").glob("*.md")), *sorted((DOCS / "how-to").glob("*.md"))]
+    return [page for page in paths if _BLOCK.search(page.read_text(encoding="utf-8"))]
 
 
 def pictures(page: Path) -> list[str]:
@@ -76,10 +76,10 @@ def run(page: Path, folder: Path) -> list[Path]:
                     compare(block[3], printed, f"{page}:{line}")
         finally:
             plt.close("all")
-    shown = [folder / name for name in pictures(page)]
-    missing = [picture.name for picture in shown if not picture.exists()]
+    paths = [folder / name for name in pictures(page)]
+    missing = [picture.name for picture in paths if not picture.exists()]
     assert not missing, f"{page} shows {', '.join(missing)}, which its code does not save"
-    return shown
+    return paths
 
 
 def _python(source: str, page: Path, line: int, names: dict[str, Any]) -> str:
@@ -115,13 +115,13 @@ def compare(stated: str, printed: str, where: str) -> None:
 
     ``...`` on a line of its own stands for any lines.
     """
-    expected, found = stated.split("\n...\n"), printed
+    expected, rest = stated.split("\n...\n"), printed
     for part in expected:
-        lines, others = _lines(part), _lines(found)
-        starts = range(len(others) - len(lines) + 1) if len(expected) > 1 else range(len(others) == len(lines))
-        at = next((i for i in starts if all(map(_same, lines, others[i:]))), None)
+        lines, output = _lines(part), _lines(rest)
+        starts = range(len(output) - len(lines) + 1) if len(expected) > 1 else range(len(output) == len(lines))
+        at = next((i for i in starts if all(map(_same, lines, output[i:]))), None)
         assert at is not None, f"{where} states\n{stated}\nand prints\n{printed}"
-        found = "\n".join(others[at + len(lines) :])
+        rest = "\n".join(output[at + len(lines) :])
 
 
 def _lines(text: str) -> list[str]:
@@ -129,9 +129,9 @@ def _lines(text: str) -> list[str]:
 
 
 def _same(stated: str, printed: str) -> bool:
-    numbers, others = _NUMBER.findall(stated), _NUMBER.findall(printed)
+    numbers, other_numbers = _NUMBER.findall(stated), _NUMBER.findall(printed)
     words, other_words = (" ".join(_NUMBER.sub("#", line).split()) for line in (stated, printed))
-    return words == other_words and len(numbers) == len(others) and all(map(_near, numbers, others))
+    return words == other_words and len(numbers) == len(other_numbers) and all(map(_near, numbers, other_numbers))
 
 
 def _near(stated: str, printed: str) -> bool:
@@ -163,15 +163,16 @@ if __name__ == "__main__":
     import time
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    wanted = set(sys.argv[1:])
+    names = set(sys.argv[1:])
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for one in pages():
-        if not wanted or one.stem in wanted:
+    for page in pages():
+        if not names or page.stem in names:
             began = time.process_time()
             with tempfile.TemporaryDirectory() as scratch:
-                made = run(one, Path(scratch))
-                for path in made:
+                paths = run(page, Path(scratch))
+                for path in paths:
                     save(path, PICTURES / path.name)
             print(
-                f"{one.stem}: {time.process_time() - began:.1f} s of CPU; {', '.join(p.name for p in made)}", flush=True
+                f"{page.stem}: {time.process_time() - began:.1f} s of CPU; {', '.join(p.name for p in paths)}",
+                flush=True,
             )

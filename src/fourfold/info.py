@@ -37,10 +37,10 @@ def overview() -> str:
 
 def _summary(card: Card) -> str:
     lines = [fill(f"{card.name:<23}{card.summary}", WIDTH, subsequent_indent=" " * 23)]
-    others = ", ".join(f"{card.name}/{recipe}" for recipe in card.others)
-    if others:
+    names = ", ".join(f"{card.name}/{recipe}" for recipe in card.others)
+    if names:
         margin = " " * 23
-        lines.append(fill(others, WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False))
+        lines.append(fill(names, WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False))
     return "\n".join(lines)
 
 
@@ -53,15 +53,15 @@ def of_recipe(name: str) -> str:
     card = cards().get(name.partition("/")[0])
     if card is None or ("/" in name and name.partition("/")[2] not in card.recipes):
         raise ValueError(f"{name!r} is neither the folder of a run nor one of {', '.join(recipes())}")
-    told = facts(name)
-    chosen = defaults(name)
+    facts_of = facts(name)
+    default_of = defaults(name)
     summary = [] if "/" in name else [fill(card.summary, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     lines = [name, *summary]
-    for recipe, data, one in _alike(told, chosen):
-        lines += ["", f"  {recipe}: {', '.join(data)}", *_rows(_answers(one))]
-    others = [recipe for recipe in card.recipes if f"{card.name}/{recipe}" not in chosen.values()]
-    rest = [("others", ", ".join(f"{card.name}/{recipe}" for recipe in others))] if others else []
-    common = next(iter(told.values()))
+    for recipe, data, entry in _alike(facts_of, default_of):
+        lines += ["", f"  {recipe}: {', '.join(data)}", *_rows(_answers(entry))]
+    names = [recipe for recipe in card.recipes if f"{card.name}/{recipe}" not in default_of.values()]
+    rest = [("others", ", ".join(f"{card.name}/{recipe}" for recipe in names))] if names else []
+    common = next(iter(facts_of.values()))
     rest += [("fails by", f"{mode.name}: {mode.meaning}; seen in: {mode.measurement}") for mode in common.failure_modes]
     rest += [("reference", f"{r.authors} {r.year}, {r.title}, {r.link}") for r in common.references]
     rest.append(
@@ -70,16 +70,16 @@ def of_recipe(name: str) -> str:
     return "\n".join([*lines, "", *_rows(rest)])
 
 
-def _alike(told: Mapping[str, Facts], chosen: Mapping[str, str]) -> list[tuple[str, list[str], Facts]]:
+def _alike(facts_of: Mapping[str, Facts], default_of: Mapping[str, str]) -> list[tuple[str, list[str], Facts]]:
     """Triples of a recipe, its kinds of data and its facts; kinds of data with the same recipe and facts are merged."""
-    found: list[tuple[str, list[str], Facts]] = []
-    for data, answers in told.items():
-        same = next((entry for entry in found if entry[0] == chosen[data] and entry[2] == answers), None)
+    merged: list[tuple[str, list[str], Facts]] = []
+    for data, answers in facts_of.items():
+        same = next((entry for entry in merged if entry[0] == default_of[data] and entry[2] == answers), None)
         if same is None:
-            found.append((chosen[data], [data], answers))
+            merged.append((default_of[data], [data], answers))
         else:
             same[1].append(data)
-    return found
+    return merged
 
 
 def _answers(facts: Facts) -> list[tuple[str, str]]:
@@ -127,7 +127,7 @@ def of_run(folder: Path) -> str:
     Raises:
         ValueError: if the folder does not hold a run, naming the file that is missing or is not that of a run.
     """
-    card, parts = (_read(folder / name) for name in ("card.json", "model.json"))
+    card, parts = (_json_object(folder / name) for name in ("card.json", "model.json"))
     try:
         rows = _of_card(card)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -139,7 +139,7 @@ def of_run(folder: Path) -> str:
     return "\n".join([str(folder), *rows])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object from a run folder, whose origin is not trusted."""
     try:
         if path.exists() and not (path.is_file() and path.stat().st_size <= LONGEST):
@@ -158,7 +158,7 @@ def _of_card(card: Mapping[str, Any]) -> list[str]:
     rows = {
         "paradigm": f"{card.get('recipe') or card['paradigm']}{size}, {card['parameters']:,} parameters",
         "data": _data(card["data"]) if "data" in card else "not recorded",
-        **({"trained": card["trained"]} if "trained" in card else _trained(card)),
+        **({"trained": card["trained"]} if "trained" in card else _training(card)),
         "versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
         "command": card["command"],
     }
@@ -169,7 +169,7 @@ def _data(data: Mapping[str, Any]) -> str:
     return f"{data['name']}, {data['train']:,} for training, seed {data['seed']}, sha256 {data['digest'][:16]}"
 
 
-def _trained(card: Mapping[str, Any]) -> dict[str, str]:
+def _training(card: Mapping[str, Any]) -> dict[str, str]:
     """The record of a training, in rows."""
     precision, stopped = card.get("precision"), "" if card["done"] else " (stopped; go on with --resume)"
     return {
@@ -178,8 +178,8 @@ def _trained(card: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _precision(chosen: Mapping[str, Any]) -> str:
-    return f"{chosen['name']}{', compiled' if chosen['compiled'] else ''}"
+def _precision(precision: Mapping[str, Any]) -> str:
+    return f"{precision['name']}{', compiled' if precision['compiled'] else ''}"
 
 
 def _stated(card: Mapping[str, Any]) -> list[str]:
@@ -202,11 +202,11 @@ def record(subject: str | None) -> Any:
         ValueError: for a subject that is neither a run nor a recipe.
     """
     if subject is not None and Path(subject).is_dir():
-        return {name: _read(Path(subject) / f"{name}.json") for name in ("card", "model")}
+        return {name: _json_object(Path(subject) / f"{name}.json") for name in ("card", "model")}
     if subject is None:
         return [
             {"name": card.name, "paradigm": card.paradigm.value, "summary": card.summary, "recipes": list(card.recipes)}
             for card in cards().values()
         ]
-    found, paradigm = facts(subject), cards()[subject.partition("/")[0]].paradigm
-    return {data: one.record(paradigm) for data, one in found.items()}
+    entries, paradigm = facts(subject), cards()[subject.partition("/")[0]].paradigm
+    return {data: entry.record(paradigm) for data, entry in entries.items()}

@@ -39,12 +39,12 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
     section = content.get(command.name)
     if not isinstance(section, dict):
         raise ValueError(f"{path}: has no section [{command.name}]: 'fourfold init' writes one")
-    known = {param.name: param for param in command.params if param.name not in LEFT_OUT}
+    parameters = {param.name: param for param in command.params if param.name not in LEFT_OUT}
     values = {name.replace("-", "_"): value for name, value in section.items()}
     for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            way = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
+        if name not in parameters:
+            near = difflib.get_close_matches(name, parameters, 1)
+            way = f"did you mean {near[0]}?" if near else f"choose from {', '.join(parameters)}"
             raise ValueError(f"{path}, [{command.name}]: unknown option {name!r}: {way}")
     return {name: _checked(path, command.name, name, value) for name, value in values.items()}
 

@@ -83,7 +83,7 @@ def classify(command: Classify) -> None:
         name = f"this run, {run.model.paradigm}"
         scores = [tasks.judge(name, p[labelled], x[labelled, place], command.seed)]
         if command.beside:
-            scores += list(_others(run, x[labelled], place, command.seed))
+            scores += list(_rival_scores(run, x[labelled], place, command.seed))
     else:
         say(f"{command.data} has no column {target!r}, so the predictions cannot be checked")
     if command.as_json:
@@ -116,7 +116,7 @@ def _rows(run: Run, data: str | None, target: str, place: int, limit: int | None
     return part.x, True
 
 
-def _others(run: Run, x: Tensor, place: int, seed: int) -> Iterator[ClassifierScores]:
+def _rival_scores(run: Run, x: Tensor, place: int, seed: int) -> Iterator[ClassifierScores]:
     """The same figures of other classifiers, if the training data is at hand."""
     try:
         train = run.dataset().train.x
@@ -138,12 +138,12 @@ def _probabilities(p: Tensor, categories: Sequence[str], truth: list[int] | None
     return table
 
 
-def _verdict(own: ClassifierScores, others: Sequence[ClassifierScores], target: str) -> str:
-    """Whether a classifier that is trained directly does better, by its log-loss and the intervals over rows."""
-    best = min(others, key=lambda score: score.log_loss[0])
-    if best.log_loss[0] < own.log_loss[1]:
+def _verdict(run: ClassifierScores, rivals: Sequence[ClassifierScores], target: str) -> str:
+    """Name the better of a run and the best rival, by log-loss and the intervals over rows."""
+    best = min(rivals, key=lambda rival: rival.log_loss[0])
+    if best.log_loss[0] < run.log_loss[1]:
         return f"{best.name} does better here: to predict {target} alone, train a classifier directly"
-    if own.log_loss[0] < best.log_loss[1]:
+    if run.log_loss[0] < best.log_loss[1]:
         return "this run does better here than classifiers that are trained directly"
     return f"this run and {best.name} are not significantly different on these rows"
 

@@ -37,8 +37,8 @@ def find_device(name: str = "auto") -> torch.device:
 def _fault(device: torch.device) -> str:
     """The reason why a device cannot be used here; empty if it can."""
     if device.type == "cuda" and not torch.cuda.is_available():
-        built = "" if torch.version.cuda else ", and this torch was built without CUDA"
-        return f"there is no CUDA device here{built}"
+        reason = "" if torch.version.cuda else ", and this torch was built without CUDA"
+        return f"there is no CUDA device here{reason}"
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         return f"there are only {torch.cuda.device_count()} CUDA devices here"
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -57,9 +57,9 @@ def machine() -> dict[str, Any]:
     if info.exists():
         lines = info.read_text(encoding="utf-8").splitlines()
         cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    found: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    record: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
+        record["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
     if torch.cuda.is_available():
-        found["accelerator"] = torch.cuda.get_device_name(0)
-    return found
+        record["accelerator"] = torch.cuda.get_device_name(0)
+    return record

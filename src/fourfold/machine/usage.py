@@ -57,18 +57,18 @@ class Usage:
     def record(self) -> dict[str, Any]:
         """The same as a JSON value."""
         waiting = None if math.isnan(self.waiting) else round(self.waiting, 3)
-        known = {"wall": round(self.wall, 3), "processor": round(self.processor, 3), "waiting": waiting}
-        return {**known, "share": round(self.share, 4)}
+        seconds = {"wall": round(self.wall, 3), "processor": round(self.processor, 3), "waiting": waiting}
+        return {**seconds, "share": round(self.share, 4)}
 
 
 def _waiting() -> float:
     """Seconds that the threads of this process have waited in the run queue, as Linux counts them."""
-    total, found = 0, False
+    total, counted = 0, False
     for path in glob.glob("/proc/self/task/*/schedstat"):
         with contextlib.suppress(OSError, ValueError, IndexError):  # a thread may end meanwhile
             total += int(Path(path).read_text(encoding="ascii").split()[1])
-            found = True
-    return total / 1e9 if found else math.nan
+            counted = True
+    return total / 1e9 if counted else math.nan
 
 
 def load_average() -> float | None:

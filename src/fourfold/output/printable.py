@@ -30,14 +30,14 @@ def printable(text: str, keep: str = "") -> str:
 def shortened(names: Iterable[object], most: int = 12, characters: int = 200) -> str:
     """The first names of a list and the number of the others, in a short line."""
     words = [str(name) for name in names]
-    shown: list[str] = []
+    first: list[str] = []
     for word in words[:most]:
         word = word if len(word) <= 40 else f"{word[:39]}…"
-        if shown and sum(map(len, shown)) + len(word) > characters:
+        if first and sum(map(len, first)) + len(word) > characters:
             break
-        shown.append(word)
-    rest = len(words) - len(shown)
-    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
+        first.append(word)
+    rest = len(words) - len(first)
+    return ", ".join(first) + (f" and {rest:,} more" if rest else "")
 
 
 def _is_hidden(char: str) -> bool:

@@ -46,10 +46,10 @@ def parse_size(text: str) -> tuple[str, int]:
     Raises:
         ValueError: for another text.
     """
-    found = _SIZE.fullmatch(text)
-    if found is None:
+    match = _SIZE.fullmatch(text)
+    if match is None:
         raise ValueError(f"unknown size {text!r}: choose xs, s, m, l, xl, or a narrower one such as s/2, s/4 or m/2")
-    return found[1], int(found[2] or 1)
+    return match[1], int(match[2] or 1)
 
 
 class Paradigm(StrEnum):
