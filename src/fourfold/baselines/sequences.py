@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fourfold.baselines.cells import Floats, Marginal
 from fourfold.core import Baseline, LogProb, Space
+from fourfold.machine.libraries import scipy
 from fourfold.maths.categorical import quantile
 from fourfold.spaces import Sequences
 from fourfold.spaces.columns import MISSING, Categorical, Cells
@@ -202,18 +203,16 @@ class FirstOrderRows(Baseline):
         return np.where(rows.first, 0.0, density + np.square(z).sum(1) / 2)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        from scipy.special import ndtr, ndtri
-
         space = self.frame.space
         random = np.random.default_rng(seed).random((n, space.length * len(self.marginals) + 2))
         u = random[:, 2:].reshape(n, *space.shape)
         x = np.empty(u.shape, dtype=np.int64)
-        e = ndtri(u[:, :, self.quantities].clip(1e-12, 1 - 1e-12))
+        e = scipy.special.ndtri(u[:, :, self.quantities].clip(1e-12, 1 - 1e-12))
         z = e[:, 0]
         for t in range(space.length):
             z = z if t == 0 else z @ self.tie.T + e[:, t] @ self.root.T
             for k, j in enumerate(self.quantities):
-                x[:, t, j] = self.marginals[j].quantile(ndtr(z[:, k]).clip(0, 1 - 1e-12))
+                x[:, t, j] = self.marginals[j].quantile(scipy.special.ndtr(z[:, k]).clip(0, 1 - 1e-12))
             for j, matrix in self.matrices.items():
                 if t == 0:
                     x[:, t, j] = self.marginals[j].quantile(u[:, t, j])
@@ -242,9 +241,7 @@ def _transitions(marginal: Marginal, rows: _Rows, j: int, levels: int) -> Floats
 
 def _scores(marginals: list[Marginal], rows: _Rows, columns: list[int], random: np.random.Generator) -> Floats:
     """Normal scores of a random point of each cell, ``(N, Q)``; 0 for a cell that does not count."""
-    from scipy.special import ndtri
-
     u = random.random((len(rows.cells), len(columns)))
     for k, j in enumerate(columns):
         u[:, k] = marginals[j].below(rows.cells[:, j]) + u[:, k] * marginals[j].mass(rows.cells[:, j])
-    return np.where(rows.held[:, columns], ndtri(u.clip(1e-12, 1 - 1e-12)), 0.0)
+    return np.where(rows.held[:, columns], scipy.special.ndtri(u.clip(1e-12, 1 - 1e-12)), 0.0)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fourfold.baselines.cells import Floats, Marginal
 from fourfold.core import Baseline, LogProb, Space
+from fourfold.machine.libraries import scipy
 from fourfold.spaces import Table
 from fourfold.spaces.columns import Cells
 from fourfold.vocabulary import Kind
@@ -93,9 +94,7 @@ class GaussianCopula(Baseline):
         return cls(marginals, (moments + c * np.eye(c)) / (n + c))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        from scipy.special import ndtr
-
-        u = ndtr(np.random.default_rng(seed).standard_normal((n, len(self.root))) @ self.root.T)
+        u = scipy.special.ndtr(np.random.default_rng(seed).standard_normal((n, len(self.root))) @ self.root.T)
         return torch.from_numpy(np.stack([m.quantile(u[:, j]) for j, m in enumerate(self.marginals)], 1))
 
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
@@ -118,9 +117,7 @@ class GaussianCopula(Baseline):
 
 def _scores(marginals: list[Marginal], rows: Cells, random: np.random.Generator) -> Floats:
     """Normal scores of a random point of each cell, ``(B, C)``."""
-    from scipy.special import ndtri
-
     u = random.random(rows.shape)
     for j, marginal in enumerate(marginals):
         u[:, j] = marginal.below(rows[:, j]) + u[:, j] * marginal.mass(rows[:, j])
-    return ndtri(u.clip(1e-12, 1 - 1e-12))
+    return scipy.special.ndtri(u.clip(1e-12, 1 - 1e-12))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from torch import Tensor
 
 from fourfold.core.conditions import Conditions
 from fourfold.core.example import Example
 from fourfold.core.quality import Quality
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from fourfold.machine.libraries import pandas as pd
 
 __all__ = ["Pairs", "Space", "Writer"]
 
@@ -178,8 +175,6 @@ class Space(Conditions, Quality, Example):
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """A table of one row for each example: its values under the names of their columns."""
-        import pandas as pd
-
         flat = x.flatten(1)
         return pd.DataFrame(flat.numpy(), columns=list(self.columns or (f"x{i}" for i in range(flat.shape[1]))))
 

@@ -6,6 +6,8 @@ import math
 
 from torch import Tensor
 
+from fourfold.machine.libraries import scipy
+
 __all__ = ["pooled_error", "student_t"]
 
 
@@ -15,11 +17,9 @@ def student_t(freedom: float, level: float = 0.95) -> float:
     Raises:
         ValueError: for less than one degree of freedom.
     """
-    from scipy.special import stdtrit  # scipy loads late: a start that computes no interval does without
-
     if not freedom >= 1:
         raise ValueError(f"freedom must be at least 1 for Student's t, got {freedom}")
-    return float(stdtrit(freedom, (1 + level) / 2))
+    return float(scipy.special.stdtrit(freedom, (1 + level) / 2))
 
 
 def pooled_error(variance: Tensor, freedom: float) -> Tensor:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from fourfold.machine.libraries import scipy, sklearn
 from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.rows import Array, Columns
 from fourfold.metrics.score import Floor, Measurement, UncertainValue, jackknife, jackknife_of_both
@@ -114,10 +116,8 @@ def for_trees(columns: Columns, y: Tensor, *parts: Tensor) -> list[Array]:
 
 def _grown(categorical: tuple[bool, ...], rows: Array, target: npt.NDArray[Any], classes: bool = True) -> Any:
     """Trees that were grown on rows, by one thread: several that wait for each other on a busy machine take minutes."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
-
-    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    forests = sklearn.ensemble
+    kind = forests.HistGradientBoostingClassifier if classes else forests.HistGradientBoostingRegressor
     with threadpool_limits(1, "openmp"):
         trees = kind(categorical_features=np.array(categorical), early_stopping=False, random_state=0)
         return trees.fit(rows, target)
@@ -125,13 +125,11 @@ def _grown(categorical: tuple[bool, ...], rows: Array, target: npt.NDArray[Any],
 
 def area(scores: Array, labels: npt.NDArray[np.bool_]) -> float:
     """The area under the curve: the share of pairs that are in order, ties counted half; NaN without both labels."""
-    from scipy.stats import rankdata
-
     positive = int(labels.sum())
     negative = len(labels) - positive
     if not positive or not negative:
         return math.nan
-    return float((rankdata(scores)[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    return float((scipy.stats.rankdata(scores)[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
 # --- trained on samples, tested on the data ---------------------------------------------------------------------------

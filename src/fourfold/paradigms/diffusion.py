@@ -27,6 +27,7 @@ from torch import Tensor
 from fourfold.core import Batch, Estimand, Objective, Term, forgetful
 from fourfold.distributions.times import LogitNormal, Times, Uniform, log_normal, watched_by_noise
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
+from fourfold.machine.libraries import scipy
 from fourfold.maths.paths import broadcast
 from fourfold.vocabulary import Principle
 
@@ -178,14 +179,12 @@ class OptimalTransport(Coupling):
 
     @torch.no_grad()
     def __call__(self, x: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
-        from scipy.optimize import linear_sum_assignment
-
         label = torch.zeros(len(x)) if cond is None else torch.unique(cond, dim=0, return_inverse=True)[1]
         coupled = eps.clone()
         for k in label.unique():
             for rows in (label == k).nonzero()[:, 0].split(self.minibatch):
                 cost = torch.cdist(x[rows].flatten(1).double(), eps[rows].flatten(1).double()).square()
-                _, nearest = linear_sum_assignment(cost.cpu().numpy())
+                _, nearest = scipy.optimize.linear_sum_assignment(cost.cpu().numpy())
                 coupled[rows] = eps[rows[torch.from_numpy(nearest).to(rows.device)]]
         return coupled
 

@@ -21,6 +21,7 @@ from fourfold.data.errors import option
 from fourfold.data.readers import TABLES
 from fourfold.data.writers import Labels, labelled_table
 from fourfold.machine.hardware import find_device
+from fourfold.machine.libraries import pandas as pd
 from fourfold.output import notebook
 from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.parallel.processes import join
@@ -38,8 +39,6 @@ from fourfold.tasks.given import Given, sample_given
 from fourfold.tasks.requirement import Requirement
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from fourfold.metrics import Measurement
 
 __all__ = ["Run"]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
+from fourfold.machine.libraries import sklearn
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, Graded
@@ -171,32 +172,30 @@ def classifiers(space: Table, train: Tensor, x: Tensor, place: int, seed: int = 
         place: the index of the target.
         seed: of the draw.
     """
-    from sklearn import compose, ensemble, impute, linear_model, pipeline, preprocessing  # scikit-learn loads slowly
-
     train = train[train[:, place] >= 0]
     train = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:MOST]]
     graded = torch.tensor([isinstance(column, Graded) for column in space.modelled])
     numbers, levels = ([i for i in mask.nonzero().flatten().tolist() if i != place] for mask in (graded, ~graded))
-    rank = preprocessing.QuantileTransformer(
+    rank = sklearn.preprocessing.QuantileTransformer(
         output_distribution="normal", n_quantiles=min(200, len(train)), random_state=seed
     )
-    imputation = impute.SimpleImputer(add_indicator=True, keep_empty_features=True)
-    dummies = preprocessing.OneHotEncoder(handle_unknown="ignore")
-    codes = preprocessing.OrdinalEncoder(
+    imputation = sklearn.impute.SimpleImputer(add_indicator=True, keep_empty_features=True)
+    dummies = sklearn.preprocessing.OneHotEncoder(handle_unknown="ignore")
+    codes = sklearn.preprocessing.OrdinalEncoder(
         max_categories=LEVELS, handle_unknown="use_encoded_value", unknown_value=np.nan
     )
-    trees = ensemble.HistGradientBoostingClassifier(
+    trees = sklearn.ensemble.HistGradientBoostingClassifier(
         categorical_features=range(len(levels)) if levels else None, random_state=seed, early_stopping=True
     )
     pipelines = {
-        "logistic regression": pipeline.make_pipeline(
-            compose.ColumnTransformer(
-                [("numbers", pipeline.make_pipeline(imputation, rank), numbers), ("levels", dummies, levels)]
+        "logistic regression": sklearn.pipeline.make_pipeline(
+            sklearn.compose.ColumnTransformer(
+                [("numbers", sklearn.pipeline.make_pipeline(imputation, rank), numbers), ("levels", dummies, levels)]
             ),
-            linear_model.LogisticRegression(max_iter=500),
+            sklearn.linear_model.LogisticRegression(max_iter=500),
         ),
-        "gradient boosting": pipeline.make_pipeline(
-            compose.ColumnTransformer([("levels", codes, levels), ("numbers", "passthrough", numbers)]), trees
+        "gradient boosting": sklearn.pipeline.make_pipeline(
+            sklearn.compose.ColumnTransformer([("levels", codes, levels), ("numbers", "passthrough", numbers)]), trees
         ),
     }
     for name, classifier in pipelines.items():
@@ -221,17 +220,16 @@ def judge(name: str, p: Tensor, y: Tensor, seed: int = 0) -> ClassifierScores:
         y: the true ones, ``(B,)``.
         seed: of the bootstrap.
     """
-    from sklearn import metrics  # scikit-learn loads slowly
 
     def accuracy(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> float:
-        return float(metrics.accuracy_score(y, p.argmax(1)))
+        return float(sklearn.metrics.accuracy_score(y, p.argmax(1)))
 
     def loss(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> float:
-        return float(metrics.log_loss(y, p, labels=range(p.shape[1])))
+        return float(sklearn.metrics.log_loss(y, p, labels=range(p.shape[1])))
 
     def area(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> float:
         levels = range(p.shape[1]) if p.shape[1] > 2 else (1,)
-        areas = [metrics.roc_auc_score(y == k, p[:, k]) for k in levels if 0 < (y == k).sum() < len(y)]
+        areas = [sklearn.metrics.roc_auc_score(y == k, p[:, k]) for k in levels if 0 < (y == k).sum() < len(y)]
         return float(np.mean(areas)) if areas else math.nan
 
     resamples = np.random.default_rng(seed).integers(0, len(y), (RESAMPLES, len(y)))

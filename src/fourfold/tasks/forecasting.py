@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -13,13 +13,12 @@ from torch import Tensor
 from fourfold.core import GenerativeModel, Noise, Space
 from fourfold.core.evaluations import evaluating
 from fourfold.data import Data, DataError, read_raw
+from fourfold.data.tables import raw_frame
 from fourfold.estimands import Continuing
+from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences
 from fourfold.spaces.sequences import ABSENT
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Forecast", "Prefixes", "forecast", "forecast_prefixes", "prefixes"]
 
@@ -100,8 +99,6 @@ def prefixes(space: Space, data: Data, n: int = 1) -> Prefixes:
 
 @prefixes.register(Sequences)
 def _(space: Sequences, data: Data, n: int = 1) -> Prefixes:
-    from fourfold.data.tables import raw_frame  # pandas is loaded for tables alone
-
     raw, notes = read_raw(data, space)
     x = raw.x
     frame = raw_frame(data)[0]

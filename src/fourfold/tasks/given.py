@@ -7,22 +7,20 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.core import Condition, GenerativeModel
+from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, DateTime, Graded, Modelled
 from fourfold.tasks.completing import approximate_note, completions
 from fourfold.tasks.rejection import Round, Tally, accept
 from fourfold.tasks.requirement import Requirement
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["AcceptedSamples", "Given", "allowed_cells", "column_at", "parse_given", "sample_given"]
 
@@ -133,8 +131,6 @@ def allowed_cells(column: Modelled, condition: Any) -> Tensor:
 
 def _cell(column: Modelled, value: Any, rounding: Callable[[float], int] | None = None) -> int:
     """The code of a value. The end of a range is rounded inwards."""
-    import pandas as pd
-
     gap = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     if gap or (isinstance(value, str) and value.strip() in column.gaps):
         if not column.missing:
@@ -160,8 +156,6 @@ def _end_of_day(column: DateTime, day: Any) -> pd.Timestamp | None:
     """The last moment of a day such as 2015-02-05, if a column is finer than days; ``None`` for anything else."""
     if not isinstance(day, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day.strip()) or column.resolution >= DAY:
         return None
-    import pandas as pd
-
     start = pd.to_datetime(day, errors="coerce")
     end = start + pd.Timedelta(seconds=DAY - column.resolution)
     return end if isinstance(end, pd.Timestamp) else None

@@ -8,21 +8,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
+from typing import NamedTuple, TypeAlias, final
 
 import torch
 from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.data import Data, read_all
+from fourfold.data.tables import line_of, raw_frame
+from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Modelled
 from fourfold.tasks.completing import approximate_note, completions, weighted_probabilities
 from fourfold.tasks.given import column_at
 from fourfold.tasks.rejection import ABLE, TooFewError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["PATIENCE", "Imputed", "Skipped", "impute"]
 
@@ -167,8 +166,6 @@ def _counts(space: Table, cells: Tensor) -> dict[str, int]:
 
 def _fill_frame(data: Data, space: Table, x: Tensor, mask: Tensor) -> tuple[pd.DataFrame, bool, dict[str, int]]:
     """The table with its filled cells, true if it has a header, and the number of filled cells by column."""
-    from fourfold.data.tables import raw_frame  # pandas is loaded for tables alone
-
     table, header = raw_frame(data)
     as_text = isinstance(data, (str, Path)) and str(data).lower().endswith((".csv", ".tsv"))
     whole = torch.tensor([column.span[0] for column in space.modelled])
@@ -192,8 +189,6 @@ def _row_name(data: Data, row: int) -> str:
     """The name of a row in messages. Rows are counted from 1 below the header, lines from 1."""
     if not isinstance(data, (str, Path)):
         return f"row {row + 1}"
-    from fourfold.data.tables import line_of  # as above
-
     line = line_of(Path(data), row)
     return f"{data}, row {row + 1}" + ("" if line is None else f" (line {line})")
 
