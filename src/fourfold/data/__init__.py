@@ -193,7 +193,7 @@ def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
     space, path = options.model, Path(name).expanduser()
     if space is not None and space.bytewise and path.exists():
         return stream_for(space, path, options)
-    source = _read(data, name, options if space is None else options_for(space, path, options))
+    source = _source_of(data, name, options if space is None else options_for(space, path, options))
     if not isinstance(source, Source):
         if space is None and options.limit is None:
             return source
@@ -201,14 +201,14 @@ def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
     return source if space is None else matched(name, source, space)
 
 
-def _read(data: Data, name: str, options: DataOptions) -> Source | Stored:
+def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if not isinstance(data, (str, os.PathLike)):
         return _of_memory(data, options)
     if name in BUILTIN:
         refuse_other(options, f"{name}, a built-in set", *(("tokens",) if name == "python-docs" else ()))
-        made, here = BUILTIN[name](options), Path(name)
+        source, here = BUILTIN[name](options), Path(name)
         note = f"read the built-in set {name}, not what stands here under that name: write ./{name} for it"
-        return dataclasses.replace(made, notes=(*made.notes, note)) if here.exists() else made
+        return dataclasses.replace(source, notes=(*source.notes, note)) if here.exists() else source
     path = Path(name).expanduser()
     if path.exists():
         return read(path, options)

@@ -46,7 +46,7 @@ def read_array(path: Path, options: DataOptions) -> Source | Stored:
         DataError: if it is corrupt, pickled, too large, of a wrong dtype or shape, not finite, or its labels do not
             match.
     """
-    with _opened(path) as loaded:
+    with _open_numpy(path) as loaded:
         if isinstance(loaded, np.ndarray):
             labels = _label_file(options)
             hint = f"name a file of labels: {option('labels')}"
@@ -79,10 +79,10 @@ def as_array(rows: np.ndarray | Sequence[object]) -> np.ndarray:
 
 def _fits(x: np.ndarray) -> bool:
     """Whether an array fits into memory: images nearly as they are, vectors as float32 and float64."""
-    return x.ndim not in (2, 3, 4) or _needed(x) <= free_memory()
+    return x.ndim not in (2, 3, 4) or _array_bytes(x) <= free_memory()
 
 
-def _needed(x: np.ndarray) -> float:
+def _array_bytes(x: np.ndarray) -> float:
     return 1.3 * x.nbytes if x.ndim > 2 else 12 * x.size
 
 
@@ -100,8 +100,8 @@ def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: DataO
     stored = StoredArray(path, x, space, first)
     stored.hint = hint
     if options.stream is None:
-        needed, free = (f"{count / 1e9:,.1f} GB" for count in (_needed(x), free_memory()))
-        stored.notes = (f"{path}: {needed} do not fit into the {free} of free memory: it is streamed",)
+        size, free = (f"{count / 1e9:,.1f} GB" for count in (_array_bytes(x), free_memory()))
+        stored.notes = (f"{path}: {size} do not fit into the {free} of free memory: it is streamed",)
     if labels is not None:
         stored.labels, stored.class_names = encode_labels(labels, len(x), str(options.labels))
     return stored
@@ -180,13 +180,13 @@ class _Members:
 def _announced(member: IO[bytes]) -> int:
     """The bytes of the array that an ``.npy`` begins with."""
     version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(member)
+    header_reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header_reader(member)
     return math.prod(shape) * dtype.itemsize
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[np.ndarray | _Members]:
+def _open_numpy(path: Path) -> Iterator[np.ndarray | _Members]:
     """The array, or the arrays by name."""
     with contextlib.ExitStack() as stack:
         with _readable(path):
@@ -206,8 +206,8 @@ def _opened(path: Path) -> Iterator[np.ndarray | _Members]:
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
     """Errors of reading as one line; Python objects are refused by name."""
-    own = (zlib.error, struct.error, tokenize.TokenError, zipfile.BadZipFile)
-    with readable(path, way="save it again with numpy.save or numpy.savez", smaller=SMALLER, also=own):
+    faults = (zlib.error, struct.error, tokenize.TokenError, zipfile.BadZipFile)
+    with readable(path, way="save it again with numpy.save or numpy.savez", smaller=SMALLER, also=faults):
         try:
             yield
         except ValueError as error:
@@ -224,7 +224,7 @@ def _label_file(options: DataOptions) -> np.ndarray | None:
     path = Path(str(options.labels))
     if not path.is_file():
         raise DataError(f"labels {path}: there is no such file; the labels of an .npy lie in another .npy")
-    with _opened(path) as loaded:
+    with _open_numpy(path) as loaded:
         if not isinstance(loaded, np.ndarray):
             raise DataError(f"labels {path}: is not a single array: save the labels with numpy.save")
         return loaded
@@ -239,13 +239,13 @@ def _choose(path: Path, arrays: _Members, options: DataOptions) -> tuple[np.ndar
     if {"x_train", "x_test"} <= set(names):
         return _official(path, arrays)
     key = str(label or next((key for key in _LABELS if key in names), ""))
-    others = [name for name in names if name != key]
-    named = [name for name in _EXAMPLES if name in others]
-    if not named and len(others) != 1:
+    candidates = [name for name in names if name != key]
+    usual_names = [name for name in _EXAMPLES if name in candidates]
+    if not usual_names and len(candidates) != 1:
         raise DataError(
             f"{path}: holds the arrays {shortened(names) or 'none'}: name the examples 'x' and the labels 'y'"
         )
-    return arrays.read((named or others)[0]), arrays.read(key) if key else None, key, 0
+    return arrays.read((usual_names or candidates)[0]), arrays.read(key) if key else None, key, 0
 
 
 def _official(path: Path, arrays: _Members) -> tuple[np.ndarray, np.ndarray | None, str, int]:
@@ -289,7 +289,7 @@ def of_array(
     if x.ndim > 2:
         images, space = _clips(name, x, options) if x.ndim == 5 else _images(name, x, options)
         return Source(images, space, f"file {name}", labels, names, test, hint=hint)
-    require(_needed(x), name)  # float32, and float64 while the statistics of the columns are taken
+    require(_array_bytes(x), name)  # float32, and float64 while the statistics of the columns are taken
     vectors = finite_vectors(x, name, [str(i) for i in range(x.shape[1])])
     return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, names, test, hint=hint)
 
@@ -300,7 +300,7 @@ def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tenso
         raise DataError(_of_floats(name, x))
     if 0 in x.shape:
         raise DataError(f"{name}: shape {x.shape} holds no pixels")
-    require(_needed(x), name)
+    require(_array_bytes(x), name)
     first = x.ndim == 4 and _channels_first(name, x.shape, options)
     channels_first = x[:, None] if x.ndim == 3 else x if first else x.transpose(0, 3, 1, 2)
     levels = options.levels or 256

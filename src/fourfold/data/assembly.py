@@ -117,7 +117,7 @@ def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
     _check_conditional(name, stored.labels is not None or stored.caption is not None, stored.hint, options)
     if len(stored) < FEWEST:
         raise DataError(f"{name}: {len(stored)} examples are too few: at least {FEWEST} are needed")
-    parts, held_out = _drawn(stored, options)
+    parts, held_out = _draw_rows(stored, options)
     skipped: tuple[str, ...] = ()
     splits = []
     for rows in parts:
@@ -130,7 +130,7 @@ def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
     return _Parts(source, train, splits[0], splits[-2], _digest(stored), streamed)
 
 
-def _drawn(stored: Stored, options: DataOptions) -> tuple[list[np.ndarray], np.ndarray]:
+def _draw_rows(stored: Stored, options: DataOptions) -> tuple[list[np.ndarray], np.ndarray]:
     """The rows of validation, test if it is another part, and a sample of training; and those not trained on, sorted.
 
     An official test set is at the end of the examples, and none of it is among the latter.

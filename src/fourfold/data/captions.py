@@ -29,7 +29,7 @@ SHORTEST, LONGEST = 128, 512
 
 
 def folder_captions(
-    images: Sequence[Path], others: Sequence[Path], skip_bad: bool, thing: str = "image", most: int = LONGEST
+    images: Sequence[Path], other_files: Sequence[Path], skip_bad: bool, thing: str = "image", most: int = LONGEST
 ) -> tuple[dict[Path, str], list[Path]]:
     """The caption of each image of a folder, and the files that hold them; both are empty where there are none.
 
@@ -39,7 +39,7 @@ def folder_captions(
 
     Args:
         images: the images, or the sounds.
-        others: other files of the folder.
+        other_files: the others of the folder.
         skip_bad: whether to leave out what has no caption.
         thing: the noun for one of them.
         most: the most bytes of a caption.
@@ -48,22 +48,24 @@ def folder_captions(
         DataError: with file and line, for a missing, second, empty or too long caption, one of no image, or that is not
             UTF-8.
     """
-    lists = [path for path in others if path.name.lower() in LISTS]
+    lists = [path for path in other_files if path.name.lower() in LISTS]
     stems = {path.stem for path in images}
-    beside = [path for path in others if path.suffix.lower() == ".txt" and path.stem in stems and path not in lists]
+    beside = [
+        path for path in other_files if path.suffix.lower() == ".txt" and path.stem in stems and path not in lists
+    ]
     if len(lists) > 1 or (lists and beside):
         raise DataError(
             f"{lists[0]}: is not the only file of captions, there is {[*lists[1:], *beside][0].name} too: keep one"
         )
     if lists:
-        found = _of_list(lists[0], images, thing, most)
+        captions = _of_list(lists[0], images, thing, most)
     else:
         of_stem = {path.stem: _checked(decoded(path, content_of(path)), f"{path}", thing, most) for path in beside}
-        found = {path: of_stem[path.stem] for path in images if path.stem in of_stem}
-    bare = next((path for path in images if path not in found), None)
-    if found and bare is not None and not skip_bad:
+        captions = {path: of_stem[path.stem] for path in images if path.stem in of_stem}
+    bare = next((path for path in images if path not in captions), None)
+    if captions and bare is not None and not skip_bad:
         raise DataError(f"{bare}: has no caption: add one, or skip such {thing}s with {option('skip_bad', True)}")
-    return found, [*lists, *beside]
+    return captions, [*lists, *beside]
 
 
 def encoded(captions: Sequence[str]) -> Tensor:
@@ -74,20 +76,20 @@ def encoded(captions: Sequence[str]) -> Tensor:
 def _of_list(path: Path, images: Sequence[Path], thing: str, most: int) -> dict[Path, str]:
     """The captions that a list gives."""
     rows = {".csv": _of_table, ".jsonl": _of_json}.get(path.suffix.lower(), _of_lines)(path)
-    known = {image.name: image for image in images}
-    found: dict[Path, str] = {}
+    by_name = {image.name: image for image in images}
+    captions: dict[Path, str] = {}
     for place, name, caption in rows:
         where = f"{path}, {place}"
-        if name not in known:
+        if name not in by_name:
             raise DataError(
                 f"{where}: there is no {thing} {name[:80]!r} beside it: correct the name, or remove the line"
             )
-        if known[name] in found:
+        if by_name[name] in captions:
             raise DataError(f"{where}: is a second caption of {name}: keep one")
-        found[known[name]] = _checked(caption, where, thing, most)
-    if not found:
+        captions[by_name[name]] = _checked(caption, where, thing, most)
+    if not captions:
         raise DataError(f"{path}: holds no captions: add a line for each {thing}, or remove it")
-    return found
+    return captions
 
 
 def _checked(caption: str, where: str, thing: str, most: int) -> str:
@@ -131,7 +133,7 @@ def _of_json(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _pair(row: Mapping[str, object], where: str) -> tuple[str, str]:
     """File and caption of a row, whose columns are named in one of several ways."""
-    found = [next((row[key] for key in keys if isinstance(row.get(key), str)), None) for keys in (FILE, CAPTION)]
-    if not all(isinstance(value, str) for value in found):
+    pair = [next((row[key] for key in keys if isinstance(row.get(key), str)), None) for keys in (FILE, CAPTION)]
+    if not all(isinstance(value, str) for value in pair):
         raise DataError(f"{where}: names no file and caption: call the columns 'file' and 'caption'")
-    return str(found[0]), str(found[1])
+    return str(pair[0]), str(pair[1])

@@ -75,7 +75,10 @@ class Dataset:
     def _repr_html_(self) -> str:
         """The text of ``fourfold data``, for notebooks. It shows no example."""
         rows = [*_facts(self), *(("note", note) for note in self.notes), *(("skipped", file) for file in self.skipped)]
-        cells = [(one.column.name, one.kind, _percent(one.missing), one.detail, one.reason) for one in self.columns]
+        cells = [
+            (column.column.name, column.kind, _percent(column.missing), column.detail, column.reason)
+            for column in self.columns
+        ]
         columns = [notebook.grid([("column", "kind", "missing", "values", "why"), *cells])] if cells else []
         return notebook.block(f"{self.name}: {self.space}", notebook.facts(rows), *columns)
 
@@ -163,7 +166,7 @@ def describe_record(dataset: Dataset) -> dict[str, Any]:
         "unit": dataset.space.unit,
         "sha256": dataset.digest,
         "notes": list(dataset.notes),
-        **({"columns": [one.record() for one in dataset.columns]} if dataset.columns else {}),
+        **({"columns": [column.record() for column in dataset.columns]} if dataset.columns else {}),
         "skipped": [str(file) for file in dataset.skipped],
     }
 

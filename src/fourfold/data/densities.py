@@ -58,8 +58,8 @@ class GaussianMixture(Density):
         mixed = torch.logsumexp(components + self.weights.log(), 1)
         if cond is None:
             return mixed
-        chosen = components.gather(1, cond.clamp(min=0)[:, None])[:, 0]
-        return torch.where(cond < 0, mixed, chosen)
+        selection = components.gather(1, cond.clamp(min=0)[:, None])[:, 0]
+        return torch.where(cond < 0, mixed, selection)
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """``(n, D)`` draws in float64 and the component of each, ``(n,)``."""
@@ -74,9 +74,9 @@ class Checkerboard(Density):
         """``-log 32`` on dark squares, ``-inf`` elsewhere; ``-log 4`` within the square ``cond`` alone."""
         column, row = (x.double() / 2 + 2).floor().long().unbind(1)
         inside = (x >= -4).all(1) & (x < 4).all(1) & ((column + row) % 2 == 0)
-        known = torch.full_like(column, -1) if cond is None else cond
-        inside &= (known < 0) | (known == column * 2 + row.div(2, rounding_mode="floor"))
-        area = torch.where(known < 0, 32, 4).double()
+        labels = torch.full_like(column, -1) if cond is None else cond
+        inside &= (labels < 0) | (labels == column * 2 + row.div(2, rounding_mode="floor"))
+        area = torch.where(labels < 0, 32, 4).double()
         return area.log().neg().masked_fill(~inside, -math.inf)
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

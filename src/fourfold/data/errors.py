@@ -37,7 +37,7 @@ class DataError(ValueError):
 @contextlib.contextmanager
 def readable(
     path: Path,
-    what: str = "",
+    description: str = "",
     way: str = "write it again",
     smaller: str = "give --limit, or a smaller file",
     also: tuple[type[Exception], ...] = (),
@@ -46,7 +46,7 @@ def readable(
 
     Args:
         path: the file.
-        what: what it is read as, such as ``"as Parquet"``.
+        description: the format it is read as, such as ``"as Parquet"``.
         way: the way out of a file that cannot be read.
         smaller: the way out of one that does not fit into memory.
         also: kinds of errors that only this library has.
@@ -59,7 +59,7 @@ def readable(
         raise DataError(f"{path}: does not fit into memory: {smaller}") from None
     except FAULTS + also as error:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise DataError(f"{path}: cannot be read{what and f' {what}'} ({reason}): {way}") from None
+        raise DataError(f"{path}: cannot be read{description and f' {description}'} ({reason}): {way}") from None
 
 
 def option(name: str, value: object = None) -> str:
@@ -69,7 +69,7 @@ def option(name: str, value: object = None) -> str:
     return python if words is None else f"{' '.join(words)} (in Python: {python})"
 
 
-def refuse_other(options: DataOptions, what: str, *names: str) -> None:
+def refuse_other(options: DataOptions, description: str, *names: str) -> None:
     """Refuse settings that were given and mean nothing for this kind of data, beside those that have these names.
 
     Raises:
@@ -77,7 +77,7 @@ def refuse_other(options: DataOptions, what: str, *names: str) -> None:
     """
     for name, value in options.changed().items():
         if name not in _GENERAL.union(names) and value is not False:
-            raise DataError(f"{name} means nothing for {what}: leave out {option(name, value)}")
+            raise DataError(f"{name} means nothing for {description}: leave out {option(name, value)}")
 
 
 _GENERAL = frozenset(["seed", "conditional", "limit", "length", "skip_bad", "fractions", "space", "data_dir"])

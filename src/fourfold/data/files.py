@@ -57,7 +57,7 @@ def decoded_parts(path: Path, parts: Iterable[bytes], way: str = "") -> Iterator
         DataError: naming the line and byte that are not UTF-8.
     """
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    lines = done = 0
+    lines = position = 0
     for part in itertools.chain(filter(None, parts), [b""]):
         waiting = len(decoder.getstate()[0])
         try:
@@ -65,10 +65,10 @@ def decoded_parts(path: Path, parts: Iterable[bytes], way: str = "") -> Iterator
         except UnicodeDecodeError as error:
             line = lines + error.object.count(b"\n", 0, error.start) + 1
             raise DataError(
-                f"{path}, line {line}, byte {done - waiting + error.start}: is not UTF-8 "
+                f"{path}, line {line}, byte {position - waiting + error.start}: is not UTF-8 "
                 f"(0x{error.object[error.start]:02x}): convert it (iconv -f latin1 -t utf-8){way}"
             ) from None
-        lines, done = lines + part.count(b"\n"), done + len(part)
+        lines, position = lines + part.count(b"\n"), position + len(part)
 
 
 def parts_of(path: Path, most: int | None = None) -> Iterator[bytes]:
@@ -81,9 +81,9 @@ def parts_of(path: Path, most: int | None = None) -> Iterator[bytes]:
         raise DataError(f"{path}: is not a regular file: give one that holds data")
     try:
         with open_regular(path) as file:
-            left = path.stat().st_size if most is None else most
-            while part := file.read(min(left, 1 << 20)):
-                left -= len(part)
+            remainder = path.stat().st_size if most is None else most
+            while part := file.read(min(remainder, 1 << 20)):
+                remainder -= len(part)
                 yield part
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None

@@ -37,12 +37,12 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
             f"put all {things} into it, or all into sub-folders, one per class"
         )
     within = files if not folders else [path for sub in folders for path in members(sub, things)]
-    other = [path for path in within if path.suffix.lower() not in suffixes]
-    wanted = [path for path in within if path.suffix.lower() in suffixes]
-    if not wanted:
-        found = f", only files like {other[0].name}" if other else ""
-        raise DataError(f"{folder}: holds no {kinds}{found}: give a folder of {things}")
-    return wanted, other, not folders
+    other_files = [path for path in within if path.suffix.lower() not in suffixes]
+    matches = [path for path in within if path.suffix.lower() in suffixes]
+    if not matches:
+        remark = f", only files like {other_files[0].name}" if other_files else ""
+        raise DataError(f"{folder}: holds no {kinds}{remark}: give a folder of {things}")
+    return matches, other_files, not folders
 
 
 def holds(folder: Path, suffixes: Sequence[str]) -> bool:
@@ -55,17 +55,17 @@ def limited(files: list[Path], options: DataOptions) -> list[Path]:
     if options.limit is None or options.limit >= len(files):
         return files
     generator = torch.Generator().manual_seed(options.seed)
-    chosen = torch.randperm(len(files), generator=generator)[: options.limit].sort().values
-    return [files[i] for i in chosen.tolist()]
+    selection = torch.randperm(len(files), generator=generator)[: options.limit].sort().values
+    return [files[i] for i in selection.tolist()]
 
 
 def entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """Files and folders in a folder, sorted, without hidden ones and litter."""
     try:
-        found = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
+        paths = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}): check its permissions") from None
-    return [p for p in found if not p.is_dir()], [p for p in found if p.is_dir()]
+    return [p for p in paths if not p.is_dir()], [p for p in paths if p.is_dir()]
 
 
 def members(folder: Path, things: str = "images") -> list[Path]:

@@ -119,8 +119,10 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
     space = Images(form.channels, form.height, form.width)
     if all(path.parent == folder for path in files):
         hint = "put the images of each class into a sub-folder of its own, or add captions (captions.txt)"
-        known = encoded([captions[path] for path in good]) if captions else None
-        return Source(torch.from_numpy(x), space, where, skipped=tuple(skipped), hint=hint, captions=known, notes=notes)
+        encoded_captions = encoded([captions[path] for path in good]) if captions else None
+        return Source(
+            torch.from_numpy(x), space, where, skipped=tuple(skipped), hint=hint, captions=encoded_captions, notes=notes
+        )
     names = sorted({path.parent.name for path in good})
     ids = {name: i for i, name in enumerate(names)}
     labels = torch.tensor([ids[path.parent.name] for path in good])
@@ -132,16 +134,16 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
 
 def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
     """The images in order of class and name, what else was passed over, and the captions of a flat folder."""
-    images, other, flat = files_of(folder, IMAGES, "images", "PNG, JPEG or WebP images")
-    captions, told = folder_captions(images, other if flat else [], options.skip_bad)
-    other = [path for path in other if path not in told]
-    if other and not options.skip_bad:
+    images, other_files, flat = files_of(folder, IMAGES, "images", "PNG, JPEG or WebP images")
+    captions, caption_files = folder_captions(images, other_files if flat else [], options.skip_bad)
+    other_files = [path for path in other_files if path not in caption_files]
+    if other_files and not options.skip_bad:
         raise DataError(
-            f"{other[0]}: is not an image, but lies among images: move it away, or skip it with "
+            f"{other_files[0]}: is not an image, but lies among images: move it away, or skip it with "
             f"{option('skip_bad', True)}"
         )
     bare = [path for path in images if captions and path not in captions]
-    skipped = [f"{path}: is not an image" for path in other] + [f"{path}: has no caption" for path in bare]
+    skipped = [f"{path}: is not an image" for path in other_files] + [f"{path}: has no caption" for path in bare]
     return [path for path in images if path not in bare], skipped, captions
 
 
@@ -154,14 +156,14 @@ def _headers(folder: Path, files: list[Path], options: DataOptions) -> tuple[dic
     bad: dict[Path, str] = {}
     with ThreadPoolExecutor(_THREADS) as threads, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # LARGEST is stricter
-        for path, found in zip(files, threads.map(_header, files), strict=True):
-            if isinstance(found, ImageHeader):
-                headers[path] = found
+        for path, header in zip(files, threads.map(_header, files), strict=True):
+            if isinstance(header, ImageHeader):
+                headers[path] = header
             elif options.skip_bad:
-                bad[path] = found
+                bad[path] = header
             else:
                 threads.shutdown(cancel_futures=True)
-                raise DataError(f"{path}: {found}: replace or remove it, or skip it with {option('skip_bad', True)}")
+                raise DataError(f"{path}: {header}: replace or remove it, or skip it with {option('skip_bad', True)}")
     if not headers:
         raise DataError(f"{folder}: not one of its {len(files)} images can be read: are they PNG, JPEG or WebP?")
     return headers, bad
@@ -207,14 +209,14 @@ def format_of(headers: list[ImageHeader], options: DataOptions) -> Format:
 def notes_of(headers: list[ImageHeader], form: Format, options: DataOptions) -> Iterator[str]:
     """Remarks on conversions that no option asked for."""
     resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
-    known = ", as the model knows them" if options.model is not None else ""
-    if resized and (options.size is None or known):
-        way = known or f": for another size give {option('size', 32)}"
+    reason = ", as the model knows them" if options.model is not None else ""
+    if resized and (options.size is None or reason):
+        way = reason or f": for another size give {option('size', 32)}"
         yield f"resized {resized:,} of {len(headers):,} images to {form.height} x {form.width}{form.why}{way}"
     converted = Counter(header.mode for header in headers if header.mode != form.mode)
-    if converted and (options.channels is None or known):
+    if converted and (options.channels is None or reason):
         kinds = ", ".join(f"{count:,} {_WORDS[mode]}" for mode, count in converted.items())
-        way = known or f": for grey give {option('channels', 1)}"
+        way = reason or f": for grey give {option('channels', 1)}"
         yield f"converted images to {_WORDS[form.mode]} ({kinds}){way}"
 
 
@@ -290,10 +292,10 @@ def _decode(file: Path | IO[bytes], form: Format) -> np.ndarray:
     Raises:
         ValueError: if it is of another size than its header says.
     """
-    with Image.open(file, formats=_FORMATS) as opened:
+    with Image.open(file, formats=_FORMATS) as file_image:
         if form.resize:
-            opened.draft(None, (form.width, form.height))
-        image = in_mode(ImageOps.exif_transpose(opened), form.mode)
+            file_image.draft(None, (form.width, form.height))
+        image = in_mode(ImageOps.exif_transpose(file_image), form.mode)
         if form.resize and image.size != (form.width, form.height):
             image = ImageOps.fit(image, (form.width, form.height), Image.Resampling.BICUBIC)
     if image.size != (form.width, form.height):
@@ -302,15 +304,15 @@ def _decode(file: Path | IO[bytes], form: Format) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def in_mode(image: Image.Image, wanted: str) -> Image.Image:
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
     """The image in a mode; if the mode has no transparency, the image is shown on white."""
-    mode = _mode(image)
-    if mode == wanted:
+    own_mode = _mode(image)
+    if own_mode == mode:
         return image if image.mode == mode else image.convert(mode)
-    if mode == "RGBA":
+    if own_mode == "RGBA":
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
-    return image.convert(wanted)
+    return image.convert(mode)
 
 
 def _mode(image: Image.Image) -> str:

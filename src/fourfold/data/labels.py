@@ -15,10 +15,10 @@ from fourfold.output.printable import shortened
 __all__ = ["alike", "encode_labels"]
 
 
-def alike(wanted: str, columns: Iterable[str]) -> str:
+def alike(name: str, columns: Iterable[str]) -> str:
     """The column that may be meant, and those that there are."""
     names = list(columns)
-    close = difflib.get_close_matches(wanted, names, 1)
+    close = difflib.get_close_matches(name, names, 1)
     guess = f"did you mean {close[0][:80]!r}? " if close else ""
     return f"{guess}It has {shortened(names)}"
 

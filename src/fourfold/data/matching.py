@@ -93,7 +93,7 @@ def matched(name: str, source: Source, space: Space) -> Source:
         raise DataError(f"{name}: {error}") from None
     source = dataclasses.replace(source, x=x, space=space.conditioned())
     if source.captions is not None and space.caption is not None:
-        return dataclasses.replace(source, captions=_cut(name, source.captions, space.caption))
+        return dataclasses.replace(source, captions=_padded_captions(name, source.captions, space.caption))
     if source.labels is not None and space.classes is not None:
         return _classes(name, source, space)
     return dataclasses.replace(source, labels=None, captions=None)
@@ -142,32 +142,32 @@ def _tabulated(name: str, source: Source, space: Vectors, options: DataOptions) 
     return dataclasses.replace(source, x=table.x, space=table.space, columns=table.columns, density=None, notes=notes)
 
 
-def check_kind(name: str, given: Space, space: Space) -> None:
+def check_kind(name: str, data_space: Space, space: Space) -> None:
     """Refuse data of another kind, size, order of columns or vocabulary than a model knows.
 
     Raises:
         DataError: with both in words.
     """
     try:
-        space.require(given)
+        space.require(data_space)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
 
 
 def _classes(name: str, source: Source, space: Space) -> Source:
-    known = space.class_names or tuple(map(str, range(space.classes or 0)))
-    foreign = [given for given in source.class_names if given not in known]
+    names = space.class_names or tuple(map(str, range(space.classes or 0)))
+    foreign = [label for label in source.class_names if label not in names]
     if foreign:
         raise DataError(
-            f"{name}: {foreign[0][:80]!r} is not a class of the model, which knows {shortened(known)}: "
+            f"{name}: {foreign[0][:80]!r} is not a class of the model, which knows {shortened(names)}: "
             "leave such examples out, or name another label column"
         )
     assert source.labels is not None
-    ids = source.labels.new_tensor([known.index(given) for given in source.class_names])
-    return dataclasses.replace(source, labels=ids[source.labels], class_names=known)
+    ids = source.labels.new_tensor([names.index(label) for label in source.class_names])
+    return dataclasses.replace(source, labels=ids[source.labels], class_names=names)
 
 
-def _cut(name: str, captions: Tensor, most: int) -> Tensor:
+def _padded_captions(name: str, captions: Tensor, most: int) -> Tensor:
     """Captions as wide as those of the model."""
     if captions.shape[1] > most and bool((captions[:, most:] >= 0).any()):
         raise DataError(f"{name}: a caption has more bytes than the {most} that the model knows: shorten it")

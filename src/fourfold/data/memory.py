@@ -32,11 +32,11 @@ def free_memory() -> int:
     return max(min([_of_machine(), *_of_groups(), *_of_limits()]), 0)
 
 
-def require(needed: float, where: object, way: str = "give --limit, or a smaller file") -> None:
+def require(size: float, where: object, way: str = "give --limit, or a smaller file") -> None:
     """Refuse data that needs more memory than is free.
 
     Args:
-        needed: an estimate, in bytes.
+        size: an estimate of what it needs, in bytes.
         where: the file.
         way: the way out.
 
@@ -44,8 +44,8 @@ def require(needed: float, where: object, way: str = "give --limit, or a smaller
         DataError: with both numbers.
     """
     free = free_memory()
-    if needed > free:
-        raise DataError(f"{where}: needs about {_size(needed)} of memory, {_size(free)} are free: {way}")
+    if size > free:
+        raise DataError(f"{where}: needs about {_size(size)} of memory, {_size(free)} are free: {way}")
 
 
 def _size(count: float) -> str:
@@ -53,9 +53,9 @@ def _size(count: float) -> str:
 
 
 def _of_machine() -> int:
-    found = re.search(r"MemAvailable:\s*(\d+) kB", _read(Path("/proc/meminfo")))
-    if found:
-        return int(found[1]) * 1024
+    match = re.search(r"MemAvailable:\s*(\d+) kB", _text_of(Path("/proc/meminfo")))
+    if match:
+        return int(match[1]) * 1024
     with contextlib.suppress(ValueError, OSError, AttributeError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     return 1 << 62
@@ -63,15 +63,15 @@ def _of_machine() -> int:
 
 def _of_groups() -> Iterator[int]:
     """Memory that every control group above this process leaves."""
-    own = _read(Path("/proc/self/cgroup"))
-    for line, folder, limit, use, cached in _VERSIONS:
-        top, found = GROUPS / folder, re.search(line, own, re.MULTILINE)
-        inner = top / (found[1] if found else "").strip("/")
+    groups = _text_of(Path("/proc/self/cgroup"))
+    for line, folder, limit, usage_file, cached in _VERSIONS:
+        top, match = GROUPS / folder, re.search(line, groups, re.MULTILINE)
+        inner = top / (match[1] if match else "").strip("/")
         for group in (group for group in (inner, *inner.parents) if group.is_relative_to(top)):
-            most, used = _read(group / limit).strip(), _read(group / use).strip()
-            if most.isdigit() and used.isdigit():
-                cache = re.search(rf"^{cached} (\d+)", _read(group / "memory.stat"), re.MULTILINE)
-                yield int(most) - int(used) + (int(cache[1]) if cache else 0)
+            most, usage = _text_of(group / limit).strip(), _text_of(group / usage_file).strip()
+            if most.isdigit() and usage.isdigit():
+                cache = re.search(rf"^{cached} (\d+)", _text_of(group / "memory.stat"), re.MULTILINE)
+                yield int(most) - int(usage) + (int(cache[1]) if cache else 0)
 
 
 def _of_limits() -> Iterator[int]:
@@ -81,11 +81,11 @@ def _of_limits() -> Iterator[int]:
         for limit, name in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
             most, _ = resource.getrlimit(limit)
             if most != resource.RLIM_INFINITY:
-                taken = re.search(rf"{name}:\s*(\d+) kB", _read(Path("/proc/self/status")))
-                yield most - (int(taken[1]) * 1024 if taken else 0)
+                match = re.search(rf"{name}:\s*(\d+) kB", _text_of(Path("/proc/self/status")))
+                yield most - (int(match[1]) * 1024 if match else 0)
 
 
-def _read(path: Path) -> str:
+def _text_of(path: Path) -> str:
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return path.read_text(encoding="utf-8")
     return ""

@@ -46,7 +46,7 @@ __all__ = [
     "Batches",
     "batches_of_frame",
     "different",
-    "drawn",
+    "draw_rows",
     "table_of",
     "without_comma",
 ]
@@ -74,17 +74,17 @@ def _of_series(column: pd.Series) -> Any:
     return array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
 
 
-def drawn(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray[np.int64]]:
+def draw_rows(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray[np.int64]]:
     """So many rows drawn by the seed, in the order of the file, and their places in it; no others are kept."""
-    draw, keys, rows, seen = np.random.default_rng(seed), np.empty(0), np.empty(0, dtype=np.int64), 0
-    kept: list[Any] = []
+    draw, keys, rows, count = np.random.default_rng(seed), np.empty(0), np.empty(0, dtype=np.int64), 0
+    sample: list[Any] = []
     for batch in batches:
         keys = np.append(keys, draw.random(batch.num_rows))
-        rows = np.append(rows, np.arange(seen, seen := seen + batch.num_rows))
+        rows = np.append(rows, np.arange(count, count := count + batch.num_rows))
         best = np.sort(keys.argsort(kind="stable")[:limit])
-        kept = [pyarrow.Table.from_batches([*kept, batch]).take(pyarrow.array(best)).combine_chunks()]
-        kept, keys, rows = kept[0].to_batches(), keys[best], rows[best]
-    return kept, rows
+        sample = [pyarrow.Table.from_batches([*sample, batch]).take(pyarrow.array(best)).combine_chunks()]
+        sample, keys, rows = sample[0].to_batches(), keys[best], rows[best]
+    return sample, rows
 
 
 # --- distinct values --------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def _coded(
     """Every column as the numbers of its distinct values, joined over all batches."""
     rows = None
     if options.limit is not None:
-        batches, rows = drawn(batches, options.limit, options.seed)
+        batches, rows = draw_rows(batches, options.limit, options.seed)
     parts: list[list[Any]] = []
     for batch in batches:
         names = names or batch.schema.names
@@ -107,19 +107,19 @@ def _coded(
     if not parts or not any(len(part) for part in parts[0]):
         raise DataError(f"{where}: holds no rows: give a table with at least 20")
     types = [None] * len(parts) if not typed else [_dtype(field.type) for field in batch.schema]
-    found = []
+    coded = []
     for i, name in enumerate(different(names or ())):
-        joined = pyarrow.chunked_array(parts[i]).unify_dictionaries().combine_chunks()
+        encoded = pyarrow.chunked_array(parts[i]).unify_dictionaries().combine_chunks()
         parts[i] = []
-        distinct = joined.dictionary
+        distinct = encoded.dictionary
         if decimal == ",":
             distinct = without_comma(distinct)
         words = pyarrow.types.is_string(distinct.type)
         trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if words else distinct
         padded = not trimmed.equals(distinct)
-        codes = joined.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        found.append(Coded(name, codes, trimmed.to_pandas(), types[i], where, rows, padded))
-    return found
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        coded.append(Coded(name, codes, trimmed.to_pandas(), types[i], where, rows, padded))
+    return coded
 
 
 def without_comma(texts: Any) -> Any:
@@ -154,21 +154,21 @@ def _dtype(kind: Any) -> str:
         return f"datetime64[{kind.unit}{', ' + kind.tz if kind.tz else ''}]"
     if pyarrow.types.is_decimal(kind) or pyarrow.types.is_duration(kind):
         return "float64"
-    known = {"double": "float64", "float": "float32", "halffloat": "float16", "bool": "bool"}
-    return str(kind) if pyarrow.types.is_integer(kind) else known.get(str(kind), "str")
+    dtypes = {"double": "float64", "float": "float32", "halffloat": "float16", "bool": "bool"}
+    return str(kind) if pyarrow.types.is_integer(kind) else dtypes.get(str(kind), "str")
 
 
 def different(names: Sequence[str]) -> list[str]:
     """Names of which no two are the same, and none is empty."""
-    taken: dict[str, int] = {}
+    counts: dict[str, int] = {}
     different = []
     for place, name in enumerate(names):
         name = str(name) or f"column {place + 1}"
         again = name
-        while again in taken:
-            again = f"{name}.{taken[name]}"
-            taken[name] += 1
-        taken.setdefault(again, 1)
+        while again in counts:
+            again = f"{name}.{counts[name]}"
+            counts[name] += 1
+        counts.setdefault(again, 1)
         different.append(again)
     return different
 
@@ -208,25 +208,25 @@ def table_of(
     columns = _coded(where, batches, reading, names, "." if layout is None else layout.decimal, typed)
     notes = _notes(where, names, columns)
     if isinstance(frame, pd.DataFrame):
-        columns = [_with_dtype(one, str(dtype)) for one, dtype in zip(columns, frame.dtypes, strict=True)]
+        columns = [_with_dtype(item, str(dtype)) for item, dtype in zip(columns, frame.dtypes, strict=True)]
     first = columns[0]
     if len(columns) > 1 and _counts_rows(first, names):
         columns, where_read = columns[1:], f"file {where}, without its index column"
     else:
         where_read = f"file {where}"
     labels, class_names = None, tuple[str, ...]()
-    known = {column.name: column for column in columns}
-    if options.labels is not None and (options.model is None or str(options.labels) in known):
-        labels, class_names = _labels(where, known, str(options.labels))
+    by_name = {column.name: column for column in columns}
+    if options.labels is not None and (options.model is None or str(options.labels) in by_name):
+        labels, class_names = _labels(where, by_name, str(options.labels))
         columns = [column for column in columns if column.name != str(options.labels)]
     hint = f"name its label column: {option('labels')}"
     bare = Source(torch.empty(0), Vectors(1), where_read, labels, class_names, hint=hint, notes=notes)
     kind = space_named(options.space) if isinstance(options.space, str) else None
     if options.model is not None or not (kind is None or kind.mixed or ordered):
         return _as_asked(bare, where, columns, options, headless)
-    source = _learned(bare, where, columns, options)
-    asked = ordered or kind is not None or options.schema is not None or options.target is not None
-    if not asked and (vectors := continuous_vectors(where, columns, source.columns)) is not None:
+    source = _with_schema(bare, where, columns, options)
+    as_table = ordered or kind is not None or options.schema is not None or options.target is not None
+    if not as_table and (vectors := continuous_vectors(where, columns, source.columns)) is not None:
         space, x = vectors
         return dataclasses.replace(source, space=space, x=x, columns=(), schema=None)
     return source
@@ -244,7 +244,7 @@ def _as_asked(bare: Source, where: str, columns: Sequence[Coded], options: DataO
     return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
 
 
-def _learned(
+def _with_schema(
     bare: Source,
     where: str,
     columns: Sequence[Coded],
@@ -256,19 +256,19 @@ def _learned(
 
     Whether a column is text or names its rows is seen in all of them, and so is which texts mean a gap.
     """
-    file = {one.column.name: one for one in of_file}
+    file = {item.column.name: item for item in of_file}
     learn = _inferred if options.order is None and options.group is None else _in_order
     inferred, space, x, notes = learn(where, columns, options, train, file)
-    notes = (*bare.notes, *notes, *_not_constant([one.column for one in inferred], columns))
-    shown = tuple(map(_shown, of_file or inferred, inferred))
+    notes = (*bare.notes, *notes, *_not_constant([item.column for item in inferred], columns))
+    descriptions = tuple(map(_description, of_file or inferred, inferred))
     alike_rows = () if isinstance(space, Sequences) else resemblance(columns, of_file or inferred)  # a table may be one
     return dataclasses.replace(
         bare,
         x=x,
         space=space,
-        notes=(*notes, *_remarks([one for one in shown if one.column.name != options.group]), *alike_rows),
-        columns=shown,
-        schema=lambda rows: _learned(bare, where, columns, options, rows, inferred),
+        notes=(*notes, *_remarks([item for item in descriptions if item.column.name != options.group]), *alike_rows),
+        columns=descriptions,
+        schema=lambda rows: _with_schema(bare, where, columns, options, rows, inferred),
     )
 
 
@@ -280,13 +280,13 @@ def _with_dtype(column: Coded, dtype: str) -> Coded:
 
 def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) -> tuple[str, ...]:
     """What reading changed: names, and blanks around cells."""
-    told = []
+    notes = []
     twice = sorted(name for name, times in Counter(names or ()).items() if name and times > 1)
     if twice:
-        told.append(f"columns that share a name have a number now: {shortened(twice)}")
+        notes.append(f"columns that share a name have a number now: {shortened(twice)}")
     blank = [column.name for column in columns if column.padded]
-    told += [f"blanks around cells do not count, as those of {shortened(blank, 3)}"] if blank else []
-    return tuple(told)
+    notes += [f"blanks around cells do not count, as those of {shortened(blank, 3)}"] if blank else []
+    return tuple(notes)
 
 
 def _counts_rows(column: Coded, names: Sequence[str] | None) -> bool:
@@ -325,22 +325,22 @@ def _in_order(
 
     Kind and resolution of the order column are those of all rows, since these say which rows are training rows.
     """
-    named = {column.name: column for column in columns}
-    check_named(where, list(named), options)
+    by_name = {column.name: column for column in columns}
+    check_named(where, list(by_name), options)
     assert options.order is not None
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
-    order = order_of(where, named[options.order], hints.get(options.order, {}))
-    key = None if options.group is None else named[options.group]
+    order = order_of(where, by_name[options.order], hints.get(options.order, {}))
+    key = None if options.group is None else by_name[options.group]
     keys = None if key is None else keys_of(where, key)
     rows = None
     if train is not None:
-        places = _cells(where, order.column, named[options.order])
+        places = _cells(where, order.column, by_name[options.order])
         rows = torch.from_numpy(rows_of(places, keys, train.numpy()))
         order = within(order, places[rows])
     settled = {options.order: order} | ({} if key is None else {key.name: key_of(where, key)})
-    found, table, cells, _ = _inferred(where, columns, options, rows, of_file, settled)
+    inferred, table, cells, _ = _inferred(where, columns, options, rows, of_file, settled)
     space, x, notes = arranged(where, table, cells.numpy(), keys, options, None if train is None else train.numpy())
-    return found, space, x, notes
+    return inferred, space, x, notes
 
 
 def _inferred(
@@ -358,20 +358,20 @@ def _inferred(
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
     unknown_columns(where, hints, [column.name for column in columns])
     settled = settled or {}
-    found = tuple(
+    inferred = tuple(
         settled.get(column.name) or _column(column, hints.get(column.name), train, of_file.get(column.name))
         for column in columns
     )
     try:
-        schema = tuple(one.column for one in found if one.kind != "drop")
+        schema = tuple(item.column for item in inferred if item.kind != "drop")
         space = Table(schema, target=options.target, observed=len(columns[0].codes))
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
     cells = np.empty((len(columns[0].codes), len(space.modelled)), dtype=np.int64)
     place = 0
-    for coded, one in zip(columns, found, strict=True):
-        if isinstance(one.column, Modelled):
-            cells[:, place] = space.known(one.column, _cells(where, one.column, coded))
+    for coded, item in zip(columns, inferred, strict=True):
+        if isinstance(item.column, Modelled):
+            cells[:, place] = space.known(item.column, _cells(where, item.column, coded))
             outside = cells[:, place] == UNSEEN
             if outside.any() and train is None:
                 row = int(outside.argmax())
@@ -382,22 +382,22 @@ def _inferred(
                     "add it to the levels, or to the texts that mean a missing value"
                 )
             place += 1
-    return found, space, torch.from_numpy(cells), ()
+    return inferred, space, torch.from_numpy(cells), ()
 
 
 def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Inferred | None) -> Inferred:
-    """A column as training rows tell, or as all rows do; see :func:`_learned`."""
+    """A column as training rows tell, or as all rows do; see :func:`_with_schema`."""
     if train is None or of_file is None:
         return infer(coded, hint)
     if not isinstance(of_file.column, (Modelled, Constant)):
         return of_file
-    one = infer(coded.among(train.numpy()), hint)
-    if not isinstance(one.column, Modelled) or not isinstance(of_file.column, Modelled):
-        return one
-    return dataclasses.replace(one, column=dataclasses.replace(one.column, gaps=of_file.column.gaps))
+    inferred = infer(coded.among(train.numpy()), hint)
+    if not isinstance(inferred.column, Modelled) or not isinstance(of_file.column, Modelled):
+        return inferred
+    return dataclasses.replace(inferred, column=dataclasses.replace(inferred.column, gaps=of_file.column.gaps))
 
 
-def _shown(of_file: Inferred, of_training: Inferred) -> Inferred:
+def _description(of_file: Inferred, of_training: Inferred) -> Inferred:
     """The sentence on a column: its kind in the file, unless training rows are of another kind."""
     return of_file if of_file.kind == of_training.kind else of_training
 
@@ -417,10 +417,10 @@ def _remarks(inferred: Sequence[Inferred]) -> tuple[str, ...]:
         "constant": "constant or empty, not modelled; samples get them back",
         "drop": "left out of the model and of samples",
     }
-    lines = [note for one in inferred for note in one.notes]
-    for kind, what in unmodelled.items():
-        names = [one.column.name for one in inferred if one.kind == kind]
-        lines += [f"{what}: {shortened(names)}"] if names else []
+    lines = [note for item in inferred for note in item.notes]
+    for kind, remark in unmodelled.items():
+        names = [item.column.name for item in inferred if item.kind == kind]
+        lines += [f"{remark}: {shortened(names)}"] if names else []
     return tuple(lines)
 
 
@@ -443,10 +443,10 @@ def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool
 @for_space.register
 def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
     cells, notes, _ = _matched(space.written, where, columns, headless)
-    gone = (cells[:, space.at] == UNSEEN).nonzero()
-    if len(gone):
+    gaps = (cells[:, space.at] == UNSEEN).nonzero()
+    if len(gaps):
         raise DataError(
-            f"{where}, row {int(gone[0]) + 1}, column {space.order}: is missing, so the row has no place: correct it, "
+            f"{where}, row {int(gaps[0]) + 1}, column {space.order}: is missing, so the row has no place: correct it, "
             "or drop the row"
         )
     if space.key is None:
@@ -454,8 +454,8 @@ def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) ->
         return x, (*notes, *more)
     keys = next((column for column in columns if column.name == space.key), None)
     if keys is None:
-        others = [column.name for column in columns]
-        raise DataError(f"{where}: has no column {space.key!r}, which names the sequences: {alike(space.key, others)}")
+        names = [column.name for column in columns]
+        raise DataError(f"{where}: has no column {space.key!r}, which names the sequences: {alike(space.key, names)}")
     x, more = sequences_of(where, space, cells.numpy(), keys_of(where, keys))
     return x, (*notes, *more)
 
@@ -474,9 +474,9 @@ def _matched(
     schema = [column.name for column in space.schema]
     if headless and schema != list(numbered(len(schema))) and len(columns) == len(schema):
         by_name = dict(zip(schema, columns, strict=True))
-    gone = [name for name in space.columns if name not in by_name]
-    if gone:
-        raise DataError(f"{where}: has no column {gone[0]!r}, which the model knows: {alike(gone[0], by_name)}")
+    missing = [name for name in space.columns if name not in by_name]
+    if missing:
+        raise DataError(f"{where}: has no column {missing[0]!r}, which the model knows: {alike(missing[0], by_name)}")
     spare = [name for name in by_name if name not in schema]
     notes = [f"columns that the model does not know: {shortened(spare)}"] if spare else []
     notes += _not_constant(space.schema, list(by_name.values()))
@@ -508,19 +508,19 @@ def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterato
     for column in schema:
         if isinstance(column, Constant) and column.name in coded:
             values = coded[column.name]
-            other = torch.from_numpy(column.taken(values.codes, values.distinct) == UNSEEN)
+            differs = torch.from_numpy(column.taken(values.codes, values.distinct) == UNSEEN)
             usual = "empty" if column.value is None else repr(column.value)
             yield from _line(
-                column, values, other, f"is not {usual}, as in all training rows: the column is not modelled"
+                column, values, differs, f"is not {usual}, as in all training rows: the column is not modelled"
             )
 
 
-def _line(column: Column, coded: Coded, chosen: Tensor, what: str) -> Iterator[str]:
-    rows = chosen.nonzero().flatten().tolist()
+def _line(column: Column, coded: Coded, mask: Tensor, remark: str) -> Iterator[str]:
+    rows = mask.nonzero().flatten().tolist()
     texts = [coded.distinct.iloc[coded.codes[row]] if coded.codes[row] >= 0 else "" for row in rows[:SHOWN]]
     places = rows if coded.rows is None else coded.rows[rows].tolist()
     words = [f"row {place + 1}: {str(text)[:40]!r}" for place, text in zip(places, texts, strict=False)]
     if rows:
         rest = [*words[1:], *([f"{len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else [])]
         more = f"; likewise {', '.join(rest)}" if rest else ""
-        yield f"row {places[0] + 1}, column {column.name}: {str(texts[0])[:40]!r} {what}{more}"
+        yield f"row {places[0] + 1}, column {column.name}: {str(texts[0])[:40]!r} {remark}{more}"

@@ -28,7 +28,7 @@ def continuous_vectors(
 
     A grid of numbers cannot keep every digit of such columns, and a density of them is comparable.
     """
-    if not all(one.continuous and not one.missing for one in inferred):
+    if not all(item.continuous and not item.missing for item in inferred):
         return None
     numbers = [_numbers(column) for column in columns]
     if max(float(np.abs(values).max()) for values in numbers) > np.finfo(np.float32).max:
@@ -54,19 +54,19 @@ def vectors_for(
     Raises:
         DataError: as :func:`vectors_of` does, and for a column that is not there.
     """
-    names, own = space.columns, [column.name for column in columns]
+    names, file_names = space.columns, [column.name for column in columns]
     if not names or (names == numbered(len(names)) and not headless):
         return *vectors_of(where, columns), ()  # the model was trained without names, so only places count
-    by_place = headless and not set(names) <= set(own)
+    by_place = headless and not set(names) <= set(file_names)
     if by_place and len(columns) != len(names):
         raise DataError(
             f"{where}: has {len(columns)} columns, the model {len(names)} ({shortened(names, 6)}): "
             "give the file a header with these names, or only these columns"
         )
-    by_name = dict(zip(names if by_place else own, columns, strict=True))
-    gone = next((name for name in names if name not in by_name), None)
-    if gone is not None:
-        raise DataError(f"{where}: has no column {gone[:80]!r}, which the model knows: {alike(gone, by_name)}")
+    by_name = dict(zip(names if by_place else file_names, columns, strict=True))
+    missing = next((name for name in names if name not in by_name), None)
+    if missing is not None:
+        raise DataError(f"{where}: has no column {missing[:80]!r}, which the model knows: {alike(missing, by_name)}")
     spare = [name for name in by_name if name not in names]
     notes = (f"columns that the model does not know: {shortened(spare)}",) if spare else ()
     return *vectors_of(where, [by_name[name] for name in names]), notes

@@ -82,8 +82,8 @@ class _Posterior(nn.Module):
         """``log p(k | cond)``: all of it on the component asked for."""
         if cond is None:
             return self.log_weights
-        chosen = torch.arange(len(self.log_weights), device=cond.device) == cond[:, None]
-        certain = torch.where(chosen, 0.0, -math.inf).double()
+        mask = torch.arange(len(self.log_weights), device=cond.device) == cond[:, None]
+        certain = torch.where(mask, 0.0, -math.inf).double()
         return torch.where(cond[:, None] < 0, self.log_weights, certain)
 
     def forward(self, x_t: Tensor, alpha: Tensor, sigma: Tensor, cond: Tensor | None) -> Tensor:

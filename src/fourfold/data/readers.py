@@ -51,9 +51,9 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
         return read_array(path, options)
     if suffix in TABLES:
         database = TABLES[suffix]
-        used = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
-        what = "a database" if database else "a table"
-        refuse_other(options, f"{path}, {what}", "labels", "schema", "target", "group", "order", *used)
+        names = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
+        description = "a database" if database else "a table"
+        refuse_other(options, f"{path}, {description}", "labels", "schema", "target", "group", "order", *names)
         return read_table(path, options)
     return _read_sound(path, options) if suffix in SOUNDS else _read_text(path, options)
 
@@ -84,26 +84,28 @@ def open_stored(path: Path, options: DataOptions) -> Stored | None:
     tars = files_below(path, ".tar") if folder else [path] if path.suffix.lower() == ".tar" else []
     rows = files_below(path, ".parquet", ".arrow") if folder else [path] if path.suffix.lower() == ".parquet" else []
     records: StoredRecords | None = Tars(path, tars) if tars else None
-    used = ["size", "channels", "stream"]
+    names = ["size", "channels", "stream"]
     if records is None and rows and options.text is None:
         records = open_rows(path, rows, options.labels if isinstance(options.labels, str) else None)
-        used += [] if records is None else ["labels"]
+        names += [] if records is None else ["labels"]
     if records is None and folder and options.stream:
         records = Files(path)
     if records is None:
         return None
-    refuse_other(options, f"{path}, images that are streamed", *used)
+    refuse_other(options, f"{path}, images that are streamed", *names)
     return StoredImages(records, path, options)
 
 
 def _read_text(path: Path, options: DataOptions) -> Source:
     """A text file; other formats are refused by name."""
-    known = "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder of images or sounds"
+    formats = (
+        "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder of images or sounds"
+    )
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
         raise DataError(f"{path}: is one image: give the folder that holds the images")
     if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z"):
-        raise DataError(f"{path}: is packed: unpack it first, and give {known}")
+        raise DataError(f"{path}: is packed: unpack it first, and give {formats}")
     if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle", ".xlsx", ".h5", ".hdf5", ".mat", ".safetensors"):
-        raise DataError(f"{path}: files of this kind are not read: write it as {known}")
+        raise DataError(f"{path}: files of this kind are not read: write it as {formats}")
     refuse_other(options, f"{path}, a text", "tokens")
     return read_text(path, options)

@@ -96,11 +96,11 @@ def edges_of(sizes: np.ndarray, most: int = BLOCK) -> np.ndarray:
 
 def files_below(folder: Path, *endings: str) -> list[Path]:
     """The files below a folder whose names have one of some endings, in order; hidden ones are left out."""
-    found = []
+    files = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in names if name.lower().endswith(endings) and not name.startswith(".")]
-    return sorted(found)
+        files += [Path(place, name) for name in names if name.lower().endswith(endings) and not name.startswith(".")]
+    return sorted(files)
 
 
 def is_official(path: Path) -> bool:

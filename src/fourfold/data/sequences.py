@@ -54,12 +54,12 @@ def resemblance(columns: Sequence[Coded], inferred: Sequence[Inferred]) -> tuple
 
     Either the rows of every key stand together and their times grow, or the times of all rows grow in equal steps.
     """
-    for coded, one in zip(columns, inferred, strict=True):
-        places = _places(coded, one)
+    for coded, item in zip(columns, inferred, strict=True):
+        places = _places(coded, item)
         if places is None:
             continue
         steps = np.diff(places)
-        key = next((other for other in columns if other is not coded and _grow_within(other.codes, steps)), None)
+        key = next((column for column in columns if column is not coded and _grow_within(column.codes, steps)), None)
         if key is not None:
             ways = f"{option('group', key.name)} and {option('order', coded.name)}"
             return (f"the rows look like sequences, and are modelled one by one: {ways} model them in their order",)
@@ -69,14 +69,14 @@ def resemblance(columns: Sequence[Coded], inferred: Sequence[Inferred]) -> tuple
     return ()
 
 
-def _places(coded: Coded, one: Inferred) -> npt.NDArray[Any] | None:
+def _places(coded: Coded, item: Inferred) -> npt.NDArray[Any] | None:
     """The times of all rows, or the numbers of a column that is named like times; ``None`` for any other column."""
-    if one.missing:
+    if item.missing:
         return None
-    if isinstance(one.column, DateTime):
-        return one.column.taken(coded.codes, coded.distinct)
-    named = AS_TIME.search(coded.name) or PLACES.search(coded.name)
-    numbers = as_numbers(coded.distinct.astype(str)) if named else np.full(1, np.nan)
+    if isinstance(item.column, DateTime):
+        return item.column.taken(coded.codes, coded.distinct)
+    like_time = AS_TIME.search(coded.name) or PLACES.search(coded.name)
+    numbers = as_numbers(coded.distinct.astype(str)) if like_time else np.full(1, np.nan)
     return None if np.isnan(numbers).any() else numbers[coded.codes]
 
 
@@ -96,14 +96,14 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
     """
     if options.order is None:
         raise DataError(f"{where}: {option('group', options.group)} needs a column that orders rows: {option('order')}")
-    for given, name in (("group", options.group), ("order", options.order)):
+    for setting, name in (("group", options.group), ("order", options.order)):
         if name is not None and name not in names:
-            raise DataError(f"{where}: has no column {name!r} for {option(given)}: {alike(name, names)}")
+            raise DataError(f"{where}: has no column {name!r} for {option(setting)}: {alike(name, names)}")
     if options.group == options.order:
         raise DataError(f"{where}: column {options.order!r} cannot both name sequences and order their rows")
-    for given in ("labels", "target"):
-        if getattr(options, given) is not None:
-            raise DataError(f"{where}: {given} means nothing for sequences: leave out {option(given)}")
+    for setting in ("labels", "target"):
+        if getattr(options, setting) is not None:
+            raise DataError(f"{where}: {setting} means nothing for sequences: leave out {option(setting)}")
     if options.length is not None and options.length < 2:
         raise DataError(f"{option('length', options.length)}: give at least 2 rows")
 
@@ -111,17 +111,19 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
 def key_of(where: str, coded: Coded) -> Inferred:
     """The column whose values name the sequences: an identifier, of which samples get fresh ones."""
     keys_of(where, coded)
-    used = np.unique(coded.codes)
+    numbers = np.unique(coded.codes)
     alone = dataclasses.replace(
-        coded, codes=np.arange(len(used), dtype=np.int32), distinct=coded.distinct.iloc[used].reset_index(drop=True)
+        coded,
+        codes=np.arange(len(numbers), dtype=np.int32),
+        distinct=coded.distinct.iloc[numbers].reset_index(drop=True),
     )
-    found = infer(alone, {"kind": "identifier"})
-    if len(used) == len(coded.codes) and len(used) > 1:
+    inferred = infer(alone, {"kind": "identifier"})
+    if len(numbers) == len(coded.codes) and len(numbers) > 1:
         raise DataError(
             f"{where}, column {coded.name}: names every row, so all sequences have one row: choose another key, or "
             f"leave out {option('group')} for one long series"
         )
-    return dataclasses.replace(found, reason=f"names {len(used):,} sequences; not modelled")
+    return dataclasses.replace(inferred, reason=f"names {len(numbers):,} sequences; not modelled")
 
 
 def keys_of(where: str, coded: Coded) -> npt.NDArray[np.int64]:
@@ -130,10 +132,10 @@ def keys_of(where: str, coded: Coded) -> npt.NDArray[np.int64]:
     Raises:
         DataError: for a row without a key.
     """
-    gone = np.append(coded.distinct.astype(str).str.strip().isin(GAPS).to_numpy(dtype=bool), True)[coded.codes]
-    if gone.any():
+    gaps = np.append(coded.distinct.astype(str).str.strip().isin(GAPS).to_numpy(dtype=bool), True)[coded.codes]
+    if gaps.any():
         raise DataError(
-            f"{where}, row {int(gone.argmax()) + 1}, column {coded.name}: has no key, so its sequence is unknown: "
+            f"{where}, row {int(gaps.argmax()) + 1}, column {coded.name}: has no key, so its sequence is unknown: "
             "correct it, or drop the row"
         )
     _, first, place = np.unique(coded.codes, return_index=True, return_inverse=True)
@@ -147,18 +149,18 @@ def order_of(where: str, coded: Coded, hint: Hint) -> Inferred:
         DataError: for another kind of column, or a row without a value.
     """
     kinds: tuple[Mapping[str, Any], ...] = ({}, {"kind": "number"}, {"kind": "time"})
-    for asked in (hint,) if "kind" in hint else tuple({**hint, **kind} for kind in kinds):
+    for attempt in (hint,) if "kind" in hint else tuple({**hint, **kind} for kind in kinds):
         try:
-            found = infer(coded, asked)
+            inferred = infer(coded, attempt)
         except DataError:
             continue
-        if isinstance(found.column, Graded):
-            if found.column.missing and found.missing:
-                _refuse_gap(where, coded, found.column)
+        if isinstance(inferred.column, Graded):
+            if inferred.column.missing and inferred.missing:
+                _refuse_gap(where, coded, inferred.column)
             return dataclasses.replace(
-                found,
-                column=dataclasses.replace(found.column, missing=False),
-                reason=f"orders the rows; {found.reason}",
+                inferred,
+                column=dataclasses.replace(inferred.column, missing=False),
+                reason=f"orders the rows; {inferred.reason}",
             )
     raise DataError(
         f"{where}, column {coded.name}: cannot order rows, since it does not hold different numbers or times: choose "
@@ -233,9 +235,9 @@ def _sorted(where: str, cells: Cells, keys: npt.NDArray[np.int64], at: int, orde
     wrong = tied & unsorted[place]
     if wrong.any():
         i = int(wrong.argmax())
-        whose = "" if group is None else f" of one {group}"
+        owner = "" if group is None else f" of one {group}"
         raise DataError(
-            f"{where}, rows {place[i - 1] + 1} and {place[i] + 1}{whose}: have the same {order}, and the file is not "
+            f"{where}, rows {place[i - 1] + 1} and {place[i] + 1}{owner}: have the same {order}, and the file is not "
             "in order, so nobody knows which comes first: sort the file, or choose a column without ties"
         )
     notes = [f"rows were sorted by {order}: {int(back.sum()):,} stood before an earlier one"] if back.any() else []
@@ -319,12 +321,12 @@ def sequences_of(
 
 def _steps(rows: _Sorted, at: int) -> Cells:
     """The rows, with the step from the row before in the order column; where a sequence starts, the place itself."""
-    found = rows.cells.copy()
-    found[1:, at] -= rows.cells[:-1, at]
-    found[rows.starts, at] = rows.cells[rows.starts, at]
-    gone = np.isin(rows.cells[:, at], (MISSING, UNSEEN))
-    found[gone, at] = UNSEEN
-    return found
+    steps = rows.cells.copy()
+    steps[1:, at] -= rows.cells[:-1, at]
+    steps[rows.starts, at] = rows.cells[rows.starts, at]
+    gaps = np.isin(rows.cells[:, at], (MISSING, UNSEEN))
+    steps[gaps, at] = UNSEEN
+    return steps
 
 
 def _within(rows: _Sorted) -> npt.NDArray[np.int64]:
@@ -342,20 +344,20 @@ def _padded(where: str, space: Sequences, rows: _Sorted, steps: Cells) -> tuple[
     count = len(rows.starts)
     require(8.0 * count * space.length * steps.shape[1], where)
     place, sequence = _within(rows), _sequence(rows)
-    kept = place < space.length
+    inside = place < space.length
     x = np.full((count, *space.shape), ABSENT, dtype=np.int64)
-    x[sequence[kept], place[kept]] = steps[kept]
+    x[sequence[inside], place[inside]] = steps[inside]
     longer = int((rows.lengths > space.length).sum())
-    told = (
+    notes = (
         f"{longer:,} of {count:,} sequences have more than {space.length} rows and are known by their first ones: "
         f"{option('length')} changes it"
     )
-    return torch.from_numpy(x), (told,) if longer else ()
+    return torch.from_numpy(x), (notes,) if longer else ()
 
 
 def _window(rows: int, options: DataOptions) -> tuple[int, str]:
     """The length of windows: as asked, or such that the test part of a series has about 20."""
     least, most = WINDOW
     length = options.length or min(max(1 << int(np.log2(max(rows / 400, 1))), least), most)
-    told = f"no {option('group')}, so the file is one series, and an example is a window of {length} rows of it"
-    return length, told if options.length else f"{told}: {option('length')} changes it"
+    note = f"no {option('group')}, so the file is one series, and an example is a window of {length} rows of it"
+    return length, note if options.length else f"{note}: {option('length')} changes it"

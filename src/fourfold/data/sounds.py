@@ -54,7 +54,7 @@ class _Header:
 
 
 @dataclass
-class _Found:
+class _Faults:
     """Files of each kind that a reader tells of."""
 
     stereo: list[Path] = field(default_factory=list)
@@ -86,7 +86,7 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
         way = "give --limit, or fewer files"
         raise DataError(f"{path}: holds {seconds / 3600:,.0f} hours of sound, more than {ALL / 3600:,.0f}: {way}")
     require(2.5 * rate * seconds + 2.5 * length * len(headers), path, "give --limit, or a lower --rate")
-    clips, found = _decode_all(headers, rate, length, bad, options, library)
+    clips, faults = _decode_all(headers, rate, length, bad, options, library)
     if not clips:
         reasons = [*skipped, *bad.values(), "are they WAV, FLAC, OGG or MP3?"]
         raise DataError(f"{path}: not one of its {len(files)} sounds can be used: {reasons[0]}")
@@ -95,8 +95,8 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
     x = torch.from_numpy(np.stack([piece for pieces in clips.values() for piece in pieces]))
     where = f"{path}, {len(clips):,} file{'s' * (len(clips) != 1)}, {seconds / 60:.1f} minutes"
     notes = [
-        *_left_out(longer, length / rate, options),
-        *_notes(path, [*headers.values()], found, rate, length, options),
+        *_length_note(longer, length / rate, options),
+        *_notes(path, [*headers.values()], faults, rate, length, options),
     ]
     groups = owner if 1 < len(clips) < len(x) else None
     source = Source(x, Audio(length, rate), where, skipped=tuple(skipped), groups=groups, notes=tuple(notes))
@@ -116,16 +116,16 @@ def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:
     Raises:
         DataError: for a file that is broken, empty or not sound.
     """
-    library, found = _soundfile(path), _Found()
+    library, faults = _soundfile(path), _Faults()
     header = _header(path, library)
     if isinstance(header, str):
         raise DataError(f"{path}: {header}: give a WAV, FLAC, OGG or MP3 file")
     require(2.5 * max(rate, header.rate) * header.seconds + 16 * header.samples * header.channels, path)
     try:
-        levels = _levels(path, rate, found, library)
+        levels = _levels(path, rate, faults, library)
     except _unreadable(library) as error:
         raise DataError(f"{path}: {_reason(error)}: give a WAV, FLAC, OGG or MP3 file") from None
-    notes = tuple(_notes(path, [header], found, rate, len(levels), DataOptions(rate=rate)))
+    notes = tuple(_notes(path, [header], faults, rate, len(levels), DataOptions(rate=rate)))
     return torch.from_numpy(levels), notes
 
 
@@ -154,16 +154,16 @@ def _unreadable(library: ModuleType) -> tuple[type[Exception], ...]:
 
 def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
     """The sounds in order of class and name, what else was passed over, and the transcripts of a flat folder."""
-    sounds, other, flat = files_of(folder, SOUNDS, "sounds", "WAV, FLAC, OGG or MP3 files")
-    captions, told = folder_captions(sounds, other if flat else [], options.skip_bad, "sound", WORDS)
-    other = [path for path in other if path not in told]
-    if other and not options.skip_bad:
+    sounds, other_files, flat = files_of(folder, SOUNDS, "sounds", "WAV, FLAC, OGG or MP3 files")
+    captions, caption_files = folder_captions(sounds, other_files if flat else [], options.skip_bad, "sound", WORDS)
+    other_files = [path for path in other_files if path not in caption_files]
+    if other_files and not options.skip_bad:
         raise DataError(
-            f"{other[0]}: is not a sound, but lies among sounds: move it away, or skip it with "
+            f"{other_files[0]}: is not a sound, but lies among sounds: move it away, or skip it with "
             f"{option('skip_bad', True)}"
         )
     bare = [path for path in sounds if captions and path not in captions]
-    skipped = [f"{path}: is not a sound" for path in other] + [f"{path}: has no transcript" for path in bare]
+    skipped = [f"{path}: is not a sound" for path in other_files] + [f"{path}: has no transcript" for path in bare]
     return [path for path in sounds if path not in bare], skipped, captions
 
 
@@ -174,11 +174,11 @@ def _headers(
     headers: dict[Path, _Header] = {}
     bad: dict[Path, str] = {}
     for path in files:
-        found = _header(path, library)
-        if isinstance(found, str):
-            _refuse(path, found, options, bad)
+        header = _header(path, library)
+        if isinstance(header, str):
+            _refuse(path, header, options, bad)
         else:
-            headers[path] = found
+            headers[path] = header
     return headers, bad
 
 
@@ -236,41 +236,41 @@ def _decode_all(
     bad: dict[Path, str],
     options: DataOptions,
     library: ModuleType,
-) -> tuple[dict[Path, list[np.ndarray]], _Found]:
+) -> tuple[dict[Path, list[np.ndarray]], _Faults]:
     """The clips of each file, and what was found in them; files that cannot be read are added to ``bad``."""
     clips: dict[Path, list[np.ndarray]] = {}
-    found = _Found()
+    faults = _Faults()
     for path in headers:
         try:
-            clips[path] = _pieces(_levels(path, rate, found, library), length)
+            clips[path] = _pieces(_levels(path, rate, faults, library), length)
         except _unreadable(library) as error:
             _refuse(path, _reason(error), options, bad)
-    return clips, found
+    return clips, faults
 
 
-def _levels(path: Path, rate: int, found: _Found, library: ModuleType) -> np.ndarray:
+def _levels(path: Path, rate: int, faults: _Faults, library: ModuleType) -> np.ndarray:
     """A file as levels ``(L,)`` int16 in one channel at a rate.
 
     Raises:
         ValueError: for a file that ends before its first sample, or holds what is not a number.
     """
-    x, own = library.read(str(path), dtype="float32", always_2d=True)
+    x, file_rate = library.read(str(path), dtype="float32", always_2d=True)
     if not len(x):
         raise ValueError("holds no samples")
     if not np.isfinite(x).all():
         raise ValueError("holds a sample that is not finite")
     if x.shape[1] > 1:
-        found.stereo.append(path)
+        faults.stereo.append(path)
     if _is_clipped(x):
-        found.clipped.append(path)
+        faults.clipped.append(path)
     mono = x.mean(1)
-    if own != rate:
+    if file_rate != rate:
         import soxr  # optional
 
-        mono = soxr.resample(mono, own, rate)
+        mono = soxr.resample(mono, file_rate, rate)
     levels = (mono * LEVELS).round().clip(-LEVELS, LEVELS - 1).astype(np.int16)
     if np.abs(levels.astype(np.int32)).max(initial=0) <= SILENT:
-        found.silent.append(path)
+        faults.silent.append(path)
     return levels
 
 
@@ -287,34 +287,34 @@ def _pieces(levels: np.ndarray, length: int) -> list[np.ndarray]:
 
 
 def _notes(
-    folder: Path, headers: list[_Header], found: _Found, rate: int, length: int, options: DataOptions
+    folder: Path, headers: list[_Header], faults: _Faults, rate: int, length: int, options: DataOptions
 ) -> Iterator[str]:
     """Remarks on conversions that no option asked for, and on files that sound wrong."""
-    known = ", as the model knows them" if options.model is not None else ""
+    reason = ", as the model knows them" if options.model is not None else ""
     rates = Counter(header.rate for header in headers if header.rate != rate)
-    if rates and (options.rate is None or known):
-        kinds = ", ".join(f"{count:,} of {one:,} Hz" for one, count in rates.items())
-        way = known or f": for another rate give {option('rate', 16000)}"
+    if rates and (options.rate is None or reason):
+        kinds = ", ".join(f"{count:,} of {file_rate:,} Hz" for file_rate, count in rates.items())
+        way = reason or f": for another rate give {option('rate', 16000)}"
         yield f"resampled to {rate:,} Hz ({kinds}){way}"
     long = sum(header.seconds > length / rate + 1e-6 for header in headers)
     if long:
-        way = known or ("" if options.seconds is not None else f": for another length give {option('seconds', 4)}")
+        way = reason or ("" if options.seconds is not None else f": for another length give {option('seconds', 4)}")
         yield f"cut {long:,} longer files into pieces of {length / rate:.3g} s{way}"
     short = sum(header.seconds * rate < length - 1 for header in headers)
     if short and not long:
         yield f"padded {short:,} of {len(headers):,} clips with silence to {length / rate:.3g} s"
-    yield from _told(folder, found.stereo, "mixed into one channel")
-    yield from _told(folder, found.silent, "silent")
-    yield from _told(folder, found.clipped, "clipped (samples in a row at full scale)")
+    yield from _file_note(folder, faults.stereo, "mixed into one channel")
+    yield from _file_note(folder, faults.silent, "silent")
+    yield from _file_note(folder, faults.clipped, "clipped (samples in a row at full scale)")
 
 
-def _left_out(longer: int, seconds: float, options: DataOptions) -> Iterator[str]:
+def _length_note(longer: int, seconds: float, options: DataOptions) -> Iterator[str]:
     if longer:
         way = "" if options.seconds is not None else f": for longer clips give {option('seconds', 30)}"
         yield f"left out {longer:,} files longer than {seconds:.3g} s, which would lose words of their transcripts{way}"
 
 
-def _told(folder: Path, paths: Sequence[Path], word: str) -> Iterator[str]:
+def _file_note(folder: Path, paths: Sequence[Path], word: str) -> Iterator[str]:
     if paths:
         more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
         name = paths[0].relative_to(folder) if paths[0] != folder else paths[0].name

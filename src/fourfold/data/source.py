@@ -71,4 +71,6 @@ class Source:
     @property
     def conditions(self) -> Tensor | None:
         """The conditions of examples: labels, captions or sounds."""
-        return next((one for one in (self.labels, self.captions, self.sounds) if one is not None), None)
+        return next(
+            (condition for condition in (self.labels, self.captions, self.sounds) if condition is not None), None
+        )

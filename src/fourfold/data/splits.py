@@ -64,7 +64,7 @@ def fractions_of(options: DataOptions, default: tuple[float, ...]) -> tuple[floa
     return shares
 
 
-def _cut(n: int, shares: Sequence[float]) -> list[slice]:
+def _ranges(n: int, shares: Sequence[float]) -> list[slice]:
     """Slices of ``range(n)`` for the shares, cut at whole numbers of examples; each at least one long if possible."""
     edges = [0, *(math.floor(n * sum(shares[:i]) + 1e-9) for i in range(1, len(shares))), n]
     for i in range(len(shares) - 1, 0, -1):
@@ -75,7 +75,7 @@ def _cut(n: int, shares: Sequence[float]) -> list[slice]:
 def _by_position(name: str, source: Source, options: DataOptions) -> list[slice]:
     """Cut a stream by position: held-out parts come after the training part."""
     n = len(source.x[: options.limit])
-    parts = _cut(n, fractions_of(options, (0.9, 0.05, 0.05)))
+    parts = _ranges(n, fractions_of(options, (0.9, 0.05, 0.05)))
     shortest = min(part.stop - part.start for part in parts)
     window = source.space.window or 1
     if shortest < window:
@@ -98,9 +98,9 @@ def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
         raise DataError(f"{name}: {len(order)} {source.space.counted} are too few: at least {FEWEST} are needed")
     shares = fractions_of(options, (0.8, 0.1, 0.1))
     if source.test:
-        held = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out
-        shares = (1 - held, held)
-    parts = _cut(len(order), shares)
+        share = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out
+        shares = (1 - share, share)
+    parts = _ranges(len(order), shares)
     parts = parts if groups is None else _at_borders(name, parts, groups[order])
     rows = [_shuffled(order[part], generator) for part in parts]
     if source.test:

@@ -51,8 +51,8 @@ class StoredImages(Stored):
             raise DataError(f"{root}: not one of {len(rows)} images can be read: are they PNG, JPEG or WebP?")
         self.form: Format = format_of(headers, options)
         self.space = Images(self.form.channels, self.form.height, self.form.width)
-        seen = "" if len(rows) == len(self) else f" (of {len(self):,}, which were not all looked at)"
-        self.notes = tuple(f"{note}{seen}" for note in notes_of(headers, self.form, options))
+        remark = "" if len(rows) == len(self) else f" (of {len(self):,}, which were not all looked at)"
+        self.notes = tuple(f"{note}{remark}" for note in notes_of(headers, self.form, options))
         self.where = f"{len(records.files):,} file{'s' if len(records.files) > 1 else ''} of {root}, streamed"
         self._take_labels()
         captions = records.captions(rows) if self.labels is None else None
@@ -78,9 +78,9 @@ class StoredImages(Stored):
             return header
         if self.skips:
             return None
-        raise self._refused(row, header)
+        raise self._error(row, header)
 
-    def _refused(self, row: int, reason: str) -> DataError:
+    def _error(self, row: int, reason: str) -> DataError:
         way = f"replace or remove it, or skip it with {option('skip_bad', True)}"
         if "where others are" in reason:
             way = f"give {option('size', self.form.height)}"
@@ -95,7 +95,7 @@ class StoredImages(Stored):
         for i, (row, content) in enumerate(zip(rows.tolist(), self.records.read(rows), strict=True)):
             reason = decode_into(x[i], content, self.form)
             if reason and not self.skips:
-                raise self._refused(row, reason)
+                raise self._error(row, reason)
             if reason:
                 skipped[i] = f"{self.records.where(row)}: {reason}"
         return torch.from_numpy(x), skipped

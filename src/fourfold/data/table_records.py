@@ -79,8 +79,8 @@ class TableRecords(StoredRecords):
         self._keep()
 
     def read(self, rows: np.ndarray) -> list[bytes]:
-        found = {row: self._cell(row, self.image) for row in np.sort(rows).tolist()}
-        return [found[row] for row in rows.tolist()]
+        images = {row: self._cell(row, self.image) for row in np.sort(rows).tolist()}
+        return [images[row] for row in rows.tolist()]
 
     def captions(self, rows: np.ndarray) -> list[str] | None:
         if self.caption is None:
@@ -108,7 +108,7 @@ class TableRecords(StoredRecords):
     def where(self, row: int) -> str:
         group = int(np.searchsorted(self.edges, row, side="right")) - 1
         shard = self.groups[group][0]
-        first = next(i for i, (other, _) in enumerate(self.groups) if other == shard)
+        first = next(i for i, (file, _) in enumerate(self.groups) if file == shard)
         return f"{self._files[shard]}, row {row - int(self.edges[first]) + 1:,}"
 
     def labels(self) -> tuple[np.ndarray, str, Sequence[str] | None] | None:
@@ -178,14 +178,14 @@ def image_column(schema: pyarrow.Schema) -> str | None:
     return None
 
 
-def _label_column(schema: pyarrow.Schema, given: str | None, path: Path) -> str | None:
-    if given is not None and given not in schema.names:
+def _label_column(schema: pyarrow.Schema, label: str | None, path: Path) -> str | None:
+    if label is not None and label not in schema.names:
         raise DataError(
-            f"{path}: there is no column {given!r} for labels: it has {shortened(schema.names)}: "
+            f"{path}: there is no column {label!r} for labels: it has {shortened(schema.names)}: "
             f"name one of them with {option('labels')}"
         )
-    told = [name for name, kind in _features(schema).items() if kind.get("_type") == "ClassLabel"]
-    return given or next((name for name in [*told, "label", "labels", "class"] if name in schema.names), None)
+    declared = [name for name, kind in _features(schema).items() if kind.get("_type") == "ClassLabel"]
+    return label or next((name for name in [*declared, "label", "labels", "class"] if name in schema.names), None)
 
 
 def _is_text(schema: pyarrow.Schema, name: str) -> bool:
@@ -197,10 +197,10 @@ def _is_text(schema: pyarrow.Schema, name: str) -> bool:
 def _features(schema: pyarrow.Schema) -> dict[str, dict[str, Any]]:
     """The type that the library ``datasets`` records for each column."""
     try:
-        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
         return {}
-    return {name: kind for name, kind in found.items() if isinstance(kind, dict)}
+    return {name: kind for name, kind in features.items() if isinstance(kind, dict)}
 
 
 def _class_names(schema: pyarrow.Schema, label: str) -> Sequence[str] | None:

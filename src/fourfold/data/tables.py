@@ -111,12 +111,12 @@ def line_of(path: Path, row: int) -> int | None:
 
 def _batches(path: Path, options: DataOptions) -> Batches:
     """The rows of a file that is no CSV, each batch held against the memory that is free."""
-    for batch in _opened(path, options):
+    for batch in _unchecked_batches(path, options):
         require(HELD * batch.nbytes, path)
         yield batch
 
 
-def _opened(path: Path, options: DataOptions) -> Batches:
+def _unchecked_batches(path: Path, options: DataOptions) -> Batches:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         file = open_parquet(path)

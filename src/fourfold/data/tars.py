@@ -86,31 +86,31 @@ class Tars(StoredRecords):
     def labels(self) -> tuple[np.ndarray, str, Sequence[str] | None] | None:
         if not any(members.labels for members in self._members):
             return None
-        found = [members.labels.get(_key(name)[0]) for members in self._members for name in members.names]
-        missing = next((row for row, label in enumerate(found) if label is None), None)
+        texts = [members.labels.get(_key(name)[0]) for members in self._members for name in members.names]
+        missing = next((row for row, label in enumerate(texts) if label is None), None)
         if missing is not None:
             raise DataError(
                 f"{self.where(missing)}: has no label (.cls) beside it: add one, or leave out --conditional"
             )
-        numbers = all(str(label).isdecimal() for label in found)
-        return np.array([int(str(label)) for label in found] if numbers else found), f"{self.name} (.cls)", None
+        numbers = all(str(label).isdecimal() for label in texts)
+        return np.array([int(str(label)) for label in texts] if numbers else texts), f"{self.name} (.cls)", None
 
     def captions(self, rows: np.ndarray) -> list[str] | None:
         if not any(members.captions for members in self._members):
             return None
-        found = []
+        texts = []
         for row in rows.tolist():
             shard, key = self._place(row)
             place = self._members[shard].captions.get(key)
             if place is None:
                 raise DataError(f"{self.where(row)}: has no caption (.txt) beside it: add one")
-            found.append(_part(self._files[shard], *place).decode(errors="replace"))
-        return found
+            texts.append(_part(self._files[shard], *place).decode(errors="replace"))
+        return texts
 
 
 def _members(path: Path) -> _Members:
     """The index of a tar: its headers are read, and its labels, but no image."""
-    found, last = _Members(), ""
+    index, last = _Members(), ""
     with open_regular(path) as file:
 
         def part(start: int, size: int) -> bytes:
@@ -124,17 +124,17 @@ def _members(path: Path) -> _Members:
             last = name
             key, ending = _key(name)
             if f".{ending}" in IMAGES:
-                found.names.append(name)
-                found.starts.append(start)
-                found.sizes.append(size)
+                index.names.append(name)
+                index.starts.append(start)
+                index.sizes.append(size)
             elif ending == "cls":
-                found.labels[key] = part(start, size).decode(errors="replace").strip()
+                index.labels[key] = part(start, size).decode(errors="replace").strip()
             elif ending == "txt":
-                found.captions[key] = (start, min(size, 4 * LONGEST))
-    if not found.names:
+                index.captions[key] = (start, min(size, 4 * LONGEST))
+    if not index.names:
         only = f", only members like {last[:80]}" if last else ""
         raise DataError(f"{path}: holds no PNG, JPEG or WebP images{only}: leave it out, or write images into it")
-    return found
+    return index
 
 
 def _headers(path: Path, end: int, part: Callable[[int, int], bytes]) -> Iterator[tuple[str, int, int]]:
@@ -180,8 +180,8 @@ def _header(path: Path, place: int, content: bytes) -> tarfile.TarInfo:
 
 def _pax_path(content: bytes) -> str:
     for line in content.split(b"\n"):
-        key, found, value = line.partition(b" ")[2].partition(b"=")
-        if found and key == b"path":
+        key, separator, value = line.partition(b" ")[2].partition(b"=")
+        if separator and key == b"path":
             return value.decode(errors="replace")
     return ""
 

@@ -109,29 +109,29 @@ class _Survey:
 
     @classmethod
     def of(cls, corpus: Corpus, tokens: str | None) -> _Survey:
-        found, sha, blank = cls(), hashlib.sha256(), True
+        survey, sha, blank = cls(), hashlib.sha256(), True
         if tokens == "bytes" and corpus.file is not None and corpus.file.stat().st_size > LARGE:
             if not any(part.strip() for part in corpus.raw()):
                 raise DataError(f"{corpus.name}: holds no text: give some")
             return cls(size=corpus.file.stat().st_size)
         present = np.zeros(0x110000, dtype=bool)
 
-        def seen() -> Iterator[bytes]:
+        def surveyed() -> Iterator[bytes]:
             nonlocal blank
             for part in corpus.raw():
                 sha.update(part)
-                found.size, blank = found.size + len(part), blank and not part.strip()
+                survey.size, blank = survey.size + len(part), blank and not part.strip()
                 yield part
 
-        for part in [b"" for _ in seen()] if tokens == "bytes" else corpus.parts(seen()):
+        for part in [b"" for _ in surveyed()] if tokens == "bytes" else corpus.parts(surveyed()):
             if isinstance(part, str):
-                found.length += len(part)
+                survey.length += len(part)
                 present[code_points(part)] = True
         if blank:
             raise DataError(f"{corpus.name}: holds no text: give some")
-        found.digest = sha.hexdigest()
-        found.vocabulary = "".join(map(chr, np.flatnonzero(present)))
-        return found
+        survey.digest = sha.hexdigest()
+        survey.vocabulary = "".join(map(chr, np.flatnonzero(present)))
+        return survey
 
 
 def read_text(path: Path, options: DataOptions) -> Source:
@@ -162,11 +162,11 @@ def corpus_of(path: Path, options: DataOptions, tokens: int | None = None) -> Co
     most = None if tokens is None else 4 * tokens + 3
     way = f", or read it as bytes with {option('tokens', 'bytes')}"
     whole = most is None or not path.is_file() or path.stat().st_size <= most
-    raw = (lambda: parts_of(path)) if whole else (lambda: _cut(parts_of(path, most)))
+    raw = (lambda: parts_of(path)) if whole else (lambda: _whole_characters(parts_of(path, most)))
     return Corpus(str(path), raw, None, way, path if whole else None)
 
 
-def _cut(parts: Iterable[bytes]) -> Iterator[bytes]:
+def _whole_characters(parts: Iterable[bytes]) -> Iterator[bytes]:
     """Bytes without a character of UTF-8 that their end cuts in two."""
     content = b"".join(parts)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -184,10 +184,10 @@ def text_source(corpus: Corpus, options: DataOptions, where: str) -> Source:
         raise DataError(f"{option('length', options.length)}: this is not a window: give at least 2")
     survey = _Survey.of(corpus, options.tokens)
     space = _space_of(corpus, survey, options)
-    ids, known = _stored(corpus, survey, space, options)
+    ids, digest = _stored(corpus, survey, space, options)
     if space.pieces is not None:
         where = f"{where}, in pieces of {survey.size / max(len(ids), 1):.2f} bytes"
-    return Source(ids, space, where, hint="a text has no labels, load it without conditional", digest=known)
+    return Source(ids, space, where, hint="a text has no labels, load it without conditional", digest=digest)
 
 
 def _space_of(corpus: Corpus, survey: _Survey, options: DataOptions) -> Text:
@@ -216,13 +216,13 @@ def _space_of(corpus: Corpus, survey: _Survey, options: DataOptions) -> Text:
 
 def _training_part(parts: Iterable[str], length: int) -> Iterator[str]:
     """The first ``length`` characters, or of more than :data:`LEARNED` evenly spread portions."""
-    left, every = length, max(math.ceil(length / LEARNED), 1)
+    remainder, every = length, max(math.ceil(length / LEARNED), 1)
     for i, part in enumerate(parts):
-        if left <= 0:
+        if remainder <= 0:
             return
         if i % every == 0:
-            yield part[:left]
-        left -= len(part)
+            yield part[:remainder]
+        remainder -= len(part)
 
 
 # --- ids --------------------------------------------------------------------------------------------------------------
@@ -234,11 +234,11 @@ def ids_of(corpus: Corpus, space: Text, most: int | None = None) -> Iterator[np.
     Raises:
         DataError: for a character that the space does not have, with its position.
     """
-    left = math.inf if most is None else most
-    for ids in _all_ids(corpus, space, left):
-        yield ids if left >= len(ids) else ids[: int(left)]
-        left -= len(ids)
-        if left <= 0:
+    remainder = math.inf if most is None else most
+    for ids in _all_ids(corpus, space, remainder):
+        yield ids if remainder >= len(ids) else ids[: int(remainder)]
+        remainder -= len(ids)
+        if remainder <= 0:
             return
 
 
@@ -248,15 +248,15 @@ def _all_ids(corpus: Corpus, space: Text, most: float) -> Iterator[np.ndarray]:
     elif corpus.texts is not None and space.pieces is not None and space.pieces.end is not None:
         yield from (space.pieces.documents(texts).astype(space.dtype) for texts in _batched(corpus.texts()))
     else:
-        done = 0
+        position = 0
         for batch in _batched(corpus.parts()):
             text = "".join(batch)
-            text = text if space.pieces is not None or most > done + len(text) else text[: int(most) - done]
+            text = text if space.pieces is not None or most > position + len(text) else text[: int(most) - position]
             try:
-                yield space.ids(text, done).numpy()
+                yield space.ids(text, position).numpy()
             except ValueError as error:
                 raise DataError(f"{corpus.name}: {error}") from None
-            done += len(text)
+            position += len(text)
 
 
 def _batched(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -404,9 +404,9 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
         except (ValueError, RecursionError):
             raise DataError(f"{path}, line {i}: is not JSON: correct it, or remove the line") from None
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
-            known = ", ".join(record) if isinstance(record, dict) else type(record).__name__
+            keys = ", ".join(record) if isinstance(record, dict) else type(record).__name__
             raise DataError(
-                f"{path}, line {i}: has no text under {field!r} (it holds {known[:80]}): name the field with "
+                f"{path}, line {i}: has no text under {field!r} (it holds {keys[:80]}): name the field with "
                 f"{option('text')}"
             )
         if re.search(r"[\ud800-\udfff]", record[field]):
@@ -416,8 +416,8 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
 
 def _lines(parts: Iterable[str]) -> Iterator[str]:
     """The lines of a text that is given in parts."""
-    held = ""
+    rest = ""
     for part in parts:
-        *lines, held = (held + part).split("\n")
+        *lines, rest = (rest + part).split("\n")
         yield from lines
-    yield held
+    yield rest

@@ -56,7 +56,7 @@ def read_clips(folder: Path, options: DataOptions) -> Source:
     files, folders = entries(folder)
     if files and folders:
         raise DataError(f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): keep one kind")
-    files = limited([path for one in folders for path in members(one)] or files, options)
+    files = limited([path for group in folders for path in members(group)] or files, options)
     clips: dict[Path, list[Image.Image]] = {}
     bad: dict[Path, str] = {}
     room = 0
@@ -107,21 +107,21 @@ def _source(
         frames, colours = options.model.frames, options.model.colours
         mode, height, width = "L" if colours == 1 else "RGB", options.model.height, options.model.width
         if min(lengths) < frames:
-            short = next(path for path, own in clips.items() if len(own) < frames)
+            short = next(path for path, images in clips.items() if len(images) < frames)
             raise DataError(f"{short}: has {min(lengths)} frames, but the model knows clips of {frames}")
     x = np.empty((len(clips), frames, colours, height, width), dtype=np.uint8)
-    for i, own in enumerate(clips.values()):
-        for t, frame in enumerate(own[:frames]):
+    for i, images in enumerate(clips.values()):
+        for t, frame in enumerate(images[:frames]):
             fitted = frame if frame.size == (width, height) else ImageOps.fit(frame, (width, height), 3)
             pixels = np.asarray(fitted.convert(mode))
             x[i, t] = pixels[None] if colours == 1 else pixels.transpose(2, 0, 1)
     notes = []
-    cut = sum(length > frames for length in lengths)
-    if cut:
-        notes.append(f"cut {cut:,} of {len(clips):,} clips to {frames} frames, the length of the shortest")
-    other = len(clips) - sizes[(height, width)]
-    if other and options.size is None:
-        notes.append(f"resized {other:,} of {len(clips):,} clips to {height} x {width}: see {option('size', 32)}")
+    longer = sum(length > frames for length in lengths)
+    if longer:
+        notes.append(f"cut {longer:,} of {len(clips):,} clips to {frames} frames, the length of the shortest")
+    resized = len(clips) - sizes[(height, width)]
+    if resized and options.size is None:
+        notes.append(f"resized {resized:,} of {len(clips):,} clips to {height} x {width}: see {option('size', 32)}")
     labels, names = None, tuple[str, ...]()
     if by_class:
         names = tuple(sorted({path.parent.name for path in clips}))
@@ -147,8 +147,8 @@ def moving_digits(options: DataOptions) -> Source:
     bunch = sklearn.datasets.load_digits()
     small = torch.from_numpy(bunch.images.astype(np.uint8))
     n, generator = options.limit or CLIPS, torch.Generator().manual_seed(options.seed)
-    which = torch.randint(len(small), (n,), generator=generator)
-    digits = small[which].repeat_interleave(2, 1).repeat_interleave(2, 2)
+    places = torch.randint(len(small), (n,), generator=generator)
+    digits = small[places].repeat_interleave(2, 1).repeat_interleave(2, 2)
     room = SIDE - digits.shape[1]
     start = room * torch.rand(n, 2, generator=generator, dtype=torch.float64)
     angle = 2 * torch.pi * torch.rand(n, generator=generator, dtype=torch.float64)
@@ -157,10 +157,10 @@ def moving_digits(options: DataOptions) -> Source:
     path = start[:, None] + time[:, None] * (speed * torch.stack([angle.cos(), angle.sin()], 1))[:, None]
     corner = (room - (path % (2 * room) - room).abs()).round().long()  # reflected at both walls
     x = _pasted(digits, corner)
-    labels = torch.from_numpy(bunch.target.astype(np.int64))[which]
+    labels = torch.from_numpy(bunch.target.astype(np.int64))[places]
     where = f"scikit-learn, load_digits, moved with seed {options.seed}"
     space = Video(FRAMES, SIDE, SIDE, levels=17, frames=FRAMES)
-    return Source(x, space, where, labels, tuple(map(str, range(10))), groups=which)
+    return Source(x, space, where, labels, tuple(map(str, range(10))), groups=places)
 
 
 def _pasted(digits: Tensor, corner: Tensor) -> Tensor:

@@ -53,8 +53,8 @@ def _as_csv(x: Tensor, space: Space, labels: Labels | None) -> str:
     if labels is not None:
         table[table.columns[-1]] = [_inert(value) for value in labels.values]
     table.columns = [_inert(name) for name in table.columns]
-    written: str = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    return written
+    text: str = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+    return text
 
 
 def _inert(text: str) -> str:
@@ -95,9 +95,9 @@ def usual_suffix(space: Space) -> str:
 
 def _choices(space: Space) -> str:
     """The formats that suit a space."""
-    own = space.writers()
-    suffixes = dict.fromkeys([*filter(None, own), *_COMMON])
-    return f"a name that ends in {', '.join(suffixes)}{', or a folder' if '' in own else ''}"
+    space_writers = space.writers()
+    suffixes = dict.fromkeys([*filter(None, space_writers), *_COMMON])
+    return f"a name that ends in {', '.join(suffixes)}{', or a folder' if '' in space_writers else ''}"
 
 
 def write_examples(
@@ -114,14 +114,14 @@ def write_examples(
     """
     path = Path(path)
     suffix = "" if path.is_dir() else path.suffix.lower()
-    own, common = space.writers().get(suffix), _COMMON.get(suffix)
-    if own is None and common is None:
+    space_writer, common = space.writers().get(suffix), _COMMON.get(suffix)
+    if space_writer is None and common is None:
         kind, form = type(space).__name__, suffix or "a folder"
         raise ValueError(f"{path}: {kind} cannot be written as {form}: choose {_choices(space)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if own is not None:
-            own(path, x.cpu(), () if labels is None else labels.values, prompts)
+        if space_writer is not None:
+            space_writer(path, x.cpu(), () if labels is None else labels.values, prompts)
         elif common is not None:
             common(path, x.cpu(), space, labels)
     except OSError as error:

@@ -44,13 +44,13 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
         "drop": drop,
     }
     if kind is not None:
-        found = builders[kind](values)
-        if found is None:
+        inferred = builders[kind](values)
+        if inferred is None:
             raise DataError(
                 f"{coded.where}, column {coded.name}: cannot be a {kind}: choose another kind in the schema"
             )
-        told = "the schema says so" + "".join(f"; {part}" for part in found.reason.split("; ")[1:])
-        return dataclasses.replace(found, reason=told)
+        reason = "the schema says so" + "".join(f"; {part}" for part in inferred.reason.split("; ")[1:])
+        return dataclasses.replace(inferred, reason=reason)
     order = (constant, boolean, own_levels, number, time, identifier, text, category)
-    found = next(found for build in order if (found := build(values)) is not None)
-    return found
+    inferred = next(inferred for build in order if (inferred := build(values)) is not None)
+    return inferred

@@ -54,15 +54,15 @@ def _checked(where: str, hint: Any) -> Hint:
     kind = hint.get("kind")
     if kind is not None and kind not in KEYS:
         raise DataError(f"{where}: unknown kind {kind!r}: choose {', '.join(KEYS)}")
-    known: dict[str, Any] = {"kind": str, "missing": list}
+    types: dict[str, Any] = {"kind": str, "missing": list}
     for one in [kind] if kind else KEYS:
-        known |= KEYS[one]
+        types |= KEYS[one]
     for key, value in hint.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, 1)
-            way = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+        if key not in types:
+            close = difflib.get_close_matches(key, types, 1)
+            way = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(types)}"
             raise DataError(f"{where}: unknown key {key!r}: {way}")
-        if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
+        if not isinstance(value, types[key]) or (isinstance(value, bool) and types[key] is not bool):
             raise DataError(f"{where}: {key} is {value!r}, which is of another type: see the file that is written")
         if isinstance(value, list) and not all(isinstance(one, str) for one in value):
             raise DataError(f"{where}: {key} is a list of texts: write each in quotation marks")
@@ -76,14 +76,14 @@ def _checked(where: str, hint: Any) -> Hint:
     return hint
 
 
-def schema_text(found: Sequence[Inferred], head: str) -> str:
+def schema_text(columns: Sequence[Inferred], head: str) -> str:
     """The schema file of columns: it can be edited and read again."""
     lines = [f"# {head}"]
-    for one in found:
-        lines += ["", f"# {one.detail}: {one.reason}", f"[{section(one.column.name)}]", f'kind = "{one.kind}"']
-        for key in ("missing", *KEYS[one.kind]):
-            value = getattr(one.column, "gaps", None) if getattr(one.column, "missing", False) else None
-            value = getattr(one.column, key) if key != "missing" else value
+    for item in columns:
+        lines += ["", f"# {item.detail}: {item.reason}", f"[{section(item.column.name)}]", f'kind = "{item.kind}"']
+        for key in ("missing", *KEYS[item.kind]):
+            value = getattr(item.column, "gaps", None) if getattr(item.column, "missing", False) else None
+            value = getattr(item.column, key) if key != "missing" else value
             if value is not None and value is not False:
                 lines.append(f"{key} = {_toml(value)}")
     return "\n".join(_plain(line) for line in lines) + "\n"
@@ -96,7 +96,7 @@ def _plain(line: str) -> str:
 
 def _toml(value: Any) -> str:
     if isinstance(value, tuple):
-        words = [_toml(one) for one in value]
+        words = [_toml(item) for item in value]
         return f"[{', '.join(words)}]" if sum(map(len, words)) < 100 else "[\n  " + ",\n  ".join(words) + ",\n]"
     if isinstance(value, float) and value == int(value):
         return str(int(value))

@@ -30,26 +30,26 @@ NOISE = 9
 
 
 def number(values: Values) -> Inferred | None:
-    asked = values.hint.get("kind") == "number"
+    by_hint = values.hint.get("kind") == "number"
     numbers = as_numbers(values.text)
-    if not len(numbers) or (not asked and not _numeric(values, numbers)):
+    if not len(numbers) or (not by_hint and not _numeric(values, numbers)):
         return None
-    if asked:
+    if by_hint:
         refuse(values, np.isnan(numbers), "a number")
         refuse(values, np.isinf(numbers), "a finite number")
     odd = ~np.isfinite(numbers)
     plain = without(values, odd, "a finite number" if np.isinf(numbers).any() else "a number")
     numbers = numbers[~odd]
     whole = bool((numbers == np.round(numbers)).all())
-    if whole and np.abs(numbers).max() >= 2**53 and not asked:
+    if whole and np.abs(numbers).max() >= 2**53 and not by_hint:
         return None  # codes of many digits: no float tells them apart
     order = numbers.argsort(kind="stable")
     numbers, counts = numbers[order], plain.counts[order]
-    if not asked:
-        if whole and not odd.any() and (found := _counting(values, numbers)) is not None:
-            return found
+    if not by_hint:
+        if whole and not odd.any() and (inferred := _counting(values, numbers)) is not None:
+            return inferred
         if (reason := _codes(numbers, counts, whole)) is not None:
-            return dataclasses.replace(category(values), reason="; ".join([reason, *values.told]))
+            return dataclasses.replace(category(values), reason="; ".join([reason, *values.remarks]))
     return _quantity(plain, numbers, counts, whole)
 
 
@@ -67,7 +67,7 @@ def _numeric(values: Values, numbers: npt.NDArray[Any]) -> bool:
 def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any], whole: bool) -> Inferred:
     """Numbers at a resolution."""
     digits, least, exact = _decimals(values, numbers, counts)
-    told = []
+    remarks = []
     if "resolution" in values.hint:
         resolution = float(values.hint["resolution"])
     elif exact:
@@ -78,18 +78,18 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
         resolution = _coarse(numbers, counts)
         most, digits = digits, max(0, round(-math.log10(resolution)))
         least = min(least, digits)
-        told.append(f"kept to {resolution:g}, since {most} decimals are finer than a model can learn")
+        remarks.append(f"kept to {resolution:g}, since {most} decimals are finer than a model can learn")
     far = np.abs(as_numbers(values.text)) >= 2.0**62 * resolution
     refuse(values, far, f"within reach of a grid of {resolution:g}, as the others are")
-    digits = int(values.hint.get("decimals", max(digits, _needed(resolution))))
+    digits = int(values.hint.get("decimals", max(digits, _decimals_of(resolution))))
     least = min(int(values.hint.get("least", least)), digits)
     plain = "int64" if whole and digits == 0 and values.coded.dtype is None else "float64"
     cells = np.rint(numbers / resolution).astype(np.int64)
     ends = {"low": int(cells[0]), "high": int(cells[-1]), **tails_of(cells, counts)}
     column = values.column(Numeric, plain, resolution=resolution, decimals=digits, least=least, **ends)
     kind = "whole numbers" if whole and resolution == 1 else f"multiples of {resolution:g}"
-    found = answer(values, column, "number", "; ".join([kind, *told, *_shape(numbers, counts)]))
-    return dataclasses.replace(found, continuous=not exact)
+    inferred = answer(values, column, "number", "; ".join([kind, *remarks, *_shape(numbers, counts)]))
+    return dataclasses.replace(inferred, continuous=not exact)
 
 
 NAMED = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rownames|row|no|nr)$|[a-z](Id|ID)$", re.IGNORECASE)
@@ -101,11 +101,11 @@ def _counting(values: Values, numbers: npt.NDArray[Any]) -> Inferred | None:
     if values.rows < 20 or len(numbers) < values.rows:
         return None
     name = values.coded.name
-    named = NAMED.search(name) is not None or re.fullmatch(r"Unnamed: \d+|", name) is not None
+    by_name = NAMED.search(name) is not None or re.fullmatch(r"Unnamed: \d+|", name) is not None
     years = numbers[0] >= 1500 and numbers[-1] <= 2200
-    if not named and (years or numbers[-1] - numbers[0] != len(numbers) - 1):
+    if not by_name and (years or numbers[-1] - numbers[0] != len(numbers) - 1):
         return None
-    reason = "each number occurs once, " + ("and the name says so" if named else "and they count up")
+    reason = "each number occurs once, " + ("and the name says so" if by_name else "and they count up")
     return fresh(values, "int64", "{}", 0, int(numbers[-1]) + 1, reason)
 
 
@@ -140,7 +140,7 @@ def _decimals(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
     return usual, int(digits[~power].min(initial=usual)), exact
 
 
-def _needed(resolution: float) -> int:
+def _decimals_of(resolution: float) -> int:
     """Digits behind the point that multiples of a resolution need."""
     return next((digits for digits in range(12) if abs(round(resolution, digits) - resolution) < 1e-9 * resolution), 12)
 
@@ -161,9 +161,9 @@ def _quantile(numbers: npt.NDArray[Any], counts: npt.NDArray[Any], share: float)
 def _shape(numbers: npt.NDArray[Any], counts: npt.NDArray[Any]) -> list[str]:
     """Remarks on how numbers are distributed: one that is frequent, a long tail."""
     mode = int(counts.argmax())
-    told = []
+    remarks = []
     if counts[mode] > 0.2 * counts.sum():
-        told.append(f"{100 * counts[mode] / counts.sum():.0f} % are {numbers[mode]:g}")
+        remarks.append(f"{100 * counts[mode] / counts.sum():.0f} % are {numbers[mode]:g}")
     middle, high = (_quantile(numbers, counts, share) for share in (0.5, 0.99))
     tail = max(numbers[-1] - high, 0) > 2 * max(high - middle, 0) and numbers[-1] > high
-    return [*told, *(["a long tail"] if tail else [])]
+    return [*remarks, *(["a long tail"] if tail else [])]

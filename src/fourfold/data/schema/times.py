@@ -35,7 +35,7 @@ AS_TIME = re.compile(r"(time|date|epoch|stamp|created|updated)|_at$|^ts$", re.IG
 def time(values: Values) -> Inferred | None:
     if values.coded.distinct.dtype.kind == "M":
         try:
-            written = "%Y-%m-%d" if _date_only(values.coded.distinct) else "%Y-%m-%d %H:%M:%S"
+            form = "%Y-%m-%d" if _date_only(values.coded.distinct) else "%Y-%m-%d %H:%M:%S"
             beyond = not values.coded.distinct.dropna().dt.year.between(1, 9999).all()
         except ValueError:
             beyond = True
@@ -43,8 +43,8 @@ def time(values: Values) -> Inferred | None:
             raise DataError(
                 f"{values.coded.where}, column {values.coded.name}: holds a time beyond the years 1 to 9999: correct it"
             )
-        held = (values.coded.counts > 0) & values.coded.distinct.notna().to_numpy()
-        return _times(values, values.coded.distinct[held], written, "the data holds times")
+        mask = (values.coded.counts > 0) & values.coded.distinct.notna().to_numpy()
+        return _times(values, values.coded.distinct[mask], form, "the data holds times")
     found = values.hint.get("format") or _format(values)
     if found is None:
         return None
@@ -56,13 +56,13 @@ def time(values: Values) -> Inferred | None:
     times = times[times.notna()].reset_index(drop=True)
     few = values.text.iloc[:: max(len(values.text) // 500, 1)].reset_index(drop=True)
     bare = re.sub(r"%([dmHI])", r"%-\1", form)  # 1/2/2020, without zeros
-    columns = [_times(values, times, written, "").column for written in (form, bare)]
+    columns = [_times(values, times, pattern, "").column for pattern in (form, bare)]
     exact = [bool((column.text(column.read(few)) == few).all()) for column in columns]
     form = bare if exact == [False, True] else form
     reason = f"written like {form}"
-    other = form.translate(str.maketrans("dm", "md"))
-    if "%d" in form and other in FORMATS and other != form and DateTime.times(values.text, other).notna().all():
-        reason += f"; the month could come first: write format = {other!r} into a schema if so"
+    swapped = form.translate(str.maketrans("dm", "md"))
+    if "%d" in form and swapped in FORMATS and swapped != form and DateTime.times(values.text, swapped).notna().all():
+        reason += f"; the month could come first: write format = {swapped!r} into a schema if so"
     return _times(values, times, form, reason)
 
 

@@ -74,16 +74,16 @@ class Coded:
     def among(self, rows: npt.NDArray[np.int64]) -> Coded:
         """The column of some rows, with the values that they hold."""
         codes = self.codes[rows]
-        used = np.unique(codes[codes >= 0])
+        numbers = np.unique(codes[codes >= 0])
         number = np.full(len(self.distinct) + 1, -1, dtype=np.int32)  # the last one is that of no value
-        number[used] = np.arange(len(used))
-        distinct = self.distinct.iloc[used].reset_index(drop=True)
+        number[numbers] = np.arange(len(numbers))
+        distinct = self.distinct.iloc[numbers].reset_index(drop=True)
         places = rows if self.rows is None else self.rows[rows]
         return dataclasses.replace(self, codes=number[codes], distinct=distinct, rows=places)
 
-    def place(self, chosen: npt.NDArray[np.bool_]) -> str:
+    def place(self, mask: npt.NDArray[np.bool_]) -> str:
         """The first row that holds one of the chosen distinct values, and the value."""
-        row = int(np.append(chosen, False)[self.codes].argmax())
+        row = int(np.append(mask, False)[self.codes].argmax())
         value = str(self.distinct.iloc[self.codes[row]])[:40]
         return f"{value!r} in row {1 + (row if self.rows is None else int(self.rows[row]))}"
 
@@ -124,8 +124,8 @@ class Values:
     text: pd.Series
     counts: npt.NDArray[np.int64]
     gaps: tuple[str, ...]
-    gone: int
-    told: tuple[str, ...]
+    gap_rows: int
+    remarks: tuple[str, ...]
     hint: Hint
     notes: tuple[str, ...] = ()
 
@@ -135,18 +135,18 @@ class Values:
 
     @property
     def missing(self) -> bool:
-        return self.gone > 0 or "missing" in self.hint
+        return self.gap_rows > 0 or "missing" in self.hint
 
     @property
     def share(self) -> float:
-        return self.gone / max(self.rows + self.gone, 1)
+        return self.gap_rows / max(self.rows + self.gap_rows, 1)
 
     def column(self, kind: type[Column], dtype: str, **fields: Any) -> Any:
         """A column of a kind, with the name, gaps and dtype of these values."""
-        own = dict(self.hint)
-        own = {key: own[key] for key in own.keys() & {"ordered", "other"} if kind is Categorical}
+        hint = dict(self.hint)
+        hint = {key: hint[key] for key in hint.keys() & {"ordered", "other"} if kind is Categorical}
         modelled = {"missing": self.missing, "gaps": self.gaps} if issubclass(kind, Modelled) else {}
-        return kind(**{"name": self.coded.name, "dtype": self.coded.dtype or dtype, **modelled, **fields, **own})
+        return kind(**{"name": self.coded.name, "dtype": self.coded.dtype or dtype, **modelled, **fields, **hint})
 
 
 def values_of(coded: Coded, hint: Hint) -> Values:
@@ -155,16 +155,16 @@ def values_of(coded: Coded, hint: Hint) -> Values:
     typed = coded.dtype is not None and not pd.api.types.is_string_dtype(coded.distinct.dtype)
     text = coded.distinct.astype(str)
     gap = _gaps(text, hint) & (counts > 0)
-    held = ~gap & (counts > 0)
-    gone = len(coded.codes) - int(counts[held].sum())
-    found = text[gap].iloc[(-counts[gap]).argsort(kind="stable")] if gap.any() and not typed else ()
-    gaps = tuple(map(str, hint.get("missing") or dict.fromkeys(found))) or ("",)
-    told = (f"{shortened(map(repr, gaps), 4)} is missing",) if gone and gaps != ("",) else ()
-    text, counts = text[held], counts[held]
+    mask = ~gap & (counts > 0)
+    gap_rows = len(coded.codes) - int(counts[mask].sum())
+    gap_texts = text[gap].iloc[(-counts[gap]).argsort(kind="stable")] if gap.any() and not typed else ()
+    gaps = tuple(map(str, hint.get("missing") or dict.fromkeys(gap_texts))) or ("",)
+    remarks = (f"{shortened(map(repr, gaps), 4)} is missing",) if gap_rows and gaps != ("",) else ()
+    text, counts = text[mask], counts[mask]
     if coded.padded and text.duplicated().any():  # blanks around a word do not make another word
-        joined = pd.Series(counts, index=text).groupby(level=0).sum()
-        text, counts = pd.Series(joined.index.astype(str)), joined.to_numpy()
-    return Values(coded, text.reset_index(drop=True), counts, gaps, gone, told, hint)
+        sums = pd.Series(counts, index=text).groupby(level=0).sum()
+        text, counts = pd.Series(sums.index.astype(str)), sums.to_numpy()
+    return Values(coded, text.reset_index(drop=True), counts, gaps, gap_rows, remarks, hint)
 
 
 def _gaps(text: pd.Series, hint: Hint) -> npt.NDArray[np.bool_]:
@@ -181,13 +181,13 @@ def _gaps(text: pd.Series, hint: Hint) -> npt.NDArray[np.bool_]:
 def as_numbers(text: pd.Series) -> npt.NDArray[np.float64]:
     """Texts as numbers, NaN where one is none."""
     try:
-        found = pyarrow.compute.cast(pyarrow.array(text, pyarrow.string()), pyarrow.float64())
-        return found.to_numpy(zero_copy_only=False)
+        numbers = pyarrow.compute.cast(pyarrow.array(text, pyarrow.string()), pyarrow.float64())
+        return numbers.to_numpy(zero_copy_only=False)
     except pyarrow.ArrowInvalid:
         return pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
 
-def without(values: Values, odd: npt.NDArray[np.bool_], what: str) -> Values:
+def without(values: Values, odd: npt.NDArray[np.bool_], form: str) -> Values:
     """Values of which a few odd ones count as missing, as ``rotary`` among numbers does; a note names them."""
     if not odd.any():
         return values
@@ -196,7 +196,7 @@ def without(values: Values, odd: npt.NDArray[np.bool_], what: str) -> Values:
     place = coded.place(coded.distinct.astype(str).isin(words).to_numpy(dtype=bool))
     more = f" and {times - 1:,} more" if times > 1 else ""
     note = (
-        f"column {coded.name}: {place}{more} is not {what} and counts as missing: correct it, or write "
+        f"column {coded.name}: {place}{more} is not {form} and counts as missing: correct it, or write "
         f'[{section(coded.name)}] kind = "category" into a {option("schema")}'
     )
     gaps = tuple(map(str, words))
@@ -204,14 +204,14 @@ def without(values: Values, odd: npt.NDArray[np.bool_], what: str) -> Values:
         values,
         text=values.text[~odd].reset_index(drop=True),
         counts=values.counts[~odd],
-        gaps=(*values.gaps, *gaps) if values.gone else (*gaps, *values.gaps),  # samples have the first
-        gone=values.gone + times,
-        told=(*values.told, f"{shortened(list(map(repr, gaps)), 4)} counts as missing"),
+        gaps=(*values.gaps, *gaps) if values.gap_rows else (*gaps, *values.gaps),  # samples have the first
+        gap_rows=values.gap_rows + times,
+        remarks=(*values.remarks, f"{shortened(list(map(repr, gaps)), 4)} counts as missing"),
         notes=(*values.notes, note),
     )
 
 
-def refuse(values: Values, wrong: npt.NDArray[np.bool_], what: str) -> None:
+def refuse(values: Values, wrong: npt.NDArray[np.bool_], form: str) -> None:
     """Refuse values that are wrong, with the first row that has one."""
     if wrong.any():
         coded = values.coded
@@ -219,7 +219,7 @@ def refuse(values: Values, wrong: npt.NDArray[np.bool_], what: str) -> None:
         texts = coded.distinct.astype(str)
         name, first = section(coded.name), json.dumps(str(words.iloc[0])[:40], ensure_ascii=False)
         raise DataError(
-            f"{coded.where}, column {coded.name}: {coded.place(texts.isin(words).to_numpy(dtype=bool))} is not {what}: "
+            f"{coded.where}, column {coded.name}: {coded.place(texts.isin(words).to_numpy(dtype=bool))} is not {form}: "
             f"correct it, or give {option('schema')} a file that says what it is: [{name}] missing = [{first}], "
             f'or [{name}] kind = "category"'
         )
@@ -237,4 +237,4 @@ def answer(values: Values, column: Column, kind: str, reason: str) -> Inferred:
         assert isinstance(column, Graded)
         ends = column.text(np.array(column.span, dtype=np.int64))
         detail = f"{ends.iloc[0]} to {ends.iloc[1]}"
-    return Inferred(column, kind, detail, "; ".join([reason, *values.told]), values.share, notes=values.notes)
+    return Inferred(column, kind, detail, "; ".join([reason, *values.remarks]), values.share, notes=values.notes)

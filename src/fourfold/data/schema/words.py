@@ -30,7 +30,7 @@ def constant(values: Values) -> Inferred | None:
         only = next((gap for gap in values.gaps if gap), None)
         dtype = values.coded.dtype or ("object" if only is None else "str")
         return Inferred(Constant(name, dtype, only), "constant", "empty", "no row has a value", 1.0)
-    if len(values.text) > 1 or values.gone or "levels" in values.hint:
+    if len(values.text) > 1 or values.gap_rows or "levels" in values.hint:
         return None
     value = str(values.text.iloc[0])
     dtype = plain_dtype(values.text)
@@ -66,13 +66,13 @@ def category(values: Values) -> Inferred:
     count, few = len(values.text), int(rare.sum())
     if count > MANY and few and values.hint.get("kind") != "category":
         if values.counts[rare].sum() > values.rows / 2:
-            return _named(values, f"{count:,} levels, of which {few:,} are in fewer than {RARE} rows each")
+            return _identifier(values, f"{count:,} levels, of which {few:,} are in fewer than {RARE} rows each")
         common = dataclasses.replace(values, text=values.text[~rare], counts=values.counts[~rare])
         levels = tuple(dict.fromkeys((*_levels(common), POOL)))
-        return _noted(_category(values, levels, 0, POOL), values, f'are pooled as {POOL!r}: kind = "category"', few)
+        return _with_note(_category(values, levels, 0, POOL), values, f'are pooled as {POOL!r}: kind = "category"', few)
     inferred = _category(values, _levels(values), few, None)
     if count > SOME and few > count / 2:
-        return _noted(inferred, values, 'samples repeat them: kind = "text", "identifier" or "drop"', few)
+        return _with_note(inferred, values, 'samples repeat them: kind = "text", "identifier" or "drop"', few)
     return inferred
 
 
@@ -84,31 +84,31 @@ def _levels(values: Values) -> tuple[str, ...]:
     return tuple(values.text.iloc[np.unique(numbers, return_index=True)[1]])
 
 
-def _category(values: Values, levels: tuple[str, ...], few: int, other: str | None) -> Inferred:
+def _category(values: Values, levels: tuple[str, ...], few: int, pool: str | None) -> Inferred:
     """A category of these levels, of which a few are rare."""
     dtype = "bool" if {level.lower() for level in levels} == {"true", "false"} else plain_dtype(values.text)
-    dtype = "str" if other is not None else dtype
-    told = ["words that occur again" if dtype in ("str", "bool") else f"{len(levels):,} different numbers"]
-    told += [f"{few:,} of them in fewer than {RARE} rows"] if few and values.rows > 100 else []
-    told += amounts(values.text)
-    column = values.column(Categorical, dtype, levels=levels, ordered=dtype not in ("str", "bool"), other=other)
-    if other is not None and column.dtype != "category":
+    dtype = "str" if pool is not None else dtype
+    remarks = ["words that occur again" if dtype in ("str", "bool") else f"{len(levels):,} different numbers"]
+    remarks += [f"{few:,} of them in fewer than {RARE} rows"] if few and values.rows > 100 else []
+    remarks += amounts(values.text)
+    column = values.column(Categorical, dtype, levels=levels, ordered=dtype not in ("str", "bool"), other=pool)
+    if pool is not None and column.dtype != "category":
         column = dataclasses.replace(column, dtype="str")
-    return answer(values, column, "category", "; ".join(told))
+    return answer(values, column, "category", "; ".join(remarks))
 
 
-def _noted(inferred: Inferred, values: Values, what: str, few: int) -> Inferred:
+def _with_note(inferred: Inferred, values: Values, remark: str, few: int) -> Inferred:
     """The same with a note on rare levels."""
     note = (
         f"column {values.coded.name}: {few:,} of its {len(values.text):,} values are in fewer than {RARE} rows each, "
-        f"and {what} in a {option('schema')} changes it"
+        f"and {remark} in a {option('schema')} changes it"
     )
     return dataclasses.replace(inferred, notes=(*inferred.notes, note))
 
 
 def text(values: Values) -> Inferred | None:
-    asked = values.hint.get("kind") == "text"
-    if not asked and (len(values.text) < values.rows / 2 or not _sentences(values)):
+    by_hint = values.hint.get("kind") == "text"
+    if not by_hint and (len(values.text) < values.rows / 2 or not _sentences(values)):
         return None
     reason = "most values have three words or more, and few occur again; not modelled"
     return Inferred(values.column(FreeText, "str"), "text", "empty in samples", reason, values.share)
@@ -130,13 +130,13 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 def identifier(values: Values) -> Inferred | None:
     text = values.text
-    asked = values.hint.get("kind") == "identifier"
-    if not asked and (values.rows < 20 or len(text) < UNIQUE * values.rows or values.coded.dtype == "category"):
+    by_hint = values.hint.get("kind") == "identifier"
+    if not by_hint and (values.rows < 20 or len(text) < UNIQUE * values.rows or values.coded.dtype == "category"):
         return None
     differ = "; ".join([f"{len(text):,} of {values.rows:,} values differ", *amounts(text)])
-    inferred = _named(values, f"names its row: {differ}")
+    inferred = _identifier(values, f"names its row: {differ}")
     numbered = isinstance(inferred.column, Identifier) and inferred.column.pattern != _numbered(values)
-    return inferred if asked or numbered or not _sentences(values) else None
+    return inferred if by_hint or numbered or not _sentences(values) else None
 
 
 def _numbered(values: Values) -> str:
@@ -144,7 +144,7 @@ def _numbered(values: Values) -> str:
     return f"{values.coded.name} {{}}"
 
 
-def _named(values: Values, reason: str) -> Inferred:
+def _identifier(values: Values, reason: str) -> Inferred:
     """An identifier whose fresh values look like those of the data, if these are alike."""
     text = values.text
     pattern, width, first = _numbered(values), 0, 1
