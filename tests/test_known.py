@@ -151,7 +151,7 @@ def test_the_solver_tells_its_own_error():
         assert abs(bias) > 0.004
         assert result.solver_error == pytest.approx(bias, rel=1)
         assert result.half_steps > bias
-        assert "the solver's error is about" in result.told()
+        assert "the solver's error is about" in result.note_in()
 
 
 SHARP = GaussianMixture((0.5, 0.5), ((-1.0, -1.0), (1.0, 1.0)), (((0.003, 0.0), (0.0, 0.003)),) * 2)
@@ -167,13 +167,13 @@ def test_the_solver_never_tells_a_wrong_error_in_silence(path, sharp):
         model = known.of_denoiser(MixtureDenoiser.of(path, mixture), ProbabilityFlow(steps, None), Vectors(x.shape[1]))
         result = model.log_prob(x)
         error = float((result.nats - mixture.log_prob(x)).mean())
-        assert result.converged == ("not converged" not in result.told())
+        assert result.converged == ("not converged" not in result.note_in())
         small = max(abs(error), abs(result.solver_error)) < 0.01
         assert not result.converged or small or 0.1 < result.solver_error / error < 10
         surely.append(result.converged)
     assert surely[:2] == [False, False]
     assert surely[-1] or sharp
-    assert "error is unknown" in replace(result, solver_error=math.nan, converged=False).told()
+    assert "error is unknown" in replace(result, solver_error=math.nan, converged=False).note_in()
 
 
 def test_the_interval_of_a_mean_over_examples_holds_the_closed_form():

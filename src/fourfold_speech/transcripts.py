@@ -48,7 +48,7 @@ class Transcripts(WrittenTexts):
         ValueError: for sizes below 1.
     """
 
-    counted: ClassVar[str] = "transcripts"
+    item_name: ClassVar[str] = "transcripts"
     settings: ClassVar[tuple[str, ...]] = ("tokens",)
     text: Text
     rate: int = 8000

@@ -152,7 +152,7 @@ def test_numbers_and_dates_beyond_the_range_have_a_finite_likelihood(name):
 def test_a_mean_leaves_out_examples_outside_the_space_and_says_so():
     scored = LogProb(torch.tensor([-1.0, -torch.inf, -3.0]), Kind.EXACT, outside=torch.tensor([False, True, False]))
     assert scored.mean() == pytest.approx((-2.0, 1.0))
-    assert "1 of 3 examples has a value that the model never saw" in scored.told()
+    assert "1 of 3 examples has a value that the model never saw" in scored.note_in()
     both = LogProb.cat([scored, scored])
     assert both.mean()[0] == -2
     score = mean_likelihood(both, "nats")
@@ -191,7 +191,7 @@ def test_a_new_level_in_python_is_a_warning_and_not_a_bare_infinity():
     assert scored.outside.tolist() == [False, True, False, False, True, False]
     assert torch.isinf(scored.nats[scored.outside]).all()
     assert np.isfinite(scored.mean()[0])
-    assert scored.counted == "4 of 6"
+    assert scored.count_words == "4 of 6"
 
 
 def test_a_column_that_is_constant_in_training_alone_is_said_to_be_ignored():

@@ -106,8 +106,8 @@ def test_errors_are_pooled_over_all_batches_that_are_joined() -> None:
 @pytest.mark.parametrize(("unit", "number"), [("nats", "+0.5"), ("bits/dim", "-0.18")])
 def test_the_error_of_a_solver_is_told_in_the_unit(unit: str, number: str) -> None:
     result = LogProb(torch.zeros(2), Kind.ESTIMATE, dims=4, note="ODE", solver_error=0.5, half_steps=7.5)
-    assert result.told(unit).startswith(f"ODE; the solver's error is about {number} {unit} (half")
-    assert LogProb(torch.zeros(2), Kind.EXACT, note="exact").told() == "exact"
+    assert result.note_in(unit).startswith(f"ODE; the solver's error is about {number} {unit} (half")
+    assert LogProb(torch.zeros(2), Kind.EXACT, note="exact").note_in() == "exact"
 
 
 def test_kinds_behind_a_codec_that_bounds() -> None:

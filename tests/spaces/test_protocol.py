@@ -115,7 +115,7 @@ def test_the_check_of_spaces_can_fail(monkeypatch: pytest.MonkeyPatch, break_: d
     ids=repr,
 )
 def test_counting_and_files(space: Space, counted: str, window: int, suffix: str, text: str) -> None:
-    assert (space.counted, space.window, usual_suffix(space)) == (counted, window, suffix)
+    assert (space.item_name, space.window, usual_suffix(space)) == (counted, window, suffix)
     x = torch.tensor([[0, 1], [1, 1]]) if window else space.examples(2, torch.Generator())
     assert space.lines(x) == text
 

@@ -273,7 +273,7 @@ def score(command: Score) -> None:
     else:
         tell(f"{summary(result, unit)}: {quantity}")
         if result.note:
-            tell(result.told(unit))
+            tell(result.note_in(unit))
     unusual = None if out is None else unusual_columns(run.model, part.x, result.nats)
     if out == "-":
         print_data(score_table(result, unit, unusual).rstrip())
@@ -336,7 +336,7 @@ def _of_samples(samples: Path, dataset: Dataset, command: Evaluate) -> list[Meas
     for note in notes:
         say(note)
     say(
-        f"{command.real}: {len(dataset.test):,} of its {dataset.space.counted} are the references, and copies are "
+        f"{command.real}: {len(dataset.test):,} of its {dataset.space.item_name} are the references, and copies are "
         f"looked for among {dataset.examples:,} others"
     )
     return scores

@@ -24,7 +24,7 @@ class Codec(Part, nn.Module, ABC):
             refused.
         bound: the reason why an exact likelihood of codes is only a lower bound for raw examples; empty where it stays
             exact.
-        sensitive: whether decoding enlarges rounding errors, as phases do that are found by iteration.
+        sensitive: true if decoding enlarges rounding errors, as iterated phases do.
         rms: approximate root mean square of the codes of training data.
         event: shape of one code; recipes read it, and a third party's codec may leave it out.
     """
@@ -42,7 +42,7 @@ class Codec(Part, nn.Module, ABC):
 
     @property
     def faithful(self) -> bool:
-        """Whether decoding draws ``x ~ p(x | z)``, as a likelihood supposes, instead of showing a mean or a median."""
+        """True if :meth:`decode` draws ``x ~ p(x | z)``; false if it returns the mean or the median."""
         return True
 
     def variants(self) -> Mapping[str, Codec]:
@@ -51,7 +51,7 @@ class Codec(Part, nn.Module, ABC):
 
     @property
     def random(self) -> bool:
-        """Whether :meth:`encode` draws random numbers; likelihoods are then averaged over several draws."""
+        """True if :meth:`encode` draws random numbers; likelihoods are then averaged over several draws."""
         return False
 
     def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
@@ -80,15 +80,15 @@ class Codec(Part, nn.Module, ABC):
 
 
 class CachedCodec(Codec):
-    """A codec whose costly part is a fixed function of the example, so that training computes it once and keeps it."""
+    """A codec whose costly part is a fixed function of the example, so that training computes it once and stores it."""
 
     @abstractmethod
     def analyse(self, x: Tensor) -> Tensor:
-        """The part that is kept, ``(B, *)``: a function of ``x`` alone, such as a posterior's parameters."""
+        """The costly part, ``(B, *)``: a function of ``x`` alone, such as a posterior's parameters."""
 
     @abstractmethod
-    def draw(self, kept: Tensor) -> Tensor:
-        """Codes ``(B, *event)`` from the kept part, at little cost; random numbers come from torch's generator."""
+    def draw(self, analysis: Tensor) -> Tensor:
+        """Codes ``(B, *event)`` from the result of :meth:`analyse`; random numbers come from torch's generator."""
 
 
 class PiecewiseCodec(Codec):
@@ -108,12 +108,12 @@ class PiecewiseCodec(Codec):
         """
 
     @abstractmethod
-    def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Decode as :meth:`Codec.decode` does. At the places that ``allowed`` names, it draws allowed values only."""
+    def decode(self, z: Tensor, noise: Noise | None = None, restrictions: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Decode as :meth:`Codec.decode` does. Positions with ``restrictions`` get one of these values."""
 
     @abstractmethod
-    def log_shares(self, piece: int, allowed: Tensor) -> Tensor:
-        """``log P(value is allowed | token)`` of each token of one place, ``(sizes[piece],)`` float64."""
+    def log_shares(self, position: int, values: Tensor) -> Tensor:
+        """``log P(value is in values | token)`` of each token of one position, ``(sizes[position],)`` float64."""
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         z, log_mass = self.pieces(x)

@@ -59,12 +59,12 @@ class Conditions:
         Raises:
             ValueError: for a condition for which this space has no field.
         """
-        wanted = {"classes": len(class_names) or None, "class_names": class_names, "caption": caption, "sound": sound}
-        known = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-        foreign = next((name for name, value in wanted.items() if value and name not in known), None)
+        values = {"classes": len(class_names) or None, "class_names": class_names, "caption": caption, "sound": sound}
+        names = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        foreign = next((name for name, value in values.items() if value and name not in names), None)
         if foreign is not None:
             raise ValueError(f"{type(self).__name__} has no field {foreign!r}: load it without conditional")
-        return dataclasses.replace(self, **{name: wanted[name] for name in known & wanted.keys()})  # type: ignore[type-var]
+        return dataclasses.replace(self, **{name: values[name] for name in names & values.keys()})  # type: ignore[type-var]
 
     def _check_classes(self) -> None:
         """Refuse a number of classes that does not fit their names (``ValueError``)."""

@@ -36,27 +36,27 @@ def register_view(source: type[Estimand], target: type[Estimand]) -> Callable[[C
 def route(source: type, target: type) -> list[Callable[[Any], Estimand]] | None:
     """The shortest chain of views from one type to another, or ``None``."""
     queue: deque[tuple[type, list[Callable[[Any], Estimand]]]] = deque([(source, [])])
-    seen: set[type] = {source}
+    visited: set[type] = {source}
     while queue:
         kind, chain = queue.popleft()
         if issubclass(kind, target):
             return chain
         for (start, end), function in VIEWS.items():
-            if issubclass(kind, start) and end not in seen:
-                seen.add(end)
+            if issubclass(kind, start) and end not in visited:
+                visited.add(end)
                 queue.append((end, [*chain, function]))
     return None
 
 
 def view(estimand: Estimand, needs: type[E]) -> E:
-    """Return ``estimand`` seen as another kind: itself, or a module that wraps it and shares its weights.
+    """The view of ``estimand`` as another kind: itself, or a module that wraps it and shares its weights.
 
     Raises:
         TypeError: if no chain of registered views leads there, with both names.
     """
     chain = route(type(estimand), needs)
     if chain is None:
-        raise TypeError(f"{type(estimand).__name__} cannot be seen as {needs.__name__}")
+        raise TypeError(f"{type(estimand).__name__} has no view as {needs.__name__}")
     for function in chain:
         estimand = function(estimand)
     assert isinstance(estimand, needs)
@@ -101,11 +101,11 @@ def check_edges(
         if route(type(estimand), part.needs) is None:
             raise TypeError(
                 f"{type(part).__name__} needs a {part.needs.__name__}, but {type(objective).__name__} "
-                f"learns a {learns.__name__}, which cannot be seen as one"
+                f"learns a {learns.__name__}, which has no view as one"
             )
-    given, taken = estimand.measure, getattr(codec, "measure", None)
-    if given is not None and taken is not None and given != taken and likelihood.kind is not Kind.NONE:
+    measure, of_codes = estimand.measure, getattr(codec, "measure", None)
+    if measure is not None and of_codes not in (None, measure) and likelihood.kind is not Kind.NONE:
         raise TypeError(
-            f"{type(estimand).__name__} gives {given.words}, but codes of {type(codec).__name__} have "
-            f"{Measure(taken).words}: give it a codec or an observation model of the other kind, or NoDensity()"
+            f"{type(estimand).__name__} gives {measure.words}, but codes of {type(codec).__name__} have "
+            f"{Measure(of_codes).words}: give it a codec or an observation model of the other kind, or NoDensity()"
         )

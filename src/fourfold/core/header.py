@@ -1,6 +1,6 @@
 """Names and shapes of the tensors in a file of weights, and the limits that they set for a model.
 
-A configuration may come from anywhere. What is built from it is held against the tensors of its file.
+A configuration may come from anywhere. Its model is compared with the tensors of its file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LARGEST = 1_000_000
 MOST_LAYERS = 50_000
 """The most modules, and the most parameters, of a model."""
 TIED = 4
-"""How often a number of the file may occur in a model: parts that share weights may be built with their own."""
+"""Occurrences of a number of the file in a model, at most: parts that share weights may be built with their own."""
 SPARE = 1 << 32
 """The most bytes that a model may hold beyond its saved tensors: tables that its constructors compute."""
 
@@ -52,12 +52,13 @@ def read_header(path: Path) -> Header:
     """Read the names and shapes in a safetensors file, or in all of a folder, but none of their values."""
     shapes: dict[str, tuple[int, ...]] = {}
     metadata: dict[str, str] = {}
-    for one in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
-        open_regular(one).close()
-        with safe_open(one, framework="pt") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    for weights in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+        open_regular(weights).close()
+        with safe_open(weights, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                unique = name if name not in shapes else f"{weights.name}:{name}"
+                shapes[unique] = tuple(file.get_slice(name).get_shape())
             metadata |= file.metadata() or {}
-        shapes |= {name if name not in shapes else f"{one.name}:{name}": shape for name, shape in found.items()}
     return Header(shapes, metadata)
 
 
@@ -76,7 +77,7 @@ def bounded(elements: int, parameters: int | None = None) -> Iterator[None]:
     most = {"modules": MOST_LAYERS, "parameters": MOST_LAYERS if parameters is None else parameters}
     count = {"modules": 0, "parameters": 0, "elements": 0}
 
-    def made(kind: str, size: int = 0) -> None:
+    def count_one(kind: str, size: int = 0) -> None:
         count[kind] += 1
         count["elements"] += size
         if count[kind] > most[kind]:
@@ -85,10 +86,10 @@ def bounded(elements: int, parameters: int | None = None) -> Iterator[None]:
             raise TooLarge(f"the model asks for more than {elements:,} numbers")
 
     def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
-        made("parameters", 0 if value is None else value.numel())
+        count_one("parameters", 0 if value is None else value.numel())
 
     def child(module: nn.Module, name: str, value: nn.Module | None) -> None:
-        made("modules")
+        count_one("modules")
 
     handles = [
         hooks.register_module_parameter_registration_hook(parameter),

@@ -110,12 +110,12 @@ class LogProb:
 
     @property
     def inside(self) -> Tensor:
-        """Which examples hold only values that the space has, bool ``(B,)``: those of a mean."""
+        """True for examples that hold only values of the space, bool ``(B,)``: those in a mean."""
         return torch.ones(len(self), dtype=torch.bool) if self.outside is None else ~self.outside
 
     @property
-    def counted(self) -> str:
-        """How many examples a mean is of, in words such as ``296 of 300``."""
+    def count_words(self) -> str:
+        """The number of examples in a mean, in words such as ``296 of 300``."""
         n = int(self.inside.sum())
         return str(n) if n == len(self) else f"{n} of {len(self)}"
 
@@ -154,8 +154,8 @@ class LogProb:
     def weights_in(self, unit: str) -> Tensor:
         """The weight of each example of :attr:`inside` in :meth:`mean_in`, ``(n,)`` float64: 1 on average."""
         counts = {"bits/byte": self.byte_counts, "nats/row": self.row_counts}.get(unit)
-        own = (torch.ones(len(self)) if counts is None else counts).double()[self.inside]
-        return own / own.mean()
+        lengths = (torch.ones(len(self)) if counts is None else counts).double()[self.inside]
+        return lengths / lengths.mean()
 
     def mean(self) -> tuple[float, float]:
         """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""
@@ -172,8 +172,8 @@ class LogProb:
         value: Tensor = getattr(self, _UNITS[unit])
         return value
 
-    def told(self, unit: str = "nats") -> str:
-        """The note in one line: with examples that a mean leaves out, and the solver's error in a unit."""
+    def note_in(self, unit: str = "nats") -> str:
+        """The note in one line, with the number of examples that a mean leaves out and the solver's error in a unit."""
         return "; ".join(part for part in (self.note, self._remainder(), self._solved(unit)) if part)
 
     def _solved(self, unit: str) -> str:
@@ -189,7 +189,7 @@ class LogProb:
         return f"the solver has not converged: its error may be {abs(error):.2g} {unit} or more; take more steps"
 
     def _remainder(self) -> str:
-        """How many examples a mean leaves out, and why."""
+        """The number of examples that a mean leaves out, with the reason."""
         n = len(self) - int(self.inside.sum())
         verb = "has a value" if n == 1 else "have values"
         why = f"{verb} that the model never saw: probability 0, left out of the mean"
@@ -202,12 +202,13 @@ class LogProb:
         Raises:
             ValueError: for no parts or for several kinds.
         """
-        if len({part.kind for part in parts}) != 1:
-            raise ValueError(f"log-probabilities of kinds {[str(part.kind) for part in parts]} cannot be joined")
+        kinds = [str(part.kind) for part in parts]
+        if len({*kinds}) != 1:
+            raise ValueError(f"log-probabilities must be of one kind to be joined, got {kinds}")
 
-        def joined(name: str) -> Tensor | None:
-            found = [value for part in parts if (value := getattr(part, name)) is not None]
-            return torch.cat(found) if len(found) == len(parts) else None
+        def concatenated(name: str) -> Tensor | None:
+            values = [value for part in parts if (value := getattr(part, name)) is not None]
+            return torch.cat(values) if len(values) == len(parts) else None
 
         def mean(name: str) -> float:
             return sum(getattr(part, name) * len(part) for part in parts) / max(sum(map(len, parts)), 1)
@@ -215,11 +216,11 @@ class LogProb:
         return dataclasses.replace(
             parts[0],
             nats=torch.cat([part.nats for part in parts]),
-            variance=joined("variance"),
-            byte_counts=joined("byte_counts"),
-            row_counts=joined("row_counts"),
-            pieces=joined("pieces"),
-            outside=joined("outside"),
+            variance=concatenated("variance"),
+            byte_counts=concatenated("byte_counts"),
+            row_counts=concatenated("row_counts"),
+            pieces=concatenated("pieces"),
+            outside=concatenated("outside"),
             evaluations=mean("evaluations"),
             freedom=mean("freedom"),
             solver_error=mean("solver_error"),

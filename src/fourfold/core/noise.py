@@ -63,11 +63,11 @@ class Noise:
         return self._draw(Tensor.uniform_, event)
 
     def _draw(self, fill: Callable[..., Tensor], event: tuple[int, ...]) -> Tensor:
-        drawn = torch.empty(len(self._generators) * self.BLOCK, *event, device="cpu")
-        for generator, block in zip(self._generators, torch.split(drawn, self.BLOCK), strict=True):
+        numbers = torch.empty(len(self._generators) * self.BLOCK, *event, device="cpu")
+        for generator, block in zip(self._generators, torch.split(numbers, self.BLOCK), strict=True):
             fill(block, generator=generator)
         offset = self.start % self.BLOCK
-        return drawn[offset : offset + len(self)].to(self.device)
+        return numbers[offset : offset + len(self)].to(self.device)
 
 
 def _generator(name: str) -> torch.Generator:

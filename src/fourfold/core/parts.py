@@ -158,16 +158,16 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
             f"{name!r} belongs neither to fourfold nor to a package that joins it by an entry point: was the file "
             "changed, or is a package missing? Pass a class of your own, as in Run.load(folder, trust=[Net])"
         )
-    found = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
-    if not (isinstance(found, type) and (issubclass(found, Part) or dataclasses.is_dataclass(found))):
+    resolved = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
+    if not (isinstance(resolved, type) and (issubclass(resolved, Part) or dataclasses.is_dataclass(resolved))):
         raise ValueError(f"{name!r} is not a part of a model")
-    if found.__module__.partition(".")[0] != match[1]:  # such as a class of torch that a module of fourfold imports
-        raise ValueError(f"{name!r} is defined elsewhere, in {found.__module__}")
-    return found
+    if resolved.__module__.partition(".")[0] != match[1]:  # such as a class of torch that a module of fourfold imports
+        raise ValueError(f"{name!r} is defined elsewhere, in {resolved.__module__}")
+    return resolved
 
 
 def _may_be_imported(package: str) -> bool:
-    """Whether :func:`construct` builds classes of a package without explicit trust."""
+    """True if :func:`construct` builds classes of a package without explicit trust."""
     return package == "fourfold" or package in packages()
 
 
@@ -177,9 +177,9 @@ def strangers(value: Any) -> list[str]:
         return [name for item in value for name in strangers(item)]
     if not isinstance(value, dict):
         return []
-    own = []
+    names = []
     if "type" in value and "args" in value:
         package, _, name = value["type"].partition(":")
-        known = "." not in name and _may_be_imported(package.partition(".")[0])
-        own = [] if known else [value["type"]]
-    return list(dict.fromkeys([*own, *strangers(list(value.values()))]))
+        importable = "." not in name and _may_be_imported(package.partition(".")[0])
+        names = [] if importable else [value["type"]]
+    return list(dict.fromkeys([*names, *strangers(list(value.values()))]))

@@ -42,13 +42,13 @@ class Space(Conditions, Quality, Example):
     Attributes:
         columns: names of the values of an example, by which columns of a table are found; empty where values have no
             names.
-        counted: the unit in which a raw set is counted.
+        item_name: the name of what a raw set holds, in the plural.
         mixed: whether examples are read from tables of mixed columns.
         settings: the settings of :func:`fourfold.load` that :meth:`of_conditions` takes, in place of a reader.
     """
 
     columns: tuple[str, ...] = ()
-    counted: ClassVar[str] = "examples"
+    item_name: ClassVar[str] = "examples"
     mixed: ClassVar[bool] = False
     settings: ClassVar[tuple[str, ...]] = ()
 
@@ -74,7 +74,7 @@ class Space(Conditions, Quality, Example):
         if self.window is None:
             return x
         if len(x) < self.window:
-            few = f"{len(x)} {self.counted} are fewer than one window of {self.window}"
+            few = f"{len(x)} {self.item_name} are fewer than one window of {self.window}"
             raise ValueError(f"{few}: give a longer {type(self).__name__.lower()}")
         return x[: len(x) // self.window * self.window].reshape(-1, *self.shape)
 
@@ -96,22 +96,22 @@ class Space(Conditions, Quality, Example):
         return {} if self.window is None else {"length": self.window}
 
     @classmethod
-    def of(cls, found: Space, x: Tensor) -> Space:
+    def of(cls, space: Space, x: Tensor) -> Space:
         """The space of this class for data that was read as another. It is called for a space chosen by name.
 
         A file of numbers is read as vectors with names of columns. A space of rows of numbers, such as angles, makes
         itself from these; :meth:`conform` then brings the examples into it.
 
         Args:
-            found: the space that the data was read as.
-            x: all raw examples, ``(N, *found.shape)``, or a stream.
+            space: the space that the data was read as.
+            x: all raw examples, ``(N, *space.shape)``, or a stream.
 
         Raises:
             ValueError: for data that is not of this kind.
         """
-        if not isinstance(found, cls):
-            raise ValueError(f"holds {found}, which cannot be read as {cls.__name__}: choose another space")
-        return found
+        if not isinstance(space, cls):
+            raise ValueError(f"holds {space}, which cannot be read as {cls.__name__}: choose another space")
+        return space
 
     @classmethod
     def of_conditions(cls, pairs: Pairs, settings: Mapping[str, Any]) -> Space | None:
@@ -150,27 +150,27 @@ class Space(Conditions, Quality, Example):
         """Remarks on a raw set that its user should read, such as tied values."""
         return ()
 
-    def fits(self, given: Space) -> bool:
-        """Whether examples of another space are examples of this one as they are."""
-        return type(given) is type(self) and given.shape == self.shape
+    def fits(self, other: Space) -> bool:
+        """True if examples of another space are examples of this one without a change."""
+        return type(other) is type(self) and other.shape == self.shape
 
-    def require(self, given: Space) -> None:
+    def require(self, other: Space) -> None:
         """Refuse another space that does not fit (``ValueError`` with both in words)."""
-        if not self.fits(given):
-            raise ValueError(f"holds {given}, but the model knows {self}: give data of the same kind, size and columns")
+        if not self.fits(other):
+            raise ValueError(f"holds {other}, but the model knows {self}: give data of the same kind, size and columns")
 
-    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+    def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
         """Raw examples from elsewhere, or a stream, brought into this space.
 
         Args:
             x: the examples or the stream.
-            given: the space that they were read as; ``None`` for an array or tensor in the layout of this space.
+            source: the space that they were read as; ``None`` for an array or tensor in the layout of this space.
 
         Raises:
             ValueError: for examples of another kind.
         """
-        if given is not None:
-            self.require(given)
+        if source is not None:
+            self.require(source)
         return x
 
     def table(self, x: Tensor) -> pd.DataFrame:

@@ -48,26 +48,26 @@ class Training:
         rates = (self.learning_rate, 1.0 if self.muon_rate is None else self.muon_rate)
         if not all(0 < rate < math.inf for rate in rates) or self.batch_size < 1:
             raise ValueError(
-                f"learning rate {self.learning_rate}, rate of Muon {self.muon_rate}, batch of {self.batch_size}: "
-                "give positive numbers"
+                f"learning_rate, muon_rate and batch_size must be positive, got {self.learning_rate}, "
+                f"{self.muon_rate} and {self.batch_size}"
             )
 
-    def schedule(self, used: float) -> float:
-        """The factor of the rate at the fraction ``used`` of the budget: rising, flat, then half a cosine down."""
-        if used < self.warmup:
-            return used / self.warmup
+    def schedule(self, fraction: float) -> float:
+        """The factor of the rate at a ``fraction`` of the budget: rising, flat, then half a cosine down."""
+        if fraction < self.warmup:
+            return fraction / self.warmup
         start = max(1 - self.cooldown, self.warmup)
-        progress = min(max((used - start) / max(1 - start, 1e-9), 0.0), 1.0)
+        progress = min(max((fraction - start) / max(1 - start, 1e-9), 0.0), 1.0)
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
 
-    def noise(self, used: float) -> float:
-        """The noise's standard deviation at the fraction ``used`` of the budget: ``smoothing 25^(-used / 0.8)``.
+    def noise(self, fraction: float) -> float:
+        """The noise's standard deviation at a ``fraction`` of the budget: ``smoothing 25^(-fraction / 0.8)``.
 
         Noise smooths the density of examples by a kernel. With the noise of a good kernel density estimate, no training
         overfits few examples (Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108). The right amount depends on the
         data: falling noise tries every amount, and the held-out loss chooses.
         """
-        return self.smoothing * 25 ** (-used / 0.8) if used < 0.8 else 0.0
+        return self.smoothing * 25 ** (-fraction / 0.8) if fraction < 0.8 else 0.0
 
 
 DEFAULT = Training()

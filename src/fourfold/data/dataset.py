@@ -136,7 +136,7 @@ def _facts(dataset: Dataset) -> list[tuple[str, str]]:
     classes = f"{len(dataset.class_names)}: {shortened(dataset.class_names)}" if dataset.class_names else "none"
     return [
         ("source", dataset.source),
-        (dataset.space.counted, f"{_counts(dataset)} (seed {dataset.seed})"),
+        (dataset.space.item_name, f"{_counts(dataset)} (seed {dataset.seed})"),
         *([("classes", classes)] if dataset.space.caption is None else []),
         ("scored in", dataset.space.unit + ("; the exact density is known" if dataset.density else "")),
         ("memory", f"{sum(storages.values()) / 2**20:.1f} MiB"),

@@ -79,7 +79,7 @@ def _by_position(name: str, source: Source, options: DataOptions) -> list[slice]
     shortest = min(part.stop - part.start for part in parts)
     window = source.space.window or 1
     if shortest < window:
-        few = f"{n} {source.space.counted} leave a split of {shortest}, shorter than one window of {window}"
+        few = f"{n} {source.space.item_name} leave a split of {shortest}, shorter than one window of {window}"
         kind = "text" if source.space.bytewise else "series"
         raise DataError(f"{name}: {few}: give a longer {kind} or a smaller length")
     return parts
@@ -95,7 +95,7 @@ def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
     order = _stratified(pool, labels, generator) if groups is None else _together(groups, generator)
     order = order[: round(pool * keep)]
     if len(order) < FEWEST:
-        raise DataError(f"{name}: {len(order)} {source.space.counted} are too few: at least {FEWEST} are needed")
+        raise DataError(f"{name}: {len(order)} {source.space.item_name} are too few: at least {FEWEST} are needed")
     shares = fractions_of(options, (0.8, 0.1, 0.1))
     if source.test:
         share = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out

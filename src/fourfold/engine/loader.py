@@ -52,7 +52,7 @@ class Loader:
         self.examples = len(split.x) if self.window is None else len(split.x) - self.window + 1
         if self.examples < 1:
             raise ValueError(
-                f"{len(split.x)} {space.counted} are fewer than one window of {self.window}: shorten length"
+                f"{len(split.x)} {space.item_name} are fewer than one window of {self.window}: shorten length"
             )
         parts = parts or world
         self.batch_size = _divisible(batch_size, self.examples if self.window is None else batch_size * parts, parts)

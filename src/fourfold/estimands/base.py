@@ -361,18 +361,18 @@ class TokenDenoiser(ArbitraryConditionals, Estimand):
 
     @property
     def summary(self) -> str:
-        return "the distribution of each masked piece given the pieces that are not masked, for every set of them"
+        return "the distribution of each masked token given the tokens that are not masked, for every set of them"
 
     @abstractmethod
-    def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(x_i | x_S, c)`` of each piece of ``(B, L)``, ``(B, L)`` in nats, where ``i`` is not in ``S``.
+    def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x_i | x_S, c)`` of each token of ``(B, L)``, ``(B, L)`` in nats, where ``i`` is not in ``S``.
 
-        Pieces that are not ``known``, ``(B, L)``, are masked; at known ones the result means nothing.
+        Tokens outside ``observed_mask``, bool ``(B, L)``, are masked. The result of observed ones has no meaning.
         """
 
     @abstractmethod
-    def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``x`` with its ``wanted`` pieces, ``(B, L)``, drawn given the known ones by uniform ``u``, ``(B, L)``."""
+    def draw(self, x: Tensor, observed_mask: Tensor, mask: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``x`` with the tokens of ``mask``, ``(B, L)``, drawn given the observed ones by uniform ``u``, ``(B, L)``."""
 
 
 class MixedDenoiser(Estimand):
@@ -384,7 +384,7 @@ class MixedDenoiser(Estimand):
 
     Attributes:
         sizes: the number of tokens of each discrete value.
-        groups: the discrete values in groups of like sizes, which are told together.
+        groups: the discrete values in groups of like sizes, which share one output.
         reals: the number of reals.
         path: the noise of the reals.
     """
@@ -404,13 +404,13 @@ class MixedDenoiser(Estimand):
 
     @abstractmethod
     def forward(
-        self, k: Tensor, known: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
+        self, k: Tensor, observed_mask: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """``log p(k_i = j | k_S, z_t, c)`` of each token of each discrete value, and the denoised reals.
 
         Args:
             k: tokens ``(B, K)``.
-            known: which of them are not masked, bool ``(B, K)``.
+            observed_mask: true for those that are not masked, bool ``(B, K)``.
             z_t: noised reals ``(B, R)``.
             t: times of the path, ``(B,)``.
             cond: labels ``(B,)``.

@@ -39,9 +39,9 @@ def _extrapolated(
     inside = _inside(estimand.path, interval, t)
     if cond is None or scale == 1 or not bool(inside.any()):
         return estimand(x_t, t, cond)
-    both = torch.cat([torch.full_like(cond, -1), cond])
-    unknown, known = estimand(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
-    return torch.where(broadcast(inside, x_t) > 0, unknown + scale * (known - unknown), known)
+    labels = torch.cat([torch.full_like(cond, -1), cond])
+    unconditional, conditional = estimand(torch.cat([x_t, x_t]), torch.cat([t, t]), labels).chunk(2)
+    return torch.where(broadcast(inside, x_t) > 0, unconditional + scale * (conditional - unconditional), conditional)
 
 
 def _inside(path: Path, interval: tuple[float, float] | None, t: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ def guided(model: GenerativeModel, wrap: Callable[[Denoiser], Denoiser]) -> Gene
         wrap: maps the denoiser to the guided one: ``lambda d: AutoGuided(d, weak)``.
 
     Raises:
-        TypeError: for a model whose estimand cannot be seen as a denoiser, or the guided denoiser not as the estimand's
+        TypeError: for a model whose estimand has no view as a denoiser, or the guided denoiser not as the estimand's
             kind.
     """
     return _with_estimand(model, view(wrap(view(model.estimand, Denoiser)), model.objective.learns))
@@ -227,7 +227,7 @@ def classifier_free(
         interval: as in :class:`Guided`.
 
     Raises:
-        TypeError: for a model whose estimand is not a field and cannot be seen as a denoiser.
+        TypeError: for a model whose estimand is not a field and has no view as a denoiser.
     """
     if isinstance(model.estimand, VectorField) and not isinstance(model.estimand, Velocity):
         return _with_estimand(model, GuidedField(model.estimand, scale, interval))

@@ -116,7 +116,7 @@ def _kind(source: _Diffused) -> type[Estimand]:
     return next(kind for kind in (Denoiser, NoisePredictor, Velocity, Score) if isinstance(source, kind))
 
 
-def _seen(source: _Diffused, target: type[Estimand], x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+def _affine(source: _Diffused, target: type[Estimand], x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
     """``p x_t + q source(x_t, t)``, ``(B, *event)``."""
     of_x, of_source = _COEFFICIENTS[_kind(source), target]
     at = _At(source.path, t)
@@ -138,7 +138,7 @@ class AsDenoiser(Denoiser):
         self.source, self.path, self.event = source, source.path, source.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _seen(self.source, Denoiser, x_t, t, cond)
+        return _affine(self.source, Denoiser, x_t, t, cond)
 
 
 @final
@@ -154,7 +154,7 @@ class AsNoisePredictor(NoisePredictor):
         self.source, self.path, self.event = source, source.path, source.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _seen(self.source, NoisePredictor, x_t, t, cond)
+        return _affine(self.source, NoisePredictor, x_t, t, cond)
 
 
 @final
@@ -170,7 +170,7 @@ class AsVelocity(Velocity):
         self.source, self.path, self.event = source, source.path, source.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _seen(self.source, Velocity, x_t, t, cond)
+        return _affine(self.source, Velocity, x_t, t, cond)
 
 
 @final
@@ -186,7 +186,7 @@ class AsScore(Score):
         self.source, self.path, self.event = source, source.path, source.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _seen(self.source, Score, x_t, t, cond)
+        return _affine(self.source, Score, x_t, t, cond)
 
 
 _AS: Mapping[type[Estimand], Callable[[Any], Estimand]] = {

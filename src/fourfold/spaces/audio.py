@@ -54,7 +54,7 @@ class Audio(Space):
         ValueError: for sizes below 1, or classes and captions together.
     """
 
-    counted: ClassVar[str] = "clips"
+    item_name: ClassVar[str] = "clips"
     length: int
     rate: int
     classes: int | None = None

@@ -140,7 +140,7 @@ class Sequences(WrittenRows):
         return f"sequences of up to {self.length} {what} by {self.key} in the order of {self.order}"
 
     @property
-    def counted(self) -> str:  # type: ignore[override]
+    def item_name(self) -> str:  # type: ignore[override]
         return "rows" if self.key is None else "sequences"
 
     @property

@@ -43,7 +43,7 @@ class Text(WrittenTexts):
         ValueError: for an empty window, or a vocabulary with a repeated character.
     """
 
-    counted: ClassVar[str] = "tokens"
+    item_name: ClassVar[str] = "tokens"
     between: ClassVar[str] = "\n\n"
     vocabulary: str = ""
     length: int = 256

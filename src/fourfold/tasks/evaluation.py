@@ -299,8 +299,8 @@ def mean_likelihood(result: LogProb, unit: str) -> Measurement:
     draws = f", {result.draws} draws each" if result.draws else ""
     counts = {"bits/byte": result.byte_counts, "nats/row": result.row_counts}
     per = "".join(f"{result.mean_in(name)[0]:.4f} {name}; " for name, amount in counts.items() if amount is not None)
-    scored = f"{result.counted} test examples{draws}, {result.evaluations:.0f} network evaluations each"
-    words = f"{per}{scored}; {result.told(unit)}".strip("; ")
+    scored = f"{result.count_words} test examples{draws}, {result.evaluations:.0f} network evaluations each"
+    words = f"{per}{scored}; {result.note_in(unit)}".strip("; ")
     score = Measurement(
         "likelihood",
         estimate.value,

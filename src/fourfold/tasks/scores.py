@@ -23,7 +23,7 @@ def summary(result: LogProb, unit: str) -> str:
     names = [name for name, values in counts.items() if values is not None and name != unit]
     also = "".join(f" ({_mean(result, name)[0]:.4f} {name})" for name in names)
     number = "" if math.isnan(mean) else f"{mean:.4f}{interval} {unit}{also}, "
-    return f"{number}{result.kind.words}, {result.counted} example{'s' * (len(result) != 1)}"
+    return f"{number}{result.kind.words}, {result.count_words} example{'s' * (len(result) != 1)}"
 
 
 def score_record(result: LogProb, unit: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def score_record(result: LogProb, unit: str) -> dict[str, Any]:
         "kind": result.kind.value,
         **about,
         "evaluations": result.evaluations,
-        "note": result.told(unit),
+        "note": result.note_in(unit),
     }
 
 

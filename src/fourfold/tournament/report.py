@@ -96,7 +96,7 @@ def _context(comparison: Results, path: Path) -> dict[str, Any]:
         "data_picture": _picture(space, references.test, references, "behind"),
         "references": comparison.data["references"],
         "names": list(dict.fromkeys(score.name for view in done for score in view.entry.scores)),
-        "counted": space.counted,
+        "counted": space.item_name,
         "rows": "examples" if space.window is None else "windows",
         "phases": _phases(done),
         "generator": GENERATOR,
