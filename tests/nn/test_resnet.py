@@ -5,10 +5,8 @@ import torch
 
 from fourfold.core import configuration, construct
 from fourfold.nn.coupling import Couplings
-from fourfold.nn.pyramid import Residual
+from fourfold.nn.pyramid import Pyramid, Residual, ascend, descend
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder, ResNetEncoder
-
-SHAPES = [(1, 28, 28), (1, 8, 8), (3, 9, 13), (2, 5, 40), (1, 1, 1), (3, 32, 32)]
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +22,35 @@ def _stirred(module):
     return module
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_of_image(shape):
+def test_sizes_that_the_patches_do_not_divide_are_extended_by_edge_values():
+    shape, wide = (2, 5, 39), (2, 6, 40)
     x, z = torch.randn(3, *shape), torch.randn(3, 5)
-    assert ResNetEncoder(shape, 6, 8, 1)(x).shape == (3, 6)
-    assert ResNetCritic(shape, 8, 1, 16)(x).shape == (3,)
-    assert ResNetDecoder(5, shape, 4, 8, 1)(z).shape == (3, 4, *shape[1:])
+    extended = torch.nn.functional.pad(x, (0, 1, 0, 1), mode="replicate")
+    for make in (lambda s: ResNetEncoder(s, 6, 8, 1), lambda s: ResNetCritic(s, 8, 1, 16)):
+        net, other = _stirred(make(shape)), make(wide)
+        other.load_state_dict(net.state_dict())
+        torch.testing.assert_close(net(x), other(extended))
+    net, other = _stirred(ResNetDecoder(5, shape, 4, 8, 1)), ResNetDecoder(5, wide, 4, 8, 1)
+    other.load_state_dict(net.state_dict())
+    torch.testing.assert_close(net(z), other(z)[:, :, :5, :39])
+
+
+def test_stages_halve_the_map_until_no_side_is_above_eight():
+    pyramid = Pyramid.to_eight((3, 9, 70), 4)
+    assert pyramid.sizes == ((5, 35), (3, 18), (2, 9), (1, 5))
+    assert pyramid.widths == (4, 8, 16, 16)
+    assert pyramid.features == 16 * 5
+    assert Pyramid.to_codes((3, 9, 70), 8, 4).sizes == ((8, 36), (4, 18), (2, 9))
+
+
+def test_the_way_up_is_the_way_down_of_constant_maps():
+    """Averages and bilinear interpolation leave constants, so only the layers between the stages change them."""
+    pyramid = Pyramid.to_eight((1, 1, 70), 1)
+    stages, double = [torch.nn.Identity() for _ in pyramid.sizes], lambda h: 2 * h
+    maps = descend(torch.ones(1, 1, *pyramid.sizes[0]), stages, [double] * 3)
+    assert [m.shape[2:] for m in maps] == [torch.Size(size) for size in pyramid.sizes]
+    assert [m.unique().item() for m in maps] == [1, 2, 4, 8]
+    torch.testing.assert_close(ascend(maps[-1], stages, [lambda h: h / 2] * 3, pyramid.sizes[::-1]), maps[0])
 
 
 @pytest.mark.parametrize("spatial", [True, False])

@@ -113,10 +113,10 @@ def test_gaussians_are_torchs():
 
 
 @pytest.mark.parametrize("head", [GaussianHead(), LogisticHead(17, 3)])
-def test_heads_read_as_many_values_as_they_say(head):
-    assert isinstance(head, Head)
-    x = head(torch.randn(4, head.values * 2, 3, 5)).mean()
-    assert x.shape == (4, 2, 3, 5)
+def test_a_head_reads_each_channel_from_values_of_its_own(head):
+    h = torch.randn(4, head.values, 2, 3, 5)
+    both, apart = head(h.flatten(1, 2)).mean(), [head(h[:, :, c]).mean() for c in range(2)]
+    torch.testing.assert_close(both, torch.stack(apart, 2).flatten(1, 2))
 
 
 # --- a linear Gaussian model, of which everything is known
