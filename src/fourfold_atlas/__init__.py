@@ -1,6 +1,6 @@
 """The atlas places a generative system on the map by its training objective and its sampling procedure.
 
-It knows only the vocabulary, loads no torch and needs no network. Names are imported when first used; ``systems`` is
+It knows only the vocabulary, loads no torch and needs no network. Names are imported when first used. ``systems`` is
 the catalogue, a tuple of ``System`` by year and name.
 """
 

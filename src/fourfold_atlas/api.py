@@ -36,7 +36,7 @@ def place(subject: object = None, *, objective: str = "", sampling: str = "", su
         subject: a name, a title or sentence, a path to a file or folder, or a live model.
         objective: what the training loss compares, in words.
         sampling: how an example is drawn, in words.
-        sure: answer only from this confidence on, between 0 and 1; below it the missing fact is named instead. It
+        sure: answer only from this confidence on, between 0 and 1. Below it the missing fact is named instead. It
             raises what the engine asks for by itself (0.4 where wording is weighed), and never lowers it.
 
     Raises:
@@ -63,7 +63,7 @@ def _place(subject: object, objective: str, sampling: str) -> Placement:
 
 
 def place_code(source: str, subject: str = "code", where: str = "code") -> Placement:
-    """Place by Python source alone; it is parsed, never run."""
+    """Place by Python source alone. It is parsed, never run."""
     return decide(subject, read_code(source, where))
 
 
@@ -91,13 +91,13 @@ def _place_text(text: str) -> Placement:
 
 
 def _unknown(placed: Placement, name: str) -> Placement:
-    """A name that is not known asks which is meant; words that say something keep the question that they leave open."""
+    """A name that is not known asks which is meant. Words that say something keep the question that they leave open."""
     says = any(row.weight > 0 and row.claim.aspect is not Aspect.WORDING for row in placed.evidence)
     return placed if says and not near(name) else replace(placed, missing=unknown(name))
 
 
 def _path(text: str) -> Path | None:
-    """The file or folder of that name, if there is one; ``~100M parameters`` is not a home folder."""
+    """The file or folder of that name, if there is one. ``~100M parameters`` is not a home folder."""
     try:
         path = Path(text).expanduser()
     except RuntimeError:
@@ -109,7 +109,7 @@ def _path(text: str) -> Path | None:
 
 
 def _place_source(text: str) -> Placement | None:
-    """Code or a configuration given as a text; ``None`` where it is neither, or says nothing as such."""
+    """Code or a configuration given as a text. ``None`` where it is neither, or says nothing as such."""
     if text.lstrip().startswith("{"):
         placed = place_files(split_documents(text), title(text))
     elif is_code(text):

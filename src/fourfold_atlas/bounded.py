@@ -38,11 +38,11 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 class UnreadableError(ValueError):
-    """Input that cannot be read; the message says which, why, and the way out."""
+    """Input that cannot be read. The message says which, why, and the way out."""
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file, open for reading; a pipe, a device or a folder is never opened.
+    """A regular file, open for reading. A pipe, a device or a folder is never opened.
 
     Raises:
         UnreadableError: not a regular file, or not readable.
@@ -82,7 +82,7 @@ def read_text(path: Path, limit: int = TEXT_BYTES) -> str:
 
 
 def decode(raw: bytes, name: str) -> str:
-    """Bytes as text; binary is refused by its zero bytes and control characters."""
+    """Bytes as text. Binary is refused by its zero bytes and control characters."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return raw.decode("utf-16", errors="replace")
     text = raw.decode("utf-8", errors="replace")
@@ -126,7 +126,7 @@ def _integer(digits: str) -> float | int:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Regular files of a folder, nearest first; bounded in number and depth, links to folders not followed."""
+    """Regular files of a folder, nearest first. Bounded in number and depth, links to folders not followed."""
     level, count = [folder], 0
     for _ in range(MAX_DEPTH):
         below: list[Path] = []
@@ -162,7 +162,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def safetensors_names(path: Path) -> Shapes:
-    """Names and shapes in a safetensors header; the weights are never read.
+    """Names and shapes in a safetensors header. The weights are never read.
 
     Raises:
         UnreadableError: no regular file, or no valid header.
@@ -204,7 +204,7 @@ class _Bytes:
         return self.take(self.number(8)).decode("utf-8", "replace")
 
     def value(self, kind: int) -> str | int | None:
-        """One metadata value; the cursor steps over an array."""
+        """One metadata value. The cursor steps over an array."""
         if kind == _GGUF_STRING:
             return self.text()
         if kind in _GGUF_SIZES:
@@ -220,7 +220,7 @@ class _Bytes:
 
 
 def gguf_header(path: Path) -> tuple[Mapping[str, str | int], Shapes]:
-    """The metadata (arrays left out) of a GGUF file, and its tensors' names and shapes; weights are never read.
+    """The metadata (arrays left out) of a GGUF file, and its tensors' names and shapes. Weights are never read.
 
     Of a header longer than ``HEADER_BYTES`` only what its first bytes hold is returned.
 

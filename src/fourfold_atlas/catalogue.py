@@ -135,7 +135,7 @@ def _rows(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def check(rows: tuple[System, ...]) -> list[str]:
-    """Faults that the schema does not show: an id, name or alias of two systems; a year far from that of its paper."""
+    """Faults that the schema does not show: an id, name or alias of two systems. A year far from that of its paper."""
     owners: dict[str, str] = {}
     names = [
         (name, system.id)
@@ -160,7 +160,7 @@ def plain(name: str) -> str:
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """An entry as it stands in its file, with the fields that names are found by; it is parsed when it answers."""
+    """An entry as it stands in its file, with the fields that names are found by. It is parsed when it answers."""
 
     file: str
     text: str
@@ -188,7 +188,7 @@ _LINE = re.compile(r"(?m)^(id|name|aliases|paradigm|source) = (.+)$")
 
 @lru_cache(maxsize=1)
 def entries() -> tuple[CatalogueEntry, ...]:
-    """The catalogue that comes with the package, found by its names; a fraction of the time that parsing it takes."""
+    """The catalogue that comes with the package, found by its names. A fraction of the time that parsing it takes."""
     texts = ((path.name, path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.toml")))
     return tuple(_entry(file, block) for file, text in texts for block in text.split("[[system]]\n")[1:])
 

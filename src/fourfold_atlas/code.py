@@ -82,7 +82,7 @@ def _wording(source: str, where: str) -> list[Evidence]:
 
 
 def read_statements(source: str, where: str = "code") -> list[Evidence]:
-    """Evidence in statements and comments alone; fragments that do not parse are read line by line."""
+    """Evidence in statements and comments alone. Fragments that do not parse are read line by line."""
     source = source[:MAX_CODE]
     bare = source if _parse(source) else _undocumented(source)
     rows = statements(bare)
@@ -95,7 +95,7 @@ def read_statements(source: str, where: str = "code") -> list[Evidence]:
 
 
 def _undocumented(source: str) -> str:
-    """Excerpts without their docstrings, which are words and no statements; lines stay where they are."""
+    """Excerpts without their docstrings, which are words and no statements. Lines stay where they are."""
 
     def gap(match: re.Match[str]) -> str:
         return f"{match['indent']}pass" + "\n" * match.group().count("\n")
@@ -171,7 +171,7 @@ def statements(source: str) -> list[Statement]:
 
 
 def _blocks(source: str) -> Iterator[tuple[int, str]]:
-    """The whole source if it parses; else stretches between gaps and changes of indentation."""
+    """The whole source if it parses, else stretches between gaps and changes of indentation."""
     if _parse(source):
         yield 0, source
         return
@@ -206,7 +206,7 @@ def _parse(source: str) -> ast.Module | None:
 
 
 def _raw(block: str, offset: int) -> list[Statement]:
-    """Logical lines by brackets, where no parser helps; loops take the indented lines below them."""
+    """Logical lines by brackets, where no parser helps. Loops take the indented lines below them."""
     lines = [line[:MAX_LINE].split("  # ")[0] for line in block.split("\n")]
     rows: list[Statement] = []
     for index, line in enumerate(lines):
@@ -229,7 +229,7 @@ def _raw(block: str, offset: int) -> list[Statement]:
 
 
 def _walk(body: Iterable[ast.stmt], offset: int) -> Iterator[Statement]:
-    """Statements in order, iteratively deep; docstrings are left to the comments."""
+    """Statements in order, iteratively deep. Docstrings are left to the comments."""
     stack: list[ast.stmt] = list(reversed(list(body)))
     while stack:
         node = stack.pop()

@@ -16,8 +16,8 @@ from fourfold_atlas.wording import CARD, CODE, LINE, TextKind, mechanism, probab
 __all__ = ["decide", "describe", "stated", "states", "surely"]
 
 C = Claim
-#: below so many votes nothing is decided; a refusal needs more, since texts that say little of a mechanism speak of
-#: benchmarks and features all the same; the runner-up must stay below this share of the winner
+#: below so many votes nothing is decided. A refusal needs more, since texts that say little of a mechanism speak of
+#: benchmarks and features all the same. The runner-up must stay below this share of the winner
 ENOUGH, ENOUGH_TO_REFUSE, CONTESTED = 1.6, 2.0, 0.97
 #: votes and wording weighed together answer from this probability on
 LEANT = 0.4
@@ -92,7 +92,7 @@ def _stands(answer: Cell, rows: list[Evidence], leant: Mapping[Cell, float]) -> 
 
     A mechanism that is stated outright does not yield to a cell for which nothing (but comments beside code) is stated:
     wording alone never overrules. Cards and code speak of labels and features beside what they make, so there a refusal
-    yields; a line has no room for that.
+    yields. A line has no room for that.
     """
     rival = max(leant, key=lambda cell: leant[cell])
     firm = answer is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
@@ -106,7 +106,7 @@ def _of_mechanism(claim: Claim) -> bool:
 
 
 def states(placed: Placement) -> bool:
-    """Whether the evidence states the objective or the sampling of the answer; wording like it is not enough."""
+    """Whether the evidence states the objective or the sampling of the answer. Wording like it is not enough."""
     claims = (row.claim for row in placed.evidence if row.weight >= UNSTATED and row.claim.cell is placed.cell)
     return any(_of_mechanism(claim) for claim in claims)
 
@@ -126,7 +126,7 @@ def surely(placed: Placement, least: float) -> Placement:
 
 
 def lean(rows: Iterable[Evidence], scores: Mapping[Cell, float]) -> dict[Cell, float]:
-    """The probability of each cell by wording and votes together; empty where no wording was read.
+    """The probability of each cell by wording and votes together. Empty where no wording was read.
 
     Several texts of one system count as their mean: they repeat each other, and are not independent witnesses.
     """
@@ -182,7 +182,7 @@ def _missing(scores: Mapping[Cell, float]) -> str:
 
 
 def _lone(rows: list[Evidence], ranked: tuple[tuple[Cell, float], ...]) -> str:
-    """The missing fact where code offers one line like a sampler's, or one comment; every program has loops."""
+    """The missing fact where code offers one line like a sampler's, or one comment. Every program has loops."""
     of = [row for row in rows if row.claim.cell is ranked[0][0] and row.weight >= 0.7]
     if len(of) != 1 or of[0].kind is not Reader.CODE:
         return ""

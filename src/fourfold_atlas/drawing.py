@@ -1,6 +1,6 @@
 """The map, as text and as one self-contained page: bands are paradigms, columns are costs, dots are systems.
 
-Both are derived from ``vocabulary.FACTS`` and the catalogue; nothing about a paradigm is written here.
+Both are derived from ``vocabulary.FACTS`` and the catalogue. Nothing about a paradigm is written here.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def _mark(index: int, dot: _Dot, point: _Span) -> Markup:
 def html(placed: Iterable[Placement]) -> str:
     """The map as one page: the wheel zooms, dragging moves, a click shows a card, typing finds a system.
 
-    Names and quotes come from outside. They are put in by one pass over the page, escaped; and the page runs no script
+    Names and quotes come from outside. They are put in by one pass over the page, escaped, and the page runs no script
     but its own.
     """
     rows = list(placed)

@@ -44,7 +44,7 @@ class Aspect(StrEnum):
 
 
 class Reader(StrEnum):
-    """The reader that found a piece of evidence; ``NAME`` is prior knowledge and never mixes with the others."""
+    """The reader that found a piece of evidence. ``NAME`` is prior knowledge and never mixes with the others."""
 
     WORDS = "words"
     FILES = "files"
@@ -174,10 +174,10 @@ class Evidence:
         where: its place: ``file.md:12`` for a line, ``file.json: $.key``, ``file.ipynb: cell 3, line 2``, or
             ``offset 120`` of a bare text.
         claim: the claim that it supports.
-        weight: how strongly, in votes; zero for what was seen and set aside (a foil, a negation).
+        weight: how strongly, in votes. Zero for what was seen and set aside (a foil, a negation).
         kind: the reader that found it.
         form: the kind of thing that was quoted.
-        rule: the id of the rule that found it, where one did; for the wording as a whole the kind of text.
+        rule: the id of the rule that found it, where one did. For the wording as a whole the kind of text.
     """
 
     quote: str

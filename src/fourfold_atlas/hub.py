@@ -1,4 +1,4 @@
-"""The files reader: pipelines, configurations and tensor names of a model folder; nothing is loaded or run."""
+"""The files reader: pipelines, configurations and tensor names of a model folder. Nothing is loaded or run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["FileSet", "is_config", "is_model_file", "read_files", "read_paths", 
 CONFIG_NAMES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|gin)$", re.I)
 _NOISE = finder("hub", "noise")
 _MODEL_FILE = finder("hub", "model_file")
-#: keys of a model library's own ``config.json``; a training script's file of the same name lacks them
+#: keys of a model library's own ``config.json``. A training script's file of the same name lacks them
 _STANDARD = frozenset(
     "architectures model_type _class_name auto_map pretrained_cfg peft_type __version__ model_cfg".split()  # noqa: SIM905
 )
@@ -132,7 +132,7 @@ def split_documents(text: str) -> dict[str, str]:
     return documents or {"config.yaml": text}
 
 
-#: a class without a head hands out features; chat models of their own code name themselves so too, and generate
+#: a class without a head hands out features. Chat models of their own code name themselves so too, and generate
 _HEADLESS = re.compile(r"^(?!.*(?:Chat|GLM|Generat|Decoder|Diffus|GAN|VAE|Flow))\w+(?<!LMHead)(?<!Heads)Model$")
 _OBJECT = re.compile(r"(?m)^[ \t]*\{")
 

@@ -15,7 +15,7 @@ __all__ = ["read_live", "stated_facts"]
 
 
 def read_live(value: object) -> list[Evidence]:
-    """Evidence in an object in memory; only ``config.to_dict`` and ``state_dict`` of a foreign one are called."""
+    """Evidence in an object in memory. Only ``config.to_dict`` and ``state_dict`` of a foreign one are called."""
     if hasattr(value, "objective") and hasattr(value, "estimand"):
         return _fourfold(value)
     config = _config(value)
@@ -39,7 +39,7 @@ def stated_facts(value: object) -> Facts | None:
 
 
 def _fourfold(model: Any) -> list[Evidence]:
-    """The cell that its estimand and its principle are registered for; the model's own facts say the rest."""
+    """The cell that its estimand and its principle are registered for. The model's own facts say the rest."""
     try:
         cell = Cell(str(model.paradigm))
     except (AttributeError, LookupError, ValueError):

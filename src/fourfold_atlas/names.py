@@ -49,7 +49,7 @@ ALIKE, MOST_NEAR = 0.8, 3
 
 
 def find(name: str) -> tuple[System, float] | None:
-    """The system of that name or alias, with 1; or by its version or size, with ``BY_VERSION``.
+    """The system of that name or alias, with 1, or by its version or size, with ``BY_VERSION``.
 
     ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of what the catalogue has of their families. Where the
     versions that it has stand in different places, as those of DALL-E do, a version that it does not have is unknown.
@@ -90,7 +90,7 @@ def _alike(query: str, alias: str) -> float:
 
 
 def _unversioned(name: str) -> str:
-    """A plain name without the versions and sizes at its end; whole where too little would be left."""
+    """A plain name without the versions and sizes at its end. Whole where too little would be left."""
     match = _VERSION.search(name)
     return name[: match.start()] if match and match.start() >= SHORTEST_FAMILY else name
 
@@ -124,7 +124,7 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
     its YAML.
 
     Args:
-        text: a card; its first ``HEAD`` characters are read, and BibTeX in its first ``MAX_PROSE``.
+        text: a card. Its first ``HEAD`` characters are read, and BibTeX in its first ``MAX_PROSE``.
         hints: whether hints count beside the title.
     """
     begins = preamble(text)
@@ -153,7 +153,7 @@ def _cited(text: str) -> Iterator[str]:
 
 
 def _entry_of(part: str) -> CatalogueEntry | None:
-    """The entry of exactly that name, or of its plural; two letters are none unless one is a digit."""
+    """The entry of exactly that name, or of its plural. Two letters are none unless one is a digit."""
     if len(part) < 2 or (len(part) == 2 and not part[1].isdigit()):
         return None
     return _by_alias().get(plain(part)) or _by_alias().get(plain(part.removesuffix("s")))
@@ -201,7 +201,7 @@ def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placem
 
 
 def place_name(name: str) -> Placement | None:
-    """Placement by a catalogued name, exact or by version, labelled as prior knowledge; ``None`` if there is none."""
+    """Placement by a catalogued name, exact or by version, labelled as prior knowledge. ``None`` if there is none."""
     match = find(name)
     if match is None:
         return None

@@ -54,7 +54,7 @@ class Placement:
         cost: how the evaluations per sample grow, ``None`` when nothing is drawn.
         cost_note: the same in words.
         failure_modes: what to watch.
-        evidence: all that was read, strongest first; weight zero was seen and set aside.
+        evidence: all that was read, strongest first. Weight zero was seen and set aside.
         missing: the fact whose absence prevents a (safer) answer.
         would_change: what would change the answer.
         prior: true when the answer comes from the name alone.
@@ -86,7 +86,7 @@ class Placement:
         return html(self)
 
     def to_json(self) -> str:
-        """The placement as JSON; every enum by its value."""
+        """The placement as JSON. Every enum by its value."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
 
@@ -144,7 +144,7 @@ def _best(placed: Placement) -> Evidence | None:
 
 
 def _opening(placed: Placement, best: Evidence | None) -> list[str]:
-    """Below the verdict: the best quote with its place, in two lines; or what is missing."""
+    """Below the verdict: the best quote with its place, in two lines, or what is missing."""
     if best is None:
         return _indented(placed.missing)
     place = _shortened(printable(f"[{best.where}]"), WIDTH - 4)

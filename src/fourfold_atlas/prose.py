@@ -9,26 +9,26 @@ from fourfold_atlas.words import read_words
 
 __all__ = ["place_words", "title"]
 
-#: words yield to the catalogue below this confidence where the opening or a link names a system; where the title names
+#: words yield to the catalogue below this confidence where the opening or a link names a system. Where the title names
 #: one, they yield unless they state their mechanism with more than that
 UNSURE, TITLED = 0.75, 0.95
 
 
 def place_words(text: str, subject: str = "", where: str = "") -> Placement:
-    """Place by prose; where it leaves doubt, by the catalogued system that its title or its links name.
+    """Place by prose. Where it leaves doubt, by the catalogued system that its title or its links name.
 
     An answer by a name is prior knowledge and says so.
 
     Args:
         text: a card, an abstract, a sentence.
-        subject: what it is about; by default its first words.
+        subject: what it is about. By default its first words.
         where: the name of the file that it stands in: quotes then carry their line.
     """
     return _or_mention(decide(subject or title(text), read_words(text, where)), text)
 
 
 def _or_mention(placed: Placement, text: str) -> Placement:
-    """Placement by words, or by the catalogued system that they are about where words leave doubt; never a mixture."""
+    """Placement by words, or by the catalogued system that they are about where words leave doubt. Never a mixture."""
     if placed.cell is not None and placed.confidence >= TITLED and states(placed):
         return placed
     doubtful = placed.cell is None or placed.confidence < UNSURE

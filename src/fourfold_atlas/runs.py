@@ -22,7 +22,7 @@ PARTS = {
 
 
 def place_run(folder: Path) -> Placement | None:
-    """Place a run folder by its card; ``None`` for any other folder, and for a card that states nothing."""
+    """Place a run folder by its card. ``None`` for any other folder, and for a card that states nothing."""
     try:
         card = load_json(read_text(folder / "card.json"), "card.json")
         record, facts = card["facts"], recorded_facts(card["facts"])

@@ -1,4 +1,4 @@
-"""Placements as text of 80 columns: one in full, several side by side, many in a table; and as HTML for notebooks."""
+"""Placements as text of 80 columns: one in full, several side by side, many in a table, and as HTML for notebooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The definitions of losses and sampling loops in a source, found by parsing; and the code of a notebook."""
+"""The definitions of losses and sampling loops in a source, found by parsing, and the code of a notebook."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is Python: it parses, and holds a statement or calls a method; ``GAN (x)`` calls a function."""
+    """Whether a text is Python: it parses, and holds a statement or calls a method. ``GAN (x)`` calls a function."""
     tree = parsed(text) or parsed(f"if True:\n{text}")
     return tree is not None and any(
         not isinstance(node, ast.Expr | ast.If)
@@ -112,13 +112,13 @@ def is_code(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Notebook:
-    """Code, and the place where each of its cells begins, with the cell's number; a plain source has none."""
+    """Code, and the place where each of its cells begins, with the cell's number. A plain source has none."""
 
     code: str
     starts: tuple[tuple[int, int], ...] = ()
 
     def place(self, line: int) -> str:
-        """A line of the code as ``cell 3, line 2``; cells are counted as a reader sees them, text cells too."""
+        """A line of the code as ``cell 3, line 2``. Cells are counted as a reader sees them, text cells too."""
         first, cell = max(start for start in self.starts if start[0] <= line)
         return f"cell {cell}, line {line - first + 1}"
 
@@ -132,7 +132,7 @@ class Notebook:
 
 
 def read_notebook(text: str, name: str) -> Notebook:
-    """The code cells of a notebook; commands of its shell are blanked.
+    """The code cells of a notebook. Commands of its shell are blanked.
 
     Raises:
         UnreadableError: broken JSON.
@@ -152,7 +152,7 @@ _SHELL = re.compile(r"^\s*[%!?].*")
 
 
 def _cells(notebook: Any) -> list[Any]:
-    """The cells of a notebook; before version 4 they stood in worksheets."""
+    """The cells of a notebook. Before version 4 they stood in worksheets."""
     if not isinstance(notebook, dict):
         return []
     sheets = notebook.get("worksheets")

@@ -9,11 +9,11 @@ from fourfold_atlas.evidence import Cell, Claim
 
 __all__ = ["variant", "variant_of"]
 
-#: votes that tell a variant; a mere hint tells none
+#: votes that tell a variant. A mere hint tells none
 TOLD = 1.5
 #: a variant that stands once it is told: noise and velocities are told of discrete states too
 DECISIVE = "masked or discrete"
-#: by cell and variant, the claims that tell it; of several the one with most votes counts
+#: by cell and variant, the claims that tell it. Of several the one with most votes counts
 _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
     Cell.AUTOREGRESSIVE: {
         "token by token": (Claim.NEXT_PIECE,),
@@ -48,5 +48,5 @@ def variant(cell: Cell, votes: Mapping[Claim, float]) -> str:
 
 
 def variant_of(cell: Cell | None, name: str) -> Variant | None:
-    """The facts of a variant by its name; ``None`` where the paradigm's own facts describe it."""
+    """The facts of a variant by its name. ``None`` where the paradigm's own facts describe it."""
     return VARIANTS[cell.paradigm].get(name) if cell is not None and cell.paradigm else None

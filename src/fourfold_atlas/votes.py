@@ -18,7 +18,7 @@ FURTHER = 0.4
 
 
 def by_claim(rows: Iterable[Evidence]) -> dict[Claim, float]:
-    """Votes per claim; each repetition counts ``FADE`` of the one before."""
+    """Votes per claim. Each repetition counts ``FADE`` of the one before."""
     votes: dict[Claim, float] = {}
     times: dict[Claim, int] = {}
     for row in sorted(rows, key=lambda row: -row.weight):

@@ -92,7 +92,7 @@ def _stem(word: str) -> str:
 
 
 def mechanism(rules: Mapping[str, float], scores: Mapping[Cell, float]) -> dict[str, float]:
-    """The votes as features beside the words, by rule and by cell; bounded, so that no repetition decides alone."""
+    """The votes as features beside the words, by rule and by cell. Bounded, so that no repetition decides alone."""
     features = {f"cell:{cell}": min(score, 8.0) / 4 for cell, score in scores.items() if score > 0}
     return features | {f"rule:{rule}": max(-1.0, min(vote, 4.0)) / 2 for rule, vote in rules.items()}
 
@@ -108,7 +108,7 @@ class Leaning:
 
 
 def leaning(text: str, kind: TextKind, quotable: str = "") -> tuple[Leaning, ...]:
-    """The words' share of each cell's log-odds, in nats; empty where too few known words occur.
+    """The words' share of each cell's log-odds, in nats. Empty where too few known words occur.
 
     Args:
         text: the words that count.
@@ -138,7 +138,7 @@ def probabilities(words: Mapping[Cell, float], features: Mapping[str, float], ki
 
     Args:
         words: ``W x`` by cell, up to a constant, in nats.
-        features: ``v`` by the name of its feature; features that the table lacks count nothing.
+        features: ``v`` by the name of its feature. Features that the table lacks count nothing.
         kind: the kind of text, which chooses ``b``.
     """
     table = weights()

@@ -96,7 +96,7 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
     """Evidence in prose, with the place of each quote: phrases that state a mechanism, and the wording as a whole.
 
     Args:
-        text: any length; the first ``MAX_PROSE`` characters are read.
+        text: any length. The first ``MAX_PROSE`` characters are read.
         where: the name of the file: places are its lines, else offsets in the text.
     """
     begins = preamble(text)
@@ -137,7 +137,7 @@ def without_homonyms(text: str, whole: str = "") -> str:
     """Text without paradigm words in another sense, in place: diffusion MRI, adversarial attacks, energy prices.
 
     A mask in the title (the first line of ``whole``, else of the text) stands for a name that was taken out, there and
-    below; elsewhere it is a masked model's.
+    below. Elsewhere it is a masked model's.
     """
     if _MASK.search((whole or text).lstrip().split("\n", 1)[0]):
         text = _MASK.sub(lambda match: "_" * len(match.group()), text)

@@ -34,8 +34,8 @@ class Ray(Executor):
     on a disk that all nodes share. Whatever is lost with a node goes on from the folder on another node.
 
     Attributes:
-        address: the address of a cluster; ``auto`` is one that runs here, or a new one of this machine alone.
-        cpus: processors of each task; by default all that a node has, so that no run disturbs another.
+        address: the address of a cluster. ``auto`` is one that runs here, or a new one of this machine alone.
+        cpus: processors of each task. By default all that a node has, so that no run disturbs another.
         gpus: GPUs of each task.
 
     Raises:
@@ -142,7 +142,7 @@ def _outcomes(tasks: Mapping[Any, Job], runs_dir: Path) -> Iterator[Outcome]:
 
 
 def _do(job: Job, runs_dir: str, threads: int) -> Outcome:
-    """Do a job on this node. The process of a worker that was lost may still save; it is waited for."""
+    """Do a job on this node. The process of a worker that was lost may still save. It is waited for."""
     folder = job.folder(Path(runs_dir))
     if not (folder / "job.json").exists() or not Path(job.data).exists():
         missing = folder if Path(job.data).exists() else job.data

@@ -46,7 +46,7 @@ class SoundStates(NamedTuple):
     """Which frames belong to the sound, ``(B, T)`` bool."""
 
     def select(self, rows: Tensor) -> SoundStates:
-        """Some rows ``(B',)``, in that order; a row may be there several times."""
+        """Some rows ``(B',)``, in that order. A row may be there several times."""
         return SoundStates(self.features[rows], self.mask[rows])
 
 
@@ -75,7 +75,7 @@ class SpeechNetwork(Part, nn.Module, ABC):
 
     @abstractmethod
     def cache(self, sound: SoundStates) -> Any:
-        """An empty cache; it copies rows by ``select(rows)``."""
+        """An empty cache. It copies rows by ``select(rows)``."""
 
     @abstractmethod
     def forward(self, ids: Tensor, sound: SoundStates, cache: Any = None) -> Tensor:
@@ -90,14 +90,14 @@ class SpeechTransformer(SpeechNetwork):
     """Logits of tokens given a sound, by an encoder and a decoder that are trained together.
 
     Args:
-        tokens: number of ids, the end included; one more is the start symbol.
+        tokens: number of ids, the end included. One more is the start symbol.
         length: the most ids of a text, start symbol included.
         rate: sampling rate in Hz.
         width: width of every layer.
         encoder, decoder: numbers of layers.
-        heads: number of attention heads; ``width / heads`` is even.
+        heads: number of attention heads. ``width / heads`` is even.
         bands: number of mel bands.
-        masked: the largest share of bands, and of frames, that training hides at once; twice each (Park et al. 2019,
+        masked: the largest share of bands, and of frames, that training hides at once. Twice each (Park et al. 2019,
             SpecAugment, https://arxiv.org/abs/1904.08779). Scores never hide any.
 
     Raises:
@@ -136,7 +136,7 @@ class SpeechTransformer(SpeechNetwork):
     # --- the encoder --------------------------------------------------------------------------------------------------
 
     def encode(self, sound: Tensor) -> SoundStates:
-        """As :meth:`SpeechNetwork.listen`; sounds of about one length are encoded together, to save padding."""
+        """As :meth:`SpeechNetwork.encode`. Sounds of about one length are encoded together, to save padding."""
         lengths = sound_lengths(sound)
         order = lengths.argsort()
         parts = [self._encoded(sound[rows], lengths[rows]) for rows in torch.split(order, max(len(sound) // 4, 4))]
@@ -228,7 +228,7 @@ class _Memory:
         self.text, self.keys, self.length = text, keys, length
 
     def select(self, rows: Tensor) -> _Memory:
-        """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
+        """A copy of some rows ``(B',)``, in that order. A row may be there several times."""
         return _Memory([part[rows] for part in self.text], [part[:, rows] for part in self.keys], self.length)
 
 

@@ -46,13 +46,13 @@ class Writing:
         self.uniforms: Uniforms | None = None
 
     def select(self, rows: Tensor) -> Writing:
-        """A copy of some texts ``(B',)``, in that order; one may be there several times."""
+        """A copy of some texts ``(B',)``, in that order. One may be there several times."""
         return Writing(self.sound.select(rows), self.cache.select(rows), self.last[rows], self.finished_mask[rows])
 
 
 @final
 class TranscriptConditionals(Conditionals):
-    """``softmax(net(x_<i, sound))`` over tokens, up to the end of a text; behind it there are only ends, for sure.
+    """``softmax(net(x_<i, sound))`` over tokens, up to the end of a text. Behind it there are only ends, for sure.
 
     Args:
         net: gives the logits of the next token.
@@ -72,7 +72,7 @@ class TranscriptConditionals(Conditionals):
         return "the distribution of each token of a text given the earlier ones and the sound"
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(x_i | x_<i, sound)``, ``(B, L)``; 0 behind the end of a text.
+        """``log p(x_i | x_<i, sound)``, ``(B, L)``. 0 behind the end of a text.
 
         Without a sound it is conditioned on silence.
         """
@@ -102,7 +102,7 @@ class TranscriptConditionals(Conditionals):
         return Writing(sound, self.net.cache(sound), start, torch.zeros_like(start[:, 0], dtype=torch.bool))
 
     def log_probs(self, state: Writing) -> Tensor:
-        """``log p`` of the next token of every text, ``(B, V)``; :meth:`take` must follow."""
+        """``log p`` of the next token of every text, ``(B, V)``. :meth:`take` must follow."""
         log_p = self.net(state.last, state.sound, state.cache)[:, -1].log_softmax(-1)
         end_only = torch.full_like(log_p[:1], -torch.inf)
         end_only[:, self.end] = 0.0
@@ -124,7 +124,7 @@ class TranscriptConditionals(Conditionals):
 class Alignments:
     """How likely the frames of a sound spell texts that are being written, each frame labelled for itself.
 
-    A path names one token or the blank for each frame; it spells a text when repetitions, then blanks are left out. For
+    A path names one token or the blank for each frame. It spells a text when repetitions, then blanks are left out. For
     a text ``g`` of which ``c`` is the last token, ``n_t`` and ``b_t`` are the masses of all paths of ``t`` frames that
     spell ``g`` and end with ``c``, or with a blank:
 
@@ -170,7 +170,7 @@ class Alignments:
 
 
 def _path_mass(starts: Tensor, sums: Tensor) -> Tensor:
-    """``x_t = y_t (x_{t-1} + s_{t-1})`` from ``x_0 = 0``, ``(B, T + 1)``, in logarithms; ``sums`` are of ``y``."""
+    """``x_t = y_t (x_{t-1} + s_{t-1})`` from ``x_0 = 0``, ``(B, T + 1)``, in logarithms. ``sums`` are of ``y``."""
     return F.pad(sums[:, 1:] + (starts - sums)[:, :-1].logcumsumexp(1), (1, 0), value=-torch.inf)
 
 
@@ -234,7 +234,7 @@ class _JointTerm(Term):
         return nats / batch.x.shape[1]
 
     def _aligned(self, x: Tensor, sound: SoundStates) -> Tensor:
-        """``-log p_ctc``, ``(B,)``; 0 for a text with more tokens than its sound has frames."""
+        """``-log p_ctc``, ``(B,)``. 0 for a text with more tokens than its sound has frames."""
         names = (
             self.objective.names(sound.features.to(self.objective.names.weight)).float().log_softmax(-1).transpose(0, 1)
         )

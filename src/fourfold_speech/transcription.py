@@ -38,7 +38,7 @@ class Hypothesis:
 
     Attributes:
         ids: its tokens, without its end.
-        log_prob: ``log p(text | sound)`` in nats, its end included; of a text without room for its end, that of all
+        log_prob: ``log p(text | sound)`` in nats, its end included. Of a text without room for its end, that of all
             texts that begin so.
         score: what texts are ranked by: ``log_prob``, or its mean with that of an alignment.
     """
@@ -74,8 +74,8 @@ def beam_search(
         model: of transcripts given sound.
         sound: samples ``(L,)`` int16.
         beams: number of prefixes.
-        penalty: texts are ranked by their score over ``(tokens + 1)^penalty``; 0 ranks by the score, 1 by its mean.
-        alignment: the weight ``a``; by default that of training, 0 for a model that was trained without.
+        penalty: texts are ranked by their score over ``(tokens + 1)^penalty``. 0 ranks by the score, 1 by its mean.
+        alignment: the weight ``a``. By default that of training, 0 for a model that was trained without.
 
     Raises:
         ValueError: for beams below 1, a negative penalty, a weight outside [0, 1) or of a model without alignments, or
@@ -231,8 +231,8 @@ def transcribe(
     """Transcribe a sound.
 
     Args:
-        model: of transcripts given sound; or the folder of a run or of a published Whisper model.
-        sound: a file; or a waveform ``(L,)`` at the rate of the model, as samples of int16 or as reals in [-1, 1].
+        model: of transcripts given sound, or the folder of a run or of a published Whisper model.
+        sound: a file, or a waveform ``(L,)`` at the rate of the model, as samples of int16 or as reals in [-1, 1].
         beams: number of prefixes that the search keeps.
         penalty: see :func:`beam_search`.
         alignment: see :func:`beam_search`.
@@ -256,7 +256,7 @@ def segments(
     penalty: float = 0.0,
     alignment: float | None = None,
 ) -> Iterator[Segment]:
-    """The transcript of a sound, part by part, each as soon as it is known; memory does not grow with the sound.
+    """The transcript of a sound, part by part, each as soon as it is known. Memory does not grow with the sound.
 
     A sound longer than the input of the model is cut at its quietest place in the second half of that length. Silent
     parts are passed over, and each part is read without the silence around it. See :func:`transcribe`.
@@ -332,7 +332,7 @@ def _quietest(samples: Tensor, rate: int) -> int:
 
 
 def _loud(start: int, samples: Tensor, rate: int) -> Iterator[tuple[int, Tensor]]:
-    """A part without the silence at both of its ends but for 100 ms; none if it is silent."""
+    """A part without the silence at both of its ends but for 100 ms. None if it is silent."""
     if not len(samples):
         return
     peaks, hop = _peaks(samples, rate), max(rate // 100, 1)

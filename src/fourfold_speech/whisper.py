@@ -65,7 +65,7 @@ class PublishedWhisper(SpeechNetwork):
         self._hear = transformers.WhisperFeatureExtractor(feature_size=settings.num_mel_bins, chunk_length=seconds)
 
     def encode(self, sound: Tensor) -> SoundStates:
-        """Frames of 20 ms; a sound is continued by silence to the length that the network knows."""
+        """Frames of 20 ms. A sound is continued by silence to the length that the network knows."""
         lengths = sound_lengths(sound).tolist()
         waves = [row[:n].float().cpu().numpy() / 32768 for row, n in zip(sound, lengths, strict=True)]
         mels = self._hear(waves, sampling_rate=RATE, return_tensors="pt").input_features
@@ -340,7 +340,7 @@ def _linear(state: dict[str, Tensor], name: str, weights: Mapping[str, Tensor], 
 def _split(
     state: dict[str, Tensor], name: str, parts: Sequence[str], weights: Mapping[str, Tensor], source: str
 ) -> None:
-    """The matrices of several projections from one; Whisper's keys have no bias."""
+    """The matrices of several projections from one. Whisper's keys have no bias."""
     for kind in ("weight", "bias"):
         for part, value in zip(parts, weights[f"{source}/{kind}"].chunk(len(parts)), strict=True):
             if (part, kind) != ("k", "bias"):
