@@ -145,24 +145,35 @@ class Measurement:
         kind = f" ({self.kind.words})" if self.kind is not None else ""
         against = f", {self.references} references" if self.references else ""
         of = f" of {self.n + self.outside}, the others with values that are not in training" if self.outside else ""
-        counted = f" (n = {self.n}{of}{against})" if self.n or self.outside else ""
+        numbers = f" (n = {self.n}{of}{against})" if self.n or self.outside else ""
         if math.isnan(self.value):
-            return f"{self.name}: not known{counted}"
-        return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}".rstrip() + f"{floor}{counted}"
+            return f"{self.name}: not known{numbers}"
+        return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}".rstrip() + f"{floor}{numbers}"
 
     def beside(self, floor: Floor) -> Measurement:
         """The same score with a floor."""
         return dataclasses.replace(self, floor=floor.value, floor_low=floor.low, floor_high=floor.high)
 
     def within(self, estimate: UncertainValue) -> Measurement:
-        """The same score with the value and the 95 % interval of an estimate."""
+        """The same score with the value and the 95 % interval of an estimate.
+
+        A share ``p`` of variance ``v`` has the interval of ``n* = p (1 - p) / v`` independent hits and misses, since
+        ``p ± t sqrt(v)`` misses a share near 0 or 1 too often on one side.
+
+        Reference: Korn, Graubard 1998, Confidence Intervals for Proportions with Small Expected Number of Positive
+        Counts Estimated from Survey Data, Survey Methodology 24, 193-201.
+        """
         value, error, deviations, freedom = estimate
         half = half_width(error, deviations, freedom)
+        low, high = value - half, value + half
+        if self.share and 0 < value < 1 and half > 0:
+            deviation = math.sqrt(error**2 + spread(deviations))
+            low, high = share_interval(value, value * (1 - value) / deviation**2, half / deviation)
         return dataclasses.replace(
             self,
             value=value,
-            low=value - half,
-            high=value + half,
+            low=low,
+            high=high,
             error=error,
             deviations=deviations,
             freedom=freedom,
@@ -220,8 +231,8 @@ def jackknives(statistic: Callable[[Tensor], Tensor], n: int, groups: int = GROU
     if n < 2 * groups:
         return [(value, math.nan, math.nan) for value in values.tolist()]
     member = torch.arange(n) % groups
-    left = torch.stack([statistic(member != g).double() for g in range(groups)])
-    half = t_quantile(groups) * ((left - left.mean(0)).square().sum(0) * (groups - 1) / groups).sqrt()
+    estimates = torch.stack([statistic(member != g).double() for g in range(groups)])
+    half = t_quantile(groups) * ((estimates - estimates.mean(0)).square().sum(0) * (groups - 1) / groups).sqrt()
     return list(zip(values.tolist(), (values - half).tolist(), (values + half).tolist(), strict=True))
 
 
@@ -264,11 +275,11 @@ def half_width(error: float, deviations: Sequence[float] = (), freedom: float = 
 
     Reference: Satterthwaite 1946, https://doi.org/10.2307/3002019
     """
-    own, shared = error**2, spread(deviations)
-    total = own + shared
+    variance, shared = error**2, spread(deviations)
+    total = variance + shared
     if not total > 0:
         return total
-    parts = own**2 / freedom + shared**2 / max(len(deviations) - 1, 1)
+    parts = variance**2 / freedom + shared**2 / max(len(deviations) - 1, 1)
     degrees = total**2 / parts if parts > 0 else 1e9
     return student_t(degrees, level) * math.sqrt(total)
 
@@ -293,9 +304,9 @@ def jackknife_of_both(
     value = statistic(every, all_tests)
     if min(n, m) < 2 * groups:
         return UncertainValue(value, math.nan)
-    own = spread(left_out(lambda keep: statistic(keep, all_tests), n, groups))
+    sample_variance = spread(left_out(lambda keep: statistic(keep, all_tests), n, groups))
     deviations = left_out(lambda keep: statistic(every, keep), m, groups)
-    return UncertainValue(value, math.sqrt(own), deviations, groups - 1)
+    return UncertainValue(value, math.sqrt(sample_variance), deviations, groups - 1)
 
 
 def mean_interval(values: Tensor, share: bool = False) -> tuple[float, float, float]:
@@ -316,10 +327,18 @@ def mean_interval(values: Tensor, share: bool = False) -> tuple[float, float, fl
     return mean, *share_interval(mean, n)
 
 
-def share_interval(share: float, n: int) -> tuple[float, float]:
-    """The ends of the 95 % interval of a share of ``n`` hits and misses that :func:`mean_interval` describes."""
+def share_interval(share: float, n: float, quantile: float = 1.96) -> tuple[float, float]:
+    """The interval of a share of ``n`` hits and misses, two of each added, by Agresti and Coull.
+
+    Args:
+        share: hits among ``n``.
+        n: number of independent hits and misses, or the number that would have the same variance.
+        quantile: half the interval in standard errors.
+
+    Reference: Agresti, Coull 1998, https://doi.org/10.1080/00031305.1998.10480550
+    """
     centre = (n * share + 2) / (n + 4)
-    half = 1.96 * math.sqrt(centre * (1 - centre) / (n + 4))
+    half = quantile * math.sqrt(centre * (1 - centre) / (n + 4))
     return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
 
 
