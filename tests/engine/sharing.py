@@ -16,9 +16,10 @@ from fourfold.engine.training import begin
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
-from fourfold.parallel import wrappers
-from fourfold.parallel.processes import LostProcess, Processes, join, restarted
-from fourfold.parallel.wrappers import building_shards, whole
+from fourfold.parallel import blocks
+from fourfold.parallel.models import building
+from fourfold.parallel.processes import ALONE, LostProcess, Processes, join, restarted
+from fourfold.parallel.shards import whole
 from fourfold.spaces import Text, Vectors
 
 from .dying import MOONS, alone
@@ -29,7 +30,7 @@ GAME = dataclasses.replace(TRAINING, muon_rate=0.02, clip=0.5, ema=0.1, batch_si
 
 
 def text_model() -> GenerativeModel:
-    """A transformer whose blocks count as large, as :data:`fourfold.parallel.wrappers.BLOCK` is 0 here."""
+    """A transformer whose blocks count as large, as :data:`fourfold.parallel.blocks.BLOCK` is 0 here."""
     space = Text("abcdefghijklmnop", length=12)
     net = TokenTransformer(space.tokens, space.length, 16, 2, 2)
     parts = (TextTokens(space), TokenConditionals(net, space.length), MaximumLikelihood(), Ancestral(), ChainRule())
@@ -75,10 +76,8 @@ def game_steps(processes: Processes | None = None, parts: int = 0) -> dict:
 
 
 def text_steps(processes: Processes | None = None, parts: int = 0) -> dict:
-    with contextlib.ExitStack() as stack:
-        torch.manual_seed(0)
-        if processes is not None and processes.sharded:
-            stack.enter_context(building_shards(processes))
+    torch.manual_seed(0)
+    with building(processes or ALONE, lambda: False):
         model = text_model()
     share = (0, 1) if processes is None else (processes.rank, processes.world)
     settings = {} if processes is None else {"processes": processes}
@@ -94,7 +93,7 @@ def meet(rank: int, world: int, port: int) -> None:
 def train_both(rank: int, world: int, port: int, folder: Path) -> None:
     """Steps of the game and of the text in both ways, and samples and scores; everything is compared by the test."""
     meet(rank, world, port)
-    wrappers.BLOCK = 0
+    blocks.BLOCK = 0
     found = {}
     for way in WORKS:
         processes = join().sharing(way == "fsdp")

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from fourfold.core import parts
 from fourfold.engine import Run, fit, resumable
-from fourfold.parallel import wrappers
-from fourfold.parallel.processes import LostProcess, Processes, join, rows_of
+from fourfold.parallel import blocks
+from fourfold.parallel.processes import LostProcess, Processes, join
+from fourfold.parallel.shards import rows_of
 from fourfold.runs.card import read_card
 from fourfold.runs.shards import newest
 
@@ -62,7 +63,7 @@ def test_two_ranks_take_the_steps_of_one_process(context, tmp_path, monkeypatch)
     """A game of two optimizers, with Muon, clipping and averages, and a transformer whose blocks are sharded and
     computed again, in four parts a batch; and samples and scores."""
     assert together(context, sharing.train_both, 2, tmp_path) == [0, 0]
-    monkeypatch.setattr(wrappers, "BLOCK", 0)
+    monkeypatch.setattr(blocks, "BLOCK", 0)
     alone = {"game": game_steps(parts=4), "text": text_steps(parts=4)}
     samples = linear_model(seed=0).eval().sample(150, seed=3)
     scores = flow().log_prob(MOONS.test.x[:75], seed=3)

@@ -290,13 +290,13 @@ def test_a_step_longer_than_the_budget_is_said_and_recorded(tmp_path, monkeypatc
 
 def test_what_takes_the_time_of_a_short_budget_is_said(tmp_path, monkeypatch):
     """The last step is blamed for what it took itself, and not for what comes before the first."""
-    settle, lines = execution.settle, []
+    decided, lines = execution.decided, []
 
     def slow(*arguments):
         time.sleep(1.0)
-        return settle(*arguments)
+        return decided(*arguments)
 
-    monkeypatch.setattr(execution, "settle", slow)
+    monkeypatch.setattr(execution, "decided", slow)
     run(tmp_path, "0.5s", precision="float32", say=lines.append)
     told = re.compile(r"training took [\d.]+ s of a budget of 0.5s: what comes before the first step took [\d.]+ s")
     assert list(filter(told.fullmatch, lines))

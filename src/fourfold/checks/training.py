@@ -20,7 +20,7 @@ from fourfold.data import Split
 from fourfold.engine.loader import Loader
 from fourfold.engine.loop import Loop
 from fourfold.parallel.processes import ALONE, Processes
-from fourfold.parallel.wrappers import whole
+from fourfold.parallel.shards import whole
 
 __all__ = ["check_ranks", "check_resume", "check_watching"]
 

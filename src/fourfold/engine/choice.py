@@ -16,12 +16,13 @@ from fourfold.core import GenerativeModel
 from fourfold.engine.kernels import bf16_gains, multiplies_bf16
 from fourfold.engine.loop import Loop
 from fourfold.engine.weights import network_parameters
+from fourfold.parallel.processes import Processes
 from fourfold.runs.budget import Budget
 from fourfold.runs.precision import FLOAT32, PRECISIONS, Precision, parse_precision
 from fourfold.runs.settings import FitSettings
 from fourfold.settings.declaration import has_compiler
 
-__all__ = ["Choice", "choose", "inference", "settle", "untested"]
+__all__ = ["Choice", "choose", "decided", "inference", "settle"]
 
 
 @dataclass(frozen=True)
@@ -126,30 +127,38 @@ LONG = 1800.0
 """Seconds of a budget from which compiling, which takes minutes on a CPU, can pay."""
 
 
-def settle(loop: Loop, budget: Budget, settings: FitSettings, recorded: Mapping[str, Any] | None) -> Choice:
-    """The precision that was given, or that of the run resumed, or the fastest that is stable."""
+def decided(
+    model: GenerativeModel, settings: FitSettings, recorded: Mapping[str, Any] | None, processes: Processes
+) -> Choice | None:
+    """The precision of the settings, or that of the run resumed, or the one to take untried; ``None``: try others.
+
+    Args:
+        model: the model to train.
+        settings: the settings of training.
+        recorded: the choice that the card of the run records, if it is resumed.
+        processes: the processes; where they make no copies of a model, nothing is tried.
+    """
+    compiled = bool(settings.compile)
     if settings.precision is not None:
-        return Choice(parse_precision(settings.precision, bool(settings.compile)), ["as asked"])
+        return Choice(parse_precision(settings.precision, compiled), ["as asked"])
     if recorded is not None:
         before = recorded.get("measured", ()), recorded.get("seconds", 0.0)
         return Choice(parse_precision(recorded["name"], recorded["compiled"]), *before)
+    if processes.copies:
+        return None
+    if multiplies_bf16(model.device) and model.device.type != "cpu":
+        return Choice(parse_precision("bf16", compiled), ["the faster one here; its gradients were not tried"])
+    return Choice(parse_precision("float32", compiled), ["sharded weights are not tried in others"])
+
+
+def settle(loop: Loop, budget: Budget, settings: FitSettings) -> Choice:
+    """The fastest precision that is stable, if the budget is long enough to try some."""
     seconds = budget.seconds if math.isfinite(budget.seconds) else 100.0
     if seconds < 2 or budget.share(loop.progress) > 0.01:
         return Choice(parse_precision("float32", bool(settings.compile)), ["the budget is too short to try others"])
     compiled = seconds >= LONG if settings.compile is None else settings.compile
     choice = choose(loop, compiled)
     return replace(choice, precision=loop.processes.same(choice.precision))
-
-
-def untested(model: GenerativeModel, settings: FitSettings, recorded: Mapping[str, Any] | None) -> Choice:
-    """The precision of sharded weights, of which no copies are made to try others."""
-    compiled = bool(settings.compile)
-    if settings.precision is not None or recorded is not None:
-        name = settings.precision or (recorded or {})["name"]
-        return Choice(parse_precision(name, compiled), ["as asked" if settings.precision else "as before"])
-    if multiplies_bf16(model.device) and model.device.type != "cpu":
-        return Choice(parse_precision("bf16", compiled), ["the faster one here; its gradients were not tried"])
-    return Choice(parse_precision("float32", compiled), ["sharded weights are not tried in others"])
 
 
 @contextmanager

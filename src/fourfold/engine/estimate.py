@@ -22,7 +22,7 @@ from fourfold.core import Batch, GenerativeModel, Space, Training
 from fourfold.engine.flops import Counter
 from fourfold.engine.weights import Update, layout
 from fourfold.paradigms import build_recipe
-from fourfold.parallel.wrappers import blocks, keep, recompute
+from fourfold.parallel.blocks import blocks, keep, recompute
 
 __all__ = ["Estimate", "estimates", "free_bytes", "in_words", "planned", "product_rate", "whole_bytes"]
 

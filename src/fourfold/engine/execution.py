@@ -21,7 +21,7 @@ from typing import Any
 from fourfold.core import GenerativeModel
 from fourfold.data import DataError, Dataset
 from fourfold.engine.auto import FALLBACK, Sizing, choose_size
-from fourfold.engine.choice import Choice, settle, untested
+from fourfold.engine.choice import decided, settle
 from fourfold.engine.flops import count_flops
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop
@@ -43,8 +43,9 @@ from fourfold.engine.stages import (
 from fourfold.engine.start import Start, fresh, resumed
 from fourfold.engine.step import Diverged
 from fourfold.engine.training import begin, train
+from fourfold.parallel.blocks import blocks
+from fourfold.parallel.models import brought_together, to_train
 from fourfold.parallel.processes import Processes
-from fourfold.parallel.wrappers import blocks, is_sharded, twin, whole
 from fourfold.runs.budget import Budget
 from fourfold.runs.card import parameters, read_card
 from fourfold.runs.checkpoint import BrokenRun, Checkpoint, resumable, save_start
@@ -62,7 +63,7 @@ def execute(request: Request) -> Run:
     with _alone_in(request.folder, request.processes):
         request = _sized(request)
         start = resumed(request, request.folder) if request.resume and request.folder else fresh(request)
-        request.processes.largest(0)  # no process writes before all have read
+        request.processes.wait()  # no process writes before all have read
         plan = plan_of(start.model, request.settings.budget)
         if plan.stages and start.checkpoint is None:
             start = replace(start, stages=_train_stages(request, start, plan))
@@ -164,23 +165,28 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
         budget = in_time(budget, 1 - plan.start, plan.start, settings.budget, _used(request, start.stages))
     processes = request.processes
     begun = time.monotonic()
-    model = twin(start.model) if processes.sharded and not is_sharded(start.model) else start.model
-    untried = untested(model, settings, start.precision) if processes.sharded else None
+    model = to_train(start.model, processes)
+    choice = decided(model, settings, start.precision, processes)
     loop = begin(
         model,
         request.dataset,
         start.training,
         settings.seed,
-        FLOAT32 if untried is None else untried.precision,
+        FLOAT32 if choice is None else choice.precision,
         processes,
         fresh=checkpoint is None,
         patience=0.1 * budget.seconds,
         parts=_parts(request, start),
         recomputes=bool(blocks(model)) if settings.recompute is None else settings.recompute,
     )
-    choice = untried or settle(loop, budget, settings, start.precision)
+    if choice is None:
+        choice = settle(loop, budget, settings)
+        loop = loop.again(choice.precision)
     request.say(str(choice))
-    loop = _prepared(loop, choice, budget)
+    if math.isfinite(budget.operations):
+        loop.progress = replace(loop.progress, flops=count_flops(loop))
+    if choice.precision.compiled:
+        loop.warm_up()
     kept = HeldOut(loop, request.dataset, settings.choose)
     spent = 0.0 if plan.stages else request.spent
     loop.spend(spent + time.monotonic() - begun - loop.progress.seconds)
@@ -194,8 +200,8 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
         own = {"name": LAST, "share": 1 - plan.start, "budget": str(budget), "parameters": parameters(start.model)}
         card["stages"] = [*start.stages, {**own, "precision": card["precision"], "training": card["training"]}]
     recorder = Recorder(
-        folder=folder if processes.rank == 0 else None,
-        shards=folder if processes.sharded else None,
+        folder=folder,
+        processes=processes,
         card=card,
         choice=kept,
         every=settings.checkpoint_every,
@@ -210,7 +216,12 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
         request.say(kept.note())
     if budget.overshot(loop.progress):
         request.say(_overshot(loop, budget, before))
-    model = _brought_together(loop.model, start.model, request) if processes.sharded else start.model
+    configuration = start.model.configuration
+    model = brought_together(
+        loop.model,
+        start.model,
+        lambda: GenerativeModel.from_configuration(configuration(), request.trust).to(start.model.device),
+    )
     return Run(model=model, folder=folder, card=recorder.card, data=request.dataset)
 
 
@@ -238,18 +249,6 @@ def _parts(request: Request, start: Start) -> int:
     if start.parts and start.parts % world:
         request.say(f"{start.parts} parts of a batch do not suit {world} processes: now {wanted}, and other draws")
     return start.parts if start.parts and not start.parts % world else wanted
-
-
-def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
-    """The same loop in the precision chosen, with the operations of a step counted where the budget needs them."""
-    fresh = loop if loop.processes.sharded else loop.again(choice.precision)
-    if math.isfinite(budget.operations):
-        if loop.processes.sharded:
-            raise ValueError("operations of sharded training are not counted: give a budget in steps or in seconds")
-        fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
-    if choice.precision.compiled:
-        fresh.warm_up()
-    return fresh
 
 
 def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None) -> None:
@@ -281,8 +280,7 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
             where = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
             raise Diverged(f"{error}{where}") from None
         except DataError:
-            if not loop.processes.sharded:  # shards are written by all processes together
-                recorder.save(loop)
+            recorder.save(loop, together=False)
             raise
         if not stopped or recorder.choice.over or budget.spent(loop.progress):
             recorder.finish(loop)
@@ -292,13 +290,3 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
         stopped = stopped or loop.processes.largest(stop.signal)  # asked while the last checkpoint was written
     if stopped:
         raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stopped).name}")
-
-
-def _brought_together(sharded: GenerativeModel, model: GenerativeModel, request: Request) -> GenerativeModel:
-    """The trained model with whole weights, in every process: the one that was given, if it is whole, or a new one."""
-    if is_sharded(model):
-        model = GenerativeModel.from_configuration(model.configuration(), request.trust).to(model.device)
-    target = model.state_dict()
-    for name, value in sharded.state_dict(keep_vars=True).items():
-        target[name].copy_(whole(value))
-    return model.eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,8 +16,10 @@ from fourfold.engine.batch_parts import BatchPart, BatchParts
 from fourfold.engine.loader import Batches
 from fourfold.engine.step import Diverged, Step
 from fourfold.engine.weights import TermOptimizer, Weights, network_parameters
+from fourfold.parallel.blocks import blocks, keep, recompute
+from fourfold.parallel.models import arrange, copied
 from fourfold.parallel.processes import ALONE, Processes
-from fourfold.parallel.wrappers import Alone, Replicated, Sharded, Wrapper, blocks, keep, recompute
+from fourfold.parallel.wrappers import wrap
 from fourfold.runs.budget import Progress
 from fourfold.runs.precision import FLOAT32, PRECISIONS, Precision
 from fourfold.runs.shards import fill
@@ -70,8 +71,7 @@ class Loop:
         self.parts, self.recomputes = parts or processes.world, recomputes
         self.progress = Progress(per_epoch=per_epoch)
         self.device = model.device
-        if not processes.sharded:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        arrange(model, processes)
         model.zero_grad()
         self.training_mode()
         self._blocks = blocks(model) if recomputes else []
@@ -79,17 +79,13 @@ class Loop:
         self._batch_parts = BatchParts(model, self.parts, seed, processes, encoded)
         self.terms = model.terms()
         self.precision = precision = _within(precision, model, processes)
-        self._wrapper: Wrapper = Alone(self.terms, precision.compiled)
-        if processes.sharded:
-            self._wrapper = Sharded(self.terms, processes, precision.weights != torch.float32)
-        elif processes.world > 1:
-            self._wrapper = Replicated(self.terms, self._only, precision.compiled)
-        dtype = torch.float32 if processes.sharded else precision.weights
+        low, compiled = precision.weights != torch.float32, precision.compiled
+        self._wrapper = wrap(self.terms, self._only, processes, low, compiled)
+        dtype = self._wrapper.storage(precision.weights)
         self.weights = Weights(model, self.terms, dtype, training.muon_rate is not None)
         if training.ema <= 0:
             self.weights.average = self.weights.flat
-        if not processes.sharded:
-            processes.broadcast(self.weights.flat)
+        self._wrapper.align(self.weights.flat)
         self.weights.refresh(self.weights.slots)
         made = {name: TermOptimizer(self.weights, term, training, processes) for name, term in self.terms.items()}
         self.optimizers = made
@@ -100,20 +96,20 @@ class Loop:
     def copy(self, precision: Precision) -> Loop:
         """A throw-away loop with the same weights, step and seed, alone in its process."""
         with self.weights.shown(self.weights.flat):
-            twin = copy.deepcopy(self.model)
-        return self._like(twin, precision, ALONE)
+            model = copied(self.model, self.processes)
+        return self._like(model, precision, ALONE)
 
     def trial(self, rows: int) -> Loop:
         """A throw-away copy in float32 that takes the first examples of each batch."""
-        twin = self.copy(FLOAT32)
-        whole = twin.batches
+        trial = self.copy(FLOAT32)
+        batches = trial.batches
 
         def first(step: int) -> Batch:
-            raw = whole(step)
+            raw = batches(step)
             return Batch(raw.x[:rows], None if raw.cond is None else raw.cond[:rows])
 
-        twin.batches = first
-        return twin
+        trial.batches = first
+        return trial
 
     def spend(self, seconds: float) -> None:
         """Count seconds as training that were not spent in steps."""
@@ -181,7 +177,7 @@ class Loop:
 
     def loss(self, name: str, batch: Batch) -> Tensor:
         """The loss of a term for each example of an encoded batch, ``(B,)``; all processes must ask together."""
-        return self._wrapper(name, batch) if self.processes.sharded else self.terms[name](batch)
+        return self._wrapper.loss(name, batch)
 
     def _begun(self, noise: float = 0.0) -> list[BatchPart]:
         """This process's parts of the next batch. Modules that take something from the first batch see all of it."""
@@ -227,9 +223,7 @@ class Loop:
         """Gather gradients, clip, update; return the norm before clipping."""
         optimizer = self.optimizers[name]
         self.weights.gather(optimizer.slots)
-        for slot in optimizer.slots if self.processes.sharded else ():
-            if not slot.sharded:  # the wrapper leaves those without dimensions alone
-                self.processes.average(slot.view(self.weights.gradient))
+        self._wrapper.average_rest((slot.parameter, slot.view(self.weights.gradient)) for slot in optimizer.slots)
         norm = optimizer.clip()
         if not (abs(loss) < float("inf") and norm < float("inf")):
             raise Diverged(
@@ -326,7 +320,7 @@ class Loop:
         """The tensors that training continues from by name, in the memory that it works with.
 
         They are weights, their average, what optimizers keep of each parameter, buffers, and the parameters that no
-        term trains (``fixed``), such as those of a codec or of earlier stages. Sharded ones know their place.
+        term trains (``fixed``), such as those of a codec or of earlier stages. Shards know their place.
         """
         found = {f"weights.{name}": value for name, value in self.weights.named(self.weights.flat).items()}
         if self.weights.average is not self.weights.flat:
@@ -369,7 +363,8 @@ def _of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _within(precision: Precision, model: GenerativeModel, processes: Processes) -> Precision:
-    """Low-precision weights, or autocast where shards of networks and of other parameters would have two dtypes."""
+    """The precision, or autocast where networks and other parameters would have two dtypes and may not."""
     trained = {p for term in model.terms().values() for p in term.trainable() if p.ndim}
-    mixed = processes.sharded and precision.weights != torch.float32 and not trained <= network_parameters(model)
-    return replace(PRECISIONS["autocast"], compiled=precision.compiled) if mixed else precision
+    if processes.mixes_dtypes or precision.weights == torch.float32 or trained <= network_parameters(model):
+        return precision
+    return replace(PRECISIONS["autocast"], compiled=precision.compiled)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from fourfold.engine.kernels import multiplies_bf16
-from fourfold.parallel.processes import ALONE, Processes, rows_of
+from fourfold.parallel.matrices import on_whole
+from fourfold.parallel.processes import ALONE, Processes
 
 __all__ = ["MatrixPlace", "Muon", "orthogonalised"]
 
@@ -63,9 +64,6 @@ class Muon:
     ``B <- mu B + (1 - mu) g`` is the momentum, and ``O`` is the orthogonalised Nesterov momentum ``(1 - mu) g + mu B``.
     Reference as in :func:`orthogonalised`.
 
-    Where each process holds some rows of every matrix, each matrix is sent to one process, which orthogonalises it and
-    sends the rows back: every process does a part of the work.
-
     Args:
         flat, gradient: the tensors whose slices are matrices and their gradients.
         matrices: the matrices.
@@ -101,7 +99,7 @@ class Muon:
         update = g.lerp(self.momentum, self.mu)
         places = [slice(m.start - self.run.start, m.stop - self.run.start) for m in self.matrices]
         updates = [update[place].view(-1, m.columns) for place, m in zip(places, self.matrices, strict=True)]
-        directions = self._shared(updates) if self.processes.sharded else self._directions(updates)
+        directions = on_whole(self._directions, updates, [m.rows for m in self.matrices], self.processes)
         for place, m, o in zip(places, self.matrices, directions, strict=True):
             scale = rate * math.sqrt(max(1, m.rows / m.columns))
             weight[place].mul_(1 - rate * self.weight_decay).view(-1, m.columns).sub_(o, alpha=scale)
@@ -116,45 +114,3 @@ class Muon:
             stack = torch.stack([updates[i] for i in places])
             found |= dict(zip(places, orthogonalised(stack, self.dtype), strict=True))
         return [found[i] for i in range(len(updates))]
-
-    def _shared(self, updates: Sequence[Tensor]) -> list[Tensor]:
-        """This process's rows of every orthogonalised matrix, from its rows of every matrix."""
-        rank, world, all_rows = self.processes.rank, self.processes.world, range(self.processes.world)
-        owners = _owners(self.matrices, world)
-        owned = [m for m, owner in zip(self.matrices, owners, strict=True) if owner == rank]
-        held = {r: [_rows(m, r, world) * m.columns for m in owned] for r in all_rows}
-        mine = [_of(updates, owners, r) for r in all_rows]
-        sent = self.processes.exchange([_joined(part, updates[0]) for part in mine], [sum(held[r]) for r in all_rows])
-        pieces = [torch.split(part, held[r]) for r, part in enumerate(sent)]
-        whole = [torch.cat([pieces[r][i].view(-1, m.columns) for r in all_rows]) for i, m in enumerate(owned)]
-        done = [o.float() for o in self._directions(whole)]
-        back = [_joined([o[slice(*rows_of(len(o), r, world))] for o in done], updates[0]) for r in all_rows]
-        received = self.processes.exchange(back, [sum(u.numel() for u in mine[r]) for r in all_rows])
-        streams = [iter(torch.split(part, [u.numel() for u in mine[r]])) for r, part in enumerate(received)]
-        return [next(streams[owner]).view_as(u) for u, owner in zip(updates, owners, strict=True)]
-
-
-def _rows(m: MatrixPlace, rank: int, world: int) -> int:
-    """The number of rows that a process holds."""
-    start, stop = rows_of(m.rows, rank, world)
-    return stop - start
-
-
-def _owners(matrices: Sequence[MatrixPlace], world: int) -> list[int]:
-    """The process that orthogonalises each matrix: the largest first, to the one with the least work."""
-    work, owners = [0.0] * world, [0] * len(matrices)
-    costs = [m.rows * m.columns * min(m.rows, m.columns) for m in matrices]
-    for i in sorted(range(len(matrices)), key=lambda i: -costs[i]):
-        owners[i] = work.index(min(work))
-        work[owners[i]] += costs[i]
-    return owners
-
-
-def _of(updates: Sequence[Tensor], owners: Sequence[int], rank: int) -> list[Tensor]:
-    """The updates that belong to a process."""
-    return [update for update, owner in zip(updates, owners, strict=True) if owner == rank]
-
-
-def _joined(parts: Sequence[Tensor], like: Tensor) -> Tensor:
-    """The numbers of several tensors in one flat tensor."""
-    return torch.cat([part.reshape(-1) for part in parts]) if parts else like.new_empty(0)

@@ -13,9 +13,9 @@ from typing import Any, final
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop
 from fourfold.engine.step import Step
-from fourfold.runs.checkpoint import Checkpoint, save_checkpoint, save_model
+from fourfold.parallel.processes import Processes
+from fourfold.runs.checkpoint import save_checkpoint, save_model
 from fourfold.runs.files import amend_line, append_line, write_json, write_lines
-from fourfold.runs.shards import save_shards
 
 __all__ = ["Recorder"]
 
@@ -29,17 +29,17 @@ class Recorder:
     """Writes log, checkpoints and card of a run into its folder, if it has one.
 
     Attributes:
-        folder: the folder, in the process that writes.
-        shards: the folder, in every process of a sharded training.
+        folder: the run folder.
+        processes: the processes that train; the first writes all but shards.
     """
 
     folder: Path | None
+    processes: Processes
     card: dict[str, Any]
     choice: HeldOut
     every: float
     observe: Callable[[Step], None] | None = None
     stage: str = ""
-    shards: Path | None = None
     log_every: float = 1.0
     _saved: float = field(default_factory=time.monotonic)
     _logged: float = 0.0
@@ -56,16 +56,21 @@ class Recorder:
             The number of damaged lines.
         """
         self.card |= _spent(self.card, loop)
-        if self.shards is not None and not resumed:
-            save_shards(loop.live(), loop.numbers(), loop.progress, self.shards, loop.processes)
         if self.folder is None:
             return 0
-        damaged = self._clear_log(loop.progress.steps if resumed else 0)
-        write_json(self.folder / "model.json", loop.model.configuration())
-        write_json(self.folder / "card.json", self.card)
-        if not resumed and self.shards is None:
-            save_checkpoint(Checkpoint(loop.live() | loop.numbers(), loop.progress), self.folder)
+        damaged = 0
+        if self.writes:
+            damaged = self._clear_log(loop.progress.steps if resumed else 0)
+            write_json(self.folder / "model.json", loop.model.configuration())
+            write_json(self.folder / "card.json", self.card)
+        if not resumed:
+            save_checkpoint(loop.live(), loop.numbers(), loop.progress, self.folder, self.processes)
         return damaged
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes log, card and model."""
+        return self.folder is not None and self.processes.rank == 0
 
     def _clear_log(self, step: int) -> int:
         """Keep the lines of the log up to a step, with one line in memory at a time; return how many were damaged."""
@@ -88,22 +93,19 @@ class Recorder:
         start = time.monotonic()
         if self.observe is not None:
             self.observe(step)
-        for name, value in step.losses.items() if self.folder else ():
+        for name, value in step.losses.items() if self.writes else ():
             self._sums.setdefault(f"{name}/loss", []).append(value)
         held_out, now, self._last = self.choice(), time.monotonic(), step
         if held_out or step.index <= 3 or now - self._logged >= self.log_every:
             self._logged = now
             self._log(loop, step, held_out)
-        due = now - self._saved >= self.every
-        if loop.processes.sharded:  # all write together, by the clock of the first
-            due = loop.processes.same(due)
-        if due:
+        if self.processes.agreed(now - self._saved >= self.every):
             self.save(loop)
         loop.spend(time.monotonic() - start)
 
     def _log(self, loop: Loop, step: Step, held_out: Mapping[str, float]) -> None:
         """Write a line: the mean losses since the last line, and the latest values of everything else."""
-        if self.folder is None:
+        if self.folder is None or not self.writes:
             return
         means = {name: sum(values) / len(values) for name, values in self._sums.items()}
         self._sums = {}
@@ -130,22 +132,26 @@ class Recorder:
         loop.finish()
         self.choice.show()
 
-    def save(self, loop: Loop, done: bool = False) -> None:
-        """Log the latest step if that is due, then write the state, the weights to keep and the card, in this order."""
+    def save(self, loop: Loop, done: bool = False, together: bool = True) -> None:
+        """Log the latest step if that is due, then write the state, the weights to keep and the card, in this order.
+
+        Args:
+            loop: the training.
+            done: whether it is over.
+            together: whether all processes call this; otherwise shards are not saved.
+        """
+        if not (together or self.processes.saves_alone):
+            return
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
         self.card |= _spent(self.card, loop) | {"choice": _finite(self.choice.record()), "done": done}
         live, numbers = loop.live() | self.choice.live(), loop.numbers() | self.choice.numbers()
-        if self.shards is not None:
-            save_shards(live, numbers, loop.progress, self.shards, loop.processes)
-        elif self.folder is not None:
-            save_checkpoint(Checkpoint(live | numbers, loop.progress), self.folder)
-        folder = self.folder or self.shards
-        if folder is not None:
-            with self.choice.kept():
-                save_model(loop.model, folder, writes=self.folder is not None)
         if self.folder is not None:
-            write_json(self.folder / "card.json", self.card)
+            save_checkpoint(live, numbers, loop.progress, self.folder, self.processes)
+            with self.choice.kept():
+                save_model(loop.model, self.folder, self.writes)
+            if self.writes:
+                write_json(self.folder / "card.json", self.card)
         self._saved = time.monotonic()
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -16,7 +15,7 @@ from fourfold.engine.estimate import planned
 from fourfold.engine.request import Request
 from fourfold.machine.hardware import find_device
 from fourfold.paradigms import build_recipe
-from fourfold.parallel.wrappers import building_shards
+from fourfold.parallel.models import building
 from fourfold.runs.blueprint import check_loadable
 from fourfold.runs.card import read_card, training_of
 from fourfold.runs.checkpoint import (
@@ -92,23 +91,14 @@ def _from_the_beginning(request: Request, paradigm: str | GenerativeModel | None
         assert paradigm is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            with _built_in_shards(request, lambda: planned(paradigm, request.dataset.space, settings.size)):
-                recipe, model = build_recipe(paradigm, request.dataset.space, settings.size)
+            preset = (paradigm, request.dataset.space, settings.size)
+            with building(request.processes, lambda: planned(*preset).stages(), find_device(settings.device)):
+                recipe, model = build_recipe(*preset)
         if request.sizing is not None:
             request.sizing.applied_to(model)
         name = paradigm
     model = model.to(find_device(settings.device))
     return Start(name=name, recipe=recipe, model=model, training=settings.applied_to(model.training_defaults))
-
-
-@contextlib.contextmanager
-def _built_in_shards(request: Request, plan: Callable[[], GenerativeModel]) -> Iterator[None]:
-    """Inside, blocks are sharded as they are built, unless the model has stages, which are trained whole in between."""
-    with contextlib.ExitStack() as stack:
-        if request.processes.sharded and not plan().stages():
-            stack.enter_context(building_shards(request.processes))
-            stack.enter_context(find_device(request.settings.device))
-        yield
 
 
 # --- a run that is resumed --------------------------------------------------------------------------------------------
@@ -170,9 +160,7 @@ def _recorded(request: Request, folder: Path, source: Path) -> GenerativeModel:
         ValueError: if another model is given.
     """
     if not isinstance(request.paradigm, GenerativeModel):
-        with contextlib.ExitStack() as stack:
-            if request.processes.sharded and not read_card(folder).get("stages"):
-                stack.enter_context(building_shards(request.processes))
+        with building(request.processes, lambda: read_card(folder).get("stages")):
             return untrained_model(folder, source, request.trust)
     given, recorded = json.loads(json.dumps(request.paradigm.configuration())), read_json(folder / "model.json")
     parts = recorded if isinstance(recorded, dict) else {}

@@ -19,6 +19,7 @@ from fourfold.data import Dataset, Split
 from fourfold.engine.loader import Ahead, Batches, FileLoader, Loader, Stream, free_workers
 from fourfold.engine.loop import Loop
 from fourfold.engine.step import Step
+from fourfold.parallel.models import arrange
 from fourfold.parallel.processes import ALONE, Processes
 from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.precision import FLOAT32, Precision, parse_precision
@@ -116,8 +117,7 @@ def begin(
         if fresh:
             _fit_statistics(model, stream.first(), seed)
         return Loop(model, stream, training, seed, precision, processes, stream.steps_per_epoch, **rest)
-    if not processes.sharded:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    arrange(model, processes)
     if isinstance(data, (Tensor, np.ndarray)):
         data = Split(raw_examples(data, model.space))
     split = data.train if isinstance(data, Dataset) else data

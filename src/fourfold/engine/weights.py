@@ -3,8 +3,8 @@
 All parameters that any term updates are views of one flat float32 tensor, in the order (term, kind of update). Hence
 every element-wise pass (AdamW, momentum, clipping, averaging) is one large operation instead of one per parameter.
 
-Where parameters are sharded (``fully_shard``), the flat tensor holds this process's rows of each, and the shards that
-the networks compute with are copies of it. Everything else is the same: what is element-wise knows no difference.
+Where processes share the rows of parameters (``fsdp``), the flat tensor holds those of this process, and the networks
+compute with copies of them. Element-wise updates work unchanged on the rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,8 @@ from fourfold.core import Codec, Estimand, GenerativeModel, Objective, Part, Sta
 from fourfold.engine.adamw import AdamW
 from fourfold.engine.muon import MatrixPlace, Muon
 from fourfold.estimands import Reference
-from fourfold.parallel.processes import ALONE, Processes, local
+from fourfold.parallel.processes import ALONE, Processes
+from fourfold.parallel.shards import like, local, shard
 
 __all__ = ["TermOptimizer", "Update", "Weights", "layout", "network_parameters"]
 
@@ -51,11 +52,6 @@ class Slot:
     stride: tuple[int, ...]
 
     @property
-    def sharded(self) -> bool:
-        """Whether the parameter is shared out between processes."""
-        return hasattr(self.parameter, "to_local")
-
-    @property
     def matrix(self) -> MatrixPlace:
         """The parameter as a matrix, with the outputs as its rows."""
         rows = self.parameter.shape[0]
@@ -67,17 +63,8 @@ class Slot:
         return part.as_strided(self.shape, self.stride, part.storage_offset())
 
     def named(self, flat: Tensor, first: int = 0) -> Tensor:
-        """:meth:`view` as a part of the whole parameter, if that is sharded."""
-        return _like(self.parameter, self.view(flat, first)) if self.sharded else self.view(flat, first)
-
-
-def _like(parameter: Tensor, rows: Tensor) -> Tensor:
-    """This process's rows of a tensor that is sharded like a parameter."""
-    from torch.distributed.tensor import DTensor
-
-    assert isinstance(parameter, DTensor)
-    size: Any = {"shape": parameter.shape, "stride": parameter.stride()}
-    return DTensor.from_local(rows, parameter.device_mesh, parameter.placements, run_check=False, **size)
+        """:meth:`view` as a part of the whole parameter, if this process holds some of its rows."""
+        return like(self.parameter, self.view(flat, first))
 
 
 def network_parameters(model: nn.Module) -> set[nn.Parameter]:
@@ -139,10 +126,11 @@ class Weights:
             slot.view(self.flat).copy_(local(slot.parameter.data))
         self.average = self.flat.clone()
         low = network_parameters(model) if dtype != torch.float32 else set()
-        self._own = [slot for slot in self.slots if not slot.sharded]
+        shards = {slot: shard(slot.parameter) for slot in self.slots}
+        self._shards = {slot: rows for slot, rows in shards.items() if rows is not None}
+        self._own = [slot for slot in self.slots if slot not in self._shards]
         self._train = [s.parameter.data.to(dtype) if s.parameter in low else s.view(self.flat) for s in self._own]
         self._low = {slot: data for slot, data in zip(self._own, self._train, strict=True) if slot.parameter in low}
-        self._shards = {slot: local(slot.parameter.data) for slot in self.slots if slot.sharded}
         self._low |= self._shards
         self._masters = {slot: slot.view(self.flat) for slot in self.slots}
         self._gradients = {slot: slot.view(self.gradient) for slot in self.slots}
@@ -169,7 +157,7 @@ class Weights:
         """Give the model the weights of a flat float32 tensor: the masters or their average."""
         for slot in self.slots:
             slot.parameter.grad = None
-            if slot.sharded:
+            if slot in self._shards:
                 self._shards[slot].copy_(slot.view(flat))
             else:
                 slot.parameter.data = slot.view(flat)
@@ -282,22 +270,12 @@ class TermOptimizer:
     def clip(self) -> float:
         """Scale the term's gradient to the largest allowed norm; return the norm it had."""
         parts = [self.weights.gradient[run] for run in self.runs]
-        norm = self._norm(parts) if parts else 0.0
+        common = (slot.view(self.weights.gradient) for slot in self.slots if shard(slot.parameter) is None)
+        norm = self.processes.norm(parts, common) if parts else 0.0
         if 0 < self.training.clip < norm < float("inf"):
             for part in parts:
                 part.mul_(self.training.clip / norm)
         return norm
-
-    def _norm(self, parts: Sequence[Tensor]) -> float:
-        """The norm of the whole gradient; what every process holds counts once."""
-        norm = torch.stack([part.norm() for part in parts]).norm()
-        if not self.processes.sharded:
-            return float(norm)
-        held = [slot.view(self.weights.gradient) for slot in self.slots if not slot.sharded]
-        shared = torch.stack([part.norm() for part in held]).square().sum() if held else torch.zeros_like(norm)
-        squared = norm.square() - shared
-        self.processes.total(squared)
-        return float((squared + shared).sqrt())
 
     @torch.no_grad()
     def step(self, factor: float) -> None:

@@ -1,4 +1,4 @@
-"""Several processes that train one model: how they meet, and what they tell each other. Start them with ``torchrun``.
+"""Several processes that train one model: how they meet, and how they exchange numbers. ``torchrun`` starts them.
 
 Either each process holds all weights and PyTorch's ``DistributedDataParallel`` averages the gradients, or each holds
 its shard of every parameter and ``fully_shard`` (FSDP2) brings the rows together where they are needed: see
@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, final
 
@@ -32,10 +32,8 @@ __all__ = [
     "LostProcess",
     "Processes",
     "join",
-    "local",
     "losing",
     "restarted",
-    "rows_of",
     "under_torchrun",
 ]
 
@@ -54,7 +52,7 @@ class Processes:
 
     Attributes:
         rank, world: as above.
-        sharded: whether each process holds a shard of every parameter, instead of all parameters.
+        sharded: whether each process holds a shard of every parameter, instead of all parameters. Only this room asks.
     """
 
     rank: int = 0
@@ -65,10 +63,29 @@ class Processes:
         """The same processes, with or without shards."""
         return replace(self, sharded=sharded)
 
+    # --- abilities ----------------------------------------------------------------------------------------------------
+
     @property
     def way(self) -> str:
         """How the processes share a training: ``none``, ``ddp`` or ``fsdp``."""
         return "none" if self.world == 1 else "fsdp" if self.sharded else "ddp"
+
+    @property
+    def copies(self) -> bool:
+        """Whether a process can copy its model, to try something on the copy."""
+        return not self.sharded
+
+    @property
+    def mixes_dtypes(self) -> bool:
+        """Whether parameters of one term may have several dtypes: shards are brought together in one."""
+        return not self.sharded
+
+    @property
+    def saves_alone(self) -> bool:
+        """Whether a process holds everything that a checkpoint needs."""
+        return not self.sharded
+
+    # --- numbers and objects ------------------------------------------------------------------------------------------
 
     def total(self, tensor: Tensor) -> None:
         """Replace a tensor by its sum over all processes, in place."""
@@ -87,7 +104,7 @@ class Processes:
             dist.broadcast(tensor, 0)
 
     def exchange(self, parts: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
-        """Send the ``i``-th tensor to process ``i``; return what each process sent to this one, flat.
+        """Send the ``i``-th tensor to process ``i``; return the tensors that this process received, flat.
 
         Args:
             parts: a flat tensor for each process.
@@ -97,33 +114,57 @@ class Processes:
         dist.all_to_all_single(received, torch.cat(list(parts)), list(sizes), [part.numel() for part in parts])
         return list(torch.split(received, list(sizes)))
 
-    def largest(self, mine: int) -> int:
-        """The largest of the numbers that the processes give."""
+    def norm(self, parts: Sequence[Tensor], common: Iterable[Tensor]) -> float:
+        """The norm of a vector over all processes.
+
+        Args:
+            parts: the elements that this process holds.
+            common: those of them that every process holds, which count once; they are read from shards alone.
+        """
+        norm = torch.stack([part.norm() for part in parts]).norm()
+        if not self.sharded:
+            return float(norm)
+        norms = [part.norm() for part in common]
+        once = torch.stack(norms).square().sum() if norms else torch.zeros_like(norm)
+        squared = norm.square() - once
+        self.total(squared)
+        return float((squared + once).sqrt())
+
+    def largest(self, number: int) -> int:
+        """The maximum over all processes."""
         if self.world == 1:
-            return mine
-        number = torch.tensor(mine)
-        dist.all_reduce(number, dist.ReduceOp.MAX)
-        return int(number)
+            return number
+        maximum = torch.tensor(number)
+        dist.all_reduce(maximum, dist.ReduceOp.MAX)
+        return int(maximum)
 
-    def smallest(self, mine: int) -> int:
-        """The smallest of the numbers that the processes give."""
-        return -self.largest(-mine)
+    def smallest(self, number: int) -> int:
+        """The minimum over all processes."""
+        return -self.largest(-number)
 
-    def same(self, mine: T) -> T:
+    def wait(self) -> None:
+        """Return when every process has called this."""
+        self.largest(0)
+
+    def agreed(self, due: bool) -> bool:
+        """Whether to do now what is ``due`` by the clock of this process, or, if all must do it, of the first."""
+        return due if self.saves_alone else self.same(due)
+
+    def same(self, value: T) -> T:
         """The object of the first process, in every process."""
         if self.world == 1:
-            return mine
-        box = [mine]
+            return value
+        box = [value]
         dist.broadcast_object_list(box, 0)
         return box[0]
 
-    def all(self, mine: T) -> list[T]:
+    def all(self, value: T) -> list[T]:
         """The objects of all processes, by rank, in every process."""
         if self.world == 1:
-            return [mine]
-        found: list[Any] = [None] * self.world
-        dist.all_gather_object(found, mine)
-        return found
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
 
     def gather(self, part: Tensor) -> Tensor:
         """The parts of all processes, concatenated by rank, in every process."""
@@ -241,20 +282,6 @@ def _start(store: Any, rank: int, world: int) -> str:
             raise LostProcess(f"process 0 of {world} waited {PATIENCE} for the others to start: see their messages")
         time.sleep(0.02)
     return number
-
-
-def local(tensor: Tensor) -> Tensor:
-    """The rows of a sharded tensor that this process holds; another tensor as it is."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
-
-
-def rows_of(rows: int, rank: int, world: int) -> tuple[int, int]:
-    """The half-open range of ``rows`` that a process holds: equal parts, of which the last ones may be short or empty.
-
-    This is how ``torch.chunk``, and with it ``fully_shard``, divides the first dimension.
-    """
-    part = -(-rows // world)
-    return min(rank * part, rows), min((rank + 1) * part, rows)
 
 
 _LOST = re.compile(r"gloo|nccl|peer|connection|timed out|timeout|broken pipe|socket|store", re.IGNORECASE)

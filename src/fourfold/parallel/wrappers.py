@@ -6,44 +6,32 @@ training calls: whatever a loss does inside (second derivatives, methods of a ne
 
 from __future__ import annotations
 
-import copy
-import functools
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.nn.modules import module as hooks
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 
-from fourfold.core import Batch, GenerativeModel, Term
-from fourfold.parallel.processes import Processes, local
+from fourfold.core import Batch, Term
+from fourfold.parallel.blocks import blocks
+from fourfold.parallel.processes import Processes
+from fourfold.parallel.shards import is_sharded, shard_module
 
-__all__ = [
-    "Alone",
-    "Replicated",
-    "Sharded",
-    "Wrapper",
-    "blocks",
-    "building_shards",
-    "is_sharded",
-    "keep",
-    "recompute",
-    "twin",
-]
-
-BLOCK = 1 << 22
-"""The least parameters of a block that is sharded, and computed again in the backward pass, on its own."""
+__all__ = ["Alone", "Replicated", "Sharded", "Wrapper", "wrap"]
 
 
 class Wrapper(ABC):
-    """Calls terms."""
+    """Calls terms.
+
+    Attributes:
+        terms: the terms.
+    """
+
+    terms: Mapping[str, Term]
 
     @abstractmethod
     def __call__(self, name: str, batch: Batch) -> Tensor:
@@ -56,12 +44,27 @@ class Wrapper(ABC):
     def changed(self) -> None:
         """Called after the weights of the model were exchanged for others."""
 
+    def align(self, weights: Tensor) -> None:
+        """Give every process the weights of the first, in place; rows that a process holds alone stay."""
+
+    def average_rest(self, gradients: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Average over all processes those gradients, each after its parameter, that the backward pass left apart."""
+
+    def storage(self, dtype: torch.dtype) -> torch.dtype:
+        """The dtype in which networks hold their weights if they compute in ``dtype``."""
+        return dtype
+
+    def loss(self, name: str, batch: Batch) -> Tensor:
+        """The loss of each example, ``(B,)``, outside of a step; all processes must ask together."""
+        return self.terms[name](batch)
+
 
 @final
 class Alone(Wrapper):
     """Terms as they are, compiled if asked for."""
 
     def __init__(self, terms: Mapping[str, Term], compiled: bool = False) -> None:
+        self.terms = terms
         self.calls: dict[str, Callable[[Batch], Tensor]] = {
             name: torch.compile(term) if compiled else term for name, term in terms.items()
         }
@@ -76,19 +79,27 @@ class Replicated(Wrapper):
 
     Args:
         terms: the terms.
+        processes: the processes.
         only: ``only(name)`` is a context in which that term's parameters alone require gradients.
         compiled: whether terms are compiled.
     """
 
     def __init__(
-        self, terms: Mapping[str, Term], only: Callable[[str], AbstractContextManager[None]], compiled: bool = False
+        self,
+        terms: Mapping[str, Term],
+        processes: Processes,
+        only: Callable[[str], AbstractContextManager[None]],
+        compiled: bool = False,
     ) -> None:
-        self.terms, self.only = terms, only
+        self.terms, self.processes, self.only = terms, processes, only
         self.inner = Alone(terms, compiled)
         self.calls: dict[str, Any] = {}
 
     def __call__(self, name: str, batch: Batch) -> Tensor:
         return self._call(name)(batch)
+
+    def align(self, weights: Tensor) -> None:
+        self.processes.broadcast(weights)
 
     @contextmanager
     def last(self, name: str, is_last: bool) -> Iterator[None]:
@@ -129,22 +140,22 @@ class _Terms(nn.Module):
 class Sharded(Wrapper):
     """Terms inside ``fully_shard``: every process holds some rows of each parameter.
 
-    Blocks of at least :data:`BLOCK` parameters are brought together one at a time, everything else for as long as a
+    Large blocks (:mod:`fourfold.parallel.blocks`) are brought together one at a time, everything else for as long as a
     term runs. Parameters without dimensions stay whole, as do those that no term trains.
 
     Args:
-        terms: the terms of a :func:`twin`, or of a model that was built inside :func:`building_shards`.
+        terms: the terms of a model that may be changed (:func:`~fourfold.parallel.models.to_train`).
         processes: the processes.
         low: whether networks compute in bfloat16; gradients are averaged in float32.
     """
 
     def __init__(self, terms: Mapping[str, Term], processes: Processes, low: bool = False) -> None:
-        self.root: Any = _Terms(terms)
+        self.terms, self.processes, self.root = terms, processes, cast("Any", _Terms(terms))
         trained = {p for term in terms.values() for p in term.trainable() if p.ndim}
-        kept = set(self.root.parameters()) - trained
+        fixed = set(self.root.parameters()) - trained
         for block in blocks(self.root):
-            _shard(block, processes, low)
-        _shard(self.root, processes, low, kept)
+            shard_module(block, processes, low)
+        shard_module(self.root, processes, low, fixed)
 
     def __call__(self, name: str, batch: Batch) -> Tensor:
         loss: Tensor = self.root(name, batch)
@@ -152,81 +163,34 @@ class Sharded(Wrapper):
             self.root.reshard()
         return loss
 
+    def loss(self, name: str, batch: Batch) -> Tensor:
+        return self(name, batch)
 
-def _shard(module: nn.Module, processes: Processes, low: bool, ignored: set[nn.Parameter] | None = None) -> None:
-    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+    def average_rest(self, gradients: Iterable[tuple[Tensor, Tensor]]) -> None:
+        for parameter, gradient in gradients:
+            if not is_sharded(parameter):  # one without dimensions
+                self.processes.average(gradient)
 
-    if isinstance(module, FSDPModule):
-        return
-    device = next((p.device.type for p in module.parameters()), "cpu")
-    dtypes = {"param_dtype": torch.bfloat16, "reduce_dtype": torch.float32} if low else {}
-    policy = MixedPrecisionPolicy(**dtypes, cast_forward_inputs=False)
-    mesh = init_device_mesh(device, (processes.world,))
-    fully_shard(module, mesh=mesh, mp_policy=policy, ignored_params=ignored)
-
-
-def blocks(model: nn.Module) -> list[nn.Module]:
-    """The large blocks of a model's networks: modules that say ``block = True`` and have enough parameters."""
-    return [module for module in model.modules() if _is_block(module)]
+    def storage(self, dtype: torch.dtype) -> torch.dtype:
+        return torch.float32  # of which the networks compute with copies
 
 
-def _is_block(module: nn.Module) -> bool:
-    return getattr(module, "block", False) is True and sum(p.numel() for p in module.parameters()) >= BLOCK
+def wrap(
+    terms: Mapping[str, Term],
+    only: Callable[[str], AbstractContextManager[None]],
+    processes: Processes,
+    low: bool = False,
+    compiled: bool = False,
+) -> Wrapper:
+    """The wrapper of terms that suits the processes.
 
-
-def is_sharded(model: nn.Module) -> bool:
-    """Whether parameters of a model are shared out between processes."""
-    return any(hasattr(p, "to_local") for p in model.parameters())
-
-
-@contextmanager
-def building_shards(processes: Processes) -> Iterator[None]:
-    """Inside, a large block is sharded as soon as it is built, so that a model is never whole in one process.
-
-    Every process draws the initial weights of all blocks, and keeps its rows: they are those of one process.
+    Args:
+        terms: the terms.
+        only: ``only(name)`` is a context in which that term's parameters alone require gradients.
+        processes: the processes.
+        low: whether networks compute in bfloat16.
+        compiled: whether terms are compiled; those in shards are not.
     """
-
-    def built(parent: nn.Module, name: str, child: nn.Module | None) -> None:
-        if child is not None and _is_block(child):
-            _shard(child, processes, low=False)
-
-    handle = hooks.register_module_module_registration_hook(built)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def twin(model: GenerativeModel) -> GenerativeModel:
-    """A copy of a model to be sharded, since sharding cannot be undone; its layout in memory is the plain one."""
-    return copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-
-
-@torch.no_grad()
-def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor brought together, for which every process must ask; another tensor as it is."""
-    mesh = getattr(tensor, "device_mesh", None)
-    if mesh is None:
-        return tensor.detach()
-    held, world = local(tensor.detach()), mesh.size()
-    part = held.new_zeros(-(-len(tensor) // world), *tensor.shape[1:])
-    part[: len(held)] = held
-    parts = [torch.empty_like(part) for _ in range(world)]
-    dist.all_gather(parts, part, mesh.get_group())
-    return torch.cat(parts)[: len(tensor)]
-
-
-def recompute(modules: Sequence[nn.Module]) -> None:
-    """Let modules keep only their inputs for the backward pass, and compute the rest again there.
-
-    Chen, Xu, Zhang, Guestrin 2016, Training Deep Nets with Sublinear Memory Cost (https://arxiv.org/abs/1604.06174).
-    """
-    for module in modules:
-        again = functools.partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
-        module.__dict__["forward"] = again
-
-
-def keep(modules: Sequence[nn.Module]) -> None:
-    """Undo :func:`recompute`."""
-    for module in modules:
-        module.__dict__.pop("forward", None)
+    if processes.sharded:
+        return Sharded(terms, processes, low)
+    return Replicated(terms, processes, only, compiled) if processes.world > 1 else Alone(terms, compiled)

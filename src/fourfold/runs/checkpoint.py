@@ -4,10 +4,10 @@
 the state that training continues from, ``log.jsonl`` one line per logged step, and ``card.json`` the record of the run:
 its model, data, settings, versions and duration.
 
-A checkpoint is one file, ``resume/state.safetensors``, or, of sharded training, a folder ``resume/shards-STEP`` (see
-:mod:`fourfold.runs.shards`); together with ``model.json`` it suffices to continue. Weights and card are written after
-it and follow from it, so a process that dies between two files loses nothing. Until the stages of a model are trained,
-its initial weights are in ``resume/start.safetensors``.
+A checkpoint is one file, ``resume/state.safetensors``, or, where processes hold shards, a folder
+``resume/shards-STEP`` (see :mod:`fourfold.runs.shards`). Together with ``model.json`` it suffices to continue. Weights
+and card are written after it and follow from it, so a process that dies between two files loses nothing. Until the
+stages of a model are trained, its initial weights are in ``resume/start.safetensors``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.core.header import TooLarge, read_header
-from fourfold.parallel.wrappers import whole
+from fourfold.parallel.processes import ALONE, Processes
+from fourfold.parallel.shards import memory, whole
 from fourfold.runs.blueprint import build
 from fourfold.runs.budget import Progress
 from fourfold.runs.files import write_json, write_lines
-from fourfold.runs.shards import REST, Shards, newest, remove_shards
+from fourfold.runs.shards import REST, Shards, newest, remove_shards, save_shards
 
 __all__ = [
     "BrokenRun",
@@ -111,7 +112,7 @@ def save_model(model: GenerativeModel, folder: Path | str, writes: bool = True) 
     """Write ``model.json`` and ``weights.safetensors``; tensors that several parts share are written once.
 
     Args:
-        model: the model. If its parameters are sharded, all processes must call this together.
+        model: the model. If processes share its weights, all must call this together.
         folder: the run folder.
         writes: whether this process writes.
     """
@@ -170,15 +171,8 @@ def _write(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Pat
 def _shared(state: Mapping[str, Tensor]) -> dict[str, str]:
     """The names of tensors that share their memory with an earlier one, each with the name of that one."""
     first: dict[object, str] = {}
-    owners = {key: first.setdefault(_place(v), key) for key, v in state.items() if v.numel()}
+    owners = {key: first.setdefault(memory(v), key) for key, v in state.items() if v.numel()}
     return {key: owner for key, owner in owners.items() if key != owner}
-
-
-def _place(value: Tensor) -> object:
-    """The memory of a tensor; a sharded one, of which a process may hold nothing, is told by its identity."""
-    if hasattr(value, "to_local"):
-        return id(value)
-    return value.untyped_storage().data_ptr(), value.storage_offset(), value.shape, value.stride(), value.dtype
 
 
 def load_model(folder: Path | str, trust: Sequence[type] = ()) -> GenerativeModel:
@@ -310,11 +304,29 @@ def save_start(model: GenerativeModel, folder: Path) -> None:
     _save_weights(model, _start(folder))
 
 
-def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write ``resume/state.safetensors``: one file, so that it is either the new or the old one."""
-    _write(checkpoint.state, {"progress": json.dumps(asdict(checkpoint.progress)), "fixed": "yes"}, _state(folder))
-    remove_shards(folder)
-    _start(folder).unlink(missing_ok=True)
+def save_checkpoint(
+    live: Mapping[str, Tensor],
+    numbers: Mapping[str, Tensor],
+    progress: Progress,
+    folder: Path,
+    processes: Processes = ALONE,
+) -> None:
+    """Write a checkpoint: one file by the first process, or, if processes hold shards, a folder by all together.
+
+    Args:
+        live: the tensors of training.
+        numbers: further tensors, which every process holds.
+        progress: how far training is.
+        folder: the run folder.
+        processes: the processes.
+    """
+    if not processes.saves_alone:
+        save_shards(live, numbers, progress, folder, processes)
+    elif processes.rank == 0:
+        metadata = {"progress": json.dumps(asdict(progress)), "fixed": "yes"}
+        _write({**live, **numbers}, metadata, _state(folder))  # one file, so it is either the new or the old one
+        remove_shards(folder)
+        _start(folder).unlink(missing_ok=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:

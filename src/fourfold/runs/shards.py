@@ -1,8 +1,8 @@
-"""Checkpoints of sharded training: each process writes and reads its own rows, by ``torch.distributed.checkpoint``.
+"""Checkpoints of trainings whose processes hold shards (``fsdp``): each process writes and reads its own rows.
 
 A checkpoint is a folder ``resume/shards-STEP`` of safetensors files, from which any number of processes goes on: one
-file per process holds its rows, and ``rest.safetensors`` what all processes hold. Nothing in it is unpickled. The
-folder gets its name when it is complete.
+file per process holds its rows, and ``rest.safetensors`` the tensors that all processes hold. Nothing in it is
+unpickled. The folder gets its name when it is complete.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fourfold.parallel.processes import Processes, local, rows_of
+from fourfold.parallel.processes import Processes
+from fourfold.parallel.shards import local, read_shards, rows_for, write_shards
 from fourfold.runs.budget import Progress
 from fourfold.runs.files import write_bytes
 
@@ -32,7 +32,7 @@ _NAME = re.compile(r"shards-([0-9]+)")
 
 @final
 class Shards(Mapping[str, Tensor]):
-    """The tensors of a checkpoint: those that are not sharded by name, and the names of the others.
+    """The tensors of a checkpoint: those in ``rest.safetensors`` by name, and the names of those in rows.
 
     Args:
         path: the folder of the checkpoint.
@@ -43,10 +43,10 @@ class Shards(Mapping[str, Tensor]):
         with safe_open(path / REST, framework="pt") as file:
             self.rest = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             self.metadata: Mapping[str, str] = file.metadata() or {}
-        self.sharded: set[str] = set()
+        self.in_rows: set[str] = set()
         for part in path.glob("shard-*.safetensors"):
             with safe_open(part, framework="pt") as file:
-                self.sharded |= set(file.keys())
+                self.in_rows |= set(file.keys())
 
     def __getitem__(self, name: str) -> Tensor:
         return self.rest[name]
@@ -58,49 +58,32 @@ class Shards(Mapping[str, Tensor]):
         return len(self.rest)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.rest or name in self.sharded
-
-    def load(self, live: Mapping[str, Tensor]) -> None:
-        """Fill sharded or whole tensors, in place; processes that hold shards must ask together."""
-        from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
-        from torch.distributed.checkpoint.state_dict_loader import load
-
-        alone = not any(hasattr(value, "to_local") for value in live.values())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that one process loads alone
-            load(dict(live), storage_reader=HuggingFaceStorageReader(str(self.path)), no_dist=alone)
+        return name in self.rest or name in self.in_rows
 
 
 def fill(live: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Copy saved tensors into those of training, by name; of a sharded one, the rows that this process holds.
+    """Copy saved tensors into those of training, by name; each process takes the rows that it holds.
 
     Raises:
         ValueError: naming a tensor that the saved state lacks, or holds in another size.
     """
     if missing := min((key for key in live if key not in state), default=""):
         raise ValueError(f"the saved state lacks {missing}: resume with what it was started with")
-    apart = {key: value for key, value in live.items() if isinstance(state, Shards) and key in state.sharded}
+    in_rows = {key: live[key] for key in live.keys() & state.in_rows} if isinstance(state, Shards) else {}
     for key, value in live.items():
-        if key in apart:
+        if key in in_rows:
             continue
         if value.shape != state[key].shape:
             raise ValueError(f"{key} is saved in another size: resume with what it was started with")
-        local(value).copy_(_rows(state[key], value))
-    if apart:
-        assert isinstance(state, Shards)
-        state.load(apart)
-
-
-def _rows(saved: Tensor, value: Tensor) -> Tensor:
-    """The rows of a whole tensor that belong to a sharded one."""
-    mesh = getattr(value, "device_mesh", None)
-    return saved if mesh is None else saved[slice(*rows_of(len(saved), mesh.get_local_rank(), mesh.size()))]
+        local(value).copy_(rows_for(value, state[key]))
+    if isinstance(state, Shards) and in_rows:
+        read_shards(in_rows, state.path)
 
 
 def newest(folder: Path) -> Path | None:
     """The latest complete checkpoint of shards in a run folder, if there is one."""
-    found = {int(match[1]): path for path in folder.glob("resume/shards-*") if (match := _NAME.fullmatch(path.name))}
-    return found[max(found)] if found else None
+    paths = {int(match[1]): path for path in folder.glob("resume/shards-*") if (match := _NAME.fullmatch(path.name))}
+    return paths[max(paths)] if paths else None
 
 
 def remove_shards(folder: Path, keep: Path | None = None) -> None:
@@ -116,30 +99,23 @@ def save_shards(
     """Write a checkpoint; all processes must take part.
 
     Args:
-        live: the tensors of training, of which some are sharded.
+        live: the tensors of training.
         numbers: further tensors, which every process holds.
         progress: how far training is.
         folder: the run folder.
         processes: the processes.
     """
-    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
-    from torch.distributed.checkpoint.state_dict_saver import save as save_rows
-
     path, temporary = folder / "resume" / f"shards-{progress.steps}", folder / "resume" / ".shards"
     if processes.rank == 0:
         remove_shards(folder, keep=newest(folder))
         temporary.mkdir(parents=True)
-    processes.largest(0)  # nobody writes before the folder is there
-    sharded = {key: value for key, value in live.items() if hasattr(value, "to_local")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        save_rows(sharded, storage_writer=HuggingFaceStorageWriter(str(temporary), save_distributed=True))
+    processes.wait()  # no process writes before the folder is there
+    rest = write_shards(live, temporary) | dict(numbers)
     if processes.rank == 0:
-        rest = {key: value for key, value in live.items() if key not in sharded} | dict(numbers)
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in rest.items()}
         write_bytes(temporary / REST, save(tensors, {"progress": json.dumps(asdict(progress)), "fixed": "yes"}))
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
         remove_shards(folder, keep=path)
         (folder / "resume" / "state.safetensors").unlink(missing_ok=True)
-    processes.largest(0)  # nobody goes on before the checkpoint has its name
+    processes.wait()  # no process goes on before the checkpoint has its name
