@@ -39,7 +39,8 @@ from fourfold.data import load
 from fourfold.engine import inference
 from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.paradigms.masked import Unmasking
-from fourfold.tasks.language import Draft, generate, score_text, stream
+from fourfold.tasks.language import score_text, stream
+from fourfold_published import speculation
 from fourfold_published.transformers import write_language_model
 from fourfold_published.words import Completer, keystrokes
 
@@ -103,11 +104,11 @@ def rates(options: argparse.Namespace) -> Iterator[dict[str, object]]:
             "which": "transformers, its cache, the same weights",
         }
     small = fourfold.fit("autoregressive", "python-docs", budget=f"{options.seconds}s", size="xs", seed=1).model
-    draft = Draft(small)
+    draft = speculation.Draft(small)
     tokens = model.space.length - 1
     yield {
         "what": "tokens/s at batch 1 with a draft of size xs",
-        "fourfold": rate(lambda: generate(model, length=tokens, draft=draft, seed=2), tokens),
+        "fourfold": rate(lambda: speculation.generate(model, draft, length=tokens, seed=2), tokens),
         "beside": rate(ours(model, 1, tokens), tokens),
         "which": f"without: {draft}",
     }

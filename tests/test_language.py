@@ -9,7 +9,7 @@ import torch
 
 from fourfold import build
 from fourfold.spaces import Text
-from fourfold.tasks.language import Draft, Shaping, generate, stream, stream_text, truncation_note
+from fourfold.tasks.language import Shaping, generate, stream, stream_text, truncation_note
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +68,10 @@ def test_a_stop_string_ends_a_text(model):
 
 
 @pytest.mark.parametrize("stop", [[], ["a ", "d.", "cc"]])
-@pytest.mark.parametrize("drafted", [False, True])
-def test_a_text_comes_in_parts_that_are_never_taken_back(model, stop, drafted):
+def test_a_text_comes_in_parts_that_are_never_taken_back(model, stop):
     for seed in range(5):
-        draft = Draft(model, 3) if drafted else None
-        parts = list(stream_text(model, "ab", 0, 30, seed, stop=stop, draft=draft))
-        draft = Draft(model, 3) if drafted else None
-        assert "".join(parts) == generate(model, "ab", n=1, length=30, seed=seed, stop=stop, draft=draft)[0]
+        parts = list(stream_text(model, "ab", 30, seed, stop=stop))
+        assert "".join(parts) == generate(model, "ab", n=1, length=30, seed=seed, stop=stop)[0]
         if not stop:
             assert [len(part) for part in parts] == [1] * 30 + [0]  # each character as soon as it is drawn
 
@@ -84,7 +81,7 @@ def test_a_character_of_several_tokens_comes_when_it_is_whole():
     model = build("autoregressive", Text("", 12), size="xs").eval()
     with torch.no_grad():
         model.estimand.net.head.bias[torch.tensor(list("é🙂".encode()))] += 30.0
-    parts = list(stream_text(model, "", 0, 40, 1))
+    parts = list(stream_text(model, "", 40, 1))
     assert "".join(parts) == generate(model, n=1, length=40, seed=1)[0]
     assert any(parts[:-1])
     assert not any(part == "\ufffd" for part in parts[:-1])

@@ -1,4 +1,4 @@
-"""The commands of the wing: ``chat`` and ``complete`` for models of text, and ``export``."""
+"""The commands of the wing: ``chat``, ``complete`` and ``speculate`` for models of text, and ``export``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fourfold.cli.options import AsJson, Device, Folder, Seed, Temperature, TopK, TopP, Weights
-from fourfold.cli.printing import print_line, say
+from fourfold.cli.printing import print_data, print_line, say
 from fourfold.machine.threads import set_threads
 from fourfold.output.printable import printable
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fourfold_published.dialogue import Dialogue
     from fourfold_published.words import Completer
 
-__all__ = ["chat", "complete", "export"]
+__all__ = ["chat", "complete", "export", "speculate"]
 
 
 def chat(
@@ -149,6 +149,41 @@ def _measure(keyboard: Completer, path: Path, most: int, as_json: bool) -> None:
     print_line(f"{found.words} words: {found.saved:.1%} of the keystrokes saved")
     print_line(f"first suggestion right {found.top1:.1%}, one of three {found.top3:.1%}, before a letter is typed")
     print_line(f"95 % of the suggestions within {1000 * found.p95:.1f} ms")
+
+
+def speculate(
+    run: Folder,
+    draft: Annotated[Path, typer.Argument(help="A smaller model over the same tokens.", show_default=False)],
+    prompt: Annotated[str, typer.Option(help="The beginning of the texts.", show_default="none")] = "",
+    n: Annotated[int, typer.Option("-n", "--n", help="Number of texts.", min=1, metavar="N")] = 1,
+    length: Annotated[int, typer.Option(help="The most tokens of a text.", min=1, metavar="N")] = 256,
+    temperature: Temperature = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="String that ends a text. It may be given several times.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Draw texts by speculative decoding: a draft proposes tokens.
+
+    The model evaluates several proposed tokens at once, so it is evaluated less
+    often. The texts have its distribution, whatever the draft.
+    """
+    set_threads()
+    from fourfold.engine import Run
+    from fourfold.tasks.language import Shaping
+    from fourfold_published.speculation import Draft, generate
+
+    model, helper = Run.load(run, device).model, Draft(Run.load(draft, device).model)
+    shaping = Shaping(temperature=temperature, top_k=top_k, top_p=top_p)
+    texts = generate(model, helper, prompt, n=n, length=length, seed=seed, shaping=shaping, stop=stop or [])
+    texts = [prompt + text for text in texts]
+    print_data(json.dumps(texts, indent=1, ensure_ascii=False) if as_json else "\n\n".join(texts))
+    for line in filter(None, [shaping.words, str(helper)]):
+        say(line)
 
 
 def export(

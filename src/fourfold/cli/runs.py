@@ -28,7 +28,7 @@ from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.tasks.evaluation import evaluate_samples
 from fourfold.tasks.forecasting import forecast
 from fourfold.tasks.given import parse_given, sample_given
-from fourfold.tasks.language import Draft, Shaping, generate, stream_text, truncation_note
+from fourfold.tasks.language import Shaping, generate, stream_text, truncation_note
 from fourfold.tasks.scores import score_record, score_table, summary, write_scores
 from fourfold.tasks.unusual import unusual_columns
 
@@ -64,7 +64,7 @@ def _shaping(command: Sample) -> Shaping:
 
 def _rules_tokens(command: Sample, prompted: bool = False) -> bool:
     """Whether options say how tokens are drawn."""
-    return bool(prompted or command.stop or command.length or command.draft or _shaping(command) != Shaping())
+    return bool(prompted or command.stop or command.length or _shaping(command) != Shaping())
 
 
 def _table_options(command: Sample) -> dict[str, object]:
@@ -99,10 +99,9 @@ def _continue_texts(command: Sample, run: Run) -> None:
     _refuse_options("a text that goes on", _table_options(command))
     prompts = command.prompt or []
     model = adjusted(run.model, command.sampler, command.steps, command.guidance)
-    draft = None if command.draft is None else Draft(Run.load(command.draft, command.device).model)
-    with inference(model, command.precision), inference((draft or run).model, command.precision):
+    with inference(model, command.precision):
         length = command.length or model.space.shape[0]
-        rules = _Rules(length, command.seed, _shaping(command), command.stop or [], draft)
+        rules = _Rules(length, command.seed, _shaping(command), command.stop or [])
         n = command.n or (1 if prompts else 64)
         _print_continuations(model, prompts, n, rules, command.out, command.as_json)
 
@@ -151,13 +150,12 @@ def _refuse_options(purpose: str, options: Mapping[str, object]) -> None:
 
 
 class _Rules(NamedTuple):
-    """How texts are drawn: the most tokens, the seed, the rules, the strings that end them, and a draft."""
+    """How texts are drawn: the most tokens, the seed, the rules, and the strings that end them."""
 
     length: int
     seed: int
     shaping: Shaping
     stop: list[str]
-    draft: Draft | None
 
 
 def _print_continuations(
@@ -172,8 +170,6 @@ def _print_continuations(
     else:
         continuations = ((prompt, generate(model, prompt, n=n, **rules._asdict())) for prompt in prompts or [""])
         _give_texts([prompt + text for prompt, texts in continuations for text in texts], out, as_json)
-    if rules.draft is not None:
-        say(rules.draft)
 
 
 def _print_as_they_come(model: GenerativeModel, prompts: list[str], rules: _Rules) -> None:

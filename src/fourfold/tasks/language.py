@@ -21,13 +21,11 @@ from fourfold.spaces import Text
 from fourfold.tasks.completing import complete
 
 __all__ = [
-    "Draft",
     "Shaping",
     "fill",
     "generate",
-    "residual",
+    "in_parts",
     "score_text",
-    "speculate",
     "stable_text",
     "stream",
     "stream_text",
@@ -226,125 +224,6 @@ def truncation_note(model: GenerativeModel, prompt: str) -> str:
     return f"the prompt has {count} tokens, {context}: only the last {rest} are read" if rest < count else ""
 
 
-@final
-@dataclass
-class Draft:
-    """A small model that proposes tokens for speculative decoding, and counts of those that the large one accepts.
-
-    Attributes:
-        model: of text in the same tokens.
-        ahead: how many tokens it proposes in a row.
-        proposed, accepted: tokens.
-        tokens: tokens of the texts.
-        evaluations: evaluations of the large model after the prompts.
-
-    Raises:
-        ValueError: for fewer than one token in a row.
-    """
-
-    model: GenerativeModel
-    ahead: int = 4
-    proposed: int = 0
-    accepted: int = 0
-    tokens: int = 0
-    evaluations: int = 0
-
-    def __post_init__(self) -> None:
-        if self.ahead < 1:
-            raise ValueError(f"ahead must be at least 1, got {self.ahead}")
-
-    def __str__(self) -> str:
-        share, each = self.accepted / max(self.proposed, 1), self.tokens / max(self.evaluations, 1)
-        return f"{share:.0%} of the drafted tokens accepted, {each:.2f} tokens for each evaluation of the large model"
-
-
-def residual(p: Tensor, q: Tensor) -> Tensor:
-    """``max(p - q, 0)``, normalised: the distribution of a token that replaces a rejected draw from ``q``, ``(V,)``.
-
-    A token of ``q`` is accepted with probability ``min(1, p / q)``, so that ``q min(1, p / q) + (1 - sum q min(1, p
-    / q)) residual = p``.
-    """
-    excess = (p - q).clamp_min(0)
-    return excess / excess.sum() if excess.sum() > 0 else p
-
-
-@torch.no_grad()
-def speculate(
-    model: GenerativeModel,
-    draft: Draft,
-    prompt: str = "",
-    index: int = 0,
-    seed: int = 0,
-    shaping: Shaping | None = None,
-) -> Iterator[int]:
-    """Draw one text as :func:`stream` does, from the same distribution, with fewer evaluations of the model.
-
-    The draft proposes some tokens. The model evaluates all of them at once, accepts those before the first that it
-    rejects, and draws one more itself. Rules apply to both.
-
-    Args:
-        model: of text.
-        draft: a smaller model with the same tokens; it counts the tokens that are accepted.
-        prompt: the prefix of the text.
-        index: number of the text, which has its own random numbers.
-        seed: fixes them.
-        shaping: the rules.
-
-    Raises:
-        TypeError: for a model of something else.
-        ValueError: for a draft in other tokens, or a character of the prompt that the model does not know.
-
-    Reference: Leviathan, Kalman, Matias 2023, Fast Inference from Transformers via Speculative Decoding,
-    https://arxiv.org/abs/2211.17192
-    """
-    (space, large), (draft_space, small) = text_parts(model), text_parts(draft.model)
-    if (space.vocabulary, space.pieces) != (draft_space.vocabulary, draft_space.pieces):
-        raise ValueError(f"the draft must have the tokens of the model, {space}, got {draft_space}: give another draft")
-    rules, noise = shaping or Shaping(), Noise(seed, index, index + 1, device=model.device)
-    ids = space.parse(prompt).to(model.device)[None] if prompt else torch.zeros(1, 0, dtype=torch.long)
-    state, guess = large.begin(1), small.begin(1)
-    for estimand, cache_state in ((large, state), (small, guess)):
-        cache_state.cache.forget(0)
-        if prompt:
-            estimand.prompt(cache_state, ids)
-    prefix = ids.to(model.device)
-
-    def masses(logits: Tensor) -> Tensor:
-        return rules(logits, prefix).softmax(-1)[0]
-
-    def draw_token(p: Tensor) -> Tensor:
-        return categorical(p.log()[None], noise.uniform())
-
-    while True:
-        k = min(draft.ahead, large.room(state), small.room(guess))
-        before, q, tokens = prefix, list[Tensor](), list[Tensor]()
-        for _ in range(k):
-            q.append(masses(small.logits(guess)))
-            tokens.append(draw_token(q[-1]))
-            small.take(guess, tokens[-1])
-            prefix = torch.cat([prefix, tokens[-1][None]], 1)
-        logits = large.ahead(state, prefix[:, prefix.shape[1] - k :])
-        prefix, accepted = before, 0
-        p = masses(logits[:, 0])
-        while accepted < k and float(noise.uniform()) * q[accepted][tokens[accepted]] < p[tokens[accepted]]:
-            prefix = torch.cat([prefix, tokens[accepted][None]], 1)
-            accepted += 1
-            p = masses(logits[:, accepted])
-        last = draw_token(p if accepted == k else residual(p, q[accepted]))
-        prefix = torch.cat([prefix, last[None]], 1)
-        state.cache.forget(k - accepted)
-        for token in (*tokens[:accepted], last):
-            large.take(state, token)
-        if accepted < k:
-            small.replace(guess, k - accepted, last)
-        else:
-            small.logits(guess)  # puts its newest token into the cache
-            small.take(guess, last)
-        draft.proposed, draft.accepted = draft.proposed + k, draft.accepted + accepted
-        draft.tokens, draft.evaluations = draft.tokens + accepted + 1, draft.evaluations + 1
-        yield from map(int, (*tokens[:accepted], last))
-
-
 def generate(
     model: GenerativeModel,
     prompt: str = "",
@@ -354,7 +233,6 @@ def generate(
     seed: int = 0,
     shaping: Shaping | None = None,
     stop: Sequence[str] = (),
-    draft: Draft | None = None,
 ) -> list[str]:
     """Draw ``n`` continuations of a prompt: at most ``length`` tokens, up to the end or a stop string.
 
@@ -366,7 +244,6 @@ def generate(
         seed: fixes them.
         shaping: see :class:`Shaping`.
         stop: strings before which a text ends.
-        draft: a small model that proposes tokens, see :func:`speculate`; texts are then drawn one by one.
 
     Raises:
         TypeError: for a model of something else.
@@ -375,12 +252,10 @@ def generate(
     if length < 1 or n < 1:
         raise ValueError(f"length and n must be at least 1, got {length} and {n}")
     if isinstance(model.estimand, ArbitraryConditionals | BlockDenoiser):
-        if stop or (shaping or Shaping()) != Shaping() or draft is not None:
-            raise ValueError("masked diffusion draws tokens in any order: leave rules, stop strings and draft out")
+        if stop or (shaping or Shaping()) != Shaping():
+            raise ValueError("masked diffusion draws tokens in any order: leave rules and stop strings out")
         return _filled_after(model, prompt, n, length, seed)
     space, _ = text_parts(model)
-    if draft is not None:
-        return ["".join(stream_text(model, prompt, i, length, seed, shaping, stop, draft)) for i in range(n)]
     tokens: list[list[int]] = [[] for _ in range(n)]
     at_end = [False] * n
     for step in itertools.islice(stream(model, prompt, n, seed, shaping), length):
@@ -394,36 +269,39 @@ def generate(
 def stream_text(
     model: GenerativeModel,
     prompt: str = "",
-    index: int = 0,
     length: int = 256,
     seed: int = 0,
     shaping: Shaping | None = None,
     stop: Sequence[str] = (),
-    draft: Draft | None = None,
 ) -> Iterator[str]:
-    """One text of :func:`generate` in parts, one for each token as it is drawn; together they are the text.
-
-    A part is empty while the end of the text may still change: half a character, or the start of a stop string.
+    """The first text of :func:`generate` in parts, as :func:`in_parts` yields them; together they are the text.
 
     Args:
         model: of text.
         prompt: the prefix of the text.
-        index: number of the text; without a draft, only the first one is drawn alone.
         length: the most tokens.
         seed: fixes the text.
         shaping: see :class:`Shaping`.
         stop: strings before which the text ends.
-        draft: a small model that proposes tokens, see :func:`speculate`.
 
     Raises:
         TypeError: for a model of something else.
-        ValueError: for a foreign character in the prompt, or a later text without a draft.
+        ValueError: for a foreign character in the prompt.
     """
-    if draft is None and index:
-        raise ValueError(f"index must be 0 without a draft, got {index}: use generate for several texts")
-    space, _ = text_parts(model)
-    alone = map(int, stream(model, prompt, 1, seed, shaping))
-    tokens = alone if draft is None else speculate(model, draft, prompt, index, seed, shaping)
+    return in_parts(text_parts(model)[0], map(int, stream(model, prompt, 1, seed, shaping)), length, stop)
+
+
+def in_parts(space: Text, tokens: Iterator[int], length: int, stop: Sequence[str] = ()) -> Iterator[str]:
+    """The text of at most ``length`` tokens in parts, one for each token as it is drawn.
+
+    A part is empty while the end of the text may still change: half a character, or the start of a stop string.
+
+    Args:
+        space: of the tokens.
+        tokens: ids, which may go on without end.
+        length: the most tokens.
+        stop: strings before which the text ends.
+    """
     ids, printed = list[int](), ""
     for token in itertools.islice(tokens, length):
         if _append(space, ids, token, stop):

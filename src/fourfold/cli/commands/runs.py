@@ -143,13 +143,6 @@ class Sample(Command):
             show_default=False,
         ),
     ] = None
-    draft: Annotated[
-        Path | None,
-        textual(
-            help="A smaller model over the same tokens that proposes them; texts keep their distribution.",
-            show_default=False,
-        ),
-    ] = None
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32"
     weights: Weights = "float32"
     device: Device = "auto"

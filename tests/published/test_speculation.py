@@ -16,7 +16,8 @@ from fourfold.core import GenerativeModel, Training
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.spaces import Text
-from fourfold.tasks.language import Draft, Shaping, generate, residual, speculate
+from fourfold.tasks.language import Shaping
+from fourfold_published.speculation import Draft, generate, residual, speculate
 
 
 def _model(space, seed, context):
@@ -83,11 +84,20 @@ def test_a_draft_that_is_the_model_is_always_accepted():
     space = Text("abc", 32)
     model = _model(space, 0, 32)
     draft = Draft(model, ahead=4)
-    (text,) = generate(model, "ab", length=25, draft=draft, seed=1)
+    (text,) = generate(model, draft, "ab", length=25, seed=1)
     assert len(text) == 25
     assert draft.accepted == draft.proposed > 0
     assert draft.tokens / draft.evaluations > 4.0
     assert "100% of the drafted tokens accepted" in str(draft)
+
+
+def test_a_stop_string_ends_a_text_with_a_draft():
+    model, draft = _model(Text("abc", 16), 0, 16), Draft(_model(Text("abc", 16), 1, 16))
+    texts = generate(model, draft, "ab", n=10, length=30, seed=1)
+    shorter = generate(model, draft, "ab", n=10, length=30, seed=1, stop=["ca", "bb"])
+    for text, short in zip(texts, shorter, strict=True):
+        ends = [at for stop in ("ca", "bb") if (at := text.find(stop)) >= 0]
+        assert short == (text[: min(ends)] if ends else text)
 
 
 def test_several_positions_after_a_cache_give_the_logits_of_a_whole_evaluation():
@@ -104,8 +114,8 @@ def test_several_positions_after_a_cache_give_the_logits_of_a_whole_evaluation()
 
 def test_a_draft_in_other_tokens_is_refused():
     large = _model(Text("ab", 8), 0, 8)
-    with pytest.raises(ValueError, match=r"the draft must have the tokens of the model.* got text over 3 characters"):
-        generate(large, draft=Draft(_model(Text("abc", 8), 0, 8)))
+    with pytest.raises(ValueError, match=r"text over 2 characters.*got one of text over 3 characters.*same tokens"):
+        generate(large, Draft(_model(Text("abc", 8), 0, 8)))
     with pytest.raises(ValueError, match="ahead must be at least 1"):
         Draft(large, ahead=0)
 
@@ -123,7 +133,7 @@ def test_the_command_says_what_the_draft_saved(tmp_path):
             data_options=options,
             out=tmp_path / name,
         )
-    arguments = ["sample", str(tmp_path / "large"), "--draft", str(tmp_path / "small"), "--prompt", "the", "-n", "2"]
+    arguments = ["speculate", str(tmp_path / "large"), str(tmp_path / "small"), "--prompt", "the", "-n", "2"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "of the drafted tokens accepted" in result.stderr
