@@ -20,13 +20,13 @@ without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make wit
 	$(BIN)/python tools/without.py $(WING)
 
 published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/published tests/speech/test_whisper.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m published tests
 
 test-cluster: $(VENV)/cluster.stamp  ## the tests that start nodes of Ray on this machine
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests
 
 ranks: $(VENV)/test.stamp  ## every recipe in two and four processes, against one
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/test_ranks.py $(wildcard tests/speech)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests
 
 docs: $(VENV)/docs.stamp  ## run every page of the documentation, then build the site into site/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m pages --numprocesses auto --dist worksteal tests/pages

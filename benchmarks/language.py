@@ -131,7 +131,7 @@ def gguf(options: argparse.Namespace) -> Iterator[dict[str, object]]:
                     "beside": rate(theirs(net.inner, batch, tokens, net.start), batch * tokens, 2),
                     "which": "transformers, its cache, the same weights",
                 }
-    rounded = open_published(options.gguf, weights="int8")
+    rounded = open_published(options.gguf, {"weights": "int8"})
     for batch, tokens in ((1, 32), (64, 4)):
         yield {
             "what": f"tokens/s, {options.gguf.stem}, int8, batch {batch}",

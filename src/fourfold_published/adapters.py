@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from fourfold.adapters import Adapter, Opening
+from fourfold.adapters import Adapter
 from fourfold.adapters.reading import read_settings
+from fourfold.settings.declaration import TEXT_PANEL, TRAINING_PANEL, Option
 from fourfold_published.gguf import is_gguf
 
 if TYPE_CHECKING:
@@ -16,7 +19,21 @@ __all__ = ["LanguageModels", "Pipelines"]
 
 
 WHISPER = "whisper"
-"""The type of model that writes what it hears, and is none of language."""
+"""A type of models of text given sound, which are none of language."""
+WEIGHTS = Option(
+    str,
+    "float32, or int8: round the linear layers of a published language model.",
+    panel=TEXT_PANEL,
+    show_default="float32",
+)
+LORA = Option(
+    int,
+    "Rank of the matrices that tune a published model.",
+    panel=TRAINING_PANEL,
+    min=1,
+    metavar="N",
+    show_default="all weights",
+)
 
 
 @final
@@ -24,7 +41,10 @@ class LanguageModels(Adapter):
     """Causal language models: a folder of Hugging Face's ``transformers``, or a GGUF file."""
 
     noun = "a language model"
-    options: ClassVar[frozenset[str]] = frozenset({"length", "lora", "weights"})
+    options: ClassVar[Mapping[str, Option | None]] = MappingProxyType(
+        {"length": None, "lora": LORA, "weights": WEIGHTS}
+    )
+    tuning: ClassVar[frozenset[str]] = frozenset({"lora"})
     trains = True
 
     def recognises(self, path: Path) -> bool:
@@ -34,10 +54,12 @@ class LanguageModels(Adapter):
             return False
         return read_settings(path / "config.json").get("model_type", WHISPER) != WHISPER
 
-    def load(self, path: Path, opening: Opening) -> GenerativeModel:
+    def load(self, path: Path, options: Mapping[str, Any], device: str) -> GenerativeModel:
         from fourfold_published.transformers import open_language_model
 
-        return open_language_model(path, opening.length, opening.lora, opening.weights)
+        if options.get("weights") == "int8" and device != "cpu":
+            raise ValueError(f"device must be cpu for weights in int8, got {device}; add --device cpu")
+        return open_language_model(path, **options)
 
     def tokenizer(self, path: Path) -> str:
         from fourfold_published.transformers import published_tokenizer
@@ -54,7 +76,7 @@ class Pipelines(Adapter):
     def recognises(self, path: Path) -> bool:
         return (path / "model_index.json").is_file()
 
-    def load(self, path: Path, opening: Opening) -> GenerativeModel:
+    def load(self, path: Path, options: Mapping[str, Any], device: str) -> GenerativeModel:
         from fourfold_published.diffusers import open_pipeline
 
         return open_pipeline(path)

@@ -19,9 +19,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from safetensors.torch import save_file
-
 __all__ = ["Ids", "is_gguf", "keep", "kept_ids", "read_once", "source"]
 
 SETTINGS, TOKENIZER, CONFIG, WEIGHTS = "tokenizer_config.json", "tokenizer.json", "config.json", "model.safetensors"
@@ -59,6 +56,8 @@ def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> N
 
     Nothing is written where the disk has less than twice the room, or the cache cannot be written.
     """
+    from safetensors.torch import save_file  # it loads torch, which recognising a model does not need
+
     folder = _folder(path)
     size = sum(p.numel() * p.element_size() for p in inner.parameters())
     with contextlib.suppress(OSError):
@@ -126,6 +125,8 @@ def read_once() -> Iterator[None]:
     The library reads all of its fields anew for configuration, tokenizer and weights, and takes each of several hundred
     thousand strings from a memory map, which costs many times what a plain array of the same memory does.
     """
+    import numpy as np  # as torch, it is not needed to recognise a model
+
     try:
         gguf: Any = importlib.import_module("gguf")
     except ImportError:  # only GGUF files need it, and the library says so

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
-from fourfold.adapters import Adapter, Opening
+from fourfold.adapters import Adapter
 from fourfold.adapters.reading import file_of_tokenizer, read_settings
+from fourfold.settings.declaration import Option
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
@@ -19,7 +22,7 @@ class Whispers(Adapter):
     """Models that write what they hear: a Whisper of ``transformers`` or of CTranslate2."""
 
     noun = "a Whisper model"
-    options: ClassVar[frozenset[str]] = frozenset({"language"})
+    options: ClassVar[Mapping[str, Option | None]] = MappingProxyType({"language": None})
 
     def recognises(self, path: Path) -> bool:
         settings = read_settings(path / "config.json")
@@ -27,10 +30,10 @@ class Whispers(Adapter):
             return False
         return settings.get("model_type") == "whisper" or ("alignment_heads" in settings and "lang_ids" in settings)
 
-    def load(self, path: Path, opening: Opening) -> GenerativeModel:
+    def load(self, path: Path, options: Mapping[str, Any], device: str) -> GenerativeModel:
         from fourfold_speech.whisper import open_whisper
 
-        return open_whisper(path, opening.language or "en")
+        return open_whisper(path, **options)
 
     def tokenizer(self, path: Path) -> str:
         return file_of_tokenizer(path)

@@ -64,7 +64,7 @@ def transcribe(
     if language is None:
         model = Run.load(run, device).model
     else:
-        model = open_published(run, language=language).to(find_device(device))
+        model = open_published(run, {"language": language}).to(find_device(device))
     transcript_parts(model)
     alignment_of(model, alignment)
     for path in sounds:

@@ -15,6 +15,7 @@ from fourfold.estimands import Denoiser, Velocity
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler
 from fourfold_published.schedules import Tabulated
 
+pytestmark = pytest.mark.published
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
 
@@ -220,7 +221,7 @@ def test_a_network_of_classes_without_a_label_for_unknown_says_so(tmp_path):
 
 def test_a_pipeline_is_not_tuned(tmp_path):
     _unconditional(tmp_path, beta_schedule="linear")
-    with pytest.raises(ValueError, match="is not a language model, and only those are tuned"):
+    with pytest.raises(ValueError, match="must be a model that can be tuned, got a pipeline of images"):
         fit(str(tmp_path), "digits", budget="2 steps")
 
 

@@ -14,6 +14,7 @@ from fourfold.samplers.ode import DDIM
 from fourfold.spaces import Images, Vectors
 from fourfold_published.pipelines import write_pipeline
 
+pytestmark = pytest.mark.published
 diffusers = pytest.importorskip("diffusers")
 
 RECIPES = ("diffusion/ddpm", "diffusion/ddpm-velocity")

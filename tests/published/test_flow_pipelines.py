@@ -10,6 +10,7 @@ import torch
 from fourfold import Run
 from fourfold.core import Noise
 
+pytestmark = pytest.mark.published
 diffusers = pytest.importorskip("diffusers")
 transformers = pytest.importorskip("transformers")
 

@@ -14,6 +14,7 @@ from fourfold.adapters import open_published
 from fourfold.spaces import Text
 from fourfold_published.transformers import PublishedTransformer, write_language_model
 
+pytestmark = pytest.mark.published
 transformers = pytest.importorskip("transformers")
 
 

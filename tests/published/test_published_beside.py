@@ -17,6 +17,7 @@ from fourfold.spaces import Pieces, Text
 from fourfold_published.beside import draw_windows, score_windows
 from fourfold_published.transformers import write_language_model
 
+pytestmark = pytest.mark.published
 pytest.importorskip("transformers")
 TEXT = "It was the best of times, it was the worst of times.\nIt was the age of wisdom. " * 60
 
@@ -30,7 +31,9 @@ def _written(folder, space):
 
 
 def test_windows_of_other_tokens_are_scored_as_text(tmp_path):
-    model = open_published(_written(tmp_path / "published", Text("", 64, pieces=Pieces.learn(TEXT, 300))), length=64)
+    model = open_published(
+        _written(tmp_path / "published", Text("", 64, pieces=Pieces.learn(TEXT, 300))), {"length": 64}
+    )
     space = Text("".join(sorted(set(TEXT))), 40)
     x = space.ids(TEXT)[: 20 * 40].view(20, 40)
     scored = score_windows(model, space, x)
@@ -49,13 +52,13 @@ def test_windows_of_other_tokens_are_scored_as_text(tmp_path):
 
 
 def test_half_characters_at_the_edges_of_a_window_of_bytes_count_nothing(tmp_path):
-    model = open_published(_written(tmp_path / "published", Text("", 32)), length=32)
+    model = open_published(_written(tmp_path / "published", Text("", 32)), {"length": 32})
     x = torch.tensor([list("Ægir".encode()[1:])])
     assert score_windows(model, Text("", 4), x).byte_counts.tolist() == [3.0]
 
 
 def test_samples_become_windows_of_the_data(tmp_path):
-    model = open_published(_written(tmp_path / "published", Text("", 32)), length=32)
+    model = open_published(_written(tmp_path / "published", Text("", 32)), {"length": 32})
     space = Text("".join(map(chr, range(128))), 20)
     x = draw_windows(model, space, 70, seed=0)
     assert x.shape == (70, 20)

@@ -17,6 +17,7 @@ from fourfold_published.gguf import source
 from fourfold_published.rounded import LARGE, Linear8, rounded
 from fourfold_published.transformers import published_tokenizer, write_language_model
 
+pytestmark = pytest.mark.published
 transformers = pytest.importorskip("transformers")
 
 TEXT = "It was the best of times, it was the worst of times.\nIt was the age of wisdom. " * 40
@@ -52,7 +53,7 @@ LLAMA = transformers.LlamaConfig(
 def test_scores_are_the_library_s_own_loss(tmp_path, config):
     theirs = _save(tmp_path, config)
     assert adapter_of(tmp_path) is not None
-    model = open_published(tmp_path, length=48)
+    model = open_published(tmp_path, {"length": 48})
     ids = model.space.ids(TEXT).long()[: 5 * 48].view(5, 48)
     start = torch.zeros(5, 1, dtype=torch.long)
     labels = torch.cat([torch.full_like(start, -100), ids], 1)
@@ -66,7 +67,7 @@ def test_scores_are_the_library_s_own_loss(tmp_path, config):
 
 def test_samples_have_the_distribution_that_is_scored(tmp_path):
     _save(tmp_path, ("GPT2LMHeadModel", GPT2))
-    model = open_published(tmp_path, length=4)
+    model = open_published(tmp_path, {"length": 4})
     x = model.sample(2000, seed=1)
     with torch.no_grad():
         logits = model.estimand.net(torch.zeros(1, 1, dtype=torch.long))[0, -1]
@@ -109,7 +110,7 @@ def test_a_model_trained_here_has_the_same_logits_there(tmp_path, space):
         expected = model.estimand.net(ids).log_softmax(-1)
         found = theirs(input_ids=ids).logits.log_softmax(-1)
     torch.testing.assert_close(found[..., : space.tokens], expected, atol=1e-4, rtol=1e-4)
-    opened = open_published(tmp_path, length=24)
+    opened = open_published(tmp_path, {"length": 24})
     torch.testing.assert_close(opened.log_prob(x).nats, model.log_prob(x).nats, atol=1e-3, rtol=1e-4)
     text = "abba dig" if space.vocabulary else "Ægir 🙂 it was"
     assert opened.space.parse(text).tolist() == space.parse(text).tolist()
@@ -122,7 +123,7 @@ def test_what_cannot_be_opened_is_refused_with_the_way_out(tmp_path):
 
     def refused(words, length=None):
         with pytest.raises(ValueError, match=words) as caught:
-            open_published(whole, length=length)
+            open_published(whole, {"length": length})
         assert "\n" not in str(caught.value)
 
     refused("longer than its context of 64", length=100)
@@ -157,13 +158,13 @@ def test_a_published_model_is_tuned_saved_and_written(tmp_path, lora):
         str(whole),
         text,
         budget="6 steps",
-        lora=lora,
+        opening={} if lora is None else {"lora": lora},
         learning_rate=3e-3,
         out=tmp_path / "run",
         data_options={"length": 32},
         precision="float32",
     )
-    before, dataset = open_published(whole, length=32), run.dataset()
+    before, dataset = open_published(whole, {"length": 32}), run.dataset()
     x = dataset.space.rows(dataset.test.x).long()
     assert run.log_prob(x).nats.mean() > before.log_prob(x).nats.mean() + 1
     again = Run.load(tmp_path / "run")
@@ -171,7 +172,7 @@ def test_a_published_model_is_tuned_saved_and_written(tmp_path, lora):
     moved = [n for n, p in theirs.named_parameters() if not torch.equal(p, _own(again, n, lora))]
     assert bool(moved) == (lora is None)
     write_language_model(run.model, tmp_path / "out")
-    written = open_published(tmp_path / "out", length=32)
+    written = open_published(tmp_path / "out", {"length": 32})
     torch.testing.assert_close(written.log_prob(x).nats, run.log_prob(x).nats, atol=1e-3, rtol=1e-4)
 
 
@@ -293,7 +294,7 @@ def test_a_gguf_file_has_its_weights_is_read_once_and_refused_where_it_is_cut(gg
 
     path, theirs, readings = gguf_file
     reader = gguf.GGUFReader
-    model = open_published(path, length=24)
+    model = open_published(path, {"length": 24})
     assert len(readings) == 1
     assert gguf.GGUFReader is reader
     ids, logits = _logits(model)
@@ -310,8 +311,8 @@ def test_a_gguf_file_has_its_weights_is_read_once_and_refused_where_it_is_cut(gg
 
 def test_a_gguf_file_opens_from_the_cache_the_second_time(gguf_file):
     path, _, readings = gguf_file
-    first = open_published(path, length=24)
-    again = open_published(Path("m.gguf"), length=24)
+    first = open_published(path, {"length": 24})
+    again = open_published(Path("m.gguf"), {"length": 24})
     assert len(readings) == 1
     assert torch.equal(_logits(first)[1], _logits(again)[1])
     assert first.configuration() == again.configuration()
@@ -329,37 +330,37 @@ def test_a_tied_table_of_tokens_is_kept_under_its_own_name(gguf_file):
     with torch.no_grad():
         theirs.lm_head.weight.copy_(theirs.model.embed_tokens.weight)
     _gguf(path, theirs, tied=True)
-    logits = _logits(open_published(path, length=24))[1]
+    logits = _logits(open_published(path, {"length": 24}))[1]
     with safe_open(source(path) / "model.safetensors", "pt") as file:
         names = set(file.keys())
     assert "model.embed_tokens.weight" in names
     assert "lm_head.weight" not in names
-    assert torch.equal(_logits(open_published(path, length=24))[1], logits)
+    assert torch.equal(_logits(open_published(path, {"length": 24}))[1], logits)
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
 @pytest.mark.parametrize("share", [0.0, 0.5, None])
 def test_a_damaged_cache_is_rebuilt(gguf_file, file, share):
     path, _, readings = gguf_file
-    logits = _logits(open_published(path, length=24))[1]
+    logits = _logits(open_published(path, {"length": 24}))[1]
     damaged = source(path) / file
     if share is None:
         damaged.unlink()
     else:
         damaged.write_bytes(damaged.read_bytes()[: int(share * damaged.stat().st_size)])
-    assert torch.equal(_logits(open_published(path, length=24))[1], logits)
+    assert torch.equal(_logits(open_published(path, {"length": 24}))[1], logits)
     assert len(readings) == 2
-    assert torch.equal(_logits(open_published(path, length=24))[1], logits)
+    assert torch.equal(_logits(open_published(path, {"length": 24}))[1], logits)
     assert len(readings) == 2
 
 
 def test_a_gguf_file_that_changes_is_read_again(gguf_file):
     path, theirs, readings = gguf_file
-    open_published(path, length=24)
+    open_published(path, {"length": 24})
     with torch.no_grad():
         theirs.lm_head.weight.mul_(2)
     _gguf(path, theirs)
-    ids, logits = _logits(open_published(path, length=24))
+    ids, logits = _logits(open_published(path, {"length": 24}))
     assert len(readings) == 2
     with torch.no_grad():
         torch.testing.assert_close(logits, theirs(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
@@ -367,7 +368,7 @@ def test_a_gguf_file_that_changes_is_read_again(gguf_file):
 
 def test_a_rounded_model_is_causal_and_says_that_it_is_another_one(tmp_path):
     _save(tmp_path, ("LlamaForCausalLM", LLAMA))
-    model, whole = open_published(tmp_path, length=24, weights="int8"), open_published(tmp_path, length=24)
+    model, whole = open_published(tmp_path, {"length": 24, "weights": "int8"}), open_published(tmp_path, {"length": 24})
     ids = model.space.ids(TEXT).long()[: 4 * 24].view(4, 24)
     scored, exact = model.log_prob(ids), whole.log_prob(ids)
     assert scored.kind == "lower_bound"
@@ -403,10 +404,10 @@ def test_a_rounded_layer_multiplies_whole_numbers_exactly(outputs, bias):
 def test_only_published_language_models_are_rounded(tmp_path):
     _save(tmp_path, ("LlamaForCausalLM", LLAMA))
     with pytest.raises(ValueError, match="unknown weights 'int4': choose one of float32, int8"):
-        Run.load(tmp_path, weights="int4")
+        Run.load(tmp_path, opening={"weights": "int4"})
     fit("autoregressive", "wine", budget="1 steps", size="xs", out=tmp_path / "run")
-    with pytest.raises(ValueError, match="only published language models are rounded"):
-        Run.load(tmp_path / "run", weights="int8")
+    with pytest.raises(ValueError, match="weights must be left out for a run"):
+        Run.load(tmp_path / "run", opening={"weights": "int8"})
 
 
 def test_weights_of_another_shape_and_a_missing_config_are_named(tmp_path):

@@ -8,47 +8,36 @@ adapter needs against folders that may come from anybody is in :mod:`~fourfold.a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from fourfold.extensions import extensions
+from fourfold.settings.declaration import Option
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
 
-__all__ = ["Adapter", "Opening", "adapter_of", "adapters", "open_published"]
+__all__ = ["NOTHING", "Adapter", "adapter_of", "adapters", "open_published", "options_of_adapters"]
 
-
-@final
-@dataclass(frozen=True)
-class Opening:
-    """How a published model is opened.
-
-    Attributes:
-        length: tokens in one window of text; by default 256, or the context of the model if that is shorter.
-        lora: rank of the matrices that training adds and changes instead of the model's own; ``None``: all are trained.
-        language: that of the sound, for a model of speech that knows several.
-        weights: ``float32``; or ``int8`` for a language model whose linear layers are rounded.
-    """
-
-    length: int | None = None
-    lora: int | None = None
-    language: str | None = None
-    weights: str = "float32"
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""No options."""
 
 
 class Adapter(ABC):
     """A kind of published models: how to recognise one, and how to open it as a model of this library.
 
-    Nothing is fetched, nothing is unpickled, and no code of a checkpoint runs. The module of an adapter imports what is
-    heavy only where a model is opened.
+    Nothing is fetched, nothing is unpickled, and no code of a checkpoint runs. The module of an adapter is torch-free,
+    and imports other libraries only where a model is opened.
     """
 
     noun: ClassVar[str]
     """A noun for such a model, as in ``a pipeline of images``."""
-    options: ClassVar[frozenset[str]] = frozenset()
-    """The fields of :class:`Opening` that it heeds."""
+    options: ClassVar[Mapping[str, Option | None]] = NOTHING
+    """The options of opening one, by name, with their flags on the command line; ``None``: from Python alone."""
+    tuning: ClassVar[frozenset[str]] = frozenset()
+    """Those of the options that ``fit`` has; other commands have the rest."""
     trains: ClassVar[bool] = False
     """Whether ``fit`` goes on training such a model."""
 
@@ -57,8 +46,13 @@ class Adapter(ABC):
         """Whether a file or folder looks like such a model, whole or damaged."""
 
     @abstractmethod
-    def load(self, path: Path, opening: Opening) -> GenerativeModel:
+    def load(self, path: Path, options: Mapping[str, Any], device: str) -> GenerativeModel:
         """The model in evaluation mode, on the processor.
+
+        Args:
+            path: its file or folder.
+            options: some of :attr:`options`.
+            device: the type of the device to which the model is moved afterwards.
 
         Raises:
             ValueError: naming the file and the way out, for what cannot be opened.
@@ -73,19 +67,17 @@ class Adapter(ABC):
         """
 
     @final
-    def open(self, path: Path, opening: Opening) -> GenerativeModel:
-        """:meth:`load` the model, if it heeds all that is asked for.
+    def open(self, path: Path, options: Mapping[str, Any] = NOTHING, device: str = "cpu") -> GenerativeModel:
+        """:meth:`load` the model, if it has all options; those that are ``None`` are left out.
 
         Raises:
             ValueError: for an option that such models do not have, or what :meth:`load` raises.
         """
-        for field in fields(Opening):
-            value = getattr(opening, field.name)
-            if value != field.default and field.name not in self.options:
-                raise ValueError(
-                    f"{path}: {field.name} must be {field.default} for {self.noun}, got {value}: leave it out"
-                )
-        return self.load(path, opening)
+        values = {name: value for name, value in options.items() if value is not None}
+        if foreign := sorted(values.keys() - self.options):
+            names = ", ".join(self.options) or "no options"
+            raise ValueError(f"{path}: {foreign[0]} must be left out for {self.noun}, which has {names}")
+        return self.load(path, values, device)
 
 
 def adapters() -> list[Adapter]:
@@ -98,21 +90,24 @@ def adapter_of(path: Path | str) -> Adapter | None:
     return next((adapter for adapter in adapters() if adapter.recognises(Path(path))), None)
 
 
-def open_published(
-    path: Path | str,
-    length: int | None = None,
-    lora: int | None = None,
-    language: str | None = None,
-    weights: str = "float32",
-) -> GenerativeModel:
+def options_of_adapters(tuning: bool = False) -> dict[str, Option]:
+    """The options on the command line of all installed adapters, by name.
+
+    Args:
+        tuning: whether those of ``fit`` are meant, or those of other commands.
+    """
+    declared = [
+        (name, option, name in adapter.tuning) for adapter in adapters() for name, option in adapter.options.items()
+    ]
+    return {name: option for name, option, tunes in declared if option is not None and tunes is tuning}
+
+
+def open_published(path: Path | str, options: Mapping[str, Any] = NOTHING) -> GenerativeModel:
     """A published model as a generative model: it samples and scores, and some are trained on.
 
     Args:
         path: its folder or file.
-        length: see :class:`Opening`, like the others.
-        lora: rank of the matrices that training adds.
-        language: that of the sound.
-        weights: ``float32`` or ``int8``.
+        options: those of its :class:`Adapter`.
 
     Raises:
         ValueError: where no installed adapter recognises it, or for what cannot be opened.
@@ -121,4 +116,4 @@ def open_published(
     if adapter is None:
         nouns = ", ".join(adapter.noun for adapter in adapters()) or "no adapter is installed"
         raise ValueError(f"{path}: must be a published model that is read here ({nouns}): name another folder")
-    return adapter.open(Path(path), Opening(length, lora, language, weights))
+    return adapter.open(Path(path), options)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Annotated, Any, ClassVar, get_type_hints
 
+from fourfold.adapters import options_of_adapters
 from fourfold.cli.options import declared
 from fourfold.machine.threads import set_threads
 from fourfold.settings.declaration import Option, options_of
 
-__all__ = ["Command", "Group", "settings_of"]
+__all__ = ["Command", "Group", "opening_of", "settings_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,17 @@ def settings_of(settings: type, optional: bool = False) -> Group:
         ],
         build,
     )
+
+
+def opening_of(tuning: bool = False) -> Group:
+    """The options of installed adapters, see :attr:`fourfold.adapters.Adapter.options`; those in use are a dictionary.
+
+    Args:
+        tuning: whether the command tunes published models.
+    """
+    options = options_of_adapters(tuning)
+    parameters = [_parameter(name, None, _annotation(option, None)) for name, option in options.items()]
+    return Group(parameters, lambda **values: {name: value for name, value in values.items() if value is not None})
 
 
 def _group(hint: Any) -> Group | None:

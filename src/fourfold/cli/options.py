@@ -38,7 +38,6 @@ __all__ = [
     "Threads",
     "TopK",
     "TopP",
-    "Weights",
     "declared",
     "machines",
     "tabular",
@@ -53,7 +52,7 @@ tabular = partial(typer.Option, rich_help_panel=TABLE_PANEL)
 _SETS = "A built-in set (see 'fourfold data'), a file, or a folder."
 Data = Annotated[str | None, typer.Argument(help=_SETS, show_default=False)]
 OtherData = Annotated[str | None, typer.Argument(help=_SETS, show_default="the run's training data")]
-Folder = Annotated[Path, typer.Argument(help="The folder of a run, or a published language model.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(help="The folder of a run, or a published model.", show_default=False)]
 RunsDir = Annotated[Path, typer.Option(help="The folder of all runs.")]
 Report = Annotated[
     Path, typer.Option("--out", "-o", help="The report. Its numbers are written beside it, as results.json.")
@@ -85,10 +84,6 @@ Threads = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", metavar="")]
 BatchRows = Annotated[int, typer.Option(help="Number of examples in memory at once.", min=1, metavar="N")]
 Features = Annotated[str | None, declared(FEATURES, False)]
-Weights = Annotated[
-    str,
-    textual(help="float32, or int8: round the linear layers of a published language model."),
-]
 Temperature = Annotated[float, textual(help="Divide logits by this number.", metavar="X")]
 TopK = Annotated[int | None, textual(help="Draw among the N likeliest tokens.", show_default="all", metavar="N")]
 TopP = Annotated[

@@ -40,7 +40,7 @@ PATIENCE = 120.0
 
 def sample(command: Sample) -> None:
     """Draw samples, and print or write them."""
-    run = Run.load(command.run, command.device, weights=command.weights)
+    run = Run.load(command.run, command.device, opening=command.opening)
     if command.fill is not None:
         _fill(command, run.model)
     elif run.model.space.bytewise and _rules_tokens(command, bool(command.prompt)):
@@ -318,7 +318,7 @@ def _measured(command: Evaluate) -> list[Measurement]:
                 f"resemble, with --data REAL"
             )
         return _of_samples(path, load(command.real, seed=command.seed, labels=labels, skip_bad=skip_bad), command)
-    run = Run.load(path, command.device, weights=command.weights)
+    run = Run.load(path, command.device, opening=command.opening)
     dataset = run.test_set(data, labels=labels, skip_bad=skip_bad)
     say_notes(dataset)
     seconds = PATIENCE if command.patience is None and published else command.patience

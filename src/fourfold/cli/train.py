@@ -30,7 +30,7 @@ def fit(command: Fit) -> None:
         raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
     if resume is not None and out not in (None, resume):
         raise ValueError(f"--resume {resume} already names the run folder, got --out {out}: leave --out out")
-    settings: FitKeywords = {**command.settings, "data_options": command.data_options}
+    settings: FitKeywords = {**command.settings, "data_options": command.data_options, "opening": command.opening}
     if command.ranks is not None and not command.dry_run:
         raise ValueError("--ranks is an option of --dry-run: torchrun starts the processes of a training")
     if command.dry_run:

@@ -16,7 +16,7 @@ from typing import Any, Unpack
 import numpy as np
 from torch import Tensor
 
-from fourfold.adapters import Adapter, Opening, adapter_of
+from fourfold.adapters import Adapter, adapter_of
 from fourfold.core import GenerativeModel
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
@@ -69,8 +69,8 @@ def fit(
     process that ``torchrun`` starts again goes on from the last checkpoint in ``out``.
 
     Args:
-        paradigm: a name for :func:`fourfold.build`, the folder of a published language model, which is tuned, or a
-            model, which is trained in place.
+        paradigm: a name for :func:`fourfold.build`, the path of a published model, which is tuned, or a model,
+            which is trained in place.
         data: data for :func:`fourfold.load`, or a data set.
         labels: the class of each example, or where it stands, as :func:`fourfold.load` takes it: the model then learns
             the examples of each class (``conditional``).
@@ -113,8 +113,8 @@ def fit(
     adapter = adapter_of(paradigm) if isinstance(paradigm, str) else None
     if adapter is not None:
         paradigm, settings = _published(adapter, Path(str(paradigm)), settings, resumes=card is not None)
-    elif settings.lora is not None:
-        raise ValueError("lora tunes a published language model: give its folder in place of a paradigm")
+    elif settings.opening:
+        raise ValueError(f"{min(settings.opening)} tunes a published model: give its folder in place of a paradigm")
     if isinstance(paradigm, str):
         check_names(paradigm)
     if card is not None and folder is not None:
@@ -178,16 +178,16 @@ def _processes(settings: FitSettings) -> Processes:
 def _published(
     adapter: Adapter, path: Path, settings: FitSettings, resumes: bool
 ) -> tuple[GenerativeModel, FitSettings]:
-    """A published language model to be tuned, and settings by which data is read with its tokens and its window.
+    """A published model to be tuned, and settings by which data is read with its tokens and its window.
 
     Raises:
         ValueError: for a model that is not tuned.
     """
-    if settings.lora is None and resumes:
+    if resumes and not settings.opening:
         raise ValueError("resume knows the model that it tunes: leave its folder out")
     if not adapter.trains:
-        raise ValueError(f"{path} is not a language model, and only those are tuned: name a paradigm")
-    model = adapter.open(path, Opening(settings.data_options.get("length"), settings.lora))
+        raise ValueError(f"{path} must be a model that can be tuned, got {adapter.noun}; name a paradigm")
+    model = adapter.open(path, {"length": settings.data_options.get("length"), **settings.opening})
     reading: DataKeywords = {"tokens": os.path.abspath(path), "length": model.space.window}
     return model, replace(settings, data_options={**settings.data_options, **reading})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from torch import Tensor
 
-from fourfold.adapters import Opening, adapter_of
+from fourfold.adapters import NOTHING, adapter_of
 from fourfold.adapters.reading import read_settings
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
@@ -72,30 +72,32 @@ class Run:
 
     @classmethod
     def load(
-        cls, folder: Path | str, device: str = "auto", trust: Sequence[type] = (), weights: str = "float32"
+        cls,
+        folder: Path | str,
+        device: str = "auto",
+        trust: Sequence[type] = (),
+        opening: Mapping[str, Any] = NOTHING,
     ) -> Run:
         """Load a run folder. Neither the data nor the code that trained the model is needed.
 
-        A published language model is loaded too: a folder of ``transformers`` or a GGUF file.
+        A published model is loaded too, if an installed adapter reads it.
 
         Args:
             folder: may come from anywhere: nothing in it is executed, and it cannot ask for more memory than it has.
             device: device of the model: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
             trust: classes of your own that the model consists of, such as those of a script.
-            weights: ``int8`` rounds the linear layers of a published language model: it is faster, and another model.
+            opening: how a published model is opened: options of its :class:`~fourfold.adapters.Adapter`.
 
         Raises:
             BrokenRun: naming the file that is missing or damaged.
-            ValueError: for a device that this machine does not have.
+            ValueError: for a device that this machine does not have, or options of a model that has none.
         """
         folder, place = Path(folder), find_device(device)
         adapter = adapter_of(folder)
         if adapter is not None:
-            if weights == "int8" and place.type != "cpu":
-                raise ValueError(f"weights in int8 are for the processor, not for {place.type}: add --device cpu")
-            return cls(adapter.open(folder, Opening(weights=weights)).to(place), folder)
-        if weights != "float32":
-            raise ValueError(f"{folder}: only published language models are rounded: leave the weights out")
+            return cls(adapter.open(folder, opening, place.type).to(place), folder)
+        if opening:
+            raise ValueError(f"{folder}: {min(opening)} must be left out for a run: it is for published models")
         if not (folder / "model.json").exists() and any(folder.glob("model*.safetensors")):
             if read_settings(folder / "config.json"):
                 raise ValueError(

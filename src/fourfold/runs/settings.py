@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, final
 
@@ -51,7 +52,7 @@ class FitKeywords(TypedDict, total=False):
     learning_rate: float | None
     muon_rate: float | None
     choose: bool | None
-    lora: int | None
+    opening: Mapping[str, Any] | None
     checkpoint_every: float | None
     precision: str | None
     compile: bool | None
@@ -82,7 +83,7 @@ class FitSettings:
         choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, as it does
             by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
             weights are kept.
-        lora: rank of the matrices that are added to those of a published model and trained instead of them.
+        opening: how a published model that is tuned is opened: options of its :class:`~fourfold.adapters.Adapter`.
         checkpoint_every: seconds between checkpoints; by default 60.
         precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
         compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
@@ -132,17 +133,7 @@ class FitSettings:
             show_default="choose",
         ),
     )
-    lora: int | None = setting(
-        None,
-        Option(
-            int,
-            "Rank of the matrices that tune a published model.",
-            panel=TRAINING_PANEL,
-            min=1,
-            metavar="N",
-            show_default="all weights",
-        ),
-    )
+    opening: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_every: float = setting(
         60.0,
         Option(

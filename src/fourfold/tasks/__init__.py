@@ -17,7 +17,7 @@ from fourfold.tasks.evaluation import evaluate, evaluate_samples
 from fourfold.tasks.forecasting import Forecast, forecast
 from fourfold.tasks.given import AcceptedSamples, Given, sample_given
 from fourfold.tasks.imputing import Imputed, Skipped, impute
-from fourfold.tasks.language import Draft, Shaping, fill, generate, score_text
+from fourfold.tasks.language import Shaping, fill, generate, score_text
 from fourfold.tasks.requirement import Requirement
 from fourfold.tasks.unusual import unusual_columns
 
@@ -25,7 +25,6 @@ __all__ = [
     "AcceptedSamples",
     "Caption",
     "ClassifierScores",
-    "Draft",
     "Forecast",
     "Given",
     "Imputed",

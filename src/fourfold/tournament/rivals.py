@@ -59,5 +59,5 @@ def rival_of(path: str) -> Rival:
     rivals = (point.load()() for point in extensions("fourfold.rivals").values())
     rival = next((rival for rival in rivals if rival.recognises(Path(path))), None)
     if rival is None:
-        raise TypeError(f"{path}: only published language models are compared, on text: leave it out")
+        raise TypeError(f"{path}: must be a published model that is compared here, got another; leave it out")
     return rival

@@ -90,8 +90,8 @@ class Settings:
         budget: the budget of each run: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or
             seconds.
         paradigms: names of paradigms or recipes, each once; by default every paradigm that models this kind of data.
-            For text, also published language models (a folder of ``transformers`` or a GGUF file): they are measured on
-            the same windows and shown beside the others, but not ranked, since they were not trained for this.
+            For text, also paths of published models: they are measured on the same windows and shown beside the
+            others, but not ranked, since they were not trained for this.
         seeds: number of runs of each paradigm; with several, intervals are over seeds.
         seed: the first seed; it also splits the data, in the same way for all runs.
         size: size of the models, as :func:`fourfold.fit` takes it; ``auto`` chooses for each paradigm.
@@ -118,7 +118,7 @@ class Settings:
         None,
         Option(
             str,
-            "Paradigms or recipes, separated by commas; of text also published models (a folder, a GGUF file).",
+            "Paradigms or recipes, separated by commas; for text also the paths of published models.",
             ("--paradigms", "--models"),
             show_default="all that model the data",
         ),

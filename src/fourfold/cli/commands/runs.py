@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 import typer
 
-from fourfold.cli.command import Command
+from fourfold.cli.command import Command, opening_of
 from fourfold.cli.options import (
     AsJson,
     BatchRows,
@@ -22,7 +22,6 @@ from fourfold.cli.options import (
     Temperature,
     TopK,
     TopP,
-    Weights,
     tabular,
     textual,
 )
@@ -36,7 +35,7 @@ class Sample(Command):
     """Draw samples from a run.
 
     Only the run folder is needed, not the data it was trained on. A published
-    language model serves as well: a folder of transformers, or a GGUF file.
+    model serves as well, if an installed adapter opens it.
 
     Samples of a table have its columns, formats and categories. --given fixes
     values, --balance gives categories equal shares, and --require keeps the draws
@@ -144,7 +143,7 @@ class Sample(Command):
         ),
     ] = None
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32"
-    weights: Weights = "float32"
+    opening: Annotated[dict[str, Any], opening_of()]
     device: Device = "auto"
     as_json: AsJson = False
 
@@ -219,7 +218,7 @@ class Evaluate(Command):
     run: Annotated[
         Path,
         typer.Argument(
-            help="The folder of a run, or a published language model; with --data, also a file or folder of samples.",
+            help="The folder of a run, or a published model; with --data, also a file or folder of samples.",
             show_default=False,
         ),
     ]
@@ -245,6 +244,6 @@ class Evaluate(Command):
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.", show_default=False)
     ] = None
-    weights: Weights = "float32"
+    opening: Annotated[dict[str, Any], opening_of()]
     device: Device = "auto"
     as_json: AsJson = False

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 import typer
 
-from fourfold.cli.command import Command, settings_of
+from fourfold.cli.command import Command, opening_of, settings_of
 from fourfold.cli.configfile import Config
 from fourfold.cli.options import AsJson, Data, Threads, machines
 from fourfold.runs.settings import FitKeywords, FitSettings
@@ -34,12 +34,12 @@ class Fit(Command):
     paradigm: Annotated[
         str | None,
         typer.Argument(
-            help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'; or a published language model to "
-            "tune (a folder or a GGUF file)."
+            help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'; or a published model to tune."
         ),
     ] = None
     data: Data = None
     settings: Annotated[FitKeywords, settings_of(FitSettings, optional=True)]
+    opening: Annotated[dict[str, Any], opening_of(tuning=True)]
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new one in runs/")
     ] = None
