@@ -30,7 +30,7 @@ import torch
 from fourfold import build
 from fourfold.core import Training
 from fourfold.data import Dataset, load
-from fourfold.engine.auto import ENOUGH, NEEDED, POWER
+from fourfold.engine.auto import ENOUGH, LEAST_STEPS, POWER
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop
 from fourfold.engine.training import begin
@@ -432,7 +432,7 @@ def text_table(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 def page(records: Sequence[Mapping[str, Any]]) -> str:
     """The page of the documentation."""
-    needed = "\n".join(f"| `{size}` | {steps:,} | {WHY[size]} |" for size, steps in NEEDED.items())
+    needed = "\n".join(f"| `{size}` | {steps:,} | {WHY[size]} |" for size, steps in LEAST_STEPS.items())
     machines = ("AMX, one core", "AVX2, one core", QUARTER)
     rows = "\n".join(row for paradigm in MEASURES for machine in machines for row in table(records, paradigm, machine))
     return PAGE.format(

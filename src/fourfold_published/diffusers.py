@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
-from fourfold.adapters.reading import check_tensors, imported, quiet, told
+from fourfold.adapters.reading import check_tensors, imported, naming, quiet
 from fourfold.codecs import Dequantised
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Measure, Noise, Objective, decode_captions
 from fourfold.core.header import read_header
@@ -153,14 +153,14 @@ class _Prompts(nn.Module):
             if part.startswith("text_encoder") and found in _ENCODERS:
                 parts[part] = _part(folder, part, getattr(transformers, found))
             elif part.startswith("tokenizer") and found in _TOKENIZERS:
-                with told(folder / part), quiet():
+                with naming(folder / part), quiet():
                     parts[part] = getattr(transformers, found).from_pretrained(folder / part, local_files_only=True)
             elif found and part.startswith(("text_encoder", "tokenizer")):
                 raise ValueError(f"{folder / part}: prompts that are encoded by {found} are not read here")
         self.encoders = nn.ModuleDict({part: made for part, made in parts.items() if part.startswith("text")})
         expected, options = pipeline._get_signature_keys(pipeline)
         unchecked = {"requires_safety_checker": False} if "requires_safety_checker" in options else {}
-        with told(folder), quiet():
+        with naming(folder), quiet():
             self.pipeline = pipeline(**{part: parts.get(part) for part in expected}, **unchecked)
         self._last: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
@@ -297,7 +297,7 @@ def open_pipeline(folder: FilePath) -> GenerativeModel:
     else:
         space = Images(*event, **known)
         codec, likelihood = Dequantised(space), ProbabilityFlow()
-    with told(folder):
+    with naming(folder):
         net = PublishedNetwork(kind, json.dumps(_plain(inner.config)), str(folder) if prompted else None)
     net.inner = inner
     estimand: Estimand = PublishedVelocity(net, event, path)
@@ -315,7 +315,7 @@ def _index(folder: FilePath) -> dict[str, tuple[str, str | None]]:
         ValueError: for an index that is not one.
     """
     place = folder / "model_index.json"
-    with told(place):
+    with naming(place):
         read = json.loads(place.read_text(encoding="utf-8"))
         return {name: (part[0], part[1]) for name, part in read.items() if isinstance(part, list)}
 
@@ -359,12 +359,12 @@ def _part(folder: FilePath, name: str, kind: Any) -> Any:
         )
     check_folder(folder / name)
     own = hasattr(kind, "load_config")  # a network of diffusers, else a text encoder of transformers
-    with told(folder / name), quiet():
+    with naming(folder / name), quiet():
         header = read_header(folder / name)
         settings = plain_settings(settings_of(folder / name / "config.json"))
         config = settings if own else kind.config_class.from_dict(settings)
     check_size(folder / name, header, lambda: kind.from_config(config) if own else kind._from_config(config))
-    with told(folder / name), quiet():
+    with naming(folder / name), quiet():
         made, found = kind.from_pretrained(
             folder / name,
             use_safetensors=True,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.adapters.reading import imported, quiet, told
+from fourfold.adapters.reading import imported, naming, quiet
 from fourfold.core import Sampler
 from fourfold.maths.paths import Path, RectifiedFlow
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler
@@ -160,7 +160,7 @@ def read_schedule(folder: FilePath, tokens: int, kind: str) -> tuple[Path, str, 
         ValueError: for a schedule that is not read here, with its setting.
     """
     place = folder / "scheduler" / "scheduler_config.json"
-    with told(place):
+    with naming(place):
         config = json.loads(place.read_text(encoding="utf-8"))
     name = str(config.get("_class_name"))
     _refuse(place, name, config)
@@ -171,7 +171,7 @@ def read_schedule(folder: FilePath, tokens: int, kind: str) -> tuple[Path, str, 
         config |= {"clip_sample": False, "steps_offset": 1}
     known = name in ("DDIMScheduler", "DDPMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler")
     config["_class_name"] = name if known else "DDIMScheduler"
-    with told(place):
+    with naming(place):
         made = _scheduler(json.dumps(config))
         bars = made.alphas_cumprod.double().tolist()
     return Tabulated(tuple(bars), json.dumps(config)), str(made.config.prediction_type), _sampler(made)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fourfold.adapters.checks import check_folder, check_layers, check_size, plain_settings, settings_of
-from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, quiet, read_settings, told
+from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, naming, quiet, read_settings
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import Header, read_header
@@ -249,7 +249,7 @@ def open_tokenizer(path: Path) -> Any:
         ValueError: if there is none that can be read.
     """
     folder, file = _address(path)
-    with told(path), quiet():
+    with naming(path), quiet():
         return imported("transformers").AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **file
         )
@@ -301,7 +301,7 @@ def _loaded(path: Path) -> tuple[Any, Any, Pieces]:
 def _pieces(path: Path, tokenizer: Any = None) -> Pieces:
     """The tokenizer's file, which is parsed here, so that a damaged one is refused."""
     pieces = Pieces(published_tokenizer(path, tokenizer))
-    with told(path):
+    with naming(path):
         pieces.count  # noqa: B018
     return pieces
 
@@ -313,7 +313,7 @@ def _network(path: Path) -> Any:
     given = {"local_files_only": True, "trust_remote_code": False, **file}
     if not gguf:
         _check_folder(path)
-    with told(path), quiet():
+    with naming(path), quiet():
         header = _gguf_header(path) if gguf else read_header(path)
         if gguf:
             config = transformers.AutoConfig.from_pretrained(folder, **given)
@@ -322,7 +322,7 @@ def _network(path: Path) -> Any:
         check_layers(int(getattr(config, "num_hidden_layers", 0) or 0), header)
     with quiet():
         check_size(path, header, lambda: transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32))
-    with told(path), quiet():
+    with naming(path), quiet():
         safe = {} if gguf else {"use_safetensors": True}
         inner, found = transformers.AutoModelForCausalLM.from_pretrained(
             folder,

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
-from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, quiet, told
+from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, naming, quiet
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import read_header
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
@@ -198,12 +198,12 @@ def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
         raise ValueError(f"{path}: holds no .safetensors: save the model again with save_pretrained")
     check_folder(path)
     transformers = imported("transformers")
-    with told(path), quiet():
+    with naming(path), quiet():
         header = read_header(path)
         config = transformers.WhisperConfig.from_dict(plain_settings(settings_of(path / "config.json")))
     kind = transformers.WhisperForConditionalGeneration
     check_size(path, header, lambda: kind._from_config(config, dtype=torch.float32))
-    with told(path), quiet():
+    with naming(path), quiet():
         inner, report = kind.from_pretrained(
             path,
             config=config,
@@ -236,7 +236,7 @@ def _ctranslate(
     path: Path, settings: Mapping[str, Any], end: int, start: int
 ) -> tuple[Any, tuple[list[int], list[int]]]:
     """The same as :func:`_transformers` for a folder of CTranslate2."""
-    with told(path), (path / "model.bin").open("rb") as file:
+    with naming(path), (path / "model.bin").open("rb") as file:
         arrays = _variables(file)
         weights = {name: torch.from_numpy(value.astype(np.float32)) for name, value in arrays.items() if value.ndim}
         inner = _network(arrays, weights, end, start)

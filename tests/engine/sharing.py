@@ -59,12 +59,12 @@ def steps(loop, n: int = 3) -> dict:
     for optimizer in loop.optimizers.values():
         optimizer.muon.dtype = torch.float32
     found = [loop.step(0.5) for _ in range(n)]
-    named = loop.weights.named
+    by_name = loop.weights.by_name
     return {
         "losses": torch.tensor([list(step.losses.values()) for step in found]),
         "norms": torch.tensor([list(step.norms.values()) for step in found]),
-        **{name: whole(value).clone() for name, value in named(loop.weights.flat).items()},
-        **{f"average.{name}": whole(value).clone() for name, value in named(loop.weights.average).items()},
+        **{name: whole(value).clone() for name, value in by_name(loop.weights.flat).items()},
+        **{f"average.{name}": whole(value).clone() for name, value in by_name(loop.weights.average).items()},
     }
 
 

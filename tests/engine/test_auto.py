@@ -8,13 +8,13 @@ import pytest
 from fourfold import fit
 from fourfold.data import load
 from fourfold.engine import auto
-from fourfold.engine.auto import ENOUGH, NEEDED, TRAINED, Sizing, choose_size
+from fourfold.engine.auto import ENOUGH, LEAST_STEPS, TRAINED, Sizing, choose_size
 from fourfold.paradigms import build, build_recipe
 from fourfold.runs.budget import parse_budget
 
 MOONS = load("two-moons", limit=2000)
 DIGITS = load("digits")
-ORDER = list(NEEDED)
+ORDER = list(LEAST_STEPS)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_chosen_size_can_take_the_steps_it_needs_and_the_next_cannot(machine
         TRAINED
         * budget.seconds
         / (1e-3 + 1e-7 * sum(p.numel() for p in build("diffusion", DIGITS.space, s).parameters()))
-        >= NEEDED[s]
+        >= LEAST_STEPS[s]
         for s in ORDER[: found + 2]
     ]
     assert all(fits[:-1])

@@ -115,7 +115,7 @@ def run(folder=None, budget="16 steps", **settings):
 def test_a_budget_is_split(budget):
     plan = plan_of(staged_model(), parse_budget(budget))
     assert [(p.stage.name, p.budget.amount, p.start) for p in plan.stages] == [("first", 8, 0), ("teacher", 4, 0.5)]
-    assert plan.own == type(plan.own)(4)
+    assert plan.model_budget == type(plan.model_budget)(4)
 
 
 def test_stages_must_leave_a_part():

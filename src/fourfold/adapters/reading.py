@@ -13,7 +13,7 @@ from typing import Any
 
 from fourfold.machine.regular import text_of
 
-__all__ = ["check_tensors", "file_of_tokenizer", "imported", "quiet", "read_settings", "told"]
+__all__ = ["check_tensors", "file_of_tokenizer", "imported", "naming", "quiet", "read_settings"]
 
 TOKENIZER = 1 << 28
 """The most bytes of a tokenizer's file."""
@@ -38,7 +38,7 @@ def file_of_tokenizer(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Turn any error of a library into one line that names the file and the way out."""
     try:
         yield
@@ -82,19 +82,19 @@ def imported(name: str) -> Any:
         raise ValueError(f"published models need {name}: pip install '.[hf]' in its clone") from None
 
 
-def check_tensors(path: Path, found: Mapping[str, Any]) -> None:
+def check_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     """Refuse weights that do not fit their configuration, by what a library says of loading them.
 
     Raises:
         ValueError: naming the first tensor that is missing, misshapen or unknown.
     """
     for kind, words in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
-        names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in found.get(kind, ()))
+        names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in tensors.get(kind, ()))
         if names:
             first, more = names[0], f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise ValueError(f"{path}: {words} the tensor {first}{more}: fetch its weights again")
-    if found.get("unexpected_keys"):
+    if tensors.get("unexpected_keys"):
         raise ValueError(
-            f"{path}: holds the tensor {min(map(str, found['unexpected_keys']))}, which its configuration does not "
+            f"{path}: holds the tensor {min(map(str, tensors['unexpected_keys']))}, which its configuration does not "
             "know: are config.json and weights of one model?"
         )

@@ -119,13 +119,13 @@ def check_ranks(*models: GenerativeModel, world: int = 2, sharded: bool = False)
 def _two_steps(loop: Loop) -> dict[str, Tensor]:
     """The gradients of a step that moves nothing, and the weights after two that do."""
     loop.step(0.0)
-    gradients = _flat(whole(value) for value in loop.weights.named(loop.weights.gradient).values())
+    gradients = _flat(whole(value) for value in loop.weights.by_name(loop.weights.gradient).values())
     loop.step(0.1)
     loop.step(0.1)
     return {
         "gradients": gradients,
-        "weights": _flat(whole(value) for value in loop.weights.named(loop.weights.flat).values()),
-        "averages": _flat(whole(value) for value in loop.weights.named(loop.weights.average).values()),
+        "weights": _flat(whole(value) for value in loop.weights.by_name(loop.weights.flat).values()),
+        "averages": _flat(whole(value) for value in loop.weights.by_name(loop.weights.average).values()),
     }
 
 

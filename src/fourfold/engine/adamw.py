@@ -48,14 +48,14 @@ class AdamW:
             torch._foreach_add_(self.steps, 1)
         first = 0
         for group, decay in self.groups:
-            own = slice(first, first := first + len(group))
+            part = slice(first, first := first + len(group))
             torch._fused_adamw_(
                 [weight for weight, _ in group],
                 [g for _, g in group],
-                self.means[own],
-                self.squares[own],
+                self.means[part],
+                self.squares[part],
                 [],
-                self.steps[own],
+                self.steps[part],
                 lr=rate,
                 beta1=self.betas[0],
                 beta2=self.betas[1],

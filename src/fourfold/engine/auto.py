@@ -33,7 +33,7 @@ from fourfold.vocabulary import Needs
 __all__ = ["FALLBACK", "Sizing", "choose_size"]
 
 FALLBACK = "s"
-NEEDED = {"s/8": 0, "s/4": 100, "s/2": 200, "s": 500, "m": 2000}
+LEAST_STEPS = {"s/8": 0, "s/4": 100, "s/2": 200, "s": 500, "m": 2000}
 """The sizes from narrow to wide, and the steps from which each is better than the one before in equal time.
 
 A paradigm whose needs differ says so in its facts, see :class:`~fourfold.vocabulary.Needs`.
@@ -81,9 +81,9 @@ class Sizing:
 
     def applied_to(self, model: GenerativeModel) -> None:
         """Divide the batches of a model and of its stages."""
-        for one, _ in _parts(model):
-            training = one.training_defaults
-            one.training_defaults = replace(training, batch_size=max(training.batch_size // self.part, 1))
+        for part, _ in _parts(model):
+            training = part.training_defaults
+            part.training_defaults = replace(training, batch_size=max(training.batch_size // self.part, 1))
 
     def record(self) -> dict[str, Any]:
         """The same as ``card.json`` records it."""
@@ -134,53 +134,53 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
     """
     if not math.isfinite(budget.seconds):
         return Sizing(FALLBACK, why="the size for budgets without seconds")
-    start, chosen, refused, factor, table = time.monotonic(), None, "", 1, NEEDED
-    for size in NEEDED:
-        needed = min(factor * table[size], budget.steps)
-        if chosen is not None and chosen.step * GROWTH * needed > TRAINED * budget.seconds:
-            refused = f"{size} needs {needed:g} of its own"
+    start, best, limit, factor, table = time.monotonic(), None, "", 1, LEAST_STEPS
+    for size in LEAST_STEPS:
+        least = min(factor * table[size], budget.steps)
+        if best is not None and best.step * GROWTH * least > TRAINED * budget.seconds:
+            limit = f"{size} needs {least:g} of its own"
             break
-        model = _built(name, dataset, size, device, seed)
+        model = _model_of(name, dataset, size, device, seed)
         if model is None:
             continue
         needs = model.facts.needs
-        factor, table = needs.factor, _needed(needs, dataset)
+        factor, table = needs.factor, _least_steps(needs, dataset)
         if size == "m" and _count(model) > math.prod(dataset.train.x.shape[1:]) * dataset.examples:
-            refused = f"too few data for {size}"
+            limit = f"too few data for {size}"
             break
-        tried = None if chosen is None else chosen.wider(size, _count(model))
+        candidate = None if best is None else best.wider(size, _count(model))
         # An estimate is the most that a step can take: what follows from it would be too narrow, so time what one can.
-        if tried is None or time.monotonic() - start + 2 * tried.step <= SHARE * budget.seconds:
-            tried = _timed(size, model, dataset, seed, SHARE * budget.seconds)
-            if chosen is not None and size in needs.ratios:
-                needed = min(needed * (tried.step / chosen.step / needs.ratios[size]) ** POWER, budget.steps)
-        elif tried.steps(budget) < needed:
-            refused = f"{size} would take too long to time"
+        if candidate is None or time.monotonic() - start + 2 * candidate.step <= SHARE * budget.seconds:
+            candidate = _timed(size, model, dataset, seed, SHARE * budget.seconds)
+            if best is not None and size in needs.ratios:
+                least = min(least * (candidate.step / best.step / needs.ratios[size]) ** POWER, budget.steps)
+        elif candidate.steps(budget) < least:
+            limit = f"{size} would take too long to time"
             break
-        if chosen is not None and tried.steps(budget) < needed:
-            refused = f"{size} would take {tried.steps(budget):.0f} of {_rounded(needed)}"
+        if best is not None and candidate.steps(budget) < least:
+            limit = f"{size} would take {candidate.steps(budget):.0f} of {_two_digits(least)}"
             break
-        chosen = tried
-    if chosen is None:
+        best = candidate
+    if best is None:
         return Sizing(FALLBACK, why="the recipe has none of the sizes")
-    steps = chosen.steps(budget)
+    steps = best.steps(budget)
     part = next((part for part in PARTS if part * steps >= min(ENOUGH, budget.steps)), PARTS[-1])
-    why = f"about {_rounded(part * steps)} steps in {budget.seconds:g}s" + (f"; {refused}" if refused else "")
-    return Sizing(chosen.size, part, why, time.monotonic() - start, int(float(f"{part * steps:.2g}")))
+    why = f"about {_two_digits(part * steps)} steps in {budget.seconds:g}s" + (f"; {limit}" if limit else "")
+    return Sizing(best.size, part, why, time.monotonic() - start, int(float(f"{part * steps:.2g}")))
 
 
-def _needed(needs: Needs, dataset: Dataset) -> dict[str, int]:
+def _least_steps(needs: Needs, dataset: Dataset) -> dict[str, int]:
     """The steps that the sizes of models with such needs take on this data."""
     windows = needs.steps_of_windows if dataset.space.window is not None else {}
-    return {**NEEDED, **needs.steps, **windows}
+    return {**LEAST_STEPS, **needs.steps, **windows}
 
 
-def _rounded(steps: float) -> str:
+def _two_digits(steps: float) -> str:
     """About how many steps: two digits."""
     return f"{float(f'{steps:.2g}'):,.0f}"
 
 
-def _built(name: str, dataset: Dataset, size: str, device: str, seed: int) -> GenerativeModel | None:
+def _model_of(name: str, dataset: Dataset, size: str, device: str, seed: int) -> GenerativeModel | None:
     """A throw-away model; ``None`` for a recipe with presets of its own that lacks the size."""
     with torch.random.fork_rng(devices=[]), contextlib.suppress(LookupError):
         torch.manual_seed(seed)
@@ -190,7 +190,7 @@ def _built(name: str, dataset: Dataset, size: str, device: str, seed: int) -> Ge
 
 def _count(model: GenerativeModel) -> int:
     """The parameters of a model and of its stages."""
-    return sum(p.numel() for p in {p for one, _ in _parts(model) for p in one.parameters()})
+    return sum(p.numel() for p in {p for part, _ in _parts(model) for p in part.parameters()})
 
 
 def _parts(model: GenerativeModel, share: float = 1.0) -> Iterator[tuple[GenerativeModel, float]]:
@@ -204,7 +204,7 @@ def _parts(model: GenerativeModel, share: float = 1.0) -> Iterator[tuple[Generat
 def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> _Timed:
     """Take a few steps of every stage on a few examples, within ``most`` seconds if they allow; the slowest counts."""
     make_ready(model, seed)
-    steps = [(_steps(one, data_of(dataset, one), seed, share * most), share) for one, share in _parts(model)]
+    steps = [(_steps(part, data_of(dataset, part), seed, share * most), share) for part, share in _parts(model)]
     slowest = max(min(times) / share for times, share in steps)
     return _Timed(size, slowest, _count(model))
 

@@ -53,7 +53,7 @@ class BatchParts:
         self._buffers = [b for _, b in model.named_buffers()]
         self._shared = [b for name, b in model.named_buffers() if name in saved and b not in codec]
         self._unsaved = [i for i, (name, _) in enumerate(model.named_buffers()) if name not in saved]
-        self._kept: list[list[Tensor]] = []
+        self._unsaved_values: list[list[Tensor]] = []
 
     @property
     def forked(self) -> list[torch.device]:
@@ -84,8 +84,8 @@ class BatchParts:
             parts.append(BatchPart(batch, self._streams(), []))
         if count > 1:
             self.copy_buffers(parts)
-            for part, kept in zip(parts, self._kept, strict=False):
-                for at, value in zip(self._unsaved, kept, strict=True):
+            for part, values in zip(parts, self._unsaved_values, strict=False):
+                for at, value in zip(self._unsaved, values, strict=True):
                     part.buffers[at] = value
         return parts
 
@@ -108,8 +108,8 @@ class BatchParts:
             torch.set_rng_state(part.streams[0])
             if self.forked:
                 torch.cuda.set_rng_state(part.streams[1], self.device)
-            for b, own in zip(self._buffers, part.buffers, strict=True):
-                b.copy_(own)
+            for b, value in zip(self._buffers, part.buffers, strict=True):
+                b.copy_(value)
             yield part
             part.streams, part.buffers = self._streams(), [b.clone() for b in self._buffers]
 
@@ -118,7 +118,7 @@ class BatchParts:
     def share_buffers(self, parts: list[BatchPart]) -> None:
         """Let saved buffers be the mean over all parts of a batch; others, such as chains, stay with their part."""
         if len(parts) > 1:
-            self._kept = [[part.buffers[i] for i in self._unsaved] for part in parts]
+            self._unsaved_values = [[part.buffers[i] for i in self._unsaved] for part in parts]
             for i, b in enumerate(self._buffers):
                 values = [part.buffers[i] for part in parts]
                 mean = b.is_floating_point() and i not in self._unsaved

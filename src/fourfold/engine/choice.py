@@ -71,15 +71,15 @@ def choose(loop: Loop, compiled: bool = False) -> Choice:
         compiled: whether compiled steps are timed, too, and used if they are faster.
     """
     start = time.monotonic()
-    chosen, measured = _fastest(loop)
+    best, measured = _fastest(loop)
     if compiled and not has_compiler():
         measured.append("no C++ compiler, so nothing is compiled")
     elif compiled:
-        faster = replace(chosen, compiled=True)
-        plain, other = _step_seconds(loop, chosen), _step_seconds(loop, faster)
-        measured.append(f"a step takes {plain * 1e3:.3g} ms, compiled {other * 1e3:.3g} ms")
-        chosen = faster if other < plain else chosen
-    return Choice(chosen, measured, time.monotonic() - start)
+        faster = replace(best, compiled=True)
+        plain_seconds, compiled_seconds = _step_seconds(loop, best), _step_seconds(loop, faster)
+        measured.append(f"a step takes {plain_seconds * 1e3:.3g} ms, compiled {compiled_seconds * 1e3:.3g} ms")
+        best = faster if compiled_seconds < plain_seconds else best
+    return Choice(best, measured, time.monotonic() - start)
 
 
 def _fastest(loop: Loop) -> tuple[Precision, list[str]]:

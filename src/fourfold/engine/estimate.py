@@ -61,7 +61,7 @@ def free_bytes(device: torch.device) -> int:
 
 def whole_bytes(model: GenerativeModel, world: int = 2) -> int:
     """The bytes that each process needs for whole weights and all that belongs to them, activations left out."""
-    return max(sum(_state_bytes(one, "ddp", world).values()) for one, _ in _trained(model))
+    return max(sum(_state_bytes(part, "ddp", world).values()) for part, _ in _models_in_order(model))
 
 
 @final
@@ -95,9 +95,9 @@ class Estimate:
 
     def record(self) -> dict[str, Any]:
         """The estimate as a JSON value."""
-        known = math.isfinite(self.operations)
-        seconds = {way: self.seconds(way) if known else None for way in self.memory}
-        return asdict(self) | {"operations": self.operations if known else None, "seconds": seconds}
+        is_finite = math.isfinite(self.operations)
+        seconds = {way: self.seconds(way) if is_finite else None for way in self.memory}
+        return asdict(self) | {"operations": self.operations if is_finite else None, "seconds": seconds}
 
     def table(self) -> str:
         """The estimate in words and as a table of at most 80 columns."""
@@ -107,11 +107,9 @@ class Estimate:
             f"{'memory of each process':<26}" + "".join(f"{titles[way]:>17}" for way in self.memory),
         ]
         columns = self.memory.values()
-        lines += [
-            f"  {part:<24}" + "".join(f"{in_words(one[part]):>17}" for one in columns) for part in self.memory["none"]
-        ]
-        sums = [sum(one.values()) for one in self.memory.values()]
-        lines.append(f"  {'together':<24}" + "".join(f"{in_words(one):>17}" for one in sums))
+        sums = [sum(column.values()) for column in columns]
+        rows = [*((part, [column[part] for column in columns]) for part in self.memory["none"]), ("together", sums)]
+        lines += [f"  {part:<24}" + "".join(f"{in_words(size):>17}" for size in sizes) for part, sizes in rows]
         if self.unknown:
             return "\n".join([*lines, f"activations and operations are not known: {self.unknown}"])
         lines.append(
@@ -134,29 +132,29 @@ def estimates(
         recomputes: whether large blocks are computed again in the backward pass; by default where there are any.
     """
     rate = product_rate(torch.bfloat16 if low else torch.float32)
-    found = []
-    for one, name in _trained(model):
-        settings = training if one is model else one.training_defaults
-        again = bool(blocks(one)) if recomputes is None else recomputes
+    parts = []
+    for part, name in _models_in_order(model):
+        settings = training if part is model else part.training_defaults
+        again = bool(blocks(part)) if recomputes is None else recomputes
         batch, unknown = settings.batch_size, ""
-        kept, operations = 0, math.nan
+        activations, operations = 0, math.nan
         try:
-            kept, operations = _step(one, batch, again)
+            activations, operations = _step(part, batch, again)
         except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
             unknown = f"its loss reads values ({type(error).__name__})"
         memory = {}
         for way in WAYS:
-            share = kept // (1 if way == "none" else ranks) // (2 if low else 1)
-            memory[way] = {**_state_bytes(one, way, ranks, low, settings), "activations": share}
-        parameters = sum(slot.parameter.numel() for slot in layout(one, one.terms(), False))
-        found.append(Estimate(name, parameters, batch, ranks, memory, operations, rate, unknown))
-    return found
+            share = activations // (1 if way == "none" else ranks) // (2 if low else 1)
+            memory[way] = {**_state_bytes(part, way, ranks, low, settings), "activations": share}
+        parameters = sum(slot.parameter.numel() for slot in layout(part, part.terms(), False))
+        parts.append(Estimate(name, parameters, batch, ranks, memory, operations, rate, unknown))
+    return parts
 
 
-def _trained(model: GenerativeModel, name: str = "") -> Iterator[tuple[GenerativeModel, str]]:
+def _models_in_order(model: GenerativeModel, name: str = "") -> Iterator[tuple[GenerativeModel, str]]:
     """The models that are trained one after the other, each with its name."""
     for stage in model.stages():
-        yield from _trained(stage.model, f"{name}/{stage.name}".lstrip("/"))
+        yield from _models_in_order(stage.model, f"{name}/{stage.name}".lstrip("/"))
     yield model, name
 
 
@@ -168,16 +166,16 @@ def _state_bytes(
     slots = layout(model, model.terms(), settings.muon_rate is not None)
     count = sum(slot.parameter.numel() for slot in slots)
     muon = sum(slot.parameter.numel() for slot in slots if slot.update is Update.MUON)
-    trained = {slot.parameter for slot in slots}
-    fixed = sum(p.numel() for p in model.parameters() if p not in trained) + sum(b.numel() for b in model.buffers())
-    held = count // (ranks if way == "fsdp" else 1)
+    parameters = {slot.parameter for slot in slots}
+    fixed = sum(p.numel() for p in model.parameters() if p not in parameters) + sum(b.numel() for b in model.buffers())
+    share = count // (ranks if way == "fsdp" else 1)
     copies = FLOAT if way == "fsdp" else 2 if low else 0
     buckets = FLOAT if way == "ddp" else 0
     parts = {
-        "weights": held * (FLOAT + copies) + fixed * FLOAT,
-        "average and kept weights": held * 2 * FLOAT,
-        "gradients": held * (2 * FLOAT + buckets),
-        "optimizer states": FLOAT * (2 * (count - muon) + muon) * held // max(count, 1),
+        "weights": share * (FLOAT + copies) + fixed * FLOAT,
+        "average and kept weights": share * 2 * FLOAT,
+        "gradients": share * (2 * FLOAT + buckets),
+        "optimizer states": FLOAT * (2 * (count - muon) + muon) * share // max(count, 1),
         "brought together": 0,
     }
     if way == "fsdp":
@@ -190,13 +188,13 @@ def _state_bytes(
 def _step(model: GenerativeModel, batch: int, again: bool) -> tuple[int, float]:
     """The bytes that the backward pass keeps, and the operations of a step, of a model on the meta device."""
     large = blocks(model)
-    kept: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     alive: list[Tensor] = []
 
     def pack(value: Tensor) -> Tensor:
         if not isinstance(value, nn.Parameter) and value._base is None:
             alive.append(value)  # so that no other tensor takes its identity
-            kept[id(value)] = value.numel() * value.element_size()
+            sizes[id(value)] = value.numel() * value.element_size()
         return value
 
     model.train()
@@ -211,10 +209,10 @@ def _step(model: GenerativeModel, batch: int, again: bool) -> tuple[int, float]:
             recompute(large)
             stack.callback(keep, large)
         for term in model.terms().values():
-            kept.clear()
+            sizes.clear()
             with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
                 loss = term(Batch(x, cond)).mean()
-            most = max(most, sum(kept.values()))
+            most = max(most, sum(sizes.values()))
             alive.clear()
             loss.backward()
         operations = counter.total

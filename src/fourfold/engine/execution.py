@@ -74,14 +74,14 @@ def execute(request: Request) -> Run:
 def _alone_in(folder: Path | None, processes: Processes) -> Iterator[None]:
     """Lock a run folder in the first process. If it is locked already, every process stops, and none waits."""
     with contextlib.ExitStack() as stack:
-        refused = None
+        in_use = None
         if folder is not None and processes.rank == 0:
             try:
                 stack.enter_context(locked(folder))
             except RunInUse as error:
-                refused = error
-        if folder is not None and (refused := processes.same(refused)) is not None:
-            raise refused
+                in_use = error
+        if folder is not None and (in_use := processes.same(in_use)) is not None:
+            raise in_use
         if folder is not None and processes.rank == 0:
             sweep(folder)
         yield
@@ -96,11 +96,11 @@ def _sized(request: Request) -> Request:
         return request
     if not isinstance(paradigm, str):
         return replace(request, settings=replace(settings, size=FALLBACK))
-    chosen = request.processes.same(
+    sizing = request.processes.same(
         choose_size(paradigm, request.dataset, settings.budget, settings.device, settings.seed)
     )
-    request.say(str(chosen))
-    return replace(request, settings=replace(settings, size=chosen.size), sizing=chosen, spent=chosen.seconds)
+    request.say(str(sizing))
+    return replace(request, settings=replace(settings, size=sizing.size), sizing=sizing, seconds=sizing.seconds)
 
 
 def _sizing_of(card: Mapping[str, Any], folder: Path) -> Sizing | None:
@@ -119,7 +119,7 @@ def _sizing_of(card: Mapping[str, Any], folder: Path) -> Sizing | None:
 
 def _train_stages(request: Request, start: Start, plan: StagePlan) -> list[dict[str, Any]]:
     """Train every stage that is not trained yet, each in a run folder of its own; return their records."""
-    if request.folder is not None and not start.written and request.processes.rank == 0:
+    if request.folder is not None and not start.has_card and request.processes.rank == 0:
         about = describe(request, start.name, start.recipe, start.model, start.training)
         write_json(request.folder / "model.json", start.model.configuration())
         write_json(request.folder / "card.json", about)
@@ -127,8 +127,8 @@ def _train_stages(request: Request, start: Start, plan: StagePlan) -> list[dict[
     records: list[dict[str, Any]] = []
     for each in plan.stages:
         stage, folder = each.stage, folder_of(request.folder, each.stage)
-        used = _used(request, records)
-        budget = in_time(each.budget, stage.share, each.start, request.settings.budget, used)
+        seconds = _seconds_of(request, records)
+        budget = in_time(each.budget, stage.share, each.start, request.settings.budget, seconds)
         request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {budget.told}")
         card = take_over(stage, folder) if request.resume else None
         if card is None:
@@ -152,7 +152,7 @@ def _train_stages(request: Request, start: Start, plan: StagePlan) -> list[dict[
     return records
 
 
-def _used(request: Request, records: Sequence[Mapping[str, Any]]) -> float:
+def _seconds_of(request: Request, records: Sequence[Mapping[str, Any]]) -> float:
     """The seconds of the whole budget that timing and the recorded stages took."""
     timing = 0.0 if request.sizing is None else request.sizing.seconds
     return timing + sum(record["seconds"] for record in records)
@@ -160,11 +160,11 @@ def _used(request: Request, records: Sequence[Mapping[str, Any]]) -> float:
 
 def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     """Train the model itself, after its stages."""
-    settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.own
+    settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.model_budget
     if plan.stages:
-        budget = in_time(budget, 1 - plan.start, plan.start, settings.budget, _used(request, start.stages))
+        budget = in_time(budget, 1 - plan.start, plan.start, settings.budget, _seconds_of(request, start.stages))
     processes = request.processes
-    begun = time.monotonic()
+    clock = time.monotonic()
     model = to_train(start.model, processes)
     choice = decided(model, settings, start.precision, processes)
     loop = begin(
@@ -187,23 +187,23 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
         loop.progress = replace(loop.progress, flops=count_flops(loop))
     if choice.precision.compiled:
         loop.warm_up()
-    kept = HeldOut(loop, request.dataset, settings.choose)
-    spent = 0.0 if plan.stages else request.spent
-    loop.spend(spent + time.monotonic() - begun - loop.progress.seconds)
+    held_out = HeldOut(loop, request.dataset, settings.choose)
+    seconds = 0.0 if plan.stages else request.seconds
+    loop.spend(seconds + time.monotonic() - clock - loop.progress.seconds)
     before = loop.progress.seconds
     if checkpoint is not None:
-        _load(loop, kept, checkpoint, folder)
+        _load(loop, held_out, checkpoint, folder)
         request.say(f"resumed at step {loop.progress.steps}")
     card = describe(request, start.name, start.recipe, start.model, start.training)
     card |= {"precision": choice.record(), "parts": loop.parts}
     if plan.stages:
-        own = {"name": LAST, "share": 1 - plan.start, "budget": str(budget), "parameters": parameters(start.model)}
-        card["stages"] = [*start.stages, {**own, "precision": card["precision"], "training": card["training"]}]
+        last = {"name": LAST, "share": 1 - plan.start, "budget": str(budget), "parameters": parameters(start.model)}
+        card["stages"] = [*start.stages, {**last, "precision": card["precision"], "training": card["training"]}]
     recorder = Recorder(
         folder=folder,
         processes=processes,
         card=card,
-        choice=kept,
+        choice=held_out,
         every=settings.checkpoint_every,
         observe=watched(request.observe, "", plan.start, 1 - plan.start),
         stage=request.stage,
@@ -212,8 +212,8 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     if damaged:
         request.say(f"{folder}/log.jsonl: damaged lines are left out ({damaged})")
     _run(loop, request.dataset, budget, recorder)
-    if kept.over or kept.keeps_best:
-        request.say(kept.note())
+    if held_out.over or held_out.keeps_best:
+        request.say(held_out.note())
     if budget.overshot(loop.progress):
         request.say(_overshot(loop, budget, before))
     configuration = start.model.configuration
@@ -245,13 +245,13 @@ def _overshot(loop: Loop, budget: Budget, before: float) -> str:
 
 def _parts(request: Request, start: Start) -> int:
     """The parts of a batch: those of the run, so that a step stays the same, unless they do not suit the processes."""
-    world, wanted = request.processes.world, request.settings.accumulate * request.processes.world
+    world, count = request.processes.world, request.settings.accumulate * request.processes.world
     if start.parts and start.parts % world:
-        request.say(f"{start.parts} parts of a batch do not suit {world} processes: now {wanted}, and other draws")
-    return start.parts if start.parts and not start.parts % world else wanted
+        request.say(f"{start.parts} parts of a batch do not suit {world} processes: now {count}, and other draws")
+    return start.parts if start.parts and not start.parts % world else count
 
 
-def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None) -> None:
+def _load(loop: Loop, held_out: HeldOut, checkpoint: Checkpoint, folder: Path | None) -> None:
     """Load the checkpoint of a loop and of the choice of its weights.
 
     Raises:
@@ -259,7 +259,7 @@ def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None
     """
     try:
         loop.load(checkpoint.state, checkpoint.progress)
-        kept.load(checkpoint.state)
+        held_out.load(checkpoint.state)
     except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): they are of two runs") from None
@@ -277,8 +277,8 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
                     break
         except Diverged as error:
             recorder.save(loop)
-            where = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
-            raise Diverged(f"{error}{where}") from None
+            place = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
+            raise Diverged(f"{error}{place}") from None
         except DataError:
             recorder.save(loop, together=False)
             raise

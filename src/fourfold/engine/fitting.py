@@ -21,7 +21,7 @@ from fourfold.core import GenerativeModel
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.execution import execute
-from fourfold.engine.progress import shown
+from fourfold.engine.progress import shower_for
 from fourfold.engine.request import Request
 from fourfold.engine.shortfall import few_steps, slowed
 from fourfold.engine.signals import Interrupted
@@ -112,7 +112,7 @@ def fit(
     find_device(settings.device)
     adapter = adapter_of(paradigm) if isinstance(paradigm, str) else None
     if adapter is not None:
-        paradigm, settings = _published(adapter, Path(str(paradigm)), settings, resumes=card is not None)
+        paradigm, settings = _to_tune(adapter, Path(str(paradigm)), settings, resumes=card is not None)
     elif settings.opening:
         raise ValueError(f"{min(settings.opening)} tunes a published model: give its folder in place of a paradigm")
     if isinstance(paradigm, str):
@@ -121,27 +121,27 @@ def fit(
         check_agrees(settings, card, folder, paradigm if isinstance(paradigm, str) else None)
     label = paradigm if isinstance(paradigm, str) else str(folder or "training")
     if processes.rank:
-        say = say or _unheard
-    with losing(), shown(label, observe, say, progress) as (steps, lines):
-        start, heard = Usage.now(), lines or _unheard
+        say = say or _nobody
+    with losing(), shower_for(label, observe, say, progress) as (steps, lines):
+        start, tell = Usage.now(), lines or _nobody
         request = Request(
             paradigm=paradigm,
-            dataset=_dataset(paradigm, data, settings, card, folder, heard),
+            dataset=_dataset(paradigm, data, settings, card, folder, tell),
             settings=settings,
             folder=folder,
             resume=resume,
             trust=trust,
             observe=steps,
-            say=heard,
+            say=tell,
             processes=processes,
         )
         run = execute(_shared(request))
         if busy := slowed(run.card, Usage.now().since(start).share, resume):
-            heard(busy)
+            tell(busy)
         if (few := few_steps(run.card)) and lines is None:
             warnings.warn(few, stacklevel=3)
         elif few:
-            heard(few)
+            tell(few)
     return run
 
 
@@ -175,7 +175,7 @@ def _processes(settings: FitSettings) -> Processes:
     return processes.sharing(settings.parallel == "fsdp")
 
 
-def _published(
+def _to_tune(
     adapter: Adapter, path: Path, settings: FitSettings, resumes: bool
 ) -> tuple[GenerativeModel, FitSettings]:
     """A published model to be tuned, and settings by which data is read with its tokens and its window.
@@ -231,12 +231,12 @@ def _shared(request: Request) -> Request:
         model = name
     else:
         return request
-    needed, free = whole_bytes(model), processes.smallest(free_bytes(find_device(settings.device)))
-    if needed <= free:
+    size, free = whole_bytes(model), processes.smallest(free_bytes(find_device(settings.device)))
+    if size <= free:
         return request
-    request.say(f"fsdp: whole weights need {in_words(needed)} in each process, and {in_words(free)} are free")
+    request.say(f"fsdp: whole weights need {in_words(size)} in each process, and {in_words(free)} are free")
     return replace(request, processes=processes.sharing(True))
 
 
-def _unheard(line: str) -> None:
+def _nobody(line: str) -> None:
     """What another process than the first would say, the first says."""

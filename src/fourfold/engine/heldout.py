@@ -160,23 +160,23 @@ class HeldOut:
     # --- the weights that are kept ------------------------------------------------------------------------------------
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
+    def kept_weights(self) -> Iterator[None]:
         """Inside, the model has the weights that would be kept if training ended here."""
         before = {name: b.clone() for name, b in self._saved_buffers().items()}
-        with self.loop.weights.shown(self.loop.weights.average):
+        with self.loop.weights.holding(self.loop.weights.average):
             self.show()
             try:
                 yield
             finally:
-                self._put(before)
+                self._load_buffers(before)
 
     def show(self) -> None:
         """Give the model the weights that are kept."""
         self.loop.weights.show(self.weights if self.keeps_best else self.loop.weights.average)
         if self.keeps_best:
-            self._put(self.buffers)
+            self._load_buffers(self.buffers)
 
-    def _put(self, buffers: Mapping[str, Tensor]) -> None:
+    def _load_buffers(self, buffers: Mapping[str, Tensor]) -> None:
         for name, b in self._saved_buffers().items():
             b.copy_(buffers[name])
 
@@ -220,31 +220,31 @@ class HeldOut:
 
     def live(self) -> dict[str, Tensor]:
         """The weights that are kept by the names of their parameters, if any are."""
-        found = self.loop.weights.named(self.weights) if self.weights.numel() else {}
-        return {f"choice.weights.{name}": value for name, value in found.items()}
+        weights = self.loop.weights.by_name(self.weights) if self.weights.numel() else {}
+        return {f"choice.weights.{name}": value for name, value in weights.items()}
 
     def numbers(self) -> dict[str, Tensor]:
         """The rest of what the choice needs to go on."""
         numbers = torch.tensor([self.best, self.latest, self.due, self.worse, self.count])
-        found = {"numbers": numbers, "seconds": torch.tensor(self.seconds, dtype=torch.float64)}
-        found |= {"best_losses": self.best_losses, "latest_losses": self.latest_losses}
-        found |= {f"buffer.{name}": b for name, b in self.buffers.items()}
-        return {f"choice.{name}": value.clone() for name, value in found.items()}
+        tensors = {"numbers": numbers, "seconds": torch.tensor(self.seconds, dtype=torch.float64)}
+        tensors |= {"best_losses": self.best_losses, "latest_losses": self.latest_losses}
+        tensors |= {f"buffer.{name}": b for name, b in self.buffers.items()}
+        return {f"choice.{name}": value.clone() for name, value in tensors.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Continue from what was saved; without it, or without weights in it, the choice begins here."""
         names = {f"choice.weights.{slot.name}" for slot in self.loop.weights.slots}
         flat = state["choice.weights"] if "choice.weights" in state else torch.empty(0)  # of an older run
-        found = {k.removeprefix("choice."): state[k] for k in state if k.startswith("choice.")}
-        kept = bool(flat.numel()) or (bool(names) and all(name in state for name in names))
-        if not found or (self.on and not kept):
+        tensors = {k.removeprefix("choice."): state[k] for k in state if k.startswith("choice.")}
+        has_weights = bool(flat.numel()) or (bool(names) and all(name in state for name in names))
+        if not tensors or (self.on and not has_weights):
             return
-        self.best, self.latest, self.due, self.worse, self.count = found["numbers"].tolist()
-        self.seconds = float(found["seconds"])
+        self.best, self.latest, self.due, self.worse, self.count = tensors["numbers"].tolist()
+        self.seconds = float(tensors["seconds"])
         self.weights = flat.to(self.loop.device)
-        if kept and not flat.numel():
+        if has_weights and not flat.numel():
             self.weights = torch.empty_like(self.loop.weights.flat)
             fill(self.live(), state)
-        self.best_losses, self.latest_losses = found["best_losses"], found["latest_losses"]
-        buffers = {k.removeprefix("buffer."): v for k, v in found.items() if k.startswith("buffer.")}
+        self.best_losses, self.latest_losses = tensors["best_losses"], tensors["latest_losses"]
+        buffers = {k.removeprefix("buffer."): v for k, v in tensors.items() if k.startswith("buffer.")}
         self.buffers = {name: b.to(self.loop.device) for name, b in buffers.items()}

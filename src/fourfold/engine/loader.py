@@ -171,10 +171,10 @@ class Ahead:
         if step != self._next:
             return self.batches(step)
         self._next += 1
-        found = next(self._rest)
-        if isinstance(found, DataError):
-            raise found
-        return found
+        batch = next(self._rest)
+        if isinstance(batch, DataError):
+            raise batch
+        return batch
 
     def _loader(self, step: int) -> DataLoader[Batch | DataError]:
         """Batches from a step on; the generator is its own, since what torch draws from is that of the step."""

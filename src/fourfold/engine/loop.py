@@ -87,15 +87,16 @@ class Loop:
             self.weights.average = self.weights.flat
         self._wrapper.align(self.weights.flat)
         self.weights.refresh(self.weights.slots)
-        made = {name: TermOptimizer(self.weights, term, training, processes) for name, term in self.terms.items()}
-        self.optimizers = made
+        self.optimizers = {
+            name: TermOptimizer(self.weights, term, training, processes) for name, term in self.terms.items()
+        }
         everything = {slot.parameter for slot in self.weights.slots}
         everything |= {p for stage in model.stages() for p in stage.model.parameters() if p.requires_grad}
         self._frozen = {name: list(everything - set(term.trainable())) for name, term in self.terms.items()}
 
     def copy(self, precision: Precision) -> Loop:
         """A throw-away loop with the same weights, step and seed, alone in its process."""
-        with self.weights.shown(self.weights.flat):
+        with self.weights.holding(self.weights.flat):
             model = copied(self.model, self.processes)
         return self._like(model, precision, ALONE)
 
@@ -153,7 +154,7 @@ class Loop:
         losses: dict[str, float] = {}
         norms: dict[str, float] = {}
         with torch.random.fork_rng(devices=self._batch_parts.forked):
-            parts = self._begun(noise)
+            parts = self._next_parts(noise)
             for name in self.terms:
                 losses[name] = self._backward(name, parts)
                 norms[name] = self._update(name, losses[name], rate)
@@ -169,7 +170,7 @@ class Loop:
         """The gradient of every term on the next batch, flat. It updates and keeps nothing, so a second is equal."""
         gradients = []
         with self._unchanged():
-            parts = self._begun()
+            parts = self._next_parts()
             for name in self.terms:
                 self._backward(name, parts)
                 gradients.append(self._gathered(name))
@@ -179,16 +180,17 @@ class Loop:
         """The loss of a term for each example of an encoded batch, ``(B,)``; all processes must ask together."""
         return self._wrapper.loss(name, batch)
 
-    def _begun(self, noise: float = 0.0) -> list[BatchPart]:
+    def _next_parts(self, noise: float = 0.0) -> list[BatchPart]:
         """This process's parts of the next batch. Modules that take something from the first batch see all of it."""
         steps = self.progress.steps
         parts = self._batch_parts.divide(self.batches(steps), steps, noise)
         if len(parts) > 1 and not steps and any(getattr(m, "from_data", False) for m in self.model.modules()):
-            x, cond = torch.cat([part.batch.x for part in parts]), [part.batch.cond for part in parts]
-            labels = None if cond[0] is None else torch.cat([one for one in cond if one is not None])
+            x = torch.cat([part.batch.x for part in parts])
+            labels = [part.batch.cond for part in parts if part.batch.cond is not None]
+            cond = torch.cat(labels) if labels else None
             with torch.no_grad():
                 for name in self.terms:
-                    self.loss(name, Batch(x, labels))
+                    self.loss(name, Batch(x, cond))
             self._batch_parts.copy_buffers(parts)
         return parts
 
@@ -284,7 +286,7 @@ class Loop:
 
         Anything that terms count or keep inside is forgotten, so looking at a model never changes its training.
         """
-        with self._unchanged(), self.weights.shown(self.weights.average), torch.no_grad(), self._in_low_precision():
+        with self._unchanged(), self.weights.holding(self.weights.average), torch.no_grad(), self._in_low_precision():
             for part in (self.model, *self.terms.values()):
                 part.eval()
             try:
@@ -322,14 +324,14 @@ class Loop:
         They are weights, their average, what optimizers keep of each parameter, buffers, and the parameters that no
         term trains (``fixed``), such as those of a codec or of earlier stages. Shards know their place.
         """
-        found = {f"weights.{name}": value for name, value in self.weights.named(self.weights.flat).items()}
+        tensors = {f"weights.{name}": value for name, value in self.weights.by_name(self.weights.flat).items()}
         if self.weights.average is not self.weights.flat:
-            found |= {f"average.{name}": value for name, value in self.weights.named(self.weights.average).items()}
-        found |= {f"fixed.{name}": value.detach() for name, value in self.weights.fixed(self.model).items()}
-        found |= {f"buffer.{name}": b for name, b in self.model.named_buffers()}
+            tensors |= {f"average.{name}": value for name, value in self.weights.by_name(self.weights.average).items()}
+        tensors |= {f"fixed.{name}": value.detach() for name, value in self.weights.fixed(self.model).items()}
+        tensors |= {f"buffer.{name}": b for name, b in self.model.named_buffers()}
         for name, optimizer in self.optimizers.items():
-            found |= {f"optimizer.{name}.{key}": value for key, value in optimizer.live().items()}
-        return found
+            tensors |= {f"optimizer.{name}.{key}": value for key, value in optimizer.live().items()}
+        return tensors
 
     def numbers(self) -> dict[str, Tensor]:
         """The small rest of the state: counts and dtypes of the optimizers."""
@@ -364,7 +366,7 @@ def _of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _within(precision: Precision, model: GenerativeModel, processes: Processes) -> Precision:
     """The precision, or autocast where networks and other parameters would have two dtypes and may not."""
-    trained = {p for term in model.terms().values() for p in term.trainable() if p.ndim}
-    if processes.mixes_dtypes or precision.weights == torch.float32 or trained <= network_parameters(model):
+    parameters = {p for term in model.terms().values() for p in term.trainable() if p.ndim}
+    if processes.mixes_dtypes or precision.weights == torch.float32 or parameters <= network_parameters(model):
         return precision
     return replace(PRECISIONS["autocast"], compiled=precision.compiled)

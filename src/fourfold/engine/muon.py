@@ -109,8 +109,8 @@ class Muon:
         shapes: dict[torch.Size, list[int]] = {}
         for i, update in enumerate(updates):
             shapes.setdefault(update.shape, []).append(i)
-        found: dict[int, Tensor] = {}
+        directions: dict[int, Tensor] = {}
         for places in shapes.values():
             stack = torch.stack([updates[i] for i in places])
-            found |= dict(zip(places, orthogonalised(stack, self.dtype), strict=True))
-        return [found[i] for i in range(len(updates))]
+            directions |= dict(zip(places, orthogonalised(stack, self.dtype), strict=True))
+        return [directions[i] for i in range(len(updates))]

@@ -16,7 +16,7 @@ from fourfold.engine.step import Step
 from fourfold.output.notebook import block, in_notebook
 from fourfold.output.printable import printable
 
-__all__ = ["Bar", "NotebookBar", "shown"]
+__all__ = ["Bar", "NotebookBar", "shower_for"]
 
 
 @final
@@ -125,7 +125,7 @@ class NotebookBar:
 
 
 @contextmanager
-def shown(
+def shower_for(
     label: str, observe: Callable[[Step], None] | None, say: Callable[[str], None] | None, bar: bool = True
 ) -> Iterator[tuple[Callable[[Step], None] | None, Callable[[str], None] | None]]:
     """The functions for each step and each message: the given ones, else a bar in a notebook or terminal, else none."""

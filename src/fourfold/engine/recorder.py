@@ -55,7 +55,7 @@ class Recorder:
         Returns:
             The number of damaged lines.
         """
-        self.card |= _spent(self.card, loop)
+        self.card |= _totals(self.card, loop)
         if self.folder is None:
             return 0
         damaged = 0
@@ -77,7 +77,7 @@ class Recorder:
         assert self.folder is not None
         log, damaged = self.folder / "log.jsonl", 0
 
-        def kept() -> Iterator[bytes]:
+        def lines() -> Iterator[bytes]:
             nonlocal damaged
             for line in _lines(log):
                 at = _step_of(line)
@@ -85,7 +85,7 @@ class Recorder:
                 if at is not None and at <= step:
                     yield line.strip() + b"\n"
 
-        write_lines(log, kept() if step and log.exists() else ())
+        write_lines(log, lines() if step and log.exists() else ())
         return damaged
 
     def record(self, loop: Loop, step: Step) -> None:
@@ -109,10 +109,10 @@ class Recorder:
             return
         means = {name: sum(values) / len(values) for name, values in self._sums.items()}
         self._sums = {}
-        spent = {"seconds": round(loop.progress.seconds, 4), "step_seconds": round(step.seconds, 6)}
+        times = {"seconds": round(loop.progress.seconds, 4), "step_seconds": round(step.seconds, 6)}
         norms = {f"{name}/norm": value for name, value in step.norms.items()}
         name = {"stage": self.stage} if self.stage else {}
-        line = {"step": step.index, "used": round(step.used, 6), **name, "rate": step.rate, **spent, **means, **norms}
+        line = {"step": step.index, "used": round(step.used, 6), **name, "rate": step.rate, **times, **means, **norms}
         line, log, last = _finite(line | loop.watched() | dict(held_out)), self.folder / "log.jsonl", self._line
         if last.get("step") == step.index:
             line = last | line
@@ -125,37 +125,37 @@ class Recorder:
         """End the training: measure the last weights, log the choice, save, and give the model the kept weights."""
         held_out = self.choice(last=True)
         if self._last is not None:
-            chosen = self.choice.record()
-            kept = {"choice/kept_step": float(chosen["kept_step"]), "choice/stopped": float(chosen["stopped"])}
-            self._log(loop, self._last, held_out | kept)
-        self.save(loop, done=True)
+            record = self.choice.record()
+            choice = {"choice/kept_step": float(record["kept_step"]), "choice/stopped": float(record["stopped"])}
+            self._log(loop, self._last, held_out | choice)
+        self.save(loop, finishes=True)
         loop.finish()
         self.choice.show()
 
-    def save(self, loop: Loop, done: bool = False, together: bool = True) -> None:
+    def save(self, loop: Loop, finishes: bool = False, together: bool = True) -> None:
         """Log the latest step if that is due, then write the state, the weights to keep and the card, in this order.
 
         Args:
             loop: the training.
-            done: whether it is over.
+            finishes: whether it is over.
             together: whether all processes call this; otherwise shards are not saved.
         """
         if not (together or self.processes.saves_alone):
             return
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
-        self.card |= _spent(self.card, loop) | {"choice": _finite(self.choice.record()), "done": done}
+        self.card |= _totals(self.card, loop) | {"choice": _finite(self.choice.record()), "done": finishes}
         live, numbers = loop.live() | self.choice.live(), loop.numbers() | self.choice.numbers()
         if self.folder is not None:
             save_checkpoint(live, numbers, loop.progress, self.folder, self.processes)
-            with self.choice.kept():
+            with self.choice.kept_weights():
                 save_model(loop.model, self.folder, self.writes)
             if self.writes:
                 write_json(self.folder / "card.json", self.card)
         self._saved = time.monotonic()
 
 
-def _spent(card: Mapping[str, Any], loop: Loop) -> dict[str, Any]:
+def _totals(card: Mapping[str, Any], loop: Loop) -> dict[str, Any]:
     """The steps and seconds of all stages together; if there are several, the record of the last stage has its own."""
     steps, seconds = loop.progress.steps, loop.progress.seconds
     stages = [dict(stage) for stage in card.get("stages", [])]

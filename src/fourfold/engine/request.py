@@ -39,7 +39,7 @@ class Request:
         say: a function that is called with each message.
         stage: the name of the stage, after those of the stages that hold it; empty for the whole run.
         sizing: the choice of the size, unless the size was given.
-        spent: seconds of training before this training begins.
+        seconds: seconds of training before this training begins.
         processes: the processes that share the training.
     """
 
@@ -53,7 +53,7 @@ class Request:
     say: Callable[[str], None]
     stage: str = ""
     sizing: Sizing | None = None
-    spent: float = 0.0
+    seconds: float = 0.0
     processes: Processes = ALONE
 
 

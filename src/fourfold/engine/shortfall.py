@@ -23,9 +23,9 @@ def few_steps(card: Mapping[str, Any]) -> str | None:
     for part in card.get("stages") or [{"name": "", **card}]:
         budget = parse_budget(part["budget"])
         if math.isfinite(budget.seconds) and part["steps"] < min(FEWEST, budget.steps):
-            which = f"stage {part['name']}: " if part["name"] else ""
-            taken = f"{part['steps']} step{'s' * (part['steps'] != 1)}"
-            return f"{which}{taken} in {budget.told}: the model is hardly trained; give a longer budget"
+            stage = f"stage {part['name']}: " if part["name"] else ""
+            steps = f"{part['steps']} step{'s' * (part['steps'] != 1)}"
+            return f"{stage}{steps} in {budget.told}: the model is hardly trained; give a longer budget"
     return None
 
 

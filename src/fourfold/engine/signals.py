@@ -32,10 +32,10 @@ class Stop:
 
 def _stopping() -> list[signal.Signals]:
     """The signals of the keyboard, of ``kill``, and of a terminal that closes, unless ``nohup`` ignores that one."""
-    found = [signal.SIGINT, signal.SIGTERM]
+    numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return found
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 @contextlib.contextmanager

@@ -52,12 +52,12 @@ class StagePlan:
 
     Attributes:
         stages: the stages, in order.
-        own: the part of the model itself.
+        model_budget: the part of the model itself.
         start: the fraction of the whole budget that the stages take.
     """
 
     stages: Sequence[Planned]
-    own: Budget
+    model_budget: Budget
     start: float
 
 
@@ -78,7 +78,7 @@ def plan_of(model: GenerativeModel, budget: Budget) -> StagePlan:
     return StagePlan(planned, budget.part(1 - start) if stages else budget, start)
 
 
-def in_time(part: Budget, share: float, start: float, whole: Budget, used: float) -> Budget:
+def in_time(part: Budget, share: float, start: float, whole: Budget, seconds: float) -> Budget:
     """The part of a stage that begins after some seconds of training: what is late is taken from all later stages.
 
     Args:
@@ -86,11 +86,11 @@ def in_time(part: Budget, share: float, start: float, whole: Budget, used: float
         share: the same as a fraction.
         start: the fraction that is due when the stage begins.
         whole: the budget of all stages.
-        used: seconds of training before the stage begins.
+        seconds: those of training before the stage begins.
     """
     if not math.isfinite(whole.seconds):
         return part
-    late = max(used - start * whole.seconds, 0.0)
+    late = max(seconds - start * whole.seconds, 0.0)
     return part.less(late * share / (1 - start))
 
 
@@ -100,8 +100,8 @@ def data_of(dataset: Dataset, model: GenerativeModel) -> Dataset:
     if space == dataset.space:
         return dataset
     splits = (dataset.train, dataset.validation, dataset.test)
-    known = space.classes is not None or space.caption is not None
-    train, validation, test = (Split(part.x, part.cond if known else None) for part in splits)
+    conditional = space.classes is not None or space.caption is not None
+    train, validation, test = (Split(part.x, part.cond if conditional else None) for part in splits)
     return replace(dataset, space=space, train=train, validation=validation, test=test, density=None)
 
 
@@ -118,18 +118,18 @@ def watched(
         return None
     pass_on = observe
 
-    def seen(step: Step) -> None:
+    def pass_step(step: Step) -> None:
         label = "/".join(part for part in (name, step.stage) if part)
         pass_on(replace(step, stage=label, used=start + share * step.used))
 
-    return seen
+    return pass_step
 
 
 def record_of(stage: Stage, budget: Budget, card: dict[str, Any]) -> dict[str, Any]:
     """The record of a trained stage in the card of the whole run."""
-    kept = ("steps", "seconds", "parameters", "precision", "training", "choice")  # older cards have no choice
-    told = {key: card[key] for key in kept if key in card}
-    return {"name": stage.name, "share": stage.share, "budget": str(budget), **told}
+    names = ("steps", "seconds", "parameters", "precision", "training", "choice")  # older cards have no choice
+    values = {key: card[key] for key in names if key in card}
+    return {"name": stage.name, "share": stage.share, "budget": str(budget), **values}
 
 
 def take_over(stage: Stage, folder: Path | None) -> dict[str, Any] | None:

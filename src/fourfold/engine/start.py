@@ -44,7 +44,7 @@ class Start:
         recipe: the full name of its preset; empty for a model that was given.
         model: the model with the weights from which it continues.
         training: its settings of training.
-        written: whether the run folder describes the run already.
+        has_card: whether the run folder describes the run already.
         checkpoint: state and progress of the model's own training, if that has begun.
         stages: the records of its stages, if they are all trained.
         precision: the record of the precision that was chosen, if it was.
@@ -55,7 +55,7 @@ class Start:
     recipe: str
     model: GenerativeModel
     training: Training
-    written: bool = False
+    has_card: bool = False
     checkpoint: Checkpoint | None = None
     stages: Sequence[Mapping[str, Any]] = ()
     precision: Mapping[str, Any] | None = None
@@ -77,8 +77,8 @@ def fresh(request: Request) -> Start:
         check_vacant(folder)
     start = _from_the_beginning(request, request.paradigm)
     for stranger in check_loadable(start.model) if folder is not None and not request.stage else ():
-        own = stranger.rpartition(":")[2]
-        request.say(f"{stranger} is a class of your own: load this run with Run.load(folder, trust=[{own}])")
+        name = stranger.rpartition(":")[2]
+        request.say(f"{stranger} is a class of your own: load this run with Run.load(folder, trust=[{name}])")
     return start
 
 
@@ -127,7 +127,7 @@ def resumed(request: Request, folder: Path) -> Start:
         recipe=card.get("recipe", ""),
         model=model.to(find_device(request.settings.device)),
         training=training_of(card, folder),
-        written=True,
+        has_card=True,
         checkpoint=checkpoint,
         stages=card["stages"][:-1] if checkpoint is not None and "stages" in card else (),
         precision=card.get("precision"),
@@ -162,17 +162,17 @@ def _recorded(request: Request, folder: Path, source: Path) -> GenerativeModel:
     if not isinstance(request.paradigm, GenerativeModel):
         with building(request.processes, lambda: read_card(folder).get("stages")):
             return untrained_model(folder, source, request.trust)
-    given, recorded = json.loads(json.dumps(request.paradigm.configuration())), read_json(folder / "model.json")
+    configuration, recorded = json.loads(json.dumps(request.paradigm.configuration())), read_json(folder / "model.json")
     parts = recorded if isinstance(recorded, dict) else {}
-    for name in given.keys() - {"training"}:
-        if differs := _difference(parts.get(name), given[name], name):
+    for name in configuration.keys() - {"training"}:
+        if differs := _difference(parts.get(name), configuration[name], name):
             raise ValueError(f"{folder} holds another model: {differs}; resume with the same")
     return request.paradigm
 
 
-def _difference(recorded: Any, given: Any, name: str) -> str:
+def _difference(recorded: Any, value: Any, name: str) -> str:
     """The place where two JSON values differ, in words; values that an older version did not record do not count."""
-    if isinstance(recorded, dict) and isinstance(given, dict):
-        inner = (_difference(recorded[key], given[key], f"{name}.{key}") for key in given if key in recorded)
+    if isinstance(recorded, dict) and isinstance(value, dict):
+        inner = (_difference(recorded[key], value[key], f"{name}.{key}") for key in value if key in recorded)
         return next(filter(None, inner), "")
-    return "" if recorded == given else f"its {name.replace('.args', '')} is {recorded!r:.60}, not {given!r:.60}"
+    return "" if recorded == value else f"its {name.replace('.args', '')} is {recorded!r:.60}, not {value!r:.60}"

@@ -70,7 +70,7 @@ def train(
     loop = loop or begin(model, data, training or model.training_defaults, seed, parse_precision(precision))
     loop.resume()
     try:
-        while not _spent(loop, budget):
+        while not _is_over(loop, budget):
             at = min(budget.used(loop.progress) + budget.share(loop.progress) / 2, 1.0)
             watch = (loop.progress.steps + 1) % watch_every == 0
             noise = loop.training.noise(at) if loop.smooths else 0.0
@@ -80,7 +80,7 @@ def train(
         loop.finish()
 
 
-def _spent(loop: Loop, budget: Budget) -> bool:
+def _is_over(loop: Loop, budget: Budget) -> bool:
     """Whether the budget is spent; every process stops at the same step, by the clock of the first."""
     if loop.processes.world > 1 and math.isfinite(budget.seconds):
         times = torch.tensor([loop.progress.seconds, loop.progress.last], dtype=torch.float64)
@@ -174,8 +174,8 @@ def _codes(model: GenerativeModel, x: Tensor, patience: float) -> Tensor | None:
     model.eval()
     with torch.random.fork_rng(devices=[]):
         encode = codec.analyse if isinstance(codec, CachedCodec) else lambda part: codec.encode(part)[0]
-        one, other = (encode(x[:2].to(model.device)) for _ in range(2))
-        if not torch.equal(one, other) or one[0].numel() * one.element_size() * len(x) > MOST_CODES:
+        first, second = (encode(x[:2].to(model.device)) for _ in range(2))
+        if not torch.equal(first, second) or first[0].numel() * first.element_size() * len(x) > MOST_CODES:
             return None
         parts, start, chunks = list[Tensor](), time.monotonic(), torch.split(x, 256)
         for chunk in chunks:

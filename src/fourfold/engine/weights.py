@@ -62,15 +62,15 @@ class Slot:
         part = flat[self.start - first : self.stop - first]
         return part.as_strided(self.shape, self.stride, part.storage_offset())
 
-    def named(self, flat: Tensor, first: int = 0) -> Tensor:
+    def tensor(self, flat: Tensor, first: int = 0) -> Tensor:
         """:meth:`view` as a part of the whole parameter, if this process holds some of its rows."""
         return like(self.parameter, self.view(flat, first))
 
 
 def network_parameters(model: nn.Module) -> set[nn.Parameter]:
     """The parameters of networks: of each ``Part`` but models, estimands, objectives, codecs and references."""
-    others = (GenerativeModel, Estimand, Objective, Codec, Reference)
-    networks = [m for m in model.modules() if isinstance(m, Part) and not isinstance(m, others)]
+    kinds = (GenerativeModel, Estimand, Objective, Codec, Reference)
+    networks = [m for m in model.modules() if isinstance(m, Part) and not isinstance(m, kinds)]
     return {p for network in networks if isinstance(network, nn.Module) for p in network.parameters()}
 
 
@@ -88,15 +88,15 @@ def _for_adamw(model: nn.Module) -> set[nn.Parameter]:
         TypeError: for a ``for_adamw`` that is not a tuple of names.
         AttributeError: for a listed name that the module does not have.
     """
-    found = {p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    parameters = {p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     for module in model.modules():
         names = getattr(module, "for_adamw", ())
         if not isinstance(names, tuple):
             raise TypeError(f"{type(module).__name__}.for_adamw is {names!r}: give a tuple of names of its attributes")
         for name in names:
             listed = getattr(module, name)
-            found |= set(listed.parameters()) if isinstance(listed, nn.Module) else {listed} - {None}
-    return found
+            parameters |= set(listed.parameters()) if isinstance(listed, nn.Module) else {listed} - {None}
+    return parameters
 
 
 @final
@@ -128,29 +128,29 @@ class Weights:
         low = network_parameters(model) if dtype != torch.float32 else set()
         shards = {slot: shard(slot.parameter) for slot in self.slots}
         self._shards = {slot: rows for slot, rows in shards.items() if rows is not None}
-        self._own = [slot for slot in self.slots if slot not in self._shards]
-        self._train = [s.parameter.data.to(dtype) if s.parameter in low else s.view(self.flat) for s in self._own]
-        self._low = {slot: data for slot, data in zip(self._own, self._train, strict=True) if slot.parameter in low}
+        self._whole = [slot for slot in self.slots if slot not in self._shards]
+        self._train = [s.parameter.data.to(dtype) if s.parameter in low else s.view(self.flat) for s in self._whole]
+        self._low = {slot: data for slot, data in zip(self._whole, self._train, strict=True) if slot.parameter in low}
         self._low |= self._shards
         self._masters = {slot: slot.view(self.flat) for slot in self.slots}
         self._gradients = {slot: slot.view(self.gradient) for slot in self.slots}
-        trained = {slot.parameter for slot in self.slots}
-        held = _taught_by(model) - trained if dtype != torch.float32 else set()
-        self._held = [(p, p.data, p.data.to(dtype)) for p in held]
+        parameters = {slot.parameter for slot in self.slots}
+        teachers = _taught_by(model) - parameters if dtype != torch.float32 else set()
+        self._teachers = [(p, p.data, p.data.to(dtype)) for p in teachers]
         self.lower()
 
     def fixed(self, model: nn.Module) -> dict[str, Tensor]:
         """The parameters that no term trains, by name, in full precision."""
-        trained = {slot.parameter for slot in self.slots}
-        whole = {p: data for p, data, _ in self._held}
-        return {name: whole.get(p, p.data) for name, p in model.named_parameters() if p not in trained}
+        parameters = {slot.parameter for slot in self.slots}
+        full = {p: data for p, data, _ in self._teachers}
+        return {name: full.get(p, p.data) for name, p in model.named_parameters() if p not in parameters}
 
     def lower(self) -> None:
         """Give the model its weights of training: low-precision copies in networks, masters elsewhere."""
         self.refresh(self.slots)
-        for slot, data in zip(self._own, self._train, strict=True):
+        for slot, data in zip(self._whole, self._train, strict=True):
             slot.parameter.data = data
-        for p, _, low in self._held:
+        for p, _, low in self._teachers:
             p.data = low
 
     def show(self, flat: Tensor) -> None:
@@ -161,11 +161,11 @@ class Weights:
                 self._shards[slot].copy_(slot.view(flat))
             else:
                 slot.parameter.data = slot.view(flat)
-        for p, whole, _ in self._held:
+        for p, whole, _ in self._teachers:
             p.data = whole
 
     @contextmanager
-    def shown(self, flat: Tensor) -> Iterator[None]:
+    def holding(self, flat: Tensor) -> Iterator[None]:
         """Inside, the model has the weights of a flat float32 tensor: the masters or their average."""
         self.show(flat)
         try:
@@ -182,21 +182,21 @@ class Weights:
     def gather(self, slots: Sequence[Slot]) -> None:
         """Move the gradients of parameters to the flat gradient; a missing gradient counts as 0."""
         places: list[Tensor] = []
-        found: list[Tensor] = []
+        gradients: list[Tensor] = []
         for slot in slots:
             grad = slot.parameter.grad
             if grad is None:
                 self._gradients[slot].zero_()
             else:
                 places.append(self._gradients[slot])
-                found.append(local(grad))
+                gradients.append(local(grad))
             slot.parameter.grad = None
-        if found:
-            torch._foreach_copy_(places, found)
+        if gradients:
+            torch._foreach_copy_(places, gradients)
 
-    def named(self, flat: Tensor) -> dict[str, Tensor]:
+    def by_name(self, flat: Tensor) -> dict[str, Tensor]:
         """The parts of a flat tensor by the names of the parameters; they share its memory."""
-        return {slot.name: slot.named(flat) for slot in self.slots}
+        return {slot.name: slot.tensor(flat) for slot in self.slots}
 
     def update_average(self, step: int, half_life: float) -> None:
         """``average <- d average + (1 - d) flat`` with ``d = 2^(-1 / (half_life · step))`` after step 1, 2, ...
@@ -215,14 +215,14 @@ def layout(model: nn.Module, terms: Mapping[str, Term], muon: bool) -> list[Slot
     names = {p: name for name, p in model.named_parameters()}
     by_adamw = _for_adamw(model)
     slots: list[Slot] = []
-    seen: set[nn.Parameter] = set()
+    placed: set[nn.Parameter] = set()
     for name, term in terms.items():
-        own = [p for p in dict.fromkeys(term.trainable()) if p not in seen]
-        seen.update(own)
-        kinds = {p: _update(p, muon and p not in by_adamw) for p in own}
-        for i, p in enumerate(sorted(own, key=lambda p: kinds[p])):
-            start, held = slots[-1].stop if slots else 0, local(p.data)
-            place = (start, start + held.numel(), held.shape, held.stride())
+        parameters = [p for p in dict.fromkeys(term.trainable()) if p not in placed]
+        placed.update(parameters)
+        kinds = {p: _update(p, muon and p not in by_adamw) for p in parameters}
+        for i, p in enumerate(sorted(parameters, key=lambda p: kinds[p])):
+            start, rows = slots[-1].stop if slots else 0, local(p.data)
+            place = (start, start + rows.numel(), rows.shape, rows.stride())
             slots.append(Slot(names.get(p, f"{name}.{i}"), p, kinds[p], *place))
     return slots
 
@@ -256,8 +256,8 @@ class TermOptimizer:
 
     def __init__(self, weights: Weights, term: Term, training: Training, processes: Processes = ALONE) -> None:
         self.weights, self.training, self.rate, self.processes = weights, training, term.rate, processes
-        own = set(term.trainable())
-        self.slots = [slot for slot in weights.slots if slot.parameter in own]
+        parameters = set(term.trainable())
+        self.slots = [slot for slot in weights.slots if slot.parameter in parameters]
         self.runs = _runs(self.slots)
         decays = ((Update.DECAYED, training.weight_decay), (Update.PLAIN, 0.0))
         groups = [(_runs([s for s in self.slots if s.update is kind]), decay) for kind, decay in decays]
@@ -288,13 +288,13 @@ class TermOptimizer:
     def live(self) -> dict[str, Tensor]:
         """The state by names of parameters, in the memory that training works with."""
         hidden = [slot for slot in self.slots if slot.update is Update.MUON]
-        found = {f"momentum.{s.name}": s.named(self.muon.momentum, self.muon.run.start) for s in hidden}
+        tensors = {f"momentum.{s.name}": s.tensor(self.muon.momentum, self.muon.run.start) for s in hidden}
         for run, mean, square in zip(self._by_adamw, self.adamw.means, self.adamw.squares, strict=True):
             for slot in self.slots:
                 if run.start <= slot.start and slot.stop <= run.stop and slot.update is not Update.MUON:
-                    found[f"mean.{slot.name}"] = slot.named(mean, run.start)
-                    found[f"square.{slot.name}"] = slot.named(square, run.start)
-        return found
+                    tensors[f"mean.{slot.name}"] = slot.tensor(mean, run.start)
+                    tensors[f"square.{slot.name}"] = slot.tensor(square, run.start)
+        return tensors
 
     def numbers(self) -> dict[str, Tensor]:
         """The rest of the state: the count of steps, and a tensor of Muon's dtype."""

@@ -217,8 +217,8 @@ def _meet() -> None:
     """Start the process group under the number of this start."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
-    own = dist.PrefixStore(f"start-{_start(store, rank, world)}", store)  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=PATIENCE)
+    start_store = dist.PrefixStore(f"start-{_start(store, rank, world)}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=start_store, rank=rank, world_size=world, timeout=PATIENCE)
 
 
 @contextlib.contextmanager
@@ -273,11 +273,11 @@ def _start(store: Any, rank: int, world: int) -> str:
         number: str = store.get(f"start-of/{name}").decode()
         store.set(f"heard/{number}/{rank}", "")
         return number
-    number, others, until = str(store.add("starts", 1)), range(1, world), time.monotonic() + PATIENCE.total_seconds()
-    while not store.check([f"heard/{number}/{other}" for other in others]):
-        for other in others:
-            if store.check([f"asks/{other}"]):
-                store.set(f"start-of/{store.get(f'asks/{other}').decode()}", number)
+    number, ranks, until = str(store.add("starts", 1)), range(1, world), time.monotonic() + PATIENCE.total_seconds()
+    while not store.check([f"heard/{number}/{r}" for r in ranks]):
+        for r in ranks:
+            if store.check([f"asks/{r}"]):
+                store.set(f"start-of/{store.get(f'asks/{r}').decode()}", number)
         if time.monotonic() > until:
             raise LostProcess(f"process 0 of {world} waited {PATIENCE} for the others to start: see their messages")
         time.sleep(0.02)

@@ -118,8 +118,8 @@ class Replicated(Wrapper):
             options: Any = {"broadcast_buffers": False, "init_sync": False, "find_unused_parameters": True}
             with self.only(name), warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # the name that replaces broadcast_buffers still syncs
-                trained = any(p.requires_grad for p in self.terms[name].parameters())
-                self.calls[name] = DistributedDataParallel(inner, **options) if trained else inner
+                trains = any(p.requires_grad for p in self.terms[name].parameters())
+                self.calls[name] = DistributedDataParallel(inner, **options) if trains else inner
         return self.calls[name]
 
 
@@ -151,8 +151,8 @@ class Sharded(Wrapper):
 
     def __init__(self, terms: Mapping[str, Term], processes: Processes, low: bool = False) -> None:
         self.terms, self.processes, self.root = terms, processes, cast("Any", _Terms(terms))
-        trained = {p for term in terms.values() for p in term.trainable() if p.ndim}
-        fixed = set(self.root.parameters()) - trained
+        parameters = {p for term in terms.values() for p in term.trainable() if p.ndim}
+        fixed = set(self.root.parameters()) - parameters
         for block in blocks(self.root):
             shard_module(block, processes, low)
         shard_module(self.root, processes, low, fixed)

@@ -23,7 +23,7 @@ from fourfold.adapters import adapter_of
 from fourfold.core import Space, configuration, strangers
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
-from fourfold.engine.progress import shown
+from fourfold.engine.progress import shower_for
 from fourfold.machine.hardware import find_device, machine
 from fourfold.metrics import Measurement, References
 from fourfold.output.notebook import in_notebook
@@ -78,7 +78,7 @@ def compare(
     """
     settings = Settings.of(**keywords)
     bars = progress and sys.stderr.isatty() and not in_notebook()
-    with shown("comparison", None, say, progress) as (_, lines):
+    with shower_for("comparison", None, say, progress) as (_, lines):
         return run_comparison(data, settings, progress=bars, say=lines)
 
 
