@@ -58,21 +58,21 @@ class LanguageRival(Rival):
     ) -> Rated:
         start = time.perf_counter()
         model = open_published(path).to(device)
-        opened = time.perf_counter()
+        seconds = time.perf_counter() - start
         space, patience = dataset.space, protocol.patience
         assert isinstance(space, Text)  # by `check`
         scored = score_windows(model, space, scored_examples(dataset, protocol.likelihood_examples).x, patience)
         scores = [mean_likelihood(scored, space.unit)]
-        begun = time.perf_counter()
+        start = time.perf_counter()
         x = draw_windows(model, space, n, seed, patience)
         if x is not None:
-            drawing = 1e3 * (time.perf_counter() - begun) / n
+            drawing = 1e3 * (time.perf_counter() - start) / n
             scores += quality(x, dataset, references, protocol.features)
             scores.append(
                 Measurement("milliseconds_per_sample", drawing, n=n, protocol="once", unit="ms", better="lower")
             )
-        shown = torch.zeros(0, space.length, dtype=torch.long) if x is None else x
-        return Rated(Entry(path.name, (), tuple(scores)), SUMMARY, shown, opened - start)
+        windows = torch.zeros(0, space.length, dtype=torch.long) if x is None else x
+        return Rated(Entry(path.name, (), tuple(scores)), SUMMARY, windows, seconds)
 
 
 @torch.no_grad()
@@ -88,19 +88,19 @@ def score_windows(model: GenerativeModel, space: Text, x: Tensor, seconds: float
         x: ids.
         seconds: after this time, no further batch is scored.
     """
-    own, estimand = text_parts(model)
+    text, estimand = text_parts(model)
     start, parts = time.perf_counter(), list[LogProb]()
-    same = (own.pieces, own.vocabulary) == (space.pieces, space.vocabulary)
+    same = (text.pieces, text.vocabulary) == (space.pieces, space.vocabulary)
     own_note = "its own tokens, one tokenisation"
     kind, note = space.kind_of_text(Kind.EXACT, "the same tokens") if same else (Kind.LOWER_BOUND, own_note)
     for rows in torch.split(x, ROWS):
         texts = [space.show(row) if space.vocabulary else space.show(row).strip("\ufffd") for row in rows]
-        ids = list(rows.long()) if same else [own.parse(text) for text in texts]
+        ids = list(rows.long()) if same else [text.parse(line) for line in texts]
         padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(model.device)
-        lengths = torch.tensor([len(one) for one in ids], device=model.device)
-        there = torch.arange(padded.shape[1], device=model.device) < lengths[:, None]
-        nats = (estimand(padded).double() * there).sum(1).float().cpu()
-        sizes = torch.tensor([len(text.encode()) for text in texts], dtype=torch.float64)
+        lengths = torch.tensor([len(row_ids) for row_ids in ids], device=model.device)
+        mask = torch.arange(padded.shape[1], device=model.device) < lengths[:, None]
+        nats = (estimand(padded).double() * mask).sum(1).float().cpu()
+        sizes = torch.tensor([len(line.encode()) for line in texts], dtype=torch.float64)
         sizes = space.byte_counts(rows) if same else sizes
         parts.append(LogProb(nats, kind, x.shape[1], evaluations=1, note=note, byte_counts=sizes))
         if time.perf_counter() - start > seconds:
@@ -114,26 +114,26 @@ def draw_windows(model: GenerativeModel, space: Text, n: int, seed: int, seconds
 
     Characters that the space does not have are left out.
     """
-    own, _ = text_parts(model)
-    start, found = time.perf_counter(), list[Tensor]()
+    text, _ = text_parts(model)
+    start, windows = time.perf_counter(), list[Tensor]()
     for first in range(0, n, 64):
         count = min(64, n - first)
-        drawn: list[Tensor] = []
+        tokens: list[Tensor] = []
         rows: list[Tensor] = []
         for step, token in enumerate(stream(model, "", count, seed + first), 1):
-            drawn.append(token.cpu())
+            tokens.append(token.cpu())
             if time.perf_counter() - start > seconds:
                 return None
             if step % 16 == 0:
-                rows = [_known(own.show(row), space) for row in torch.stack(drawn, 1)]
+                rows = [_ids_of(text.show(row), space) for row in torch.stack(tokens, 1)]
                 if min(map(len, rows)) >= space.length or step >= 8 * space.length:
                     break
         if min(map(len, rows)) < space.length:
             return None
-        found.append(torch.stack([row[: space.length] for row in rows]))
-    return torch.cat(found).long()
+        windows.append(torch.stack([row[: space.length] for row in rows]))
+    return torch.cat(windows).long()
 
 
-def _known(text: str, space: Text) -> Tensor:
+def _ids_of(text: str, space: Text) -> Tensor:
     """The ids of a text without the characters that a space does not have."""
     return space.ids("".join(c for c in text if c in space.vocabulary) if space.vocabulary else text)

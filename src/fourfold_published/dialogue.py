@@ -35,16 +35,17 @@ def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
         from fourfold_published.transformers import open_tokenizer
 
         tokenizer = open_tokenizer(path)
-        found = getattr(tokenizer, "chat_template", None)
-        named = {"bos_token": tokenizer.bos_token or "", "eos_token": tokenizer.eos_token or ""}
-        return (found, named) if isinstance(found, str) else None
+        template = getattr(tokenizer, "chat_template", None)
+        symbols = {"bos_token": tokenizer.bos_token or "", "eos_token": tokenizer.eos_token or ""}
+        return (template, symbols) if isinstance(template, str) else None
     settings, alone = path / "tokenizer_config.json", path / "chat_template.jinja"
     about = read_settings(settings)
-    found = text_of(alone) if alone.is_file() else about.get("chat_template")
-    if not isinstance(found, str):
+    template = text_of(alone) if alone.is_file() else about.get("chat_template")
+    if not isinstance(template, str):
         return None
-    given = {name: about.get(name) or "" for name in ("bos_token", "eos_token")}
-    return found, {name: one["content"] if isinstance(one, dict) else str(one) for name, one in given.items()}
+    values = {name: about.get(name) or "" for name in ("bos_token", "eos_token")}
+    symbols = {name: value["content"] if isinstance(value, dict) else str(value) for name, value in values.items()}
+    return template, symbols
 
 
 @final
@@ -92,21 +93,21 @@ class Dialogue:
         space, _ = text_parts(self.model)
         ids, _ = self.context()
         ends = self._ends()
-        drawn: list[int] = []
-        shown = ""
+        tokens: list[int] = []
+        prefix = ""
         try:
             for token in stream(self.model, ids, 1, self.seed + len(self.turns), self.shaping):
-                drawn.append(int(token))
-                text = space.show(torch.tensor(drawn))
-                stop = next((at for one in ends if (at := text.find(one)) >= 0), None)
-                over = drawn[-1] in self._end_tokens() or stop is not None or len(drawn) == self.length
+                tokens.append(int(token))
+                text = space.show(torch.tensor(tokens))
+                stop = next((at for end in ends if (at := text.find(end)) >= 0), None)
+                over = tokens[-1] in self._end_tokens() or stop is not None or len(tokens) == self.length
                 text = text[:stop].rstrip("\n") if over else stable_text(text, ends)
-                new, shown = text[len(shown) :], max(shown, text, key=len)
+                new, prefix = text[len(prefix) :], max(prefix, text, key=len)
                 yield new
                 if over:
                     break
         finally:
-            self.turns.append({"role": "assistant", "content": shown})
+            self.turns.append({"role": "assistant", "content": prefix})
 
     def score(self) -> tuple[float, int]:
         """Nats of the last answer given what came before it, by the model's own distribution, and its tokens.
@@ -117,12 +118,12 @@ class Dialogue:
         if not self.turns or self.turns[-1]["role"] != "assistant":
             raise ValueError("there is no answer to score yet: ask something first")
         space, estimand = text_parts(self.model)
-        said = space.parse(self.turns[-1]["content"]).tolist()
+        answer = space.parse(self.turns[-1]["content"]).tolist()
         before = self._ids(self.turns[:-1])
-        ids = torch.tensor([[*before, *said][-estimand.net.length :]], device=self.model.device)
+        ids = torch.tensor([[*before, *answer][-estimand.net.length :]], device=self.model.device)
         with torch.no_grad():
-            nats = estimand(ids)[0, ids.shape[1] - len(said) :]
-        return float(nats.sum()), len(said)
+            nats = estimand(ids)[0, ids.shape[1] - len(answer) :]
+        return float(nats.sum()), len(answer)
 
     # --- tokens -------------------------------------------------------------------------------------------------------
 
@@ -140,17 +141,17 @@ class Dialogue:
         text = self._render(marked)
         ids: list[int] = []
         for i, turn in enumerate(turns):
-            start, found, text = text.partition(MARK.format(i))
-            if not found:
+            start, mark, text = text.partition(MARK.format(i))
+            if not mark:
                 raise ValueError(f"the model's chat template leaves out turn {i + 1}: begin anew with /reset")
             ids += [*space.pieces.marked_ids(start), *space.pieces.ids(turn["content"]).tolist()]
         return ids + space.pieces.marked_ids(text)
 
     def _render(self, turns: list[dict[str, str]]) -> str:
         assert self.template is not None
-        template, named = self.template
-        rendered = render(template, {"messages": turns, "add_generation_prompt": True, **named})
-        return rendered.removeprefix(named.get("bos_token", ""))  # the start symbol is given by the model itself
+        template, symbols = self.template
+        rendered = render(template, {"messages": turns, "add_generation_prompt": True, **symbols})
+        return rendered.removeprefix(symbols.get("bos_token", ""))  # the start symbol is given by the model itself
 
     def _ends(self) -> list[str]:
         """Strings that end an answer of a model without a template."""

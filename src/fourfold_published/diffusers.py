@@ -46,27 +46,27 @@ DISTILLED = 3.5
 # --- the networks -----------------------------------------------------------------------------------------------------
 
 
-def _plainly(net: Any, x: Tensor, step: Tensor, given: Mapping[str, Tensor]) -> Tensor:
-    return torch.as_tensor(net(x, timestep=step, **given).sample)
+def _plainly(net: Any, x: Tensor, step: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
+    return torch.as_tensor(net(x, timestep=step, **condition).sample)
 
 
-def _pixart(net: Any, x: Tensor, step: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+def _pixart(net: Any, x: Tensor, step: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
     """A large PixArt is also told the size of the image and its shape."""
     sized: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
     if net.use_additional_conditions:
         height, width = 8.0 * x.shape[2], 8.0 * x.shape[3]
         sized["resolution"] = x.new_tensor([height, width]).repeat(len(x), 1)
         sized["aspect_ratio"] = x.new_tensor([height / width]).repeat(len(x), 1)
-    return torch.as_tensor(net(x, timestep=step, added_cond_kwargs=sized, **given).sample)
+    return torch.as_tensor(net(x, timestep=step, added_cond_kwargs=sized, **condition).sample)
 
 
-def _flux(net: Any, x: Tensor, step: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+def _flux(net: Any, x: Tensor, step: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
     """Squares of 2 x 2 codes are the tokens, which know their row and column."""
     height, width = x.shape[2] // 2, x.shape[3] // 2
     places = torch.cartesian_prod(torch.arange(1), torch.arange(height), torch.arange(width)).to(x)
     guidance = torch.full((len(x),), DISTILLED, device=x.device) if net.config.guidance_embeds else None
     tokens = F.pixel_unshuffle(x, 2).flatten(2).transpose(1, 2)
-    out = net(tokens, timestep=step / 1000, guidance=guidance, img_ids=places, **given).sample
+    out = net(tokens, timestep=step / 1000, guidance=guidance, img_ids=places, **condition).sample
     return F.pixel_shuffle(out.transpose(1, 2).unflatten(2, (height, width)), 2)
 
 
@@ -120,12 +120,12 @@ class PublishedNetwork(nn.Module):
         self.labelled = bool(classes) and self.text is None
 
     def forward(self, x_t: Tensor, step: Tensor, cond: Tensor | None = None) -> Tensor:
-        given: Mapping[str, Tensor] = {}
+        condition: Mapping[str, Tensor] = {}
         if self.text is not None:
-            given = self.text(cond, len(x_t), x_t.device)
+            condition = self.text(cond, len(x_t), x_t.device)
         elif self.labelled:
-            given = {"class_labels": self._labels(cond, len(x_t), x_t.device)}
-        return _CALLS[self.kind](self.inner, x_t, step, given)[:, : x_t.shape[1]]  # a learned variance may follow
+            condition = {"class_labels": self._labels(cond, len(x_t), x_t.device)}
+        return _CALLS[self.kind](self.inner, x_t, step, condition)[:, : x_t.shape[1]]  # a learned variance may follow
 
     def _labels(self, cond: Tensor | None, batch: int, device: torch.device) -> Tensor:
         """Class labels ``(B,)``, in which the network's own label for "unknown" stands for -1.
@@ -149,15 +149,17 @@ class _Prompts(nn.Module):
         name, self.inputs = _PROMPTED[kind]
         pipeline, transformers = getattr(imported("diffusers"), name), imported("transformers")
         parts: dict[str, Any] = {"transformer": network}  # a pipeline asks it how wide its prompts are
-        for part, (_, found) in _index(folder).items():
-            if part.startswith("text_encoder") and found in _ENCODERS:
-                parts[part] = _part(folder, part, getattr(transformers, found))
-            elif part.startswith("tokenizer") and found in _TOKENIZERS:
+        for part, (_, class_name) in _index(folder).items():
+            if part.startswith("text_encoder") and class_name in _ENCODERS:
+                parts[part] = _part(folder, part, getattr(transformers, class_name))
+            elif part.startswith("tokenizer") and class_name in _TOKENIZERS:
                 with naming(folder / part), quiet():
-                    parts[part] = getattr(transformers, found).from_pretrained(folder / part, local_files_only=True)
-            elif found and part.startswith(("text_encoder", "tokenizer")):
-                raise ValueError(f"{folder / part}: prompts that are encoded by {found} are not read here")
-        self.encoders = nn.ModuleDict({part: made for part, made in parts.items() if part.startswith("text")})
+                    parts[part] = getattr(transformers, class_name).from_pretrained(
+                        folder / part, local_files_only=True
+                    )
+            elif class_name and part.startswith(("text_encoder", "tokenizer")):
+                raise ValueError(f"{folder / part}: prompts that are encoded by {class_name} are not read here")
+        self.encoders = nn.ModuleDict({part: encoder for part, encoder in parts.items() if part.startswith("text")})
         expected, options = pipeline._get_signature_keys(pipeline)
         unchecked = {"requires_safety_checker": False} if "requires_safety_checker" in options else {}
         with naming(folder), quiet():
@@ -168,11 +170,18 @@ class _Prompts(nn.Module):
         texts = tuple([""] * batch if cond is None else decode_captions(cond))
         if self._last is None or self._last[0] != texts:
             options = inspect.signature(self.pipeline.encode_prompt).parameters
-            known: dict[str, Any] = {"prompt_2": None, "prompt_3": None, "device": device, "num_images_per_prompt": 1}
-            known["do_classifier_free_guidance"] = False
+            arguments: dict[str, Any] = {
+                "prompt_2": None,
+                "prompt_3": None,
+                "device": device,
+                "num_images_per_prompt": 1,
+            }
+            arguments["do_classifier_free_guidance"] = False
             with quiet():
-                found = self.pipeline.encode_prompt(list(texts), **{k: v for k, v in known.items() if k in options})
-            pairs = zip(self.inputs, found, strict=True)
+                embeddings = self.pipeline.encode_prompt(
+                    list(texts), **{k: v for k, v in arguments.items() if k in options}
+                )
+            pairs = zip(self.inputs, embeddings, strict=True)
             self._last = texts, {name: value for name, value in pairs if name is not None}
         return self._last[1]
 
@@ -288,14 +297,14 @@ def open_pipeline(folder: FilePath) -> GenerativeModel:
     path, predicts, sampler = read_schedule(folder, tokens, kind)
     prompted = kind in _PROMPTED
     classes = getattr(inner.config, "num_class_embeds", None) or getattr(inner.config, "num_embeds_ada_norm", None)
-    known: dict[str, Any] = {"caption": CAPTION} if prompted else {"classes": classes} if classes else {}
+    conditions: dict[str, Any] = {"caption": CAPTION} if prompted else {"classes": classes} if classes else {}
     codec: Codec
     likelihood: Likelihood
     if "vae" in index:
-        codec = _autoencoder(folder, index["vae"][1], event, known)
+        codec = _autoencoder(folder, index["vae"][1], event, conditions)
         space, likelihood = codec.space, NoDensity(codec.bound)
     else:
-        space = Images(*event, **known)
+        space = Images(*event, **conditions)
         codec, likelihood = Dequantised(space), ProbabilityFlow()
     with naming(folder):
         net = PublishedNetwork(kind, json.dumps(_plain(inner.config)), str(folder) if prompted else None)
@@ -316,8 +325,8 @@ def _index(folder: FilePath) -> dict[str, tuple[str, str | None]]:
     """
     place = folder / "model_index.json"
     with naming(place):
-        read = json.loads(place.read_text(encoding="utf-8"))
-        return {name: (part[0], part[1]) for name, part in read.items() if isinstance(part, list)}
+        value = json.loads(place.read_text(encoding="utf-8"))
+        return {name: (part[0], part[1]) for name, part in value.items() if isinstance(part, list)}
 
 
 def _size_of(inner: Any, kind: str) -> tuple[tuple[int, int, int], int]:
@@ -330,7 +339,7 @@ def _size_of(inner: Any, kind: str) -> tuple[tuple[int, int, int], int]:
 
 
 def _autoencoder(
-    folder: FilePath, kind: str | None, event: tuple[int, ...], known: dict[str, Any]
+    folder: FilePath, kind: str | None, event: tuple[int, ...], conditions: dict[str, Any]
 ) -> PublishedAutoencoder:
     """The codec of a pipeline's autoencoder.
 
@@ -341,7 +350,7 @@ def _autoencoder(
         raise ValueError(f"{folder}: autoencoders of {kind} are not read here")
     vae = _part(folder, "vae", imported("diffusers").AutoencoderKL)
     scale = 2 ** (len(vae.config.block_out_channels) - 1)
-    space = Images(int(vae.config.out_channels), event[1] * scale, event[2] * scale, **known)
+    space = Images(int(vae.config.out_channels), event[1] * scale, event[2] * scale, **conditions)
     codec = PublishedAutoencoder(space, json.dumps(_plain(vae.config)), event)
     codec.inner = vae
     return codec
@@ -358,22 +367,22 @@ def _part(folder: FilePath, name: str, kind: Any) -> Any:
             f"{folder / name}: holds no .safetensors; others may run code: save the pipeline again with them"
         )
     check_folder(folder / name)
-    own = hasattr(kind, "load_config")  # a network of diffusers, else a text encoder of transformers
+    of_diffusers = hasattr(kind, "load_config")  # a network of diffusers, else a text encoder of transformers
     with naming(folder / name), quiet():
         header = read_header(folder / name)
         settings = plain_settings(settings_of(folder / name / "config.json"))
-        config = settings if own else kind.config_class.from_dict(settings)
-    check_size(folder / name, header, lambda: kind.from_config(config) if own else kind._from_config(config))
+        config = settings if of_diffusers else kind.config_class.from_dict(settings)
+    check_size(folder / name, header, lambda: kind.from_config(config) if of_diffusers else kind._from_config(config))
     with naming(folder / name), quiet():
-        made, found = kind.from_pretrained(
+        network, report = kind.from_pretrained(
             folder / name,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
-            **({} if own else {"config": config}),
+            **({} if of_diffusers else {"config": config}),
         )
-    check_tensors(folder / name, found)
-    return made.float().eval()
+    check_tensors(folder / name, report)
+    return network.float().eval()
 
 
 def _plain(config: Any) -> dict[str, Any]:

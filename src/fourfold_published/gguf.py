@@ -78,10 +78,10 @@ def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> N
 def _own_tensors(inner: Any) -> dict[str, Any]:
     """The tensors of a network, each once: of those that share memory, one that is not named as tied to another."""
     tied = set(getattr(inner, "_tied_weights_keys", None) or ())
-    own: dict[int, tuple[str, Any]] = {}
+    tensors: dict[int, tuple[str, Any]] = {}
     for name, value in sorted(inner.state_dict().items(), key=lambda item: item[0] in tied):
-        own.setdefault(value.data_ptr(), (name, value.contiguous()))
-    return dict(own.values())
+        tensors.setdefault(value.data_ptr(), (name, value.contiguous()))
+    return dict(tensors.values())
 
 
 class Ids(NamedTuple):
@@ -99,9 +99,9 @@ def kept_ids(folder: Path) -> Ids:
     """
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     ids = [settings.get(name, "") if isinstance(settings, dict) else "" for name in Ids._fields]
-    if not all(one is None or type(one) is int for one in ids):
+    if not all(number is None or type(number) is int for number in ids):
         raise ValueError(f"{folder / SETTINGS}: is damaged: remove the folder")
-    return Ids(*(None if one is None else int(one) for one in ids))
+    return Ids(*(None if number is None else int(number) for number in ids))
 
 
 def _settings(tokenizer: Any) -> dict[str, Any]:

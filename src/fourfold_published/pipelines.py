@@ -89,7 +89,7 @@ def _steps_of(path: NoisePath) -> Any:
 def _unet(net: DDPMUNet, sides: tuple[int, int], label: int) -> Any:
     """The network as a ``UNet2DModel``."""
     down = ["AttnDownBlock2D" if stage.attentions else "DownBlock2D" for stage in net.stages(net.down)]
-    made = imported("diffusers").UNet2DModel(
+    network = imported("diffusers").UNet2DModel(
         sample_size=sides,
         in_channels=net.channels,
         out_channels=net.channels,
@@ -100,14 +100,14 @@ def _unet(net: DDPMUNet, sides: tuple[int, int], label: int) -> Any:
         norm_num_groups=GROUPS,
         attention_head_dim=None,
     )
-    weights = {_named(name): value.float() for name, value in net.state_dict().items() if name != "labels.weight"}
+    weights = {_class_name(name): value.float() for name, value in net.state_dict().items() if name != "labels.weight"}
     if net.labels is not None:
         weights["time_embedding.linear_2.bias"] = net.second.bias.float() + net.labels.weight[label + 1].float()
-    made.load_state_dict(weights)
-    return made.eval()
+    network.load_state_dict(weights)
+    return network.eval()
 
 
-def _named(name: str) -> str:
+def _class_name(name: str) -> str:
     """The library's name of a parameter."""
     for ours, theirs in NAMES:
         name = re.sub(ours, theirs, name)

@@ -23,21 +23,21 @@ LONGEST = 1 << 22
 """The most characters that a template may write."""
 
 
-def render(template: str, given: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, Any]) -> str:
     """What a template makes of some values, which are JSON values.
 
     Raises:
         ValueError: if it takes too long or too much, is no template, or refuses the values.
     """
-    words = json.dumps([template, dict(given)])
+    words = json.dumps([template, dict(values)])
     command = [sys.executable, "-P", __file__]
     try:
-        done = subprocess.run(command, input=words, capture_output=True, text=True, timeout=SECONDS, check=False)
+        process = subprocess.run(command, input=words, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         raise ValueError(f"the model's chat template has not ended after {SECONDS} s: use a model without it") from None
-    if done.returncode == 0:
-        return str(json.loads(done.stdout))
-    reason = " ".join(done.stderr.split())[-200:] or f"exit code {done.returncode}"
+    if process.returncode == 0:
+        return str(json.loads(process.stdout))
+    reason = " ".join(process.stderr.split())[-200:] or f"exit code {process.returncode}"
     raise ValueError(f"the model's chat template fails ({reason}): begin anew with /reset, or use a model without it")
 
 
@@ -50,17 +50,17 @@ def _run() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    template, given = json.loads(sys.stdin.read())
+    template, values = json.loads(sys.stdin.read())
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: ""
-    written, size = list[str](), 0
-    for part in environment.from_string(template).generate(**given):
-        written.append(part)
+    parts, size = list[str](), 0
+    for part in environment.from_string(template).generate(**values):
+        parts.append(part)
         size += len(part)
         if size > LONGEST:
             sys.exit(f"it writes more than {LONGEST:,} characters")
-    print(json.dumps("".join(written)))
+    print(json.dumps("".join(parts)))
 
 
 def _refuse(message: object) -> NoReturn:

@@ -28,7 +28,7 @@ LARGE = 1 << 15
 """Rows from which packed weights pay: 640 x 256 take 6 ms packed and 0.05 ms plainly, 640 x 262,144 take 15 and 34."""
 
 
-def rounded(x: Tensor) -> tuple[Tensor, Tensor]:
+def to_int8(x: Tensor) -> tuple[Tensor, Tensor]:
     """``(q, s)`` with ``x ~ s q``: int8 of the shape of ``x``, and a scale for each row, ``(..., 1)``."""
     scale = (x.abs().amax(-1, keepdim=True) / 127).clamp(min=LEAST)
     return (x / scale).round().to(torch.int8), scale
@@ -46,7 +46,7 @@ class Linear8(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        q, scale = rounded(layer.weight.detach().float())
+        q, scale = to_int8(layer.weight.detach().float())
         self.register_buffer("scale", scale[:, 0])
         self.bias = layer.bias
         self._packs = not q.is_meta and len(q) >= LARGE and _packs()
@@ -54,7 +54,7 @@ class Linear8(nn.Module):
         self._zero = torch.zeros(len(q), dtype=torch.int32)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, scale = rounded(x.float().flatten(0, -2))
+        q, scale = to_int8(x.float().flatten(0, -2))
         if self._packs:  # oneDNN reads packed weights about twice as fast for one token
             rest: tuple[Any, ...] = (None, 1.0, 0, torch.float32, "none", [], "")
             y = torch.ops.onednn.qlinear_pointwise(q, 1.0, 0, self._weight, self.scale, self._zero, *rest)
@@ -75,9 +75,9 @@ def _packs() -> bool:
     q = (127 * signs.repeat(1, 16)).to(torch.int8)
     try:
         packed = torch.ops.onednn.qlinear_prepack(q, None)
-        one, zero = torch.ones(len(q)), torch.zeros(len(q), dtype=torch.int32)
+        weight, zero = torch.ones(len(q)), torch.zeros(len(q), dtype=torch.int32)
         rest: tuple[Any, ...] = (None, 1.0, 0, torch.float32, "none", [], "")
-        y = torch.ops.onednn.qlinear_pointwise(q, 1.0, 0, packed, one, zero, *rest)
+        y = torch.ops.onednn.qlinear_pointwise(q, 1.0, 0, packed, weight, zero, *rest)
     except (AttributeError, RuntimeError):
         return False
     return torch.equal(y.long(), q.long() @ q.long().T)

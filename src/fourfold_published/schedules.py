@@ -85,11 +85,11 @@ class Tabulated(Path):
         """
         if steps > len(self.alpha_bars):
             raise ValueError(f"{steps} steps are more than the {len(self.alpha_bars)} of this schedule: take fewer")
-        made = _scheduler(self.scheduler)
-        made.set_timesteps(steps)
-        visited = made.timesteps.double()
-        if hasattr(made, "sigmas"):
-            levels = made.sigmas[:-1].double().log().numpy()
+        scheduler = _scheduler(self.scheduler)
+        scheduler.set_timesteps(steps)
+        visited = scheduler.timesteps.double()
+        if hasattr(scheduler, "sigmas"):
+            levels = scheduler.sigmas[:-1].double().log().numpy()
             visited = torch.from_numpy(np.interp(levels, -_lambdas(self.alpha_bars).numpy(), np.arange(self.t_max)))
         return torch.cat([visited.cpu() + 1, torch.tensor([self.t_min], dtype=torch.float64)])
 
@@ -125,10 +125,10 @@ class FlowSteps(RectifiedFlow):
 
     def grid(self, steps: int) -> Tensor:
         """The times that the scheduler visits in so many steps, and 0 (float64)."""
-        made = _scheduler(self.scheduler)
+        scheduler = _scheduler(self.scheduler)
         sigmas = np.linspace(1.0, 1 / steps, steps) if self.even else None
-        made.set_timesteps(steps, sigmas=sigmas, mu=self._shift(made.config))
-        return torch.as_tensor(made.sigmas).double().cpu()
+        scheduler.set_timesteps(steps, sigmas=sigmas, mu=self._shift(scheduler.config))
+        return torch.as_tensor(scheduler.sigmas).double().cpu()
 
     def _shift(self, config: Any) -> float | None:
         """The logarithm of a dynamic shift: linear in the number of tokens."""
@@ -169,12 +169,12 @@ def read_schedule(folder: FilePath, tokens: int, kind: str) -> tuple[Path, str, 
         return FlowSteps(scheduler=json.dumps(config), tokens=tokens, even=even), "velocity", Euler(STEPS)
     if kind == "UNet2DConditionModel":
         config |= {"clip_sample": False, "steps_offset": 1}
-    known = name in ("DDIMScheduler", "DDPMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler")
-    config["_class_name"] = name if known else "DDIMScheduler"
+    is_read = name in ("DDIMScheduler", "DDPMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler")
+    config["_class_name"] = name if is_read else "DDIMScheduler"
     with naming(place):
-        made = _scheduler(json.dumps(config))
-        bars = made.alphas_cumprod.double().tolist()
-    return Tabulated(tuple(bars), json.dumps(config)), str(made.config.prediction_type), _sampler(made)
+        scheduler = _scheduler(json.dumps(config))
+        bars = scheduler.alphas_cumprod.double().tolist()
+    return Tabulated(tuple(bars), json.dumps(config)), str(scheduler.config.prediction_type), _sampler(scheduler)
 
 
 def _refuse(place: FilePath, name: str, config: dict[str, Any]) -> None:
@@ -186,12 +186,12 @@ def _refuse(place: FilePath, name: str, config: dict[str, Any]) -> None:
     flow = name == "FlowMatchEulerDiscreteScheduler"
     if not flow and "beta_schedule" not in config:
         raise ValueError(f"{place}: the schedule of {name} is neither one of betas nor FlowMatchEuler: not read here")
-    found = ["thresholding", "use_flow_sigmas", "invert_sigmas", "stochastic_sampling"]
-    refused = [f"{key} = {config[key]}" for key in found if config.get(key)]
+    flags = ["thresholding", "use_flow_sigmas", "invert_sigmas", "stochastic_sampling"]
+    settings = [f"{key} = {config[key]}" for key in flags if config.get(key)]
     if not flow and config.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
-        refused.append(f"prediction_type = {config['prediction_type']}")
-    if refused:
-        raise ValueError(f"{place}: {refused[0]} is not read here: change it, if the model allows that")
+        settings.append(f"prediction_type = {config['prediction_type']}")
+    if settings:
+        raise ValueError(f"{place}: {settings[0]} is not read here: change it, if the model allows that")
 
 
 def _sampler(scheduler: Any) -> Sampler:

@@ -87,9 +87,9 @@ def speculate(
     Reference: Leviathan, Kalman, Matias 2023, Fast Inference from Transformers via Speculative Decoding,
     https://arxiv.org/abs/2211.17192
     """
-    (space, large), (other, small) = text_parts(model), text_parts(draft.model)
-    if (space.vocabulary, space.pieces) != (other.vocabulary, other.pieces):
-        raise ValueError(f"the draft must be a model of {space}, got one of {other}; give a draft in the same tokens")
+    (space, large), (draft_space, small) = text_parts(model), text_parts(draft.model)
+    if (space.vocabulary, space.pieces) != (draft_space.vocabulary, draft_space.pieces):
+        raise ValueError(f"the draft must be a model of {space}, got one of {draft_space}; give one in its tokens")
     rules, noise = shaping or Shaping(), Noise(seed, index, index + 1, device=model.device)
     ids = space.parse(prompt).to(model.device)[None] if prompt else torch.zeros(1, 0, dtype=torch.long)
     state, guess = large.begin(1), small.begin(1)

@@ -58,10 +58,10 @@ class _Past:
 
     def select(self, rows: Tensor) -> _Past:
         """A copy of some rows ``(B',)``, in that order."""
-        chosen = _Past(self._config)
-        chosen.values, chosen.used = copy.deepcopy(self.values), self.used
-        chosen.values.batch_select_indices(rows)
-        return chosen
+        past = _Past(self._config)
+        past.values, past.used = copy.deepcopy(self.values), self.used
+        past.values.batch_select_indices(rows)
+        return past
 
     def clear(self) -> None:
         """Forget every position."""
@@ -105,8 +105,8 @@ class PublishedTransformer(NextToken):
     def __init__(self, config: str, length: int, start: int, lora: int | None = None, weights: str = "float32") -> None:
         super().__init__()
         transformers, settings = imported("transformers"), plain_settings(json.loads(config))
-        made = transformers.AutoConfig.for_model(**settings)
-        self.inner = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
+        about = transformers.AutoConfig.for_model(**settings)
+        self.inner = transformers.AutoModelForCausalLM.from_config(about, dtype=torch.float32)
         self.inner = self.inner if lora is None else _with_lora(self.inner, lora)
         self.inner = round_linear(self.inner) if weights == "int8" else self.inner
         self.weights = weights
@@ -122,21 +122,23 @@ class PublishedTransformer(NextToken):
         Raises:
             ValueError: if the positions do not fit into ``length``.
         """
-        used = 0 if cache is None else cache.used
-        if used + ids.shape[1] > self.length:
-            raise ValueError(f"{ids.shape[1]} positions after {used} cached do not fit into a context of {self.length}")
+        start = 0 if cache is None else cache.used
+        if start + ids.shape[1] > self.length:
+            raise ValueError(
+                f"{ids.shape[1]} positions after {start} cached do not fit into a context of {self.length}"
+            )
         ids = ids.masked_fill(ids >= self.tokens, self.start)
         if cache is None:
             return torch.as_tensor(self.inner(input_ids=ids, use_cache=False).logits).float()
         logits = self.inner(input_ids=ids, use_cache=True, **{self._cache_argument: cache.values}).logits
-        cache.used = used + ids.shape[1]
+        cache.used = start + ids.shape[1]
         return torch.as_tensor(logits).float()
 
     @functools.cached_property
     def _cache_argument(self) -> str:
         """The name under which this version of the library takes a cache."""
-        known = inspect.signature(self.inner.forward).parameters
-        return "cache" if "cache" in known else "past_key_values"
+        names = inspect.signature(self.inner.forward).parameters
+        return "cache" if "cache" in names else "past_key_values"
 
 
 def _with_lora(inner: Any, rank: int) -> Any:
@@ -218,21 +220,23 @@ def _check_tokenizer(path: Path, tokenizer: Any, pieces: Pieces, config: Any, em
     if gap < 0 or (gap > PADDING and pieces.count < 0.75 * embedded):
         raise ValueError(f"{path}: its tokenizer has {pieces.count:,} tokens and its network {embedded:,}: {two}")
     usual = config if getattr(config, "has_no_defaults_at_init", False) else type(config)()
-    chosen: dict[int, bool] = {}  # by the configuration, or by its class
+    is_declared: dict[int, bool] = {}  # by the configuration, or by its class
     for name in ("bos_token_id", "eos_token_id"):
-        found = getattr(config, name, None)
-        ids = found if isinstance(found, list) else [found]
-        chosen |= {i: found != getattr(usual, name, None) for i in ids if isinstance(i, int) and 0 <= i < embedded}
-    if any(chosen.values()) and not chosen.keys() & {*tokenizer.all_special_ids, *pieces.added}:
-        token = next(i for i in chosen if chosen[i])
+        number = getattr(config, name, None)
+        ids = number if isinstance(number, list) else [number]
+        is_declared |= {
+            i: number != getattr(usual, name, None) for i in ids if isinstance(i, int) and 0 <= i < embedded
+        }
+    if any(is_declared.values()) and not is_declared.keys() & {*tokenizer.all_special_ids, *pieces.added}:
+        token = next(i for i in is_declared if is_declared[i])
         means = f"is {pieces.name(token)!r} in its tokenizer" if token < pieces.count else "its tokenizer does not have"
         raise ValueError(f"{path}: config.json begins or ends a text with token {token}, which {means}: {two}")
     names: Any = read_settings(path / "tokenizer_config.json").get("added_tokens_decoder", {})
-    other = [i for i in names if int(i) < pieces.count and pieces.name(int(i)) != names[i]["content"]]
-    if 2 * len(other) > len(names):
-        here, there = names[other[0]]["content"], pieces.name(int(other[0]))
+    foreign = [i for i in names if int(i) < pieces.count and pieces.name(int(i)) != names[i]["content"]]
+    if 2 * len(foreign) > len(names):
+        here, there = names[foreign[0]]["content"], pieces.name(int(foreign[0]))
         raise ValueError(
-            f"{path}: token {other[0]} is {here!r} in tokenizer_config.json and {there!r} in tokenizer.json: {two}"
+            f"{path}: token {foreign[0]} is {here!r} in tokenizer_config.json and {there!r} in tokenizer.json: {two}"
         )
 
 
@@ -255,12 +259,12 @@ def open_tokenizer(path: Path) -> Any:
         )
 
 
-def published_tokenizer(path: Path | str, opened: Any = None) -> str:
+def published_tokenizer(path: Path | str, tokenizer: Any = None) -> str:
     """The content of the ``tokenizer.json`` of a published model.
 
     Args:
         path: its folder or GGUF file.
-        opened: its tokenizer, where the library has opened it already, since that takes long.
+        tokenizer: its tokenizer, if the library has opened it already, which takes long.
 
     Raises:
         ValueError: where it has none that can be read.
@@ -268,7 +272,8 @@ def published_tokenizer(path: Path | str, opened: Any = None) -> str:
     path = source(Path(path))
     if (path / "tokenizer.json").is_file():
         return file_of_tokenizer(path)
-    tokenizer = open_tokenizer(path) if opened is None else opened
+    if tokenizer is None:
+        tokenizer = open_tokenizer(path)
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise ValueError(f"{path}: its tokenizer is not one of the library 'tokenizers': convert it to tokenizer.json")
     return str(tokenizer.backend_tokenizer.to_str())
@@ -310,13 +315,13 @@ def _network(path: Path) -> Any:
     """The network in float32, from files alone."""
     transformers, gguf = imported("transformers"), is_gguf(path)
     folder, file = _address(path)
-    given = {"local_files_only": True, "trust_remote_code": False, **file}
+    arguments = {"local_files_only": True, "trust_remote_code": False, **file}
     if not gguf:
         _check_folder(path)
     with naming(path), quiet():
         header = _gguf_header(path) if gguf else read_header(path)
         if gguf:
-            config = transformers.AutoConfig.from_pretrained(folder, **given)
+            config = transformers.AutoConfig.from_pretrained(folder, **arguments)
         else:
             config = transformers.AutoConfig.for_model(**plain_settings(settings_of(path / "config.json")))
         check_layers(int(getattr(config, "num_hidden_layers", 0) or 0), header)
@@ -324,16 +329,16 @@ def _network(path: Path) -> Any:
         check_size(path, header, lambda: transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32))
     with naming(path), quiet():
         safe = {} if gguf else {"use_safetensors": True}
-        inner, found = transformers.AutoModelForCausalLM.from_pretrained(
+        inner, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            **given,
+            **arguments,
             **safe,
         )
-    check_tensors(path, found)
+    check_tensors(path, report)
     return inner.eval().requires_grad_(True)
 
 
@@ -363,8 +368,8 @@ def _check_folder(path: Path) -> None:
     if not any(path.glob("*.safetensors")):
         pickled = next((file.name for file in sorted([*path.glob("*.bin"), *path.glob("*.pt")])), None)
         way = "save it again with save_pretrained" if pickled else "fetch its weights"
-        held = f"its weights, {pickled}, are pickled, and could run code" if pickled else "holds no .safetensors"
-        raise ValueError(f"{path}: {held}: {way}")
+        fault = f"its weights, {pickled}, are pickled, and could run code" if pickled else "holds no .safetensors"
+        raise ValueError(f"{path}: {fault}: {way}")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -423,10 +428,10 @@ def _neox(net: TokenTransformer) -> Any:
         eos_token_id=None,
         tie_word_embeddings=False,
     )
-    made = transformers.GPTNeoXForCausalLM(config)
-    for name, value in made.named_parameters():
+    network = transformers.GPTNeoXForCausalLM(config)
+    for name, value in network.named_parameters():
         value.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
-    inner, heads, width = made.gpt_neox, trunk.heads, trunk.width
+    inner, heads, width = network.gpt_neox, trunk.heads, trunk.width
     inner.embed_in.weight.copy_(net.embedding.weight[: net.tokens + 1])
     for block, layer in zip(blocks, inner.layers, strict=True):
         qkv = block.qkv.view(3, heads, width // heads, width).transpose(0, 1)
@@ -437,8 +442,8 @@ def _neox(net: TokenTransformer) -> Any:
     inner.final_layer_norm.bias.fill_(1.0)
     weight = torch.cat([net.head.weight, net.head.weight.new_zeros(1, width)])
     bias = torch.cat([net.head.bias, net.head.bias.new_full((1,), -1e4)])
-    made.get_output_embeddings().weight.copy_(weight + ((bias - weight.sum(1)) / width)[:, None])
-    return made
+    network.get_output_embeddings().weight.copy_(weight + ((bias - weight.sum(1)) / width)[:, None])
+    return network
 
 
 def _tokenizer_of(space: Text) -> str:
@@ -446,14 +451,14 @@ def _tokenizer_of(space: Text) -> str:
     import tokenizers
 
     if space.pieces is not None:
-        made = tokenizers.Tokenizer.from_str(space.pieces.file)
+        tokenizer = tokenizers.Tokenizer.from_str(space.pieces.file)
     elif space.vocabulary:
-        made = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(space.vocabulary)}, []))
-        made.decoder = tokenizers.decoders.Fuse()
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(space.vocabulary)}, []))
+        tokenizer.decoder = tokenizers.decoders.Fuse()
     else:
-        made = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(letters_of_bytes())}, []))
-        made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        made.decoder = tokenizers.decoders.ByteLevel()
-    if made.token_to_id(START) is None and made.get_vocab_size() == space.tokens:
-        made.add_special_tokens([START])
-    return str(made.to_str())
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(letters_of_bytes())}, []))
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    if tokenizer.token_to_id(START) is None and tokenizer.get_vocab_size() == space.tokens:
+        tokenizer.add_special_tokens([START])
+    return str(tokenizer.to_str())

@@ -114,7 +114,7 @@ def test_several_positions_after_a_cache_give_the_logits_of_a_whole_evaluation()
 
 def test_a_draft_in_other_tokens_is_refused():
     large = _model(Text("ab", 8), 0, 8)
-    with pytest.raises(ValueError, match=r"text over 2 characters.*got one of text over 3 characters.*same tokens"):
+    with pytest.raises(ValueError, match=r"text over 2 characters.*got one of text over 3 characters.*in its tokens"):
         generate(large, Draft(_model(Text("abc", 8), 0, 8)))
     with pytest.raises(ValueError, match="ahead must be at least 1"):
         Draft(large, ahead=0)

@@ -14,7 +14,7 @@ from fourfold.adapters import adapter_of, open_published
 from fourfold.spaces import Pieces, Text
 from fourfold.tasks.language import score_text, stream
 from fourfold_published.gguf import source
-from fourfold_published.rounded import LARGE, Linear8, rounded
+from fourfold_published.rounded import LARGE, Linear8, to_int8
 from fourfold_published.transformers import published_tokenizer, write_language_model
 
 pytestmark = pytest.mark.published
@@ -394,7 +394,7 @@ def test_a_rounded_layer_multiplies_whole_numbers_exactly(outputs, bias):
     generator = torch.Generator().manual_seed(0)
     layer = torch.nn.Linear(32, outputs, bias)
     x = torch.randn(2, 3, 32, generator=generator)
-    (q, s), (w, r) = rounded(x), rounded(layer.weight.detach())
+    (q, s), (w, r) = to_int8(x), to_int8(layer.weight.detach())
     truth = s * r[:, 0] * (q.double() @ w.double().T) + (layer.bias.detach().double() if bias else 0)
     with torch.no_grad():
         torch.testing.assert_close(Linear8(layer)(x).double(), truth, atol=1e-5, rtol=1e-5)
