@@ -43,7 +43,7 @@ class LanguageRival(Rival):
 
     def check(self, path: Path, space: Space) -> None:
         if not isinstance(space, Text):  # other spaces have no words to score
-            raise TypeError(f"{path}: only published language models are compared, on text: leave it out")
+            raise TypeError(f"{path}: data must be text to be compared with it, got {space}; leave it out")
         open_published(path)
 
     def rate(

@@ -60,7 +60,7 @@ class Dialogue:
         template: the model's own chat template with its special tokens, or ``None``.
         shaping: the rules of drawing.
         length: tokens of an answer, at most.
-        turns: who said what.
+        turns: the role and the content of each turn.
     """
 
     model: GenerativeModel
@@ -86,10 +86,10 @@ class Dialogue:
             ids = self._ids(self.turns[dropped:])
             if len(ids) <= room:
                 return ids, dropped
-        raise ValueError(f"this is longer than the context of {estimand.net.length} tokens: shorten it")
+        raise ValueError(f"a turn must fit a context of {estimand.net.length} tokens, got a longer one; shorten it")
 
     def answer(self) -> Generator[str, None, None]:
-        """The answer, piece by piece as it is drawn; what was given until the caller stops is kept as a turn."""
+        """The answer, token by token as it is drawn; the text so far becomes a turn when the caller stops."""
         space, _ = text_parts(self.model)
         ids, _ = self.context()
         ends = self._ends()
@@ -116,7 +116,7 @@ class Dialogue:
             ValueError: where nothing was answered yet.
         """
         if not self.turns or self.turns[-1]["role"] != "assistant":
-            raise ValueError("there is no answer to score yet: ask something first")
+            raise ValueError("/score needs an answer, got none yet; ask something first")
         space, estimand = text_parts(self.model)
         answer = space.parse(self.turns[-1]["content"]).tolist()
         before = self._ids(self.turns[:-1])

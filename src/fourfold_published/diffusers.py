@@ -51,7 +51,7 @@ def _plainly(net: Any, x: Tensor, step: Tensor, condition: Mapping[str, Tensor])
 
 
 def _pixart(net: Any, x: Tensor, step: Tensor, condition: Mapping[str, Tensor]) -> Tensor:
-    """A large PixArt is also told the size of the image and its shape."""
+    """A large PixArt is also conditioned on the size of the image and its shape."""
     sized: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
     if net.use_additional_conditions:
         height, width = 8.0 * x.shape[2], 8.0 * x.shape[3]
@@ -81,7 +81,7 @@ _CALLS: Mapping[str, _Call] = {
     "SD3Transformer2DModel": _plainly,
     "FluxTransformer2DModel": _flux,
 }
-"""How each network that is read here is asked."""
+"""The call of each network that is read here."""
 
 _PROMPTED: Mapping[str, tuple[str, tuple[str | None, ...]]] = {
     "UNet2DConditionModel": ("StableDiffusionPipeline", ("encoder_hidden_states", None)),
@@ -136,7 +136,7 @@ class PublishedNetwork(nn.Module):
         labels = torch.full((batch,), -1, device=device) if cond is None else cond
         unknown = getattr(self.inner.config, "num_embeds_ada_norm", None)
         if unknown is None and bool((labels < 0).any()):
-            raise ValueError("this network always needs a class, and has no guidance: give one with --cond")
+            raise ValueError("cond must be a class, as this network has no guidance, got none; give one with --cond")
         return labels if unknown is None else labels.masked_fill(labels < 0, int(unknown))
 
 

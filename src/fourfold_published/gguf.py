@@ -24,7 +24,7 @@ __all__ = ["Ids", "is_gguf", "keep", "kept_ids", "read_once", "source"]
 SETTINGS, TOKENIZER, CONFIG, WEIGHTS = "tokenizer_config.json", "tokenizer.json", "config.json", "model.safetensors"
 """The files of a folder of the cache."""
 VERSION = 2
-"""Of what the cache holds."""
+"""The version of the content of the cache."""
 
 
 def is_gguf(path: Path | str) -> bool:
@@ -105,7 +105,7 @@ def kept_ids(folder: Path) -> Ids:
 
 
 def _settings(tokenizer: Any) -> dict[str, Any]:
-    """What :func:`fourfold_published.dialogue.chat_template` and the opening of a folder need of a tokenizer."""
+    """The settings of a tokenizer for :func:`fourfold_published.dialogue.chat_template` and the opening of a folder."""
     template = getattr(tokenizer, "chat_template", None)
     ids = {name: getattr(tokenizer, name) for name in Ids._fields}
     return {

@@ -58,12 +58,12 @@ def write_pipeline(model: GenerativeModel, folder: Path | str, label: int = -1) 
     estimand, library = model.estimand, imported("diffusers")
     if not isinstance(estimand, (SteppedNoise, SteppedVelocity)) or not isinstance(estimand.net, DDPMUNet):
         raise TypeError(
-            f"a model of {type(model.space).__name__.lower()} by {type(estimand).__name__} cannot be exported: models "
-            "of text can, and those of images that are trained by diffusion/ddpm or diffusion/ddpm-velocity"
+            "the model must be of text, or of images by diffusion/ddpm or diffusion/ddpm-velocity, to be exported, got "
+            f"one of {type(model.space).__name__.lower()} by {type(estimand).__name__}"
         )
     classes = model.space.classes or 0
     if not -1 <= label < classes:
-        raise ValueError(f"label {label} is not a class of this model, which has {classes}")
+        raise ValueError(f"label must be a class below {classes}, got {label}")
     if isinstance(estimand, SteppedVelocity):
         kind, scheduler = library.DDPMPipeline, library.FlowMatchEulerDiscreteScheduler(num_train_timesteps=STEPS)
     else:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 __all__ = ["render"]
 
 SECONDS = 10
-"""How long a template may take."""
+"""Seconds that a template may take."""
 MEMORY = 1 << 30
 """Bytes of memory that a template may take."""
 LONGEST = 1 << 22
@@ -24,7 +24,7 @@ LONGEST = 1 << 22
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """What a template makes of some values, which are JSON values.
+    """The text of a template with some JSON values.
 
     Raises:
         ValueError: if it takes too long or too much, is no template, or refuses the values.

@@ -84,7 +84,7 @@ class Tabulated(Path):
             ValueError: for more steps than there are.
         """
         if steps > len(self.alpha_bars):
-            raise ValueError(f"{steps} steps are more than the {len(self.alpha_bars)} of this schedule: take fewer")
+            raise ValueError(f"steps must be at most {len(self.alpha_bars)}, those of the schedule, got {steps}")
         scheduler = _scheduler(self.scheduler)
         scheduler.set_timesteps(steps)
         visited = scheduler.timesteps.double()

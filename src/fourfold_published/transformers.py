@@ -148,7 +148,7 @@ def _with_lora(inner: Any, rank: int) -> Any:
         ValueError: where the library is not installed, or for a rank below 1.
     """
     if rank < 1:
-        raise ValueError(f"the rank of lora must be at least 1, not {rank}")
+        raise ValueError(f"lora must be at least 1, got {rank}")
     try:
         import peft
     except ImportError:
@@ -178,13 +178,13 @@ def open_language_model(
             code of its own, no tokenizer, or a window longer than the context.
     """
     if weights not in WEIGHTS:
-        raise ValueError(f"unknown weights {weights!r}: choose one of {', '.join(WEIGHTS)}")
+        raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, got {weights!r}")
     with read_once():
         inner, tokenizer, pieces = _loaded(path)
     config = inner.config
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
     if length is not None and length > context:
-        raise ValueError(f"{path}: a window of {length} tokens is longer than its context of {context}: shorten it")
+        raise ValueError(f"{path}: length must be at most its context of {context} tokens, got {length}; shorten it")
     window = length or min(WINDOW, context)
     embedded = int(inner.get_input_embeddings().num_embeddings)
     if path.is_dir():  # a file is of one model
@@ -211,7 +211,7 @@ def _check_tokenizer(path: Path, tokenizer: Any, pieces: Pieces, config: Any, em
 
     Much that looks wrong is not: tables of tokens are padded, configurations keep the ids that their class has by
     default, one of the two ids may mean nothing, and a token may be renamed in one file alone. Another tokenizer of
-    about the same size is not told from the right one.
+    about the same size is not distinguished from the right one.
 
     Raises:
         ValueError: with what does not fit.
@@ -388,13 +388,13 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
     """
     estimand = model.estimand
     if not isinstance(estimand, TokenConditionals):
-        raise TypeError(f"only text models are written for transformers, not one of {type(model.space).__name__}")
+        raise TypeError(f"the model must be of text to be written here, got one of {type(model.space).__name__}")
     folder = Path(folder)
     net = estimand.net
     if not isinstance(net, (PublishedTransformer, TokenTransformer)):
-        raise TypeError(f"{type(net).__name__} has no counterpart in transformers: only transformers are written")
+        raise TypeError(f"the network must be a transformer to be written for transformers, got {type(net).__name__}")
     if isinstance(net, PublishedTransformer) and net.weights == "int8":
-        raise TypeError("rounded weights are not written: open the model with weights in float32")
+        raise TypeError("weights must be float32 to be written, got int8; open the model without rounding")
     with quiet():
         whole = net.inner if isinstance(net, PublishedTransformer) else _neox(net)
         merged = copy.deepcopy(whole).merge_and_unload() if hasattr(whole, "merge_and_unload") else whole

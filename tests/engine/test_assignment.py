@@ -90,7 +90,7 @@ def test_the_attribute_decides_and_no_name_does() -> None:
 @pytest.mark.parametrize(("listed", "error"), [(("exit",), AttributeError), ("last", TypeError)])
 def test_what_cannot_be_meant_is_refused(monkeypatch, listed, error) -> None:
     monkeypatch.setattr(Net, "for_adamw", listed)
-    with pytest.raises(error, match=r"exit|Net\.for_adamw is 'last': give a tuple of names"):
+    with pytest.raises(error, match=r"exit|Net\.for_adamw must be a tuple of names of its attributes, got 'last'"):
         kinds(Net())
 
 

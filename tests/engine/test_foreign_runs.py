@@ -389,9 +389,7 @@ def test_a_run_of_ones_own_classes_goes_on_with_the_model_that_is_given(tmp_path
 
 def test_another_model_is_not_resumed(tmp_path):
     fit(toys.velocity_model(), MOONS, budget="2 steps", out=tmp_path)
-    with pytest.raises(
-        ValueError, match=r"holds another model: its estimand.net.type is 'engine.toys:Net', not '.*Own'"
-    ):
+    with pytest.raises(ValueError, match=r"got another: its estimand.net.type is 'engine.toys:Net', not '.*Own'"):
         fit(own_model(), MOONS, budget="4 steps", out=tmp_path, resume=True)
 
 

@@ -154,12 +154,12 @@ def test_what_cannot_be_shared_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="choose one of auto, none, ddp, fsdp"):
         fit("diffusion", "two-moons", parallel="zero")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="choose ddp or fsdp"):
+    with pytest.raises(ValueError, match="parallel must be auto, ddp or fsdp under torchrun, got none"):
         fit("diffusion", "two-moons", parallel="none")
 
 
 def test_a_batch_is_divided_into_equal_parts():
-    with pytest.raises(ValueError, match="cannot be divided into 7 equal parts"):
+    with pytest.raises(ValueError, match="divisible into 7 equal parts"):
         fit(game_model(), MOONS, training=GAME, budget="1 steps", accumulate=7)
 
 

@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
         (("--batch-size", "8"), "batch size 8 contradicts {}, which has 16"),
         (("--learning-rate", "0.5"), "learning rate 0.5 contradicts {}, which has "),
         (("--out", "elsewhere"), "--resume {} already names the run folder, got --out elsewhere"),
-        (("flow", "two-moons"), "was trained on other data ("),
+        (("flow", "two-moons"), "data must be that of "),
     ],
 )
 def test_what_contradicts_a_run_is_refused_with_both_values(folder, capsys, words, both):
@@ -123,7 +123,7 @@ def test_other_settings_of_training_are_refused(folder):
         ({"muon_rate": 0.5}, "muon rate 0.5 contradicts {}, which has "),
         ({"data_options": {"limit": 50}}, "limit 50 contradicts {}, which has 100"),
         ({"data_options": {"size": (8, 8)}}, "image size (8, 8) contradicts {}, which has the default"),
-        ({"data": "two-moons"}, "was trained on other data ("),
+        ({"data": "two-moons"}, "data must be that of "),
     ],
 )
 def test_python_refuses_the_same(folder, settings, both):
@@ -144,9 +144,9 @@ def test_python_remembers_everything(tmp_path):
 
 
 def test_nothing_to_train_is_said(tmp_path):
-    with pytest.raises(ValueError, match="give a paradigm and data, or the folder of a run and resume=True"):
+    with pytest.raises(ValueError, match="paradigm and data must be given, got None"):
         fit("flow", out=tmp_path / "new")
-    with pytest.raises(ValueError, match="resume needs the folder of a run: give out"):
+    with pytest.raises(ValueError, match="out must be the folder of a run to resume"):
         fit("flow", "two-moons", resume=True)
     assert not list(tmp_path.iterdir())
 

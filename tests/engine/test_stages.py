@@ -123,7 +123,7 @@ def test_stages_must_leave_a_part():
     greedy = GenerativeModel(
         model.space, Shifted(game_model(), 1.0), model.estimand, model.objective, EulerSteps(), Nothing(), TRAINING
     )
-    with pytest.raises(ValueError, match="leave a part to the model"):
+    with pytest.raises(ValueError, match="leave the model a part"):
         fit(greedy, MOONS, budget="4 steps")
 
 

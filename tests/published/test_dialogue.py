@@ -114,7 +114,7 @@ def test_old_turns_leave_when_the_context_is_full():
     assert len(ids) <= 54
     talk.turns.clear()
     talk.ask("a" * 100)
-    with pytest.raises(ValueError, match="longer than the context of 64"):
+    with pytest.raises(ValueError, match="context of 64 tokens"):
         talk.context()
 
 

@@ -92,7 +92,7 @@ def test_what_cannot_be_exported_says_what_can(tmp_path):
     for recipe, space in (("diffusion", Images(1, 8, 8)), ("diffusion", Vectors(2)), ("adversarial", Images(1, 8, 8))):
         with pytest.raises(TypeError, match="trained by diffusion/ddpm or diffusion/ddpm-velocity"):
             write_pipeline(build(recipe, space, "xs"), tmp_path)
-    with pytest.raises(ValueError, match="label 4 is not a class of this model, which has 4"):
+    with pytest.raises(ValueError, match="label must be a class below 4, got 4"):
         write_pipeline(_model("diffusion/ddpm", Images(1, 8, 8, classes=4)), tmp_path, 4)
     with pytest.raises(TypeError, match="models images, not Vectors"):
         build("diffusion/ddpm", Vectors(2), "xs")

@@ -109,7 +109,7 @@ def test_what_cannot_stand_beside_is_refused_before_any_training(tmp_path):
     published = str(_written(tmp_path / "published", Text("", 32)))
     with pytest.raises(ValueError, match="nothing is trained: name a paradigm beside it"):
         compare(_text(tmp_path), paradigms=[published], runs_dir=tmp_path / "runs")
-    with pytest.raises(TypeError, match="only published language models are compared, on text: leave it out"):
+    with pytest.raises(TypeError, match="published: data must be text to be compared with it, got"):
         compare("two-moons", paradigms=["autoregressive", published], runs_dir=tmp_path / "runs")
     (tmp_path / "published" / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"published: holds no \.safetensors: fetch its weights"):

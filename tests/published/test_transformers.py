@@ -126,7 +126,7 @@ def test_what_cannot_be_opened_is_refused_with_the_way_out(tmp_path):
             open_published(whole, {"length": length})
         assert "\n" not in str(caught.value)
 
-    refused("longer than its context of 64", length=100)
+    refused("at most its context of 64 tokens, got 100", length=100)
     (whole / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     refused("is damaged, or of a kind that is not read|cannot be opened")
     (whole / "model.safetensors").unlink()
@@ -383,7 +383,7 @@ def test_a_rounded_model_is_causal_and_says_that_it_is_another_one(tmp_path):
         alone = model.estimand.net(ids[:1])[:, :-1]
     torch.testing.assert_close(before, after)  # a token's scale depends on the token alone
     torch.testing.assert_close(before[:1], alone, atol=1e-5, rtol=1e-4)
-    with pytest.raises(TypeError, match="rounded weights are not written"):
+    with pytest.raises(TypeError, match="weights must be float32 to be written, got int8"):
         write_language_model(model, tmp_path / "out")
 
 
@@ -403,7 +403,7 @@ def test_a_rounded_layer_multiplies_whole_numbers_exactly(outputs, bias):
 
 def test_only_published_language_models_are_rounded(tmp_path):
     _save(tmp_path, ("LlamaForCausalLM", LLAMA))
-    with pytest.raises(ValueError, match="unknown weights 'int4': choose one of float32, int8"):
+    with pytest.raises(ValueError, match="weights must be float32 or int8, got 'int4'"):
         Run.load(tmp_path, opening={"weights": "int4"})
     fit("autoregressive", "wine", budget="1 steps", size="xs", out=tmp_path / "run")
     with pytest.raises(ValueError, match="weights must be left out for a run"):

@@ -75,9 +75,9 @@ class Sizing:
 
     def __post_init__(self) -> None:
         if not isinstance(self.steps, int):
-            raise TypeError(f"steps are a whole number, not {self.steps!r}")
+            raise TypeError(f"steps must be a whole number, got {self.steps!r}")
         if self.part < 1:
-            raise ValueError(f"a batch is not divided by {self.part}: give 1 or more")
+            raise ValueError(f"part must be at least 1, got {self.part}")
 
     def applied_to(self, model: GenerativeModel) -> None:
         """Divide the batches of a model and of its stages."""

@@ -46,7 +46,7 @@ class BatchParts:
 
     def __init__(self, model: GenerativeModel, count: int, seed: int, processes: Processes, encoded: bool) -> None:
         if count % processes.world:
-            raise ValueError(f"{count} parts of a batch cannot be divided among {processes.world} processes")
+            raise ValueError(f"parts must be a multiple of the {processes.world} processes, got {count}")
         self.model, self.count, self.seed, self.processes, self.encoded = model, count, seed, processes, encoded
         self.device = model.device
         saved, codec = set(model.state_dict(keep_vars=True)), set(model.codec.buffers())
@@ -73,7 +73,9 @@ class BatchParts:
         """
         count = self.count // self.processes.world
         if len(raw.x) % count:
-            raise ValueError(f"a batch of {len(raw.x)} cannot be divided into {count} equal parts: accumulate fewer")
+            raise ValueError(
+                f"a batch must be divisible into {count} equal parts, got {len(raw.x)}; accumulate less"
+            )
         x, cond = raw.x.chunk(count), [None] * count if raw.cond is None else raw.cond.chunk(count)
         parts = []
         for i in range(count):

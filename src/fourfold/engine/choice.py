@@ -103,7 +103,7 @@ def _fastest(loop: Loop) -> tuple[Precision, list[str]]:
 
 
 def _gains(device: torch.device) -> str:
-    """How fast bfloat16 is: in products, batched products and convolutions on a CPU; other devices are not timed."""
+    """The speed of bfloat16: in products, batched products and convolutions on a CPU; other devices are not timed."""
     if device.type != "cpu":
         return "faster here" if multiplies_bf16(device) else "no faster here"
     return f"{', '.join(f'{gain:.2g}' for gain in bf16_gains().values())} times as fast"

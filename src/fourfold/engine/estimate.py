@@ -1,4 +1,4 @@
-"""What a training will need, before anything is allocated: parameters, memory of each process, operations of a step.
+"""The needs of a training, before anything is allocated: parameters, memory of each process, operations of a step.
 
 The model is built on the meta device, where tensors have shapes but no values, and a step of it is run there: its
 products are counted, and so are the bytes that the backward pass keeps.
@@ -67,7 +67,7 @@ def whole_bytes(model: GenerativeModel, world: int = 2) -> int:
 @final
 @dataclass(frozen=True)
 class Estimate:
-    """What the training of a model, or of one of its stages, will need.
+    """The needs of the training of a model, or of one of its stages.
 
     Attributes:
         name: name of the stage; empty for the model itself.
@@ -122,7 +122,7 @@ class Estimate:
 def estimates(
     model: GenerativeModel, training: Training, ranks: int = 1, low: bool = False, recomputes: bool | None = None
 ) -> list[Estimate]:
-    """What the training of a model and of its stages will need.
+    """The needs of the training of a model and of its stages.
 
     Args:
         model: a model of :func:`planned`.

@@ -100,7 +100,7 @@ def fit(
     folder = None if out is None else Path(out)
     resume = resume or (folder is not None and restarted() and resumable(folder))
     if resume and folder is None:
-        raise ValueError("resume needs the folder of a run: give out")
+        raise ValueError("out must be the folder of a run to resume, got None")
     if folder is not None and folder.exists() and not resume:
         with nullcontext() if under_torchrun() else locked(folder):  # a run in training says so
             check_vacant(folder)
@@ -114,7 +114,8 @@ def fit(
     if adapter is not None:
         paradigm, settings = _to_tune(adapter, Path(str(paradigm)), settings, resumes=card is not None)
     elif settings.opening:
-        raise ValueError(f"{min(settings.opening)} tunes a published model: give its folder in place of a paradigm")
+        option = min(settings.opening)
+        raise ValueError(f"paradigm must be the path of a published model to tune by {option}, got {paradigm!r}")
     if isinstance(paradigm, str):
         check_names(paradigm)
     if card is not None and folder is not None:
@@ -154,7 +155,8 @@ def _classes(data: Data | Dataset | None, labels: Any) -> DataKeywords:
     if labels is None:
         return {}
     if isinstance(data, Dataset):
-        raise ValueError("labels are read with the data: load it by fourfold.load(x, labels=y, conditional=True)")
+        way = "load it by fourfold.load(x, labels=y, conditional=True)"
+        raise ValueError(f"labels must be left out for a Dataset, which has its own, got some; {way}")
     return {"labels": labels, "conditional": True}
 
 
@@ -165,11 +167,11 @@ def _processes(settings: FitSettings) -> Processes:
         ValueError: if the settings ask for several and there is one, or the reverse.
     """
     if settings.parallel == "none" and under_torchrun():
-        raise ValueError("parallel none trains in one process, and torchrun started several: choose ddp or fsdp")
+        raise ValueError("parallel must be auto, ddp or fsdp under torchrun, got none")
     processes = join()
     if settings.parallel in ("ddp", "fsdp") and processes.world == 1:
         raise ValueError(
-            f"parallel {settings.parallel} needs several processes: start them with "
+            f"parallel must be auto or none in one process, got {settings.parallel}; start several with "
             "torchrun --nproc-per-node=N -m fourfold fit ..."
         )
     return processes.sharing(settings.parallel == "fsdp")
@@ -184,7 +186,7 @@ def _to_tune(
         ValueError: for a model that is not tuned.
     """
     if resumes and not settings.opening:
-        raise ValueError("resume knows the model that it tunes: leave its folder out")
+        raise ValueError(f"paradigm must be left out to resume, got {path}; the run has the model that it tunes")
     if not adapter.trains:
         raise ValueError(f"{path} must be a model that can be tuned, got {adapter.noun}; name a paradigm")
     model = adapter.open(path, {"length": settings.data_options.get("length"), **settings.opening})
@@ -206,7 +208,7 @@ def _dataset(
         ValueError: if nothing says what to train, or on what.
     """
     if card is None and (paradigm is None or data is None):
-        raise ValueError("give a paradigm and data, or the folder of a run and resume=True")
+        raise ValueError("paradigm and data must be given, got None; or give the folder of a run and resume=True")
     if isinstance(data, Dataset):
         return data
     if data is not None:
@@ -239,4 +241,4 @@ def _shared(request: Request) -> Request:
 
 
 def _nobody(line: str) -> None:
-    """What another process than the first would say, the first says."""
+    """Drop a message: the first process tells it."""

@@ -1,4 +1,4 @@
-"""How much faster this machine multiplies in bfloat16 than in float32: three small operations, timed once a process.
+"""The gain of bfloat16 over float32 on this machine: three small operations, timed once a process.
 
 A processor may have instructions for bfloat16 and still be slower with them, so its list of features does not tell. A
 busy machine hardly disturbs: what counts is the processor time of one thread, and the fastest of several repetitions.

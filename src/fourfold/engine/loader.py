@@ -52,7 +52,7 @@ class Loader:
         self.examples = len(split.x) if self.window is None else len(split.x) - self.window + 1
         if self.examples < 1:
             raise ValueError(
-                f"{len(split.x)} {space.item_name} are fewer than one window of {self.window}: shorten length"
+                f"data must have at least {self.window} {space.item_name}, a window, got {len(split.x)}; shorten length"
             )
         parts = parts or world
         self.batch_size = _divisible(batch_size, self.examples if self.window is None else batch_size * parts, parts)
@@ -90,7 +90,7 @@ def _divisible(batch_size: int, examples: int, parts: int) -> int:
     """
     most = min(batch_size, examples // parts * parts)
     if most < 1 or most % parts:
-        raise ValueError(f"a batch of {batch_size} cannot be divided into {parts} equal parts: give a multiple")
+        raise ValueError(f"batch_size must be divisible into {parts} equal parts, got {batch_size}; give a multiple")
     return most
 
 
@@ -203,7 +203,7 @@ class _Steps(TorchDataset[Batch | DataError]):
 
 
 def free_workers(device: torch.device, processes: int) -> int:
-    """How many processes read ahead for a process that trains: one beside a CPU, up to eight beside a GPU."""
+    """The number of processes that read ahead for one that trains: one beside a CPU, up to eight beside a GPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return 1 if device.type == "cpu" else max(min(cores // processes - 1, 8), 1)
 
@@ -228,9 +228,8 @@ class Stream:
     def __init__(self, batches: Iterable[Any], space: Space) -> None:
         if not isinstance(batches, Iterable) or isinstance(batches, (str, bytes, Iterator)):
             raise TypeError(
-                f"{type(batches).__name__} cannot be trained on: give a data set, a tensor or array of raw examples, "
-                "something that yields batches and can be iterated again (a DataLoader, a list), or a function from "
-                "the step to a Batch"
+                "data must be a data set, a tensor or array of raw examples, batches that can be iterated again (a "
+                f"DataLoader, a list), or a function from the step to a Batch, got {type(batches).__name__}"
             )
         self.batches, self.space = batches, space
         self._rest = iter(batches)
@@ -248,7 +247,7 @@ class Stream:
             if sum(len(part.x) for part in parts) >= self.FIRST:
                 break
         if not parts:
-            raise TypeError("the data holds no batches: give at least one")
+            raise TypeError("data must hold at least one batch, got none")
         conds = [part.cond for part in parts if part.cond is not None]
         return Batch(torch.cat([part.x for part in parts]), torch.cat(conds) if conds else None)
 
@@ -272,7 +271,7 @@ class Stream:
             return Batch(raw, codes)
         length = codes.shape[1]
         if length > most:
-            raise ValueError(f"captions of {length} bytes are longer than the {most} of the model: cut them")
+            raise ValueError(f"captions must have at most {most} bytes, got {length}; shorten them")
         return Batch(raw, F.pad(codes, (0, most - length), value=-1))
 
 

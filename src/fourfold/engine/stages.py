@@ -69,12 +69,13 @@ def plan_of(model: GenerativeModel, budget: Budget) -> StagePlan:
     """
     stages, start, planned = model.stages(), 0.0, []
     if len({stage.name for stage in stages}) != len(stages):
-        raise ValueError(f"two stages have the same name among {[stage.name for stage in stages]}: rename one")
+        raise ValueError(f"stages must have different names, got {[stage.name for stage in stages]}; rename one")
     for stage in stages:
         planned.append(Planned(stage, budget.part(stage.share), start))
         start += stage.share
     if not all(0 < stage.share < 1 for stage in stages) or start >= 1:
-        raise ValueError(f"stages take {[stage.share for stage in stages]} of the budget: leave a part to the model")
+        shares = [stage.share for stage in stages]
+        raise ValueError(f"shares must be positive and below 1 in all, got {shares}; leave the model a part")
     return StagePlan(planned, budget.part(1 - start) if stages else budget, start)
 
 

@@ -114,7 +114,7 @@ def resumed(request: Request, folder: Path) -> Start:
     card = read_card(folder)
     if card["data"]["digest"] != request.dataset.digest:
         was, now = card["data"]["name"], request.dataset.name
-        raise ValueError(f"{folder} was trained on other data ({was}), not on {now}: resume with it")
+        raise ValueError(f"data must be that of {folder} ({was}), got {now}; resume with the same")
     source = last_checkpoint(folder)
     if source is None:
         return _begun_again(request, card, folder)
@@ -166,7 +166,7 @@ def _recorded(request: Request, folder: Path, source: Path) -> GenerativeModel:
     parts = recorded if isinstance(recorded, dict) else {}
     for name in configuration.keys() - {"training"}:
         if differs := _difference(parts.get(name), configuration[name], name):
-            raise ValueError(f"{folder} holds another model: {differs}; resume with the same")
+            raise ValueError(f"the model must be that of {folder}, got another: {differs}; resume with the same")
     return request.paradigm
 
 

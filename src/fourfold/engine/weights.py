@@ -92,7 +92,8 @@ def _for_adamw(model: nn.Module) -> set[nn.Parameter]:
     for module in model.modules():
         names = getattr(module, "for_adamw", ())
         if not isinstance(names, tuple):
-            raise TypeError(f"{type(module).__name__}.for_adamw is {names!r}: give a tuple of names of its attributes")
+            owner = type(module).__name__
+            raise TypeError(f"{owner}.for_adamw must be a tuple of names of its attributes, got {names!r}")
         for name in names:
             listed = getattr(module, name)
             parameters |= set(listed.parameters()) if isinstance(listed, nn.Module) else {listed} - {None}
