@@ -291,7 +291,7 @@ def test_images_are_channels_last():
     model = image_model(Images(3, 8, 8))
     data = Split(torch.randint(256, (64, 3, 8, 8)).to(torch.uint8))
     loop = begin(model, data, TRAINING)
-    assert loop._begun()[0].batch.x.is_contiguous(memory_format=torch.channels_last)
+    assert loop._next_parts()[0].batch.x.is_contiguous(memory_format=torch.channels_last)
     assert model.estimand.net.hidden.weight.is_contiguous(memory_format=torch.channels_last)
     loop.step(1.0)
     assert model.estimand.net.hidden.weight.is_contiguous(memory_format=torch.channels_last)

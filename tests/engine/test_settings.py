@@ -35,7 +35,7 @@ def test_the_signature_spells_out_every_keyword():
 def test_the_command_line_has_an_option_for_each_setting_that_is_not_python_s_alone():
     parameters = {p.name: p for p in typer.main.get_command(app).commands["fit"].params}
     options, hints = options_of(FitSettings), get_type_hints(FitSettings, localns=TYPES)
-    assert set(FitKeywords.__annotations__) - set(options) == {"training", "data_options"}
+    assert set(FitKeywords.__annotations__) - set(options) == {"training", "data_options", "opening"}
     for name, option in options.items():
         assert parameters[name].help == option.help
         assert parameters[name].default is None

@@ -73,9 +73,7 @@ class BatchParts:
         """
         count = self.count // self.processes.world
         if len(raw.x) % count:
-            raise ValueError(
-                f"a batch must be divisible into {count} equal parts, got {len(raw.x)}; accumulate less"
-            )
+            raise ValueError(f"a batch must be divisible into {count} equal parts, got {len(raw.x)}; accumulate less")
         x, cond = raw.x.chunk(count), [None] * count if raw.cond is None else raw.cond.chunk(count)
         parts = []
         for i in range(count):

@@ -177,9 +177,7 @@ def _processes(settings: FitSettings) -> Processes:
     return processes.sharing(settings.parallel == "fsdp")
 
 
-def _to_tune(
-    adapter: Adapter, path: Path, settings: FitSettings, resumes: bool
-) -> tuple[GenerativeModel, FitSettings]:
+def _to_tune(adapter: Adapter, path: Path, settings: FitSettings, resumes: bool) -> tuple[GenerativeModel, FitSettings]:
     """A published model to be tuned, and settings by which data is read with its tokens and its window.
 
     Raises:
