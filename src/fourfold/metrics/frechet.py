@@ -51,10 +51,10 @@ def frechet_distance(
     Reference: Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, https://arxiv.org/abs/1706.08500
     """
     _check(x, y)
-    data, own = _Reference(y), _Reference(x)
+    reference, sample = _Reference(y), _Reference(x)
 
     def distance(samples: Tensor, references: Tensor) -> float:
-        return data.distance(x[samples]) if bool(references.all()) else own.distance(y[references])
+        return reference.distance(x[samples]) if bool(references.all()) else sample.distance(y[references])
 
     estimate = jackknife_of_both(distance, len(x), len(y), groups)
     score = Measurement(
@@ -65,7 +65,7 @@ def frechet_distance(
         f"interval over samples and references: jackknife of {groups} groups of each",
         better="lower",
     )
-    return score.within(estimate).beside(floor_of(train, len(x), data.distance))
+    return score.within(estimate).beside(floor_of(train, len(x), reference.distance))
 
 
 class _Reference:

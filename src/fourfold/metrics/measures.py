@@ -29,8 +29,8 @@ def by_features(x: Tensor, references: References, features: Features) -> Iterat
     yield mmd(a, b, features=features.name, train=base)
     yield from by_neighbours(a, b, base, features.name)
     yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
-    known, fresh = features(references.all_train), features(references.fresh)
-    yield memorisation_ratio(a, known, b, features=features.name, fresh=fresh)
+    training, fresh = features(references.all_train), features(references.fresh)
+    yield memorisation_ratio(a, training, b, features=features.name, fresh=fresh)
 
 
 def by_frechet(x: Tensor, references: References, features: Features) -> Iterator[Measurement]:

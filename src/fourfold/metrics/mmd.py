@@ -56,9 +56,9 @@ def mmd(
     estimate = jackknife_of_both(_Discrepancy(x, y, h, inner), len(x), len(y), groups)
     floor = floor_of(train, len(x), lambda base: _Discrepancy(base, y, h, inner).of_all())
     rule = "1/4, 1/2 and 1 times the median distance of references" if bandwidths is None else "given"
-    shown = ", ".join(f"{value:.4g}" for value in h)
+    widths = ", ".join(f"{value:.4g}" for value in h)
     words = (
-        f"{features}; unbiased MMD², mean of Gaussian kernels of bandwidth {shown} ({rule}); {len(x)} samples "
+        f"{features}; unbiased MMD², mean of Gaussian kernels of bandwidth {widths} ({rule}); {len(x)} samples "
         f"against {len(y)} references; interval over samples and references: jackknife of {groups} groups of each"
     )
     name = f"mmd²[{features}, gaussian]"

@@ -114,7 +114,7 @@ def memorisation_ratio(
 
 @final
 class _Balls:
-    """Whether points lie in the balls that reach to the ``k``-th neighbour of others, for any rows of both.
+    """The points that lie in the balls that reach to the ``k``-th neighbour of others, for any rows of both.
 
     Args:
         points: ``(n, D)``.
@@ -206,10 +206,10 @@ def _nearest_pair(x: Tensor, train: Tensor, held_out: Tensor) -> Tensor:
     return torch.stack([_nearest(x, train), _nearest(x, held_out)], 1)
 
 
-def _nearest(x: Tensor, others: Tensor) -> Tensor:
+def _nearest(x: Tensor, rows: Tensor) -> Tensor:
     """Distances to the nearest of many others, ``(n,)``: candidates found in float32, then measured in float64."""
-    centre = others.mean(0)
-    parts = [torch.cdist(x - centre, part - centre).min(1) for part in torch.split(others, 8192)]
-    which = torch.stack([part.values for part in parts]).argmin(0)
-    rows = torch.stack([part.indices for part in parts])[which, torch.arange(len(x))] + 8192 * which
-    return (x.double() - others[rows].double()).norm(dim=1)
+    centre = rows.mean(0)
+    parts = [torch.cdist(x - centre, part - centre).min(1) for part in torch.split(rows, 8192)]
+    chunk = torch.stack([part.values for part in parts]).argmin(0)
+    index = torch.stack([part.indices for part in parts])[chunk, torch.arange(len(x))] + 8192 * chunk
+    return (x.double() - rows[index].double()).norm(dim=1)

@@ -1,4 +1,4 @@
-"""Whether samples give training rows away: copies, closest records, and an attack that guesses who was trained on."""
+"""Privacy of training rows: copies, closest records, and an attack that guesses the rows behind a model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Records:
         test: held-out rows, ``(m, C)``.
         fresh: further held-out rows: the yardstick.
         columns: of the rows.
-        known: digests of the training rows that copies are looked for among; by default those of ``train``.
+        train_digests: digests of the training rows that copies are looked for among; by default those of ``train``.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Records:
         test: Tensor,
         fresh: Tensor,
         columns: Columns,
-        known: npt.NDArray[np.int64] | None = None,
+        train_digests: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.x, self.train, self.test, self.fresh = x, train, test, fresh
-        self.every = known
+        self.train_digests = train_digests
         self.metric = Metric(train[:: max(len(train) // 50_000, 1)], columns)
 
     @cached_property
@@ -75,12 +75,12 @@ class Records:
 
         The floor is that share of held-out rows: where columns are few and coarse, new rows repeat old ones as well.
         """
-        known = digests(self.train) if self.every is None else self.every
-        held = torch.cat([self.test, self.fresh])
-        hits, repeats = (torch.from_numpy(np.isin(digests(rows), known)) for rows in (self.x, held))
+        train_digests = digests(self.train) if self.train_digests is None else self.train_digests
+        unseen = torch.cat([self.test, self.fresh])
+        hits, repeats = (torch.from_numpy(np.isin(digests(rows), train_digests)) for rows in (self.x, unseen))
         words = (
-            f"{len(hits)} samples against {len(known)} training rows, equal in every column; floor: {len(held)} "
-            "held-out rows against them; interval over samples (Agresti, Coull 1998)"
+            f"{len(hits)} samples against {len(train_digests)} training rows, equal in every column; "
+            f"floor: {len(unseen)} held-out rows against them; interval over samples (Agresti, Coull 1998)"
         )
         value, low, high = mean_interval(hits, share=True)
         score = Measurement("copies[training rows]", value, low, high, n=len(hits), protocol=words, better="lower")
@@ -92,12 +92,12 @@ class Records:
         Ties count half. The floor is that share of fresh held-out rows, with the interval that holds the share of as
         many new rows as there are samples. Both are over samples: training and test rows are these.
         """
-        n, trained, held = len(self.x[:FEW]), len(self.train), len(self.test[:MOST])
-        share, error = _share_of_training(*self._from_samples, trained / held)
+        n, n_train, n_test = len(self.x[:FEW]), len(self.train), len(self.test[:MOST])
+        share, error = _share_of_training(*self._from_samples, n_train / n_test)
         words = (
-            f"the nearest of {trained} training and {held} test rows, by the share of the data between two values; at "
-            f"even odds, so a test row counts {trained / held:.3g} times; 0.5 is ideal, 1 is a memory; floor: fresh "
-            f"held-out rows in the samples' place; interval over {n} samples, these rows fixed"
+            f"the nearest of {n_train} training and {n_test} test rows, by the share of the data between two values; "
+            f"at even odds, so a test row counts {n_train / n_test:.3g} times; 0.5 is ideal, 1 is a memory; floor: "
+            f"fresh held-out rows in the samples' place; interval over {n} samples, these rows fixed"
         )
         score = Measurement(
             "closer_to_training[rows]", share, n=len(self.x), protocol=words, better="lower", share=True
@@ -105,31 +105,31 @@ class Records:
         score = score.within(UncertainValue(share, error))
         if not len(self.fresh):
             return score
-        base, error = _share_of_training(*self._from_fresh, trained / held)
+        base, error = _share_of_training(*self._from_fresh, n_train / n_test)
         half = 1.96 * error * math.sqrt(1 + len(self.fresh[:FEW]) / n)
         return score.beside(Floor(base, base - half, base + half))
 
-    def _nearest(self, points: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    def _nearest(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Distances to the nearest of many other rows, and its place."""
-        nearest = [self.metric.nearest(points, self.metric.embed(part)) for part in torch.split(others, PORTION)]
-        which = torch.stack([distance for distance, _ in nearest]).argmin(0)[None]
-        distance, place = (torch.stack(both).gather(0, which)[0] for both in zip(*nearest, strict=True))
-        return distance, place + PORTION * which[0]
+        nearest = [self.metric.nearest(points, self.metric.embed(part)) for part in torch.split(rows, PORTION)]
+        portion = torch.stack([distance for distance, _ in nearest]).argmin(0)[None]
+        distance, place = (torch.stack(pair).gather(0, portion)[0] for pair in zip(*nearest, strict=True))
+        return distance, place + PORTION * portion[0]
 
     def closest(self) -> Measurement:
         """How often a sample lies closer to its nearest training row than a held-out row to its own: 0.5 is ideal.
 
         All training rows count. Copies score 1; samples that are worse than rows of the data score less than 0.5.
         """
-        rest = self.test[: max(FEW - len(self.fresh), 0)]
-        other = [self._from_fresh[0]] if len(self.fresh) else []
-        held = torch.cat([*other, self._nearest(self.metric.embed(rest), self.train)[0]])
-        own = self._from_samples[0]
+        more_test = self.test[: max(FEW - len(self.fresh), 0)]
+        from_fresh = [self._from_fresh[0]] if len(self.fresh) else []
+        unseen = torch.cat([*from_fresh, self._nearest(self.metric.embed(more_test), self.train)[0]])
+        samples = self._from_samples[0]
         words = (
-            f"minus the distance to the nearest of {len(self.train)} training rows, {len(own)} samples against "
-            f"{len(held)} held-out rows; 0.5 is ideal, exact copies score 1"
+            f"minus the distance to the nearest of {len(self.train)} training rows, {len(samples)} samples against "
+            f"{len(unseen)} held-out rows; 0.5 is ideal, exact copies score 1"
         )
-        return _area("closest_record[training rows]", -own, -held, words)
+        return _area("closest_record[training rows]", -samples, -unseen, words)
 
     def attack(self) -> Measurement:
         """How often an attack is right that calls the rows closest to a sample "trained on", at even odds.
@@ -142,14 +142,14 @@ class Records:
         samples, test = self.metric.embed(self.x[:FEW]), self.test[:MOST]
         parts = [*torch.split(self.train, PORTION), test]
         distance = torch.cat([self.metric.nearest(self.metric.embed(part), samples)[0] for part in parts])
-        trained, every = len(self.train), len(distance)
-        law, ratio, names = trained / every, trained / len(test), max(min(len(samples), trained) // 2, 1)
-        share = _among_nearest(distance, torch.arange(every) < trained, names)
-        half = 1.96 * math.sqrt(law * (1 - law) / names * (every - names) / max(every - 1, 1))
+        n_train, n_rows = len(self.train), len(distance)
+        law, ratio, names = n_train / n_rows, n_train / len(test), max(min(len(samples), n_train) // 2, 1)
+        share = _among_nearest(distance, torch.arange(n_rows) < n_train, names)
+        half = 1.96 * math.sqrt(law * (1 - law) / names * (n_rows - names) / max(n_rows - 1, 1))
         shares = (share, *share_interval(share, names), law - half, law + half)
         value, low, high, *floor = (_at_even_odds(part, ratio) for part in shares)
         words = (
-            f"the {names} of {trained} training and {len(test)} test rows that lie closest to one of {len(samples)} "
+            f"the {names} of {n_train} training and {len(test)} test rows that lie closest to one of {len(samples)} "
             "samples: how many are training rows, at even odds; 0.5 is perfect, 1 is a memory; interval over rows "
             "(Agresti, Coull 1998); floor: rows drawn by lot"
         )
@@ -166,15 +166,15 @@ class Records:
         """
         points = self.metric.embed(self.x[:FEW])
         distance, place = self._nearest(points, self.train)
-        held = self._nearest(points, self.test[:MOST])[0]
-        far = held.argsort(descending=True, stable=True)
-        order = far[(distance / held)[far].argsort(stable=True)][:most]
-        order = order[distance[order] < held[order]]
+        to_test = self._nearest(points, self.test[:MOST])[0]
+        far = to_test.argsort(descending=True, stable=True)
+        order = far[(distance / to_test)[far].argsort(stable=True)][:most]
+        order = order[distance[order] < to_test[order]]
         return order, place[order]
 
 
 def repeats(score: Measurement) -> bool:
-    """Whether a score shows that samples lie closer to training examples than new examples do, beyond both intervals.
+    """True if a score shows that samples lie closer to training examples than new examples do, beyond both intervals.
 
     Only scores count that compare training with held-out examples, so that dense regions of the data show nothing.
     """
@@ -195,39 +195,39 @@ def _at_even_odds(share: float, ratio: float) -> float:
     return share / (share + (1 - share) * ratio)
 
 
-def _share_of_training(trained: Tensor, held: Tensor, ratio: float) -> tuple[float, float]:
+def _share_of_training(to_train: Tensor, to_test: Tensor, ratio: float) -> tuple[float, float]:
     """The share of rows that lie closer to a training row, at even odds, and its standard error over these rows.
 
     Args:
-        trained: distances to the nearest training row, ``(n,)``.
-        held: distances to the nearest test row.
+        to_train: distances to the nearest training row, ``(n,)``.
+        to_test: distances to the nearest test row.
         ratio: training rows for a test row.
     """
-    hits = (trained < held).double() + (trained == held).double() / 2
+    hits = (to_train < to_test).double() + (to_train == to_test).double() / 2
     share = hits.mean().item()
     low, high = (_at_even_odds(end, ratio) for end in share_interval(share, len(hits)))
     return _at_even_odds(share, ratio), (high - low) / (2 * 1.96)
 
 
-def _among_nearest(distance: Tensor, trained: Tensor, names: int) -> float:
+def _among_nearest(distance: Tensor, is_training: Tensor, names: int) -> float:
     """The share of training rows among the nearest; of rows at one distance, each is as likely to be named."""
     last = distance.kthvalue(names).values
     inside, edge = distance < last, distance == last
-    rest = (names - int(inside.sum())) * trained[edge].double().mean().item()
-    return (int(trained[inside].sum()) + rest) / names
+    rest = (names - int(inside.sum())) * is_training[edge].double().mean().item()
+    return (int(is_training[inside].sum()) + rest) / names
 
 
-def membership(trained: Tensor, held: Tensor, by: str, words: str) -> Measurement:
+def membership(of_train: Tensor, of_test: Tensor, by: str, words: str) -> Measurement:
     """The area under the curve of an attack that calls rows with a high score "trained on".
 
     Args:
-        trained: scores of training rows, ``(n,)``.
-        held: scores of rows that no training has seen, ``(m,)``.
+        of_train: scores of training rows, ``(n,)``.
+        of_test: scores of rows that no training has seen, ``(m,)``.
         by: the score, in a word.
         words: the score, for the protocol.
     """
-    words = f"{words}, {len(trained)} training rows against {len(held)} test rows; 0.5 is perfect"
-    return _area(f"membership[{by}]", trained, held, words)
+    words = f"{words}, {len(of_train)} training rows against {len(of_test)} test rows; 0.5 is perfect"
+    return _area(f"membership[{by}]", of_train, of_test, words)
 
 
 def _area(name: str, high: Tensor, low: Tensor, words: str) -> Measurement:
@@ -235,8 +235,8 @@ def _area(name: str, high: Tensor, low: Tensor, words: str) -> Measurement:
     scores = torch.cat([high, low]).double()
     order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(0))  # as a jackknife takes it
     values, labels = scores[order].numpy(), (order < len(high)).numpy()
-    value, left, right = jackknife(lambda keep: area(values[keep.numpy()], labels[keep.numpy()]), len(values))
+    value, lower, upper = jackknife(lambda keep: area(values[keep.numpy()], labels[keep.numpy()]), len(values))
     words = f"AUC of {words}; interval over rows: jackknife; floor: the law of a score that knows nothing"
-    score = Measurement(name, value, left, right, n=len(high), protocol=words, better="lower", share=True)
+    score = Measurement(name, value, lower, upper, n=len(high), protocol=words, better="lower", share=True)
     half = 1.96 * ((len(scores) + 1) / (12 * len(high) * len(low))) ** 0.5
     return score.beside(Floor(0.5, 0.5 - half, 0.5 + half))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Array", "Columns", "Metric", "digests", "joined"]
+__all__ = ["Array", "Columns", "Metric", "digests", "join_labels"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -20,7 +20,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 @final
 @dataclass(frozen=True)
 class Columns:
-    """What the numbers of a row mean; a missing value is NaN.
+    """The meaning of the numbers of a row. A missing value is NaN.
 
     Attributes:
         names: of the columns.
@@ -54,7 +54,7 @@ class Columns:
         return Columns((*self.names, name), (*self.categorical, True), (*self.units, ""), len(self.names))
 
 
-def joined(x: Tensor, labels: Tensor) -> Tensor:
+def join_labels(x: Tensor, labels: Tensor) -> Tensor:
     """Rows ``(N, C)`` with their labels ``(N,)`` as a last column, ``(N, C + 1)``."""
     return torch.cat([x, labels[:, None].to(x)], 1)
 
@@ -116,26 +116,26 @@ class Metric:
                 parts += [place.where(~gap, 0.5)[:, None], gap[:, None] * 0.75**0.5]
         return torch.cat([part.float() for part in parts], 1)
 
-    def nearest(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    def nearest(self, x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Distances to the nearest of other points, and its place; both ``(n,)``. Points are from :meth:`embed`.
 
         Places are found in float32, and the distances are measured in float64.
         """
-        parts = [(part, part.square().sum(1)) for part in torch.split(others, 4 * self.BLOCK)]
-        found = []
+        parts = [(part, part.square().sum(1)) for part in torch.split(points, 4 * self.BLOCK)]
+        places = []
         for block in torch.split(x, self.BLOCK):
             best = [torch.addmm(norm[None], block, part.T, alpha=-2).min(1) for part, norm in parts]
-            which = torch.stack([b.values for b in best]).argmin(0)
-            found.append(torch.stack([b.indices for b in best]).gather(0, which[None])[0] + 4 * self.BLOCK * which)
-        places = torch.cat(found)
-        return (x.double() - others[places].double()).norm(dim=1), places
+            chunk = torch.stack([b.values for b in best]).argmin(0)
+            places.append(torch.stack([b.indices for b in best]).gather(0, chunk[None])[0] + 4 * self.BLOCK * chunk)
+        place = torch.cat(places)
+        return (x.double() - points[place].double()).norm(dim=1), place
 
 
 def _grid(values: Array, points: int) -> tuple[Array, Array]:
     """Values of a quantity and the share of the data below each, ties at their middle."""
-    known = np.sort(values[~np.isnan(values)])
-    if not len(known):
+    ordered = np.sort(values[~np.isnan(values)])
+    if not len(ordered):
         return np.zeros(1), np.zeros(1)
-    at = np.unique(known[np.linspace(0, len(known) - 1, points).round().astype(np.int64)])
-    share = (np.searchsorted(known, at, "left") + np.searchsorted(known, at, "right")) / (2 * len(known))
+    at = np.unique(ordered[np.linspace(0, len(ordered) - 1, points).round().astype(np.int64)])
+    share = (np.searchsorted(ordered, at, "left") + np.searchsorted(ordered, at, "right")) / (2 * len(ordered))
     return at, share

@@ -72,7 +72,7 @@ class Determines:
 
     def broken(self, x: Tensor) -> Tensor:
         """Which rows break it, ``(n,)``: a value of ``a`` that no training row has breaks nothing."""
-        a, b = (_filled(x[:, j]) for j in (self.a, self.b))
+        a, b = (_gaps_as_infinity(x[:, j]) for j in (self.a, self.b))
         at = np.searchsorted(self.values, a).clip(max=len(self.values) - 1)
         return torch.from_numpy((self.values[at] == a) & (self.partners[at] != b))
 
@@ -80,7 +80,7 @@ class Determines:
 Rule: TypeAlias = AtMost | Determines
 
 
-def _filled(values: Tensor) -> Array:
+def _gaps_as_infinity(values: Tensor) -> Array:
     """Values with gaps as infinity, which sorts and equals itself."""
     return values.double().nan_to_num(nan=torch.inf).numpy()
 
@@ -101,27 +101,27 @@ def find_rules(train: Tensor, columns: Columns) -> list[Rule]:
 
 
 def _inequalities(x: Tensor, few: Tensor, columns: Columns) -> list[Rule]:
-    found: list[Rule] = []
+    rules: list[Rule] = []
     here = [j for j in columns.quantities if j < x.shape[1]]
     for a, b in itertools.permutations(here, 2):
         rule = AtMost(a, b)
         if columns.units[a] != columns.units[b] or rule.broken(few).any() or rule.broken(x).any():
             continue
-        both = ~x[:, [a, b]].isnan().any(1)
-        low, high = (np.sort(x[both, j].double().numpy()) for j in (a, b))
+        complete = ~x[:, [a, b]].isnan().any(1)
+        low, high = (np.sort(x[complete, j].double().numpy()) for j in (a, b))
         broken = 1 - np.searchsorted(low, high, "right").mean() / len(low) if len(low) else 0.0
-        same = bool((x[both, a] == x[both, b]).all())
-        if both.double().mean() * broken >= LEAST_BROKEN and not same:
-            found.append(rule)
-    return found
+        same = bool((x[complete, a] == x[complete, b]).all())
+        if complete.double().mean() * broken >= LEAST_BROKEN and not same:
+            rules.append(rule)
+    return rules
 
 
 def _dependencies(x: Tensor, few: Tensor) -> list[Rule]:
-    found: list[Rule] = []
+    rules: list[Rule] = []
     values, codes = [], []
     for j in range(x.shape[1]):
-        known, place = np.unique(_filled(x[:, j]), return_inverse=True)
-        values.append(known)
+        levels, place = np.unique(_gaps_as_infinity(x[:, j]), return_inverse=True)
+        values.append(levels)
         codes.append(place)
     step = max(len(x) // 1000, 1)
     usable = [1 < len(v) <= min(MOST_VALUES, len(x) // LEAST_REPEATED) for v in values]
@@ -134,8 +134,8 @@ def _dependencies(x: Tensor, few: Tensor) -> list[Rule]:
             continue
         p, q = (np.bincount(codes[j], minlength=len(values[j])) / len(x) for j in (a, b))
         if 1 - p @ q[partner] >= LEAST_BROKEN:
-            found.append(Determines(a, b, values[a], values[b][partner]))
-    return found
+            rules.append(Determines(a, b, values[a], values[b][partner]))
+    return rules
 
 
 def _partner(a: Codes, b: Codes, count: int) -> Codes | None:
@@ -145,23 +145,23 @@ def _partner(a: Codes, b: Codes, count: int) -> Codes | None:
     return partner if (partner[a] == b).all() else None
 
 
-def violations(x: Tensor, held: Tensor, rules: list[Rule], columns: Columns) -> Measurement:
+def violations(x: Tensor, test: Tensor, rules: list[Rule], columns: Columns) -> Measurement:
     """The share of samples that break one of the rules; the floor is that share of held-out rows.
 
     Args:
         x: samples.
-        held: rows that no training has seen.
+        test: rows that no training has seen.
         rules: from :func:`find_rules`.
         columns: of the rows.
     """
-    hits, floor = (_broken(rows, rules) for rows in (x, held))
+    hits, floor = (_broken(rows, rules) for rows in (x, test))
     shares = sorted(
         ((rule.broken(x).double().mean().item(), rule.words(columns.names)) for rule in rules), reverse=True
     )
     worst = ", ".join(f"{words} ({100 * share:.1f} %)" for share, words in shares[:3] if share > 0)
     words = (
         f"{len(rules)} rules that every training row keeps and that independent columns would break (a ≤ b, a "
-        f"determines b){'; most often broken: ' + worst if worst else ''}; floor: {len(held)} held-out rows; interval "
+        f"determines b){'; most often broken: ' + worst if worst else ''}; floor: {len(test)} held-out rows; interval "
         "over samples (Agresti, Coull 1998)"
     )
     value, low, high = mean_interval(hits, share=True)
@@ -192,24 +192,26 @@ def rare_levels(
     """
     rare = []
     for j in columns.levels:
-        values, counts = np.unique(_filled(all_train[:, j]), return_counts=True)
+        values, counts = np.unique(_gaps_as_infinity(all_train[:, j]), return_counts=True)
         few = values[(counts <= RARE * len(all_train)) & np.isfinite(values)]
-        rare.append((j, np.intersect1d(few, _filled(y[:, j]))))
+        rare.append((j, np.intersect1d(few, _gaps_as_infinity(y[:, j]))))
 
     def hits(rows: Tensor) -> Tensor:
         return torch.from_numpy(
-            np.concatenate([np.isin(few, _filled(rows[:, j])) for j, few in rare] or [np.zeros(0, dtype=bool)])
+            np.concatenate(
+                [np.isin(few, _gaps_as_infinity(rows[:, j])) for j, few in rare] or [np.zeros(0, dtype=bool)]
+            )
         )
 
-    found, name = hits(x), "coverage[rare levels]"
-    if not len(found):
+    levels_hit, name = hits(x), "coverage[rare levels]"
+    if not len(levels_hit):
         return None
     words = (
-        f"{len(found)} levels of at most {RARE:.0%} of {len(all_train)} training rows that {len(y)} test rows have: "
-        f"the share that {len(x)} samples have; interval over levels (Agresti, Coull 1998)"
+        f"{len(levels_hit)} levels of at most {RARE:.0%} of {len(all_train)} training rows that {len(y)} test rows "
+        f"have: the share that {len(x)} samples have; interval over levels (Agresti, Coull 1998)"
     )
-    value, low, high = mean_interval(found, share=True)
+    value, low, high = mean_interval(levels_hit, share=True)
     score = Measurement(
-        name, value, low, high, n=len(x), protocol=words, better="higher", references=len(found), share=True
+        name, value, low, high, n=len(x), protocol=words, better="higher", references=len(levels_hit), share=True
     )
     return score.beside(floor_of(train, len(x), lambda rows: hits(rows).double().mean().item()))

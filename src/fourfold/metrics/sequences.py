@@ -34,7 +34,7 @@ __all__ = [
 LAGS = 5
 """Lags of an autocorrelation, at most."""
 LEVELS = 24
-"""Levels of a category that transitions tell apart; the rarer ones count as one more."""
+"""Levels of a category that transitions distinguish. The rarer ones count as one more."""
 FEWEST = 50
 """Sequences below which trees find nothing, so that their verdict would be that of perfect samples."""
 PLACES = 16
@@ -74,7 +74,7 @@ def lengths(x: Tensor) -> Tensor:
 
 
 def _two_sample(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
-    """:func:`two_sample_auc` of :func:`features`: 0.5 is "trees cannot tell them apart"."""
+    """:func:`two_sample_auc` of :func:`features`: at 0.5, trees cannot distinguish them."""
     name = "two_sample_auc[sequences]"
     if min(len(x), len(y)) < FEWEST:
         words = f"{min(len(x), len(y))} sequences are too few: trees need {FEWEST} samples and as many test sequences"
@@ -85,8 +85,8 @@ def _two_sample(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
     return dataclasses.replace(score, name=name, protocol=words)
 
 
-def features(parts: Sequence[Tensor], columns: Columns, known: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
-    """What trees see of each sequence, ``(n, F)``, and the names of these features.
+def features(parts: Sequence[Tensor], columns: Columns, reference: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
+    """The features of each sequence that trees grow on, ``(n, F)``, and the names of these features.
 
     The length; the cells of the first two and of the last two rows; of a quantity its mean, deviation, extremes, mean
     absolute step and first autocorrelation, and its correlation with each other quantity; of a category the shares of
@@ -95,58 +95,58 @@ def features(parts: Sequence[Tensor], columns: Columns, known: Tensor) -> tuple[
     Args:
         parts: sets of sequences.
         columns: of the rows.
-        known: the sequences whose frequent levels count.
+        reference: the sequences whose frequent levels count.
     """
-    often = {j: _frequent(known[..., j], SHARES) for j in columns.levels}
-    found = [_features(x, columns, often) for x in parts]
-    return [torch.stack(list(one.values()), 1) for one in found], tuple(found[0])
+    often = {j: _frequent(reference[..., j], SHARES) for j in columns.levels}
+    tables = [_features(x, columns, often) for x in parts]
+    return [torch.stack(list(table.values()), 1) for table in tables], tuple(tables[0])
 
 
 def _features(x: Tensor, columns: Columns, often: dict[int, Tensor]) -> dict[str, Tensor]:
     n, rows = lengths(x), torch.arange(len(x))
-    found = {"length": n.double()}
+    table = {"length": n.double()}
     for j, name in enumerate(columns.names):
         v, there = x[..., j], ~x[..., j].isposinf()
-        known = there & ~v.isnan()
+        observed_mask = there & ~v.isnan()
         ends = {"first": n * 0, "second": n * 0 + 1, "last but one": n - 2, "last": n - 1}
         for word, at in ends.items():
             inside = (at >= 0) & (at < n)
-            found[f"{name}, {word}"] = torch.where(inside, v[rows, at.clamp(0, x.shape[1] - 1)], torch.nan)
-        found[f"{name}, gaps"] = (there & ~known).sum(1) / n
-        both = known[:, 1:] & known[:, :-1]
+            table[f"{name}, {word}"] = torch.where(inside, v[rows, at.clamp(0, x.shape[1] - 1)], torch.nan)
+        table[f"{name}, gaps"] = (there & ~observed_mask).sum(1) / n
+        pair_mask = observed_mask[:, 1:] & observed_mask[:, :-1]
         if columns.categorical[j]:
             for level in often[j].tolist():
-                found[f"{name}, share of {level:g}"] = ((v == level) & known).sum(1) / known.sum(1)
-            found[f"{name}, changes"] = ((v[:, 1:] != v[:, :-1]) & both).sum(1) / both.sum(1)
+                table[f"{name}, share of {level:g}"] = ((v == level) & observed_mask).sum(1) / observed_mask.sum(1)
+            table[f"{name}, changes"] = ((v[:, 1:] != v[:, :-1]) & pair_mask).sum(1) / pair_mask.sum(1)
             continue
-        z = torch.where(known, v, 0.0)
-        count = known.sum(1)
+        z = torch.where(observed_mask, v, 0.0)
+        count = observed_mask.sum(1)
         mean = z.sum(1) / count
-        centred = torch.where(known, v - mean[:, None], 0.0)
+        centred = torch.where(observed_mask, v - mean[:, None], 0.0)
         deviation = (centred.square().sum(1) / count).sqrt()
-        step = torch.where(both, z[:, 1:] - z[:, :-1], 0.0)
-        found[f"{name}, mean"], found[f"{name}, deviation"] = mean, deviation
-        found[f"{name}, smallest"] = torch.where(known, v, torch.inf).amin(1).nan_to_num(posinf=torch.nan)
-        found[f"{name}, largest"] = torch.where(known, v, -torch.inf).amax(1).nan_to_num(neginf=torch.nan)
-        found[f"{name}, step"] = step.abs().sum(1) / both.sum(1)
-        moved = torch.where(both, centred[:, 1:] * centred[:, :-1], 0.0).sum(1)
-        found[f"{name}, autocorrelation"] = moved / centred.square().sum(1)
-    return found | _together(x, columns)
+        step = torch.where(pair_mask, z[:, 1:] - z[:, :-1], 0.0)
+        table[f"{name}, mean"], table[f"{name}, deviation"] = mean, deviation
+        table[f"{name}, smallest"] = torch.where(observed_mask, v, torch.inf).amin(1).nan_to_num(posinf=torch.nan)
+        table[f"{name}, largest"] = torch.where(observed_mask, v, -torch.inf).amax(1).nan_to_num(neginf=torch.nan)
+        table[f"{name}, step"] = step.abs().sum(1) / pair_mask.sum(1)
+        moved = torch.where(pair_mask, centred[:, 1:] * centred[:, :-1], 0.0).sum(1)
+        table[f"{name}, autocorrelation"] = moved / centred.square().sum(1)
+    return table | _together(x, columns)
 
 
 def _together(x: Tensor, columns: Columns, most: int = 12) -> dict[str, Tensor]:
     """Correlations of the first quantities within each sequence."""
-    found, chosen = {}, columns.quantities[:most]
-    for a, j in enumerate(chosen):
-        for k in chosen[a + 1 :]:
-            both = x[..., j].isfinite() & x[..., k].isfinite()
-            count = both.sum(1, keepdim=True)
-            u, v = (torch.where(both, x[..., i], 0.0) for i in (j, k))
-            u, v = (torch.where(both, w - w.sum(1, keepdim=True) / count, 0.0) for w in (u, v))
+    table, places = {}, columns.quantities[:most]
+    for a, j in enumerate(places):
+        for k in places[a + 1 :]:
+            pair_mask = x[..., j].isfinite() & x[..., k].isfinite()
+            count = pair_mask.sum(1, keepdim=True)
+            u, v = (torch.where(pair_mask, x[..., i], 0.0) for i in (j, k))
+            u, v = (torch.where(pair_mask, w - w.sum(1, keepdim=True) / count, 0.0) for w in (u, v))
             scale = (u.square().sum(1) * v.square().sum(1)).sqrt()
             name = f"{columns.names[j]} with {columns.names[k]}"
-            found[name] = torch.where(scale > 0, (u * v).sum(1) / scale, torch.nan)
-    return found
+            table[name] = torch.where(scale > 0, (u * v).sum(1) / scale, torch.nan)
+    return table
 
 
 def _frequent(v: Tensor, most: int) -> Tensor:
@@ -170,17 +170,17 @@ def autocorrelations(x: Tensor, columns: Columns, lags: int = LAGS) -> Tensor:
 def _pairs(x: Tensor, columns: Columns, lags: int) -> Tensor:
     """Of each sequence: count, sums, squares and product of the pairs of a quantity and a lag, ``(n, Q, lags, 6)``."""
     v = x[..., columns.quantities].transpose(1, 2)
-    known = v.isfinite()
-    z = torch.where(known, v, 0.0)
-    centre = z.sum((0, 2), keepdim=True) / known.sum((0, 2), keepdim=True).clamp(min=1)
-    z = torch.where(known, v - centre, 0.0)
+    observed_mask = v.isfinite()
+    z = torch.where(observed_mask, v, 0.0)
+    centre = z.sum((0, 2), keepdim=True) / observed_mask.sum((0, 2), keepdim=True).clamp(min=1)
+    z = torch.where(observed_mask, v - centre, 0.0)
     z = z / z.abs().amax((0, 2), keepdim=True).clamp(min=1e-300)
-    found = []
+    moments = []
     for k in range(1, lags + 1):
-        both = (known[..., k:] & known[..., :-k]).double()
-        a, b = z[..., :-k] * both, z[..., k:] * both
-        found.append(torch.stack([both.sum(2), *(w.sum(2) for w in (a, b, a * a, b * b, a * b))], 2))
-    return torch.stack(found, 2)
+        pair_mask = (observed_mask[..., k:] & observed_mask[..., :-k]).double()
+        a, b = z[..., :-k] * pair_mask, z[..., k:] * pair_mask
+        moments.append(torch.stack([pair_mask.sum(2), *(w.sum(2) for w in (a, b, a * a, b * b, a * b))], 2))
+    return torch.stack(moments, 2)
 
 
 def _correlation(sums: Tensor) -> Tensor:
@@ -193,13 +193,13 @@ def _autocorrelation_error(x: Tensor, y: Tensor, columns: Columns, train: Draws)
     """The mean absolute difference of autocorrelations over columns and lags."""
     lags = min(LAGS, x.shape[1] - 1)
     every = _pairs(torch.cat([y, x, train.pool]), columns, lags)  # in one go, so that all have one centre
-    known, own, pool = torch.split(every, [len(y), len(x), len(train.pool)])
-    truth = _correlation(known.sum(0))
+    test_pairs, sample_pairs, pool = torch.split(every, [len(y), len(x), len(train.pool)])
+    truth = _correlation(test_pairs.sum(0))
 
     def error(pairs: Tensor) -> float:
         return (_correlation(pairs.sum(0)) - truth).abs().nanmean().nan_to_num(1.0).item()
 
-    value, low, high = jackknife(lambda keep: error(own[keep]), len(x))
+    value, low, high = jackknife(lambda keep: error(sample_pairs[keep]), len(x))
     words = (
         f"mean absolute difference of the autocorrelations of {len(columns.quantities)} columns at lags 1 to {lags}, "
         f"all rows of {len(x)} samples against {len(y)} test sequences; interval over samples: jackknife"
@@ -211,8 +211,8 @@ def _autocorrelation_error(x: Tensor, y: Tensor, columns: Columns, train: Draws)
 
 def transition_matrix(v: Tensor, levels: int) -> Tensor:
     """``p(next level | level)`` of one category of sequences ``(n, length)``, ``(levels, levels)``; NaN for no case."""
-    both = v[:, :-1].isfinite() & v[:, 1:].isfinite()
-    code = (v[:, :-1].nan_to_num(0, 0, 0) * levels + v[:, 1:].nan_to_num(0, 0, 0)).long()[both]
+    pair_mask = v[:, :-1].isfinite() & v[:, 1:].isfinite()
+    code = (v[:, :-1].nan_to_num(0, 0, 0) * levels + v[:, 1:].nan_to_num(0, 0, 0)).long()[pair_mask]
     counts = torch.bincount(code, minlength=levels * levels).view(levels, levels).double()
     return counts / counts.sum(1, keepdim=True)
 
@@ -220,15 +220,15 @@ def transition_matrix(v: Tensor, levels: int) -> Tensor:
 def _transition_distance(x: Tensor, y: Tensor, columns: Columns, train: Draws) -> Measurement:
     """The total variation of pairs of levels in neighbouring rows, the mean over columns."""
     often = {j: _frequent(y[..., j], LEVELS) for j in columns.levels}
-    known, own, pool = (_transitions(part, often) for part in (y, x, train.pool))
-    truth = [counts.sum(0) / counts.sum().clamp(min=1) for counts in known]
+    test_counts, sample_counts, pool = (_transitions(part, often) for part in (y, x, train.pool))
+    truth = [counts.sum(0) / counts.sum().clamp(min=1) for counts in test_counts]
 
-    def apart(rows: Tensor, counts: Sequence[Tensor]) -> float:
-        shares = [one[rows].sum(0) / one[rows].sum().clamp(min=1) for one in counts]
+    def distance(rows: Tensor, counts: Sequence[Tensor]) -> float:
+        shares = [table[rows].sum(0) / table[rows].sum().clamp(min=1) for table in counts]
         return float(sum((p - q).abs().sum() / 2 for p, q in zip(shares, truth, strict=True)) / len(shares))
 
-    value, low, high = jackknife(lambda keep: apart(keep, own), len(x))
-    floor = floor_of(train.features(torch.arange(len(train.pool))), len(x), lambda rows: apart(rows, pool))
+    value, low, high = jackknife(lambda keep: distance(keep, sample_counts), len(x))
+    floor = floor_of(train.features(torch.arange(len(train.pool))), len(x), lambda rows: distance(rows, pool))
     words = (
         f"total variation of the pairs of levels of neighbouring rows, gaps included, the mean over {len(often)} "
         f"columns; {len(x)} samples against {len(y)} test sequences; interval over samples: jackknife"
@@ -241,36 +241,36 @@ def _transition_distance(x: Tensor, y: Tensor, columns: Columns, train: Draws) -
 
 def _transitions(x: Tensor, often: dict[int, Tensor]) -> list[Tensor]:
     """Counts of pairs of levels in each sequence, ``(n, K^2)`` for each category; a gap and "rare" are levels too."""
-    found = []
+    tables = []
     for j, levels in often.items():
         v, size = x[..., j], len(levels) + 2
         at = torch.searchsorted(levels, v.nan_to_num(0, 0, 0).contiguous()).clamp(max=max(len(levels) - 1, 0))
         same = levels[at] == v if len(levels) else torch.zeros_like(v, dtype=torch.bool)
         code = torch.where(v.isnan(), size - 1, torch.where(same, at, size - 2))
-        both = ~v[:, 1:].isposinf()
+        pair_mask = ~v[:, 1:].isposinf()
         pair = code[:, :-1] * size + code[:, 1:]
         counts = torch.zeros(len(x), size * size, dtype=torch.float64)
-        found.append(counts.scatter_add_(1, pair, both.double()))
-    return found
+        tables.append(counts.scatter_add_(1, pair, pair_mask.double()))
+    return tables
 
 
 def length_distance(x: Tensor, y: Tensor, train: Draws | None = None) -> Measurement:
     """``sup |F - G|`` of the distribution functions of lengths (Kolmogorov and Smirnov)."""
-    own, truth = lengths(x), lengths(y)
+    rows_of_samples, truth = lengths(x), lengths(y)
     grid = torch.arange(x.shape[1] + 1)
-    known = (truth[:, None] <= grid).double().mean(0)
+    distribution = (truth[:, None] <= grid).double().mean(0)
 
-    def apart(rows: Tensor) -> float:
-        return ((rows[:, None] <= grid).double().mean(0) - known).abs().max().item()
+    def distance(rows: Tensor) -> float:
+        return ((rows[:, None] <= grid).double().mean(0) - distribution).abs().max().item()
 
-    value, low, high = jackknife(lambda keep: apart(own[keep]), len(x))
+    value, low, high = jackknife(lambda keep: distance(rows_of_samples[keep]), len(x))
     words = (
         f"largest difference of the distribution functions of lengths (Kolmogorov and Smirnov), {len(x)} samples of "
-        f"{own.double().mean():.1f} rows against {len(y)} test sequences of {truth.double().mean():.1f}; interval over "
-        "samples: jackknife"
+        f"{rows_of_samples.double().mean():.1f} rows against {len(y)} test sequences of {truth.double().mean():.1f}; "
+        "interval over samples: jackknife"
     )
     score = Measurement("lengths[KS]", value, max(low, 0.0), high, n=len(x), protocol=words, better="lower")
-    return score.beside(floor_of(None if train is None else train.features(lengths(train.pool)), len(x), apart))
+    return score.beside(floor_of(None if train is None else train.features(lengths(train.pool)), len(x), distance))
 
 
 # --- cells, and copies ------------------------------------------------------------------------------------------------
@@ -302,20 +302,20 @@ def _records(x: Tensor, references: References, columns: Columns) -> Records:
     """Whole sequences as rows: the cells of at most :data:`PLACES` evenly spaced places, gaps behind the end."""
     places = torch.arange(0, x.shape[1], -(-x.shape[1] // PLACES))
     parts = (x, references.all_train, references.test, references.fresh)
-    own, train, test, fresh = (part[:, places].nan_to_num(math.nan, math.nan).flatten(1) for part in parts)
+    samples, train, test, fresh = (part[:, places].nan_to_num(math.nan, math.nan).flatten(1) for part in parts)
     names = tuple(f"{name}, {place}" for place in places.tolist() for name in columns.names)
-    seen = Columns(names, columns.categorical * len(places), columns.units * len(places))
-    return Records(own, train, test, fresh, seen)
+    wide = Columns(names, columns.categorical * len(places), columns.units * len(places))
+    return Records(samples, train, test, fresh, wide)
 
 
 def copied_sequences(x: Tensor, train: Tensor, y: Tensor) -> Measurement:
     """The share of samples that equal a training sequence in every cell; the floor is that of test sequences."""
-    known = torch.from_numpy(digests(train.flatten(1)))
-    own, held = (torch.isin(torch.from_numpy(digests(part.flatten(1))), known) for part in (x, y))
-    value, low, high = mean_interval(own.double(), share=True)
+    train_digests = torch.from_numpy(digests(train.flatten(1)))
+    sample_hits, test_hits = (torch.isin(torch.from_numpy(digests(part.flatten(1))), train_digests) for part in (x, y))
+    value, low, high = mean_interval(sample_hits.double(), share=True)
     words = (
         f"samples that equal one of {len(train)} training sequences in every cell; floor: test sequences that do; "
         "interval over samples: Agresti and Coull"
     )
-    floor = held.double().mean().item() if len(held) else math.nan
+    floor = test_hits.double().mean().item() if len(test_hits) else math.nan
     return Measurement("copies[sequences]", value, low, high, floor, len(x), words, better="lower")

@@ -71,11 +71,11 @@ class Trends:
     """
 
     def __init__(self, y: Tensor, columns: Columns, least: float = LEAST_ASSOCIATION) -> None:
-        self.seen = np.arange(len(columns.names))
-        if len(self.seen) > MOST_COLUMNS:
-            self.seen = np.sort(np.random.default_rng(0).choice(self.seen, MOST_COLUMNS, replace=False))
-        self.columns = columns = columns.part(self.seen.tolist())
-        pairs = np.array(list(itertools.combinations(range(len(self.seen)), 2)), dtype=np.int64).reshape(-1, 2)
+        self.places = np.arange(len(columns.names))
+        if len(self.places) > MOST_COLUMNS:
+            self.places = np.sort(np.random.default_rng(0).choice(self.places, MOST_COLUMNS, replace=False))
+        self.columns = columns = columns.part(self.places.tolist())
+        pairs = np.array(list(itertools.combinations(range(len(self.places)), 2)), dtype=np.int64).reshape(-1, 2)
         level = np.array(columns.categorical, dtype=bool)
         self.linear = pairs[~level[pairs].any(1)]
         self.tables = pairs[level[pairs].any(1)]
@@ -85,9 +85,9 @@ class Trends:
         i, j = self.linear.T
         self.linear = self.linear[np.abs(self.correlations[i, j]) > LEAST_CORRELATION]
         tables = [((i, j), self._table(codes, i, j) / len(rows)) for i, j in self.tables]
-        kept = [(pair, table) for pair, table in tables if self.association(table, *pair) > least]
-        self.tables = np.array([pair for pair, _ in kept], dtype=np.int64).reshape(-1, 2)
-        self.counts = [table for _, table in kept]
+        dependent = [(pair, table) for pair, table in tables if self.association(table, *pair) > least]
+        self.tables = np.array([pair for pair, _ in dependent], dtype=np.int64).reshape(-1, 2)
+        self.counts = [table for _, table in dependent]
 
     def __call__(self, x: Tensor) -> Tensor:
         """The score of each pair, those of two quantities first, ``(P,)``."""
@@ -97,8 +97,8 @@ class Trends:
         codes = self._codes(rows)
         tables = [
             # where samples have levels that the references lack, their share is missing on the other side
-            1 - (np.abs(table / len(rows) - known).sum() + 1 - table.sum() / len(rows)) / 2
-            for (i, j), known in zip(self.tables, self.counts, strict=True)
+            1 - (np.abs(table / len(rows) - reference).sum() + 1 - table.sum() / len(rows)) / 2
+            for (i, j), reference in zip(self.tables, self.counts, strict=True)
             for table in (self._table(codes, i, j),)
         ]
         return torch.from_numpy(np.concatenate([linear, np.array(tables, dtype=np.float64)]))
@@ -106,11 +106,11 @@ class Trends:
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """The columns of each score."""
-        return [(int(i), int(j)) for i, j in self.seen[np.concatenate([self.linear, self.tables])]]
+        return [(int(i), int(j)) for i, j in self.places[np.concatenate([self.linear, self.tables])]]
 
     def _rows(self, x: Tensor) -> Array:
         """The columns that are looked at."""
-        return x[:, self.seen].double().numpy()
+        return x[:, self.places].double().numpy()
 
     def _codes(self, rows: Array) -> npt.NDArray[np.int64]:
         """Columns as small integers ``(C, n)``: the last code of a column is a gap; -1 is a level that ``y`` lacks."""
@@ -135,8 +135,8 @@ class Trends:
         return float(np.sqrt(square / (min(p.shape) - 1)))
 
     def _table(self, codes: npt.NDArray[np.int64], i: int, j: int) -> Array:
-        both = (codes[i] >= 0) & (codes[j] >= 0)
-        cells = (codes[i] * self._size(j) + codes[j])[both]
+        pair_mask = (codes[i] >= 0) & (codes[j] >= 0)
+        cells = (codes[i] * self._size(j) + codes[j])[pair_mask]
         return np.bincount(cells, minlength=self._size(i) * self._size(j)).astype(np.float64)
 
 
@@ -154,20 +154,20 @@ def _intervals(values: Array) -> npt.NDArray[np.int64]:
 def associations(x: Tensor, columns: Columns) -> Array:
     """Pearson's correlation of each pair of quantities, and Cramér's V of every other pair; ``(C, C)``."""
     tables = Trends(x, columns, least=-1.0)
-    found = tables.correlations.copy()
+    matrix = tables.correlations.copy()
     for (i, j), table in zip(tables.tables, tables.counts, strict=True):
-        found[i, j] = found[j, i] = tables.association(table, i, j)
-    return found
+        matrix[i, j] = matrix[j, i] = tables.association(table, i, j)
+    return matrix
 
 
 def correlations(rows: Array) -> Array:
     """Pearson's correlation of each pair of columns ``(C, C)``, over the rows that have both; NaN for a constant."""
-    known = ~np.isnan(rows)
-    centre = np.where(known, rows, 0).sum(0) / np.maximum(known.sum(0), 1)
-    values = np.where(known, rows - centre, 0)
+    observed_mask = ~np.isnan(rows)
+    centre = np.where(observed_mask, rows, 0).sum(0) / np.maximum(observed_mask.sum(0), 1)
+    values = np.where(observed_mask, rows - centre, 0)
     scale = np.maximum(np.abs(values).max(0, initial=0), 1e-300)
-    values, known = values / scale, known.astype(np.float64)
-    n, total, square = known.T @ known, values.T @ known, (values**2).T @ known
+    values, observed_mask = values / scale, observed_mask.astype(np.float64)
+    n, total, square = observed_mask.T @ observed_mask, values.T @ observed_mask, (values**2).T @ observed_mask
     spread = np.maximum(n * square - total**2, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         r = (n * (values.T @ values) - total * total.T) / np.sqrt(spread * spread.T)
@@ -199,8 +199,8 @@ def quality(x: Tensor, y: Tensor, columns: Columns, train: Tensor | Draws | None
     whole = "mean of the next two" if pairs else "the next, since no pair of columns belongs together"
     about = (whole, f"mean of {x.shape[1]} columns", f"mean of {pairs} pairs that belong together")
     words = f"as sdmetrics defines it; {len(x)} samples against {len(y)} test rows; interval over samples: jackknife"
-    found = [
+    measurements = [
         Measurement(name, value, low, min(high, 1.0), math.nan, len(x), f"{of}, {words}", better="higher").beside(floor)
         for name, of, (value, low, high), floor in zip(names, about, scores, floors, strict=True)
     ]
-    return found if pairs else found[:2]
+    return measurements if pairs else measurements[:2]

@@ -12,7 +12,7 @@ from torch import Tensor
 from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.records import Records
 from fourfold.metrics.references import References
-from fourfold.metrics.rows import Columns, joined
+from fourfold.metrics.rows import Columns, join_labels
 from fourfold.metrics.rules import find_rules, rare_levels, violations
 from fourfold.metrics.score import Measurement, jackknife
 from fourfold.metrics.shapes import quality
@@ -26,7 +26,7 @@ def by_rows(
     references: References,
     columns: Columns,
     label: str = "label",
-    known: npt.NDArray[np.int64] | None = None,
+    train_digests: npt.NDArray[np.int64] | None = None,
 ) -> Iterator[Measurement]:
     """The two-sample test first, then quality, use, rare levels, gaps, rules, and what the samples give away.
 
@@ -37,26 +37,27 @@ def by_rows(
         references: test, training and fresh rows. With labels, these are one more column, the target.
         columns: of the rows.
         label: the name of that column.
-        known: :func:`~fourfold.metrics.rows.digests` of all training rows, where ``references.all_train`` is a part.
+        train_digests: the :func:`~fourfold.metrics.rows.digests` of all training rows, where ``references.all_train``
+            is a part of them.
     """
-    y, train, seen = references.test, references.train, columns
+    y, train, labelled = references.test, references.train, columns
     a = x
     if references.cond is not None:
         labels = references.cond.double()
-        a, y, seen = joined(x, labels[: len(x)]), joined(y, labels), columns.labelled(label)
+        a, y, labelled = join_labels(x, labels[: len(x)]), join_labels(y, labels), columns.labelled(label)
         train = _labelled(train, labels)
-    yield two_sample_auc(a, y, seen)
-    yield from quality(a, y, seen, train)
-    if seen.target is not None:
-        yield utility(a, y, seen, train)
+    yield two_sample_auc(a, y, labelled)
+    yield from quality(a, y, labelled, train)
+    if labelled.target is not None:
+        yield utility(a, y, labelled, train)
     if (rare := rare_levels(x, references.test, columns, references.all_train, references.train)) is not None:
         yield rare
     if references.all_train.isnan().any():
         yield gaps(x, references.test, references.train)
-    held = torch.cat([references.test, references.fresh])
+    unseen = torch.cat([references.test, references.fresh])
     if rules := find_rules(references.all_train, columns):
-        yield violations(x, held, rules, columns)
-    records = Records(x, references.all_train, references.test, references.fresh, columns, known)
+        yield violations(x, unseen, rules, columns)
+    records = Records(x, references.all_train, references.test, references.fresh, columns, train_digests)
     yield records.closer()
     yield records.closest()
     yield records.copies()
@@ -65,10 +66,10 @@ def by_rows(
 
 def _labelled(train: Draws, labels: Tensor) -> Draws:
     """Draws whose rows have the labels that they were drawn for."""
-    known = torch.zeros(len(train.pool), dtype=labels.dtype)
+    labels_of_pool = torch.zeros(len(train.pool), dtype=labels.dtype)
     for rows in train.rows:
-        known[rows] = labels[: len(rows)]
-    return Draws(joined(train.pool, known), train.rows)
+        labels_of_pool[rows] = labels[: len(rows)]
+    return Draws(join_labels(train.pool, labels_of_pool), train.rows)
 
 
 def gaps(x: Tensor, y: Tensor, train: Draws | None = None) -> Measurement:

@@ -109,10 +109,10 @@ def _repeated(windows: Tensor, n: int) -> Tensor:
 def _copied(windows: Tensor, stream: Tensor, n: int) -> Tensor:
     """The share of n-grams of each window that occur in a stream, ``(B, 1)``; the stream is read by portions."""
     codes = ngrams(windows, n)
-    found = torch.zeros_like(codes, dtype=torch.bool)
+    hits = torch.zeros_like(codes, dtype=torch.bool)
     for start in range(0, len(stream) - n + 1, PORTION):
-        found |= torch.isin(codes, ngrams(stream[None, start : start + PORTION + n - 1], n))
-    return found.double().mean(1, keepdim=True)
+        hits |= torch.isin(codes, ngrams(stream[None, start : start + PORTION + n - 1], n))
+    return hits.double().mean(1, keepdim=True)
 
 
 def _divergence(a: Tensor, b: Tensor) -> float:

@@ -1,9 +1,10 @@
-"""What gradient-boosted trees learn from samples: to tell them from the data, and to predict a column of the data."""
+"""Measures by gradient-boosted trees: a two-sample test, and training on samples to predict a column of the data."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,20 +12,17 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from fourfold.machine.libraries import scipy, sklearn
+from fourfold.machine.libraries import sklearn
 from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.rows import Array, Columns
 from fourfold.metrics.score import Floor, Measurement, UncertainValue, jackknife, jackknife_of_both
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["area", "cross_fitted", "two_sample_auc", "utility"]
 
 FOLDS = 5
 """Parts of a cross-fitted test."""
 MOST_LEVELS = 254
-"""Levels of a category that trees tell apart; the rarer ones count as one more."""
+"""Levels of a category that trees distinguish. The rarer ones count as one more."""
 REPEATS = 4
 """Draws of a floor for which trees are grown."""
 TREES_TOO = 2.0
@@ -58,8 +56,8 @@ def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
 
     def statistic(samples: Tensor, tests: Tensor) -> float:
         keep = torch.cat([samples, tests]).numpy()
-        kept = [(parts == k) & keep for k in range(FOLDS)]
-        return float(np.mean([area(scores[rows], labels[rows]) for rows in kept]))
+        masks = [(parts == k) & keep for k in range(FOLDS)]
+        return float(np.mean([area(scores[rows], labels[rows]) for rows in masks]))
 
     estimate = _of_trees_too(jackknife_of_both(statistic, n, m))
     words = (
@@ -90,32 +88,32 @@ def cross_fitted(x: Tensor, y: Tensor, columns: Columns) -> tuple[Array, npt.NDA
     parts = np.concatenate([random.permutation(np.arange(size) % FOLDS) for size in (len(x), len(y))])
     scores = np.empty(len(rows))
     for k in range(FOLDS):
-        held = parts == k
-        empty = np.isnan(rows[~held]).all(0)  # a column without a value here, of which trees can make no bins
-        seen = np.where(empty, 0.0, rows)
-        trees = _grown(columns.categorical, seen[~held], labels[~held])
-        scores[held] = trees.decision_function(seen[held])
+        test_fold = parts == k
+        empty = np.isnan(rows[~test_fold]).all(0)  # a column without a value here, of which trees can make no bins
+        usable = np.where(empty, 0.0, rows)
+        trees = _grow_trees(columns.categorical, usable[~test_fold], labels[~test_fold])
+        scores[test_fold] = trees.decision_function(usable[test_fold])
     return scores, labels, parts
 
 
 def for_trees(columns: Columns, y: Tensor, *parts: Tensor) -> list[Array]:
     """Rows for trees: levels by their frequency in ``y``, so that the rarest share a code where there are many."""
-    found = [part.double().numpy().copy() for part in parts]
-    known = y.double().numpy()
+    coded = [part.double().numpy().copy() for part in parts]
+    reference = y.double().numpy()
     for j in columns.levels:
-        values, counts = np.unique(known[:, j][~np.isnan(known[:, j])], return_counts=True)
+        values, counts = np.unique(reference[:, j][~np.isnan(reference[:, j])], return_counts=True)
         order = values[np.argsort(-counts, kind="stable")][:MOST_LEVELS]
         place = np.argsort(order)
-        for rows in found:
+        for rows in coded:
             at = np.searchsorted(order[place], rows[:, j]).clip(max=max(len(order) - 1, 0))
             same = order[place][at] == rows[:, j] if len(order) else np.zeros(len(rows), dtype=bool)
             code = np.where(same, place[at] if len(order) else 0, len(order)).astype(np.float64)
             rows[:, j] = np.where(np.isnan(rows[:, j]), np.nan, code)
-    return found
+    return coded
 
 
-def _grown(categorical: tuple[bool, ...], rows: Array, target: npt.NDArray[Any], classes: bool = True) -> Any:
-    """Trees that were grown on rows, by one thread: several that wait for each other on a busy machine take minutes."""
+def _grow_trees(categorical: tuple[bool, ...], rows: Array, target: npt.NDArray[Any], classes: bool = True) -> Any:
+    """Trees grown on rows, by one thread: several that wait for each other on a busy machine take minutes."""
     forests = sklearn.ensemble
     kind = forests.HistGradientBoostingClassifier if classes else forests.HistGradientBoostingRegressor
     with threadpool_limits(1, "openmp"):
@@ -125,18 +123,18 @@ def _grown(categorical: tuple[bool, ...], rows: Array, target: npt.NDArray[Any],
 
 def area(scores: Array, labels: npt.NDArray[np.bool_]) -> float:
     """The area under the curve: the share of pairs that are in order, ties counted half; NaN without both labels."""
-    positive = int(labels.sum())
-    negative = len(labels) - positive
-    if not positive or not negative:
+    positive, negative = scores[labels], np.sort(scores[~labels])
+    if not len(positive) or not len(negative):
         return math.nan
-    return float((scipy.stats.rankdata(scores)[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+    return float(below.mean() / (2 * len(negative)))
 
 
 # --- trained on samples, tested on the data ---------------------------------------------------------------------------
 
 
 def utility(x: Tensor, y: Tensor, columns: Columns, train: Draws | None = None) -> Measurement:
-    """How well trees that were grown on samples predict the target of test rows; the floor's trees grew on real rows.
+    """How well trees grown on samples predict the target of test rows; the floor's trees grew on real rows.
 
     The area under the curve for a category (the mean over levels, each against the rest, if there are more than two),
     and R² for a quantity.
@@ -168,41 +166,45 @@ def utility(x: Tensor, y: Tensor, columns: Columns, train: Draws | None = None) 
         "floor: grown on as many training rows; interval over test rows, the trees fixed: jackknife"
     )
     name = f"train_on_synthetic[{measure} of {columns.names[columns.target]}]"
-    used = Measurement(name, value, low, high, n=len(x), protocol=words, better="higher", share=classes)
-    return used.beside(floor)
+    measurement = Measurement(name, value, low, high, n=len(x), protocol=words, better="higher", share=classes)
+    return measurement.beside(floor)
 
 
 def _predicted(x: Tensor, y: Tensor, columns: Columns) -> Array:
-    """What trees that grew on samples say of each test row: ``(m, L)`` scores of the levels, or ``(m, 1)`` a number."""
+    """The outputs of trees grown on samples for test rows: scores of levels ``(m, L)``, or numbers ``(m, 1)``."""
     at = columns.target
     assert at is not None
     rest = [j for j in range(len(columns.names)) if j != at]
     names, level = tuple(columns.names[j] for j in rest), tuple(columns.categorical[j] for j in rest)
-    grown, asked = for_trees(Columns(names, level), x[:, rest], x[:, rest], y[:, rest])
+    training_rows, test_rows = for_trees(Columns(names, level), x[:, rest], x[:, rest], y[:, rest])
     target = x[:, at].double().numpy()
-    known = ~np.isnan(target)
+    observed_mask = ~np.isnan(target)
     if not columns.categorical[at]:
-        if not known.any():
+        if not observed_mask.any():
             return np.zeros((len(y), 1))
-        return np.asarray(_grown(level, grown[known], target[known], classes=False).predict(asked))[:, None]
-    codes = np.where(known, target, -2.0)  # a gap is a level too
-    found = np.unique(codes)
-    scores = np.full((len(y), int(max(np.nan_to_num(y[:, at].numpy(), nan=-2).max(), found.max())) + 3), -np.inf)
-    if len(found) > 1:
-        out = _grown(level, grown, codes).predict_proba(asked)
-        scores[:, found.astype(np.int64) + 2] = out
+        return np.asarray(
+            _grow_trees(level, training_rows[observed_mask], target[observed_mask], classes=False).predict(test_rows)
+        )[:, None]
+    codes = np.where(observed_mask, target, -2.0)  # a gap is a level too
+    classes = np.unique(codes)
+    scores = np.full((len(y), int(max(np.nan_to_num(y[:, at].numpy(), nan=-2).max(), classes.max())) + 3), -np.inf)
+    if len(classes) > 1:
+        out = _grow_trees(level, training_rows, codes).predict_proba(test_rows)
+        scores[:, classes.astype(np.int64) + 2] = out
     return scores
 
 
 def _area_of_levels(scores: Array, truth: Array) -> float:
     """The mean area over the levels of the data, each against the rest; of two levels, both areas are the same."""
     codes = np.where(np.isnan(truth), -2, truth).astype(np.int64)
-    found, counts = np.unique(codes, return_counts=True)
-    often = found[counts >= min(10, len(codes) // 4)]
-    return float(np.mean([area(scores[:, code + 2], codes == code) for code in often])) if len(found) > 1 else math.nan
+    levels, counts = np.unique(codes, return_counts=True)
+    often = levels[counts >= min(10, len(codes) // 4)]
+    return float(np.mean([area(scores[:, code + 2], codes == code) for code in often])) if len(levels) > 1 else math.nan
 
 
 def _explained(predicted: Array, truth: Array) -> float:
-    known = ~np.isnan(truth)
-    spread = np.square(truth[known] - truth[known].mean()).sum() if known.any() else 0.0
-    return float(1 - np.square(truth[known] - predicted[known, 0]).sum() / spread) if spread else math.nan
+    observed_mask = ~np.isnan(truth)
+    spread = np.square(truth[observed_mask] - truth[observed_mask].mean()).sum() if observed_mask.any() else 0.0
+    return (
+        float(1 - np.square(truth[observed_mask] - predicted[observed_mask, 0]).sum() / spread) if spread else math.nan
+    )

@@ -159,7 +159,7 @@ class Table(WrittenRows):
             self.numbers(self.some(every)),
         )
         known = np.concatenate([digests(self.numbers(part)) for part in torch.split(every, 65_536)])
-        yield from by_rows(self.numbers(x), seen, self.meaning, known=known)
+        yield from by_rows(self.numbers(x), seen, self.meaning, train_digests=known)
 
     @staticmethod
     def some(x: Tensor) -> Tensor:
