@@ -125,13 +125,13 @@ def test_every_sampler_offered_is_made_by_its_name():
     from fourfold.data.oracles import GaussianDenoiser
     from fourfold.estimands import Velocity
     from fourfold.maths.paths import EDM
-    from fourfold.samplers import named, samplers
+    from fourfold.samplers import sampler_by_name, samplers
 
     oracle = view(GaussianDenoiser(EDM(), (0.0,), ((1.0,),)), Velocity)
     assert {"Heun", "DPMSolver", "HMC", "BlockGibbs"} <= set(samplers())
-    assert all(type(named(name, oracle)) is kind for name, kind in samplers().items())
+    assert all(type(sampler_by_name(name, oracle)) is kind for name, kind in samplers().items())
     with pytest.raises(ValueError, match=r"AnnealedLangevin, DDIM, .*Heun") as raised:
-        named("MarkovChain", oracle)
+        sampler_by_name("MarkovChain", oracle)
     assert "HMC" not in str(raised.value)
 
 

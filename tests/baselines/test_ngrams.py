@@ -69,15 +69,15 @@ def test_leaving_one_out_counts_the_text_without_that_occurrence():
         text = ids[:cut]
         whole, less = Ngrams(text, SPACE.tokens, 3), Ngrams(text[:-1], SPACE.tokens, 3)
         for order, other in zip(whole.orders, less.orders, strict=True):
-            object.__setattr__(other, "taken", _taken(other, order.discounts))
-            object.__setattr__(other, "kept", other.counts - order.discounts[other.counts.clamp(max=3)])
+            object.__setattr__(other, "removed", _removed(other, order.discounts))
+            object.__setattr__(other, "discounted_counts", other.counts - order.discounts[other.counts.clamp(max=3)])
         past, last = text[None, -6:-1], text[None, -5:].clone()
         last[:, :-1] = -1
         found = whole.after(past, last, dtype=torch.float64)[0, -1]
         torch.testing.assert_close(found, less.after(past, dtype=torch.float64)[0, -1])
 
 
-def _taken(order, d):
+def _removed(order, d):
     """The sum of the discounts ``d`` in each context."""
     context = torch.repeat_interleave(torch.arange(len(order.contexts)), order.starts.diff())
     return torch.zeros(len(order.contexts), dtype=torch.float64).index_add_(0, context, d[order.counts.clamp(max=3)])

@@ -75,8 +75,8 @@ class Fitted:
         """``n`` raw examples, of the labels ``cond`` ``(n,)`` where there are any."""
         parts = [(rows, model.sample(len(rows), seed + i)) for i, (rows, model) in enumerate(self._groups(n, cond))]
         x = torch.empty(n, *parts[0][1].shape[1:], dtype=parts[0][1].dtype)
-        for rows, drawn in parts:
-            x[rows] = drawn
+        for rows, samples in parts:
+            x[rows] = samples
         return x
 
     def log_prob(self, x: Tensor, cond: Tensor | None = None, seed: int = 0) -> LogProb:
@@ -85,16 +85,16 @@ class Fitted:
         scored = LogProb.cat([model.log_prob(x[rows], seed) for rows, model in groups])
         order = torch.cat([rows for rows, _ in groups]).argsort()
         parts = {name: getattr(scored, name) for name in ("variance", "pieces", "row_counts")}
-        known = {name: part[order] for name, part in parts.items() if part is not None}
-        return dataclasses.replace(scored, nats=scored.nats[order], **known)
+        ordered = {name: part[order] for name, part in parts.items() if part is not None}
+        return dataclasses.replace(scored, nats=scored.nats[order], **ordered)
 
     def _groups(self, n: int, cond: Tensor | None) -> list[tuple[Tensor, Baseline]]:
         """Rows, and the model of their label."""
         if cond is None:
             return [(torch.arange(n), self.every)]
-        own = [((cond == label).nonzero().flatten(), model) for label, model in self.of_label.items()]
+        by_label = [((cond == label).nonzero().flatten(), model) for label, model in self.of_label.items()]
         rest = ~torch.isin(cond, torch.tensor(list(self.of_label), dtype=cond.dtype))
-        return [group for group in (*own, (rest.nonzero().flatten(), self.every)) if len(group[0])]
+        return [group for group in (*by_label, (rest.nonzero().flatten(), self.every)) if len(group[0])]
 
 
 def fit_baseline(kind: type[Baseline], space: Space, x: Tensor, cond: Tensor | None = None) -> Fitted:

@@ -32,42 +32,42 @@ class Marginal:
     """
 
     def __init__(self, column: Modelled, cells: Cells) -> None:
-        known = cells[(cells != MISSING) & _held(column, cells)]
+        values = cells[(cells != MISSING) & _modelled_mask(column, cells)]
         self.gap = (np.sum(cells == MISSING) + 0.5) / (len(cells) + 1) if column.missing else 0.0
         if isinstance(column, Categorical):
             self.atoms: Cells = np.arange(len(column.levels))
-            counts = np.bincount(known, minlength=len(self.atoms))
-            self.masses: Floats = (counts + 1 / len(self.atoms)) / (len(known) + 1)
+            counts = np.bincount(values, minlength=len(self.atoms))
+            self.masses: Floats = (counts + 1 / len(self.atoms)) / (len(values) + 1)
             self.edges, self.bins, self.tail, self.width = self.atoms[:0], self.masses[:0], 0.0, 1
         else:
-            self._count(known if len(known) else np.array(column.span, dtype=np.int64))
+            self._count(values if len(values) else np.array(column.span, dtype=np.int64))
         self.of_atoms, self.of_bins = (np.concatenate([[0.0], np.cumsum(m)]) for m in (self.masses, self.bins))
 
-    def _count(self, known: Cells) -> None:
-        self.atoms, counts = np.unique(known, return_counts=True)
+    def _count(self, values: Cells) -> None:
+        self.atoms, counts = np.unique(values, return_counts=True)
         once, twice, different = np.sum(counts == 1), np.sum(counts == 2), len(counts)
         discount = (once + 0.5) / (once + 2 * twice + 1)
-        self.masses = (counts - discount) / len(known)
+        self.masses = (counts - discount) / len(values)
         number = min(int(np.ceil(2 * different ** (1 / 3))), different)
         first = np.linspace(0, different, number + 1).round().astype(np.int64)
         self.edges = np.append(self.atoms[first[:-1]], self.atoms[-1] + 1)
-        share = discount * different / len(known)
+        share = discount * different / len(values)
         self.bins = share * np.diff(first) / (different + 2)
         self.tail, self.width = share / (different + 2), int(self.atoms[-1] - self.atoms[0] + 1)
 
     def mass(self, cells: Cells) -> Floats:
         """The mass of each cell; 0 for a level that the column does not have, and for a gap where none can be."""
         at = np.searchsorted(self.atoms, cells).clip(max=len(self.atoms) - 1)
-        found = np.where(self.atoms[at] == cells, self.masses[at], 0.0)
+        total = np.where(self.atoms[at] == cells, self.masses[at], 0.0)
         if len(self.bins):
             place = np.searchsorted(self.edges, cells, "right") - 1
             inside = (place >= 0) & (place < len(self.bins))
             place = place.clip(0, len(self.bins) - 1)
-            found += np.where(inside, self.bins[place] / np.diff(self.edges)[place], 0.0)
+            total += np.where(inside, self.bins[place] / np.diff(self.edges)[place], 0.0)
             beyond = np.maximum(self.edges[0] - cells, cells - self.edges[-1] + 1).astype(np.float64)
             ratio = self.width / (self.width + 1)
-            found += np.where(inside, 0.0, self.tail * (1 - ratio) * ratio ** np.maximum(beyond - 1, 0))
-        return np.where(cells == MISSING, self.gap, (1 - self.gap) * found)
+            total += np.where(inside, 0.0, self.tail * (1 - ratio) * ratio ** np.maximum(beyond - 1, 0))
+        return np.where(cells == MISSING, self.gap, (1 - self.gap) * total)
 
     def below(self, cells: Cells) -> Floats:
         """The mass of all smaller cells; a gap is the smallest."""
@@ -94,7 +94,7 @@ class Marginal:
         return np.where(u < self.gap, MISSING, low)
 
 
-def _held(column: Modelled, cells: Cells) -> npt.NDArray[np.bool_]:
+def _modelled_mask(column: Modelled, cells: Cells) -> npt.NDArray[np.bool_]:
     """Which cells the column holds."""
     if not isinstance(column, Categorical):
         return cells > MISSING + 1  # neither a gap nor unseen

@@ -36,13 +36,13 @@ class _Rows:
         cells: ``(N, C)``.
         sequence: the number of each row's sequence, ``(N,)``.
         first: whether a row begins its sequence, ``(N,)``.
-        held: which cells count, ``(N, C)``: the first row of a keyed sequence has a start, and no step.
+        mask: the cells that count, ``(N, C)``: the first row of a keyed sequence has a start, and no step.
     """
 
     cells: Cells
     sequence: npt.NDArray[np.int64]
     first: npt.NDArray[np.bool_]
-    held: npt.NDArray[np.bool_]
+    mask: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, space: Sequences, x: Tensor) -> Self:
@@ -51,9 +51,9 @@ class _Rows:
         there = space.present(whole)
         sequence, place = (part.numpy() for part in there.nonzero(as_tuple=True))
         cells = whole[there].numpy()
-        held = np.ones(cells.shape, dtype=bool)
-        held[:, space.at] = (place > 0) | (space.key is None)
-        return cls(cells, sequence, place == 0, held)
+        mask = np.ones(cells.shape, dtype=bool)
+        mask[:, space.at] = (place > 0) | (space.key is None)
+        return cls(cells, sequence, place == 0, mask)
 
     def summed(self, nats: Floats, count: int) -> Tensor:
         """Nats of rows, ``(N,)``, added up for each sequence."""
@@ -93,7 +93,7 @@ class _Frame:
 
 
 def _marginals(space: Sequences, rows: _Rows) -> list[Marginal]:
-    return [Marginal(column, rows.cells[rows.held[:, j], j]) for j, column in enumerate(space.modelled)]
+    return [Marginal(column, rows.cells[rows.mask[:, j], j]) for j, column in enumerate(space.modelled)]
 
 
 @final
@@ -115,8 +115,8 @@ class IndependentRows(Baseline):
         space = self.frame.space
         u = np.random.default_rng(seed).random((n, space.length * len(self.marginals) + 2))
         cells = u[:, 2:].reshape(n * space.length, -1)
-        drawn = np.stack([m.quantile(cells[:, j]) for j, m in enumerate(self.marginals)], 1)
-        return self.frame.framed(drawn.reshape(n, *space.shape), u[:, :2])
+        x = np.stack([m.quantile(cells[:, j]) for j, m in enumerate(self.marginals)], 1)
+        return self.frame.framed(x.reshape(n, *space.shape), u[:, :2])
 
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
         space = self.frame.space
@@ -129,7 +129,7 @@ def _log_masses(marginals: list[Marginal], rows: _Rows) -> Floats:
     """``log p(x_tj)`` of each cell that counts, ``(N, C)``."""
     with np.errstate(divide="ignore"):
         nats = np.stack([np.log(m.mass(rows.cells[:, j])) for j, m in enumerate(marginals)], 1)
-    return np.where(rows.held, nats, 0.0)
+    return np.where(rows.mask, nats, 0.0)
 
 
 @final
@@ -176,10 +176,10 @@ class FirstOrderRows(Baseline):
         nats = _log_masses(self.marginals, rows)
         before = np.roll(rows.cells, 1, axis=0)
         for j, matrix in self.matrices.items():
-            known = (rows.cells[:, j] >= 0) | (rows.cells[:, j] == MISSING)
+            level_mask = (rows.cells[:, j] >= 0) | (rows.cells[:, j] == MISSING)
             with np.errstate(divide="ignore"):
-                own = np.log(matrix[_level(before[:, j], matrix), _level(rows.cells[:, j], matrix)])
-            nats[:, j] = np.where(rows.first, nats[:, j], np.where(known, own, -np.inf))
+                log_p = np.log(matrix[_level(before[:, j], matrix), _level(rows.cells[:, j], matrix)])
+            nats[:, j] = np.where(rows.first, nats[:, j], np.where(level_mask, log_p, -np.inf))
         fixed = self.frame.log_mass(x) + rows.summed(nats.sum(1), len(x))
         draws = torch.stack([rows.summed(self._ratio(rows, random), len(x)) for _ in range(DRAWS)])
         ratio = (draws - draws.logsumexp(0)).exp() * DRAWS
@@ -244,4 +244,4 @@ def _scores(marginals: list[Marginal], rows: _Rows, columns: list[int], random: 
     u = random.random((len(rows.cells), len(columns)))
     for k, j in enumerate(columns):
         u[:, k] = marginals[j].below(rows.cells[:, j]) + u[:, k] * marginals[j].mass(rows.cells[:, j])
-    return np.where(rows.held[:, columns], scipy.special.ndtri(u.clip(1e-12, 1 - 1e-12)), 0.0)
+    return np.where(rows.mask[:, columns], scipy.special.ndtri(u.clip(1e-12, 1 - 1e-12)), 0.0)

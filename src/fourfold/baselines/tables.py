@@ -108,11 +108,11 @@ class GaussianCopula(Baseline):
 
     def _densities(self, rows: Cells, random: np.random.Generator) -> Tensor:
         """``log c_R`` at points of each row's cells, ``(DRAWS, B)``."""
-        found = []
+        densities = []
         for _ in range(DRAWS):
             z = _scores(self.marginals, rows, random)
-            found.append(-np.log(np.diag(self.root)).sum() - ((z @ self.excess) * z).sum(1) / 2)
-        return torch.from_numpy(np.stack(found))
+            densities.append(-np.log(np.diag(self.root)).sum() - ((z @ self.excess) * z).sum(1) / 2)
+        return torch.from_numpy(np.stack(densities))
 
 
 def _scores(marginals: list[Marginal], rows: Cells, random: np.random.Generator) -> Floats:

@@ -56,8 +56,8 @@ class KneserNey(Baseline):
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         generator, orders = torch.Generator().manual_seed(seed), len(self.ngrams.orders)
-        drawn = torch.zeros(n, self.length, dtype=torch.long)
+        ids = torch.zeros(n, self.length, dtype=torch.long)
         for i in range(self.length):
             u = torch.rand(n, orders + 1, generator=generator, dtype=torch.float64)
-            drawn[:, i] = self.ngrams.draw(drawn[:, max(i - orders + 1, 0) : i], u)
-        return drawn
+            ids[:, i] = self.ngrams.draw(ids[:, max(i - orders + 1, 0) : i], u)
+        return ids

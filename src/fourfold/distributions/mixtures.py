@@ -45,8 +45,8 @@ class GaussianMixture:
             torch.linalg.LinAlgError: for a covariance that is not positive definite.
         """
         roots = torch.linalg.cholesky(covariances)
-        ones = torch.eye(means.shape[1], dtype=means.dtype, device=means.device).expand_as(roots)
-        return cls(log_weights, means, torch.linalg.solve_triangular(roots, ones, upper=False))
+        identity = torch.eye(means.shape[1], dtype=means.dtype, device=means.device).expand_as(roots)
+        return cls(log_weights, means, torch.linalg.solve_triangular(roots, identity, upper=False))
 
     def components(self, x: Tensor) -> Tensor:
         """``log N(x; m_k, S_k)`` of examples ``(B, D)``, ``(B, K)``: all components by one product."""

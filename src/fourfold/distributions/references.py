@@ -134,5 +134,5 @@ class ReferenceTerm(Term):
 
 def with_reference(energy: Energy, terms: Mapping[str, Term]) -> Mapping[str, Term]:
     """The terms, preceded by one that fits the reference if it has parameters."""
-    learned = any(True for _ in energy.reference.parameters())
-    return {"reference": ReferenceTerm(energy), **terms} if learned else terms
+    has_parameters = any(True for _ in energy.reference.parameters())
+    return {"reference": ReferenceTerm(energy), **terms} if has_parameters else terms

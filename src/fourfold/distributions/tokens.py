@@ -81,11 +81,11 @@ class IndependentTokens(Observation):
 
     def draw(self, noise: Noise) -> Tensor:
         u = noise.uniform(sum(map(len, self.groups)))
-        drawn = [
+        parts = [
             categorical(p.flatten(0, 1), u[:, group].flatten()).view(len(u), -1)
             for group, p in zip(self.groups, self.log_p, strict=True)
         ]
-        return self._in_order(drawn)
+        return self._in_order(parts)
 
     def mean(self) -> Tensor:
         return self._in_order([p.argmax(2) for p in self.log_p])

@@ -65,7 +65,7 @@ Form = tuple[list[int], list[int], list[int], int]
 """Stride, padding, dilation and groups."""
 
 
-def _both(value: int | Sequence[int]) -> list[int]:
+def _pair(value: int | Sequence[int]) -> list[int]:
     return [value, value] if isinstance(value, int) else list(value)
 
 
@@ -81,14 +81,14 @@ def _conv2d(
     """``F.conv2d``."""
     if isinstance(padding, str) or input.ndim != 4:
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    form = (_both(stride), _both(padding), _both(dilation), groups)
+    form = (_pair(stride), _pair(padding), _pair(dilation), groups)
     # Autograd tells whether a gradient is wanted only for nodes that are not leaves.
     inner = None if bias is None else bias.view_as(bias)
     y: Tensor = _applied(_Convolution, input, weight.view_as(weight), inner, form)
     return y
 
 
-def _wanted(ctx: Any, i: int) -> bool:
+def _needs_gradient(ctx: Any, i: int) -> bool:
     """Whether the gradient by the i-th argument is wanted; in the first of two derivatives, that of weights is not."""
     if not ctx.needs_input_grad[i]:
         return False
@@ -96,13 +96,13 @@ def _wanted(ctx: Any, i: int) -> bool:
     return node.name() == "torch::autograd::AccumulateGrad" or torch._C._will_engine_execute_node(node)
 
 
-def _gradients(g: Tensor, x: Tensor, weight: Tensor, form: Form, which: Sequence[bool]) -> list[Tensor]:
+def _gradients(g: Tensor, x: Tensor, weight: Tensor, form: Form, mask: Sequence[bool]) -> list[Tensor]:
     """The gradients by input, weights and bias; ``x`` gives shape and memory format where only the first is wanted."""
     stride, padding, dilation, groups = form
-    found: list[Tensor] = torch.ops.aten.convolution_backward(
-        g, x, weight, [weight.shape[0]], stride, padding, dilation, False, [0, 0], groups, list(which)
+    gradients: list[Tensor] = torch.ops.aten.convolution_backward(
+        g, x, weight, [weight.shape[0]], stride, padding, dilation, False, [0, 0], groups, list(mask)
     )
-    return found
+    return gradients
 
 
 class _Convolution(Function):
@@ -118,12 +118,12 @@ class _Convolution(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        which = [_wanted(ctx, i) for i in range(3)]
+        mask = [_needs_gradient(ctx, i) for i in range(3)]
         if not torch.is_grad_enabled():
-            return (*_gradients(g, x, weight, ctx.form, which), None)
-        dx = _applied(_ByInput, g, weight, x.detach(), ctx.form) if which[0] else None
-        dw = _applied(_ByWeight, g, x, weight.detach(), ctx.form) if which[1] else None
-        return dx, dw, g.sum((0, 2, 3)) if which[2] else None, None
+            return (*_gradients(g, x, weight, ctx.form, mask), None)
+        dx = _applied(_ByInput, g, weight, x.detach(), ctx.form) if mask[0] else None
+        dw = _applied(_ByWeight, g, x, weight.detach(), ctx.form) if mask[1] else None
+        return dx, dw, g.sum((0, 2, 3)) if mask[2] else None, None
 
 
 class _ByInput(Function):

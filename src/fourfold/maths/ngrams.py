@@ -26,7 +26,7 @@ def _codes(ids: Tensor, k: int) -> Tensor:
     return code
 
 
-def _found(among: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+def _lookup(among: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
     """Places of codes among ascending ones, and which of them are there."""
     at = torch.searchsorted(among, codes.contiguous()).clamp_(max=len(among) - 1)
     return at, among[at] == codes
@@ -36,8 +36,8 @@ def discounts(counts: Tensor) -> Tensor:
     """The discounts of n-grams that occur 0, 1, 2, and 3 or more times, ``(4,)`` float64 (Chen, Goodman 1999)."""
     n_1, n_2, n_3, n_4 = (max(int((counts == i).sum()), 1) for i in (1, 2, 3, 4))
     y = n_1 / (n_1 + 2 * n_2)
-    found = [1 - 2 * y * n_2 / n_1, 2 - 3 * y * n_3 / n_2, 3 - 4 * y * n_4 / n_3]
-    return torch.tensor([0.0, *(min(max(d, 0.1), 0.95 * i) for i, d in enumerate(found, 1))], dtype=torch.float64)
+    values = [1 - 2 * y * n_2 / n_1, 2 - 3 * y * n_3 / n_2, 3 - 4 * y * n_4 / n_3]
+    return torch.tensor([0.0, *(min(max(d, 0.1), 0.95 * i) for i, d in enumerate(values, 1))], dtype=torch.float64)
 
 
 @final
@@ -49,64 +49,64 @@ class _Order:
         contexts: codes of the different tokens before the last one, ``(H,)``, ascending.
         starts: where the n-grams of each context begin, ``(H + 1,)``.
         totals: counts of the contexts, ``(H,)``.
-        taken: what the discounts take from each context, ``(H,)``.
+        removed: counts that the discounts remove from each context, ``(H,)``.
         grams: codes of the n-grams, ascending, ``(G,)``.
         places: where each of them stands among those sorted by context.
         last: last tokens, ``(G,)``.
         counts: counts ``c``, ``(G,)``.
-        seen: how often each n-gram stands in the text, ``(G,)``.
-        kept: counts without their discounts, ``(G,)``.
-        sums: sums of ``kept``, ``(G + 1,)``.
+        occurrences: how often each n-gram occurs in the text, ``(G,)``.
+        discounted_counts: counts without their discounts, ``(G,)``.
+        sums: cumulated ``discounted_counts``, ``(G + 1,)``.
         discounts: discounts ``D`` of the counts 0, 1, 2 and 3 or more, ``(4,)``.
     """
 
     contexts: Tensor
     starts: Tensor
     totals: Tensor
-    taken: Tensor
+    removed: Tensor
     grams: Tensor
     places: Tensor
     last: Tensor
     counts: Tensor
-    seen: Tensor
-    kept: Tensor
+    occurrences: Tensor
+    discounted_counts: Tensor
     sums: Tensor
     discounts: Tensor
 
     @classmethod
-    def count(cls, grams: Tensor, contexts: Tensor, last: Tensor, counts: Tensor, seen: Tensor) -> Self:
+    def count(cls, grams: Tensor, contexts: Tensor, last: Tensor, counts: Tensor, occurrences: Tensor) -> Self:
         """From different n-grams in the order of their codes."""
         by_last = torch.argsort(last, stable=True)
         order = by_last[torch.argsort(contexts[by_last], stable=True)]
         places = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-        contexts, last, counts, seen = contexts[order], last[order], counts[order], seen[order]
-        found, sizes = torch.unique_consecutive(contexts, return_counts=True)
+        contexts, last, counts, occurrences = contexts[order], last[order], counts[order], occurrences[order]
+        distinct, sizes = torch.unique_consecutive(contexts, return_counts=True)
         starts = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         d = discounts(counts)
-        kept = counts - d[counts.clamp(max=3)]
-        sums = torch.cat([kept.new_zeros(1), kept.cumsum(0)])
+        discounted = counts - d[counts.clamp(max=3)]
+        sums = torch.cat([discounted.new_zeros(1), discounted.cumsum(0)])
         all_counts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         totals = (all_counts[starts[1:]] - all_counts[starts[:-1]]).double()
-        taken = totals - (sums[starts[1:]] - sums[starts[:-1]])
-        return cls(found, starts, totals, taken, grams, places, last, counts, seen, kept, sums, d)
+        removed = totals - (sums[starts[1:]] - sums[starts[:-1]])
+        return cls(distinct, starts, totals, removed, grams, places, last, counts, occurrences, discounted, sums, d)
 
     def gram(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Places of n-grams by their codes, and which of them are known."""
-        at, known = _found(self.grams, codes)
-        return self.places[at], known
+        at, present = _lookup(self.grams, codes)
+        return self.places[at], present
 
     def discounted(self, counts: Tensor) -> Tensor:
         """Counts without their discounts."""
         return counts - self.discounts[counts.clamp(max=3)]
 
-    def spread(self, at: Tensor, known: Tensor, tokens: int, dtype: torch.dtype) -> Tensor:
-        """``kept`` of every token after contexts by their places, ``(N, V)``; 0 after unknown contexts."""
-        sizes = torch.where(known, self.starts[at + 1] - self.starts[at], 0)
+    def spread(self, at: Tensor, present: Tensor, tokens: int, dtype: torch.dtype) -> Tensor:
+        """Discounted counts of every token after contexts by their places, ``(N, V)``; 0 after unknown contexts."""
+        sizes = torch.where(present, self.starts[at + 1] - self.starts[at], 0)
         rows = torch.repeat_interleave(torch.arange(len(at), device=at.device), sizes)
         ends = sizes.cumsum(0)
         place = torch.arange(len(rows), device=at.device) + (self.starts[at] - ends + sizes)[rows]
         return torch.zeros(len(at), tokens, dtype=dtype, device=at.device).index_put_(
-            (rows, self.last[place]), self.kept[place].to(dtype)
+            (rows, self.last[place]), self.discounted_counts[place].to(dtype)
         )
 
 
@@ -131,15 +131,15 @@ class Ngrams:
     def __init__(self, ids: Tensor, tokens: int, longest: int) -> None:
         self.tokens, self.orders = tokens, list[_Order]()
         ids = ids.long()
-        found = [torch.unique(_codes(ids, k), return_inverse=True, return_counts=True) for k in range(1, longest + 1)]
-        places = [self._one_place(inverse, len(grams)) for grams, inverse, _ in found]
-        for k, ((grams, inverse, seen), place) in enumerate(zip(found, places, strict=True), 1):
+        groups = [torch.unique(_codes(ids, k), return_inverse=True, return_counts=True) for k in range(1, longest + 1)]
+        places = [self._one_place(inverse, len(grams)) for grams, inverse, _ in groups]
+        for k, ((grams, inverse, occurrences), place) in enumerate(zip(groups, places, strict=True), 1):
             wider = None if k == longest else inverse[places[k] + 1]  # in how many contexts: once for each wider one
-            counts = seen if wider is None else torch.bincount(wider, minlength=len(grams))
+            counts = occurrences if wider is None else torch.bincount(wider, minlength=len(grams))
             contexts = _codes(ids, k - 1)[place] if k > 1 else torch.zeros_like(grams)
             there = counts > 0
             self.orders.append(
-                _Order.count(*(each[there] for each in (grams, contexts, ids[place + k - 1], counts, seen)))
+                _Order.count(*(each[there] for each in (grams, contexts, ids[place + k - 1], counts, occurrences)))
             )
 
     @staticmethod
@@ -156,11 +156,11 @@ class Ngrams:
             if k > x.shape[1]:
                 break
             contexts = _codes(x, k - 1)[:, : x.shape[1] - k + 1]
-            at, known = _found(order.contexts, contexts)
+            at, present = _lookup(order.contexts, contexts)
             place, there = order.gram(_codes(x, k))
-            kept = torch.where(there, order.kept[place], 0.0)
-            mixed = (kept + order.taken[at] * p[:, k - 1 :]) / order.totals[at]
-            p[:, k - 1 :] = torch.where(known, mixed, p[:, k - 1 :])
+            discounted = torch.where(there, order.discounted_counts[place], 0.0)
+            mixed = (discounted + order.removed[at] * p[:, k - 1 :]) / order.totals[at]
+            p[:, k - 1 :] = torch.where(present, mixed, p[:, k - 1 :])
         return p
 
     def after(
@@ -181,34 +181,40 @@ class Ngrams:
         padded = torch.cat([ids.new_full((B, longest), self.tokens), ids], 1)[:, -T - longest :]
         contexts = [_codes(padded, k)[:, longest + 1 - k :].flatten() for k in range(longest)]
         p = torch.full((B * T, self.tokens), 1.0 / self.tokens, dtype=dtype, device=ids.device)
-        lost = None if following is None else self._lost(contexts, following.flatten())
+        losses = None if following is None else self._losses(contexts, following.flatten())
         for k, order in enumerate(self.orders):
-            at, known = _found(order.contexts, contexts[k])
-            totals, taken, kept = order.totals[at], order.taken[at], order.spread(at, known, self.tokens, dtype)
-            if lost is not None and following is not None:
-                rows, place, less = lost[k]
+            at, present = _lookup(order.contexts, contexts[k])
+            totals, removed, discounted = (
+                order.totals[at],
+                order.removed[at],
+                order.spread(at, present, self.tokens, dtype),
+            )
+            if losses is not None and following is not None:
+                rows, place, less = losses[k]
                 counts = order.counts[place]
                 totals[rows] -= less
-                taken[rows] += order.discounted(counts) - order.discounted(counts - less) - less
-                kept[rows, following.flatten()[rows]] = order.discounted(counts - less).to(dtype)
-                known &= (totals > 0) & ((following.flatten() >= 0) | (k == 0))
-            mixed = torch.addcmul(kept, taken.to(dtype)[:, None], p).div_(totals.clamp(min=1).to(dtype)[:, None])
-            p = torch.where(known[:, None], mixed, p)
+                removed[rows] += order.discounted(counts) - order.discounted(counts - less) - less
+                discounted[rows, following.flatten()[rows]] = order.discounted(counts - less).to(dtype)
+                present &= (totals > 0) & ((following.flatten() >= 0) | (k == 0))
+            mixed = torch.addcmul(discounted, removed.to(dtype)[:, None], p).div_(
+                totals.clamp(min=1).to(dtype)[:, None]
+            )
+            p = torch.where(present[:, None], mixed, p)
         return p.view(B, T, self.tokens)
 
-    def _lost(self, contexts: list[Tensor], following: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def _losses(self, contexts: list[Tensor], following: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """For each order: rows whose n-gram loses an occurrence, its place, and by how much its count falls.
 
         A shorter n-gram has lost a context only if the wider one, with one token more before it, stood there once.
         """
-        found, less = list[tuple[Tensor, Tensor, Tensor]](), torch.ones_like(following)
+        losses, less = list[tuple[Tensor, Tensor, Tensor]](), torch.ones_like(following)
         for order, context in zip(reversed(self.orders), reversed(contexts), strict=True):
-            place, known = order.gram(context * _MULTIPLIER + following + 1)
-            known &= following >= 0
-            rows = known.nonzero().squeeze(1)
-            found.append((rows, place[rows], less[rows]))
-            less = (torch.where(known, order.seen[place], 0) <= 1).long()
-        return found[::-1]
+            place, present = order.gram(context * _MULTIPLIER + following + 1)
+            present &= following >= 0
+            rows = present.nonzero().squeeze(1)
+            losses.append((rows, place[rows], less[rows]))
+            less = (torch.where(present, order.occurrences[place], 0) <= 1).long()
+        return losses[::-1]
 
     def draw(self, past: Tensor, u: Tensor) -> Tensor:
         """The next token of every row, ``(B,)``: each order keeps the choice, or passes it on to a shorter one.
@@ -217,13 +223,13 @@ class Ngrams:
             past: ids ``(B, T)``.
             u: uniform numbers ``(B, K + 1)``: one for each order, and one for the equal masses.
         """
-        token, open_ = (u[:, 0] * self.tokens).long(), torch.ones(len(past), dtype=torch.bool, device=past.device)
+        token, unfinished = (u[:, 0] * self.tokens).long(), torch.ones(len(past), dtype=torch.bool, device=past.device)
         for k in range(min(len(self.orders), past.shape[1] + 1), 0, -1):
             order = self.orders[k - 1]
-            at, known = _found(order.contexts, _codes(past[:, past.shape[1] - k + 1 :], k - 1)[:, 0])
-            passed = order.taken[at] / order.totals[at]
-            chosen = open_ & known & (u[:, k] >= passed)
-            share = ((u[:, k] - passed) / (1 - passed)).clamp(0, 1).nan_to_num(0)  # of rows that pass it on: any
+            at, present = _lookup(order.contexts, _codes(past[:, past.shape[1] - k + 1 :], k - 1)[:, 0])
+            passing = order.removed[at] / order.totals[at]
+            ends = unfinished & present & (u[:, k] >= passing)
+            share = ((u[:, k] - passing) / (1 - passing)).clamp(0, 1).nan_to_num(0)  # of rows that pass it on: any
             place = quantile_between(order.sums, share, order.starts[at], order.starts[at + 1])
-            token, open_ = torch.where(chosen, order.last[place], token), open_ & ~chosen
+            token, unfinished = torch.where(ends, order.last[place], token), unfinished & ~ends
         return token

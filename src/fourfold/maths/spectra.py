@@ -47,9 +47,9 @@ def stft(x: Tensor, fft: int, hop: int) -> Tensor:
         fft: samples of a frame; a multiple of ``hop``.
         hop: samples between frames.
     """
-    left = (fft - hop) // 2
-    right = (frames(x.shape[1], hop) - 1) * hop + fft - left - x.shape[1]
-    return torch.stft(F.pad(x, (left, right)), fft, hop, fft, _window(fft, x.device), False, return_complex=True)
+    padding = (fft - hop) // 2
+    right = (frames(x.shape[1], hop) - 1) * hop + fft - padding - x.shape[1]
+    return torch.stft(F.pad(x, (padding, right)), fft, hop, fft, _window(fft, x.device), False, return_complex=True)
 
 
 def inverse(spectrum: Tensor, hop: int, length: int) -> Tensor:
@@ -61,11 +61,11 @@ def inverse(spectrum: Tensor, hop: int, length: int) -> Tensor:
     (https://doi.org/10.1109/TASSP.1984.1164317).
     """
     fft, count = 2 * (spectrum.shape[1] - 1), spectrum.shape[2]
-    window, left = _window(fft, spectrum.device), (fft - hop) // 2
+    window, padding = _window(fft, spectrum.device), (fft - hop) // 2
     pieces = torch.fft.irfft(spectrum, fft, dim=1) * window[:, None]
     weight = _overlapped(window.square()[None, :, None].expand(1, fft, count), hop)
     x = _overlapped(pieces, hop) / weight.clamp(min=1e-3 * float(weight.max()))
-    return x[:, left : left + length]
+    return x[:, padding : padding + length]
 
 
 def _overlapped(pieces: Tensor, hop: int) -> Tensor:
@@ -100,9 +100,9 @@ def from_magnitude(magnitude: Tensor, hop: int, length: int, steps: int = 32, mo
     phase = torch.polar(torch.ones((), device=turn.device), turn * (math.pi / (bands - 1)))
     before = torch.zeros_like(phase)
     for _ in range(steps):
-        found = stft(inverse(magnitude * phase, hop, length), 2 * (bands - 1), hop)
-        phase = found + momentum * (found - before)
-        phase, before = phase / phase.abs().clamp(min=1e-12), found
+        spectrum = stft(inverse(magnitude * phase, hop, length), 2 * (bands - 1), hop)
+        phase = spectrum + momentum * (spectrum - before)
+        phase, before = phase / phase.abs().clamp(min=1e-12), spectrum
     return inverse(magnitude * phase, hop, length)
 
 
@@ -160,9 +160,9 @@ def from_mel(bands: Tensor, fft: int, rate: int, steps: int = 20) -> Tensor:
     https://papers.nips.cc/paper/1861). The range of ``bands`` is that of :func:`log_mel` for sounds in [-1, 1]: more is
     clamped, and power of :data:`QUIETEST` or less is none, so that silence stays silent.
     """
-    wanted = (bands.clamp(max=0.0).exp() - QUIETEST**2).clamp(min=0)
+    target = (bands.clamp(max=0.0).exp() - QUIETEST**2).clamp(min=0)
     filters = mel_filters(bands.shape[1], fft, rate).to(bands.device)
-    power = (filters.T @ wanted) / filters.sum(0)[:, None].clamp(min=1e-9)
+    power = (filters.T @ target) / filters.sum(0)[:, None].clamp(min=1e-9)
     for _ in range(steps):
-        power = power * (filters.T @ wanted) / (filters.T @ (filters @ power)).clamp(min=1e-20)
+        power = power * (filters.T @ target) / (filters.T @ (filters @ power)).clamp(min=1e-20)
     return power.clamp(min=0).sqrt()

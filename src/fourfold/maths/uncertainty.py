@@ -44,14 +44,14 @@ def pooled_error(variance: Tensor, freedom: float) -> Tensor:
     Reference: Smyth 2004, Linear Models and Empirical Bayes Methods for Assessing Differential Expression,
     https://doi.org/10.2202/1544-6115.1027 (there by moments of log v, which a pair of equal draws would spoil).
     """
-    v, known = variance.double(), variance.double()[variance.isfinite()]
-    if math.isinf(freedom) or not float(known.sum()) > 0:
+    v, finite = variance.double(), variance.double()[variance.isfinite()]
+    if math.isinf(freedom) or not float(finite.sum()) > 0:
         return variance.sqrt()
-    if len(known) == 1:
+    if len(finite) == 1:
         return (v.sqrt() * (student_t(freedom) / student_t(math.inf))).to(variance)
-    m = known.mean()
-    spread = float(known.square().mean() / ((1 + 2 / freedom) * m.square())) - 1
+    m = finite.mean()
+    spread = float(finite.square().mean() / ((1 + 2 / freedom) * m.square())) - 1
     prior = 4 + 4 / max(spread, 1e-9)
-    total = min(prior + freedom, len(known) * freedom)
+    total = min(prior + freedom, len(finite) * freedom)
     pooled = ((prior - 2) * m + freedom * v) / (prior + freedom)
     return (pooled.sqrt() * (student_t(total) / student_t(math.inf))).to(variance)

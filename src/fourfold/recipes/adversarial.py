@@ -156,18 +156,20 @@ def hinge(space: Space, size: str) -> GenerativeModel:
 
 def wasserstein(space: Space, size: str) -> GenerativeModel:
     """Wasserstein's distance with a penalty on the gradient's norm (Gulrajani et al. 2017)."""
-    found = players(space, size)
-    training = replace(found.training, learning_rate=found.pace * found.training.learning_rate)
-    contest, penalty = Wasserstein(), UnitNorm(found.unit_norm)
-    return _played(space, replace(found, training=training), contest, penalty, critic_rate=3 / found.pace)
+    networks = players(space, size)
+    training = replace(networks.training, learning_rate=networks.pace * networks.training.learning_rate)
+    contest, penalty = Wasserstein(), UnitNorm(networks.unit_norm)
+    return _played(space, replace(networks, training=training), contest, penalty, critic_rate=3 / networks.pace)
 
 
 def _played(
-    space: Space, found: Players, contest: Contest, penalty: Penalty, critic_rate: float = 1.0
+    space: Space, networks: Players, contest: Contest, penalty: Penalty, critic_rate: float = 1.0
 ) -> GenerativeModel:
     """The game of two players with given losses and penalties."""
-    game = AdversarialGame(found.critic, contest, penalty, found.every, critic_rate=critic_rate)
-    return GenerativeModel(space, found.codec, found.generator, game, OnePass(), NoDensity(NO_DENSITY), found.training)
+    game = AdversarialGame(networks.critic, contest, penalty, networks.every, critic_rate=critic_rate)
+    return GenerativeModel(
+        space, networks.codec, networks.generator, game, OnePass(), NoDensity(NO_DENSITY), networks.training
+    )
 
 
 @singledispatch
@@ -182,10 +184,10 @@ def conditional(space: Space, size: str) -> GenerativeModel:
 
 @conditional.register
 def _(space: Table, size: str) -> GenerativeModel:
-    codec, chosen, noise = MixedCells(space, bins_of(space, 512)), VECTORS[size], VECTOR_NOISE[size]
+    codec, net_size, noise = MixedCells(space, bins_of(space, 512)), VECTORS[size], VECTOR_NOISE[size]
     tokens, reals = sum(codec.sizes), len(codec.graded)
-    net = ResMLP(noise + tokens, tokens + reals, chosen.width, chosen.depth, space.classes)
-    critic = ResMLP(2 * tokens + reals, 1, chosen.width, chosen.depth, space.classes)
+    net = ResMLP(noise + tokens, tokens + reals, net_size.width, net_size.depth, space.classes)
+    critic = ResMLP(2 * tokens + reals, 1, net_size.width, net_size.depth, space.classes)
     generator = RowGenerator(net, codec.sizes, reals, noise)
     game = ConditionalGame(AdversarialGame(critic, Pairing(), ZeroCentred(0.1)))
     training = replace(TRAINING, batch_size=batch_of(256, tokens), learning_rate=5e-4, warmup=0.02)

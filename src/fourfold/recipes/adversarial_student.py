@@ -72,9 +72,9 @@ def _(space: Vectors, size: str) -> GameLessons:
 
 def distilled(space: Space, size: str) -> GenerativeModel:
     """A generator of one pass, taught by a diffusion model and a critic."""
-    teacher, own, chosen = denoising(space, size), denoising(space, size), lessons(space, size)
-    assert isinstance(own.estimand, Preconditioned)
-    game = AdversarialGame(chosen.critic, penalty=ZeroCentred(0.1), every=chosen.every)
-    objective = DistilledGame(teacher, game, chosen.weight, share=chosen.share)
-    student = Student(own.estimand, chosen.sigma)
-    return GenerativeModel(space, own.codec, student, objective, OnePass(), NoDensity(NO_DENSITY), chosen.training)
+    teacher, base, lesson = denoising(space, size), denoising(space, size), lessons(space, size)
+    assert isinstance(base.estimand, Preconditioned)
+    game = AdversarialGame(lesson.critic, penalty=ZeroCentred(0.1), every=lesson.every)
+    objective = DistilledGame(teacher, game, lesson.weight, share=lesson.share)
+    student = Student(base.estimand, lesson.sigma)
+    return GenerativeModel(space, base.codec, student, objective, OnePass(), NoDensity(NO_DENSITY), lesson.training)

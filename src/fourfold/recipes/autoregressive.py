@@ -71,8 +71,8 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    known = "text, images, sounds, vectors, sequences of rows (tables: autoregressive/any-order)"
-    raise TypeError(f"autoregressive models know {known}, not {type(space).__name__}")
+    spaces = "text, images, sounds, vectors, sequences of rows (tables: autoregressive/any-order)"
+    raise TypeError(f"autoregressive models know {spaces}, not {type(space).__name__}")
 
 
 @likelihood.register
@@ -81,8 +81,8 @@ def _(space: Text, size: str) -> GenerativeModel:
 
 
 def _text_network(space: Text, size: str) -> TokenTransformer:
-    chosen = TEXT[size]
-    return TokenTransformer(space.tokens, space.length, chosen.width, chosen.depth, chosen.heads)
+    net_size = TEXT[size]
+    return TokenTransformer(space.tokens, space.length, net_size.width, net_size.depth, net_size.heads)
 
 
 def _text(space: Text, size: str, net: NextToken) -> GenerativeModel:
@@ -157,8 +157,8 @@ def _(space: Audio, size: str) -> GenerativeModel:
 
 @likelihood.register
 def _(space: Vectors, size: str) -> GenerativeModel:
-    (chosen, components), classes = VECTORS[size], space.classes
-    net = ValueTransformer(space.dim, 3 * components, chosen.width, chosen.depth, chosen.heads, classes=classes)
+    (net_size, components), classes = VECTORS[size], space.classes
+    net = ValueTransformer(space.dim, 3 * components, net_size.width, net_size.depth, net_size.heads, classes=classes)
     training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
     return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
 

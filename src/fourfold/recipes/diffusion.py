@@ -228,52 +228,52 @@ def dit(space: Space, size: str) -> GenerativeModel:
 
 @dit.register
 def _(space: Images, size: str) -> GenerativeModel:
-    side, chosen = max(space.height, space.width), TRANSFORMER[size]
+    side, net_size = max(space.height, space.width), TRANSFORMER[size]
     patch = 2 if side < 16 else 4 if side <= 64 else 8
     text = text_encoder(space.caption)
-    net = DiT(sides(space), chosen.width, chosen.depth, chosen.heads, patch, space.classes, 1, text)
+    net = DiT(sides(space), net_size.width, net_size.depth, net_size.heads, patch, space.classes, 1, text)
     return _denoised(space, _of_images(space, size, net))
 
 
-def _denoised(space: Space, found: Parts) -> GenerativeModel:
-    rms = found.codec.rms
-    estimand = Preconditioned(found.net, found.codec.event, EDM(), rms)
-    return found.model(space, estimand, Denoising(*found.noise, rms), DPMSolver())
+def _denoised(space: Space, base: Parts) -> GenerativeModel:
+    rms = base.codec.rms
+    estimand = Preconditioned(base.net, base.codec.event, EDM(), rms)
+    return base.model(space, estimand, Denoising(*base.noise, rms), DPMSolver())
 
 
 def velocity(space: Space, size: str) -> GenerativeModel:
     """Rectified flow: the velocity of straight lines (Liu, Gong, Liu 2023, https://arxiv.org/abs/2209.03003)."""
-    found = parts(space, size)
-    estimand = NetworkVelocity(found.net, found.codec.event, RectifiedFlow(), found.codec.rms)
-    return found.model(space, estimand, FlowMatching(), Heun(10))
+    base = parts(space, size)
+    estimand = NetworkVelocity(base.net, base.codec.event, RectifiedFlow(), base.codec.rms)
+    return base.model(space, estimand, FlowMatching(), Heun(10))
 
 
 def optimal_transport(space: Space, size: str) -> GenerativeModel:
     """Flow matching on straight lines to the noise that optimal transport assigns."""
-    found = parts(space, size)
-    estimand = NetworkField(found.net, found.codec.event, RectifiedFlow(), found.codec.rms)
-    return found.model(space, estimand, CoupledFlowMatching(), Heun(4))
+    base = parts(space, size)
+    estimand = NetworkField(base.net, base.codec.event, RectifiedFlow(), base.codec.rms)
+    return base.model(space, estimand, CoupledFlowMatching(), Heun(4))
 
 
 def vp(space: Space, size: str) -> GenerativeModel:
     """Noise prediction on the variance-preserving path."""
-    found = parts(space, size)
-    estimand = NetworkNoise(found.net, found.codec.event, VP(), found.codec.rms)
-    return found.model(space, estimand, NoisePrediction(), UniPC())
+    base = parts(space, size)
+    estimand = NetworkNoise(base.net, base.codec.event, VP(), base.codec.rms)
+    return base.model(space, estimand, NoisePrediction(), UniPC())
 
 
 def ve(space: Space, size: str) -> GenerativeModel:
     """Denoising score matching on the variance-exploding path."""
-    found = parts(space, size)
-    estimand = NetworkScore(found.net, found.codec.event, VE(), found.codec.rms)
-    return found.model(space, estimand, DenoisingScoreMatching(), DPMSolver())
+    base = parts(space, size)
+    estimand = NetworkScore(base.net, base.codec.event, VE(), base.codec.rms)
+    return base.model(space, estimand, DenoisingScoreMatching(), DPMSolver())
 
 
 def subvp(space: Space, size: str) -> GenerativeModel:
     """A preconditioned denoiser on the sub-variance-preserving path."""
-    found = parts(space, size)
-    estimand = Preconditioned(found.net, found.codec.event, SubVP(), found.codec.rms)
-    return found.model(space, estimand, Denoising(sigma_data=found.codec.rms), DPMSolver())
+    base = parts(space, size)
+    estimand = Preconditioned(base.net, base.codec.event, SubVP(), base.codec.rms)
+    return base.model(space, estimand, Denoising(sigma_data=base.codec.rms), DPMSolver())
 
 
 def ddpm(space: Space, size: str) -> GenerativeModel:
@@ -282,8 +282,8 @@ def ddpm(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space other than images.
     """
-    net, found = _stepped(space, size)
-    return found.model(space, SteppedNoise(net, found.codec.event, VP()), NoisePrediction(), DDIM(50))
+    net, base = _stepped(space, size)
+    return base.model(space, SteppedNoise(net, base.codec.event, VP()), NoisePrediction(), DDIM(50))
 
 
 def ddpm_velocity(space: Space, size: str) -> GenerativeModel:
@@ -292,8 +292,8 @@ def ddpm_velocity(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space other than images.
     """
-    net, found = _stepped(space, size)
-    return found.model(space, SteppedVelocity(net, found.codec.event, RectifiedFlow()), FlowMatching(), Euler(50))
+    net, base = _stepped(space, size)
+    return base.model(space, SteppedVelocity(net, base.codec.event, RectifiedFlow()), FlowMatching(), Euler(50))
 
 
 def _stepped(space: Space, size: str) -> tuple[DDPMUNet, Parts]:
@@ -326,9 +326,9 @@ def sliced(space: Space, size: str) -> GenerativeModel:
 def _(space: Vectors, size: str) -> GenerativeModel:
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
     # no waves of the input: the loss is linear in their derivatives, whose noise would exceed the rest
-    found = _of_vectors(space, size, TimeMLP(space.dim, width, depth, space.classes, detail=False))
-    estimand = NetworkScore(found.net, found.codec.event, VP(), found.codec.rms)
-    return found.model(space, estimand, SlicedScoreMatching(), DPMSolver())
+    base = _of_vectors(space, size, TimeMLP(space.dim, width, depth, space.classes, detail=False))
+    estimand = NetworkScore(base.net, base.codec.event, VP(), base.codec.rms)
+    return base.model(space, estimand, SlicedScoreMatching(), DPMSolver())
 
 
 @singledispatch
@@ -350,8 +350,8 @@ def _(space: Table, size: str) -> GenerativeModel:
 
 @masked.register
 def _(space: Text, size: str) -> GenerativeModel:
-    chosen = TEXT[size]
-    net = MaskedTransformer(space.tokens, chosen.width, chosen.depth, chosen.heads, classes=space.classes)
+    net_size = TEXT[size]
+    net = MaskedTransformer(space.tokens, net_size.width, net_size.depth, net_size.heads, classes=space.classes)
     sampler = _unmasking(space.length)
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
     parts = (TextTokens(space), TextDenoiser(net, space.length), MaskedDenoising(), sampler, MaskedBound(), training)
@@ -370,8 +370,8 @@ def blocks(space: Space, size: str) -> GenerativeModel:
 
 @blocks.register
 def _(space: Text, size: str) -> GenerativeModel:
-    chosen = TEXT[size]
-    net = OrderedTransformer(space.tokens, space.length, BLOCK, chosen.width, chosen.depth, chosen.heads)
+    net_size = TEXT[size]
+    net = OrderedTransformer(space.tokens, space.length, BLOCK, net_size.width, net_size.depth, net_size.heads)
     parts = (
         TextTokens(space),
         BlockDenoiser(net, space.length, LEAN),
@@ -379,7 +379,7 @@ def _(space: Text, size: str) -> GenerativeModel:
         BlockUnmasking(),
         BlockBound(),
     )
-    return GenerativeModel(space, *parts, text_training(space, chosen))
+    return GenerativeModel(space, *parts, text_training(space, net_size))
 
 
 @singledispatch
@@ -394,10 +394,10 @@ def joint(space: Space, size: str) -> GenerativeModel:
 
 @joint.register
 def _(space: Table, size: str) -> GenerativeModel:
-    codec, (embedding, chosen) = MixedCells(space, bins_of(space, 512)), ROWS[size]
+    codec, (embedding, net_size) = MixedCells(space, bins_of(space, 512)), ROWS[size]
     sizes, reals = codec.sizes, len(codec.graded)
     inputs, outputs = embedding * len(sizes) + 3 * reals, sum(sizes) + reals
-    net = TimeMLP(inputs, chosen.width, chosen.depth, space.classes, detail=False, outputs=outputs)
+    net = TimeMLP(inputs, net_size.width, net_size.depth, space.classes, detail=False, outputs=outputs)
     estimand = RowDenoiser(net, sizes, reals, embedding, LinearLogSNR())
     training = Training(batch_size=batch_of(512, sum(sizes)), learning_rate=2e-3, weight_decay=0.01)
     return GenerativeModel(space, codec, estimand, JointDenoising(), JointSteps(), JointBound(), training)

@@ -65,10 +65,10 @@ SHORT = Langevin(10, 0.01, temperature=0.05)
 """The chains of training on images: colder than the energy, hence fast, and biased."""
 
 
-def _refusal(recipe: str, known: str, space: Space) -> TypeError:
+def _refusal(recipe: str, spaces: str, space: Space) -> TypeError:
     # only a table has another recipe of this paradigm
     way = ": use energy/noise-contrastive" if isinstance(space, Table) else ""
-    return TypeError(f"the recipe energy/{recipe} models {known}, not {type(space).__name__}{way}")
+    return TypeError(f"the recipe energy/{recipe} models {spaces}, not {type(space).__name__}{way}")
 
 
 def _without_captions(recipe: str, space: Images) -> None:
@@ -111,8 +111,8 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 def _(space: Table, size: str) -> GenerativeModel:
     """As for vectors, of columns that are normal by their codec."""
     check_width(space, "covariances")
-    found = noise_contrastive(Vectors(space.dims, classes=space.classes), size)
-    return behind(GaussianCells(space, bins_of(space, 512)), found, space)
+    base = noise_contrastive(Vectors(space.dims, classes=space.classes), size)
+    return behind(GaussianCells(space, bins_of(space, 512)), base, space)
 
 
 # --- score matching ---------------------------------------------------------------------------------------------------
@@ -161,11 +161,11 @@ def _(space: Vectors, size: str) -> DenoisingParts:
 
 def denoising(space: Space, size: str) -> GenerativeModel:
     """Score matching at every noise level; samples by annealing the noise."""
-    found = denoised(space, size)
-    event, rms = found.codec.event, found.codec.rms
-    energy = PreconditionedEnergy(found.net, event, EDM(0.02, 40.0), rms)
+    base = denoised(space, size)
+    event, rms = base.codec.event, base.codec.rms
+    energy = PreconditionedEnergy(base.net, event, EDM(0.02, 40.0), rms)
     objective = NoisedScoreMatching(event, sigma_data=rms)
-    return GenerativeModel(space, found.codec, energy, objective, found.sampler, Unnormalised(), found.training)
+    return GenerativeModel(space, base.codec, energy, objective, base.sampler, Unnormalised(), base.training)
 
 
 # --- contrastive divergence -------------------------------------------------------------------------------------------

@@ -54,33 +54,33 @@ def _(space: Vectors, size: str) -> Lessons:
 
 def distilled(space: Space, size: str) -> GenerativeModel:
     """Any jump along the paths of a denoiser."""
-    teacher, found, chosen = denoising(space, size), parts(space, size, times=2), lessons(space, size)
-    event, rms = found.codec.event, found.codec.rms
-    estimand = NetworkAverage(found.net, event, EDM(), rms)
+    teacher, base, lesson = denoising(space, size), parts(space, size, times=2), lessons(space, size)
+    event, rms = base.codec.event, base.codec.rms
+    estimand = NetworkAverage(base.net, event, EDM(), rms)
     objective = TrajectoryDistillation(
-        teacher, steps=chosen.steps, paths=chosen.paths, sets=chosen.sets, sigma_data=rms
+        teacher, steps=lesson.steps, paths=lesson.paths, sets=lesson.sets, sigma_data=rms
     )
-    training = _student(found.training, chosen)
-    return GenerativeModel(space, found.codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), training)
+    training = _student(base.training, lesson)
+    return GenerativeModel(space, base.codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), training)
 
 
 def consistency(space: Space, size: str) -> GenerativeModel:
     """The end of a denoiser's paths, by consistency."""
-    teacher, found = denoising(space, size), parts(space, size)
-    estimand = ConsistencyNetwork(found.net, found.codec.event, EDM(), found.codec.rms)
-    objective, training = ConsistencyDistillation(teacher), _student(found.training, lessons(space, size))
-    return GenerativeModel(space, found.codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), training)
+    teacher, base = denoising(space, size), parts(space, size)
+    estimand = ConsistencyNetwork(base.net, base.codec.event, EDM(), base.codec.rms)
+    objective, training = ConsistencyDistillation(teacher), _student(base.training, lessons(space, size))
+    return GenerativeModel(space, base.codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), training)
 
 
-def _student(training: Training, chosen: Lessons) -> Training:
+def _student(training: Training, lesson: Lessons) -> Training:
     """A student starts with trained weights: a third of the rates, and smaller batches of images."""
     muon = None if training.muon_rate is None else training.muon_rate / 3
-    batch = min(training.batch_size, chosen.batch_size)
+    batch = min(training.batch_size, lesson.batch_size)
     return replace(training, batch_size=batch, learning_rate=training.learning_rate / 3, muon_rate=muon)
 
 
 def mean_flow(space: Space, size: str) -> GenerativeModel:
     """The average velocity of straight lines, without a teacher."""
-    found = parts(space, size, times=2)
-    estimand = NetworkAverage(found.net, found.codec.event, RectifiedFlow(), found.codec.rms)
-    return GenerativeModel(space, found.codec, estimand, MeanFlow(), Jumps(), NoDensity(NO_DENSITY), found.training)
+    base = parts(space, size, times=2)
+    estimand = NetworkAverage(base.net, base.codec.event, RectifiedFlow(), base.codec.rms)
+    return GenerativeModel(space, base.codec, estimand, MeanFlow(), Jumps(), NoDensity(NO_DENSITY), base.training)

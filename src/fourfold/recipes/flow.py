@@ -148,25 +148,25 @@ def maf(space: Space, size: str) -> GenerativeModel:
 def coupling(space: Space, size: str) -> GenerativeModel:
     """Neural spline flow of couplings: samples in one evaluation (Durkan et al. 2019)."""
     codec = columns(space, "flow/coupling", 2)
-    chosen, layers, bins = COUPLING[size]
-    net = CouplingStack(codec.event[0], Spline(bins), chosen.width, chosen.depth, layers, space.classes)
+    net_size, layers, bins = COUPLING[size]
+    net = CouplingStack(codec.event[0], Spline(bins), net_size.width, net_size.depth, layers, space.classes)
     return _of_columns(space, codec, CouplingFlow(net, codec.event))
 
 
 def realnvp(space: Space, size: str) -> GenerativeModel:
     """Real NVP: affine couplings (Dinh, Sohl-Dickstein, Bengio 2017)."""
     codec = columns(space, "flow/realnvp", 2)
-    chosen, layers = REAL_NVP[size]
-    net = CouplingStack(codec.event[0], Affine(), chosen.width, chosen.depth, layers, space.classes)
+    net_size, layers = REAL_NVP[size]
+    net = CouplingStack(codec.event[0], Affine(), net_size.width, net_size.depth, layers, space.classes)
     return _of_columns(space, codec, CouplingFlow(net, codec.event), 1e-3)
 
 
 def continuous(space: Space, size: str) -> GenerativeModel:
     """FFJORD: a velocity trained by the likelihood of its own flow (Grathwohl et al. 2019)."""
     codec = columns(space, "flow/continuous")
-    chosen, steps = CONTINUOUS[size]
+    net_size, steps = CONTINUOUS[size]
     (dim,) = codec.event
-    estimand = FreeVelocity(TimeMLP(dim, chosen.width, chosen.depth, space.classes), codec.event)
+    estimand = FreeVelocity(TimeMLP(dim, net_size.width, net_size.depth, space.classes), codec.event)
     likelihood = ProbabilityFlow(4 * steps, None if dim <= 8 else 4)
     training = Training(batch_size=256, learning_rate=2e-3, smoothing=0.5)
     return GenerativeModel(space, codec, estimand, ContinuousLikelihood(steps), Heun(4 * steps), likelihood, training)
@@ -191,12 +191,14 @@ def patchwise(space: Space, size: str) -> tuple[Codec, Bijection]:
 
 @patchwise.register
 def _(space: Images, size: str) -> tuple[Codec, Bijection]:
-    chosen, layers = PATCHES[size]
+    net_size, layers = PATCHES[size]
     patch = (side(space.height, 4), side(space.width, 4))
     numbers = space.channels * patch[0] * patch[1]
     maps = [Triangular(numbers, Spline(8)), *[Triangular(numbers, Affine(7.0))] * (layers - 1)]
     values = [f.values for f in maps]
-    net = PatchStack(numbers, values, space.dims // numbers, chosen.width, chosen.depth, chosen.heads, space.classes)
+    net = PatchStack(
+        numbers, values, space.dims // numbers, net_size.width, net_size.depth, net_size.heads, space.classes
+    )
     return GaussianPixels(space), TransformerFlow(net, maps, space.shape, patch)
 
 
@@ -232,8 +234,8 @@ def variational(space: Space, size: str) -> GenerativeModel:
 @variational.register
 def _(space: Images, size: str) -> GenerativeModel:
     _, estimand = patchwise(space, size)
-    chosen = DEQUANTISER[size]
-    objective = VariationalLikelihood(ConvDequantiser(space.channels, chosen.width, chosen.depth), space.levels)
+    net_size = DEQUANTISER[size]
+    objective = VariationalLikelihood(ConvDequantiser(space.channels, net_size.width, net_size.depth), space.levels)
     return GenerativeModel(
         space, Dequantised(space), estimand, objective, NoiseThenMap(), VariationalDequantisation(), PIXELS
     )
@@ -251,10 +253,10 @@ def glow(space: Space, size: str) -> GenerativeModel:
 
 @glow.register
 def _(space: Images, size: str) -> GenerativeModel:
-    chosen, levels = GLOW[size]
+    net_size, levels = GLOW[size]
     if space.channels == 1 and space.height % 2 and space.width % 2:
         raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")
-    estimand = CouplingFlow(Glow(sides(space), chosen.width, chosen.depth, levels, space.classes), space.shape)
+    estimand = CouplingFlow(Glow(sides(space), net_size.width, net_size.depth, levels, space.classes), space.shape)
     return GenerativeModel(
         space, GaussianPixels(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS
     )

@@ -143,12 +143,12 @@ def _(space: Vectors, size: str, prior: PriorOf) -> GenerativeModel:
 @coded.register
 def _(space: Table, size: str, prior: PriorOf) -> GenerativeModel:
     """Encoder and decoder see tokens; those of a row are independent given the code."""
-    (bins, codes), chosen, classes = TABLE_CODES[size], TABLES[size], space.classes
+    (bins, codes), net_size, classes = TABLE_CODES[size], TABLES[size], space.classes
     codec = CellTokens(space, bins_of(space, bins))
     head, logits = TokenHead(codec.sizes), sum(codec.sizes)
-    chosen = replace(chosen, width=max(32, min(chosen.width, TABLE_WEIGHTS // logits // 8 * 8)))
-    net = ResMLP(codes, logits, chosen.width, chosen.depth, classes)
-    encoder = TableEncoder(codec.sizes, 2 * codes, 8, chosen.width, chosen.depth, codec.graded, classes)
+    net_size = replace(net_size, width=max(32, min(net_size.width, TABLE_WEIGHTS // logits // 8 * 8)))
+    net = ResMLP(codes, logits, net_size.width, net_size.depth, classes)
+    encoder = TableEncoder(codec.sizes, 2 * codes, 8, net_size.width, net_size.depth, codec.graded, classes)
     decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, VECTOR_PRIOR[size], classes))
     training = Training(batch_size=batch_of(256, logits), learning_rate=2e-3, warmup=0.05)
     parts = (decoder, VariationalBound(encoder), PriorThenDecode(AsDraw()), Elbo())
@@ -259,9 +259,9 @@ def _(space: Images, size: str, outputs: int, inputs: int, codes: int = 16) -> A
 @autoencoder.register
 def _(space: Audio, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
     """A code represents 16 ms; the spectral loss counts from the start."""
-    chosen, hop = WAVES[size], hop_of(space.rate)
-    encoder = WaveEncoder(outputs, chosen.width, chosen.depth, hop)
-    decoder = WaveDecoder(inputs, space.length, chosen.width, chosen.depth, hop)
+    net_size, hop = WAVES[size], hop_of(space.rate)
+    encoder = WaveEncoder(outputs, net_size.width, net_size.depth, hop)
+    decoder = WaveDecoder(inputs, space.length, net_size.width, net_size.depth, hop)
     critic = partial(SpectralCritic, space.length, CRITIC[size].width, max(hop // 4, 1))
     head, grid = LogisticHead(CentredSamples.levels, 1, -11.0), (frames(space.length, hop), 1)
     return Autoencoder(CentredSamples(space), encoder, decoder, head, grid, critic, 3.0, 0)
@@ -270,11 +270,11 @@ def _(space: Audio, size: str, outputs: int, inputs: int, codes: int = 16) -> Au
 def kl(space: Space, size: str) -> GenerativeModel:
     """An autoencoder whose codes are maps of Gaussians, by a bound and a critic; diffusion can model its codes."""
     channels = CODE_CHANNELS[size]
-    found = autoencoder(space, size, 2 * channels, channels)
-    codes = (channels, *found.grid)
+    networks = autoencoder(space, size, 2 * channels, channels)
+    codes = (channels, *networks.grid)
     prior = IndependentGaussians(codes, space.classes)
-    decoder = CodeDecoder(found.decoder, found.head, found.codec.event, codes, prior)
-    return found.model(space, decoder, Elbo(), beta=0.1)
+    decoder = CodeDecoder(networks.decoder, networks.head, networks.codec.event, codes, prior)
+    return networks.model(space, decoder, Elbo(), beta=0.1)
 
 
 def vq(space: Space, size: str) -> GenerativeModel:
@@ -296,7 +296,7 @@ def _(space: Audio, size: str) -> GenerativeModel:
 
 def _quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
     """At most 8 codes along a side of an image of up to 64 pixels: a transformer reads each of them."""
-    found = autoencoder(space, size, quantiser.channels, quantiser.channels, codes=8)
-    prior = IndependentCodes(quantiser.grid(found.grid), quantiser.size, space.classes)
-    decoder = QuantisedDecoder(found.decoder, found.head, found.codec.event, quantiser, prior)
-    return found.model(space, decoder, CodeBound())
+    networks = autoencoder(space, size, quantiser.channels, quantiser.channels, codes=8)
+    prior = IndependentCodes(quantiser.grid(networks.grid), quantiser.size, space.classes)
+    decoder = QuantisedDecoder(networks.decoder, networks.head, networks.codec.event, quantiser, prior)
+    return networks.model(space, decoder, CodeBound())

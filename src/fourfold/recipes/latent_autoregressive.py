@@ -52,9 +52,9 @@ def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], Generat
 @tokenized.register(Images)
 @tokenized.register(Audio)
 def _(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
-    codec, chosen = _codes(space, size, tokenizer), TRANSFORMER[size]
+    codec, net_size = _codes(space, size, tokenizer), TRANSFORMER[size]
     starts, (length,) = 1 + (space.classes or 0), codec.event
-    net = TokenTransformer(codec.size, length, chosen.width, chosen.depth, chosen.heads, starts=starts)
+    net = TokenTransformer(codec.size, length, net_size.width, net_size.depth, net_size.heads, starts=starts)
     estimand = TokenConditionals(net, length)
     return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), TRAINING)
 
@@ -76,11 +76,11 @@ def _(space: Images | Audio, size: str) -> GenerativeModel:
         raise TypeError(
             "a multimodal model needs captions: load captioned images or sounds, conditional on their captions"
         )
-    codec, chosen = _codes(space, size, latent.fsq), TRANSFORMER[size]
+    codec, net_size = _codes(space, size, latent.fsq), TRANSFORMER[size]
     (pieces,) = codec.event
     longest = pieces + space.caption + 3
     words = CaptionWords(WORDS[size])
-    net = TokenTransformer(codec.size + words.size, longest, chosen.width, chosen.depth, chosen.heads, starts=2)
+    net = TokenTransformer(codec.size + words.size, longest, net_size.width, net_size.depth, net_size.heads, starts=2)
     estimand = PairConditionals(net, words, codec.size, pieces, space.caption)
     return GenerativeModel(space, codec, estimand, BothOrders(), Ancestral(), ChainRule(), TRAINING)
 

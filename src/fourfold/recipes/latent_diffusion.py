@@ -108,9 +108,9 @@ def _(space: Audio, size: str) -> GenerativeModel:
 
 
 def _transformer(space: Space, codec: LearnedCodec, patch: int, size: str) -> DiT:
-    (channels, height, width), chosen, text = codec.event, TRANSFORMER[size], text_encoder(space.caption)
+    (channels, height, width), net_size, text = codec.event, TRANSFORMER[size], text_encoder(space.caption)
     shape = (channels, height, width)
-    return DiT(shape, chosen.width, chosen.depth, chosen.heads, patch, space.classes, 1, text)
+    return DiT(shape, net_size.width, net_size.depth, net_size.heads, patch, space.classes, 1, text)
 
 
 @singledispatch
@@ -148,8 +148,8 @@ def _(space: Audio, size: str) -> GenerativeModel:
 def _vocoder(space: Audio, bands: int, size: str) -> GenerativeModel:
     """The game of a vocoder, of size ``m`` at most."""
     size = "m" if parse_size(size)[0] in ("l", "xl") else size
-    chosen, hop = WAVES[size], hop_of(space.rate)
-    net = WaveVocoder(bands, space.rate, hop, chosen.width, chosen.depth)
+    net_size, hop = WAVES[size], hop_of(space.rate)
+    net = WaveVocoder(bands, space.rate, hop, net_size.width, net_size.depth)
     estimand = Vocoder(net, space.length, bands, space.rate)
     pieces = min(PIECE, frames(space.length, hop))
     game = Vocoding(WaveCritic(pieces * hop, CRITIC[size].width // 2, hop), frames=pieces)

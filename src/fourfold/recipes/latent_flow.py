@@ -25,9 +25,9 @@ def coupling(space: Space, size: str) -> GenerativeModel:
 def vector_codes(space: Space, size: str) -> LearnedCodec:
     """The autoencoder of :func:`fourfold.recipes.latent.convolutional`, without labels and without its prior."""
     bare = space.conditioned()
-    learned = convolutional(bare, size)
-    decoder = learned.estimand
+    bottleneck = convolutional(bare, size)
+    decoder = bottleneck.estimand
     assert isinstance(decoder, CodeDecoder)
     plain = CodeDecoder(decoder.net, decoder.head, decoder.event, decoder.codes)
-    parts = (learned.objective, learned.sampler, learned.likelihood, learned.training_defaults)
-    return LearnedCodec(GenerativeModel(bare, learned.codec, plain, *parts))
+    parts = (bottleneck.objective, bottleneck.sampler, bottleneck.likelihood, bottleneck.training_defaults)
+    return LearnedCodec(GenerativeModel(bare, bottleneck.codec, plain, *parts))

@@ -52,13 +52,13 @@ def map_unet(space: Space, event: tuple[int, ...], stages: Sequence[Size], times
     """:func:`unet` of codes ``(C, H, W)`` that are maps, for the labels or captions of a space."""
     side = max(event[1:])
     patch = 1 if side < 16 else 2 if side <= 64 else 4
-    used = stages[: max(2, math.ceil(math.log2(side / patch / 8)) + 1)]
-    widths, blocks = tuple(stage.width for stage in used), tuple(stage.depth for stage in used)
+    levels = stages[: max(2, math.ceil(math.log2(side / patch / 8)) + 1)]
+    widths, blocks = tuple(stage.width for stage in levels), tuple(stage.depth for stage in levels)
     text = text_encoder(space.caption)
     return UNet(event[0], widths, blocks, patch, space.classes, 2 * stages[0].width, times, text)
 
 
-def check_width(space: Table, what: str) -> None:
+def check_width(space: Table, purpose: str) -> None:
     """Refuse a table of more than :data:`WIDEST` columns.
 
     Raises:
@@ -66,7 +66,7 @@ def check_width(space: Table, what: str) -> None:
     """
     if space.dims > WIDEST:
         raise TooManyColumns(
-            f"{what} of {space.dims:,} columns are more than the {WIDEST:,} that fit: leave columns out, or use "
+            f"{purpose} of {space.dims:,} columns are more than the {WIDEST:,} that fit: leave columns out, or use "
             "latent-variable, diffusion/joint or adversarial"
         )
 
@@ -101,16 +101,16 @@ def column_network(space: Table, size: str) -> tuple[CellTokens, ColumnNetwork]:
         TooManyColumns: for a table of more than ``WIDEST`` columns.
     """
     check_width(space, "conditionals")
-    bins, embedding, chosen = _columns(space.dims, size)
+    bins, embedding, net_size = _columns(space.dims, size)
     codec, rest = CellTokens(space, bins_of(space, bins)), (space.classes, dropout_of(space))
-    return codec, ColumnNetwork(codec.sizes, embedding, chosen.width, chosen.depth, codec.graded, *rest)
+    return codec, ColumnNetwork(codec.sizes, embedding, net_size.width, net_size.depth, codec.graded, *rest)
 
 
 def _columns(count: int, size: str) -> tuple[int, int, Size]:
     """The presets for so many columns."""
-    bins, embedding, chosen = COLUMNS[size]
+    bins, embedding, net_size = COLUMNS[size]
     shrunk = max(1.0, math.sqrt(count / 128))
-    return bins, max(round(embedding / shrunk), 2), replace(chosen, width=max(round(chosen.width / shrunk), 8))
+    return bins, max(round(embedding / shrunk), 2), replace(net_size, width=max(round(net_size.width / shrunk), 8))
 
 
 def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, SequenceNetwork]:
@@ -122,14 +122,14 @@ def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, S
     count = len(space.columns)
     if count > WIDEST:
         raise TooManyColumns(f"rows of {count:,} columns are more than the {WIDEST:,} that fit: leave columns out")
-    (_, embedding, chosen), (bins, rows) = _columns(count, size), ROWS[size]
+    (_, embedding, net_size), (bins, rows) = _columns(count, size), ROWS[size]
     codec = RowTokens(space, bins)
     net = SequenceNetwork(
         codec.sizes,
         space.length,
         embedding,
-        chosen.width,
-        chosen.depth,
+        net_size.width,
+        net_size.depth,
         rows.width,
         rows.depth,
         rows.heads,

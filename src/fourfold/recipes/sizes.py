@@ -62,5 +62,5 @@ class Sizes(Generic[_T]):
 
 def _narrowed(value: Any, divisor: int) -> Any:
     if isinstance(value, tuple):
-        return tuple(_narrowed(one, divisor) for one in value)
+        return tuple(_narrowed(item, divisor) for item in value)
     return value.narrowed(divisor) if isinstance(value, Size) else value

@@ -11,16 +11,16 @@ from typing import Any
 
 from fourfold.core import Estimand, GenerativeModel, Sampler, view
 
-__all__ = ["named", "resampled", "samplers"]
+__all__ = ["resampled", "sampler_by_name", "samplers"]
 
 
 def samplers() -> Mapping[str, type[Sampler]]:
     """The samplers of this package that need no settings, by the names of their classes."""
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
-    found = {name: getattr(module, name) for module in modules for name in getattr(module, "__all__", ())}
+    members = {name: getattr(module, name) for module in modules for name in getattr(module, "__all__", ())}
     return {
         name: value
-        for name, value in sorted(found.items())
+        for name, value in sorted(members.items())
         if isinstance(value, type) and issubclass(value, Sampler) and _has_defaults(value)
     }
 
@@ -33,7 +33,7 @@ def _has_defaults(kind: Any) -> bool:
     )
 
 
-def named(name: str, estimand: Estimand, also: Sequence[str] = ()) -> Sampler:
+def sampler_by_name(name: str, estimand: Estimand, also: Sequence[str] = ()) -> Sampler:
     """The sampler with a given name, with its default settings.
 
     Args:
@@ -44,13 +44,13 @@ def named(name: str, estimand: Estimand, also: Sequence[str] = ()) -> Sampler:
     Raises:
         ValueError: for an unknown name, listing the samplers that run on the estimand.
     """
-    known = samplers()
-    meant = {_spelling(other): other for other in known}.get(_spelling(name))
-    if meant is None:
+    kinds = samplers()
+    match = {_spelling(candidate): candidate for candidate in kinds}.get(_spelling(name))
+    if match is None:
         fit = [*also, *_fitting(estimand)]
         choice = f"choose one of {', '.join(fit)}" if fit else "this model has only its own sampler"
         raise ValueError(f"unknown sampler {name!r}: {choice}")
-    return known[meant]()
+    return kinds[match]()
 
 
 def _spelling(name: str) -> str:
@@ -66,8 +66,8 @@ def resampled(model: GenerativeModel, name: str) -> GenerativeModel:
         TypeError: for a sampler that does not run on the model.
     """
     ways = model.variants()
-    meant = {_spelling(way): way for way in ways}.get(_spelling(name))
-    return model.with_parts(sampler=named(name, model.estimand, list(ways))) if meant is None else ways[meant]
+    match = {_spelling(way): way for way in ways}.get(_spelling(name))
+    return model.with_parts(sampler=sampler_by_name(name, model.estimand, list(ways))) if match is None else ways[match]
 
 
 def _fitting(estimand: Estimand) -> list[str]:

@@ -91,9 +91,9 @@ class BlockGibbs(Sampler):
             energies.append(energy(v, cond))
             if keep and (i + 1) % keep == 0:
                 states.append(v.flatten(1))
-        kept = torch.stack(states, 1) if states else v.flatten(1)[:, None][:, :0]
-        ones = v.new_ones(len(v))
-        return Chains(v, energies[-1], ones, ones, torch.stack(energies, 1), kept)
+        trace = torch.stack(states, 1) if states else v.flatten(1)[:, None][:, :0]
+        acceptance = v.new_ones(len(v))
+        return Chains(v, energies[-1], acceptance, acceptance, torch.stack(energies, 1), trace)
 
     @staticmethod
     def step(energy: Bipartite, v: Tensor, noise: Noise, cond: Tensor | None = None) -> Tensor:

@@ -54,11 +54,11 @@ class State(NamedTuple):
         (gradient,) = torch.autograd.grad(value.sum(), x)
         return cls(x.detach(), value.detach(), gradient)
 
-    def chosen(self, other: State, accept: Tensor) -> State:
+    def where(self, proposal: State, accept: Tensor) -> State:
         """The other state where ``accept``, ``(B,)``, is true; else this one."""
         wide = _wide(accept, self.x)
-        energy = torch.where(accept, other.energy, self.energy)
-        return State(torch.where(wide, other.x, self.x), energy, torch.where(wide, other.gradient, self.gradient))
+        energy = torch.where(accept, proposal.energy, self.energy)
+        return State(torch.where(wide, proposal.x, self.x), energy, torch.where(wide, proposal.gradient, self.gradient))
 
 
 def _wide(accept: Tensor, x: Tensor) -> Tensor:
@@ -202,8 +202,8 @@ class MarkovChain(Sampler):
             energies.append(state.energy)
             if keep and (i + 1) % keep == 0:
                 states.append(state.x.flatten(1))
-        kept = torch.stack(states, 1) if states else state.x.flatten(1)[:, None][:, :0]
-        return Chains(state.x, state.energy, total / self.steps, step, torch.stack(energies, 1), kept)
+        trace = torch.stack(states, 1) if states else state.x.flatten(1)[:, None][:, :0]
+        return Chains(state.x, state.energy, total / self.steps, step, torch.stack(energies, 1), trace)
 
 
 class Metropolis(MarkovChain):
@@ -229,7 +229,7 @@ def _accepted(log_ratio: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
 def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> tuple[State, Tensor]:
     """The proposal where it is accepted, and the probability of that."""
     accept, acceptance = _accepted(log_ratio, noise)
-    return state.chosen(proposal, accept), acceptance
+    return state.where(proposal, accept), acceptance
 
 
 @final
