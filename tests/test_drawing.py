@@ -18,6 +18,7 @@ from fourfold.paradigms import build, recipes
 from fourfold.paradigms.latent import PriorThenDecode
 from fourfold.samplers import resampled
 from fourfold.spaces import Images, Vectors
+from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.samples import draws_at
 from fourfold.tournament.tournament import compare
 
@@ -153,11 +154,6 @@ def test_a_comparison_shows_both(tmp_path):
     assert "its draws" in str(made)
     # at fewer samples the draws are measured again, as everything else is
     outcome = latent.outcomes[0]
-    fewer = draws_at(outcome, 20, data, examples(data, 40), None)
-    assert fewer[0].n == 20
-    assert (
-        draws_at(
-            dataclasses.replace(outcome, result={**outcome.result, "draws": []}), 20, data, examples(data, 40), None
-        )
-        == []
-    )
+    benchmark = Benchmark(data, examples(data, 40), made.settings.protocol, 20)
+    assert draws_at(outcome, benchmark)[0].n == 20
+    assert draws_at(dataclasses.replace(outcome, result={**outcome.result, "draws": []}), benchmark) == []

@@ -12,15 +12,14 @@ from torch import Tensor
 
 from fourfold.adapters import open_published
 from fourfold.core import GenerativeModel, LogProb, Space
-from fourfold.data import Dataset
-from fourfold.metrics import Measurement, References
+from fourfold.metrics import Measurement
 from fourfold.spaces import Text
-from fourfold.tasks.evaluation import mean_likelihood, quality, scored_examples
+from fourfold.tasks.evaluation import mean_likelihood, scored_examples
 from fourfold.tasks.language import stream, text_parts
 from fourfold.tournament.baselines import Rated
+from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.entries import Entry
 from fourfold.tournament.rivals import Rival
-from fourfold.tournament.settings import Protocol
 from fourfold.vocabulary import Kind
 from fourfold_published.adapters import LanguageModels
 
@@ -46,30 +45,22 @@ class LanguageRival(Rival):
             raise TypeError(f"{path}: data must be text to be compared with it, got {space}; leave it out")
         open_published(path)
 
-    def rate(
-        self,
-        path: Path,
-        dataset: Dataset,
-        n: int,
-        references: References,
-        protocol: Protocol,
-        seed: int,
-        device: torch.device,
-    ) -> Rated:
+    def rate(self, path: Path, benchmark: Benchmark, device: torch.device) -> Rated:
         start = time.perf_counter()
         model = open_published(path).to(device)
         seconds = time.perf_counter() - start
-        space, patience = dataset.space, protocol.patience
+        space, patience = benchmark.dataset.space, benchmark.protocol.patience
         assert isinstance(space, Text)  # by `check`
-        scored = score_windows(model, space, scored_examples(dataset, protocol.likelihood_examples).x, patience)
+        test = scored_examples(benchmark.dataset, benchmark.protocol.likelihood_examples)
+        scored = score_windows(model, space, test.x, patience)
         scores = [mean_likelihood(scored, space.unit)]
         start = time.perf_counter()
-        x = draw_windows(model, space, n, seed, patience)
+        x = draw_windows(model, space, benchmark.n, benchmark.seed, patience)
         if x is not None:
-            drawing = 1e3 * (time.perf_counter() - start) / n
-            scores += quality(x, dataset, references, protocol.features)
+            drawing = 1e3 * (time.perf_counter() - start) / len(x)
+            scores += benchmark.quality(x)
             scores.append(
-                Measurement("milliseconds_per_sample", drawing, n=n, protocol="once", unit="ms", better="lower")
+                Measurement("milliseconds_per_sample", drawing, n=len(x), protocol="once", unit="ms", better="lower")
             )
         windows = torch.zeros(0, space.length, dtype=torch.long) if x is None else x
         return Rated(Entry(path.name, (), tuple(scores)), SUMMARY, windows, seconds)

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from fourfold.data import Dataset, load
 from fourfold.metrics import Drawn, Measurement, examples, headline, quality
+from fourfold.paradigms import build, resolve
+from fourfold.runs.card import card_of_model
 from fourfold.tournament import Comparison, Settings
 from fourfold.tournament.jobs import FORMAT, Outcome
-from fourfold.tournament.samples import keep
+from fourfold.tournament.samples import save_samples
 from fourfold.tournament.tournament import _jobs, comparison_of
+from fourfold.tournament.worker import place
 from fourfold.vocabulary import Kind
 
 
@@ -51,11 +54,14 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
         {"steps": n, "evaluations": n, "milliseconds": n / 10, "score": headline(x, dataset, chosen).record()}
         for n, x in fake.sweep.items()
     ]
-    keep(folder, {"samples": fake.x} | {f"steps.{n}": x for n, x in fake.sweep.items()})
+    save_samples(folder, {"samples": fake.x} | {f"steps.{n}": x for n, x in fake.sweep.items()})
     result = {
         "format": FORMAT,
         "paradigm": job.paradigm,
         "seed": job.seed,
+        **card_of_model(
+            build(job.paradigm, dataset.space, "xs"), job.paradigm, resolve(job.paradigm, dataset.space), None
+        ),
         "parameters": 1000,
         "steps": 500,
         "epochs": 2.5,
@@ -63,6 +69,11 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
         "precision": {"name": "float32", "compiled": False},
         "batch_size": 64,
         "stages": [],
+        "choice": {"note": "the last weights", "kept_step": None},
+        "machine": place(),
+        "sampled_on": place(),
+        "draws": [],
+        "nats_of_columns": None,
         "training_memory": 300.0,
         "sampling_memory": 300.0,
         "resumed": False,

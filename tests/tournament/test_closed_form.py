@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from fourfold.spaces import Table
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament import baselines
 from fourfold.tournament.baselines import Rated, losses, rate
+from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.entries import Entry
 from fourfold.tournament.settings import Settings
 from fourfold.vocabulary import Kind
@@ -112,21 +114,22 @@ def test_a_space_without_baselines_says_nothing_of_them(tmp_path: Path):
 
 
 def test_baselines_are_computed_once(people: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    protocol, chosen = Settings(n=200).protocol, examples(people, 200)
-    first = rate(people, 200, chosen, protocol, 0, tmp_path)
+    benchmark = Benchmark(people, examples(people, 200), Settings(n=200).protocol, 200)
+    first = rate(benchmark, tmp_path)
 
     def refuse(*_: object) -> None:
         raise AssertionError("computed again")
 
     monkeypatch.setattr(baselines, "fit_baseline", refuse)
-    for a, b in zip(first, rate(people, 200, chosen, protocol, 0, tmp_path), strict=True):
+    for a, b in zip(first, rate(benchmark, tmp_path), strict=True):
         assert str(a.entry.scores) == str(b.entry.scores)
         assert a.columns == b.columns
         assert torch.equal(a.x, b.x)
-    for other in ({"n": 100}, {"seed": 1}, {"resume": False}):
-        given = {"n": 200, "chosen": chosen, "protocol": protocol, "seed": 0, "folder": tmp_path, **other}
+    for variant in (replace(benchmark, n=100), replace(benchmark, seed=1)):
         with pytest.raises(AssertionError, match="computed again"):
-            rate(people, **given)
+            rate(variant, tmp_path)
+    with pytest.raises(AssertionError, match="computed again"):
+        rate(benchmark, tmp_path, resume=False)
     next(tmp_path.glob("*/result.json")).write_text("{", encoding="utf-8")
     with pytest.raises(AssertionError, match="computed again"):
-        rate(people, 200, chosen, protocol, 0, tmp_path)
+        rate(benchmark, tmp_path)

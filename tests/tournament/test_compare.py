@@ -20,7 +20,8 @@ from rich.progress import Progress
 
 from fourfold.data import load
 from fourfold.metrics import Measurement
-from fourfold.paradigms import cards
+from fourfold.paradigms import build, cards, resolve
+from fourfold.runs.card import card_of_model
 from fourfold.spaces import Text, Vectors
 from fourfold.tournament import Comparison, combine, compare
 from fourfold.tournament.comparison import _within
@@ -28,7 +29,7 @@ from fourfold.tournament.jobs import Job, run
 from fourfold.tournament.report import COLOURS
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import load_snapshot, save_snapshot
-from fourfold.tournament.tournament import _chosen
+from fourfold.tournament.tournament import _choose_paradigms
 from fourfold.tournament.worker import columns
 from fourfold.vocabulary import Kind
 
@@ -118,7 +119,9 @@ def test_a_hybrid_says_what_it_was_built_on_and_what_it_lost(finished: tuple[Com
         {"name": name, "share": share, "steps": steps, "seconds": 1.5, "parameters": 1000}
         for name, share, steps in (("teacher", 0.35, 5), ("model", 0.65, 7))
     ]
-    built = replace(outcome, result={**outcome.result, "stages": shared, "facts": None, "recipe": ""})
+    student, space = "adversarial-student", comparison.dataset.space
+    facts = card_of_model(build(student, space, "xs"), student, resolve(student, space), None)
+    built = replace(outcome, result={**outcome.result, **facts, "stages": shared})
     entries = (replace(one, name="diffusion"), replace(two, name="adversarial-student", outcomes=(built,)))
     page = replace(comparison, entries=entries).save(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "budget: teacher 35\u202f%, model 65\u202f%" in page
@@ -133,7 +136,7 @@ def test_what_is_finished_is_not_run_again(finished: tuple[Comparison, Path], mo
     _, folder = finished
     monkeypatch.setattr("fourfold.tournament.jobs._process", lambda *a: pytest.fail("it was run again"))
     again = compare("eight-gaussians", paradigms=["adversarial"], runs_dir=folder / "runs", sweep=False, **SMALL)
-    assert again.entries[0].finished
+    assert again.entries[0].has_scores
 
 
 def test_a_failure_is_reported_and_spares_the_others(finished: tuple[Comparison, Path], tmp_path: Path) -> None:
@@ -219,12 +222,12 @@ def test_half_an_interval_is_told_to_its_first_digit() -> None:
 
 
 def test_paradigms_that_cannot_are_left_out_with_the_reason() -> None:
-    names, left = _chosen(Settings(), Vectors(2))
+    names, left = _choose_paradigms(Settings(), Vectors(2))
     assert "latent-flow" in names
     assert "latent-diffusion" not in names
     assert "images" in left["latent-diffusion"]
     assert {*names, *left} == set(cards())
-    texts, others = _chosen(Settings(), Text("abc", length=8))
+    texts, others = _choose_paradigms(Settings(), Text("abc", length=8))
     assert "autoregressive" in texts
     assert all("text" in why.lower() for why in others.values())
 

@@ -24,7 +24,7 @@ def test_printed_jobs_run_anywhere_and_are_gathered(moons: Dataset, tmp_path: Pa
     subprocess.run(shlex.split(line), check=True, env=environment, cwd=tmp_path, stdin=subprocess.DEVNULL)
     assert print_jobs(moons, settings) == []  # nothing is left to do
     found = gather([tmp_path / "runs"], tmp_path / "report.html")
-    assert [entry.name for entry in found.entries if entry.finished] == ["adversarial"]
+    assert [entry.name for entry in found.entries if entry.has_scores] == ["adversarial"]
     assert found.planned == 1
     own = run_comparison(moons, settings, progress=False)  # takes the finished run
     assert own.settings == replace(found.settings, out=None, runs_dir=settings.runs_dir, device="cpu")
@@ -68,7 +68,7 @@ def test_runs_of_several_comparisons_are_refused(moons: Dataset, tmp_path: Path)
 
 
 def machine(cpu: str) -> dict[str, Any]:
-    return {"machine": {"host": "node", "cpu": cpu, "cores": 8}}
+    return {key: {"host": "node", "cpu": cpu, "cores": 8} for key in ("machine", "sampled_on")}
 
 
 def test_unlike_hardware_is_marked_and_not_ranked(made, moons: Dataset, tmp_path: Path) -> None:  # noqa: F811

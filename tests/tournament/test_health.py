@@ -19,7 +19,7 @@ def result(steps: int = 500, seconds: float = 15.0, share: float | None = 0.99, 
 
 def test_a_healthy_training_has_no_mark() -> None:
     assert health_of(result(), "15s").marks == ()
-    assert health_of(result(share=None), "15s").marks == ()  # recorded by an earlier version
+    assert health_of(result(share=None), "15s").marks == ()  # nothing was trained now
 
 
 @pytest.mark.parametrize(

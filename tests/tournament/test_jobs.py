@@ -19,7 +19,7 @@ from fourfold.paradigms import build
 from fourfold.runs import lock
 from fourfold.tasks.evaluation import draw, examples
 from fourfold.tournament import Settings
-from fourfold.tournament.jobs import Job, _finished, run
+from fourfold.tournament.jobs import Job, _valid_result, run
 from fourfold.tournament.settings import Protocol
 from fourfold.tournament.tournament import _jobs
 from fourfold.tournament.worker import _sweep
@@ -75,15 +75,15 @@ def test_a_result_that_is_not_ours_is_not_taken(done: tuple[Job, Path], damage) 
     asked, runs = done
     path = asked.folder(runs) / "result.json"
     whole = path.read_text()
-    assert _finished(path.parent, asked) is not None
+    assert _valid_result(path.parent, asked) is not None
     result = json.loads(whole)
     damage(result)
     path.write_text(json.dumps(result))
-    assert _finished(path.parent, asked) is None
+    assert _valid_result(path.parent, asked) is None
     path.write_text(whole)
 
 
-def test_a_result_of_an_earlier_version_is_measured_again_of_the_same_weights(done: tuple[Job, Path]) -> None:
+def test_a_result_in_another_format_is_measured_again_of_the_same_weights(done: tuple[Job, Path]) -> None:
     asked, runs = done
     folder = asked.folder(runs)
     for name in ("result.json", "trained.json"):

@@ -217,7 +217,7 @@ def test_what_the_held_out_loss_did_after_the_weights_that_are_kept_is_undone() 
     mode = FailureMode("overfitting", "", "", "gap")
     log = [{"step": i, "a/gap": 0.1, "a/held_out": value} for i, value in enumerate([3, 2, 1, 2.9])]
     assert [m.judged.word for m in from_log(mode, log)] == ["", "bad"]
-    assert [m.judged.word for m in from_log(mode, log, kept=2)] == ["", "fine"]
+    assert [m.judged.word for m in from_log(mode, log, best_step=2)] == ["", "fine"]
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_models_with_different_numbers_of_samples_are_judged_by_the_same(made: M
     said = lines(comparison)["For look"]
     assert "flow" in said
     assert "diffusion" in said
-    assert "as good as training examples, as far as 64 samples tell" in said
+    assert "not distinguishable from training data with 64 samples" in said
     assert "(one seed)" in said
     runs = {p["name"]: p["runs"][0] for p in comparison.record()["paradigms"]}
     assert runs["flow"]["scores"][1]["n"] == 200  # each run keeps its own number
@@ -121,7 +121,7 @@ def test_speed_is_told_apart_by_its_range(made: Made, moons: Dataset) -> None:
     comparison = made({name: Fake(x, milliseconds=ms) for name, ms in times.items()})
     said = lines(comparison)["For speed"]
     assert said.startswith(
-        "For speed: flow: 1 ms and 4 network evaluations; not told apart: adversarial; diffusion takes 50"
+        "For speed: flow: 1 ms and 4 network evaluations; not significantly different: adversarial; diffusion takes 50"
     )
 
 

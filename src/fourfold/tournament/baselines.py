@@ -15,15 +15,14 @@ from typing import final
 from torch import Tensor
 
 from fourfold.baselines import Baseline, baselines_of, fit_baseline
-from fourfold.data import Dataset
-from fourfold.metrics import Measurement, References
+from fourfold.metrics import Measurement
 from fourfold.runs.files import write_json
-from fourfold.tasks.evaluation import mean_likelihood, quality, scored_examples
+from fourfold.tasks.evaluation import mean_likelihood, scored_examples
+from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.jobs import FORMAT
 from fourfold.tournament.ranking import apart
-from fourfold.tournament.samples import keep, kept
-from fourfold.tournament.settings import Protocol
+from fourfold.tournament.samples import load_samples, save_samples
 from fourfold.tournament.words import label
 
 __all__ = ["Rated", "losses", "rate"]
@@ -39,7 +38,7 @@ class Rated:
         summary: the model in one sentence.
         x: its samples.
         seconds: to fit it.
-        columns: nats of each column, where it can tell.
+        columns: nats of each column; empty if the baseline has no likelihood of columns.
     """
 
     entry: Entry
@@ -49,79 +48,70 @@ class Rated:
     columns: tuple[float, ...] = ()
 
 
-def rate(
-    dataset: Dataset,
-    n: int,
-    chosen: References,
-    protocol: Protocol,
-    seed: int,
-    folder: Path | None = None,
-    resume: bool = True,
-) -> tuple[Rated, ...]:
-    """Fit each baseline of the space to the training split, draw ``n`` samples and score both as those of models.
+def rate(benchmark: Benchmark, folder: Path | None = None, resume: bool = True) -> tuple[Rated, ...]:
+    """Fit each baseline of the space to the training split, draw samples and score both as those of models.
 
     Args:
-        dataset: the data.
-        n: the number of samples.
-        chosen: the examples that they are compared with.
-        protocol: how they are measured.
-        seed: of the samples.
-        folder: keeps what is found, so that the same comparison does not compute it again.
-        resume: whether what the folder holds is taken.
+        benchmark: the data and how models are measured on it.
+        folder: holds the ratings, so that the same comparison does not compute them again.
+        resume: whether ratings are read from the folder.
     """
-    found = []
-    for kind in baselines_of(dataset.space):
-        place = None if folder is None else folder / _key(kind, dataset, n, protocol, seed)
-        rated = _read(place, kind) if place is not None and resume else None
+    ratings = []
+    for kind in baselines_of(benchmark.dataset.space):
+        place = None if folder is None else folder / _key(kind, benchmark)
+        rated = _load(place, kind) if place is not None and resume else None
         if rated is None:
-            rated = _rated(kind, dataset, n, chosen, protocol, seed)
+            rated = _rated(kind, benchmark)
             if place is not None:
                 _write(place, rated)
-        found.append(rated)
-    return tuple(found)
+        ratings.append(rated)
+    return tuple(ratings)
 
 
-def _rated(kind: type[Baseline], dataset: Dataset, n: int, chosen: References, protocol: Protocol, seed: int) -> Rated:
+def _rated(kind: type[Baseline], benchmark: Benchmark) -> Rated:
+    dataset, cond = benchmark.dataset, benchmark.references.cond
     start = time.perf_counter()
     fitted = fit_baseline(kind, dataset.space, dataset.train.x, dataset.train.cond)
     seconds = time.perf_counter() - start
-    x = fitted.sample(n, None if chosen.cond is None else chosen.cond[:n], seed)
-    drawing = 1e3 * (time.perf_counter() - start - seconds) / n
-    test = scored_examples(dataset, protocol.likelihood_examples)
-    scored = fitted.log_prob(test.x, test.cond, seed)
+    x = fitted.sample(benchmark.n, None if cond is None else cond[: benchmark.n], benchmark.seed)
+    drawing = 1e3 * (time.perf_counter() - start - seconds) / benchmark.n
+    test = scored_examples(dataset, benchmark.protocol.likelihood_examples)
+    scored = fitted.log_prob(test.x, test.cond, benchmark.seed)
     scored = dataclasses.replace(scored, outside=dataset.space.outside(test.x))
     likelihood = mean_likelihood(scored, dataset.space.unit)
     columns = () if scored.pieces is None else tuple(scored.pieces[scored.inside].double().mean(0).tolist())
-    time_of_one = Measurement("milliseconds_per_sample", drawing, n=n, protocol="once", unit="ms", better="lower")
-    scores = (likelihood, *quality(x, dataset, chosen, protocol.features), time_of_one)
+    time_of_one = Measurement("milliseconds_per_sample", drawing, n=len(x), protocol="once", unit="ms", better="lower")
+    scores = (likelihood, *benchmark.quality(x), time_of_one)
     return Rated(Entry(kind.name, (), scores), kind.summary, x, seconds, columns)
 
 
-# --- what is kept -----------------------------------------------------------------------------------------------------
+# --- storage ----------------------------------------------------------------------------------------------------------
 
 
-def _key(kind: type[Baseline], dataset: Dataset, n: int, protocol: Protocol, seed: int) -> str:
+def _key(kind: type[Baseline], benchmark: Benchmark) -> str:
     """A name for everything that the scores of a baseline depend on."""
+    dataset, protocol = benchmark.dataset, benchmark.protocol
     data = (dataset.digest, dataset.seed, len(dataset.train), len(dataset.test), repr(dataset.space))
-    measured = (n, protocol.features, protocol.likelihood_examples, seed, FORMAT, version("fourfold"))
-    return hashlib.sha256(repr((kind.__qualname__, data, measured)).encode()).hexdigest()[:16]
+    measured = (benchmark.n, protocol.features, protocol.likelihood_examples, benchmark.seed)
+    versions = (FORMAT, version("fourfold"))
+    return hashlib.sha256(repr((kind.__qualname__, data, measured + versions)).encode()).hexdigest()[:16]
 
 
 def _write(folder: Path, rated: Rated) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    keep(folder, {"x": rated.x})
+    save_samples(folder, {"x": rated.x})
     scores = [score.record() for score in rated.entry.scores]
     write_json(folder / "result.json", {"scores": scores, "seconds": rated.seconds, "columns": rated.columns})
 
 
-def _read(folder: Path, kind: type[Baseline]) -> Rated | None:
-    """What a folder holds of a baseline; ``None`` if it holds nothing, or nothing whole."""
-    x = kept(folder, "x")
+def _load(folder: Path, kind: type[Baseline]) -> Rated | None:
+    """The rating of a baseline in a folder; ``None`` if there is none, or it is incomplete."""
+    x = load_samples(folder, "x")
     try:
-        known = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        scores = tuple(Measurement.from_record(score) for score in known["scores"])
-        entry, columns = Entry(kind.name, (), scores), tuple(known["columns"])
-        return None if x is None else Rated(entry, kind.summary, x, known["seconds"], columns)
+        record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        scores = tuple(Measurement.from_record(score) for score in record["scores"])
+        entry, columns = Entry(kind.name, (), scores), tuple(record["columns"])
+        return None if x is None else Rated(entry, kind.summary, x, record["seconds"], columns)
     except (OSError, ValueError, KeyError):
         return None
 
@@ -132,16 +122,16 @@ def losses(entry: Entry, baselines: Sequence[Rated]) -> list[str]:
     A score counts where both are :func:`~fourfold.tournament.ranking.apart`. Likelihoods count only if both are exact
     for the same tokens.
     """
-    found = []
+    sentences = []
     for rated in baselines:
         pairs = [(entry.headline, rated.entry.headline)]
-        own, other = entry.likelihood, rated.entry.likelihood
-        if own is not None and other is not None and of_tokens(own) and of_tokens(other):
-            pairs.append((own, other))
-        lost = [label(a.name).partition(" (")[0] for a, b in pairs if a is not None and b is not None and _worse(a, b)]
-        if lost:
-            found.append(f"loses to {rated.entry.name}: {', '.join(lost)}")
-    return found
+        likelihood, baseline = entry.likelihood, rated.entry.likelihood
+        if likelihood is not None and baseline is not None and of_tokens(likelihood) and of_tokens(baseline):
+            pairs.append((likelihood, baseline))
+        worse = [label(a.name).partition(" (")[0] for a, b in pairs if a is not None and b is not None and _worse(a, b)]
+        if worse:
+            sentences.append(f"loses to {rated.entry.name}: {', '.join(worse)}")
+    return sentences
 
 
 def _worse(a: Measurement, b: Measurement) -> bool:

@@ -60,8 +60,8 @@ class Comparison(Results):
             "verdict": [str(line) for line in self.verdict],
         }
         baselines, published = (
-            [rated.entry.record() | {"seconds": rated.seconds} for rated in those]
-            for those in (self.baselines, self.published)
+            [rated.entry.record() | {"seconds": rated.seconds} for rated in group]
+            for group in (self.baselines, self.published)
         )
         return {
             "format": 2,
@@ -76,8 +76,8 @@ class Comparison(Results):
         lines = self.verdict
         first = [_wrapped(str(line)) for line in lines if line.warning]
         last = [str(line) if line.title == "Next" else _wrapped(str(line)) for line in lines if not line.warning]
-        left = f"left out, each with its reason in the report: {', '.join(self.left_out)}"
-        return "\n".join([*first, *self._table(), *last, *([_wrapped(left)] if self.left_out else [])])
+        omissions = f"left out, each with its reason in the report: {', '.join(self.left_out)}"
+        return "\n".join([*first, *self._table(), *last, *([_wrapped(omissions)] if self.left_out else [])])
 
     def _repr_html_(self) -> str:
         """The verdict and the table, for notebooks."""
@@ -155,7 +155,7 @@ def _of_draws(entry: Entry) -> list[tuple[str, ...]]:
 
 def _row(entry: Entry) -> tuple[str, ...]:
     """An entry as the cells of the table."""
-    if not entry.finished:
+    if not entry.has_scores:
         return entry.name, "failed" if entry.failures else "not run", "", "", "", ""
     p = entry.likelihood
     likelihood = "none" if p is None or p.kind in (None, Kind.NONE) else f"{mark(p)} {p.value:.3g}"

@@ -66,7 +66,7 @@ class Entry:
         return [{"seed": o.job.seed, **o.failure} for o in self.outcomes if o.failure is not None]
 
     @property
-    def finished(self) -> bool:
+    def has_scores(self) -> bool:
         """Whether at least one seed has a result, or a model in closed form has its scores."""
         return bool(self.results or self.scores)
 
@@ -80,12 +80,12 @@ class Entry:
         """The reasons why its scores say nothing about it, each with its seed if there are several."""
         several = len(self.health) > 1
         seeds = [o.job.seed for o in self.outcomes if o.result is not None]
-        own = [
+        by_seed = [
             f"seed {seed}: {mark}" if several else mark
             for seed, health in zip(seeds, self.health, strict=True)
             for mark in health.marks
         ]
-        return [*own, *self.elsewhere]
+        return [*by_seed, *self.elsewhere]
 
     def score(self, name: str) -> Measurement | None:
         """The score of a name, which is given without the brackets."""
@@ -164,9 +164,11 @@ def _parted(scores: Sequence[Measurement]) -> UncertainValue:
     """The mean of several seeds, with what they share and what they have anew."""
     values = torch.tensor([score.value for score in scores], dtype=torch.float64)
     deviations = torch.tensor([score.deviations for score in scores], dtype=torch.float64)
-    both = (deviations - deviations.mean(0)).square().sum().item() / (len(scores) - 1)
-    own = max(values.var().item() - both, 0.0) / len(scores)
-    return UncertainValue(values.mean().item(), math.sqrt(own), tuple(deviations.mean(0).tolist()), len(scores) - 1)
+    interaction = (deviations - deviations.mean(0)).square().sum().item() / (len(scores) - 1)
+    variance = max(values.var().item() - interaction, 0.0) / len(scores)
+    return UncertainValue(
+        values.mean().item(), math.sqrt(variance), tuple(deviations.mean(0).tolist()), len(scores) - 1
+    )
 
 
 def _cautious(mean: Measurement, scores: Sequence[Measurement]) -> Measurement:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fourfold.tournament.comparison import Comparison
-from fourfold.tournament.jobs import Job, ended, read_job
+from fourfold.tournament.jobs import Job, outcome_of, read_job
 from fourfold.tournament.outputs import check_outputs
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import load_snapshot
@@ -32,8 +32,8 @@ def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
     """
     if out is not None:
         check_outputs(out)
-    found = _jobs(runs)
-    jobs = [job for _, job in found]
+    folders = _jobs(runs)
+    jobs = [job for _, job in folders]
     first = jobs[0]
     names = tuple(dict.fromkeys(job.paradigm for job in jobs))
     seeds = sorted({job.seed for job in jobs})
@@ -54,10 +54,10 @@ def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
         out=None if out is None else str(out),
         runs_dir=str(runs[0]),
     )
-    outcomes = [outcome for folder, job in found if (outcome := ended(job, folder)) is not None]
+    outcomes = [outcome for folder, job in folders if (outcome := outcome_of(job, folder)) is not None]
     if not any(outcome.result for outcome in outcomes):
         raise ValueError(f"--from {runs[0]}: none of its {len(jobs)} runs has a result yet: run them first")
-    dataset = load_snapshot(_snapshot(first, [folder for folder, _ in found]))
+    dataset = load_snapshot(_snapshot(first, [folder for folder, _ in folders]))
     comparison = replace(comparison_of(settings, dataset, names, outcomes, dataset.name), planned=len(jobs))
     if out is not None:
         comparison.save(out)
@@ -66,7 +66,7 @@ def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
 
 def _jobs(runs: Sequence[Path]) -> list[tuple[Path, Job]]:
     """The folders of jobs, each with its job; jobs that were moved aside are left alone."""
-    found: dict[tuple[str, int], tuple[Path, Job]] = {}
+    jobs: dict[tuple[str, int], tuple[Path, Job]] = {}
     for root in runs:
         if not root.is_dir():
             raise ValueError(f"--from {root}: there is no such folder: give the --runs-dir of a comparison")
@@ -77,13 +77,15 @@ def _jobs(runs: Sequence[Path]) -> list[tuple[Path, Job]]:
                 job = read_job(folder)
             except (TypeError, ValueError, KeyError) as error:
                 raise ValueError(f"{folder / 'job.json'}: is damaged ({error}): remove the folder, or repeat") from None
-            other, _ = found.setdefault((job.paradigm, job.seed), (folder, job))
-            if other != folder:
-                raise ValueError(f"{folder} and {other} are both {job.paradigm} with seed {job.seed}: give one of them")
-            _check_alike(folder, job, next(iter(found.values())))
-    if not found:
+            first_folder, _ = jobs.setdefault((job.paradigm, job.seed), (folder, job))
+            if first_folder != folder:
+                raise ValueError(
+                    f"{folder} and {first_folder} are both {job.paradigm} with seed {job.seed}: give one of them"
+                )
+            _check_alike(folder, job, next(iter(jobs.values())))
+    if not jobs:
         raise ValueError(f"--from {runs[0]}: holds no runs of a comparison: give its --runs-dir")
-    return sorted(found.values(), key=lambda one: (one[1].seed, str(one[0])))
+    return sorted(jobs.values(), key=lambda pair: (pair[1].seed, str(pair[0])))
 
 
 def _check_alike(folder: Path, job: Job, first: tuple[Path, Job]) -> None:

@@ -46,22 +46,22 @@ class Health:
     def record(self) -> dict[str, Any]:
         """The same as a JSON value."""
         share = None if math.isnan(self.share) else self.share
-        known = {"steps": self.steps, "epochs": round(self.epochs, 4), "seconds": self.seconds}
-        return {**known, "share": share, "marks": list(self.marks)}
+        amounts = {"steps": self.steps, "epochs": round(self.epochs, 4), "seconds": self.seconds}
+        return {**amounts, "share": share, "marks": list(self.marks)}
 
 
 def health_of(result: Mapping[str, Any], budget: str) -> Health:
     """Judge a finished run by its result and its budget."""
     stages = result["stages"]
     steps = min([stage["steps"] for stage in stages] or [result["steps"]])
-    share = result.get("usage", {}).get("share")
+    share = result["usage"].get("share")
     share = math.nan if share is None else float(share)
-    seconds, asked = float(result["seconds"]), parse_budget(budget)
-    timed, marks = isinstance(asked, Seconds), []
+    seconds, limit = float(result["seconds"]), parse_budget(budget)
+    timed, marks = isinstance(limit, Seconds), []
     if steps < FEWEST_STEPS:
         marks.append(f"{steps} step{'' if steps == 1 else 's'}")
-    if timed and seconds > MOST_OF_BUDGET * asked.amount:
-        marks.append(f"{seconds:.0f} s of training for {asked.amount:g} s")
+    if timed and seconds > MOST_OF_BUDGET * limit.amount:
+        marks.append(f"{seconds:.0f} s of training for {limit.amount:g} s")
     if timed and share < LEAST_SHARE:
         marks.append(f"{share:.0%} of the processor")
     return Health(steps, float(result["epochs"]), seconds, share, tuple(marks))
@@ -69,29 +69,29 @@ def health_of(result: Mapping[str, Any], budget: str) -> Health:
 
 def causes(health: list[Health], budget: str) -> list[str]:
     """The rules that at least one training broke."""
-    asked = parse_budget(budget)
-    timed = isinstance(asked, Seconds)
-    found = {
+    limit = parse_budget(budget)
+    timed = isinstance(limit, Seconds)
+    rules = {
         f"fewer than {FEWEST_STEPS} steps": any(h.steps < FEWEST_STEPS for h in health),
-        f"more than {MOST_OF_BUDGET:g} times the budget": timed and any(_over(h, asked) for h in health),
+        f"more than {MOST_OF_BUDGET:g} times the budget": timed and any(_over(h, limit) for h in health),
         f"less than {LEAST_SHARE:.0%} of the processor": timed and any(h.share < LEAST_SHARE for h in health),
     }
-    return [words for words, broken in found.items() if broken]
+    return [words for words, broken in rules.items() if broken]
 
 
-def _over(health: Health, asked: Budget) -> bool:
-    return health.seconds > MOST_OF_BUDGET * asked.amount
+def _over(health: Health, limit: Budget) -> bool:
+    return health.seconds > MOST_OF_BUDGET * limit.amount
 
 
 def advice(health: list[Health], budget: str) -> tuple[str, str]:
     """A budget that should suffice for all, empty if this one does; and the way out in words."""
-    asked = parse_budget(budget)
+    limit = parse_budget(budget)
     factor = max((ENOUGH * FEWEST_STEPS / max(h.steps, 1) for h in health if h.steps < FEWEST_STEPS), default=1.0)
-    timed = isinstance(asked, Seconds)
+    timed = isinstance(limit, Seconds)
     if timed:
-        factor = max([factor, *(h.seconds / asked.amount for h in health if _over(h, asked))])
+        factor = max([factor, *(h.seconds / limit.amount for h in health if _over(h, limit))])
     disturbed = timed and any(h.share < LEAST_SHARE for h in health)
-    longer = _longer(asked, factor) if factor > 1 else ""
+    longer = _longer(limit, factor) if factor > 1 else ""
     ways = [f"give --budget {_quoted(longer)}"] if longer else []
     ways += ["use a quiet machine"] if disturbed else []
     return longer, " and ".join(ways)

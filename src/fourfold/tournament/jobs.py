@@ -28,10 +28,10 @@ from fourfold.runs.lock import LOCK
 from fourfold.tournament.health import health_of
 from fourfold.tournament.settings import Protocol, Settings
 
-__all__ = ["FORMAT", "Job", "Outcome", "commands", "ended", "prepare", "read_job", "run"]
+__all__ = ["FORMAT", "Job", "Outcome", "commands", "outcome_of", "prepare", "read_job", "run"]
 
 FORMAT = 2
-"""The format of ``result.json``. A result in an earlier format is measured again, with the weights that are there."""
+"""The format of ``result.json``. A result in another format is measured again, with the weights of the run."""
 
 
 @final
@@ -96,15 +96,15 @@ def prepare(job: Job, runs_dir: Path, resume: bool = True) -> Path:
         RunInUse: if another comparison works in the folder.
     """
     folder = job.folder(runs_dir)
-    if not resume or _finished(folder, job) is None:
+    if not resume or _valid_result(folder, job) is None:
         with locked(folder, "part of a comparison that is made"):
             _begin(folder, job, resume)
     return folder
 
 
-def ended(job: Job, folder: Path) -> Outcome | None:
+def outcome_of(job: Job, folder: Path) -> Outcome | None:
     """What came of a job, if it has ended."""
-    result, failure = _finished(folder, job), _read(folder / "failure.json")
+    result, failure = _valid_result(folder, job), _json_object(folder / "failure.json")
     return None if result is None and failure is None else Outcome(job, folder, result, None if result else failure)
 
 
@@ -124,7 +124,7 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True, th
         RunInUse: if another comparison works in the folder.
     """
     folder = job.folder(runs_dir)
-    result = _finished(folder, job)
+    result = _valid_result(folder, job)
     if resume and result is not None:
         return Outcome(job, folder, result)
     with locked(folder, "part of a comparison that is made") as lock:
@@ -132,10 +132,10 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True, th
         start = time.perf_counter()
         code = _process(folder, progress, lock, threads)
         seconds = time.perf_counter() - start
-    result = _finished(folder, job)
+    result = _valid_result(folder, job)
     if result is not None:
         return Outcome(job, folder, result, seconds=seconds)
-    return Outcome(job, folder, failure=_read(folder / "failure.json") or _unexplained(code), seconds=seconds)
+    return Outcome(job, folder, failure=_json_object(folder / "failure.json") or _unexplained(code), seconds=seconds)
 
 
 def _begin(folder: Path, job: Job, resume: bool) -> None:
@@ -147,19 +147,19 @@ def _begin(folder: Path, job: Job, resume: bool) -> None:
     write_json(folder / "job.json", asdict(job))
 
 
-def _finished(folder: Path, job: Job) -> dict[str, Any] | None:
+def _valid_result(folder: Path, job: Job) -> dict[str, Any] | None:
     """The result of a job, if there is one in this format, measured by the job's protocol, with readable scores."""
-    result = _read(folder / "result.json")
+    result = _json_object(folder / "result.json")
     with contextlib.suppress(KeyError, TypeError, ValueError):
         if result is not None and result["format"] == FORMAT and result["evaluation"] == asdict(job.evaluation):
-            for record in [*result["scores"], *(other["score"] for other in result["sweep"])]:
+            for record in [*result["scores"], *(sweep["score"] for sweep in result["sweep"])]:
                 Measurement.from_record(record)
             health_of(result, job.budget)
             return result
     return None
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _json_object(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; ``None`` if the file is missing or damaged."""
     with contextlib.suppress(OSError, ValueError):
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -169,14 +169,14 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _move_aside(folder: Path) -> None:
     """Move everything but the lock to ``NAME.old``, and remove what was moved there before."""
-    found = [path for path in folder.iterdir() if path.name != LOCK]
-    if not found:
+    paths = [path for path in folder.iterdir() if path.name != LOCK]
+    if not paths:
         return
     aside = folder.with_name(f"{folder.name}.old")
     if aside.exists():
         shutil.rmtree(aside)
     aside.mkdir()
-    for path in found:
+    for path in paths:
         path.rename(aside / path.name)
 
 

@@ -51,26 +51,29 @@ def worst(measured: Sequence[Measured]) -> str:
 # --- what training logged ---------------------------------------------------------------------------------------------
 
 
-def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], kept: int | None = None) -> list[Measured]:
+def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], best_step: int | None = None) -> list[Measured]:
     """The measurements of a failure mode in the log of its monitor.
 
     Args:
         mode: a failure mode with a monitor.
         log: the log of the training.
-        kept: the step whose weights are kept, if they are not the last; a held-out loss that rose later does not count.
+        best_step: the step of the chosen weights, if they are not the last. A held-out loss that rose later does not
+            count.
     """
     keys = dict.fromkeys(key for line in log for key in line if mode.monitor and _stem(key) == mode.monitor)
-    found = []
+    measurements = []
     for key in keys:
         values = _values(log, key)
         if values:
             judged = Judged() if mode.rule is None else mode.rule(values)
             name = mode.monitor.replace("_", " ")
-            found.append(Measured(name, number(values[-1]), f"{number(values[0])} → ", "", _smooth(values), judged))
+            measurements.append(
+                Measured(name, number(values[-1]), f"{number(values[0])} → ", "", _smooth(values), judged)
+            )
         if mode.monitor == "gap":
-            until = [line for line in log if kept is None or line.get("step", 0) <= kept]
-            found += held_out(until, key.rpartition("/")[0])
-    return found
+            until = [line for line in log if best_step is None or line.get("step", 0) <= best_step]
+            measurements += held_out(until, key.rpartition("/")[0])
+    return measurements
 
 
 def held_out(log: Sequence[Mapping[str, Any]], term: str) -> list[Measured]:
@@ -106,15 +109,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a log, without those that a crash cut off or damaged."""
     if not path.exists():
         return []
-    found = []
+    lines = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             value = json.loads(line)
         except ValueError:
             continue
         if isinstance(value, dict):
-            found.append(value)
-    return found
+            lines.append(value)
+    return lines
 
 
 # --- what samples show ------------------------------------------------------------------------------------------------
@@ -123,10 +126,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def from_scores(mode: FailureMode, entry: Entry) -> list[Measured]:
     """The scores that reveal a failure mode, each against its floor."""
     scores = [entry.score(name) for name in mode.scores]
-    return [_told(score) for score in scores if score is not None]
+    return [_against_floor(score) for score in scores if score is not None]
 
 
-def _told(score: Measurement) -> Measured:
+def _against_floor(score: Measurement) -> Measured:
     floor = f", floor {number(score.floor)}" if math.isfinite(score.floor) else ""
     unit = f" {score.unit}" if score.unit else ""
     return Measured(label(score.name), number(score.value), "", f"{interval(score)}{unit}{floor}", (), judge(score))
@@ -184,13 +187,13 @@ def from_sweep(mode: FailureMode, entry: Entry) -> list[Measured]:
     head, cost = entry.headline, entry.score("evaluations_per_sample")
     if not mode.sweep or not entry.sweeps or head is None or cost is None:
         return []
-    found = [(other["evaluations"], Measurement.from_record(other["score"])) for other in entry.sweeps]
-    rows = sorted([*found, (cost.value, head)], key=lambda row: row[0])
+    sweep = [(record["evaluations"], Measurement.from_record(record["score"])) for record in entry.sweeps]
+    rows = sorted([*sweep, (cost.value, head)], key=lambda row: row[0])
     words = ", ".join(f"{number(score.value)} at {number(evaluations)}" for evaluations, score in rows)
-    more = [score for evaluations, score in found if evaluations > cost.value]
+    more = [score for evaluations, score in sweep if evaluations > cost.value]
     judged = Judged("", "more steps were not measured in time")
     if more and math.isfinite(head.low) and math.isfinite(more[-1].high):
-        own, last = head.ranked(), more[-1].ranked()
-        better = last.high < own.low if own.better == "lower" else last.low > own.high
+        now, last = head.ranked(), more[-1].ranked()
+        better = last.high < now.low if now.better == "lower" else last.low > now.high
         judged = Judged(WATCH if better else FINE, "watch if more steps are better by more than the intervals")
     return [Measured(f"{label(head.name)} by network evaluations", "", words, "", (), judged)]

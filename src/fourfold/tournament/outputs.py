@@ -49,12 +49,12 @@ def _is_report(path: Path) -> bool:
         return False
     with path.open(encoding="utf-8", errors="replace") as file:
         start = file.read(2000)
-    return f'content="{GENERATOR}"' in start or "<title>fourfold" in start  # the second is that of earlier versions
+    return f'content="{GENERATOR}"' in start
 
 
 def _is_results(path: Path) -> bool:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and {"format", "paradigms", "hardware"} <= set(found)
+    return isinstance(record, dict) and {"format", "paradigms", "hardware"} <= set(record)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from fourfold.tournament.jobs import Outcome
 
@@ -12,9 +11,9 @@ __all__ = ["elsewhere", "places", "usual_machine"]
 
 
 def usual_machine(outcomes: Sequence[Outcome]) -> str:
-    """The hardware on which most of the finished runs were trained, in words; empty where no run says."""
-    counted = Counter(found for outcome in outcomes if (found := _hardware(outcome, "machine")))
-    return counted.most_common(1)[0][0] if counted else ""
+    """The hardware on which most of the finished runs were trained, in words; empty if none has finished."""
+    counts = Counter(hardware for outcome in outcomes if (hardware := _hardware(outcome, "machine")))
+    return counts.most_common(1)[0][0] if counts else ""
 
 
 def elsewhere(outcomes: Sequence[Outcome], usual: str) -> tuple[str, ...]:
@@ -22,35 +21,28 @@ def elsewhere(outcomes: Sequence[Outcome], usual: str) -> tuple[str, ...]:
     marks = []
     for outcome in outcomes:
         for key, verb in (("machine", "trained"), ("sampled_on", "sampled")):
-            found = _hardware(outcome, key)
-            if found and usual and found != usual:
+            hardware = _hardware(outcome, key)
+            if hardware not in ("", usual):
                 seed = f"seed {outcome.job.seed}: " if len(outcomes) > 1 else ""
-                marks.append(f"{seed}{verb} on {found}, others on {usual}")
+                marks.append(f"{seed}{verb} on {hardware}, others on {usual}")
                 break
     return tuple(marks)
 
 
 def places(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
     """The runs of each machine: its name and hardware, and the paradigm and seed of each run."""
-    found: dict[str, list[str]] = {}
+    runs: dict[str, list[str]] = {}
     for outcome in outcomes:
-        hardware, place = _hardware(outcome, "machine"), _place(outcome, "machine")
-        if hardware:
-            found.setdefault(f"{place['host']}: {hardware}", []).append(
-                f"{outcome.job.paradigm}, seed {outcome.job.seed}"
-            )
-    return found
-
-
-def _place(outcome: Outcome, key: str) -> dict[str, Any]:
-    found = (outcome.result or {}).get(key)
-    return found if isinstance(found, dict) else {}
+        if outcome.result is not None:
+            name = f"{outcome.result['machine']['host']}: {_hardware(outcome, 'machine')}"
+            runs.setdefault(name, []).append(f"{outcome.job.paradigm}, seed {outcome.job.seed}")
+    return runs
 
 
 def _hardware(outcome: Outcome, key: str) -> str:
-    """The hardware of a run in words; empty for runs of earlier versions, which do not say."""
-    place = _place(outcome, key)
-    if not place:
+    """The hardware of a run in words; empty if it has not finished."""
+    if outcome.result is None:
         return ""
+    place = outcome.result[key]
     accelerator = f", {place['accelerator']}" if place.get("accelerator") else ""
     return f"{place['cpu']}, {place['cores']} cores{accelerator}"

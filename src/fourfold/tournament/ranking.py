@@ -54,20 +54,20 @@ def lead(scores: Mapping[str, Measurement]) -> Lead:
     Args:
         scores: the score of each model, by name; a score without a value is left out.
     """
-    known = {name: score.ranked() for name, score in scores.items() if math.isfinite(score.value)}
-    if len(known) < 2:
+    ranked = {name: score.ranked() for name, score in scores.items() if math.isfinite(score.value)}
+    if len(ranked) < 2:
         return Lead(reason="fewer than two models have this score")
-    counts = sorted({score.n for score in known.values()})
+    counts = sorted({score.n for score in ranked.values()})
     if len(counts) > 1:
         return Lead(reason=f"their numbers of examples differ ({', '.join(map(str, counts))})")
-    if not all(math.isfinite(score.low) and math.isfinite(score.high) for score in known.values()):
+    if not all(math.isfinite(score.low) and math.isfinite(score.high) for score in ranked.values()):
         return Lead(reason=f"{counts[0]} samples are too few for an interval")
-    higher = next(iter(known.values())).better == "higher"
-    order = sorted(known, key=lambda name: known[name].value, reverse=higher)
-    best = known[order[0]]
-    leaders = [name for name in order if at_floor(known[name])] or order[:1]
-    pairs = len(known) * (len(known) - 1) // 2
-    near = [name for name in order if name not in leaders and _near(known[name], best, pairs)]
+    higher = next(iter(ranked.values())).better == "higher"
+    order = sorted(ranked, key=lambda name: ranked[name].value, reverse=higher)
+    best = ranked[order[0]]
+    leaders = [name for name in order if at_floor(ranked[name])] or order[:1]
+    pairs = len(ranked) * (len(ranked) - 1) // 2
+    near = [name for name in order if name not in leaders and _near(ranked[name], best, pairs)]
     return Lead(tuple(leaders), tuple(near), floor=at_floor(best))
 
 
@@ -86,7 +86,7 @@ def apart(a: Measurement, b: Measurement, pairs: int = 1) -> bool:
     error = math.hypot(a.error, b.error)
     parts = a.error**4 / a.freedom + b.error**4 / b.freedom
     freedom = error**4 / parts if parts > 0 else math.inf
-    differences = [one - other for one, other in zip(a.deviations, b.deviations, strict=True)]
+    differences = [of_a - of_b for of_a, of_b in zip(a.deviations, b.deviations, strict=True)]
     return abs(a.value - b.value) > half_width(error, differences, freedom, 1 - RISK / pairs)
 
 

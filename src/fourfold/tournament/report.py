@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import math
 import re
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.modes import Measured, read_log
 from fourfold.tournament.outputs import GENERATOR, results_path
 from fourfold.tournament.results import Results
-from fourfold.tournament.samples import kept
+from fourfold.tournament.samples import load_samples
 from fourfold.tournament.verdict import verdict
 from fourfold.tournament.words import interval, label, plural
 from fourfold.vocabulary import Card, Facts, FailureMode, Kind, recorded_facts
@@ -67,38 +66,38 @@ def write_report(comparison: Results, path: Path) -> None:
 
 def _context(comparison: Results, path: Path) -> dict[str, Any]:
     beside = [*comparison.baselines, *comparison.published]
-    shown = [*comparison.entries, *(rated.entry for rated in beside)]
-    colours = _colours([entry.name for entry in shown])
+    entries = [*comparison.entries, *(rated.entry for rated in beside)]
+    colours = _colours([entry.name for entry in entries])
     space, references = comparison.dataset.space, examples(comparison.dataset, comparison.data["references"])
     views = [_View(entry, colours[entry.name], comparison, references) for entry in comparison.entries]
-    done = [view for view in views if view.entry.finished]
-    for view in done:
-        view.teacher = next((other for other in done if view.taught and other.entry.name == view.card.teacher), None)
-    rows = [*(view.entry for view in done), *(rated.entry for rated in beside)]
+    scored = [view for view in views if view.entry.has_scores]
+    for view in scored:
+        view.teacher = next((v for v in scored if view.taught and v.entry.name == view.card.teacher), None)
+    rows = [*(view.entry for view in scored), *(rated.entry for rated in beside)]
     baselines, published = (
-        [_BesideView(rated, colours[rated.entry.name], space, references) for rated in those]
-        for those in (comparison.baselines, comparison.published)
+        [_BesideView(rated, colours[rated.entry.name], space, references) for rated in group]
+        for group in (comparison.baselines, comparison.published)
     )
     return {
         "c": comparison,
         "verdict": verdict(comparison),
         "views": views,
-        "done": done,
+        "done": scored,
         "baselines": baselines,
         "published": published,
         "by_name": {view.entry.name: view for view in views},
-        "used": _used(done, comparison.settings.budget),
-        "kinds": _kind_groups(done),
+        "used": _budget_words(scored, comparison.settings.budget),
+        "kinds": _kind_groups(scored),
         "quality": _Column([entry.headline for entry in rows]),
         "coverage": _Column([entry.score("coverage") or entry.score("repetition") for entry in rows]),
-        "trade": _trade(done, 1130, 430),
-        "narrow_trade": _trade(done, 380, 400),
+        "trade": _trade(scored, 1130, 430),
+        "narrow_trade": _trade(scored, 380, 400),
         "data_picture": _picture(space, references.test, references, "behind"),
         "references": comparison.data["references"],
-        "names": list(dict.fromkeys(score.name for view in done for score in view.entry.scores)),
+        "names": list(dict.fromkeys(score.name for view in scored for score in view.entry.scores)),
         "counted": space.item_name,
         "rows": "examples" if space.window is None else "windows",
-        "phases": _phases(done),
+        "phases": _phases(scored),
         "generator": GENERATOR,
         "results": results_path(path).name,
     }
@@ -109,16 +108,16 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
 
     Other paradigms, and a second recipe of one paradigm, take colours that are free.
     """
-    own = {name: i for i, name in enumerate(sorted(name for name, card in cards().items() if _of_package(card)))}
-    found: dict[str, int] = {}
+    places = {name: i for i, name in enumerate(sorted(name for name, card in cards().items() if _of_package(card)))}
+    colours: dict[str, int] = {}
     for name in names:
-        colour = own.get(name.partition("/")[0], -1)
-        if 0 <= colour < COLOURS and colour not in found.values():
-            found[name] = colour
-    free = [i for i in range(COLOURS - 1, -1, -1) if i not in found.values()] or list(range(COLOURS))
-    for i, name in enumerate(name for name in names if name not in found):
-        found[name] = free[i % len(free)]
-    return {name: f"c{colour}" for name, colour in found.items()}
+        colour = places.get(name.partition("/")[0], -1)
+        if 0 <= colour < COLOURS and colour not in colours.values():
+            colours[name] = colour
+    free = [i for i in range(COLOURS - 1, -1, -1) if i not in colours.values()] or list(range(COLOURS))
+    for i, name in enumerate(name for name in names if name not in colours):
+        colours[name] = free[i % len(free)]
+    return {name: f"c{colour}" for name, colour in colours.items()}
 
 
 def _of_package(card: Card) -> bool:
@@ -126,25 +125,25 @@ def _of_package(card: Card) -> bool:
     return all(function.__module__.startswith("fourfold.") for function in functions)
 
 
-def _used(views: Sequence[_View], budget: str) -> str:
+def _budget_words(views: Sequence[_View], budget: str) -> str:
     """The budget of each training, and the seconds that were used."""
     healths = [health for view in views for health in view.entry.health]
     if not healths:
         return f"{budget} asked"
-    asked = parse_budget(budget)
+    limit = parse_budget(budget)
     seconds = [health.seconds for health in healths]
-    words = f"{asked.amount:g} s" if isinstance(asked, Seconds) else str(asked)
+    words = f"{limit.amount:g} s" if isinstance(limit, Seconds) else str(limit)
     low, high = (number(f(seconds)) for f in (min, max))
     return f"{words} asked, {low if low == high else f'{low} to {high}'} s used"
 
 
 def _phases(views: Sequence[_View]) -> dict[str, float]:
     """The seconds of all runs together, by phase."""
-    found: dict[str, float] = {}
+    total: dict[str, float] = {}
     for result in (result for view in views for result in view.entry.results):
         for phase, seconds in result["phases"].items():
-            found[phase] = found.get(phase, 0.0) + seconds
-    return found
+            total[phase] = total.get(phase, 0.0) + seconds
+    return total
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -262,15 +261,15 @@ class _View:
         self.teacher: _View | None = None
 
     def _facts(self) -> Facts:
-        """The facts in the record of the run; without such a record, those of a model that is built anew."""
-        with contextlib.suppress(KeyError, TypeError, ValueError):
+        """The facts in the record of the run or, if no run has finished, those of a model that is built anew."""
+        if self.result:
             return self.card.facts(recorded_facts(self.result["facts"]))
         return self.card.facts(build(self.entry.name, self.comparison.dataset.space, "xs").facts)
 
     @property
     def recipe(self) -> str:
-        """The full name of the recipe that ran."""
-        return self.result.get("recipe") or resolve(self.entry.name, self.comparison.dataset.space)
+        """The full name of the recipe."""
+        return self.result["recipe"] if self.result else resolve(self.entry.name, self.comparison.dataset.space)
 
     @property
     def taught(self) -> bool:
@@ -280,8 +279,8 @@ class _View:
     @property
     def stages(self) -> list[dict[str, Any]]:
         """The steps, seconds and share of each stage of training; empty if there is only one."""
-        found: list[dict[str, Any]] = self.result.get("stages", [])
-        return found
+        stages: list[dict[str, Any]] = self.result["stages"] if self.result else []
+        return stages
 
     @property
     def steps(self) -> int:
@@ -290,8 +289,8 @@ class _View:
 
     @property
     def choice(self) -> str:
-        """The choice of the weights, with its reason; empty for runs of earlier versions."""
-        return str((self.result.get("choice") or {}).get("note", ""))
+        """The choice of the weights, with its reason; empty if no run has finished."""
+        return str(self.result["choice"]["note"]) if self.result else ""
 
     @property
     def split(self) -> str:
@@ -307,21 +306,21 @@ class _View:
         return self.facts.likelihood_note
 
     @property
-    def lost(self) -> str:
+    def against_teacher(self) -> str:
         """The gains and losses of a student against the diffusion model of the same comparison; empty without one."""
         if self.teacher is None:
             return ""
         parts = []
         for name in ("evaluations_per_sample", "milliseconds_per_sample"):
-            own, other = self.entry.score(name), self.teacher.entry.score(name)
-            if own is not None and other is not None:
-                parts.append(f"{label(name)} {number(own.value)} instead of {number(other.value)}")
-        own, other = self.entry.headline, self.teacher.entry.headline
-        if own is not None and other is not None:
-            parts.append(f"{label(own.name)} {number(own.value)} instead of {number(other.value)}")
+            student, teacher = self.entry.score(name), self.teacher.entry.score(name)
+            if student is not None and teacher is not None:
+                parts.append(f"{label(name)} {number(student.value)} instead of {number(teacher.value)}")
+        student, teacher = self.entry.headline, self.teacher.entry.headline
+        if student is not None and teacher is not None:
+            parts.append(f"{label(student.name)} {number(student.value)} instead of {number(teacher.value)}")
         likelihood = self.teacher.likelihood
-        lost = "" if likelihood == "none" else f"; lost is the likelihood (there {likelihood})"
-        return f", trained as long: {', '.join(parts)}{lost}."
+        loss = "" if likelihood == "none" else f"; lost is the likelihood (there {likelihood})"
+        return f", trained as long: {', '.join(parts)}{loss}."
 
     @property
     def likelihood(self) -> str:
@@ -357,7 +356,7 @@ class _View:
 
     def picture(self) -> Markup:
         """The picture of its samples."""
-        x = None if self.folder is None else kept(self.folder, "samples", SHOWN)
+        x = None if self.folder is None else load_samples(self.folder, "samples", SHOWN)
         return Markup("") if x is None else _picture(self.comparison.dataset.space, x, self.references, self.css)
 
     @property
@@ -367,35 +366,35 @@ class _View:
 
     def details(self) -> list[tuple[str, Markup]]:
         """Pictures of how its samples differ from the data, each with a title."""
-        x = None if self.folder is None else kept(self.folder, "samples", SHOWN)
+        x = None if self.folder is None else load_samples(self.folder, "samples", SHOWN)
         if x is None:
             return []
         return [*self._nats_of_columns(), *_details(self.comparison.dataset.space, x, self.references, self.css)]
 
     def _nats_of_columns(self) -> list[tuple[str, Markup]]:
         """Nats of each column given the earlier ones, beside those of the first baseline that can tell."""
-        own: list[float] = self.result.get("nats_of_columns") or []
-        names, others = self.comparison.dataset.space.columns, self.comparison.baselines
-        if not own or not all(map(math.isfinite, own)):
+        nats: list[float] = (self.result and self.result["nats_of_columns"]) or []
+        names, baselines = self.comparison.dataset.space.columns, self.comparison.baselines
+        if not nats or not all(map(math.isfinite, nats)):
             return []
-        beside = next((rated.columns for rated in others if rated.columns), ())
+        beside = next((rated.columns for rated in baselines if rated.columns), ())
         rows = [
             (name, f"{mine:.3f}", *((f"{beside[i]:.3f}", f"{mine - beside[i]:+.3f}") if beside else ()))
-            for i, (name, mine) in enumerate(zip(names, own, strict=True))
+            for i, (name, mine) in enumerate(zip(names, nats, strict=True))
         ]
         rows.sort(key=lambda row: float(row[1]))
         head = ("column", "given the earlier ones", *(("by itself (counted)", "gain") if beside else ()))
         title = "Nats of each column of test rows, the most surprising first; they add up to the likelihood"
-        return [(title, _drawn(Rows(head, tuple(rows[:MOST_COLUMNS])), self.css, ""))]
+        return [(title, _figure(Rows(head, tuple(rows[:MOST_COLUMNS])), self.css, ""))]
 
     def nearest(self) -> Markup:
         """A few samples above their nearest training examples; empty if the space does not show these."""
-        below = None if self.folder is None else kept(self.folder, "nearest")
-        above = None if self.folder is None or below is None else kept(self.folder, "samples", len(below))
+        below = None if self.folder is None else load_samples(self.folder, "nearest")
+        above = None if self.folder is None or below is None else load_samples(self.folder, "samples", len(below))
         if above is None or below is None:
             return Markup("")
-        both = torch.cat([above, below[: len(above)]])
-        return _picture(self.comparison.dataset.space, both, None, self.css, len(above))
+        grid = torch.cat([above, below[: len(above)]])
+        return _picture(self.comparison.dataset.space, grid, None, self.css, len(above))
 
     def point(self) -> Point | None:
         """Its point in the plot of quality against time, with a path through other numbers of steps."""
@@ -403,9 +402,9 @@ class _View:
         if head is None or time is None or not math.isfinite(head.value):
             return None
         path = [
-            (other["milliseconds"], other["score"]["value"], f"{number(other['evaluations'])} evaluations")
-            for other in self.entry.sweeps
-            if other["score"]["value"] is not None
+            (sweep["milliseconds"], sweep["score"]["value"], f"{number(sweep['evaluations'])} evaluations")
+            for sweep in self.entry.sweeps
+            if sweep["score"]["value"] is not None
         ]
         return Point(time.value, head.value, head.low, head.high, self.entry.name, self.css, path)
 
@@ -416,17 +415,17 @@ class _View:
     @property
     def terms(self) -> str:
         """A legend of the lines of :meth:`losses`."""
-        found = [f"{name} {style}" for (_, name), style in zip(self._keys(), _STYLES, strict=False)]
+        labels = [f"{name} {style}" for (_, name), style in zip(self._keys(), _STYLES, strict=False)]
         last = " of the last stage" if self.stages else ""
-        return f"loss{last}: {', '.join(found)}" if len(found) > 1 else f"loss{last}"
+        return f"loss{last}: {', '.join(labels)}" if len(labels) > 1 else f"loss{last}"
 
     def _keys(self) -> list[tuple[str, str]]:
         """The keys of losses in the log, each with a name for the legend."""
         keys = dict.fromkeys(key for line in self.log for key in line)
         terms = [key.removesuffix("/loss") for key in keys if key.endswith("/loss")]
-        found = [(f"{term}/loss", term if len(terms) > 1 else "training") for term in terms]
-        held = [key for key in keys if key.endswith("/held_out")]
-        return [*found, *((key, "held out") for key in held)][: len(_STYLES)]
+        pairs = [(f"{term}/loss", term if len(terms) > 1 else "training") for term in terms]
+        validation = [key for key in keys if key.endswith("/held_out")]
+        return [*pairs, *((key, "held out") for key in validation)][: len(_STYLES)]
 
     def _curve(self, key: str) -> Curve:
         lines = [line for line in self.log if _finite(line.get(key)) and _finite(line.get("seconds"))]
@@ -434,13 +433,13 @@ class _View:
 
     def modes(self) -> list[_Mode]:
         """Every failure mode of the paradigm and the card with its measurements, and those that a stage measured."""
-        own = [_Mode(mode, self._measured(mode)) for mode in self.facts.failure_modes]
-        inherited = self._inherited_modes({mode.mode.name for mode in own if mode.measured})
+        modes_of_card = [_Mode(mode, self._measured(mode)) for mode in self.facts.failure_modes]
+        inherited = self._inherited_modes({mode.mode.name for mode in modes_of_card if mode.measured})
         names = {mode.mode.name for mode in inherited}
-        return [mode for mode in own if mode.mode.name not in names] + inherited
+        return [mode for mode in modes_of_card if mode.mode.name not in names] + inherited
 
     def _measured(self, mode: FailureMode) -> list[Measured]:
-        logged = modes.from_log(mode, self.log, (self.result.get("choice") or {}).get("kept_step"))
+        logged = modes.from_log(mode, self.log, self.result["choice"]["kept_step"] if self.result else None)
         return [*logged, *modes.from_scores(mode, self.entry), *modes.from_sweep(mode, self.entry)]
 
     def _inherited_modes(self, measured: set[str]) -> list[_Mode]:
@@ -480,22 +479,22 @@ def _finite(value: Any) -> bool:
 def _picture(space: Space, x: Tensor, references: References | None, css: str, columns: int | None = None) -> Markup:
     """Examples as their space shows them. If a third party's space fails to, they are shown as text."""
     try:
-        return _drawn(space.picture(x, references, columns), css, "grid" if columns is None else "pairs")
+        return _figure(space.picture(x, references, columns), css, "grid" if columns is None else "pairs")
     except Exception as error:
         why = Markup('<p class="small-print">no picture: {}: {}</p>').format(type(error).__name__, str(error)[:LONGEST])
-        return _drawn(Excerpts(tuple(map(str, x[:2]))), css, "") + why
+        return _figure(Excerpts(tuple(map(str, x[:2]))), css, "") + why
 
 
 def _details(space: Space, x: Tensor, references: References, css: str) -> list[tuple[str, Markup]]:
     """The pictures of a space that compare samples with the data. If a third party's space fails, it is said."""
     try:
-        return [(title, _drawn(picture, css, "pairs")) for title, picture in space.details(x, references)]
+        return [(title, _figure(picture, css, "pairs")) for title, picture in space.details(x, references)]
     except Exception as error:
         why = Markup('<p class="small-print">{}: {}</p>').format(type(error).__name__, str(error)[:LONGEST])
         return [("No details", why)]
 
 
-def _drawn(picture: Picture, css: str, role: str) -> Markup:
+def _figure(picture: Picture, css: str, role: str) -> Markup:
     """A picture as HTML."""
     match picture:
         case Sheet(png):

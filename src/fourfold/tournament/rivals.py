@@ -11,11 +11,9 @@ from pathlib import Path
 import torch
 
 from fourfold.core import Space
-from fourfold.data import Dataset
 from fourfold.extensions import extensions
-from fourfold.metrics import References
 from fourfold.tournament.baselines import Rated
-from fourfold.tournament.settings import Protocol
+from fourfold.tournament.benchmark import Benchmark
 
 __all__ = ["Rival", "rival_of"]
 
@@ -37,17 +35,8 @@ class Rival(ABC):
         """
 
     @abstractmethod
-    def rate(
-        self,
-        path: Path,
-        dataset: Dataset,
-        n: int,
-        references: References,
-        protocol: Protocol,
-        seed: int,
-        device: torch.device,
-    ) -> Rated:
-        """Score the test examples, and judge ``n`` samples, if time allows it."""
+    def rate(self, path: Path, benchmark: Benchmark, device: torch.device) -> Rated:
+        """Score the test examples, and judge samples, if time allows it."""
 
 
 def rival_of(path: str) -> Rival:

@@ -10,23 +10,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fourfold.data import Dataset
-from fourfold.metrics import Measurement, References
-from fourfold.tasks.evaluation import headline, quality
+from fourfold.metrics import Measurement
+from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.jobs import Outcome
 
-__all__ = ["draws_at", "keep", "kept", "scores_at", "smallest", "sweep_at"]
+__all__ = ["draws_at", "load_samples", "save_samples", "scores_at", "smallest", "sweep_at"]
 
 _FILE = "samples.safetensors"
 
 
-def keep(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+def save_samples(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write samples, and the tensors that are shown beside them."""
     save_file({name: x.contiguous().clone() for name, x in tensors.items()}, folder / _FILE)
 
 
-def kept(folder: Path, name: str, n: int | None = None) -> Tensor | None:
-    """The first ``n`` rows of a tensor that :func:`keep` wrote; ``None`` if there is none of that name."""
+def load_samples(folder: Path, name: str, n: int | None = None) -> Tensor | None:
+    """The first ``n`` rows of a tensor that :func:`save_samples` wrote; ``None`` if there is none of that name."""
     try:
         with safe_open(folder / _FILE, framework="pt") as file:
             return file.get_slice(name)[:n] if name in file.keys() else None  # noqa: SIM118
@@ -36,14 +35,12 @@ def kept(folder: Path, name: str, n: int | None = None) -> Tensor | None:
 
 def smallest(outcomes: Sequence[Outcome]) -> int:
     """The largest number of samples that every finished run has; 0 if no run is finished."""
-    found = [Measurement.from_record(o.result["scores"][1]).n for o in outcomes if o.result is not None]
-    return min(found, default=0)
+    numbers = [Measurement.from_record(o.result["scores"][1]).n for o in outcomes if o.result is not None]
+    return min(numbers, default=0)
 
 
-def scores_at(
-    outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None
-) -> list[Measurement]:
-    """The scores of a finished run; those of samples are measured again on its first ``n``, with the same references.
+def scores_at(outcome: Outcome, benchmark: Benchmark) -> list[Measurement]:
+    """The scores of a finished run; those of samples are measured again on the benchmark's number of samples.
 
     Distances fall with the number of samples, so they can only be compared at the same number.
 
@@ -52,37 +49,35 @@ def scores_at(
     """
     assert outcome.result is not None
     scores = [Measurement.from_record(record) for record in outcome.result["scores"]]
-    if scores[1].n == n:
+    if scores[1].n == benchmark.n:
         return scores
-    again = {score.name: score for score in quality(_samples(outcome, "samples", n), dataset, chosen, features)}
+    again = {score.name: score for score in benchmark.quality(_samples(outcome, "samples", benchmark.n))}
     return [again.get(score.name, score) for score in scores if score.name in again or "[" not in score.name]
 
 
-def sweep_at(
-    outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None
-) -> tuple[dict[str, Any], ...]:
-    """The scores of a finished run at other numbers of sampling steps, on its first ``n`` samples."""
+def sweep_at(outcome: Outcome, benchmark: Benchmark) -> tuple[dict[str, Any], ...]:
+    """The scores of a finished run at other numbers of sampling steps, on the benchmark's number of samples."""
     assert outcome.result is not None
-    found = []
-    for other in outcome.result["sweep"]:
-        if other["score"]["n"] != n:
-            score = headline(_samples(outcome, f"steps.{other['steps']}", n), dataset, chosen, features)
-            other = {**other, "score": score.record()}
-        found.append(other)
-    return tuple(found)
+    records = []
+    for record in outcome.result["sweep"]:
+        if record["score"]["n"] != benchmark.n:
+            score = benchmark.headline(_samples(outcome, f"steps.{record['steps']}", benchmark.n))
+            record = {**record, "score": score.record()}
+        records.append(record)
+    return tuple(records)
 
 
-def draws_at(outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None) -> list[Measurement]:
+def draws_at(outcome: Outcome, benchmark: Benchmark) -> list[Measurement]:
     """The scores of a finished run's random draws, if its model shows medians or means; otherwise empty."""
     assert outcome.result is not None
-    scores = [Measurement.from_record(record) for record in outcome.result.get("draws", [])]
-    if not scores or scores[0].n == n:
+    scores = [Measurement.from_record(record) for record in outcome.result["draws"]]
+    if not scores or scores[0].n == benchmark.n:
         return scores
-    return quality(_samples(outcome, "draws", n), dataset, chosen, features)
+    return benchmark.quality(_samples(outcome, "draws", benchmark.n))
 
 
 def _samples(outcome: Outcome, name: str, n: int) -> Tensor:
-    x = kept(outcome.folder, name, n)
+    x = load_samples(outcome.folder, name, n)
     if x is None or len(x) < n:
         raise ValueError(f"{outcome.folder / _FILE} lacks {name}: remove {outcome.folder / 'result.json'}, then repeat")
     return x

@@ -172,11 +172,11 @@ class Settings:
             parse_size(self.size)
         check_precision(self.precision or "float32", bool(self.compile))
         least = {"seeds": 1, "n": 16, "likelihood_examples": 2}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} must be at least {value}, got {getattr(self, name)}")
+        for name, limit in least.items():
+            if getattr(self, name) < limit:
+                raise ValueError(f"{name} must be at least {limit}, got {getattr(self, name)}")
         if self.patience is not None and not self.patience > 0:
-            raise ValueError(f"patience is {self.patience:g} s: give more than 0")
+            raise ValueError(f"patience must be above 0 s, got {self.patience:g}")
 
     @classmethod
     def of(cls, **keywords: Unpack[CompareKeywords]) -> Settings:
@@ -193,8 +193,8 @@ class Settings:
         """The patience in seconds; by default half a budget in seconds, but at least 5, and 120 for other budgets."""
         if self.patience is not None:
             return self.patience
-        allowed = parse_budget(self.budget).seconds
-        return max(5.0, allowed / 2) if math.isfinite(allowed) else 120.0
+        limit = parse_budget(self.budget).seconds
+        return max(5.0, limit / 2) if math.isfinite(limit) else 120.0
 
     def time(self, runs: int) -> str:
         """The time that some runs take one after the other, in words; only measuring has a limit without a clock.
@@ -221,7 +221,7 @@ class Settings:
         """How the trained models are measured."""
         return Protocol(self.n, self.features, self.likelihood_examples, self.sweep, self.seconds)
 
-    def given(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, Any]:
         """Every field that differs from its default, in the order of the fields."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
@@ -231,12 +231,12 @@ class Settings:
         options = [words_of(name, value) for name, value in (self.data_options or {}).items() if value is not None]
         if None in options:
             return ""
-        words, declared = ["fourfold", "compare", data], options_of(Settings)
+        words, options_by_field = ["fourfold", "compare", data], options_of(Settings)
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in self.given() and f.name != "data_options":
+            if f.name in self.changes() and f.name != "data_options":
                 words += (
-                    declared[f.name].words(f.name, value) or [] if f.name in declared else [_flag(f.name), str(value)]
+                    options_by_field[f.name].words(f.name, value) or [] if f.name in options_by_field else [_flag(f.name), str(value)]
                 )
         for option in options:
             words += option or []
@@ -244,7 +244,9 @@ class Settings:
 
     def call(self, data: str) -> str:
         """The call in Python with these settings; ``data`` is an expression."""
-        return f"fourfold.compare({', '.join([data, *(f'{name}={value!r}' for name, value in self.given().items())])})"
+        return (
+            f"fourfold.compare({', '.join([data, *(f'{name}={value!r}' for name, value in self.changes().items())])})"
+        )
 
 
 def _flag(name: str) -> str:

@@ -71,8 +71,8 @@ def load_snapshot(path: Path) -> Dataset:
         skipped=tuple(about["skipped"]),
         class_names=tuple(about["class_names"]),
         seed=about["seed"],
-        notes=tuple(about.get("notes", ())),
-        options=about.get("options", {}),
+        notes=tuple(about["notes"]),
+        options=about["options"],
     )
 
 

@@ -25,17 +25,18 @@ from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
 from fourfold.engine.progress import shower_for
 from fourfold.machine.hardware import find_device, machine
-from fourfold.metrics import Measurement, References
+from fourfold.metrics import Measurement
 from fourfold.output.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
 from fourfold.settings.data import DataKeywords
 from fourfold.settings.declaration import spelled_out
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import Rated, rate
+from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
 from fourfold.tournament.executors import Executor, executor_of
-from fourfold.tournament.jobs import Job, Outcome, commands, ended
+from fourfold.tournament.jobs import Job, Outcome, commands, outcome_of
 from fourfold.tournament.outputs import check_outputs
 from fourfold.tournament.places import elsewhere, usual_machine
 from fourfold.tournament.rivals import rival_of
@@ -93,14 +94,14 @@ def run_comparison(
 
     def so_far() -> Comparison:
         order = sorted(outcomes, key=lambda outcome: plan.jobs.index(outcome.job))
-        found = comparison_of(settings, plan.dataset, plan.names, order, plan.source)
-        return replace(found, planned=len(plan.jobs), left_out=plan.left_out)
+        comparison = comparison_of(settings, plan.dataset, plan.names, order, plan.source)
+        return replace(comparison, planned=len(plan.jobs), left_out=plan.left_out)
 
     try:
-        with _interruptible(), contextlib.closing(plan.executor.outcomes(plan.jobs, settings, progress)) as ended:
-            for i, outcome in enumerate(ended, 1):
+        with _interruptible(), contextlib.closing(plan.executor.outcomes(plan.jobs, settings, progress)) as stream:
+            for i, outcome in enumerate(stream, 1):
                 outcomes.append(outcome)
-                say(f"[{i}/{len(plan.jobs)}] {_told(outcome)}")
+                say(f"[{i}/{len(plan.jobs)}] {_in_a_line(outcome)}")
             published = _published(settings, plan.dataset, smallest(outcomes), say)
     except KeyboardInterrupt as stop:
         raise Interrupted(_stopped(so_far(), stop)) from None
@@ -113,9 +114,9 @@ def run_comparison(
 def _foretell(jobs: Sequence[Job], settings: Settings, say: Callable[[str], None]) -> None:
     """Say how long the runs take that have not ended yet, if they are made here."""
     runs_dir = Path(settings.runs_dir)
-    left = [job for job in jobs if not settings.resume or ended(job, job.folder(runs_dir)) is None]
-    if left and settings.executor is None:
-        say(settings.time(len(left)))
+    missing = [job for job in jobs if not settings.resume or outcome_of(job, job.folder(runs_dir)) is None]
+    if missing and settings.executor is None:
+        say(settings.time(len(missing)))
 
 
 def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str], None] | None = None) -> list[str]:
@@ -149,7 +150,7 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
         check_outputs(Path(settings.out))
     options: DataKeywords = {"seed": settings.seed, **(settings.data_options or {})}
     dataset = data if isinstance(data, Dataset) else load(data, **options)
-    names, left_out = _chosen(settings, dataset.space)
+    names, left_out = _choose_paradigms(settings, dataset.space)
     for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
         say(line)
     if left_out:
@@ -160,25 +161,27 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
 
 def _published(settings: Settings, dataset: Dataset, n: int, say: Callable[[str], None]) -> tuple[Rated, ...]:
     """The published models that were named, each with its scores."""
-    found, device = [], find_device("auto" if settings.executor is not None else settings.device)
-    for name in settings.paradigms or ():
-        if n and adapter_of(name) is not None:
-            chosen, rival = examples(dataset, settings.n), rival_of(name)
-            found.append(rival.rate(Path(name), dataset, n, chosen, settings.protocol, settings.seed, device))
-            say(f"{found[-1].entry.name}, published: {found[-1].entry.scores[0]}")
-    return tuple(found)
+    names = [name for name in settings.paradigms or () if adapter_of(name) is not None]
+    if not n or not names:
+        return ()
+    ratings, device = [], find_device("auto" if settings.executor is not None else settings.device)
+    benchmark = Benchmark(dataset, examples(dataset, settings.n), settings.protocol, n, settings.seed)
+    for name in names:
+        ratings.append(rival_of(name).rate(Path(name), benchmark, device))
+        say(f"{ratings[-1].entry.name}, published: {ratings[-1].entry.scores[0]}")
+    return tuple(ratings)
 
 
 def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
     """Write a report of the finished runs, and say how to continue."""
-    settings, ended = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
+    settings, count = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
     by = f" by {stop}" if str(stop) else ""
     report = ""
-    if settings.out is not None and ended:
+    if settings.out is not None and count:
         comparison.save(settings.out)
         report = f"; finished runs are in {settings.out}"
     onwards = comparison.again(replace(settings, resume=True))
-    return f"stopped{by} after {ended} of {comparison.planned} runs{report}; go on with: {onwards}"
+    return f"stopped{by} after {count} of {comparison.planned} runs{report}; go on with: {onwards}"
 
 
 @contextlib.contextmanager
@@ -205,7 +208,7 @@ def _interruptible() -> Iterator[None]:
 # --- what is compared -------------------------------------------------------------------------------------------------
 
 
-def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]]:
+def _choose_paradigms(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]]:
     """The given paradigms, or all that model the space; and the reasons why the others do not.
 
     Raises:
@@ -215,42 +218,43 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
             of a comparison cannot import it.
     """
     space.check_features(settings.features)
-    own = strangers(configuration(space))
-    if own:
+    foreign = strangers(configuration(space))
+    if foreign:
         raise TypeError(
-            f"{own[0]}: the processes of a comparison cannot import this space: put it into a package that is "
+            f"{foreign[0]}: the processes of a comparison cannot import this space: put it into a package that is "
             "registered under 'fourfold.paradigms' or 'fourfold.spaces'"
         )
-    refused: dict[str, str] = {}
+    refusals: dict[str, str] = {}
     if settings.paradigms is not None:
         published = [name for name in settings.paradigms if adapter_of(name) is not None]
         for name in published:
             rival_of(name).check(Path(name), space)
         names = [name for name in settings.paradigms if name not in published]
         if not names:
-            one = settings.paradigms[0]
             raise ValueError(
-                f"{one} is published, and nothing is trained: name a paradigm beside it, or evaluate it alone"
+                f"paradigms must name a paradigm to train beside {published[0]}, which is published: add one, or "
+                "evaluate it alone"
             )
         _check_twice(names, space)
     else:
-        refused = {name: reason for name in cards() if (reason := _refusal(name, space))}
-        names = [name for name in cards() if name not in refused]
+        refusals = {name: reason for name in cards() if (reason := _refusal(name, space))}
+        names = [name for name in cards() if name not in refusals]
     if not names:
         raise ValueError(f"no paradigm models {type(space).__name__}")
     check_names(names[0])
-    return names, refused
+    return names, refusals
 
 
 def _check_twice(names: Sequence[str], space: Space) -> None:
     """Refuse two names of one recipe: two runs of a recipe with the same seed are the same run."""
-    seen: dict[str, str] = {}
+    names_of_recipes: dict[str, str] = {}
     for name in names:
         recipe = resolve(name, space)
-        if recipe in seen:
-            same = f"{name} is given twice" if seen[recipe] == name else f"{seen[recipe]} and {name} are both {recipe}"
-            raise ValueError(f"{same}: give it once, and --seeds 2 for two runs of it")
-        seen[recipe] = name
+        if recipe in names_of_recipes:
+            first = names_of_recipes[recipe]
+            same = f"got {name} twice" if first == name else f"{first} and {name} are both {recipe}"
+            raise ValueError(f"paradigms must be different recipes, {same}; give --seeds 2 for two runs of one")
+        names_of_recipes[recipe] = name
 
 
 def _refusal(name: str, space: Space) -> str:
@@ -291,7 +295,7 @@ def _identity(dataset: Dataset) -> str:
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
-def _told(outcome: Outcome) -> str:
+def _in_a_line(outcome: Outcome) -> str:
     """The outcome of a run, in one line."""
     took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""
     name = f"{outcome.job.paradigm}, seed {outcome.job.seed}{took}"
@@ -306,17 +310,18 @@ def _told(outcome: Outcome) -> str:
 def comparison_of(
     settings: Settings, dataset: Dataset, names: Sequence[str], outcomes: Sequence[Outcome], source: str
 ) -> Comparison:
-    chosen = examples(dataset, settings.n)
-    n = smallest(outcomes)
-    kept = Path(settings.runs_dir) / "baselines"
+    """The comparison of some outcomes, all measured at the number of samples that every run has."""
+    n, references = smallest(outcomes), examples(dataset, settings.n)
+    benchmark = Benchmark(dataset, references, settings.protocol, n, settings.seed)
+    folder = Path(settings.runs_dir) / "baselines"
     usual = usual_machine(outcomes)
     entries = [
-        replace(_entry(name, own, n, dataset, chosen), elsewhere=elsewhere(own, usual))
+        replace(_entry(name, of_name, benchmark), elsewhere=elsewhere(of_name, usual))
         for name in names
-        for own in ([o for o in outcomes if o.job.paradigm == name],)
+        for of_name in ([o for o in outcomes if o.job.paradigm == name],)
     ]
     packages = ("fourfold", "torch", "numpy")
-    about = {"space": repr(dataset.space), "unit": dataset.space.unit, "references": len(chosen.test)}
+    about = {"space": repr(dataset.space), "unit": dataset.space.unit, "references": len(references.test)}
     versions = {name: importlib.metadata.version(name) for name in packages}
     return Comparison(
         entries=tuple(sorted(entries, key=_rank)),
@@ -328,32 +333,26 @@ def comparison_of(
         n=n,
         source=source,
         truth=_truth(dataset),
-        baselines=rate(dataset, n, chosen, settings.protocol, settings.seed, kept, settings.resume) if n else (),
+        baselines=rate(benchmark, folder, settings.resume) if n else (),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, chosen: References) -> Entry:
-    """All runs of a paradigm, with their scores at ``n`` samples combined."""
-    done = [o for o in outcomes if o.result is not None]
-    features = done[0].job.evaluation.features if done else None
+def _entry(name: str, outcomes: Sequence[Outcome], benchmark: Benchmark) -> Entry:
+    """All runs of a paradigm, with their scores at the benchmark's number of samples combined."""
+    successes = [outcome for outcome in outcomes if outcome.result is not None]
     scores, draws = (
-        _combined([measured(outcome, n, dataset, chosen, features) for outcome in done])
-        for measured in (scores_at, draws_at)
+        _combined([measure(outcome, benchmark) for outcome in successes]) for measure in (scores_at, draws_at)
     )
-    sweeps = sweep_at(done[0], n, dataset, chosen, features) if done else ()
+    sweeps = sweep_at(successes[0], benchmark) if successes else ()
     return Entry(name, tuple(outcomes), scores, sweeps, draws)
 
 
 def _combined(results: Sequence[Sequence[Measurement]]) -> tuple[Measurement, ...]:
-    """The scores that all runs have, each combined over the runs."""
-    common = [score.name for score in results[0] if all(_has(scores, score) for scores in results)] if results else []
+    """The scores that all runs have, each combined over the runs; a busy machine may skip a score in one of them."""
+    names = [{score.name for score in scores} for scores in results]
+    common = [score.name for score in results[0] if all(score.name in of_run for of_run in names)] if results else []
     return tuple(combine([s for scores in results for s in scores if s.name == name]) for name in common)
-
-
-def _has(scores: Sequence[Measurement], wanted: Measurement) -> bool:
-    """Whether there is a score of that name. A score that a busy machine skipped in one run is left out in all."""
-    return any(score.name == wanted.name for score in scores)
 
 
 def _rank(entry: Entry) -> tuple[int, float]:

@@ -37,37 +37,37 @@ class Line:
 
 def verdict(comparison: Results) -> list[Line]:
     """The lines, warnings first. If a model was trained too little, or disturbed, no winner is named."""
-    done = [entry for entry in comparison.entries if entry.finished]
-    lost = _lost(comparison, done)
-    ended = [*_stopped(comparison), *_failures(comparison.entries)]
-    warnings = [*_marked(comparison, done), *ended, *lost, *_copies(done)]
-    if not done or any(entry.marks for entry in done):
-        return [*warnings, *_next(comparison, done)]
+    entries = [entry for entry in comparison.entries if entry.has_scores]
+    defeats = _defeats(comparison, entries)
+    incomplete = [*_stopped(comparison), *_failures(comparison.entries)]
+    warnings = [*_marked(comparison, entries), *incomplete, *defeats, *_copies(entries)]
+    if not entries or any(entry.marks for entry in entries):
+        return [*warnings, *_next(comparison, entries)]
     seeds = "" if comparison.settings.seeds > 1 else "one seed"
-    found = [
-        _best("For look", done, lambda e: e.headline, seeds),
-        _best("For coverage", done, lambda e: e.score("coverage"), seeds),
-        _likelihoods(done, seeds),
-        None if lost else _baselines(comparison),
+    lines = [
+        _best("For look", entries, lambda e: e.headline, seeds),
+        _best("For coverage", entries, lambda e: e.score("coverage"), seeds),
+        _likelihoods(entries, seeds),
+        None if defeats else _baselines(comparison),
         _published(comparison),
-        _speeds(done),
+        _speeds(entries),
         _confidence(comparison),
     ]
-    return [*warnings, *(line for line in found if line is not None), *_next(comparison, done)]
+    return [*warnings, *(line for line in lines if line is not None), *_next(comparison, entries)]
 
 
-def _lost(comparison: Results, done: Sequence[Entry]) -> list[Line]:
+def _defeats(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     """The models that lose to a model that needs no training."""
-    lost = [(entry, words) for entry in done if (words := losses(entry, comparison.baselines))]
-    return [Line("Loses", (entry, f" {'; '.join(words)}"), True) for entry, words in lost]
+    defeats = [(entry, words) for entry in entries if (words := losses(entry, comparison.baselines))]
+    return [Line("Loses", (entry, f" {'; '.join(words)}"), True) for entry, words in defeats]
 
 
-def _copies(done: Sequence[Entry]) -> list[Line]:
+def _copies(entries: Sequence[Entry]) -> list[Line]:
     """The models whose samples lie closer to training examples than new examples do, beyond both intervals."""
     lines = []
-    for entry in done:
-        shown = [score for score in entry.scores if repeats(score)]
-        words = [f"{label(s.name)} {number(s.value)}{interval(s)}, new examples {number(s.floor)}" for s in shown]
+    for entry in entries:
+        scores = [score for score in entry.scores if repeats(score)]
+        words = [f"{label(s.name)} {number(s.value)}{interval(s)}, new examples {number(s.floor)}" for s in scores]
         if words:
             lines.append(Line("Copies", (entry, f" repeats training examples: {'; '.join(words)}"), True))
     return lines
@@ -86,10 +86,10 @@ def _published(comparison: Results) -> Line | None:
 
 
 def _stopped(comparison: Results) -> list[Line]:
-    ended = sum(len(entry.outcomes) for entry in comparison.entries)
-    if ended == comparison.planned:
+    count = sum(len(entry.outcomes) for entry in comparison.entries)
+    if count == comparison.planned:
         return []
-    return [Line("Not finished", (f"stopped after {ended} of {comparison.planned} runs",), True)]
+    return [Line("Not entries", (f"stopped after {count} of {comparison.planned} runs",), True)]
 
 
 def _failures(entries: Sequence[Entry]) -> list[Line]:
@@ -100,46 +100,50 @@ def _failures(entries: Sequence[Entry]) -> list[Line]:
     ]
 
 
-def _marked(comparison: Results, done: Sequence[Entry]) -> list[Line]:
+def _marked(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     """The models whose scores say nothing about them, with the reasons."""
     unlike = [
-        Line("Other hardware", (entry, f": {listed(list(entry.elsewhere))}"), True) for entry in done if entry.elsewhere
+        Line("Other hardware", (entry, f": {listed(list(entry.elsewhere))}"), True)
+        for entry in entries
+        if entry.elsewhere
     ]
-    marked = [entry for entry in done if len(entry.marks) > len(entry.elsewhere)]
+    marked = [entry for entry in entries if len(entry.marks) > len(entry.elsewhere)]
     if not marked:
         return unlike
     health = [h for entry in marked for h in entry.health if h.marks]
     _, way = advice(health, comparison.settings.budget)
     had = " or ".join(causes(health, comparison.settings.budget))
-    words = f"{len(marked)} of {plural(len(done), 'model')} had {had}. This comparison says nothing about "
+    words = f"{len(marked)} of {plural(len(entries), 'model')} had {had}. This comparison says nothing about "
     words += f"{'them' if len(marked) > 1 else 'it'}, and names no winner"
     lines = [Line("Not comparable", (f"{words}: {way}.",), True)]
-    own = [(entry, entry.marks[: len(entry.marks) - len(entry.elsewhere)]) for entry in marked]
-    return lines + [Line("Too little", (entry, f": {listed(marks)}"), True) for entry, marks in own] + unlike
+    reasons = [(entry, entry.marks[: len(entry.marks) - len(entry.elsewhere)]) for entry in marked]
+    return lines + [Line("Too little", (entry, f": {listed(marks)}"), True) for entry, marks in reasons] + unlike
 
 
-def _best(title: str, done: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: str) -> Line | None:
+def _best(title: str, entries: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: str) -> Line | None:
     """The leader by a score, and the models that cannot be distinguished from it."""
-    scores = {entry.name: score for entry in done if (score := pick(entry)) is not None}
+    scores = {entry.name: score for entry in entries if (score := pick(entry)) is not None}
     if not scores:
         return None
-    found, by_name = lead(scores), {entry.name: entry for entry in done}
-    if not found.leaders:
-        return Line(title, (f"nobody is named: {found.reason}",))
-    leaders, near = ([by_name[name] for name in names] for names in (found.leaders, found.near))
+    leading, by_name = lead(scores), {entry.name: entry for entry in entries}
+    if not leading.leaders:
+        return Line(title, (f"nobody is named: {leading.reason}",))
+    leaders, near = ([by_name[name] for name in names] for names in (leading.leaders, leading.near))
     best, after = scores[leaders[0].name], f" ({seeds})" if seeds else ""
     data = f"; training examples score {number(best.floor)}{_floor(best)}" if math.isfinite(best.floor) else ""
-    told = f"{label(best.name)} {number(best.value)}{interval(best)}{data}"
-    equal = f"as good as training examples, as far as {best.n} samples tell; " if found.floor else ""
-    shared = ("; not told apart: ", *_joined(near)) if near else ()
-    return Line(title, (*_joined(leaders), f"{after}: {equal}{'best ' if len(leaders) > 1 else ''}{told}", *shared))
+    figure = f"{label(best.name)} {number(best.value)}{interval(best)}{data}"
+    equal = f"not distinguishable from training data with {plural(best.n, 'sample')}; " if leading.floor else ""
+    shared = ("; not significantly different: ", *_with_commas(near)) if near else ()
+    return Line(
+        title, (*_with_commas(leaders), f"{after}: {equal}{'best ' if len(leaders) > 1 else ''}{figure}", *shared)
+    )
 
 
 def _floor(score: Measurement) -> str:
     return f" ({number(score.floor_low)} to {number(score.floor_high)})" if math.isfinite(score.floor_low) else ""
 
 
-def _joined(entries: Sequence[Entry]) -> list[str | Entry]:
+def _with_commas(entries: Sequence[Entry]) -> list[str | Entry]:
     parts: list[str | Entry] = []
     for i, entry in enumerate(entries):
         parts += [", "] if i else []
@@ -147,56 +151,56 @@ def _joined(entries: Sequence[Entry]) -> list[str | Entry]:
     return parts
 
 
-def _likelihoods(done: Sequence[Entry], seeds: str) -> Line | None:
+def _likelihoods(entries: Sequence[Entry], seeds: str) -> Line | None:
     """The best exact likelihood of the same tokens. Bounds and estimates, of unknown gaps, are not ranked."""
-    scores = {entry.name: p for entry in done if (p := entry.likelihood) is not None and math.isfinite(p.value)}
+    scores = {entry.name: p for entry in entries if (p := entry.likelihood) is not None and math.isfinite(p.value)}
     if not scores:
         return None
     exact = {name: p for name, p in scores.items() if of_tokens(p)}
     rest = len(scores) - len(exact)
-    others = f"{plural(rest, 'figure')} of other kinds {'is' if rest == 1 else 'are'} not ranked" if rest else ""
-    line = _best("For a likelihood", [e for e in done if e.name in exact], lambda e: e.likelihood, seeds)
+    unranked = f"{plural(rest, 'figure')} of other kinds {'is' if rest == 1 else 'are'} not ranked" if rest else ""
+    line = _best("For a likelihood", [e for e in entries if e.name in exact], lambda e: e.likelihood, seeds)
     if line is None or len(exact) < 2:
-        only = [entry for entry in done if entry.name in exact]
+        only = [entry for entry in entries if entry.name in exact]
         values = [
             f", {_words(exact[e.name])}, {number(exact[e.name].value)} {exact[e.name].unit}{interval(exact[e.name])}"
             for e in only
         ]
-        parts: tuple[str | Entry, ...] = (*only, *values, *(["; "] if only and others else []), others)
+        parts: tuple[str | Entry, ...] = (*only, *values, *(["; "] if only and unranked else []), unranked)
         return Line("For a likelihood", parts)
-    return replace(line, parts=(*line.parts, f"; {others}" if others else ""))
+    return replace(line, parts=(*line.parts, f"; {unranked}" if unranked else ""))
 
 
 def _words(likelihood: Measurement) -> str:
     return "exact" if likelihood.kind is Kind.EXACT else ONE_TOKENISATION
 
 
-def _speeds(done: Sequence[Entry]) -> Line | None:
+def _speeds(entries: Sequence[Entry]) -> Line | None:
     """The fastest model to sample; a time measured in one batch is trusted within a factor of two."""
-    found = {entry.name: score for entry in done if (score := entry.score("milliseconds_per_sample")) is not None}
-    if len(found) < 2:
+    scores = {entry.name: score for entry in entries if (score := entry.score("milliseconds_per_sample")) is not None}
+    if len(scores) < 2:
         return None
-    busy = [entry for entry in done for r in entry.results if r["sampling_usage"]["share"] < LEAST_SHARE]
+    busy = [entry for entry in entries for r in entry.results if r["sampling_usage"]["share"] < LEAST_SHARE]
     if busy:
         return Line("For speed", ("nobody is named: the machine was busy while ", busy[0], " sampled"))
-    timed = {name: _timed(score) for name, score in found.items()}
-    by_name = {entry.name: entry for entry in done}
+    timed = {name: _timed(score) for name, score in scores.items()}
+    by_name = {entry.name: entry for entry in entries}
     ranked = lead(timed)
-    first, others = by_name[ranked.leaders[0]], [by_name[name] for name in ranked.near]
+    first, near = by_name[ranked.leaders[0]], [by_name[name] for name in ranked.near]
     slowest = by_name[max(timed, key=lambda name: timed[name].value)]
     fast, slow = (entry.score("evaluations_per_sample") for entry in (first, slowest))
     assert fast is not None
     assert slow is not None
     times = timed[slowest.name].value / max(timed[first.name].value, 1e-9)
     words = f": {number(timed[first.name].value)} ms and {_evaluations(fast)}"
-    shared = ("; not told apart: ", *_joined(others)) if others else ()
+    shared = ("; not significantly different: ", *_with_commas(near)) if near else ()
     end = (f" takes {number(times)} times as long ({_evaluations(slow)})",)
     return Line("For speed", (first, words, *shared, "; ", slowest, *end))
 
 
 def _timed(score: Measurement) -> Measurement:
-    known = math.isfinite(score.low) and score.high > score.low
-    low, high = (score.low, score.high) if known else (score.value / 2, 2 * score.value)
+    has_interval = math.isfinite(score.low) and score.high > score.low
+    low, high = (score.low, score.high) if has_interval else (score.value / 2, 2 * score.value)
     return replace(score, low=low, high=high, n=0)
 
 
@@ -217,16 +221,16 @@ def _confidence(comparison: Results) -> Line:
     return Line("Confidence", (f"{level}; {over}; all were judged by {n} samples",))
 
 
-def _next(comparison: Results, done: Sequence[Entry]) -> list[Line]:
+def _next(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     """The command that improves the comparison most."""
-    settings, ended = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
-    marked = [entry for entry in done if len(entry.marks) > len(entry.elsewhere)]
+    settings, count = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
+    marked = [entry for entry in entries if len(entry.marks) > len(entry.elsewhere)]
     if marked:
         longer, _ = advice([h for entry in marked for h in entry.health], settings.budget)
         settings = replace(settings, budget=longer) if longer else replace(settings, resume=False)
-    elif ended < comparison.planned:
+    elif count < comparison.planned:
         settings = replace(settings, resume=True)
-    elif not done:
+    elif not entries:
         return []
     elif comparison.n < min(100, comparison.data["references"]):
         settings = replace(settings, patience=math.ceil(2 * settings.seconds), resume=True)
@@ -235,6 +239,6 @@ def _next(comparison: Results, done: Sequence[Entry]) -> list[Line]:
     else:
         return []
     same = settings.resume and settings.budget == comparison.settings.budget
-    runs = len(comparison.entries) * settings.seeds - (ended if same else 0)
+    runs = len(comparison.entries) * settings.seeds - (count if same else 0)
     takes = [Line("It takes", (settings.time(runs),))] if runs > 0 and settings.executor is None else []
     return [Line("Next", (comparison.again(settings),)), *takes]

@@ -48,7 +48,7 @@ from fourfold.tasks.evaluation import (
     scored_examples,
 )
 from fourfold.tournament.jobs import FORMAT, Job, read_job
-from fourfold.tournament.samples import keep
+from fourfold.tournament.samples import save_samples
 from fourfold.tournament.snapshot import load_snapshot
 from fourfold.vocabulary import Kind
 
@@ -114,11 +114,11 @@ def _work(folder: Path, show: bool) -> None:
     job, clock = read_job(folder), _Clock()
     dataset = load_snapshot(Path(job.data))
     with Progress(*columns(), console=Console(stderr=True), disable=not show) as bar:
-        trained = _trained(job, folder, dataset, bar)
+        record = _train(job, folder, dataset, bar)
         clock.lap("training")
         result = _measure(job, folder, dataset, Run.load(folder / "run", job.device).model, bar, clock)
     whole = {
-        **trained,
+        **record,
         **result,
         "sampled_on": place(),
         "phases": clock.seconds,
@@ -142,18 +142,18 @@ def place() -> dict[str, Any]:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[str, Any]:
+def _train(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[str, Any]:
     """Train, or continue training, unless that is done; return the record of the training."""
     record = folder / "trained.json"
     if record.exists():
-        known: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        if known.get("format") == FORMAT:
-            return known
-    task, taken = bar.add_task(f"{job.paradigm} · training", total=1.0, note=""), 0
+        training: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        if training.get("format") == FORMAT:
+            return training
+    task, steps = bar.add_task(f"{job.paradigm} · training", total=1.0, note=""), 0
 
     def observe(step: Step) -> None:
-        nonlocal taken
-        taken += 1
+        nonlocal steps
+        steps += 1
         losses = " ".join(f"{value:.3g}" for value in step.losses.values())
         note = f"step {step.index}, {1 / max(step.seconds, 1e-9):.2g}/s, loss {losses}"
         bar.update(task, completed=step.used, note=note)
@@ -173,15 +173,15 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
         observe=observe,
         say=lambda line: None,  # the report says what disturbed a training
     )
-    usage = Usage.now().since(before).record() if taken else {}  # a run that was done already used nothing
-    known = _record(job, run, dataset)
-    known |= {
+    usage = Usage.now().since(before).record() if steps else {}  # a run that was done already used nothing
+    training = _record(job, run, dataset)
+    training |= {
         "resumed": resume,
         "machine": place(),
         "usage": {**usage, "threads": torch.get_num_threads(), "load": load},
     }
-    write_json(record, known)
-    return known
+    write_json(record, training)
+    return training
 
 
 def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
@@ -192,8 +192,8 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "paradigm": job.paradigm,
-        "recipe": card.get("recipe", ""),
-        "facts": card.get("facts"),  # runs of earlier versions state none
+        "recipe": card["recipe"],
+        "facts": card["facts"],
         "seed": job.seed,
         "parameters": card["parameters"],
         "size": card["size"],
@@ -202,7 +202,7 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
         "seconds": card["seconds"],
         "precision": card["precision"],
         "batch_size": batch_size,
-        "choice": card.get("choice"),
+        "choice": card["choice"],
         "stages": stages,
         "training_memory": peak_memory(run.model),
     }
@@ -216,35 +216,37 @@ def _measure(
 ) -> dict[str, Any]:
     """Draw, then score. The likelihood comes last, because it may take longest."""
     protocol, patience = job.evaluation, job.evaluation.patience
-    chosen = examples(dataset, protocol.n)
-    n = len(chosen.test)
+    references = examples(dataset, protocol.n)
+    n = len(references.test)
     task = bar.add_task(f"{job.paradigm} · sampling", total=n, note=f"{n} samples")
-    first = None if chosen.cond is None else chosen.cond[:1]
+    first = None if references.cond is None else references.cond[:1]
     model.sample(1, first, seed=job.seed + 1)  # warm up with one sample: a chain is long even so
     before = Usage.now()
-    drawn = draw(model, n, job.seed, chosen.cond, patience, advance=lambda done: bar.update(task, completed=done))
+    sampling = draw(
+        model, n, job.seed, references.cond, patience, advance=lambda count: bar.update(task, completed=count)
+    )
     usage, sampling_memory = Usage.now().since(before), peak_memory(model)
-    draws = _draws(model, drawn, chosen, job)
+    draws = _draws(model, sampling, references, job)
     clock.lap("sampling")
     task = bar.add_task(f"{job.paradigm} · measuring", total=3, note="quality")
-    scores = quality(drawn.x, dataset, chosen, protocol.features)
-    beside = [] if draws is None else quality(draws.x, dataset, chosen, protocol.features)
+    scores = quality(sampling.x, dataset, references, protocol.features)
+    beside = [] if draws is None else quality(draws.x, dataset, references, protocol.features)
     clock.lap("quality")
     bar.update(task, advance=1, note="likelihood")
     start = time.perf_counter()
     test = log_prob(model, dataset, protocol.likelihood_examples, job.seed, patience)
     scored = mean_likelihood(test, dataset.space.unit)
-    extra = _own_likelihood(model, dataset, draws or drawn, chosen, test, time.perf_counter() - start, patience)
+    extra = _own_likelihood(model, dataset, draws or sampling, references, test, time.perf_counter() - start, patience)
     columns = _of_columns(model, dataset)
     clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
-    swept = _sweep(model, dataset, chosen, job, drawn) if protocol.sweep else []
-    shown = _shown(drawn, chosen, dataset) | ({} if draws is None else {"draws": draws.x})
-    keep(folder, shown | {f"steps.{other.steps}": other.x for other in swept})
+    swept = _sweep(model, dataset, references, job, sampling) if protocol.sweep else []
+    tensors = _examples_to_show(sampling, references, dataset) | ({} if draws is None else {"draws": draws.x})
+    save_samples(folder, tensors | {f"steps.{sweep.steps}": sweep.x for sweep in swept})
     clock.lap("sweep")
     bar.update(task, advance=1, note="done")
     return {
-        "scores": [score.record() for score in (scored, *scores, *extra, *drawn.scores())],
+        "scores": [score.record() for score in (scored, *scores, *extra, *sampling.scores())],
         "draws": [score.record() for score in beside],
         "nats_of_columns": columns,
         "sampling_memory": sampling_memory,
@@ -252,29 +254,29 @@ def _measure(
         "sampler": repr(model.sampler),
         "objective": type(model.objective).__name__,
         "estimand": type(model.estimand).__name__,
-        "sweep": [other.record for other in swept],
+        "sweep": [sweep.record for sweep in swept],
     }
 
 
-def _draws(model: GenerativeModel, drawn: Drawn, chosen: References, job: Job) -> Drawn | None:
+def _draws(model: GenerativeModel, sampling: Drawn, references: References, job: Job) -> Drawn | None:
     """As many random draws, if the model shows medians or means and the time allows it."""
-    other = model.drawing()
-    if other is None or drawn.seconds > job.evaluation.patience / 2:
+    model_of_draws = model.drawing()
+    if model_of_draws is None or sampling.seconds > job.evaluation.patience / 2:
         return None
-    return draw(other, len(drawn.x), job.seed, chosen.cond)
+    return draw(model_of_draws, len(sampling.x), job.seed, references.cond)
 
 
-def _shown(drawn: Drawn, chosen: References, dataset: Dataset) -> dict[str, Tensor]:
+def _examples_to_show(sampling: Drawn, references: References, dataset: Dataset) -> dict[str, Tensor]:
     """The samples and, if the space shows them, the nearest training examples of the first ones."""
-    nearest = dataset.space.nearest(drawn.x[:NEIGHBOURS], chosen.all_train)
-    return {"samples": drawn.x} | ({} if nearest is None else {"nearest": nearest})
+    nearest = dataset.space.nearest(sampling.x[:NEIGHBOURS], references.all_train)
+    return {"samples": sampling.x} | ({} if nearest is None else {"nearest": nearest})
 
 
 def _own_likelihood(
     model: GenerativeModel,
     dataset: Dataset,
-    drawn: Drawn,
-    chosen: References,
+    sampling: Drawn,
+    references: References,
     test: LogProb,
     seconds: float,
     patience: float,
@@ -284,18 +286,18 @@ def _own_likelihood(
     Whoever knows the likelihood of an example may guess from it whether the model was trained on it: that attack is
     measured too. All of it only if the model has a likelihood and scoring is cheap.
     """
-    if test.kind is Kind.NONE or 4 * seconds > patience or len(drawn.x) < 2:
+    if test.kind is Kind.NONE or 4 * seconds > patience or len(sampling.x) < 2:
         return []
-    known = dataclasses.replace(dataset, test=dataset.train)
-    x = drawn.x if dataset.space.window is None else drawn.x.flatten(0, 1)
-    labels = None if chosen.cond is None else chosen.cond[: len(x)]
+    training = dataclasses.replace(dataset, test=dataset.train)
+    x = sampling.x if dataset.space.window is None else sampling.x.flatten(0, 1)
+    labels = None if references.cond is None else references.cond[: len(x)]
     drawn_ones = dataclasses.replace(dataset, test=Split(x, labels))
-    train, own = (log_prob(model, part, len(test), 0, patience / 2) for part in (known, drawn_ones))
-    trained, drawn_mean, held = (mean_likelihood(p, dataset.space.unit) for p in (train, own, test))
+    train, of_samples = (log_prob(model, part, len(test), 0, patience / 2) for part in (training, drawn_ones))
+    train_mean, drawn_mean, test_mean = (mean_likelihood(p, dataset.space.unit) for p in (train, of_samples, test))
     attack = membership(train.nats[train.inside], test.nats[test.inside], "likelihood", "log p(x)")
     return [
-        _difference("likelihood_gap", trained, held, "training less test examples"),
-        _difference("drift", drawn_mean, held, "own samples less test examples"),
+        _difference("likelihood_gap", train_mean, test_mean, "training less test examples"),
+        _difference("drift", drawn_mean, test_mean, "own samples less test examples"),
         dataclasses.replace(attack, name="membership_by_likelihood"),
     ]
 
@@ -331,25 +333,25 @@ class _Swept:
     record: dict[str, Any]
 
 
-def _sweep(model: GenerativeModel, dataset: Dataset, chosen: References, job: Job, drawn: Drawn) -> list[_Swept]:
+def _sweep(model: GenerativeModel, dataset: Dataset, references: References, job: Job, sampling: Drawn) -> list[_Swept]:
     """The first measure of quality at fewer and more steps, if the sampler has ``steps``, while time allows."""
     steps = getattr(model.sampler, "steps", None)
     if not (isinstance(steps, int) and dataclasses.is_dataclass(model.sampler)):
         return []
     most = steps == 0  # which stands for a step for each piece: there cannot be more
-    steps = steps or max(round(drawn.evaluations), 1)
-    patience, found = job.evaluation.patience, []
+    steps = steps or max(round(sampling.evaluations), 1)
+    patience, sweeps = job.evaluation.patience, []
     start = time.perf_counter()
     for count in sorted({max(steps // 4, 1), max(steps // 2, 1), *([] if most else [2 * steps])} - {steps}):
-        if time.perf_counter() - start + drawn.seconds * count / steps > patience / 2:
+        if time.perf_counter() - start + sampling.seconds * count / steps > patience / 2:
             break
-        other = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=count))
-        again = draw(other, len(drawn.x), job.seed, chosen.cond)
-        head = headline(again.x, dataset, chosen, job.evaluation.features)
+        variant = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=count))
+        again = draw(variant, len(sampling.x), job.seed, references.cond)
+        head = headline(again.x, dataset, references, job.evaluation.features)
         cost = [score.value for score in again.scores()]
         record = {"steps": count, "evaluations": cost[0], "milliseconds": cost[1], "score": head.record()}
-        found.append(_Swept(count, again.x, record))
-    return found
+        sweeps.append(_Swept(count, again.x, record))
+    return sweeps
 
 
 if __name__ == "__main__":
