@@ -206,7 +206,7 @@ def test_intervals_of_recall_and_coverage_hold_over_draws_of_samples_and_referen
         for _ in range(150)
     ]
     equal = 1 - math.prod((180 - i) / (180 + n - i) for i in range(1, 6))
-    row = known.held("", scores, equal if measure is coverage else math.nan)
+    row = known.interval_row("", scores, equal if measure is coverage else math.nan)
     assert 0.91 <= row.share <= 0.99
     assert row.ratio == pytest.approx(1, abs=0.25)
     assert row.figure == pytest.approx(equal, abs=0.015) or measure is recall

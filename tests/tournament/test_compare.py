@@ -244,7 +244,7 @@ def test_seeds_are_averaged_and_kinds_are_not_mixed() -> None:
     scores = [Measurement("d[f]", v, v - 1, v + 1, floor=0.5, n=10, better="lower") for v in (1.0, 2.0, 3.0)]
     mean = combine(scores)
     assert mean.value == 2
-    assert mean.high - mean.value == pytest.approx(4.30 * 1 / math.sqrt(3))
+    assert mean.high - mean.value == pytest.approx(4.302653 / math.sqrt(3))
     assert "3 seeds" in mean.protocol
     assert combine(scores[:1]) is scores[0]
     mixed = [Measurement("likelihood", 1, kind=Kind.EXACT), Measurement("likelihood", 1, kind=Kind.LOWER_BOUND)]

@@ -20,7 +20,7 @@ moons = made_up.moons
     ("options", "words"),
     [
         ({"paradigms": ["nonsense"]}, "unknown paradigm 'nonsense'"),
-        ({"paradigms": ["flow", "diffusion", "flow"]}, "flow is given twice: give it once, and --seeds 2"),
+        ({"paradigms": ["flow", "diffusion", "flow"]}, "got flow twice; give --seeds 2"),
         ({"paradigms": ["flow", "flow/spline"]}, "flow and flow/spline are both flow/spline"),
         ({"size": "huge"}, "unknown size 'huge'"),
         ({"features": "pixels"}, "Vectors has no feature space 'pixels'"),

@@ -236,7 +236,9 @@ class Settings:
             value = getattr(self, f.name)
             if f.name in self.changes() and f.name != "data_options":
                 words += (
-                    options_by_field[f.name].words(f.name, value) or [] if f.name in options_by_field else [_flag(f.name), str(value)]
+                    options_by_field[f.name].words(f.name, value) or []
+                    if f.name in options_by_field
+                    else [_flag(f.name), str(value)]
                 )
         for option in options:
             words += option or []
