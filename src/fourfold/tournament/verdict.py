@@ -158,7 +158,8 @@ def _likelihoods(entries: Sequence[Entry], seeds: str) -> Line | None:
         return None
     exact = {name: p for name, p in scores.items() if of_tokens(p)}
     rest = len(scores) - len(exact)
-    unranked = f"{plural(rest, 'figure')} of other kinds {'is' if rest == 1 else 'are'} not ranked" if rest else ""
+    kinds = "is a bound or an estimate, which is" if rest == 1 else "are bounds or estimates, which are"
+    unranked = f"{plural(rest, 'likelihood')} {kinds} not ranked" if rest else ""
     line = _best("For a likelihood", [e for e in entries if e.name in exact], lambda e: e.likelihood, seeds)
     if line is None or len(exact) < 2:
         only = [entry for entry in entries if entry.name in exact]
