@@ -76,5 +76,5 @@ def test_bad_features_are_refused() -> None:
         frechet_distance(torch.randn(5, 2), torch.randn(5, 3), features="f")
     with pytest.raises(ValueError, match="at least 2"):
         frechet_distance(torch.randn(1, 2), torch.randn(5, 2), features="f")
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="must be finite"):
         frechet_distance(torch.full((5, 2), torch.nan), torch.randn(5, 2), features="f")

@@ -70,5 +70,5 @@ def test_memorisation_looks_at_every_training_example() -> None:
 
 
 def test_too_few_examples_are_refused() -> None:
-    with pytest.raises(ValueError, match="3-th neighbour needs more than 3"):
+    with pytest.raises(ValueError, match="more than k = 3, got 3"):
         precision(torch.randn(3, 2), torch.randn(3, 2), features="f")

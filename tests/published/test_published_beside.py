@@ -107,7 +107,7 @@ def test_a_comparison_shows_a_published_model_and_does_not_rank_it(tmp_path):
 
 def test_what_cannot_stand_beside_is_refused_before_any_training(tmp_path):
     published = str(_written(tmp_path / "published", Text("", 32)))
-    with pytest.raises(ValueError, match="nothing is trained: name a paradigm beside it"):
+    with pytest.raises(ValueError, match="must name a paradigm to train beside"):
         compare(_text(tmp_path), paradigms=[published], runs_dir=tmp_path / "runs")
     with pytest.raises(TypeError, match="published: data must be text to be compared with it, got"):
         compare("two-moons", paradigms=["autoregressive", published], runs_dir=tmp_path / "runs")

@@ -248,7 +248,7 @@ def test_seeds_are_averaged_and_kinds_are_not_mixed() -> None:
     assert "3 seeds" in mean.protocol
     assert combine(scores[:1]) is scores[0]
     mixed = [Measurement("likelihood", 1, kind=Kind.EXACT), Measurement("likelihood", 1, kind=Kind.LOWER_BOUND)]
-    with pytest.raises(ValueError, match="several names or kinds"):
+    with pytest.raises(ValueError, match="one name and one kind"):
         combine(mixed)
 
 

@@ -47,15 +47,15 @@ def test_a_job_that_fails_ends_with_status_1(
 
 def test_runs_without_any_result_make_no_report(moons: Dataset, tmp_path: Path) -> None:
     print_jobs(moons, Settings(runs_dir=str(tmp_path / "runs"), **SMALL))
-    with pytest.raises(ValueError, match="none of its 2 runs has a result yet"):
+    with pytest.raises(ValueError, match="got 2 without a result"):
         gather([tmp_path / "runs"], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
 def test_runs_of_several_comparisons_are_refused(moons: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no such folder"):
+    with pytest.raises(ValueError, match="must be a folder"):
         gather([tmp_path / "nowhere"])
-    with pytest.raises(ValueError, match="holds no runs"):
+    with pytest.raises(ValueError, match="must hold runs"):
         gather([tmp_path])
     print_jobs(moons, Settings(runs_dir=str(tmp_path / "a"), **SMALL))
     print_jobs(moons, Settings(runs_dir=str(tmp_path / "b"), **SMALL))
@@ -63,7 +63,7 @@ def test_runs_of_several_comparisons_are_refused(moons: Dataset, tmp_path: Path)
         gather([tmp_path / "a", tmp_path / "b"])
     other = {**SMALL, "paradigms": ("diffusion",), "budget": "70 steps"}
     print_jobs(moons, Settings(runs_dir=str(tmp_path / "c"), **other))
-    with pytest.raises(ValueError, match="another budget"):
+    with pytest.raises(ValueError, match="budget must be"):
         gather([tmp_path / "a", tmp_path / "c"])
 
 

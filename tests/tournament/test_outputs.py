@@ -18,11 +18,11 @@ def test_each_report_has_numbers_of_its_own(report: str, results: str) -> None:
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ValueError, match="is a folder: give the name of a file in it"):
+    with pytest.raises(ValueError, match="--out must be a file, got the folder"):
         check_outputs(tmp_path)
     with pytest.raises(ValueError, match="cannot be written"):
         check_outputs(tmp_path / "file" / "report.html")
-    with pytest.raises(ValueError, match=r"ends in \.html"):
+    with pytest.raises(ValueError, match=r"must end in \.html"):
         check_outputs(tmp_path / "numbers.json")
     check_outputs(tmp_path / "new" / "report.html")
     assert list((tmp_path / "new").iterdir()) == []

@@ -268,7 +268,7 @@ class Broken(Vectors):
 
 def test_a_space_of_a_script_is_refused_before_training(tmp_path: Path, moons: Dataset) -> None:
     data = replace(moons, space=Broken(2))
-    with pytest.raises(TypeError, match=r"test_report:Broken: the processes of a comparison cannot import this space"):
+    with pytest.raises(TypeError, match=r"test_report:Broken must be importable by the processes"):
         compare(data, runs_dir=tmp_path / "runs", out=None)
     assert not list(tmp_path.iterdir())
 

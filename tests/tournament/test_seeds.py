@@ -97,5 +97,5 @@ def test_an_estimate_comes_back_from_its_record():
     again = Measurement.from_record(score.record())
     assert again == score
     assert (again.deviations, again.freedom) == ((0.1, -0.1), 4)
-    with pytest.raises(ValueError, match="not the record"):
+    with pytest.raises(ValueError, match="record must be"):
         Measurement.from_record({**score.record(), "deviations": ["a"]})

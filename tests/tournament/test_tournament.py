@@ -26,7 +26,7 @@ moons = made_up.moons
         ({"features": "pixels"}, "Vectors has no feature space 'pixels'"),
         ({"budget": "soon"}, "budget 'soon'"),
         ({"precision": "half"}, "unknown precision 'half'"),
-        ({"out": "."}, "is a folder"),
+        ({"out": "."}, "must be a file"),
     ],
 )
 def test_bad_requests_are_refused_before_training(tmp_path: Path, options: dict[str, Any], words: str) -> None:
@@ -36,7 +36,7 @@ def test_bad_requests_are_refused_before_training(tmp_path: Path, options: dict[
 
 
 def test_unknown_features_of_images_are_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown feature space 'faces'"):
+    with pytest.raises(ValueError, match="got 'faces'"):
         compare("digits", runs_dir=tmp_path / "runs", features="faces")
     assert not (tmp_path / "runs").exists()
 

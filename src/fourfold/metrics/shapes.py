@@ -18,7 +18,7 @@ from fourfold.metrics.score import Floor, Measurement, jackknives
 __all__ = ["Trends", "associations", "correlations", "quality", "shapes"]
 
 MOST_COLUMNS = 100
-"""Columns whose pairs are looked at; of more, so many are drawn."""
+"""Largest number of columns whose pairs are compared. Of more, so many are drawn."""
 BINS = 10
 """Intervals of a quantity beside a category."""
 LEAST_CORRELATION, LEAST_ASSOCIATION = 0.5, 0.3
@@ -26,7 +26,7 @@ LEAST_CORRELATION, LEAST_ASSOCIATION = 0.5, 0.3
 
 
 def shapes(x: Tensor, y: Tensor, columns: Columns) -> Tensor:
-    """How alike each column of samples and references is, ``(C,)`` from 0 to 1; NaN where one of them has no value.
+    """The likeness of each column of samples and references, ``(C,)`` from 0 to 1. NaN where one has no value.
 
     A quantity: ``1 - sup |F - G|`` of the distribution functions (Kolmogorov and Smirnov). A category: ``1 - 1/2 Σ |p
     - q|`` (total variation). Gaps are left out, as in Column Shapes of sdmetrics: :func:`~fourfold.metrics.tables.gaps`
@@ -54,7 +54,7 @@ def _shape(a: Array, b: Array, categorical: bool) -> float:
 
 @final
 class Trends:
-    """How alike each pair of columns of samples and references is, from 0 to 1: Column Pair Trends of sdmetrics.
+    """The likeness of each pair of columns of samples and references, from 0 to 1: Column Pair Trends of sdmetrics.
 
     Two quantities: ``1 - |r - s| / 2`` of Pearson's correlations, of the rows that have both; NaN where one of them is
     constant. Else ``1 - 1/2 Σ |p - q|`` over the cells of the contingency table, a gap being a level; a quantity is cut

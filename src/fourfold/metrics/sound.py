@@ -17,7 +17,7 @@ __all__ = ["MelStatistics", "sound_features"]
 
 @final
 class MelStatistics(Features):
-    """How the power in mel bands goes on and spreads, ``(N, 160)``: it hears spectrum and envelope, but no words.
+    """Means and deviations of the power in mel bands, ``(N, 160)``: spectrum and envelope, but no words.
 
     A clip becomes the logarithm of its power in 32 mel bands, in frames of 32 ms every 8 ms. It is cut into four parts
     of equal length. Features are the mean of each band in each part, and the standard deviation of each band over all
@@ -54,6 +54,6 @@ def sound_features(name: str, rate: int) -> Features:
     """
     table: dict[str, Any] = {"mel-statistics": MelStatistics}
     if name not in table:
-        raise ValueError(f"unknown feature space {name!r}: choose one of {', '.join(table)}")
+        raise ValueError(f"features must be one of {', '.join(table)}, got {name!r}")
     features: Features = table[name](rate)
     return features

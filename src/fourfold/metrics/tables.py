@@ -73,7 +73,7 @@ def _labelled(train: Draws, labels: Tensor) -> Draws:
 
 
 def gaps(x: Tensor, y: Tensor, train: Draws | None = None) -> Measurement:
-    """How far the patterns of missing values are from those of the data: the total variation ``1/2 Σ |p - q|``.
+    """The distance of patterns of missing values from those of the data: the total variation ``1/2 Σ |p - q|``.
 
     A pattern says which columns of a row are missing.
 

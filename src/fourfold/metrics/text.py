@@ -1,4 +1,4 @@
-"""Measures of text by counting, without a judge model; so they see spelling and phrases, not meaning."""
+"""Measures of text by counting, without a judge model. They see spelling and phrases, not meaning."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def ngrams(windows: Tensor, n: int) -> Tensor:
         ValueError: if a window is shorter than ``n``.
     """
     if windows.shape[1] < n:
-        raise ValueError(f"windows of {windows.shape[1]} tokens hold no {n}-gram: use longer ones")
+        raise ValueError(
+            f"windows must have at least {n} tokens for {n}-grams, got {windows.shape[1]}; use longer ones"
+        )
     length = windows.shape[1] - n + 1
     code = torch.zeros(len(windows), length, dtype=torch.long)
     for i in range(n):

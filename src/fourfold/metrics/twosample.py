@@ -31,7 +31,7 @@ TREES = "100 boosted trees of scikit-learn"
 
 
 def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
-    """How well trees tell samples from references that they were not grown on: 0.5 is "not at all".
+    """The accuracy with which trees distinguish samples from references: an AUC, 0.5 if they cannot.
 
     Both are cut into five parts; the rows of each part are scored by trees grown on the other four, and the areas under
     the five curves are averaged. The floor is the law of that mean where both come from one distribution: 1/2, and
@@ -134,7 +134,7 @@ def area(scores: Array, labels: npt.NDArray[np.bool_]) -> float:
 
 
 def utility(x: Tensor, y: Tensor, columns: Columns, train: Draws | None = None) -> Measurement:
-    """How well trees grown on samples predict the target of test rows; the floor's trees grew on real rows.
+    """The accuracy with which trees grown on samples predict the target of test rows. Real rows give the floor.
 
     The area under the curve for a category (the mean over levels, each against the rest, if there are more than two),
     and R² for a quantity.

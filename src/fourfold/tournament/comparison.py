@@ -174,7 +174,7 @@ def _floor(score: Measurement | None) -> str:
 
 
 def _short(value: float) -> str:
-    """A number with three digits, without an exponent if it is below a million; a dash for one that is not known."""
+    """A number with three digits, without an exponent if it is below a million; a dash for NaN."""
     if math.isnan(value):
         return "–"
     return f"{value:.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"

@@ -29,7 +29,7 @@ _HIGHER = {"≤": "≥", "≲": "≳"}
 
 
 def of_tokens(likelihood: Measurement) -> bool:
-    """Whether a likelihood is exact for the tokens of its space, so that two of one space can be ranked."""
+    """True if a likelihood is exact for the tokens of its space, so that two of one space can be ranked."""
     return likelihood.kind is Kind.EXACT or ONE_TOKENISATION in likelihood.protocol
 
 
@@ -67,7 +67,7 @@ class Entry:
 
     @property
     def has_scores(self) -> bool:
-        """Whether at least one seed has a result, or a model in closed form has its scores."""
+        """True if at least one seed has a result, or a model in closed form has its scores."""
         return bool(self.results or self.scores)
 
     @property
@@ -147,7 +147,7 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
     """
     first = scores[0]
     if len({(score.name, score.kind) for score in scores}) != 1:
-        raise ValueError(f"{first.name}: scores of several names or kinds are not averaged")
+        raise ValueError(f"scores must have one name and one kind, got several names or kinds beside {first.name}")
     if len(scores) == 1:
         return first
     counts = sorted({score.n for score in scores})

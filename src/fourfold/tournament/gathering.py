@@ -56,7 +56,7 @@ def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
     )
     outcomes = [outcome for folder, job in folders if (outcome := outcome_of(job, folder)) is not None]
     if not any(outcome.result for outcome in outcomes):
-        raise ValueError(f"--from {runs[0]}: none of its {len(jobs)} runs has a result yet: run them first")
+        raise ValueError(f"--from {runs[0]} must hold a finished run, got {len(jobs)} without a result; run them first")
     dataset = load_snapshot(_snapshot(first, [folder for folder, _ in folders]))
     comparison = replace(comparison_of(settings, dataset, names, outcomes, dataset.name), planned=len(jobs))
     if out is not None:
@@ -69,22 +69,22 @@ def _jobs(runs: Sequence[Path]) -> list[tuple[Path, Job]]:
     jobs: dict[tuple[str, int], tuple[Path, Job]] = {}
     for root in runs:
         if not root.is_dir():
-            raise ValueError(f"--from {root}: there is no such folder: give the --runs-dir of a comparison")
+            raise ValueError(f"--from must be a folder, got {root}; give the --runs-dir of a comparison")
         for folder in [root, *sorted(root.iterdir())]:
             if folder.suffix == ".old" or not (folder / "job.json").is_file():
                 continue
             try:
                 job = read_job(folder)
             except (TypeError, ValueError, KeyError) as error:
-                raise ValueError(f"{folder / 'job.json'}: is damaged ({error}): remove the folder, or repeat") from None
+                raise ValueError(f"{folder / 'job.json'} is damaged ({error}); remove the folder, or repeat") from None
             first_folder, _ = jobs.setdefault((job.paradigm, job.seed), (folder, job))
             if first_folder != folder:
                 raise ValueError(
-                    f"{folder} and {first_folder} are both {job.paradigm} with seed {job.seed}: give one of them"
+                    f"{folder} and {first_folder} are both {job.paradigm} with seed {job.seed}; give one of them"
                 )
             _check_alike(folder, job, next(iter(jobs.values())))
     if not jobs:
-        raise ValueError(f"--from {runs[0]}: holds no runs of a comparison: give its --runs-dir")
+        raise ValueError(f"--from {runs[0]} must hold runs of a comparison, got none; give its --runs-dir")
     return sorted(jobs.values(), key=lambda pair: (pair[1].seed, str(pair[0])))
 
 
@@ -93,8 +93,7 @@ def _check_alike(folder: Path, job: Job, first: tuple[Path, Job]) -> None:
         was, now = getattr(first[1], name), getattr(job, name)
         if was != now:
             raise ValueError(
-                f"{folder} has another {name} than {first[0]} ({now!s:.60}, not {was!s:.60}): gather runs of one "
-                "comparison"
+                f"{folder}: {name} must be {was!s:.60} as in {first[0]}, got {now!s:.60}; gather runs of one comparison"
             )
 
 
@@ -104,4 +103,4 @@ def _snapshot(job: Job, folders: Sequence[Path]) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise ValueError(f"{job.data}, the data of the runs, is not there: copy it to {places[-1]}")
+    raise ValueError(f"{job.data}, the data of the runs, is missing; copy it to {places[-1]}")

@@ -103,7 +103,7 @@ def prepare(job: Job, runs_dir: Path, resume: bool = True) -> Path:
 
 
 def outcome_of(job: Job, folder: Path) -> Outcome | None:
-    """What came of a job, if it has ended."""
+    """The outcome of a job; ``None`` if it has not ended."""
     result, failure = _valid_result(folder, job), _json_object(folder / "failure.json")
     return None if result is None and failure is None else Outcome(job, folder, result, None if result else failure)
 

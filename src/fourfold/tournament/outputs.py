@@ -24,13 +24,13 @@ def check_outputs(report: Path) -> None:
         ValueError: naming the file and the way out.
     """
     if report.is_dir():
-        raise ValueError(f"--out {report} is a folder: give the name of a file in it, as {report / 'report.html'}")
+        raise ValueError(f"--out must be a file, got the folder {report}; give {report / 'report.html'}")
     results = results_path(report)
     if results == report:
-        raise ValueError(f"--out {report} is the name of the numbers: give the report one that ends in .html")
+        raise ValueError(f"--out must end in .html, got {report}, which is the name for the results")
     for path, ours in ((report, _is_report), (results, _is_results)):
         if path.exists() and not ours(path):
-            raise ValueError(f"{path} was not written by a comparison: move it, or choose another --out")
+            raise ValueError(f"{path} was not written by a comparison; move it, or choose another --out")
     folder = report.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def check_outputs(report: Path) -> None:
                 with path.open("ab"):
                     pass
     except OSError as error:
-        raise ValueError(f"--out {report} cannot be written ({error.strerror}): choose another place") from None
+        raise ValueError(f"--out {report} cannot be written ({error.strerror}); choose another place") from None
 
 
 def _is_report(path: Path) -> bool:

@@ -35,7 +35,7 @@ class Lead:
 
 
 def at_floor(score: Measurement) -> bool:
-    """Whether a score lies within its floor's interval, or beyond it on the better side.
+    """True if a score lies within its floor's interval, or beyond it on the better side.
 
     Scores better than the floor are noise: an unbiased MMD² below that of training examples means nothing.
     """
@@ -72,7 +72,7 @@ def lead(scores: Mapping[str, Measurement]) -> Lead:
 
 
 def apart(a: Measurement, b: Measurement, pairs: int = 1) -> bool:
-    """Whether two scores differ by more than chance explains, with probability :data:`RISK` over ``pairs`` of them.
+    """True if two scores differ significantly, with error probability :data:`RISK` over ``pairs`` of them.
 
     What both share is compared example by example: the error of the difference is the spread of the difference of their
     deviations, beside what either has of its own. Where that is unknown, or the scores are of different examples, their
@@ -91,7 +91,7 @@ def apart(a: Measurement, b: Measurement, pairs: int = 1) -> bool:
 
 
 def _near(score: Measurement, best: Measurement, pairs: int) -> bool:
-    """Whether a score is not apart from the best or, if the best is at its floor, from that floor."""
+    """True if a score does not differ significantly from the best or, if the best is at its floor, from that."""
     if not apart(score, best, pairs):
         return True
     floor = math.nan if not at_floor(best) else best.floor_high if best.better == "lower" else best.floor_low

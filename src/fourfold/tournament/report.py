@@ -273,7 +273,7 @@ class _View:
 
     @property
     def taught(self) -> bool:
-        """Whether a diffusion model taught it."""
+        """True if a diffusion model taught it."""
         return "teacher" in self.facts.parts
 
     @property

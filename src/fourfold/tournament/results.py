@@ -18,7 +18,7 @@ __all__ = ["Results"]
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What the verdict and the report of a comparison are drawn from; users hold a ``Comparison``.
+    """The data behind the verdict and the report of a comparison. Users hold a ``Comparison``.
 
     Attributes:
         entries: one for each paradigm, ordered by kind of likelihood, then by likelihood.
@@ -73,5 +73,5 @@ class Results:
 
     @property
     def failed(self) -> bool:
-        """Whether at least one run failed."""
+        """True if at least one run failed."""
         return any(entry.failures for entry in self.entries)

@@ -23,7 +23,7 @@ class Rival(ABC):
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:
-        """Whether a file or folder looks like such a model."""
+        """True if a file or folder looks like such a model."""
 
     @abstractmethod
     def check(self, path: Path, space: Space) -> None:
@@ -48,5 +48,5 @@ def rival_of(path: str) -> Rival:
     rivals = (point.load()() for point in extensions("fourfold.rivals").values())
     rival = next((rival for rival in rivals if rival.recognises(Path(path))), None)
     if rival is None:
-        raise TypeError(f"{path}: must be a published model that is compared here, got another; leave it out")
+        raise TypeError(f"{path} must be a published language model, beside models of text; leave it out")
     return rival

@@ -79,5 +79,5 @@ def draws_at(outcome: Outcome, benchmark: Benchmark) -> list[Measurement]:
 def _samples(outcome: Outcome, name: str, n: int) -> Tensor:
     x = load_samples(outcome.folder, name, n)
     if x is None or len(x) < n:
-        raise ValueError(f"{outcome.folder / _FILE} lacks {name}: remove {outcome.folder / 'result.json'}, then repeat")
+        raise ValueError(f"{outcome.folder / _FILE} lacks {name}; remove {outcome.folder / 'result.json'}, then repeat")
     return x

@@ -84,5 +84,7 @@ def _streamed(about: Mapping[str, Any]) -> Dataset:
     """
     dataset = load(**about["load"])
     if dataset.digest != about["digest"]:
-        raise DataError(f"{dataset.name}: has changed since the comparison began: begin another, in other --runs-dir")
+        raise DataError(
+            f"{dataset.name} has changed since the comparison began; begin another, with another --runs-dir"
+        )
     return dataset

@@ -129,7 +129,7 @@ def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str],
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is compared: the data, its source as an argument, the paradigms, those left out, and a job for each run.
+    """The plan of a comparison: data, its source as an argument, paradigms, those left out, and a job for each run.
 
     The executor makes the runs.
     """
@@ -221,7 +221,7 @@ def _choose_paradigms(settings: Settings, space: Space) -> tuple[list[str], dict
     foreign = strangers(configuration(space))
     if foreign:
         raise TypeError(
-            f"{foreign[0]}: the processes of a comparison cannot import this space: put it into a package that is "
+            f"{foreign[0]} must be importable by the processes of a comparison; put it into a package that is "
             "registered under 'fourfold.paradigms' or 'fourfold.spaces'"
         )
     refusals: dict[str, str] = {}
@@ -232,7 +232,7 @@ def _choose_paradigms(settings: Settings, space: Space) -> tuple[list[str], dict
         names = [name for name in settings.paradigms if name not in published]
         if not names:
             raise ValueError(
-                f"paradigms must name a paradigm to train beside {published[0]}, which is published: add one, or "
+                f"paradigms must name a paradigm to train beside {published[0]}, which is published; add one, or "
                 "evaluate it alone"
             )
         _check_twice(names, space)
@@ -240,7 +240,7 @@ def _choose_paradigms(settings: Settings, space: Space) -> tuple[list[str], dict
         refusals = {name: reason for name in cards() if (reason := _refusal(name, space))}
         names = [name for name in cards() if name not in refusals]
     if not names:
-        raise ValueError(f"no paradigm models {type(space).__name__}")
+        raise ValueError(f"data must have a space that a paradigm models, got {type(space).__name__}")
     check_names(names[0])
     return names, refusals
 
