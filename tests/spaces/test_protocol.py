@@ -245,7 +245,7 @@ def test_the_headline_tells_a_wrong_sample_from_a_right_one(space: Space) -> Non
 
 
 def test_feature_spaces_are_checked_before_anything_is_measured() -> None:
-    with pytest.raises(ValueError, match="features must be one of pixels, .*got 'colours'"):
+    with pytest.raises(ValueError, match=r"features must be one of pixels, .*got 'colours'"):
         Images(1, 8, 8).check_features("colours")
     for space in (Vectors(2), Text("ab", 4)):
         with pytest.raises(
