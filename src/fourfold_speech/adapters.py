@@ -19,7 +19,7 @@ __all__ = ["Whispers"]
 
 @final
 class Whispers(Adapter):
-    """Models that write what they hear: a Whisper of ``transformers`` or of CTranslate2."""
+    """Published models of speech recognition: a Whisper of ``transformers`` or of CTranslate2."""
 
     noun = "a Whisper model"
     options: ClassVar[Mapping[str, Option | None]] = MappingProxyType({"language": None})

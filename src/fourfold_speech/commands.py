@@ -1,4 +1,4 @@
-"""The command for models that hear: ``transcribe``."""
+"""The command for speech recognition: ``transcribe``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks that write what they hear: an encoder of sound, and a decoder of tokens that attends to it.
+"""Networks of speech recognition: an encoder of sound, and a decoder of tokens that attends to it.
 
 Sounds are samples, int16 ``(B, L)``, where zeros at the end are padding. The encoder takes the logarithm of mel bands
 every 10 ms, two convolutions that keep one of four frames, and layers of convolution and attention (Gulati et al. 2020,

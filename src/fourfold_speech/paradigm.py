@@ -122,7 +122,7 @@ class TranscriptConditionals(Conditionals):
 
 @final
 class Alignments:
-    """How likely the frames of a sound spell texts that are being written, each frame labelled for itself.
+    """Probabilities that the frames of a sound spell partial texts, with independent labels of the frames (CTC).
 
     A path names one token or the blank for each frame. It spells a text when repetitions, then blanks are left out. For
     a text ``g`` of which ``c`` is the last token, ``n_t`` and ``b_t`` are the masses of all paths of ``t`` frames that

@@ -39,7 +39,7 @@ class Transcripts(WrittenTexts):
     A text of ``length`` tokens has no room for an end: it stands for all texts that begin so.
 
     Attributes:
-        text: characters, bytes or pieces, and the most tokens of a text together with its end.
+        text: characters, bytes or subwords, and the most tokens of a text together with its end.
         rate: sampling rate of the sound in Hz.
         sound: the most samples of the sound that a text is the transcript of, or ``None``.
         lead: what tokens write before every text, such as a space: :meth:`parse` adds it.
@@ -206,7 +206,7 @@ def _tokens(texts: Sequence[str], tokens: str | None) -> Text:
     """Characters, or what was asked for.
 
     Raises:
-        ValueError: for tokens of another name, or more pieces than the texts have.
+        ValueError: for tokens of another name, or more subwords than the texts have.
     """
     if tokens in (None, "chars"):
         return Text("".join(sorted(set("".join(texts)))), 1)

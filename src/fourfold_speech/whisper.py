@@ -62,13 +62,15 @@ class PublishedWhisper(SpeechNetwork):
         self.never, self.not_first = tuple(never), tuple(not_first)
         self.prompt = tuple(prompt)
         seconds = settings.max_source_positions * HOP // RATE
-        self._hear = transformers.WhisperFeatureExtractor(feature_size=settings.num_mel_bins, chunk_length=seconds)
+        self._mel_features = transformers.WhisperFeatureExtractor(
+            feature_size=settings.num_mel_bins, chunk_length=seconds
+        )
 
     def encode(self, sound: Tensor) -> SoundStates:
         """Frames of 20 ms. A sound is continued by silence to the length that the network knows."""
         lengths = sound_lengths(sound).tolist()
         waves = [row[:n].float().cpu().numpy() / 32768 for row, n in zip(sound, lengths, strict=True)]
-        mels = self._hear(waves, sampling_rate=RATE, return_tensors="pt").input_features
+        mels = self._mel_features(waves, sampling_rate=RATE, return_tensors="pt").input_features
         weight = self.inner.proj_out.weight
         features = self.inner.model.encoder(mels.to(weight.device, weight.dtype)).last_hidden_state
         return SoundStates(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
@@ -174,7 +176,7 @@ def _prompt(path: Path, pieces: Pieces, language: str) -> list[int]:
 
 
 def _english(ids: Mapping[str, int]) -> bool:
-    """Whether a vocabulary is that of the models of English, whose symbols begin at 50,256 and not at 50,257."""
+    """True for the vocabulary of the models of English, whose symbols begin at 50,256 and not at 50,257."""
     return ids.get("<|endoftext|>") == 50_256
 
 

@@ -128,13 +128,13 @@ def test_a_critic_of_a_period_sees_each_series_alone():
 def test_pieces_are_whole_frames_of_each_clip_at_every_place():
     game = Vocoding(WaveCritic(512, 4, 128), frames=4)
     x = torch.arange(1500.0).expand(200, 1, -1)
-    pieces = game.piece(x, 128)
+    pieces = game.segment(x, 128)
     assert pieces.shape == (200, 1, 512)
     first = pieces[:, 0, 0]
     assert set((first / 128).tolist()) == set(range(9))
     inside = pieces[first < 988][:, 0]
     assert torch.equal(inside, inside[:, :1] + torch.arange(512.0))
-    assert game.piece(x[..., :300], 128).shape == (200, 1, 384)
+    assert game.segment(x[..., :300], 128).shape == (200, 1, 384)
 
 
 def test_waveforms_are_undone_and_keep_silence():

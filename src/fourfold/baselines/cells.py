@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 class Marginal:
     """Masses of the cells of a column that add up to 1 over all of them, counted from training rows.
 
-    A gap has the mass ``(count + 1/2) / (N + 1)``. A level has ``(count + 1/L) / (n + 1)``. A quantity that occurs
+    A gap has the mass ``(count + 1/2) / (N + 1)``. A category has ``(count + 1/L) / (n + 1)``. A quantity that occurs
     ``c`` times has ``(c - d) / n``, and the rest is spread over a histogram of the different cells (absolute
     discounting, ``d = n_1 / (n_1 + 2 n_2)`` from the numbers of cells that occur once and twice). So frequent values
     keep their mass, and a column in which no value repeats becomes its histogram. The ends of the histogram have
@@ -56,7 +56,7 @@ class Marginal:
         self.tail, self.width = share / (different + 2), int(self.atoms[-1] - self.atoms[0] + 1)
 
     def mass(self, cells: Cells) -> Floats:
-        """The mass of each cell; 0 for a level that the column does not have, and for a gap where none can be."""
+        """The mass of each cell; 0 for a category that the column does not have, and for a gap where none can be."""
         at = np.searchsorted(self.atoms, cells).clip(max=len(self.atoms) - 1)
         total = np.where(self.atoms[at] == cells, self.masses[at], 0.0)
         if len(self.bins):

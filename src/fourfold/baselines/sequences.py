@@ -25,7 +25,7 @@ __all__ = ["FirstOrderRows", "IndependentRows"]
 DRAWS = 16
 """Points of the cells at which normal scores are taken."""
 PRIOR = 1.0
-"""Pairs of levels that each row of a transition matrix has seen beside those of the data."""
+"""Pairs of categories that are added to each row of a transition matrix, in proportion to their marginal masses."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _level(cells: Cells, matrix: Floats) -> Cells:
 
 
 def _transitions(marginal: Marginal, rows: _Rows, j: int, levels: int) -> Floats:
-    """``p(b | a)`` of the levels of a category, the gap behind them if there is one, ``(K, K)``."""
+    """``p(b | a)`` of the values of a categorical column, the gap behind them if there is one, ``(K, K)``."""
     size = levels + (marginal.gap > 0)
     after = np.flatnonzero(~rows.first)
     b, a = (np.where(rows.cells[at, j] < 0, size - 1, rows.cells[at, j]) for at in (after, after - 1))

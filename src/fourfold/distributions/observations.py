@@ -90,19 +90,20 @@ class Gaussians(Located):
 
 @final
 class DiscretisedLogistics(Located):
-    """Each pixel a mixture of logistics, integrated over the bins of its levels (Salimans et al. 2017).
+    """Each pixel a mixture of logistics, integrated over the bins of the pixel values (Salimans et al. 2017).
 
         P(x = l) = sum_k pi_k [ F((x + d - mu_k) / s_k) - F((x - d - mu_k) / s_k) ],   F(a) = 1 / (1 + exp(-a)),
 
-    for levels at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``; the lowest and the
-    highest level take the mass beyond them, so the masses sum to 1. Pixels and channels are independent given ``z``.
-    Differences are computed in logarithms, by ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass underflows.
+    for pixel values at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``; the lowest and
+    the highest value take the mass beyond them, so the masses sum to 1. Pixels and channels are independent given
+    ``z``. Differences are computed in logarithms, by ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass
+    underflows.
 
     Paper: Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++ (https://arxiv.org/abs/1701.05517).
 
     Args:
         logits, mu, log_scale: mixture parameters, ``(B, K, *event)``.
-        levels: number of levels.
+        levels: number of pixel values.
     """
 
     def __init__(self, logits: Tensor, mu: Tensor, log_scale: Tensor, levels: int) -> None:
@@ -129,7 +130,7 @@ class DiscretisedLogistics(Located):
         return 2 * self.half * level - 1
 
     def exceeds(self, level: Tensor) -> Tensor:
-        """``P(x > level)`` of every pixel, for levels that broadcast to ``(B, *event)``."""
+        """``P(x > level)`` of every pixel, for pixel values that broadcast to ``(B, *event)``."""
         edge = (self._point(level) + self.half)[:, None] if level.ndim else self._point(level) + self.half
         return (self.log_pi + F.logsigmoid((self.mu - edge) * (-self.log_scale).exp())).exp().sum(1)
 
@@ -137,7 +138,7 @@ class DiscretisedLogistics(Located):
         return self._quantile(noise.uniform(*self.mu.shape[2:]))
 
     def median(self) -> Tensor:
-        """The lowest level of each pixel with at least half of the mass at or below it."""
+        """The lowest value of each pixel with at least half of the mass at or below it."""
         return self._quantile(self.mu.new_full((), 0.5))
 
     def centre(self) -> Tensor:
@@ -145,7 +146,7 @@ class DiscretisedLogistics(Located):
         return (self.log_pi.exp() * self.mu.clamp(-1, 1)).sum(1)
 
     def _quantile(self, u: Tensor) -> Tensor:
-        """The lowest level ``l`` with ``P(x <= l) >= u``, bit by bit: ``l`` is large while ``P(x > l - 1) > 1 - u``."""
+        """The lowest value ``l`` with ``P(x <= l) >= u``, bit by bit: ``l`` is large while ``P(x > l - 1) > 1 - u``."""
         # Components come first in memory: a sum over them then runs over the pixels, not over a few numbers at a time.
         parts = (self.log_pi.exp(), self.mu, (-self.log_scale).exp())
         pi, mu, inverse = (part.movedim(1, 0).contiguous() for part in parts)
@@ -157,7 +158,7 @@ class DiscretisedLogistics(Located):
         return self._point(level.clamp(max=self.levels - 1))
 
     def mean(self) -> Tensor:
-        """``E[x] = sum_l P(level > l)`` on the scale of the levels, exact: ``levels - 1`` evaluations."""
+        """``E[x] = sum_l P(level > l)`` on the scale of the pixel values, exact: ``levels - 1`` evaluations."""
         total = torch.zeros_like(self.mu[:, 0])
         for level in range(self.levels - 1):
             total += self.exceeds(self.mu.new_tensor(float(level)))
@@ -172,7 +173,7 @@ class Head(Part, ABC):
 
     @property
     def measure(self) -> Measure | None:
-        """Whether the observation model gives masses or densities; ``None``: not known."""
+        """The base measure, of masses or of densities; ``None`` if it is unknown."""
         return None
 
     @property
@@ -266,7 +267,7 @@ class AsMean(Observe):
 @final
 @dataclass(frozen=True)
 class AsMedian(Observe):
-    """The median of every value given ``z``, without the decoder's noise: exact where one level dominates.
+    """The median of every value given ``z``, without the decoder's noise: exact where one pixel value dominates.
 
     Raises:
         TypeError: for an observation model without a median.

@@ -18,10 +18,10 @@ from fourfold.maths.categorical import categorical
 __all__ = ["GroupedPieces", "IndependentTokens", "TokenHead", "like_sizes", "pieces_of"]
 
 
-def like_sizes(sizes: Sequence[int], pieces: Collection[int]) -> list[list[int]]:
+def like_sizes(sizes: Sequence[int], positions: Collection[int]) -> list[list[int]]:
     """Positions in groups, so that the largest size of each is at most twice the smallest, roughly."""
     groups: list[list[int]] = []
-    for i in sorted(pieces, key=lambda i: (sizes[i], i)):
+    for i in sorted(positions, key=lambda i: (sizes[i], i)):
         if groups and sizes[i] <= max(2 * sizes[groups[-1][0]], 8):
             groups[-1].append(i)
         else:

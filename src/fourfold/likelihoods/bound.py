@@ -23,9 +23,9 @@ __all__ = ["DiffusionBound", "ends", "standard_integral"]
 class DiffusionBound(Likelihood):
     """``log p(x) >= E log p(x | x_0) - KL(q(x_T | x) || p(x_T)) - integral of e^(2 lambda) ||x - D||^2 d lambda``.
 
-    The continuous-time bound of Kingma et al. 2021 (https://arxiv.org/abs/2107.00630, eq. 11 to 13) in half the
-    log-SNR ``lambda``: ``p(x | x_0)`` is Gaussian with the noise of the first level, and ``p(x_T)`` is the sampler's
-    ``N(0, sigma_T^2 I)``. The integral is drawn at stratified levels, two in each stratum. Their differences give
+    The continuous-time bound of Kingma et al. 2021 (https://arxiv.org/abs/2107.00630, eq. 11 to 13) in half the log-SNR
+    ``lambda``: ``p(x | x_0)`` is Gaussian with the noise of the first noise level, and ``p(x_T)`` is the sampler's
+    ``N(0, sigma_T^2 I)``. The integral is drawn at stratified noise levels, two in each stratum. Their differences give
     the variance, with the degrees of freedom of a sum of unequal parts (Satterthwaite 1946,
     https://doi.org/10.2307/3002019).
 
@@ -72,7 +72,7 @@ class DiffusionBound(Likelihood):
         )
 
     def _excess(self, estimand: Denoiser, batch: Batch, noise: Noise, low: float, high: float, share: float) -> Tensor:
-        """``s (||x - D||^2 - ||x - D_1||^2)`` at one level per example within a stratum, ``(B,)``."""
+        """``s (||x - D||^2 - ||x - D_1||^2)`` at one noise level per example within a stratum, ``(B,)``."""
         x = batch.x
         u = share + noise.uniform().double() * 2 / self.draws
         log_snr = low + (high - low) * u

@@ -75,7 +75,7 @@ class ProbabilityFlow(Likelihood):
     second change ``d_2`` is ``r`` times the first, ``d_1``, in the mean and in absolute value, the error is ``d_1 / (r
     - 1)``, with ``r`` at most that of a rule of order four, 16 (Richardson 1911,
     https://doi.org/10.1098/rsta.1911.0009). Where ``r`` is below 2, or there are fewer than ``LEAST`` steps, the solver
-    has not converged: the error is of unknown sign, and its size is told as that of ``d_1``, which it may exceed.
+    has not converged: the error is of unknown sign, and its size is reported as that of ``d_1``, which it may exceed.
     Changes below ``SMALL`` nats per value are small enough.
 
     For a :class:`~fourfold.estimands.Velocity` the density is that of the data with the noise of the path's first

@@ -82,14 +82,14 @@ def _conv2d(
     if isinstance(padding, str) or input.ndim != 4:
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     form = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    # Autograd tells whether a gradient is wanted only for nodes that are not leaves.
+    # Autograd knows whether a gradient is needed only for nodes that are not leaves.
     inner = None if bias is None else bias.view_as(bias)
     y: Tensor = _applied(_Convolution, input, weight.view_as(weight), inner, form)
     return y
 
 
 def _needs_gradient(ctx: Any, i: int) -> bool:
-    """Whether the gradient by the i-th argument is wanted; in the first of two derivatives, that of weights is not."""
+    """True if the gradient by the i-th argument is needed; in the first of two derivatives, that of weights is not."""
     if not ctx.needs_input_grad[i]:
         return False
     node = ctx.next_functions[i][0]

@@ -62,17 +62,17 @@ def inverse(spectrum: Tensor, hop: int, length: int) -> Tensor:
     """
     fft, count = 2 * (spectrum.shape[1] - 1), spectrum.shape[2]
     window, padding = _window(fft, spectrum.device), (fft - hop) // 2
-    pieces = torch.fft.irfft(spectrum, fft, dim=1) * window[:, None]
+    segments = torch.fft.irfft(spectrum, fft, dim=1) * window[:, None]
     weight = _overlapped(window.square()[None, :, None].expand(1, fft, count), hop)
-    x = _overlapped(pieces, hop) / weight.clamp(min=1e-3 * float(weight.max()))
+    x = _overlapped(segments, hop) / weight.clamp(min=1e-3 * float(weight.max()))
     return x[:, padding : padding + length]
 
 
-def _overlapped(pieces: Tensor, hop: int) -> Tensor:
+def _overlapped(segments: Tensor, hop: int) -> Tensor:
     """Pieces ``(B, fft, T)`` added at distances of ``hop``, which divides their length: ``(B, (T - 1) hop + fft)``."""
-    batch, fft, count = pieces.shape
-    blocks = pieces.transpose(1, 2).reshape(batch, count, fft // hop, hop)
-    total = pieces.new_zeros(batch, count + fft // hop - 1, hop)
+    batch, fft, count = segments.shape
+    blocks = segments.transpose(1, 2).reshape(batch, count, fft // hop, hop)
+    total = segments.new_zeros(batch, count + fft // hop - 1, hop)
     for i in range(fft // hop):
         total[:, i : i + count] += blocks[:, :, i]
     return total.flatten(1)

@@ -128,7 +128,7 @@ class TokenConditionals(Conditionals):
         return torch.cat(parts, 1)
 
     def _window(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """Log-probabilities within one window, ``(B, L)``, of as many rows at once as their logits leave memory for."""
+        """Log-probabilities within one window, ``(B, L)``, in batches whose logits fit into memory."""
         rows = max(LOGITS // (x.shape[1] * self.net.tokens), 1)
         if len(x) > rows and not torch.is_grad_enabled():
             conds = [None] * len(x) if cond is None else torch.split(cond, rows)
@@ -173,7 +173,7 @@ class TokenConditionals(Conditionals):
         state.past.append(state.last)
 
     def room(self, state: Drawing) -> int:
-        """How many tokens fit into the window after those that were taken; a full window begins anew."""
+        """The number of tokens that still fit into the window; a full window is refilled from its last half."""
         if state.cache.used == self.net.length:
             self._refill(state)
         return self.net.length - state.cache.used - 1

@@ -441,7 +441,7 @@ class Jumps(Sampler):
 @final
 @dataclass(frozen=True)
 class Renoised(Sampler):
-    """``x = f(x_t, t)``, then ``x_s = alpha_s x + sigma_s eps`` at a lower level, repeatedly.
+    """``x = f(x_t, t)``, then ``x_s = alpha_s x + sigma_s eps`` at a lower noise level, repeatedly.
 
     Song et al. 2023 (https://arxiv.org/abs/2303.01469), algorithm 1.
 

@@ -264,14 +264,14 @@ class VariationalTerm(Term):
 
 @final
 class VariationalLikelihood(Objective):
-    """``min -E_q(u|x) [log p(x + u) - log q(u | x)]``: the noise between levels is learned together with the flow.
+    """``min -E_q(u|x) [log p(x + u) - log q(u | x)]``: the dequantisation noise is learned together with the flow.
 
     A flow then need not be uniform within each cell, and the bound on the mass of the integers is tighter. The uniform
     noise of the codec is replaced, so it is not modelled. Ho et al. 2019, Flow++ (https://arxiv.org/abs/1902.00275).
 
     Args:
         dequantiser: maps ``(x, eps)`` to ``(u, log q(u | x))``.
-        levels: number of levels of a pixel.
+        levels: number of values of a pixel.
         label_dropout: share of labels that training hides.
     """
 
@@ -288,9 +288,9 @@ class VariationalLikelihood(Objective):
         return {"likelihood": VariationalTerm(estimand, self)}
 
     def requantised(self, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """The same levels with noise that the dequantiser draws from ``eps``, and ``log q(u | x)``, ``(B,)``.
+        """The same pixel values with noise that the dequantiser draws from ``eps``, and ``log q(u | x)``, ``(B,)``.
 
-        The levels ``x`` follow from ``z = 2 (x + u) / levels - 1``, whatever the noise ``u``.
+        The pixel values ``x`` follow from ``z = 2 (x + u) / levels - 1``, whatever the noise ``u``.
         """
         x = ((z + 1) * (self.levels / 2)).floor().clamp(0, self.levels - 1)
         u, log_q = self.dequantiser((2 * x + 1) / self.levels - 1, eps)

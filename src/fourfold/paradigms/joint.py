@@ -10,7 +10,7 @@ independent, so the bounds of both processes add up to one bound:
 Masks of the last hundredth of the time stay to the end and are then drawn, which keeps the variance finite. The tokens'
 part is that of Sahoo et al. 2024 (https://arxiv.org/abs/2406.07524), the reals' part that of Kingma et al. 2021
 (https://arxiv.org/abs/2107.00630); both together model tables in Shi et al. 2024 (https://arxiv.org/abs/2410.20626),
-after Kotelnikov et al. 2022 (https://arxiv.org/abs/2209.15421), who noise categories by other levels.
+after Kotelnikov et al. 2022 (https://arxiv.org/abs/2209.15421), who noise categories by a multinomial process.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def parts(
     """The parts of the bound at a time, ``(B,)`` each.
 
     Args:
-        estimand: tells tokens and reals.
+        estimand: the denoiser of tokens and reals.
         x: codes ``(B, K + R)``.
         t: times ``(B,)``.
         u: uniform numbers that decide which tokens are masked, ``(B, K)``.

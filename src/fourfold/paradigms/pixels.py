@@ -29,13 +29,13 @@ __all__ = ["FrameLikelihood", "PixelConditionals"]
 
 @final
 class PixelConditionals(Conditionals):
-    """``softmax(net(x_<i))`` over the levels of each pixel, plane after plane.
+    """``softmax(net(x_<i))`` over the values of each pixel, plane after plane.
 
-    The network models one plane at a time. It is given the ``past`` frames before it, the newest first, and where there
-    are several colours also the colours of its own frame. A plane is -1 where it is not known yet or does not exist.
+    The network models one plane at a time. It is conditioned on the ``past`` frames before it, the newest first, and on
+    the earlier colours of its own frame. A plane is -1 where it is not drawn yet or does not exist.
 
     Args:
-        net: with ``labels = colours · (classes + 1)`` and as many ``known`` planes as it is given.
+        net: with ``labels = colours · (classes + 1)`` and as many ``known`` planes as it is conditioned on.
         channels, classes: those of the space.
         colours: planes of a frame; by default all channels, which makes an example one frame.
         past: number of earlier frames that a frame depends on.
@@ -43,7 +43,7 @@ class PixelConditionals(Conditionals):
 
     measure = Measure.COUNTING
     context: Tensor
-    """The planes that each plane is given, -1 for an unknown one, ``(channels, known)``."""
+    """The planes that each plane is conditioned on, -1 where there is none, ``(channels, known)``."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class PixelConditionals(Conditionals):
         self.register_buffer("context", _context(channels, self.colours, past), persistent=False)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log P(x_i | x_<i, c)`` of levels ``(B, C, H, W)``, ``(B, C · H · W)``, float32."""
+        """``log P(x_i | x_<i, c)`` of pixel values ``(B, C, H, W)``, ``(B, C · H · W)``, float32."""
         every = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
         return self.of_planes(x, every, cond).flatten(1)
 
@@ -77,7 +77,7 @@ class PixelConditionals(Conditionals):
         return planes % self.colours * self.labels + (0 if cond is None else cond + 1)
 
     def _context_planes(self, x: Tensor, planes: Tensor) -> Tensor | None:
-        """The levels that planes ``(B, k)`` of ``x`` ``(B, C, H, W)`` are given, ``(B k, known, H, W)``."""
+        """Gather the planes ``(B k, known, H, W)`` that planes ``(B, k)`` of ``x`` are conditioned on."""
         if not self.context.shape[1]:
             return None
         planes_of, rows = self.context[planes], torch.arange(len(x), device=x.device)[:, None, None]
@@ -85,7 +85,7 @@ class PixelConditionals(Conditionals):
         return values.flatten(0, 1)
 
     def _before(self, x: Tensor, planes: Tensor) -> Tensor | None:
-        """Levels of planes ``(B, k)`` in the frame before, ``(B k, H, W)``; -1: there is none; None: no past."""
+        """Gather planes ``(B, k)`` of the previous frame, ``(B k, H, W)``; -1 where there is none."""
         if not self.past:
             return None
         rows, earlier = torch.arange(len(x), device=x.device)[:, None], planes - self.colours
@@ -105,7 +105,7 @@ class PixelConditionals(Conditionals):
         return state.last, state
 
     def _plane(self, state: Drawing) -> PlaneCache:
-        """The cache for the next plane, given those drawn."""
+        """Make the cache of the next plane, conditioned on those drawn."""
         _, height, width = self.event
         index, batch = len(state.past) // (height * width), len(state.last)
         plane = torch.full((batch, 1), index, device=state.last.device)
@@ -118,7 +118,7 @@ class PixelConditionals(Conditionals):
 
 
 def _context(channels: int, colours: int, past: int) -> Tensor:
-    """The planes that each plane is given: those of earlier frames, the newest first, and earlier ones of its own."""
+    """Index the planes that each plane is conditioned on: those of its frame, then those of earlier frames."""
     plane = torch.arange(channels)[:, None]
     frame, colour = plane // colours, torch.arange(colours)
     earlier = ((frame - 1 - torch.arange(past))[..., None] * colours + colour).flatten(1)

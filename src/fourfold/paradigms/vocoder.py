@@ -68,7 +68,7 @@ class Vocoder(Pushforward):
 
 @final
 class Vocoding(Objective):
-    """The game of a vocoder, on pieces of the clips; the module's docstring has the formulas.
+    """The GAN of a vocoder, on segments of the clips; the module's docstring has the formulas.
 
     Args:
         critic: maps waveforms ``(B, 1, L)`` to numbers ``(B, *)`` and features ``(B, *)`` of each of several critics,
@@ -77,7 +77,7 @@ class Vocoding(Objective):
         mel: weight of the distance in mel bands.
         spectrum: weight of the distance of compressed spectra.
         feature: weight of the distance of features.
-        frames: frames of a piece; shorter clips are one piece.
+        frames: frames of a segment; a shorter clip is one segment.
 
     Raises:
         ValueError: for a contest whose generator compares each sample with an example.
@@ -114,8 +114,8 @@ class Vocoding(Objective):
     def terms(self, estimand: Vocoder) -> Mapping[str, Term]:
         return {"critic": VocoderCriticTerm(estimand, self), "generator": VocoderTerm(estimand, self)}
 
-    def piece(self, x: Tensor, hop: int) -> Tensor:
-        """A piece of whole frames of each clip ``(B, 1, L)``, at a random place."""
+    def segment(self, x: Tensor, hop: int) -> Tensor:
+        """Cut a segment of whole frames of each clip ``(B, 1, L)``, at a random place."""
         count = frames(x.shape[2], hop)
         whole, length = F.pad(x, (0, count * hop - x.shape[2])), min(self.frames, count)
         first = torch.randint(count - length + 1, (len(x), 1), device=x.device)
@@ -133,7 +133,7 @@ class VocoderCriticTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         game, n = self.objective, len(batch.x)
-        x = game.piece(batch.x, self.vocoder.hop)
+        x = game.segment(batch.x, self.vocoder.hop)
         with torch.no_grad():
             fake = self.vocoder.net(self.vocoder.analyse(x))
         pairs = [numbers.flatten(1).split(n) for numbers, _ in game.critic(torch.cat([x, fake]))]
@@ -152,7 +152,7 @@ class VocoderTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         game = self.objective
-        x = game.piece(batch.x, self.vocoder.hop)
+        x = game.segment(batch.x, self.vocoder.hop)
         z = self.vocoder.analyse(x)
         fake = self.vocoder.net(z)
         hops = [max(self.vocoder.hop // k, 1) for k in (1, 2, 4)]

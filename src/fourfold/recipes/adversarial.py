@@ -118,7 +118,7 @@ def _(space: Vectors, size: str) -> Players:
 
 @players.register
 def _(space: Table, size: str) -> Players:
-    """As for vectors, of columns that are normal by their codec."""
+    """The networks of vectors, on columns that the codec makes normal."""
     return replace(
         players(Vectors(space.dims, classes=space.classes), size), codec=GaussianCells(space, bins_of(space, 512))
     )

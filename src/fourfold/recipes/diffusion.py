@@ -109,13 +109,13 @@ ROWS: Sizes[tuple[int, Size]] = Sizes({"xs": (4, Size(64, 2)), "s": (8, Size(256
 SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24, "l": 24, "xl": 24})
 """Solver steps of the likelihood."""
 NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no density"
-"""Why mel bands tell nothing of a waveform's density."""
+"""The reason why a density of mel bands is none of waveforms."""
 BLOCK = 4
 """Pieces of a block of text. The fewer they are, the nearer the bound is to an autoregressive model's likelihood."""
 LEAN = 8.0
-"""A piece of a block is so many times as likely found next as the one to its right."""
+"""The odds that a token of a block is unmasked before its right neighbour."""
 MASKED_STEPS = 64
-"""Steps in which a longer text or sequence is drawn: several pieces at once."""
+"""Steps in which a longer text or sequence is drawn: several tokens at once."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
 """Muon's rate for images."""
 
@@ -412,6 +412,6 @@ def _(space: Sequences, size: str) -> GenerativeModel:
     return GenerativeModel(space, *parts)
 
 
-def _unmasking(pieces: int) -> Unmasking:
-    """One piece at a time where they are few."""
-    return Unmasking(0 if pieces <= MASKED_STEPS else MASKED_STEPS)
+def _unmasking(length: int) -> Unmasking:
+    """One token at a time where they are few."""
+    return Unmasking(0 if length <= MASKED_STEPS else MASKED_STEPS)

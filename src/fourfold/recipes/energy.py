@@ -109,7 +109,7 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 @noise_contrastive.register
 def _(space: Table, size: str) -> GenerativeModel:
-    """As for vectors, of columns that are normal by their codec."""
+    """The model of vectors, on columns that the codec makes normal."""
     check_width(space, "covariances")
     base = noise_contrastive(Vectors(space.dims, classes=space.classes), size)
     return behind(GaussianCells(space, bins_of(space, 512)), base, space)

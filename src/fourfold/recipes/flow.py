@@ -206,7 +206,7 @@ def tarflow(space: Space, size: str) -> GenerativeModel:
     """Causal transformers over patches of pixels (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
 
     Maps are affine as in the paper, but triangular within a patch; the first one is a spline, so that it can stretch
-    the noise of a pixel that stays at one level into a normal, which no affine map does. Each pixel is normal before,
+    the noise of a pixel with a constant value into a normal, which no affine map does. Each pixel is normal before,
     so that training starts from the density of independent pixels.
     """
     codec, estimand = patchwise(space, size)
@@ -216,7 +216,7 @@ def tarflow(space: Space, size: str) -> GenerativeModel:
 def tarflow_noised(space: Space, size: str) -> GenerativeModel:
     """:func:`tarflow` of dequantised pixels with noise; samples are denoised at the end, as in the paper."""
     (codec, estimand), noise = patchwise(space, size), 0.05
-    codec = Dequantised(space) if isinstance(space, Images) else codec  # only pixels have levels
+    codec = Dequantised(space) if isinstance(space, Images) else codec  # only pixels are integers
     objective, sampler = ChangeOfVariables(noise=noise), Denoised(noise)
     return GenerativeModel(space, codec, estimand, objective, sampler, NoDensity(NO_DENSITY), PIXELS)
 

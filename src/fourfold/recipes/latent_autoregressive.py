@@ -29,7 +29,7 @@ WORDS: Sizes[int] = Sizes({"xs": 32, "s": 1024, "m": 4096})
 
 
 def fsq(space: Space, size: str) -> GenerativeModel:
-    """The tokenizer rounds numbers to levels (finite scalar quantisation)."""
+    """The tokenizer rounds numbers to a grid (finite scalar quantisation)."""
     return tokenized(space, size, latent.fsq)
 
 
@@ -77,11 +77,11 @@ def _(space: Images | Audio, size: str) -> GenerativeModel:
             "a multimodal model needs captions: load captioned images or sounds, conditional on their captions"
         )
     codec, net_size = _codes(space, size, latent.fsq), TRANSFORMER[size]
-    (pieces,) = codec.event
-    longest = pieces + space.caption + 3
+    (tokens,) = codec.event
+    longest = tokens + space.caption + 3
     words = CaptionWords(WORDS[size])
     net = TokenTransformer(codec.size + words.size, longest, net_size.width, net_size.depth, net_size.heads, starts=2)
-    estimand = PairConditionals(net, words, codec.size, pieces, space.caption)
+    estimand = PairConditionals(net, words, codec.size, tokens, space.caption)
     return GenerativeModel(space, codec, estimand, BothOrders(), Ancestral(), ChainRule(), TRAINING)
 
 

@@ -57,8 +57,8 @@ SOLVER_STEPS: Sizes[int] = Sizes({"xs": 6, "s": 24, "m": 24, "l": 24, "xl": 24})
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
 
 VOCODING = Training(16, 1e-3, muon_rate=0.01, warmup=0.05, betas=(0.8, 0.99), clip=1.0)
-PIECE = 32
-"""Frames of the pieces on which a vocoder is trained."""
+SEGMENT = 32
+"""Frames of the segments on which a vocoder is trained."""
 
 
 @singledispatch
@@ -151,8 +151,8 @@ def _vocoder(space: Audio, bands: int, size: str) -> GenerativeModel:
     net_size, hop = WAVES[size], hop_of(space.rate)
     net = WaveVocoder(bands, space.rate, hop, net_size.width, net_size.depth)
     estimand = Vocoder(net, space.length, bands, space.rate)
-    pieces = min(PIECE, frames(space.length, hop))
-    game = Vocoding(WaveCritic(pieces * hop, CRITIC[size].width // 2, hop), frames=pieces)
+    length = min(SEGMENT, frames(space.length, hop))
+    game = Vocoding(WaveCritic(length * hop, CRITIC[size].width // 2, hop), frames=length)
     return GenerativeModel(space, Waveforms(space), estimand, game, OnePass(), NoDensity(NO_DENSITY), VOCODING)
 
 

@@ -74,8 +74,8 @@ def check_width(space: Table, purpose: str) -> None:
 def bins_of(space: Table, most: int) -> int:
     """The most bins of a number, ``2 sqrt(rows)``, between 32 and the preset's ``most``.
 
-    A bin then holds about ``sqrt(rows) / 2`` values. The masses of ``b`` bins that are known from ``n`` values cost
-    ``b / (2 n)`` nats, and cells within a bin are not told apart, which costs the less the narrower a bin is. Held-out
+    A bin then holds about ``sqrt(rows) / 2`` values. The masses of ``b`` bins, estimated from ``n`` values, cost ``b /
+    (2 n)`` nats, and values within a bin get the same probability, which costs less the narrower the bin is. Held-out
     nats of 2,000 rows of census income and of diamonds are best with 64 to 128 bins.
     """
     return most if space.observed is None else min(most, max(32, round(2 * math.sqrt(space.observed))))

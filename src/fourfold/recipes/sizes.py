@@ -1,4 +1,4 @@
-"""How large a network is, and the tables of presets by size."""
+"""Sizes of networks, and the tables of presets by size."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def samplers() -> Mapping[str, type[Sampler]]:
 
 
 def _has_defaults(kind: Any) -> bool:
-    """Whether a dataclass can be constructed without arguments."""
+    """True if a dataclass can be constructed without arguments."""
     missing = dataclasses.MISSING
     return not inspect.isabstract(kind) and all(
         field.default is not missing or field.default_factory is not missing for field in dataclasses.fields(kind)
@@ -76,7 +76,7 @@ def _fitting(estimand: Estimand) -> list[str]:
 
 
 def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:
-    """Whether the estimand has a view as the estimand that a sampler needs."""
+    """True if the estimand has a view as the estimand that a sampler needs."""
     try:
         view(estimand, kind.needs)
     except TypeError:

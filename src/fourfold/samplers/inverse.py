@@ -154,7 +154,7 @@ class Matrix(Operator):
 
 
 class Explained(NamedTuple):
-    """What a noised example says about the measurement.
+    """The evidence of a noised example on the measurement.
 
     Attributes:
         prior: ``D``, ``(B, *event)``.
@@ -292,7 +292,7 @@ class Posterior(_Measured):
         y: measurements, ``(m, *measurement)``.
         sigma_y: standard deviation of their noise, in encoded units; positive.
         sampler: runs on the denoiser of the posterior: a solver of the ODE (:mod:`~fourfold.samplers.ode`) or with
-            noise (:mod:`~fourfold.samplers.sde`), which forgets the errors of the noisiest levels.
+            noise (:mod:`~fourfold.samplers.sde`), which forgets the errors of the highest noise levels.
         iterations: number of iterations of conjugate gradients; with more, samples follow ``y`` more closely.
 
     Raises:
@@ -319,12 +319,12 @@ class Posterior(_Measured):
 
 
 class _Swarm(NamedTuple):
-    """The particles of every sample at a level: ``(B, K, *event)`` and log-weights ``(B, K)``.
+    """The particles of every sample at a noise level: ``(B, K, *event)`` and log-weights ``(B, K)``.
 
     Attributes:
         x: the particles.
         now: what they say about the measurement, its parts in the shapes of the particles.
-        last: the same at the level before, along their own lines.
+        last: the same at the noise level before, along their own lines.
         weight: the log-weights, float64.
     """
 
@@ -398,7 +398,7 @@ class ParticlePosterior(_Measured):
 
 
 def _explain(posterior: Conditioned, x: Tensor, t: float, cond: Tensor | None) -> Explained:
-    """:meth:`Conditioned.explain` of all particles, in pieces of as many rows as there are samples."""
+    """:meth:`Conditioned.explain` of all particles, in batches of the size of the samples."""
     flat, rows = x.flatten(0, 1), max(len(x), Noise.BLOCK)
     at = torch.full((len(flat),), t, device=x.device)
     cuts = [slice(low, low + rows) for low in range(0, len(flat), rows)]
@@ -434,5 +434,5 @@ def _resampled(swarm: _Swarm, noise: Noise) -> _Swarm:
 
 
 def _choose(values: Tensor, places: Tensor) -> Tensor:
-    """Those of ``(B, K, *)`` at ``places``, ``(B, n)``: ``(B, n, *)``."""
+    """Gather the values ``(B, K, *)`` at ``places`` ``(B, n)``, ``(B, n, *)``."""
     return values[torch.arange(len(values), device=values.device)[:, None], places]

@@ -417,9 +417,9 @@ def _jumped(bridge: Bridge, state: State, noise: Noise, cond: Tensor | None, jum
 class NoiseAnnealed(Sampler):
     """From noise to data through the noise levels of an energy's path, a few moves of a chain at each.
 
-    Between two levels ``t -> s`` the example moves by ``q(x_s | x_t, x_0 = D)`` with ``D = (x_t - sigma^2 grad E) /
-    alpha``, and at every level the chain corrects the remaining error, with steps of ``step_size sigma_t^2`` (Song,
-    Ermon 2019, https://arxiv.org/abs/1907.05600; an energy also allows the Metropolis rule: Du et al. 2023,
+    Between two noise levels ``t -> s`` the example moves by ``q(x_s | x_t, x_0 = D)`` where ``D = (x_t - sigma^2 grad
+    E) / alpha``, and at every noise level the chain corrects the remaining error, with steps of ``step_size sigma_t^2``
+    (Song, Ermon 2019, https://arxiv.org/abs/1907.05600; an energy also allows the Metropolis rule: Du et al. 2023,
     https://arxiv.org/abs/2302.11552).
 
     Attributes:

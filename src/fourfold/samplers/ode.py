@@ -1,10 +1,9 @@
 """Deterministic samplers: solvers of the probability-flow ODE, from noise to data.
 
-All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains, unless a
-setting says otherwise to take the steps of a published scheduler. The end is the last evaluation's ``E[x_0 | x_t]``,
-with an error of second order; solvers above first order take its limit instead (:func:`settled`). A solver's ``order``
-is that of its formula. On a path it is :func:`order_on`, at most that of the path's grid,
-:attr:`fourfold.maths.paths.Path.highest_order`.
+All of them walk the grid of the estimand's own path and end without noise, unless a setting asks for the steps of a
+published scheduler. The end is the last evaluation's ``E[x_0 | x_t]``, with an error of second order. Solvers above
+first order take its limit instead (:func:`settled`). A solver's ``order`` is that of its formula. On a path it is
+:func:`order_on`, at most that of the path's grid, :attr:`fourfold.maths.paths.Path.highest_order`.
 
 :class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others
 are exponential integrators, which solve the linear part of that equation exactly and approximate the rest by a

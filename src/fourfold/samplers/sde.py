@@ -167,7 +167,7 @@ def _velocity_and_noise(estimand: Denoiser, x: Tensor, t: Knot, cond: Tensor | N
 @final
 @dataclass(frozen=True)
 class PredictorCorrector(StochasticSolver):
-    """A step of reverse diffusion, then Langevin steps at the level reached.
+    """A step of reverse diffusion, then Langevin steps at the new noise level.
 
         x_s = (2 - a) x_t + sigma_t|s^2 s(x_t, t) + sigma_t|s z,  then  x_s <- x_s + e s(x_s, s) + sqrt(2 e) z
 
@@ -177,9 +177,9 @@ class PredictorCorrector(StochasticSolver):
     2021, algorithms 2 to 5 (https://arxiv.org/abs/2011.13456).
 
     Attributes:
-        steps: levels; each takes ``1 + corrections`` network evaluations.
-        corrections: Langevin steps a level; they leave a bias of relative size ``r^2``, which no number of steps
-            removes.
+        steps: noise levels; each takes ``1 + corrections`` network evaluations.
+        corrections: Langevin steps at each noise level; they leave a bias of relative size ``r^2``, which no number of
+            steps removes.
         ratio: ``r``, the signal-to-noise ratio of a Langevin step.
     """
 
@@ -225,15 +225,15 @@ class AnnealedLangevin(StochasticSolver):
 
         x <- x + (delta sigma_t^2 / 2) s(x, t) + sqrt(delta) sigma_t z
 
-    Between levels ``x / alpha`` is kept. Where the noise is small beside the data a few moves no longer carry the
-    chain to the level's distribution, so samples are a little too wide for any number of levels. Song, Ermon 2019,
-    algorithm 1 (https://arxiv.org/abs/1907.05600); the clean end is that of Jolicoeur-Martineau et al. 2021
+    ``x / alpha`` is the same at two neighbouring noise levels. Where the noise is small beside the data a few moves no
+    longer carry the chain to its distribution, so samples are a little too wide for any number of noise levels. Song,
+    Ermon 2019, algorithm 1 (https://arxiv.org/abs/1907.05600); the clean end is that of Jolicoeur-Martineau et al. 2021
     (https://arxiv.org/abs/2009.05475).
 
     Attributes:
-        steps: levels.
+        steps: noise levels.
         moves: Langevin steps at each level, of one network evaluation each.
-        delta: the step relative to the level's variance; it leaves a bias of relative size ``delta / 4``.
+        delta: the step relative to the variance of the noise; it leaves a bias of relative size ``delta / 4``.
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser
