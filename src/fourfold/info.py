@@ -109,11 +109,11 @@ def _row(name: str, text: str) -> str:
 
 def _formula(text: str) -> str:
     lines: list[str] = []
-    for piece in text.split("  "):
-        if lines and len(lines[-1]) + 2 + len(piece) <= WIDTH:
-            lines[-1] += "  " + piece
+    for part in text.split("  "):
+        if lines and len(lines[-1]) + 2 + len(part) <= WIDTH:
+            lines[-1] += "  " + part
         else:
-            lines += fill(piece, WIDTH, initial_indent=" " * 14, subsequent_indent=" " * 16).splitlines()
+            lines += fill(part, WIDTH, initial_indent=" " * 14, subsequent_indent=" " * 16).splitlines()
     return "\n".join(lines)
 
 

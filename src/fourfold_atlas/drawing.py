@@ -28,7 +28,7 @@ __all__ = ["as_text", "html", "svg"]
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("constant", "one pass"),
-    ("length", "piece after piece"),
+    ("length", "token after token"),
     ("steps", "solver steps"),
     ("chain", "Markov chain"),
     ("not_applicable", "nothing is drawn"),

@@ -81,7 +81,7 @@ class Claim(StrEnum):
         return claim
 
     # objective
-    NEXT_PIECE = "next_piece", Aspect.OBJECTIVE, Cell.AUTOREGRESSIVE, "trained on each piece given the earlier ones"
+    NEXT_PIECE = "next_piece", Aspect.OBJECTIVE, Cell.AUTOREGRESSIVE, "trained on each token given the earlier ones"
     BOUND = "bound", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained on a bound (reconstruction and a KL to a prior)"
     EXACT_LATENT = "exact_latent", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained with latents summed out, as by EM"
     GAME = "game", Aspect.OBJECTIVE, Cell.ADVERSARIAL, "trained in a game against a discriminator or critic"
@@ -97,7 +97,7 @@ class Claim(StrEnum):
     REGRESSION = "regression", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained to give a single best answer"
     REWARD = "reward", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained for reward, not to model data"
     # sampling
-    ONE_BY_ONE = "one_by_one", Aspect.SAMPLING, Cell.AUTOREGRESSIVE, "draws piece after piece"
+    ONE_BY_ONE = "one_by_one", Aspect.SAMPLING, Cell.AUTOREGRESSIVE, "draws token after token"
     DECODE_LATENT = "decode_latent", Aspect.SAMPLING, Cell.LATENT_VARIABLE, "draws a latent from a prior and decodes it"
     MAP_NOISE = "map_noise", Aspect.SAMPLING, Cell.ADVERSARIAL, "maps noise once through a generator"
     ITERATE = "iterate", Aspect.SAMPLING, Cell.DIFFUSION, "walks from noise to data in steps"
@@ -135,7 +135,7 @@ class Claim(StrEnum):
     SEQUENTIAL_INVERSE = "sequential_inverse", Aspect.PROPERTY, None, "the inverse runs dimension by dimension"
     SEQUENTIAL_DECODER = "sequential_decoder", Aspect.PROPERTY, None, "its decoder or state runs step by step"
     CODE_GAME = "code_game", Aspect.PROPERTY, None, "codes are matched to the prior by a discriminator or a kernel"
-    HEAD_PER_PIECE = "head_per_piece", Aspect.PROPERTY, None, "each piece is drawn by an inner sampler"
+    HEAD_PER_PIECE = "head_per_piece", Aspect.PROPERTY, None, "each token is drawn by an inner sampler"
     BLOCKS = "blocks", Aspect.PROPERTY, None, "block after block"
     WASSERSTEIN = "wasserstein", Aspect.PROPERTY, None, "its critic estimates a Wasserstein distance"
     HINGE = "hinge", Aspect.PROPERTY, None, "its critic has a hinge loss"

@@ -59,7 +59,7 @@ class Placement:
         would_change: what would change the answer.
         prior: true when the answer comes from the name alone.
         facts: what a model of this library states of itself.
-        variant: the variant of the paradigm that was told (``masked or discrete``), or the empty string.
+        variant: the variant of the paradigm (``masked or discrete``), or the empty string.
     """
 
     subject: str

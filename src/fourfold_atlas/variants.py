@@ -9,15 +9,15 @@ from fourfold_atlas.evidence import Cell, Claim
 
 __all__ = ["variant", "variant_of"]
 
-#: votes that tell a variant. A mere hint tells none
-TOLD = 1.5
-#: a variant that stands once it is told: noise and velocities are told of discrete states too
+#: the votes from which on a variant is named. A mere hint names none
+NAMED = 1.5
+#: a variant that stands once it is named: sources speak of noise and velocities of discrete states too
 DECISIVE = "masked or discrete"
-#: by cell and variant, the claims that tell it. Of several the one with most votes counts
+#: by cell and variant, the claims that name it. Of several the one with most votes counts
 _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
     Cell.AUTOREGRESSIVE: {
         "token by token": (Claim.NEXT_PIECE,),
-        "an inner sampler for each piece": (Claim.HEAD_PER_PIECE,),
+        "an inner sampler for each token": (Claim.HEAD_PER_PIECE,),
     },
     Cell.LATENT_VARIABLE: {
         "evidence lower bound": (Claim.BOUND,),
@@ -43,8 +43,8 @@ _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
 def variant(cell: Cell, votes: Mapping[Claim, float]) -> str:
     """The name of the variant that the votes tell, or the empty string."""
     scores = {name: sum(votes.get(claim, 0.0) for claim in claims) for name, claims in _CLAIMS.get(cell, {}).items()}
-    best = max(scores, key=lambda name: (name == DECISIVE and scores[name] >= TOLD, scores[name]), default="")
-    return best if scores.get(best, 0.0) >= TOLD else ""
+    best = max(scores, key=lambda name: (name == DECISIVE and scores[name] >= NAMED, scores[name]), default="")
+    return best if scores.get(best, 0.0) >= NAMED else ""
 
 
 def variant_of(cell: Cell | None, name: str) -> Variant | None:

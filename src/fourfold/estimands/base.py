@@ -53,7 +53,7 @@ class Conditionals(Estimand):
 
     @property
     def summary(self) -> str:
-        return "a product of conditional distributions, one for each piece of the example, in a fixed order"
+        return "a product of conditional distributions, one for each token of the example, in a fixed order"
 
     @abstractmethod
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -77,7 +77,7 @@ class AnyOrderConditionals(Conditionals, JointConditionals):
 
     @property
     def summary(self) -> str:
-        return "the conditional distribution of each piece of the example given any set of the others"
+        return "the conditional distribution of each token of the example given any set of the others"
 
     @abstractmethod
     def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:

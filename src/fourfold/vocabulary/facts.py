@@ -12,17 +12,17 @@ __all__ = ["FACTS", "recorded_facts"]
 
 FACTS: Mapping[Paradigm, Facts] = {
     Paradigm.AUTOREGRESSIVE: Facts(
-        represents="a product of conditional distributions, one for each piece of the example, in a fixed order",
-        objective="maximise the log-likelihood of each piece given the earlier ones",
+        represents="a product of conditional distributions, one for each token of the example, in a fixed order",
+        objective="maximise the log-likelihood of each token given the earlier ones",
         objective_formula="min_θ −Σ_i log p_θ(x_i | x_<i)",
-        sampling="draw the pieces one after the other, each given the pieces already drawn",
+        sampling="draw the tokens one after the other, each given the tokens already drawn",
         sampling_formula="x_i ~ p_θ(· | x_<i),  i = 1 … L",
         likelihood=Kind.EXACT,
-        likelihood_note="the chain rule makes log p(x) a sum over the pieces (tokens, pixels or columns)",
+        likelihood_note="the chain rule makes log p(x) a sum over the tokens (of a text, pixels or columns)",
         cost=Cost.LENGTH,
-        cost_note="one network evaluation per piece of the example; earlier work is cached",
+        cost_note="one network evaluation per token of the example; earlier work is cached",
         strengths="stable training, one model for scoring and sampling",
-        weaknesses="a fixed order, errors that feed back into later pieces",
+        weaknesses="a fixed order, errors that feed back into later tokens",
         failure_modes=(
             FailureMode(
                 "drift",
@@ -252,7 +252,7 @@ FACTS: Mapping[Paradigm, Facts] = {
         ),
         cost=Cost.CONSTANT,
         cost_note=(
-            "one evaluation where the map is made of couplings, one per piece where it is autoregressive, solver steps "
+            "one evaluation where the map is made of couplings, one per token where it is autoregressive, solver steps "
             "where it is an ODE"
         ),
         strengths="a code for every example that reconstructs it",

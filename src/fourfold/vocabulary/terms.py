@@ -32,7 +32,7 @@ __all__ = [
 AUTO = "auto"
 """The size that suits the machine, the data and the budget."""
 ONE_TOKENISATION = "one tokenisation of the text"
-"""Why the exact mass of a text's pieces is a lower bound on that of the text: other pieces write it too."""
+"""The reason why the exact mass of a text's tokens bounds that of the text from below: other tokens spell it too."""
 _SIZE = re.compile(r"(xs|s|m|l|xl)(?:/(2|4|8))?")
 
 
@@ -240,7 +240,7 @@ def _listed(*clauses: str | None) -> str:
 
 COSTS: Mapping[Cost, str] = {
     Cost.CONSTANT: "one network evaluation per sample",
-    Cost.LENGTH: "one network evaluation per piece of the example, so the cost grows with its length",
+    Cost.LENGTH: "one network evaluation per token of the example, so the cost grows with its length",
     Cost.STEPS: "one or two network evaluations per step; the number of steps is a setting, not the example's size",
     Cost.CHAIN: "one network evaluation per move of a Markov chain; how many moves are enough is not known beforehand",
 }
@@ -260,7 +260,7 @@ _LIKELIHOOD_LACKS = {
 }
 _COST_GIVES = {Cost.CONSTANT: "a sample in one network evaluation"}
 _COST_LACKS = {
-    Cost.LENGTH: "slow sampling (one piece after the other)",
+    Cost.LENGTH: "slow sampling (one token after the other)",
     Cost.STEPS: "several network evaluations per sample",
     Cost.CHAIN: "slow Markov chains",
 }

@@ -30,11 +30,11 @@ def _of(paradigm: Paradigm, **changes: str) -> Variant:
 
 VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
     Paradigm.AUTOREGRESSIVE: {
-        "an inner sampler for each piece": _of(
+        "an inner sampler for each token": _of(
             Paradigm.AUTOREGRESSIVE,
-            objective="train an inner model, such as a small diffusion model, of each piece given the earlier ones",
+            objective="train an inner model, such as a small diffusion model, of each token given the earlier ones",
             objective_formula="min_θ Σ_i L(x_i | h_θ(x_<i))",
-            sampling="draw the pieces (or groups of them) one after the other, each by the inner sampler",
+            sampling="draw the tokens (or groups of them) one after the other, each by the inner sampler",
             sampling_formula="x_i ~ q_θ(· | h_θ(x_<i)),  i = 1 … L",
         ),
     },
