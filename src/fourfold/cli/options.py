@@ -66,7 +66,7 @@ def declared(option: Option, default: bool = True) -> Any:
         help=option.help,
         min=option.min,
         max=option.max,
-        metavar="" if option.type is bool else option.metavar,
+        metavar=option.metavar,
         show_default=True if default or option.show_default is None else option.show_default,
         rich_help_panel=option.panel or None,
     )
@@ -81,7 +81,7 @@ Threads = Annotated[
         help="Number of threads.", min=1, metavar="N", show_default="all free cores", rich_help_panel=SPEED_PANEL
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.", metavar="")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BatchRows = Annotated[int, typer.Option(help="Number of examples in memory at once.", min=1, metavar="N")]
 Features = Annotated[str | None, declared(FEATURES, False)]
 Temperature = Annotated[float, textual(help="Divide logits by this number.", metavar="X")]

@@ -37,7 +37,6 @@ class Compare(Command):
         bool,
         machines(
             "--print-jobs",
-            metavar="",
             help="Train nothing: print the command of each run, for a scheduler.",
         ),
     ] = False

@@ -73,7 +73,6 @@ class Classify(Command):
         typer.Option(
             "--beside/--alone",
             help="Also train logistic regression and gradient boosting on the run's training rows.",
-            metavar="",
         ),
     ] = True
     seed: Seed = 0

@@ -47,9 +47,9 @@ class Fit(Command):
     threads: Threads = None
     config: Config = None
     as_json: AsJson = False
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the memory and time needed, and train nothing.", metavar="")
-    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the memory and time needed, and train nothing.")] = (
+        False
+    )
     ranks: Annotated[
         int | None,
         machines(
