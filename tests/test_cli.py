@@ -188,7 +188,7 @@ def mistakes(runs):
         (("fit",), "give a paradigm and data"),
         (("fit", "diffusion", "nosuch"), "neither a built-in set nor a file"),
         (("fit", "dif", "digits"), "choose one of"),
-        (("fit", "diffusion", "digits", "--budget", "3x"), "is not understood"),
+        (("fit", "diffusion", "digits", "--budget", "3x"), "budget must be like 30s"),
         (("fit", "diffusion", "digits", "--size", "q"), "choose xs, s, m"),
         (("fit", "diffusion", "digits", "--precision", "int8", "--out", "unused"), "choose one of float32"),
         (("fit", "diffusion", "digits", "--out", runs / "images"), "holds a run already"),
@@ -199,7 +199,7 @@ def mistakes(runs):
         (("sample", runs / "images", "-o", "a.xyz"), "choose a name that ends in .png, .npy"),
         (("sample", runs / "images", "--cond", "cat"), "must be one of 0, 1, got 'cat'"),
         (("sample", runs / "images", "-n", "0"), "-n"),
-        (("score", runs / "vectors", "--split", "all"), "choose train, validation or test"),
+        (("score", runs / "vectors", "--split", "all"), "split must be train, validation or test"),
         (("info", "nowhere"), "neither the folder of a run nor one of"),
         (("fitt",), "No such command"),
     ]

@@ -120,7 +120,7 @@ def test_more_whole_draws_shrink_the_error_and_one_leaves_it_unknown():
     assert model.log_prob(x, draws=1).std_error.isnan().all()
     assert model.log_prob(x, draws=8).draws == 8
     assert model.log_prob(x, draws=8, batch_size=64).std_error == pytest.approx(model.log_prob(x, draws=8).std_error)
-    with pytest.raises(ValueError, match="draws must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
         model.log_prob(x, draws=0)
 
 

@@ -102,7 +102,7 @@ def test_the_shell_completes_commands():
         (("fit", "Diffusion", "digits"), "did you mean diffusion?"),
         (("fit", "diffusion", "nope"), "'nope' is neither a built-in set nor a file: Built in are digits"),
         (("fit", "diffusion", "digit"), "did you mean digits?"),
-        (("fit", "diffusion", "digits", "--budget", "10"), "has no unit: give 10s, 10m, '10 steps'"),
+        (("fit", "diffusion", "digits", "--budget", "10"), "must have a unit, got '10': give 10s, 10m, '10 steps'"),
         (("fit", "diffusion", "digits", "--learning-rate", "-1"), "--learning-rate"),
         (("fit", "diffusion", "digits", "--learning-rate", "0"), "learning rate 0.0, "),
         (("fit", "diffusion", "digits", "--seed", "-1"), "--seed"),

@@ -177,5 +177,5 @@ def test_a_batch_size_walks_to_the_loader_and_one_model_is_built(tmp_path, monke
 )
 def test_a_value_out_of_range_is_refused_before_data_is_read(settings, monkeypatch):
     monkeypatch.setattr("fourfold.engine.fitting.load", lambda *args, **options: pytest.fail("it was read"))
-    with pytest.raises(ValueError, match=r"give (numbers that are not negative|positive numbers)"):
+    with pytest.raises(ValueError, match=r"must be (at least 0|positive)"):
         fit("flow", "two-moons", **settings)

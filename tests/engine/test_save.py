@@ -75,7 +75,7 @@ def test_a_model_of_the_generator_is_saved_without_data_too(tmp_path):
     loaded = Run.load(tmp_path / "mine")
     assert torch.equal(loaded.sample(4), run.sample(4))
     assert loaded.card["trained"] == "elsewhere"
-    with pytest.raises(ValueError, match="its data is unknown"):
+    with pytest.raises(ValueError, match="data must be named"):
         loaded.evaluate()
     assert "data        not recorded" in fourfold_command("info", run.folder)
 

@@ -17,7 +17,7 @@ def test_captions_survive_the_way_through_bytes():
     assert codes.shape == (4, 48)
     assert decode_captions(codes) == CAPTIONS
     assert (codes[3] == -1).all()
-    with pytest.raises(ValueError, match=r"has 16 bytes, more than 15: shorten"):
+    with pytest.raises(ValueError, match=r"at most 15 bytes, got 16"):
         encode_captions(["red heart, heart"], 15)
 
 

@@ -192,7 +192,7 @@ def test_longer_sequences_are_known_by_their_first_rows():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x: x[:, 1:, :], "expected sequences of shape"),
+        (lambda x: x[:, 1:, :], "must be sequences of shape"),
         (lambda x: x.float(), "cells of sequences are int64"),
         (lambda x: x.index_fill(1, torch.tensor([0]), ABSENT), "sequence 0: is cut"),
         (

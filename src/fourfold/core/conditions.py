@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     """``(B, *event)``, as the codec encodes them."""
     cond: Tensor | None = None
     """``(B,)`` class labels, where -1 means "unknown", or ``(B, L)`` bytes of captions padded with -1, where a row of
-    -1 alone means "unknown"; or ``(B, N)`` levels of sounds, int16, where zeros at the end are padding. ``None`` means
+    -1 alone means "unknown"; or ``(B, N)`` audio samples, int16, where zeros at the end are padding. ``None`` means
     that all are unknown."""
 
 
@@ -38,7 +38,7 @@ class Conditions:
         classes: number of class labels that examples are conditional on, or ``None``.
         class_names: names of the labels, empty where they have none.
         caption: the most bytes of a caption that examples are conditional on, or ``None``.
-        sound: the most levels of a sound that examples are conditional on, or ``None``.
+        sound: the most audio samples of a sound that examples are conditional on, or ``None``.
     """
 
     classes: int | None = None
@@ -48,7 +48,7 @@ class Conditions:
 
     @property
     def conditional(self) -> bool:
-        """Whether examples come with a label, a caption or a sound."""
+        """True if examples come with a label, a caption or a sound."""
         return self.classes is not None or self.caption is not None or self.sound is not None
 
     def conditioned(
@@ -71,7 +71,7 @@ class Conditions:
         if (self.classes is not None and self.classes < 1) or (
             self.class_names and len(self.class_names) != self.classes
         ):
-            raise ValueError(f"{self.classes} classes cannot have {len(self.class_names)} names: name all or none")
+            raise ValueError(f"class_names must be {self.classes}, got {len(self.class_names)}: name all or none")
 
 
 Condition: TypeAlias = int | str | Sequence[str] | Tensor | None
@@ -88,7 +88,7 @@ def encode_captions(captions: Sequence[str], length: int) -> Tensor:
     for i, caption in enumerate(captions):
         content = caption.encode()
         if len(content) > length:
-            raise ValueError(f"caption {caption[:40]!r}... has {len(content)} bytes, more than {length}: shorten it")
+            raise ValueError(f"caption {caption[:40]!r}... must have at most {length} bytes, got {len(content)}")
         codes[i, : len(content)] = torch.tensor(list(content), dtype=torch.long)
     return codes
 
@@ -99,13 +99,13 @@ def decode_captions(codes: Tensor) -> list[str]:
 
 
 def condition_codes(space: Conditions, n: int, cond: Condition, device: torch.device) -> Tensor | None:
-    """Encode the condition of ``n`` samples: labels ``(n,)``, bytes or levels ``(n, L)``, or ``None``.
+    """Encode the condition of ``n`` samples: labels ``(n,)``, bytes or audio samples ``(n, L)``, or ``None``.
 
     Raises:
         ValueError: for n < 1, or a condition that the space does not have.
     """
     if n < 1:
-        raise ValueError(f"n must be at least 1, not {n}")
+        raise ValueError(f"n must be at least 1, got {n}")
     if cond is None:
         return None
     if space.caption is not None:
@@ -113,14 +113,14 @@ def condition_codes(space: Conditions, n: int, cond: Condition, device: torch.de
     if space.sound is not None:
         return _sounds(n, cond, space.sound).to(device)
     if space.classes is None:
-        raise ValueError("cond was given, but this model is unconditional: leave cond out")
+        raise ValueError("cond must be left out, since this model is unconditional")
     return _class_labels(n, cond, space.classes).to(device)
 
 
 def _class_labels(n: int, cond: Condition, classes: int) -> Tensor:
     """``n`` labels, ``(n,)`` int64."""
     if isinstance(cond, str) or (isinstance(cond, Sequence) and any(isinstance(c, str) for c in cond)):
-        raise ValueError(f"this model is conditioned on class labels 0 .. {classes - 1}, not on text: give numbers")
+        raise ValueError(f"cond must be class labels 0 .. {classes - 1}, got text: give numbers")
     labels = torch.as_tensor(cond, dtype=torch.long)
     labels = labels.expand(n) if labels.ndim == 0 else labels
     if labels.shape != (n,) or int(labels.min()) < -1 or int(labels.max()) >= classes:
@@ -137,20 +137,16 @@ def _captions(n: int, cond: Condition, length: int) -> Tensor:
             return cond.long()
     elif isinstance(cond, Sequence) and len(cond) == n and all(isinstance(c, str) for c in cond):
         return encode_captions(cond, length)
-    raise ValueError(
-        f"this model is conditioned on captions: give cond a text, or {n} texts, of at most {length} bytes"
-    )
+    raise ValueError(f"cond must be a caption, or {n} captions, of at most {length} bytes: give texts")
 
 
 def _sounds(n: int, cond: Condition, most: int) -> Tensor:
-    """The levels of ``n`` sounds, ``(n, L)`` int16."""
+    """The audio samples of ``n`` sounds, ``(n, L)`` int16."""
     if not isinstance(cond, Tensor) or cond.dtype != torch.int16 or cond.ndim not in (1, 2):
-        raise ValueError(
-            "this model is conditioned on sounds: give cond levels, int16 (L,) for all or one row for each"
-        )
+        raise ValueError("cond must be a sound, int16 (L,) for all samples or one row for each: give its audio samples")
     sounds = cond.expand(n, -1) if cond.ndim == 1 else cond
     if len(sounds) != n or bool((sounds[:, most:] != 0).any()):
         raise ValueError(
-            f"cond has the shape {tuple(cond.shape)}: give one sound, or {n}, of at most {most:,} levels each"
+            f"cond must be one sound, or {n}, of at most {most:,} audio samples each, got the shape {tuple(cond.shape)}"
         )
     return sounds[:, :most]

@@ -59,7 +59,7 @@ class Example(ABC):
         """Refuse a raw batch whose examples have another shape (``ValueError``)."""
         if tuple(x.shape[1:]) != self.shape or x.ndim != len(self.shape) + 1:
             kind, shape = type(self).__name__.lower(), ", ".join(map(str, self.shape))
-            raise ValueError(f"expected {kind} of shape (B, {shape}), got {tuple(x.shape)}")
+            raise ValueError(f"examples must be {kind} of shape (B, {shape}), got {tuple(x.shape)}")
 
     @abstractmethod
     def examples(self, n: int, generator: torch.Generator) -> Tensor:

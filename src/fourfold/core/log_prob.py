@@ -168,7 +168,7 @@ class LogProb:
             ValueError: for another unit.
         """
         if unit not in _UNITS:
-            raise ValueError(f"unknown unit {unit!r}: choose one of {', '.join(_UNITS)}")
+            raise ValueError(f"unit must be one of {', '.join(_UNITS)}, got {unit!r}")
         value: Tensor = getattr(self, _UNITS[unit])
         return value
 

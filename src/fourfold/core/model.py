@@ -213,7 +213,7 @@ class GenerativeModel(Part, nn.Module):
             ValueError: if ``x`` does not belong to the space, or for draws < 1.
         """
         if draws < 1:
-            raise ValueError(f"draws must be at least 1, not {draws}")
+            raise ValueError(f"draws must be at least 1, got {draws}")
         self.space.check(x)
         labels = condition_codes(self.space, len(x), cond, self.device)
         parts = []

@@ -129,7 +129,7 @@ def _train_stages(request: Request, start: Start, plan: StagePlan) -> list[dict[
         stage, folder = each.stage, folder_of(request.folder, each.stage)
         seconds = _seconds_of(request, records)
         budget = in_time(each.budget, stage.share, each.start, request.settings.budget, seconds)
-        request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {budget.told}")
+        request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {budget.words}")
         card = take_over(stage, folder) if request.resume else None
         if card is None:
             part = Request(
@@ -240,7 +240,9 @@ def _overshot(loop: Loop, budget: Budget, before: float) -> str:
         f"what comes before the first step took {before:.3g} s": before,
         f"its other steps, looks at held-out examples and checkpoints took {rest:.3g} s": rest,
     }
-    return f"training took {progress.seconds:.3g} s of a budget of {budget.told}: {max(causes, key=causes.__getitem__)}"
+    return (
+        f"training took {progress.seconds:.3g} s of a budget of {budget.words}: {max(causes, key=causes.__getitem__)}"
+    )
 
 
 def _parts(request: Request, start: Start) -> int:
@@ -282,7 +284,7 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
         except DataError:
             recorder.save(loop, together=False)
             raise
-        if not stopped or recorder.choice.over or budget.spent(loop.progress):
+        if not stopped or recorder.choice.over or budget.is_over(loop.progress):
             recorder.finish(loop)
         else:
             recorder.save(loop)

@@ -25,7 +25,7 @@ def few_steps(card: Mapping[str, Any]) -> str | None:
         if math.isfinite(budget.seconds) and part["steps"] < min(FEWEST, budget.steps):
             stage = f"stage {part['name']}: " if part["name"] else ""
             steps = f"{part['steps']} step{'s' * (part['steps'] != 1)}"
-            return f"{stage}{steps} in {budget.told}: the model is hardly trained; give a longer budget"
+            return f"{stage}{steps} in {budget.words}: the model is hardly trained; give a longer budget"
     return None
 
 

@@ -71,11 +71,11 @@ def train(
     loop.resume()
     try:
         while not _is_over(loop, budget):
-            at = min(budget.used(loop.progress) + budget.share(loop.progress) / 2, 1.0)
+            at = min(budget.fraction(loop.progress) + budget.share(loop.progress) / 2, 1.0)
             watch = (loop.progress.steps + 1) % watch_every == 0
             noise = loop.training.noise(at) if loop.smooths else 0.0
             step = loop.step(loop.training.schedule(at), watch, noise)
-            yield replace(step, used=min(budget.used(loop.progress), 1.0))
+            yield replace(step, used=min(budget.fraction(loop.progress), 1.0))
     finally:
         loop.finish()
 
@@ -86,7 +86,7 @@ def _is_over(loop: Loop, budget: Budget) -> bool:
         times = torch.tensor([loop.progress.seconds, loop.progress.last], dtype=torch.float64)
         loop.processes.broadcast(times)
         loop.progress = replace(loop.progress, seconds=float(times[0]), last=float(times[1]))
-    return budget.spent(loop.progress)
+    return budget.is_over(loop.progress)
 
 
 def begin(

@@ -56,7 +56,7 @@ def _inside(path: Path, interval: tuple[float, float] | None, t: Tensor) -> Tens
 def _checked(interval: tuple[float, float] | None) -> tuple[float, float] | None:
     """Refuse an empty interval."""
     if interval is not None and not 0 <= interval[0] < interval[1]:
-        raise ValueError(f"an interval of noise levels rises from at least 0, unlike {interval}")
+        raise ValueError(f"interval must be (low, high) with 0 <= low < high, got {interval}")
     return None if interval is None else (interval[0], interval[1])
 
 
@@ -155,7 +155,7 @@ class AutoGuided(Denoiser):
         super().__init__()
         if weak.path != denoiser.path:
             raise ValueError(
-                f"the weak model follows {weak.path}, the good one {denoiser.path}: train both on one path"
+                f"the weak model must have the path of the good one, {denoiser.path}, got {weak.path}: train one again"
             )
         self.denoiser, self.weak, self.scale = view(denoiser, Denoiser), view(weak, Denoiser), scale
         self.path, self.event = denoiser.path, denoiser.event

@@ -92,29 +92,29 @@ class _Shapes(TorchFunctionMode):
         if name in ("rand", "randn"):
             return torch.empty(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
         if name in ("cat", "stack") and any(value.is_meta for value in args[0]):
-            return _joined(name == "stack", *args, **kwargs)
-        given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        if not any(value.is_meta for value in given):
+            return _concatenate(name == "stack", *args, **kwargs)
+        tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        if not any(value.is_meta for value in tensors):
             return func(*args, **kwargs)
         if name in _FILLS or getattr(func, "__module__", "") == "torch.nn.init":
-            return given[0]
+            return tensors[0]
         if name in _ELEMENTWISE:
-            small = {key: _one(value) for key, value in kwargs.items()}
-            dtype = func(*map(_one, args), **small).dtype
-            shape = torch.broadcast_shapes(*(value.shape for value in given))  # type: ignore[no-untyped-call]
+            small = {key: _first(value) for key, value in kwargs.items()}
+            dtype = func(*map(_first, args), **small).dtype
+            shape = torch.broadcast_shapes(*(value.shape for value in tensors))  # type: ignore[no-untyped-call]
             return torch.empty(shape, dtype=dtype)
         return func(*args, **kwargs)
 
 
-def _joined(new: bool, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def _concatenate(new: bool, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """A tensor of the shape and dtype of ``torch.cat``, or of ``torch.stack``, along a new dimension."""
     tensors = [tensor.unsqueeze(dim) for tensor in tensors] if new else tensors
     shape = list(tensors[0].shape)
     shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
-    return torch.empty(shape, dtype=torch.cat([_one(tensor) for tensor in tensors]).dtype)
+    return torch.empty(shape, dtype=torch.cat([_first(tensor) for tensor in tensors]).dtype)
 
 
-def _one(value: Any) -> Any:
+def _first(value: Any) -> Any:
     """A tensor of one element that promotes dtypes as the given one does; other values as they are."""
     return torch.ones((1,) * value.dim(), dtype=value.dtype, device="cpu") if isinstance(value, Tensor) else value
 
@@ -146,8 +146,8 @@ def _types(value: Any) -> list[str]:
         return [name for item in value for name in _types(item)]
     if not isinstance(value, dict):
         return []
-    own = [value["type"]] if isinstance(value.get("type"), str) and "args" in value else []
-    return [*own, *_types(list(value.values()))]
+    names = [value["type"]] if isinstance(value.get("type"), str) and "args" in value else []
+    return [*names, *_types(list(value.values()))]
 
 
 def _check_settings(value: Mapping[str, Any]) -> None:

@@ -52,12 +52,12 @@ class Budget(ABC):
         return math.inf
 
     @property
-    def told(self) -> str:
+    def words(self) -> str:
         """The budget in few digits, for messages."""
         return str(self)
 
     @abstractmethod
-    def used(self, progress: Progress) -> float:
+    def fraction(self, progress: Progress) -> float:
         """The fraction of the budget that is used, 0 to 1."""
 
     @abstractmethod
@@ -72,13 +72,13 @@ class Budget(ABC):
         """This budget without some seconds, but with a tenth of its own at least; itself where it has no clock."""
         return self
 
-    def spent(self, progress: Progress) -> bool:
-        """Whether one more step would exceed the budget by more than half of that step; never before the first step."""
-        return progress.steps > 0 and self.used(progress) + self.share(progress) / 2 >= 1
+    def is_over(self, progress: Progress) -> bool:
+        """True if one more step would exceed the budget by more than half of that step; never before the first step."""
+        return progress.steps > 0 and self.fraction(progress) + self.share(progress) / 2 >= 1
 
     def overshot(self, progress: Progress) -> bool:
-        """Whether more than 1.2 times the budget was used, since no step is cut short."""
-        return self.used(progress) > 1.2
+        """True if more than 1.2 times the budget was used, since no step is cut short."""
+        return self.fraction(progress) > 1.2
 
 
 @final
@@ -92,7 +92,7 @@ class Seconds(Budget):
     def seconds(self) -> float:
         return self.amount
 
-    def used(self, progress: Progress) -> float:
+    def fraction(self, progress: Progress) -> float:
         return progress.seconds / self.amount
 
     def share(self, progress: Progress) -> float:
@@ -105,7 +105,7 @@ class Seconds(Budget):
         return Seconds(max(self.amount - seconds, self.amount / 10))
 
     @property
-    def told(self) -> str:
+    def words(self) -> str:
         return f"{self.amount:.3g}s"
 
     def __str__(self) -> str:
@@ -123,7 +123,7 @@ class Steps(Budget):
     def steps(self) -> float:
         return self.amount
 
-    def used(self, progress: Progress) -> float:
+    def fraction(self, progress: Progress) -> float:
         return progress.steps / self.amount
 
     def share(self, progress: Progress) -> float:
@@ -143,7 +143,7 @@ class Epochs(Budget):
 
     amount: float
 
-    def used(self, progress: Progress) -> float:
+    def fraction(self, progress: Progress) -> float:
         return progress.steps / (self.amount * progress.per_epoch)
 
     def share(self, progress: Progress) -> float:
@@ -167,7 +167,7 @@ class Flops(Budget):
     def operations(self) -> float:
         return self.amount
 
-    def used(self, progress: Progress) -> float:
+    def fraction(self, progress: Progress) -> float:
         return progress.steps * progress.flops / self.amount
 
     def share(self, progress: Progress) -> float:
@@ -183,7 +183,7 @@ class Flops(Budget):
 @final
 @dataclass(frozen=True)
 class FirstOf(Budget):
-    """Several budgets; the first one that is used up ends the training: ``400 steps or 30s``."""
+    """Several budgets; the first that is used up ends the training: ``400 steps or 30s``."""
 
     budgets: tuple[Budget, ...]
 
@@ -204,8 +204,8 @@ class FirstOf(Budget):
     def steps(self) -> float:
         return min(budget.steps for budget in self.budgets)
 
-    def used(self, progress: Progress) -> float:
-        return self._nearest(progress).used(progress)
+    def fraction(self, progress: Progress) -> float:
+        return self._nearest(progress).fraction(progress)
 
     def share(self, progress: Progress) -> float:
         return self._nearest(progress).share(progress)
@@ -217,11 +217,11 @@ class FirstOf(Budget):
         return FirstOf(tuple(budget.less(seconds) for budget in self.budgets))
 
     def _nearest(self, progress: Progress) -> Budget:
-        return max(self.budgets, key=lambda budget: budget.used(progress) + budget.share(progress) / 2)
+        return max(self.budgets, key=lambda budget: budget.fraction(progress) + budget.share(progress) / 2)
 
     @property
-    def told(self) -> str:
-        return " or ".join(budget.told for budget in self.budgets)
+    def words(self) -> str:
+        return " or ".join(budget.words for budget in self.budgets)
 
     def __str__(self) -> str:
         return " or ".join(map(str, self.budgets))
@@ -263,13 +263,13 @@ def parse_budget(text: str | float | Budget) -> Budget:
     if re.fullmatch(r"\s*[0-9._,]+\s*", text):
         number = text.strip()
         raise ValueError(
-            f"budget {text!r} has no unit: give {number}s, {number}m, '{number} steps' or '{number} epochs'"
+            f"budget must have a unit, got {text!r}: give {number}s, {number}m, '{number} steps' or '{number} epochs'"
         )
     parts = re.findall(_PART, text.lower())
     units = [_UNITS.get(unit if unit in _UNITS else unit.removesuffix("s")) for _, unit in parts]
     timed = all(unit in _SECONDS for unit in units)
     if None in units or not re.fullmatch(rf"\s*(?:{_PART})+", text.lower()) or not (timed or len(units) == 1):
-        raise ValueError(f"budget {text!r} is not understood: give 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops")
+        raise ValueError(f"budget must be like 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops, got {text!r}")
     numbers = [float(number.replace(",", "").replace("_", "")) for number, _ in parts]
     if timed:
         return Seconds(_positive(text, sum(n * _SECONDS[str(unit)] for n, unit in zip(numbers, units, strict=True))))
@@ -278,5 +278,5 @@ def parse_budget(text: str | float | Budget) -> Budget:
 
 def _positive(text: str | float, amount: float) -> float:
     if not 0 < amount < math.inf:
-        raise ValueError(f"budget {text!r} is zero or infinite: give a positive amount")
+        raise ValueError(f"budget must be positive and finite, got {text!r}")
     return amount

@@ -79,8 +79,8 @@ def outside_card(model: GenerativeModel, dataset: Dataset | None) -> dict[str, A
 def parameters(model: GenerativeModel) -> int:
     """The number of parameters that sampling needs: those of the estimand, and of the estimands in a learned codec."""
     codec = model.codec
-    held = [stage.model for stage in codec.stages()] if isinstance(codec, Staged) else []
-    return sum(p.numel() for p in model.estimand.parameters()) + sum(parameters(one) for one in held)
+    models = [stage.model for stage in codec.stages()] if isinstance(codec, Staged) else []
+    return sum(p.numel() for p in model.estimand.parameters()) + sum(parameters(inner) for inner in models)
 
 
 def _of_data(dataset: Dataset) -> dict[str, Any]:
@@ -133,8 +133,8 @@ def _wrong(value: Any, form: Any, name: str) -> str:
         if missing is not None:
             return f"{name} has no {missing!r}"
         return next(filter(None, (_wrong(value[key], inner, key) for key, inner in form.items())), "")
-    known = (int, float) if form is float else form
-    right = isinstance(value, known) and (form is bool or not isinstance(value, bool))
+    types = (int, float) if form is float else form
+    right = isinstance(value, types) and (form is bool or not isinstance(value, bool))
     return "" if right else f"{name} is not {_WORDS[form]}"
 
 

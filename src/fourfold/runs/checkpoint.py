@@ -287,8 +287,8 @@ def has_start(folder: Path) -> bool:
 
 def resumable(folder: Path) -> bool:
     """Whether the folder holds a run, at whatever stage, that can go on."""
-    begun = has_state(folder) or has_start(folder) or (folder / "stages").exists()
-    return begun and (folder / "card.json").exists()
+    state = has_state(folder) or has_start(folder) or (folder / "stages").exists()
+    return state and (folder / "card.json").exists()
 
 
 def check_vacant(folder: Path) -> None:
@@ -331,8 +331,8 @@ def save_checkpoint(
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The file or folder of tensors that training continues from, if there is one."""
-    found = (newest(folder), _state(folder), _start(folder))
-    return next((path for path in found if path is not None and path.exists()), None)
+    places = (newest(folder), _state(folder), _start(folder))
+    return next((path for path in places if path is not None and path.exists()), None)
 
 
 def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
@@ -356,9 +356,9 @@ def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
         if not all(isinstance(number, (int, float)) for number in numbers.values()):
             raise ValueError("its progress does not consist of numbers")
         progress = Progress(**numbers)
-    given = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(("buffer.", "fixed."))}
-    known = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
-    if not given.keys() <= known:
-        raise BrokenRun(f"{path} does not fit model.json (it holds {min(given.keys() - known)}): they are of two runs")
-    _give(model, given, path, strict=False)
+    values = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(("buffer.", "fixed."))}
+    names = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    if not values.keys() <= names:
+        raise BrokenRun(f"{path} does not fit model.json (it holds {min(values.keys() - names)}): they are of two runs")
+    _give(model, values, path, strict=False)
     return Checkpoint(tensors, progress)

@@ -42,7 +42,7 @@ def locked(folder: Path, doing: str = "being trained") -> Iterator[int]:
     Raises:
         RunInUse: if another process holds the folder, naming that process.
     """
-    made = not folder.exists()
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     file = _hold(folder / LOCK, f"{folder} is {doing}")
     try:
@@ -50,12 +50,12 @@ def locked(folder: Path, doing: str = "being trained") -> Iterator[int]:
     finally:
         with contextlib.suppress(OSError):
             (folder / LOCK).unlink()  # before the lock is released, so that nobody else's file is removed
-            if made:
+            if new:
                 folder.rmdir()
         os.close(file)
 
 
-def _hold(path: Path, what: str) -> int:
+def _hold(path: Path, state: str) -> int:
     """Lock the file and return its descriptor.
 
     If another process removes the file at the moment it is locked, the new file is tried.
@@ -63,7 +63,7 @@ def _hold(path: Path, what: str) -> int:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _flock(file, what)
+            _flock(file, state)
             if _is_at(file, path):
                 os.truncate(file, 0)
                 os.write(file, f"{os.getpid()}\n".encode())
@@ -74,7 +74,7 @@ def _hold(path: Path, what: str) -> int:
         os.close(file)
 
 
-def _flock(file: int, what: str) -> None:
+def _flock(file: int, state: str) -> None:
     """Lock an open file, or raise at once if another process holds it."""
     if fcntl is None:
         return
@@ -83,7 +83,7 @@ def _flock(file: int, what: str) -> None:
     except BlockingIOError:
         holder = os.pread(file, 32, 0).decode(errors="replace").strip()
         by = f"process {holder}" if holder.isdigit() else "another process"
-        raise RunInUse(f"{what} by {by}: wait for it, stop it, or choose another folder") from None
+        raise RunInUse(f"{state} by {by}: wait for it, stop it, or choose another folder") from None
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise

@@ -68,21 +68,21 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
             "your own loop, or give it to fit with another folder"
         )
     try:
-        asked = card.get("asked", {})
+        request = card.get("asked", {})
         return FitSettings(
             budget=parse_budget(card["budget"]),
             size=card["size"],
             seed=card["seed"],
             training=training_of(card, folder),
             data_options=cast("DataKeywords", {k: v for k, v in _options(card["data"]).items() if k != "seed"}),
-            precision=asked.get("precision"),
-            compile=asked.get("compile"),
-            device=str(asked.get("device", FitSettings.device)),
-            checkpoint_every=asked.get("checkpoint_every", FitSettings.checkpoint_every),
+            precision=request.get("precision"),
+            compile=request.get("compile"),
+            device=str(request.get("device", FitSettings.device)),
+            checkpoint_every=request.get("checkpoint_every", FitSettings.checkpoint_every),
             choose=bool(card.get("choice", {}).get("on", FitSettings.choose)),
             parallel=card.get("parallel", AUTO) if under_torchrun() and card.get("parallel") != "none" else AUTO,
-            accumulate=asked.get("accumulate", FitSettings.accumulate),
-            recompute=asked.get("recompute"),
+            accumulate=request.get("accumulate", FitSettings.accumulate),
+            recompute=request.get("recompute"),
         )
     except BrokenRun:
         raise
@@ -123,18 +123,18 @@ def _pairs(
     yield "size", card["size"], settings.size
     yield "seed", card["seed"], settings.seed
     training = training_of(card, folder)
-    given = asdict(settings.applied_to(training))
-    yield from ((name, was, given[name]) for name, was in asdict(training).items())
+    current = asdict(settings.applied_to(training))
+    yield from ((name, was, current[name]) for name, was in asdict(training).items())
     recorded, defaults = _options(card["data"]), inspect.signature(load).parameters
     for name, value in settings.data_options.items():
         if not hasattr(value, "__array__"):  # labels in memory are not recorded: the digest of the data covers them
             default = LENGTH if name == "length" else defaults[name].default if name in defaults else None
-            was, now = (None if one == default else one for one in (recorded.get(name), value))
+            was, now = (None if item == default else item for item in (recorded.get(name), value))
             yield ("image_size" if name == "size" else name), was, now
 
 
 def _plain(value: Any) -> Any:
     """A value as JSON has it, a path as its text."""
     if isinstance(value, (tuple, list)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

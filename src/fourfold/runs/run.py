@@ -68,7 +68,7 @@ class Run:
     def __post_init__(self) -> None:
         if not (self.data is None or isinstance(self.data, Dataset)):
             kind = type(self.data).__name__
-            raise TypeError(f"data must be a Dataset, not {kind}: load it, as in Run(model, data=fourfold.load(x))")
+            raise TypeError(f"data must be a Dataset, got {kind}: load it, as in Run(model, data=fourfold.load(x))")
 
     @classmethod
     def load(
@@ -141,16 +141,16 @@ class Run:
         place = f"{str(self.folder)!r}: " if self.folder else ""
         if "data" not in card:
             return f"Run({place}{type(self.model.objective).__name__} on {self.model.space})"
-        trained = f"{card['steps']} steps in {card['seconds']:.4g} s" if "steps" in card else f"trained {ELSEWHERE}"
-        return f"Run({place}{card['paradigm']} on {card['data']['name']}, {trained})"
+        training = f"{card['steps']} steps in {card['seconds']:.4g} s" if "steps" in card else f"trained {ELSEWHERE}"
+        return f"Run({place}{card['paradigm']} on {card['data']['name']}, {training})"
 
     def _repr_html_(self) -> str:
         """The card in short, for notebooks."""
         card, facts = self.card, self.model.facts
-        trained = f"{card['steps']:,} steps in {card['seconds']:.3g} s" if "steps" in card else card.get("trained", "")
+        training = f"{card['steps']:,} steps in {card['seconds']:.3g} s" if "steps" in card else card.get("trained", "")
         rows = [
             ("data", f"{card['data']['name']}: {self.model.space}" if "data" in card else str(self.model.space)),
-            ("trained", f"{trained}, {card['parameters']:,} parameters" if trained else "not recorded"),
+            ("trained", f"{training}, {card['parameters']:,} parameters" if training else "not recorded"),
             ("objective", facts.objective),
             ("sampling", f"{facts.sampling}; {facts.cost_note}"),
             ("likelihood", f"{facts.likelihood.words}: {facts.likelihood_note}"),
@@ -323,12 +323,12 @@ class Run:
             ValueError: for another split.
         """
         if split not in (None, "train", "validation", "test"):
-            raise ValueError(f"split {split!r}: choose train, validation or test")
+            raise ValueError(f"split must be train, validation or test, got {split!r}")
         space = self.model.space
         if data is not None and split is None and not self._built_in(data):
             short = isinstance(self.model.estimand, TokenConditionals)  # the chain rule stops where the text ends
-            known = labels or self._labels(data)
-            return read_all(data, space, limit=limit, labels=known, skip_bad=skip_bad, short=short)
+            column = labels or self._labels(data)
+            return read_all(data, space, limit=limit, labels=column, skip_bad=skip_bad, short=short)
         dataset = self.dataset(data, labels=labels, skip_bad=skip_bad)
         part: Split = getattr(dataset, split or "test")
         x = examples_of(dataset.name, part.x, space)
@@ -379,18 +379,18 @@ class Run:
         if data is None or self._built_in(data):
             return self.dataset(data, labels=labels, skip_bad=skip_bad)
         try:
-            own = self.dataset()
+            training_data = self.dataset()
         except (DataError, ValueError) as error:
             return self._halved(data, str(error), labels, skip_bad)
-        if self._is_own(data, own):
-            return own
+        if self._is_own(data, training_data):
+            return training_data
         space, name = self.model.space, os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
         test, notes = read_raw(data, space, labels=labels or self._labels(data), skip_bad=skip_bad)
         if space.conditional and test.cond is None:
             raise DataError(f"{name} has no labels to be conditional on: name them ({option('labels')})")
         examples_of(name, test.x, space)
         return replace(
-            own, name=name, source=name, test=test, notes=notes, skipped=(), digest=digest(test.x, test.cond)
+            training_data, name=name, source=name, test=test, notes=notes, skipped=(), digest=digest(test.x, test.cond)
         )
 
     def _halved(self, data: Data, reason: str, labels: str | None, skip_bad: bool) -> Dataset:
@@ -401,13 +401,13 @@ class Run:
         )
         return replace(halves, notes=(*halves.notes, note))
 
-    def _is_own(self, data: Data, own: Dataset) -> bool:
+    def _is_own(self, data: Data, training_data: Dataset) -> bool:
         """Whether other data holds the very examples that the run was trained on."""
         try:
             again = load_own(self.card, self.folder, data) if "data" in self.card else load(data)
         except (DataError, ValueError):
             return False
-        return again.digest == own.digest
+        return again.digest == training_data.digest
 
     @staticmethod
     def _built_in(data: Data) -> bool:
@@ -430,15 +430,15 @@ class Run:
         if self.data is not None:
             return self.data
         if "data" not in self.card:
-            raise ValueError(f"{self.folder or 'this model'} was not trained here, so its data is unknown: name some")
+            raise ValueError(f"data must be named, since {self.folder or 'this model'} was not trained here")
         record = self.card["data"]
-        own = load_own(self.card, self.folder)
-        if own.digest != record["digest"]:
+        training_data = load_own(self.card, self.folder)
+        if training_data.digest != record["digest"]:
             raise ValueError(
-                f"{record['name']} is not the data this run was trained on: its digest has changed; "
+                f"{record['name']} is not the data this run was trained on, since its digest has changed: "
                 "name a file or a set to measure the run on it all the same"
             )
-        return own
+        return training_data
 
     def _load(
         self, data: Data, labels: str | None, skip_bad: bool, fractions: tuple[float, ...] | None = None
@@ -458,14 +458,14 @@ class Run:
     def _labels(self, data: Data) -> str | None:
         """The name of the training data's labels, if such data can have a column or array of that name."""
         suffix = Path(data).suffix.lower() if isinstance(data, (str, os.PathLike)) else ""
-        named = suffix in (*TABLES, ".npz") or hasattr(data, "columns")
-        return self.label_column if named else None
+        columnar = suffix in (*TABLES, ".npz") or hasattr(data, "columns")
+        return self.label_column if columnar else None
 
     @property
     def label_column(self) -> str | None:
         """The name of the label column or array in the training data, if it has one."""
-        found = self.card.get("data", {}).get("options", {}).get("labels")
-        return found if isinstance(found, str) and not found.endswith(".npy") else None
+        name = self.card.get("data", {}).get("options", {}).get("labels")
+        return name if isinstance(name, str) and not name.endswith(".npy") else None
 
 
 def _part(cond: Condition, start: int, stop: int) -> Condition:

@@ -181,14 +181,13 @@ class FitSettings:
     def __post_init__(self) -> None:
         from fourfold.core import Training  # options are declared without torch, and checked with it
 
-        if self.seed < 0 or not self.checkpoint_every >= 0:
-            raise ValueError(
-                f"seed {self.seed}, a checkpoint every {self.checkpoint_every} s: give numbers that are not negative"
-            )
+        for name in ("seed", "checkpoint_every"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.parallel not in PARALLEL:
-            raise ValueError(f"parallel {self.parallel!r} is not known: choose one of {', '.join(PARALLEL)}")
+            raise ValueError(f"parallel must be one of {', '.join(PARALLEL)}, got {self.parallel!r}")
         if self.accumulate < 1:
-            raise ValueError(f"accumulate {self.accumulate}: a batch is taken in 1 part or more")
+            raise ValueError(f"accumulate must be at least 1, got {self.accumulate}")
         if self.size != AUTO:
             parse_size(self.size)
         check_precision(self.precision or "float32", bool(self.compile))
@@ -196,12 +195,12 @@ class FitSettings:
 
     def applied_to(self, preset: Training) -> Training:
         """The settings of training for a preset's settings."""
-        given = self.training or preset
-        muon_rate = given.muon_rate if self.muon_rate is None else self.muon_rate or None
+        training = self.training or preset
+        muon_rate = training.muon_rate if self.muon_rate is None else self.muon_rate or None
         return replace(
-            given,
-            batch_size=given.batch_size if self.batch_size is None else self.batch_size,
-            learning_rate=given.learning_rate if self.learning_rate is None else self.learning_rate,
+            training,
+            batch_size=training.batch_size if self.batch_size is None else self.batch_size,
+            learning_rate=training.learning_rate if self.learning_rate is None else self.learning_rate,
             muon_rate=muon_rate,
         )
 
