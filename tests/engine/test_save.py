@@ -118,7 +118,7 @@ def test_what_could_not_be_opened_again_is_not_written(tmp_path):
     foreign.estimand.__dict__["_arguments"] = {"net": Net()}
     with pytest.raises(TypeError, match="Net cannot be written to model"):
         Run(foreign).save(tmp_path / "net")
-    with pytest.raises(TypeError, match=r"data must be a Dataset, not ndarray: load it"):
+    with pytest.raises(TypeError, match=r"data must be a Dataset, got ndarray: load it"):
         Run(model, data=np.zeros((30, 2)))
     assert not list(tmp_path.iterdir())
 

@@ -75,7 +75,7 @@ def test_what_is_no_caption_is_refused(cond):
 
 
 def test_other_refusals():
-    with pytest.raises(ValueError, match="more than 16: shorten"):
+    with pytest.raises(ValueError, match="at most 16 bytes, got 17"):
         build("diffusion", SPACE, "xs").sample(1, "a" * 17)
     with pytest.raises(ValueError, match=r"class labels 0 \.\. 2, got text"):
         build("diffusion", Images(3, 8, 8, classes=3), "xs").sample(1, "red")
