@@ -120,7 +120,7 @@ class SpeechTransformer(SpeechNetwork):
     ) -> None:
         super().__init__()
         if not 0 <= masked <= 1:
-            raise ValueError(f"the share of a mask must lie in [0, 1], not {masked}")
+            raise ValueError(f"masked must lie in [0, 1], got {masked}")
         self.tokens, self.length, self.rate, self.width = tokens, length, rate, width
         self.bands, self.masked, self.heads = bands, masked, heads
         self.entry = nn.Conv1d(bands, width, 3, 2, 1)

@@ -154,9 +154,9 @@ def alignment_of(model: GenerativeModel, weight: float | None = None) -> float:
     if weight is None:
         return default
     if not 0 <= weight < 1:
-        raise ValueError(f"the weight of the alignment must lie in [0, 1), not {weight}")
+        raise ValueError(f"alignment must lie in [0, 1), got {weight}")
     if weight and not default:
-        raise ValueError("this model was trained without alignments: leave the alignment out")
+        raise ValueError(f"alignment must be 0 for a model that was trained without, got {weight}: leave it out")
     return weight
 
 
@@ -278,11 +278,12 @@ def _samples(sound: Tensor | np.ndarray) -> Tensor:
     """A waveform in memory as samples, ``(L,)`` int16."""
     wave = torch.as_tensor(sound)
     if wave.ndim != 1 or not len(wave):
-        raise ValueError(f"a waveform of shape {tuple(wave.shape)} is not (L,): give one channel with some sound")
+        raise ValueError(f"sound must have the shape (L,), got {tuple(wave.shape)}: give one channel")
     if wave.dtype == torch.int16:
         return wave
     if not wave.is_floating_point() or not bool(wave.isfinite().all()) or float(wave.abs().max()) > 1:
-        raise ValueError("a waveform has values outside [-1, 1]: divide it by its largest, or give samples as int16")
+        peak = float(wave.abs().max())
+        raise ValueError(f"sound must lie in [-1, 1], got up to {peak:g}: divide it by its peak, or give int16 samples")
     return (wave * 32768).round().clamp(-32768, 32767).to(torch.int16)
 
 

@@ -94,9 +94,11 @@ class Transcripts(WrittenTexts):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if x.is_floating_point() or x.dtype == torch.bool:
-            raise ValueError(f"transcripts are integer ids, not {x.dtype}: use space.parse(texts)")
+            raise ValueError(f"ids must be integers, got {x.dtype}: use space.parse(texts)")
         if x.numel() and (int(x.min()) < 0 or int(x.max()) >= self.tokens):
-            raise ValueError(f"ids must lie between 0 and {self.tokens - 1}: was the text parsed by another space?")
+            raise ValueError(
+                f"ids must be at most {self.tokens - 1}, got {int(x.min())} to {int(x.max())}: was another space used?"
+            )
         behind = (x == self.end).long()
         bad = (behind < behind.cummax(1).values).any(1).nonzero()
         if len(bad):

@@ -165,7 +165,7 @@ def test_score_matching_of_every_level_draws_the_relative_noise_it_says_on_any_p
 
 
 def test_an_energy_needs_noise_at_the_first_time_of_its_path():
-    with pytest.raises(ValueError, match="no noise at t_min"):
+    with pytest.raises(ValueError, match="t_min must be a time with noise"):
         PreconditionedEnergy(TimeMLP(3, 16, 1), (3,), RectifiedFlow())
     PreconditionedEnergy(TimeMLP(3, 16, 1), (3,), RectifiedFlow(t_min=1e-3))
 

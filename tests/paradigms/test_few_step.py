@@ -264,7 +264,7 @@ def test_every_sampler_of_diffusion_runs_on_an_average_velocity():
 
 def test_a_sampler_of_no_steps_is_refused():
     for sampler in (few_step.Jumps(0), few_step.Renoised(0)):
-        with pytest.raises(ValueError, match="at least 1 step"):
+        with pytest.raises(ValueError, match="steps must be at least 1"):
             sampler(view(average(EDM()), sampler.needs), Noise(0, 0, 4))
 
 

@@ -169,7 +169,7 @@ def test_patches_are_joined_again_and_divide_odd_sizes():
     x = torch.randn(2, 3, 7, 10)
     assert (side(7, 4), side(10, 4), side(28, 4), side(12, 8)) == (1, 2, 4, 6)
     torch.testing.assert_close(joined(patches(x, 1, 2), (3, 7, 10), 1, 2), x)
-    with pytest.raises(ValueError, match="do not divide"):
+    with pytest.raises(ValueError, match="must divide"):
         TransformerFlow(nn.Identity(), [Affine()], (1, 7, 10), (2, 2))
 
 

@@ -189,6 +189,6 @@ def test_bad_settings_are_refused():
         Posterior(H, Y, 0.0)
     with pytest.raises(ValueError, match="particles must be positive, got 0"):
         ParticlePosterior(H, Y, particles=0)
-    with pytest.raises(ValueError, match="does not divide"):
+    with pytest.raises(ValueError, match="factor must divide"):
         SuperResolution(3)(torch.zeros(1, 1, 8, 8))
     assert isinstance(build("diffusion", Vectors(3), "xs").with_parts(sampler=Posterior(H, Y)), GenerativeModel)

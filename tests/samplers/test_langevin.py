@@ -242,7 +242,7 @@ def test_places_of_infinite_energy_are_never_entered():
 
 
 def test_bad_settings_and_energies_are_refused():
-    with pytest.raises(ValueError, match="at least 1 step"):
+    with pytest.raises(ValueError, match="steps must be at least 1"):
         MALA(0)
     bare = gaussian()
     del bare.reference

@@ -288,7 +288,7 @@ def test_ddpm_with_many_steps_draws_a_mixture():
 
 
 def test_no_steps_are_refused():
-    with pytest.raises(ValueError, match="at least 1 step"):
+    with pytest.raises(ValueError, match="steps must be at least 1"):
         DDIM(0)(gaussian(EDM()), Noise(0, 0, 2))
 
 

@@ -198,7 +198,7 @@ def bracket_log_z(
         ValueError: for fewer than two chains, no temperature, or another number of samples than of chains.
     """
     if chains < 2 or temperatures < 1 or (samples is not None and len(samples) != chains):
-        raise ValueError(f"give at least 2 chains, 1 temperature, and as many samples as chains, not {chains}")
+        raise ValueError(f"chains must be at least 2, with 1 temperature or more and a sample for each, got {chains}")
     chain = _invariant(energy, chain)
     noise = [Noise(seed, 0, chains, f"ais/{part}") for part in ("pilot", "forward", "start", "reverse")]
     cond = None if label is None else torch.full((chains,), label)

@@ -50,7 +50,7 @@ class DiffusionBound(Likelihood):
 
     def __post_init__(self) -> None:
         if self.draws < 2 or self.draws % 2:
-            raise ValueError(f"draws must be even and at least 2, not {self.draws}")
+            raise ValueError(f"draws must be even and at least 2, got {self.draws}")
 
     @torch.no_grad()
     def __call__(self, estimand: Denoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:

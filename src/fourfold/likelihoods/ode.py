@@ -105,7 +105,10 @@ class ProbabilityFlow(Likelihood):
 
     def __post_init__(self) -> None:
         if self.steps < 1 or (self.probes is not None and self.probes < 2):
-            raise ValueError("give at least 1 step and 2 probes (or probes=None for the exact trace)")
+            raise ValueError(
+                f"steps must be at least 1 and probes at least 2, got {self.steps} and {self.probes}: "
+                "probes=None takes the exact trace"
+            )
 
     def __call__(self, estimand: VectorField, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         signs = self._signs(batch.x, noise)

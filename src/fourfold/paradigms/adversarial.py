@@ -327,7 +327,7 @@ class AdversarialGame(Objective):
     ) -> None:
         super().__init__()
         if every < 1 or critic_rate <= 0:
-            raise ValueError(f"every must be at least 1 and critic_rate positive, not {every} and {critic_rate}")
+            raise ValueError(f"every must be at least 1 and critic_rate positive, got {every} and {critic_rate}")
         self.critic, self.contest, self.penalty, self.every = critic, contest, penalty, every
         self.label_dropout, self.critic_rate = label_dropout, critic_rate
         self.augment, self.regulariser = augment, regulariser

@@ -312,7 +312,7 @@ class Ancestral(Sampler):
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be positive, not {self.temperature}: a small one is nearly greedy")
+            raise ValueError(f"temperature must be positive, got {self.temperature}: a small one is nearly greedy")
 
     def __call__(self, estimand: Conditionals, noise: Noise, cond: Tensor | None = None) -> Tensor:
         state, values = estimand.begin(len(noise), cond), []

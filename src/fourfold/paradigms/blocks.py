@@ -66,7 +66,7 @@ class BlockDenoiser(Estimand):
     def __init__(self, net: OrderedTransformer, length: int, lean: float = 1.0) -> None:
         super().__init__()
         if lean < 1:
-            raise ValueError(f"lean must be at least 1, not {lean}")
+            raise ValueError(f"lean must be at least 1, got {lean}")
         self.net, self.event, self.lean = net, (length,), lean
 
     def order(self, u: Tensor, observed_mask: Tensor | None = None) -> Tensor:
@@ -211,7 +211,7 @@ class BlockUnmasking(Sampler):
 
     def __post_init__(self) -> None:
         if self.steps < 0:
-            raise ValueError(f"steps must be at least 1, or 0 for one token at a time, not {self.steps}")
+            raise ValueError(f"steps must be at least 1, or 0 for one token at a time, got {self.steps}")
 
     def __call__(self, estimand: BlockDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         observed_mask = torch.zeros(estimand.event, dtype=torch.bool, device=noise.device)
@@ -244,7 +244,7 @@ class BlockBound(Likelihood):
 
     def __post_init__(self) -> None:
         if self.draws < 2:
-            raise ValueError(f"draws must be at least 2, not {self.draws}")
+            raise ValueError(f"draws must be at least 2, got {self.draws}")
 
     @torch.no_grad()
     def __call__(self, estimand: BlockDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:

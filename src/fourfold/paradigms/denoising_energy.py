@@ -56,7 +56,7 @@ class PreconditionedEnergy(NoisedEnergy):
     def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
         super().__init__()
         if float(path.sigma(torch.tensor(path.t_min, dtype=torch.float64, device="cpu"))) == 0:
-            raise ValueError(f"{path} has no noise at t_min, where the energy of data is taken: set t_min above it")
+            raise ValueError(f"t_min must be a time with noise, got {path.t_min} of {path}: set a larger t_min")
         self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
         last = torch.tensor(path.t_max, dtype=torch.float64, device="cpu")
         self.reference = Normal(event, math.hypot(float(path.alpha(last)) * sigma_data, float(path.sigma(last))))

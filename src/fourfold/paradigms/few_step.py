@@ -242,7 +242,7 @@ class TrajectoryDistillation(Objective, Staged):
     ) -> None:
         super().__init__()
         if steps < 3:
-            raise ValueError(f"a teacher's path takes at least 3 steps, not {steps}")
+            raise ValueError(f"steps must be at least 3 for a teacher's path, got {steps}")
         self.teacher, self.share, self.steps, self.paths, self.sets = teacher, share, steps, paths, sets
         self.every, self.whole, self.sigma_data = every, whole, sigma_data
         self.huber, self.label_dropout = huber, label_dropout
@@ -400,7 +400,7 @@ def _stops(path: Path, steps: int) -> list[float]:
         ValueError: for fewer than one step.
     """
     if steps < 1:
-        raise ValueError(f"a sampler takes at least 1 step, not {steps}")
+        raise ValueError(f"steps must be at least 1, got {steps}")
     even = torch.arange(steps - 1, 0, -1, dtype=torch.float64) / steps
     inner: list[float] = time_at(path, torch.log((1 - even) / even)).tolist()
     return [path.t_max, *inner, path.t_min]

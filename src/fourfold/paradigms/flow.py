@@ -141,7 +141,7 @@ class TransformerFlow(Bijection):
         self.net, self.maps, self.patch = net, tuple(maps), tuple(patch)
         self.event = self.latent = tuple(event)
         if event[1] % patch[0] or event[2] % patch[1]:
-            raise ValueError(f"patches of {patch} do not divide images of {event}: an invertible map cannot pad")
+            raise ValueError(f"patch must divide the image {event}, got {patch}: an invertible map cannot pad")
 
     def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         h, log_det = patches(x, *self.patch), x.new_zeros(len(x))
@@ -331,7 +331,7 @@ class NoiseThenMap(Sampler):
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be positive, not {self.temperature}")
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
 
     def __call__(self, estimand: Bijection, noise: Noise, cond: Tensor | None = None) -> Tensor:
         x: Tensor = estimand(self.temperature * noise.normal(*estimand.latent), cond)

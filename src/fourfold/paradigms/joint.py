@@ -181,7 +181,7 @@ class JointSteps(Sampler):
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {self.steps}")
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def __call__(self, estimand: MixedDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         kinds, reals, path = len(estimand.sizes), estimand.reals, estimand.path
@@ -232,7 +232,7 @@ class JointBound(Likelihood):
 
     def __post_init__(self) -> None:
         if self.draws < 2:
-            raise ValueError(f"draws must be at least 2, not {self.draws}")
+            raise ValueError(f"draws must be at least 2, got {self.draws}")
 
     @torch.no_grad()
     def __call__(self, estimand: MixedDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:

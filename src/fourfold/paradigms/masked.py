@@ -195,9 +195,9 @@ class Unmasking(Sampler):
 
     def __post_init__(self) -> None:
         if self.steps < 0:
-            raise ValueError(f"steps must be at least 1, or 0 for one token at a time, not {self.steps}")
+            raise ValueError(f"steps must be at least 1, or 0 for one token at a time, got {self.steps}")
         if self.block < 0:
-            raise ValueError(f"block must be at least 1, or 0 for a random order of all tokens, not {self.block}")
+            raise ValueError(f"block must be at least 1, or 0 for a random order of all tokens, got {self.block}")
 
     def __call__(self, estimand: TokenDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         (length,) = estimand.event
@@ -238,7 +238,7 @@ class MaskedBound(Likelihood):
 
     def __post_init__(self) -> None:
         if self.draws < 2:
-            raise ValueError(f"draws must be at least 2, not {self.draws}")
+            raise ValueError(f"draws must be at least 2, got {self.draws}")
 
     @torch.no_grad()
     def __call__(self, estimand: TokenDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:

@@ -109,7 +109,9 @@ class Vocoding(Objective):
         self.critic, self.contest = critic, Hinge() if contest is None else contest
         self.mel, self.spectrum, self.feature, self.frames = mel, spectrum, feature, frames
         if self.contest.paired:
-            raise ValueError(f"{type(self.contest).__name__} compares pairs: give a contest such as Hinge()")
+            raise ValueError(
+                f"contest must rate each example alone, got {type(self.contest).__name__}: give one such as Hinge()"
+            )
 
     def terms(self, estimand: Vocoder) -> Mapping[str, Term]:
         return {"critic": VocoderCriticTerm(estimand, self), "generator": VocoderTerm(estimand, self)}

@@ -33,7 +33,7 @@ def _split(draws: Tensor) -> Tensor:
     """Each chain cut into its first and its second half; a middle draw is left out."""
     if draws.ndim < 2 or draws.shape[1] < FEWEST:
         raise ValueError(
-            f"chains are (chains, draws, *) with at least {FEWEST} draws, not {tuple(draws.shape)}: run longer"
+            f"draws must be (chains, draws, *) with at least {FEWEST} draws, got {tuple(draws.shape)}: run longer"
         )
     half = draws.shape[1] // 2
     return torch.cat([draws[:, :half], draws[:, -half:]])

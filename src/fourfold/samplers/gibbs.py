@@ -63,7 +63,7 @@ class BlockGibbs(Sampler):
     def __post_init__(self) -> None:
         """Refuse a chain without a step."""
         if self.steps < 1:
-            raise ValueError(f"a chain has at least 1 step, not {self.steps}")
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
     def __call__(self, estimand: Bipartite, noise: Noise, cond: Tensor | None = None) -> Tensor:
         return self.run(estimand, noise, cond).x

@@ -102,7 +102,7 @@ class SuperResolution(Operator):
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.shape[-1] % self.factor or x.shape[-2] % self.factor:
-            raise ValueError(f"{self.factor} does not divide images of {x.shape[-2]} x {x.shape[-1]} pixels")
+            raise ValueError(f"factor must divide images of {x.shape[-2]} x {x.shape[-1]} pixels, got {self.factor}")
         return F.avg_pool2d(x, self.factor)
 
     def adjoint(self, y: Tensor) -> Tensor:

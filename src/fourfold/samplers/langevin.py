@@ -148,8 +148,8 @@ class MarkovChain(Sampler):
         """Refuse settings without a step or with a step size that is not positive."""
         if self.steps < 1 or self.warmup < 0 or not self.step_size > 0:
             raise ValueError(
-                f"a chain has at least 1 step of a positive size and no negative warm-up, not {self.steps} of "
-                f"{self.step_size} after {self.warmup}"
+                f"steps must be at least 1, step_size positive and warmup at least 0, got {self.steps}, "
+                f"{self.step_size} and {self.warmup}"
             )
 
     @abstractmethod

@@ -86,7 +86,7 @@ def knots(path: Path, steps: int) -> list[Knot]:
         ValueError: for fewer than one step.
     """
     if steps < 1:
-        raise ValueError(f"a sampler takes at least 1 step, not {steps}")
+        raise ValueError(f"steps must be at least 1, got {steps}")
     t = path.grid(steps)[:-1]
     return [Knot(*row) for row in torch.stack([t, path.alpha(t), path.sigma(t)], 1).tolist()]
 
@@ -270,7 +270,7 @@ class DPMSolver(Solver):
     def __post_init__(self) -> None:
         """Refuse an order that the last step cannot have."""
         if self.final_order not in (1, 2):
-            raise ValueError(f"the last step of DPM-Solver++(2M) is of order 1 or 2, not {self.final_order}")
+            raise ValueError(f"final_order must be 1 or 2 for DPM-Solver++(2M), got {self.final_order}")
 
     def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         grid = knots(estimand.path, self.steps)
@@ -337,7 +337,7 @@ class UniPC(Solver):
     def __post_init__(self) -> None:
         """Refuse orders at which extrapolation is unstable."""
         if not 1 <= self.predictor <= 3:
-            raise ValueError(f"the predictor's order is 1, 2 or 3, not {self.predictor}")
+            raise ValueError(f"predictor must be 1, 2 or 3, got {self.predictor}")
 
     @property
     def order(self) -> int:
@@ -373,7 +373,7 @@ class DEIS(Solver):
     def __post_init__(self) -> None:
         """Refuse orders at which extrapolation is unstable."""
         if not 1 <= self.order <= 4:
-            raise ValueError(f"the order of DEIS is 1 to 4, not {self.order}")
+            raise ValueError(f"order must be 1 to 4 for DEIS, got {self.order}")
 
     def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         grid = knots(estimand.path, self.steps)
