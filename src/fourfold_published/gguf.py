@@ -119,23 +119,34 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def read_once() -> Iterator[None]:
-    """Inside, a GGUF file is read once.
+def read_once(path: Path) -> Iterator[None]:
+    """Inside, a GGUF file is read once, and each of its values is parsed once; for any other file nothing changes.
 
-    The library reads all of its fields anew for configuration, tokenizer and weights, and takes each of several hundred
-    thousand strings from a memory map, which costs many times what a plain array of the same memory does.
+    The library reads and parses all fields anew for configuration, tokenizer and weights, and takes each of several
+    hundred thousand strings from a memory map, which costs many times as much as a plain array of the same memory.
     """
     import numpy as np  # as torch, it is not needed to recognise a model
 
     try:
-        gguf: Any = importlib.import_module("gguf")
-    except ImportError:  # only GGUF files need it, and the library says so
+        gguf: Any = importlib.import_module("gguf") if is_gguf(path) else None
+        loading: Any = gguf and importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    except ImportError:  # the library says so
+        gguf = None
+    if gguf is None:
         yield
         return
-    before = gguf.GGUFReader
+    reader, parse, values = gguf.GGUFReader, loading._gguf_parse_value, dict[int, tuple[Any, Any]]()
     plain = property(lambda self: self.plain, lambda self, data: setattr(self, "plain", data.view(np.ndarray)))
-    gguf.GGUFReader = functools.lru_cache(maxsize=1)(type("PlainReader", (before,), {"data": plain}))
+
+    def parse_once(value: Any, kind: Any) -> Any:
+        """The parsed value of an array, which is held, so that no other gets its identity."""
+        if id(value) not in values:
+            values[id(value)] = value, parse(value, kind)
+        return values[id(value)][1]
+
+    gguf.GGUFReader = functools.lru_cache(maxsize=1)(type("PlainReader", (reader,), {"data": plain}))
+    loading._gguf_parse_value = parse_once
     try:
         yield
     finally:
-        gguf.GGUFReader = before
+        gguf.GGUFReader, loading._gguf_parse_value = reader, parse

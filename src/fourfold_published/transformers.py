@@ -179,7 +179,7 @@ def open_language_model(
     """
     if weights not in WEIGHTS:
         raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, got {weights!r}")
-    with read_once():
+    with read_once(path):
         inner, tokenizer, pieces = _loaded(path)
     config = inner.config
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
