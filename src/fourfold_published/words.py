@@ -46,7 +46,7 @@ class _Context(NamedTuple):
 
 @final
 class _Tokens:
-    """The bytes of every token, and what each does at the beginning of a word and within one.
+    """The bytes of every token, and its role at the start of a word and within one.
 
     The head of a token is what still belongs to the word; a token ends the word where something follows its head.
     """
@@ -67,13 +67,13 @@ class _Tokens:
 
     def beginnings_of(self, whole: bytes) -> list[int]:
         """The tokens that some bytes begin with and go on after."""
-        found = []
+        tokens = []
         for length in range(1, len(whole)):
             at = bisect.bisect_left(self.sorted, whole[:length])
             while at < len(self.sorted) and self.sorted[at] == whole[:length]:
-                found.append(self.order[at])
+                tokens.append(self.order[at])
                 at += 1
-        return found
+        return tokens
 
 
 @final
@@ -89,7 +89,7 @@ class _Heads:
         self.blank = np.zeros(len(tokens), dtype=bool)
         self._ends = np.flatnonzero(~self.goes_on)
 
-    def finished(self, masses: Masses) -> Iterable[tuple[bytes, float]]:
+    def word_ends(self, masses: Masses) -> Iterable[tuple[bytes, float]]:
         """The heads that end a word and the mass of each, without those that have next to none."""
         sums = np.bincount(self.number[self._ends], masses[self._ends], len(self.names))
         for i in np.flatnonzero(sums > 1e-6 * masses.sum()):
@@ -98,9 +98,9 @@ class _Heads:
 
 def _head(token: bytes) -> bytes:
     """The letters at the beginning of a token."""
-    found = _HEAD.match(token)
-    assert found is not None
-    return found[0]
+    match = _HEAD.match(token)
+    assert match is not None
+    return match[0]
 
 
 @final
@@ -130,7 +130,7 @@ class Completer:
         """The ``k`` likeliest words, whole, each with its mass among those that the search found.
 
         Args:
-            text: what was written; letters at its end begin the word. Without any, the next word is meant.
+            text: the text so far; letters at its end begin the word. Without any, the next word is meant.
             k: number of words.
         """
         masses = self.masses(text, k)
@@ -145,15 +145,14 @@ class Completer:
         meant. Otherwise they begin the word.
         """
         words, typed = self.suggest(text, k), _typed(text.encode()).decode()
-        finished = bool(typed and words) and words[0][0] == typed and words[0][1] > 0.5
-        return self.suggest(f"{text} ", k) if finished else words
+        is_word = bool(typed and words) and words[0][0] == typed and words[0][1] > 0.5
+        return self.suggest(f"{text} ", k) if is_word else words
 
     @torch.inference_mode()
-    def masses(self, text: str, wanted: int | None = None) -> dict[bytes, float]:
-        """``p(w | text before the word)`` of every word that was found and agrees with the letters typed.
+    def masses(self, text: str, count: int | None = None) -> dict[bytes, float]:
+        """``p(w | text before the word)`` of every word of the search that agrees with the letters typed.
 
-        With a number of words that are wanted, and some tolerance, a sequence is followed no longer when so many words
-        have been found that have its mass.
+        With a ``count`` of words, and some tolerance, the search drops a sequence when so many words have its mass.
         """
         content = text.encode()
         typed = _typed(content)
@@ -163,15 +162,15 @@ class Completer:
             letters = typed.decode()
             if len(typed) >= self._longest or not set(letters) <= set(self.space.vocabulary or letters):
                 return {}
-        elif typed and before.endswith(" "):  # a piece holds the space before its word
+        elif typed and before.endswith(" "):  # a token holds the space before its word
             before, lead = before[:-1], " "
         elif not typed:
             before = before.rstrip(" ")
-        return self._search(before, letters, lead.encode(), typed, wanted)
+        return self._search(before, letters, lead.encode(), typed, count)
 
-    def _search(self, before: str, letters: str, lead: bytes, typed: bytes, wanted: int | None) -> dict[bytes, float]:
+    def _search(self, before: str, letters: str, lead: bytes, typed: bytes, count: int | None) -> dict[bytes, float]:
         cache, masses, mass = self._after(before, letters)
-        words = _Words(self, cache, masses, mass, letters.encode(), lead, typed, wanted)
+        words = _Words(self, cache, masses, mass, letters.encode(), lead, typed, count)
         beam_search(words, self.beams, self._longest - len(letters.encode()))
         return words.masses
 
@@ -184,18 +183,18 @@ class Completer:
         """
         parts = self._recent(before), letters
         ids, spelled = ([*self.space.parse(part).tolist()] if part else [] for part in parts)
-        ids = ids[len(ids) - self._kept(len(ids)) :]
-        known = self._context
-        if known is None or known.ids != (ids + spelled)[: len(known.ids)]:
+        ids = ids[len(ids) - self._context_length(len(ids)) :]
+        context = self._context
+        if context is None or context.ids != (ids + spelled)[: len(context.ids)]:
             cache = self._net.cache(1)
-            known = _Context(ids, cache, self._fed([self._net.tokens, *ids], cache), [1.0] * len(ids))
-        elif new := ids[len(known.ids) :]:
-            known = _Context(ids, known.cache, self._fed(new, known.cache), known.shares + [1.0] * len(new))
-        for token in spelled[len(known.ids) - len(ids) :]:
-            shares = [*known.shares, float(known.masses[0, token])]
-            known = _Context([*known.ids, token], known.cache, self._fed([token], known.cache), shares)
-        self._context = known
-        return known.cache, known.masses, math.prod(known.shares[len(ids) :])
+            context = _Context(ids, cache, self._fed([self._net.tokens, *ids], cache), [1.0] * len(ids))
+        elif new := ids[len(context.ids) :]:
+            context = _Context(ids, context.cache, self._fed(new, context.cache), context.shares + [1.0] * len(new))
+        for token in spelled[len(context.ids) - len(ids) :]:
+            shares = [*context.shares, float(context.masses[0, token])]
+            context = _Context([*context.ids, token], context.cache, self._fed([token], context.cache), shares)
+        self._context = context
+        return context.cache, context.masses, math.prod(context.shares[len(ids) :])
 
     def _fed(self, ids: list[int], cache: Any) -> Masses:
         """The masses of the token after more of the text, ``(1, V)``."""
@@ -207,8 +206,8 @@ class Completer:
         start = (len(text) // stride - 1) * stride
         return text if start <= 0 else text[max(text.find(" ", start, start + stride // 2), start) :]
 
-    def _kept(self, count: int) -> int:
-        """How many of the newest tokens of a text are the context of a word: all, or half a window and more."""
+    def _context_length(self, count: int) -> int:
+        """The number of the newest tokens of a text that are the context of a word: all, or half a window and more."""
         room = self._net.length - self._longest - 1
         return count if count <= room else room // 2 + (count - room) % (room - room // 2)
 
@@ -235,12 +234,12 @@ class _Words(Paths):
         letters: bytes,
         lead: bytes,
         typed: bytes,
-        wanted: int | None,
+        count: int | None,
     ) -> None:
         self.completer, self.tokens = completer, completer._tokens
         self.cache, self.next_masses = cache, next_masses
         self.spellings, self.mass = [letters], np.array([mass])
-        self.lead, self.typed, self.wanted = lead, typed, wanted
+        self.lead, self.typed, self.count = lead, typed, count
         self.masses: dict[bytes, float] = defaultdict(float)
 
     def scores(self) -> Tensor:
@@ -256,7 +255,7 @@ class _Words(Paths):
         """The tokens that go on with a word; the others finish it."""
         word = spelling[len(self.lead) :] if self.typed else spelling.lstrip(_BLANK)
         heads = self.tokens.within if word else self.tokens.before
-        for head, mass in heads.finished(row):
+        for head, mass in heads.word_ends(row):
             if word + head:
                 self.masses[word + head] += mass
         return heads.goes_on if word else heads.goes_on | heads.blank
@@ -275,9 +274,9 @@ class _Words(Paths):
 
     def promising(self, scores: Tensor) -> int:
         masses = scores.exp()
-        best = heapq.nlargest(self.wanted or 0, self.masses.values())
+        best = heapq.nlargest(self.count or 0, self.masses.values())
         tolerance = self.completer.tolerance
-        least = best[-1] if tolerance > 0 and best and len(best) == self.wanted else 0.0
+        least = best[-1] if tolerance > 0 and best and len(best) == self.count else 0.0
         count = int((masses > least).sum())
         return 0 if float(masses[:count].sum()) <= tolerance * sum(self.masses.values()) else count
 
@@ -336,7 +335,7 @@ def _typed(content: bytes) -> bytes:
 @final
 @dataclass(frozen=True)
 class Saved:
-    """What a keyboard with three suggestions would have saved on a text.
+    """The keystrokes that a keyboard with three suggestions saves on a text.
 
     Attributes:
         saved: share of keystrokes; a word costs its letters and a space, or, once it is offered, the letters typed so
@@ -377,16 +376,16 @@ def keystrokes(
     now = clock or time.perf_counter
     words = words_of(text)[:most]
     if not words:
-        raise ValueError("the text has no words to type: give a longer one")
+        raise ValueError("the text must have at least one word to type, got none; give a longer one")
     typed = total = first = three = 0
     laps: list[float] = []
     for start, word in words:
         total += len(word) + 1
         cost = len(word) + 1
         for letters in range(len(word)):
-            begun = now()
+            lap = now()
             offers = suggest(text[:start] + word[:letters])
-            laps.append(now() - begun)
+            laps.append(now() - lap)
             if letters == 0:
                 first, three = first + (offers[:1] == [word]), three + (word in offers[:3])
             if word in offers[:3]:

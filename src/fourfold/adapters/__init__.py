@@ -96,10 +96,12 @@ def options_of_adapters(tuning: bool = False) -> dict[str, Option]:
     Args:
         tuning: whether those of ``fit`` are meant, or those of other commands.
     """
-    declared = [
-        (name, option, name in adapter.tuning) for adapter in adapters() for name, option in adapter.options.items()
-    ]
-    return {name: option for name, option, tunes in declared if option is not None and tunes is tuning}
+    return {
+        name: option
+        for adapter in adapters()
+        for name, option in adapter.options.items()
+        if option is not None and (name in adapter.tuning) is tuning
+    }
 
 
 def open_published(path: Path | str, options: Mapping[str, Any] = NOTHING) -> GenerativeModel:

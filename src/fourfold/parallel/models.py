@@ -76,20 +76,20 @@ def copied(model: GenerativeModel, processes: Processes) -> GenerativeModel:
 
 
 def brought_together(
-    trained: GenerativeModel, model: GenerativeModel, build: Callable[[], GenerativeModel]
+    source: GenerativeModel, model: GenerativeModel, build: Callable[[], GenerativeModel]
 ) -> GenerativeModel:
     """The trained model with whole weights, in every process.
 
     Args:
-        trained: the model of :func:`to_train`.
+        source: the trained model of :func:`to_train`.
         model: the model from which that was made.
         build: builds a whole model of the same configuration; it is called if ``model`` has no room for whole weights.
     """
-    if trained is model and not _has_shards(model):
+    if source is model and not _has_shards(model):
         return model
     model = build() if _has_shards(model) else model
     target = model.state_dict()
-    for name, value in trained.state_dict(keep_vars=True).items():
+    for name, value in source.state_dict(keep_vars=True).items():
         target[name].copy_(whole(value))
     return model.eval()
 
