@@ -323,9 +323,9 @@ def test_two_columns_of_one_name(tmp_path):
 
 
 def test_hundreds_of_columns(tmp_path):
-    row = ",".join(["u", *["1.5"] * 499])
+    row = ",".join(["u", *["1.5"] * 199])
     (tmp_path / "t.csv").write_text(
-        "\n".join([",".join(f"c{i}" for i in range(500)), *[row, row.replace("u", "v")] * 15])
+        "\n".join([",".join(f"c{i}" for i in range(200)), *[row, row.replace("u", "v")] * 15])
     )
     with pytest.raises(DataError, match="too few"):
         load(tmp_path / "t.csv", limit=3)

@@ -127,11 +127,11 @@ def test_a_wide_search_finds_the_best_of_all_texts(seed: int, penalty: float, al
     best = every[int(rank.argmax())]
     assert found[0].ids == tuple(best[best != TINY.end].tolist())
     assert found[0].rank(penalty) == pytest.approx(float(rank.max()), abs=1e-4)
-    scores = {one.ids: one.log_prob for one in found}
-    for ids, score in scores.items():
-        row = torch.full((1, 4), TINY.end)
-        row[0, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-        assert score == pytest.approx(float(model.log_prob(row, sound).nats), abs=1e-4)
+    texts = torch.full((len(found), 4), TINY.end)
+    for row, text in zip(texts, found, strict=True):
+        row[: len(text.ids)] = torch.tensor(text.ids, dtype=torch.long)
+    expected = model.log_prob(texts, sound).nats
+    torch.testing.assert_close(torch.tensor([text.log_prob for text in found]), expected, atol=1e-4, rtol=0)
     narrow = beam_search(model, sound, beams=1, penalty=penalty, alignment=alignment)
     assert narrow[0].rank(penalty) <= found[0].rank(penalty) + 1e-5
 

@@ -28,7 +28,7 @@ def likelihood(nats: Tensor) -> Measurement:
 @pytest.mark.parametrize("interaction", [0.05, 1.0])
 def test_intervals_of_likelihoods_hold_the_truth_at_every_number_of_seeds(interaction):
     """They held it in .95, .74, .62 and .45 of cases at 1, 3, 5 and 10 seeds: the shared examples were divided."""
-    for row in known.over_seeds("likelihood", known.likelihoods(800, interaction=interaction), -3.0):
+    for row in known.over_seeds("likelihood", known.likelihoods(400, interaction=interaction), -3.0):
         assert 0.93 <= row.share <= 0.97, row
 
 
@@ -76,7 +76,7 @@ def test_models_on_the_same_examples_are_compared_example_by_example():
 
 
 def test_equal_models_are_called_different_in_one_case_of_twenty_at_most():
-    rows = known.equal_models("equal", known.likelihoods(600, training=0.0, interaction=0.3))
+    rows = known.equal_models("equal", known.likelihoods(400, training=0.0, interaction=0.3))
     assert all(row.share >= 0.935 for row in rows)
 
 
