@@ -130,12 +130,13 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
 
     Seeds share their test examples, so only what differs between seeds is divided by their number ``S``:
 
-        variance = J + max(s² - W, 0) / S,   J = |mean of d_s|²,   W = Σ_s |d_s - mean|² / (S - 1)
+        variance = J + max(s² - W, mean e_s²) / S,   J = |mean of d_s|²,   W = Σ_s |d_s - mean|² / (S - 1)
 
-    with the variance ``s²`` of the seeds' scores and the deviations ``d_s`` of each (see
-    :class:`~fourfold.metrics.score.UncertainValue`). ``J`` is that of the shared test examples, and ``W`` is the part
-    of ``s²`` that it contains already: what a training makes of one example and not of another. This is the analysis of
-    variance of trainings and examples, both random; degrees of freedom are those of Satterthwaite. Of scores without
+    with the variance ``s²`` of the seeds' scores, and the errors ``e_s`` and deviations ``d_s`` of each (see
+    :class:`~fourfold.metrics.score.UncertainValue`). ``J`` is the variance from the shared test examples. ``W`` is the
+    part of ``s²`` that ``J`` contains already: the interaction of trainings and examples. This is the analysis of
+    variance of trainings and examples, both random. The errors ``e_s`` are those of each seed's samples: two seeds that
+    agree by chance are no more certain than these. Degrees of freedom are those of Satterthwaite. Of scores without
     deviations or an error, an unknown part is shared: see :func:`_cautious`. The score of a single seed is returned as
     it is.
 
@@ -161,14 +162,14 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
 
 
 def _parted(scores: Sequence[Measurement]) -> UncertainValue:
-    """The mean of several seeds, with what they share and what they have anew."""
-    values = torch.tensor([score.value for score in scores], dtype=torch.float64)
+    """The mean of several seeds, with the error of what each has anew and the deviations of what they share."""
+    count, values = len(scores), torch.tensor([score.value for score in scores], dtype=torch.float64)
     deviations = torch.tensor([score.deviations for score in scores], dtype=torch.float64)
-    interaction = (deviations - deviations.mean(0)).square().sum().item() / (len(scores) - 1)
-    variance = max(values.var().item() - interaction, 0.0) / len(scores)
-    return UncertainValue(
-        values.mean().item(), math.sqrt(variance), tuple(deviations.mean(0).tolist()), len(scores) - 1
-    )
+    interaction = (deviations - deviations.mean(0)).square().sum().item() / (count - 1)
+    across, within = values.var().item() - interaction, sum(score.error**2 for score in scores) / count
+    freedom = count - 1 if across >= within else sum(score.freedom for score in scores)
+    error = math.sqrt(max(across, within) / count)
+    return UncertainValue(values.mean().item(), error, tuple(deviations.mean(0).tolist()), freedom)
 
 
 def _cautious(mean: Measurement, scores: Sequence[Measurement]) -> Measurement:
