@@ -57,12 +57,12 @@ class Torus(core.Space):
         return wrapped(TURN * torch.rand(n, self.dim, generator=generator))
 
     @classmethod
-    def of(cls, found: core.Space, x: Tensor) -> core.Space:
-        return cls(found.dim, found.columns) if isinstance(found, Vectors) else super().of(found, x)
+    def of(cls, space: core.Space, x: Tensor) -> core.Space:
+        return cls(space.dim, space.columns) if isinstance(space, Vectors) else super().of(space, x)
 
-    def conform(self, x: Tensor, given: core.Space | None = None) -> Tensor:
-        if given is not None and given.shape != self.shape:  # any table of so many columns may hold angles
-            self.require(given)
+    def conform(self, x: Tensor, source: core.Space | None = None) -> Tensor:
+        if source is not None and source.shape != self.shape:  # any table of so many columns may hold angles
+            self.require(source)
         return wrapped(x.float())
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:

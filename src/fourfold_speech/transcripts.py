@@ -139,8 +139,8 @@ class Transcripts(WrittenTexts):
 
     # --- files --------------------------------------------------------------------------------------------------------
 
-    def fits(self, given: Space) -> bool:
-        return isinstance(given, Transcripts) and given.text == self.text
+    def fits(self, other: Space) -> bool:
+        return isinstance(other, Transcripts) and other.text == self.text
 
     def reading(self) -> Mapping[str, Any]:
         return {} if self.sound is None else {"rate": self.rate, "seconds": self.sound / self.rate}
@@ -171,11 +171,11 @@ class Transcripts(WrittenTexts):
             )
         return torch.nn.functional.pad(x[:, :most], (0, max(most - x.shape[1], 0)))
 
-    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+    def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
         """Numbers of an array are ids."""
-        if isinstance(given, Vectors) and given.dim == self.text.length and bool((x == x.round()).all()):
+        if isinstance(source, Vectors) and source.dim == self.text.length and bool((x == x.round()).all()):
             return x.long()
-        return super().conform(x, given)
+        return super().conform(x, source)
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ def test_every_space_keeps_its_promises(space: Space) -> None:
         ({"examples": lambda self, n, g: torch.zeros(n, 3)}, "examples have shape"),
         ({"examples": lambda self, n, g: torch.randn(n, 2)}, "other examples the second time"),
         ({"check": lambda self, x: None}, "was accepted"),
-        ({"conform": lambda self, x, given=None: x + 1}, "conform changes examples"),
+        ({"conform": lambda self, x, source=None: x + 1}, "conform changes examples"),
         ({"rows": lambda self, x: x[1:]}, "the rows of a raw set"),
         ({"picture": lambda self, x, references=None, columns=None: "a text"}, "picture returns"),
         ({"measures": lambda self, x, references, features=None: iter(())}, "there are no measures"),
@@ -276,7 +276,7 @@ class Bare(Space):
     def examples(self, n: int, generator: torch.Generator) -> torch.Tensor:
         return torch.rand(n, 2, generator=generator) + 0.1
 
-    def conform(self, x: torch.Tensor, given: Space | None = None) -> torch.Tensor:
+    def conform(self, x: torch.Tensor, source: Space | None = None) -> torch.Tensor:
         return x.float()
 
 

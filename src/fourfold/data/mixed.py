@@ -371,7 +371,7 @@ def _inferred(
     place = 0
     for coded, item in zip(columns, inferred, strict=True):
         if isinstance(item.column, Modelled):
-            cells[:, place] = space.known(item.column, _cells(where, item.column, coded))
+            cells[:, place] = space.in_schema(item.column, _cells(where, item.column, coded))
             outside = cells[:, place] == UNSEEN
             if outside.any() and train is None:
                 row = int(outside.argmax())
@@ -404,7 +404,7 @@ def _description(of_file: Inferred, of_training: Inferred) -> Inferred:
 
 def _cells(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
     try:
-        return column.taken(coded.codes, coded.distinct, coded.rows)
+        return column.cells_of(coded.codes, coded.distinct, coded.rows)
     except ValueError as error:
         raise DataError(f"{where}, {error}") from None
 
@@ -442,7 +442,7 @@ def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool
 
 @for_space.register
 def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
-    cells, notes, _ = _matched(space.written, where, columns, headless)
+    cells, notes, _ = _matched(space.file_table, where, columns, headless)
     gaps = (cells[:, space.at] == UNSEEN).nonzero()
     if len(gaps):
         raise DataError(
@@ -482,7 +482,7 @@ def _matched(
     notes += _not_constant(space.schema, list(by_name.values()))
     coded = [by_name[name] for name in space.columns]
     pairs = zip(space.modelled, coded, strict=True)
-    cells = np.stack([space.known(column, _cells(where, column, values)) for column, values in pairs], 1)
+    cells = np.stack([space.in_schema(column, _cells(where, column, values)) for column, values in pairs], 1)
     return torch.from_numpy(cells), tuple(notes), coded
 
 
@@ -508,7 +508,7 @@ def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterato
     for column in schema:
         if isinstance(column, Constant) and column.name in coded:
             values = coded[column.name]
-            differs = torch.from_numpy(column.taken(values.codes, values.distinct) == UNSEEN)
+            differs = torch.from_numpy(column.cells_of(values.codes, values.distinct) == UNSEEN)
             usual = "empty" if column.value is None else repr(column.value)
             yield from _line(
                 column, values, differs, f"is not {usual}, as in all training rows: the column is not modelled"

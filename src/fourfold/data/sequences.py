@@ -74,7 +74,7 @@ def _places(coded: Coded, item: Inferred) -> npt.NDArray[Any] | None:
     if item.missing:
         return None
     if isinstance(item.column, DateTime):
-        return item.column.taken(coded.codes, coded.distinct)
+        return item.column.cells_of(coded.codes, coded.distinct)
     like_time = AS_TIME.search(coded.name) or PLACES.search(coded.name)
     numbers = as_numbers(coded.distinct.astype(str)) if like_time else np.full(1, np.nan)
     return None if np.isnan(numbers).any() else numbers[coded.codes]
@@ -191,7 +191,7 @@ def within(order: Inferred, places: Cells) -> Inferred:
 
 
 def _refuse_gap(where: str, coded: Coded, column: Column) -> None:
-    row = int((column.taken(coded.codes, coded.distinct, coded.rows) == MISSING).argmax())
+    row = int((column.cells_of(coded.codes, coded.distinct, coded.rows) == MISSING).argmax())
     raise DataError(
         f"{where}, row {row + 1}, column {coded.name}: is missing, so the row has no place: correct it, or drop the row"
     )

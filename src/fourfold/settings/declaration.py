@@ -115,8 +115,8 @@ def spelled_out(keywords: type, defaults: Mapping[str, Any]) -> Callable[[Callab
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        own += [
+        parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        parameters += [
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hint.__forward_arg__
             )
@@ -126,10 +126,10 @@ def spelled_out(keywords: type, defaults: Mapping[str, Any]) -> Callable[[Callab
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             for name in kwargs:
-                check_keyword(function.__name__, name, [p.name for p in own])
+                check_keyword(function.__name__, name, [p.name for p in parameters])
             return function(*args, **kwargs)
 
-        checked.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
+        checked.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return checked
 
     return decorate

@@ -109,13 +109,13 @@ class Audio(Space):
         place = torch.arange(1, x.shape[1] + 1, device=x.device)
         return (place * (x != 0)).amax(1)
 
-    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+    def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
         """Levels as they are; reals in [-1, 1] to the nearest level; shorter clips are padded with zeros.
 
         A table of numbers holds levels if one of them lies outside [-1, 1], and reals otherwise.
         """
-        if given is not None and not (isinstance(given, Vectors) and given.dim <= self.length):
-            self.require(given)
+        if source is not None and not (isinstance(source, Vectors) and source.dim <= self.length):
+            self.require(source)
         if x.dtype == torch.int16:
             levels = x
         elif bool(torch.isfinite(x).all()) and float(x.abs().amax() if x.numel() else 0) <= LEVELS:
@@ -167,22 +167,22 @@ class Audio(Space):
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         space = self._features(features)
         yield from by_frechet(x, references, space)
-        known, test = cached(space, references.all_train), cached(space, references.test)
-        yield memorisation_ratio(space(x), known, test, features=space.name, fresh=space(references.fresh))
+        train, test = cached(space, references.all_train), cached(space, references.test)
+        yield memorisation_ratio(space(x), train, test, features=space.name, fresh=space(references.fresh))
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Clips:
         """At most four clips, in the order of their classes: a player and a spectrogram of each."""
         most = max(min(SHOWN, MOST_BYTES // (2 * self.length)), 1)
         if columns is not None:  # pairs: samples above, and the nearest of the data below
-            kept = min(columns, most)
-            shown = torch.cat([x[i : i + kept] for i in range(0, len(x), columns)])
+            width = min(columns, most)
+            clips = torch.cat([x[i : i + width] for i in range(0, len(x), columns)])
         else:
-            kept, shown = 0, x[:most]
+            width, clips = 0, x[:most]
             labels = None if references is None else references.cond
             if labels is not None and labels.ndim == 1:
-                shown = shown[labels[: len(shown)].argsort(stable=True)]
-        sounds = tuple(wav(clip, self.rate) for clip in shown)
-        return Clips(sounds, tuple(spectrogram(clip, self.rate) for clip in shown), kept)
+                clips = clips[labels[: len(clips)].argsort(stable=True)]
+        sounds = tuple(wav(clip, self.rate) for clip in clips)
+        return Clips(sounds, tuple(spectrogram(clip, self.rate) for clip in clips), width)
 
     def nearest(self, x: Tensor, train: Tensor) -> Tensor:
         """The nearest by the Euclidean distance of :class:`~fourfold.metrics.sound.MelStatistics`."""

@@ -79,7 +79,7 @@ class Column(ABC):
         """The values of cells as the file writes them."""
 
     @property
-    def wanted(self) -> str:
+    def description(self) -> str:
         """What a value must be, in words that end a sentence with "is not"."""
         return "a value of this column"
 
@@ -90,9 +90,9 @@ class Column(ABC):
             ValueError: for a value that no cell of this kind can hold, with its row and the way out.
         """
         codes, distinct = pd.factorize(values)
-        return self.taken(codes, pd.Series(distinct))
+        return self.cells_of(codes, pd.Series(distinct))
 
-    def taken(self, codes: npt.NDArray[Any], distinct: pd.Series, rows: npt.NDArray[Any] | None = None) -> Cells:
+    def cells_of(self, codes: npt.NDArray[Any], distinct: pd.Series, rows: npt.NDArray[Any] | None = None) -> Cells:
         """The cells of rows that hold the distinct values of these numbers; -1 stands for no value.
 
         Args:
@@ -103,16 +103,16 @@ class Column(ABC):
         Raises:
             ValueError: as :meth:`cells` does.
         """
-        found = np.append(self.read(distinct), self.blank).astype(np.int64)
-        wrong = np.flatnonzero(found == UNREADABLE)
+        cells = np.append(self.read(distinct), self.blank).astype(np.int64)
+        wrong = np.flatnonzero(cells == UNREADABLE)
         if len(wrong):
             row = int(np.isin(codes, wrong).argmax())
             place = 1 + (row if rows is None else int(rows[row]))
             raise ValueError(
-                f"row {place}, column {self.name}: {str(distinct.iloc[codes[row]])[:40]!r} is not {self.wanted}: "
+                f"row {place}, column {self.name}: {str(distinct.iloc[codes[row]])[:40]!r} is not {self.description}: "
                 "correct it, or say in a schema that it means a missing value, or that the column is a category"
             )
-        return found[codes]
+        return cells[codes]
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Modelled(Column, ABC):
         """The first and the last cell of the data."""
 
     @abstractmethod
-    def _read(self, distinct: pd.Series) -> Cells:
+    def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
         """As :meth:`read`, for values that are not gaps."""
 
     @abstractmethod
@@ -155,22 +155,22 @@ class Modelled(Column, ABC):
             distinct = text
         cells = np.full(len(distinct), MISSING, dtype=np.int64)
         if not gap.all():
-            cells[~gap] = self._read(distinct[~gap])
+            cells[~gap] = self._cells_without_gaps(distinct[~gap])
         return cells
 
     def values(self, cells: Cells) -> pd.Series:
         distinct, place = np.unique(cells, return_inverse=True)
-        held = distinct >= UNREADABLE
-        found = self._values(distinct[held]).reset_index(drop=True)
-        kind: Any = _with_gaps(str(found.dtype)) if not held.all() and len(found) else found.dtype
-        whole = found.astype(kind).reindex(np.where(held, held.cumsum() - 1, -1))
+        mask = distinct >= UNREADABLE
+        present = self._values(distinct[mask]).reset_index(drop=True)
+        kind: Any = _with_gaps(str(present.dtype)) if not mask.all() and len(present) else present.dtype
+        whole = present.astype(kind).reindex(np.where(mask, mask.cumsum() - 1, -1))
         return pd.Series(whole.array.take(place))
 
     def text(self, cells: Cells) -> pd.Series:
         distinct, place = np.unique(cells, return_inverse=True)
-        held = distinct >= UNREADABLE
+        mask = distinct >= UNREADABLE
         words = np.full(len(distinct), self.gaps[0] if self.gaps else "", dtype=object)
-        words[held] = self._text(distinct[held])
+        words[mask] = self._text(distinct[mask])
         return pd.Series(words[place], dtype=object)
 
 
@@ -193,16 +193,16 @@ class Categorical(Modelled):
     def span(self) -> tuple[int, int]:
         return 0, len(self.levels) - 1
 
-    def _read(self, distinct: pd.Series) -> Cells:
+    def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
         text, numbers = distinct.astype(str), self.numbers
-        found = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
+        cells = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
         if numbers is not None:  # 1 and 1.0 are one number, however they are written
-            given = pd.Index(pd.to_numeric(text, errors="coerce").astype(float))
-            found = np.where(found < 0, pd.Index(numbers).get_indexer(given), found)
+            values = pd.Index(pd.to_numeric(text, errors="coerce").astype(float))
+            cells = np.where(cells < 0, pd.Index(numbers).get_indexer(values), cells)
         elif self.dtype == "bool":
             lower = pd.Index([level.lower() for level in self.levels], dtype=object)
-            found = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)
-        return np.where(found < 0, UNSEEN if self.other is None else self.levels.index(self.other), found)
+            cells = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)
+        return np.where(cells < 0, UNSEEN if self.other is None else self.levels.index(self.other), cells)
 
     @property
     def numbers(self) -> npt.NDArray[np.float64] | None:
@@ -282,10 +282,10 @@ class Numeric(Graded):
         return max(least, -int(-kind.min // self.resolution)), min(most, int(kind.max // self.resolution))
 
     @property
-    def wanted(self) -> str:
+    def description(self) -> str:
         return "a number"
 
-    def _read(self, distinct: pd.Series) -> Cells:
+    def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         places = numbers / self.resolution
         readable = np.abs(places) < 2.0**62  # not where NaN
@@ -330,7 +330,7 @@ class DateTime(Graded):
         return math.ceil(first / self.resolution), math.floor(last / self.resolution)
 
     @property
-    def wanted(self) -> str:
+    def description(self) -> str:
         return f"a time like {self.format}"
 
     @property
@@ -338,7 +338,7 @@ class DateTime(Graded):
         """Microseconds from one cell to the next."""
         return max(round(self.resolution * 1e6), 1)
 
-    def _read(self, distinct: pd.Series) -> Cells:
+    def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
         times = self.times(distinct, self.format)
         ticks = times.to_numpy(dtype="datetime64[us]").astype(np.int64)
         return np.where(times.isna().to_numpy(), UNREADABLE, (ticks + self._step // 2) // self._step)

@@ -22,7 +22,7 @@ from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 
-__all__ = ["Images", "drawn", "grid", "montage", "prompted"]
+__all__ = ["Images", "as_image", "grid", "montage", "prompted"]
 
 SMALLEST = 16
 """Images with a shorter side are measured by their pixels, since a network trained on photographs does not suit them.
@@ -118,7 +118,7 @@ class Images(Space):
             name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
             place = path / name / f"{i:0{width}}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
-            drawn(image, self).save(place, "PNG")
+            as_image(image, self).save(place, "PNG")
             if prompts:
                 lines.append(f"{place.name}\t{prompts[i * len(prompts) // len(x)]}\n")
         if lines:
@@ -153,10 +153,10 @@ class Images(Space):
         columns, labels = min(6, len(x)), None if references is None else references.cond
         rows = min(math.ceil(min(len(x), SHOWN) / columns), columns)
         while True:
-            shown = x[: rows * columns]
+            images = x[: rows * columns]
             if labels is not None and labels.ndim == 1:
-                shown = shown[labels[: len(shown)].argsort(stable=True)]
-            png = _png(grid(shown, self, columns, _gap(self)))
+                images = images[labels[: len(images)].argsort(stable=True)]
+            png = _png(grid(images, self, columns, _gap(self)))
             if len(png) <= MOST_BYTES or rows == 1:
                 return Sheet(png)
             rows = max(rows // 2, 1)
@@ -184,8 +184,8 @@ def grid(x: Tensor, space: Images, columns: int, gap: int) -> Image.Image:
     rows = math.ceil(len(x) / columns)
     height, width = space.height + gap, space.width + gap
     sheet = np.zeros((rows * height - gap, columns * width - gap, 4), dtype=np.uint8)
-    shown = _eight_bits(x, space)
-    rgb = (shown[:, :1].expand(-1, 3, -1, -1) if space.channels < 3 else shown[:, :3]).permute(0, 2, 3, 1).numpy()
+    pixels = _eight_bits(x, space)
+    rgb = (pixels[:, :1].expand(-1, 3, -1, -1) if space.channels < 3 else pixels[:, :3]).permute(0, 2, 3, 1).numpy()
     for i, image in enumerate(rgb):
         top, left = i // columns * height, i % columns * width
         sheet[top : top + space.height, left : left + space.width, :3] = image
@@ -204,7 +204,7 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def drawn(x: Tensor, space: Images) -> Image.Image:
+def as_image(x: Tensor, space: Images) -> Image.Image:
     """One image ``(C, H, W)``, pixel by pixel: grey, colour, or colour with transparency."""
     pixels = _eight_bits(x, space).permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if space.channels < 3 else pixels))

@@ -68,25 +68,25 @@ class Pieces:
         if count < 257:
             raise ValueError(f"bpe:{count} has fewer tokens than the 256 bytes and an end: give at least bpe:257")
         tokenizers = _library()
-        made = tokenizers.Tokenizer(tokenizers.models.BPE())
-        made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        made.decoder = tokenizers.decoders.ByteLevel()
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = tokenizers.decoders.ByteLevel()
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=count,
             special_tokens=[END],
             initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
-        made.train_from_iterator(_short_words(portions([text] if isinstance(text, str) else text)), trainer)
-        return cls(made.to_str())
+        tokenizer.train_from_iterator(_short_words(portions([text] if isinstance(text, str) else text)), trainer)
+        return cls(tokenizer.to_str())
 
     @functools.cached_property
     def _tokenizer(self) -> Tokenizer:
-        made = _library().Tokenizer.from_str(self.file)
-        made.no_padding()
-        made.no_truncation()
-        made.encode_special_tokens = True
-        return made
+        tokenizer = _library().Tokenizer.from_str(self.file)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True
+        return tokenizer
 
     @functools.cached_property
     def count(self) -> int:
@@ -96,8 +96,8 @@ class Pieces:
     @functools.cached_property
     def ends(self) -> tuple[int, ...]:
         """The ids that end a document or a turn."""
-        known = self._tokenizer.get_vocab(with_added_tokens=True)
-        return tuple(known[name] for name in _ENDS if name in known)
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        return tuple(vocabulary[name] for name in _ENDS if name in vocabulary)
 
     @property
     def end(self) -> int | None:
@@ -128,37 +128,37 @@ class Pieces:
 
     def token_bytes(self) -> list[bytes]:
         """The bytes of UTF-8 that each token stands for; none for a special token."""
-        known = self._tokenizer.get_vocab(with_added_tokens=True)
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         special = {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
         letters = _bytes_of_letters() if '"ByteLevel"' in self.file else {}
-        found = [b""] * self.count
-        for token, i in known.items():
+        contents = [b""] * self.count
+        for token, i in vocabulary.items():
             if token in special:
                 continue
             if letters and all(letter in letters for letter in token):
-                found[i] = bytes(letters[letter] for letter in token)
+                contents[i] = bytes(letters[letter] for letter in token)
             elif match := re.fullmatch(r"<0x([0-9A-F]{2})>", token):
-                found[i] = bytes.fromhex(match[1])
+                contents[i] = bytes.fromhex(match[1])
             else:
-                found[i] = token.replace("\u2581", " ").encode()
-        return found
+                contents[i] = token.replace("\u2581", " ").encode()
+        return contents
 
     def ids(self, text: str) -> npt.NDArray[np.int32]:
         """The ids of a text, ``(L,)``; no special token is added, and none is read from the text.
 
         A text is tokenised between lines in portions, so the pieces of a portion never reach into the next.
         """
-        return self._joined(portions([text]))
+        return self._ids_of_parts(portions([text]))
 
     def documents(self, texts: Iterable[str]) -> npt.NDArray[np.int32]:
         """The ids of documents one after the other, ``(L,)``, each followed by its end."""
-        return self._joined(part for text in texts for part in (*portions([text]), None))
+        return self._ids_of_parts(part for text in texts for part in (*portions([text]), None))
 
-    def _joined(self, parts: Iterable[str | None]) -> npt.NDArray[np.int32]:
+    def _ids_of_parts(self, parts: Iterable[str | None]) -> npt.NDArray[np.int32]:
         """The ids of parts one after the other; ``None`` stands for the end of a document."""
-        known = list(parts)
-        encoded = iter(self._tokenizer.encode_batch([p for p in known if p is not None], add_special_tokens=False))
-        ids = [np.array([self.end] if p is None else next(encoded).ids, dtype=np.int32) for p in known]
+        items = list(parts)
+        encoded = iter(self._tokenizer.encode_batch([p for p in items if p is not None], add_special_tokens=False))
+        ids = [np.array([self.end] if p is None else next(encoded).ids, dtype=np.int32) for p in items]
         return np.concatenate([*ids, np.empty(0, np.int32)])
 
     def text(self, ids: Iterable[int]) -> str:
@@ -177,8 +177,8 @@ def letters_of_bytes() -> list[str]:
     Printable bytes stand for themselves, the others follow from code point 256 on.
     """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = itertools.count(256)
-    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
+    code_points = itertools.count(256)
+    return [chr(byte if byte in printable else next(code_points)) for byte in range(256)]
 
 
 def _bytes_of_letters() -> dict[str, int]:
@@ -190,22 +190,22 @@ def portions(parts: Iterable[str]) -> Iterator[str]:
 
     Where a line goes on for a million characters, it is cut after a blank.
     """
-    held, sought = "", _STRIDE
+    rest, offset = "", _STRIDE
     for part in itertools.chain(parts, [None]):
-        held += part or ""
+        rest += part or ""
         start = 0
         while True:
-            end = held.find("\n", start + sought) + 1
-            if not end and len(held) - start >= _LONGEST:
-                end = held.rfind(" ", start + 1, start + _LONGEST) + 1 or start + _LONGEST
+            end = rest.find("\n", start + offset) + 1
+            if not end and len(rest) - start >= _LONGEST:
+                end = rest.rfind(" ", start + 1, start + _LONGEST) + 1 or start + _LONGEST
             if not end:
                 break
-            yield held[start:end]
-            start, sought = end, _STRIDE
-        held = held[start:]
-        sought = max(_STRIDE, len(held))  # what is held has no end of a line behind the stride
-    if held:
-        yield held
+            yield rest[start:end]
+            start, offset = end, _STRIDE
+        rest = rest[start:]
+        offset = max(_STRIDE, len(rest))  # what is held has no end of a line behind the stride
+    if rest:
+        yield rest
 
 
 def _short_words(parts: Iterable[str]) -> Iterator[str]:

@@ -27,15 +27,15 @@ def space_named(name: str) -> type[Space]:
         TypeError: for an entry point that names anything else.
     """
     kinds = (Audio, Images, Sequences, Table, Text, Vectors, Video)
-    own: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in kinds}
-    if name in own:
-        return own[name]
+    spaces: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in kinds}
+    if name in spaces:
+        return spaces[name]
     points = extensions(GROUP)
     if name not in points:
-        known = sorted({*own, *points})
-        close = difflib.get_close_matches(name.lower(), known, 1, 0.6)
+        names = sorted({*spaces, *points})
+        close = difflib.get_close_matches(name.lower(), names, 1, 0.6)
         guess = f"did you mean {close[0]}? Known are" if close else "choose one of"
-        raise ValueError(f"unknown space {name!r}: {guess} {', '.join(known)}")
+        raise ValueError(f"unknown space {name!r}: {guess} {', '.join(names)}")
     kind = points[name].load()
     if not (isinstance(kind, type) and issubclass(kind, Space)):
         raise TypeError(f"the entry point {name!r} of {GROUP!r} names {points[name].value}, which is not a Space")

@@ -27,25 +27,25 @@ BARS = 20
 """Bars of the lengths."""
 
 
-def charts(columns: Mapping[int, Modelled], own: Tensor, known: Tensor | None) -> Tracks:
+def charts(columns: Mapping[int, Modelled], samples: Tensor, references: Tensor | None) -> Tracks:
     """A few samples, and a few sequences of the data on their right, column by column, on one scale.
 
     Args:
         columns: the columns that may be drawn, by their place among the numbers; the first ones are.
-        own: the numbers of the samples, ``(B, length, C)``.
-        known: those of the data, or ``None``.
+        samples: their numbers, ``(B, length, C)``.
+        references: the numbers of sequences of the data, or ``None``.
     """
-    both = own if known is None else torch.cat([own, known])
+    sequences = samples if references is None else torch.cat([samples, references])
     rows = []
     for j, column in [*columns.items()][:COLUMNS]:
-        v = both[..., j]
+        v = sequences[..., j]
         levels = column.levels if isinstance(column, Categorical) else ()
         finite = v[v.isfinite()]
         low, high = (finite.min().item(), finite.max().item()) if len(finite) else (0.0, 1.0)
-        rows.append(Track(column.name, levels, low, high, tuple(_values(v[i]) for i in range(len(both)))))
-    counts = lengths(both).tolist()
-    data = 0 if known is None else len(known)
-    titles = tuple(f"{'sample' if i < len(own) else 'data'}, {n} row{'s' * (n > 1)}" for i, n in enumerate(counts))
+        rows.append(Track(column.name, levels, low, high, tuple(_values(v[i]) for i in range(len(sequences)))))
+    counts = lengths(sequences).tolist()
+    data = 0 if references is None else len(references)
+    titles = tuple(f"{'sample' if i < len(samples) else 'data'}, {n} row{'s' * (n > 1)}" for i, n in enumerate(counts))
     return Tracks(titles, tuple(rows), data)
 
 
@@ -66,43 +66,43 @@ def details(
         b: those of the data.
         keyed: whether sequences have keys, so that their lengths vary.
     """
-    found: list[tuple[str, Picture]] = [("Sequences of the data, and samples", charts(columns, a[:3], b[:3]))]
+    pictures: list[tuple[str, Picture]] = [("Sequences of the data, and samples", charts(columns, a[:3], b[:3]))]
     if meaning.quantities and a.shape[1] > 1:
-        own, truth = (autocorrelations(part, meaning, 8) for part in (a, b))
+        of_samples, of_data = (autocorrelations(part, meaning, 8) for part in (a, b))
         bars = tuple(
-            _correlations(meaning.names[j], own[i], truth[i])
+            _correlations(meaning.names[j], of_samples[i], of_data[i])
             for i, j in enumerate(meaning.quantities)
-            if truth[i].isfinite().any()
+            if of_data[i].isfinite().any()
         )
         title = "Autocorrelation at lags of 1, 2, ... rows (its size; a minus is said): data grey, samples in colour"
-        found += [(title, Panels(bars))] if bars else []
+        pictures += [(title, Panels(bars))] if bars else []
     if keyed:
-        found.append(("Rows of a sequence: data grey, samples in colour", Panels((_lengths(a, b),))))
+        pictures.append(("Rows of a sequence: data grey, samples in colour", Panels((_lengths(a, b),))))
     categories = {j: column.levels for j, column in columns.items() if isinstance(column, Categorical)}
     for j, levels in [(j, levels) for j, levels in categories.items() if 1 < len(levels) <= LEVELS][:MATRICES]:
         title = f"{meaning.names[j]}: share of each next level (columns) after a level (rows)"
-        found.append((title, _next(a, b, j, levels)))
-    return found
+        pictures.append((title, _next(a, b, j, levels)))
+    return pictures
 
 
-def _correlations(name: str, own: Tensor, truth: Tensor) -> Bars:
-    made, data = (tuple(abs(v) for v in part.nan_to_num(0.0).tolist()) for part in (own, truth))
-    labels = tuple(f"lag {k + 1}" + (" (negative)" if v < 0 else "") for k, v in enumerate(truth.tolist()))
-    return Bars(name, labels, data, made, ("1", str(len(labels))))
+def _correlations(name: str, of_samples: Tensor, of_data: Tensor) -> Bars:
+    samples, data = (tuple(abs(v) for v in part.nan_to_num(0.0).tolist()) for part in (of_samples, of_data))
+    labels = tuple(f"lag {k + 1}" + (" (negative)" if v < 0 else "") for k, v in enumerate(of_data.tolist()))
+    return Bars(name, labels, data, samples, ("1", str(len(labels))))
 
 
 def _lengths(a: Tensor, b: Tensor) -> Bars:
-    own, truth = lengths(a), lengths(b)
-    width = max(math.ceil(int(truth.max()) / BARS), 1)
-    count = (max(int(own.max()), int(truth.max())) - 1) // width + 1
-    made, data = (torch.bincount((n - 1) // width, minlength=count) / len(n) for n in (own, truth))
-    firsts = [1 + i * width for i in range(len(made))]
+    of_samples, of_data = lengths(a), lengths(b)
+    width = max(math.ceil(int(of_data.max()) / BARS), 1)
+    count = (max(int(of_samples.max()), int(of_data.max())) - 1) // width + 1
+    samples, data = (torch.bincount((n - 1) // width, minlength=count) / len(n) for n in (of_samples, of_data))
+    firsts = [1 + i * width for i in range(len(samples))]
     labels = tuple(str(i) if width == 1 else f"{i} to {i + width - 1}" for i in firsts)
-    return Bars("rows", labels, tuple(data.tolist()), tuple(made.tolist()), (labels[0], labels[-1]))
+    return Bars("rows", labels, tuple(data.tolist()), tuple(samples.tolist()), (labels[0], labels[-1]))
 
 
 def _next(a: Tensor, b: Tensor, j: int, names: tuple[str, ...]) -> Matrices:
-    made, data = (transition_matrix(part[..., j], len(names)) for part in (a, b))
-    parts = (("data", data), ("samples", made), ("samples less data", made - data))
+    samples, data = (transition_matrix(part[..., j], len(names)) for part in (a, b))
+    parts = (("data", data), ("samples", samples), ("samples less data", samples - data))
     shades = tuple((t, tuple(tuple(None if math.isnan(v) else v for v in r) for r in m.tolist())) for t, m in parts)
     return Matrices(names, shades, diagonal=True)

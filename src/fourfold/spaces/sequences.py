@@ -79,26 +79,26 @@ class Sequences(WrittenRows):
     def __post_init__(self) -> None:
         if not isinstance(self.start, Graded) or self.start.missing:
             raise ValueError(f"column {self.order!r} cannot order rows: it must be a number or a time in every row")
-        if self.key is not None and not isinstance(self._named(self.key), Identifier):
+        if self.key is not None and not isinstance(self._column(self.key), Identifier):
             raise ValueError(f"column {self.key!r} cannot name sequences: it must be an identifier")
         if self.length < (1 if self.key is not None else 2) or not 0 <= self.steps[0] <= self.steps[1]:
             raise ValueError(f"sequences of {self.length} rows with steps {self.steps} are impossible")
 
-    def _named(self, name: str) -> Column:
-        found = next((column for column in self.schema if column.name == name), None)
-        if found is None:
+    def _column(self, name: str) -> Column:
+        match = next((column for column in self.schema if column.name == name), None)
+        if match is None:
             raise ValueError(
                 f"there is no column {name!r}: it has {shortened([column.name for column in self.schema])}"
             )
-        return found
+        return match
 
     @cached_property
     def start(self) -> Graded:
         """The order column, as the file has it: what the first row of a keyed sequence holds."""
-        return self._named(self.order)  # type: ignore[return-value]
+        return self._column(self.order)  # type: ignore[return-value]
 
     @cached_property
-    def written(self) -> Table:
+    def file_table(self) -> Table:
         """The rows as the file has them."""
         return Table(self.schema)
 
@@ -134,10 +134,10 @@ class Sequences(WrittenRows):
         return self.columns.index(self.order)
 
     def __str__(self) -> str:
-        what = f"rows of {len(self.columns)} columns ({shortened(self.columns, 6)})"
+        noun = f"rows of {len(self.columns)} columns ({shortened(self.columns, 6)})"
         if self.key is None:
-            return f"windows of {self.length} {what} in the order of {self.order}"
-        return f"sequences of up to {self.length} {what} by {self.key} in the order of {self.order}"
+            return f"windows of {self.length} {noun} in the order of {self.order}"
+        return f"sequences of up to {self.length} {noun} by {self.key} in the order of {self.order}"
 
     @property
     def item_name(self) -> str:  # type: ignore[override]
@@ -183,9 +183,9 @@ class Sequences(WrittenRows):
             raise ValueError(f"sequence {i}, row {t + 1}, column {self.order}: goes back: put rows in their order")
         wrong = self.row.wrong_cell(x[there])
         if wrong is not None:
-            flat, column, what = wrong
+            flat, column, fault = wrong
             i, t = there.nonzero()[flat].tolist()
-            raise ValueError(f"sequence {i}, row {t}, column {column}: {what}: give rows of the model's schema")
+            raise ValueError(f"sequence {i}, row {t}, column {column}: {fault}: give rows of the model's schema")
 
     def outside(self, x: Tensor) -> Tensor:
         row, start = self.row.foreign(x.flatten(0, 1)).view(x.shape), torch.zeros(len(x), dtype=torch.bool)
@@ -205,7 +205,7 @@ class Sequences(WrittenRows):
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         later = self.row.support(points, reach)[0]
-        first = later if self.key is None else Table((self.start, *self._others)).support(points, reach)[0]
+        first = later if self.key is None else Table((self.start, *self._other_columns)).support(points, reach)[0]
         if self.key is not None:
             first = torch.cat([first[:, 1 : self.at + 1], first[:, :1], first[:, self.at + 1 :]], 1)
         if len(first) * len(later) ** (self.length - 1) > MOST:
@@ -213,35 +213,35 @@ class Sequences(WrittenRows):
         parts = []
         for n in range(1 if self.key is not None else self.length, self.length + 1):
             rows = [first, *[later] * (n - 1)]
-            chosen = itertools.product(*(range(len(one)) for one in rows))
-            whole = [torch.stack([one[i] for one, i in zip(rows, at, strict=True)]) for at in chosen]
+            places = itertools.product(*(range(len(options)) for options in rows))
+            whole = [torch.stack([options[i] for options, i in zip(rows, at, strict=True)]) for at in places]
             padded = torch.full((len(whole), *self.shape), ABSENT)
             padded[:, :n] = torch.stack(whole)
             parts.append(padded)
         return torch.cat(parts), 1.0
 
     @property
-    def _others(self) -> tuple[Modelled, ...]:
+    def _other_columns(self) -> tuple[Modelled, ...]:
         return tuple(column for column in self.modelled if column.name != self.order)
 
     # --- sets of examples, and files ----------------------------------------------------------------------------------
 
     @classmethod
-    def of(cls, found: Space, x: Tensor) -> Space:
-        if not isinstance(found, cls):
-            raise ValueError(f"holds {found}: name the column that orders its rows (--order, in Python order=)")
-        return found
+    def of(cls, space: Space, x: Tensor) -> Space:
+        if not isinstance(space, cls):
+            raise ValueError(f"holds {space}: name the column that orders its rows (--order, in Python order=)")
+        return space
 
-    def fits(self, given: Space) -> bool:
-        if not isinstance(given, Sequences):
+    def fits(self, other: Space) -> bool:
+        if not isinstance(other, Sequences):
             return False
-        return dataclasses.replace(given, origin=self.origin, keys=self.keys) == self
+        return dataclasses.replace(other, origin=self.origin, keys=self.keys) == self
 
     def after(self, origin: int) -> Sequences:
         """The same series, of which samples go on from another cell of the order column."""
         return dataclasses.replace(self, origin=origin)
 
-    def named(self, keys: Sequence[str]) -> Sequences:
+    def with_keys(self, keys: Sequence[str]) -> Sequences:
         """The same sequences, of which the first ones are written to files under these names."""
         return dataclasses.replace(self, keys=tuple(keys))
 
@@ -250,11 +250,11 @@ class Sequences(WrittenRows):
 
         Several windows of a series have a column ``series`` that numbers them, since each goes on from the same row.
         """
-        return self._framed(x, self.written.table(self._flat(x)), as_text=False)
+        return self._framed(x, self.file_table.table(self._flat(x)), as_text=False)
 
     def text(self, x: Tensor) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it."""
-        return self._framed(x, self.written.text(self._flat(x)), as_text=True)
+        return self._framed(x, self.file_table.text(self._flat(x)), as_text=True)
 
     def _flat(self, x: Tensor) -> Tensor:
         """All rows ``(N, C)``, with the order column as in the file."""
@@ -270,7 +270,7 @@ class Sequences(WrittenRows):
             if len(x) > 1:
                 frame.insert(0, "series" if "series" not in frame else "series (sample)", sequence + 1)
             return frame
-        column, fresh = self._named(self.key), np.zeros(len(x), dtype=np.int64)
+        column, fresh = self._column(self.key), np.zeros(len(x), dtype=np.int64)
         keys = column.text(fresh) if as_text or self.keys else column.values(fresh)
         if self.keys:
             keys.iloc[: len(self.keys)] = list(self.keys[: len(x)])
@@ -283,11 +283,11 @@ class Sequences(WrittenRows):
     @cached_property
     def meaning(self) -> Columns:
         """What the values of :meth:`numbers` mean."""
-        own = self.row.meaning
+        columns = self.row.meaning
         if self.key is None:
-            return own
+            return columns
         start = f"start of {self.order}"
-        return Columns((*own.names, start), (*own.categorical, False), (*own.units, "time"))
+        return Columns((*columns.names, start), (*columns.categorical, False), (*columns.units, "time"))
 
     def numbers(self, x: Tensor) -> Tensor:
         """Raw examples as float64 ``(B, length, C)``: as :meth:`Table.numbers`, and infinite behind the end.
@@ -296,40 +296,40 @@ class Sequences(WrittenRows):
         has no step.
         """
         there = self.present(x)
-        found = torch.full((*x.shape[:2], len(self.columns)), torch.inf, dtype=torch.float64)
-        found[there] = self.row.numbers(x[there])
+        values = torch.full((*x.shape[:2], len(self.columns)), torch.inf, dtype=torch.float64)
+        values[there] = self.row.numbers(x[there])
         if self.key is None:
-            return found
+            return values
         start = torch.where(there, torch.nan, torch.inf).double()
         start[:, 0] = x[:, 0, self.at].double() * self.start.resolution
-        found[:, 0, self.at] = torch.nan
-        return torch.cat([found, start[..., None]], 2)
+        values[:, 0, self.at] = torch.nan
+        return torch.cat([values, start[..., None]], 2)
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)
         train = references.train
-        seen = References(
+        in_numbers = References(
             Draws(self.numbers(train.pool), train.rows),
             self.numbers(references.test),
             None,
             self.numbers(references.fresh),
             self.numbers(self.rows(references.all_train)),
         )
-        yield from by_sequences(self.numbers(x), seen, self.meaning, varying=self.key is not None)
+        yield from by_sequences(self.numbers(x), in_numbers, self.meaning, varying=self.key is not None)
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
-        known = None if references is None or x is references.test else references.test[:SHOWN]
-        return charts(self._drawn, self.numbers(x[:SHOWN]), None if known is None else self.numbers(known))
+        data = None if references is None or x is references.test else references.test[:SHOWN]
+        return charts(self._chart_columns, self.numbers(x[:SHOWN]), None if data is None else self.numbers(data))
 
     def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
         numbers = self.numbers(x), self.numbers(references.test)
-        return details(self._drawn, self.meaning, *numbers, keyed=self.key is not None)
+        return details(self._chart_columns, self.meaning, *numbers, keyed=self.key is not None)
 
     @property
-    def _drawn(self) -> dict[int, Modelled]:
+    def _chart_columns(self) -> dict[int, Modelled]:
         """The columns of pictures by their place: all but that of the order, which is drawn where it is alone."""
-        others = {i: column for i, column in enumerate(self.modelled) if i != self.at}
-        return others or {self.at: self.modelled[self.at]}
+        columns = {i: column for i, column in enumerate(self.modelled) if i != self.at}
+        return columns or {self.at: self.modelled[self.at]}
 
 
 def _as(values: pd.Series, dtype: str) -> pd.Series:

@@ -94,8 +94,8 @@ class Table(WrittenRows):
             raise ValueError(f"cells of a table are int64, not {x.dtype}: read them with Table.cells")
         wrong = self.wrong_cell(x)
         if wrong is not None:
-            row, column, what = wrong
-            raise ValueError(f"row {row}, column {column}: {what}: give a row of the model's schema")
+            row, column, fault = wrong
+            raise ValueError(f"row {row}, column {column}: {fault}: give a row of the model's schema")
 
     def wrong_cell(self, x: Tensor) -> tuple[int, str, str] | None:
         """Row, column and fault of the first cell that its column does not hold; ``None`` if all fit."""
@@ -106,8 +106,8 @@ class Table(WrittenRows):
                 bad |= ~missing & ~unseen & ((x[:, i] < 0) | (x[:, i] >= len(column.levels)))
             if bad.any():
                 row = int(bad.nonzero()[0])
-                what = "is missing, as in no row of the data" if missing[row] else f"has no level {x[row, i].item()}"
-                return row, column.name, what
+                fault = "is missing, as in no row of the data" if missing[row] else f"has no level {x[row, i].item()}"
+                return row, column.name, fault
         return None
 
     def foreign(self, x: Tensor) -> Tensor:
@@ -131,12 +131,12 @@ class Table(WrittenRows):
         return self.foreign(x).any(1)
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
-        drawn = []
+        columns = []
         for column in self.modelled:
             cells = torch.randint(column.span[0], column.span[1] + 1, (n,), generator=generator)
             gap = torch.rand(n, generator=generator) < (0.2 if column.missing else 0.0)
-            drawn.append(torch.where(gap, MISSING, cells))
-        return torch.stack(drawn, 1)
+            columns.append(torch.where(gap, MISSING, cells))
+        return torch.stack(columns, 1)
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         ends = [column.limits if isinstance(column, Graded) else column.span for column in self.modelled]
@@ -145,21 +145,21 @@ class Table(WrittenRows):
             raise ValueError(f"a table of {rows:.0e} different rows cannot be enumerated")
         gap = torch.tensor([MISSING])
         cells = [torch.arange(least, most + 1) for least, most in ends]
-        axes = [torch.cat([own, gap[: c.missing]]) for c, own in zip(self.modelled, cells, strict=True)]
+        axes = [torch.cat([codes, gap[: c.missing]]) for c, codes in zip(self.modelled, cells, strict=True)]
         return torch.cartesian_prod(*axes).reshape(-1, len(axes)), 1.0
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)
         train, every = references.train, references.all_train
-        seen = References(
+        in_numbers = References(
             Draws(self.numbers(train.pool), train.rows),
             self.numbers(references.test),
             references.cond,
             self.numbers(references.fresh),
             self.numbers(self.some(every)),
         )
-        known = np.concatenate([digests(self.numbers(part)) for part in torch.split(every, 65_536)])
-        yield from by_rows(self.numbers(x), seen, self.meaning, train_digests=known)
+        train_digests = np.concatenate([digests(self.numbers(part)) for part in torch.split(every, 65_536)])
+        yield from by_rows(self.numbers(x), in_numbers, self.meaning, train_digests=train_digests)
 
     @staticmethod
     def some(x: Tensor) -> Tensor:
@@ -190,8 +190,8 @@ class Table(WrittenRows):
         """
         return self._modelled.numbers(x)
 
-    def fits(self, given: Space) -> bool:
-        return isinstance(given, Table) and given.schema == self.schema
+    def fits(self, other: Space) -> bool:
+        return isinstance(other, Table) and other.schema == self.schema
 
     def cells(self, frame: pd.DataFrame) -> Tensor:
         """The raw examples ``(N, C)`` that the rows of a data frame are, found by the names of the columns.
@@ -199,13 +199,13 @@ class Table(WrittenRows):
         Raises:
             ValueError: for a column that is not there, or a value that no cell can hold.
         """
-        gone = [name for name in self.columns if name not in frame.columns]
-        if gone:
-            raise ValueError(f"has no column {gone[0]!r}, which the model knows: it has {shortened(frame.columns)}")
-        return torch.from_numpy(np.stack([self.known(c, c.cells(frame[c.name])) for c in self.modelled], 1))
+        missing = [name for name in self.columns if name not in frame.columns]
+        if missing:
+            raise ValueError(f"has no column {missing[0]!r}, which the model knows: it has {shortened(frame.columns)}")
+        return torch.from_numpy(np.stack([self.in_schema(c, c.cells(frame[c.name])) for c in self.modelled], 1))
 
     @staticmethod
-    def known(column: Modelled, cells: Cells) -> Cells:
+    def in_schema(column: Modelled, cells: Cells) -> Cells:
         """Cells as a model of the schema takes them: a gap in a column without gaps is :data:`UNSEEN`."""
         return cells if column.missing else np.where(cells == MISSING, UNSEEN, cells)
 

@@ -46,15 +46,15 @@ def panels(modelled: ModelledColumns, x: Tensor, y: Tensor | None, most: int) ->
     return Panels(tuple(bars(columns[i], a[:, i], b[:, i], scores[i].item()) for i in order))
 
 
-def bars(column: Modelled, made: Cells, data: Cells | None, score: float = float("nan")) -> Bars:
+def bars(column: Modelled, samples: Cells, data: Cells | None, score: float = float("nan")) -> Bars:
     """One column of samples beside the data."""
-    known = made if data is None else data
+    basis = samples if data is None else data
     if isinstance(column, Categorical):
-        labels, groups = _levels(column, known)
+        labels, groups = _levels(column, basis)
         ends = ("", f"+ {labels[-1]}" if len(labels) < len(column.levels) else "")
     else:
-        labels, groups, ends = _intervals(column, known)
-    parts = [_shares(groups, cells, column.missing, len(labels)) for cells in (made, data) if cells is not None]
+        labels, groups, ends = _intervals(column, basis)
+    parts = [_shares(groups, cells, column.missing, len(labels)) for cells in (samples, data) if cells is not None]
     labels = (*labels, "missing") if column.missing else labels
     return Bars(column.name, labels, parts[1] if data is not None else (), parts[0], ends, column.missing, score)
 
@@ -65,9 +65,9 @@ def _shares(groups: _Groups, cells: Cells, missing: bool, count: int) -> tuple[f
     return tuple(shares[: count + missing].tolist())
 
 
-def _levels(column: Categorical, known: Cells) -> tuple[tuple[str, ...], _Groups]:
+def _levels(column: Categorical, cells: Cells) -> tuple[tuple[str, ...], _Groups]:
     """The most frequent levels, or all in their order where that means something and they are few."""
-    counts = np.bincount(known[known >= 0], minlength=len(column.levels))
+    counts = np.bincount(cells[cells >= 0], minlength=len(column.levels))
     order = np.arange(len(counts)) if column.ordered else np.argsort(-counts, kind="stable")
     few = order if len(order) <= LEVELS else order[: LEVELS - 1]
     place = np.full(len(counts) + 1, len(few))
@@ -77,26 +77,26 @@ def _levels(column: Categorical, known: Cells) -> tuple[tuple[str, ...], _Groups
     return labels, _Groups(place=np.minimum(place, len(labels) - 1))
 
 
-def _intervals(column: Modelled, known: Cells) -> tuple[tuple[str, ...], _Groups, tuple[str, str]]:
+def _intervals(column: Modelled, cells: Cells) -> tuple[tuple[str, ...], _Groups, tuple[str, str]]:
     """Each value where they are few, else intervals: of one width, or of equal shares beside a frequent value."""
-    known = known[(known != MISSING) & (known != UNSEEN)]
-    known = known if len(known) else np.array(column.span, dtype=np.int64)
-    values, counts = np.unique(known, return_counts=True)
-    bins = min(max(round(2 * len(known) ** (1 / 3)), 5), BINS)
+    cells = cells[(cells != MISSING) & (cells != UNSEEN)]
+    cells = cells if len(cells) else np.array(column.span, dtype=np.int64)
+    values, counts = np.unique(cells, return_counts=True)
+    bins = min(max(round(2 * len(cells) ** (1 / 3)), 5), BINS)
     if len(values) <= bins:
         edges = values
     else:
-        low, high = np.quantile(known, [0.01, 0.99]).astype(np.int64)
+        low, high = np.quantile(cells, [0.01, 0.99]).astype(np.int64)
         edges = np.unique(np.linspace(low, high + 1, bins + 1).astype(np.int64)[:-1])
-        most = np.bincount(np.searchsorted(edges, known, "right").clip(min=1) - 1).max() / len(known)
+        most = np.bincount(np.searchsorted(edges, cells, "right").clip(min=1) - 1).max() / len(cells)
         if most > 0.6:
             often = values[counts.argmax()]
-            rest = known[known != often]
+            rest = cells[cells != often]
             edges = np.unique([often, often + 1, *np.quantile(rest, np.linspace(0, 1, bins - 2)).astype(np.int64)[:-1]])
-    written = [str(value) for value in column.values(np.append(edges, known.max()))]
-    lasts = column.values(np.append(edges[1:] - 1, known.max()))
-    labels = tuple(a if a == str(b) else f"{a} to {b}" for a, b in zip(written[:-1], lasts, strict=True))
-    return labels, _Groups(edges=edges), (written[0], written[-1])
+    firsts = [str(value) for value in column.values(np.append(edges, cells.max()))]
+    lasts = column.values(np.append(edges[1:] - 1, cells.max()))
+    labels = tuple(a if a == str(b) else f"{a} to {b}" for a, b in zip(firsts[:-1], lasts, strict=True))
+    return labels, _Groups(edges=edges), (firsts[0], firsts[-1])
 
 
 class _Groups:
@@ -132,56 +132,58 @@ def details(columns: ModelledColumns, x: Tensor, train: Tensor, references: Refe
         references: the examples that samples are compared with.
     """
     a, b, meaning = columns.numbers(x), columns.numbers(references.test), columns.meaning
-    found: list[tuple[str, Picture]] = [
+    pictures: list[tuple[str, Picture]] = [
         ("Columns: data grey, samples in colour", panels(columns, x, references.test, MOST_COLUMNS))
     ]
     if len(meaning.names) > 1:
-        found += _pairs(meaning, a, b)
+        pictures += _pairs(meaning, a, b)
     if references.all_train.eq(MISSING).any():
-        found.append(("Which columns are missing together", _patterns(columns.names, a, b)))
+        pictures.append(("Which columns are missing together", _patterns(columns.names, a, b)))
     rules = find_rules(columns.numbers(train), meaning)
     broken = sorted(
         ((rule.broken(a).double().mean().item(), rule.words(meaning.names)) for rule in rules), reverse=True
     )
     if broken and broken[0][0] > 0:
         rows = tuple((words, f"{100 * share:.1f} %") for share, words in broken[:MOST_PAIRS] if share > 0)
-        found.append(
+        pictures.append(
             ("Rules of all training rows that samples break most", Rows(("rule", "samples that break it"), rows))
         )
     leaks = _leaks(columns, x, train, references)
     if leaks.rows:
-        found.append(("Samples (first) closest to a training row (second), closer than to any test row", leaks))
-    return found
+        pictures.append(("Samples (first) closest to a training row (second), closer than to any test row", leaks))
+    return pictures
 
 
 def _pairs(meaning: Columns, a: Tensor, b: Tensor) -> list[tuple[str, Picture]]:
     """Matrices of association, the pairs that differ most, and the two quantities that are tied most."""
-    shown = list(range(min(len(meaning.names), MOST_COLUMNS)))
-    real, made = (associations(rows[:, shown], meaning.part(shown)) for rows in (b, a))
-    names = tuple(meaning.names[i] for i in shown)
+    places = list(range(min(len(meaning.names), MOST_COLUMNS)))
+    real, samples = (associations(rows[:, places], meaning.part(places)) for rows in (b, a))
+    names = tuple(meaning.names[i] for i in places)
     matrices = tuple(
         (title, tuple(tuple(None if np.isnan(v) else float(v) for v in row) for row in matrix))
-        for title, matrix in (("data", real), ("samples", made), ("samples less data", made - real))
+        for title, matrix in (("data", real), ("samples", samples), ("samples less data", samples - real))
     )
     title = "Association of columns: correlation of two quantities, else Cramér's V"
-    found: list[tuple[str, Picture]] = [(title, Matrices(names, matrices))]
+    pictures: list[tuple[str, Picture]] = [(title, Matrices(names, matrices))]
     trends = Trends(b, meaning)
     scores = trends(a)
     order = scores.nan_to_num(2).argsort(stable=True)[:MOST_PAIRS].tolist()
     rows = tuple((*(meaning.names[k] for k in trends.pairs[i]), f"{scores[i].item():.2f}") for i in order)
     if rows:
-        found.append(("Pairs that belong together, the least alike first", Rows(("column", "column", "alike"), rows)))
-    tied = [(abs(real[i, j]), i, j) for i in shown for j in shown if i < j and not np.isnan(real[i, j])]
+        pictures.append(
+            ("Pairs that belong together, the least alike first", Rows(("column", "column", "alike"), rows))
+        )
+    tied = [(abs(real[i, j]), i, j) for i in places for j in places if i < j and not np.isnan(real[i, j])]
     tied = [pair for pair in tied if {pair[1], pair[2]} <= set(meaning.quantities)]
     if tied and max(tied)[0] >= LEAST_TIE:
         _, i, j = max(tied)
-        found.append(
+        pictures.append(
             (
                 f"{names[i]} and {names[j]}: data grey, samples in colour",
                 _cloud(a[:, [i, j]], b[:, [i, j]], (names[i], names[j])),
             )
         )
-    return found
+    return pictures
 
 
 def _cloud(a: Tensor, b: Tensor, names: tuple[str, str]) -> Cloud:
@@ -195,18 +197,25 @@ def _cloud(a: Tensor, b: Tensor, names: tuple[str, str]) -> Cloud:
 def _patterns(names: Sequence[str], a: Tensor, b: Tensor) -> Rows:
     """Patterns of missing values by their share of the data, then of the samples."""
     every, place = torch.unique(torch.cat([b, a]).isnan(), dim=0, return_inverse=True)
-    data, made = (torch.bincount(part, minlength=len(every)) / len(part) for part in (place[: len(b)], place[len(b) :]))
+    data, samples = (
+        torch.bincount(part, minlength=len(every)) / len(part) for part in (place[: len(b)], place[len(b) :])
+    )
     rows = []
-    for k in torch.maximum(data, made).argsort(descending=True, stable=True)[:MOST_PAIRS].tolist():
-        gone = [name for name, missing in zip(names, every[k].tolist(), strict=True) if missing]
-        words = "none" if not gone else ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
-        rows.append((words, f"{100 * data[k]:.1f} %", f"{100 * made[k]:.1f} %"))
+    for k in torch.maximum(data, samples).argsort(descending=True, stable=True)[:MOST_PAIRS].tolist():
+        missing_names = [name for name, missing in zip(names, every[k].tolist(), strict=True) if missing]
+        words = (
+            "none"
+            if not missing_names
+            else ", ".join(missing_names[:3])
+            + (f" and {len(missing_names) - 3} more" if len(missing_names) > 3 else "")
+        )
+        rows.append((words, f"{100 * data[k]:.1f} %", f"{100 * samples[k]:.1f} %"))
     return Rows(("missing", "data", "samples"), tuple(rows))
 
 
 def _leaks(columns: ModelledColumns, x: Tensor, train: Tensor, references: References) -> Rows:
     a, b, test, fresh = map(columns.numbers, (x, train, references.test, references.fresh))
     places, nearest = Records(a, b, test, fresh, columns.meaning).leaks(LEAKS)
-    own, repeated = x[places], train[nearest]
-    differ = frozenset((2 * i, j) for i, j in (own != repeated).nonzero().tolist())
-    return rows_of(columns.frame(torch.stack([own, repeated], 1).flatten(0, 1)), differ)
+    samples, repeated = x[places], train[nearest]
+    differ = frozenset((2 * i, j) for i, j in (samples != repeated).nonzero().tolist())
+    return rows_of(columns.frame(torch.stack([samples, repeated], 1).flatten(0, 1)), differ)

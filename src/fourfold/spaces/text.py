@@ -102,7 +102,7 @@ class Text(WrittenTexts):
     @cached_property
     def _sizes(self) -> Tensor:
         """Bytes of each token, ``(V,)`` float64."""
-        sizes = [len(one.encode()) for one in self.vocabulary] if self.pieces is None else self.pieces.sizes
+        sizes = [len(character.encode()) for character in self.vocabulary] if self.pieces is None else self.pieces.sizes
         return torch.as_tensor(sizes, dtype=torch.float64)
 
     def check(self, x: Tensor) -> None:
@@ -158,7 +158,7 @@ class Text(WrittenTexts):
             content = text.encode() if isinstance(text, str) else text
             return torch.from_numpy(np.frombuffer(bytearray(content), dtype=np.uint8))
         text = text if isinstance(text, str) else text.decode()
-        found = np.empty(len(text), dtype=self.dtype)
+        token_ids = np.empty(len(text), dtype=self.dtype)
         for start in range(0, len(text), 1 << 20):
             ids = self._table[code_points(text[start : start + (1 << 20)]).clip(max=len(self._table) - 1)]
             foreign = np.flatnonzero(ids < 0)
@@ -166,8 +166,8 @@ class Text(WrittenTexts):
                 at = start + int(foreign[0])
                 where = f"character {text[at]!r} at position {first + at}"
                 raise ValueError(f"{where} is not in the vocabulary: train on bytes, or remove it")
-            found[start : start + len(ids)] = ids
-        return torch.from_numpy(found)
+            token_ids[start : start + len(ids)] = ids
+        return torch.from_numpy(token_ids)
 
     @cached_property
     def _table(self) -> np.ndarray:
@@ -195,15 +195,15 @@ class Text(WrittenTexts):
 
     # --- files --------------------------------------------------------------------------------------------------------
 
-    def fits(self, given: Space) -> bool:
-        return given == self
+    def fits(self, other: Space) -> bool:
+        return other == self
 
-    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+    def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
         """A text over another vocabulary is parsed anew; the length of windows does not matter to a stream."""
-        if not isinstance(given, Text):  # only another text has characters that can be parsed anew
-            return super().conform(x, given)
-        same = (given.vocabulary, given.pieces) == (self.vocabulary, self.pieces)
-        return x if same else self.ids(given.show(x))
+        if not isinstance(source, Text):  # only another text has characters that can be parsed anew
+            return super().conform(x, source)
+        same = (source.vocabulary, source.pieces) == (self.vocabulary, self.pieces)
+        return x if same else self.ids(source.show(x))
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
 

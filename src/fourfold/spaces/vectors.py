@@ -125,13 +125,13 @@ class Vectors(Space):
         shares = (torch.cat([gap, same]) | torch.cat([same, gap])).double().mean(0).tolist()
         return {i: share for i, share in enumerate(shares) if share >= 0.05}
 
-    def fits(self, given: Space) -> bool:
+    def fits(self, other: Space) -> bool:
         unnamed = ((), numbered(self.dim))
-        named_alike = given.columns == self.columns or given.columns in unnamed or self.columns in unnamed
-        return super().fits(given) and named_alike
+        named_alike = other.columns == self.columns or other.columns in unnamed or self.columns in unnamed
+        return super().fits(other) and named_alike
 
-    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
-        return super().conform(x, given).float()
+    def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
+        return super().conform(x, source).float()
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)

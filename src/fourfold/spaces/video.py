@@ -21,7 +21,7 @@ from fourfold.metrics.measures import by_neighbours
 from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
-from fourfold.spaces.images import GAP, MOST_BYTES, Images, drawn, grid
+from fourfold.spaces.images import GAP, MOST_BYTES, Images, as_image, grid
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -69,11 +69,11 @@ class Video(Images):
         """Channels of a frame."""
         return self.channels // self.frames
 
-    def fits(self, given: Space) -> bool:
+    def fits(self, other: Space) -> bool:
         """Clips of as many frames, or an array in the same layout, which is read as images of many channels."""
-        if not isinstance(given, Images) or given.shape != self.shape:
+        if not isinstance(other, Images) or other.shape != self.shape:
             return False
-        return not isinstance(given, Video) or given.frames == self.frames
+        return not isinstance(other, Video) or other.frames == self.frames
 
     def still(self) -> Images:
         """The space of one frame."""
@@ -101,7 +101,7 @@ class Video(Images):
             name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
             place = path / name / f"{i:0{width}}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(_animated([drawn(frame, self.still()) for frame in self.stills(clip[None])[0]], "PNG"))
+            place.write_bytes(_animated([as_image(frame, self.still()) for frame in self.stills(clip[None])[0]], "PNG"))
 
     def _sheets(self, x: Tensor, columns: int, gap: int) -> list[Image.Image]:
         """A grid of clips, frame by frame."""
@@ -183,6 +183,6 @@ class FrameFeatures(Features):
 def _animated(frames: Sequence[Image.Image], form: str) -> bytes:
     """Pictures as one animation that begins again at its end."""
     buffer = io.BytesIO()
-    shown = [frame.convert("RGB") for frame in frames] if form == "GIF" else frames
-    shown[0].save(buffer, form, save_all=True, append_images=shown[1:], duration=MILLISECONDS, loop=0)
+    images = [frame.convert("RGB") for frame in frames] if form == "GIF" else frames
+    images[0].save(buffer, form, save_all=True, append_images=images[1:], duration=MILLISECONDS, loop=0)
     return buffer.getvalue()

@@ -54,8 +54,8 @@ class WrittenRows(Space):
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
 
     def lines(self, x: Tensor) -> str:
-        written: str = self.text(x).to_csv(index=False, lineterminator="\n")
-        return written.rstrip("\n")
+        text: str = self.text(x).to_csv(index=False, lineterminator="\n")
+        return text.rstrip("\n")
 
     def writers(self) -> Mapping[str, Writer]:
         """CSV and TSV of texts as the file writes them, Feather of values with their dtypes."""

@@ -113,7 +113,7 @@ def _(space: Sequences, data: Data, n: int = 1) -> Prefixes:
             f"model, got {space.length} or more: give fewer rows, or train with a greater --length"
         )
     names = keys if n == 1 else [f"{key}#{i + 1}" for key in keys for i in range(n)]
-    return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), space.named(names), notes)
+    return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), space.with_keys(names), notes)
 
 
 def _of_series(space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: tuple[str, ...]) -> Prefixes:

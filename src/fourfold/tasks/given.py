@@ -144,7 +144,7 @@ def _cell(column: Modelled, value: Any, rounding: Callable[[float], int] | None 
         if moment is not None and moment is not pd.NaT:
             cell = int(column.read(pd.Series([moment]))[0])
     if cell == UNREADABLE:
-        raise ValueError(f"column {column.name} must be {column.wanted}, got {str(value)[:40]!r}")
+        raise ValueError(f"column {column.name} must be {column.description}, got {str(value)[:40]!r}")
     if cell == UNSEEN:
         close = difflib.get_close_matches(str(value), _levels(column), 1)
         guess = f"did you mean {close[0]!r}? " if close else ""

@@ -68,8 +68,8 @@ class Requirement:
 
     def __call__(self, x: Tensor) -> npt.NDArray[np.bool_]:
         """Which rows fulfil it, ``(n,)``."""
-        found = self._truth(self._tree, x)
-        return found.values | found.unknown
+        truth = self._truth(self._tree, x)
+        return truth.values | truth.unknown
 
     def _wrong(self, why: str) -> ValueError:
         return ValueError(f"requirement {self.text[:80]!r} {why}")
@@ -102,16 +102,16 @@ class Requirement:
         if isinstance(node, ast.Call):
             return self._seen(node, x)
         if isinstance(node, ast.Name):
-            found = self._value(node, x)
-            truth = pd.Series(found.values).astype(str).str.lower().isin(["true", "1", "1.0"]).to_numpy()
-            return _Value(truth, found.unknown)
+            value = self._value(node, x)
+            truth = pd.Series(value.values).astype(str).str.lower().isin(["true", "1", "1.0"]).to_numpy()
+            return _Value(truth, value.unknown)
         raise self._wrong(f"has {_source(node)!r} where a comparison should stand")
 
     def _compared(self, left: ast.AST, op: ast.cmpop, right: ast.AST, x: Tensor) -> _Value:
         if isinstance(op, (ast.In, ast.NotIn)):
             if not isinstance(right, (ast.Tuple, ast.List)):
                 raise self._wrong("has an 'in' without a list: write it like kind in ('a', 'b')")
-            parts = [self._compared(left, ast.Eq(), one, x) for one in right.elts]
+            parts = [self._compared(left, ast.Eq(), item, x) for item in right.elts]
             inside = np.any([part.values for part in parts], axis=0) if parts else np.zeros(len(x), dtype=bool)
             unknown = self._value(left, x).unknown
             return _Value(inside if isinstance(op, ast.In) else ~inside, unknown)
@@ -174,14 +174,14 @@ class Requirement:
             return _Value(x[:, place].double().numpy(), np.zeros(len(x), dtype=bool))
         column, cells = self.space.modelled[place], x[:, place].numpy()
         unknown = cells == MISSING
-        held = np.where(unknown, column.span[0], cells)
+        codes = np.where(unknown, column.span[0], cells)
         if isinstance(column, DateTime):
-            return _Value(column.times_of(held).to_numpy(), unknown)
+            return _Value(column.times_of(codes).to_numpy(), unknown)
         if isinstance(column, Graded):
-            return _Value(np.round(held * column.resolution, 12), unknown)
+            return _Value(np.round(codes * column.resolution, 12), unknown)
         assert isinstance(column, Categorical)
         numbers = column.numbers
-        return _Value(numbers[held] if numbers is not None else np.array(column.levels)[held], unknown)
+        return _Value(numbers[codes] if numbers is not None else np.array(column.levels)[codes], unknown)
 
     def _place(self, name: str) -> int:
         if name in self.space.columns:
@@ -193,9 +193,11 @@ class Requirement:
     def _seen(self, node: ast.Call, x: Tensor) -> _Value:
         """Whether the values of columns occur together in the training data."""
         plain = isinstance(node.func, ast.Name) and node.func.id == "seen" and not node.keywords
-        if not plain or not node.args or not all(isinstance(one, ast.Name) for one in node.args):
+        if not plain or not node.args or not all(isinstance(argument, ast.Name) for argument in node.args):
             raise self._wrong("calls something: only seen(column, column) is known")
-        names = tuple(self._names.get(one.id, one.id) for one in node.args if isinstance(one, ast.Name))
+        names = tuple(
+            self._names.get(argument.id, argument.id) for argument in node.args if isinstance(argument, ast.Name)
+        )
         places = [self._place(name) for name in names]
         if not len(x):
             return _Value(np.ones(0, dtype=bool), np.zeros(0, dtype=bool))
