@@ -21,6 +21,10 @@ that few need."""
 KINDS_ASKED = 42
 """Questions of which space an object is, in ``isinstance``: a space is asked for what it holds instead."""
 
+_PUBLIC = [(name, getattr(spaces, name)) for name in spaces.__all__]
+KINDS = {name for name, value in _PUBLIC if isinstance(value, type) and issubclass(value, Space)}
+"""The names of the classes of spaces."""
+
 
 @functools.cache
 def modules() -> dict[str, ast.Module]:
@@ -107,7 +111,28 @@ def asked_kinds(tree: ast.AST, kinds: set[str]) -> int:
 
 
 def test_questions_of_which_space_it_is_become_fewer():
-    public = [(name, getattr(spaces, name)) for name in spaces.__all__]
-    kinds = {name for name, value in public if isinstance(value, type) and issubclass(value, Space)}
-    assert asked_kinds(ast.parse("isinstance(x, Table | Text), isinstance(y, spaces.Table), Table(x)"), kinds) == 2
-    assert sum(asked_kinds(tree, kinds) for tree in modules().values()) <= KINDS_ASKED
+    assert asked_kinds(ast.parse("isinstance(x, Table | Text), isinstance(y, spaces.Table), Table(x)"), KINDS) == 2
+    assert sum(asked_kinds(tree, KINDS) for tree in modules().values()) <= KINDS_ASKED
+
+
+ROOMS_OF_TRAINING = ("engine", "tournament", "parallel", "runs")
+"""Rooms that serve every paradigm and every space."""
+
+
+def test_training_asks_for_no_paradigm_and_no_kind_of_space():
+    trees = {name: tree for name, tree in modules().items() if name.split(".")[1:2] in [[r] for r in ROOMS_OF_TRAINING]}
+    aliases = [(name, alias.name) for name, tree in trees.items() for alias in imported_names(tree)]
+    assert ("fourfold.engine.loop", "GenerativeModel") in aliases
+    assert [pair for pair in aliases if pair[1] in {"Paradigm", *KINDS}] == []
+
+
+def imported_names(tree: ast.AST) -> Iterator[ast.alias]:
+    """The names that a module imports from others."""
+    return (alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names)
+
+
+def test_shards_are_asked_about_in_one_room():
+    words = re.compile(r"DTensor|to_local|full_tensor|fully_shard|FSDPModule|\.sharded\b|is_sharded")
+    texts = {path: path.read_text() for path in (SOURCE / "fourfold").rglob("*.py")}
+    rooms = {path.relative_to(SOURCE / "fourfold").parts[0] for path, text in texts.items() if words.search(text)}
+    assert rooms == {"parallel"}

@@ -84,7 +84,7 @@ def check_watching(model: GenerativeModel, steps: int = 2) -> None:
 def check_ranks(*models: GenerativeModel, world: int = 2, sharded: bool = False) -> None:
     """Several processes train as one does that takes the parts of each batch one after the other.
 
-    Real processes that communicate through gloo take a few steps, by ``DistributedDataParallel`` or by ``fully_shard``.
+    Real processes that communicate through gloo take a few steps, by ``ddp`` or by ``fsdp``.
     Gradients of the first, and weights after all, are compared with those of one process, in float32. All models share
     the processes.
 

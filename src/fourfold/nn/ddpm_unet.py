@@ -35,7 +35,7 @@ class DDPMBlock(nn.Module):
     """
 
     block: ClassVar[bool] = True
-    """Whether a large one is sharded, and computed again in the backward pass, on its own."""
+    """Whether a large one is a unit of ``fsdp`` and of recomputation."""
 
     def __init__(self, inputs: int, outputs: int, condition: int) -> None:
         super().__init__()

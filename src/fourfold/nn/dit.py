@@ -27,7 +27,7 @@ class TransformerBlock(nn.Module):
     """Attention, then a perceptron, each on ``(1 + a) norm(h) + b`` and added times a gate (adaLN-Zero)."""
 
     block: ClassVar[bool] = True
-    """Whether a large one is sharded, and computed again in the backward pass, on its own."""
+    """Whether a large one is a unit of ``fsdp`` and of recomputation."""
 
     def __init__(self, width: int, heads: int, condition: int) -> None:
         super().__init__()

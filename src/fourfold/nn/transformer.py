@@ -206,7 +206,7 @@ class Block(Part, nn.Module):
     """
 
     block: ClassVar[bool] = True
-    """Whether a large one is sharded, and computed again in the backward pass, on its own."""
+    """Whether a large one is a unit of ``fsdp`` and of recomputation."""
 
     def __init__(self, width: int, heads: int, ratio: int = 4, causal: bool = True) -> None:
         super().__init__()

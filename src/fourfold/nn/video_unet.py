@@ -40,7 +40,7 @@ class SpaceTimeBlock(nn.Module):
     """
 
     block: ClassVar[bool] = True
-    """Whether a large one is sharded, and computed again in the backward pass, on its own."""
+    """Whether a large one is a unit of ``fsdp`` and of recomputation."""
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
