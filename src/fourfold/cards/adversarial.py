@@ -1,4 +1,4 @@
-"""Adversarial games of a generator and a critic."""
+"""Generative adversarial networks."""
 
 from fourfold.vocabulary import Card, Paradigm, Recipe
 

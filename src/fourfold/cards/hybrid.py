@@ -99,7 +99,7 @@ CARDS = (
         teacher="diffusion",
         summary="A generator taught by a critic and by a diffusion model that is trained first.",
         strengths="one-pass samples that start from what diffusion has learned",
-        weaknesses="a game that may not converge",
+        weaknesses="training that may not converge",
         references=_STUDENTS,
     ),
 )

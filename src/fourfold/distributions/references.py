@@ -60,10 +60,6 @@ class FittedMixture(Part, Reference):
         self.log_diagonal = nn.Parameter(torch.zeros(components, dim))
         self.lower = nn.Parameter(torch.zeros(components, dim, dim))
 
-    def _factors(self) -> Tensor:
-        """``P``, ``(K, dim, dim)``."""
-        return self.lower.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
-
     def log_prob(self, x: Tensor) -> Tensor:
         return self._mixture().log_prob(x)
 
@@ -77,8 +73,9 @@ class FittedMixture(Part, Reference):
     def _mixture(self) -> GaussianMixture:
         """The mixture of all components. The wide component is the first."""
         log_pi = F.pad(F.log_softmax(self.logits, 0) + math.log1p(-self.share), (1, 0), value=math.log(self.share))
+        factors = self.lower.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
         broad = torch.eye(self.dim, device=self.means.device)[None] / self.wide
-        return GaussianMixture(log_pi, F.pad(self.means, (0, 0, 1, 0)), torch.cat([broad, self._factors()]))
+        return GaussianMixture(log_pi, F.pad(self.means, (0, 0, 1, 0)), torch.cat([broad, factors]))
 
 
 @final

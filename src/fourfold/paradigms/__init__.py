@@ -79,7 +79,7 @@ def resolve(name: str, space: Space) -> str:
     Raises:
         ValueError, TypeError: like :func:`build`.
     """
-    import torch
+    import torch  # names and cards load without it
 
     with torch.random.fork_rng(devices=[]):
         return build_recipe(name, space, "xs")[0]
@@ -109,7 +109,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     Raises:
         ValueError, TypeError: like :func:`build`.
     """
-    from fourfold.core import Space
+    from fourfold.core import Space  # names and cards load without torch
 
     check_names(name, size)
     _register_recipes()
@@ -182,7 +182,7 @@ def defaults(name: str) -> Mapping[str, str]:
 
 def models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
     """The models of a recipe, or of a paradigm: for each kind of data that it models, the full name and the model."""
-    import torch
+    import torch  # names and cards load without it
 
     from fourfold.spaces import Audio, Categorical, Identifier, Images, Numeric, Sequences, Table, Text, Vectors
 

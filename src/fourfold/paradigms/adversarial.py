@@ -1,4 +1,4 @@
-"""Adversarial models: a generator and a critic play a game with a choice of losses and of penalties on the critic.
+"""Generative adversarial networks (GANs): a generator and a critic, with a choice of losses and critic penalties.
 
     critic     min_D  E[ a(D(x), D(G(z))) ] + penalty(D)
     generator  min_G  E[ b(D(x), D(G(z))) ]
@@ -6,10 +6,10 @@
 :class:`AdversarialGame` takes a :class:`Contest`, the pair ``(a, b)``, and a :class:`Penalty`. The default is the
 relativistic pairing of every generated example with a real one (Jolicoeur-Martineau 2019,
 https://arxiv.org/abs/1807.00734) with zero-centred penalties at both the data (R1) and the samples (R2), which make
-the game converge locally (Mescheder, Geiger, Nowozin 2018, https://arxiv.org/abs/1801.04406; Huang, Gokaslan,
+training converge locally (Mescheder, Geiger, Nowozin 2018, https://arxiv.org/abs/1801.04406; Huang, Gokaslan,
 Kuleshov, Tompkin 2024, https://arxiv.org/abs/2501.05441), on residual networks without normalisation. The others are
-the non-saturating game with R1, the hinge, and Wasserstein's distance with a penalty on the gradient's norm. The
-generator of StyleGAN2, which plays the same game, is in :mod:`fourfold.paradigms.stylegan`.
+the non-saturating loss with R1, the hinge loss, and the Wasserstein distance with a gradient penalty. The generator of
+StyleGAN2, which is trained by the same losses, is in :mod:`fourfold.paradigms.stylegan`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Generator(Pushforward):
         return walled(x) if self.bounded else x
 
 
-# --- contests: the losses ---------------------------------------------------------------------------------------------
+# --- the losses -------------------------------------------------------------------------------------------------------
 
 
 class Contest(ABC):
@@ -90,7 +90,7 @@ class Contest(ABC):
 
     @property
     def summary(self) -> str:
-        """The rule of the game, as a sentence."""
+        """The task of the critic, as a clause."""
         return type(self).__name__
 
     @property
@@ -135,7 +135,7 @@ class Pairing(Contest):
 class NonSaturating(Contest):
     """``a = softplus(-r) + softplus(f)``, ``b = softplus(-f)`` (Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661)."""
 
-    summary = "the critic classifies data and samples (the non-saturating game)"
+    summary = "the critic classifies data and samples (the non-saturating loss)"
     formula = "min_D E ζ(−D(x)) + E ζ(D(G(z))),  min_G E ζ(−D(G(z)))"
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -273,12 +273,12 @@ class Regulariser(Protocol):
         """The penalty of each row of ``z``, ``(B,)``."""
 
 
-# --- the game ---------------------------------------------------------------------------------------------------------
+# --- the objective ----------------------------------------------------------------------------------------------------
 
 
 @final
 class AdversarialGame(Objective):
-    """A contest of generator and critic, which take one step each in turn; penalties are differentiated exactly.
+    """The losses of a generator and a critic, which take steps in turn; penalties are differentiated exactly.
 
     Args:
         critic: maps examples (and labels) to one number each, ``(B,)`` or ``(B, 1)``.
@@ -289,7 +289,7 @@ class AdversarialGame(Objective):
             expectation and divides its cost.
         label_dropout: share of labels that training hides, so that the model also learns to generate without one.
         critic_rate: multiplies the critic's learning rate (two time scales).
-        augment: transforms data and samples before the critic sees them; its strength follows the contest.
+        augment: transforms data and samples before the critic sees them; its strength follows the critic's accuracy.
         regulariser: a penalty on the generator, or ``None``.
 
     Raises:
@@ -302,7 +302,7 @@ class AdversarialGame(Objective):
     @property
     def summary(self) -> str:
         augmented = ", and sees augmented images" if self.augment is not None else ""
-        return f"play a game between a generator and a critic: {self.contest.summary}{augmented}"
+        return f"train a generator against a critic: {self.contest.summary}{augmented}"
 
     @property
     def formula(self) -> str:
@@ -351,7 +351,7 @@ class AdversarialGame(Objective):
         return real, false
 
     def generator_loss(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
-        """``b(D(x), D(fake))``, ``(B,)``; only a paired contest evaluates ``D(x)``."""
+        """``b(D(x), D(fake))``, ``(B,)``; only a paired loss evaluates ``D(x)``."""
         real = self.transformed(x) if self.contest.paired else x[:0]
         return self.contest.generator(*self.numbers(real, self.transformed(fake), cond))
 

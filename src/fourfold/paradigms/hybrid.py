@@ -81,7 +81,7 @@ class Student(Pushforward):
 
 @final
 class DistilledGame(Objective, Staged):
-    """A game of generator and critic, in which a diffusion teacher corrects every sample.
+    """A GAN in which a diffusion teacher corrects every sample.
 
         generator  b(D(x), D(G(z))) + weight · w(t) ||G(z) - sg(D_teacher(alpha_t G(z) + sigma_t eps, t))||^2 / dims
 

@@ -1,4 +1,4 @@
-"""Adversarial vocoders: waveforms from power in mel bands, by a game with critics of periods and of spectra.
+"""Adversarial vocoders: waveforms from power in mel bands, by a GAN with critics of periods and of spectra.
 
     critic     mean_k E[ a(D_k(x), D_k(x^)) ]
     generator  mean_k E[ b(D_k(x), D_k(x^)) ] + mel · ||log mel(x^) - log mel(x)||_1 / dims

@@ -1,4 +1,4 @@
-"""Presets of adversarial games: networks and codecs by space, in sizes xs, s and m."""
+"""Presets of GANs: networks and codecs by space, in sizes xs, s and m."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ TRAINING = Training(batch_size=64, learning_rate=4e-4, warmup=0.05, betas=(0.0, 
 
 @dataclass(frozen=True)
 class Players:
-    """The players of a game for a space, and the settings of their training.
+    """Generator and critic for a space, and the settings of their training.
 
     Attributes:
-        codec: maps raw examples to those that both players see.
+        codec: maps raw examples to the codes that both networks see.
         generator: maps noise to encoded examples.
         critic: maps encoded examples to one number each.
         training: rates and batch size.
         every: the critic's penalty is taken at every ``every``-th example.
         unit_norm: weight of Wasserstein's penalty.
-        pace: multiplies the generator's rate in Wasserstein's game, where the critic has three times its usual rate.
+        pace: multiplies the generator's rate under the Wasserstein loss, where that of the critic is tripled.
     """
 
     codec: Codec
@@ -98,7 +98,7 @@ def _(space: Images, size: str) -> Players:
 
 @players.register
 def _(space: Audio, size: str) -> Players:
-    """Both players see power in mel bands over time, as if that were an image."""
+    """Both networks see power in mel bands over time, as if that were an image."""
     codec, noise, width, depth = LogMel(space), IMAGE_NOISE[size], IMAGES[size].width, IMAGES[size].depth
     _, height, across = codec.event
     net = ResNetDecoder(noise, (1, height, across), 1, width, depth, space.classes)
@@ -145,12 +145,12 @@ def pairing(space: Space, size: str) -> GenerativeModel:
 
 
 def non_saturating(space: Space, size: str) -> GenerativeModel:
-    """The non-saturating game with R1 (Mescheder, Geiger, Nowozin 2018)."""
+    """The non-saturating loss with R1 (Mescheder, Geiger, Nowozin 2018)."""
     return _played(space, players(space, size), NonSaturating(), ZeroCentred(0.2, samples=False))
 
 
 def hinge(space: Space, size: str) -> GenerativeModel:
-    """The hinge game with R1 (Lim, Ye 2017)."""
+    """The hinge loss with R1 (Lim, Ye 2017)."""
     return _played(space, players(space, size), Hinge(), ZeroCentred(0.2, samples=False))
 
 
@@ -165,7 +165,7 @@ def wasserstein(space: Space, size: str) -> GenerativeModel:
 def _played(
     space: Space, networks: Players, contest: Contest, penalty: Penalty, critic_rate: float = 1.0
 ) -> GenerativeModel:
-    """The game of two players with given losses and penalties."""
+    """A GAN of two networks with a loss and a penalty."""
     game = AdversarialGame(networks.critic, contest, penalty, networks.every, critic_rate=critic_rate)
     return GenerativeModel(
         space, networks.codec, networks.generator, game, OnePass(), NoDensity(NO_DENSITY), networks.training
@@ -174,7 +174,7 @@ def _played(
 
 @singledispatch
 def conditional(space: Space, size: str) -> GenerativeModel:
-    """The game of rows with conditional vectors (Xu et al. 2019); another space registers its own.
+    """The GAN of rows with conditional vectors (Xu et al. 2019); another space registers its own.
 
     Raises:
         TypeError: for a space other than tables.

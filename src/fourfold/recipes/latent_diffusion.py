@@ -146,7 +146,7 @@ def _(space: Audio, size: str) -> GenerativeModel:
 
 
 def _vocoder(space: Audio, bands: int, size: str) -> GenerativeModel:
-    """The game of a vocoder, of size ``m`` at most."""
+    """The GAN of a vocoder, of size ``m`` at most."""
     size = "m" if parse_size(size)[0] in ("l", "xl") else size
     net_size, hop = WAVES[size], hop_of(space.rate)
     net = WaveVocoder(bands, space.rate, hop, net_size.width, net_size.depth)

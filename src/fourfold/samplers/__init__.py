@@ -47,7 +47,7 @@ def sampler_by_name(name: str, estimand: Estimand, also: Sequence[str] = ()) -> 
     kinds = samplers()
     match = {_spelling(candidate): candidate for candidate in kinds}.get(_spelling(name))
     if match is None:
-        fit = [*also, *_fitting(estimand)]
+        fit = [*also, *(name for name, kind in kinds.items() if _runs_on(kind, estimand))]
         choice = f"choose one of {', '.join(fit)}" if fit else "this model has only its own sampler"
         raise ValueError(f"unknown sampler {name!r}: {choice}")
     return kinds[match]()
@@ -68,11 +68,6 @@ def resampled(model: GenerativeModel, name: str) -> GenerativeModel:
     ways = model.variants()
     match = {_spelling(way): way for way in ways}.get(_spelling(name))
     return model.with_parts(sampler=sampler_by_name(name, model.estimand, list(ways))) if match is None else ways[match]
-
-
-def _fitting(estimand: Estimand) -> list[str]:
-    """The names of the samplers that run on an estimand."""
-    return [name for name, kind in samplers().items() if _runs_on(kind, estimand)]
 
 
 def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:

@@ -123,8 +123,8 @@ FACTS: Mapping[Paradigm, Facts] = {
     Paradigm.ADVERSARIAL: Facts(
         represents="a map from noise to examples, without a density",
         objective=(
-            "play a game: a critic learns to tell data from samples, and a generator learns samples that the critic "
-            "takes for data"
+            "train a critic to tell data from samples, and a generator against it, whose samples the critic takes for "
+            "data"
         ),
         objective_formula="min_G max_D E[f(D(x))] + E[f(−D(G(z)))],  f(t) = −log(1 + e⁻ᵗ)",
         sampling="draw noise and map it to an example, once",
@@ -134,7 +134,7 @@ FACTS: Mapping[Paradigm, Facts] = {
         cost=Cost.CONSTANT,
         cost_note="one evaluation of the generator per sample",
         strengths="sharp samples",
-        weaknesses="a game that may not converge, missing modes that no loss shows",
+        weaknesses="training that may not converge, missing modes that no loss shows",
         failure_modes=(
             FailureMode(
                 "mode collapse",
@@ -173,7 +173,7 @@ FACTS: Mapping[Paradigm, Facts] = {
                 "https://arxiv.org/abs/2501.05441",
             ),
         ),
-        # At up to 350 steps, width gives a game nothing.
+        # At up to 350 steps, width gives a GAN nothing.
         needs=Needs(factor=3),
     ),
     Paradigm.DIFFUSION: Facts(

@@ -59,19 +59,18 @@ VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
         "Wasserstein": _of(
             Paradigm.ADVERSARIAL,
             objective=(
-                "play a game in which a critic of bounded slope estimates the Wasserstein distance that the generator "
-                "reduces"
+                "train a critic of bounded slope to estimate the Wasserstein distance, and a generator to reduce it"
             ),
             objective_formula="min_G max_‖D‖≤1 E[D(x)] − E[D(G(z))]",
         ),
         "hinge": _of(
             Paradigm.ADVERSARIAL,
-            objective="play a game with a hinge loss: the critic is trained only where its margin is below one",
+            objective="train a generator against a critic with a hinge loss, which learns only where its margin is below one",
             objective_formula="min_D E[max(0, 1 − D(x))] + E[max(0, 1 + D(G(z)))],  min_G −E[D(G(z))]",
         ),
         "least squares": _of(
             Paradigm.ADVERSARIAL,
-            objective="play a game in which the critic regresses 1 for data and 0 for samples",
+            objective="train a generator against a critic that regresses 1 for data and 0 for samples",
             objective_formula="min_D E[(D(x) − 1)²] + E[D(G(z))²],  min_G E[(D(G(z)) − 1)²]",
         ),
     },
