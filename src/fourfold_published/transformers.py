@@ -59,13 +59,13 @@ class _Past:
     def select(self, rows: Tensor) -> _Past:
         """A copy of some rows ``(B',)``, in that order."""
         past = _Past(self._config)
-        past.values, past.used = copy.deepcopy(self.values), self.used
+        past.values, past.position = copy.deepcopy(self.values), self.position
         past.values.batch_select_indices(rows)
         return past
 
     def clear(self) -> None:
         """Forget every position."""
-        self.values, self.used = imported("transformers").DynamicCache(config=self._config), 0
+        self.values, self.position = imported("transformers").DynamicCache(config=self._config), 0
         if self._revocable:
             self._keep_more()
 
@@ -74,9 +74,9 @@ class _Past:
         if not self._revocable:
             self._revocable = True
             self._keep_more()
-        if self.used:
+        if self.position:
             self.values.crop(-count)
-        self.used -= count
+        self.position -= count
 
     def _keep_more(self) -> None:
         """Let layers with a sliding window keep what has left it, until it is known what is forgotten."""
@@ -122,7 +122,7 @@ class PublishedTransformer(NextToken):
         Raises:
             ValueError: if the positions do not fit into ``length``.
         """
-        start = 0 if cache is None else cache.used
+        start = 0 if cache is None else cache.position
         if start + ids.shape[1] > self.length:
             raise ValueError(
                 f"{ids.shape[1]} positions after {start} cached do not fit into a context of {self.length}"
@@ -131,7 +131,7 @@ class PublishedTransformer(NextToken):
         if cache is None:
             return torch.as_tensor(self.inner(input_ids=ids, use_cache=False).logits).float()
         logits = self.inner(input_ids=ids, use_cache=True, **{self._cache_argument: cache.values}).logits
-        cache.used = start + ids.shape[1]
+        cache.position = start + ids.shape[1]
         return torch.as_tensor(logits).float()
 
     @functools.cached_property

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.maths.spectra import log_mel
-from fourfold.nn.transformer import Block, attention, matrix
+from fourfold.nn.transformer import Block, Cache, attention, matrix, self_attention
 
 __all__ = ["SoundStates", "SpeechNetwork", "SpeechTransformer", "sound_lengths"]
 
@@ -184,10 +185,9 @@ class SpeechTransformer(SpeechNetwork):
         return torch.full((batch, 1), self.tokens, device=self.head.weight.device)
 
     def cache(self, sound: SoundStates) -> _Memory:
-        layers, batch, size = self._writers(), len(sound.mask), self.width // self.heads
-        shape = (batch, 2, self.heads, self.length, size)
-        past = [self.head.weight.new_empty(shape) for _ in layers]
-        return _Memory(past, [layer.keys(sound) for layer in layers], 0)
+        layers, size = self._writers(), self.width // self.heads
+        text = Cache(len(layers), len(sound.mask), self.heads, self.length, size, self.head.weight)
+        return _Memory(text, [layer.keys(sound) for layer in layers])
 
     def forward(self, ids: Tensor, sound: SoundStates, cache: _Memory | None = None) -> Tensor:
         """As :meth:`SpeechNetwork.forward`.
@@ -195,7 +195,7 @@ class SpeechTransformer(SpeechNetwork):
         Raises:
             ValueError: if the positions do not fit into ``length``.
         """
-        length = 0 if cache is None else cache.length
+        length = 0 if cache is None else cache.text.position
         if length + ids.shape[1] > self.length:
             raise ValueError(f"{ids.shape[1]} positions after {length} do not fit into a context of {self.length}")
         h = self.embedding(ids)
@@ -205,9 +205,9 @@ class SpeechTransformer(SpeechNetwork):
             if cache is None:
                 h = layer.block(layer(h, layer.keys(sound), mask))
             else:
-                h = layer.block.extend(layer(h, cache.keys[i], mask), cache.text[i], length)
+                h = layer.block(layer(h, cache.keys[i], mask), partial(cache.text.attend, i))
         if cache is not None:
-            cache.length = length + ids.shape[1]
+            cache.text.position += ids.shape[1]
         logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
         return logits.float()
 
@@ -219,17 +219,16 @@ class _Memory:
     """Keys and values of a text so far, and of the sound.
 
     Args:
-        text: those of the text, ``(B, 2, H, L, D)`` for each layer.
+        text: those of the text.
         keys: those of the sound, ``(2, B, H, T, D)`` for each layer.
-        length: positions of the text so far.
     """
 
-    def __init__(self, text: list[Tensor], keys: list[Tensor], length: int) -> None:
-        self.text, self.keys, self.length = text, keys, length
+    def __init__(self, text: Cache, keys: list[Tensor]) -> None:
+        self.text, self.keys = text, keys
 
     def select(self, rows: Tensor) -> _Memory:
-        """A copy of some rows ``(B',)``, in that order. A row may be there several times."""
-        return _Memory([part[rows] for part in self.text], [part[:, rows] for part in self.keys], self.length)
+        """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
+        return _Memory(self.text.copy(rows), [layer[:, rows] for layer in self.keys])
 
 
 def _mask(counts: Tensor, length: int) -> Tensor:
@@ -261,7 +260,7 @@ class _Listening(Part, nn.Module):
         g = F.glu(F.linear(F.layer_norm(h, size), self.gated)) * mask[..., None]
         g = self.near(g.transpose(1, 2)).transpose(1, 2)
         h = h + F.linear(F.silu(F.layer_norm(g, size)), self.out)
-        mixed: Tensor = self.block(h, mask=mask[:, None, None])
+        mixed: Tensor = self.block(h, partial(self_attention, causal=False, mask=mask[:, None, None]))
         return mixed
 
 

@@ -60,7 +60,7 @@ def test_steps_with_a_cache_are_those_of_one_pass(model):
     cache.forget(3)
     torch.testing.assert_close(net(ids[:, 5:7], cache), whole[:, 5:7])
     cache.clear()
-    assert cache.used == 0
+    assert cache.position == 0
     torch.testing.assert_close(net(ids[:, :1], cache), whole[:, :1])
     one = net.cache(1)
     net(ids[:1, :4], one)

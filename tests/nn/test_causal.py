@@ -111,7 +111,7 @@ def test_a_texture_that_moved_is_found_before_any_training() -> None:
     torch.manual_seed(0)
     before = torch.randint(0, 17, (1, 16, 16))
     x = before.roll((2, -1), (1, 2))
-    net = CausalConvNet(17, 16, 16, 8, 8, 1, 8, 1, known=1, other=8, other_depth=1, moved=3)
+    net = CausalConvNet(17, 16, 16, 8, 8, 1, 8, 1, planes=1, reader=8, reader_depth=1, moved=3)
     nats = net(x, torch.zeros(1, dtype=torch.long), before[:, None], before=before).log_softmax(-1)
     inside = nats.gather(-1, x[..., None])[0, 4:, 1:-1]
     assert (inside.exp() > 0.5).all()  # the gate is open by half

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fourfold.core import configuration, construct
-from fourfold.nn.transformer import TokenTransformer, Transformer, ValueTransformer, _attend, _rotated, rotary
+from fourfold.nn.transformer import TokenTransformer, Transformer, ValueTransformer, rotary, rotated, self_attention
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -14,25 +14,25 @@ def test_attention_equals_the_reference(causal: bool) -> None:
     qkv = torch.randn(2, 7, 3, 2, 8, dtype=torch.float64, requires_grad=True)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     cos, sin = rotary(7, 8, torch.float64, torch.device("cpu"))
-    q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
+    q, k = rotated(q, cos, sin), rotated(k, cos, sin)
     reference = F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
-    torch.testing.assert_close(_attend(qkv, causal), reference)
+    torch.testing.assert_close(self_attention(qkv, causal), reference)
     g = torch.randn_like(reference)
     expected = torch.autograd.grad((reference * g).sum(), qkv)
-    torch.testing.assert_close(torch.autograd.grad((_attend(qkv, causal) * g).sum(), qkv), expected)
+    torch.testing.assert_close(torch.autograd.grad((self_attention(qkv, causal) * g).sum(), qkv), expected)
 
 
 def test_attention_has_the_gradient_of_finite_differences() -> None:
     torch.manual_seed(0)
     qkv = torch.randn(1, 4, 3, 2, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(_attend, qkv)
+    assert torch.autograd.gradcheck(self_attention, qkv)
 
 
 def test_rotary_products_depend_on_the_distance_only() -> None:
     torch.manual_seed(0)
     q, k = torch.randn(2, 8, dtype=torch.float64)
     cos, sin = rotary(20, 8, torch.float64, torch.device("cpu"))
-    turned = [_rotated(x.expand(20, 8), cos, sin) for x in (q, k)]
+    turned = [rotated(x.expand(20, 8), cos, sin) for x in (q, k)]
     products = turned[0] @ turned[1].T
     for distance in (0, 3, 11):
         diagonal = products.diagonal(-distance)

@@ -19,7 +19,7 @@ from fourfold.maths.paths import RectifiedFlow
 from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
 from fourfold.nn.monotone import Affine
-from fourfold.nn.tarflow import joined, patches, side
+from fourfold.nn.tarflow import from_patches, patches, side
 from fourfold.paradigms import cards
 from fourfold.paradigms.continuous_flow import ContinuousLikelihood, FreeVelocity
 from fourfold.paradigms.flow import (
@@ -168,7 +168,7 @@ def test_bounds_of_images_stay_below_their_mass(recipe):
 def test_patches_are_joined_again_and_divide_odd_sizes():
     x = torch.randn(2, 3, 7, 10)
     assert (side(7, 4), side(10, 4), side(28, 4), side(12, 8)) == (1, 2, 4, 6)
-    torch.testing.assert_close(joined(patches(x, 1, 2), (3, 7, 10), 1, 2), x)
+    torch.testing.assert_close(from_patches(patches(x, 1, 2), (3, 7, 10), 1, 2), x)
     with pytest.raises(ValueError, match="must divide"):
         TransformerFlow(nn.Identity(), [Affine()], (1, 7, 10), (2, 2))
 

@@ -17,7 +17,7 @@ def conditionals(frames: int, past: int, colours: int = 1, side: int = 3, classe
     known = (past + (colours > 1)) * colours
     labels = colours * ((classes or 0) + 1)
     net = CausalConvNet(
-        3, side, side, 8, 8, 1, 8, 1, labels=labels, known=known, other=8, other_depth=1, moved=1, overall=True
+        3, side, side, 8, 8, 1, 8, 1, labels=labels, planes=known, reader=8, reader_depth=1, moved=1, overall=True
     )
     for p in net.parameters():
         p.data.add_(0.3 * torch.randn_like(p))

@@ -63,8 +63,8 @@ def test_the_head_gives_a_known_signal_back_from_its_transform(gain):
     hop, x = 128, SPACE.waveform(voices())
     net = WaveVocoder(64, 8000, hop, 16, 1)
     z = Vocoder(net, 1500, 64, 8000).analyse(x[:, None])
-    magnitude, begun = net._begun(z)
-    b = stft(x, 512, hop) / magnitude - math.exp(gain) * begun / begun.abs().clamp(min=1e-12)
+    magnitude, wave = net._initial(z)
+    b = stft(x, 512, hop) / magnitude - math.exp(gain) * wave / wave.abs().clamp(min=1e-12)
     net.exit = Given(torch.cat([torch.full_like(magnitude, gain), b.real, b.imag], 1))
     assert torch.allclose(net(z)[:, 0, :1500], x, atol=2e-5)
 
@@ -74,8 +74,8 @@ def test_an_untrained_vocoder_is_as_good_as_the_iterations_that_it_begins_with()
     codec.fit(x)
     z, _ = codec.encode(x)
     mel = codec.mel
-    begun = from_magnitude(from_mel(mel.log_power(z), 512, 8000), 128, 12 * 128, 16)
-    decoded = [SPACE.waveform(codec.decode(z)), begun[:, :1500]]
+    wave = from_magnitude(from_mel(mel.log_power(z), 512, 8000), 128, 12 * 128, 16)
+    decoded = [SPACE.waveform(codec.decode(z)), wave[:, :1500]]
     error = [(mel.encode(SPACE.levels(y))[0] - z).square().mean() for y in decoded]
     assert float(error[0]) < 1.5 * float(error[1])
 

@@ -65,8 +65,8 @@ class CaptionWords(Part, nn.Module):
 
     def decode(self, pieces: Tensor, length: int) -> Tensor:
         """The first ``length`` bytes of what pieces ``(B, N)`` spell, ``(B, length)``, both padded with -1."""
-        words = {i: word for word, i in self._known().items()}
-        found = torch.full((len(pieces), length), -1)
+        words = {i: word for word, i in self._ids_of_words().items()}
+        codes = torch.full((len(pieces), length), -1)
         for i, row in enumerate(pieces.tolist()):
             spelled = b""
             for piece in row:
@@ -75,10 +75,10 @@ class CaptionWords(Part, nn.Module):
                 elif 0 <= piece < self.END:
                     spelled += bytes([piece])
             spelled = spelled[:length]
-            found[i, : len(spelled)] = torch.tensor(list(spelled), dtype=torch.long)
-        return found.to(pieces.device)
+            codes[i, : len(spelled)] = torch.tensor(list(spelled), dtype=torch.long)
+        return codes.to(pieces.device)
 
-    def _known(self) -> Mapping[bytes, int]:
+    def _ids_of_words(self) -> Mapping[bytes, int]:
         """The id of each word."""
         if self._ids is None or self._ids[0] is not self.table or self._ids[1] != self.table._version:
             words = (bytes(code for code in row if code >= 0) for row in self.table.tolist())
@@ -87,7 +87,7 @@ class CaptionWords(Part, nn.Module):
         return self._ids[2]
 
     def _pieces(self, caption: bytes) -> list[int]:
-        ids = self._known()
+        ids = self._ids_of_words()
         pieces = self._remembered.get(caption)
         if pieces is None:
             pieces, at = [], 0

@@ -79,20 +79,22 @@ class PixelConv(Part, nn.Module):
         inputs, outputs: channels.
         rows: height of the kernel.
         reach: number of columns that it sees on either side.
-        own: whether a position sees itself.
+        centre: whether a position sees itself.
         gain: scale of the weights at the start.
     """
 
     mask: Tensor
 
-    def __init__(self, inputs: int, outputs: int, rows: int, reach: int, own: bool = True, gain: float = 1.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, rows: int, reach: int, centre: bool = True, gain: float = 1.0
+    ) -> None:
         super().__init__()
         self.rows, self.reach, self.inputs = rows, reach, inputs
         mask = torch.ones(rows, 2 * reach + 1)
-        mask[-1, reach + int(own) :] = 0
+        mask[-1, reach + int(centre) :] = 0
         self.register_buffer("mask", mask, persistent=False)
         self.weight = _kernel(
-            outputs, inputs, rows, 2 * reach + 1, (rows - 1) * (2 * reach + 1) + reach + int(own), gain
+            outputs, inputs, rows, 2 * reach + 1, (rows - 1) * (2 * reach + 1) + reach + int(centre), gain
         )
         self.bias = nn.Parameter(torch.zeros(outputs))
 
@@ -315,9 +317,9 @@ class CausalConvNet(Part, nn.Module):
         upper, upper_depth: width and number of blocks of the stream that sees whole rows.
         reach: columns that the pixel stream's kernels see to either side.
         labels: number of labels.
-        known: number of other planes that may be given.
+        planes: number of other planes that the network may be conditioned on.
         waves: Fourier features of a pixel's value.
-        other, other_depth: channels and residual blocks of the network that reads the other planes, see
+        reader, reader_depth: channels and residual blocks of the network that reads the other planes, see
             :class:`PlaneReader`; 0 channels are one convolution of 5 x 5.
         moved: how far a pixel copied from the frame before may have moved, see :class:`Displacement`; 0 copies none.
         overall: whether a pixel is also given the largest value of every feature of whole rows in all rows above it.
@@ -337,17 +339,17 @@ class CausalConvNet(Part, nn.Module):
         upper_depth: int,
         reach: int = 1,
         labels: int = 1,
-        known: int = 0,
+        planes: int = 0,
         waves: int = 6,
-        other: int = 0,
-        other_depth: int = 0,
+        reader: int = 0,
+        reader_depth: int = 0,
         moved: int = 0,
         overall: bool = False,
     ) -> None:
         super().__init__()
         self.levels, self.height, self.width, self.waves = levels, height, width, waves
         features = 4 + 2 * waves
-        self.entry = PixelConv(features, channels, 4, 3, own=False)
+        self.entry = PixelConv(features, channels, 4, 3, centre=False)
         self.stem = RowConv(features, upper, 3, 3)
         self.row_blocks = nn.ModuleList(RowBlock(upper, upper, 2, 2) for _ in range(upper_depth))
         self.down = nn.Linear(upper, channels)
@@ -356,10 +358,10 @@ class CausalConvNet(Part, nn.Module):
         self.position = nn.Parameter(torch.zeros(height, width, channels))
         self.label = nn.Embedding(labels, channels)
         self.label_row = nn.Embedding(labels, upper)
-        self.other: nn.Module | None = None
-        if known:
-            wide = nn.Conv2d(known * features, channels, 5, padding=2)
-            self.other = PlaneReader(known * features, channels, other, other_depth) if other else wide
+        self.reader: nn.Module | None = None
+        if planes:
+            wide = nn.Conv2d(planes * features, channels, 5, padding=2)
+            self.reader = PlaneReader(planes * features, channels, reader, reader_depth) if reader else wide
         self.head = zeroed(nn.Linear(channels, levels))
         self.displacement = Displacement(levels, channels, moved) if moved else None
         nn.init.normal_(self.label.weight, std=0.1)
@@ -369,7 +371,7 @@ class CausalConvNet(Part, nn.Module):
         self,
         x: Tensor,
         label: Tensor,
-        known: Tensor | None = None,
+        planes: Tensor | None = None,
         cache: PlaneCache | None = None,
         before: Tensor | None = None,
     ) -> Tensor:
@@ -379,7 +381,7 @@ class CausalConvNet(Part, nn.Module):
             x: levels of whole planes ``(N, H, W)``; with a cache, the levels just drawn, ``(N,)``, which are ignored at
                 the start.
             label: ``(N,)``.
-            known: levels of other planes, ``(N, known, H, W)``, -1 where a plane is not known.
+            planes: pixel values of other planes, ``(N, planes, H, W)``, -1 where a plane is not observed.
             cache: a memory of :meth:`cache`, which is advanced by one position.
             before: levels of the same plane of the frame before, ``(N, H, W)``, -1 where there is none.
 
@@ -396,7 +398,7 @@ class CausalConvNet(Part, nn.Module):
         above = self.down(v)
         if self.down_overall is not None:
             above = above + self.down_overall(v.amax(2).cummax(1).values)[:, :, None]
-        h = self.entry(f) + F.pad(above, (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, known)
+        h = self.entry(f) + F.pad(above, (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, planes)
         for block in self.blocks:
             h = block(h)
         logits: Tensor = self.head(F.relu(h)).float()
@@ -412,12 +414,12 @@ class CausalConvNet(Part, nn.Module):
         ends = torch.stack([torch.ones_like(v), v, (v == -1).float(), (v == 1).float()], 1)
         return F.embedding(x, torch.cat([ends, angle.sin(), angle.cos()], 1).to(self.position.dtype))
 
-    def cache(self, label: Tensor, known: Tensor | None = None, before: Tensor | None = None) -> PlaneCache:
+    def cache(self, label: Tensor, planes: Tensor | None = None, before: Tensor | None = None) -> PlaneCache:
         """The memory before the first pixel of planes with these labels."""
         n = len(label)
         pixels = [self.entry, *(block.conv for block in self._pixel_blocks())]
         rows = [self.stem, *(block.conv for block in self._row_blocks())]
-        base = self._base(label, known)
+        base = self._base(label, planes)
         return PlaneCache(
             label,
             [conv.memory(n, self.width) for conv in rows],
@@ -438,30 +440,30 @@ class CausalConvNet(Part, nn.Module):
     def _broadcast(self, table: nn.Embedding, label: Tensor) -> Tensor:
         return table(label)[:, None, None]
 
-    def _base(self, label: Tensor, known: Tensor | None) -> Tensor:
+    def _base(self, label: Tensor, planes: Tensor | None) -> Tensor:
         """Position, label and known planes, ``(N, H, W, channels)``."""
         base = self.position + self._broadcast(self.label, label)
-        if self.other is None or known is None:
+        if self.reader is None or planes is None:
             return base
-        f = self.features(known.clamp(min=0)) * (known >= 0).unsqueeze(-1).to(base.dtype)
+        f = self.features(planes.clamp(min=0)) * (planes >= 0).unsqueeze(-1).to(base.dtype)
         f = f.permute(0, 1, 4, 2, 3).flatten(1, 2)
-        return base + self.other(f).permute(0, 2, 3, 1)
+        return base + self.reader(f).permute(0, 2, 3, 1)
 
     def _step(self, x: Tensor, label: Tensor, cache: PlaneCache) -> Tensor:
         """Write the pixel just drawn, then the logits of the next."""
         row, column = divmod(cache.index, self.width)
         previous = torch.zeros_like(cache.values[:, 0, 0])
         if cache.index:
-            above, left = divmod(cache.index - 1, self.width)
-            cache.values[:, above, left] = previous = self.features(x)
+            last_row, last_column = divmod(cache.index - 1, self.width)
+            cache.values[:, last_row, last_column] = previous = self.features(x)
         if row and not column:
             self._next_row(label, cache, row)
         entry = self.entry
         memory = cache.pixels[0]
         if cache.index:
-            memory[:, above + entry.rows - 1, left + entry.reach] = previous
+            memory[:, last_row + entry.rows - 1, last_column + entry.reach] = previous
             if self.displacement is not None and cache.displaced is not None:
-                self.displacement.see(x, cache.displaced, above, left)
+                self.displacement.see(x, cache.displaced, last_row, last_column)
         h = entry.step(torch.zeros_like(previous), memory, cache.matrices[0], row, column)
         h = h + cache.base[:, row, column]
         for i, block in enumerate(self._pixel_blocks(), 1):

@@ -226,11 +226,11 @@ class ColumnNetwork(Part, nn.Module):
         labels = labels.view(-1, self.columns, self.width).transpose(0, 1)
         if piece is None and sees.ndim == 1:
             return self.heads(self._deep(self._in_order(x, sees, near) + labels, slice(None)), x, near)
-        seen = (self.embedded(x, near) * sees.unsqueeze(2)).flatten(1)
+        inputs = (self.embedded(x, near) * sees.unsqueeze(2)).flatten(1)
         if piece is None:
-            h = (seen @ self.entry).view(len(x), self.columns, self.width).transpose(0, 1)
+            h = (inputs @ self.entry).view(len(x), self.columns, self.width).transpose(0, 1)
             return self.heads(self._deep(h + labels, slice(None)), x, near)
-        h = seen @ self.entry[:, piece * self.width : (piece + 1) * self.width]
+        h = inputs @ self.entry[:, piece * self.width : (piece + 1) * self.width]
         return self.heads.column(self._deep(h + labels[piece : piece + 1], slice(piece, piece + 1))[0], piece, near)
 
     def _in_order(self, x: Tensor, order: Tensor, near: Tensor | None = None) -> Tensor:

@@ -121,11 +121,11 @@ class DDPMUNet(Part, nn.Module):
         self.first, self.second = nn.Linear(first, condition), nn.Linear(condition, condition)
         self.labels = None if classes is None else nn.Embedding(classes + 1, condition)
         self.stem = nn.Conv2d(channels, first, 3, padding=1)
-        self.down, kept = nn.ModuleList(), [first]
+        self.down, widths_down = nn.ModuleList(), [first]
         for i, (before, width) in enumerate(pairwise([first, *widths])):
             coarser = nn.Conv2d(width, width, 3, stride=2, padding=1) if i < len(widths) - 1 else None
             self.down.append(DDPMStage((before, *(width,) * (layers - 1)), width, condition, i > 0, coarser))
-            kept += [width] * (layers + (coarser is not None))
+            widths_down += [width] * (layers + (coarser is not None))
         self.before, self.between, self.after = (
             DDPMBlock(last, last, condition),
             Attention(last),
@@ -135,7 +135,7 @@ class DDPMUNet(Part, nn.Module):
         for i in reversed(range(len(widths))):
             finer = nn.Conv2d(widths[i], widths[i], 3, padding=1) if i > 0 else None
             entering = [width, *[widths[i]] * layers]
-            inputs = tuple(own + kept.pop() for own in entering)
+            inputs = tuple(channels_up + widths_down.pop() for channels_up in entering)
             self.up.append(DDPMStage(inputs, widths[i], condition, i > 0, finer))
             width = widths[i]
         self.norm, self.head = nn.GroupNorm(GROUPS, first), zeroed(nn.Conv2d(first, channels, 3, padding=1))
@@ -143,18 +143,18 @@ class DDPMUNet(Part, nn.Module):
     def forward(self, x: Tensor, step: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self._condition(step, cond)
         h = self.stem(x.to(self.stem.weight.dtype))
-        kept = [h]
+        maps = [h]
         for stage in self.stages(self.down):
             for i in range(self.layers):
                 h = stage.step(i, h, c)
-                kept.append(h)
+                maps.append(h)
             if stage.resample is not None:
                 h = stage.resample(h)
-                kept.append(h)
+                maps.append(h)
         h = self.after(self.between(self.before(h, c)), c)
         for stage in self.stages(self.up):
             for i in range(self.layers + 1):
-                h = stage.step(i, torch.cat([h, kept.pop()], 1), c)
+                h = stage.step(i, torch.cat([h, maps.pop()], 1), c)
             if stage.resample is not None:
                 h = stage.resample(F.interpolate(h, scale_factor=2.0))
         return torch.as_tensor(self.head(F.silu(self.norm(h)))).float()

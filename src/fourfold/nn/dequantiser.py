@@ -39,8 +39,8 @@ class ConvDequantiser(Part, nn.Module):
         v, log_q = eps, -eps.square().flatten(1).sum(1) / 2
         for i, net in enumerate(self.nets):
             keep = _chessboard(x, i)
-            shown = torch.cat([x, v * keep], 1)
-            s, t = net(shown.to(next(net.parameters()).dtype)).float().chunk(2, 1)
+            inputs = torch.cat([x, v * keep], 1)
+            s, t = net(inputs.to(next(net.parameters()).dtype)).float().chunk(2, 1)
             s, t = 2 * torch.tanh(s / 2) * (1 - keep), t * (1 - keep)
             v, log_q = v * s.exp() + t, log_q - s.flatten(1).sum(1)
         return torch.special.ndtr(v), log_q + v.square().flatten(1).sum(1) / 2

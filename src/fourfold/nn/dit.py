@@ -10,45 +10,15 @@ import math
 from typing import ClassVar, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.layers import images, patches, zeroed
 from fourfold.nn.text_encoder import TextEncoder
-from fourfold.nn.transformer import attention
+from fourfold.nn.transformer import TransformerBlock, modulated
 
-__all__ = ["DiT", "TransformerBlock"]
-
-
-@final
-class TransformerBlock(nn.Module):
-    """Attention, then a perceptron, each on ``(1 + a) norm(h) + b`` and added times a gate (adaLN-Zero)."""
-
-    block: ClassVar[bool] = True
-    """Whether a large one is a unit of ``fsdp`` and of recomputation."""
-
-    def __init__(self, width: int, heads: int, condition: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.modulation = zeroed(nn.Linear(condition, 6 * width))
-
-    def forward(self, h: Tensor, c: Tensor) -> Tensor:
-        a_1, b_1, g_1, a_2, b_2, g_2 = self.modulation(c)[:, None].chunk(6, 2)
-        h = torch.addcmul(h, g_1, self._attend(_modulated(h, a_1, b_1)))
-        return torch.addcmul(h, g_2, self.narrow(F.silu(self.wide(_modulated(h, a_2, b_2)))))
-
-    def _attend(self, h: Tensor) -> Tensor:
-        q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.out(attention(q, k, v, None).transpose(1, 2).flatten(2))
-
-
-def _modulated(h: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """``(1 + a) norm(h) + b``."""
-    return torch.addcmul(b, F.layer_norm(h, h.shape[-1:]), 1 + a)
+__all__ = ["DiT"]
 
 
 @final
@@ -83,8 +53,6 @@ class DiT(Part, nn.Module):
         text: TextEncoder | None = None,
     ) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"{heads} heads do not divide the width {width}")
         channels, self.height, self.width = shape
         self.patch, self.grid = patch, (math.ceil(self.height / patch), math.ceil(self.width / patch))
         self.condition = Condition(width, classes, times, text)
@@ -100,7 +68,7 @@ class DiT(Part, nn.Module):
         for block in self.blocks:
             h = block(h, c)
         a, b = self.modulation(c)[:, None].chunk(2, 2)
-        return self._images(self.exit(_modulated(h, a, b)).float())
+        return self._images(self.exit(modulated(h, a, b)).float())
 
     def _tokens(self, x: Tensor) -> Tensor:
         """Images to tokens, ``(B, L, 3 C p p)``."""

@@ -68,7 +68,7 @@ class Condition(Part, nn.Module):
             raise ValueError(f"a network knows 1 or 2 times, not {times}")
         self.fourier = FourierTime(width)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
-        self.other = zeroed(nn.Linear(width, width, bias=False)) if times == 2 else None
+        self.second_time = zeroed(nn.Linear(width, width, bias=False)) if times == 2 else None
         self.labels = None if classes is None else nn.Embedding(classes + 1, width)
         self.text = text
         self.caption = None if text is None else nn.Linear(text.width, width)
@@ -84,23 +84,23 @@ class Condition(Part, nn.Module):
             unknown = torch.zeros(len(tau), dtype=torch.long, device=tau.device)
             h = h + self.labels(unknown if cond is None else cond + 1)
         if self.text is not None:
-            h = h + self._said(self.text, cond)
+            h = h + self._caption_vector(self.text, cond)
         return F.silu(h)
 
-    def _said(self, text: TextEncoder, cond: Tensor | None) -> Tensor:
+    def _caption_vector(self, text: TextEncoder, cond: Tensor | None) -> Tensor:
         """The vector added for captions, ``(B, width)``, or ``(width,)`` where all are unknown."""
         if cond is None or self.caption is None:
             return self.unknown
-        said = self.caption(text(cond).to(self.caption.weight.dtype))
-        return torch.where((cond >= 0).any(1, keepdim=True), said, self.unknown)
+        vector = self.caption(text(cond).to(self.caption.weight.dtype))
+        return torch.where((cond >= 0).any(1, keepdim=True), vector, self.unknown)
 
     def _times(self, tau: Tensor) -> Tensor:
         """``W_1 fourier(tau)``, and the second time's share."""
         dtype = self.first.weight.dtype
-        if self.other is None:
+        if self.second_time is None:
             return self.first(self.fourier(tau).to(dtype))
         t, s = (self.fourier(part).to(dtype) for part in tau.unbind(1))
-        return self.first(t) + self.other(s)
+        return self.first(t) + self.second_time(s)
 
 
 def with_detail(x: Tensor) -> Tensor:

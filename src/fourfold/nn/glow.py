@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.layers import zeroed
+from fourfold.nn.layers import squeeze, unsqueeze, zeroed
 
 __all__ = ["Glow"]
 
@@ -193,28 +193,28 @@ class Glow(Part, nn.Module):
         return self._to_noise(h, cond) if to_noise else self._to_data(h, cond)
 
     def _to_noise(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        log_det, left = x.new_zeros(len(x)), []
+        log_det, parts = x.new_zeros(len(x)), []
         for i, (p, q) in enumerate(self.plan):
-            x = _squeezed(x, p, q)
+            x = squeeze(x, p, q)
             x, change = self._steps(i, x, cond, True)
             log_det = log_det + change
             if i < len(self.splits):
                 x, change = self.splits[i](x, cond, True)
                 log_det, keep = log_det + change, x.shape[1] - x.shape[1] // 2
-                left.append(x[:, keep:])
+                parts.append(x[:, keep:])
                 x = x[:, :keep]
-        return torch.cat([part.flatten(1) for part in (*left, x)], 1).view(len(x), *self.shape), log_det
+        return torch.cat([part.flatten(1) for part in (*parts, x)], 1).view(len(x), *self.shape), log_det
 
     def _to_data(self, z: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         shapes = self._shapes()
-        *left, x = torch.split(z.flatten(1), [math.prod(shape) for shape in shapes], 1)
+        *parts, x = torch.split(z.flatten(1), [math.prod(shape) for shape in shapes], 1)
         x, log_det = x.reshape(-1, *shapes[-1]), z.new_zeros(len(z))
         for i in reversed(range(len(self.plan))):
             if i < len(self.splits):
-                x, change = self.splits[i](torch.cat([x, left[i].reshape(-1, *shapes[i])], 1), cond, False)
+                x, change = self.splits[i](torch.cat([x, parts[i].reshape(-1, *shapes[i])], 1), cond, False)
                 log_det = log_det + change
             x, change = self._steps(i, x, cond, False)
-            x, log_det = _unsqueezed(x, *self.plan[i]), log_det + change
+            x, log_det = unsqueeze(x, *self.plan[i]), log_det + change
         return x, log_det
 
     def _steps(self, level: int, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
@@ -235,15 +235,3 @@ class Glow(Part, nn.Module):
                 shapes.append((C // 2, H, W))
                 C -= C // 2
         return [*shapes, (C, H, W)]
-
-
-def _squeezed(x: Tensor, p: int, q: int) -> Tensor:
-    """``(B, C, H, W)`` to ``(B, C p q, H / p, W / q)``."""
-    B, C, H, W = x.shape
-    return x.reshape(B, C, H // p, p, W // q, q).permute(0, 1, 3, 5, 2, 4).reshape(B, C * p * q, H // p, W // q)
-
-
-def _unsqueezed(x: Tensor, p: int, q: int) -> Tensor:
-    """The inverse of :func:`_squeezed`."""
-    B, C, H, W = x.shape
-    return x.reshape(B, C // (p * q), p, q, H, W).permute(0, 1, 4, 2, 5, 3).reshape(B, -1, H * p, W * q)

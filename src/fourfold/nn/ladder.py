@@ -125,8 +125,8 @@ class LadderEncoder(Part, nn.Module):
         self.hidden = linear(self.trunk.outputs, outputs * 4, GAIN)
         self.head = linear(outputs * 4, outputs)
         widths = [w for w in reversed(self.trunk.pyramid.widths) for _ in range(rungs)]
-        self.own = nn.ModuleList(convolution(w, w, 1) for w in widths)
-        self.theirs = nn.ModuleList(convolution(w, w, 1) for w in widths)
+        self.from_image = nn.ModuleList(convolution(w, w, 1) for w in widths)
+        self.from_decoder = nn.ModuleList(convolution(w, w, 1) for w in widths)
         self.out = nn.ModuleList(convolution(w, 2 * channels, 1, gain=0.3) for w in widths)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -139,6 +139,6 @@ class LadderEncoder(Part, nn.Module):
 
     def infer(self, rung: int, maps: list[Tensor], h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-scale of the noise of a rung, float32, each ``(B, channels, h, w)``."""
-        e = self.own[rung](maps[rung // self.rungs]) + self.theirs[rung](h)
+        e = self.from_image[rung](maps[rung // self.rungs]) + self.from_decoder[rung](h)
         m, s = self.out[rung](phi(e)).float().chunk(2, 1)
         return m, 3 * torch.tanh(s / 3)

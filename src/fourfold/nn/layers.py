@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["convolution", "images", "linear", "patches", "zeroed"]
+__all__ = ["convolution", "images", "linear", "patches", "soft_clamp", "squeeze", "unsqueeze", "zeroed"]
 
 L = TypeVar("L", bound=nn.Module)
 
@@ -50,6 +50,27 @@ def patches(x: Tensor, side: int, multiple: int | None = None) -> Tensor:
     if right or below:
         x = F.pad(x, (0, right, 0, below), mode="replicate")
     return F.pixel_unshuffle(x, side) if side > 1 else x
+
+
+def squeeze(x: Tensor, p: int, q: int) -> Tensor:
+    """Patches of ``p`` by ``q`` pixels as channels: ``(B, C, H, W)`` to ``(B, C p q, H / p, W / q)``."""
+    B, C, H, W = x.shape
+    return x.reshape(B, C, H // p, p, W // q, q).permute(0, 1, 3, 5, 2, 4).reshape(B, C * p * q, H // p, W // q)
+
+
+def unsqueeze(x: Tensor, p: int, q: int) -> Tensor:
+    """The inverse of :func:`squeeze`."""
+    B, C, H, W = x.shape
+    return x.reshape(B, C // (p * q), p, q, H, W).permute(0, 1, 4, 2, 5, 3).reshape(B, -1, H * p, W * q)
+
+
+def soft_clamp(x: Tensor) -> Tensor:
+    """``x`` within [-1, 1], and a tenth of the excess beyond: almost bounded, with a gradient everywhere.
+
+    A ``tanh`` loses its gradient where it saturates, and then the generator of a GAN learns nothing more.
+    """
+    inside = x.clamp(-1, 1)
+    return inside + 0.1 * (x - inside)
 
 
 def images(h: Tensor, side: int, height: int, width: int) -> Tensor:

@@ -172,8 +172,8 @@ class LogisticMixture(Monotone):
         log_w, m, log_s = self._parameters(h.double())
         wide = y.double()
         logit = torch.special.log_ndtr(wide) - torch.special.log_ndtr(-wide)
-        own = m + log_s.exp() * logit.unsqueeze(-1)
-        low, high = own.amin(-1), own.amax(-1)
+        quantiles = m + log_s.exp() * logit.unsqueeze(-1)
+        low, high = quantiles.amin(-1), quantiles.amax(-1)
         for _ in range(56):
             middle = (low + high) / 2
             a = (middle.unsqueeze(-1) - m) * (-log_s).exp()

@@ -27,9 +27,9 @@ class _Cache:
     ids: Tensor
 
     @property
-    def used(self) -> int:
+    def position(self) -> int:
         """Positions that the network holds."""
-        return int(self.network.used)
+        return int(self.network.position)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -73,7 +73,7 @@ class BesideNgrams(NextToken, Part, nn.Module):
         self.power = nn.Parameter(torch.ones(()))
         kind = torch.int16 if net.tokens < 1 << 15 else torch.int32
         self.register_buffer("text", torch.full((MOST,), -1, dtype=kind))
-        self._looked_at, self._counted = (0, 0), list[tuple[Tensor, Ngrams]]()
+        self._looked_at, self._ngrams = (0, 0), list[tuple[Tensor, Ngrams]]()
 
     text: Tensor
 
@@ -86,13 +86,13 @@ class BesideNgrams(NextToken, Part, nn.Module):
         return _Cache(self.net.cache(batch), self.text.new_zeros(batch, 0, dtype=torch.long))
 
     def forward(self, ids: Tensor, cache: Any = None) -> Tensor:
-        seen, following = ids, None
+        text, following = ids, None
         if cache is not None:
-            cache.ids = seen = torch.cat([cache.ids, ids], 1)
+            cache.ids = text = torch.cat([cache.ids, ids], 1)
         elif self.training:
             following = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -1)], 1)
         with torch.no_grad():
-            q = self.ngrams().after(seen, following, ids.shape[1])
+            q = self.ngrams().after(text, following, ids.shape[1])
         logits: Tensor = self.net(ids, None if cache is None else cache.network)
         return logits.float() + self.power * q.log()
 
@@ -100,8 +100,8 @@ class BesideNgrams(NextToken, Part, nn.Module):
         """The n-grams of the text, counted once; without a text all tokens have equal masses."""
         version = (self.text.data_ptr(), self.text._version)
         if version != self._looked_at:  # something was written into the text, but not always something new
-            if not (self._counted and torch.equal(self._counted[0][0], self.text)):
+            if not (self._ngrams and torch.equal(self._ngrams[0][0], self.text)):
                 ids = self.text[self.text >= 0]
-                self._counted = [(self.text.clone(), Ngrams(ids, self.tokens, min(self.longest, max(len(ids) - 1, 0))))]
+                self._ngrams = [(self.text.clone(), Ngrams(ids, self.tokens, min(self.longest, max(len(ids) - 1, 0))))]
             self._looked_at = version
-        return self._counted[0][1]
+        return self._ngrams[0][1]

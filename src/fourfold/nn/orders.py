@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.layers import zeroed
-from fourfold.nn.transformer import Block, Cache, rotary
+from fourfold.nn.transformer import Block, Cache, placed, self_attention
 
 __all__ = ["OrderedTransformer"]
 
@@ -45,7 +46,7 @@ class OrderedTransformer(Part, nn.Module):
     ) -> None:
         super().__init__()
         if width % (2 * heads):
-            raise ValueError(f"width must be a multiple of 2 · heads, but {width} is none of {2 * heads}")
+            raise ValueError(f"width must be a multiple of 2 · heads, got width {width} and {heads} heads")
         self.tokens, self.length, self.block, self.width, self.heads = tokens, length, block, width, heads
         self.embedding = nn.Embedding(tokens + 1, width)
         self.left, self.right = nn.Embedding(tokens + 2, width), nn.Embedding(tokens + 2, width)
@@ -61,9 +62,9 @@ class OrderedTransformer(Part, nn.Module):
         return Cache(len(self.blocks), batch, self.heads, inputs, self.width // self.heads, self.head.weight)
 
     def forward(
-        self, ids: Tensor, at: Tensor, asked: Tensor, sides: Tensor, cache: Cache | None = None, last: int = 1
+        self, ids: Tensor, at: Tensor, target: Tensor, sides: Tensor, cache: Cache | None = None, last: int = 1
     ) -> Tensor:
-        """Logits of the tokens at the places ``asked``, ``(B, T, tokens)``, float32.
+        """Logits of the tokens at the places ``target``, ``(B, T, tokens)``, float32.
 
         With a cache the inputs follow the cached ones, and the ``last`` ones are one token that is asked for as many
         places. They do not see each other. Their logits ``(B, last, tokens)`` are returned, and the first is kept.
@@ -71,29 +72,28 @@ class OrderedTransformer(Part, nn.Module):
         Args:
             ids: tokens ``(B, T)`` in their order.
             at: their places ``(B, T)``.
-            asked: the places asked for, ``(B, T)``.
+            target: the places asked for, ``(B, T)``.
             sides: the tokens to the left and to the right of these, ``(2, B, T)``.
             cache: the earlier inputs.
             last: number of places that are asked for at the newest token.
         """
-        h = self.embedding(ids) + self.left(sides[0]) + self.right(sides[1]) + self.way(asked - at + self.block - 1)
-        cos, sin = rotary(1 + self.length, self.width // self.heads, h.dtype, h.device)
-        places = torch.stack([asked - 1, at])  # a query looks from the place that is asked for
-        angles = cos[places].unsqueeze(2), sin[places].unsqueeze(2)
-        if cache is None:
-            for block in self.blocks:
-                h = block(h, angles=angles)
-        else:
-            h = self._cached(h, cache, angles, last)[:, -last:]
+        h = self.embedding(ids) + self.left(sides[0]) + self.right(sides[1]) + self.way(target - at + self.block - 1)
+        places = torch.stack([target - 1, at, torch.zeros_like(at)], 2)  # queries look from the place asked for
+        angles = placed(1 + self.length, self.width // self.heads, places, h.dtype)
+        attend = [partial(self_attention, angles=angles)] * len(self.blocks)
+        if cache is not None:
+            mask = self._mask(cache.position, h.shape[1], last, h.device)
+            attend = [partial(cache.attend, i, angles=angles, mask=mask) for i in range(len(self.blocks))]
+        for block, attention in zip(self.blocks, attend, strict=True):
+            h = block(h, attention)
+        if cache is not None:
+            cache.position, h = cache.position + h.shape[1] - last + 1, h[:, -last:]
         logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
         return logits.float()
 
-    def _cached(self, h: Tensor, cache: Cache, angles: tuple[Tensor, Tensor], last: int) -> Tensor:
-        inputs, used = h.shape[1], cache.used
-        seen = torch.ones(inputs, used + inputs, dtype=torch.bool, device=h.device).tril(used)
-        seen[-last:, -last:] = torch.eye(last, dtype=torch.bool, device=h.device)
-        for block, memory in zip(self.blocks, cache.blocks, strict=True):
-            assert isinstance(block, Block)
-            h = block.extend(h, memory, used, angles, seen)
-        cache.used = used + inputs - last + 1
-        return h
+    @staticmethod
+    def _mask(position: int, inputs: int, last: int, device: torch.device) -> Tensor:
+        """What each new input attends to: all before it and itself, but the ``last`` ones not each other."""
+        mask = torch.ones(inputs, position + inputs, dtype=torch.bool, device=device).tril(position)
+        mask[-last:, -last:] = torch.eye(last, dtype=torch.bool, device=device)
+        return mask

@@ -97,11 +97,11 @@ class FiniteScalars(Quantiser):
 
     def forward(self, e: Tensor) -> Quantised:
         squashed = self._squashed(e.float())
-        rounded = squashed.detach().round()
+        nearest = squashed.detach().round()
         half = self._column([level // 2 for level in self.levels], e)
-        digits = (rounded + half).long()
+        digits = (nearest + half).long()
         codes = (digits * self._places(e)[:, None, None]).sum(1)
-        return Quantised((squashed + (rounded - squashed).detach()) / half, codes, e.new_zeros(len(e)))
+        return Quantised((squashed + (nearest - squashed).detach()) / half, codes, e.new_zeros(len(e)))
 
     def embed(self, codes: Tensor) -> Tensor:
         base = torch.tensor(self.levels, device=codes.device)[:, None, None]
@@ -149,7 +149,7 @@ class ResidualScalars(Quantiser):
     def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Levels, and the weight of each channel's digit in a code, ``(channels, 1, 1)`` each."""
         places = [math.prod(self.levels[:i]) for i in range(self.channels)]
-        levels, weights = (torch.tensor(one, device=like.device)[:, None, None] for one in (self.levels, places))
+        levels, weights = (torch.tensor(values, device=like.device)[:, None, None] for values in (self.levels, places))
         return levels, weights
 
     def forward(self, e: Tensor) -> Quantised:

@@ -26,26 +26,26 @@ GAPS = 4
 """Distances in rows that are told apart: 1, 2 to 3, 4 to 7, and more."""
 
 
-def nearest(x: Tensor, known: Tensor, sides: int) -> Tensor:
+def nearest(x: Tensor, mask: Tensor, sides: int) -> Tensor:
     """The nearest known token of each cell's column in the rows before, and behind if there are two ``sides``.
 
     Args:
         x: tokens ``(B, T, C)``.
-        known: bool ``(B, T, C)``.
+        mask: which tokens are observed, bool ``(B, T, C)``.
         sides: 1 or 2.
 
     Returns:
         The token, or -1 where there is none, and the class of its distance, int64 ``(B, T, C, sides, 2)``.
     """
-    found = [_before(x, known)]
+    sides_of_cells = [_before(x, mask)]
     if sides == 2:
-        found.append(_before(x.flip(1), known.flip(1)).flip(1))
-    return torch.stack(found, 3)
+        sides_of_cells.append(_before(x.flip(1), mask.flip(1)).flip(1))
+    return torch.stack(sides_of_cells, 3)
 
 
-def _before(x: Tensor, known: Tensor) -> Tensor:
+def _before(x: Tensor, mask: Tensor) -> Tensor:
     t = torch.arange(x.shape[1], device=x.device)[:, None]
-    last = torch.where(known, t, -1).cummax(1).values
+    last = torch.where(mask, t, -1).cummax(1).values
     last = torch.cat([torch.full_like(last[:, :1], -1), last[:, :-1]], 1)
     token = torch.where(last >= 0, x.gather(1, last.clamp(min=0)), -1)
     gap = (t - last).float().log2().long().clamp(max=GAPS - 1)
@@ -145,8 +145,8 @@ class RelativeHeads(nn.Module):
         token, gap = near.transpose(0, 1).unbind(3)
         table = getattr(self, f"table_{g}")
         bias, side = self.bias[g][only], torch.arange(self.sides, device=h.device)
-        own = bias[torch.arange(len(bias), device=h.device)[:, None, None], side, gap]
-        c = (own + torch.bmm(h, self.weight[g][only]).view(own.shape)) * (token >= 0)[..., None]
+        bias_at = bias[torch.arange(len(bias), device=h.device)[:, None, None], side, gap]
+        c = (bias_at + torch.bmm(h, self.weight[g][only]).view(bias_at.shape)) * (token >= 0)[..., None]
         curve = c @ table.to(c.dtype)
         k = (table.shape[1] + 1) // 2
         place = torch.arange(k, device=h.device) + (k - 1 - token.clamp(min=0))[..., None]

@@ -61,7 +61,7 @@ class SequenceNetwork(Part, nn.Module):
     ) -> None:
         super().__init__()
         if features % (2 * heads):
-            raise ValueError(f"features must be a multiple of 2 · heads, but {features} is none of {2 * heads}")
+            raise ValueError(f"features must be a multiple of 2 · heads, got {features} and {heads} heads")
         self.causal, self.features, self.sides = causal, features, 0 if not relative else 1 if causal else 2
         self.missing = {i: sizes[i] - 1 for i in missing}
         self.columns = ColumnNetwork(
@@ -82,20 +82,20 @@ class SequenceNetwork(Part, nn.Module):
         """An empty cache of the rows of a causal network."""
         return self.trunk.cache(batch)
 
-    def near(self, x: Tensor, known: Tensor) -> Tensor | None:
+    def near(self, x: Tensor, mask: Tensor) -> Tensor | None:
         """The nearest known cells of other rows, ``(B, T, C, sides, 2)``, or ``None`` for a network that takes none.
 
         Args:
             x: tokens ``(B, T, C)``.
-            known: which cells are there and known, bool ``(B, T, C)``.
+            mask: which codes are there and observed, bool ``(B, T, C)``.
         """
         if not self.sides:
             return None
         last = torch.tensor([self.missing.get(i, -1) for i in range(x.shape[2])], device=x.device)
-        return nearest(x, known & (x != last), self.sides)
+        return nearest(x, mask & (x != last), self.sides)
 
     def forward(
-        self, x: Tensor, seen: Tensor | None = None, cache: Cache | None = None, near: Tensor | None = None
+        self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None, near: Tensor | None = None
     ) -> Tensor:
         """The contexts of rows, float32.
 
@@ -103,17 +103,17 @@ class SequenceNetwork(Part, nn.Module):
             x: tokens ``(B, T, C)`` of the rows. Of a causal network the context of row ``t`` is of the rows before it;
                 with a cache, ``x`` holds the rows before each of the rows that follow the cached ones, and the first
                 row of an empty cache is ignored.
-            seen: which cells are seen, bool ``(B, T, C)``; only for a network that is not causal.
+            mask: which codes are observed, bool ``(B, T, C)``; only for a network that is not causal.
             cache: of earlier rows.
             near: of these rows, by :meth:`near`.
         """
-        used = 0 if cache is None else cache.used
-        place = self.place.weight[used : used + x.shape[1]]
+        position = 0 if cache is None else cache.position
+        place = self.place.weight[position : position + x.shape[1]]
         flat = None if near is None else near.flatten(0, 1)
         e = self.columns.embedded(x.flatten(0, 1), flat).view(*x.shape, -1)
         if not self.causal:
-            assert seen is not None
-            h = torch.cat([(e * seen[..., None]).flatten(2), seen.to(e.dtype)], 2)
+            assert mask is not None
+            h = torch.cat([(e * mask[..., None]).flatten(2), mask.to(e.dtype)], 2)
             h = self.entry(h) + place
             for block in self.blocks:
                 h = block(h)
@@ -121,6 +121,6 @@ class SequenceNetwork(Part, nn.Module):
         h = self.entry(e.flatten(2))
         if cache is None:
             h = F.pad(h[:, :-1], (0, 0, 1, 0))
-        if not used:
+        if not position:
             h = torch.cat([self.first.expand(len(x), 1, -1), h[:, 1:]], 1)
         return self.context(self.trunk(h + place, cache)).float()

@@ -80,7 +80,7 @@ def _value(b: _Bin, t: Tensor) -> Tensor:
     return b.y + b.height * (b.slope * t.square() + b.left * u) / (b.slope + (b.left + b.right - 2 * b.slope) * u)
 
 
-def _found(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, _Bin, Tensor]:
+def _place(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, _Bin, Tensor]:
     """Whether each point lies inside the interval, its bin, and the fraction of the bin."""
     inside = x.abs() < reach
     x_in = torch.where(inside, x, 0.0)
@@ -90,13 +90,13 @@ def _found(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, _Bin, Tensor]
 
 def spline(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, Tensor]:
     """``y`` and ``log dy/dx`` of points of any shape; outside the interval the spline is the identity."""
-    inside, b, t = _found(x, knots, reach)
+    inside, b, t = _place(x, knots, reach)
     return torch.where(inside, _value(b, t), x), torch.where(inside, _log_slope(b, t), 0.0)
 
 
 def spline_value(x: Tensor, knots: Knots, reach: float) -> Tensor:
     """``y`` alone, as :func:`spline` gives it."""
-    inside, b, t = _found(x, knots, reach)
+    inside, b, t = _place(x, knots, reach)
     return torch.where(inside, _value(b, t), x)
 
 

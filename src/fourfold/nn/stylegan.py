@@ -181,9 +181,9 @@ class StyleNetwork(Part, nn.Module):
 
     def _mixed(self, w: Tensor) -> Tensor:
         """From a random layer on, the style of the next example, for a share ``mixing`` of the batch."""
-        cut = torch.randint(1, self.layers, (len(w), 1, 1), device=w.device)
-        cut = torch.where(torch.rand(len(w), 1, 1, device=w.device) < self.mixing, cut, self.layers)
-        late = torch.arange(self.layers, device=w.device)[None, :, None] >= cut
+        first_late = torch.randint(1, self.layers, (len(w), 1, 1), device=w.device)
+        first_late = torch.where(torch.rand(len(w), 1, 1, device=w.device) < self.mixing, first_late, self.layers)
+        late = torch.arange(self.layers, device=w.device)[None, :, None] >= first_late
         return torch.where(late, w.roll(1, 0)[:, None], w[:, None])
 
     def synthesis(self, w: Tensor, z: Tensor) -> Tensor:
@@ -193,8 +193,8 @@ class StyleNetwork(Part, nn.Module):
         for i, (first, second, to_image) in enumerate(zip(self.first, self.second, self.images, strict=True)):
             h = first(_resized(h, self.sizes[i]), w[:, 2 * i], maps[2 * i])
             h = second(h, w[:, 2 * i + 1], maps[2 * i + 1])
-            own = to_image(h, w[:, 2 * i + 1])
-            image = own if image is None else own + _resized(image, self.sizes[i])
+            stage_image = to_image(h, w[:, 2 * i + 1])
+            image = stage_image if image is None else stage_image + _resized(image, self.sizes[i])
         assert image is not None
         return self.pyramid.images((image + self.exit[:, None, None]).float())
 

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.layers import zeroed
+from fourfold.nn.layers import squeeze, unsqueeze, zeroed
 from fourfold.nn.transformer import Cache, Transformer
 
-__all__ = ["PatchStack", "joined", "patches", "side"]
+__all__ = ["PatchStack", "from_patches", "patches", "side"]
 
 
 def side(length: int, most: int) -> int:
@@ -26,14 +26,13 @@ def side(length: int, most: int) -> int:
 
 def patches(x: Tensor, p: int, q: int) -> Tensor:
     """Images ``(B, C, H, W)`` as rows of patches of ``p`` by ``q`` pixels, ``(B, H W / (p q), C p q)``."""
-    B, C, H, W = x.shape
-    return x.reshape(B, C, H // p, p, W // q, q).permute(0, 2, 4, 1, 3, 5).reshape(B, -1, C * p * q)
+    return squeeze(x, p, q).flatten(2).transpose(1, 2)
 
 
-def joined(h: Tensor, event: tuple[int, ...], p: int, q: int) -> Tensor:
+def from_patches(h: Tensor, event: tuple[int, ...], p: int, q: int) -> Tensor:
     """The images of their patches: the inverse of :func:`patches`."""
-    C, H, W = event
-    return h.reshape(len(h), H // p, W // q, C, p, q).permute(0, 3, 1, 4, 2, 5).reshape(len(h), C, H, W)
+    _, H, W = event
+    return unsqueeze(h.transpose(1, 2).reshape(len(h), -1, H // p, W // q), p, q)
 
 
 @final
@@ -54,7 +53,7 @@ class _Block(nn.Module):
 
     def forward(self, before: Tensor, cond: Tensor | None, cache: Cache | None) -> Tensor:
         """The numbers of ``T`` patches given the patch before each, ``(B, T, size)``; earlier ones are in the cache."""
-        at = 0 if cache is None else cache.used
+        at = 0 if cache is None else cache.position
         h = self.entry(before.to(self.entry.weight.dtype)) + self.position[at : at + before.shape[1]]
         if self.embedding is not None:
             label = torch.zeros(len(h), dtype=torch.long, device=h.device) if cond is None else cond + 1

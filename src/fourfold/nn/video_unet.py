@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.dit import TransformerBlock
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.layers import convolution, images, patches, zeroed
 from fourfold.nn.text_encoder import TextEncoder
+from fourfold.nn.transformer import TransformerBlock
 
 __all__ = ["VideoUNet"]
 
@@ -90,7 +90,7 @@ class VideoUNet(Part, nn.Module):
         ValueError: if ``heads`` does not divide the transformer's width.
     """
 
-    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head", "passed", "place", "moment")
+    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head", "skip", "place", "moment")
 
     def __init__(
         self,
@@ -107,8 +107,6 @@ class VideoUNet(Part, nn.Module):
     ) -> None:
         super().__init__()
         fine, coarse = widths
-        if coarse % heads:
-            raise ValueError(f"{heads} heads do not divide the width {coarse}: make the width a multiple of them")
         channels, height, width = shape
         self.frames, self.patch, self.span, values = frames, patch, span, channels // frames * span * patch**2
         places = math.ceil(height / (2 * patch)) * math.ceil(width / (2 * patch))
@@ -122,7 +120,7 @@ class VideoUNet(Part, nn.Module):
         self.finer = convolution(coarse, 4 * fine, 1)
         self.up = nn.ModuleList(SpaceTimeBlock(fine, coarse) for _ in range(blocks[0]))
         self.head = convolution(fine, values, gain=0.0)
-        self.passed = zeroed(nn.Linear(coarse, 1))
+        self.skip = zeroed(nn.Linear(coarse, 1))
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)
@@ -134,7 +132,7 @@ class VideoUNet(Part, nn.Module):
         for block in self.up:
             h = block(h, c)
         out = self._clips(self.head(F.silu(h)).float(), x.shape)
-        return torch.addcmul(out, self.passed(c).float()[..., None, None], x.float())
+        return torch.addcmul(out, self.skip(c).float()[..., None, None], x.float())
 
     def _mixed(self, h: Tensor, c: Tensor) -> Tensor:
         """The transformer over all places and times of maps ``(B · T, C, H, W)``."""

@@ -71,8 +71,8 @@ class WaveEncoder(Part, nn.Module):
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         spectrum = stft(x[:, 0].float(), 4 * self.hop, self.hop)
         direction = torch.view_as_real(spectrum / (spectrum.abs() + QUIET)).unbind(-1)
-        seen = torch.cat([compressed(spectrum) / 4, *direction], 1)
-        h = self.blocks(self.stem(seen.to(self.stem.weight.dtype)))
+        features = torch.cat([compressed(spectrum) / 4, *direction], 1)
+        h = self.blocks(self.stem(features.to(self.stem.weight.dtype)))
         exited: Tensor = self.exit(F.layer_norm(h.transpose(1, 2), (h.shape[1],)).transpose(1, 2))
         return exited.float().unsqueeze(-1)
 
@@ -178,25 +178,25 @@ class WaveVocoder(Part, nn.Module):
         self.exit.bias = nn.Parameter(torch.zeros(3 * self.frequencies))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        magnitude, spectrum = self._begun(z)
+        magnitude, spectrum = self._initial(z)
         direction = spectrum / spectrum.abs().clamp(min=1e-12)
         sides = torch.view_as_real(direction).unbind(-1)
         loud = torch.log1p(magnitude / QUIET)
-        seen = torch.cat([z, loud / 4, compressed(spectrum) / 4, *sides], 1)
-        h = self.blocks(self.entry(seen.to(self.entry.weight.dtype)))
+        features = torch.cat([z, loud / 4, compressed(spectrum) / 4, *sides], 1)
+        h = self.blocks(self.entry(features.to(self.entry.weight.dtype)))
         out = self.exit(F.layer_norm(h.transpose(1, 2), (h.shape[1],)).transpose(1, 2)).float()
         a, real, imaginary = out.split(self.frequencies, 1)
         corrected = magnitude * (a.clamp(max=3.0).exp() * direction + torch.complex(real, imaginary))
         return inverse(corrected, self.hop, self.hop * z.shape[2]).unsqueeze(1)
 
     @torch.no_grad()
-    def _begun(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def _initial(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Magnitudes of the bands, and the spectrum of the waveform that the iterations find for them."""
         fft = 4 * self.hop
         magnitude = from_mel(z.float() * SPREAD + CENTRE, fft, self.rate)
         magnitude = magnitude.maximum(1e-3 * magnitude.mean(1, keepdim=True))
-        begun = from_magnitude(magnitude, self.hop, self.hop * z.shape[2], self.steps)
-        return magnitude, stft(begun, fft, self.hop)
+        wave = from_magnitude(magnitude, self.hop, self.hop * z.shape[2], self.steps)
+        return magnitude, stft(wave, fft, self.hop)
 
 
 @final

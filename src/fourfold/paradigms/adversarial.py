@@ -27,7 +27,7 @@ from fourfold.core import Batch, Estimand, Noise, Objective, Sampler, Term, forg
 from fourfold.estimands import Observation, Pushforward
 from fourfold.maths.gradients import twice_differentiable
 from fourfold.nn.augment import Augment
-from fourfold.nn.walled import walled
+from fourfold.nn.layers import soft_clamp
 from fourfold.vocabulary import Cost, Principle
 
 __all__ = [
@@ -69,7 +69,7 @@ class Generator(Pushforward):
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         x = self.net(z, cond)
-        return walled(x) if self.bounded else x
+        return soft_clamp(x) if self.bounded else x
 
 
 # --- the losses -------------------------------------------------------------------------------------------------------

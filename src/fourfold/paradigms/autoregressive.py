@@ -162,7 +162,7 @@ class TokenConditionals(Conditionals):
 
     def logits(self, state: Drawing) -> Tensor:
         """Logits of the next token of every example, ``(B, V)``; :meth:`take` must follow."""
-        if state.cache.used == self.net.length:
+        if state.cache.position == self.net.length:
             self._refill(state)
         logits: Tensor = self.net(state.last, state.cache)[:, -1]
         return logits
@@ -174,9 +174,9 @@ class TokenConditionals(Conditionals):
 
     def room(self, state: Drawing) -> int:
         """The number of tokens that still fit into the window; a full window is refilled from its last half."""
-        if state.cache.used == self.net.length:
+        if state.cache.position == self.net.length:
             self._refill(state)
-        return self.net.length - state.cache.used - 1
+        return self.net.length - state.cache.position - 1
 
     def ahead(self, state: Drawing, tokens: Tensor) -> Tensor:
         """Logits of the next token and of those after each of ``(B, k)`` tokens, ``(B, k + 1, V)``, in one evaluation.

@@ -22,7 +22,7 @@ from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective
 from fourfold.estimands import Bijection
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Monotone
-from fourfold.nn.tarflow import PatchStack, joined, patches
+from fourfold.nn.tarflow import PatchStack, from_patches, patches
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
@@ -149,14 +149,14 @@ class TransformerFlow(Bijection):
             h = h.flip(1) if layer else h
             h, log_slope = f(h, self.net(h, layer, cond))
             log_det = log_det + log_slope.flatten(1).sum(1)
-        return joined(h, self.event, *self.patch), log_det
+        return from_patches(h, self.event, *self.patch), log_det
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         h = patches(z, *self.patch)
         for layer in reversed(range(len(self.maps))):
             h = self._back(h, layer, cond)
             h = h.flip(1) if layer else h
-        return joined(h, self.event, *self.patch)
+        return from_patches(h, self.event, *self.patch)
 
     def _back(self, z: Tensor, layer: int, cond: Tensor | None) -> Tensor:
         """One layer towards the data, patch by patch."""

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from fourfold.core import Estimand, Noise, Part, Sampler
 from fourfold.estimands import Pushforward
 from fourfold.maths.gradients import twice_differentiable
+from fourfold.nn.layers import soft_clamp
 from fourfold.nn.stylegan import StyleNetwork
-from fourfold.nn.walled import walled
 from fourfold.vocabulary import Cost
 
 __all__ = ["PathLength", "StyleGenerator", "StyleTruncation"]
@@ -41,7 +41,7 @@ class StyleGenerator(Pushforward):
         self.net, self.event, self.latent = net, tuple(event), (net.inputs,)
 
     def forward(self, z: Tensor, cond: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        return walled(self.net(z, cond, truncation))
+        return soft_clamp(self.net(z, cond, truncation))
 
 
 @final

@@ -109,7 +109,7 @@ def _(space: Images, size: str) -> GenerativeModel:
         upper.width,
         upper.depth,
         labels=space.channels * ((space.classes or 0) + 1),
-        known=space.channels if space.channels > 1 else 0,
+        planes=space.channels if space.channels > 1 else 0,
     )
     batch = max(2, min(16, PLANES // space.channels))
     training = Training(batch_size=batch, learning_rate=6e-3, muon_rate=2e-2)
@@ -130,9 +130,9 @@ def _(space: Video, size: str) -> GenerativeModel:
         upper.width,
         upper.depth,
         labels=space.colours * ((space.classes or 0) + 1),
-        known=(past + (space.colours > 1)) * space.colours,
-        other=reader.width,
-        other_depth=reader.depth,
+        planes=(past + (space.colours > 1)) * space.colours,
+        reader=reader.width,
+        reader_depth=reader.depth,
         moved=MOVED,
         overall=True,
     )
@@ -150,7 +150,7 @@ def _(space: Audio, size: str) -> GenerativeModel:
     codec, (lower, upper) = MuLaw(space, width), SOUNDS[size]
     _, rows, _ = codec.event
     sizes = (lower.width, lower.width, lower.depth, upper.width, upper.depth)
-    net = CausalConvNet(codec.tokens, rows, width, *sizes, labels=(space.classes or 0) + 1, known=0)
+    net = CausalConvNet(codec.tokens, rows, width, *sizes, labels=(space.classes or 0) + 1, planes=0)
     training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
     return _model(space, codec, PixelConditionals(net, 1, space.classes), training)
 
