@@ -65,7 +65,7 @@ VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
         ),
         "hinge": _of(
             Paradigm.ADVERSARIAL,
-            objective="train a generator against a critic with a hinge loss, which learns only where its margin is below one",
+            objective="train a generator against a critic with a hinge loss, which learns below a margin of one",
             objective_formula="min_D E[max(0, 1 − D(x))] + E[max(0, 1 + D(G(z)))],  min_G −E[D(G(z))]",
         ),
         "least squares": _of(
