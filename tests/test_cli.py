@@ -200,7 +200,7 @@ def mistakes(runs):
         (("sample", runs / "images", "--cond", "cat"), "the class must be one of 0, 1"),
         (("sample", runs / "images", "-n", "0"), "-n"),
         (("score", runs / "vectors", "--split", "all"), "split must be train, validation or test"),
-        (("info", "nowhere"), "neither the folder of a run nor one of"),
+        (("info", "nowhere"), "subject must be the folder of a run or one of"),
         (("fitt",), "No such command"),
     ]
 
@@ -287,8 +287,8 @@ def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
     for words, reason in (
         (("--steps", "3"), "steps must be left out for Ancestral"),
         (("--guidance", "2"), "unconditional"),
-        (("--cond", "0"), "a text that goes on does not follow --cond: leave it out"),
-        (("--given", "a=b", "--batch-size", "2"), "does not follow --given, --batch-size: leave them out"),
+        (("--cond", "0"), "a text that goes on does not follow --cond; leave it out"),
+        (("--given", "a=b", "--batch-size", "2"), "does not follow --given, --batch-size; leave them out"),
     ):
         assert call("sample", runs / "text", "--prompt", "the", *words) != 0
         assert reason in capsys.readouterr().err
@@ -297,9 +297,9 @@ def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
         assert call("fit", f"diffusion/{recipe}", "python-docs", *common, "--out", tmp_path / recipe) == 0
     capsys.readouterr()
     for words, reason in (
-        (("--steps", 2), "--steps: leave it"),
-        (("--guidance", 0), "--guidance: leave it"),
-        (("--prompt", "a", "--top-k", 3), "--prompt, the rules of drawing tokens: leave them"),
+        (("--steps", 2), "--steps; leave it"),
+        (("--guidance", 0), "--guidance; leave it"),
+        (("--prompt", "a", "--top-k", 3), "--prompt, the rules of drawing tokens; leave them"),
     ):
         assert call("sample", tmp_path / "masked", "--fill", "a{3}b", *words) != 0
         assert f"--fill does not follow {reason} out" in capsys.readouterr().err

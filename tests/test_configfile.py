@@ -40,10 +40,10 @@ def test_init_writes_once(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[fit]\nbudgt = '5 steps'", r"unknown option 'budgt': did you mean budget\?"),
+        ("[fit]\nbudgt = '5 steps'", r"unknown option 'budgt'; did you mean budget\?"),
         ("[fit]\nresume = 'x'", "unknown option 'resume'"),
         ("[compare]\n", r"has no section \[fit\]"),
-        ("[fit]\nseed = {}", "seed is not a text, a number or true or false"),
+        ("[fit]\nseed = {}", "seed must be a text, a number or true or false, got dict"),
         ("[fit", "is not TOML"),
         (None, "cannot be read"),
     ],

@@ -64,7 +64,7 @@ def test_samples_in_memory():
 def test_samples_without_data_are_refused_with_the_way_out(tmp_path, capsys):
     FRAME.to_csv(tmp_path / "new.csv", index=False)
     assert call("evaluate", tmp_path / "new.csv") == 2
-    assert "is no run" in (line := capsys.readouterr().err)
+    assert "must be the folder of a run" in (line := capsys.readouterr().err)
     assert "--data REAL" in line
     assert call("evaluate", tmp_path / "new.csv", "--data", "two-moons") == 2
     assert "new.csv" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def extensions(group: str) -> Mapping[str, EntryPoint]:
     for point in points:
         if by_name[point.name].value != point.value:
             raise ValueError(
-                f"{group} has two entries {point.name!r}, {point.value} and {by_name[point.name].value}: uninstall one"
+                f"{group} has two entries {point.name!r}, {point.value} and {by_name[point.name].value}; uninstall one"
             )
     return MappingProxyType(by_name)
 

@@ -52,7 +52,7 @@ def of_recipe(name: str) -> str:
     """
     card = cards().get(name.partition("/")[0])
     if card is None or ("/" in name and name.partition("/")[2] not in card.recipes):
-        raise ValueError(f"{name!r} is neither the folder of a run nor one of {', '.join(recipes())}")
+        raise ValueError(f"subject must be the folder of a run or one of {', '.join(recipes())}, got {name!r}")
     facts_of = facts(name)
     default_of = defaults(name)
     summary = [] if "/" in name else [fill(card.summary, WIDTH, initial_indent="  ", subsequent_indent="  ")]

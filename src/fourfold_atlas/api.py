@@ -44,7 +44,7 @@ def place(subject: object = None, *, objective: str = "", sampling: str = "", su
         ValueError: ``sure`` lies outside 0 and 1.
     """
     if not 0 <= sure <= 1:
-        raise ValueError(f"sure is a confidence between 0 and 1, not {sure}")
+        raise ValueError(f"sure must be a confidence between 0 and 1, got {sure}")
     return surely(_place(subject, objective, sampling), sure)
 
 

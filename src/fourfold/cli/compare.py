@@ -21,7 +21,7 @@ def compare(command: Compare) -> None:
         _show(gather(command.run_folders, command.out), command.out, command.as_json)
         return
     if command.data is None:
-        raise ValueError("name the data to compare on, or give the runs to report on by --from")
+        raise ValueError("data must be given, or the runs to report on by --from; got neither")
     names = command.settings["paradigms"]
     settings = Settings.of(
         **{

@@ -31,21 +31,21 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
     try:
         content = tomllib.loads(text_of(path))
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or error}): 'fourfold init' writes one") from None
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error}); 'fourfold init' writes one") from None
     except ValueError as error:
         raise ValueError(f"{path}: is not TOML: {error}") from None
     except RecursionError:
-        raise ValueError(f"{path}: is nested too deeply: 'fourfold init' writes one that is not") from None
+        raise ValueError(f"{path}: is nested too deeply; 'fourfold init' writes one that is not") from None
     section = content.get(command.name)
     if not isinstance(section, dict):
-        raise ValueError(f"{path}: has no section [{command.name}]: 'fourfold init' writes one")
+        raise ValueError(f"{path}: has no section [{command.name}]; 'fourfold init' writes one")
     parameters = {param.name: param for param in command.params if param.name not in LEFT_OUT}
     values = {name.replace("-", "_"): value for name, value in section.items()}
     for name in values:
         if name not in parameters:
             near = difflib.get_close_matches(name, parameters, 1)
             way = f"did you mean {near[0]}?" if near else f"choose from {', '.join(parameters)}"
-            raise ValueError(f"{path}, [{command.name}]: unknown option {name!r}: {way}")
+            raise ValueError(f"{path}, [{command.name}]: unknown option {name!r}; {way}")
     return {name: _checked(path, command.name, name, value) for name, value in values.items()}
 
 
@@ -54,7 +54,7 @@ def _checked(path: Path, section: str, name: str, value: Any) -> Any:
     if isinstance(value, list):
         return ",".join(map(str, value))
     if not isinstance(value, (str, int, float, bool)):
-        raise ValueError(f"{path}, [{section}]: {name} is not a text, a number or true or false")
+        raise ValueError(f"{path}, [{section}]: {name} must be a text, a number or true or false, got {type(value).__name__}")
     if isinstance(value, int) and abs(value) >= 1 << 63:
         raise ValueError(f"{path}, [{section}]: {name} must be below 2^63, got {len(str(abs(value)))} digits")
     return value

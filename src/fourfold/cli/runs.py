@@ -47,7 +47,7 @@ def sample(command: Sample) -> None:
         _continue_texts(command, run)
     elif _rules_tokens(command):
         raise ValueError(
-            f"the rules of drawing tokens are for models of text, not of {run.model.space}: leave them out"
+            f"rules of drawing tokens need a model of text, got one of {run.model.space}; leave them out"
         )
     else:
         _check_condition(run.model, command.prompt or [], command.cond)
@@ -145,7 +145,7 @@ def _refuse_options(purpose: str, options: Mapping[str, object]) -> None:
     names = [name for name, value in options.items() if value not in (None, [])]
     if names:
         raise ValueError(
-            f"{purpose} does not follow {', '.join(names)}: leave {'them' if len(names) > 1 else 'it'} out"
+            f"{purpose} does not follow {', '.join(names)}; leave {'them' if len(names) > 1 else 'it'} out"
         )
 
 
@@ -202,7 +202,7 @@ def _give_texts(texts: list[str], out: str | None, as_json: bool) -> None:
 def _continue_rows(command: Sample, run: Run) -> None:
     """Draw rows that follow those of a file, and write both to a file or to standard output."""
     if len(command.given or []) > 1:
-        raise ValueError("--given: a model of sequences goes on from the rows of one file: name one")
+        raise ValueError(f"--given must be one file for a model of sequences, got {len(command.given or [])}; name one")
     continuation = forecast(run.model, (command.given or [])[0], command.n or 1, command.seed)
     for note in continuation.notes:
         say(note)
@@ -218,7 +218,7 @@ def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
     """Samples of a table with given values, equal shares and requirements; says how many draws that took."""
     space = run.model.space
     if (command.given or command.balance is not None) and not isinstance(space, Table):  # only columns can be given
-        raise ValueError(f"--given and --balance are for tables, and this model knows {space}")
+        raise ValueError(f"--given and --balance need a model of tables, got one of {space}; leave them out")
     requirements = run.requirements(command.require or [])
     drawing = sample_given(
         run.model,
@@ -239,20 +239,20 @@ def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | Non
     """Refuse prompts and classes that the model does not know."""
     if prompts and model.space.caption is None:
         way = (
-            "a class: give --cond"
+            "a class; give --cond"
             if model.space.classes is not None
-            else "nothing: train with --conditional on captioned images"
+            else "nothing; train with --conditional on captioned images"
         )
-        raise ValueError(f"--prompt: this model is conditioned on {way}")
+        raise ValueError(f"--prompt needs a model of captions, got one that is conditioned on {way}")
     if cond is not None and model.space.caption is not None:
-        raise ValueError("--cond: this model is conditioned on captions: give --prompt")
+        raise ValueError("--cond needs a model of classes, got one that is conditioned on captions; give --prompt")
 
 
 def score(command: Score) -> None:
     """Score examples, print a summary, and write a line for each."""
     out, as_json = command.out, command.as_json
     if as_json and out == "-":
-        raise ValueError("--json and --out - both write to standard output: leave one out")
+        raise ValueError("--json and --out - both write to standard output; leave one out")
     run = Run.load(command.run, command.device)
     part, notes = run.examples(
         command.data, command.split, labels=command.labels, limit=command.limit, skip_bad=bool(command.skip_bad)
@@ -314,7 +314,7 @@ def _measured(command: Evaluate) -> list[Measurement]:
     if path.exists() and not (path / "model.json").exists() and not published:
         if command.real is None:
             raise ValueError(
-                f"{path}: is no run: give the folder of one; or measure samples against the data that they should "
+                f"{path} must be the folder of a run, got samples; measure them against the data that they should "
                 f"resemble, with --data REAL"
             )
         return _of_samples(path, load(command.real, seed=command.seed, labels=labels, skip_bad=skip_bad), command)

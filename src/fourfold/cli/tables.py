@@ -28,7 +28,7 @@ def impute(command: Impute) -> None:
     """Fill the gaps of a table, write it, and say what stays empty."""
     out = command.out
     if command.as_json and out == "-":
-        raise ValueError("--json and --out - both write to standard output: leave one out")
+        raise ValueError("--json and --out - both write to standard output; leave one out")
     run = Run.load(command.run, command.device)
     columns = _names(command.columns or [], run.model.space.columns)
     imputed = tasks.impute(run.model, command.data, command.seed, columns=columns, patience=command.patience, say=say)
@@ -61,7 +61,7 @@ def _write(path: Path, table: Any, header: bool) -> None:
         ".feather": lambda: table.to_feather(path),
     }
     if path.suffix.lower() not in writers:
-        raise ValueError(f"{path}: a table is not written so: choose a name that ends in {', '.join(writers)}")
+        raise ValueError(f"--out must end in {', '.join(writers)}, got {path}; choose such a name")
     path.parent.mkdir(parents=True, exist_ok=True)
     writers[path.suffix.lower()]()
 

@@ -29,15 +29,15 @@ def fit(command: Fit) -> None:
     if resume is None and (paradigm is None or data is None):
         raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
     if resume is not None and out not in (None, resume):
-        raise ValueError(f"--resume {resume} already names the run folder, got --out {out}: leave --out out")
+        raise ValueError(f"--resume {resume} already names the run folder, got --out {out}; leave --out out")
     settings: FitKeywords = {**command.settings, "data_options": command.data_options, "opening": command.opening}
     if command.ranks is not None and not command.dry_run:
-        raise ValueError("--ranks is an option of --dry-run: torchrun starts the processes of a training")
+        raise ValueError("--ranks needs --dry-run; torchrun starts the processes of a training")
     if command.dry_run:
         _print_needs(paradigm, data, settings, command.ranks, command.as_json)
         return
     if under_torchrun() and resume is None and out is None:
-        raise ValueError("torchrun starts several processes, which must agree: name the run folder with --out")
+        raise ValueError("--out must name the run folder, since torchrun starts several processes, which must agree")
     folder = resume or out or _new_folder(paradigm, data, settings)
     try:
         with Bar(paradigm or str(folder)) as bar:
@@ -73,7 +73,7 @@ def _print_needs(
         ValueError: if there is nothing to estimate.
     """
     if paradigm is None or data is None:
-        raise ValueError("a dry run estimates what begins: give a paradigm and data")
+        raise ValueError("--dry-run needs a paradigm and data")
     checked = FitSettings().changed(**settings)
     reading: DataKeywords = {"seed": checked.seed, **checked.data_options}
     space = load(data, **reading).space

@@ -27,10 +27,10 @@ def find_device(name: str = "auto") -> torch.device:
         return next(torch.device(kind) for kind in ("cuda", "mps", "cpu") if not _fault(torch.device(kind)))
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or not (number.isdecimal() or name == kind):
-        raise ValueError(f"unknown device {name!r}: choose auto, cpu, cuda, cuda:0 or mps")
+        raise ValueError(f"device must be auto, cpu, cuda, cuda:0 or mps, got {name!r}")
     fault = _fault(torch.device(name))
     if fault:
-        raise ValueError(f"device {name!r}: {fault}: choose auto or cpu")
+        raise ValueError(f"device {name!r}: {fault}; choose auto or cpu")
     return torch.device(name)
 
 

@@ -154,9 +154,9 @@ def check_precision(name: str, compiled: bool = False) -> None:
         ValueError: naming the precisions, or what to install.
     """
     if name not in PRECISIONS:
-        raise ValueError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {name!r}")
     if compiled and not has_compiler():
-        raise ValueError("--compile needs a C++ compiler (g++ or clang++): install one, or leave --compile out")
+        raise ValueError("--compile needs a C++ compiler (g++ or clang++); install one, or leave --compile out")
 
 
 def has_compiler() -> bool:

@@ -48,7 +48,7 @@ def parse_size(text: str) -> tuple[str, int]:
     """
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(f"unknown size {text!r}: choose xs, s, m, l, xl, or a narrower one such as s/2, s/4 or m/2")
+        raise ValueError(f"size must be xs, s, m, l, xl, or a narrower one such as s/2, s/4 or m/2, got {text!r}")
     return match[1], int(match[2] or 1)
 
 
