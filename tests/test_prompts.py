@@ -59,7 +59,7 @@ def test_a_run_of_captions_is_scored_and_shown(made, capsys):
 def test_refusals(made, capsys):
     folder = str(made / "run")
     assert "conditioned on captions; give --prompt" in run(["sample", folder, "--cond", "red"], capsys)[1]
-    assert "more than 128: shorten" in run(["sample", folder, "--prompt", "a" * 200], capsys)[1]
+    assert "at most 128 bytes, got 200" in run(["sample", folder, "--prompt", "a" * 200], capsys)[1]
     data = ["--conditional", "--size", "xs", "--budget", "1 steps", "--precision", "float32"]
     code, said = run(["fit", "autoregressive", f"{made}/images", *data, "--out", f"{made}/other"], capsys)
     assert code == 2

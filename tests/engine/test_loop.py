@@ -275,7 +275,7 @@ def test_inference_in_bf16_is_near_and_reversible():
 
 
 def test_unknown_precisions_are_refused():
-    with pytest.raises(ValueError, match="choose one of float32, bf16, autocast"):
+    with pytest.raises(ValueError, match="precision must be one of float32, bf16, autocast"):
         parse_precision("float16")
 
 

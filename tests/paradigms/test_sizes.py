@@ -15,7 +15,7 @@ def test_a_size_is_a_preset_and_a_divisor_of_its_widths():
     assert parse_size("s") == ("s", 1)
     assert parse_size("m/4") == ("m", 4)
     for wrong in ("n", "s/3", "s/", "auto", "s/2/2"):
-        with pytest.raises(ValueError, match="choose xs, s, m, l, xl, or a narrower one"):
+        with pytest.raises(ValueError, match="size must be xs, s, m, l, xl, or a narrower one"):
             parse_size(wrong)
 
 

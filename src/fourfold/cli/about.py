@@ -37,7 +37,9 @@ def init(
     --config; options on the command line win.
     """
     if out.exists():
-        raise ValueError(f"--out must be a new file, got {out}, which exists already; choose another name, or remove it")
+        raise ValueError(
+            f"--out must be a new file, got {out}, which exists already; choose another name, or remove it"
+        )
     program: Any = context.find_root().command
     write_text(out, "\n".join(template(program.commands[name]) for name in SECTIONS))
     print_line(f"{out}: edit it, then: fourfold fit --config {out}")

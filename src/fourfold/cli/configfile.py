@@ -54,7 +54,9 @@ def _checked(path: Path, section: str, name: str, value: Any) -> Any:
     if isinstance(value, list):
         return ",".join(map(str, value))
     if not isinstance(value, (str, int, float, bool)):
-        raise ValueError(f"{path}, [{section}]: {name} must be a text, a number or true or false, got {type(value).__name__}")
+        raise ValueError(
+            f"{path}, [{section}]: {name} must be a text, a number or true or false, got {type(value).__name__}"
+        )
     if isinstance(value, int) and abs(value) >= 1 << 63:
         raise ValueError(f"{path}, [{section}]: {name} must be below 2^63, got {len(str(abs(value)))} digits")
     return value

@@ -46,9 +46,7 @@ def sample(command: Sample) -> None:
     elif run.model.space.bytewise and _rules_tokens(command, bool(command.prompt)):
         _continue_texts(command, run)
     elif _rules_tokens(command):
-        raise ValueError(
-            f"rules of drawing tokens need a model of text, got one of {run.model.space}; leave them out"
-        )
+        raise ValueError(f"rules of drawing tokens need a model of text, got one of {run.model.space}; leave them out")
     else:
         _check_condition(run.model, command.prompt or [], command.cond)
         if command.given and isinstance(run.model.estimand, Continuing):
