@@ -15,6 +15,7 @@ from fourfold.machine.regular import text_of
 from fourfold.tasks.language import Shaping, stable_text, stream, text_parts
 from fourfold_published.gguf import source
 from fourfold_published.rendering import render
+from fourfold_published.transformers import open_tokenizer
 
 __all__ = ["Dialogue", "chat_template"]
 
@@ -32,8 +33,6 @@ def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
     """
     path = source(path)
     if path.is_file():
-        from fourfold_published.transformers import open_tokenizer
-
         tokenizer = open_tokenizer(path)
         template = getattr(tokenizer, "chat_template", None)
         symbols = {"bos_token": tokenizer.bos_token or "", "eos_token": tokenizer.eos_token or ""}

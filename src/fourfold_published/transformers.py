@@ -150,7 +150,7 @@ def _with_lora(inner: Any, rank: int) -> Any:
     if rank < 1:
         raise ValueError(f"lora must be at least 1, got {rank}")
     try:
-        import peft
+        import peft  # an optional library
     except ImportError:
         raise ValueError("lora needs the extra 'hf': pip install '.[hf]' in its clone") from None
     settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -448,7 +448,7 @@ def _neox(net: TokenTransformer) -> Any:
 
 def _tokenizer_of(space: Text) -> str:
     """The tokenizer of a space as the content of a ``tokenizer.json``, with ``<|start|>`` behind its tokens."""
-    import tokenizers
+    import tokenizers  # an optional library
 
     if space.pieces is not None:
         tokenizer = tokenizers.Tokenizer.from_str(space.pieces.file)

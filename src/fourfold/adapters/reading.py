@@ -56,7 +56,7 @@ def _line(error: Exception) -> str:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Silence the libraries' progress bars and advice on standard error."""
-    import transformers
+    import transformers  # an optional library
 
     logging: Any = transformers.utils.logging
     before = logging.get_verbosity()

@@ -93,7 +93,7 @@ class NotebookBar:
     """Seconds between two updates."""
 
     def __init__(self, label: str) -> None:
-        from IPython.display import display
+        from IPython.display import display  # is there only in a notebook
 
         self._label, self._means, self._lines = label, _Means(), list[str]()
         self._value, self._numbers, self._due = "", "", 0.0
