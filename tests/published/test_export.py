@@ -90,7 +90,7 @@ def test_the_exported_steps_have_the_noise_levels_of_the_run(tmp_path):
 
 def test_what_cannot_be_exported_says_what_can(tmp_path):
     for recipe, space in (("diffusion", Images(1, 8, 8)), ("diffusion", Vectors(2)), ("adversarial", Images(1, 8, 8))):
-        with pytest.raises(TypeError, match="trained by diffusion/ddpm or diffusion/ddpm-velocity"):
+        with pytest.raises(TypeError, match="of images by diffusion/ddpm or diffusion/ddpm-velocity"):
             write_pipeline(build(recipe, space, "xs"), tmp_path)
     with pytest.raises(ValueError, match="label must be a class below 4, got 4"):
         write_pipeline(_model("diffusion/ddpm", Images(1, 8, 8, classes=4)), tmp_path, 4)
