@@ -8,5 +8,5 @@ CARD = Card(
     name="autoregressive",
     paradigm=Paradigm.AUTOREGRESSIVE,
     recipes=Recipe.of("fourfold.recipes.autoregressive", "likelihood", "any-order", "ngrams"),
-    summary="Predicts each value from the earlier ones: an exact likelihood, and samples one value at a time.",
+    summary="Predicts each token from the earlier ones: an exact likelihood, and samples one token at a time.",
 )

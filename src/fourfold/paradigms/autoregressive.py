@@ -1,10 +1,10 @@
-"""Autoregressive models: a product of conditionals, learned by maximum likelihood and sampled value by value.
+"""Autoregressive models: a product of conditionals, learned by maximum likelihood and sampled token by token.
 
     log p(x) = sum_i log p(x_i | x_<i)
 
 Text is modelled by a transformer over tokens, and vectors by a transformer over coordinates with mixtures of logistics;
 :mod:`fourfold.paradigms.pixels` models images and clips. The likelihood is exact for all of them.
-Sampling caches what later values need from earlier ones, so the cost of a sample is proportional to its length.
+Sampling caches what later tokens need from earlier ones, so the cost of a sample is proportional to its length.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 
 @final
 class Uniforms:
-    """Uniform numbers for one value after the other, taken from a :class:`Noise` in chunks of fixed size."""
+    """Uniform numbers for one token after the other, taken from a :class:`Noise` in chunks of fixed size."""
 
     CHUNK: ClassVar[int] = 64
 
@@ -59,7 +59,7 @@ class Uniforms:
         self._chunk: list[Tensor] = []
 
     def next(self) -> Tensor:
-        """``(numbers, B)`` for the next value."""
+        """``(numbers, B)`` for the next token."""
         if not self._chunk:
             chunk = self._noise.uniform(self.CHUNK, self._numbers)
             self._chunk = list(chunk.permute(1, 2, 0).flip(0).unbind(0))
@@ -77,7 +77,7 @@ class Drawing:
     uniforms: Uniforms | None = None
 
     def next_uniforms(self, noise: Noise, numbers: int = 1) -> Tensor:
-        """``(numbers, B)`` from the stream, opened at the first value."""
+        """``(numbers, B)`` from the stream, opened at the first token."""
         if self.uniforms is None:
             self.uniforms = Uniforms(noise, numbers)
         return self.uniforms.next()
@@ -258,7 +258,7 @@ class VectorConditionals(Conditionals):
 
 @final
 class MaximumLikelihood(Objective):
-    """``min_theta -E log p_theta(x | c) / L``, in nats per value.
+    """``min_theta -E log p_theta(x | c) / L``, in nats per token.
 
     Args:
         label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
@@ -266,7 +266,7 @@ class MaximumLikelihood(Objective):
 
     learns: ClassVar[type[Estimand]] = Conditionals
     principle = Principle.LIKELIHOOD
-    summary = "maximise the log-likelihood of each value given the earlier ones"
+    summary = "maximise the log-likelihood of each token given the earlier ones"
     formula = "min_θ −Σ_i log p_θ(x_i | x_<i)"
 
     def __init__(self, label_dropout: float = 0.1) -> None:
@@ -308,7 +308,7 @@ class Ancestral(Sampler):
     @property
     def summary(self) -> str:
         heat = "" if self.temperature == 1 else f", at temperature {self.temperature:g}"
-        return f"draw the values one after the other, each given the values already drawn{heat}"
+        return f"draw the tokens one after the other, each given the tokens already drawn{heat}"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -329,9 +329,9 @@ class ChainRule(Likelihood):
 
     needs: ClassVar[type[Estimand]] = Conditionals
     kind = Kind.EXACT
-    summary = "the chain rule makes log p(x) a sum over the values"
+    summary = "the chain rule makes log p(x) a sum over the tokens"
 
     def __call__(self, estimand: Conditionals, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         with torch.no_grad():
             nats = estimand(batch.x, batch.cond).sum(1)
-        return LogProb(nats, Kind.EXACT, note="chain rule over all values")
+        return LogProb(nats, Kind.EXACT, note="chain rule over all tokens")
