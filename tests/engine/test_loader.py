@@ -116,6 +116,6 @@ def test_captions_of_a_loader_are_filled_up_and_long_ones_refused():
 @pytest.mark.parametrize("data", [5, "digits", iter([torch.zeros(2, 2)]), [], [["a", "b"]]])
 def test_other_data_is_refused_with_what_would_do(data):
     with pytest.raises(
-        TypeError, match="data must be a data set, a tensor or array|at least one|must be a tensor, an array"
+        TypeError, match=r"data must be a data set, a tensor or array|at least one|must be a tensor, an array"
     ):
         steps(model_of(Vectors(2)), data)
