@@ -192,7 +192,7 @@ def test_measures_of_angles_tell_wrong_samples_and_see_no_seam(angles):
 
 def test_angles_are_compared_sampled_scored_and_evaluated(angles, tmp_path, capsys):
     _, data = angles
-    words = {"budget": "150 steps", "size": "xs", "precision": "float32", "n": 200, "progress": False}
+    words = {"budget": "150 steps", "size": "xs", "precision": "float32", "n": 200, "sweep": False, "progress": False}
     comparison = fourfold.compare(
         data, paradigms=["torus", "autoregressive"], **words, runs_dir="runs", out="report.html"
     )

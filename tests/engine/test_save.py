@@ -1,8 +1,8 @@
 """A trained model is saved as a run wherever it was trained, and opened again by Python and the command line."""
 
+import contextlib
+import io
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import fourfold
+from fourfold import main
 from fourfold.engine import BrokenRun, Run, fit
 
 from .toys import velocity_model
@@ -19,10 +20,9 @@ XS = {"size": "xs", "precision": "float32"}
 
 
 def fourfold_command(*words):
-    done = subprocess.run(
-        [sys.executable, "-m", "fourfold", *map(str, words)], check=True, capture_output=True, text=True
-    )
-    return done.stdout
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main.run([str(word) for word in words]) == 0
+    return printed.getvalue()
 
 
 def trained_by_hand(data, steps=30):

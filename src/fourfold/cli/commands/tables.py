@@ -51,10 +51,10 @@ class Impute(Command):
 class Classify(Command):
     """Predict a column of a table by Bayes' rule, from the joint distribution.
 
-    p(y | x) is p(x, y) / sum of p(x, y') over all categories y'. If the data holds
-    the column, accuracy, log-loss and the area under the curve are shown, beside
-    those of classifiers that are trained on the same rows. Without data, the test
-    split of the run's own data is classified.
+    p(y | x) is p(x, y) / sum of p(x, y') over all categories y'. If the data
+    holds the column, accuracy, log-loss and the area under the curve are shown,
+    beside those of classifiers that are trained on the same rows. Without data,
+    the test split of the run's own data is classified.
     """
 
     work = "fourfold.cli.tables:classify"
