@@ -76,11 +76,14 @@ def test_every_default_is_told_and_short_help_works(capsys, monkeypatch):
         assert not re.search(r"\bOf (images|each|every|a text)\b", text)
 
 
-def test_help_fits_a_terminal_of_80_columns(capsys, monkeypatch):
+def test_help_fits_a_terminal_of_80_columns_and_each_panel_40_lines(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     for name in commands():
         assert call(name, "--help") == 0
-        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        starts = [i for i, line in enumerate(lines) if line.startswith("╭")]
+        assert max(lines.index(next(end for end in lines[i:] if end.startswith("╰")), i) - i for i in starts) < 40
 
 
 def test_the_shell_completes_commands():

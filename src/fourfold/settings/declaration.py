@@ -20,6 +20,7 @@ __all__ = [
     "DEVICE",
     "FEATURES",
     "MACHINES_PANEL",
+    "MEASURING_PANEL",
     "PRECISION",
     "SEED",
     "SIZE",
@@ -170,6 +171,7 @@ PRECISIONS = ("float32", "bf16", "autocast")
 TRAINING_PANEL = "Training"
 SPEED_PANEL = "Speed and memory"
 MACHINES_PANEL = "Several processes and machines"
+MEASURING_PANEL = "Measuring"
 TEXT_PANEL = "Text"
 TABLE_PANEL = "Tables and sequences"
 
@@ -189,5 +191,6 @@ COMPILE = Option(
 FEATURES = Option(
     str,
     "Feature space of images: pixels, efficientnet-lite0, inception.",
+    panel=MEASURING_PANEL,
     show_default="by their size",
 )

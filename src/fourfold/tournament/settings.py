@@ -18,6 +18,7 @@ from fourfold.settings.declaration import (
     DEVICE,
     FEATURES,
     MACHINES_PANEL,
+    MEASURING_PANEL,
     PRECISION,
     SEED,
     SIZE,
@@ -29,8 +30,6 @@ from fourfold.settings.declaration import (
 from fourfold.vocabulary import AUTO, parse_size
 
 __all__ = ["CompareKeywords", "Protocol", "Settings"]
-
-MEASURING_PANEL = "Measuring"
 
 START = 8.0
 """Seconds that a run takes to start, to read its data and to end."""
