@@ -27,7 +27,7 @@ from fourfold.tasks import language
 from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.tasks.evaluation import evaluate_samples
 from fourfold.tasks.forecasting import forecast
-from fourfold.tasks.given import parse_given, sample_given
+from fourfold.tasks.given import parse_given, requirements, sample_given
 from fourfold.tasks.language import Shaping, generate, stream_text, truncation_note
 from fourfold.tasks.scores import score_record, score_table, summary, write_scores
 from fourfold.tasks.unusual import unusual_columns
@@ -217,7 +217,7 @@ def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
     space = run.model.space
     if (command.given or command.balance is not None) and not isinstance(space, Table):  # only columns can be given
         raise ValueError(f"--given and --balance need a model of tables, got one of {space}; leave them out")
-    requirements = run.requirements(command.require or [])
+    tests = requirements(command.require or [], space, lambda: run.dataset().train.x)
     drawing = sample_given(
         run.model,
         n,
@@ -226,7 +226,7 @@ def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
         command.batch_size,
         given=parse_given(command.given or [], space) if isinstance(space, Table) else None,  # as above
         balance=command.balance,
-        requirements=requirements,
+        requirements=tests,
     )
     for remark in drawing.remarks():
         say(remark)

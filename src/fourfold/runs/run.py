@@ -35,8 +35,7 @@ from fourfold.tasks.completing import approximate_note
 from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.tasks.evaluation import evaluate, examples
 from fourfold.tasks.examples import raw_examples
-from fourfold.tasks.given import Given, sample_given
-from fourfold.tasks.requirement import Requirement
+from fourfold.tasks.given import Given, requirements, sample_given
 
 if TYPE_CHECKING:
     from fourfold.metrics import Measurement
@@ -199,7 +198,7 @@ class Run:
         """
         model, cond = adjusted(self.model, sampler, steps, guidance), condition(self.model, cond)
         if given or balance is not None or require:
-            tests = self.requirements(require)
+            tests = requirements(require, self.model.space, lambda: self.dataset().train.x)
             samples = sample_given(model, n, cond, seed, batch_size, given=given, balance=balance, requirements=tests)
             if samples.approximate:
                 warnings.warn(approximate_note(samples.approximate, n), stacklevel=2)
@@ -239,15 +238,6 @@ class Run:
         x = self.sample(n, cond, seed, given=given, balance=balance, require=require)
         classes = class_names(self.model, cond, n)
         return labelled_table(x, space, Labels(self.label_column or "label", classes) if classes else None)
-
-    def requirements(self, texts: str | Sequence[str]) -> list[Requirement]:
-        """Conditions on samples, such as ``"a <= b"``.
-
-        Raises:
-            ValueError: for a text that is not a condition, or a column that is not there.
-        """
-        texts = [texts] if isinstance(texts, str) else texts
-        return [Requirement(text, self.model.space, lambda: self.dataset().train.x) for text in texts]
 
     def show(self, x: Tensor | None = None, n: int = 36, cond: Condition = None, seed: int = 0) -> Picture:
         """Return a picture of examples, which a notebook displays: ``run.show()``.

@@ -15,7 +15,7 @@ from fourfold.tasks.classifying import (
 from fourfold.tasks.completing import complete, completions, conditional, log_prob_given, prob_given
 from fourfold.tasks.evaluation import evaluate, evaluate_samples
 from fourfold.tasks.forecasting import Forecast, forecast
-from fourfold.tasks.given import AcceptedSamples, Given, sample_given
+from fourfold.tasks.given import AcceptedSamples, Given, requirements, sample_given
 from fourfold.tasks.imputing import Imputed, Skipped, impute
 from fourfold.tasks.language import Shaping, fill, generate, score_text
 from fourfold.tasks.requirement import Requirement
@@ -49,6 +49,7 @@ __all__ = [
     "level_probabilities",
     "log_prob_given",
     "prob_given",
+    "requirements",
     "sample_given",
     "score_text",
     "unusual_columns",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Condition, GenerativeModel
+from fourfold.core import Condition, GenerativeModel, Space
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
@@ -22,7 +22,7 @@ from fourfold.tasks.completing import approximate_note, completions
 from fourfold.tasks.rejection import Round, Tally, accept
 from fourfold.tasks.requirement import Requirement
 
-__all__ = ["AcceptedSamples", "Given", "allowed_cells", "column_at", "parse_given", "sample_given"]
+__all__ = ["AcceptedSamples", "Given", "allowed_cells", "column_at", "parse_given", "requirements", "sample_given"]
 
 Given: TypeAlias = Mapping[str, Any]
 """For each column a value, a tuple of the two ends of a range (``None`` is open), or a list of values or ranges."""
@@ -170,6 +170,22 @@ def _is_number(value: Any) -> bool:
 
 def _levels(column: Modelled) -> Sequence[str]:
     return column.levels if isinstance(column, Categorical) else ()
+
+
+def requirements(
+    texts: str | Sequence[str], space: Space, train: Callable[[], Tensor] | None = None
+) -> list[Requirement]:
+    """The requirements that texts describe, such as ``"a <= b"``: see :class:`~fourfold.tasks.Requirement`.
+
+    Args:
+        texts: one or several.
+        space: of the rows; its columns have names.
+        train: the training rows, for ``seen``.
+
+    Raises:
+        ValueError: for a text that is not a requirement, or a column that is not there.
+    """
+    return [Requirement(text, space, train) for text in ([texts] if isinstance(texts, str) else texts)]
 
 
 def sample_given(

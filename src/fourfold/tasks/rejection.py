@@ -51,7 +51,7 @@ class Tally:
     def words(self, conditions: str) -> str:
         """The acceptance rate, as in ``3 of 120 draws fulfil 'a <= b' (2.5 %)``."""
         percent = 100 * self.accepted / max(self.proposals, 1)
-        return f"{self.accepted:,} of {self.proposals:,} draws fulfil {conditions} ({percent:.2g} %)"
+        return f"{self.accepted:,} of {self.proposals:,} draws fulfil {conditions} ({percent:.3g} %)"
 
 
 class TooFewError(ValueError):
