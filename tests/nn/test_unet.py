@@ -89,5 +89,5 @@ def test_the_perceptron_of_vectors():
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="one of each per stage"):
         UNet(1, (8, 8), (1,))
-    with pytest.raises(ValueError, match="even width"):
+    with pytest.raises(ValueError, match="width must be even"):
         FourierTime(7)

@@ -113,7 +113,7 @@ def _oracle(estimand: Estimand) -> Estimand | None:
     return next((make(estimand) for kind, make in _ORACLES if isinstance(estimand, kind)), None)
 
 
-def _accepted(model: GenerativeModel, own: P) -> list[P]:
+def _accepted(model: GenerativeModel, original: P) -> list[P]:
     """The model's own part, and one of each other class of its sort that it accepts, in order of their names."""
     own_parts: Sequence[object] = (model.estimand, model.objective, model.sampler, model.likelihood)
     homes: set[str] = {type(part).__module__.partition(".")[0] for part in own_parts}
@@ -121,15 +121,15 @@ def _accepted(model: GenerativeModel, own: P) -> list[P]:
     for package in (fourfold.samplers, fourfold.paradigms):
         for info in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{info.name}")
-    kinds = _below(Sampler if isinstance(own, Sampler) else Likelihood) - {type(own)}
-    found: list[P] = [own]
+    kinds = _below(Sampler if isinstance(original, Sampler) else Likelihood) - {type(original)}
+    candidates: list[P] = [original]
     for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)):
         if kind.__module__.partition(".")[0] in roots:
             with suppress(TypeError):  # an interface, settings without a default, or no view
                 part = kind()
                 view(model.estimand, part.needs)
-                found += [] if getattr(part, "kind", None) is Kind.NONE else [part]
-    return found
+                candidates += [] if getattr(part, "kind", None) is Kind.NONE else [part]
+    return candidates
 
 
 def _default(part: P) -> P:
@@ -171,11 +171,11 @@ def _spread(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.double().mean(0), x.double().T.cov().reshape(x.shape[1], x.shape[1])
 
 
-def _difference(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> float:
+def _difference(measured: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> float:
     """The largest difference of two means and covariances, in units of the standard deviations expected."""
     scale = expected[1].diagonal().sqrt()
-    mean = (found[0] - expected[0]).abs() / scale
-    covariance = (found[1] - expected[1]).abs() / torch.outer(scale, scale)
+    mean = (measured[0] - expected[0]).abs() / scale
+    covariance = (measured[1] - expected[1]).abs() / torch.outer(scale, scale)
     return float(torch.cat([mean, covariance.flatten()]).max())
 
 
@@ -187,15 +187,15 @@ def _check_sampler(sampler: Sampler, oracle: Estimand, n: int) -> None:
         return
     with torch.no_grad(), double():
         try:
-            found, error = moments(_fine(sampler, 200), estimand), 0.0
+            measured, error = moments(_fine(sampler, 200), estimand), 0.0
         except NotAffine:
-            found, error = _spread(_fine(sampler, 200)(estimand, Noise(0, 0, n))), 4 * math.sqrt(2 / n)
+            measured, error = _spread(_fine(sampler, 200)(estimand, Noise(0, 0, n))), 4 * math.sqrt(2 / n)
         expected = torch.tensor(_MEAN), torch.tensor(_COVARIANCE)
-    gap, allowed = _difference(found, expected), (0.3 if _order(sampler) is None else 0.2) + error
+    gap, tolerance = _difference(measured, expected), (0.3 if _order(sampler) is None else 0.2) + error
     require(
-        gap < allowed,
+        gap < tolerance,
         f"{type(sampler).__name__} on {type(oracle).__name__}: mean or covariance is off by {gap:.2f} of the "
-        f"data's scale; {allowed:.2f} are allowed",
+        f"data's scale; {tolerance:.2f} are allowed",
     )
 
 
@@ -208,12 +208,12 @@ def _check_nats(likelihood: Likelihood, oracle: Estimand, n: int) -> None:
         return
     difference = result.nats.double() - GaussianConditionals(_MEAN, _COVARIANCE)(x.double()).sum(1)
     mean, spread = float(difference.mean()), float(difference.std())
-    allowed = 0.1 + 4 * spread / math.sqrt(n)
+    tolerance = 0.1 + 4 * spread / math.sqrt(n)
     low, high = {
         Kind.UNNORMALISED: (-math.inf, math.inf),
-        Kind.LOWER_BOUND: (-1 - allowed, allowed),
+        Kind.LOWER_BOUND: (-1 - tolerance, tolerance),
         Kind.NONE: (-math.inf, math.inf),
-    }.get(result.kind, (-allowed, allowed))
+    }.get(result.kind, (-tolerance, tolerance))
     require(
         low < mean < high or result.kind is Kind.NONE,
         f"{type(likelihood).__name__} on {type(oracle).__name__}: the {result.kind} is off by {mean:.2f} nats",
@@ -228,20 +228,20 @@ def _check_nats(likelihood: Likelihood, oracle: Estimand, n: int) -> None:
 def _check_own(model: GenerativeModel, samplers: list[Sampler], likelihoods: list[Likelihood], n: int) -> None:
     """Samples and densities of the model itself have one mean and covariance."""
     error = 4 * math.sqrt(2 / n)
-    own = _spread(model.with_parts(sampler=_fine(samplers[0], 100)).sample(n, batch_size=n))
+    spread = _spread(model.with_parts(sampler=_fine(samplers[0], 100)).sample(n, batch_size=n))
     for sampler in samplers[1:]:
-        gap = _difference(_spread(model.with_parts(sampler=_fine(sampler, 100)).sample(n, batch_size=n)), own)
+        gap = _difference(_spread(model.with_parts(sampler=_fine(sampler, 100)).sample(n, batch_size=n)), spread)
         require(
             gap < (1.0 if _order(sampler) is None else 0.5) + 1.5 * error,
             f"{type(sampler).__name__} and {type(samplers[0]).__name__} leave different samples: mean or covariance "
             f"differs by {gap:.2f} of their scale",
         )
-    wide = own[0].tolist(), (2 * own[1]).tolist()
+    wide = spread[0].tolist(), (2 * spread[1]).tolist()
     x = GaussianFlow(*wide)(Noise(2, 0, n).normal(model.space.dims))
     log_q = GaussianConditionals(*wide)(x.double()).sum(1)
     for likelihood in likelihoods:
         with suppress(TypeError):  # it needs what another objective leaves behind
-            _check_density(model, likelihood, x, log_q, own, error)
+            _check_density(model, likelihood, x, log_q, spread, error)
 
 
 def _check_density(
@@ -249,7 +249,7 @@ def _check_density(
     likelihood: Likelihood,
     x: Tensor,
     log_q: Tensor,
-    own: tuple[Tensor, Tensor],
+    moments_of_model: tuple[Tensor, Tensor],
     error: float,
 ) -> None:
     """The integrals of ``p``, ``x p`` and ``x x^T p`` by draws ``x`` of ``q``."""
@@ -257,19 +257,19 @@ def _check_density(
     if result.kind in (Kind.NONE, Kind.UNNORMALISED):
         return
     w = (result.nats.double() - log_q).exp()
-    mass, allowed = float(w.mean()), 0.1 + 4 * float(w.std()) / math.sqrt(len(x))
+    mass, tolerance = float(w.mean()), 0.1 + 4 * float(w.std()) / math.sqrt(len(x))
     name = f"{type(likelihood).__name__} ({result.kind})"
     if result.kind is Kind.LOWER_BOUND:
-        require(mass < 1 + allowed, f"{name} is not a bound: its mass is {mass:.2f}")
+        require(mass < 1 + tolerance, f"{name} is not a bound: its mass is {mass:.2f}")
         return
     require(
-        abs(mass - 1) < allowed,
-        f"{name} is not a density: its mass is {mass:.2f}, not 1 ± {allowed:.2f}",
+        abs(mass - 1) < tolerance,
+        f"{name} is not a density: its mass is {mass:.2f}, not 1 ± {tolerance:.2f}",
     )
     share = w / w.sum()
     mean = share @ x.double()
     centred = x.double() - mean
-    gap = _difference((mean, (share[:, None] * centred).T @ centred), own)
+    gap = _difference((mean, (share[:, None] * centred).T @ centred), moments_of_model)
     require(
         gap < 0.3 + 2 * error,
         f"{name} is not the density of the samples: mean or covariance differs by {gap:.2f} of their scale",

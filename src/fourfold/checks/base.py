@@ -38,15 +38,15 @@ def raw_examples(model: GenerativeModel, n: int = 16, seed: int = 0) -> tuple[Te
 def _random_captions(n: int, length: int, generator: torch.Generator) -> Tensor:
     """Captions of a random number of lower-case letters, ``(n, length)``, padded by -1."""
     letters = torch.randint(ord("a"), ord("z") + 1, (n, length), generator=generator)
-    used = torch.randint(1, length + 1, (n, 1), generator=generator)
-    return torch.where(torch.arange(length) < used, letters, -1)
+    lengths = torch.randint(1, length + 1, (n, 1), generator=generator)
+    return torch.where(torch.arange(length) < lengths, letters, -1)
 
 
 def _random_sounds(n: int, length: int, generator: torch.Generator) -> Tensor:
     """Noise of a random length, ``(n, length)`` int16, padded by 0."""
     levels = (3000 * torch.randn(n, length, generator=generator)).to(torch.int16)
-    used = torch.randint(1, length + 1, (n, 1), generator=generator)
-    return torch.where(torch.arange(length) < used, levels, 0)
+    lengths = torch.randint(1, length + 1, (n, 1), generator=generator)
+    return torch.where(torch.arange(length) < lengths, levels, 0)
 
 
 def some_label(model: GenerativeModel) -> int | str | Tensor | None:
@@ -58,8 +58,8 @@ def some_label(model: GenerativeModel) -> int | str | Tensor | None:
     return None if model.space.classes is None else 0
 
 
-def refuses(check: Callable[[Tensor], None], x: Tensor, what: str) -> None:
+def refuses(check: Callable[[Tensor], None], x: Tensor, subject: str) -> None:
     """Fail unless ``check`` raises ``ValueError`` for ``x``."""
     with suppress(ValueError):
         check(x)
-        raise CheckFailed(f"{what} was accepted")
+        raise CheckFailed(f"{subject} was accepted")

@@ -20,7 +20,7 @@ def check_likelihood(model: GenerativeModel, kind: Kind | None = None) -> None:
     Where another seed gives other numbers, there is a standard error.
     """
     x, cond = raw_examples(model, 4)
-    first, again, other = (model.log_prob(x, cond, seed=seed) for seed in (3, 3, 4))
+    first, again, another_seed = (model.log_prob(x, cond, seed=seed) for seed in (3, 3, 4))
     require(first.nats.shape == (4,), f"nats have shape {tuple(first.nats.shape)}, not (4,)")
     if kind is not None:
         require(first.kind is kind, f"the likelihood is of kind {first.kind}, not {kind}")
@@ -29,9 +29,9 @@ def check_likelihood(model: GenerativeModel, kind: Kind | None = None) -> None:
         return
     require(bool(torch.isfinite(first.nats).all()), "log-probabilities are not finite")
     require(torch.allclose(first.nats, again.nats), "the same seed scores differently")
-    drawn = not torch.allclose(first.nats, other.nats)
+    random = not torch.allclose(first.nats, another_seed.nats)
     require(
-        not drawn or first.std_error is not None, "the numbers are random, and no standard error is given with them"
+        not random or first.std_error is not None, "the numbers are random, and no standard error is given with them"
     )
     require(first.dims == math.prod(x.shape[1:]), f"dims is {first.dims}, not {math.prod(x.shape[1:])}")
 
@@ -54,12 +54,12 @@ def check_known_density(model: GenerativeModel, x: Tensor, truth: Tensor, bias: 
     """
     result = model.log_prob(x)
     difference = result.nats.double() - truth.double()
-    allowed = 4 * float(difference.std()) / math.sqrt(len(x)) + bias
+    tolerance = 4 * float(difference.std()) / math.sqrt(len(x)) + bias
     mean = float(difference.mean())
     two_sided, one_sided = (Kind.EXACT, Kind.ESTIMATE), (Kind.LOWER_BOUND, Kind.ESTIMATED_BOUND)
     checked = {**dict.fromkeys(two_sided, abs(mean)), **dict.fromkeys(one_sided, mean)}
     require(result.kind in checked, f"a likelihood of kind {result.kind} cannot be held against a density")
-    require(checked[result.kind] <= allowed, f"{result.kind} is off by {mean:.3g} nats; {allowed:.2g} are allowed")
+    require(checked[result.kind] <= tolerance, f"{result.kind} is off by {mean:.3g} nats; {tolerance:.2g} are allowed")
 
 
 def check_integrates(model: GenerativeModel, reach: float = 8.0, points: int = 400, tolerance: float = 0.02) -> None:

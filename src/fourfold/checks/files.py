@@ -17,9 +17,9 @@ __all__ = ["check_configuration", "check_saved"]
 
 def check_configuration(model: GenerativeModel) -> None:
     """``model.json`` rebuilds every part: the configuration survives a round trip, and so do the parameters' shapes."""
-    written = json.loads(json.dumps(model.configuration()))
+    parts = json.loads(json.dumps(model.configuration()))
     trust = list(classes(model))
-    rebuilt = GenerativeModel.from_configuration(written, trust)
+    rebuilt = GenerativeModel.from_configuration(parts, trust)
     require(rebuilt.configuration() == model.configuration(), "the configuration changes in a round trip")
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     require({k: v.shape for k, v in rebuilt.state_dict().items()} == shapes, "the rebuilt model has other parameters")

@@ -103,8 +103,8 @@ def _perturbed(oracle: Any, directions: int) -> Any:
     for kind, family in families.items():
         if isinstance(oracle, kind):
             return family(oracle, Change(oracle.event, directions))
-    known = ", ".join(kind.__name__ for kind in families)
-    raise TypeError(f"no perturbation is known for {type(oracle).__name__}: give one of {known}")
+    names = ", ".join(kind.__name__ for kind in families)
+    raise TypeError(f"no perturbation is known for {type(oracle).__name__}: give one of {names}")
 
 
 @final

@@ -54,10 +54,10 @@ def check_samples(model: GenerativeModel, n: int = 5) -> None:
 def check_seeds(model: GenerativeModel) -> None:
     """One seed gives the same samples again, another seed gives others, and torch's own generator is not consulted."""
     before = torch.get_rng_state()
-    first, again, other = model.sample(4, seed=1), model.sample(4, seed=1), model.sample(4, seed=2)
+    first, again, another_seed = model.sample(4, seed=1), model.sample(4, seed=1), model.sample(4, seed=2)
     require(torch.equal(torch.get_rng_state(), before), "sampling consulted torch's global generator")
     require(torch.equal(first, again), "the same seed gave different samples")
-    require(not torch.equal(first, other), "another seed gave the same samples")
+    require(not torch.equal(first, another_seed), "another seed gave the same samples")
 
 
 def check_batch_split(model: GenerativeModel, n: int = 70) -> None:
@@ -66,9 +66,9 @@ def check_batch_split(model: GenerativeModel, n: int = 70) -> None:
     Discrete samples may differ by one level in a rounding tie, and all by a thousandth; at most 1 value in 1,000 may do
     more. Where decoding enlarges rounding errors, the codes are compared, by the same bound.
     """
-    drawn = _codes_of if model.codec.sensitive else GenerativeModel.sample
-    whole = drawn(model, n, batch_size=128)
-    parts = torch.cat([drawn(model, 10, batch_size=64), drawn(model, n - 10, start=10, batch_size=64)])
+    draw = _codes_of if model.codec.sensitive else GenerativeModel.sample
+    whole = draw(model, n, batch_size=128)
+    parts = torch.cat([draw(model, 10, batch_size=64), draw(model, n - 10, start=10, batch_size=64)])
     gap = (whole.double() - parts.double()).abs()
     tie = 0.0 if whole.is_floating_point() else 1.0
     far = (gap > tie + 1e-3 * (1 + whole.double().abs())).double().mean().item()
@@ -144,9 +144,9 @@ def check_order(
     estimand = view(oracle, sampler.needs)
     result = _samples if weak is None else _moments
     with torch.no_grad(), double():
-        found = [result(make(n), estimand) for n in steps]
+        results = [result(make(n), estimand) for n in steps]
         exact = _end(oracle) if weak is None else _limit(make(math.ceil(16 ** (1 / order) * max(steps))), oracle)
-    errors = torch.stack([(x - exact).norm() for x in found]).double()
+    errors = torch.stack([(x - exact).norm() for x in results]).double()
     x, y = torch.log(torch.tensor(steps, dtype=torch.float64)), torch.log(errors)
     slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
     require(
@@ -163,17 +163,17 @@ def _end(oracle: SolvedDenoiser) -> Tensor:
 
 def _limit(finest: Sampler, oracle: SolvedDenoiser) -> Tensor:
     """Mean and covariance of a sampler with many steps, which must be those at the end of the ODE."""
-    found = _moments(finest, view(oracle, finest.needs))
+    limit = _moments(finest, view(oracle, finest.needs))
     starts = torch.cat([torch.zeros(1, *oracle.event), _last_sigma(oracle.path) * torch.eye(*oracle.event)])
     ends = oracle.solved(starts)
     columns = ends[1:] - ends[0]
-    gap = found - torch.cat([ends[0], (columns.T @ columns).flatten()])
+    gap = limit - torch.cat([ends[0], (columns.T @ columns).flatten()])
     require(
-        bool(gap.norm() < 0.02 * found.norm()),
+        bool(gap.norm() < 0.02 * limit.norm()),
         f"{type(finest).__name__} on {type(oracle.path).__name__}: mean and covariance tend to what is off by "
-        f"{float(gap.norm() / found.norm()):.1%}",
+        f"{float(gap.norm() / limit.norm()):.1%}",
     )
-    return found
+    return limit
 
 
 def _last_sigma(path: Path) -> float:
@@ -208,12 +208,12 @@ def moments(sampler: Sampler, estimand: Estimand) -> tuple[Tensor, Tensor]:
         estimand: an estimand that is affine in its input, such as that of a Gaussian.
     """
     dim = math.prod(estimand.event)
-    drawn, draws = 1 + getattr(sampler, "steps", 0) * hasattr(sampler, "weak_order"), 0
-    while draws < drawn:
-        draws = drawn
+    streams, draws = 1 + getattr(sampler, "steps", 0) * hasattr(sampler, "weak_order"), 0
+    while draws < streams:
+        draws = streams
         noise = _Impulses(1 + draws * dim)
         rows = sampler(estimand, cast("Noise", noise)).flatten(1)
-        drawn = noise.drawn
+        streams = noise.draws
     columns = rows[1:] - rows[0]
     return rows[0], columns.T @ columns
 
@@ -233,7 +233,7 @@ class _Impulses:
     """A stand-in for :class:`~fourfold.core.Noise`: each row but the first has a single 1 among all its draws."""
 
     def __init__(self, rows: int) -> None:
-        self.start, self.stop, self.device, self.drawn = 0, rows, "cpu", 0
+        self.start, self.stop, self.device, self.draws = 0, rows, "cpu", 0
 
     def __len__(self) -> int:
         return self.stop
@@ -242,9 +242,9 @@ class _Impulses:
         """The next draw, ``(rows, *event)``."""
         dim = math.prod(event)
         z = torch.zeros(self.stop, dim)
-        first = 1 + self.drawn * dim
+        first = 1 + self.draws * dim
         z[first : first + dim].fill_diagonal_(1.0)
-        self.drawn += 1
+        self.draws += 1
         return z.reshape(self.stop, *event)
 
     def uniform(self, *event: int) -> Tensor:

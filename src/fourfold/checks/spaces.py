@@ -58,23 +58,26 @@ def _check_files(space: Space, x: Tensor) -> None:
             vectors = len(space.shape) == 1 and suffix in (".csv", ".parquet") and ".txt" not in space.writers()
             if space.window is None and (vectors or suffix in (".npy", ".npz")):
                 try:
-                    found = read_all(path, space)[0].x
+                    result = read_all(path, space)[0].x
                 except DataError:  # the numbers of an array need not be values of named columns
                     require(bool(space.columns) and suffix in (".npy", ".npz"), f"{suffix} is refused")
                     continue
-                require(found.dtype == x.dtype and torch.allclose(found, x), f"{suffix} is not read as it was written")
+                require(
+                    result.dtype == x.dtype and torch.allclose(result, x), f"{suffix} is not read as it was written"
+                )
     require(bool(as_lines(x[:2], space)), "nothing is written to standard output")
 
 
 def _check_measures(space: Space, raw: Tensor, x: Tensor, n: int) -> None:
     """Each measure has a name and a finite value; an unknown feature space is refused before any measurement."""
     references = References(choose_draws(x[n:], n), x[:n], None, x[n : 2 * n], raw)
-    found = list(space.measures(x[-n:], references))
-    require(len(found) > 0, "there are no measures")
-    for score in found:
+    metrics = list(space.measures(x[-n:], references))
+    require(len(metrics) > 0, "there are no measures")
+    for score in metrics:
         require(math.isfinite(score.value) and bool(score.name and score.protocol), f"{score} is not a measurement")
     require(
-        found[0].better in ("lower", "higher", "nearer"), f"the headline {found[0].name} does not say what is better"
+        metrics[0].better in ("lower", "higher", "nearer"),
+        f"the headline {metrics[0].name} does not say what is better",
     )
     with suppress(ValueError):
         space.check_features("no-such-features")

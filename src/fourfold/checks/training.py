@@ -54,8 +54,8 @@ def check_resume(model: GenerativeModel, steps: int = 4, at: int = 2) -> None:
     for _ in range(steps - at):
         whole.step(1.0)
         second.step(1.0)
-    expected, found = whole.state(), second.state()
-    changed = [key for key, value in expected.items() if not torch.equal(value, found[key])]
+    expected, resumed = whole.state(), second.state()
+    changed = [key for key, value in expected.items() if not torch.equal(value, resumed[key])]
     require(not changed, f"after resuming, {', '.join(changed[:3])} differ from the uninterrupted run")
 
 
@@ -76,8 +76,8 @@ def check_watching(model: GenerativeModel, steps: int = 2) -> None:
             for term in watched.terms.values():
                 term(batch)
         watched.state()
-    expected, found = alone.state(), watched.state()
-    changed = [key for key, value in expected.items() if not torch.equal(value, found[key])]
+    expected, state = alone.state(), watched.state()
+    changed = [key for key, value in expected.items() if not torch.equal(value, state[key])]
     require(not changed, f"after looking at the losses, {', '.join(changed[:3])} differ: keep what counts in buffers")
 
 
@@ -106,14 +106,18 @@ def check_ranks(*models: GenerativeModel, world: int = 2, sharded: bool = False)
             worker.kill()
         require(all(worker.exitcode == 0 for worker in workers), f"a process of {world} failed")
         together = [torch.load(f"{folder}/{rank}.pt") for rank in range(world)]
-    for model, *found in zip(models, *together, strict=True):
+    for model, *states in zip(models, *together, strict=True):
         name, alone = type(model.objective).__name__, _two_steps(_loop(copy.deepcopy(model), parts=world))
-        for what, expected in alone.items():
-            other = next((one for one in found[1:] if not torch.equal(one[what], found[0][what])), None)
-            require(other is None, f"{name}: the processes hold different {what}")
-            gap = float((found[0][what] - expected).abs().max() / (1e-12 + expected.abs().max()))
-            most = 1e-4 if what == "gradients" else 2e-3  # an element whose gradient is rounding noise moves either way
-            require(gap < most, f"{name}: the {what} of {world} processes differ from those of one by {gap:.2g}")
+        for quantity, expected in alone.items():
+            different = next(
+                (state for state in states[1:] if not torch.equal(state[quantity], states[0][quantity])), None
+            )
+            require(different is None, f"{name}: the processes hold different {quantity}")
+            gap = float((states[0][quantity] - expected).abs().max() / (1e-12 + expected.abs().max()))
+            most = (
+                1e-4 if quantity == "gradients" else 2e-3
+            )  # an element whose gradient is rounding noise moves either way
+            require(gap < most, f"{name}: the {quantity} of {world} processes differ from those of one by {gap:.2g}")
 
 
 def _two_steps(loop: Loop) -> dict[str, Tensor]:
@@ -138,11 +142,11 @@ def _rank(rank: int, world: int, sharded: bool, folder: str, configurations: Seq
     """One of the processes of :func:`check_ranks`."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    models, found = [GenerativeModel.from_configuration(parts) for parts in configurations], []
+    models, states = [GenerativeModel.from_configuration(parts) for parts in configurations], []
     for model, state in zip(models, torch.load(f"{folder}/models.pt"), strict=True):
         model.load_state_dict(state)
-        found.append(_two_steps(_loop(model, Processes(rank, world, sharded))))
-    torch.save(found, f"{folder}/{rank}.pt")
+        states.append(_two_steps(_loop(model, Processes(rank, world, sharded))))
+    torch.save(states, f"{folder}/{rank}.pt")
     with suppress(RuntimeError):  # the other may have passed it and be gone
         dist.barrier()
     os._exit(0)  # gloo's threads may outlive the interpreter and then abort a process that has done its work

@@ -27,14 +27,14 @@ def check_views(
     t = torch.linspace(0.1, 0.8, 16) * (path.t_max - path.t_min) + path.t_min
     x_t = torch.randn(16, *event, generator=generator) * (1 + path.sigma(t).reshape(-1, *[1] * len(event)))
     kinds: tuple[type[Estimand], ...] = (Denoiser, NoisePredictor, Velocity, Score)
-    own = next(kind for kind in kinds if isinstance(estimand, kind))
+    home = next(kind for kind in kinds if isinstance(estimand, kind))
     expected = estimand(x_t, t)
-    for middle in itertools.permutations([kind for kind in kinds if kind is not own]):
-        seen: Estimand = estimand
-        for kind in (*middle, own):
-            seen = view(seen, kind)
-        gap = (seen(x_t, t) - expected).abs().max() / (1 + expected.abs().max())
+    for middle in itertools.permutations([kind for kind in kinds if kind is not home]):
+        viewed: Estimand = estimand
+        for kind in (*middle, home):
+            viewed = view(viewed, kind)
+        gap = (viewed(x_t, t) - expected).abs().max() / (1 + expected.abs().max())
         require(
             float(gap) < atol,
-            f"the views {' -> '.join(k.__name__ for k in middle)} -> {own.__name__} change values by {gap:.2g}",
+            f"the views {' -> '.join(k.__name__ for k in middle)} -> {home.__name__} change values by {gap:.2g}",
         )

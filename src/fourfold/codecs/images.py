@@ -151,10 +151,10 @@ class GaussianPixels(Codec):
     def fit(self, x: Tensor) -> None:
         """Take the shares of the levels; each cell has a few pixels more, whose levels are those of its channel."""
         levels, cells = self.space.levels, len(self.below)
-        found = torch.zeros(cells * levels, dtype=torch.long, device=x.device)
+        counts_in_cells = torch.zeros(cells * levels, dtype=torch.long, device=x.device)
         for part in torch.split(x, 1000):
-            found += torch.bincount((self.cell * levels + part.long()).flatten(), minlength=cells * levels)
-        counts = found.double().view(self.space.channels, -1, levels)
+            counts_in_cells += torch.bincount((self.cell * levels + part.long()).flatten(), minlength=cells * levels)
+        counts = counts_in_cells.double().view(self.space.channels, -1, levels)
         prior = counts.sum(1, keepdim=True) + 0.5
         counts = counts + PRIOR * prior / prior.sum(2, keepdim=True)
         shares = counts / counts.sum(2, keepdim=True) * (1 - levels * LEAST) + LEAST

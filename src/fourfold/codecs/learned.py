@@ -143,11 +143,11 @@ class LearnedCodec(CachedCodec, Staged):
 
     def variants(self) -> Mapping[str, LearnedCodec]:
         """The same codec with each way to observe ``p(x | z)``, by its name; weights, mean and scale are shared."""
-        found = {}
+        codecs = {}
         for name, autoencoder in self.autoencoder.variants().items():
-            found[name] = LearnedCodec(autoencoder, self.share)
-            found[name].mean, found[name].scale = self.mean, self.scale
-        return found
+            codecs[name] = LearnedCodec(autoencoder, self.share)
+            codecs[name].mean, codecs[name].scale = self.mean, self.scale
+        return codecs
 
     @property
     def _decoder(self) -> _GaussianCodes:
@@ -162,9 +162,9 @@ class LearnedCodec(CachedCodec, Staged):
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         """Set mean and scale to those of the codes of the data, including the spread of the posteriors."""
-        some = x[:: max(len(x) // self.FITTED, 1)][: self.FITTED]
-        kept = torch.cat([self.analyse(part.to(self.mean.device)) for part in torch.split(some, 256)])
-        q, over = self._decoder.posterior(kept), [0, *range(2, kept.ndim)]
+        sample = x[:: max(len(x) // self.FITTED, 1)][: self.FITTED]
+        parameters = torch.cat([self.analyse(part.to(self.mean.device)) for part in torch.split(sample, 256)])
+        q, over = self._decoder.posterior(parameters), [0, *range(2, parameters.ndim)]
         variance = q.mu.double().var(over, correction=0) + (2 * q.log_scale.double()).exp().mean(over)
         self.mean.copy_(q.mu.double().mean(over).reshape(self.mean.shape))
         self.scale.copy_(variance.sqrt().reshape(self.scale.shape))
@@ -174,8 +174,8 @@ class LearnedCodec(CachedCodec, Staged):
         return _parameters(self.autoencoder, self.autoencoder.codec.encode(x)[0])
 
     @torch.no_grad()
-    def draw(self, kept: Tensor) -> Tensor:
-        q = self._decoder.posterior(kept)
+    def draw(self, analysis: Tensor) -> Tensor:
+        q = self._decoder.posterior(analysis)
         return (q.mu + q.log_scale.exp() * torch.randn_like(q.mu) - self.mean) / self.scale
 
     @torch.no_grad()
@@ -228,8 +228,8 @@ class QuantisedCodec(CachedCodec, Staged):
 
     def variants(self) -> Mapping[str, QuantisedCodec]:
         """The same codec with each way to observe ``p(x | k)``, by its name; weights are shared."""
-        found = self.autoencoder.variants()
-        return {name: QuantisedCodec(one, (self.grid[0], self.grid[1]), self.share) for name, one in found.items()}
+        models = self.autoencoder.variants()
+        return {name: QuantisedCodec(model, (self.grid[0], self.grid[1]), self.share) for name, model in models.items()}
 
     @property
     def _decoder(self) -> _NumberedCodes:
@@ -252,9 +252,9 @@ class QuantisedCodec(CachedCodec, Staged):
         y = self.autoencoder.codec.encode(x)[0]
         return self._decoder.codes(_parameters(self.autoencoder, y)).flatten(1).int()
 
-    def draw(self, kept: Tensor) -> Tensor:
+    def draw(self, analysis: Tensor) -> Tensor:
         """The codes: nothing is drawn."""
-        return kept.long()
+        return analysis.long()
 
     @torch.no_grad()
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:

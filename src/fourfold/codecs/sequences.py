@@ -70,10 +70,10 @@ class RowTokens(Codec):
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         there, at = self.space.present(x), self.space.at
-        held = torch.where(there[..., None], x, torch.zeros_like(x))
+        codes = torch.where(there[..., None], x, torch.zeros_like(x))
         if self.starts is not None:
-            held[:, 0, at] = self.space.steps[0]  # a cell of the step, in place of the start
-        token, log_mass = (part.view(x.shape) for part in self.cells.pieces(held.flatten(0, 1)))
+            codes[:, 0, at] = self.space.steps[0]  # a cell of the step, in place of the start
+        token, log_mass = (part.view(x.shape) for part in self.cells.pieces(codes.flatten(0, 1)))
         if self.starts is not None:
             start, mass = self.starts.pieces(x[:, 0, at, None])
             token[:, 0, at], log_mass[:, 0, at] = start[:, 0], mass[:, 0]

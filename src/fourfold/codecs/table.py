@@ -168,24 +168,24 @@ class CellTokens(PiecewiseCodec):
             x = torch.where(below, first - j, torch.where(above, first + width - 1 + j, x))
         return x
 
-    def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Raw rows; a column that ``allowed`` names is drawn among its allowed cells only."""
+    def decode(self, z: Tensor, noise: Noise | None = None, restrictions: Mapping[int, Tensor] | None = None) -> Tensor:
+        """Raw rows; a column with ``restrictions`` is drawn among these cells only."""
         u = torch.rand(z.shape, device=z.device) if noise is None else noise.uniform(*self.event)
         x = self.at(z, u)
-        for i, some in (allowed or {}).items():
-            cells, token, mass = self._masses(i, some.to(z.device))
+        for i, values in (restrictions or {}).items():
+            cells, token, mass = self._masses(i, values.to(z.device))
             before = torch.cat([mass.new_zeros(1), mass.cumsum(0)])
             low, high = (torch.searchsorted(token, z[:, i].contiguous(), right=right) for right in (False, True))
             x[:, i] = cells[quantile_between(before, u[:, i], low, high)]
         return x
 
-    def log_shares(self, piece: int, allowed: Tensor) -> Tensor:
-        _, token, mass = self._masses(piece, allowed.to(self.starts.device))
-        return mass.new_zeros(self.sizes[piece]).index_add(0, token, mass).log()
+    def log_shares(self, position: int, values: Tensor) -> Tensor:
+        _, token, mass = self._masses(position, values.to(self.starts.device))
+        return mass.new_zeros(self.sizes[position]).index_add(0, token, mass).log()
 
-    def _masses(self, i: int, some: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _masses(self, i: int, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Some cells of a column in the order of their tokens, these, and the masses given them, ``(K,)`` each."""
-        cells, alone = torch.unique(some), self._alone(i)
+        cells, alone = torch.unique(values), self._alone(i)
         token, _, log_mass = (part.squeeze(1) for part in alone.places(cells[:, None]))
         order = token.argsort(stable=True)
         order = order[torch.isfinite(log_mass[order])]
@@ -310,9 +310,9 @@ class MixedCells(Codec):
         rows = x[:: -(-len(x) // ROWS), list(self.graded)]
         for g, (column, count) in enumerate(zip(self.quantities.space.modelled, self.spiked, strict=True)):
             cells, counts = np.unique(rows[:, g][rows[:, g] > UNSEEN].cpu().numpy(), return_counts=True)
-            found = cells[np.argsort(-counts, kind="stable")][:count].tolist()
-            found += [cell for cell in range(column.span[0], column.span[0] + 2 * count) if cell not in found]
-            self.frequent[g, :count] = torch.tensor(found[:count], dtype=torch.int64)
+            frequent = cells[np.argsort(-counts, kind="stable")][:count].tolist()
+            frequent += [cell for cell in range(column.span[0], column.span[0] + 2 * count) if cell not in frequent]
+            self.frequent[g, :count] = torch.tensor(frequent[:count], dtype=torch.int64)
         self.quantities.fit(rows.masked_fill(self._spikes(rows)[1], UNSEEN))
 
     def _spikes(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -404,17 +404,17 @@ def _bins(values: npt.NDArray[np.int64], low: int, high: int, count: int) -> npt
         return np.array(_even((low, high), count), dtype=np.int64)
     cells, counts = np.unique(values, return_counts=True)
     spiky = np.zeros(len(cells), dtype=bool)
-    while (left := count - 1 - 2 * int(spiky.sum())) > 0:
-        more = ~spiky & (counts > max(int(counts[~spiky].sum()) / left, 1))
-        room = np.flatnonzero(more)[np.argsort(-counts[more], kind="stable")][: left // 2]
+    while (bins_left := count - 1 - 2 * int(spiky.sum())) > 0:
+        more = ~spiky & (counts > max(int(counts[~spiky].sum()) / bins_left, 1))
+        room = np.flatnonzero(more)[np.argsort(-counts[more], kind="stable")][: bins_left // 2]
         if not len(room):
             break
         spiky[room] = True
     starts = {low, *cells[spiky].tolist(), *(cells[spiky] + 1).tolist()} - {high + 1}
     rest, weight = cells[~spiky], counts[~spiky].cumsum()
-    if (left := count - len(starts)) > 0 and len(rest):
-        cut = np.searchsorted(weight, weight[-1] * np.arange(1, left + 1) / (left + 1))
-        starts |= set(rest[np.minimum(cut, len(rest) - 1)].tolist())
+    if (bins_left := count - len(starts)) > 0 and len(rest):
+        cuts = np.searchsorted(weight, weight[-1] * np.arange(1, bins_left + 1) / (bins_left + 1))
+        starts |= set(rest[np.minimum(cuts, len(rest) - 1)].tolist())
     return _halved(sorted(starts), cells, counts, high + 1, count)
 
 
@@ -424,18 +424,18 @@ def _halved(
     """``count`` bins: while there are fewer, the one of most values among those of several cells is cut in two."""
     below = np.concatenate([[0], counts.cumsum()])
 
-    def held(first: int, last: int) -> tuple[float, int, int, int]:
+    def entry(first: int, last: int) -> tuple[float, int, int, int]:
         values = below[np.searchsorted(cells, last)] - below[np.searchsorted(cells, first)]
         return -float(values), first - last, first, last
 
-    heap = [held(a, b) for a, b in zip(starts, [*starts[1:], end], strict=True) if b - a > 1]
+    heap = [entry(a, b) for a, b in zip(starts, [*starts[1:], end], strict=True) if b - a > 1]
     heapq.heapify(heap)
-    found = set(starts)
-    while len(found) < count:
+    edges = set(starts)
+    while len(edges) < count:
         _, _, first, last = heapq.heappop(heap)
         middle = (first + last) // 2
-        found.add(middle)
+        edges.add(middle)
         for a, b in ((first, middle), (middle, last)):
             if b - a > 1:
-                heapq.heappush(heap, held(a, b))
-    return np.array([*sorted(found), end], dtype=np.int64)
+                heapq.heappush(heap, entry(a, b))
+    return np.array([*sorted(edges), end], dtype=np.int64)

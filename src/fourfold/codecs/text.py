@@ -39,10 +39,10 @@ class TextTokens(PiecewiseCodec):
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x.long(), torch.zeros(len(x), device=x.device)
 
-    def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
+    def decode(self, z: Tensor, noise: Noise | None = None, restrictions: Mapping[int, Tensor] | None = None) -> Tensor:
         return z
 
-    def log_shares(self, piece: int, allowed: Tensor) -> Tensor:
+    def log_shares(self, position: int, values: Tensor) -> Tensor:
         shares = torch.full((self.space.tokens,), -math.inf, dtype=torch.float64)
-        shares[allowed] = 0.0
+        shares[values] = 0.0
         return shares

@@ -25,9 +25,10 @@ __all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "wav
 
 
 def waves(tokens: int, count: int = 16) -> Tensor:
-    """Smooth functions of an ordered token, ``(tokens, 2 count)``: sines and cosines of 1/4 cycle in all, and of more.
+    """Smooth functions of an ordered token, ``(tokens, 2 count)``: sines and cosines of growing frequency.
 
-    The amplitude falls with the fourth root of the frequency: what is learned of them is coarse before it is fine.
+    The slowest wave runs through a quarter of a cycle over all tokens. Amplitudes fall with the fourth root of the
+    frequency, so a model learns the coarse shape of a distribution before its details.
     """
     place = (torch.arange(tokens) + 0.5) / tokens
     cycles = torch.logspace(-2, math.log2(max(tokens, 2)) - 2, count, base=2.0)

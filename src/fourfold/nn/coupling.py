@@ -48,7 +48,7 @@ class Couplings(Prior):
     ) -> None:
         super().__init__()
         if dim < 2:
-            raise ValueError(f"couplings need at least 2 dimensions, not {dim}: one half moves the other")
+            raise ValueError(f"dim must be at least 2, got {dim}: couplings move one half by the other")
         self.dim, self.bound, self.noise = dim, bound, (dim,)
         halves = [dim // 2 if i % 2 == 0 else dim - dim // 2 for i in range(layers)]
         self.nets = nn.ModuleList(ResMLP(half, 2 * (dim - half), width, blocks, classes, gain=0.0) for half in halves)

@@ -40,7 +40,7 @@ class CouplingStack(Part, nn.Module):
     ) -> None:
         super().__init__()
         if dim < 2:
-            raise ValueError(f"couplings need at least 2 dimensions, not {dim}: one half moves the other")
+            raise ValueError(f"dim must be at least 2, got {dim}: couplings move one half by the other")
         self.map, self.fixed = map, dim - dim // 2
         moved = dim // 2
         self.nets = nn.ModuleList(

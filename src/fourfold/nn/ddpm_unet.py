@@ -115,7 +115,7 @@ class DDPMUNet(Part, nn.Module):
     ) -> None:
         super().__init__()
         if any(width % GROUPS for width in widths):
-            raise ValueError(f"widths are multiples of {GROUPS}, unlike {widths}")
+            raise ValueError(f"widths must be multiples of {GROUPS}, got {widths}")
         self.channels, self.widths, self.layers = channels, tuple(widths), layers
         first, last, condition = widths[0], widths[-1], 4 * widths[0]
         self.first, self.second = nn.Linear(first, condition), nn.Linear(condition, condition)

@@ -35,7 +35,7 @@ class FourierTime(Part, nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         if width < 4 or width % 2:
-            raise ValueError(f"a Fourier embedding has an even width of at least 4, not {width}")
+            raise ValueError(f"width must be even and at least 4, got {width}")
         self.register_buffer("frequencies", torch.logspace(-4, 2, width // 2, base=2.0), persistent=False)
 
     def forward(self, tau: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Condition(Part, nn.Module):
     def __init__(self, width: int, classes: int | None = None, times: int = 1, text: TextEncoder | None = None) -> None:
         super().__init__()
         if times not in (1, 2):
-            raise ValueError(f"a network knows 1 or 2 times, not {times}")
+            raise ValueError(f"times must be 1 or 2, got {times}")
         self.fourier = FourierTime(width)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
         self.second_time = zeroed(nn.Linear(width, width, bias=False)) if times == 2 else None

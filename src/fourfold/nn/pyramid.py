@@ -167,9 +167,9 @@ def descend(h: Tensor, stages: Iterable[nn.Module], coarser: Iterable[nn.Module]
         coarser: the layers that follow the averages between stages.
         context: further arguments of every stage.
     """
-    first, *others = stages
+    first, *rest = stages
     maps = [first(h, *context)]
-    for layer, stage in zip(coarser, others, strict=True):
+    for layer, stage in zip(coarser, rest, strict=True):
         maps.append(stage(layer(F.avg_pool2d(maps[-1], 2, ceil_mode=True)), *context))
     return maps
 
@@ -188,8 +188,8 @@ def ascend(
         finer: the layers before interpolation, coarsest first.
         sizes: height and width of the maps of all stages, coarsest first.
     """
-    first, *others = stages
+    first, *rest = stages
     h = first(h.contiguous(memory_format=torch.channels_last))
-    for layer, stage, size in zip(finer, others, sizes[1:], strict=True):
+    for layer, stage, size in zip(finer, rest, sizes[1:], strict=True):
         h = stage(F.interpolate(layer(h), size=size, mode="bilinear", align_corners=False))
     return h

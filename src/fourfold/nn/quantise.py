@@ -81,7 +81,7 @@ class FiniteScalars(Quantiser):
     def __init__(self, levels: tuple[int, ...]) -> None:
         super().__init__()
         if not levels or min(levels) < 2:
-            raise ValueError(f"levels are {levels}: give at least one number, each at least 2")
+            raise ValueError(f"levels must be numbers of at least 2, one for each channel, got {levels}")
         self.levels, self.channels, self.size = tuple(levels), len(levels), math.prod(levels)
 
     def _column(self, values: list[float], like: Tensor) -> Tensor:
@@ -139,7 +139,9 @@ class ResidualScalars(Quantiser):
     def __init__(self, levels: tuple[int, ...], depth: int = 2) -> None:
         super().__init__()
         if not levels or any(level < 3 or level % 2 == 0 for level in levels) or depth < 1:
-            raise ValueError(f"levels are {levels} and depth {depth}: give odd levels of at least 3, and depth >= 1")
+            raise ValueError(
+                f"levels must be odd and at least 3, and depth at least 1, got levels {levels} and depth {depth}"
+            )
         self.levels, self.depth = tuple(levels), depth
         self.channels, self.size = len(levels), math.prod(levels)
 
@@ -209,7 +211,7 @@ class Codebook(Quantiser):
     ) -> None:
         super().__init__()
         if size < 2:
-            raise ValueError(f"a codebook of {size} vectors says nothing: give at least 2")
+            raise ValueError(f"size must be at least 2 vectors, got {size}")
         self.size, self.channels = size, channels
         self.commitment, self.weight, self.rare = commitment, weight, rare
         self.embedding = nn.Embedding(size, channels)

@@ -52,10 +52,10 @@ class Axis:
             return _linear_ticks(self.low, self.high, about)
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
-            found = [f * 10.0**p for p in powers for f in factors if self.low <= f * 10.0**p <= self.high]
-            if len(found) >= 3:
+            values = [f * 10.0**p for p in powers for f in factors if self.low <= f * 10.0**p <= self.high]
+            if len(values) >= 3:
                 break
-        return found[:: max(1, len(found) // 7)]
+        return values[:: max(1, len(values) // 7)]
 
 
 def _linear_ticks(low: float, high: float, about: int) -> list[float]:
@@ -138,19 +138,19 @@ _Box = tuple[float, float, float, float]
 
 def _places(points: Sequence[Point], ax: Axis, ay: Axis, width: int) -> list[tuple[float, float]]:
     """The place of each point's label: beside, below or above the point, where it covers least."""
-    taken = [box for p in points for box in _marks_of(p, ax, ay)]
+    boxes_of_marks = [box for p in points for box in _marks_of(p, ax, ay)]
     places = []
     for p in points:
         x, y, wide = ax(p.x), ay(p.y), 8.4 * len(p.label)  # bold letters of a wide font
         beside = [(x + 10, y + 4), (x - 10 - wide, y + 4)]
         under = [(x - wide / 2, y + gap) for gap in (22, -13, 36, -27)]
         corners = [(x + 8, y + gap) for gap in (17, -9)] + [(x - 8 - wide, y + gap) for gap in (17, -9)]
-        tries = [(left, base) for left, base in beside + under + corners if left >= 64 and left + wide <= width - 2]
+        tries = [(start, base) for start, base in beside + under + corners if start >= 64 and start + wide <= width - 2]
         tries = tries or [(max(width - 2 - wide, 4.0), base) for _, base in under]  # a name too long for any of these
-        boxes = [(left, base - 11, left + wide, base + 3) for left, base in tries]
-        costs = [sum(_shared(box, other) for other in taken) for box in boxes]
+        boxes = [(start, base - 11, start + wide, base + 3) for start, base in tries]
+        costs = [sum(_shared(box, mark) for mark in boxes_of_marks) for box in boxes]
         best = costs.index(min(costs))
-        taken.append(boxes[best])
+        boxes_of_marks.append(boxes[best])
         places.append(tries[best])
     return places
 
@@ -228,10 +228,10 @@ def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int =
     ys = sorted(y for line in lines for y in line.ys if math.isfinite(y))
     if max((len(line.ys) for line in lines), default=0) < 2 or not ys:
         return Markup("")
-    cut = len(ys) // 50
-    kept = ys[cut : len(ys) - cut] or ys
+    trim = len(ys) // 50
+    inner = ys[trim : len(ys) - trim] or ys
     ax = Axis.around([x for line in lines for x in line.xs], 48, width - 8, False, 0.0)
-    ay = Axis.around(kept, height - 40, 10, False)
+    ay = Axis.around(inner, height - 40, 10, False)
     body = [*_frame(ax, ay, width, height, x_label, "")]
     for i, line in enumerate(lines):
         route = _route([(ax(x), ay(y)) for x, y in zip(line.xs, line.ys, strict=True) if math.isfinite(y)])

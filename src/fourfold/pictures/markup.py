@@ -17,7 +17,7 @@ def element(tag: str, *children: object, **attributes: object) -> Markup:
             float is written with one digit behind the point, and ``None`` leaves the attribute out.
     """
     start = "".join(
-        f' {"class" if name == "css" else name.replace("_", "-")}="{escape(_written(value))}"'
+        f' {"class" if name == "css" else name.replace("_", "-")}="{escape(_attribute(value))}"'
         for name, value in attributes.items()
         if value is not None
     )
@@ -32,5 +32,5 @@ def svg(width: float, height: float, *children: object, **attributes: object) ->
     return element("svg", *children, viewBox=box, width=f"{width:.0f}", height=f"{height:.0f}", **attributes)
 
 
-def _written(value: object) -> str:
+def _attribute(value: object) -> str:
     return f"{value:.1f}" if isinstance(value, float) else str(value)

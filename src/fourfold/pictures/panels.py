@@ -31,7 +31,7 @@ class Bars:
         name: of the column.
         labels: of each bar.
         data: shares of the data; empty if there are none to compare with.
-        made: shares of the samples.
+        samples: shares of the samples.
         ends: words under the first and the last bar; empty where the labels say it.
         gap: whether the last bar is that of missing values.
         score: how alike both are; NaN where unknown.
@@ -40,7 +40,7 @@ class Bars:
     name: str
     labels: tuple[str, ...]
     data: tuple[float, ...]
-    made: tuple[float, ...]
+    samples: tuple[float, ...]
     ends: tuple[str, str] = ("", "")
     gap: bool = False
     score: float = math.nan
@@ -49,8 +49,8 @@ class Bars:
 
     def svg(self) -> Markup:
         """Bars of the data in grey, and the samples as a line over them; each bar names itself to the pointer."""
-        step, most = self.WIDTH / max(len(self.labels), 1), max(*self.data, *self.made, 1e-9)
-        tall = [(self.FLOOR - self.TOP) * share / most for share in self.made]
+        step, most = self.WIDTH / max(len(self.labels), 1), max(*self.data, *self.samples, 1e-9)
+        tall = [(self.FLOOR - self.TOP) * share / most for share in self.samples]
         grey = [(self.FLOOR - self.TOP) * share / most for share in self.data] or [0.0] * len(self.labels)
         return svg(
             self.WIDTH,
@@ -65,7 +65,7 @@ class Bars:
 
     def _bar(self, i: int, step: float, height: float) -> Markup:
         """A bar of the data, and an area over its whole height that names it."""
-        samples = f"{100 * self.made[i]:.1f} %"
+        samples = f"{100 * self.samples[i]:.1f} %"
         shares = f"data {100 * self.data[i]:.1f} %, samples {samples}" if self.data else samples
         area = {"y": self.TOP, "height": self.FLOOR - self.TOP, "fill": "transparent"}
         bar = {"y": self.FLOOR - height, "height": height, "fill": DATA}
@@ -91,12 +91,12 @@ class Bars:
         score = "" if math.isnan(self.score) else f"{self.score:.2f}"
         fill, weight = (BAD, 600) if self.score < 0.9 else ("currentColor", 400)
         right = {"text_anchor": "end", "font_family": FONT}
-        left = {"font_family": FONT, "fill": "currentColor"}
+        style = {"font_family": FONT, "fill": "currentColor"}
         end = self.WIDTH - (max(step, 12) if self.gap else 0)
         words = [
-            element("text", short(self.name, 21), x=0, y=10, font_size="10.5", **left),
+            element("text", short(self.name, 21), x=0, y=10, font_size="10.5", **style),
             element("text", score, x=self.WIDTH, y=10, font_size="10.5", fill=fill, font_weight=weight, **right),
-            element("text", short(self.ends[0], 14), x=0, y=81, font_size=9, opacity=".7", **left),
+            element("text", short(self.ends[0], 14), x=0, y=81, font_size=9, opacity=".7", **style),
             element(
                 "text", short(self.ends[1], 14), x=end, y=81, font_size=9, opacity=".7", fill="currentColor", **right
             ),

@@ -70,9 +70,9 @@ class Tracks:
         low, high = ends or (f"{track.low:.4g}", f"{track.high:.4g}")
         scale = element("span", short(high, 16), element("br"), short(low, 16), style=SMALL)
         name = element("div", short(track.name, 22), element("br"), scale, style="font-size:12px")
-        own = len(self.titles) - self.data
+        samples = len(self.titles) - self.data
         courses = enumerate(track.values)
-        return [name, *(self._course(track, values, SAMPLES if i < own else DATA, most) for i, values in courses)]
+        return [name, *(self._course(track, values, SAMPLES if i < samples else DATA, most) for i, values in courses)]
 
     def _course(self, track: Track, values: tuple[float, ...], colour: str, most: int) -> Markup:
         """One sequence: a line through its values, broken at gaps, with a mark at its end."""
