@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
 
 
 @final
-class Stage(nn.Module):
+class UNetStage(nn.Module):
     """``blocks`` residual blocks at one resolution."""
 
     def __init__(self, width: int, blocks: int, condition: int) -> None:
@@ -102,10 +102,10 @@ class UNet(Part, nn.Module):
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
         self.condition = Condition(condition, classes, times, text)
         self.stem = convolution(3 * channels * patch**2, widths[0])
-        self.down = nn.ModuleList(Stage(w, n, condition) for w, n in zip(widths, blocks, strict=True))
+        self.down = nn.ModuleList(UNetStage(w, n, condition) for w, n in zip(widths, blocks, strict=True))
         self.coarser = nn.ModuleList(convolution(fine, coarse, 1) for fine, coarse in pairwise(widths))
         self.finer = nn.ModuleList(convolution(coarse, fine, 1) for fine, coarse in pairwise(widths))
-        self.up = nn.ModuleList(Stage(w, n, condition) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
+        self.up = nn.ModuleList(UNetStage(w, n, condition) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
         self.head = convolution(widths[0], channels * patch**2, gain=0.0)
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
