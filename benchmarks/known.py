@@ -1,6 +1,8 @@
-"""Known truths: what fourfold reports of models and data whose answer is known, and how often its error bars hold.
+"""Known truths: figures of models and data whose answer is known, and how often their error bars hold.
 
 Usage: python benchmarks/known.py [--only bounds,diffusion,...] [--seeds 40] [--out benchmarks/results/known.json]
+
+Rows of parts that are not asked for stay in the file; its notes say with how many seeds and when each part was run.
 
 Nothing is trained. A denoiser, a decoder, a flow or an energy in closed form stands in a network's seat, and each
 figure is drawn again with many seeds. A row says what it is, the truth, the mean figure, the standard deviation over
@@ -22,6 +24,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from provenance import commit
@@ -62,9 +65,9 @@ class Row:
     """One line of the table.
 
     Attributes:
-        what: model and likelihood, or data and measure.
-        truth: what an exact answer would be, on average; NaN where it is not known.
-        figure: the mean of what is reported.
+        name: model and likelihood, or data and measure.
+        truth: the exact answer, on average; NaN where it is not known.
+        figure: the mean of the reported figures.
         ratio: standard deviation over seeds by mean standard error; NaN where nothing is random, infinite where there
             is no error.
         share: of cases within two standard errors.
@@ -72,7 +75,7 @@ class Row:
         solver: the solver's error, as it is reported, in nats.
     """
 
-    what: str
+    name: str
     truth: float
     figure: float
     ratio: float = math.nan
@@ -84,24 +87,23 @@ class Row:
 # --- log-probabilities ------------------------------------------------------------------------------------------------
 
 
-def scored(what: str, model: GenerativeModel, x: Tensor, truth: Tensor | float, seeds: int) -> Row:
+def scored(name: str, model: GenerativeModel, x: Tensor, truth: Tensor | float, seeds: int) -> Row:
     """Score the same examples with many seeds."""
     runs = [model.log_prob(x, seed=seed) for seed in range(seeds)]
     nats = torch.stack([run.nats for run in runs]).double()
-    known = float(torch.as_tensor(truth).double().mean())
+    mean_truth = float(torch.as_tensor(truth).double().mean())
     solver = float(getattr(runs[0], "solver_error", math.nan))
     if seeds == 1 or bool((nats[0] == nats[1]).all()):
-        return Row(what, known, float(nats.mean()), solver=solver)
+        return Row(name, mean_truth, float(nats.mean()), solver=solver)
     if runs[0].std_error is None:
-        return Row(what, known, float(nats.mean()), math.inf, 0.0, nats.numel(), solver)
+        return Row(name, mean_truth, float(nats.mean()), math.inf, 0.0, nats.numel(), solver)
     if bool(runs[0].std_error.isnan().all()):
-        return Row(what, known, float(nats.mean()), cases=nats.numel(), solver=solver)
+        return Row(name, mean_truth, float(nats.mean()), cases=nats.numel(), solver=solver)
     errors = torch.stack([run.std_error for run in runs]).double()
     deviation = (nats - nats.mean(0)).abs() * math.sqrt(seeds / (seeds - 1))
     ratio = float(nats.std(0).mean() / errors.mean())
-    return Row(
-        what, known, float(nats.mean()), ratio, float((deviation <= 2 * errors).double().mean()), nats.numel(), solver
-    )
+    share = float((deviation <= 2 * errors).double().mean())
+    return Row(name, mean_truth, float(nats.mean()), ratio, share, nats.numel(), solver)
 
 
 class FixedGaussian(Head):
@@ -168,14 +170,14 @@ class LinearGaussian:
 
 def bounds(seeds: int, examples: int) -> Iterator[Row]:
     """A linear-Gaussian variational autoencoder."""
-    known = LinearGaussian()
-    x = known.sample(4 * examples)
-    truth = known.exact.log_prob(x)
+    oracle = LinearGaussian()
+    x = oracle.sample(4 * examples)
+    truth = oracle.exact.log_prob(x)
     for draws in (2, 32):
-        yield scored(f"VAE, ELBO, {draws} draws", known.model(Elbo(draws)), x, truth - known.gap, seeds)
+        yield scored(f"VAE, ELBO, {draws} draws", oracle.model(Elbo(draws)), x, truth - oracle.gap, seeds)
     for k in (1, 8, 64, 1024):
         part = x if k < 1024 else x[:examples]
-        row = scored(f"VAE, IWAE, K = {k}", known.model(ImportanceWeighted(k)), part, truth[: len(part)], seeds)
+        row = scored(f"VAE, IWAE, K = {k}", oracle.model(ImportanceWeighted(k)), part, truth[: len(part)], seeds)
         yield row
 
 
@@ -185,8 +187,8 @@ def mixture(dim: int) -> tuple[GaussianMixture, Tensor]:
     roots = torch.randn(3, dim, dim, generator=generator).double() / 2
     covariances = roots @ roots.mT + 0.05 * torch.eye(dim)
     means = torch.randn(3, dim, generator=generator)
-    known = GaussianMixture([0.5, 0.3, 0.2], means, covariances)
-    return known, known.sample(512, generator)[0].float()
+    density = GaussianMixture([0.5, 0.3, 0.2], means, covariances)
+    return density, density.sample(512, generator)[0].float()
 
 
 def of_denoiser(
@@ -204,26 +206,26 @@ def diffusion(seeds: int, examples: int) -> Iterator[Row]:
         "ODE, 4 probes": (ProbabilityFlow(24, 4), max(seeds // 2, 2)),
     }
     for dim, paths in ((2, PATHS), (8, (EDM(), RectifiedFlow()))):
-        known, draws = mixture(dim)
+        density, draws = mixture(dim)
         x = draws[:examples]
         for path, (name, (likelihood, times)) in itertools.product(paths, likelihoods.items()):
-            model = of_denoiser(MixtureDenoiser.of(path, known), likelihood, Vectors(dim))
-            yield scored(f"{type(path).__name__}, d={dim}, {name}", model, x, known.log_prob(x), times)
-    known, x = mixture(8)
+            model = of_denoiser(MixtureDenoiser.of(path, density), likelihood, Vectors(dim))
+            yield scored(f"{type(path).__name__}, d={dim}, {name}", model, x, density.log_prob(x), times)
+    density, x = mixture(8)
     for steps in (12, 24, 96):
-        model = of_denoiser(MixtureDenoiser.of(EDM(), known), ProbabilityFlow(steps, None), Vectors(8))
-        yield scored(f"EDM, d=8, ODE, {steps} steps", model, x[:examples], known.log_prob(x[:examples]), 1)
+        model = of_denoiser(MixtureDenoiser.of(EDM(), density), ProbabilityFlow(steps, None), Vectors(8))
+        yield scored(f"EDM, d=8, ODE, {steps} steps", model, x[:examples], density.log_prob(x[:examples]), 1)
 
 
 def hybrid(seeds: int, examples: int) -> Iterator[Row]:
     """Exact denoisers of the codes of a linear-Gaussian autoencoder: the gap is that of its posterior alone."""
-    known = LinearGaussian(dim=2, sigma=0.4, shift=0.2, widen=0.3)
-    codec = LearnedCodec(known.model(Elbo()))
+    oracle = LinearGaussian(dim=2, sigma=0.4, shift=0.2, widen=0.3)
+    codec = LearnedCodec(oracle.model(Elbo()))
     codec.mean.copy_(torch.tensor([0.2, -0.7]))
     codec.scale.copy_(torch.tensor([1.3, 0.6]))
     mean, scale = (-codec.mean / codec.scale).tolist(), torch.diag(1 / codec.scale**2).tolist()
-    x = known.sample(examples)
-    truth = known.exact.log_prob(x) - known.gap
+    x = oracle.sample(examples)
+    truth = oracle.exact.log_prob(x) - oracle.gap
     for path in (EDM(), RectifiedFlow()):
         for name, likelihood in (
             ("bound", DiffusionBound(32)),
@@ -298,32 +300,32 @@ def dequantised(seeds: int, examples: int) -> Iterator[Row]:
 class LogRatio(nn.Module):
     """``log p(x) - log q(x) + log Z``: the tilt that makes of a reference the known density, times ``Z``."""
 
-    def __init__(self, known: GaussianMixture, reference: Normal, log_z: float) -> None:
+    def __init__(self, density: GaussianMixture, reference: Normal, log_z: float) -> None:
         super().__init__()
-        self.known, self.reference, self.log_z = known, reference, log_z
+        self.density, self.reference, self.log_z = density, reference, log_z
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        return (self.known.log_prob(x) - self.reference.log_prob(x)).float() + self.log_z
+        return (self.density.log_prob(x) - self.reference.log_prob(x)).float() + self.log_z
 
 
 def normalisers(seeds: int, examples: int) -> Iterator[Row]:
     """Annealing both ways, where log Z is known."""
-    known = GaussianMixture([0.4, 0.6], [[-2.0], [2.0]], [[[0.5]], [[0.8]]])
+    density = GaussianMixture([0.4, 0.6], [[-2.0], [2.0]], [[[0.5]], [[0.8]]])
     reference, log_z = Normal((1,), 3.0), 1.7
-    energy = Tilted(LogRatio(known, reference, log_z), (1,), reference)
+    energy = Tilted(LogRatio(density, reference, log_z), (1,), reference)
     runs = []
     for seed in range(seeds):
-        samples = known.sample(100, torch.Generator().manual_seed(seed))[0].float()
+        samples = density.sample(100, torch.Generator().manual_seed(seed))[0].float()
         runs.append(bracket_log_z(energy, chains=100, temperatures=40, samples=samples, seed=seed))
     ends = {"lower": "AIS, forwards", "upper": "AIS, in reverse"}
-    for end, what in ends.items():
+    for end, name in ends.items():
         values = torch.tensor([getattr(run, end) for run in runs], dtype=torch.float64)
         errors = torch.tensor([getattr(run, f"{end}_error") for run in runs], dtype=torch.float64)
         share = ((values - log_z).abs() <= 2 * errors).double().mean()
-        yield Row(what, log_z, float(values.mean()), float(values.std() / errors.mean()), float(share), seeds)
-    held = [low <= log_z <= high for low, high in (run.interval(2) for run in runs)]
+        yield Row(name, log_z, float(values.mean()), float(values.std() / errors.mean()), float(share), seeds)
+    hits = [low <= log_z <= high for low, high in (run.interval(2) for run in runs)]
     middle = sum((run.lower + run.upper) / 2 for run in runs) / seeds
-    yield Row("AIS, the bracket of both", log_z, middle, share=sum(held) / seeds, cases=seeds)
+    yield Row("AIS, the bracket of both", log_z, middle, share=sum(hits) / seeds, cases=seeds)
 
 
 def entropies(seeds: int, examples: int) -> Iterator[Row]:
@@ -349,14 +351,14 @@ def entropies(seeds: int, examples: int) -> Iterator[Row]:
 # --- intervals of measures --------------------------------------------------------------------------------------------
 
 
-def held(what: str, scores: Sequence[Measurement], truth: float = math.nan) -> Row:
+def interval_row(name: str, scores: Sequence[Measurement], truth: float = math.nan) -> Row:
     """How often the interval of a score holds the truth, or its own mean where that is not known."""
     values = torch.tensor([score.value for score in scores], dtype=torch.float64)
     mean = float(values.mean())
     target = mean if math.isnan(truth) else truth
     share = sum(score.low <= target <= score.high for score in scores) / len(scores)
     error = sum(map(standard_error, scores)) / len(scores)
-    return Row(what, truth, mean, float(values.std()) / error, share, len(scores))
+    return Row(name, truth, mean, float(values.std()) / error, share, len(scores))
 
 
 def standard_error(score: Measurement) -> float:
@@ -377,11 +379,11 @@ def measures(seeds: int, examples: int) -> Iterator[Row]:
         ]
         about = f"n = {n}, d = {dim}, scale {scale:g}"
         equal = 1 - math.prod((m - i) / (m + n - i) for i in range(1, 6)) if scale == 1 else math.nan
-        yield held(f"coverage, {about}", [coverage(x, y, features="f") for x, y in pairs], equal)
+        yield interval_row(f"coverage, {about}", [coverage(x, y, features="f") for x, y in pairs], equal)
         for name, measure in (("recall", recall), ("precision", precision), ("density", density)):
-            yield held(f"{name}, {about}", [measure(x, y, features="f") for x, y in pairs])
-        yield held(f"Frechet distance, {about}", [frechet_distance(x, y, features="f") for x, y in pairs])
-        yield held(f"MMD, {about}", [mmd(x, y, features="f") for x, y in pairs])
+            yield interval_row(f"{name}, {about}", [measure(x, y, features="f") for x, y in pairs])
+        yield interval_row(f"Frechet distance, {about}", [frechet_distance(x, y, features="f") for x, y in pairs])
+        yield interval_row(f"MMD, {about}", [mmd(x, y, features="f") for x, y in pairs])
 
 
 SEEDS = (1, 3, 5, 10)
@@ -397,14 +399,14 @@ def likelihoods(
         repeats: how many times.
         n: test examples.
         training: standard deviation of the trainings' means.
-        interaction: standard deviation of what one training makes of one example.
+        interaction: standard deviation of the part of a score that depends on training and example together.
     """
     generator = torch.Generator().manual_seed(0)
     for _ in range(repeats):
         examples = -3 + torch.randn(n, generator=generator)
-        trained = examples + training * torch.randn(max(SEEDS), 1, generator=generator)
-        nats = trained + interaction * torch.randn(max(SEEDS), n, generator=generator)
-        yield [mean_likelihood(LogProb(own, Kind.EXACT), "nats") for own in nats]
+        of_trainings = examples + training * torch.randn(max(SEEDS), 1, generator=generator)
+        nats = of_trainings + interaction * torch.randn(max(SEEDS), n, generator=generator)
+        yield [mean_likelihood(LogProb(row, Kind.EXACT), "nats") for row in nats]
 
 
 def of_samples(measure: Callable[..., Measurement], repeats: int, n: int = 120) -> Iterator[list[Measurement]]:
@@ -418,41 +420,43 @@ def of_samples(measure: Callable[..., Measurement], repeats: int, n: int = 120) 
         references = torch.randn(n, 2, generator=generator)
         centres = 0.5 + 0.03 * torch.randn(max(SEEDS), 1, 2, generator=generator)
         samples = centres + 0.8 * torch.randn(max(SEEDS), n, 2, generator=generator)
-        yield [measure(own, references, features="f") for own in samples]
+        yield [measure(x, references, features="f") for x in samples]
 
 
-def told_apart(x: Tensor, y: Tensor, features: str) -> Measurement:
+def trees(x: Tensor, y: Tensor, features: str) -> Measurement:
     """The two-sample AUC of two quantities."""
     return two_sample_auc(x, y, Columns(("a", "b"), (False, False), ("", "")))
 
 
-def over_seeds(what: str, repeats: Iterable[list[Measurement]], truth: float = math.nan) -> Iterator[Row]:
+def over_seeds(name: str, repeats: Iterable[list[Measurement]], truth: float = math.nan) -> Iterator[Row]:
     """How often the interval of several combined seeds holds the truth, or the mean over all repeats."""
     scores = list(repeats)
     if math.isnan(truth):
-        truth = sum(score.value for own in scores for score in own) / sum(map(len, scores))
+        truth = sum(score.value for trainings in scores for score in trainings) / sum(map(len, scores))
     for count in SEEDS:
-        yield held(f"{what}, {count} seed{'s' * (count > 1)}", [combine(own[:count]) for own in scores], truth)
+        means = [combine(trainings[:count]) for trainings in scores]
+        yield interval_row(f"{name}, {count} seed{'s' * (count > 1)}", means, truth)
 
 
-def equal_models(what: str, repeats: Iterable[list[Measurement]]) -> Iterator[Row]:
+def equal_models(name: str, repeats: Iterable[list[Measurement]]) -> Iterator[Row]:
     """How often two equal models are called different, and the best of five of any other: of one seed, and of two."""
     scores = list(repeats)
     for count in (1, 2):
-        models = [[combine(own[i : i + count]) for i in range(0, 5 * count, count)] for own in scores]
-        pairs = [apart(own[0], own[1]) for own in models]
-        several = [len(set(leading.leaders + leading.near)) < 5 for own in models for leading in [lead(named(own))]]
-        for name, wrong in ((f"{what}, a pair", pairs), (f"{what}, five", several)):
+        models = [[combine(trainings[i : i + count]) for i in range(0, 5 * count, count)] for trainings in scores]
+        pairs = [apart(trainings[0], trainings[1]) for trainings in models]
+        leads = [lead(by_number(trainings)) for trainings in models]
+        several = [len({*leading.leaders, *leading.near}) < 5 for leading in leads]
+        for case, wrong in ((f"{name}, a pair", pairs), (f"{name}, five", several)):
             equal = 1 - sum(wrong) / len(wrong)
-            yield Row(f"{name}, {count} seed{'s' * (count > 1)}", 1.0, equal, share=equal, cases=len(wrong))
+            yield Row(f"{case}, {count} seed{'s' * (count > 1)}", 1.0, equal, share=equal, cases=len(wrong))
 
 
-def named(scores: Sequence[Measurement]) -> dict[str, Measurement]:
+def by_number(scores: Sequence[Measurement]) -> dict[str, Measurement]:
     return {str(i): score for i, score in enumerate(scores)}
 
 
 def seeds_combined(seeds: int, examples: int) -> Iterator[Row]:
-    """Intervals of several seeds, which share their test examples, and models that are told apart by them."""
+    """Intervals of several seeds, which share their test examples, and models that differ significantly by them."""
     yield from over_seeds("likelihood", likelihoods(25 * seeds), -3.0)
     yield from over_seeds("likelihood, interaction", likelihoods(25 * seeds, training=0.0, interaction=1.0), -3.0)
     for name, measure in (
@@ -464,9 +468,13 @@ def seeds_combined(seeds: int, examples: int) -> Iterator[Row]:
         ("density", density),
     ):
         yield from over_seeds(name, of_samples(measure, 3 * seeds))
-    yield from over_seeds("two-sample AUC", of_samples(told_apart, seeds // 2))
     yield from equal_models("equal likelihoods", likelihoods(25 * seeds, training=0.0, interaction=0.3))
     yield from equal_models("equal MMD", of_samples(mmd, 3 * seeds))
+
+
+def seeds_of_trees(seeds: int, examples: int) -> Iterator[Row]:
+    """The same of a score by trees, each of which takes a third of a second."""
+    yield from over_seeds("two-sample AUC", of_samples(trees, seeds))
 
 
 SUITE: Mapping[str, Callable[[int, int], Iterator[Row]]] = {
@@ -478,6 +486,7 @@ SUITE: Mapping[str, Callable[[int, int], Iterator[Row]]] = {
     "entropies": entropies,
     "measures": measures,
     "seeds": seeds_combined,
+    "trees": seeds_of_trees,
 }
 
 
@@ -487,15 +496,15 @@ SUITE: Mapping[str, Callable[[int, int], Iterator[Row]]] = {
 def line(row: Row) -> str:
     """A row in at most 80 columns."""
 
-    def told(value: float, form: str) -> str:
+    def shown(value: float, form: str) -> str:
         return "none" if math.isinf(value) else "" if math.isnan(value) else format(value, form)
 
-    cells = (told(row.truth, ".4f"), told(row.figure, ".4f"), told(row.solver, "+.4f"), told(row.ratio, ".2f"))
-    return _cells(row.what, *cells, told(100 * row.share, ".1f"))
+    cells = (shown(row.truth, ".4f"), shown(row.figure, ".4f"), shown(row.solver, "+.4f"), shown(row.ratio, ".2f"))
+    return _cells(row.name, *cells, shown(100 * row.share, ".1f"))
 
 
-def _cells(what: str, truth: str, figure: str, solver: str, ratio: str, share: str) -> str:
-    return f"{what:<38}{truth:>10}{figure:>10}{solver:>9}{ratio:>6}{share:>7}".rstrip()
+def _cells(name: str, truth: str, figure: str, solver: str, ratio: str, share: str) -> str:
+    return f"{name:<38}{truth:>10}{figure:>10}{solver:>9}{ratio:>6}{share:>7}".rstrip()
 
 
 def main() -> None:
@@ -505,26 +514,36 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=64)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "known.json")
     arguments = parser.parse_args()
-    rows = []
     print(_cells("", "truth", "figure", "solver", "sd/se", "2 se %"))
-    for name in arguments.only.split(","):
-        for row in SUITE[name](arguments.seeds, arguments.examples):
-            rows.append({"part": name, **asdict(row)})
+    for part in arguments.only.split(","):
+        rows = []
+        for row in SUITE[part](arguments.seeds, arguments.examples):
+            rows.append({"part": part, **asdict(row)})
             print(line(row), flush=True)
+        write(arguments.out, part, rows, arguments.seeds, arguments.examples)
+
+
+def write(path: Path, part: str, rows: list[dict[str, Any]], seeds: int, examples: int) -> None:
+    """Put the rows of a part in the place of its former ones."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": [], "runs": {}}
     plain = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
-    about = {
+    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    runs = {**before["runs"], part: f"{seeds} seeds, {examples} examples, {date}, commit {commit()}"}
+    rest = [row for row in before["rows"] if row["part"] != part]
+    result = {
         "title": "Known truths, and the share of cases that two standard errors hold",
         "order": 4,
         "command": "benchmarks/known.py",
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "date": date,
         "commit": commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "seeds": arguments.seeds,
-        "examples": arguments.examples,
+        "runs": runs,
+        "notes": ["Parts: " + "; ".join(f"{name}: {run}" for name, run in runs.items()) + "."],
+        "rows": sorted(rest + plain, key=lambda row: list(SUITE).index(row["part"])),
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({**about, "rows": plain}, indent=1) + "\n", encoding="utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

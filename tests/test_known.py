@@ -214,7 +214,7 @@ def test_intervals_of_recall_and_coverage_hold_over_draws_of_samples_and_referen
 
 
 def test_entropies_of_built_in_sets():
-    rows = {row.what: row for row in known.entropies(2, 0)}
+    rows = {row.name: row for row in known.entropies(2, 0)}
     for name, entropy in (("eight-gaussians", 1.6984), ("gaussian-mixture", 2.8255)):
         assert rows[f"{name}, entropy"].truth == pytest.approx(entropy, abs=1.5e-3)
     assert rows["checkerboard, entropy"].figure == pytest.approx(math.log(32), abs=1e-9)

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from fourfold.metrics import Measurement, bootstrap, coverage, detail_ratio, jackknife, precision, recall
 from fourfold.metrics.floor import choose_draws
-from fourfold.metrics.score import Floor, UncertainValue, share_interval
+from fourfold.metrics.score import Floor, UncertainValue
 from fourfold.vocabulary import Kind
 
 
@@ -72,9 +73,10 @@ def test_intervals_of_a_share_hold_it_in_95_of_100_cases(n: int, p: float) -> No
     for hits in range(1, n):
         share, mass = hits / n, math.comb(n, hits) * p**hits * (1 - p) ** (n - hits)
         error = math.sqrt(share * (1 - share) / n)
+        interval = binomtest(hits, n).proportion_ci(method="wilson")
         score = Measurement("coverage[f]", share, share=True).within(UncertainValue(share, error))
         covered += mass * (score.low <= p <= score.high)
-        assert (score.low, score.high) == pytest.approx(share_interval(share, n), abs=1e-4)
+        assert (score.low, score.high) == pytest.approx((interval.low, interval.high), abs=1e-6)
     assert 0.94 <= covered <= 0.96
 
 

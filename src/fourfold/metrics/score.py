@@ -157,8 +157,8 @@ class Measurement:
     def within(self, estimate: UncertainValue) -> Measurement:
         """The same score with the value and the 95 % interval of an estimate.
 
-        A share ``p`` of variance ``v`` has the interval of ``n* = p (1 - p) / v`` independent hits and misses, since
-        ``p ± t sqrt(v)`` misses a share near 0 or 1 too often on one side.
+        A share ``p`` of variance ``v`` has Wilson's interval of ``n* = p (1 - p) / v`` independent hits and misses,
+        since ``p ± t sqrt(v)`` misses a share near 0 or 1 too often on one side.
 
         Reference: Korn, Graubard 1998, Confidence Intervals for Proportions with Small Expected Number of Positive
         Counts Estimated from Survey Data, Survey Methodology 24, 193-201.
@@ -168,7 +168,7 @@ class Measurement:
         low, high = value - half, value + half
         if self.share and 0 < value < 1 and half > 0:
             deviation = math.sqrt(error**2 + spread(deviations))
-            low, high = share_interval(value, value * (1 - value) / deviation**2, half / deviation)
+            low, high = _wilson_interval(value, value * (1 - value) / deviation**2, half / deviation)
         return dataclasses.replace(
             self,
             value=value,
@@ -327,19 +327,21 @@ def mean_interval(values: Tensor, share: bool = False) -> tuple[float, float, fl
     return mean, *share_interval(mean, n)
 
 
-def share_interval(share: float, n: float, quantile: float = 1.96) -> tuple[float, float]:
-    """The interval of a share of ``n`` hits and misses, two of each added, by Agresti and Coull.
-
-    Args:
-        share: hits among ``n``.
-        n: number of independent hits and misses, or the number that would have the same variance.
-        quantile: half the interval in standard errors.
-
-    Reference: Agresti, Coull 1998, https://doi.org/10.1080/00031305.1998.10480550
-    """
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """The ends of the 95 % interval of a share of ``n`` hits and misses that :func:`mean_interval` describes."""
     centre = (n * share + 2) / (n + 4)
-    half = quantile * math.sqrt(centre * (1 - centre) / (n + 4))
+    half = 1.96 * math.sqrt(centre * (1 - centre) / (n + 4))
     return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
+
+
+def _wilson_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
+    """The ends of the interval of a share: all ``p`` with ``|share - p| <= quantile sqrt(p (1 - p) / n)``.
+
+    Reference: Wilson 1927, Probable Inference, https://doi.org/10.1080/01621459.1927.10502953
+    """
+    square = quantile**2 / n
+    half = quantile * math.sqrt(share * (1 - share) / n + (square / quantile / 2) ** 2)
+    return (share + square / 2 - half) / (1 + square), (share + square / 2 + half) / (1 + square)
 
 
 def t_quantile(groups: int) -> float:
