@@ -112,8 +112,8 @@ def test_images_of_other_sizes_in_a_folder_are_resized_with_a_word(runs, tmp_pat
         Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)).save(tmp_path / f"{i}.png")
     nats, err = scores(capsys, runs / "images", tmp_path)
     assert len(nats) == 3
-    assert "resized 3 of 3 images to 8 x 8, as the model knows them" in err
-    assert "converted images to colour (3 grey), as the model knows them" in err
+    assert "resized 3 of 3 images to 8 x 8, as the model expects them" in err
+    assert "converted images to colour (3 grey), as the model expects them" in err
 
 
 def test_where_both_axes_may_be_channels_the_model_decides(tmp_path):
@@ -149,14 +149,14 @@ def test_columns_are_found_by_name_in_any_file_that_fit_reads(runs, tmp_path, ca
     expected = Run.load(runs / "numbers").log_prob(FRAME.drop(columns="grade")[:7].round(6).to_numpy()).nats
     nats, err = scores(capsys, runs / "numbers", tmp_path / name)
     np.testing.assert_allclose(nats, expected, atol=1e-5)
-    assert ("columns that the model does not know: note" in err) == (name == "more.csv")
+    assert ("columns that the model does not use: note" in err) == (name == "more.csv")
 
 
 def test_renamed_and_missing_columns_are_refused(runs, tmp_path, capsys):
     FRAME.rename(columns={"income": "incme"}).to_csv(tmp_path / "t.csv", index=False)
     for command in ("score", "evaluate"):
         line = refusal(capsys, command, runs / "numbers", tmp_path / "t.csv")
-        assert "has no column 'income', which the model knows: did you mean 'incme'?" in line
+        assert "has no column 'income', which the model needs: did you mean 'incme'?" in line
     FRAME[["age", "income"]].to_csv(tmp_path / "t.csv", index=False, header=False)
     line = refusal(capsys, "score", runs / "numbers", tmp_path / "t.csv")
     assert "has 2 columns, the model 3 (age, income, size)" in line

@@ -75,7 +75,7 @@ def test_where_both_axes_may_be_channels_the_squarer_image_is_meant(tmp_path, sh
 def test_levels(tmp_path):
     path = saved(tmp_path, GREY % 17)
     assert load(path, levels=17).space == Images(1, 6, 5, levels=17)
-    with pytest.raises(DataError, match="value 16, but a pixel has 16 levels: give --levels 17"):
+    with pytest.raises(DataError, match="values must be from 0 to 15, got 16; give --levels 17"):
         load(path, levels=16)
 
 

@@ -275,9 +275,9 @@ def test_memory_that_is_free_is_found(tmp_path, monkeypatch):
     (tmp_path / "a" / "memory.current").write_text("200000\n")
     (tmp_path / "a" / "memory.stat").write_text("file 7\ninactive_file 50000\n")
     (inner / "memory.max").write_text("max\n")
-    read = memory._read
+    read = memory._text_of
     monkeypatch.setattr(memory, "GROUPS", tmp_path)
-    monkeypatch.setattr(memory, "_read", lambda path: "0::/a/b\n" if path.name == "cgroup" else read(path))
+    monkeypatch.setattr(memory, "_text_of", lambda path: "0::/a/b\n" if path.name == "cgroup" else read(path))
     assert free_memory() == 350_000
 
 
@@ -292,8 +292,8 @@ def test_memory_of_control_groups_of_version_1(tmp_path, monkeypatch, line):
     (limited / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50000\n")
     (inner / "memory.limit_in_bytes").write_text("9223372036854771712\n")
     (inner / "memory.usage_in_bytes").write_text("1000\n")
-    read = memory._read
+    read = memory._text_of
     monkeypatch.setattr(memory, "GROUPS", tmp_path)
     lines = f"12:pids:/c\n{line}\n3:hugetlb:/x\n0::/\n"
-    monkeypatch.setattr(memory, "_read", lambda path: lines if path.name == "cgroup" else read(path))
+    monkeypatch.setattr(memory, "_text_of", lambda path: lines if path.name == "cgroup" else read(path))
     assert free_memory() == 350_000

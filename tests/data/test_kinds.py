@@ -58,7 +58,7 @@ def test_a_schema_makes_text_of_a_column_and_drops_another(path, tmp_path):
     assert "left out of the model and of samples: zip" in data.notes
     x, notes = read_all(path, data.space)
     assert len(x) == N
-    assert "columns that the model does not know: zip" in notes
+    assert "columns that the model does not use: zip" in notes
     again = load(path, schema=schema(tmp_path, schema_text(data.columns, "head")))
     assert again.space == data.space
     assert kinds(again) == kinds(data)
@@ -131,7 +131,7 @@ def test_free_text_is_a_part_of_a_model_file():
 
 
 def test_other_must_be_a_level(path, tmp_path):
-    with pytest.raises(DataError, match=r"\[city\]: other is 'x', which is not a level"):
+    with pytest.raises(DataError, match=r"\[city\]: other must be one of the levels, got 'x'"):
         load(path, schema=schema(tmp_path, '[city]\nlevels = ["Ulm", "Bonn"]\nother = "x"\n'))
 
 

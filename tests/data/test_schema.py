@@ -234,7 +234,7 @@ def test_a_schema_file_decides(tmp_path):
         ('[x]\nkind = "number"\nlevels = ["1"]', "unknown key 'levels'"),
         ("[x]\nresolutoin = 1", "did you mean 'resolution'"),
         ("[x]\nresolution = -1", "resolution must be .*got -1"),
-        ('[x]\nresolution = "1"', "another type"),
+        ('[x]\nresolution = "1"', "resolution must be a number, got '1'"),
         ("[x]\nmissing = [9]", "list of texts"),
         ('[x]\nlevels = ["1", "1"]', "stands there twice"),
         ("[y]\n", "no column 'y', as the schema says"),
@@ -389,7 +389,7 @@ def test_rows_for_a_model(tmp_path):
     with pytest.raises(DataError, match=r"new.csv, row 1, column x: 'z' is not a number"):
         read_all(tmp_path / "new.csv", space)
     (tmp_path / "new.csv").write_text("k\nv\n")
-    with pytest.raises(DataError, match="no column 'x', which the model knows"):
+    with pytest.raises(DataError, match="no column 'x', which the model needs"):
         read_all(tmp_path / "new.csv", space)
 
 

@@ -58,7 +58,7 @@ def test_sub_folders_are_classes_and_pieces_of_a_file_stay_together(tmp_path):
     data = load(tmp_path / "f", conditional=True, seconds=0.1)
     assert data.class_names == ("bee", "cow")
     assert len(whole(data)) == 30 * 3
-    assert any("cut 30 longer files into pieces of 0.1 s" in note for note in data.notes)
+    assert any("cut 30 longer files into clips of 0.1 s" in note for note in data.notes)
     first = {x[:400].numpy().tobytes() for x in data.train.x}
     assert not first & {x[:400].numpy().tobytes() for x in data.test.x}
     ids = dict(zip(data.class_names, (0, 1), strict=True))
@@ -199,7 +199,7 @@ def test_files_are_read_as_a_model_knows_them(tmp_path):
     space = Audio(600, 16000)
     part, notes = read_all(fill(tmp_path / "f", n=3), space)
     assert part.x.shape == (9, 600)  # 0.1 s at 16 kHz are 1,600 samples
-    assert "resampled to 16,000 Hz (3 of 8,000 Hz), as the model knows them" in notes
+    assert "resampled to 16,000 Hz (3 of 8,000 Hz), as the model expects them" in notes
     one, _ = read_all(tmp_path / "f" / "001.wav", space)
     assert torch.equal(one.x, part.x[3:6])
 

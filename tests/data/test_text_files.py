@@ -60,7 +60,7 @@ def test_limit_takes_the_first_tokens(tmp_path):
         (b"  \n \n", {}, "holds no text"),
         (b"short", {}, "shorter than one window of 256: give a longer text or a smaller length"),
         (b"ab\ncd\xff" * 2000, {}, "line 2, byte 5: is not UTF-8 .*iconv.*--tokens bytes"),
-        (b"text " * 2000, {"length": 0}, "length 0"),
+        (b"text " * 2000, {"length": 0}, "length must be at least 2, got 0"),
         (b"text " * 2000, {"conditional": True}, "no labels"),
         (b"text " * 2000, {"fractions": (0.99, 0.005, 0.005)}, "shorter than one window"),
     ],

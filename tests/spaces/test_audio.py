@@ -40,7 +40,7 @@ def test_padding_keeps_the_length_of_a_clip():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"length": 0, "rate": 8000}, "at least 1"),
+        ({"length": 0, "rate": 8000}, "must be positive, got 0 samples"),
         ({"length": 9, "rate": 8000, "caption": 9, "classes": 2}, "one of them"),
     ],
 )

@@ -133,7 +133,7 @@ def changed(**columns):
         (events(), {"group": "user", "order": "page"}, "column page: cannot order rows"),
         (events(), {"group": "user", "order": "at", "labels": "paid"}, "labels means nothing for sequences"),
         (events(), {"group": "user", "order": "at", "target": "paid"}, "target means nothing for sequences"),
-        (events(), {"group": "user", "order": "at", "length": 1}, "give at least 2 rows"),
+        (events(), {"group": "user", "order": "at", "length": 1}, "length must be at least 2 rows, got 1"),
         (events(9), {"group": "user", "order": "at"}, "9 sequences are too few: at least 20"),
         (changed(user=[f"K{i}" for i in range(len(events()))]), {"group": "user", "order": "at"}, "names every row"),
         (
@@ -193,7 +193,7 @@ def test_longer_sequences_are_known_by_their_first_rows():
     ("change", "message"),
     [
         (lambda x: x[:, 1:, :], "must be sequences of shape"),
-        (lambda x: x.float(), "cells of sequences are int64"),
+        (lambda x: x.float(), "cells of sequences must be int64"),
         (lambda x: x.index_fill(1, torch.tensor([0]), ABSENT), "sequence 0: is cut"),
         (
             lambda x: torch.where(torch.arange(5)[:, None] == 1, torch.tensor([0, -4, 0]), x),

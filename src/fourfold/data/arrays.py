@@ -152,8 +152,8 @@ class StoredArray(Stored):
         if levels < 256 and int(x.max()) >= levels:
             row = int(np.argmax(x.reshape(len(x), -1).max(1)))
             raise DataError(
-                f"{self.path}, row {int(rows[row]) + 1:,}: holds the value {int(x[row].max())}, but a pixel has "
-                f"{levels} levels: give {option('levels', 256)}"
+                f"{self.path}, row {int(rows[row]) + 1:,}: pixel values must be from 0 to {levels - 1}, got "
+                f"{int(x[row].max())}; give {option('levels', 256)}"
             )
 
 
@@ -307,7 +307,7 @@ def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tenso
     highest = max(int(part.max()) for part in np.array_split(x, max(x.nbytes >> 26, 1)) if part.size)
     if not 2 <= levels <= 256 or highest >= levels:
         raise DataError(
-            f"{name}: holds the value {highest}, but a pixel has {levels} levels: "
+            f"{name}: pixel values must be from 0 to {levels - 1}, got {highest}; "
             f"give {option('levels', highest + 1)} or more"
         )
     channels, height, width = channels_first.shape[1:]

@@ -101,9 +101,9 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
         DataError: for an empty folder, an unreadable image (unless ``skip_bad``), or more than fits into memory.
     """
     if options.channels not in (None, 1, 3) and options.model is None:
-        raise DataError(f"channels {options.channels}: images are converted to grey (1) or colour (3)")
+        raise DataError(f"channels must be 1 (grey) or 3 (colour), got {options.channels}")
     if options.size is not None and min(options.size) < 1:
-        raise DataError(f"size {options.size}: give a height and a width of at least 1")
+        raise DataError(f"size must be a height and a width of at least 1, got {options.size}")
     files, skipped, captions = _files(folder, options)
     files = limited(files, options)
     headers, bad = _headers(folder, files, options)
@@ -209,7 +209,7 @@ def format_of(headers: list[ImageHeader], options: DataOptions) -> Format:
 def notes_of(headers: list[ImageHeader], form: Format, options: DataOptions) -> Iterator[str]:
     """Remarks on conversions that no option asked for."""
     resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
-    reason = ", as the model knows them" if options.model is not None else ""
+    reason = ", as the model expects them" if options.model is not None else ""
     if resized and (options.size is None or reason):
         way = reason or f": for another size give {option('size', 32)}"
         yield f"resized {resized:,} of {len(headers):,} images to {form.height} x {form.width}{form.why}{way}"

@@ -40,7 +40,7 @@ def _is_read_with(setting: str, path: Path) -> bool:
 
 
 def stream_for(space: Space, path: Path, options: DataOptions) -> Source:
-    """A file, or its first ``options.limit`` tokens, as the stream that a model knows.
+    """A file, or its first ``options.limit`` tokens, as the stream of ids that a model expects.
 
     Raises:
         DataError: for what the space does not hold, such as a character outside the vocabulary.
@@ -80,7 +80,7 @@ def matched(name: str, source: Source, space: Space) -> Source:
     """A source in the space of a model, without its classes, but with labels numbered as the model numbers them.
 
     Raises:
-        DataError: for data of another kind or size, other columns, or a class that the model does not know.
+        DataError: for data of another kind or size, other columns, or a class that the model does not have.
     """
     try:
         pairs = space.from_conditions(Pairs(source.space, source.x, source.conditions))
@@ -143,7 +143,7 @@ def _tabulated(name: str, source: Source, space: Vectors, options: DataOptions) 
 
 
 def check_kind(name: str, data_space: Space, space: Space) -> None:
-    """Refuse data of another kind, size, order of columns or vocabulary than a model knows.
+    """Refuse data of another kind, size, order of columns or vocabulary than a model expects.
 
     Raises:
         DataError: with both in words.
@@ -159,7 +159,7 @@ def _classes(name: str, source: Source, space: Space) -> Source:
     foreign = [label for label in source.class_names if label not in names]
     if foreign:
         raise DataError(
-            f"{name}: {foreign[0][:80]!r} is not a class of the model, which knows {shortened(names)}: "
+            f"{name}: {foreign[0][:80]!r} is not a class of the model, which has {shortened(names)}: "
             "leave such examples out, or name another label column"
         )
     assert source.labels is not None
@@ -170,7 +170,7 @@ def _classes(name: str, source: Source, space: Space) -> Source:
 def _padded_captions(name: str, captions: Tensor, most: int) -> Tensor:
     """Captions as wide as those of the model."""
     if captions.shape[1] > most and bool((captions[:, most:] >= 0).any()):
-        raise DataError(f"{name}: a caption has more bytes than the {most} that the model knows: shorten it")
+        raise DataError(f"{name}: a caption must have at most {most} bytes, as those of the model; shorten it")
     short = captions.new_full((len(captions), most), -1)
     short[:, : captions.shape[1]] = captions[:, :most]
     return short

@@ -321,7 +321,7 @@ def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, t
 def _in_order(
     where: str, columns: Sequence[Coded], options: DataOptions, train: Tensor | None, of_file: Mapping[str, Inferred]
 ) -> tuple[tuple[Inferred, ...], Sequences, Tensor, tuple[str, ...]]:
-    """The columns, the space and the raw set of sequences that no model knows yet, and notes.
+    """The columns, the space and the raw set of sequences that no model was trained on, and notes.
 
     Kind and resolution of the order column are those of all rows, since these say which rows are training rows.
     """
@@ -351,7 +351,7 @@ def _inferred(
     of_file: Mapping[str, Inferred],
     settled: Mapping[str, Inferred] | None = None,
 ) -> tuple[tuple[Inferred, ...], Table, Tensor, tuple[str, ...]]:
-    """The columns, the space and the cells of a table that no model knows yet; some are settled.
+    """The columns, the space and the cells of a table that no model was trained on; some are settled.
 
     Other rows than training rows may hold values that no column has; of ``None``, all rows are training rows.
     """
@@ -437,7 +437,7 @@ def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool
     Raises:
         DataError: for a column that is not there, or a value that the space does not hold.
     """
-    raise DataError(f"{where}: is a table, and the model knows {space}: give data of its kind")
+    raise DataError(f"{where}: is a table, but the model expects {space}: give data of its kind")
 
 
 @for_space.register
@@ -476,9 +476,9 @@ def _matched(
         by_name = dict(zip(schema, columns, strict=True))
     missing = [name for name in space.columns if name not in by_name]
     if missing:
-        raise DataError(f"{where}: has no column {missing[0]!r}, which the model knows: {alike(missing[0], by_name)}")
+        raise DataError(f"{where}: has no column {missing[0]!r}, which the model needs: {alike(missing[0], by_name)}")
     spare = [name for name in by_name if name not in schema]
-    notes = [f"columns that the model does not know: {shortened(spare)}"] if spare else []
+    notes = [f"columns that the model does not use: {shortened(spare)}"] if spare else []
     notes += _not_constant(space.schema, list(by_name.values()))
     coded = [by_name[name] for name in space.columns]
     pairs = zip(space.modelled, coded, strict=True)

@@ -66,9 +66,9 @@ def vectors_for(
     by_name = dict(zip(names if by_place else file_names, columns, strict=True))
     missing = next((name for name in names if name not in by_name), None)
     if missing is not None:
-        raise DataError(f"{where}: has no column {missing[:80]!r}, which the model knows: {alike(missing, by_name)}")
+        raise DataError(f"{where}: has no column {missing[:80]!r}, which the model needs: {alike(missing, by_name)}")
     spare = [name for name in by_name if name not in names]
-    notes = (f"columns that the model does not know: {shortened(spare)}",) if spare else ()
+    notes = (f"columns that the model does not use: {shortened(spare)}",) if spare else ()
     return *vectors_of(where, [by_name[name] for name in names]), notes
 
 

@@ -105,7 +105,7 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
         if getattr(options, setting) is not None:
             raise DataError(f"{where}: {setting} means nothing for sequences: leave out {option(setting)}")
     if options.length is not None and options.length < 2:
-        raise DataError(f"{option('length', options.length)}: give at least 2 rows")
+        raise DataError(f"length must be at least 2 rows, got {options.length}; give {option('length', 16)}")
 
 
 def key_of(where: str, coded: Coded) -> Inferred:

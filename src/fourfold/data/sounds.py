@@ -63,11 +63,11 @@ class _Faults:
 
 
 def read_sounds(path: Path, options: DataOptions) -> Source:
-    """Read a recording, or all sounds of a folder, as clips of one rate and one length.
+    """Read a recording, or all sounds of a folder, as clips of one sampling rate and one length.
 
     The rate is that of most files, at most :data:`RATE` unless one is given; other files are resampled. The length is
     that of the longest file, at most :data:`SECONDS`, or :data:`TOLD` with transcripts, unless a number is given.
-    Longer files are cut into pieces; all pieces of a file of a folder stay in one split. A longer file with a
+    Longer files are cut into clips. All clips of a file of a folder stay in one split. A longer file with a
     transcript is left out, since it would lose words. Shorter clips are padded with zeros. Several channels are mixed
     into one. ``Source.notes`` tells of all this, and names the first silent and the first clipped file.
 
@@ -91,8 +91,8 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
         reasons = [*skipped, *bad.values(), "are they WAV, FLAC, OGG or MP3?"]
         raise DataError(f"{path}: not one of its {len(files)} sounds can be used: {reasons[0]}")
     skipped += [f"{file}: {reason}" for file, reason in bad.items()]
-    owner = torch.tensor([i for i, pieces in enumerate(clips.values()) for _ in pieces])
-    x = torch.from_numpy(np.stack([piece for pieces in clips.values() for piece in pieces]))
+    owner = torch.tensor([i for i, parts in enumerate(clips.values()) for _ in parts])
+    x = torch.from_numpy(np.stack([clip for parts in clips.values() for clip in parts]))
     where = f"{path}, {len(clips):,} file{'s' * (len(clips) != 1)}, {seconds / 60:.1f} minutes"
     notes = [
         *_length_note(longer, length / rate, options),
@@ -131,9 +131,11 @@ def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:
 
 def _check(options: DataOptions) -> None:
     if options.rate is not None and not 1000 <= options.rate <= 192_000:
-        raise DataError(f"{option('rate', options.rate)}: give samples in a second, from 1,000 to 192,000")
+        raise DataError(f"rate must be from 1,000 to 192,000 Hz, got {options.rate}; give {option('rate', 16000)}")
     if options.seconds is not None and not 0 < options.seconds <= LONGEST:
-        raise DataError(f"{option('seconds', options.seconds)}: give a positive number of at most {LONGEST:,.0f}")
+        raise DataError(
+            f"seconds must be positive and at most {LONGEST:,.0f}, got {options.seconds}; give {option('seconds', 2)}"
+        )
 
 
 def _soundfile(path: Path) -> ModuleType:
@@ -242,7 +244,7 @@ def _decode_all(
     faults = _Faults()
     for path in headers:
         try:
-            clips[path] = _pieces(_levels(path, rate, faults, library), length)
+            clips[path] = _clips_of(_levels(path, rate, faults, library), length)
         except _unreadable(library) as error:
             _refuse(path, _reason(error), options, bad)
     return clips, faults
@@ -280,8 +282,8 @@ def _is_clipped(x: np.ndarray) -> bool:
     return any(bool((side[2:] & side[1:-1] & side[:-2]).any()) for side in sides)
 
 
-def _pieces(levels: np.ndarray, length: int) -> list[np.ndarray]:
-    """Clips of one length: consecutive pieces, of which the last is padded; a last one below a tenth is left out."""
+def _clips_of(levels: np.ndarray, length: int) -> list[np.ndarray]:
+    """Clips of one length: consecutive ones, of which the last is padded. A last one below a tenth is left out."""
     ends = range(0, max(len(levels) - length // 10, 1), length)
     return [np.pad(levels[i : i + length], (0, max(length - len(levels) + i, 0))) for i in ends]
 
@@ -290,7 +292,7 @@ def _notes(
     folder: Path, headers: list[_Header], faults: _Faults, rate: int, length: int, options: DataOptions
 ) -> Iterator[str]:
     """Remarks on conversions that no option asked for, and on files that sound wrong."""
-    reason = ", as the model knows them" if options.model is not None else ""
+    reason = ", as the model expects them" if options.model is not None else ""
     rates = Counter(header.rate for header in headers if header.rate != rate)
     if rates and (options.rate is None or reason):
         kinds = ", ".join(f"{count:,} of {file_rate:,} Hz" for file_rate, count in rates.items())
@@ -299,7 +301,7 @@ def _notes(
     long = sum(header.seconds > length / rate + 1e-6 for header in headers)
     if long:
         way = reason or ("" if options.seconds is not None else f": for another length give {option('seconds', 4)}")
-        yield f"cut {long:,} longer files into pieces of {length / rate:.3g} s{way}"
+        yield f"cut {long:,} longer files into clips of {length / rate:.3g} s{way}"
     short = sum(header.seconds * rate < length - 1 for header in headers)
     if short and not long:
         yield f"padded {short:,} of {len(headers):,} clips with silence to {length / rate:.3g} s"

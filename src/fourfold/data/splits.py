@@ -60,7 +60,9 @@ def fractions_of(options: DataOptions, default: tuple[float, ...]) -> tuple[floa
     """The shares of train, validation and test; two shares mean that validation and test are the same examples."""
     shares = tuple(options.fractions or default)
     if len(shares) not in (2, 3) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        raise DataError(f"fractions {shares} are not two or three positive shares that add up to 1: (0.8, 0.1, 0.1)")
+        raise DataError(
+            f"fractions must be two or three positive shares that add up to 1, such as (0.8, 0.1, 0.1), got {shares}"
+        )
     return shares
 
 

@@ -1,4 +1,4 @@
-"""Text of any size: a file, or many documents, as characters, bytes or pieces of words.
+"""Text of any size: a file, or many documents, as characters, bytes or the tokens of a tokenizer.
 
 A text is read by portions, and a large one is tokenised once into a file that is mapped into memory.
 """
@@ -145,7 +145,7 @@ def read_text(path: Path, options: DataOptions) -> Source:
 
 
 def read_documents(path: Path, options: DataOptions) -> Source:
-    """Documents one after the other, each with an end: a token of its own among pieces, else two empty lines.
+    """Documents one after the other, each with an end: a token where the tokenizer has one, else two empty lines.
 
     Raises:
         DataError: for a file that does not hold texts, naming the line or column.
@@ -175,18 +175,18 @@ def _whole_characters(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def text_source(corpus: Corpus, options: DataOptions, where: str) -> Source:
-    """The ids of a text: of its characters, of its bytes where they are too many or asked for, or of its pieces.
+    """The ids of a text: of its characters, of its bytes where they are too many or asked for, or of its tokens.
 
     Raises:
         DataError: if it is empty, or not UTF-8 where characters are needed.
     """
     if options.length is not None and options.length < 2:
-        raise DataError(f"{option('length', options.length)}: this is not a window: give at least 2")
+        raise DataError(f"length must be at least 2, got {options.length}; give {option('length', 256)}")
     survey = _Survey.of(corpus, options.tokens)
     space = _space_of(corpus, survey, options)
     ids, digest = _stored(corpus, survey, space, options)
     if space.pieces is not None:
-        where = f"{where}, in pieces of {survey.size / max(len(ids), 1):.2f} bytes"
+        where = f"{where}, in tokens of {survey.size / max(len(ids), 1):.2f} bytes"
     return Source(ids, space, where, hint="a text has no labels, load it without conditional", digest=digest)
 
 

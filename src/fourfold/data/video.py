@@ -52,7 +52,7 @@ def read_clips(folder: Path, options: DataOptions) -> Source:
             fits into memory.
     """
     if options.channels not in (None, 1, 3) and options.model is None:
-        raise DataError(f"channels {options.channels}: clips are converted to grey (1) or colour (3)")
+        raise DataError(f"channels must be 1 (grey) or 3 (colour), got {options.channels}")
     files, folders = entries(folder)
     if files and folders:
         raise DataError(f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): keep one kind")
@@ -108,7 +108,9 @@ def _source(
         mode, height, width = "L" if colours == 1 else "RGB", options.model.height, options.model.width
         if min(lengths) < frames:
             short = next(path for path, images in clips.items() if len(images) < frames)
-            raise DataError(f"{short}: has {min(lengths)} frames, but the model knows clips of {frames}")
+            raise DataError(
+                f"{short}: must have at least {frames} frames, as the clips of the model have, got {min(lengths)}"
+            )
     x = np.empty((len(clips), frames, colours, height, width), dtype=np.uint8)
     for i, images in enumerate(clips.values()):
         for t, frame in enumerate(images[:frames]):

@@ -63,7 +63,9 @@ class Audio(Space):
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.rate < 1:
-            raise ValueError(f"clips of {self.length} samples at {self.rate} Hz: give at least 1 of each")
+            raise ValueError(
+                f"the clip length and the sampling rate must be positive, got {self.length} samples at {self.rate} Hz"
+            )
         if self.caption is not None and (self.caption < 1 or self.classes is not None):
             raise ValueError("clips are conditional on classes or on captions of at least 1 byte: give one of them")
         self._check_classes()
@@ -85,7 +87,9 @@ class Audio(Space):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if x.dtype != torch.int16:
-            raise ValueError(f"clips are int16, not {x.dtype}: bring waveforms in [-1, 1] there with space.conform(x)")
+            raise ValueError(
+                f"clips must be int16, got {x.dtype}; bring waveforms in [-1, 1] there with space.conform(x)"
+            )
 
     def check_training(self, x: Tensor) -> None:
         if not bool(x.any()):

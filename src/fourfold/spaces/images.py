@@ -63,7 +63,8 @@ class Images(Space):
     def __post_init__(self) -> None:
         if min(self.shape) < 1 or not 2 <= self.levels <= 256:
             raise ValueError(
-                f"images of shape {self.shape} with {self.levels} levels: give sizes >= 1, levels 2 .. 256"
+                f"sizes must be at least 1 and levels from 2 to 256, got images of shape {self.shape} with "
+                f"{self.levels} levels"
             )
         if self.caption is not None and (self.caption < 1 or self.classes is not None):
             raise ValueError("images are conditional on classes or on captions of at least 1 byte: give one of them")
@@ -84,12 +85,15 @@ class Images(Space):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if x.dtype != torch.uint8:
-            raise ValueError(f"images are uint8, not {x.dtype}: give integer levels 0 .. {self.levels - 1}")
+            raise ValueError(f"images must be uint8, got {x.dtype}; give pixel values from 0 to {self.levels - 1}")
         if self.levels == 256 or not len(x):
             return
         over = (x.flatten(1).amax(1) >= self.levels).nonzero()
         if len(over):
-            raise ValueError(f"image {over[0].item()} has a value above {self.levels - 1}: raise levels or rescale it")
+            raise ValueError(
+                f"pixel values must be from 0 to {self.levels - 1}, got a larger one in image {over[0].item()}; "
+                "raise levels or rescale it"
+            )
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randint(self.levels, (n, *self.shape), generator=generator).to(torch.uint8)

@@ -53,7 +53,7 @@ class Pieces:
 
     @functools.cached_property
     def digest(self) -> str:
-        """A short name of the tokenizer: the beginning of its SHA-256."""
+        """A short name of the tokenizer: the prefix of its SHA-256."""
         return hashlib.sha256(self.file.encode()).hexdigest()[:12]
 
     @classmethod
@@ -146,7 +146,7 @@ class Pieces:
     def ids(self, text: str) -> npt.NDArray[np.int32]:
         """The ids of a text, ``(L,)``; no special token is added, and none is read from the text.
 
-        A text is tokenised between lines in portions, so the pieces of a portion never reach into the next.
+        A text is tokenised between lines in portions, so no token of a portion reaches into the next.
         """
         return self._ids_of_parts(portions([text]))
 
@@ -227,5 +227,5 @@ def _library() -> Any:
     try:
         import tokenizers
     except ImportError:
-        raise ValueError("pieces of words need the extra 'text': pip install '.[text]' in its clone") from None
+        raise ValueError("tokenizers need the extra 'text': pip install '.[text]' in its clone") from None
     return tokenizers

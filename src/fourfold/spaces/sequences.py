@@ -82,7 +82,10 @@ class Sequences(WrittenRows):
         if self.key is not None and not isinstance(self._column(self.key), Identifier):
             raise ValueError(f"column {self.key!r} cannot name sequences: it must be an identifier")
         if self.length < (1 if self.key is not None else 2) or not 0 <= self.steps[0] <= self.steps[1]:
-            raise ValueError(f"sequences of {self.length} rows with steps {self.steps} are impossible")
+            raise ValueError(
+                f"length must be positive (a window has 2 rows), and steps (low, high) with 0 <= low <= high, got "
+                f"{self.length} and {self.steps}"
+            )
 
     def _column(self, name: str) -> Column:
         match = next((column for column in self.schema if column.name == name), None)
@@ -169,7 +172,7 @@ class Sequences(WrittenRows):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if x.dtype != torch.int64:
-            raise ValueError(f"cells of sequences are int64, not {x.dtype}: read them with fourfold.load")
+            raise ValueError(f"cells of sequences must be int64, got {x.dtype}; read them with fourfold.load")
         there = self.present(x)
         partly = ((x == ABSENT).any(2) & there) | ((x != ABSENT).any(2) & ~there)
         broken = partly.any(1) | ~there[:, 0] | (~there[:, :-1] & there[:, 1:]).any(1)

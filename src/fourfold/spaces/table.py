@@ -91,7 +91,7 @@ class Table(WrittenRows):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if x.dtype != torch.int64:
-            raise ValueError(f"cells of a table are int64, not {x.dtype}: read them with Table.cells")
+            raise ValueError(f"cells of a table must be int64, got {x.dtype}; read them with Table.cells")
         wrong = self.wrong_cell(x)
         if wrong is not None:
             row, column, fault = wrong
@@ -201,7 +201,7 @@ class Table(WrittenRows):
         """
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
-            raise ValueError(f"has no column {missing[0]!r}, which the model knows: it has {shortened(frame.columns)}")
+            raise ValueError(f"has no column {missing[0]!r}, which the model needs: it has {shortened(frame.columns)}")
         return torch.from_numpy(np.stack([self.in_schema(c, c.cells(frame[c.name])) for c in self.modelled], 1))
 
     @staticmethod

@@ -32,10 +32,10 @@ MOST = 20_000
 class Text(WrittenTexts):
     """Text as token ids: raw batches are integers ``(B, length)``; an example is a window of a text.
 
-    Tokens are characters, bytes or pieces of words.
+    Tokens are characters, bytes or those of a tokenizer.
 
     Attributes:
-        vocabulary: the characters, in the order of their ids; empty for bytes (256 ids) and for pieces.
+        vocabulary: the characters, in the order of their ids; empty for bytes (256 ids) and for a tokenizer.
         length: tokens in one window.
         pieces: the tokenizer, or ``None``.
 
@@ -54,7 +54,7 @@ class Text(WrittenTexts):
         if self.length < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("text needs windows of at least one token and a vocabulary without repeated characters")
         if self.vocabulary and self.pieces is not None:
-            raise ValueError("text is made of characters or of pieces: give a vocabulary or pieces, not both")
+            raise ValueError("text has a vocabulary of characters or a tokenizer: give one of them")
 
     def __str__(self) -> str:
         count = "" if self.token == "byte" else f"{self.tokens:,} "
@@ -74,7 +74,7 @@ class Text(WrittenTexts):
         return self.length
 
     def kind_of_text(self, kind: Kind, note: str) -> tuple[Kind, str]:
-        """The kind that a mass of ids has for the text, which pieces write in many ways: one of them is scored."""
+        """The kind that a mass of ids has for the text. A tokenizer can write it in several ways: one is scored."""
         if self.pieces is None or kind is not Kind.EXACT:
             return kind, note
         return Kind.LOWER_BOUND, f"{note}; {ONE_TOKENISATION}".lstrip("; ")
@@ -108,11 +108,12 @@ class Text(WrittenTexts):
     def check(self, x: Tensor) -> None:
         if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
             raise ValueError(
-                f"text is integer ids of shape (B, L), not {x.dtype} {tuple(x.shape)}: use space.parse(text)"
+                f"text must be integer ids of shape (B, L), got {x.dtype} {tuple(x.shape)}; use space.parse(text)"
             )
         if x.numel() and (int(x.min()) < 0 or int(x.max()) >= self.tokens):
             raise ValueError(
-                f"ids must lie between 0 and {self.tokens - 1}: was the text parsed with another vocabulary?"
+                f"ids must be from 0 to {self.tokens - 1}, got {int(x.min())} to {int(x.max())}; "
+                "parse the text with this vocabulary"
             )
 
     def token_bytes(self) -> list[bytes]:

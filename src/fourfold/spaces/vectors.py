@@ -50,7 +50,7 @@ class Vectors(Space):
 
     def __post_init__(self) -> None:
         if self.dim < 1 or len(self.columns) not in (0, self.dim):
-            raise ValueError(f"vectors of {self.dim} columns cannot have the names {self.columns}: name all or none")
+            raise ValueError(f"columns must name all {self.dim} values or none, got {self.columns}")
         self._check_classes()
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Vectors(Space):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if not x.is_floating_point():
-            raise ValueError(f"vectors are floating point, not {x.dtype}: convert with .float()")
+            raise ValueError(f"vectors must be floating point, got {x.dtype}; convert with .float()")
         bad = (~torch.isfinite(x)).nonzero()
         if len(bad):
             row, column = bad[0].tolist()

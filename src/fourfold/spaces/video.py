@@ -56,7 +56,8 @@ class Video(Images):
         super().__post_init__()
         if self.frames < 2 or self.channels not in (self.frames, 3 * self.frames):
             raise ValueError(
-                f"{self.channels} channels of {self.frames} frames: give at least 2 frames of 1 or 3 channels each"
+                f"clips must have at least 2 frames of 1 or 3 channels each, got "
+                f"{self.channels} channels of {self.frames} frames"
             )
 
     def __str__(self) -> str:

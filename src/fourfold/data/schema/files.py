@@ -28,6 +28,14 @@ KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
 """The settings that a schema file may give for each kind of column, beside ``missing``."""
 BOUNDS: Mapping[str, tuple[float, float]] = {"decimals": (0, 15), "resolution": (1e-300, 1e300)}
 """The least and the largest number of a setting."""
+_TYPES: Mapping[Any, str] = {
+    str: "a text",
+    list: "a list of texts",
+    bool: "true or false",
+    int: "a whole number",
+    (int, float): "a number",
+}
+"""The types of settings in words."""
 
 
 def read_schema(path: Path | str) -> dict[str, Hint]:
@@ -55,24 +63,29 @@ def _checked(where: str, hint: Any) -> Hint:
     if kind is not None and kind not in KEYS:
         raise DataError(f"{where}: unknown kind {kind!r}: choose {', '.join(KEYS)}")
     types: dict[str, Any] = {"kind": str, "missing": list}
-    for one in [kind] if kind else KEYS:
-        types |= KEYS[one]
+    for name in [kind] if kind else KEYS:
+        types |= KEYS[name]
     for key, value in hint.items():
         if key not in types:
             close = difflib.get_close_matches(key, types, 1)
             way = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(types)}"
             raise DataError(f"{where}: unknown key {key!r}: {way}")
         if not isinstance(value, types[key]) or (isinstance(value, bool) and types[key] is not bool):
-            raise DataError(f"{where}: {key} is {value!r}, which is of another type: see the file that is written")
-        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
-            raise DataError(f"{where}: {key} is a list of texts: write each in quotation marks")
+            raise DataError(
+                f"{where}: {key} must be {_TYPES[types[key]]}, got {value!r}; "
+                "run 'fourfold data FILE --schema new.toml' for a valid example"
+            )
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise DataError(f"{where}: {key} must be a list of texts, got {value!r}; write each in quotation marks")
         low, high = BOUNDS.get(key, (value, value))
         if not low <= value <= high:
             raise DataError(f"{where}: {key} must be from {low:g} to {high:g}, got {str(value)[:40]}")
     if "levels" in hint and len(set(hint["levels"])) < max(len(hint["levels"]), 1):
-        raise DataError(f"{where}: levels are empty, or one stands there twice: write each once")
+        raise DataError(f"{where}: levels must be different texts, at least one; write each once")
     if "other" in hint and hint["other"] not in hint.get("levels", ()):
-        raise DataError(f"{where}: other is {hint['other']!r}, which is not a level: write it among the levels too")
+        raise DataError(
+            f"{where}: other must be one of the levels, got {hint['other']!r}; write it among the levels too"
+        )
     return hint
 
 
