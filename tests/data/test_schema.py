@@ -236,7 +236,7 @@ def test_a_schema_file_decides(tmp_path):
         ("[x]\nresolution = -1", "resolution must be .*got -1"),
         ('[x]\nresolution = "1"', "resolution must be a number, got '1'"),
         ("[x]\nmissing = [9]", "list of texts"),
-        ('[x]\nlevels = ["1", "1"]', "stands there twice"),
+        ('[x]\nlevels = ["1", "1"]', "levels must be different texts"),
         ("[y]\n", "no column 'y', as the schema says"),
         ('[kind]\nlevels = ["u"]', "row 2, column kind: 'v' is not in the schema"),
         ('[kind]\nkind = "number"', "'u' in row 1 is not a number"),
