@@ -1,6 +1,6 @@
 """Write docs/reference/commands.md and docs/reference/settings.md from the declarations. ``--check`` only compares.
 
-Commands of wings are left out: their own pages show them.
+Commands of wings, and the options of their adapters, are left out: their own pages show them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+from fourfold.adapters import options_of_adapters
 from fourfold.cli.app import app
 from fourfold.extensions import extensions
 from fourfold.runs.settings import FitKeywords, FitSettings
@@ -42,8 +43,9 @@ def _command(name: str, command: Any) -> str:
     """A command as Markdown."""
     arguments = [param for param in command.params if param.param_type_name == "argument"]
     panels: dict[str, list[Any]] = {"Options": []}
+    of_wings = options_of_adapters() | options_of_adapters(tuning=True)
     for param in command.params:
-        if param not in arguments:
+        if param not in arguments and param.name not in of_wings:
             panels.setdefault(param.rich_help_panel or "Options", []).append(param)
     usage = " ".join(["fourfold", name, *(a.name.upper() if a.required else f"[{a.name.upper()}]" for a in arguments)])
     lines = [f"## {name}\n", f"```\n{usage} [OPTIONS]\n```\n", inspect.cleandoc(command.help) + "\n"]
