@@ -102,7 +102,7 @@ def test_results_are_printed_as_json(tmp_path, capsys):
 
 
 def test_the_demo_names_the_report_and_what_to_try_next(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(compare, "DEMO", ("flow",))
+    monkeypatch.setattr(compare, "DEMO", ("diffusion",))
     monkeypatch.setattr(compare, "DEMO_BUDGET", "2 steps or 30s")
     report = tmp_path / "report.html"
     assert call("demo", "--out", report, "--runs-dir", tmp_path / "runs") == 0

@@ -74,7 +74,7 @@ def _settings(kind: type, text: str, items: Sequence[tuple[str, str, str]]) -> d
         if key not in options:
             near = difflib.get_close_matches(key, options, 1)
             way = f"did you mean {near[0]}?" if near else f"choose from {', '.join(options)}"
-            raise ValueError(f"executor {text!r}: unknown setting {key!r}: {way}")
+            raise ValueError(f"executor {text!r}: unknown setting {key!r}; {way}")
         try:
             values[key] = options[key].type(value)
         except ValueError:
