@@ -37,7 +37,7 @@ class Codec(Part, nn.Module, ABC):
 
     @property
     def decoding(self) -> str:
-        """How a learned codec decodes, as a clause in plain English; empty for a codec that is not learned."""
+        """The decoding of a learned codec, as a clause in plain English; empty for a codec that is not learned."""
         return ""
 
     @property

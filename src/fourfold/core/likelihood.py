@@ -27,7 +27,7 @@ class Likelihood(ABC):
 
     @property
     def summary(self) -> str:
-        """How the number is computed, as a clause in plain English."""
+        """The computation of the number, as a clause in plain English."""
         return ""
 
     def summary_of(self, estimand: Any) -> str:

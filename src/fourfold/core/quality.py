@@ -1,4 +1,4 @@
-"""How samples of a space are judged, and how they are shown."""
+"""The measures of samples of a space, and its pictures."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Sampler(ABC):
 
     @property
     def summary(self) -> str:
-        """How a sample is drawn, as an imperative: "draw noise and map it once"."""
+        """The drawing of a sample, as an imperative: "draw noise and map it once"."""
         return ""
 
     def summary_of(self, estimand: Any) -> str:
@@ -41,7 +41,7 @@ class Sampler(ABC):
 
     @property
     def faithful(self) -> bool:
-        """Whether samples are draws from the distribution that a likelihood scores, not means or medians."""
+        """True if samples are draws from the distribution that a likelihood scores; false for means or medians."""
         return True
 
     def variants(self) -> Mapping[str, Sampler]:

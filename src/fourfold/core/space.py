@@ -62,7 +62,7 @@ class Space(Conditions, Quality, Example):
 
     @property
     def bytewise(self) -> bool:
-        """Whether :meth:`parse_bytes` reads a stream from a file of any kind; else the file's own reader does."""
+        """True if :meth:`parse_bytes` reads a stream from a file of any kind; else the file's own reader does."""
         return self.window is not None
 
     def rows(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ __all__ = ["Training"]
 
 @dataclass(frozen=True)
 class Training:
-    """How to train a preset; every field can be overridden when fitting.
+    """The settings of training of a preset. Every field can be overridden when fitting.
 
     Attributes:
         batch_size: examples per step.

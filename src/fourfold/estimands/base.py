@@ -46,9 +46,9 @@ def _levels(path: Path) -> str:
 
 
 class Conditionals(Estimand):
-    """``p(x_i | x_<i, c)`` for ``i = 1 .. L``: scored in parallel, drawn one piece after the other.
+    """``p(x_i | x_<i, c)`` for ``i = 1 .. L``: scored in parallel, drawn one token after the other.
 
-    ``event`` flattens to ``L`` pieces in the order of the chain rule.
+    ``event`` flattens to ``L`` tokens in the order of the chain rule.
     """
 
     @property
@@ -57,19 +57,19 @@ class Conditionals(Estimand):
 
     @abstractmethod
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(x_i | x_<i, c)`` of each piece, ``(B, L)`` in nats (float32), for ``x`` of shape ``(B, *event)``."""
+        """``log p(x_i | x_<i, c)`` of each token, ``(B, L)`` in nats (float32), for ``x`` of shape ``(B, *event)``."""
 
     @abstractmethod
     def begin(self, batch: int, cond: Tensor | None = None) -> Any:
-        """The state before the first piece of ``batch`` examples: caches, not weights."""
+        """The state before the first token of ``batch`` examples: caches, not weights."""
 
     @abstractmethod
     def draw(self, state: Any, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Any]:
-        """Draw the next piece of every example; return it, ``(B,)``, and the advanced state."""
+        """Draw the next token of every example; return it, ``(B,)``, and the advanced state."""
 
 
 class AnyOrderConditionals(Conditionals, JointConditionals):
-    """``p(x_i | x_S, c)`` for every piece ``i`` and every set ``S`` of others: a chain rule in each order.
+    """``p(x_i | x_S, c)`` for every position ``i`` and every set ``S`` of others: a chain rule in each order.
 
     Each order makes an exact distribution; those of two orders agree as well as they were learned (Uria, Murray,
     Larochelle 2014, https://arxiv.org/abs/1310.1757).
@@ -81,10 +81,10 @@ class AnyOrderConditionals(Conditionals, JointConditionals):
 
     @abstractmethod
     def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(x_i | those before i in the order, c)`` of each piece, ``(B, L)``, for an order ``(L,)``."""
+        """``log p(x_i | those before i in the order, c)`` of each token, ``(B, L)``, for an order ``(L,)``."""
 
     def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(x | c)`` in the order of the pieces, in which examples are scored and drawn, ``(B,)``."""
+        """``log p(x | c)`` in the order of the tokens, in which examples are scored and drawn, ``(B,)``."""
         return self(x, cond).sum(1)
 
 

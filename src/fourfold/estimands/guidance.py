@@ -45,7 +45,7 @@ def _extrapolated(
 
 
 def _inside(path: Path, interval: tuple[float, float] | None, t: Tensor) -> Tensor:
-    """Whether the relative noise level ``sigma / alpha`` of each time is within ``(low, high]``, ``(B,)`` booleans."""
+    """True where the relative noise level ``sigma / alpha`` of each time is within ``(low, high]``, bool ``(B,)``."""
     if interval is None:
         return torch.ones_like(t, dtype=torch.bool)
     low, high = (math.log(level) if level > 0 else -math.inf for level in interval)

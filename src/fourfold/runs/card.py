@@ -51,7 +51,7 @@ _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true o
 
 
 def card_of_model(model: GenerativeModel, name: str, recipe: str, dataset: Dataset | None) -> dict[str, Any]:
-    """What every card says: of the model, of the data that it learned, and of the program that wrote the card.
+    """The entries of every card: on the model, the data that it learned, and the program that wrote the card.
 
     Args:
         model: the model.

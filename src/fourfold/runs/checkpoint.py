@@ -271,22 +271,22 @@ def _start(folder: Path) -> Path:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether the folder holds weights to draw samples with."""
+    """True if the folder holds weights to draw samples with."""
     return (folder / "weights.safetensors").exists()
 
 
 def has_state(folder: Path) -> bool:
-    """Whether the folder holds a checkpoint of the model itself, and not only of its stages."""
+    """True if the folder holds a checkpoint of the model itself, and not only of its stages."""
     return _state(folder).exists() or newest(folder) is not None
 
 
 def has_start(folder: Path) -> bool:
-    """Whether the folder holds the initial weights of a model whose stages are trained first."""
+    """True if the folder holds the initial weights of a model whose stages are trained first."""
     return _start(folder).exists()
 
 
 def resumable(folder: Path) -> bool:
-    """Whether the folder holds a run, at whatever stage, that can go on."""
+    """True if the folder holds a run, at whatever stage, that can go on."""
     state = has_state(folder) or has_start(folder) or (folder / "stages").exists()
     return state and (folder / "card.json").exists()
 

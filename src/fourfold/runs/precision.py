@@ -14,7 +14,7 @@ __all__ = ["FLOAT32", "PRECISIONS", "Precision", "parse_precision"]
 
 @dataclass(frozen=True)
 class Precision:
-    """How a step computes.
+    """The number format in which a step computes.
 
     Attributes:
         name: ``float32``, ``bf16`` or ``autocast``.

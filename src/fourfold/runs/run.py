@@ -392,7 +392,7 @@ class Run:
         return replace(halves, notes=(*halves.notes, note))
 
     def _is_own(self, data: Data, training_data: Dataset) -> bool:
-        """Whether other data holds the very examples that the run was trained on."""
+        """True if other data holds the very examples that the run was trained on."""
         try:
             again = load_own(self.card, self.folder, data) if "data" in self.card else load(data)
         except (DataError, ValueError):

@@ -174,12 +174,12 @@ def _fill_frame(data: Data, space: Table, x: Tensor, mask: Tensor) -> tuple[pd.D
     for place, name in enumerate(space.columns):
         cells = mask[:, place].numpy()
         if cells.any():
-            source = table.columns[place_of(table, space, name)]
+            source = table.columns[_column_in_file(table, space, name)]
             table[source] = table[source].where(~cells, values[name].set_axis(table.index))
     return table, header, _counts(space, mask)
 
 
-def place_of(table: pd.DataFrame, space: Table, name: str) -> int:
+def _column_in_file(table: pd.DataFrame, space: Table, name: str) -> int:
     """The index of a column in a file: by name, or by its index in the schema where the file has no header."""
     names = [str(column) for column in table.columns]
     return names.index(name) if name in names else [column.name for column in space.schema].index(name)

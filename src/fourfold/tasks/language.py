@@ -1,4 +1,4 @@
-"""What people do with a text model: go on with a prompt, one token after the other, under rules of their own."""
+"""Tasks of a text model: continue a prompt token by token, under rules; fill gaps; score a long text."""
 
 from __future__ import annotations
 
