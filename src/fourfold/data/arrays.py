@@ -78,7 +78,7 @@ def as_array(rows: np.ndarray | Sequence[object]) -> np.ndarray:
 
 
 def _fits(x: np.ndarray) -> bool:
-    """Whether an array fits into memory: images nearly as they are, vectors as float32 and float64."""
+    """True if an array fits into memory: images nearly as they are, vectors as float32 and float64."""
     return x.ndim not in (2, 3, 4) or _array_bytes(x) <= free_memory()
 
 
@@ -332,7 +332,7 @@ def _of_floats(name: str, x: np.ndarray) -> str:
 
 
 def _channels_first(name: str, shape: tuple[int, ...], options: DataOptions) -> bool:
-    """Whether the first axis of an image is its channels, not the last.
+    """True if the first axis of an image is its channels, not the last.
 
     The channels are 1, 3 or 4. Where both axes are, the shape of a model decides, then the squarer image, then the
     last.

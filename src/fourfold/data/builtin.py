@@ -198,7 +198,7 @@ def _find(options: DataOptions) -> Path:
 
 
 def _complete(folder: Path) -> bool:
-    """Whether all four files are there; some of them alone are refused."""
+    """True if all four files are there; some of them alone are refused."""
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing and len(missing) < len(_FILES):
         raise DataError(f"{folder}: {missing[0]} is missing beside the other Fashion-MNIST files: fetch it too")

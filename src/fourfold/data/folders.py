@@ -46,7 +46,7 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
 
 
 def holds(folder: Path, suffixes: Sequence[str]) -> bool:
-    """Whether a folder or one of its sub-folders has a file of a kind."""
+    """True if a folder or one of its sub-folders has a file of a kind."""
     return any(path.suffix.lower() in suffixes for path in folder.rglob("*"))
 
 

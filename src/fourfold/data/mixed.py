@@ -279,7 +279,7 @@ def _with_dtype(column: Coded, dtype: str) -> Coded:
 
 
 def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) -> tuple[str, ...]:
-    """What reading changed: names, and blanks around cells."""
+    """Notes on changes by reading: of names, and of blanks around cells."""
     notes = []
     twice = sorted(name for name, times in Counter(names or ()).items() if name and times > 1)
     if twice:
@@ -290,7 +290,7 @@ def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) ->
 
 
 def _counts_rows(column: Coded, names: Sequence[str] | None) -> bool:
-    """Whether a nameless column merely counts the rows, as pandas writes it."""
+    """True if a nameless column merely counts the rows, as pandas writes it."""
     nameless = column.name.startswith("Unnamed: ") or (names is not None and not names[0])
     if not nameless or len(column.distinct) < len(column.codes):
         return False

@@ -104,7 +104,7 @@ def files_below(folder: Path, *endings: str) -> list[Path]:
 
 
 def is_official(path: Path) -> bool:
-    """Whether a file holds test examples, by its name or that of its folder."""
+    """True if a file holds test examples, by its name or that of its folder."""
     return path.name.lower().startswith("test") or path.parent.name.lower() == "test"
 
 

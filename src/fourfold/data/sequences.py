@@ -81,7 +81,7 @@ def _places(coded: Coded, item: Inferred) -> npt.NDArray[Any] | None:
 
 
 def _grow_within(codes: npt.NDArray[np.int32], steps: npt.NDArray[Any]) -> bool:
-    """Whether rows of one key stand together, and grow."""
+    """True if rows of one key stand together, and grow."""
     same = codes[1:] == codes[:-1]
     keys, (least, rows) = len(np.unique(codes)), SEVERAL
     together = len(codes) - int(same.sum()) == keys and least <= keys <= len(codes) / rows

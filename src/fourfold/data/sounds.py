@@ -111,7 +111,7 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
 
 
 def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """One file as levels ``(L,)`` int16 at a rate, however long it is, and notes on what reading changed.
+    """One file as samples ``(L,)`` int16 at a sampling rate, however long it is, and notes on what reading changed.
 
     Raises:
         DataError: for a file that is broken, empty or not sound.
@@ -172,7 +172,7 @@ def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], d
 def _headers(
     files: Sequence[Path], options: DataOptions, library: ModuleType
 ) -> tuple[dict[Path, _Header], dict[Path, str]]:
-    """What each file announces, or the reason why it cannot be read."""
+    """The header of each file, or the reason why it cannot be read."""
     headers: dict[Path, _Header] = {}
     bad: dict[Path, str] = {}
     for path in files:
@@ -251,7 +251,7 @@ def _decode_all(
 
 
 def _levels(path: Path, rate: int, faults: _Faults, library: ModuleType) -> np.ndarray:
-    """A file as levels ``(L,)`` int16 in one channel at a rate.
+    """A file as samples ``(L,)`` int16 in one channel at a sampling rate.
 
     Raises:
         ValueError: for a file that ends before its first sample, or holds what is not a number.
@@ -277,7 +277,7 @@ def _levels(path: Path, rate: int, faults: _Faults, library: ModuleType) -> np.n
 
 
 def _is_clipped(x: np.ndarray) -> bool:
-    """Whether three samples in a row stand at full scale, on one side, in some channel."""
+    """True if three samples in a row stand at full scale, on one side, in some channel."""
     sides = (x * LEVELS >= LOUD, x * LEVELS <= -LOUD)
     return any(bool((side[2:] & side[1:-1] & side[:-2]).any()) for side in sides)
 

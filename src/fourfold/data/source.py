@@ -1,4 +1,4 @@
-"""What a reader is asked, and what it gives: all examples of a source, before they are split."""
+"""The result of a reader: all examples of a source, before they are split."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Source:
         density: exact density, if known.
         hint: the way out if labels are needed and missing.
         captions: bytes of a caption of each example, ``(N, L)`` int64 padded with -1, instead of labels.
-        sounds: levels of the sound of each example, ``(N, L)`` int16 padded with 0, instead of labels.
+        sounds: samples of the sound of each example, ``(N, L)`` int16 padded with 0, instead of labels.
         groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
         notes: what reading changed.
         columns: what each column of a table was inferred to be, and why.

@@ -43,7 +43,7 @@ MOST_CHARACTERS = 256
 LENGTH = 256
 """Tokens in a window, where nothing else is asked for."""
 BETWEEN = "\n\n\n"
-"""What stands between two documents where tokens are characters or bytes."""
+"""The bytes between two documents where tokens are characters or bytes."""
 LARGE = 1 << 26
 """Bytes from which a text is packed into a file."""
 LEARNED = 1 << 24
@@ -97,7 +97,7 @@ class Corpus:
 @final
 @dataclass
 class _Survey:
-    """What one reading of a text shows: SHA-256 and number of its bytes, and its characters where they are needed.
+    """The facts of one reading of a text: SHA-256 and number of its bytes, and its characters where they are needed.
 
     A large file that stays where it is, as bytes, is not read.
     """
@@ -315,7 +315,7 @@ def _write(path: Path, record: Path, parts: Iterable[np.ndarray], space: Text, s
 
 
 def _digest(path: Path, space: Text) -> str:
-    """What :func:`fourfold.data.dataset.digest` tells of the ids of a file, without mapping it."""
+    """The digest of the ids of a file, as :func:`fourfold.data.dataset.digest` computes it, without mapping it."""
     sha = hashlib.sha256(f"{torch.long}{(path.stat().st_size // space.dtype.itemsize,)}".encode())
     with path.open("rb") as file:
         while len(ids := np.fromfile(file, space.dtype, 1 << 18)):
@@ -375,7 +375,7 @@ def _published(path: Path) -> Pieces:
 
 
 def holds_documents(path: Path, options: DataOptions) -> bool:
-    """Whether a path is a set of documents: a folder of ``.txt``, a ``.jsonl``, or a table with a column of texts.
+    """True if a path is a set of documents: a folder of ``.txt``, a ``.jsonl``, or a table with a column of texts.
 
     In a folder of images or sounds, a ``.txt`` holds captions.
     """

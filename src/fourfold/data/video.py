@@ -28,7 +28,7 @@ CLIPS, FRAMES, SIDE = 4000, 16, 32
 
 
 def holds_clips(folder: Path) -> bool:
-    """Whether the first file of a folder, or of its first sub-folder, is a GIF, or a PNG or WebP of several frames."""
+    """True if the first file of a folder, or of its first sub-folder, is a GIF, or a PNG or WebP of several frames."""
     files, folders = entries(folder)
     if not files and folders:
         files = entries(folders[0])[0]
@@ -88,7 +88,7 @@ def _frames(path: Path) -> list[Image.Image]:
 
 
 def _is_grey(frame: Image.Image) -> bool:
-    """Whether the three colours of every pixel are one."""
+    """True if the three colours of every pixel are one."""
     pixels = np.asarray(frame)
     return bool((pixels == pixels[..., :1]).all())
 

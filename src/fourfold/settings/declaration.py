@@ -161,7 +161,7 @@ def check_precision(name: str, compiled: bool = False) -> None:
 
 
 def has_compiler() -> bool:
-    """Whether ``torch.compile`` finds a C++ compiler."""
+    """True if ``torch.compile`` finds a C++ compiler."""
     return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
 
 

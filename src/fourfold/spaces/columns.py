@@ -34,7 +34,7 @@ MISSING = -(2**63)
 UNSEEN = MISSING + 1
 """The cell of a value that the schema does not hold: it has no mass, and no sample has it."""
 UNREADABLE = MISSING + 2
-"""What :meth:`Column.read` answers to a value that is not of the column's kind, such as a word among numbers."""
+"""The answer of :meth:`Column.read` to a value that is not of the column's kind, such as a word among numbers."""
 FARTHEST = 2**61
 """The largest cell of a number that has a mass."""
 YEARS = (-9_214_560_000, 9_183_110_399)
@@ -80,7 +80,7 @@ class Column(ABC):
 
     @property
     def description(self) -> str:
-        """What a value must be, in words that end a sentence with "is not"."""
+        """The kind of value that the column holds, in words that go on after "is not"."""
         return "a value of this column"
 
     def cells(self, values: pd.Series) -> Cells:

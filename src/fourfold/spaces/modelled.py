@@ -40,7 +40,7 @@ class ModelledColumns:
 
     @cached_property
     def meaning(self) -> Columns:
-        """What the values of :meth:`numbers` mean."""
+        """The meaning of the values of :meth:`numbers`."""
         units = tuple("time" if isinstance(column, DateTime) else "number" for column in self.columns)
         levels = tuple(isinstance(column, Categorical) for column in self.columns)
         target = self.names.index(self.target) if self.target is not None else None

@@ -285,7 +285,7 @@ class Sequences(WrittenRows):
 
     @cached_property
     def meaning(self) -> Columns:
-        """What the values of :meth:`numbers` mean."""
+        """The meaning of the values of :meth:`numbers`."""
         columns = self.row.meaning
         if self.key is None:
             return columns

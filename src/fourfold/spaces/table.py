@@ -180,7 +180,7 @@ class Table(WrittenRows):
 
     @property
     def meaning(self) -> Columns:
-        """What the values of :meth:`numbers` mean."""
+        """The meaning of the values of :meth:`numbers`."""
         return self._modelled.meaning
 
     def numbers(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What spaces share whose examples are read as text: tables, lines and files of them."""
+"""The base classes of spaces whose examples are read as text: tables, lines and files of them."""
 
 from __future__ import annotations
 

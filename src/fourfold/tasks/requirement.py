@@ -191,7 +191,7 @@ class Requirement:
         raise self._wrong(f"names {name!r}, which is not a column: {guess}there are {shortened(self.space.columns)}")
 
     def _seen(self, node: ast.Call, x: Tensor) -> _Value:
-        """Whether the values of columns occur together in the training data."""
+        """True for rows whose values in these columns occur together in the training data."""
         plain = isinstance(node.func, ast.Name) and node.func.id == "seen" and not node.keywords
         if not plain or not node.args or not all(isinstance(argument, ast.Name) for argument in node.args):
             raise self._wrong("calls something: only seen(column, column) is known")

@@ -115,7 +115,7 @@ def text(values: Values) -> Inferred | None:
 
 
 def _sentences(values: Values) -> bool:
-    """Whether most rows hold three words or more."""
+    """True if most rows hold three words or more."""
     long = values.text.str.count(r"\S\s+(?=\S)").to_numpy() >= 2
     return values.rows >= 20 and values.coded.dtype != "category" and values.counts[long].sum() > values.rows / 2
 
