@@ -72,7 +72,7 @@ def test_the_mu_law_keeps_most_of_a_quiet_sound():
 
 
 def test_rows_must_divide_a_clip():
-    with pytest.raises(ValueError, match="rows of 100 samples do not divide"):
+    with pytest.raises(ValueError, match="width must divide"):
         MuLaw(SPACE, 100)
 
 
@@ -117,7 +117,7 @@ def test_all_codes_of_a_residual_quantiser_are_reached_and_gradients_pass():
     assert {tuple(pair) for pair in codes[0].tolist()} >= {(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1)}
     values.sum().backward()
     assert torch.allclose(e.grad, 1 - e.tanh().square(), atol=1e-5)
-    with pytest.raises(ValueError, match="odd levels"):
+    with pytest.raises(ValueError, match="odd and at least 3"):
         ResidualScalars((4, 5))
     assert FiniteScalars((5,)).grid((4, 6)) == (4, 6)
 

@@ -87,7 +87,7 @@ def test_the_perceptron_of_vectors():
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="one of each per stage"):
+    with pytest.raises(ValueError, match="each of 2 widths"):
         UNet(1, (8, 8), (1,))
     with pytest.raises(ValueError, match="width must be even"):
         FourierTime(7)

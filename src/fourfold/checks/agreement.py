@@ -154,7 +154,7 @@ def _below(kind: type) -> set[Any]:
 
 
 def _fine(sampler: Sampler, first: int) -> Sampler:
-    """The sampler with ``first`` steps, a sixth of them above first order, or half as many levels, if it has any."""
+    """The sampler with ``first`` steps, a sixth of them above first order, or half as many noise levels."""
     order = _order(sampler)
     finer = {} if order is None else {"steps": first if order == 1 else first // 6}
     finer |= {"levels": first // 2} if hasattr(sampler, "levels") else {}

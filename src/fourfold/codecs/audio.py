@@ -1,4 +1,4 @@
-"""Codecs of clips of sound: samples as points, as levels by the mu-law, or as power in mel bands."""
+"""Codecs of clips of sound: samples as points, as tokens by the mu-law, or as power in mel bands."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["CentredSamples", "LogMel", "MuLaw", "Waveforms"]
 
 @final
 class CentredSamples(Codec):
-    """Samples as points of [-1, 1]: ``(B, L)`` levels become ``(B, 1, L)`` reals ``(2 x + 1) / 65535``.
+    """Samples as points of [-1, 1]: ``(B, L)`` int16 become ``(B, 1, L)`` reals ``(2 x + 1) / 65535``.
 
-    The points are still counted, so a model gives masses of the levels.
+    The points are still counted, so a model gives masses of the samples.
     """
 
     measure = Measure.COUNTING
@@ -42,9 +42,9 @@ class CentredSamples(Codec):
 
 @final
 class Waveforms(Codec):
-    """Samples as reals in [-1, 1): ``(B, L)`` levels become ``(B, 1, L)`` reals ``x / 32768``; silence stays 0.
+    """Samples as reals in [-1, 1): ``(B, L)`` int16 become ``(B, 1, L)`` reals ``x / 32768``; silence stays 0.
 
-    The reals are still counted, so a model gives masses of the levels.
+    The reals are still counted, so a model gives masses of the samples.
     """
 
     measure = Measure.COUNTING
@@ -63,12 +63,12 @@ class Waveforms(Codec):
 
 @final
 class MuLaw(Codec):
-    """Samples as 256 levels on a logarithmic scale, in rows: ``(B, L)`` to tokens ``(B, 1, L / width, width)``.
+    """Samples as 256 tokens on a logarithmic scale, in rows: ``(B, L)`` to tokens ``(B, 1, L / width, width)``.
 
         k = round(128 F(x)) + 128,   F(x) = sign(x) log(1 + 255 |x|) / log 256
 
-    for ``x`` in [-1, 1), so that 128 is silence. Each token stands for a cell of neighbouring 16-bit levels, 5 to 2,069
-    of them. Decoding draws one of a cell at random, so the mass of a level is ``P(k) / |cell|``: an exact likelihood of
+    for ``x`` in [-1, 1), so that 128 is silence. Each token stands for a cell of neighbouring 16-bit values, 5 to 2,069
+    of them. Decoding draws one of a cell at random, so the mass of a value is ``P(k) / |cell|``: an exact likelihood of
     tokens stays exact, and ``-sum log |cell|`` takes the place of a log-determinant. Without noise, decoding gives the
     middle of a cell.
 
@@ -89,7 +89,7 @@ class MuLaw(Codec):
     def __init__(self, space: Audio, width: int) -> None:
         super().__init__()
         if space.length % width:
-            raise ValueError(f"rows of {width} samples do not divide a clip of {space.length}")
+            raise ValueError(f"width must divide the {space.length} samples of a clip, got {width}")
         self.space, self.width = space, width
         self.event = (1, space.length // width, width)
         levels = torch.arange(-LEVELS, LEVELS, dtype=torch.float64) / LEVELS
@@ -119,7 +119,7 @@ class MuLaw(Codec):
 class LogMel(Codec):
     """The logarithm of the power in mel bands, ``(B, 1, bands, T)``, with mean 0 and variance 1 on the training data.
 
-    Phases and what the bands do not resolve are lost, so a density of codes tells nothing of waveforms, and there is no
+    Phases and what the bands do not resolve are lost, so a density of codes is no density of waveforms, and there is no
     likelihood. To decode, :func:`fourfold.maths.spectra.from_mel` finds magnitudes, and
     :func:`fourfold.maths.spectra.from_magnitude` finds phases. :class:`~fourfold.codecs.VocodedMel` decodes by a
     network.

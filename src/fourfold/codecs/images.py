@@ -1,4 +1,4 @@
-"""Codecs of images: levels of pixels as tokens, as points, as bits, or as reals with noise between them."""
+"""Codecs of images: pixel values as tokens, as points, as bits, or as reals with noise between them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["BitPlanes", "Centred", "Dequantised", "GaussianPixels", "Tokens"]
 CELLS = 32
 """The most cells along a side of an image, each with its own distribution function."""
 PRIOR = 10.0
-"""The weight of a channel's shares of levels against those of one cell, in pixels."""
+"""The weight of a channel's shares of pixel values against those of one cell, in pixels."""
 LEAST = 1e-6
-"""The least share of a level."""
+"""The least share of a pixel value."""
 MARGIN = 1e-7
-"""The least distance of a code from the ends of its level's interval, in probability: float32 codes stay inside."""
+"""The least distance of a code from the ends of its value's interval, in probability: float32 codes stay inside."""
 
 
 @final
 class Tokens(Codec):
-    """Pixels as tokens: ``(B, C, H, W)`` levels to int64 ids of the same shape. A bijection of integers."""
+    """Pixels as tokens: ``(B, C, H, W)`` pixel values to int64 ids of the same shape. A bijection of integers."""
 
     measure = Measure.COUNTING
 
@@ -42,7 +42,7 @@ class Tokens(Codec):
 
 @final
 class Centred(Codec):
-    """Levels as points of [-1, 1], ``z = 2 x / (levels - 1) - 1``: still discrete, so models give masses."""
+    """Pixel values as points of [-1, 1], ``z = 2 x / (levels - 1) - 1``: still discrete, so models give masses."""
 
     measure = Measure.COUNTING
     rms = 0.5
@@ -61,11 +61,11 @@ class Centred(Codec):
 
 @final
 class BitPlanes(Codec):
-    """Levels as bits, a plane of zeros and ones for each bit, the lowest first.
+    """Pixel values as bits, a plane of zeros and ones for each bit, the lowest first.
 
     ``(B, C, H, W)`` becomes float32 ``(B, planes C, H, W)`` with ``planes = ceil(log2 levels)``. Codes are
-    reflected (Gray 1953, US patent 2,632,058): neighbouring levels differ in one bit. A code above the last level is
-    decoded as the last level.
+    reflected (Gray 1953, US patent 2,632,058): neighbouring values differ in one bit. A code above the last value is
+    decoded as the last value.
     """
 
     measure = Measure.COUNTING
@@ -91,7 +91,7 @@ class BitPlanes(Codec):
 
 @final
 class Dequantised(Codec):
-    """Levels as reals in [-1, 1]: ``z = 2 (x + u) / levels - 1`` with ``u ~ U[0, 1)``; decoding takes the floor.
+    """Pixel values as reals in [-1, 1]: ``z = 2 (x + u) / levels - 1`` with ``u ~ U[0, 1)``; decoding takes the floor.
 
     ``log |det| = dims · log(2 / levels)``, and ``E_u[log p(z)] + log |det| <= log P(x)``.
     """
@@ -117,9 +117,9 @@ class Dequantised(Codec):
 
 @final
 class GaussianPixels(Codec):
-    """Levels as normal reals: ``z = Phi^-1(F(x-) + u p(x))`` with ``u ~ U[0, 1)``; decoding takes the level of ``z``.
+    """Pixel values as normal reals, ``z = Phi^-1(F(x-) + u p(x))`` with ``u ~ U[0, 1)``; decoding takes that of ``z``.
 
-    ``F`` is the distribution function of the levels at each place in the training data, so that every pixel of the
+    ``F`` is the distribution function of the values at each place in the training data, so that every pixel of the
     codes is standard normal, and a standard normal density of codes is the model of independent pixels. With ``log
     |det| = sum_i log p(x_i) - log phi(z_i)``, ``E_u[log p(z)] + log |det| <= log P(x)``. Images of more than 32 pixels
     a side share ``F`` among the pixels of a cell, 32 cells a side.
@@ -134,7 +134,7 @@ class GaussianPixels(Codec):
     random = True
     bound = "with dequantisation it is a lower bound on the log-mass of the integers"
     below: Tensor
-    """``F`` below each level, of each cell: ``(C h w, levels + 1)`` float64."""
+    """``F`` below each pixel value, of each cell: ``(C h w, levels + 1)`` float64."""
     cell: Tensor
     """The cell of each pixel: ``(C, H, W)``."""
 
@@ -149,7 +149,7 @@ class GaussianPixels(Codec):
         self.register_buffer("below", torch.linspace(0, 1, space.levels + 1, dtype=torch.float64).repeat(C * h * w, 1))
 
     def fit(self, x: Tensor) -> None:
-        """Take the shares of the levels; each cell has a few pixels more, whose levels are those of its channel."""
+        """Take the shares of the pixel values. Each cell has a few pixels more, with the shares of its channel."""
         levels, cells = self.space.levels, len(self.below)
         counts_in_cells = torch.zeros(cells * levels, dtype=torch.long, device=x.device)
         for part in torch.split(x, 1000):
@@ -172,7 +172,7 @@ class GaussianPixels(Codec):
         return z.float(), log_det.flatten(1).sum(1).float()
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        """By bisection: the last level below which ``F`` is at most ``Phi(z)``."""
+        """By bisection: the last value below which ``F`` is at most ``Phi(z)``."""
         v, start = torch.special.ndtr(z.double()), self.cell * (self.space.levels + 1)
         level = torch.zeros_like(z, dtype=torch.long)
         for power in reversed(range((self.space.levels - 1).bit_length())):

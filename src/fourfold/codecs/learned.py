@@ -272,7 +272,7 @@ class QuantisedCodec(CachedCodec, Staged):
 class VocodedMel(Codec, Staged):
     """Power in mel bands as :class:`~fourfold.codecs.LogMel` has it, decoded by a vocoder that is trained first.
 
-    A density of bands tells nothing of waveforms, whatever decodes them, so there is no likelihood. The variant
+    A density of bands is no density of waveforms, whatever decodes them, so there is no likelihood. The variant
     ``GriffinLim`` decodes the same codes by iteration.
 
     Args:

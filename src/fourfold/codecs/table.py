@@ -1,4 +1,4 @@
-"""Codecs of tables: every cell as a token, as a real number, or both: levels as tokens and quantities as reals."""
+"""Codecs of tables: every cell as a token, as a real number, or both: categories as tokens and quantities as reals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = 200_000
 
 @final
 class CellTokens(PiecewiseCodec):
-    """Each cell of a row as a token, ``(B, C)`` int64: a level, a bin of a number, or, as the last one, "missing".
+    """Each cell of a row as a token, ``(B, C)`` int64: a category, a bin of a number, or, as the last one, "missing".
 
     A bin is a run of neighbouring cells: a frequent cell such as 0 has a bin of its own, and the rest is cut at
     quantiles of the training data. Together the bins of a column hold each cell of its span once. A token stands for
@@ -207,7 +207,7 @@ class GaussianCells(Codec):
 
     ``F`` is the distribution function of each column's cells in the training data, by the bins of :class:`CellTokens`,
     so every column of codes is standard normal. With ``log |det| = sum_i log p(x_i) - log phi(z_i)``, whose exponent is
-    the width of a cell's interval, ``E_u[log p(z)] + log |det| <= log P(x)``. Levels and "missing" are intervals like
+    the width of a cell's interval, ``E_u[log p(z)] + log |det| <= log P(x)``. Categories and gaps are intervals like
     numbers: a model of codes has to learn them, but their shares are right from the start.
 
     Args:
@@ -267,9 +267,9 @@ class GaussianCells(Codec):
 class MixedCells(Codec):
     """A row as tokens and reals side by side, ``(B, C + R)`` float32: a token of each column, a real of each quantity.
 
-    The token of a category is its level, or "missing". That of a quantity is "elsewhere", one of its most frequent
+    The token of a category is its number, or "missing". That of a quantity is "elsewhere", one of its most frequent
     cells (such as 0), or "missing", and the real says where "elsewhere" is, as in :class:`GaussianCells`. Beside
-    another token the real says nothing and is drawn from ``N(0, 1)``. With ``log |det| = sum_r log p(x_r) - log
+    another token the real has no meaning and is drawn from ``N(0, 1)``. With ``log |det| = sum_r log p(x_r) - log
     phi(z_r)``, where ``p(x_r) = 1`` beside another token,
 
         log P(x) >= E_u[log p(tokens, reals)] + log |det|.
@@ -361,7 +361,7 @@ def log_phi(z: Tensor) -> Tensor:
 
 
 def token_sizes(space: Table, bins: int) -> tuple[int, ...]:
-    """The number of tokens of each column: its levels, or bins, and one for "missing"."""
+    """The number of tokens of each column: its categories, or bins, and one for "missing"."""
     return tuple(
         (min(bins, c.span[1] - c.span[0] + 1) if isinstance(c, Graded) else c.span[1] + 1) + c.missing
         for c in space.modelled

@@ -1,7 +1,7 @@
 """Augmentation of the examples that a critic sees, whose strength follows its overfitting.
 
 Every image, of data and samples, is transformed with probability ``p`` by each of a list of differentiable, invertible
-transformations. As long as ``p`` stays below about 0.8, the only equilibrium of the game is that samples are
+transformations. As long as ``p`` stays below about 0.8, the only equilibrium of the GAN is that samples are
 distributed like the data. The strength rises while the critic's confidence in training data exceeds ``target`` and
 falls otherwise (Karras, Aittala, Hellsten, Laine, Lehtinen, Aila 2020, https://arxiv.org/abs/2006.06676).
 """

@@ -1,4 +1,4 @@
-"""Pieces of captions: the commonest words of the training captions, and single bytes for everything else."""
+"""Tokens of captions: the commonest words of the training captions, and single bytes for everything else."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["CaptionWords"]
 
 _WORD = re.compile(rb"[\w'\x80-\xff-]+")
 _REMEMBERED = 100_000
-"""The most captions whose pieces are remembered."""
+"""The most captions whose tokens are remembered."""
 
 
 @final
 class CaptionWords(Part, nn.Module):
     """A vocabulary of 256 bytes, the end of a caption, and ``count`` words that are counted before training.
 
-    A word stands for its bytes and the blank before it; as the first piece it stands for its bytes alone. Each caption
-    is cut in one way, and the pieces spell its bytes.
+    A word stands for its bytes and the blank before it; as the first token it stands for its bytes alone. Each caption
+    is cut in one way, and the tokens spell its bytes.
 
     Args:
         count: the most words; captions without a common word are spelled.
@@ -57,26 +57,26 @@ class CaptionWords(Part, nn.Module):
             self.table[: len(rows)] = torch.tensor(rows, dtype=torch.int16)
 
     def encode(self, cond: Tensor) -> Tensor:
-        """Pieces ``(B, N)`` of the bytes of captions ``(B, L)``, both padded with -1; ``N`` is the most of any row."""
-        rows = [self._pieces(bytes(code for code in row if code >= 0)) for row in cond.tolist()]
+        """Tokens ``(B, N)`` of the bytes of captions ``(B, L)``, both padded with -1; ``N`` is the most of any row."""
+        rows = [self._tokens(bytes(code for code in row if code >= 0)) for row in cond.tolist()]
         most = max(map(len, rows), default=0)
         padded = [row + [-1] * (most - len(row)) for row in rows]
         return torch.tensor(padded, dtype=torch.long, device=cond.device).view(len(rows), most)
 
-    def decode(self, pieces: Tensor, length: int) -> Tensor:
-        """The first ``length`` bytes of what pieces ``(B, N)`` spell, ``(B, length)``, both padded with -1."""
+    def decode(self, tokens: Tensor, length: int) -> Tensor:
+        """The first ``length`` bytes of the text that tokens ``(B, N)`` spell, ``(B, length)``, both padded with -1."""
         words = {i: word for word, i in self._ids_of_words().items()}
-        codes = torch.full((len(pieces), length), -1)
-        for i, row in enumerate(pieces.tolist()):
+        codes = torch.full((len(tokens), length), -1)
+        for i, row in enumerate(tokens.tolist()):
             spelled = b""
-            for piece in row:
-                if piece in words:
-                    spelled += (b" " if spelled else b"") + words[piece]
-                elif 0 <= piece < self.END:
-                    spelled += bytes([piece])
+            for token in row:
+                if token in words:
+                    spelled += (b" " if spelled else b"") + words[token]
+                elif 0 <= token < self.END:
+                    spelled += bytes([token])
             spelled = spelled[:length]
             codes[i, : len(spelled)] = torch.tensor(list(spelled), dtype=torch.long)
-        return codes.to(pieces.device)
+        return codes.to(tokens.device)
 
     def _ids_of_words(self) -> Mapping[bytes, int]:
         """The id of each word."""
@@ -86,18 +86,18 @@ class CaptionWords(Part, nn.Module):
             self._ids, self._remembered = (self.table, self.table._version, ids), {}
         return self._ids[2]
 
-    def _pieces(self, caption: bytes) -> list[int]:
+    def _tokens(self, caption: bytes) -> list[int]:
         ids = self._ids_of_words()
-        pieces = self._remembered.get(caption)
-        if pieces is None:
-            pieces, at = [], 0
+        tokens = self._remembered.get(caption)
+        if tokens is None:
+            tokens, at = [], 0
             for match in _WORD.finditer(caption):
                 start = match.start()
                 blank = start > 1 and caption[start - 1 : start] == b" "
                 if match.group() in ids and (start == 0 or blank):
-                    pieces += [*caption[at : start - blank], ids[match.group()]]
+                    tokens += [*caption[at : start - blank], ids[match.group()]]
                     at = match.end()
-            pieces += caption[at:]
+            tokens += caption[at:]
             if len(self._remembered) < _REMEMBERED:
-                self._remembered[caption] = pieces
-        return pieces
+                self._remembered[caption] = tokens
+        return tokens

@@ -129,7 +129,7 @@ class PlaneCache:
         base: ``(N, H, W, C)``, added at the entry of the pixel stream at each position.
         values: features of the plane so far, ``(N, H, W, F)``.
         highest: the largest features of the rows above, ``(N, U)``.
-        displaced: levels that pixels may be copied from, and mismatches so far, see :class:`Displacement`.
+        displaced: pixel values that pixels may be copied from, and mismatches so far, see :class:`Displacement`.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class Displacement(Part, nn.Module):
     The network gives the gate ``g`` and the prior ``a`` of displacements, as in dynamic neural advection (Finn,
     Goodfellow, Levine 2016, https://arxiv.org/abs/1605.07157). The pixels near ``i`` that are known by then make it a
     posterior: a displacement under which they differ from the frame before is unlikely. Differences are in units of
-    1/16 of the range of levels. Nothing is copied from beyond an edge: such ``s`` are left out of both sums over ``s``,
+    1/16 of the range of values. Nothing is copied from beyond an edge: such ``s`` are left out of both sums over ``s``,
     and a pixel from there counts as half a unit apart.
 
     Args:
@@ -258,13 +258,13 @@ class Displacement(Part, nn.Module):
         self.head = zeroed(nn.Linear(channels, 1 + self.span**2))
 
     def forward(self, logits: Tensor, h: Tensor, x: Tensor, before: Tensor) -> Tensor:
-        """``log P`` of every level, ``(N, H, W, levels)``.
+        """``log P`` of every pixel value, ``(N, H, W, levels)``.
 
         Args:
             logits: the network's, ``(N, H, W, levels)``.
             h: its last features, ``(N, H, W, channels)``.
-            x: levels of the plane, ``(N, H, W)``.
-            before: levels of the frame before it, ``(N, H, W)``.
+            x: pixel values of the plane, ``(N, H, W)``.
+            before: pixel values of the frame before it, ``(N, H, W)``.
         """
         moved = self.displaced(before)
         e = F.pad(self.mismatch(x[..., None], moved).permute(0, 3, 1, 2), self.margins)
@@ -272,17 +272,17 @@ class Displacement(Part, nn.Module):
         return self.mixed(logits, h, F.conv2d(e, w, groups=len(w)).permute(0, 2, 3, 1), moved)
 
     def displaced(self, before: Tensor) -> Tensor:
-        """The levels ``x'_{i+s}`` for every displacement ``s``, -1 beyond the edges, ``(N, H, W, S)``."""
+        """The pixel values ``x'_{i+s}`` for every displacement ``s``, -1 beyond the edges, ``(N, H, W, S)``."""
         wide = F.pad(before, [self.reach] * 4, value=-1)
         return wide.unfold(1, self.span, 1).unfold(2, self.span, 1).flatten(3)
 
     def mismatch(self, x: Tensor, moved: Tensor) -> Tensor:
-        """``|x - x'|`` in units of 1/16 of the range of levels, and half a unit beyond the edges."""
+        """``|x - x'|`` in units of 1/16 of the range of pixel values, and half a unit beyond the edges."""
         apart = (x - moved).abs().to(self.w.dtype) * (16 / (self.levels - 1))
         return apart.masked_fill(moved < 0, 0.5)
 
     def memory(self, before: Tensor) -> tuple[Tensor, Tensor]:
-        """The displaced levels, and an empty plane of mismatches for each displacement."""
+        """The displaced pixel values, and an empty plane of mismatches for each displacement."""
         moved = self.displaced(before)
         return moved, F.pad(torch.zeros_like(moved, dtype=self.w.dtype).permute(0, 3, 1, 2), self.margins)
 
@@ -292,13 +292,13 @@ class Displacement(Part, nn.Module):
         e[:, :, row + self.rows, column + self.columns] = self.mismatch(x[:, None], moved[:, row, column])
 
     def step(self, logits: Tensor, h: Tensor, memory: tuple[Tensor, Tensor], row: int, column: int) -> Tensor:
-        """``log P`` of every level of the next pixel, ``(N, levels)``."""
+        """``log P`` of every value of the next pixel, ``(N, levels)``."""
         moved, e = memory
         patch = e[:, :, row : row + self.rows + 1, column : column + 2 * self.columns + 1]
         return self.mixed(logits, h, (patch * (self.w * self.mask)).sum((2, 3)), moved[:, row, column])
 
     def mixed(self, logits: Tensor, h: Tensor, e: Tensor, moved: Tensor) -> Tensor:
-        """``log P`` of every level ``(*, levels)``, given the weighted mismatch of each displacement ``(*, S)``."""
+        """``log P`` of every value ``(*, levels)``, given the weighted mismatch of each displacement ``(*, S)``."""
         g, a = self.head(F.relu(h)).float().split([1, self.span**2], -1)
         m = g.sigmoid() * (a - e.float()).softmax(-1) * (moved >= 0)
         copy = torch.zeros_like(logits).scatter_add(-1, moved.clamp(min=0), m)
@@ -378,12 +378,12 @@ class CausalConvNet(Part, nn.Module):
         """Logits, float32.
 
         Args:
-            x: levels of whole planes ``(N, H, W)``; with a cache, the levels just drawn, ``(N,)``, which are ignored at
-                the start.
+            x: pixel values of whole planes ``(N, H, W)``; with a cache, those just drawn, ``(N,)``, which are
+                ignored at the start.
             label: ``(N,)``.
             planes: pixel values of other planes, ``(N, planes, H, W)``, -1 where a plane is not observed.
             cache: a memory of :meth:`cache`, which is advanced by one position.
-            before: levels of the same plane of the frame before, ``(N, H, W)``, -1 where there is none.
+            before: pixel values of the same plane of the frame before, ``(N, H, W)``, -1 where there is none.
 
         Returns:
             ``(N, H, W, levels)``, or ``(N, levels)`` of the next position.
@@ -408,7 +408,7 @@ class CausalConvNet(Part, nn.Module):
         return logits.index_copy(0, there, self.displacement(logits[there], h[there], x[there], before[there]))
 
     def features(self, x: Tensor) -> Tensor:
-        """A constant 1, the value in [-1, 1], whether it is the lowest or highest level, and waves: ``(*, F)``."""
+        """A constant 1, the value in [-1, 1], whether it is the lowest or highest, and waves: ``(*, F)``."""
         v = torch.linspace(-1, 1, self.levels, device=x.device)
         angle = v[:, None] * (math.pi / 2 * 2.0 ** torch.arange(self.waves, device=x.device))
         ends = torch.stack([torch.ones_like(v), v, (v == -1).float(), (v == 1).float()], 1)

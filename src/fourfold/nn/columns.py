@@ -215,7 +215,7 @@ class ColumnNetwork(Part, nn.Module):
             sees: an order ``(C,)``, in which each column sees those before it; or the columns that all others see,
                 bool ``(B, C)``, as with a ``piece``.
             cond: labels ``(B,)``.
-            piece: the column asked for.
+            piece: number of the column whose masses are returned.
             context: what else the hidden layers see, added to them, ``(B, C · width)``.
             near: nearest cells of other rows, ``(B, C, sides, 2)``.
 

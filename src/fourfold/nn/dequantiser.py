@@ -1,4 +1,4 @@
-"""A learned distribution of the noise that turns integer levels into reals, as a small conditional flow.
+"""A learned distribution of the noise that turns integer pixel values into reals, as a small conditional flow.
 
 Ho, Chen, Srinivas, Duan, Abbeel 2019, Flow++ (https://arxiv.org/abs/1902.00275).
 """
@@ -35,7 +35,7 @@ class ConvDequantiser(Part, nn.Module):
         self.nets = nn.ModuleList(_Convolutions(2 * channels, 2 * channels, width) for _ in range(layers))
 
     def forward(self, x: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        """``u`` and ``log q(u | x)``, ``(B,)``, for centred levels ``x`` and normal ``eps``, both ``(B, C, H, W)``."""
+        """``u`` and ``log q(u | x)``, ``(B,)``, for centred values ``x`` and normal ``eps``, both ``(B, C, H, W)``."""
         v, log_q = eps, -eps.square().flatten(1).sum(1) / 2
         for i, net in enumerate(self.nets):
             keep = _chessboard(x, i)

@@ -136,7 +136,7 @@ class _Step(nn.Module):
 
 
 def _plan(channels: int, height: int, width: int, most: int) -> list[tuple[int, int]]:
-    """The squeeze of each level, by 2 along even sides, until no side is even or there are ``most`` levels."""
+    """The squeeze of each scale, by 2 along even sides, until no side is even or there are ``most`` scales."""
     levels: list[tuple[int, int]] = []
     while len(levels) < most:
         p, q = 2 - height % 2, 2 - width % 2
@@ -150,15 +150,15 @@ def _plan(channels: int, height: int, width: int, most: int) -> list[tuple[int, 
 
 @final
 class Glow(Part, nn.Module):
-    """An invertible map of images; at each level half of the channels leave as noise, given the other half.
+    """An invertible map of images. At each scale half of the channels leave as noise, given the other half.
 
     Odd sides are not squeezed, since an invertible map cannot pad.
 
     Args:
         shape: channels, height and width.
         width: channels of the networks in couplings.
-        steps: steps of flow in each level.
-        levels: largest number of levels.
+        steps: steps of flow at each scale.
+        levels: largest number of scales.
         classes: number of labels, or ``None``.
 
     Raises:
@@ -179,7 +179,7 @@ class Glow(Part, nn.Module):
         self.shape = tuple(shape)
         self.plan = _plan(*shape, levels)
         if shape[0] == 1 and self.plan[0] == (1, 1):
-            raise ValueError(f"images of shape {tuple(shape)} have one channel and odd sides: nothing can be coupled")
+            raise ValueError(f"shape must have several channels or an even side to couple, got {tuple(shape)}")
         self.levels, self.splits, channels = nn.ModuleList(), nn.ModuleList(), shape[0]
         for i, (p, q) in enumerate(self.plan):
             channels *= p * q
@@ -218,7 +218,7 @@ class Glow(Part, nn.Module):
         return x, log_det
 
     def _steps(self, level: int, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
-        """All steps of one level."""
+        """All steps at one scale."""
         steps = list(self.levels[level])  # type: ignore[call-overload]
         log_det = x.new_zeros(len(x))
         for step in steps if to_noise else reversed(steps):
@@ -227,7 +227,7 @@ class Glow(Part, nn.Module):
         return x, log_det
 
     def _shapes(self) -> list[tuple[int, int, int]]:
-        """The shapes of the parts that leave at each level, and of the part that remains."""
+        """The shapes of the parts that leave at each scale, and of the part that remains."""
         (C, H, W), shapes = self.shape, []
         for i, (p, q) in enumerate(self.plan):
             C, H, W = C * p * q, H // p, W // q

@@ -1,4 +1,4 @@
-"""A transformer over tokens in an order of their own, which is told at each token what place is asked for next."""
+"""A transformer over tokens in an order of their own. At each token it is conditioned on the position asked for."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class OrderedTransformer(Part, nn.Module):
 
     @staticmethod
     def _mask(position: int, inputs: int, last: int, device: torch.device) -> Tensor:
-        """What each new input attends to: all before it and itself, but the ``last`` ones not each other."""
+        """Mask of each new input: all before it and itself, but the ``last`` ones do not attend to each other."""
         mask = torch.ones(inputs, position + inputs, dtype=torch.bool, device=device).tril(position)
         mask[-last:, -last:] = torch.eye(last, dtype=torch.bool, device=device)
         return mask

@@ -127,7 +127,7 @@ class Mixture(Prior):
 class CodeMixture(Prior):
     """``p(u | c) = sum_k w_ck N(u; m_k, S_k)``, fitted to the codes of training by expectation maximisation.
 
-    In training, codes are drawn to ``N(0, I)``, whose density :meth:`log_prob` then tells, and every batch moves the
+    In training, codes are drawn to ``N(0, I)``, whose density :meth:`log_prob` then gives, and every batch moves the
     statistics ``s`` of the mixture by a step of stochastic EM,
 
         s <- s + g_n (E_batch[r_k (1, u, u u^T)] - s),   g_n = 5 / (n + 5),   r = the shares of the components in u.

@@ -1,6 +1,6 @@
-"""Cells of sequences relative to the nearest known cells of their column, in the rows before and behind.
+"""Codes of sequences relative to the nearest observed ones of their column, in the rows before and behind.
 
-A random walk is simple relative to the row before, whatever its level. So the log-masses of a cell's tokens have a part
+A random walk is simple relative to the row before, wherever it stands. So the log-masses of a cell's tokens have a part
 that is a function of the step ``d = k - a`` from the nearest known token ``a`` of the same column:
 
     log p(k) = w_k · h + sum_a (c_a + V_a h) · r(k - a) + const,
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 __all__ = ["RelativeCells", "RelativeHeads", "bumps", "nearest"]
 
 GAPS = 4
-"""Distances in rows that are told apart: 1, 2 to 3, 4 to 7, and more."""
+"""Number of classes of distances in rows: 1, 2 to 3, 4 to 7, and more."""
 
 
 def nearest(x: Tensor, mask: Tensor, sides: int) -> Tensor:

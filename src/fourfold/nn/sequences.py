@@ -1,7 +1,7 @@
 """A network of sequences of rows: a transformer over rows, and a masked layer over the columns of each row.
 
 The transformer gives every row a context: of the rows before it, or of all cells that are known. With it, the network
-of a table's columns (:class:`~fourfold.nn.columns.ColumnNetwork`) tells each cell of the row given others of the row.
+of a table's columns (:class:`~fourfold.nn.columns.ColumnNetwork`) gives each code of the row given others of the row.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SequenceNetwork(Part, nn.Module):
         features, layers, heads: of the transformer.
         ordered: the columns whose tokens are ordered.
         causal: whether a row's context is of the rows before it; otherwise it is of all cells that are seen.
-        relative: whether cells are also seen and told relative to the nearest known ones of their column
+        relative: whether codes are also read and predicted relative to the nearest observed ones of their column
             (:mod:`fourfold.nn.relative`): in the rows before, and behind if it is not causal.
         missing: the ordered columns whose last token is "missing"; only for a network that is relative.
         dropout: share of the columns' hidden units that are dropped in training.

@@ -98,7 +98,7 @@ class UNet(Part, nn.Module):
     ) -> None:
         super().__init__()
         if len(widths) != len(blocks):
-            raise ValueError(f"{len(widths)} widths and {len(blocks)} numbers of blocks: give one of each per stage")
+            raise ValueError(f"blocks must hold one number for each of {len(widths)} widths, got {len(blocks)}")
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
         self.condition = Condition(condition, classes, times, text)
         self.stem = convolution(3 * channels * patch**2, widths[0])

@@ -6,7 +6,7 @@ time (Tran, Wang, Torresani, Ray, LeCun, Paluri 2018, https://arxiv.org/abs/1711
 transformer (Hoogeboom, Heek, Salimans 2023, https://arxiv.org/abs/2301.11093).
 
 A patch has many values. Noise fills all their dimensions, and clean clips fill few. The input is added to the output,
-times a factor that depends on the noise level. So no layer has to carry the noise, and the layers can tell the clean
+times a factor that depends on the noise level. So no layer has to carry the noise, and the layers predict the clean
 clip alone (Li, He 2025, Back to Basics, https://arxiv.org/abs/2511.13720).
 """
 

@@ -23,7 +23,7 @@ class Track:
 
     Attributes:
         name: of the column.
-        levels: names of its levels; empty for a quantity.
+        levels: names of its categories; empty for a quantity.
         low, high: the ends of the scale.
         values: of each sequence, row by row; NaN is a gap.
     """
