@@ -151,7 +151,7 @@ class Draft(Mine.__base__):
         return 100 * noise.normal(*estimand.event)
 
 x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
-model = fourfold.fit("diffusion/velocity", x, budget="60 steps", size="xs", precision="float32").model
+model = fourfold.fit("diffusion/optimal-transport", x, budget="60 steps", size="xs", precision="float32").model
 checks.check_samplers_agree(model.with_parts(sampler=Mine()), n=200)
 try:
     checks.check_samplers_agree(model.with_parts(sampler=Draft()), n=200)
