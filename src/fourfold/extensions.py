@@ -30,7 +30,7 @@ GROUPS = ("adapters", "commands", "executors", "names", "paradigms", "recipes", 
 
 @functools.cache
 def extensions(group: str) -> Mapping[str, EntryPoint]:
-    """The entry points of a group by name, in alphabetical order; nothing is loaded.
+    """The entry points of a group by name, in alphabetical order. Nothing is loaded.
 
     Raises:
         ValueError: if two installed packages give one name.

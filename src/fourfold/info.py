@@ -20,7 +20,7 @@ WIDTH = 80
 
 
 def text(subject: str | None = None) -> str:
-    """The page of a run's folder, of a paradigm or of a recipe; without a subject, the list of all paradigms.
+    """The page of a run's folder, of a paradigm or of a recipe. Without a subject, the list of all paradigms.
 
     Raises:
         ValueError: for a subject that is none of these.
@@ -45,7 +45,7 @@ def _summary(card: Card) -> str:
 
 
 def of_recipe(name: str) -> str:
-    """The page of a recipe; or that of a paradigm, with its default recipes and what all its recipes share.
+    """The page of a recipe, or that of a paradigm, with its default recipes and what all its recipes share.
 
     Raises:
         ValueError: for an unknown name.
@@ -71,7 +71,7 @@ def of_recipe(name: str) -> str:
 
 
 def _alike(facts_of: Mapping[str, Facts], default_of: Mapping[str, str]) -> list[tuple[str, list[str], Facts]]:
-    """Triples of a recipe, its kinds of data and its facts; kinds of data with the same recipe and facts are merged."""
+    """Triples of a recipe, its kinds of data and its facts. Kinds of data with the same recipe and facts are merged."""
     merged: list[tuple[str, list[str], Facts]] = []
     for data, answers in facts_of.items():
         same = next((entry for entry in merged if entry[0] == default_of[data] and entry[2] == answers), None)
@@ -99,7 +99,7 @@ def _answers(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Rows wrapped beside their names; a row without a name is a formula, which is broken at double spaces."""
+    """Rows wrapped beside their names. A row without a name is a formula, which is broken at double spaces."""
     return [_row(name, text) if name else _formula(text) for name, text in rows]
 
 
@@ -183,7 +183,7 @@ def _precision(precision: Mapping[str, Any]) -> str:
 
 
 def _stated(card: Mapping[str, Any]) -> list[str]:
-    """The facts about the model in the card; runs of earlier versions have none."""
+    """The facts about the model in the card. Runs of earlier versions have none."""
     return _rows(_answers(recorded_facts(card["facts"]))) if card.get("facts") else []
 
 

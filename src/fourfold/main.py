@@ -21,14 +21,14 @@ FAILURES = (ArithmeticError, RuntimeError, MemoryError, AssertionError)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Every error is one line on standard error; ``--debug`` also shows its trace."""
+    """Run the command line. Every error is one line on standard error. ``--debug`` also shows its trace."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     sys.exit(run([word for word in words if word != "--debug"], debug))
 
 
 def run(arguments: list[str], debug: bool = False) -> int:
-    """Run a command and return its exit code; without a command, show the help."""
+    """Run a command and return its exit code. Without a command, show the help."""
     try:
         return _answer(arguments)
     except BrokenPipeError:

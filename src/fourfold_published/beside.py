@@ -70,8 +70,8 @@ class LanguageRival(Rival):
 def score_windows(model: GenerativeModel, space: Text, x: Tensor, seconds: float = math.inf) -> LogProb:
     """``log p`` of windows ``(B, L)`` of any space of text, in the model's own tokens.
 
-    The text of a window has many tokenisations, of which the tokenizer's own is scored, so the figure is a lower bound;
-    it is exact where both have the same characters or bytes. Half characters at the edges of a window are not scored.
+    The text of a window has many tokenisations, of which the tokenizer's own is scored, so the figure is a lower bound.
+    It is exact where both have the same characters or bytes. Half characters at the edges of a window are not scored.
 
     Args:
         model: of text, drawn token by token.
@@ -101,7 +101,7 @@ def score_windows(model: GenerativeModel, space: Text, x: Tensor, seconds: float
 
 @torch.no_grad()
 def draw_windows(model: GenerativeModel, space: Text, n: int, seed: int, seconds: float = math.inf) -> Tensor | None:
-    """Samples as windows ``(n, L)`` of another space of text; ``None`` if they cannot be drawn in time.
+    """Samples as windows ``(n, L)`` of another space of text. ``None`` if they cannot be drawn in time.
 
     Characters that the space does not have are left out.
     """

@@ -88,7 +88,7 @@ class Dialogue:
         raise ValueError(f"a turn must fit a context of {estimand.net.length} tokens, got a longer one; shorten it")
 
     def answer(self) -> Generator[str, None, None]:
-        """The answer, token by token as it is drawn; the text so far becomes a turn when the caller stops."""
+        """The answer, token by token as it is drawn. The text so far becomes a turn when the caller stops."""
         space, _ = text_parts(self.model)
         ids, _ = self.context()
         ends = self._ends()

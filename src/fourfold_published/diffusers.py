@@ -3,7 +3,7 @@
 A folder with a ``model_index.json`` becomes estimand, path, codec and condition, so that every sampler of this library
 runs on it: pixels with or without classes (``UNet2DModel``), latent diffusion with classes (``DiTTransformer2DModel``)
 or prompts (``UNet2DConditionModel`` of Stable Diffusion, PixArt, Stable Diffusion 3, Flux). Noise, velocity and clean
-example are predicted on a path of betas; the velocity of straight lines on one of flow matching. Only safetensors are
+example are predicted on a path of betas. The velocity of straight lines on one of flow matching. Only safetensors are
 read.
 """
 
@@ -107,7 +107,7 @@ class PublishedNetwork(nn.Module):
     Args:
         kind: name of its class in ``diffusers``.
         config: the content of its ``config.json``.
-        folder: its pipeline, which has the encoders of prompts; ``None`` without prompts.
+        folder: its pipeline, which has the encoders of prompts. ``None`` without prompts.
     """
 
     def __init__(self, kind: str, config: str, folder: str | None = None) -> None:
@@ -142,7 +142,7 @@ class PublishedNetwork(nn.Module):
 
 @final
 class _Prompts(nn.Module):
-    """Prompts as a pipeline encodes them for its network; the last ones are remembered."""
+    """Prompts as a pipeline encodes them for its network. The last ones are remembered."""
 
     def __init__(self, kind: str, folder: FilePath, network: Any) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class PublishedVelocity(Velocity):
 
 @final
 class PublishedAutoencoder(Codec):
-    """The latent codes of a published autoencoder, scaled to unit variance; decoding is the mean it draws.
+    """The latent codes of a published autoencoder, scaled to unit variance. Decoding is the mean it draws.
 
     It has no density of images, so a model of its codes has none either.
 
@@ -318,7 +318,7 @@ def open_pipeline(folder: FilePath) -> GenerativeModel:
 
 
 def _index(folder: FilePath) -> dict[str, tuple[str, str | None]]:
-    """Library and class of each part of a pipeline; parts that are left out have no class.
+    """Library and class of each part of a pipeline. Parts that are left out have no class.
 
     Raises:
         ValueError: for an index that is not one.

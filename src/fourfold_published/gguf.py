@@ -33,7 +33,7 @@ def is_gguf(path: Path | str) -> bool:
 
 
 def source(path: Path) -> Path:
-    """The folder of the cache that belongs to a GGUF file, if it is there; of everything else the path itself."""
+    """The folder of the cache that belongs to a GGUF file, if it is there. Of everything else the path itself."""
     folder = _folder(path) if is_gguf(path) and path.is_file() else path
     whole = all((folder / name).is_file() for name in (SETTINGS, TOKENIZER, CONFIG, WEIGHTS))
     return folder if whole else path
@@ -120,7 +120,7 @@ def _settings(tokenizer: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def read_once(path: Path) -> Iterator[None]:
-    """Inside, a GGUF file is read once, and each of its values is parsed once; for any other file nothing changes.
+    """Inside, a GGUF file is read once, and each of its values is parsed once. For any other file nothing changes.
 
     The library reads and parses all fields anew for configuration, tokenizer and weights, and takes each of several
     hundred thousand strings from a memory map, which costs many times as much as a plain array of the same memory.

@@ -84,7 +84,7 @@ def _packs() -> bool:
 
 
 def round_linear(network: nn.Module) -> nn.Module:
-    """The network with each of its linear layers rounded, in place; embeddings stay as they are."""
+    """The network with each of its linear layers rounded, in place. Embeddings stay as they are."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Linear):

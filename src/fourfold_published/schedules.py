@@ -33,7 +33,7 @@ LEAST = 2**-24
 @final
 @dataclass(frozen=True, repr=False)
 class Tabulated(Path):
-    """A path in ``T`` discrete steps: time ``t = k + 1`` is step ``k``; between steps ``lambda_t`` is linear.
+    """A path in ``T`` discrete steps: time ``t = k + 1`` is step ``k``. Between steps ``lambda_t`` is linear.
 
     ``alpha_t^2`` is the product of ``1 - beta_i`` up to step ``k``, and ``sigma_t^2 = 1 - alpha_t^2`` (Ho, Jain, Abbeel
     2020, https://arxiv.org/abs/2006.11239).
@@ -112,7 +112,7 @@ class FlowSteps(RectifiedFlow):
     Attributes:
         scheduler: the configuration of the library's scheduler.
         tokens: tokens of an image, on which a dynamic shift depends.
-        even: whether the times are ``1, 1 - 1/n, ..., 1/n`` before they are shifted, as Flux has them; by default they
+        even: whether the times are ``1, 1 - 1/n, ..., 1/n`` before they are shifted, as Flux has them. By default they
             are those of the scheduler.
     """
 

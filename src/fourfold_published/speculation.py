@@ -19,7 +19,7 @@ __all__ = ["Draft", "generate", "residual", "speculate"]
 @final
 @dataclass
 class Draft:
-    """A small model that proposes tokens, which a large one accepts or replaces; and counts of both.
+    """A small model that proposes tokens, which a large one accepts or replaces, and counts of both.
 
     Attributes:
         model: of text in the same tokens.
@@ -74,7 +74,7 @@ def speculate(
 
     Args:
         model: of text.
-        draft: a smaller model with the same tokens; it counts the tokens that are accepted.
+        draft: a smaller model with the same tokens. It counts the tokens that are accepted.
         prompt: the beginning of the text.
         index: number of the text, which has its own random numbers.
         seed: fixes them.
@@ -150,7 +150,7 @@ def generate(
 
     Args:
         model: of text.
-        draft: a smaller model with the same tokens; it counts the tokens that are accepted.
+        draft: a smaller model with the same tokens. It counts the tokens that are accepted.
         prompt: the beginning of the texts, which is not part of the result.
         n: number of texts.
         length: the most tokens of each.

@@ -42,7 +42,7 @@ def chat(command: Chat) -> None:
 
 
 def _line(prompt: str) -> str | None:
-    """A line of the user; ``None`` at the end of the input."""
+    """A line of the user. ``None`` at the end of the input."""
     try:
         return input(prompt if sys.stdin.isatty() else "")
     except (EOFError, KeyboardInterrupt):
@@ -75,7 +75,7 @@ def _respond(talk: Dialogue, line: str) -> None:
 
 
 def _print_answer(talk: Dialogue) -> None:
-    """Print an answer token by token; Ctrl-C ends it."""
+    """Print an answer token by token. Ctrl-C ends it."""
     answer = talk.answer()
     try:
         for part in answer:

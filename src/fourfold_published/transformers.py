@@ -70,7 +70,7 @@ class _Past:
             self._keep_more()
 
     def forget(self, count: int) -> None:
-        """Forget the newest positions; a cache of a sliding window is prepared for it by the first call."""
+        """Forget the newest positions. A cache of a sliding window is prepared for it by the first call."""
         if not self._revocable:
             self._revocable = True
             self._keep_more()
@@ -286,7 +286,7 @@ def _address(path: Path) -> tuple[Path, dict[str, str]]:
 
 
 def _loaded(path: Path) -> tuple[Any, Any, Pieces]:
-    """Network, tokenizer and its file; of a GGUF file from the cache, which is filled where it is not.
+    """Network, tokenizer and its file. Of a GGUF file from the cache, which is filled where it is not.
 
     From the cache, the tokenizer is no more than its ids that begin or end a text.
     """

@@ -48,7 +48,7 @@ class _Context(NamedTuple):
 class _Tokens:
     """The bytes of every token, and its role at the start of a word and within one.
 
-    The head of a token is what still belongs to the word; a token ends the word where something follows its head.
+    The head of a token is what still belongs to the word. A token ends the word where something follows its head.
     """
 
     def __init__(self, space: Text) -> None:
@@ -112,7 +112,7 @@ class Completer:
     are, and without tolerance, the sum is exact but for ends of words that have less than a millionth of the mass.
 
     Args:
-        model: of text, drawn token by token; or counted n-grams.
+        model: of text, drawn token by token, or counted n-grams.
         beams: sequences that are followed at once.
         tolerance: the search ends when what it still follows has less than this share of the mass that it has found.
 
@@ -130,7 +130,7 @@ class Completer:
         """The ``k`` likeliest words, whole, each with its mass among those that the search found.
 
         Args:
-            text: the text so far; letters at its end begin the word. Without any, the next word is meant.
+            text: the text so far. Letters at its end begin the word. Without any, the next word is meant.
             k: number of words.
         """
         masses = self.masses(text, k)
@@ -141,7 +141,7 @@ class Completer:
     def following(self, text: str, k: int = 3) -> list[tuple[str, float]]:
         """The ``k`` likeliest words after a text, which may end with a whole word, as :meth:`suggest` gives them.
 
-        Letters at the end are a whole word where it has more mass than all others that begin so; then the next word is
+        Letters at the end are a whole word where it has more mass than all others that begin so, then the next word is
         meant. Otherwise they begin the word.
         """
         words, typed = self.suggest(text, k), _typed(text.encode()).decode()
@@ -212,14 +212,14 @@ class Completer:
         return count if count <= room else room // 2 + (count - room) % (room - room // 2)
 
     def _masses(self, ids: Tensor, cache: Any) -> Masses:
-        """Masses of the token after each row of ids, ``(B, V)`` float64; the cache advances."""
+        """Masses of the token after each row of ids, ``(B, V)`` float64. The cache advances."""
         logits = self._net(ids, cache)[:, -1, : len(self._tokens.bytes)]
         return logits.double().softmax(1).cpu().numpy()
 
 
 @final
 class _Words(Paths):
-    """Unfinished words: the bytes and the mass of each, and the masses of the next token; and the finished words.
+    """Unfinished words: the bytes and the mass of each, and the masses of the next token, and the finished words.
 
     Attributes:
         masses: of the finished words.
@@ -252,7 +252,7 @@ class _Words(Paths):
             return torch.from_numpy(np.log(masses))
 
     def _continued(self, row: Masses, spelling: bytes) -> npt.NDArray[np.bool_]:
-        """The tokens that go on with a word; the others finish it."""
+        """The tokens that go on with a word. The others finish it."""
         word = spelling[len(self.lead) :] if self.typed else spelling.lstrip(_BLANK)
         heads = self.tokens.within if word else self.tokens.before
         for head, mass in heads.word_ends(row):
@@ -300,7 +300,7 @@ class _Counted:
         return _Written(torch.zeros(batch, 0, dtype=torch.long))
 
     def __call__(self, ids: Tensor, cache: _Written) -> Tensor:
-        """Logits of the token after each row, ``(B, 1, V)``; start symbols are not part of the text."""
+        """Logits of the token after each row, ``(B, 1, V)``. Start symbols are not part of the text."""
         cache.ids = torch.cat([cache.ids, ids[:, int(ids[0, 0] == self.tokens) :]], 1)
         return self.ngrams.next_masses(cache.ids).log()[:, None]
 
@@ -338,7 +338,7 @@ class Saved:
     """The keystrokes that a keyboard with three suggestions saves on a text.
 
     Attributes:
-        saved: share of keystrokes; a word costs its letters and a space, or, once it is offered, the letters typed so
+        saved: share of keystrokes. A word costs its letters and a space, or, once it is offered, the letters typed so
             far and one touch.
         top1, top3: share of words that were first, or among the three, before a letter was typed.
         p95: seconds that 95 % of the suggestions took at most.

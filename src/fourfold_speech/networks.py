@@ -227,7 +227,7 @@ class _Memory:
         self.text, self.keys = text, keys
 
     def select(self, rows: Tensor) -> _Memory:
-        """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
+        """A copy of some rows ``(B',)``, in that order. A row may be there several times."""
         return _Memory(self.text.copy(rows), [layer[:, rows] for layer in self.keys])
 
 

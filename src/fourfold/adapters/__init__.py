@@ -35,9 +35,9 @@ class Adapter(ABC):
     noun: ClassVar[str]
     """A noun for such a model, as in ``a pipeline of images``."""
     options: ClassVar[Mapping[str, Option | None]] = NOTHING
-    """The options of opening one, by name, with their flags on the command line; ``None``: from Python alone."""
+    """The options of opening one, by name, with their flags on the command line. ``None``: from Python alone."""
     tuning: ClassVar[frozenset[str]] = frozenset()
-    """Those of the options that ``fit`` has; other commands have the rest."""
+    """Those of the options that ``fit`` has. Other commands have the rest."""
     trains: ClassVar[bool] = False
     """Whether ``fit`` goes on training such a model."""
 
@@ -68,7 +68,7 @@ class Adapter(ABC):
 
     @final
     def open(self, path: Path, options: Mapping[str, Any] = NOTHING, device: str = "cpu") -> GenerativeModel:
-        """:meth:`load` the model, if it has all options; those that are ``None`` are left out.
+        """:meth:`load` the model, if it has all options. Those that are ``None`` are left out.
 
         Raises:
             ValueError: for an option that such models do not have, or what :meth:`load` raises.
@@ -86,7 +86,7 @@ def adapters() -> list[Adapter]:
 
 
 def adapter_of(path: Path | str) -> Adapter | None:
-    """The adapter that recognises a file or folder; ``None`` if none does."""
+    """The adapter that recognises a file or folder. ``None`` if none does."""
     return next((adapter for adapter in adapters() if adapter.recognises(Path(path))), None)
 
 

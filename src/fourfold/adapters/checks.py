@@ -123,7 +123,7 @@ def check_layers(count: int, header: Header) -> None:
 
 
 def check_size(path: Path, header: Header, build: Callable[[], nn.Module]) -> None:
-    """Refuse settings that ask for more than the weights hold; nothing is allocated.
+    """Refuse settings that ask for more than the weights hold. Nothing is allocated.
 
     Args:
         path: for messages.

@@ -20,7 +20,7 @@ TOKENIZER = 1 << 28
 
 
 def read_settings(config: Path) -> dict[str, object]:
-    """The content of a ``config.json`` or the like; nothing where there is none that can be read."""
+    """The content of a ``config.json`` or the like. Nothing where there is none that can be read."""
     try:
         content = json.loads(text_of(config))
     except (OSError, ValueError, RecursionError):

@@ -39,7 +39,7 @@ FEWEST = 50
 
 @singledispatch
 def baselines_of(space: Space) -> tuple[type[Baseline], ...]:
-    """The baselines of a space; most spaces have none."""
+    """The baselines of a space. Most spaces have none."""
     return ()
 
 

@@ -56,7 +56,7 @@ class Marginal:
         self.tail, self.width = share / (different + 2), int(self.atoms[-1] - self.atoms[0] + 1)
 
     def mass(self, cells: Cells) -> Floats:
-        """The mass of each cell; 0 for a category that the column does not have, and for a gap where none can be."""
+        """The mass of each cell. 0 for a category that the column does not have, and for a gap where none can be."""
         at = np.searchsorted(self.atoms, cells).clip(max=len(self.atoms) - 1)
         total = np.where(self.atoms[at] == cells, self.masses[at], 0.0)
         if len(self.bins):
@@ -70,7 +70,7 @@ class Marginal:
         return np.where(cells == MISSING, self.gap, (1 - self.gap) * total)
 
     def below(self, cells: Cells) -> Floats:
-        """The mass of all smaller cells; a gap is the smallest."""
+        """The mass of all smaller cells. A gap is the smallest."""
         total = self.of_atoms[np.searchsorted(self.atoms, cells)]
         if len(self.bins):
             low, high = self.edges[0], self.edges[-1]

@@ -64,7 +64,7 @@ class _Rows:
 class _Frame:
     """The length and the start of sequences, counted.
 
-    Masses of lengths are ``(count + 1/length) / (S + 1)``; starts are counted by :class:`Marginal`. Windows have
+    Masses of lengths are ``(count + 1/length) / (S + 1)``. Starts are counted by :class:`Marginal`. Windows have
     neither.
     """
 
@@ -83,7 +83,7 @@ class _Frame:
         return torch.from_numpy(np.log(self.lengths)[(self.space.row_counts(x) - 1).numpy()] + start)
 
     def framed(self, x: Cells, u: Floats) -> Tensor:
-        """Rows ``(n, length, C)`` with drawn starts, cut at drawn lengths; ``u`` is uniform, ``(n, 2)``."""
+        """Rows ``(n, length, C)`` with drawn starts, cut at drawn lengths. ``u`` is uniform, ``(n, 2)``."""
         if self.space.key is None:
             return torch.from_numpy(x)
         x[:, 0, self.space.at] = self.starts.quantile(u[:, 0])
@@ -98,7 +98,7 @@ def _marginals(space: Sequences, rows: _Rows) -> list[Marginal]:
 
 @final
 class IndependentRows(Baseline):
-    """Every cell by itself: ``p(x) = p(n) p(start) prod_t prod_j p(x_tj)``, each counted; exact."""
+    """Every cell by itself: ``p(x) = p(n) p(start) prod_t prod_j p(x_tj)``, each counted. Exact."""
 
     name = "independent rows"
     summary = "Length, start and each cell are drawn from their own counted distributions, whatever came before"
@@ -225,7 +225,7 @@ class FirstOrderRows(Baseline):
 
 
 def _level(cells: Cells, matrix: Floats) -> Cells:
-    """Places in a matrix of transitions; a gap has the last one, and so has what the schema lacks."""
+    """Places in a matrix of transitions. A gap has the last one, and so has what the schema lacks."""
     return np.where(cells < 0, len(matrix) - 1, cells)
 
 
@@ -240,7 +240,7 @@ def _transitions(marginal: Marginal, rows: _Rows, j: int, levels: int) -> Floats
 
 
 def _scores(marginals: list[Marginal], rows: _Rows, columns: list[int], random: np.random.Generator) -> Floats:
-    """Normal scores of a random point of each cell, ``(N, Q)``; 0 for a cell that does not count."""
+    """Normal scores of a random point of each cell, ``(N, Q)``. 0 for a cell that does not count."""
     u = random.random((len(rows.cells), len(columns)))
     for k, j in enumerate(columns):
         u[:, k] = marginals[j].below(rows.cells[:, j]) + u[:, k] * marginals[j].mass(rows.cells[:, j])

@@ -68,10 +68,10 @@ class GaussianCopula(Baseline):
 
         log p(x) = sum_j log p(x_j) + log E_u[c_R(z)],   c_R(z) = |R|^(-1/2) exp(-z^T (R^-1 - I) z / 2).
 
-    The expectation over the cell is a probability of a box in many dimensions; the logarithm of the mean of 16 draws
+    The expectation over the cell is a probability of a box in many dimensions. The logarithm of the mean of 16 draws
     bounds it from below in expectation.
 
-    Reference: Nelsen 2006, An Introduction to Copulas; Smith, Khaled 2012, Estimation of Copula Models with Discrete
+    Reference: Nelsen 2006, An Introduction to Copulas. Smith, Khaled 2012, Estimation of Copula Models with Discrete
     Margins, https://doi.org/10.1080/01621459.2011.644501
     """
 

@@ -20,7 +20,7 @@ MOST = 1 << 22
 
 @final
 class KneserNey(Baseline):
-    """Interpolated n-grams of tokens with Kneser and Ney's counts, exact; see :class:`fourfold.maths.ngrams.Ngrams`."""
+    """Interpolated n-grams of tokens with Kneser and Ney's counts, exact. See :class:`fourfold.maths.ngrams.Ngrams`."""
 
     name = "Kneser-Ney n-grams"
     summary = "Each token is drawn by counts of the few tokens before it, those that it was seen after in training"

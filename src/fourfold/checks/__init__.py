@@ -1,7 +1,7 @@
 """Conformance checks: what any model, of this library or a third party's, can run on itself.
 
 Each check takes the thing it tests, returns nothing, and raises :class:`CheckFailed` with what was expected and what
-was found. ``tests/test_contract.py`` runs them on everything the walk finds; a third-party paradigm runs the same:
+was found. ``tests/test_contract.py`` runs them on everything the walk finds. A third-party paradigm runs the same:
 
     from fourfold import build, checks, Vectors
     checks.check_model(build("mine", Vectors(2), "xs"))

@@ -60,14 +60,14 @@ def check_samplers_agree(model: GenerativeModel, n: int = 1000) -> None:
 
     First they run on the exact estimand of a correlated Gaussian in the plane that sits in the network's seat, where
     one is known, each with its default settings. Mean and covariance of samples may be off by 0.2 of the data's scale,
-    or 0.3 for samplers that declare no order and so a bias. Likelihoods may be off by 0.1 nats on average; a bound may
+    or 0.3 for samplers that declare no order and so a bias. Likelihoods may be off by 0.1 nats on average. A bound may
     not lie above the truth, nor more than 1 nat below, since the model is exact. An unnormalised one may be off by a
     constant.
 
     Then they run on the model itself, if it models vectors of at most 4 columns. Samples are compared with those of its
     own sampler and may differ by 0.5 of their scale, or 1 for samplers that declare no order. The density that a
     likelihood gives is integrated by importance sampling, unless it is unnormalised: its mean and covariance must be
-    those of the samples, its mass 1, and that of a bound no more than 1. The model has to be trained; the samplers of
+    those of the samples, its mass 1, and that of a bound no more than 1. The model has to be trained. The samplers of
     an untrained network need not agree.
 
     Sampling errors, four of them, are allowed on top.
@@ -109,7 +109,7 @@ _ORACLES: Sequence[tuple[type[Estimand], Callable[[Any], Estimand | None]]] = (
 
 
 def _oracle(estimand: Estimand) -> Estimand | None:
-    """The exact estimand of the Gaussian that can sit in the seat of another; ``None`` where none is known."""
+    """The exact estimand of the Gaussian that can sit in the seat of another. ``None`` where none is known."""
     return next((make(estimand) for kind, make in _ORACLES if isinstance(estimand, kind)), None)
 
 

@@ -32,7 +32,7 @@ def check_loss(model: GenerativeModel) -> None:
 def check_gradients(model: GenerativeModel, batches: int = 3) -> None:
     """Every parameter that a term updates gets a finite gradient from it, and some term updates each of the estimand's.
 
-    A zero gradient is allowed (zero-initialised layers start there); a missing one is not.
+    A zero gradient is allowed (zero-initialised layers start there). A missing one is not.
     """
     updated: set[nn.Parameter] = set()
     for name, term in model.terms().items():

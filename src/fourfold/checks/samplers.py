@@ -63,7 +63,7 @@ def check_seeds(model: GenerativeModel) -> None:
 def check_batch_split(model: GenerativeModel, n: int = 70) -> None:
     """Sample *i* is the same whatever n, the batch size and where the series is cut, to floating-point tolerance.
 
-    Discrete samples may differ by 1 in a rounding tie, and all by a thousandth; at most 1 value in 1,000 may do
+    Discrete samples may differ by 1 in a rounding tie, and all by a thousandth. At most 1 value in 1,000 may do
     more. Where decoding enlarges rounding errors, the codes are compared, by the same bound.
     """
     draw = _codes_of if model.codec.sensitive else GenerativeModel.sample

@@ -23,7 +23,7 @@ __all__ = ["check_space"]
 def check_space(space: Space, n: int = 64) -> None:
     """A space accepts its own examples, is rebuilt from its configuration, and reads, writes and measures them.
 
-    A space without measures passes too; models of it are only trained, sampled and scored.
+    A space without measures passes too. Models of it are only trained, sampled and scored.
 
     Args:
         space: the space.
@@ -69,7 +69,7 @@ def _check_files(space: Space, x: Tensor) -> None:
 
 
 def _check_measures(space: Space, raw: Tensor, x: Tensor, n: int) -> None:
-    """Each measure has a name and a finite value; an unknown feature space is refused before any measurement."""
+    """Each measure has a name and a finite value. An unknown feature space is refused before any measurement."""
     references = References(choose_draws(x[n:], n), x[:n], None, x[n : 2 * n], raw)
     metrics = list(space.measures(x[-n:], references))
     require(len(metrics) > 0, "there are no measures")

@@ -64,7 +64,7 @@ def check_watching(model: GenerativeModel, steps: int = 2) -> None:
 
     Args:
         model: an untrained model, which the check trains.
-        steps: number of steps; every term is evaluated after each, and the state is copied.
+        steps: number of steps. Every term is evaluated after each, and the state is copied.
     """
     alone, watched = _loop(copy.deepcopy(model)), _loop(model)
     with torch.random.fork_rng(devices=[]):

@@ -34,7 +34,7 @@ def init(
     """Write a configuration file with every option of fit and compare, explained.
 
     Remove the # before an option to set it. fit and compare read the file by
-    --config; options on the command line win.
+    --config. Options on the command line win.
     """
     if out.exists():
         raise ValueError(

@@ -21,7 +21,7 @@ __all__ = ["Command", "Group", "opening_of", "settings_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """The base of all declarations. Each field is an argument or an option; the docstring is the help.
+    """The base of all declarations. Each field is an argument or an option. The docstring is the help.
 
     Attributes:
         work: the function that gets the declaration with its values, as ``MODULE:FUNCTION``.
@@ -30,7 +30,7 @@ class Command:
     work: ClassVar[str]
 
     def thread_count(self) -> int | None:
-        """The number of threads that the user asks for; ``None`` for as many as there are free cores."""
+        """The number of threads that the user asks for. ``None`` for as many as there are free cores."""
         return None
 
     @classmethod
@@ -89,7 +89,7 @@ def settings_of(settings: type, optional: bool = False) -> Group:
 
 
 def opening_of(tuning: bool = False) -> Group:
-    """The options of installed adapters, see :attr:`fourfold.adapters.Adapter.options`; those in use are a dictionary.
+    """The options of installed adapters, see :attr:`fourfold.adapters.Adapter.options`. Those in use are a dictionary.
 
     Args:
         tuning: whether the command tunes published models.

@@ -45,7 +45,7 @@ def compare(command: Compare) -> None:
 
 
 def _show(comparison: Comparison, out: Path, as_json: bool) -> None:
-    """Print a comparison; the exit code is 1 if a paradigm failed."""
+    """Print a comparison. The exit code is 1 if a paradigm failed."""
     if as_json:
         print_line(json.dumps(comparison.record(), indent=1))
     else:

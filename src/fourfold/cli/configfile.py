@@ -17,7 +17,7 @@ from fourfold.machine.regular import text_of
 __all__ = ["Config", "config_text", "read_config", "template"]
 
 SECTIONS = ("fit", "compare")
-"""The commands that take a configuration file; each has a section of its name."""
+"""The commands that take a configuration file. Each has a section of its name."""
 LEFT_OUT = frozenset({"config", "as_json", "resume", "help", "print_jobs", "run_folders"})
 """Options that belong to one call and not into a file."""
 

@@ -26,7 +26,7 @@ __all__ = ["data"]
 
 
 def data(command: DescribeData) -> None:
-    """Describe a data set, write its schema and examples of it; without a name, list the built-in sets."""
+    """Describe a data set, write its schema and examples of it. Without a name, list the built-in sets."""
     if command.name is None:
         _print_summaries(command.as_json)
         return
@@ -63,7 +63,7 @@ def _print_summaries(as_json: bool) -> None:
 
 
 def _describe(dataset: Dataset, name: str, tell: Callable[[object], None], inferred: bool) -> None:
-    """Describe a data set; of a table also its columns and, if their kinds are inferred, how to change a kind."""
+    """Describe a data set. Of a table also its columns and, if their kinds are inferred, how to change a kind."""
     tell(describe(dataset))
     if not dataset.columns:
         return

@@ -1,4 +1,4 @@
-"""How commands print and write: results, remarks, data and files; of several processes the first does."""
+"""How commands print and write: results, remarks, data and files. Of several processes the first does."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class _Rules(NamedTuple):
 def _print_continuations(
     model: GenerativeModel, prompts: list[str], n: int, rules: _Rules, out: str | None, as_json: bool
 ) -> None:
-    """Print or write each prompt with a continuation; one that is printed is printed as its tokens come."""
+    """Print or write each prompt with a continuation. One that is printed is printed as its tokens come."""
     for line in filter(None, [rules.shaping.words, *(truncation_note(model, prompt) for prompt in prompts)]):
         say(line)
     in_order = isinstance(model.estimand, TokenConditionals)  # masked diffusion draws tokens in any order
@@ -213,7 +213,7 @@ def _continue_rows(command: Sample, run: Run) -> None:
 
 
 def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
-    """Samples of a table with given values, equal shares and requirements; says how many draws that took."""
+    """Samples of a table with given values, equal shares and requirements. Says how many draws that took."""
     space = run.model.space
     if (command.given or command.balance is not None) and not isinstance(space, Table):  # only columns can be given
         raise ValueError(f"--given and --balance need a model of tables, got one of {space}; leave them out")
@@ -276,7 +276,7 @@ def score(command: Score) -> None:
 
 
 def _quantity(run: Run, part: Split, data: str | None) -> str:
-    """The probability that was computed, as a formula; a remark if the data lacks classes that the model knows."""
+    """The probability that was computed, as a formula. A remark if the data lacks classes that the model knows."""
     space = run.model.space
     if not space.conditional:
         return "log p(x)"

@@ -42,7 +42,7 @@ class CentredSamples(Codec):
 
 @final
 class Waveforms(Codec):
-    """Samples as reals in [-1, 1): ``(B, L)`` int16 become ``(B, 1, L)`` reals ``x / 32768``; silence stays 0.
+    """Samples as reals in [-1, 1): ``(B, L)`` int16 become ``(B, 1, L)`` reals ``x / 32768``. Silence stays 0.
 
     The reals are still counted, so a model gives masses of the samples.
     """

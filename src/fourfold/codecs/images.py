@@ -91,7 +91,7 @@ class BitPlanes(Codec):
 
 @final
 class Dequantised(Codec):
-    """Pixel values as reals in [-1, 1]: ``z = 2 (x + u) / levels - 1`` with ``u ~ U[0, 1)``; decoding takes the floor.
+    """Pixel values as reals in [-1, 1]: ``z = 2 (x + u) / levels - 1`` with ``u ~ U[0, 1)``. Decoding takes the floor.
 
     ``log |det| = dims · log(2 / levels)``, and ``E_u[log p(z)] + log |det| <= log P(x)``.
     """
@@ -117,7 +117,7 @@ class Dequantised(Codec):
 
 @final
 class GaussianPixels(Codec):
-    """Pixel values as normal reals, ``z = Phi^-1(F(x-) + u p(x))`` with ``u ~ U[0, 1)``; decoding takes that of ``z``.
+    """Pixel values as normal reals, ``z = Phi^-1(F(x-) + u p(x))`` with ``u ~ U[0, 1)``. Decoding takes that of ``z``.
 
     ``F`` is the distribution function of the values at each place in the training data, so that every pixel of the
     codes is standard normal, and a standard normal density of codes is the model of independent pixels. With ``log

@@ -77,7 +77,7 @@ def _parameters(autoencoder: GenerativeModel, y: Tensor) -> Tensor:
 
 
 def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | None) -> Tensor:
-    """Raw examples of ``p(y | u)`` in the way of the autoencoder's sampler; without noise, the mean."""
+    """Raw examples of ``p(y | u)`` in the way of the autoencoder's sampler. Without noise, the mean."""
     observe: Any = getattr(autoencoder.sampler, "observe", None)
     y = observation.mean() if noise is None or observe is None else observe(observation, noise)
     return autoencoder.codec.decode(y, noise)
@@ -142,7 +142,7 @@ class LearnedCodec(CachedCodec, Staged):
         return _faithful(self.autoencoder)
 
     def variants(self) -> Mapping[str, LearnedCodec]:
-        """The same codec with each way to observe ``p(x | z)``, by its name; weights, mean and scale are shared."""
+        """The same codec with each way to observe ``p(x | z)``, by its name. Weights, mean and scale are shared."""
         codecs = {}
         for name, autoencoder in self.autoencoder.variants().items():
             codecs[name] = LearnedCodec(autoencoder, self.share)
@@ -227,7 +227,7 @@ class QuantisedCodec(CachedCodec, Staged):
         return _faithful(self.autoencoder)
 
     def variants(self) -> Mapping[str, QuantisedCodec]:
-        """The same codec with each way to observe ``p(x | k)``, by its name; weights are shared."""
+        """The same codec with each way to observe ``p(x | k)``, by its name. Weights are shared."""
         models = self.autoencoder.variants()
         return {name: QuantisedCodec(model, (self.grid[0], self.grid[1]), self.share) for name, model in models.items()}
 
@@ -237,7 +237,7 @@ class QuantisedCodec(CachedCodec, Staged):
 
     @property
     def random(self) -> bool:
-        """Whether the autoencoder's own codec draws; the code is a function of the example."""
+        """Whether the autoencoder's own codec draws. The code is a function of the example."""
         return self.autoencoder.codec.random
 
     def stages(self) -> list[Stage]:
@@ -276,7 +276,7 @@ class VocodedMel(Codec, Staged):
     ``GriffinLim`` decodes the same codes by iteration.
 
     Args:
-        mel: gives the codes; its mean and scale are those of the training data.
+        mel: gives the codes. Its mean and scale are those of the training data.
         vocoder: an unconditional model of the raw space, whose estimand maps power in mel bands to waveforms.
         share: the vocoder's share of the budget.
 

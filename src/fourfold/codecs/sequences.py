@@ -19,7 +19,7 @@ __all__ = ["RowTokens"]
 class RowTokens(Codec):
     """Rows as tokens, ``(B, length · (1 + C))`` int64: a mark, 1 for a row that is there, then its ``C`` cells.
 
-    Cells have the tokens of :class:`~fourfold.codecs.CellTokens`; where a keyed sequence starts has tokens of its own.
+    Cells have the tokens of :class:`~fourfold.codecs.CellTokens`. Where a keyed sequence starts has tokens of its own.
     All tokens behind the end are 0. The marks give the length, so codes and sequences correspond one to one up to the
     widths of bins:
 

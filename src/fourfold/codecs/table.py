@@ -41,7 +41,7 @@ class CellTokens(PiecewiseCodec):
 
     and masses of tokens that sum to 1 make masses of rows that sum to 1. A cell outside the limits of its column
     (:attr:`~fourfold.spaces.columns.Graded.limits`) has no mass. The column says the probability ``b`` of a value
-    beyond its end; where a share ``k`` of the training values lies in the bin, ``e = b / (b + k)``.
+    beyond its end. Where a share ``k`` of the training values lies in the bin, ``e = b / (b + k)``.
 
     Args:
         space: of the rows.
@@ -101,7 +101,7 @@ class CellTokens(PiecewiseCodec):
         return z, log_mass.float()
 
     def _tokens(self, x: Tensor) -> Tensor:
-        """The token of each raw cell ``(B, C)``; any of its column where a cell has no mass."""
+        """The token of each raw cell ``(B, C)``. Any of its column where a cell has no mass."""
         last = torch.tensor(self.sizes, device=x.device) - 1
         z = torch.where(x == MISSING, last, x.clamp(min=0).minimum(last))
         if self.graded:
@@ -111,7 +111,7 @@ class CellTokens(PiecewiseCodec):
         return z
 
     def places(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Token, place and log-mass of raw cells, ``(B, C)`` each; the latter two given the token, in float64.
+        """Token, place and log-mass of raw cells, ``(B, C)`` each. The latter two given the token, in float64.
 
         The place is the mass of the smaller cells of the token. A cell without mass has the log-mass ``-inf``.
         """
@@ -169,7 +169,7 @@ class CellTokens(PiecewiseCodec):
         return x
 
     def decode(self, z: Tensor, noise: Noise | None = None, restrictions: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Raw rows; a column with ``restrictions`` is drawn among these cells only."""
+        """Raw rows. A column with ``restrictions`` is drawn among these cells only."""
         u = torch.rand(z.shape, device=z.device) if noise is None else noise.uniform(*self.event)
         x = self.at(z, u)
         for i, values in (restrictions or {}).items():
@@ -229,7 +229,7 @@ class GaussianCells(Codec):
         self.register_buffer("below", table)
 
     def fit(self, x: Tensor) -> None:
-        """Take the shares of the tokens; half an example more for each leaves none without mass."""
+        """Take the shares of the tokens. Half an example more for each leaves none without mass."""
         self.tokens.fit(x)
         z, log_mass = self.tokens.pieces(x[:: -(-len(x) // ROWS)])
         for i, size in enumerate(self.tokens.sizes):
@@ -389,7 +389,7 @@ def _even(span: tuple[int, int], count: int) -> list[int]:
 
 
 def _padded(starts: list[list[int]]) -> list[list[int]]:
-    """Rows of one length; the padding lies beyond every cell."""
+    """Rows of one length. The padding lies beyond every cell."""
     longest = max(map(len, starts), default=0)
     return [row + [2**63 - 1] * (longest - len(row)) for row in starts]
 
@@ -397,7 +397,7 @@ def _padded(starts: list[list[int]]) -> list[list[int]]:
 def _bins(values: npt.NDArray[np.int64], low: int, high: int, count: int) -> npt.NDArray[np.int64]:
     """The first cells of ``count`` bins for sorted or unsorted cells within a span, and the cell behind the last.
 
-    A cell that more values have than a bin would hold is a bin of its own; it costs a second bin, for the cells behind
+    A cell that more values have than a bin would hold is a bin of its own. It costs a second bin, for the cells behind
     it. The rest is cut at its quantiles. Bins that are then left over halve those of most values.
     """
     if count == high - low + 1 or not len(values):

@@ -28,7 +28,7 @@ def _survival(j: Tensor, scale: Tensor) -> Tensor:
 
 
 def log_mass(j: Tensor, scale: Tensor, room: Tensor) -> Tensor:
-    """``log P(J = j)``, float64; all arguments are broadcast.
+    """``log P(J = j)``, float64. All arguments are broadcast.
 
     Args:
         j: cells beyond the last one, from 1 to ``room``.

@@ -33,7 +33,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """``n`` raw examples; the first ones of a seed are the same whatever ``n``."""
+        """``n`` raw examples. The first ones of a seed are the same whatever ``n``."""
 
     @abstractmethod
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:

@@ -22,11 +22,11 @@ class Codec(Part, nn.Module, ABC):
     Attributes:
         measure: the measure of the codes: their probabilities are masses or densities. An estimand of the other kind is
             refused.
-        bound: the reason why an exact likelihood of codes is only a lower bound for raw examples; empty where it stays
+        bound: the reason why an exact likelihood of codes is only a lower bound for raw examples. Empty where it stays
             exact.
         sensitive: true if decoding enlarges rounding errors, as iterated phases do.
         rms: approximate root mean square of the codes of training data.
-        event: shape of one code; recipes read it, and a third party's codec may leave it out.
+        event: shape of one code. Recipes read it, and a third party's codec may leave it out.
     """
 
     measure: ClassVar[Measure]
@@ -37,21 +37,21 @@ class Codec(Part, nn.Module, ABC):
 
     @property
     def decoding(self) -> str:
-        """The decoding of a learned codec, as a clause in plain English; empty for a codec that is not learned."""
+        """The decoding of a learned codec, as a clause in plain English. Empty for a codec that is not learned."""
         return ""
 
     @property
     def faithful(self) -> bool:
-        """True if :meth:`decode` draws ``x ~ p(x | z)``; false if it returns the mean or the median."""
+        """True if :meth:`decode` draws ``x ~ p(x | z)``. False if it returns the mean or the median."""
         return True
 
     def variants(self) -> Mapping[str, Codec]:
-        """The same codec with other ways to decode, by name; most codecs have one way."""
+        """The same codec with other ways to decode, by name. Most codecs have one way."""
         return {}
 
     @property
     def random(self) -> bool:
-        """True if :meth:`encode` draws random numbers; likelihoods are then averaged over several draws."""
+        """True if :meth:`encode` draws random numbers. Likelihoods are then averaged over several draws."""
         return False
 
     def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
@@ -62,21 +62,21 @@ class Codec(Part, nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        """Encode raw ``(B, *shape)``; return the code and ``log |det d code / d x|`` of shape ``(B,)``, in nats.
+        """Encode raw ``(B, *shape)``. Return the code and ``log |det d code / d x|`` of shape ``(B,)``, in nats.
 
         A learned codec draws ``z ~ q(z | x)`` and returns ``log p(x | z) - log q(z | x)``, which plays the same part.
-        Random numbers come from the stream ``noise``; without one, from torch's generator.
+        Random numbers come from the stream ``noise``. Without one, from torch's generator.
         """
 
     @abstractmethod
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         """Decode to raw examples, clipped and rounded to what the space allows.
 
-        A codec that draws ``x ~ p(x | z)`` takes random numbers from ``noise``; most codecs need none.
+        A codec that draws ``x ~ p(x | z)`` takes random numbers from ``noise``. Most codecs need none.
         """
 
     def fit(self, x: Tensor) -> None:
-        """Set the codec's statistics from raw training data; most codecs have none."""
+        """Set the codec's statistics from raw training data. Most codecs have none."""
 
 
 class CachedCodec(Codec):
@@ -88,7 +88,7 @@ class CachedCodec(Codec):
 
     @abstractmethod
     def draw(self, analysis: Tensor) -> Tensor:
-        """Codes ``(B, *event)`` from the result of :meth:`analyse`; random numbers come from torch's generator."""
+        """Codes ``(B, *event)`` from the result of :meth:`analyse`. Random numbers come from torch's generator."""
 
 
 class PiecewiseCodec(Codec):

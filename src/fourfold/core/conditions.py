@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     """``(B, *event)``, as the codec encodes them."""
     cond: Tensor | None = None
     """``(B,)`` class labels, where -1 means "unknown", or ``(B, L)`` bytes of captions padded with -1, where a row of
-    -1 alone means "unknown"; or ``(B, N)`` audio samples, int16, where zeros at the end are padding. ``None`` means
+    -1 alone means "unknown", or ``(B, N)`` audio samples, int16, where zeros at the end are padding. ``None`` means
     that all are unknown."""
 
 
@@ -54,7 +54,7 @@ class Conditions:
     def conditioned(
         self, class_names: tuple[str, ...] = (), caption: int | None = None, sound: int | None = None
     ) -> Self:
-        """The space of the same examples with classes, captions or sounds of some length; by default without any.
+        """The space of the same examples with classes, captions or sounds of some length. By default without any.
 
         Raises:
             ValueError: for a condition for which this space has no field.
@@ -79,7 +79,7 @@ Condition: TypeAlias = int | str | Sequence[str] | Tensor | None
 
 
 def encode_captions(captions: Sequence[str], length: int) -> Tensor:
-    """The UTF-8 bytes of captions, ``(B, length)`` int64, padded with -1; an empty caption is "unknown".
+    """The UTF-8 bytes of captions, ``(B, length)`` int64, padded with -1. An empty caption is "unknown".
 
     Raises:
         ValueError: for a caption of more than ``length`` bytes.

@@ -22,21 +22,21 @@ class Estimand(Part, nn.Module, ABC):
 
     Its network is a child module named ``net``, whose calls :func:`count_evaluations` counts. ``event`` is the shape of
     one encoded example. Times ``t`` and labels have the shape ``(B,)``. ``cost`` overrides the sampler's cost law where
-    drawing a sample follows another law; both are checked by counting.
+    drawing a sample follows another law. Both are checked by counting.
     """
 
     event: tuple[int, ...]
     cost: ClassVar[Cost | None] = None
 
     def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
-        """Take what is counted in raw training examples and their conditions; most estimands count nothing."""
+        """Take what is counted in raw training examples and their conditions. Most estimands count nothing."""
 
     @property
     def measure(self) -> Measure | None:
-        """The measure of its likelihood (masses or densities); ``None``: it has none, or the measure is not known."""
+        """The measure of its likelihood (masses or densities). ``None``: it has none, or the measure is not known."""
         return None
 
     @property
     def summary(self) -> str:
-        """Its meaning as a noun phrase: "the score of ..."; if empty, the words of its paradigm are used."""
+        """Its meaning as a noun phrase: "the score of ...". If empty, the words of its paradigm are used."""
         return ""

@@ -15,7 +15,7 @@ __all__ = ["Evaluations", "count_evaluations", "evaluating"]
 
 
 class Evaluations:
-    """Counts of rows sent through an estimand's network; divided by samples, the network evaluations of one sample.
+    """Counts of rows sent through an estimand's network. Divided by samples, the network evaluations of one sample.
 
     A network that runs only a part of itself in a call gives this part as an attribute ``share`` in (0, 1].
     """
@@ -48,7 +48,7 @@ def count_evaluations(estimand: nn.Module) -> Iterator[Evaluations]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the earlier mode of every part after; memory is kept for reuse.
+    """Evaluation mode inside, the earlier mode of every part after. Memory is kept for reuse.
 
     Only parts in training mode are set, since ``eval`` and ``train`` of a small model cost more than its network.
     """

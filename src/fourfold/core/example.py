@@ -33,22 +33,22 @@ class Example(ABC):
         """The unit of likelihoods: ``bits/dim``, ``bits/sample``, ``nats/char``, ``bits/byte`` or ``nats``."""
 
     def byte_counts(self, x: Tensor) -> Tensor | None:
-        """Bytes of UTF-8 in each raw example of a text, ``(B,)``, which "per byte" divides by; ``None`` elsewhere."""
+        """Bytes of UTF-8 in each raw example of a text, ``(B,)``, which "per byte" divides by. ``None`` elsewhere."""
         return None
 
     def row_counts(self, x: Tensor) -> Tensor | None:
-        """Rows of each raw example of sequences, ``(B,)``, which "per row" divides by; ``None`` elsewhere."""
+        """Rows of each raw example of sequences, ``(B,)``, which "per row" divides by. ``None`` elsewhere."""
         return None
 
     def outside(self, x: Tensor) -> Tensor | None:
-        """Which raw examples hold a value that the space does not have, bool ``(B,)``; ``None`` where none can.
+        """Which raw examples hold a value that the space does not have, bool ``(B,)``. ``None`` where none can.
 
         Such an example has no mass under any model of the space, so a mean over examples leaves it out and says so.
         """
         return None
 
     def __str__(self) -> str:
-        """The space in words; its ``repr`` is its configuration."""
+        """The space in words. Its ``repr`` is its configuration."""
         return f"examples of {type(self).__name__} of shape {self.shape}"
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Example(ABC):
 
     @abstractmethod
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
-        """``n`` random examples that :meth:`check` accepts, for conformance checks; they should spread widely."""
+        """``n`` random examples that :meth:`check` accepts, for conformance checks. They should spread widely."""
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         """Points that cover the space, ``(N, *shape)``, and the volume of each: 1 where examples are counted.

@@ -68,7 +68,7 @@ def bounded(elements: int, parameters: int | None = None) -> Iterator[None]:
 
     Args:
         elements: the most numbers in its parameters.
-        parameters: the most parameters; by default as many as modules.
+        parameters: the most parameters. By default as many as modules.
 
     Raises:
         TooLarge: for more numbers.

@@ -22,7 +22,7 @@ class Likelihood(ABC):
 
     @property
     def kind(self) -> Kind | None:
-        """The kind of number with respect to the codec's measure; ``None``: the kind of its paradigm."""
+        """The kind of number with respect to the codec's measure. ``None``: the kind of its paradigm."""
         return None
 
     @property
@@ -38,5 +38,5 @@ class Likelihood(ABC):
     def __call__(self, estimand: Any, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         """The typed log-probability of encoded examples, with respect to the codec's measure.
 
-        A bound may need the encoder that the ``objective`` holds; most likelihoods ignore the objective.
+        A bound may need the encoder that the ``objective`` holds. Most likelihoods ignore the objective.
         """

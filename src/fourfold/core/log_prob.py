@@ -34,22 +34,22 @@ class LogProb:
         nats: ``(B,)``.
         kind: exact, lower bound, estimate, estimated bound, unnormalised, none.
         dims: scalar values per example, the divisor of "per dimension".
-        variance: ``(B,)`` unbiased estimate of the variance of each figure, from its own draws; ``None`` where nothing
+        variance: ``(B,)`` unbiased estimate of the variance of each figure, from its own draws. ``None`` where nothing
             is random, NaN where it is unknown (one draw).
         draws: how many probes, codes or noises were drawn for each example (0 if none).
         evaluations: network evaluations per example.
         note: one line that says how the figures were computed and how the codec changed the kind.
-        freedom: degrees of freedom of ``variance``; infinite where it is known.
+        freedom: degrees of freedom of ``variance``. Infinite where it is known.
         solver_error: the amount by which the solver's steps make the figures too high, in nats: the mean over a few
-            examples, estimated from fewer steps; NaN without a solver. ``std_error`` does not include it.
-        half_steps: the amount by which the same figures are higher at half the steps; the error is smaller if the
+            examples, estimated from fewer steps. NaN without a solver. ``std_error`` does not include it.
+        half_steps: the amount by which the same figures are higher at half the steps. The error is smaller if the
             solver converges.
         converged: whether the figures at fewer steps approach these. If not, ``solver_error`` has no sign, and the
             error may be larger.
-        byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte"; else ``None``.
-        row_counts: rows of each sequence, ``(B,)``, the divisor of "per row"; else ``None``.
+        byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte", else ``None``.
+        row_counts: rows of each sequence, ``(B,)``, the divisor of "per row", else ``None``.
         pieces: ``(B, L)`` nats of each value given the earlier ones, which add up to ``nats``, where they are known.
-        outside: which examples hold a value that the space does not have, bool ``(B,)``; ``None``: no one does. Their
+        outside: which examples hold a value that the space does not have, bool ``(B,)``. ``None``: no one does. Their
             probability is 0 under every model of the space, and means leave them out.
     """
 
@@ -71,14 +71,14 @@ class LogProb:
 
     @classmethod
     def of_draws(cls, draws: Tensor, kind: Kind, note: str = "") -> LogProb:
-        """The mean of independent draws ``(n, B)`` and the variance of that mean; NaN for one draw."""
+        """The mean of independent draws ``(n, B)`` and the variance of that mean. NaN for one draw."""
         n = len(draws)
         variance = draws.var(0) / n if n > 1 else torch.full_like(draws[0], math.nan)
         return cls(draws.mean(0), kind, variance=variance, draws=n, note=note, freedom=max(n - 1, 1))
 
     @classmethod
     def of_whole_draws(cls, draws: Sequence[LogProb]) -> LogProb:
-        """The mean of likelihoods that were drawn with their codec; their spread alone is the error."""
+        """The mean of likelihoods that were drawn with their codec. Their spread alone is the error."""
         n, first = len(draws), draws[0]
         mean = cls.of_draws(torch.stack([draw.nats for draw in draws]), first.kind)
         note = f"{first.note}; {n} draw{'s' * (n > 1)} of the codec for each example".lstrip("; ")
@@ -89,7 +89,7 @@ class LogProb:
 
     @property
     def std_error(self) -> Tensor | None:
-        """``(B,)``: two standard errors on either side hold 95 % of cases; ``None`` where nothing is random.
+        """``(B,)``: two standard errors on either side hold 95 % of cases. ``None`` where nothing is random.
 
         A few draws determine their own spread poorly. So variances are pooled over all examples of this object, and
         Student's t widens the error (:func:`fourfold.maths.uncertainty.pooled_error`). It exceeds the root of
@@ -136,7 +136,7 @@ class LogProb:
 
     @property
     def nats_per_row(self) -> Tensor:
-        """``log p(x) / rows``, ``(B,)``: for sequences of rows; elsewhere an example is one row."""
+        """``log p(x) / rows``, ``(B,)``: for sequences of rows. Elsewhere an example is one row."""
         return self.nats if self.row_counts is None else self.nats / self.row_counts
 
     def mean_in(self, unit: str) -> tuple[float, float]:
@@ -177,7 +177,7 @@ class LogProb:
         return "; ".join(part for part in (self.note, self._remainder(), self._solved(unit)) if part)
 
     def _solved(self, unit: str) -> str:
-        """The error of a solver in a unit; empty where there is none."""
+        """The error of a solver in a unit. Empty where there is none."""
         if math.isnan(self.solver_error) and self.converged:
             return ""
         errors = torch.tensor([self.solver_error, self.half_steps])
@@ -197,7 +197,7 @@ class LogProb:
 
     @classmethod
     def cat(cls, parts: Sequence[LogProb]) -> LogProb:
-        """Join log-probabilities of batches; all must be of one kind.
+        """Join log-probabilities of batches. All must be of one kind.
 
         Raises:
             ValueError: for no parts or for several kinds.

@@ -109,7 +109,7 @@ class GenerativeModel(Part, nn.Module):
 
     @property
     def rows_at_once(self) -> int:
-        """Samples per network call unless a caller says otherwise; small ones cost Python more than arithmetic."""
+        """Samples per network call unless a caller says otherwise. Small ones cost Python more than arithmetic."""
         return 1024 if math.prod(self.space.shape) <= 64 else 256
 
     def arguments(self) -> dict[str, Any]:
@@ -119,11 +119,11 @@ class GenerativeModel(Part, nn.Module):
         return GenerativeModel(**self.arguments() | parts).train(self.training)
 
     def with_parts(self, *, sampler: Sampler | None = None, likelihood: Likelihood | None = None) -> GenerativeModel:
-        """The same model with another sampler or likelihood; weights are shared."""
+        """The same model with another sampler or likelihood. Weights are shared."""
         return self._with(sampler=sampler or self.sampler, likelihood=likelihood or self.likelihood)
 
     def variants(self) -> Mapping[str, GenerativeModel]:
-        """The same model with other ways to show samples, by name; weights are shared.
+        """The same model with other ways to show samples, by name. Weights are shared.
 
         A model that shows medians (``AsMedian``) can draw (``AsDraw``) or show means (``AsMean``) instead.
         """
@@ -134,7 +134,7 @@ class GenerativeModel(Part, nn.Module):
         }
 
     def drawing(self) -> GenerativeModel | None:
-        """The variant that draws from the distribution that the likelihood scores; ``None`` if this model does."""
+        """The variant that draws from the distribution that the likelihood scores. ``None`` if this model does."""
         if self.sampler.faithful and self.codec.faithful:
             return None
         return next(
@@ -155,7 +155,7 @@ class GenerativeModel(Part, nn.Module):
         return [part for part in (self.codec, self.objective) if isinstance(part, Staged)]
 
     def stages(self) -> list[Stage]:
-        """The stages that are trained before this model, in order; the rest of the budget is its own."""
+        """The stages that are trained before this model, in order. The rest of the budget is its own."""
         return [stage for part in self.staged() for stage in part.stages()]
 
     def encode(self, x: Tensor, cond: Tensor | None = None) -> Batch:
@@ -173,7 +173,7 @@ class GenerativeModel(Part, nn.Module):
             cond: a class label for all, or one per sample ``(n,)``; where the space has captions, a caption for all, or
                 a sequence of ``n``, or their bytes ``(n, L)``; ``None`` is unconditional.
             seed: with a sample's index, it fixes that sample.
-            batch_size: rows per network call, by default :attr:`rows_at_once`; changes nothing but speed and memory.
+            batch_size: rows per network call, by default :attr:`rows_at_once`. Changes nothing but speed and memory.
             start: the index of the first sample, for drawing a long series in pieces.
 
         Raises:
@@ -206,7 +206,7 @@ class GenerativeModel(Part, nn.Module):
             seed: fixes probes, importance samples and dequantisation.
             batch_size: rows per network call.
             draws: how often to draw from a codec that draws, with a new likelihood each time. One draw leaves the error
-                of a single example unknown; the mean over examples needs no more.
+                of a single example unknown. The mean over examples needs no more.
             start: the index of the first example, for scoring a long series in pieces.
 
         Raises:
@@ -224,7 +224,7 @@ class GenerativeModel(Part, nn.Module):
         return LogProb.cat(parts)
 
     def _score(self, x: Tensor, cond: Tensor | None, noise: Noise, draws: int) -> LogProb:
-        """The log-probability of one block of raw examples; where the codec draws, the mean over draws."""
+        """The log-probability of one block of raw examples. Where the codec draws, the mean over draws."""
         with count_evaluations(self.estimand) as count:
             result = self._score_code(x.to(self.device), cond, noise)
             if self.codec.random and result.kind is not Kind.NONE:
@@ -258,7 +258,7 @@ class GenerativeModel(Part, nn.Module):
 
     @classmethod
     def from_configuration(cls, value: Mapping[str, Any], trust: Sequence[type] = ()) -> GenerativeModel:
-        """Build the untrained model that :meth:`configuration` describes; ``trust`` is as in :func:`construct`."""
+        """Build the untrained model that :meth:`configuration` describes. ``trust`` is as in :func:`construct`."""
         return cls(**{name: construct(part, trust) for name, part in value.items()})
 
     def __repr__(self) -> str:

@@ -15,14 +15,14 @@ __all__ = ["Noise"]
 class Noise:
     """The random stream of samples ``start .. stop``: sample *i* of a seed draws the same whatever its neighbours.
 
-    Indices are grouped into aligned blocks of ``BLOCK``; each block has a generator of its own, always drawn whole and
+    Indices are grouped into aligned blocks of ``BLOCK``. Each block has a generator of its own, always drawn whole and
     then cut, so neither the number of samples nor the batch size changes what an index receives.
 
     Args:
         seed: the user's seed.
         start, stop: the half-open range of sample indices.
         stream: names an independent stream of the same seed (``"sample"``, ``"score"``).
-        device: where the draws are put; they are made on the CPU so that every device sees the same.
+        device: where the draws are put. They are made on the CPU so that every device sees the same.
     """
 
     BLOCK: ClassVar[int] = 64

@@ -20,7 +20,7 @@ class Term(nn.Module, ABC):
     """One loss with its own optimizer: ``forward`` returns the unreduced loss, ``updates`` lists the modules it trains.
 
     Terms run one after the other within a step, each on the same batch. ``watched`` holds scalars of the latest
-    forward (detached); the engine logs them, and they show failure modes during training. ``rate`` multiplies
+    forward (detached). The engine logs them, and they show failure modes during training. ``rate`` multiplies
     the learning rates of :class:`Training` for this term alone (two time scales: Heusel et al. 2017,
     https://arxiv.org/abs/1706.08500).
 
@@ -42,7 +42,7 @@ class Term(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
-        """The loss of each example, ``(B,)``, in float32; random draws come from torch's generator."""
+        """The loss of each example, ``(B,)``, in float32. Random draws come from torch's generator."""
 
     def trainable(self) -> list[nn.Parameter]:
         """The parameters this term's optimizer updates."""

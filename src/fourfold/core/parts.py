@@ -71,7 +71,7 @@ def _frozen(value: Any) -> Any:
 def configuration(part: Any) -> Any:
     """Return the JSON value that :func:`construct` turns back into an equal part.
 
-    A part is written as ``{"type": "module:Class", "args": {...}}``; numbers, strings, ``None`` and sequences as
+    A part is written as ``{"type": "module:Class", "args": {...}}``. Numbers, strings, ``None`` and sequences as
     themselves. Store tensors in buffers instead, which are saved as weights.
 
     Raises:
@@ -119,7 +119,7 @@ def show(part: Any) -> str:
 
 
 def construct(value: Any, trust: Sequence[type] = ()) -> Any:
-    """Build the part that :func:`configuration` wrote; sequences become tuples.
+    """Build the part that :func:`configuration` wrote. Sequences become tuples.
 
     Only classes of fourfold, of packages that joined by an entry point (:mod:`fourfold.extensions`), and those of
     ``trust`` are called, so a ``model.json`` from elsewhere runs no foreign code.

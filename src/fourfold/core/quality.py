@@ -23,9 +23,9 @@ class Quality:
     """
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
-        """Every measure of the quality of samples ``(n, *shape)``, one after the other; the first is the headline.
+        """Every measure of the quality of samples ``(n, *shape)``, one after the other. The first is the headline.
 
-        ``features`` is a feature space that :meth:`check_features` accepts; ``None`` is the usual one.
+        ``features`` is a feature space that :meth:`check_features` accepts. ``None`` is the usual one.
         """
         self.check_features(features)
         return iter(())
@@ -49,7 +49,7 @@ class Quality:
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
         """Samples ``(n, *shape)`` as a page shows them: the first of them, in a grid of ``columns``.
 
-        ``references`` may set the scale or be drawn behind; sample ``i`` then has the condition ``references.cond[i]``.
+        ``references`` may set the scale or be drawn behind. Sample ``i`` then has the condition ``references.cond[i]``.
         """
         return Excerpts(tuple(map(str, x[:2])))
 
@@ -61,5 +61,5 @@ class Quality:
         return ()
 
     def nearest(self, x: Tensor, train: Tensor) -> Tensor | None:
-        """The training example nearest to each of a few samples, shown under it; ``None`` where that shows nothing."""
+        """The training example nearest to each of a few samples, shown under it. ``None`` where that shows nothing."""
         return None

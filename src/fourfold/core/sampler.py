@@ -36,18 +36,18 @@ class Sampler(ABC):
 
     @property
     def cost(self) -> Cost | None:
-        """The law by which network evaluations of one sample grow; ``None``: that of its paradigm. Counts check it."""
+        """The law by which network evaluations of one sample grow. ``None``: that of its paradigm. Counts check it."""
         return None
 
     @property
     def faithful(self) -> bool:
-        """True if samples are draws from the distribution that a likelihood scores; false for means or medians."""
+        """True if samples are draws from the distribution that a likelihood scores. False for means or medians."""
         return True
 
     def variants(self) -> Mapping[str, Sampler]:
-        """The same sampler with other ways to show its draws, by name; most samplers have one way."""
+        """The same sampler with other ways to show its draws, by name. Most samplers have one way."""
         return {}
 
     @abstractmethod
     def __call__(self, estimand: Any, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        """Draw ``len(noise)`` encoded examples; every random number comes from ``noise``."""
+        """Draw ``len(noise)`` encoded examples. Every random number comes from ``noise``."""

@@ -35,12 +35,12 @@ class Space(Conditions, Quality, Example):
     """The definition of one raw example. Nothing outside a space depends on which space it is.
 
     Concrete spaces are frozen dataclasses, one file each: those of :mod:`fourfold.spaces`, and anyone's. A raw batch is
-    one tensor ``(B, *shape)``. A space must define :attr:`shape`, :attr:`unit`, :meth:`check` and :meth:`examples`;
-    models of it can then be built, trained, sampled, scored, saved and checked. With :meth:`measures` they can be
+    one tensor ``(B, *shape)``. A space must define :attr:`shape`, :attr:`unit`, :meth:`check` and :meth:`examples`.
+    Models of it can then be built, trained, sampled, scored, saved and checked. With :meth:`measures` they can be
     evaluated and compared. Every other method has an answer that suits most spaces.
 
     Attributes:
-        columns: names of the values of an example, by which columns of a table are found; empty where values have no
+        columns: names of the values of an example, by which columns of a table are found. Empty where values have no
             names.
         item_name: the name of what a raw set holds, in the plural.
         mixed: whether examples are read from tables of mixed columns.
@@ -54,7 +54,7 @@ class Space(Conditions, Quality, Example):
 
     @property
     def window(self) -> int | None:
-        """Length of the windows that are the examples of a stream, such as a text; ``None``: there is no stream.
+        """Length of the windows that are the examples of a stream, such as a text. ``None``: there is no stream.
 
         The raw set of such a space is one long row of values.
         """
@@ -62,7 +62,7 @@ class Space(Conditions, Quality, Example):
 
     @property
     def bytewise(self) -> bool:
-        """True if :meth:`parse_bytes` reads a stream from a file of any kind; else the file's own reader does."""
+        """True if :meth:`parse_bytes` reads a stream from a file of any kind, else the file's own reader does."""
         return self.window is not None
 
     def rows(self, x: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Space(Conditions, Quality, Example):
         return x[: len(x) // self.window * self.window].reshape(-1, *self.shape)
 
     def parse_bytes(self, content: bytes, most: int | None = None) -> Tensor:
-        """The stream that a file holds, or its first ``most`` values; needed only for a :attr:`bytewise` space.
+        """The stream that a file holds, or its first ``most`` values. Needed only for a :attr:`bytewise` space.
 
         Raises:
             ValueError: for content that is not of this space, with its position.
@@ -100,7 +100,7 @@ class Space(Conditions, Quality, Example):
         """The space of this class for data that was read as another. It is called for a space chosen by name.
 
         A file of numbers is read as vectors with names of columns. A space of rows of numbers, such as angles, makes
-        itself from these; :meth:`conform` then brings the examples into it.
+        itself from these. :meth:`conform` then brings the examples into it.
 
         Args:
             space: the space that the data was read as.
@@ -125,7 +125,7 @@ class Space(Conditions, Quality, Example):
             settings: the values of :attr:`settings`, ``None`` where they were not given.
 
         Returns:
-            the space; or ``None`` where its examples are those of the data, see :meth:`of`.
+            the space, or ``None`` where its examples are those of the data, see :meth:`of`.
 
         Raises:
             ValueError: for data that are not of this kind.
@@ -136,7 +136,7 @@ class Space(Conditions, Quality, Example):
         """Pairs turned round: conditions as examples of this space, each with what was its example as its condition.
 
         Returns:
-            the pairs; or ``None`` where examples of this space are those of the data, see :meth:`conform`.
+            the pairs, or ``None`` where examples of this space are those of the data, see :meth:`conform`.
 
         Raises:
             ValueError: for data that this space does not hold.
@@ -164,7 +164,7 @@ class Space(Conditions, Quality, Example):
 
         Args:
             x: the examples or the stream.
-            source: the space that they were read as; ``None`` for an array or tensor in the layout of this space.
+            source: the space that they were read as. ``None`` for an array or tensor in the layout of this space.
 
         Raises:
             ValueError: for examples of another kind.
@@ -179,7 +179,7 @@ class Space(Conditions, Quality, Example):
         return pd.DataFrame(flat.numpy(), columns=list(self.columns or (f"x{i}" for i in range(flat.shape[1]))))
 
     def lines(self, x: Tensor) -> str | None:
-        """Examples as plain text for standard output; ``None``: as a table."""
+        """Examples as plain text for standard output. ``None``: as a table."""
         return None
 
     def writers(self) -> Mapping[str, Writer]:

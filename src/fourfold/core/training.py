@@ -15,7 +15,7 @@ class Training:
     Attributes:
         batch_size: examples per step.
         learning_rate: peak rate of AdamW, which trains everything that Muon does not.
-        muon_rate: peak rate of Muon for hidden matrices and kernels; ``None`` trains all with AdamW. A network lists
+        muon_rate: peak rate of Muon for hidden matrices and kernels. ``None`` trains all with AdamW. A network lists
             its other layers (first, last, positions, tables) in ``for_adamw``, see
             :class:`~fourfold.engine.weights.Weights`.
         betas: decay rates of AdamW's two averages.
@@ -23,8 +23,8 @@ class Training:
         warmup: fraction of the budget in which the rate rises linearly from 0.
         cooldown: last fraction of the budget in which the rate falls to ``floor`` (1: cosine from the start).
         floor: final rate as a fraction of the peak.
-        ema: half-life of the weight average as a fraction of the steps so far; 0 keeps no average.
-        clip: largest norm of a term's gradient; 0 clips nothing.
+        ema: half-life of the weight average as a fraction of the steps so far. 0 keeps no average.
+        clip: largest norm of a term's gradient. 0 clips nothing.
         smoothing: standard deviation of the Gaussian noise on encoded vectors at the start of training, for small data.
             It falls to a 25th in the first four fifths of the budget and then ends (see :meth:`noise`).
 

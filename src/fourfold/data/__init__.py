@@ -71,7 +71,7 @@ def summaries() -> dict[str, str]:
 
 @spelled_out(DataKeywords, {f.name: f.default for f in dataclasses.fields(DataOptions)})
 def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
-    """Load a built-in set, a file, a folder or an array; refuse it with one clear line if it cannot be trained on.
+    """Load a built-in set, a file, a folder or an array. Refuse it with one clear line if it cannot be trained on.
 
     Args:
         data: a name of :func:`names`; a text file; a folder of PNG, JPEG or WebP images (sub-folders are classes);
@@ -112,13 +112,13 @@ def read_all(
     seed: int = 0,
     short: bool = False,
 ) -> tuple[Split, tuple[str, ...]]:
-    """All examples of a file, few as they may be, for a model of a space; and notes on what reading changed.
+    """All examples of a file, few as they may be, for a model of a space, and notes on what reading changed.
 
     Args:
         data: as for :func:`load`.
         space: the space of the model. A stream, such as a text, is cut into windows.
         limit: read at most this many examples.
-        labels: as for :func:`load`; a table without that column is read without labels.
+        labels: as for :func:`load`. A table without that column is read without labels.
         skip_bad: leave out images and sounds that cannot be read.
         data_dir: as for :func:`load`.
         seed: draws sampled sets.
@@ -141,7 +141,7 @@ def read_raw(
     labels: str | os.PathLike[str] | np.ndarray | Tensor | None = None,
     skip_bad: bool = False,
 ) -> tuple[Split, tuple[str, ...]]:
-    """The raw set of a file for a model of a space: all examples, or the whole of a stream; and notes.
+    """The raw set of a file for a model of a space: all examples, or the whole of a stream, and notes.
 
     Args:
         data: as for :func:`load`.
@@ -186,7 +186,7 @@ def _name(data: Data) -> str:
 
 
 def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
-    """The source that a name, a path or an object in memory stands for; in the space of a model, if it is for one.
+    """The source that a name, a path or an object in memory stands for. In the space of a model, if it is for one.
 
     Streamed data comes into memory if it is read for a model, or limited.
     """

@@ -118,7 +118,7 @@ class StoredArray(Stored):
 
     Args:
         path: the file.
-        x: the array, mapped; only its shape, its type and its place in the file are used.
+        x: the array, mapped. Only its shape, its type and its place in the file are used.
         space: the space of its rows.
         channels_first: whether an image is ``(C, H, W)`` in the file, not ``(H, W, C)``.
     """
@@ -205,7 +205,7 @@ def _open_numpy(path: Path) -> Iterator[np.ndarray | _Members]:
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Errors of reading as one line; Python objects are refused by name."""
+    """Errors of reading as one line. Python objects are refused by name."""
     faults = (zlib.error, struct.error, tokenize.TokenError, zipfile.BadZipFile)
     with readable(path, way="save it again with numpy.save or numpy.savez", smaller=SMALLER, also=faults):
         try:

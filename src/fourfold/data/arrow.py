@@ -15,7 +15,7 @@ from fourfold.machine.regular import open_regular
 __all__ = ["open_parquet", "record_batches"]
 
 MAGIC = b"ARROW1"
-"""The first and the last bytes of a file; between them stands a stream, and behind it a list of places."""
+"""The first and the last bytes of a file. Between them stands a stream, and behind it a list of places."""
 
 
 def open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:

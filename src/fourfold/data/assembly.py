@@ -27,7 +27,7 @@ def assemble(name: str, source: Source | Stored, options: DataOptions) -> Datase
     """Check a source, split it by its seed, and, for conditional data, name its classes in the space.
 
     Of stored examples, what is held out and a sample of the training examples come into memory. Held-out parts have
-    the share of ``fractions`` if these are given; by default a tenth each, but no more than :data:`SAMPLE` bytes or
+    the share of ``fractions`` if these are given. By default a tenth each, but no more than :data:`SAMPLE` bytes or
     :data:`FEW` examples.
 
     Raises:
@@ -131,7 +131,7 @@ def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
 
 
 def _draw_rows(stored: Stored, options: DataOptions) -> tuple[list[np.ndarray], np.ndarray]:
-    """The rows of validation, test if it is another part, and a sample of training; and those not trained on, sorted.
+    """The rows of validation, test if it is another part, and a sample of training, and those not trained on, sorted.
 
     An official test set is at the end of the examples, and none of it is among the latter.
     """

@@ -88,14 +88,14 @@ def pinwheel(options: DataOptions) -> Source:
 
 
 def eight_gaussians(options: DataOptions) -> Source:
-    """20,000 points in the plane: eight equal Gaussians on a circle; the exact density is known."""
+    """20,000 points in the plane: eight equal Gaussians on a circle. The exact density is known."""
     angles = torch.arange(8, dtype=torch.float64) * math.pi / 4
     means = 2 * torch.stack([angles.cos(), angles.sin()], 1)
     return _mixture(GaussianMixture(torch.ones(8), means, 0.04 * torch.eye(2).expand(8, 2, 2)), options)
 
 
 def gaussian_mixture(options: DataOptions) -> Source:
-    """20,000 points in the plane: four unequal Gaussians; the exact density is known."""
+    """20,000 points in the plane: four unequal Gaussians. The exact density is known."""
     mixture = GaussianMixture(
         [0.35, 0.3, 0.2, 0.15],
         [[-2.0, -1.0], [1.5, 2.0], [2.5, -1.5], [-1.5, 2.5]],
@@ -111,7 +111,7 @@ def _mixture(mixture: GaussianMixture, options: DataOptions) -> Source:
 
 
 def checkerboard(options: DataOptions) -> Source:
-    """20,000 points in the plane: uniform on the dark squares of a 4 x 4 board; the exact density is known."""
+    """20,000 points in the plane: uniform on the dark squares of a 4 x 4 board. The exact density is known."""
     board = Checkerboard()
     x, square = board.sample(*_draws(options))
     # Rounding to float32 must not carry a point over the edge of its square.
@@ -181,7 +181,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def _find(options: DataOptions) -> Path:
-    """The folder with the four files; the last resort is a download."""
+    """The folder with the four files. The last resort is a download."""
     if options.data_dir is not None and not Path(options.data_dir).is_dir():
         raise DataError(f"the data folder {options.data_dir} does not exist: create it, or leave it out")
     environment = os.environ.get("FOURFOLD_DATA")
@@ -198,7 +198,7 @@ def _find(options: DataOptions) -> Path:
 
 
 def _complete(folder: Path) -> bool:
-    """True if all four files are there; some of them alone are refused."""
+    """True if all four files are there. Some of them alone are refused."""
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing and len(missing) < len(_FILES):
         raise DataError(f"{folder}: {missing[0]} is missing beside the other Fashion-MNIST files: fetch it too")

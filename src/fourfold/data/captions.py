@@ -31,10 +31,10 @@ SHORTEST, LONGEST = 128, 512
 def folder_captions(
     images: Sequence[Path], other_files: Sequence[Path], skip_bad: bool, thing: str = "image", most: int = LONGEST
 ) -> tuple[dict[Path, str], list[Path]]:
-    """The caption of each image of a folder, and the files that hold them; both are empty where there are none.
+    """The caption of each image of a folder, and the files that hold them. Both are empty where there are none.
 
     Either one list (:data:`LISTS`): lines ``name.png<tab>caption`` (or a space, if names have none), or a table or JSON
-    lines with ``file`` and ``caption``; or ``name.txt`` beside ``name.png``. An image without a caption is left out
+    lines with ``file`` and ``caption``, or ``name.txt`` beside ``name.png``. An image without a caption is left out
     where bad ones are skipped. All of this holds for sounds and transcripts too.
 
     Args:

@@ -45,8 +45,8 @@ class Dataset:
         seed: what the split was drawn with.
         notes: what reading changed (such as images that were resized), and which columns hold tied values.
         columns: what each column of a table was inferred to be, and why.
-        streamed: all training examples, if they stay in their files; ``train`` is then a sample of them.
-        options: the arguments with which :func:`fourfold.load` loads it again, besides name and seed; arrays are not
+        streamed: all training examples, if they stay in their files. ``train`` is then a sample of them.
+        options: the arguments with which :func:`fourfold.load` loads it again, besides name and seed. Arrays are not
             among them.
     """
 

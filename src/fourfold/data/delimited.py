@@ -63,7 +63,7 @@ def _of_arrow(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
 
 
 def _of_python(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
-    """Cells between blanks, or quoted behind a blank, which Arrow does not know; Python's reader takes longer."""
+    """Cells between blanks, or quoted behind a blank, which Arrow does not know. Python's reader takes longer."""
     rows = _rows(path, layout)
     while part := list(itertools.islice(rows, ROWS)):
         if any(len(row) != layout.width for row in part):
@@ -90,7 +90,7 @@ def _numbered_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]
 
 
 def row_line(path: Path, layout: Layout, row: int) -> int:
-    """The line on which a row begins, from 1; rows are counted from 0 below the header."""
+    """The line on which a row begins, from 1. Rows are counted from 0 below the header."""
     end, cells = next(itertools.islice(_numbered_rows(path, layout), row, None))
     return end - sum(cell.count("\n") for cell in cells)
 

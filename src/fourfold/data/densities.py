@@ -18,7 +18,7 @@ class GaussianMixture(Density):
     """``p(x) = sum_k w_k N(x; mu_k, S_k)`` with full covariances, in float64.
 
     Args:
-        weights: ``(K,)`` positive; scaled to add up to one.
+        weights: ``(K,)`` positive. Scaled to add up to one.
         means: ``(K, D)``.
         covariances: ``(K, D, D)``, positive definite.
 
@@ -71,7 +71,7 @@ class Checkerboard(Density):
     """Uniform on the eight dark squares of a 4 x 4 board over ``[-4, 4)^2``: each has side 2 and density 1/32."""
 
     def log_prob(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``-log 32`` on dark squares, ``-inf`` elsewhere; ``-log 4`` within the square ``cond`` alone."""
+        """``-log 32`` on dark squares, ``-inf`` elsewhere. ``-log 4`` within the square ``cond`` alone."""
         column, row = (x.double() / 2 + 2).floor().long().unbind(1)
         inside = (x >= -4).all(1) & (x < 4).all(1) & ((column + row) % 2 == 0)
         labels = torch.full_like(column, -1) if cond is None else cond

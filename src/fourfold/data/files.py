@@ -18,7 +18,7 @@ def content_of(path: Path, most: int | None = None, per_byte: float = 1.0) -> by
     """The bytes of a regular file, or its first ``most``.
 
     Args:
-        path: the file; a pipe or a device is refused, since it may never end.
+        path: the file. A pipe or a device is refused, since it may never end.
         most: how many bytes to read at most.
         per_byte: memory that one byte takes until it is data, for the check that all of it fits.
 

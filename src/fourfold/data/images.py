@@ -226,7 +226,7 @@ def notes_of(headers: list[ImageHeader], form: Format, options: DataOptions) -> 
 def _decode_all(
     folder: Path, headers: Mapping[Path, ImageHeader], form: Format, options: DataOptions
 ) -> tuple[np.ndarray, dict[Path, str]]:
-    """Decode into one preallocated array, a bounded number of images at a time; return what could not be read too."""
+    """Decode into one preallocated array, a bounded number of images at a time. Return what could not be read too."""
     files = list(headers)
     shape = (len(files), form.channels, form.height, form.width)
     decoding = 8 * _THREADS * max(header.height * header.width for header in headers.values())
@@ -246,7 +246,7 @@ def _decode_all(
 
 
 def _stream(threads: ThreadPoolExecutor, files: list[Path], x: np.ndarray, form: Format) -> Iterator[tuple[int, str]]:
-    """Decode chunk after chunk on the threads; yield position and reason of every unreadable image."""
+    """Decode chunk after chunk on the threads. Yield position and reason of every unreadable image."""
 
     def work(start: int) -> list[tuple[int, str]]:
         return list(_decode_chunk(range(start, min(start + _CHUNK, len(files))), files, x, form))
@@ -270,7 +270,7 @@ def fault(error: BaseException) -> str:
 
 
 def decode_into(x: np.ndarray, content: bytes, form: Format) -> str:
-    """Decode an image into ``(C, H, W)``; return the reason why it cannot be read, or nothing.
+    """Decode an image into ``(C, H, W)``. Return the reason why it cannot be read, or nothing.
 
     An image that announces too many pixels is not decoded.
     """
@@ -305,7 +305,7 @@ def _decode(file: Path | IO[bytes], form: Format) -> np.ndarray:
 
 
 def in_mode(image: Image.Image, mode: str) -> Image.Image:
-    """The image in a mode; if the mode has no transparency, the image is shown on white."""
+    """The image in a mode. If the mode has no transparency, the image is shown on white."""
     own_mode = _mode(image)
     if own_mode == mode:
         return image if image.mode == mode else image.convert(mode)

@@ -53,7 +53,7 @@ def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, tuple
 
 
 def _comparable(values: np.ndarray, where: str) -> np.ndarray:
-    """Values that can be sorted; floats must be whole numbers."""
+    """Values that can be sorted. Floats must be whole numbers."""
     if values.dtype.kind in "bui":
         return values
     if values.dtype.kind == "f":

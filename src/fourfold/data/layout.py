@@ -24,8 +24,8 @@ class Layout:
     r"""How a CSV file is laid out.
 
     Attributes:
-        separator: between cells; ``\s+`` stands for white space.
-        names: of the columns; ``column 1``, ``column 2`` and so on without a header.
+        separator: between cells. ``\s+`` stands for white space.
+        names: of the columns. ``column 1``, ``column 2`` and so on without a header.
         header: whether the first row holds the names.
         comments: how many lines come before the table.
         decimal: the mark before the digits behind the point.
@@ -50,7 +50,7 @@ class Layout:
 def layout_of(path: Path, header: bool | None = None) -> Layout:
     """Look at the first rows of a file.
 
-    A first row of words above words is a header unless its cells occur again below; one with a number is none, unless
+    A first row of words above words is a header unless its cells occur again below. One with a number is none, unless
     a column has a word above numbers, or its numbers are years.
 
     Args:
@@ -95,7 +95,7 @@ def plain(name: str) -> str:
 
 
 def _separator(lines: list[str]) -> str:
-    """The first of tab, semicolon, bar that most lines hold equally often; else a comma, else white space."""
+    """The first of tab, semicolon, bar that most lines hold equally often, else a comma, else white space."""
     for mark in "\t;|":
         counts = [len(row) - 1 for row in _cells(lines, mark)]
         if counts and counts[0] and counts.count(counts[0]) > 0.8 * len(counts):
@@ -128,7 +128,7 @@ def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
 
 
 def _cells(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
-    """The rows of the first lines; a quoted cell may go on over several of them."""
+    """The rows of the first lines. A quoted cell may go on over several of them."""
     lines = list(lines)
     try:
         yield from csv.reader(lines, delimiter=separator, skipinitialspace=True)

@@ -26,7 +26,7 @@ __all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "st
 
 SHARDS = (".tar", ".parquet")
 READ_WITH = {"rate": SOUNDS, "seconds": SOUNDS, "size": SHARDS, "channels": SHARDS}
-"""The suffixes of the files that are read with a setting, as folders are; any other setting is for every file."""
+"""The suffixes of the files that are read with a setting, as folders are. Any other setting is for every file."""
 
 
 def options_for(space: Space, path: Path, options: DataOptions) -> DataOptions:

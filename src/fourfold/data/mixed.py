@@ -66,7 +66,7 @@ def batches_of_frame(frame: Any) -> Batches:
 
 
 def _of_series(column: pd.Series) -> Any:
-    """A column of a data frame as Arrow knows it; of objects that have no common type, their texts."""
+    """A column of a data frame as Arrow knows it. Of objects that have no common type, their texts."""
     try:
         array = pyarrow.array(column, from_pandas=True)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
@@ -75,7 +75,7 @@ def _of_series(column: pd.Series) -> Any:
 
 
 def draw_rows(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray[np.int64]]:
-    """So many rows drawn by the seed, in the order of the file, and their places in it; no others are kept."""
+    """So many rows drawn by the seed, in the order of the file, and their places in it. No others are kept."""
     draw, keys, rows, count = np.random.default_rng(seed), np.empty(0), np.empty(0, dtype=np.int64), 0
     sample: list[Any] = []
     for batch in batches:
@@ -195,7 +195,7 @@ def table_of(
         options: may name the label column, a schema file, the space of a model.
         layout: of a CSV file, whose cells are texts.
         frame: the data frame that the rows are of, for its dtypes.
-        typed: whether columns have types; otherwise their values are texts, whatever they mean.
+        typed: whether columns have types. Otherwise their values are texts, whatever they mean.
 
     Raises:
         DataError: for a value that is of another kind than its column, with row, column and way out.
@@ -252,7 +252,7 @@ def _with_schema(
     train: Tensor | None = None,
     of_file: Sequence[Inferred] = (),
 ) -> Source:
-    """A source with the schema of its training examples; at first, with that of all, which describes the file.
+    """A source with the schema of its training examples. At first, with that of all, which describes the file.
 
     Whether a column is text or names its rows is seen in all of them, and so is which texts mean a gap.
     """
@@ -351,9 +351,9 @@ def _inferred(
     of_file: Mapping[str, Inferred],
     settled: Mapping[str, Inferred] | None = None,
 ) -> tuple[tuple[Inferred, ...], Table, Tensor, tuple[str, ...]]:
-    """The columns, the space and the cells of a table that no model was trained on; some are settled.
+    """The columns, the space and the cells of a table that no model was trained on. Some are settled.
 
-    Other rows than training rows may hold values that no column has; of ``None``, all rows are training rows.
+    Other rows than training rows may hold values that no column has. Of ``None``, all rows are training rows.
     """
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
     unknown_columns(where, hints, [column.name for column in columns])
@@ -386,7 +386,7 @@ def _inferred(
 
 
 def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Inferred | None) -> Inferred:
-    """A column as training rows tell, or as all rows do; see :func:`_with_schema`."""
+    """A column as training rows tell, or as all rows do. See :func:`_with_schema`."""
     if train is None or of_file is None:
         return infer(coded, hint)
     if not isinstance(of_file.column, (Modelled, Constant)):
@@ -426,12 +426,12 @@ def _remarks(inferred: Sequence[Inferred]) -> tuple[str, ...]:
 
 @singledispatch
 def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
-    """The raw set that a table is for a model of a space, and remarks; another space registers its own.
+    """The raw set that a table is for a model of a space, and remarks. Another space registers its own.
 
     Args:
         space: of the model.
         where: the file, for messages.
-        columns: of the table; found by name, or by place where a file has no header.
+        columns: of the table. Found by name, or by place where a file has no header.
         headless: whether it has none.
 
     Raises:

@@ -24,7 +24,7 @@ __all__ = ["continuous_vectors", "vectors_for", "vectors_of"]
 def continuous_vectors(
     where: str, columns: Sequence[Coded], inferred: Sequence[Inferred]
 ) -> tuple[Vectors, Tensor] | None:
-    """The space and the rows of columns that are all continuous and free of ties; ``None`` for any others.
+    """The space and the rows of columns that are all continuous and free of ties. ``None`` for any others.
 
     A grid of numbers cannot keep every digit of such columns, and a density of them is comparable.
     """
@@ -49,7 +49,7 @@ def vectors_of(where: str, columns: Sequence[Coded]) -> tuple[Vectors, Tensor]:
 def vectors_for(
     space: Space, where: str, columns: Sequence[Coded], headless: bool
 ) -> tuple[Vectors, Tensor, tuple[str, ...]]:
-    """The same for a model, whose columns are found by name, or by place where a file has no header; and a note.
+    """The same for a model, whose columns are found by name, or by place where a file has no header, and a note.
 
     Raises:
         DataError: as :func:`vectors_of` does, and for a column that is not there.
@@ -81,7 +81,7 @@ def _stacked(
 
 
 def _numbers(column: Coded) -> npt.NDArray[np.float64]:
-    """The distinct values as numbers to the last bit, NaN where one is none; and NaN last, which code -1 finds."""
+    """The distinct values as numbers to the last bit, NaN where one is none, and NaN last, which code -1 finds."""
     distinct = column.distinct
     if pd.api.types.is_numeric_dtype(distinct.dtype):
         return np.append(distinct.to_numpy(np.float64, na_value=np.nan), np.nan)

@@ -54,7 +54,7 @@ __all__ = [
 
 
 class _Posterior(nn.Module):
-    """The closed forms of a mixture, in float64; it stands where a network would."""
+    """The closed forms of a mixture, in float64. It stands where a network would."""
 
     log_weights: Tensor
     means: Tensor
@@ -105,7 +105,7 @@ class SolvedDenoiser(Denoiser):
 
 @final
 class MixtureDenoiser(SolvedDenoiser):
-    """``E[x_0 | x_t]`` of a Gaussian mixture along any path, exactly; labels choose a component.
+    """``E[x_0 | x_t]`` of a Gaussian mixture along any path, exactly. Labels choose a component.
 
     Args:
         path: the noise process.
@@ -165,7 +165,7 @@ def _last(path: Path) -> tuple[float, float]:
 
 @final
 class GaussianDenoiser(SolvedDenoiser):
-    """``E[x_0 | x_t]`` of one Gaussian with a full covariance along any path; labels are ignored.
+    """``E[x_0 | x_t]`` of one Gaussian with a full covariance along any path. Labels are ignored.
 
     Args:
         path: the noise process.
@@ -194,7 +194,7 @@ class GaussianDenoiser(SolvedDenoiser):
 
 
 class _Transport(nn.Module):
-    """The solved ODE of one Gaussian, in float64; it stands where a network would."""
+    """The solved ODE of one Gaussian, in float64. It stands where a network would."""
 
     mean: Tensor
     values: Tensor
@@ -233,7 +233,7 @@ class _Transport(nn.Module):
 
 @final
 class GaussianAverage(AverageVelocity):
-    """The average velocity of one Gaussian with a full covariance along any path; labels are ignored.
+    """The average velocity of one Gaussian with a full covariance along any path. Labels are ignored.
 
     Args:
         path: the noise process.
@@ -255,7 +255,7 @@ class GaussianAverage(AverageVelocity):
 
 @final
 class GaussianTransport(VectorField):
-    """The field of optimal transport between noise and one Gaussian with a full covariance; labels are ignored.
+    """The field of optimal transport between noise and one Gaussian with a full covariance. Labels are ignored.
 
     The noise of an example is ``eps = S^(-1/2) (x_0 - mu)``, so that ``x_t = alpha mu + (alpha S^(1/2) + sigma I) eps``
     and
@@ -263,7 +263,7 @@ class GaussianTransport(VectorField):
         v(x, t) = alpha' mu + (alpha' S^(1/2) + sigma' I) (alpha S^(1/2) + sigma I)^-1 (x - alpha mu)
 
     Args:
-        path: the time axis; noise has no mean left where ``alpha`` is 0 at its last time.
+        path: the time axis. Noise has no mean left where ``alpha`` is 0 at its last time.
         mean: ``(D,)`` numbers.
         covariance: ``(D, D)`` numbers, positive definite.
     """
@@ -278,7 +278,7 @@ class GaussianTransport(VectorField):
 
 
 class _Affine(nn.Module):
-    """``x = mean + factor z`` with a lower triangular factor; it stands where a network would."""
+    """``x = mean + factor z`` with a lower triangular factor. It stands where a network would."""
 
     mean: Tensor
     factor: Tensor
@@ -300,7 +300,7 @@ class _Affine(nn.Module):
 
 @final
 class GaussianFlow(Bijection):
-    """The affine map from noise to one Gaussian with a full covariance; labels are ignored.
+    """The affine map from noise to one Gaussian with a full covariance. Labels are ignored.
 
     Args:
         mean: ``(D,)`` numbers.
@@ -322,7 +322,7 @@ class GaussianFlow(Bijection):
 
 @final
 class GaussianConditionals(Conditionals):
-    """``p(x_i | x_<i)`` of one Gaussian with a full covariance; labels are ignored.
+    """``p(x_i | x_<i)`` of one Gaussian with a full covariance. Labels are ignored.
 
     Args:
         mean: ``(D,)`` numbers.
@@ -349,7 +349,7 @@ class GaussianConditionals(Conditionals):
 
 @final
 class GaussianEnergy(ContinuousEnergy):
-    """``-log p(x)`` of one Gaussian with a full covariance, of normaliser 1; labels are ignored.
+    """``-log p(x)`` of one Gaussian with a full covariance, of normaliser 1. Labels are ignored.
 
     Args:
         mean: ``(D,)`` numbers.
@@ -369,7 +369,7 @@ class GaussianEnergy(ContinuousEnergy):
 
 @final
 class GaussianNoisedEnergy(NoisedEnergy):
-    """``-log p_t(x_t)`` of one Gaussian with a full covariance along any path; labels are ignored.
+    """``-log p_t(x_t)`` of one Gaussian with a full covariance along any path. Labels are ignored.
 
     Args:
         path: the noise process.

@@ -97,7 +97,7 @@ def open_stored(path: Path, options: DataOptions) -> Stored | None:
 
 
 def _read_text(path: Path, options: DataOptions) -> Source:
-    """A text file; other formats are refused by name."""
+    """A text file. Other formats are refused by name."""
     formats = (
         "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder of images or sounds"
     )

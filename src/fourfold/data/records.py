@@ -35,7 +35,7 @@ class StoredRecords(ABC):
 
     Attributes:
         name: the file or folder, for messages.
-        edges: ``(blocks + 1,)`` the first record of each block; the records of a block lie together.
+        edges: ``(blocks + 1,)`` the first record of each block. The records of a block lie together.
         block_bytes: the bytes of a block, on average.
         official: how many records at the end are an official test set.
     """
@@ -69,7 +69,7 @@ class StoredRecords(ABC):
         """
 
     def captions(self, rows: np.ndarray) -> list[str] | None:
-        """The captions of some records; ``None`` where there are none."""
+        """The captions of some records. ``None`` where there are none."""
         return None
 
 
@@ -95,7 +95,7 @@ def edges_of(sizes: np.ndarray, most: int = BLOCK) -> np.ndarray:
 
 
 def files_below(folder: Path, *endings: str) -> list[Path]:
-    """The files below a folder whose names have one of some endings, in order; hidden ones are left out."""
+    """The files below a folder whose names have one of some endings, in order. Hidden ones are left out."""
     files = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -110,7 +110,7 @@ def is_official(path: Path) -> bool:
 
 @final
 class Files(StoredRecords):
-    """The images below a folder, however deep; the folder of an image is its class."""
+    """The images below a folder, however deep. The folder of an image is its class."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, str(folder)

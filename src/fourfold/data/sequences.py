@@ -70,7 +70,7 @@ def resemblance(columns: Sequence[Coded], inferred: Sequence[Inferred]) -> tuple
 
 
 def _places(coded: Coded, item: Inferred) -> npt.NDArray[Any] | None:
-    """The times of all rows, or the numbers of a column that is named like times; ``None`` for any other column."""
+    """The times of all rows, or the numbers of a column that is named like times. ``None`` for any other column."""
     if item.missing:
         return None
     if isinstance(item.column, DateTime):
@@ -174,7 +174,7 @@ def rows_of(places: Cells, keys: npt.NDArray[np.int64] | None, train: npt.NDArra
     Args:
         places: the cell of the order column in each row.
         keys: the number of each row's sequence, or ``None`` for one series.
-        train: the numbers of training sequences; of a series, of its rows in order, behind the first.
+        train: the numbers of training sequences. Of a series, of its rows in order, behind the first.
     """
     if keys is not None:
         return np.flatnonzero(np.isin(keys, train))
@@ -263,7 +263,7 @@ def arranged(
         cells: of the rows, ``(N, C)``, in the order of the file.
         keys: of the rows, or ``None`` for one series.
         options: with the names of the columns, and perhaps the length.
-        train: the numbers of training sequences, or of training rows of a series; ``None``: all are.
+        train: the numbers of training sequences, or of training rows of a series. ``None``: all are.
     """
     assert options.order is not None
     at = table.columns.index(options.order)
@@ -320,7 +320,7 @@ def sequences_of(
 
 
 def _steps(rows: _Sorted, at: int) -> Cells:
-    """The rows, with the step from the row before in the order column; where a sequence starts, the place itself."""
+    """The rows, with the step from the row before in the order column. Where a sequence starts, the place itself."""
     steps = rows.cells.copy()
     steps[1:, at] -= rows.cells[:-1, at]
     steps[rows.starts, at] = rows.cells[rows.starts, at]

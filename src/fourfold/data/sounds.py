@@ -65,7 +65,7 @@ class _Faults:
 def read_sounds(path: Path, options: DataOptions) -> Source:
     """Read a recording, or all sounds of a folder, as clips of one sampling rate and one length.
 
-    The rate is that of most files, at most :data:`RATE` unless one is given; other files are resampled. The length is
+    The rate is that of most files, at most :data:`RATE` unless one is given. Other files are resampled. The length is
     that of the longest file, at most :data:`SECONDS`, or :data:`TOLD` with transcripts, unless a number is given.
     Longer files are cut into clips. All clips of a file of a folder stay in one split. A longer file with a
     transcript is left out, since it would lose words. Shorter clips are padded with zeros. Several channels are mixed
@@ -221,7 +221,7 @@ def _form(headers: list[_Header], whole: bool, options: DataOptions) -> tuple[in
 
 
 def _too_long(headers: dict[Path, _Header], captions: Mapping[Path, str], seconds: float) -> int:
-    """Take out files that would lose words; return how many these are."""
+    """Take out files that would lose words. Return how many these are."""
     long = [path for path, header in headers.items() if path in captions and header.seconds > seconds + 1e-6]
     for path in long:
         del headers[path]
@@ -239,7 +239,7 @@ def _decode_all(
     options: DataOptions,
     library: ModuleType,
 ) -> tuple[dict[Path, list[np.ndarray]], _Faults]:
-    """The clips of each file, and what was found in them; files that cannot be read are added to ``bad``."""
+    """The clips of each file, and what was found in them. Files that cannot be read are added to ``bad``."""
     clips: dict[Path, list[np.ndarray]] = {}
     faults = _Faults()
     for path in headers:

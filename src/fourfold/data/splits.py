@@ -27,7 +27,7 @@ LARGE = 1 << 26
 class Split:
     """Raw examples ``(N, *shape)`` with labels ``(N,)`` or the bytes of captions ``(N, L)``.
 
-    Of a text, ``x`` is its stream of ids, ``(N,)``, in the smallest type of integers; that of a large text is a mapped
+    Of a text, ``x`` is its stream of ids, ``(N,)``, in the smallest type of integers. That of a large text is a mapped
     file. Of a series that is cut into windows, ``x`` has all of its rows.
     """
 
@@ -57,7 +57,7 @@ def split(name: str, source: Source, options: DataOptions) -> tuple[Source, Sequ
 
 
 def fractions_of(options: DataOptions, default: tuple[float, ...]) -> tuple[float, ...]:
-    """The shares of train, validation and test; two shares mean that validation and test are the same examples."""
+    """The shares of train, validation and test. Two shares mean that validation and test are the same examples."""
     shares = tuple(options.fractions or default)
     if len(shares) not in (2, 3) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise DataError(
@@ -67,7 +67,7 @@ def fractions_of(options: DataOptions, default: tuple[float, ...]) -> tuple[floa
 
 
 def _ranges(n: int, shares: Sequence[float]) -> list[slice]:
-    """Slices of ``range(n)`` for the shares, cut at whole numbers of examples; each at least one long if possible."""
+    """Slices of ``range(n)`` for the shares, cut at whole numbers of examples. Each at least one long if possible."""
     edges = [0, *(math.floor(n * sum(shares[:i]) + 1e-9) for i in range(1, len(shares))), n]
     for i in range(len(shares) - 1, 0, -1):
         edges[i] = max(min(edges[i], edges[i + 1] - 1), 0)
@@ -88,7 +88,7 @@ def _by_position(name: str, source: Source, options: DataOptions) -> list[slice]
 
 
 def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
-    """Draw the rows of the splits: every class keeps its share in each; an official test set stays as it is."""
+    """Draw the rows of the splits: every class keeps its share in each. An official test set stays as it is."""
     generator = torch.Generator().manual_seed(options.seed)
     pool = len(source.x) - source.test
     keep = 1.0 if options.limit is None else min(options.limit / len(source.x), 1.0)

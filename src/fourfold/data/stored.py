@@ -32,12 +32,12 @@ class Stored(ABC):
     Attributes:
         name: the file or folder, for messages.
         space: their space, unconditional.
-        edges: ``(blocks + 1,)``, the first example of each block; the examples of a block lie together.
+        edges: ``(blocks + 1,)``, the first example of each block. The examples of a block lie together.
         block_bytes: the bytes of a block in its file, on average.
         official: how many examples at the end are an official test set.
         labels: ``(N,)`` int64, or ``None``.
         class_names: the names of the labels.
-        caption: the bytes of the longest caption; ``None`` where there are none.
+        caption: the bytes of the longest caption. ``None`` where there are none.
         where: where the examples come from, in words.
         notes: what reading changes.
         hint: the way out if labels are needed and missing.
@@ -191,7 +191,7 @@ class Streamed:
         return np.concatenate(parts)
 
     def _mixed(self, seed: int, epoch: int, pool: int, order: np.ndarray) -> np.ndarray:
-        """The examples of a pool in random order; those of the last two pools are kept."""
+        """The examples of a pool in random order. Those of the last two pools are kept."""
         key = seed, epoch, pool
         if key not in self._pools:
             blocks = order[pool * self._pooled : (pool + 1) * self._pooled].tolist()

@@ -72,7 +72,7 @@ class StoredImages(Stored):
         self.labels, self.class_names = ids, distinct
 
     def _header(self, row: int) -> ImageHeader | None:
-        """The format of an image; ``None`` if it cannot be read and such images are skipped."""
+        """The format of an image. ``None`` if it cannot be read and such images are skipped."""
         header = header_of(io.BytesIO(self.records.read(np.array([row]))[0]))
         if not isinstance(header, str):
             return header

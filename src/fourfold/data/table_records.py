@@ -135,7 +135,7 @@ class _Shard:
 
 
 def _shard(path: Path) -> _Shard:
-    """A file of rows; what was opened is used again."""
+    """A file of rows. What was opened is used again."""
     return _open_shard(path, os.getpid())
 
 
@@ -163,7 +163,7 @@ def _open_shard(path: Path, process: int) -> _Shard:
 
 
 def open_rows(root: Path, files: Sequence[Path], label: str | None) -> TableRecords | None:
-    """The rows of files; ``None`` if no column of the first file holds images."""
+    """The rows of files. ``None`` if no column of the first file holds images."""
     return TableRecords(root, files, label) if image_column(_shard(files[0]).schema) is not None else None
 
 

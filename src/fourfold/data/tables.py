@@ -80,7 +80,7 @@ def of_memory(name: str, frame: Any, options: DataOptions) -> Source:
 
 
 def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
-    """A table as it stands, the cells of a CSV file as texts; and whether its first row names the columns.
+    """A table as it stands, the cells of a CSV file as texts, and whether its first row names the columns.
 
     Raises:
         DataError: if it cannot be read.
@@ -98,7 +98,7 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
 
 
 def line_of(path: Path, row: int) -> int | None:
-    """The line of a delimited file on which a row begins, from 1; rows are counted from 0 below the header.
+    """The line of a delimited file on which a row begins, from 1. Rows are counted from 0 below the header.
 
     ``None`` for a file that has no lines.
     """

@@ -44,7 +44,7 @@ class _Members:
 class Tars(StoredRecords):
     """The images in tar files, as WebDataset writes them: members of one sample share the name before the first point.
 
-    ``.png``, ``.jpg``, ``.jpeg`` and ``.webp`` are images, ``.cls`` labels, ``.txt`` captions; others are left alone.
+    ``.png``, ``.jpg``, ``.jpeg`` and ``.webp`` are images, ``.cls`` labels, ``.txt`` captions. Others are left alone.
 
     Raises:
         DataError: for a file that is not a tar, is compressed or cut off, or holds no images.

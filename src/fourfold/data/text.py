@@ -61,8 +61,8 @@ class Corpus:
 
     Attributes:
         name: in messages.
-        raw: hands out its bytes in order; of documents, with what stands between them.
-        texts: hands out the documents; ``None`` for one text.
+        raw: hands out its bytes in order. Of documents, with what stands between them.
+        texts: hands out the documents. ``None`` for one text.
         way: another way out where the bytes are not UTF-8.
         file: the file that consists of these bytes, if there is one.
     """
@@ -156,7 +156,7 @@ def read_documents(path: Path, options: DataOptions) -> Source:
 
 
 def corpus_of(path: Path, options: DataOptions, tokens: int | None = None) -> Corpus:
-    """A text file, or as much of it as its first ``tokens`` take at most; or the documents of a path."""
+    """A text file, or as much of it as its first ``tokens`` take at most, or the documents of a path."""
     if holds_documents(path, options):
         return Corpus.of_documents(str(path), lambda: documents(path, options))
     most = None if tokens is None else 4 * tokens + 3
@@ -229,7 +229,7 @@ def _training_part(parts: Iterable[str], length: int) -> Iterator[str]:
 
 
 def ids_of(corpus: Corpus, space: Text, most: int | None = None) -> Iterator[np.ndarray]:
-    """The ids of a text, or the first ``most``, by portions; documents end with a token where the space has one.
+    """The ids of a text, or the first ``most``, by portions. Documents end with a token where the space has one.
 
     Raises:
         DataError: for a character that the space does not have, with its position.
@@ -295,7 +295,7 @@ def _stored(corpus: Corpus, survey: _Survey, space: Text, options: DataOptions) 
 
 
 def _write(path: Path, record: Path, parts: Iterable[np.ndarray], space: Text, size: int) -> None:
-    """Write ids, then their digest; each file appears when it is complete."""
+    """Write ids, then their digest. Each file appears when it is complete."""
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise DataError(

@@ -103,11 +103,11 @@ def _choices(space: Space) -> str:
 def write_examples(
     path: Path | str, x: Tensor, space: Space, prompts: Sequence[str] = (), labels: Labels | None = None
 ) -> Path:
-    """Write raw examples in the format that the file's name ends in; of images, a name without an ending is a folder.
+    """Write raw examples in the format that the file's name ends in. Of images, a name without an ending is a folder.
 
-    ``.npy`` holds the array, ``.npz`` its labels too; ``.csv`` and ``.parquet`` have a column of labels. A space may
+    ``.npy`` holds the array, ``.npz`` its labels too. ``.csv`` and ``.parquet`` have a column of labels. A space may
     add formats (:meth:`fourfold.core.Space.writers`): images have a ``.png`` grid, with ``prompts`` below their images,
-    of which there are equally many for each, and a folder of PNGs for each class; text has ``.txt``.
+    of which there are equally many for each, and a folder of PNGs for each class. Text has ``.txt``.
 
     Raises:
         ValueError: for an ending that the space does not have, or a file that cannot be written.

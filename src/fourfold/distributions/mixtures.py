@@ -70,7 +70,7 @@ class GaussianMixture:
         return self.place(categorical(self.log_weights, u), z)
 
     def place(self, k: Tensor, z: Tensor) -> Tensor:
-        """``m_k + P_k^-1 z`` of components ``(B,)`` and noise ``(B, D)``; all are solved together and one is taken."""
+        """``m_k + P_k^-1 z`` of components ``(B,)`` and noise ``(B, D)``. All are solved together and one is taken."""
         if self._diagonal:
             return self.means[k] + z / self.factors[k]
         shifts = torch.linalg.solve_triangular(self.factors, z.T.expand(len(self.factors), -1, -1), upper=False)

@@ -94,7 +94,7 @@ class DiscretisedLogistics(Located):
 
         P(x = l) = sum_k pi_k [ F((x + d - mu_k) / s_k) - F((x - d - mu_k) / s_k) ],   F(a) = 1 / (1 + exp(-a)),
 
-    for pixel values at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``; the lowest and
+    for pixel values at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``. The lowest and
     the highest value take the mass beyond them, so the masses sum to 1. Pixels and channels are independent given
     ``z``. Differences are computed in logarithms, by ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass
     underflows.
@@ -173,7 +173,7 @@ class Head(Part, ABC):
 
     @property
     def measure(self) -> Measure | None:
-        """The base measure, of masses or of densities; ``None`` if it is unknown."""
+        """The base measure, of masses or of densities. ``None`` if it is unknown."""
         return None
 
     @property
@@ -189,7 +189,7 @@ class Head(Part, ABC):
 @final
 @dataclass(frozen=True)
 class GaussianHead(Head):
-    """A mean and a scale for each value; scales stay above ``floor``, so the density is bounded."""
+    """A mean and a scale for each value. Scales stay above ``floor``, so the density is bounded."""
 
     measure = Measure.LEBESGUE
     floor: float = 1e-3
@@ -206,7 +206,7 @@ class GaussianHead(Head):
 @final
 @dataclass(frozen=True)
 class LogisticHead(Head):
-    """``components`` logistics for each pixel, discretised to ``levels``; scales stay above ``exp(floor)``."""
+    """``components`` logistics for each pixel, discretised to ``levels``. Scales stay above ``exp(floor)``."""
 
     measure = Measure.COUNTING
     levels: int = 256

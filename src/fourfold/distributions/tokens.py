@@ -49,7 +49,7 @@ class GroupedPieces:
             self._beyond.append(token >= size)
 
     def log_softmax(self, logits: Tensor) -> tuple[Tensor, ...]:
-        """``log p`` of the tokens of each group, ``(B, len(group), tokens)``; ``-inf`` beyond its size."""
+        """``log p`` of the tokens of each group, ``(B, len(group), tokens)``. ``-inf`` beyond its size."""
         return tuple(
             logits[:, place.to(logits.device)].masked_fill(beyond.to(logits.device), -torch.inf).log_softmax(2)
             for place, beyond in zip(self._places, self._beyond, strict=True)
@@ -109,7 +109,7 @@ class TokenHead(Head):
 
     @property
     def values(self) -> int:
-        """Logits of the position of most tokens; of all positions there are ``sum(sizes)``."""
+        """Logits of the position of most tokens. Of all positions there are ``sum(sizes)``."""
         return max(self.sizes)
 
     def __call__(self, h: Tensor) -> IndependentTokens:

@@ -63,7 +63,7 @@ class Sizing:
         size: size for :func:`fourfold.build`.
         part: divisor of the batches of the preset.
         why: reason in words.
-        seconds: seconds of timing; they count in the budget.
+        seconds: seconds of timing. They count in the budget.
         steps: how many steps are expected.
     """
 
@@ -181,7 +181,7 @@ def _two_digits(steps: float) -> str:
 
 
 def _model_of(name: str, dataset: Dataset, size: str, device: str, seed: int) -> GenerativeModel | None:
-    """A throw-away model; ``None`` for a recipe with presets of its own that lacks the size."""
+    """A throw-away model. ``None`` for a recipe with presets of its own that lacks the size."""
     with torch.random.fork_rng(devices=[]), contextlib.suppress(LookupError):
         torch.manual_seed(seed)
         return build_recipe(name, dataset.space, size)[1].to(find_device(device))
@@ -202,7 +202,7 @@ def _parts(model: GenerativeModel, share: float = 1.0) -> Iterator[tuple[Generat
 
 
 def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> _Timed:
-    """Take a few steps of every stage on a few examples, within ``most`` seconds if they allow; the slowest counts."""
+    """Take a few steps of every stage on a few examples, within ``most`` seconds if they allow. The slowest counts."""
     make_ready(model, seed)
     steps = [(_steps(part, data_of(dataset, part), seed, share * most), share) for part, share in _parts(model)]
     slowest = max(min(times) / share for times, share in steps)

@@ -116,7 +116,7 @@ class BatchParts:
     @torch.no_grad()
     @torch.no_grad()
     def share_buffers(self, parts: list[BatchPart]) -> None:
-        """Let saved buffers be the mean over all parts of a batch; others, such as chains, stay with their part."""
+        """Let saved buffers be the mean over all parts of a batch. Others, such as chains, stay with their part."""
         if len(parts) > 1:
             self._unsaved_values = [[part.buffers[i] for i in self._unsaved] for part in parts]
             for i, b in enumerate(self._buffers):
@@ -143,7 +143,7 @@ class BatchParts:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Real images ``(B, C, H, W)`` in channels-last memory; other tensors are returned as they are."""
+    """Real images ``(B, C, H, W)`` in channels-last memory. Other tensors are returned as they are."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x
 
 

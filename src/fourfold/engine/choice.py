@@ -32,7 +32,7 @@ class Choice:
     Attributes:
         precision: precision of the steps.
         measured: reasons in words.
-        seconds: seconds of the choice; they count in the budget.
+        seconds: seconds of the choice. They count in the budget.
     """
 
     precision: Precision
@@ -67,7 +67,7 @@ def choose(loop: Loop, compiled: bool = False) -> Choice:
     coarse, with autocast.
 
     Args:
-        loop: the training, in any precision; it stays as it is.
+        loop: the training, in any precision. It stays as it is.
         compiled: whether compiled steps are timed, too, and used if they are faster.
     """
     start = time.monotonic()
@@ -103,7 +103,7 @@ def _fastest(loop: Loop) -> tuple[Precision, list[str]]:
 
 
 def _gains(device: torch.device) -> str:
-    """The speed of bfloat16: in products, batched products and convolutions on a CPU; other devices are not timed."""
+    """The speed of bfloat16: in products, batched products and convolutions on a CPU. Other devices are not timed."""
     if device.type != "cpu":
         return "faster here" if multiplies_bf16(device) else "no faster here"
     return f"{', '.join(f'{gain:.2g}' for gain in bf16_gains().values())} times as fast"
@@ -117,7 +117,7 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 def _step_seconds(loop: Loop, precision: Precision) -> float:
-    """The shortest of a few whole steps on a throw-away copy; the first, which prepares or compiles, does not count."""
+    """The shortest of a few whole steps on a throw-away copy. The first, which prepares or compiles, does not count."""
     trial = loop.copy(precision)
     trial.step(0.5)
     return min(trial.step(0.5).seconds for _ in range(3))
@@ -130,13 +130,13 @@ LONG = 1800.0
 def decided(
     model: GenerativeModel, settings: FitSettings, recorded: Mapping[str, Any] | None, processes: Processes
 ) -> Choice | None:
-    """The precision of the settings, or that of the run resumed, or the one to take untried; ``None``: try others.
+    """The precision of the settings, or that of the run resumed, or the one to take untried. ``None``: try others.
 
     Args:
         model: the model to train.
         settings: the settings of training.
         recorded: the choice that the card of the run records, if it is resumed.
-        processes: the processes; where they make no copies of a model, nothing is tried.
+        processes: the processes. Where they make no copies of a model, nothing is tried.
     """
     compiled = bool(settings.compile)
     if settings.precision is not None:
@@ -163,7 +163,7 @@ def settle(loop: Loop, budget: Budget, settings: FitSettings) -> Choice:
 
 @contextmanager
 def inference(model: nn.Module, name: str = "bf16") -> Iterator[None]:
-    """Inside, the networks of a model hold their weights in the dtype of a precision; afterwards, as before.
+    """Inside, the networks of a model hold their weights in the dtype of a precision. Afterwards, as before.
 
     This is meant for sampling: solvers, likelihoods and everything outside networks stay in float32.
     """

@@ -70,14 +70,14 @@ class Estimate:
     """The needs of the training of a model, or of one of its stages.
 
     Attributes:
-        name: name of the stage; empty for the model itself.
+        name: name of the stage. Empty for the model itself.
         parameters: trained parameters.
         batch: examples of a step, in all processes together.
         ranks: number of processes, among which ``ddp`` and ``fsdp`` divide it.
         memory: bytes of each process by part, for each way to share a training.
-        operations: floating-point operations of a step, in all processes together; NaN where they are unknown.
+        operations: floating-point operations of a step, in all processes together. NaN where they are unknown.
         rate: operations a second of one process.
-        unknown: why activations and operations are unknown; empty if they are known.
+        unknown: why activations and operations are unknown. Empty if they are known.
     """
 
     name: str
@@ -126,10 +126,10 @@ def estimates(
 
     Args:
         model: a model of :func:`planned`.
-        training: its settings of training; stages have those of their presets.
+        training: its settings of training. Stages have those of their presets.
         ranks: number of processes.
         low: whether networks compute in bfloat16.
-        recomputes: whether large blocks are computed again in the backward pass; by default where there are any.
+        recomputes: whether large blocks are computed again in the backward pass. By default where there are any.
     """
     rate = product_rate(torch.bfloat16 if low else torch.float32)
     parts = []

@@ -118,7 +118,7 @@ def _sizing_of(card: Mapping[str, Any], folder: Path) -> Sizing | None:
 
 
 def _train_stages(request: Request, start: Start, plan: StagePlan) -> list[dict[str, Any]]:
-    """Train every stage that is not trained yet, each in a run folder of its own; return their records."""
+    """Train every stage that is not trained yet, each in a run folder of its own. Return their records."""
     if request.folder is not None and not start.has_card and request.processes.rank == 0:
         about = describe(request, start.name, start.recipe, start.model, start.training)
         write_json(request.folder / "model.json", start.model.configuration())
@@ -268,7 +268,7 @@ def _load(loop: Loop, held_out: HeldOut, checkpoint: Checkpoint, folder: Path | 
 
 
 def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> None:
-    """Step until the budget is spent, or a signal or a loss that is not finite stops it; then save."""
+    """Step until the budget is spent, or a signal or a loss that is not finite stops it, then save."""
     stopped = 0
     with signals() as stop:
         try:

@@ -61,8 +61,8 @@ def fit(
 
     ``fit(out=folder, resume=True)`` continues a run under the settings that it recorded. Other values are allowed
     for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every``, ``choose``, ``parallel``,
-    ``accumulate`` and ``recompute``, and for ``data`` if the same data has moved. All other settings may be left out;
-    if given, they must be those of the run.
+    ``accumulate`` and ``recompute``, and for ``data`` if the same data has moved. All other settings may be left out.
+    If given, they must be those of the run.
 
     Under ``torchrun`` several processes share the training. A batch is then divided into ``accumulate`` parts for each
     process, and a step is that of one process with as many parts: a run may go on with another number of processes. A
@@ -74,14 +74,14 @@ def fit(
         data: data for :func:`fourfold.load`, or a data set.
         labels: the class of each example, or where it stands, as :func:`fourfold.load` takes it: the model then learns
             the examples of each class (``conditional``).
-        out: the run folder; without one nothing is written.
+        out: the run folder. Without one nothing is written.
         resume: continue from the last checkpoint in ``out``.
         trust: classes of your own in the model of a resumed run, as for :meth:`Run.load`.
         observe: a function that is called with each step.
         say: a function that is called with each message.
         progress: whether a notebook or a terminal shows a bar and the messages, where neither ``observe`` nor ``say``
             is given.
-        keywords: the settings of :class:`~fourfold.runs.settings.FitSettings`, such as ``budget`` and ``size``; what is
+        keywords: the settings of :class:`~fourfold.runs.settings.FitSettings`, such as ``budget`` and ``size``. What is
             ``None`` is not given.
 
     Warns:
@@ -93,9 +93,9 @@ def fit(
         ValueError: for a budget, name or precision that is not understood, a folder of a run that is not resumed, or a
             setting that contradicts the run that is.
         RunInUse: if another process trains in the folder.
-        Diverged: at a loss that is not finite; the last good state is in the folder.
-        Interrupted: after SIGINT or SIGTERM; everything is in the folder.
-        LostProcess: if another process is gone; the last checkpoint is in the folder.
+        Diverged: at a loss that is not finite. The last good state is in the folder.
+        Interrupted: after SIGINT or SIGTERM. Everything is in the folder.
+        LostProcess: if another process is gone. The last checkpoint is in the folder.
     """
     folder = None if out is None else Path(out)
     resume = resume or (folder is not None and restarted() and resumable(folder))
@@ -200,7 +200,7 @@ def _dataset(
     folder: Path | None,
     say: Callable[[str], None],
 ) -> Dataset:
-    """The data to train on; messages say what reading changed or left out.
+    """The data to train on. Messages say what reading changed or left out.
 
     Raises:
         ValueError: if nothing says what to train, or on what.

@@ -23,7 +23,7 @@ __all__ = ["HeldOut"]
 
 @final
 class _Examples:
-    """Encoded examples, the same at every measurement; a small split is repeated, so each example gets more draws."""
+    """Encoded examples, the same at every measurement. A small split is repeated, so each example gets more draws."""
 
     def __init__(self, loop: Loop, split: Split, rows: int) -> None:
         raw = _inside(loop.model.space, Loader(split, loop.model.space, min(rows, len(split.x)), loop.seed)(0))
@@ -59,7 +59,7 @@ class HeldOut:
 
     The loss is that of the terms that judge (:attr:`fourfold.core.Term.judges`), on the same examples with the same
     draws every time. It is measured at steps that are known beforehand, so a resumed run chooses as an uninterrupted
-    one does. The first measurements follow each other at 1.5 times the step; later ones at least an eighth of the steps
+    one does. The first measurements follow each other at 1.5 times the step. Later ones at least an eighth of the steps
     apart, and so far apart that they cost less than ``SHARE`` of the time.
 
     Weights are worse than the best if their loss is higher by more than ``NOISE`` standard errors of the difference,
@@ -70,7 +70,7 @@ class HeldOut:
     Args:
         loop: the training.
         data: the data set whose validation split is held out.
-        on: whether weights are chosen; otherwise the loss is only measured.
+        on: whether weights are chosen. Otherwise the loss is only measured.
     """
 
     SHARE: ClassVar[float] = 0.02
@@ -90,7 +90,7 @@ class HeldOut:
             rows = min(max(batch, 64), 256)
             steps = (
                 2 * rows / (3 * batch) + 0.5
-            )  # two losses, each a third of a step; 0.5 for the overhead of small models
+            )  # two losses, each a third of a step. 0.5 for the overhead of small models
             self.every = math.ceil(steps / self.SHARE)
             with loop.judging():
                 reseed(0, loop.model.device)
@@ -108,7 +108,7 @@ class HeldOut:
         return self.on and self.worse > 0
 
     def __call__(self, last: bool = False) -> dict[str, float]:
-        """Measure after a step, if a measurement is due; return the losses by the names under which they are logged.
+        """Measure after a step, if a measurement is due. Return the losses by the names under which they are logged.
 
         Args:
             last: whether training ends here, so that a measurement is due in any case.
@@ -232,7 +232,7 @@ class HeldOut:
         return {f"choice.{name}": value.clone() for name, value in tensors.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what was saved; without it, or without weights in it, the choice begins here."""
+        """Continue from what was saved. Without it, or without weights in it, the choice begins here."""
         names = {f"choice.weights.{slot.name}" for slot in self.loop.weights.slots}
         flat = state["choice.weights"] if "choice.weights" in state else torch.empty(0)  # of an older run
         tensors = {k.removeprefix("choice."): state[k] for k in state if k.startswith("choice.")}

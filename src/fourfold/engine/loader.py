@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Ahead", "Batches", "FileLoader", "Loader", "Stream", "free_workers"]
 
 Batches = Callable[[int], Batch]
-"""Maps the index of a step to a raw batch; training sees nothing else of the data."""
+"""Maps the index of a step to a raw batch. Training sees nothing else of the data."""
 
 
 @final
@@ -39,7 +39,7 @@ class Loader:
         batch_size: examples in one step, over all processes.
         seed: seed of the order.
         rank, world: this process takes part ``rank`` of the ``world`` equal parts of every batch.
-        parts: parts into which a batch is divided in all; by default ``world``.
+        parts: parts into which a batch is divided in all. By default ``world``.
 
     Raises:
         ValueError: if the batch cannot be divided among the processes, or a text is shorter than a window.
@@ -96,7 +96,7 @@ def _divisible(batch_size: int, examples: int, parts: int) -> int:
 
 @final
 class FileLoader:
-    """Random batches of examples that stay in their files; the position in the data is a function of the step.
+    """Random batches of examples that stay in their files. The position in the data is a function of the step.
 
     Args:
         streamed: the training examples.
@@ -104,7 +104,7 @@ class FileLoader:
         seed: seed of the order.
         rank, world: this process reads part ``rank`` of the ``world`` equal parts of every batch.
         conditional: whether batches have the labels or captions of the examples.
-        parts: parts into which a batch is divided in all; by default ``world``.
+        parts: parts into which a batch is divided in all. By default ``world``.
 
     Raises:
         ValueError: if the batch cannot be divided among the processes.
@@ -150,7 +150,7 @@ class Ahead:
 
     Args:
         batches: a loader, which every worker gets a copy of.
-        workers: how many processes; with none, every batch is read when its step comes.
+        workers: how many processes. With none, every batch is read when its step comes.
         each: how many batches each of them is ahead.
     """
 
@@ -177,7 +177,7 @@ class Ahead:
         return batch
 
     def _loader(self, step: int) -> DataLoader[Batch | DataError]:
-        """Batches from a step on; the generator is its own, since what torch draws from is that of the step."""
+        """Batches from a step on. The generator is its own, since what torch draws from is that of the step."""
         return DataLoader(
             _Steps(self.batches),
             batch_size=None,
@@ -190,7 +190,7 @@ class Ahead:
 
 @final
 class _Steps(TorchDataset[Batch | DataError]):
-    """The batches as a data set of torch; errors of the data are handed over, since torch would wrap them."""
+    """The batches as a data set of torch. Errors of the data are handed over, since torch would wrap them."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -215,7 +215,7 @@ class Stream:
     The position is not a function of the step, so a run on a stream cannot be resumed to the bit.
 
     Args:
-        batches: raw examples, or pairs of examples and labels, as tensors or arrays; at its end it begins again.
+        batches: raw examples, or pairs of examples and labels, as tensors or arrays. At its end it begins again.
         space: the space of the examples. If it has no classes, labels are left out.
 
     Raises:
@@ -236,7 +236,7 @@ class Stream:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in one pass; 1 if their number is unknown."""
+        """Steps in one pass. 1 if their number is unknown."""
         return len(self.batches) if isinstance(self.batches, Sized) else 1
 
     def first(self) -> Batch:
@@ -276,5 +276,5 @@ class Stream:
 
 
 def _generator(seed: int, index: int) -> torch.Generator:
-    """A generator of a seed and an index; odd constants keep neighbouring pairs apart."""
+    """A generator of a seed and an index. Odd constants keep neighbouring pairs apart."""
     return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + index * 0xD1B54A32D192ED03 + 1) % 2**63)

@@ -36,16 +36,16 @@ class Loop:
     so a step is the same whatever the number of processes.
 
     Args:
-        model: is trained in place; its networks may hold low-precision weights until :meth:`finish`.
+        model: is trained in place. Its networks may hold low-precision weights until :meth:`finish`.
         batches: raw batches by step.
         training: rates, averaging, clipping.
-        seed: seed of every random draw; those of step ``i`` are seeded by ``(seed, i, part)``.
+        seed: seed of every random draw. Those of step ``i`` are seeded by ``(seed, i, part)``.
         precision: the dtypes of a step.
         processes: this process among others that train the same model.
         per_epoch: steps in one pass over the data.
         encoded: whether batches are encoded already, or, for a :class:`~fourfold.core.CachedCodec`, analysed.
         smooths: whether noise is added to batches, as the settings of training say.
-        parts: parts of a batch; by default one for each process.
+        parts: parts of a batch. By default one for each process.
         recomputes: whether large blocks keep only their inputs for the backward pass (activation checkpointing).
 
     Raises:
@@ -177,7 +177,7 @@ class Loop:
         return gradients
 
     def loss(self, name: str, batch: Batch) -> Tensor:
-        """The loss of a term for each example of an encoded batch, ``(B,)``; all processes must ask together."""
+        """The loss of a term for each example of an encoded batch, ``(B,)``. All processes must ask together."""
         return self._wrapper.loss(name, batch)
 
     def _next_parts(self, noise: float = 0.0) -> list[BatchPart]:
@@ -196,7 +196,7 @@ class Loop:
 
     @contextmanager
     def _only(self, name: str) -> Iterator[None]:
-        """Inside, everything is frozen that a term does not train; it may be entered twice."""
+        """Inside, everything is frozen that a term does not train. It may be entered twice."""
         thawed = [p for p in self._frozen[name] if p.requires_grad]
         for p in thawed:
             p.requires_grad_(False)
@@ -207,7 +207,7 @@ class Loop:
                 p.requires_grad_(True)
 
     def _backward(self, name: str, parts: list[BatchPart]) -> float:
-        """Add up the gradients of one term over this process's parts; return the mean loss of all processes."""
+        """Add up the gradients of one term over this process's parts. Return the mean loss of all processes."""
         total = torch.zeros((), device=self.device)
         with self._only(name):
             for part in self._batch_parts.turns(parts):
@@ -222,7 +222,7 @@ class Loop:
         return float(total)
 
     def _update(self, name: str, loss: float, rate: float) -> float:
-        """Gather gradients, clip, update; return the norm before clipping."""
+        """Gather gradients, clip, update. Return the norm before clipping."""
         optimizer = self.optimizers[name]
         self.weights.gather(optimizer.slots)
         self._wrapper.average_rest((slot.parameter, slot.view(self.weights.gradient)) for slot in optimizer.slots)
@@ -277,12 +277,12 @@ class Loop:
             stage.model.eval()
 
     def warm_up(self) -> None:
-        """Compile the terms before the budget starts; no weight changes."""
+        """Compile the terms before the budget starts. No weight changes."""
         self.gradient_pass()
 
     @contextmanager
     def judging(self) -> Iterator[None]:
-        """Inside, the model has its averaged weights, evaluation mode and no gradients; afterwards training continues.
+        """Inside, the model has its averaged weights, evaluation mode and no gradients. Afterwards training continues.
 
         Anything that terms count or keep inside is forgotten, so looking at a model never changes its training.
         """
@@ -304,7 +304,7 @@ class Loop:
 
     @contextmanager
     def _unchanged(self) -> Iterator[None]:
-        """Inside, terms may draw and count; afterwards buffers, watched scalars and random streams are as before."""
+        """Inside, terms may draw and count. Afterwards buffers, watched scalars and random streams are as before."""
         buffers = [(b, b.clone()) for b in self.model.buffers()]
         watched = {name: term.watched for name, term in self.terms.items()}
         try:

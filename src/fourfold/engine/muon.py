@@ -69,7 +69,7 @@ class Muon:
         matrices: the matrices.
         weight_decay: decoupled weight decay, ``lambda``.
         momentum: mu.
-        dtype: dtype of the orthogonalisation; by default bfloat16 where it is faster here, else float32.
+        dtype: dtype of the orthogonalisation. By default bfloat16 where it is faster here, else float32.
         processes: the processes that hold rows of the matrices.
     """
 

@@ -41,10 +41,10 @@ class _Means:
 
 @final
 class Bar:
-    """Shows the steps it is called with, from the first on; use as a context manager.
+    """Shows the steps it is called with, from the first on. Use as a context manager.
 
     Args:
-        console: where to; standard error by default, so that output can be piped.
+        console: where to. Standard error by default, so that output can be piped.
         label: the name of the training.
     """
 
@@ -69,7 +69,7 @@ class Bar:
             self._progress.stop()
 
     def say(self, line: str) -> None:
-        """Print a line above the bar; names from outside cannot steer the terminal."""
+        """Print a line above the bar. Names from outside cannot steer the terminal."""
         self._progress.console.print(printable(line, keep="\n\t"), highlight=False, markup=False, soft_wrap=True)
 
     def __call__(self, step: Step) -> None:
@@ -83,7 +83,7 @@ class Bar:
 
 @final
 class NotebookBar:
-    """Shows the steps it is called with, and lines, in the output of a notebook's cell; use as a context manager.
+    """Shows the steps it is called with, and lines, in the output of a notebook's cell. Use as a context manager.
 
     Args:
         label: the name of the training.

@@ -20,7 +20,7 @@ from fourfold.runs.files import amend_line, append_line, write_json, write_lines
 __all__ = ["Recorder"]
 
 LONGEST = 1 << 20
-"""The most bytes in a line of the log; a longer line is damaged."""
+"""The most bytes in a line of the log. A longer line is damaged."""
 
 
 @final
@@ -30,7 +30,7 @@ class Recorder:
 
     Attributes:
         folder: the run folder.
-        processes: the processes that train; the first writes all but shards.
+        processes: the processes that train. The first writes all but shards.
     """
 
     folder: Path | None
@@ -73,7 +73,7 @@ class Recorder:
         return self.folder is not None and self.processes.rank == 0
 
     def _clear_log(self, step: int) -> int:
-        """Keep the lines of the log up to a step, with one line in memory at a time; return how many were damaged."""
+        """Keep the lines of the log up to a step, with one line in memory at a time. Return how many were damaged."""
         assert self.folder is not None
         log, damaged = self.folder / "log.jsonl", 0
 
@@ -89,7 +89,7 @@ class Recorder:
         return damaged
 
     def record(self, loop: Loop, step: Step) -> None:
-        """Observe a step; log and save if that is due. All of it counts as training."""
+        """Observe a step. Log and save if that is due. All of it counts as training."""
         start = time.monotonic()
         if self.observe is not None:
             self.observe(step)
@@ -138,7 +138,7 @@ class Recorder:
         Args:
             loop: the training.
             finishes: whether it is over.
-            together: whether all processes call this; otherwise shards are not saved.
+            together: whether all processes call this. Otherwise shards are not saved.
         """
         if not (together or self.processes.saves_alone):
             return
@@ -156,7 +156,7 @@ class Recorder:
 
 
 def _totals(card: Mapping[str, Any], loop: Loop) -> dict[str, Any]:
-    """The steps and seconds of all stages together; if there are several, the record of the last stage has its own."""
+    """The steps and seconds of all stages together. If there are several, the record of the last stage has its own."""
     steps, seconds = loop.progress.steps, loop.progress.seconds
     stages = [dict(stage) for stage in card.get("stages", [])]
     if not stages:
@@ -172,7 +172,7 @@ def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file; a line that is too long is cut."""
+    """The lines of a file. A line that is too long is cut."""
     with path.open("rb") as file:
         while line := file.readline(LONGEST):
             yield line
@@ -181,7 +181,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _step_of(line: bytes) -> int | None:
-    """The step of a line of the log; ``None`` if the line is damaged."""
+    """The step of a line of the log. ``None`` if the line is damaged."""
     try:
         step = json.loads(line)["step"]
     except (ValueError, TypeError, LookupError, RecursionError):

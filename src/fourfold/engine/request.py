@@ -29,7 +29,7 @@ class Request:
     """The parsed arguments of :func:`fourfold.fit`, or of the training of one stage.
 
     Attributes:
-        paradigm: the name of a preset, or a model; ``None``: the model of the run folder.
+        paradigm: the name of a preset, or a model. ``None``: the model of the run folder.
         dataset: the data set.
         settings: the settings of training.
         folder: the run folder, if there is one.
@@ -37,7 +37,7 @@ class Request:
         trust: the caller's own classes in the recorded model.
         observe: a function that is called with each step.
         say: a function that is called with each message.
-        stage: the name of the stage, after those of the stages that hold it; empty for the whole run.
+        stage: the name of the stage, after those of the stages that hold it. Empty for the whole run.
         sizing: the choice of the size, unless the size was given.
         seconds: seconds of training before this training begins.
         processes: the processes that share the training.
@@ -63,7 +63,7 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
     Args:
         request: the training.
         name: name of the paradigm, or of the objective of a given model.
-        recipe: the full name of the preset; empty for a model that was given.
+        recipe: the full name of the preset. Empty for a model that was given.
         model: the model with its initial weights.
         training: its settings of training.
     """

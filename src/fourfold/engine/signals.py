@@ -14,13 +14,13 @@ __all__ = ["Interrupted", "Stop", "signals"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped from outside; everything is saved."""
+    """Training was stopped from outside. Everything is saved."""
 
 
 @final
 @dataclass
 class Stop:
-    """The number of the signal that asked to stop; 0 if none did."""
+    """The number of the signal that asked to stop. 0 if none did."""
 
     signal: int = 0
 
@@ -40,7 +40,7 @@ def _stopping() -> list[signal.Signals]:
 
 @contextlib.contextmanager
 def signals() -> Iterator[Stop]:
-    """Inside, a signal that asks to stop becomes a request, so that no step is cut in half; a second one interrupts."""
+    """Inside, a signal that asks to stop becomes a request, so that no step is cut in half. A second one interrupts."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -134,7 +134,7 @@ def record_of(stage: Stage, budget: Budget, card: dict[str, Any]) -> dict[str, A
 
 
 def take_over(stage: Stage, folder: Path | None) -> dict[str, Any] | None:
-    """Load a stage that an earlier run finished, and return its card; ``None`` if there is none."""
+    """Load a stage that an earlier run finished, and return its card. ``None`` if there is none."""
     if folder is None or not (folder / "card.json").exists():
         return None
     card = read_card(folder)
@@ -146,7 +146,7 @@ def take_over(stage: Stage, folder: Path | None) -> dict[str, Any] | None:
 
 
 def make_ready(model: GenerativeModel, seed: int) -> None:
-    """Tell the parts that hold stages that these are trained; the seed fixes what they draw."""
+    """Tell the parts that hold stages that these are trained. The seed fixes what they draw."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for part in model.staged():

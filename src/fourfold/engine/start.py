@@ -41,7 +41,7 @@ class Start:
 
     Attributes:
         name: name of its paradigm.
-        recipe: the full name of its preset; empty for a model that was given.
+        recipe: the full name of its preset. Empty for a model that was given.
         model: the model with the weights from which it continues.
         training: its settings of training.
         has_card: whether the run folder describes the run already.
@@ -171,7 +171,7 @@ def _recorded(request: Request, folder: Path, source: Path) -> GenerativeModel:
 
 
 def _difference(recorded: Any, value: Any, name: str) -> str:
-    """The place where two JSON values differ, in words; values that an older version did not record do not count."""
+    """The place where two JSON values differ, in words. Values that an older version did not record do not count."""
     if isinstance(recorded, dict) and isinstance(value, dict):
         inner = (_difference(recorded[key], value[key], f"{name}.{key}") for key in value if key in recorded)
         return next(filter(None, inner), "")

@@ -21,10 +21,10 @@ class Step:
         used: fraction of the budget that is used, this step included.
         losses: mean loss of each term.
         norms: norm of each term's gradient before clipping.
-        watched: each term's watched scalars, ``term/name``; empty at steps at which :func:`train` does not read them.
+        watched: each term's watched scalars, ``term/name``. Empty at steps at which :func:`train` does not read them.
         rate: the factor of the learning rates.
         seconds: duration of the step.
-        stage: name of the stage, if the model is trained in stages; empty for the last one, the model itself.
+        stage: name of the stage, if the model is trained in stages. Empty for the last one, the model itself.
     """
 
     index: int

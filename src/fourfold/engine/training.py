@@ -52,8 +52,8 @@ def train(
         data: a data set or split; a tensor or array of raw examples; an iterable of batches, with or without labels,
             that can be iterated again, such as a torch ``DataLoader``; or a function from the step to a raw ``Batch``.
             With a function, the codec's statistics must be set before.
-        budget: when training ends; the learning rate follows the used fraction of it.
-        training: settings of training; by default those of the model's preset.
+        budget: when training ends. The learning rate follows the used fraction of it.
+        training: settings of training. By default those of the model's preset.
         seed: seed of the order of the data and of every draw.
         precision: ``float32``, ``bf16`` or ``autocast``.
         loop: a loop to continue with, instead of a new one.
@@ -81,7 +81,7 @@ def train(
 
 
 def _is_over(loop: Loop, budget: Budget) -> bool:
-    """Whether the budget is spent; every process stops at the same step, by the clock of the first."""
+    """Whether the budget is spent. Every process stops at the same step, by the clock of the first."""
     if loop.processes.world > 1 and math.isfinite(budget.seconds):
         times = torch.tensor([loop.progress.seconds, loop.progress.last], dtype=torch.float64)
         loop.processes.broadcast(times)
@@ -151,7 +151,7 @@ def begin(
 
 
 def _fit_statistics(model: GenerativeModel, examples: Batch, seed: int) -> None:
-    """Let codec and estimand take their statistics; the seed fixes what they draw."""
+    """Let codec and estimand take their statistics. The seed fixes what they draw."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.fit_statistics(examples.x, examples.cond)
@@ -167,7 +167,7 @@ MOST_CODES = 2**31
 
 @torch.no_grad()
 def _codes(model: GenerativeModel, x: Tensor, patience: float) -> Tensor | None:
-    """All codes of a learned codec, or what it keeps of each example; ``None`` if that is random, large or slow."""
+    """All codes of a learned codec, or what it keeps of each example. ``None`` if that is random, large or slow."""
     codec = model.codec
     if not any(True for _ in codec.parameters()) or model.space.window is not None:
         return None

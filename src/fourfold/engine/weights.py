@@ -75,7 +75,7 @@ def network_parameters(model: nn.Module) -> set[nn.Parameter]:
 
 
 def _taught_by(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters of earlier stages' networks that the objective calls in training; they are not trained."""
+    """The parameters of earlier stages' networks that the objective calls in training. They are not trained."""
     objective = getattr(model, "objective", None)
     stages = objective.stages() if isinstance(objective, Staged) else []
     return {p for stage in stages for p in network_parameters(stage.model)}
@@ -110,7 +110,7 @@ class Weights:
 
     Args:
         model: the model.
-        terms: the terms of its objective; their parameters are trained.
+        terms: the terms of its objective. Their parameters are trained.
         dtype: dtype in which the networks hold their weights in training.
         muon: whether Muon trains hidden matrices.
     """
@@ -181,7 +181,7 @@ class Weights:
             torch._foreach_copy_([self._low[slot] for slot in low], [self._masters[slot] for slot in low])
 
     def gather(self, slots: Sequence[Slot]) -> None:
-        """Move the gradients of parameters to the flat gradient; a missing gradient counts as 0."""
+        """Move the gradients of parameters to the flat gradient. A missing gradient counts as 0."""
         places: list[Tensor] = []
         gradients: list[Tensor] = []
         for slot in slots:
@@ -196,7 +196,7 @@ class Weights:
             torch._foreach_copy_(places, gradients)
 
     def by_name(self, flat: Tensor) -> dict[str, Tensor]:
-        """The parts of a flat tensor by the names of the parameters; they share its memory."""
+        """The parts of a flat tensor by the names of the parameters. They share its memory."""
         return {slot.name: slot.tensor(flat) for slot in self.slots}
 
     def update_average(self, step: int, half_life: float) -> None:
@@ -269,7 +269,7 @@ class TermOptimizer:
         self.muon.dtype = processes.same(self.muon.dtype)  # it is timed, and all must take the same step
 
     def clip(self) -> float:
-        """Scale the term's gradient to the largest allowed norm; return the norm it had."""
+        """Scale the term's gradient to the largest allowed norm. Return the norm it had."""
         parts = [self.weights.gradient[run] for run in self.runs]
         common = (slot.view(self.weights.gradient) for slot in self.slots if shard(slot.parameter) is None)
         norm = self.processes.norm(parts, common) if parts else 0.0

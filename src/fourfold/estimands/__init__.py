@@ -9,7 +9,7 @@ so a model of one is a model of all (Song et al. 2021, https://arxiv.org/abs/201
 https://arxiv.org/abs/2303.00848). This needs ``eps`` to be independent of ``x_0``. A :class:`VectorField` that carries
 noise to data in any other way determines neither score nor denoiser, and has none of these views.
 
-At the ends of a path not every view exists. Where ``sigma_t = 0`` the others do not determine the score; where
+At the ends of a path not every view exists. Where ``sigma_t = 0`` the others do not determine the score. Where
 ``alpha_t = 0`` noise and score do not determine the example. There the coefficients are held at ``SMALLEST``: the noise
 is then 0 at ``sigma_t = 0``, which is its limit, and the example is 0 at ``alpha_t = 0``, the mean of centred data.
 """

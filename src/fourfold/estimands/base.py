@@ -65,13 +65,13 @@ class Conditionals(Estimand):
 
     @abstractmethod
     def draw(self, state: Any, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Any]:
-        """Draw the next token of every example; return it, ``(B,)``, and the advanced state."""
+        """Draw the next token of every example. Return it, ``(B,)``, and the advanced state."""
 
 
 class AnyOrderConditionals(Conditionals, JointConditionals):
     """``p(x_i | x_S, c)`` for every position ``i`` and every set ``S`` of others: a chain rule in each order.
 
-    Each order makes an exact distribution; those of two orders agree as well as they were learned (Uria, Murray,
+    Each order makes an exact distribution. Those of two orders agree as well as they were learned (Uria, Murray,
     Larochelle 2014, https://arxiv.org/abs/1310.1757).
     """
 
@@ -96,7 +96,7 @@ class Continuing(ABC):
         """Codes ``(B, *event)`` whose first rows are those of ``x``, with all further ones drawn.
 
         Args:
-            x: codes ``(B, *event)``; those of further rows may be any.
+            x: codes ``(B, *event)``. Those of further rows may be any.
             rows: how many rows are given, at least 1.
             noise: the stream of these sequences.
         """
@@ -326,7 +326,7 @@ class TiltedReference(ContinuousEnergy):
 
 
 class NoisedEnergy(Energy):
-    """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path; an :class:`Energy` at ``t_min``.
+    """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path. An :class:`Energy` at ``t_min``.
 
     Training sees only examples with the noise of their level, so a chain at ``t_min`` does not find the way from the
     reference to the data. That is why it is not a :class:`ContinuousEnergy`, and chains go through the noise levels.
@@ -416,7 +416,7 @@ class MixedDenoiser(Estimand):
             cond: labels ``(B,)``.
 
         Returns:
-            ``(B, len(group), tokens)`` in nats for each group, ``-inf`` beyond a value's own tokens; and ``(B, R)``.
+            ``(B, len(group), tokens)`` in nats for each group, ``-inf`` beyond a value's own tokens, and ``(B, R)``.
         """
 
 

@@ -1,13 +1,13 @@
 """Guidance: estimands that wrap another one and push its samples towards a condition.
 
-Every form adds to a denoiser a multiple of a difference of scores; with the multiple 1 all are exact:
+Every form adds to a denoiser a multiple of a difference of scores. With the multiple 1 all are exact:
 
 * :class:`Guided`, classifier-free: ``D(unknown) + w (D(c) - D(unknown))``, at all noise levels or in an interval; *
-:class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data; * :class:`ClassifierGuided`: ``D
+:class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data. * :class:`ClassifierGuided`: ``D
 + w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
 
 :func:`guided` wraps the estimand of a whole model, be it a denoiser, noise, velocity or score. A vector field that is
-not a velocity has none of these; :class:`GuidedField` extrapolates the field itself. :func:`classifier_free` chooses
+not a velocity has none of these. :class:`GuidedField` extrapolates the field itself. :func:`classifier_free` chooses
 between the two.
 """
 
@@ -35,7 +35,7 @@ def _extrapolated(
     t: Tensor,
     cond: Tensor | None,
 ) -> Tensor:
-    """``f(unknown) + w (f(c) - f(unknown))`` by one call with a doubled batch; ``f(c)`` at times without guidance."""
+    """``f(unknown) + w (f(c) - f(unknown))`` by one call with a doubled batch. ``f(c)`` at times without guidance."""
     inside = _inside(estimand.path, interval, t)
     if cond is None or scale == 1 or not bool(inside.any()):
         return estimand(x_t, t, cond)
@@ -70,8 +70,8 @@ class Guided(Denoiser):
 
     Args:
         denoiser: a denoiser trained with label dropout.
-        scale: ``w``; 0 is unconditional, 1 conditional, more exaggerates the condition.
-        interval: relative noise levels ``sigma / alpha``; those above the first and up to the second are guided, and
+        scale: ``w``. 0 is unconditional, 1 conditional, more exaggerates the condition.
+        interval: relative noise levels ``sigma / alpha``. Those above the first and up to the second are guided, and
             the model is conditional at the others. By default all are guided.
     """
 
@@ -115,7 +115,7 @@ class GuidedVelocity(Velocity):
 
 @final
 class GuidedField(VectorField):
-    """A vector field guided by its own condition, like :class:`Guided`; it remains a field without a score.
+    """A vector field guided by its own condition, like :class:`Guided`. It remains a field without a score.
 
     Args:
         field: a vector field trained with label dropout.
@@ -143,7 +143,7 @@ class AutoGuided(Denoiser):
     Args:
         denoiser: the good model.
         weak: a model of the same data along the same path that is smaller or was trained for a shorter time.
-        scale: ``w``; 0 is the weak model, 1 the good one.
+        scale: ``w``. 0 is the weak model, 1 the good one.
 
     Raises:
         ValueError: if the two follow different paths.
@@ -195,7 +195,7 @@ class ClassifierGuided(Denoiser):
 
     @torch.enable_grad()
     def _gradient(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
-        """``grad log p(c | x_t, t)``, ``(B, *event)``; 0 where the label is unknown."""
+        """``grad log p(c | x_t, t)``, ``(B, *event)``. 0 where the label is unknown."""
         x_t = x_t.detach().requires_grad_()
         log_p = self.classifier(x_t, t).log_softmax(1).gather(1, cond.clamp(min=0)[:, None])[:, 0]
         (gradient,) = torch.autograd.grad(torch.where(cond < 0, 0.0, log_p).sum(), x_t)
@@ -203,7 +203,7 @@ class ClassifierGuided(Denoiser):
 
 
 def guided(model: GenerativeModel, wrap: Callable[[Denoiser], Denoiser]) -> GenerativeModel:
-    """The same model under guidance, if its estimand can be seen as a denoiser; weights are shared.
+    """The same model under guidance, if its estimand can be seen as a denoiser. Weights are shared.
 
     Args:
         model: a model whose estimand is a denoiser, a noise predictor, a velocity or a score.

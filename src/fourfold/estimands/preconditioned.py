@@ -252,7 +252,7 @@ class NetworkAverage(AverageVelocity):
         u = (sigma[t, s] / sigma_t) x_t + (alpha[t, s] - alpha_t sigma[t, s] / sigma_t) G
 
     Args:
-        net: ``F(x, tau, cond)`` for two times, ``tau`` of shape ``(B, 2)``; float32 in and out.
+        net: ``F(x, tau, cond)`` for two times, ``tau`` of shape ``(B, 2)``. Float32 in and out.
         event: shape of one encoded example.
         path: the noise process.
         sigma_data: root mean square of the data.

@@ -41,12 +41,12 @@ __all__ = [
 ]
 
 SMALLEST = 1e-3
-"""The least ``alpha_t`` that a view divides by; the least ``sigma_t`` is a tenth of it."""
+"""The least ``alpha_t`` that a view divides by. The least ``sigma_t`` is a tenth of it."""
 
 
 @final
 class _At:
-    """A path's coefficients at times ``(B,)``, in float64; each is computed once, when a view asks for it."""
+    """A path's coefficients at times ``(B,)``, in float64. Each is computed once, when a view asks for it."""
 
     def __init__(self, path: Path, t: Tensor) -> None:
         self.path, self.t = path, t.double()
@@ -203,7 +203,7 @@ for _source, _target in _COEFFICIENTS:
 @register_view(NoisedEnergy, Score)
 @final
 class EnergyAsScore(Score):
-    """``s(x_t, t) = -grad_x E(x_t, t)`` by autograd; differentiable itself wherever gradients are recorded.
+    """``s(x_t, t) = -grad_x E(x_t, t)`` by autograd. Differentiable itself wherever gradients are recorded.
 
     Args:
         energy: an energy at every noise level of its path.

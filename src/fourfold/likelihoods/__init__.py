@@ -1,4 +1,4 @@
-"""Likelihoods that several paradigms share; those of one paradigm are in its file."""
+"""Likelihoods that several paradigms share. Those of one paradigm are in its file."""
 
 from fourfold.likelihoods.bound import DiffusionBound
 from fourfold.likelihoods.none import NoDensity

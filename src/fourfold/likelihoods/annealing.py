@@ -28,7 +28,7 @@ from fourfold.samplers.langevin import HMC, Annealed, Bridge, MarkovChain, Metro
 __all__ = ["LogZ", "bracket_log_z"]
 
 SETTLING = 20
-"""Moves of a pilot run at the reference to find a step size; the first guess may be wrong by powers of ten.
+"""Moves of a pilot run at the reference to find a step size. The first guess may be wrong by powers of ten.
 """
 
 
@@ -147,7 +147,7 @@ def _bridges(energy: Energy, temperatures: int) -> list[Energy]:
     """The bridging distributions from the reference to the energy: geometric, unless the energy has better ones.
 
     An energy of two blocks is tempered. An energy of noised data has its own noise levels, at which modes part one
-    after the other, each with its share of the mass; a wide reference tempered towards data would meet them all at
+    after the other, each with its share of the mass. A wide reference tempered towards data would meet them all at
     once.
     """
     if isinstance(energy, Bipartite):
@@ -181,14 +181,14 @@ def bracket_log_z(
 
     Args:
         energy: an energy with a normalised reference.
-        chain: the kernel that moves the chains; by default block Gibbs where the energy allows it, else HMC with steps
+        chain: the kernel that moves the chains. By default block Gibbs where the energy allows it, else HMC with steps
             that a pilot run adapts at every temperature. Both bounds rest on moves that leave every bridge invariant.
         chains: number of chains in each direction.
-        temperatures: number of bridging distributions, or of noise levels for an energy of noised data; more of them
+        temperatures: number of bridging distributions, or of noise levels for an energy of noised data. More of them
             tighten the bracket.
         moves: number of moves at each temperature.
         samples: exact samples of the energy, encoded, ``(chains, *event)``, if there are any.
-        sampler: draws approximate ones otherwise; by default :class:`~fourfold.samplers.langevin.Annealed`. The upper
+        sampler: draws approximate ones otherwise. By default :class:`~fourfold.samplers.langevin.Annealed`. The upper
             bound then holds only as far as these are samples of the energy, and the note says so.
         label: the class label, for a conditional energy.
         seed: fixes every random number.

@@ -84,7 +84,7 @@ class ProbabilityFlow(Likelihood):
 
     Attributes:
         steps: solver steps, of four network evaluations each.
-        probes: random sign vectors, at least 2; ``None`` takes the exact trace, with one gradient per dimension.
+        probes: random sign vectors, at least 2. ``None`` takes the exact trace, with one gradient per dimension.
 
     Raises:
         ValueError: for settings that give no standard error.

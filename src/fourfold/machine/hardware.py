@@ -13,7 +13,7 @@ __all__ = ["find_device", "machine"]
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """The device with a given name; ``auto`` is the first of CUDA, MPS and the CPU that can be used here.
+    """The device with a given name. ``auto`` is the first of CUDA, MPS and the CPU that can be used here.
 
     Schedules and likelihoods are computed in float64, so a device without float64, such as MPS so far, cannot be used.
 
@@ -35,7 +35,7 @@ def find_device(name: str = "auto") -> torch.device:
 
 
 def _fault(device: torch.device) -> str:
-    """The reason why a device cannot be used here; empty if it can."""
+    """The reason why a device cannot be used here. Empty if it can."""
     if device.type == "cuda" and not torch.cuda.is_available():
         reason = "" if torch.version.cuda else ", and this torch was built without CUDA"
         return f"there is no CUDA device here{reason}"

@@ -42,7 +42,7 @@ def set_threads(number: int | None = None) -> None:
     """Set the number of threads to compute with, before torch is loaded.
 
     Args:
-        number: number of threads; ``None`` takes ``OMP_NUM_THREADS``, else the number of free cores.
+        number: number of threads. ``None`` takes ``OMP_NUM_THREADS``, else the number of free cores.
     """
     os.environ.update(waiting())
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # what the library of processes remarks is not for users
@@ -52,10 +52,10 @@ def set_threads(number: int | None = None) -> None:
 
 
 def free_cores(samples: int = 7, pause: float = 0.015) -> int:
-    """The physical cores that this process may use, less the tasks of others that run now; at least 1.
+    """The physical cores that this process may use, less the tasks of others that run now. At least 1.
 
     Args:
-        samples: number of looks at the load; the median counts.
+        samples: number of looks at the load. The median counts.
         pause: seconds between two looks.
     """
     running = []
@@ -66,7 +66,7 @@ def free_cores(samples: int = 7, pause: float = 0.015) -> int:
 
 
 def _running() -> int:
-    """The number of other tasks that run or wait for a processor; 0 if the system does not report it."""
+    """The number of other tasks that run or wait for a processor. 0 if the system does not report it."""
     try:
         return max(int(LOAD.read_text(encoding="ascii").split()[3].partition("/")[0]) - 1, 0)
     except (OSError, ValueError, IndexError):

@@ -25,7 +25,7 @@ class Usage:
     Attributes:
         wall: on the clock.
         processor: of all threads together on a processor.
-        waiting: of all threads together, ready to run while others had the processor; NaN where the system does not
+        waiting: of all threads together, ready to run while others had the processor. NaN where the system does not
             tell.
     """
 
@@ -72,7 +72,7 @@ def _waiting() -> float:
 
 
 def load_average() -> float | None:
-    """The average number of running or ready processes in the last minute; ``None`` if the system does not tell."""
+    """The average number of running or ready processes in the last minute. ``None`` if the system does not tell."""
     try:
         return round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):

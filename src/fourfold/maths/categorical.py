@@ -18,7 +18,7 @@ def categorical(logits: Tensor, u: Tensor) -> Tensor:
     """Draw from ``softmax(logits)``: the smallest ``k`` with ``p_0 + ... + p_k > u``.
 
     Args:
-        logits: ``(*B, K)``; they need not be normalised, and minus infinity rules a category out.
+        logits: ``(*B, K)``. They need not be normalised, and minus infinity rules a category out.
         u: uniform numbers ``(*B, *n)``: ``n`` draws from each distribution.
 
     Returns:
@@ -31,11 +31,11 @@ def quantile(sums: Tensor, u: Tensor) -> Tensor:
     """The category at the share ``u`` of the mass: the smallest ``k`` with ``S_k > u S_{K-1}``.
 
     Args:
-        sums: cumulated masses ``S_k = m_0 + ... + m_k``, ``(*B, K)``; they need not reach 1.
+        sums: cumulated masses ``S_k = m_0 + ... + m_k``, ``(*B, K)``. They need not reach 1.
         u: numbers in ``[0, 1]``, ``(*B, *n)``.
 
     Returns:
-        Categories, in the shape of ``u``; the last one where masses are NaN.
+        Categories, in the shape of ``u``. The last one where masses are NaN.
     """
     *batch, size = sums.shape
     share, total = u.to(sums).reshape(*batch, math.prod(u.shape[len(batch) :])), sums[..., -1:]
@@ -49,13 +49,13 @@ def quantile_between(sums: Tensor, u: Tensor, first: Tensor, last: Tensor) -> Te
         sums: masses below each category, and below the end of the table, ``(N + 1,)``, ascending from 0.
         u: numbers in ``[0, 1]``, ``(B,)``.
         first: ``(B,)``.
-        last: ``(B,)``; where no category of the range has mass, the answer is none of them.
+        last: ``(B,)``. Where no category of the range has mass, the answer is none of them.
     """
     low, high = sums[first], sums[last]
     return _first_above(sums, low + u.to(sums) * (high - low), high) - 1
 
 
 def _first_above(sums: Tensor, mass: Tensor, end: Tensor) -> Tensor:
-    """The first place with a sum above the mass; a mass that was rounded up to ``end`` is taken as one just below."""
+    """The first place with a sum above the mass. A mass that was rounded up to ``end`` is taken as one just below."""
     below = mass.minimum(end.nextafter(torch.zeros_like(end)))
     return torch.searchsorted(sums.contiguous(), below.contiguous(), right=True)

@@ -29,7 +29,7 @@ LARGE = 2**18
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Inside, second derivatives of ``F.conv2d``, ``F.silu`` and ``F.leaky_relu`` are fast; values stay.
+    """Inside, second derivatives of ``F.conv2d``, ``F.silu`` and ``F.leaky_relu`` are fast. Values stay.
 
     It is for forward passes whose gradient is taken with ``create_graph``. Compiled steps and autocast keep torch's own
     derivatives.
@@ -89,7 +89,7 @@ def _conv2d(
 
 
 def _needs_gradient(ctx: Any, i: int) -> bool:
-    """True if the gradient by the i-th argument is needed; in the first of two derivatives, that of weights is not."""
+    """True if the gradient by the i-th argument is needed. In the first of two derivatives, that of weights is not."""
     if not ctx.needs_input_grad[i]:
         return False
     node = ctx.next_functions[i][0]
@@ -97,7 +97,7 @@ def _needs_gradient(ctx: Any, i: int) -> bool:
 
 
 def _gradients(g: Tensor, x: Tensor, weight: Tensor, form: Form, mask: Sequence[bool]) -> list[Tensor]:
-    """The gradients by input, weights and bias; ``x`` gives shape and memory format where only the first is wanted."""
+    """The gradients by input, weights and bias. ``x`` gives shape and memory format where only the first is wanted."""
     stride, padding, dilation, groups = form
     gradients: list[Tensor] = torch.ops.aten.convolution_backward(
         g, x, weight, [weight.shape[0]], stride, padding, dilation, False, [0, 0], groups, list(mask)

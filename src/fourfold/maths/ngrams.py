@@ -100,7 +100,7 @@ class _Order:
         return counts - self.discounts[counts.clamp(max=3)]
 
     def spread(self, at: Tensor, present: Tensor, tokens: int, dtype: torch.dtype) -> Tensor:
-        """Discounted counts of every token after contexts by their places, ``(N, V)``; 0 after unknown contexts."""
+        """Discounted counts of every token after contexts by their places, ``(N, V)``. 0 after unknown contexts."""
         sizes = torch.where(present, self.starts[at + 1] - self.starts[at], 0)
         rows = torch.repeat_interleave(torch.arange(len(at), device=at.device), sizes)
         ends = sizes.cumsum(0)
@@ -114,7 +114,7 @@ class _Order:
 class Ngrams:
     """Interpolated n-grams: ``p_k(w | h) = (c(h w) - D) / c(h) + lambda(h) p_(k-1)(w | h')``, exact.
 
-    ``c`` counts the n-grams of the longest order; of a shorter one it counts in how many different contexts it occurs.
+    ``c`` counts the n-grams of the longest order. Of a shorter one it counts in how many different contexts it occurs.
     ``h'`` is ``h`` without its first token, and ``lambda(h)`` what the discounts took. The shortest order is mixed with
     equal masses of all tokens, so every text has a mass.
 
@@ -125,7 +125,7 @@ class Ngrams:
     Args:
         ids: text ``(N,)``.
         tokens: number of tokens ``V``.
-        longest: tokens of the longest n-gram; 0: all tokens have equal masses.
+        longest: tokens of the longest n-gram. 0: all tokens have equal masses.
     """
 
     def __init__(self, ids: Tensor, tokens: int, longest: int) -> None:
@@ -144,7 +144,7 @@ class Ngrams:
 
     @staticmethod
     def _one_place(inverse: Tensor, number: int) -> Tensor:
-        """A place of each n-gram in the text; any will do."""
+        """A place of each n-gram in the text. Any will do."""
         places = inverse.new_zeros(number)
         places[inverse] = torch.arange(len(inverse), device=inverse.device)
         return places

@@ -32,7 +32,7 @@ __all__ = ["EDM", "VE", "VP", "Cosine", "LinearLogSNR", "Path", "RectifiedFlow",
 
 
 class Path(ABC):
-    """``alpha_t`` and ``sigma_t`` as functions of time; concrete paths are frozen dataclasses.
+    """``alpha_t`` and ``sigma_t`` as functions of time. Concrete paths are frozen dataclasses.
 
     ``highest_order`` bounds the order of a solver on the path's grid. Solvers above second order take a polynomial in
     ``lambda`` or ``rho``. On a grid that is even in ``t`` their steps in these do not shrink with the number of steps:
@@ -65,7 +65,7 @@ class Path(ABC):
         return torch.log(self.alpha(t)) - torch.log(self.sigma(t))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """The times at which ``lambda_t`` has the given values, in their shape; here by bisection, in float64.
+        """The times at which ``lambda_t`` has the given values, in their shape. Here by bisection, in float64.
 
         A path overrides it where ``lambda_t`` has an inverse in closed form, which may leave ``[t_min, t_max]``.
         """
@@ -78,11 +78,11 @@ class Path(ABC):
         return (low + high) / 2
 
     def drift(self, t: Tensor) -> Tensor:
-        """``f_t = d log alpha / dt`` of the forward equation ``dx = f x dt + g dw``; ``-inf`` where ``alpha`` is 0."""
+        """``f_t = d log alpha / dt`` of the forward equation ``dx = f x dt + g dw``. ``-inf`` where ``alpha`` is 0."""
         return self.d_alpha(t) / self.alpha(t)
 
     def diffusion(self, t: Tensor) -> Tensor:
-        """``g_t = sqrt(d sigma^2 / dt - 2 f sigma^2)`` of the forward equation; ``inf`` where ``alpha`` is 0."""
+        """``g_t = sqrt(d sigma^2 / dt - 2 f sigma^2)`` of the forward equation. ``inf`` where ``alpha`` is 0."""
         return (2 * self.sigma(t) * (self.d_sigma(t) - self.drift(t) * self.sigma(t))).clamp(min=0).sqrt()
 
     def noised(self, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ def broadcast(t: Tensor, like: Tensor) -> Tensor:
 
 
 def time_at(path: Path, log_snr: Tensor) -> Tensor:
-    """The times at which ``lambda_t`` has the given values (float64, same shape); clamped to the path."""
+    """The times at which ``lambda_t`` has the given values (float64, same shape). Clamped to the path."""
     return path.time(log_snr.double().clamp(-100, 100)).clamp(path.t_min, path.t_max)
 
 

@@ -44,7 +44,7 @@ def stft(x: Tensor, fft: int, hop: int) -> Tensor:
 
     Args:
         x: waveforms, ``(B, L)``.
-        fft: samples of a frame; a multiple of ``hop``.
+        fft: samples of a frame. A multiple of ``hop``.
         hop: samples between frames.
     """
     padding = (fft - hop) // 2
@@ -55,7 +55,7 @@ def stft(x: Tensor, fft: int, hop: int) -> Tensor:
 def inverse(spectrum: Tensor, hop: int, length: int) -> Tensor:
     """The waveforms ``(B, length)`` whose transforms are nearest to ``(B, F, T)`` complex spectra by least squares.
 
-    ``x = sum_t w_t ifft(X_t) / sum_t w_t^2`` for frames ``t`` and the window ``w``; it undoes :func:`stft`.
+    ``x = sum_t w_t ifft(X_t) / sum_t w_t^2`` for frames ``t`` and the window ``w``. It undoes :func:`stft`.
 
     Reference: Griffin, Lim 1984, Signal Estimation from Modified Short-Time Fourier Transform
     (https://doi.org/10.1109/TASSP.1984.1164317).
@@ -112,14 +112,14 @@ def mel_filters(bands: int, fft: int, rate: int, low: float = 0.0, high: float |
     """Triangular filters at equal distances on the mel scale, ``(bands, F)``: each integrates to 1 over frequencies.
 
     ``mel(f) = 2595 log10(1 + f / 700)``. A triangle that is narrower than the distance of two frequencies would fall
-    between them; so each is averaged over the interval around every frequency.
+    between them, so each is averaged over the interval around every frequency.
 
     Args:
         bands: number of filters.
         fft: samples of a frame.
         rate: samples in a second.
         low: the lowest frequency, in Hz.
-        high: the highest frequency, in Hz; by default half of the rate.
+        high: the highest frequency, in Hz. By default half of the rate.
 
     Reference: Stevens, Volkmann, Newman 1937 (https://doi.org/10.1121/1.1915893).
     """

@@ -12,7 +12,7 @@ __all__ = ["pooled_error", "student_t"]
 
 
 def student_t(freedom: float, level: float = 0.95) -> float:
-    """The point of Student's t that ``level`` of its mass lies within on both sides of 0; a normal one for ``inf``.
+    """The point of Student's t that ``level`` of its mass lies within on both sides of 0. A normal one for ``inf``.
 
     Raises:
         ValueError: for less than one degree of freedom.
@@ -26,20 +26,20 @@ def pooled_error(variance: Tensor, freedom: float) -> Tensor:
     """Standard errors ``(B,)``, two of which hold 95 %, although each variance ``v_i`` is itself an estimate.
 
     A variance from two draws is a poor estimate, so the variances of all examples are combined. The true variances are
-    assumed to follow an inverse gamma law with mean ``m`` and ``f_0`` degrees of freedom; each estimate has ``f``:
+    assumed to follow an inverse gamma law with mean ``m`` and ``f_0`` degrees of freedom. Each estimate has ``f``:
 
         f_0 = 4 + 4 / c,   c = mean(v^2) / ((1 + 2 / f) m^2) - 1
         s_i^2 = ((f_0 - 2) m + f v_i) / (f_0 + f)
         error_i = s_i t(F) / t(inf),   F = min(f_0 + f, B f)
 
-    with the 97.5 % point ``t`` of Student's distribution. For a single example ``s = v`` and ``F = f``; for many equal
+    with the 97.5 % point ``t`` of Student's distribution. For a single example ``s = v`` and ``F = f``. For many equal
     ones ``s = m``, and ``F`` grows to infinity. For normal draws ``c`` would be the squared coefficient of variation of
     the true variances, and ``f_0 = 4 + 2 / c``. Half of ``c`` is attributed to heavier tails instead, because this
     gives the best coverage in ``benchmarks/known.py``.
 
     Args:
-        variance: ``(B,)`` unbiased estimates of the variance of each figure; NaN where unknown.
-        freedom: degrees of freedom of each; ``inf`` where variances are known.
+        variance: ``(B,)`` unbiased estimates of the variance of each figure. NaN where unknown.
+        freedom: degrees of freedom of each. ``inf`` where variances are known.
 
     Reference: Smyth 2004, Linear Models and Empirical Bayes Methods for Assessing Differential Expression,
     https://doi.org/10.2202/1544-6115.1027 (there by moments of log v, which a pair of equal draws would spoil).

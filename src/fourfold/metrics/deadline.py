@@ -21,7 +21,7 @@ def deadline(model: nn.Module, end: float) -> Iterator[None]:
     """Raise :class:`TimeUp` at the first call of any part of the model after ``end``, while the context is open.
 
     Args:
-        model: the model; hooks watch its modules, and nothing else of it changes.
+        model: the model. Hooks watch its modules, and nothing else of it changes.
         end: a time of :func:`time.perf_counter`.
 
     Raises:

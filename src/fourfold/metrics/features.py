@@ -67,7 +67,7 @@ class EfficientNetLite0(Features):
     """Pooled last features of EfficientNet-Lite0 trained on ImageNet, ``(N, 1280)``.
 
     Grey becomes RGB, levels become [0, 1], images are resized bilinearly to 160 x 160 and normalised by ImageNet's mean
-    and standard deviation; batch norms are folded into the convolutions.
+    and standard deviation. Batch norms are folded into the convolutions.
 
     Args:
         levels: number of pixel values.
@@ -109,7 +109,7 @@ class Inception(Features):
     Args:
         levels: number of pixel values.
         batch_size: images per call of the network.
-        weights: file of the weights; ``None`` downloads them.
+        weights: file of the weights. ``None`` downloads them.
 
     Raises:
         ModuleNotFoundError: naming the extra, if torch-fidelity is not installed.
@@ -150,7 +150,7 @@ def cached(features: Features, x: Tensor, folder: Path | None = None) -> Tensor:
     Args:
         features: the feature space.
         x: raw examples, ``(N, *shape)``.
-        folder: where to keep them; by default ``$XDG_CACHE_HOME/fourfold/features`` or ``~/.cache/fourfold/features``.
+        folder: where to keep them. By default ``$XDG_CACHE_HOME/fourfold/features`` or ``~/.cache/fourfold/features``.
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = (folder or home / "fourfold" / "features") / f"{_key(features, x)}.safetensors"

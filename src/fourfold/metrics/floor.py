@@ -19,7 +19,7 @@ TIMES = 10
 POOL = 3
 """The number of training examples to draw from, as a multiple of the size of one draw."""
 MOST = 0.8
-"""The largest share of its pool that a draw may be; beyond it the spread of the draws says too little about new
+"""The largest share of its pool that a draw may be. Beyond it the spread of the draws says too little about new
 examples.
 """
 
@@ -51,9 +51,9 @@ def floor_of(train: Tensor | Draws | None, n: int, statistic: Callable[[Tensor],
     ± t_{K-1} σ sqrt(1 + n/P + (1 - n/P)/K)``: exact in the second moment where the statistic is a mean.
 
     Args:
-        train: several draws, or one draw of at least ``n`` examples, whose floor has no interval; ``None``: there is no
+        train: several draws, or one draw of at least ``n`` examples, whose floor has no interval. ``None``: there is no
             floor.
-        n: number of examples of each draw that are used; the number of samples.
+        n: number of examples of each draw that are used. The number of samples.
         statistic: maps examples ``(n, ...)`` to a number.
 
     Reference: Cochran 1977, Sampling Techniques, chapter 2 (the finite population correction).
@@ -101,7 +101,7 @@ def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, targets: Tenso
 
 
 def _groups(labels: Tensor, targets: Tensor, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-    """The columns of each wanted label, with the training examples that may fill them; any, if none has the label."""
+    """The columns of each wanted label, with the training examples that may fill them. Any, if none has the label."""
     values, group = torch.unique(targets, dim=0, return_inverse=True)
     groups = []
     for i, value in enumerate(values):

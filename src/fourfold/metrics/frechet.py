@@ -41,9 +41,9 @@ def frechet_distance(
     shrink the covariances' rank and move the whole interval upwards.
 
     Args:
-        x: features of samples, ``(n, D)``; ``n < D`` is allowed.
+        x: features of samples, ``(n, D)``. ``n < D`` is allowed.
         y: features of references, ``(m, D)``.
-        features: the name of the feature space; only ``inception`` makes it the FID of the literature.
+        features: the name of the feature space. Only ``inception`` makes it the FID of the literature.
         train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
         groups: number of groups of the jackknife.
         protocol: the feature space in words.

@@ -16,7 +16,7 @@ __all__ = ["detail_ratio", "motion_ratio"]
 def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Draws | None = None) -> Measurement:
     """The energy of fine detail in samples over that in references: below 1 is blur, above 1 residual noise.
 
-    Detail is the difference of an image from its 3 x 3 box blur; its energy is the mean square per image.
+    Detail is the difference of an image from its 3 x 3 box blur. Its energy is the mean square per image.
 
     Args:
         x: raw samples, ``(n, C, H, W)``.
@@ -33,7 +33,7 @@ def motion_ratio(
 ) -> Measurement:
     """The energy of motion in sampled clips over that in references: below 1 is too still, above 1 flickers or jumps.
 
-    Motion is the difference of a frame from the one before; its energy is the mean square per clip.
+    Motion is the difference of a frame from the one before. Its energy is the mean square per clip.
 
     Args:
         x: raw samples, ``(n, frames · colours, H, W)``.
@@ -59,7 +59,7 @@ def _energy_ratio(
     words: str,
     train: Tensor | Draws | None,
 ) -> Measurement:
-    """The mean energy of samples over that of references; ``energy`` gives that of each example, ``(B, 1)``."""
+    """The mean energy of samples over that of references. ``energy`` gives that of each example, ``(B, 1)``."""
     reference = energy(y).mean().clamp(min=1e-12)
     value, low, high = bootstrap(lambda means: means[:, 0], energy(x) / reference)
     floor = floor_of(train, len(x), lambda base: (energy(base).mean() / reference).item())

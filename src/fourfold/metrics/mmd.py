@@ -29,7 +29,7 @@ def mmd(
     bandwidths: tuple[float, ...] | None = None,
     groups: int = GROUPS,
 ) -> Measurement:
-    """The unbiased estimate of the squared maximum mean discrepancy; it may be negative.
+    """The unbiased estimate of the squared maximum mean discrepancy. It may be negative.
 
     ``MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean_{ij} k(x_i, y_j)`` with ``k(a, b) = mean_h exp(-|a
     - b|² / 2 h²)``. The interval is over samples and references, by a jackknife of each: a bootstrap would draw
@@ -40,7 +40,7 @@ def mmd(
         y: features of references, ``(m, D)``, m at least 2.
         features: the name of the feature space.
         train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
-        bandwidths: each ``h``; by default 1/4, 1/2 and 1 times :func:`median_bandwidth` of the references.
+        bandwidths: each ``h``. By default 1/4, 1/2 and 1 times :func:`median_bandwidth` of the references.
         groups: number of groups of the jackknife.
 
     Reference: Gretton et al. 2012, A Kernel Two-Sample Test, https://jmlr.org/papers/v13/gretton12a.html

@@ -41,7 +41,7 @@ def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | No
 
 
 def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Measurement:
-    """The share of references within the k-th-neighbour ball of some sample; arguments are those of :func:`precision`.
+    """The share of references within the k-th-neighbour ball of some sample. Arguments are those of :func:`precision`.
 
     The interval is over samples and references, one of which may hold many of the others in its ball.
 
@@ -58,7 +58,7 @@ def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None 
 def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Measurement:
     """The mean number of reference balls around a sample, divided by ``k``: precision that one outlier cannot raise.
 
-    ``1/(k n) Σ_j Σ_i 1[|x_j - y_i| ≤ r_k(y_i)]``; it may exceed 1. Arguments are those of :func:`precision`.
+    ``1/(k n) Σ_j Σ_i 1[|x_j - y_i| ≤ r_k(y_i)]``. It may exceed 1. Arguments are those of :func:`precision`.
 
     Reference: Naeem, Oh, Uh, Choi, Yoo 2020, https://arxiv.org/abs/2002.09797
     """
@@ -73,7 +73,7 @@ def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None
 
 
 def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Measurement:
-    """The share of references whose k-th-neighbour ball holds a sample; arguments are those of :func:`precision`.
+    """The share of references whose k-th-neighbour ball holds a sample. Arguments are those of :func:`precision`.
 
     The interval is over samples and references, one of which may hold many of the others in its ball.
 
@@ -171,7 +171,7 @@ def _estimate(hits: Hits, n: int, m: int, k: int) -> UncertainValue:
 def _share(
     name: str, hits: Callable[[Tensor], Hits], x: Tensor, y: Tensor, k: int, train: Tensor | Draws | None
 ) -> Measurement:
-    """A share of samples or of references; where halves tell nothing, its error is that of independent hits."""
+    """A share of samples or of references. Where halves tell nothing, its error is that of independent hits."""
     estimate = _estimate(hits(x), len(x), len(y), k)
     value = estimate.value
     if value in (0, 1) or math.isnan(estimate.error):

@@ -40,7 +40,7 @@ class Records:
         test: held-out rows, ``(m, C)``.
         fresh: further held-out rows: the yardstick.
         columns: of the rows.
-        train_digests: digests of the training rows that copies are looked for among; by default those of ``train``.
+        train_digests: digests of the training rows that copies are looked for among. By default those of ``train``.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Records:
     def closest(self) -> Measurement:
         """The share of pairs in which a sample lies closer to training rows than a held-out row does: 0.5 is ideal.
 
-        All training rows count. Copies score 1; samples that are worse than rows of the data score less than 0.5.
+        All training rows count. Copies score 1. Samples that are worse than rows of the data score less than 0.5.
         """
         more_test = self.test[: max(FEW - len(self.fresh), 0)]
         from_fresh = [self._from_fresh[0]] if len(self.fresh) else []
@@ -210,7 +210,7 @@ def _share_of_training(to_train: Tensor, to_test: Tensor, ratio: float) -> tuple
 
 
 def _among_nearest(distance: Tensor, is_training: Tensor, names: int) -> float:
-    """The share of training rows among the nearest; of rows at one distance, each is as likely to be named."""
+    """The share of training rows among the nearest. Of rows at one distance, each is as likely to be named."""
     last = distance.kthvalue(names).values
     inside, edge = distance < last, distance == last
     rest = (names - int(inside.sum())) * is_training[edge].double().mean().item()

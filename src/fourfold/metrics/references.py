@@ -15,12 +15,12 @@ __all__ = ["References"]
 @final
 @dataclass(frozen=True)
 class References:
-    """The raw examples with which samples are compared; they depend neither on the model nor on the seed.
+    """The raw examples with which samples are compared. They depend neither on the model nor on the seed.
 
     Attributes:
-        train: draws of ``n`` training examples for floors; with ``cond``, they have the same labels as ``test``.
+        train: draws of ``n`` training examples for floors. With ``cond``, they have the same labels as ``test``.
         test: ``n`` test examples.
-        cond: the labels or captions of ``test``, for which samples are drawn; ``None`` for unconditional models.
+        cond: the labels or captions of ``test``, for which samples are drawn. ``None`` for unconditional models.
         fresh: validation examples, for the floor of memorisation.
         all_train: all training examples, or the whole stream of a space such as text.
     """

@@ -26,7 +26,7 @@ class Columns:
         names: of the columns.
         categorical: whether a number stands for a level.
         units: what a quantity is measured in: only quantities of one unit are compared with each other.
-        target: the column that is predicted from the others; ``None``: none is.
+        target: the column that is predicted from the others. ``None``: none is.
     """
 
     names: tuple[str, ...]
@@ -117,7 +117,7 @@ class Metric:
         return torch.cat([part.float() for part in parts], 1)
 
     def nearest(self, x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances to the nearest of other points, and its place; both ``(n,)``. Points are from :meth:`embed`.
+        """Distances to the nearest of other points, and its place. Both ``(n,)``. Points are from :meth:`embed`.
 
         Places are found in float32, and the distances are measured in float64.
         """

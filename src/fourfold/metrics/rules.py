@@ -53,7 +53,7 @@ class AtMost:
 @final
 @dataclass(frozen=True)
 class Determines:
-    """Rows with the same value in column ``a`` have the same value in column ``b``; a gap is a value.
+    """Rows with the same value in column ``a`` have the same value in column ``b``. A gap is a value.
 
     Attributes:
         a, b: the columns.
@@ -92,7 +92,7 @@ def find_rules(train: Tensor, columns: Columns) -> list[Rule]:
     at most :data:`MOST_VALUES` values. Each pair is first tried on a few rows, since most fail there.
 
     Args:
-        train: ``(N, C)``; of very many, :data:`MOST_ROWS` are looked at.
+        train: ``(N, C)``. Of very many, :data:`MOST_ROWS` are looked at.
         columns: of the rows.
     """
     x = train[:: -(-len(train) // MOST_ROWS), :MOST_COLUMNS]
@@ -139,14 +139,14 @@ def _dependencies(x: Tensor, few: Tensor) -> list[Rule]:
 
 
 def _partner(a: Codes, b: Codes, count: int) -> Codes | None:
-    """The code of ``b`` that goes with each code of ``a``; ``None`` if one goes with two."""
+    """The code of ``b`` that goes with each code of ``a``. ``None`` if one goes with two."""
     partner = np.zeros(count, dtype=np.int64)
     partner[a] = b
     return partner if (partner[a] == b).all() else None
 
 
 def violations(x: Tensor, test: Tensor, rules: list[Rule], columns: Columns) -> Measurement:
-    """The share of samples that break one of the rules; the floor is that share of held-out rows.
+    """The share of samples that break one of the rules. The floor is that share of held-out rows.
 
     Args:
         x: samples.
@@ -179,7 +179,7 @@ def _broken(x: Tensor, rules: list[Rule]) -> Tensor:
 def rare_levels(
     x: Tensor, y: Tensor, columns: Columns, all_train: Tensor, train: Draws | None = None
 ) -> Measurement | None:
-    """The share of rare levels that samples have, of those that the test rows have; ``None`` if these have none.
+    """The share of rare levels that samples have, of those that the test rows have. ``None`` if these have none.
 
     A level is rare if at most one training row in a hundred has it.
 

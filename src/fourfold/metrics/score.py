@@ -37,7 +37,7 @@ GROUPS = 10
 
 
 class Floor(NamedTuple):
-    """The score of examples of the data, with the ends of an interval; NaN where unknown."""
+    """The score of examples of the data, with the ends of an interval. NaN where unknown."""
 
     value: float = math.nan
     low: float = math.nan
@@ -69,20 +69,20 @@ class Measurement:
 
     Attributes:
         name: the measured quantity, with the feature space in brackets.
-        value: the score; NaN if it could not be measured (the protocol then says why).
-        low, high: a 95 % interval; the protocol says how it was computed, and over which draws.
-        floor: the same score of training examples against test examples at the same ``n``; NaN if there is none.
+        value: the score. NaN if it could not be measured (the protocol then says why).
+        low, high: a 95 % interval. The protocol says how it was computed, and over which draws.
+        floor: the same score of training examples against test examples at the same ``n``. NaN if there is none.
         n: number of samples or examples behind the score.
         protocol: features, references, estimator and interval, in words.
         unit: unit of ``value``, if it has one.
         better: ``"lower"``, ``"higher"``, ``"nearer"`` to the floor, which is then perfect, or ``""`` (none is).
-        kind: the kind of a likelihood; ``None`` for other scores.
-        floor_low, floor_high: the interval that holds the score of ``n`` new examples of the data in 95 % of cases; NaN
+        kind: the kind of a likelihood. ``None`` for other scores.
+        floor_low, floor_high: the interval that holds the score of ``n`` new examples of the data in 95 % of cases. NaN
             where the floor was drawn once. A score in it, or beyond it on the better side, is as good as the data's
             own.
         references: number of examples of the data, where the score is a share of these or of samples.
         share: whether the score is a share or a probability: then the ends of intervals lie in [0, 1].
-        error, deviations, freedom: see :class:`UncertainValue`; the error is NaN where the parts are unknown.
+        error, deviations, freedom: see :class:`UncertainValue`. The error is NaN where the parts are unknown.
         outside: number of examples that a likelihood leaves out, since they hold values that no training row has.
     """
 
@@ -112,7 +112,7 @@ class Measurement:
 
     @property
     def direction(self) -> str:
-        """The better direction, in words; empty where there is none."""
+        """The better direction, in words. Empty where there is none."""
         target = "the floor" if math.isnan(self.floor) else f"{self.floor:.3g}"
         aim = f"nearer {target}" if self.better == "nearer" else self.better
         return f"{aim} is better" if aim else ""
@@ -180,7 +180,7 @@ class Measurement:
         )
 
     def record(self) -> dict[str, Any]:
-        """A JSON value; numbers that are not finite become ``None``, and infinite degrees of freedom too."""
+        """A JSON value. Numbers that are not finite become ``None``, and infinite degrees of freedom too."""
         pairs = dataclasses.asdict(self).items()
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in pairs}
 
@@ -208,16 +208,16 @@ def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS
     """A statistic of ``n`` examples and its 95 % interval by the delete-a-group jackknife.
 
     ``se² = (G-1)/G Σ_g (θ_(-g) - mean)²`` and the interval is ``θ ± t_{G-1} se``. Resampling with replacement would
-    bias every statistic that is sensitive to duplicates (a Frechet distance, a kernel's diagonal, a nearest neighbour);
-    leaving out a group shifts all ``θ_(-g)`` equally, and the shift cancels.
+    bias every statistic that is sensitive to duplicates (a Frechet distance, a kernel's diagonal, a nearest neighbour).
+    Leaving out a group shifts all ``θ_(-g)`` equally, and the shift cancels.
 
     Args:
         statistic: maps a boolean mask of the kept rows, ``(n,)``, to a number.
         n: number of examples, taken to be in random order.
-        groups: ``G``; every G-th example forms a group.
+        groups: ``G``. Every G-th example forms a group.
 
     Returns:
-        The statistic, and the lower and upper end; ends are NaN with fewer than ``2 G`` examples.
+        The statistic, and the lower and upper end. Ends are NaN with fewer than ``2 G`` examples.
 
     Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
     """
@@ -239,7 +239,7 @@ def jackknives(statistic: Callable[[Tensor], Tensor], n: int, groups: int = GROU
 def left_out(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS) -> tuple[float, ...]:
     """Deviations of a statistic of ``n`` examples with each group left out, as the jackknife scales them.
 
-    ``sqrt((G-1)/G) (θ_(-g) - mean)``; every ``groups``-th example forms a group.
+    ``sqrt((G-1)/G) (θ_(-g) - mean)``. Every ``groups``-th example forms a group.
     """
     member = torch.arange(n) % groups
     return _scaled(torch.tensor([statistic(member != g) for g in range(groups)], dtype=torch.float64))
@@ -270,7 +270,7 @@ def half_width(error: float, deviations: Sequence[float] = (), freedom: float = 
     Args:
         error: of what is drawn anew.
         deviations: see :class:`UncertainValue`.
-        freedom: degrees of freedom of ``error``; those of the deviations are one less than there are.
+        freedom: degrees of freedom of ``error``. Those of the deviations are one less than there are.
         level: the probability that the interval holds.
 
     Reference: Satterthwaite 1946, https://doi.org/10.2307/3002019
@@ -296,7 +296,7 @@ def jackknife_of_both(
         groups: groups of either.
 
     Returns:
-        The estimate; its error is NaN with fewer than two examples for each group.
+        The estimate. Its error is NaN with fewer than two examples for each group.
 
     Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
     """
@@ -356,7 +356,7 @@ def bootstrap(
 
     Args:
         statistic: maps means ``(draws, columns)`` to ``(draws,)``.
-        terms: ``(n, columns)`` float64; independent rows given everything they were compared with.
+        terms: ``(n, columns)`` float64. Independent rows given everything they were compared with.
         draws: number of bootstrap samples.
         seed: seed of the resampling.
 

@@ -47,7 +47,7 @@ def by_sequences(x: Tensor, references: References, columns: Columns, varying: b
     """The two-sample test first, then autocorrelations, transitions, lengths, cells, and copies.
 
     Args:
-        x: samples ``(n, length, C)`` as numbers; so are all sequences of ``references``.
+        x: samples ``(n, length, C)`` as numbers, so are all sequences of ``references``.
         references: test, training and fresh sequences.
         columns: of the rows.
         varying: whether lengths vary.
@@ -210,7 +210,7 @@ def _autocorrelation_error(x: Tensor, y: Tensor, columns: Columns, train: Draws)
 
 
 def transition_matrix(v: Tensor, levels: int) -> Tensor:
-    """``p(next level | level)`` of one category of sequences ``(n, length)``, ``(levels, levels)``; NaN for no case."""
+    """``p(next level | level)`` of one category of sequences ``(n, length)``, ``(levels, levels)``. NaN for no case."""
     pair_mask = v[:, :-1].isfinite() & v[:, 1:].isfinite()
     code = (v[:, :-1].nan_to_num(0, 0, 0) * levels + v[:, 1:].nan_to_num(0, 0, 0)).long()[pair_mask]
     counts = torch.bincount(code, minlength=levels * levels).view(levels, levels).double()
@@ -240,7 +240,7 @@ def _transition_distance(x: Tensor, y: Tensor, columns: Columns, train: Draws) -
 
 
 def _transitions(x: Tensor, often: dict[int, Tensor]) -> list[Tensor]:
-    """Counts of pairs of levels in each sequence, ``(n, K^2)`` for each category; a gap and "rare" are levels too."""
+    """Counts of pairs of levels in each sequence, ``(n, K^2)`` for each category. A gap and "rare" are levels too."""
     tables = []
     for j, levels in often.items():
         v, size = x[..., j], len(levels) + 2
@@ -309,7 +309,7 @@ def _records(x: Tensor, references: References, columns: Columns) -> Records:
 
 
 def copied_sequences(x: Tensor, train: Tensor, y: Tensor) -> Measurement:
-    """The share of samples that equal a training sequence in every cell; the floor is that of test sequences."""
+    """The share of samples that equal a training sequence in every cell. The floor is that of test sequences."""
     train_digests = torch.from_numpy(digests(train.flatten(1)))
     sample_hits, test_hits = (torch.isin(torch.from_numpy(digests(part.flatten(1))), train_digests) for part in (x, y))
     value, low, high = mean_interval(sample_hits.double(), share=True)

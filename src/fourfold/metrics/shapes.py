@@ -56,15 +56,15 @@ def _shape(a: Array, b: Array, categorical: bool) -> float:
 class Trends:
     """The likeness of each pair of columns of samples and references, from 0 to 1: Column Pair Trends of sdmetrics.
 
-    Two quantities: ``1 - |r - s| / 2`` of Pearson's correlations, of the rows that have both; NaN where one of them is
-    constant. Else ``1 - 1/2 Σ |p - q|`` over the cells of the contingency table, a gap being a level; a quantity is cut
+    Two quantities: ``1 - |r - s| / 2`` of Pearson's correlations, of the rows that have both. NaN where one of them is
+    constant. Else ``1 - 1/2 Σ |p - q|`` over the cells of the contingency table, a gap being a level. A quantity is cut
     into ten intervals between its own extremes. Only pairs that belong together count: NaN where the references have a
     correlation of at most 0.5, or an association (Cramér's V) of at most 0.3.
 
     Args:
         y: references, ``(m, C)``.
         columns: of the rows.
-        least: association of a pair that counts; by default as in sdmetrics.
+        least: association of a pair that counts. By default as in sdmetrics.
 
     Reference: https://docs.sdv.dev/sdmetrics (CorrelationSimilarity, ContingencySimilarity); Cramér 1946,
     Mathematical Methods of Statistics, chapter 21.
@@ -147,12 +147,12 @@ def _levels(values: Array, size: int) -> npt.NDArray[np.int64]:
 
 
 def _intervals(values: Array) -> npt.NDArray[np.int64]:
-    """Ten intervals between the extremes; the largest value and gaps come eleventh, as ``numpy.digitize`` counts."""
+    """Ten intervals between the extremes. The largest value and gaps come eleventh, as ``numpy.digitize`` counts."""
     return np.digitize(values, np.histogram_bin_edges(values[~np.isnan(values)], BINS)).astype(np.int64)
 
 
 def associations(x: Tensor, columns: Columns) -> Array:
-    """Pearson's correlation of each pair of quantities, and Cramér's V of every other pair; ``(C, C)``."""
+    """Pearson's correlation of each pair of quantities, and Cramér's V of every other pair. ``(C, C)``."""
     tables = Trends(x, columns, least=-1.0)
     matrix = tables.correlations.copy()
     for (i, j), table in zip(tables.tables, tables.counts, strict=True):
@@ -161,7 +161,7 @@ def associations(x: Tensor, columns: Columns) -> Array:
 
 
 def correlations(rows: Array) -> Array:
-    """Pearson's correlation of each pair of columns ``(C, C)``, over the rows that have both; NaN for a constant."""
+    """Pearson's correlation of each pair of columns ``(C, C)``, over the rows that have both. NaN for a constant."""
     observed_mask = ~np.isnan(rows)
     centre = np.where(observed_mask, rows, 0).sum(0) / np.maximum(observed_mask.sum(0), 1)
     values = np.where(observed_mask, rows - centre, 0)
@@ -176,7 +176,7 @@ def correlations(rows: Array) -> Array:
 
 
 def quality(x: Tensor, y: Tensor, columns: Columns, train: Tensor | Draws | None = None) -> list[Measurement]:
-    """The mean of shape and trend, which are means over columns and over pairs; then each of them.
+    """The mean of shape and trend, which are means over columns and over pairs, then each of them.
 
     Without a pair that belongs together there is no trend, and the quality is the shape.
 

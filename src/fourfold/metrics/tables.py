@@ -33,7 +33,7 @@ def by_rows(
     A score that says nothing is left out: of rare levels, gaps or rules where the data have none.
 
     Args:
-        x: samples ``(n, C)`` as numbers, gaps as NaN; so are all rows of ``references``.
+        x: samples ``(n, C)`` as numbers, gaps as NaN, so are all rows of ``references``.
         references: test, training and fresh rows. With labels, these are one more column, the target.
         columns: of the rows.
         label: the name of that column.

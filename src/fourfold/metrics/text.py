@@ -67,7 +67,7 @@ def ngram_divergence(
 
 
 def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") -> Measurement:
-    """The share of n-grams of a sample that occurred earlier in it; the floor is that of references.
+    """The share of n-grams of a sample that occurred earlier in it. The floor is that of references.
 
     Args:
         x: windows of sampled ids, ``(B, L)``.
@@ -84,7 +84,7 @@ def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") ->
 
 
 def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: str = "characters") -> Measurement:
-    """The share of n-grams of samples that occur in the training text; the floor is that of held-out text.
+    """The share of n-grams of samples that occur in the training text. The floor is that of held-out text.
 
     Args:
         x: windows of sampled ids, ``(B, L)``.
@@ -109,7 +109,7 @@ def _repeated(windows: Tensor, n: int) -> Tensor:
 
 
 def _copied(windows: Tensor, stream: Tensor, n: int) -> Tensor:
-    """The share of n-grams of each window that occur in a stream, ``(B, 1)``; the stream is read by portions."""
+    """The share of n-grams of each window that occur in a stream, ``(B, 1)``. The stream is read by portions."""
     codes = ngrams(windows, n)
     hits = torch.zeros_like(codes, dtype=torch.bool)
     for start in range(0, len(stream) - n + 1, PORTION):

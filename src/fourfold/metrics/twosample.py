@@ -33,7 +33,7 @@ TREES = "100 boosted trees of scikit-learn"
 def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
     """The accuracy with which trees distinguish samples from references: an AUC, 0.5 if they cannot.
 
-    Both are cut into five parts; the rows of each part are scored by trees grown on the other four, and the areas under
+    Both are cut into five parts. The rows of each part are scored by trees grown on the other four, and the areas under
     the five curves are averaged. The floor is the law of that mean where both come from one distribution: 1/2, and
     twice the variance ``(n + m + 1) / (12 n m)`` of Mann and Whitney (1947), since trees that share rows err alike:
     tables that were cut in two gave 1.5 to 1.9 times that variance.
@@ -80,7 +80,7 @@ def _of_trees_too(estimate: UncertainValue) -> UncertainValue:
 def cross_fitted(x: Tensor, y: Tensor, columns: Columns) -> tuple[Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """The score of each row of ``x`` and then ``y`` by trees that did not see it, whether it is a sample, and its fold.
 
-    All three have the shape ``(len(x) + len(y),)``; a higher score means that the row looks more like a sample.
+    All three have the shape ``(len(x) + len(y),)``. A higher score means that the row looks more like a sample.
     """
     rows = np.concatenate(for_trees(columns, y, x, y))
     labels = np.arange(len(rows)) < len(x)
@@ -122,7 +122,7 @@ def _grow_trees(categorical: tuple[bool, ...], rows: Array, target: npt.NDArray[
 
 
 def area(scores: Array, labels: npt.NDArray[np.bool_]) -> float:
-    """The area under the curve: the share of pairs that are in order, ties counted half; NaN without both labels."""
+    """The area under the curve: the share of pairs that are in order, ties counted half. NaN without both labels."""
     positive, negative = scores[labels], np.sort(scores[~labels])
     if not len(positive) or not len(negative):
         return math.nan
@@ -195,7 +195,7 @@ def _predicted(x: Tensor, y: Tensor, columns: Columns) -> Array:
 
 
 def _area_of_levels(scores: Array, truth: Array) -> float:
-    """The mean area over the levels of the data, each against the rest; of two levels, both areas are the same."""
+    """The mean area over the levels of the data, each against the rest. Of two levels, both areas are the same."""
     codes = np.where(np.isnan(truth), -2, truth).astype(np.int64)
     levels, counts = np.unique(codes, return_counts=True)
     often = levels[counts >= min(10, len(codes) // 4)]

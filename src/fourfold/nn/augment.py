@@ -46,7 +46,7 @@ class Augment(Part, nn.Module):
 
     @torch.no_grad()
     def adapt(self, confidence: Tensor) -> None:
-        """Move the strength by one batch's step towards the target; ``confidence`` ``(B,)`` is each example's sign."""
+        """Move the strength by one batch's step towards the target. ``confidence`` ``(B,)`` is each example's sign."""
         step = torch.sign(confidence.float().mean() - self.target) * (len(confidence) / self.images)
         self.p.copy_((self.p + step).clamp(0.0, 0.8))
 
@@ -71,7 +71,7 @@ class Augment(Part, nn.Module):
         return torch.stack(rows, 1).reshape(n, 2, 3)
 
     def _coloured(self, x: Tensor) -> Tensor:
-        """Brightness and contrast; for three channels also a turn about the grey axis (hue) and a stretch from it."""
+        """Brightness and contrast. For three channels also a turn about the grey axis (hue) and a stretch from it."""
         n = len(x)
         x = x + self._some(n, 0.2 * torch.randn(n)).to(x)[:, None, None, None]
         x = x * torch.exp(self._some(n, 0.5 * math.log(2) * torch.randn(n))).to(x)[:, None, None, None]

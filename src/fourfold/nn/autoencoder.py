@@ -22,12 +22,12 @@ __all__ = ["MapDecoder", "MapEncoder", "PatchCritic"]
 
 @final
 class MapEncoder(Part, nn.Module):
-    """Images to maps: ``(B, C, H, W)`` to ``(B, outputs, H/factor, W/factor)``, float32; labels are ignored.
+    """Images to maps: ``(B, C, H, W)`` to ``(B, outputs, H/factor, W/factor)``, float32. Labels are ignored.
 
     Args:
         shape: ``(C, H, W)`` of an image.
         outputs: channels of the map.
-        width: channels of the finest stage; they double with every halving, up to four times.
+        width: channels of the finest stage. They double with every halving, up to four times.
         blocks: residual blocks of each stage.
         factor: number of pixels along each side that one code represents, a power of 2.
     """
@@ -50,11 +50,11 @@ class MapEncoder(Part, nn.Module):
 
 @final
 class MapDecoder(Part, nn.Module):
-    """Maps to images: ``(B, inputs, H/factor, W/factor)`` to ``(B, outputs, H, W)``, float32; labels are ignored.
+    """Maps to images: ``(B, inputs, H/factor, W/factor)`` to ``(B, outputs, H, W)``, float32. Labels are ignored.
 
     Args:
         inputs: channels of the map.
-        shape: ``(C, H, W)`` of an image; only height and width matter.
+        shape: ``(C, H, W)`` of an image. Only height and width matter.
         outputs: values for each pixel.
         width, blocks, factor: those of the encoder.
     """
@@ -90,8 +90,8 @@ class PatchCritic(Part, nn.Module):
 
     Args:
         shape: ``(C, H, W)`` of an image.
-        width: channels of the finest layer; they double with every halving, up to four times.
-        layers: number of convolutions, each but the first after a halving; fewer if the image is too small.
+        width: channels of the finest layer. They double with every halving, up to four times.
+        layers: number of convolutions, each but the first after a halving. Fewer if the image is too small.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")

@@ -14,12 +14,12 @@ __all__ = ["BoltzmannMachine"]
 
 @final
 class BoltzmannMachine(Part, nn.Module):
-    """``b·v`` and ``c + v W`` of bits ``v``; a label adds to both biases.
+    """``b·v`` and ``c + v W`` of bits ``v``. A label adds to both biases.
 
     Args:
         visible: number of visible bits.
         hidden: number of hidden bits.
-        classes: number of labels, or ``None``; label -1 is "unknown" and has biases of its own.
+        classes: number of labels, or ``None``. Label -1 is "unknown" and has biases of its own.
     """
 
     def __init__(self, visible: int, hidden: int, classes: int | None = None) -> None:

@@ -23,11 +23,11 @@ _REMEMBERED = 100_000
 class CaptionWords(Part, nn.Module):
     """A vocabulary of 256 bytes, the end of a caption, and ``count`` words that are counted before training.
 
-    A word stands for its bytes and the blank before it; as the first token it stands for its bytes alone. Each caption
+    A word stands for its bytes and the blank before it. As the first token it stands for its bytes alone. Each caption
     is cut in one way, and the tokens spell its bytes.
 
     Args:
-        count: the most words; captions without a common word are spelled.
+        count: the most words. Captions without a common word are spelled.
     """
 
     END: ClassVar[int] = 256
@@ -57,7 +57,7 @@ class CaptionWords(Part, nn.Module):
             self.table[: len(rows)] = torch.tensor(rows, dtype=torch.int16)
 
     def encode(self, cond: Tensor) -> Tensor:
-        """Tokens ``(B, N)`` of the bytes of captions ``(B, L)``, both padded with -1; ``N`` is the most of any row."""
+        """Tokens ``(B, N)`` of the bytes of captions ``(B, L)``, both padded with -1. ``N`` is the most of any row."""
         rows = [self._tokens(bytes(code for code in row if code >= 0)) for row in cond.tolist()]
         most = max(map(len, rows), default=0)
         padded = [row + [-1] * (most - len(row)) for row in rows]

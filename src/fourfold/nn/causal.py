@@ -64,7 +64,7 @@ class RowConv(Part, nn.Module):
         return self.weight.new_zeros(batch, self.rows, width, self.inputs)
 
     def step(self, row: Tensor, memory: Tensor) -> Tensor:
-        """The next row, ``(N, 1, W, inputs)`` to ``(N, 1, W, outputs)``; ``memory`` holds the rows above."""
+        """The next row, ``(N, 1, W, inputs)`` to ``(N, 1, W, outputs)``. ``memory`` holds the rows above."""
         memory[:, :-1] = memory[:, 1:].clone()
         memory[:, -1:] = row
         y = F.conv2d(memory.permute(0, 3, 1, 2), self.weight, self.bias, padding=(0, self.reach))
@@ -213,7 +213,7 @@ class PlaneReader(Part, nn.Module):
 
 @final
 class PlaneBlock(Part, nn.Module):
-    """``h + W_2 relu(W_1 relu(h))`` with 3 x 3 convolutions; ``W_2`` is zero at the start."""
+    """``h + W_2 relu(W_1 relu(h))`` with 3 x 3 convolutions. ``W_2`` is zero at the start."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -320,8 +320,8 @@ class CausalConvNet(Part, nn.Module):
         planes: number of other planes that the network may be conditioned on.
         waves: Fourier features of a pixel's value.
         reader, reader_depth: channels and residual blocks of the network that reads the other planes, see
-            :class:`PlaneReader`; 0 channels are one convolution of 5 x 5.
-        moved: how far a pixel copied from the frame before may have moved, see :class:`Displacement`; 0 copies none.
+            :class:`PlaneReader`. 0 channels are one convolution of 5 x 5.
+        moved: how far a pixel copied from the frame before may have moved, see :class:`Displacement`. 0 copies none.
         overall: whether a pixel is also given the largest value of every feature of whole rows in all rows above it.
     """
 
@@ -378,7 +378,7 @@ class CausalConvNet(Part, nn.Module):
         """Logits, float32.
 
         Args:
-            x: pixel values of whole planes ``(N, H, W)``; with a cache, those just drawn, ``(N,)``, which are
+            x: pixel values of whole planes ``(N, H, W)``. With a cache, those just drawn, ``(N,)``, which are
                 ignored at the start.
             label: ``(N,)``.
             planes: pixel values of other planes, ``(N, planes, H, W)``, -1 where a plane is not observed.

@@ -38,7 +38,7 @@ def waves(tokens: int, count: int = 16) -> Tensor:
 
 @final
 class CellEmbedding(nn.Module):
-    """A vector of each token of each column; those of neighbouring tokens are alike where tokens are ordered.
+    """A vector of each token of each column. Those of neighbouring tokens are alike where tokens are ordered.
 
     Args:
         sizes: tokens of each column.
@@ -151,7 +151,7 @@ class ColumnHeads(nn.Module):
 class ColumnNetwork(Part, nn.Module):
     """Log-masses of each column's tokens given any set of the other columns.
 
-    The embeddings of the columns that column ``i`` sees, and the label's, enter its hidden layer; ``depth`` residual
+    The embeddings of the columns that column ``i`` sees, and the label's, enter its hidden layer. ``depth`` residual
     layers of its own follow. Returns float32.
 
     Args:
@@ -162,7 +162,7 @@ class ColumnNetwork(Part, nn.Module):
         ordered: the columns whose tokens are ordered.
         classes: number of labels, or ``None``.
         dropout: share of the hidden units that are dropped in training.
-        missing, sides: as of :class:`ColumnHeads`; only for rows of sequences.
+        missing, sides: as of :class:`ColumnHeads`. Only for rows of sequences.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "inner", "inner_bias")
@@ -212,7 +212,7 @@ class ColumnNetwork(Part, nn.Module):
 
         Args:
             x: tokens ``(B, C)``.
-            sees: an order ``(C,)``, in which each column sees those before it; or the columns that all others see,
+            sees: an order ``(C,)``, in which each column sees those before it, or the columns that all others see,
                 bool ``(B, C)``, as with a ``piece``.
             cond: labels ``(B,)``.
             piece: number of the column whose masses are returned.
@@ -220,7 +220,7 @@ class ColumnNetwork(Part, nn.Module):
             near: nearest cells of other rows, ``(B, C, sides, 2)``.
 
         Returns:
-            ``log p(x_i | seen)``, ``(B, C)``; with a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
+            ``log p(x_i | seen)``, ``(B, C)``. With a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
         """
         labels = self.labels.weight[:1] if cond is None else self.labels(cond + 1)
         labels = labels if context is None else labels + context.to(labels)

@@ -27,7 +27,7 @@ class Couplings(Prior):
     Args:
         dim: length of the vectors, at least 2.
         width, blocks: size of the network in each layer.
-        layers: number of couplings; an even number starts as the identity where ``dim`` is even.
+        layers: number of couplings. An even number starts as the identity where ``dim`` is even.
         classes: number of labels, or ``None``.
         bound: largest absolute log-scale of a layer.
 

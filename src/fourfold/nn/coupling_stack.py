@@ -22,7 +22,7 @@ __all__ = ["CouplingStack"]
 class CouplingStack(Part, nn.Module):
     """An invertible map of vectors: in each layer ``(a, b) -> (a, f(b; net(a)))`` after a fixed shuffle.
 
-    Only the small networks inside compute in low precision; the coordinates are float32 or wider.
+    Only the small networks inside compute in low precision. The coordinates are float32 or wider.
 
     Args:
         dim: length of the vectors, at least 2.

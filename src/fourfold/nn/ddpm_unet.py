@@ -2,7 +2,7 @@
 
 Denoising Diffusion Probabilistic Models, appendix B (https://arxiv.org/abs/2006.11239): residual blocks with group
 normalisation, attention at coarse resolutions, the way up joined to the way down, and the number of the step as sines
-and cosines. It works at full resolution and is slower on a CPU than :class:`~fourfold.nn.unet.UNet`; it is here because
+and cosines. It works at full resolution and is slower on a CPU than :class:`~fourfold.nn.unet.UNet`. It is here because
 other libraries draw from it.
 """
 
@@ -22,14 +22,14 @@ from fourfold.nn.layers import zeroed
 __all__ = ["DDPMUNet"]
 
 GROUPS = 8
-"""Groups of channels that are normalised together; every width is a multiple of it."""
+"""Groups of channels that are normalised together. Every width is a multiple of it."""
 PERIOD = 10_000
 """The longest period of the sines of a step, in steps (over 2 pi)."""
 
 
 @final
 class DDPMBlock(nn.Module):
-    """``S h + W_2 phi(norm(W_1 phi(norm(h)) + V phi(c)))`` with 3 x 3 convolutions and ``phi`` = SiLU; ``W_2`` is 0.
+    """``S h + W_2 phi(norm(W_1 phi(norm(h)) + V phi(c)))`` with 3 x 3 convolutions and ``phi`` = SiLU. ``W_2`` is 0.
 
     ``S`` is the identity, or a 1 x 1 convolution where the number of channels changes.
     """
@@ -52,7 +52,7 @@ class DDPMBlock(nn.Module):
 
 @final
 class Attention(nn.Module):
-    """``h + W_o attention(norm(h))`` between all pixels, with one head; ``W_o`` is 0 at first."""
+    """``h + W_o attention(norm(h))`` between all pixels, with one head. ``W_o`` is 0 at first."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -94,14 +94,14 @@ class DDPMStage(nn.Module):
 
 @final
 class DDPMUNet(Part, nn.Module):
-    """Images, steps and labels to images: ``(B, C, H, W), (B,), (B,)`` to ``(B, C, H, W)``, float32; zero at the start.
+    """Images, steps and labels to images: ``(B, C, H, W), (B,), (B,)`` to ``(B, C, H, W)``, float32. Zero at the start.
 
     Each stage but the last halves height and width. All stages but the first attend, and so does the middle.
 
     Args:
         channels: number of channels of an image.
-        widths: channels of every stage, finest first; multiples of 8.
-        layers: blocks of every stage on the way down; on the way up there is one more.
+        widths: channels of every stage, finest first. Multiples of 8.
+        layers: blocks of every stage on the way down. On the way up there is one more.
         classes: number of labels, or ``None``.
 
     Raises:

@@ -23,13 +23,13 @@ __all__ = ["DiT"]
 
 @final
 class DiT(Part, nn.Module):
-    """Images, times and labels to images: ``(B, C, H, W), (B,), (B,)`` to ``(B, C, H, W)``, float32; zero at the start.
+    """Images, times and labels to images: ``(B, C, H, W), (B,), (B,)`` to ``(B, C, H, W)``, float32. Zero at the start.
 
     Args:
-        shape: ``(C, H, W)`` of an image; sides that ``patch`` does not divide are padded by edge values and cut back.
+        shape: ``(C, H, W)`` of an image. Sides that ``patch`` does not divide are padded by edge values and cut back.
         width: length of a token's vector.
         depth: number of blocks.
-        heads: attention heads; must divide ``width``.
+        heads: attention heads. Must divide ``width``.
         patch: side of a patch.
         classes: number of labels, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.

@@ -52,7 +52,7 @@ class Condition(Part, nn.Module):
 
     Args:
         width: length of the vector.
-        classes: number of labels, or ``None``; label -1 is "unknown" and has a row of its own.
+        classes: number of labels, or ``None``. Label -1 is "unknown" and has a row of its own.
         times: 1 or 2.
         text: an encoder of captions, which then replace labels: ``e_c = W text(c)``, or one vector for "unknown".
 
@@ -106,7 +106,7 @@ class Condition(Part, nn.Module):
 def with_detail(x: Tensor) -> Tensor:
     """``x``, ``sin 8 x`` and ``cos 8 x`` side by side, ``(B, C, *)`` to ``(B, 3 C, *)``, computed in float32.
 
-    A network with bfloat16 weights cannot see noise fainter than 2^-9 of its input, and would not remove it; the waves
+    A network with bfloat16 weights cannot see noise fainter than 2^-9 of its input, and would not remove it. The waves
     magnify it (Kingma et al. 2021, appendix C, https://arxiv.org/abs/2107.00630).
     """
     return torch.cat([x, torch.sin(8 * x), torch.cos(8 * x)], 1)

@@ -59,7 +59,7 @@ class _ActNorm(nn.Module):
 
 @final
 class _Mixing(nn.Module):
-    """A 1 x 1 convolution by ``W = P L (U + diag(sign · exp(s)))``, at first a rotation; ``log |det W| = sum s``."""
+    """A 1 x 1 convolution by ``W = P L (U + diag(sign · exp(s)))``, at first a rotation. ``log |det W| = sum s``."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("lower", "upper")
     permutation: Tensor
@@ -88,7 +88,7 @@ class _Mixing(nn.Module):
 
 @final
 class _Coupling(nn.Module):
-    """``(a, b) -> (a, b exp(s(a)) + t(a))`` over channels, with ``|s| < 2``; the identity at the start."""
+    """``(a, b) -> (a, b exp(s(a)) + t(a))`` over channels, with ``|s| < 2``. The identity at the start."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 

@@ -49,9 +49,9 @@ class LadderDecoder(Part, nn.Module):
 
     Args:
         inputs: length of the coarsest noise, a vector.
-        shape: ``(C, H, W)`` of an image; only height and width matter.
+        shape: ``(C, H, W)`` of an image. Only height and width matter.
         outputs: values for each pixel.
-        width: channels of the finest stage; they double with every halving, up to four times.
+        width: channels of the finest stage. They double with every halving, up to four times.
         rungs: number of noises of each stage, each after one residual block.
         channels: channels of each rung's noise.
         classes: number of labels, or ``None``.
@@ -83,7 +83,7 @@ class LadderDecoder(Part, nn.Module):
         self.exit = convolution(width, outputs * pyramid.patch**2)
 
     def forward(self, u: Tensor, cond: Tensor | None, noise: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Decode; ``noise(l, h)`` gives rung ``l`` its noise ``(B, *noises[l])``, float32, from the map ``h`` there."""
+        """Decode. ``noise(l, h)`` gives rung ``l`` its noise ``(B, *noises[l])``, float32, from the map ``h`` there."""
         u = u.to(self.entry.weight.dtype)
         h = self.entry(u if self.labels is None else self.labels.beside(u, cond))
         stages = [partial(self._stage, i, noise) for i in range(len(self.stages))]

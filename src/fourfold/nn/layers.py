@@ -43,7 +43,7 @@ def patches(x: Tensor, side: int, multiple: int | None = None) -> Tensor:
     Args:
         x: the images.
         side: side ``p`` of a patch.
-        multiple: height and width are padded by edge values to a multiple of it; by default of ``p``.
+        multiple: height and width are padded by edge values to a multiple of it. By default of ``p``.
     """
     multiple = side if multiple is None else multiple
     right, below = -x.shape[3] % multiple, -x.shape[2] % multiple

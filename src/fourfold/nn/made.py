@@ -42,7 +42,7 @@ class Masked(nn.Module):
 
 @final
 class _Block(nn.Module):
-    """``h + W_2 drop(phi(W_1 phi(h)))`` with ``phi`` = SiLU; silent at the start."""
+    """``h + W_2 drop(phi(W_1 phi(h)))`` with ``phi`` = SiLU. Silent at the start."""
 
     def __init__(self, sees: Tensor, dropout: float) -> None:
         super().__init__()
@@ -108,10 +108,10 @@ class MaskedMLP(Part, nn.Module):
 
 @final
 class MaskedStack(Part, nn.Module):
-    """Masked networks of alternating order; one call runs one of them, so it counts as ``1 / layers`` of an evaluation.
+    """Masked networks of alternating order. One call runs one of them, so it counts as ``1 / layers`` of an evaluation.
 
     Args:
-        dim, values, width, blocks, waves, classes, dropout: those of :class:`MaskedMLP`; only the first layer has
+        dim, values, width, blocks, waves, classes, dropout: those of :class:`MaskedMLP`. Only the first layer has
             waves.
         layers: number of networks.
     """

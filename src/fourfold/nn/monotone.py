@@ -1,7 +1,7 @@
-"""Increasing maps of single numbers, with parameters from a network; flows apply one to each coordinate.
+"""Increasing maps of single numbers, with parameters from a network. Flows apply one to each coordinate.
 
 A map takes ``x`` of any shape ``(*)`` and its parameters ``h`` of shape ``(*, values)``, and gives ``y`` and
-``log dy/dx``; :class:`Triangular` also lets numbers see their neighbours. At ``h = 0`` it is the identity (the mixture:
+``log dy/dx``. :class:`Triangular` also lets numbers see their neighbours. At ``h = 0`` it is the identity (the mixture:
 the map from a broad mixture to the normal).
 """
 
@@ -85,7 +85,7 @@ class Spline(Monotone):
 
     Attributes:
         bins: number of bins of the spline.
-        reach: half the width of its interval; outside it is the identity.
+        reach: half the width of its interval. Outside it is the identity.
         bound: largest absolute log-scale.
     """
 
@@ -225,7 +225,7 @@ def _normal_of_logit(logit: Tensor) -> Tensor:
 
 
 class _NormalOfLogit(torch.autograd.Function):
-    """The quantile of the smaller tail with its sign; the slope is ``sigmoid(l) sigmoid(-l) / phi(y)``, in logarithms.
+    """The quantile of the smaller tail with its sign. The slope is ``sigmoid(l) sigmoid(-l) / phi(y)``, in logarithms.
 
     Beyond ``|l| = 80``, where a tail has no float32, ``y^2 / 2`` grows as ``|l|`` does.
     """

@@ -53,7 +53,7 @@ class BesideNgrams(NextToken, Part, nn.Module):
     The network begins with ``f = 0`` and ``a = 1``, so the model begins as good as the n-grams of the training text,
     and learns what these do not know. In training each token is scored by the counts of the text without this
     occurrence: otherwise every n-gram would seem certain. The text is a buffer, from which the n-grams are counted
-    again where a run is opened; a run folder therefore holds the training text, up to 2 million tokens of it.
+    again where a run is opened. A run folder therefore holds the training text, up to 2 million tokens of it.
 
     Reference: Li et al. 2022, N-gram Is Back: Residual Learning of Neural Text Generation with n-gram Language Model,
     https://arxiv.org/abs/2210.14431 (n-grams beside a network); the counts that leave one out are those of Ney, Essen,
@@ -97,7 +97,7 @@ class BesideNgrams(NextToken, Part, nn.Module):
         return logits.float() + self.power * q.log()
 
     def ngrams(self) -> Ngrams:
-        """The n-grams of the text, counted once; without a text all tokens have equal masses."""
+        """The n-grams of the text, counted once. Without a text all tokens have equal masses."""
         version = (self.text.data_ptr(), self.text._version)
         if version != self._looked_at:  # something was written into the text, but not always something new
             if not (self._ngrams and torch.equal(self._ngrams[0][0], self.text)):

@@ -26,7 +26,7 @@ class OrderedTransformer(Part, nn.Module):
     are learned from in one evaluation, and earlier inputs are cached (Pannatier, Courdier, Fleuret 2024,
     https://arxiv.org/abs/2404.09562, who give an input both places).
 
-    Ids below ``tokens`` are tokens; ``tokens`` is the symbol at place 0, before all of them, and ``tokens + 1`` stands
+    Ids below ``tokens`` are tokens. ``tokens`` is the symbol at place 0, before all of them, and ``tokens + 1`` stands
     for a token that is hidden.
 
     Args:

@@ -47,7 +47,7 @@ def standard_log_prob(u: Tensor) -> Tensor:
 
 @final
 class _Table(nn.Module):
-    """A learned tensor for each label and one for "unknown"; it starts at ``start``, and Muon leaves it alone."""
+    """A learned tensor for each label and one for "unknown". It starts at ``start``, and Muon leaves it alone."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("rows",)
 
@@ -56,7 +56,7 @@ class _Table(nn.Module):
         self.rows = nn.Parameter(torch.full(((classes or 0) + 1, *shape), start))
 
     def forward(self, cond: Tensor | None, batch: int) -> Tensor:
-        """The tensors of ``batch`` labels, ``(batch, *shape)``; without labels one row, expanded."""
+        """The tensors of ``batch`` labels, ``(batch, *shape)``. Without labels one row, expanded."""
         if cond is None or len(self.rows) == 1:
             return self.rows[:1].float().expand(batch, *self.rows.shape[1:])
         return self.rows[cond + 1].float()
@@ -91,12 +91,12 @@ class Mixture(Prior):
     """``p(u) = sum_k w_k N(u; m_k, diag exp(s_k)^2)``: noise of one more coordinate, whose ``Phi(z_0)`` chooses ``k``.
 
     Mixtures as priors: Tomczak, Welling 2018, VAE with a VampPrior (https://arxiv.org/abs/1705.07120), whose components
-    are those of the encoder at learned inputs; here they are free, so that the model needs no encoder to draw.
+    are those of the encoder at learned inputs. Here they are free, so that the model needs no encoder to draw.
 
     Args:
         dim: length of the codes.
-        components: number of components; they start at random places with scale ``spread``.
-        classes: number of labels, or ``None``; a label changes the weights.
+        components: number of components. They start at random places with scale ``spread``.
+        classes: number of labels, or ``None``. A label changes the weights.
         spread: scale of every component at the start.
     """
 
@@ -143,8 +143,8 @@ class CodeMixture(Prior):
 
     Args:
         dim: length of the codes.
-        components: number of components; they start at random places of equal distance from the origin.
-        classes: number of labels, or ``None``; a label changes the weights.
+        components: number of components. They start at random places of equal distance from the origin.
+        classes: number of labels, or ``None``. A label changes the weights.
     """
 
     LAG: ClassVar[float] = 5.0
@@ -196,7 +196,7 @@ class CodeMixture(Prior):
         return shrunk + ridge * torch.eye(self.dim, device=shrunk.device)
 
     def _log_weights(self, cond: Tensor | None, batch: int) -> Tensor:
-        """``log w_ck``, ``(B, K)``; a label's weights are smoothed by one thousandth of all examples."""
+        """``log w_ck``, ``(B, K)``. A label's weights are smoothed by one thousandth of all examples."""
         share = self.share if len(self.share) == 1 else self.share + 1e-3 * self.share[0]
         rows = share[:1].expand(batch, -1) if cond is None or len(share) == 1 else share[cond + 1]
         return rows.clamp(min=1e-12).log().log_softmax(1)
@@ -235,7 +235,7 @@ class CodeMixture(Prior):
 class IndependentCodes(Prior):
     """``P(k) = prod_i p_i(k_i)``: whole numbers, with probabilities learned for each place and each label.
 
-    All numbers have the same probability at the start; ``k_i`` is the quantile ``Phi(z_i)`` of ``p_i``.
+    All numbers have the same probability at the start. ``k_i`` is the quantile ``Phi(z_i)`` of ``p_i``.
 
     Args:
         shape: ``(h, w)`` of a map of codes.

@@ -41,7 +41,7 @@ class Residual(nn.Module):
     Args:
         width: channels of ``h``.
         hidden: channels between the two.
-        depth: residual blocks in the entire network; ``W_1`` starts ``sqrt(depth)`` times smaller.
+        depth: residual blocks in the entire network. ``W_1`` starts ``sqrt(depth)`` times smaller.
         spatial: whether to convolve ``(B, width, H, W)`` or to multiply ``(B, width)``.
     """
 
@@ -86,11 +86,11 @@ class Pyramid:
 
     @classmethod
     def to_eight(cls, shape: Sequence[int], width: int) -> Pyramid:
-        """Stages are added until no side of the map is above 8; each side is half of the finer one, rounded up.
+        """Stages are added until no side of the map is above 8. Each side is half of the finer one, rounded up.
 
         Args:
             shape: ``(C, H, W)`` of an image.
-            width: channels of the finest stage; they double with every halving, up to four times.
+            width: channels of the finest stage. They double with every halving, up to four times.
         """
         patch = patch_side(shape)
         sizes = [code_size(shape, patch)]
@@ -100,7 +100,7 @@ class Pyramid:
 
     @classmethod
     def to_codes(cls, shape: Sequence[int], factor: int, width: int) -> Pyramid:
-        """Stages down to a map that is ``factor`` times smaller than the image; the image is padded to fit.
+        """Stages down to a map that is ``factor`` times smaller than the image. The image is padded to fit.
 
         Args:
             shape: ``(C, H, W)`` of an image.

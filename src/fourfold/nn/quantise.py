@@ -22,7 +22,7 @@ class Quantised(NamedTuple):
     """A quantised map of vectors ``(B, channels, h, w)``."""
 
     values: Tensor
-    """The nearest representable vectors, ``(B, channels, h, w)`` float32; the gradient passes to the input."""
+    """The nearest representable vectors, ``(B, channels, h, w)`` float32. The gradient passes to the input."""
     codes: Tensor
     """Their numbers, ``(B, h, w)`` int64 in ``[0, size)``."""
     penalty: Tensor
@@ -40,7 +40,7 @@ class Quantiser(Part, nn.Module, ABC):
     """The way to quantise, as a noun phrase."""
 
     def grid(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the numbers of a map of ``shape``; a quantiser may give several numbers to a vector."""
+        """Height and width of the numbers of a map of ``shape``. A quantiser may give several numbers to a vector."""
         return shape
 
     @abstractmethod
@@ -60,7 +60,7 @@ def perplexity(codes: Tensor, size: int) -> Tensor:
 
 @final
 class FiniteScalars(Quantiser):
-    """Each channel squashed and rounded to its own few levels; the codebook is their product and never collapses.
+    """Each channel squashed and rounded to its own few levels. The codebook is their product and never collapses.
 
         v_i = round(f(e_i)) / floor(L_i / 2),   f(e) = (L - 1) / 2 · (1 + 1e-3) · tanh(e + s) - o
 
@@ -234,7 +234,7 @@ class Codebook(Quantiser):
         return rows.reshape(len(like), *like.shape[2:], self.channels).movedim(-1, 1)
 
     def _revival(self, rows: Tensor, nearest: Tensor, table: Tensor) -> Tensor:
-        """The pull of dead vectors to random inputs, one number; ``usage`` is a moving average over about 100 steps."""
+        """The pull of dead vectors to random inputs, one number. ``usage`` is a moving average over about 100 steps."""
         share = torch.bincount(nearest, minlength=self.size).float() / len(nearest)
         self.usage.lerp_(share, 0.01)
         dead = (self.usage * self.size < self.rare).float()

@@ -63,7 +63,7 @@ def bumps(tokens: int) -> Tensor:
 
 @final
 class RelativeCells(nn.Module):
-    """A vector of the steps that lead to each cell, of ordered columns: ``sum_a r(x - a) U_a``; 0 for the others.
+    """A vector of the steps that lead to each cell, of ordered columns: ``sum_a r(x - a) U_a``. 0 for the others.
 
     Args:
         sizes: tokens of each column.

@@ -84,7 +84,7 @@ class ResNetEncoder(Part, nn.Module):
     Args:
         shape: ``(C, H, W)`` of an image.
         outputs: length of the result.
-        width: channels of the finest stage; they double with every halving, up to four times.
+        width: channels of the finest stage. They double with every halving, up to four times.
         blocks: residual blocks of each stage.
         classes: number of labels, or ``None``.
     """
@@ -153,9 +153,9 @@ class ResNetDecoder(Part, nn.Module):
 
     Args:
         inputs: length of the vectors.
-        shape: ``(C, H, W)`` of an image; only height and width matter.
+        shape: ``(C, H, W)`` of an image. Only height and width matter.
         outputs: values for each pixel.
-        width: channels of the finest stage; they double with every halving, up to four times.
+        width: channels of the finest stage. They double with every halving, up to four times.
         blocks: residual blocks of each stage.
         classes: number of labels, or ``None``.
     """
@@ -195,7 +195,7 @@ class ResMLP(Part, nn.Module):
         width: length of the residual stream.
         blocks: number of residual blocks.
         classes: number of labels, or ``None``.
-        gain: scale of the last layer at the start; 0 starts with the zero function.
+        gain: scale of the last layer at the start. 0 starts with the zero function.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")

@@ -31,10 +31,10 @@ class SequenceNetwork(Part, nn.Module):
         embedding, width, depth: of :class:`~fourfold.nn.columns.ColumnNetwork`.
         features, layers, heads: of the transformer.
         ordered: the columns whose tokens are ordered.
-        causal: whether a row's context is of the rows before it; otherwise it is of all cells that are seen.
+        causal: whether a row's context is of the rows before it. Otherwise it is of all cells that are seen.
         relative: whether codes are also read and predicted relative to the nearest observed ones of their column
             (:mod:`fourfold.nn.relative`): in the rows before, and behind if it is not causal.
-        missing: the ordered columns whose last token is "missing"; only for a network that is relative.
+        missing: the ordered columns whose last token is "missing". Only for a network that is relative.
         dropout: share of the columns' hidden units that are dropped in training.
 
     Raises:
@@ -100,10 +100,10 @@ class SequenceNetwork(Part, nn.Module):
         """The contexts of rows, float32.
 
         Args:
-            x: tokens ``(B, T, C)`` of the rows. Of a causal network the context of row ``t`` is of the rows before it;
-                with a cache, ``x`` holds the rows before each of the rows that follow the cached ones, and the first
+            x: tokens ``(B, T, C)`` of the rows. Of a causal network the context of row ``t`` is of the rows before it.
+                With a cache, ``x`` holds the rows before each of the rows that follow the cached ones, and the first
                 row of an empty cache is ignored.
-            mask: which codes are observed, bool ``(B, T, C)``; only for a network that is not causal.
+            mask: which codes are observed, bool ``(B, T, C)``. Only for a network that is not causal.
             cache: of earlier rows.
             near: of these rows, by :meth:`near`.
         """

@@ -28,7 +28,7 @@ class Knots(NamedTuple):
 
 
 def knots_of(widths: Tensor, heights: Tensor, slopes: Tensor, reach: float) -> Knots:
-    """Knots from free numbers ``(K, ...)``, ``(K, ...)`` and ``(K - 1, ...)``; all zeros give the identity.
+    """Knots from free numbers ``(K, ...)``, ``(K, ...)`` and ``(K - 1, ...)``. All zeros give the identity.
 
     The slopes at both ends are 1, so that the spline continues smoothly as the identity.
     """
@@ -89,7 +89,7 @@ def _place(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, _Bin, Tensor]
 
 
 def spline(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, Tensor]:
-    """``y`` and ``log dy/dx`` of points of any shape; outside the interval the spline is the identity."""
+    """``y`` and ``log dy/dx`` of points of any shape. Outside the interval the spline is the identity."""
     inside, b, t = _place(x, knots, reach)
     return torch.where(inside, _value(b, t), x), torch.where(inside, _log_slope(b, t), 0.0)
 

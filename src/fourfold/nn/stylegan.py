@@ -93,7 +93,7 @@ class _Layer(nn.Module):
 
 @final
 class _Mapping(nn.Module):
-    """``w = f(z / rms(z), e_c)``; its layers learn a hundred times slower than the others."""
+    """``w = f(z / rms(z), e_c)``. Its layers learn a hundred times slower than the others."""
 
     def __init__(self, noise: int, style: int, depth: int, classes: int | None) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class StyleNetwork(Part, nn.Module):
         noise: number of inputs of the styles.
         style: length of ``w``.
         depth: layers of the mapping network.
-        width: channels of the finest stage; they double with every halving, up to four times.
+        width: channels of the finest stage. They double with every halving, up to four times.
         classes: number of labels, or ``None``.
         mixing: share of examples with mixed styles while training.
     """
@@ -164,14 +164,14 @@ class StyleNetwork(Part, nn.Module):
         self.register_buffer("mean", torch.zeros(style))
 
     def forward(self, z: Tensor, cond: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """The images; ``truncation`` below 1 pulls every ``w`` towards the mean."""
+        """The images. ``truncation`` below 1 pulls every ``w`` towards the mean."""
         w = self.styles(z, cond)
         if truncation != 1:
             w = self.mean.to(w) + truncation * (w - self.mean.to(w))
         return self.synthesis(w, z)
 
     def styles(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        """A style for every layer, ``(B, layers, style)``; mixed while training."""
+        """A style for every layer, ``(B, layers, style)``. Mixed while training."""
         w = self.mapping(z[:, : self.noise].to(self.exit.dtype), cond)
         if not self.training:
             return w[:, None].expand(-1, self.layers, -1)
@@ -206,7 +206,7 @@ class StyleNetwork(Part, nn.Module):
 
 
 def _resized(h: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map at another size; doubling is upsampling with the filter (1, 3, 3, 1)."""
+    """A map at another size. Doubling is upsampling with the filter (1, 3, 3, 1)."""
     if h.shape[2:] == size:
         return h
     h = h.contiguous(memory_format=torch.channels_last)

@@ -37,7 +37,7 @@ def from_patches(h: Tensor, event: tuple[int, ...], p: int, q: int) -> Tensor:
 
 @final
 class _Block(nn.Module):
-    """``values`` numbers for each of ``length`` patches, from the earlier patches and the label; zero at first."""
+    """``values`` numbers for each of ``length`` patches, from the earlier patches and the label. Zero at first."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "position", "exit")
 
@@ -52,7 +52,7 @@ class _Block(nn.Module):
         self.exit = zeroed(nn.Linear(width, values))
 
     def forward(self, before: Tensor, cond: Tensor | None, cache: Cache | None) -> Tensor:
-        """The numbers of ``T`` patches given the patch before each, ``(B, T, size)``; earlier ones are in the cache."""
+        """The numbers of ``T`` patches given the patch before each, ``(B, T, size)``. Earlier ones are in the cache."""
         at = 0 if cache is None else cache.position
         h = self.entry(before.to(self.entry.weight.dtype)) + self.position[at : at + before.shape[1]]
         if self.embedding is not None:
@@ -64,7 +64,7 @@ class _Block(nn.Module):
 
 @final
 class PatchStack(Part, nn.Module):
-    """One causal transformer for each layer of a flow; one call runs one of them, or one patch of one of them.
+    """One causal transformer for each layer of a flow. One call runs one of them, or one patch of one of them.
 
     Args:
         size: number of values in one patch.

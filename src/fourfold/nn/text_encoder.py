@@ -57,7 +57,7 @@ _MOST = 100_000
 class SentenceEncoder(TextEncoder):
     """MiniLM's mean over tokens, scaled to ``sqrt(width)``; frozen and not saved; it reads each caption once.
 
-    The run folder names package, version and digest; sampling with a caption needs them installed.
+    The run folder names package, version and digest. Sampling with a caption needs them installed.
 
     Args:
         package: the distribution whose folder ``model`` holds the network.
@@ -220,7 +220,7 @@ class ByteEncoder(TextEncoder):
         length: the most bytes of a caption.
         width: width of every layer.
         depth: layers.
-        heads: number of attention heads; must divide ``width``.
+        heads: number of attention heads. Must divide ``width``.
 
     Raises:
         ValueError: if ``heads`` does not divide ``width``.

@@ -37,7 +37,7 @@ class _Block(nn.Module):
 
 @final
 class TimeMLP(Part, nn.Module):
-    """Vectors, times and labels to vectors: ``(B, dim), (B,), (B,)`` to ``(B, outputs)``, float32; zero at the start.
+    """Vectors, times and labels to vectors: ``(B, dim), (B,), (B,)`` to ``(B, outputs)``, float32. Zero at the start.
 
     Args:
         dim: length of the vectors.
@@ -45,9 +45,9 @@ class TimeMLP(Part, nn.Module):
         blocks: number of residual blocks.
         classes: number of labels, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
-        detail: whether the network also sees waves of the vector; losses of derivatives are better without them, since
+        detail: whether the network also sees waves of the vector. Losses of derivatives are better without them, since
             waves are 8 times as steep.
-        outputs: length of the output; by default ``dim``.
+        outputs: length of the output. By default ``dim``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")

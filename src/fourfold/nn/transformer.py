@@ -75,7 +75,7 @@ def following(length: int, qkv: Tensor, at: int) -> Angles:
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate each pair of coordinates ``(x_i, x_{i + D/2})`` by its position's angle; ``x`` is ``(..., D)``."""
+    """Rotate each pair of coordinates ``(x_i, x_{i + D/2})`` by its position's angle. ``x`` is ``(..., D)``."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
@@ -87,7 +87,7 @@ def _future(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """:func:`_rotated`, in place for a contiguous ``x``; with ``-sin`` it turns back."""
+    """:func:`_rotated`, in place for a contiguous ``x``. With ``-sin`` it turns back."""
     first, second = x.chunk(2, -1)
     swapped = torch.cat([second, first], -1)  # operations on halves of rows are slow
     x.mul_(cos).addcmul_(swapped, sin)
@@ -177,9 +177,9 @@ class Block(Part, nn.Module):
 
     Args:
         width: size of ``h``.
-        heads: number of attention heads; ``width / heads`` is even.
+        heads: number of attention heads. ``width / heads`` is even.
         ratio: hidden units of the second branch per unit of ``width``.
-        causal: whether a position sees only those before it and itself; otherwise it sees all.
+        causal: whether a position sees only those before it and itself. Otherwise it sees all.
     """
 
     block: ClassVar[bool] = True
@@ -211,7 +211,7 @@ class TransformerBlock(nn.Module):
     Args:
         width: size of ``h``.
         heads: number of attention heads.
-        condition: length of the vector that gives ``a``, ``b`` and the gate; ``None`` leaves all three out.
+        condition: length of the vector that gives ``a``, ``b`` and the gate. ``None`` leaves all three out.
 
     Raises:
         ValueError: if ``heads`` does not divide ``width``.
@@ -230,7 +230,7 @@ class TransformerBlock(nn.Module):
         self.modulation = None if condition is None else zeroed(nn.Linear(condition, 6 * width))
 
     def forward(self, h: Tensor, c: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Tokens ``(B, L, width)``, given a condition ``(B, condition)``; ``mask`` as in :func:`attention`."""
+        """Tokens ``(B, L, width)``, given a condition ``(B, condition)``. ``mask`` as in :func:`attention`."""
         if self.modulation is None or c is None:
             h = h + self._attended(F.layer_norm(h, h.shape[-1:]), mask)
             return h + self._perceptron(F.layer_norm(h, h.shape[-1:]))
@@ -266,13 +266,13 @@ class Cache:
         self.position, self.length = 0, length
 
     def attend(self, block: int, qkv: Tensor, angles: Angles | None = None, mask: Tensor | None = None) -> Tensor:
-        """Attention of new positions of a block to the cached ones and to each other; keys and values are cached.
+        """Attention of new positions of a block to the cached ones and to each other. Keys and values are cached.
 
         Args:
             block: number of the block.
             qkv: queries, keys and values, ``(B, L, 3, H, D)``.
-            angles: tables of the positions; by default they follow one another.
-            mask: what each attends to, ``(L, position + L)`` bool; by default those before it and itself.
+            angles: tables of the positions. By default they follow one another.
+            mask: what each attends to, ``(L, position + L)`` bool. By default those before it and itself.
 
         Returns:
             ``(B, L, H, D)``.
@@ -297,14 +297,14 @@ class Cache:
         return Branches(self, len(rows))
 
     def copy(self, rows: Tensor) -> Cache:
-        """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
+        """A copy of some rows ``(B',)``, in that order. A row may be there several times."""
         cache = object.__new__(Cache)
         cache.blocks = [block[rows] for block in self.blocks]
         cache.position, cache.length = self.position, self.length
         return cache
 
     def clear(self) -> None:
-        """Forget every position; the memory stays."""
+        """Forget every position. The memory stays."""
         self.position = 0
 
     def forget(self, count: int) -> None:
@@ -344,7 +344,7 @@ class Branches:
         return mixed.unsqueeze(1) + torch.matmul(weights[:, :, end:].unsqueeze(2), branch[:, 1]).transpose(1, 2)
 
     def select(self, rows: Tensor) -> Branches:
-        """A copy of some branches ``(B',)``, in that order; a branch may be there several times."""
+        """A copy of some branches ``(B',)``, in that order. A branch may be there several times."""
         branches = object.__new__(Branches)
         branches.blocks = [block.index_select(0, rows) for block in self.blocks]
         branches.texts, branches.position, branches.length = self.texts, self.position, self.length
@@ -376,9 +376,9 @@ class Transformer(Part, nn.Module):
         return Cache(len(self.blocks), batch, self.heads, self.length, self.width // self.heads, like)
 
     def forward(self, h: Tensor, cache: Cache | Branches | None = None) -> Tensor:
-        """Mix ``(B, T, width)`` causally; return the normalised features of the same shape.
+        """Mix ``(B, T, width)`` causally. Return the normalised features of the same shape.
 
-        With a cache the ``T`` positions follow the cached ones; of branches, one at a time.
+        With a cache the ``T`` positions follow the cached ones. Of branches, one at a time.
 
         Raises:
             ValueError: if the positions do not fit into ``length`` or the cache.
@@ -401,7 +401,7 @@ class NextToken(Part, nn.Module, ABC):
     """A network of next-token logits, which remembers earlier positions in a cache.
 
     Attributes:
-        tokens: number of tokens; ids from there on are start symbols.
+        tokens: number of tokens. Ids from there on are start symbols.
         length: the longest input, start symbol included.
         remark: what a reader must know of it beside that, for the end of a sentence.
     """
@@ -411,7 +411,7 @@ class NextToken(Part, nn.Module, ABC):
     remark: ClassVar[str] = ""
 
     def fit(self, x: Tensor) -> None:
-        """Take what is counted in raw training examples; most networks count nothing."""
+        """Take what is counted in raw training examples. Most networks count nothing."""
 
     @abstractmethod
     def cache(self, batch: int) -> Any:
@@ -433,7 +433,7 @@ class NextToken(Part, nn.Module, ABC):
 class TokenTransformer(NextToken):
     """Next-token logits.
 
-    Ids below ``tokens`` are tokens; ``tokens + i`` is the ``i``-th start symbol.
+    Ids below ``tokens`` are tokens. ``tokens + i`` is the ``i``-th start symbol.
 
     Args:
         tokens: number of tokens.
@@ -459,7 +459,7 @@ class TokenTransformer(NextToken):
         return self.trunk.cache(batch)
 
     def forward(self, ids: Tensor, cache: Cache | Branches | None = None) -> Tensor:
-        """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``; see :meth:`Transformer.forward`."""
+        """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``. See :meth:`Transformer.forward`."""
         logits: Tensor = self.head(self.trunk(self.embedding(ids), cache))
         return logits.float()
 
@@ -469,7 +469,7 @@ class MaskedTransformer(Part, nn.Module):
     """Logits of every token, given those that are not masked, before and after it.
 
     Args:
-        tokens: number of tokens; the id ``tokens`` is the mask.
+        tokens: number of tokens. The id ``tokens`` is the mask.
         width, depth, heads, ratio: its size, see :class:`Block`.
         classes: number of labels, or ``None``.
 

@@ -2,7 +2,7 @@
 
 After Ronneberger, Fischer, Brox 2015 (https://arxiv.org/abs/1505.04597) and Ho, Jain, Abbeel 2020
 (https://arxiv.org/abs/2006.11239), with two changes for processors on which products are cheap and passes over memory
-are expensive. Images enter as patches, so no layer works at full resolution. Nothing is normalised; instead, the second
+are expensive. Images enter as patches, so no layer works at full resolution. Nothing is normalised. Instead, the second
 convolution of every residual block starts at zero (Zhang, Dauphin, Ma 2019, https://arxiv.org/abs/1901.09321).
 """
 
@@ -66,7 +66,7 @@ class UNetStage(nn.Module):
 class UNet(Part, nn.Module):
     """Images, times and labels to images: ``(B, C, H, W), (B,), (B,)`` to ``(B, C, H, W)``, float32.
 
-    Each stage halves height and width; the way up adds the features of the way down at the same resolution. Sizes that
+    Each stage halves height and width. The way up adds the features of the way down at the same resolution. Sizes that
     the strides do not divide are padded by edge values and cut back. The last layer starts at zero.
 
     Args:

@@ -57,7 +57,7 @@ class SpaceTimeBlock(nn.Module):
 
 
 def _as_rows(h: Tensor, clips: int) -> Tensor:
-    """Frames ``(B · T, C, H, W)`` as rows of images ``(B, C, T, H · W)``; the memory stays if channels are last."""
+    """Frames ``(B · T, C, H, W)`` as rows of images ``(B, C, T, H · W)``. The memory stays if channels are last."""
     return h.reshape(clips, -1, *h.shape[1:]).transpose(1, 2).flatten(3)
 
 
@@ -79,7 +79,7 @@ class VideoUNet(Part, nn.Module):
         frames: ``T``.
         widths: channels of the convolutions, and of the transformer.
         blocks: residual blocks on the way down and again on the way up, and blocks of the transformer.
-        heads: attention heads; must divide the second width.
+        heads: attention heads. Must divide the second width.
         patch: side of a patch in pixels.
         span: frames of a patch.
         classes: number of labels, or ``None``.

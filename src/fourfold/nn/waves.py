@@ -26,14 +26,14 @@ QUIET = 1e-3
 
 
 def compressed(spectrum: Tensor) -> Tensor:
-    """``log(1 + |X| / QUIET)``, which is 0 for silence; its derivative is bounded."""
+    """``log(1 + |X| / QUIET)``, which is 0 for silence. Its derivative is bounded."""
     power = torch.view_as_real(spectrum).square().sum(-1)
     return torch.log1p((power + 1e-12).sqrt() / QUIET)
 
 
 @final
 class FrameBlock(nn.Module):
-    """``h + W_2 silu(conv(norm(h)))`` over frames, ``(B, width, T)``; the identity at the start."""
+    """``h + W_2 silu(conv(norm(h)))`` over frames, ``(B, width, T)``. The identity at the start."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class FrameBlock(nn.Module):
 
 @final
 class WaveEncoder(Part, nn.Module):
-    """Waveforms ``(B, 1, L)`` to maps ``(B, outputs, T, 1)``, float32; labels are ignored.
+    """Waveforms ``(B, 1, L)`` to maps ``(B, outputs, T, 1)``, float32. Labels are ignored.
 
     It sees the compressed magnitudes of a frame and the cosines and sines of its phases.
 
@@ -56,7 +56,7 @@ class WaveEncoder(Part, nn.Module):
         outputs: channels of the map.
         width: channels of the layers.
         depth: number of blocks.
-        hop: samples between frames; a frame has four times as many.
+        hop: samples between frames. A frame has four times as many.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("stem", "exit")
@@ -79,9 +79,9 @@ class WaveEncoder(Part, nn.Module):
 
 @final
 class WaveDecoder(Part, nn.Module):
-    """Maps ``(B, inputs, T, 1)`` to values ``(B, 3, L)`` of one logistic for each sample, float32; labels are ignored.
+    """Maps ``(B, inputs, T, 1)`` to values ``(B, 3, L)`` of one logistic for each sample, float32. Labels are ignored.
 
-    Locations are the waveform of the spectrum that the network gives; each frame also has one scale, between frames on
+    Locations are the waveform of the spectrum that the network gives. Each frame also has one scale, between frames on
     a straight line.
 
     Args:
@@ -123,7 +123,7 @@ class SpectralCritic(Part, nn.Module):
     Args:
         length: samples of a waveform.
         width: channels of the finest layer of the critic.
-        hop: samples between frames of the finest spectrum; the others have 2 and 4 times as many.
+        hop: samples between frames of the finest spectrum. The others have 2 and 4 times as many.
     """
 
     def __init__(self, length: int, width: int, hop: int) -> None:
@@ -144,10 +144,10 @@ CENTRE, SPREAD = -12.0, 5.0
 
 @final
 class WaveVocoder(Part, nn.Module):
-    """Standardised power in mel bands ``(B, bands, T)`` to waveforms ``(B, 1, T hop)``, float32; labels are ignored.
+    """Standardised power in mel bands ``(B, bands, T)`` to waveforms ``(B, 1, T hop)``, float32. Labels are ignored.
 
     Iterations of Griffin and Lim give a waveform with the spectrum ``X``. The network sees the bands, ``X`` and
-    the magnitudes ``M`` of the bands, and corrects them; the waveform is the inverse transform of
+    the magnitudes ``M`` of the bands, and corrects them. The waveform is the inverse transform of
 
         M (exp(a) X / |X| + b),   a real and b complex, both (B, F, T) and nearly 0 at the start.
 
@@ -160,7 +160,7 @@ class WaveVocoder(Part, nn.Module):
     Args:
         bands: number of mel bands.
         rate: samples in a second.
-        hop: samples between frames; a frame has four times as many.
+        hop: samples between frames. A frame has four times as many.
         width: channels of the layers.
         depth: number of blocks.
         steps: iterations of Griffin and Lim.
@@ -230,7 +230,7 @@ class WaveCritic(Part, nn.Module):
     Args:
         length: samples of a waveform.
         width: channels of the first layers.
-        hop: samples between frames of the coarsest spectrum; the others have a half and a quarter of it.
+        hop: samples between frames of the coarsest spectrum. The others have a half and a quarter of it.
         periods: distances between the samples that one critic sees.
     """
 

@@ -25,7 +25,7 @@ def block(title: str, *parts: str) -> str:
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """A table of labels and words; rows without words are left out."""
+    """A table of labels and words. Rows without words are left out."""
     cells = [
         f'<tr><td style="{_CELL};white-space:nowrap;{_QUIET}">{escape(label)}</td>'
         f'<td style="{_CELL}">{escape(words)}</td></tr>'

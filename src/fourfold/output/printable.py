@@ -19,7 +19,7 @@ def printable(text: str, keep: str = "") -> str:
     The escapes are those of JSON, so a JSON document keeps its meaning.
 
     Args:
-        text: any text; lone surrogates of undecodable file names are escaped too.
+        text: any text. Lone surrogates of undecodable file names are escaped too.
         keep: control characters to leave as they are, such as ``"\n"`` in text of several lines.
     """
     if text.isprintable():

@@ -62,9 +62,9 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
 
     Args:
         name: a paradigm (``"diffusion"``) or one of its recipes (``"diffusion/velocity"``). A paradigm alone is its
-            default recipe in the space; :func:`resolve` names it.
+            default recipe in the space. :func:`resolve` names it.
         space: the space of the examples.
-        size: ``"xs"``, ``"s"`` or ``"m"``; ``"s/2"`` has half the width of ``"s"``, and so on to ``"s/8"``.
+        size: ``"xs"``, ``"s"`` or ``"m"``. ``"s/2"`` has half the width of ``"s"``, and so on to ``"s/8"``.
 
     Raises:
         ValueError: for an unknown name or size, listing the choices.
@@ -157,7 +157,7 @@ def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
     """The facts of a recipe's models of ``images``, ``vectors``, ``text`` and other data, for those that it models.
 
     The facts are those of models for small images, 16 columns, short texts and sounds, a small table and
-    sequences of 16 rows. A model of other data can have other settings;
+    sequences of 16 rows. A model of other data can have other settings.
     :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
 
     Args:

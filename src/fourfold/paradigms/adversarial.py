@@ -54,7 +54,7 @@ __all__ = [
 
 @final
 class Generator(Pushforward):
-    """``x = g(z)`` by one network evaluation; ``bounded`` keeps it near [-1, 1], where the data is.
+    """``x = g(z)`` by one network evaluation. ``bounded`` keeps it near [-1, 1], where the data is.
 
     Args:
         net: maps noise (and labels) to examples.
@@ -108,7 +108,7 @@ class Contest(ABC):
 
     @abstractmethod
     def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The critic's confidence that training data is data, in [-1, 1], ``(B,)``; near 1 it has memorised it."""
+        """The critic's confidence that training data is data, in [-1, 1], ``(B,)``. Near 1 it has memorised it."""
 
 
 @final
@@ -278,7 +278,7 @@ class Regulariser(Protocol):
 
 @final
 class AdversarialGame(Objective):
-    """The losses of a generator and a critic, which take steps in turn; penalties are differentiated exactly.
+    """The losses of a generator and a critic, which take steps in turn. Penalties are differentiated exactly.
 
     Args:
         critic: maps examples (and labels) to one number each, ``(B,)`` or ``(B, 1)``.
@@ -289,7 +289,7 @@ class AdversarialGame(Objective):
             expectation and divides its cost.
         label_dropout: share of labels that training hides, so that the model also learns to generate without one.
         critic_rate: multiplies the critic's learning rate (two time scales).
-        augment: transforms data and samples before the critic sees them; its strength follows the critic's accuracy.
+        augment: transforms data and samples before the critic sees them. Its strength follows the critic's accuracy.
         regulariser: a penalty on the generator, or ``None``.
 
     Raises:
@@ -345,13 +345,13 @@ class AdversarialGame(Objective):
         return x if self.augment is None else self.augment(x)
 
     def numbers(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        """``D(x)`` and ``D(fake)`` by one call of the critic; ``x`` may have fewer rows than ``fake``, even none."""
+        """``D(x)`` and ``D(fake)`` by one call of the critic. ``x`` may have fewer rows than ``fake``, even none."""
         labels = None if cond is None else torch.cat([cond[: len(x)], cond])
         real, false = self.critic(torch.cat([x, fake]), labels).reshape(-1).split([len(x), len(fake)])
         return real, false
 
     def generator_loss(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
-        """``b(D(x), D(fake))``, ``(B,)``; only a paired loss evaluates ``D(x)``."""
+        """``b(D(x), D(fake))``, ``(B,)``. Only a paired loss evaluates ``D(x)``."""
         real = self.transformed(x) if self.contest.paired else x[:0]
         return self.contest.generator(*self.numbers(real, self.transformed(fake), cond))
 
@@ -387,7 +387,7 @@ class CriticTerm(Term):
         return game.contest.critic(real, false) + penalty
 
     def _penalty(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
-        """The penalty at every ``every``-th pair, times the inverse of their share; 0 at the others, ``(B,)``."""
+        """The penalty at every ``every``-th pair, times the inverse of their share. 0 at the others, ``(B,)``."""
         game, n = self.objective, len(x)
         if game.penalty is None:
             return x.new_zeros(n)
@@ -429,7 +429,7 @@ def diversity(fake: Tensor, x: Tensor) -> Tensor:
 @final
 @dataclass(frozen=True)
 class OnePass(Sampler):
-    """``z ~ N(0, I)``, ``x = g(z)``; ``truncation`` below 1 shrinks ``z``: fewer odd samples, less variety.
+    """``z ~ N(0, I)``, ``x = g(z)``. ``truncation`` below 1 shrinks ``z``: fewer odd samples, less variety.
 
     Where ``g(z)`` is a distribution, such as that of a decoder, ``x`` is drawn from it.
 

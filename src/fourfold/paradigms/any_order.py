@@ -37,7 +37,7 @@ class _Row:
 
 @final
 class ColumnConditionals(AnyOrderConditionals):
-    """``p(x_i | x_S, c)`` of the columns of a table; examples are drawn and scored in the order of the columns.
+    """``p(x_i | x_S, c)`` of the columns of a table. Examples are drawn and scored in the order of the columns.
 
     Args:
         net: gives the log-masses of each column's tokens, given those that it sees.
@@ -98,7 +98,7 @@ class AnyOrderLikelihood(Objective):
 
 @final
 class AnyOrderTerm(Term):
-    """``-sum_i log p(x_i | earlier, c) / L``, ``(B,)``, in one order for the batch; held-out examples see two."""
+    """``-sum_i log p(x_i | earlier, c) / L``, ``(B,)``, in one order for the batch. Held-out examples see two."""
 
     judges: ClassVar[bool] = True
 

@@ -2,7 +2,7 @@
 
     log p(x) = sum_i log p(x_i | x_<i)
 
-Text is modelled by a transformer over tokens, and vectors by a transformer over coordinates with mixtures of logistics;
+Text is modelled by a transformer over tokens, and vectors by a transformer over coordinates with mixtures of logistics.
 :mod:`fourfold.paradigms.pixels` models images and clips. The likelihood is exact for all of them.
 Sampling caches what later tokens need from earlier ones, so the cost of a sample is proportional to its length.
 """
@@ -94,7 +94,7 @@ LOGITS = 1 << 28
 class TokenConditionals(Conditionals):
     """``softmax(net(start, x_1, ..., x_{i-1}))`` over tokens.
 
-    A text longer than the network's context is scored in windows that overlap by half; each but the first counts only
+    A text longer than the network's context is scored in windows that overlap by half. Each but the first counts only
     its new half. Drawing follows the same rule: a full cache is refilled from its last half.
 
     Args:
@@ -145,7 +145,7 @@ class TokenConditionals(Conditionals):
         return Drawing(self.net.cache(batch), cond, start, [start])
 
     def prompt(self, state: Drawing, ids: Tensor) -> Drawing:
-        """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing; the next draws continue them."""
+        """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing. The next draws continue them."""
         count = self.window(ids.shape[1])
         state.past = [state.past[0], *ids[:, ids.shape[1] - count :].unbind(1)]
         state.past[1:] = [token.unsqueeze(1) for token in state.past[1:]]
@@ -161,7 +161,7 @@ class TokenConditionals(Conditionals):
         return count if count < context else context // 2 + (count - context) % half
 
     def logits(self, state: Drawing) -> Tensor:
-        """Logits of the next token of every example, ``(B, V)``; :meth:`take` must follow."""
+        """Logits of the next token of every example, ``(B, V)``. :meth:`take` must follow."""
         if state.cache.position == self.net.length:
             self._refill(state)
         logits: Tensor = self.net(state.last, state.cache)[:, -1]
@@ -173,7 +173,7 @@ class TokenConditionals(Conditionals):
         state.past.append(state.last)
 
     def room(self, state: Drawing) -> int:
-        """The number of tokens that still fit into the window; a full window is refilled from its last half."""
+        """The number of tokens that still fit into the window. A full window is refilled from its last half."""
         if state.cache.position == self.net.length:
             self._refill(state)
         return self.net.length - state.cache.position - 1
@@ -199,7 +199,7 @@ class TokenConditionals(Conditionals):
         return token, state
 
     def _refill(self, state: Drawing) -> None:
-        """Start a new window with the last half of the old one; its newest token is still to be fed."""
+        """Start a new window with the last half of the old one. Its newest token is still to be fed."""
         half = self.net.length // 2
         state.past = [state.past[0], *state.past[len(state.past) - half :]]
         state.cache.clear()
@@ -242,7 +242,7 @@ class VectorConditionals(Conditionals):
         return Drawing(self.net.cache(batch), cond, torch.zeros(batch, device=self.net.head.weight.device))
 
     def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
-        """One coordinate; a temperature divides the log-weights and multiplies the scales."""
+        """One coordinate. A temperature divides the log-weights and multiplies the scales."""
         parameters = self.net(state.last.unsqueeze(1), state.cond, state.cache)[:, 0]
         logits, means, log_scales = self._mixture(parameters)
         u = state.next_uniforms(noise, 2)

@@ -54,7 +54,7 @@ class BlockDenoiser(Estimand):
     Args:
         net: maps tokens and the target positions to logits.
         length: tokens of one example.
-        lean: the odds that a masked token is unmasked before its right neighbour; 1 is a uniform order.
+        lean: the odds that a masked token is unmasked before its right neighbour. 1 is a uniform order.
 
     Raises:
         ValueError: for a ``lean`` below 1.
@@ -93,7 +93,7 @@ class BlockDenoiser(Estimand):
         return -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(x.shape)
 
     def _sides(self, x: Tensor, rank: Tensor, targets: Tensor, count: Tensor) -> Tensor:
-        """Gather the left and right neighbours of the target positions, ``(2, B, T)``; a mask where they are masked.
+        """Gather the left and right neighbours of the target positions, ``(2, B, T)``. A mask where they are masked.
 
         Args:
             x: tokens ``(B, L)``.
@@ -113,10 +113,10 @@ class BlockDenoiser(Estimand):
         A block is conditioned on the blocks before and on its own observed tokens, but not on later blocks.
 
         Args:
-            x: tokens ``(B, L)``; any where they are not observed.
+            x: tokens ``(B, L)``. Any where they are not observed.
             observed_mask: true at the positions that are observed in all examples, ``(L,)``.
             noise: the stream of these examples.
-            steps: steps of a block, whose tokens are drawn independently within a step; 0: one token at a time.
+            steps: steps of a block, whose tokens are drawn independently within a step. 0: one token at a time.
         """
         x, length = x.clone(), x.shape[1]
         order, u = self.order(noise.uniform(length), observed_mask), noise.uniform(length)
@@ -162,7 +162,7 @@ class BlockDenoising(Objective):
 
 @final
 class BlockTerm(Term):
-    """The term of :class:`BlockDenoising`; it watches the loss of the first token of a block and that of the last."""
+    """The term of :class:`BlockDenoising`. It watches the loss of the first token of a block and that of the last."""
 
     judges: ClassVar[bool] = True
 
@@ -189,7 +189,7 @@ class BlockUnmasking(Sampler):
     Tokens drawn at once are drawn as if they were independent, so that fewer steps are an approximation.
 
     Attributes:
-        steps: in how many steps each block is drawn; 0, or more than it has tokens: one token at a time.
+        steps: in how many steps each block is drawn. 0, or more than it has tokens: one token at a time.
 
     Raises:
         ValueError: for a negative number of steps.

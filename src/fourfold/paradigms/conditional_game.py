@@ -92,7 +92,7 @@ class ConditionalGame(Objective):
     """A GAN whose generator and critic are conditioned on one value of the row.
 
     Args:
-        game: the critic, the losses and the penalty; the critic sees a row and the value side by side.
+        game: the critic, the losses and the penalty. The critic sees a row and the value side by side.
         weight: of the cross-entropy between the value and the generated row.
     """
 
@@ -153,7 +153,7 @@ def with_condition(rows: Tensor, data: ConditionedRows, tokens: int) -> Tensor:
 
 @final
 class ConditionalCritic(Term):
-    """The critic's loss and penalty with a fixed generator; it counts the categories of the data.
+    """The critic's loss and penalty with a fixed generator. It counts the categories of the data.
 
     It watches ``critic_accuracy`` (share of correctly ranked pairs) and ``critic_margin``.
     """

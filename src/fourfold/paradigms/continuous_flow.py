@@ -53,7 +53,7 @@ WATCH_EVERY = 500
 
 @final
 class ContinuousTerm(Term):
-    """The term of :class:`ContinuousLikelihood`; it watches ``inverse_error`` and ``kinetic``."""
+    """The term of :class:`ContinuousLikelihood`. It watches ``inverse_error`` and ``kinetic``."""
 
     judges: ClassVar[bool] = True
 
@@ -75,7 +75,7 @@ class ContinuousTerm(Term):
         return (settings.kinetic * energy - nats) / math.prod(self.estimand.event)
 
     def _solved(self, x: Tensor, cond: Tensor | None, signs: Tensor) -> State:
-        """``x_1`` and the integrals of the divergence and of ``||v||^2`` from ``x_0 = x``; differentiable."""
+        """``x_1`` and the integrals of the divergence and of ``||v||^2`` from ``x_0 = x``. Differentiable."""
 
         def slope(t: float, state: State) -> State:
             v = self.estimand(state[0], torch.full((len(x),), t, device=x.device), cond)

@@ -83,7 +83,7 @@ class Denoising(Objective):
 
 @final
 class DenoisingTerm(Term):
-    """The term of :class:`Denoising`; it watches the loss at low and at high noise."""
+    """The term of :class:`Denoising`. It watches the loss at low and at high noise."""
 
     judges: ClassVar[bool] = True
 
@@ -171,7 +171,7 @@ class OptimalTransport(Coupling):
     (https://arxiv.org/abs/2304.14772); Tong et al. 2024 (https://arxiv.org/abs/2302.00482).
 
     Attributes:
-        minibatch: the largest number of examples that are assigned at once; the time grows with its cube.
+        minibatch: the largest number of examples that are assigned at once. The time grows with its cube.
     """
 
     summary: ClassVar[str] = "the noise that optimal transport assigns to them within a batch"
@@ -223,7 +223,7 @@ class CoupledFlowMatching(Objective):
 
 @final
 class FlowMatchingTerm(Term):
-    """The term of both objectives that match flows; it watches the loss at low and at high noise."""
+    """The term of both objectives that match flows. It watches the loss at low and at high noise."""
 
     judges: ClassVar[bool] = True
 
@@ -271,7 +271,7 @@ class NoisePrediction(Objective):
 
 @final
 class NoisePredictionTerm(Term):
-    """The term of :class:`NoisePrediction`; it watches the loss at low and at high noise."""
+    """The term of :class:`NoisePrediction`. It watches the loss at low and at high noise."""
 
     judges: ClassVar[bool] = True
 

@@ -101,14 +101,14 @@ class ClassifierEnergy(TiltedReference):
 class RestrictedBoltzmann(Bipartite):
     """``E(v, h) = -b·v - c·h - v·W h`` of bits, with the free energy ``F(v) = -b·v - sum_j softplus(c_j + (v W)_j)``.
 
-    Biases may depend on a label. Smolensky 1986, Information Processing in Dynamical Systems; Hinton 2002, Training
+    Biases may depend on a label. Smolensky 1986, Information Processing in Dynamical Systems. Hinton 2002, Training
     Products of Experts by Minimizing Contrastive Divergence (https://doi.org/10.1162/089976602760128018).
 
     Args:
         net: biases and weights.
         event: shape of one example of zeros and ones.
         reference: independent bits, from which annealing starts.
-        b: inverse temperature; 1 is the machine itself (see :meth:`tempered`).
+        b: inverse temperature. 1 is the machine itself (see :meth:`tempered`).
     """
 
     net: BoltzmannMachine
@@ -257,7 +257,7 @@ class ContrastiveDivergence(Objective):
     Args:
         event: shape of one encoded example.
         sampler: the moves of one step.
-        size: number of chains kept for each label; 0 keeps none and starts at the data (contrastive divergence: Hinton
+        size: number of chains kept for each label. 0 keeps none and starts at the data (contrastive divergence: Hinton
             2002).
         classes: number of labels that the energy depends on, or ``None``.
         restart: share of the chains that restart from the reference.
@@ -326,7 +326,7 @@ class ContrastiveDivergence(Objective):
 
 @final
 class JointTerm(Term):
-    """The term of :class:`JointEnergy`; it watches the ``accuracy`` of labels and what its divergence watches."""
+    """The term of :class:`JointEnergy`. It watches the ``accuracy`` of labels and what its divergence watches."""
 
     def __init__(self, energy: ClassifierEnergy, objective: JointEnergy, divergence: Term) -> None:
         super().__init__([energy.net])

@@ -60,7 +60,7 @@ __all__ = [
 
 @final
 class MeanFlowTerm(Term):
-    """The term of :class:`MeanFlow`; it watches the loss at low and at high noise."""
+    """The term of :class:`MeanFlow`. It watches the loss at low and at high noise."""
 
     def __init__(self, estimand: AverageVelocity, objective: MeanFlow) -> None:
         super().__init__([estimand])
@@ -114,7 +114,7 @@ class MeanFlow(Objective):
     Args:
         mean, std: mean and standard deviation of the logit of a time.
         apart: share of examples with ``s < t``.
-        power: power of the adaptive weight; only 0, the plain mean square, is unbiased.
+        power: power of the adaptive weight. Only 0, the plain mean square, is unbiased.
         label_dropout: share of labels that training hides.
     """
 
@@ -162,7 +162,7 @@ def _jittered(path: Path, steps: int) -> Tensor:
 
 @final
 class TrajectoryDistillationTerm(Term):
-    """The term of :class:`TrajectoryDistillation`; it watches the loss at low and at high noise."""
+    """The term of :class:`TrajectoryDistillation`. It watches the loss at low and at high noise."""
 
     def __init__(self, estimand: AverageVelocity, objective: TrajectoryDistillation) -> None:
         super().__init__([estimand])
@@ -267,7 +267,7 @@ class TrajectoryDistillation(Objective, Staged):
 
     @torch.no_grad()
     def advance(self, batch: Batch) -> None:
-        """Count a step, and replace a set of paths when it is due; labels are drawn from those of the batch."""
+        """Count a step, and replace a set of paths when it is due. Labels are drawn from those of the batch."""
         set_index, rest = divmod(int(self.count), self.every)
         self.count += 1
         if rest:
@@ -302,13 +302,13 @@ class TrajectoryDistillation(Objective, Staged):
 
 
 def _as_batch(x: Tensor) -> Tensor:
-    """Images in channels-last memory; other tensors unchanged."""
+    """Images in channels-last memory. Other tensors unchanged."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 @final
 class ConsistencyDistillationTerm(Term):
-    """The term of :class:`ConsistencyDistillation`; it watches the loss at low and at high noise."""
+    """The term of :class:`ConsistencyDistillation`. It watches the loss at low and at high noise."""
 
     def __init__(self, estimand: ConsistencyFunction, objective: ConsistencyDistillation) -> None:
         super().__init__([estimand])
@@ -345,7 +345,7 @@ class ConsistencyDistillation(Objective, Staged):
     """``E ||f(x_t, t) - sg f(x_s, s)||`` for neighbouring times ``t > s`` of one path of a teacher's ODE.
 
     ``x_t`` is a noised example, and ``x_s`` is one step of Heun's rule from it. The estimand holds the boundary
-    ``f(x_0, 0) = x_0`` exactly; training carries it from neighbour to neighbour to the noise. Song et al. 2023
+    ``f(x_0, 0) = x_0`` exactly. Training carries it from neighbour to neighbour to the noise. Song et al. 2023
     (https://arxiv.org/abs/2303.01469), algorithm 2, with the weights themselves as target network and the pseudo-Huber
     norm ``sqrt(error + c^2) - c`` of Song and Dhariwal 2024 (https://arxiv.org/abs/2310.14189).
 

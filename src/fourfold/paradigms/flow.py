@@ -125,7 +125,7 @@ class TransformerFlow(Bijection):
         net: the transformers of the layers.
         maps: the increasing map ``f`` of the numbers in a patch, for each layer.
         event: shape of one encoded image.
-        patch: height and width of a patch; they divide those of the image.
+        patch: height and width of a patch. They divide those of the image.
 
     Raises:
         ValueError: if they do not.
@@ -186,7 +186,7 @@ def few(x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor | None]:
 
 @torch.no_grad()
 def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -> Tensor:
-    """The root mean square of ``g(g^-1(x)) - x``, a scalar; without dropout."""
+    """The root mean square of ``g(g^-1(x)) - x``, a scalar. Without dropout."""
     was = bijection.training
     bijection.eval()
     z, _ = bijection.inverse(x, cond)
@@ -197,7 +197,7 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
 
 @final
 class ChangeOfVariablesTerm(Term):
-    """The term of :class:`ChangeOfVariables`; it watches ``inverse_error`` on a few examples, every 500 steps."""
+    """The term of :class:`ChangeOfVariables`. It watches ``inverse_error`` on a few examples, every 500 steps."""
 
     judges: ClassVar[bool] = True
 
@@ -243,7 +243,7 @@ class ChangeOfVariables(Objective):
 
 @final
 class VariationalTerm(Term):
-    """The term of :class:`VariationalLikelihood`; it watches ``inverse_error`` and ``noise``, ``-log q(u | x)``."""
+    """The term of :class:`VariationalLikelihood`. It watches ``inverse_error`` and ``noise``, ``-log q(u | x)``."""
 
     judges: ClassVar[bool] = True
 
@@ -393,7 +393,7 @@ class VariationalDequantisation(Likelihood):
     """``log P(x) >= E_q(u|x) [log p(x + u) - log q(u | x)]`` with the dequantiser of the objective.
 
     Attributes:
-        draws: number of noises drawn for each example; with two or more their error is known.
+        draws: number of noises drawn for each example. With two or more their error is known.
     """
 
     needs: ClassVar[type[Estimand]] = Bijection

@@ -2,7 +2,7 @@
 
     log p(x) >= E_q(z|x)[ log p(z) + log p(x | z) - log q(z | x) ]
 
-A codec is trained first and is then frozen. The model of its codes gives ``log p(z)``; encoder and decoder add the
+A codec is trained first and is then frozen. The model of its codes gives ``log p(z)``. Encoder and decoder add the
 rest, where another codec has its log-determinant. So a hybrid is sampled, scored, saved and resumed like any other
 model, and this file only combines parts.
 
@@ -40,7 +40,7 @@ def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel
 
     Args:
         codec: maps raw examples to codes, which are the examples of ``step``.
-        step: gives estimand, objective, sampler, likelihood and training; its codec is not used.
+        step: gives estimand, objective, sampler, likelihood and training. Its codec is not used.
         space: the space of the raw examples.
 
     Raises:
@@ -139,7 +139,7 @@ class DistilledGame(Objective, Staged):
 
 @final
 class StudentTerm(Term):
-    """The generator's side of :class:`DistilledGame`; it watches ``diversity`` and ``correction``."""
+    """The generator's side of :class:`DistilledGame`. It watches ``diversity`` and ``correction``."""
 
     def __init__(self, generator: Pushforward, objective: DistilledGame) -> None:
         super().__init__([generator])

@@ -44,7 +44,7 @@ LAST = 0.01
 
 @final
 class RowDenoiser(MixedDenoiser):
-    """One network of all tokens, all reals and the time; ``D = alpha_t z_t - sigma_t F``, as for standard normals.
+    """One network of all tokens, all reals and the time. ``D = alpha_t z_t - sigma_t F``, as for standard normals.
 
     Args:
         net: ``F``, and logits of all tokens, from their embeddings and the reals.
@@ -112,7 +112,7 @@ def parts(
 
 @final
 class JointDenoising(Objective):
-    """``min_theta`` of the negative bound per value of the code, at one time for each example; times are stratified.
+    """``min_theta`` of the negative bound per value of the code, at one time for each example. Times are stratified.
 
     Args:
         label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
@@ -136,7 +136,7 @@ class JointDenoising(Objective):
 
 @final
 class JointDenoisingTerm(Term):
-    """The term of :class:`JointDenoising`; it watches the loss at low and at high noise."""
+    """The term of :class:`JointDenoising`. It watches the loss at low and at high noise."""
 
     judges: ClassVar[bool] = True
 

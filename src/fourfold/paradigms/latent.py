@@ -56,13 +56,13 @@ class PosteriorSample(NamedTuple):
     log_ratio: Tensor
     """``log q(code | x) - log p(code)`` at the draw, ``(B,)``."""
     divergences: list[Tensor]
-    """The divergence of each part of the code from its prior, ``(B,)``; in expectation they sum to ``log_ratio``."""
+    """The divergence of each part of the code from its prior, ``(B,)``. In expectation they sum to ``log_ratio``."""
     means: list[Tensor]
     """The posterior means of each part, ``(B, *)``."""
     penalty: Tensor | None = None
     """An addition to the loss of training, ``(B,)``."""
     perplexity: Tensor | None = None
-    """The effective number of numbers that a quantised code uses; a scalar."""
+    """The effective number of numbers that a quantised code uses. A scalar."""
 
     def negative_bound(self, log_likelihood: Tensor, beta: float, free_nats: float) -> Tensor:
         """``beta · sum_l max(KL_l, free_nats) - log p(x | u)`` and the penalty, ``(B,)``."""
@@ -115,7 +115,7 @@ class CodedDecoder(Decoder):
 class CodeDecoder(CodedDecoder):
     """``p(x | z)`` through a vector or a map: ``u = prior(z)``, ``x ~ head(net(u))``.
 
-    ``z ~ N(0, I)`` as for every pushforward. The ``prior`` maps it to codes and has a density ``log p(u)``; without a
+    ``z ~ N(0, I)`` as for every pushforward. The ``prior`` maps it to codes and has a density ``log p(u)``. Without a
     prior, the code is the noise.
 
     Args:
@@ -143,7 +143,7 @@ class CodeDecoder(CodedDecoder):
         return self.decode(z if self.prior is None else self.prior(z, cond), cond)
 
     def posterior(self, parameters: Tensor) -> Gaussians:
-        """``q(u | x)`` given the output of an encoder; ``mu`` and ``log_scale`` have the shape ``(B, *codes)``."""
+        """``q(u | x)`` given the output of an encoder. ``mu`` and ``log_scale`` have the shape ``(B, *codes)``."""
         return gaussian_posterior(parameters)
 
     def decode(self, u: Tensor, cond: Tensor | None = None) -> Observation:
@@ -356,7 +356,7 @@ class VariationalBound(Inference):
         return {"bound": BoundTerm(estimand, self)}
 
     def weight(self) -> float:
-        """Count a step of training and return its ``beta_n``; outside training, ``beta``."""
+        """Count a step of training and return its ``beta_n``. Outside training, ``beta``."""
         if not self.training:
             return self.beta
         self.steps += 1
@@ -365,7 +365,7 @@ class VariationalBound(Inference):
 
 @final
 class BoundTerm(Term):
-    """The term of :class:`VariationalBound`; it watches the quantities of :meth:`PosteriorSample.watched`."""
+    """The term of :class:`VariationalBound`. It watches the quantities of :meth:`PosteriorSample.watched`."""
 
     judges: ClassVar[bool] = True
 
@@ -442,7 +442,7 @@ class Elbo(Likelihood):
     """``E_q[log p(x, u) - log q(u | x)] <= log p(x)``, the evidence lower bound.
 
     Attributes:
-        draws: number of codes drawn for each example; with two or more the error of their average is known.
+        draws: number of codes drawn for each example. With two or more the error of their average is known.
     """
 
     needs: ClassVar[type[Estimand]] = CodedDecoder
@@ -498,7 +498,7 @@ class ImportanceWeighted(Likelihood):
 @final
 @dataclass(frozen=True)
 class CodeBound(Likelihood):
-    """``log P(k(x)) + log p(x | k(x)) <= log p(x)`` for the quantised code of an example; nothing is random."""
+    """``log P(k(x)) + log p(x | k(x)) <= log p(x)`` for the quantised code of an example. Nothing is random."""
 
     needs: ClassVar[type[Estimand]] = QuantisedDecoder
     kind = Kind.LOWER_BOUND

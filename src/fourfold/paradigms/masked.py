@@ -132,7 +132,7 @@ class MaskedDenoising(Objective):
 
 @final
 class MaskedTerm(Term):
-    """The term of :class:`MaskedDenoising`; it watches the loss at low and at high noise."""
+    """The term of :class:`MaskedDenoising`. It watches the loss at low and at high noise."""
 
     judges: ClassVar[bool] = True
 
@@ -167,8 +167,8 @@ class Unmasking(Sampler):
     Tokens drawn at once are drawn as if they were independent, so that fewer steps are an approximation.
 
     Attributes:
-        steps: in how many steps all tokens are drawn; 0, or more than there are tokens: one at a time.
-        block: tokens of a block; blocks are drawn one after the other, and the order is random within each. 0: all
+        steps: in how many steps all tokens are drawn. 0, or more than there are tokens: one at a time.
+        block: tokens of a block. Blocks are drawn one after the other, and the order is random within each. 0: all
             tokens are one block.
 
     Raises:

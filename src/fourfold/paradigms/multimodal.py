@@ -3,7 +3,7 @@
     log p_1(T, I) = log p_1(T) + log p_1(I | T)        log p_2(T, I) = log p_2(I) + log p_2(T | I)
 
 One transformer learns both chains. A picture is drawn given a caption by the first, and a caption given a picture by
-the second; each conditional has an exact mass. The chains are two joint distributions, which agree as well as they
+the second. Each conditional has an exact mass. The chains are two joint distributions, which agree as well as they
 were learned. Pictures become tokens by a learned codec (Ramesh et al. 2021,
 https://arxiv.org/abs/2102.12092; Chameleon Team 2024, https://arxiv.org/abs/2405.09818).
 """
@@ -42,9 +42,9 @@ class _Drawing:
 class PairConditionals(Conditionals, CaptionConditionals):
     """``p(z_i | T, z_<i)`` of a picture's tokens given a caption, and ``p(t_i | I, t_<i)`` of a caption's tokens.
 
-    As a model of pictures it is the first; the empty caption stands for an unknown one. Each kind of token has its own
+    As a model of pictures it is the first. The empty caption stands for an unknown one. Each kind of token has its own
     softmax, so that the mass of a sequence is spread over sequences of its kind alone. A sequence is a start symbol, a
-    caption and its end, another start symbol and a picture, or the picture first; nothing fills short captions up.
+    caption and its end, another start symbol and a picture, or the picture first. Nothing fills short captions up.
 
     Args:
         net: with ``size + words.size`` tokens, two start symbols and a context of ``length + caption + 3``.
@@ -77,7 +77,7 @@ class PairConditionals(Conditionals, CaptionConditionals):
         return self.in_order(x, cond, caption_first=True)[0]
 
     def log_caption(self, x: Tensor, cond: Tensor, given_picture: bool = True) -> Tensor:
-        """``log p(T | I)`` of captions ``(B, L)`` given picture tokens ``(B, N)``, or ``log p(T)``; ``(B,)`` nats."""
+        """``log p(T | I)`` of captions ``(B, L)`` given picture tokens ``(B, N)``, or ``log p(T)``. ``(B,)`` nats."""
         return self.in_order(x, cond, caption_first=not given_picture)[1].sum(1)
 
     def in_order(self, x: Tensor, cond: Tensor | None, caption_first: bool) -> tuple[Tensor, Tensor]:

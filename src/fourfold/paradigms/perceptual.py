@@ -31,7 +31,7 @@ __all__ = ["PerceptualBound"]
 
 @final
 class PerceptualBound(Inference):
-    """The bound and, from step ``start`` on, the critic and its features; the module's docstring has the formulas.
+    """The bound and, from step ``start`` on, the critic and its features. The module's docstring has the formulas.
 
     Args:
         encoder: maps examples (and labels) to the parameters of the posterior.

@@ -37,7 +37,7 @@ class PixelConditionals(Conditionals):
     Args:
         net: with ``labels = colours · (classes + 1)`` and as many ``known`` planes as it is conditioned on.
         channels, classes: those of the space.
-        colours: planes of a frame; by default all channels, which makes an example one frame.
+        colours: planes of a frame. By default all channels, which makes an example one frame.
         past: number of earlier frames that a frame depends on.
     """
 

@@ -55,7 +55,7 @@ class _Layout:
         return rows[..., 0] > 0 if self.keyed else torch.ones_like(rows[..., 0], dtype=torch.bool)
 
     def spread(self, rows: Tensor, first: int = 0) -> Tensor:
-        """Codes or flags of the rows from ``first`` on, as columns of the network; what does not apply is 0."""
+        """Codes or flags of the rows from ``first`` on, as columns of the network. What does not apply is 0."""
         if not self.keyed:
             return rows
         start, step = torch.zeros_like(rows[..., 0]), rows[..., self.order].clone()
@@ -93,7 +93,7 @@ def _at(near: Tensor | None, rows: Tensor | tuple[slice, slice | int]) -> Tensor
 
 @dataclass
 class _Drawing:
-    """Sequences being drawn: the first ``count`` tokens of ``z``; context and nearest cells of the row in hand."""
+    """Sequences being drawn: the first ``count`` tokens of ``z``. Context and nearest cells of the row in hand."""
 
     z: Tensor
     cache: object
@@ -108,11 +108,11 @@ class SequenceConditionals(Conditionals, Continuing):
     """``p(m_t | x_<t)`` and ``p(x_tc | x_<t, x_t<c)`` of rows with a mark for each: see the module.
 
     Args:
-        net: causal; its columns are the mark, the start of a keyed sequence, and the cells.
+        net: causal. Its columns are the mark, the start of a keyed sequence, and the cells.
         length: the most rows.
         slots: one more than the cells of a row.
         order: the slot of the order column.
-        keyed: whether sequences have a start and an end; windows have neither.
+        keyed: whether sequences have a start and an end. Windows have neither.
     """
 
     measure = Measure.COUNTING
@@ -156,7 +156,7 @@ class SequenceConditionals(Conditionals, Continuing):
         return rows[:, t, slot], state
 
     def _piece(self, rows: Tensor, t: int, slot: int, state: _Drawing, temperature: float) -> Tensor:
-        """The next token of every sequence; 0 behind its end."""
+        """The next token of every sequence. 0 behind its end."""
         assert state.u is not None
         if slot == 0 and (t == 0 or not self.layout.keyed):
             return torch.full_like(rows[:, 0, 0], int(self.layout.keyed))
@@ -205,7 +205,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
     """``p(x_tc | known cells, n)`` of the cells of all rows in one evaluation, and ``p(n)`` by marks: see the module.
 
     Args:
-        net: not causal; else as of :class:`SequenceConditionals`.
+        net: not causal, else as of :class:`SequenceConditionals`.
         length, slots, order, keyed: as of :class:`SequenceConditionals`.
         steps: in how many steps the rows that follow given ones are drawn, at most.
     """
@@ -218,14 +218,14 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
 
     @torch.no_grad()
     def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
-        """Count how often sequences go on, so that lengths are right before the first step; half a case is added."""
+        """Count how often sequences go on, so that lengths are right before the first step. Half a case is added."""
         if self.lasting is not None:
             there = x[..., 0] != ABSENT
             reached, lasts = F.pad(there[:, :-1], (1, 0), value=True).sum(0), there.sum(0)
             self.lasting.copy_(((lasts + 0.5) / (reached - lasts + 0.5)).log())
 
     def _log_lasting(self) -> Tensor:
-        """``log p(m_t | m_t-1 = 1)`` for ``m_t = 0, 1``, ``(length, 2)``; the first row is there."""
+        """``log p(m_t | m_t-1 = 1)`` for ``m_t = 0, 1``, ``(length, 2)``. The first row is there."""
         assert self.lasting is not None
         log_p = torch.stack([F.logsigmoid(-self.lasting), F.logsigmoid(self.lasting)], 1).float()
         first = torch.arange(len(log_p), device=log_p.device)[:, None] == 0
@@ -249,7 +249,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         return torch.cat([self._marks(there)[..., None], nats[..., 1:]], 2).flatten(1)
 
     def _marks(self, there: Tensor) -> Tensor:
-        """``log p(m_t | m_t-1)``, ``(B, length)``; 0 behind the end."""
+        """``log p(m_t | m_t-1)``, ``(B, length)``. 0 behind the end."""
         if not self.layout.keyed:
             return torch.zeros_like(there, dtype=torch.float32)
         log_p = self._log_lasting().expand(len(there), -1, -1).gather(2, there.long()[..., None])[..., 0]
@@ -272,7 +272,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
     def draw(
         self, x: Tensor, observed_mask: Tensor, target_mask: Tensor, u: Tensor, cond: Tensor | None = None
     ) -> Tensor:
-        """As :meth:`TokenDenoiser.draw`; the numbers ``u`` of all marks fix the length from the first step on."""
+        """As :meth:`TokenDenoiser.draw`. The numbers ``u`` of all marks fix the length from the first step on."""
         rows, observed_mask, target_mask, u = (
             self.layout.rows(part) for part in (x.clone(), observed_mask, target_mask, u)
         )

@@ -32,7 +32,7 @@ class StyleGenerator(Pushforward):
     """``x = synthesis(mapping(z), z)``, the generator of StyleGAN2: styles can be mixed, truncated and regularised.
 
     Args:
-        net: the network; see :class:`~fourfold.nn.stylegan.StyleNetwork`.
+        net: the network. See :class:`~fourfold.nn.stylegan.StyleNetwork`.
         event: shape of an encoded example, near [-1, 1].
     """
 

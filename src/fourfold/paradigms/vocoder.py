@@ -68,7 +68,7 @@ class Vocoder(Pushforward):
 
 @final
 class Vocoding(Objective):
-    """The GAN of a vocoder, on segments of the clips; the module's docstring has the formulas.
+    """The GAN of a vocoder, on segments of the clips. The module's docstring has the formulas.
 
     Args:
         critic: maps waveforms ``(B, 1, L)`` to numbers ``(B, *)`` and features ``(B, *)`` of each of several critics,
@@ -77,7 +77,7 @@ class Vocoding(Objective):
         mel: weight of the distance in mel bands.
         spectrum: weight of the distance of compressed spectra.
         feature: weight of the distance of features.
-        frames: frames of a segment; a shorter clip is one segment.
+        frames: frames of a segment. A shorter clip is one segment.
 
     Raises:
         ValueError: for a contest whose generator compares each sample with an example.

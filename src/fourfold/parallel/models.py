@@ -32,7 +32,7 @@ def building(
 
     Args:
         processes: the processes.
-        has_stages: whether the model has stages; asked only where processes hold shards.
+        has_stages: whether the model has stages. Asked only where processes hold shards.
         device: where blocks are built, if they are sharded.
     """
 
@@ -49,7 +49,7 @@ def building(
 
 
 def arrange(model: nn.Module, processes: Processes) -> None:
-    """Lay out the kernels of a model channels-last, which is the faster way; shards stay as they are."""
+    """Lay out the kernels of a model channels-last, which is the faster way. Shards stay as they are."""
     if not processes.sharded:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -83,7 +83,7 @@ def brought_together(
     Args:
         source: the trained model of :func:`to_train`.
         model: the model from which that was made.
-        build: builds a whole model of the same configuration; it is called if ``model`` has no room for whole weights.
+        build: builds a whole model of the same configuration. It is called if ``model`` has no room for whole weights.
     """
     if source is model and not _has_shards(model):
         return model

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 PATIENCE = datetime.timedelta(minutes=10)
-"""The longest wait for another process that still answers; one that dies is noticed at once."""
+"""The longest wait for another process that still answers. One that dies is noticed at once."""
 
 
 class LostProcess(RuntimeError):  # noqa: N818 (what happened)
@@ -104,7 +104,7 @@ class Processes:
             dist.broadcast(tensor, 0)
 
     def exchange(self, parts: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
-        """Send the ``i``-th tensor to process ``i``; return the tensors that this process received, flat.
+        """Send the ``i``-th tensor to process ``i``. Return the tensors that this process received, flat.
 
         Args:
             parts: a flat tensor for each process.
@@ -119,7 +119,7 @@ class Processes:
 
         Args:
             parts: the elements that this process holds.
-            common: those of them that every process holds, which count once; they are read from shards alone.
+            common: those of them that every process holds, which count once. They are read from shards alone.
         """
         norm = torch.stack([part.norm() for part in parts]).norm()
         if not self.sharded:
@@ -185,7 +185,7 @@ def under_torchrun() -> bool:
 
 
 def restarted() -> bool:
-    """Whether ``torchrun`` started the processes again, after one of the first was lost; all must ask together.
+    """Whether ``torchrun`` started the processes again, after one of the first was lost. All must ask together.
 
     Only the machine that lost a process counts the restart.
     """

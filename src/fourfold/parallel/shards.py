@@ -43,7 +43,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def shard(parameter: Tensor) -> Tensor | None:
-    """The rows of a parameter that this process holds; ``None`` if it holds all, and its data may be exchanged."""
+    """The rows of a parameter that this process holds. ``None`` if it holds all, and its data may be exchanged."""
     return local(parameter.data) if is_sharded(parameter) else None
 
 
@@ -62,7 +62,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def like(parameter: Tensor, rows: Tensor) -> Tensor:
-    """Rows as this process's part of a tensor that is divided as a parameter is; they share their memory."""
+    """Rows as this process's part of a tensor that is divided as a parameter is. They share their memory."""
     if not is_sharded(parameter):
         return rows
     sharded: Any = parameter.data
@@ -86,7 +86,7 @@ def rows_of(rows: int, rank: int, world: int) -> tuple[int, int]:
 
 
 def memory(tensor: Tensor) -> object:
-    """An object that is equal for tensors in the same memory; shards, which may be empty, are equal to themselves."""
+    """An object that is equal for tensors in the same memory. Shards, which may be empty, are equal to themselves."""
     if is_sharded(tensor):
         return id(tensor)
     return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
@@ -106,7 +106,7 @@ def shard_module(module: nn.Module, processes: Processes, low: bool, ignored: se
 
 
 def write_shards(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
-    """Write the rows of each process to a safetensors file of its own; all processes must ask together.
+    """Write the rows of each process to a safetensors file of its own. All processes must ask together.
 
     Returns:
         The tensors that every process holds whole, which are not written.
@@ -122,7 +122,7 @@ def write_shards(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tenso
 
 
 def read_shards(tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Fill tensors, whole or not, from the files of :func:`write_shards`; processes that share rows ask together."""
+    """Fill tensors, whole or not, from the files of :func:`write_shards`. Processes that share rows ask together."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader  # loaded only where shards are
     from torch.distributed.checkpoint.state_dict_loader import load
 

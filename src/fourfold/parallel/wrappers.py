@@ -38,14 +38,14 @@ class Wrapper(ABC):
         """The loss of each example of this process, ``(B,)``."""
 
     def last(self, name: str, is_last: bool) -> AbstractContextManager[object]:
-        """Inside, forward and backward of one part of a batch; gradients may wait for the last part."""
+        """Inside, forward and backward of one part of a batch. Gradients may wait for the last part."""
         return nullcontext()
 
     def changed(self) -> None:
         """Called after the weights of the model were exchanged for others."""
 
     def align(self, weights: Tensor) -> None:
-        """Give every process the weights of the first, in place; rows that a process holds alone stay."""
+        """Give every process the weights of the first, in place. Rows that a process holds alone stay."""
 
     def average_rest(self, gradients: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Average over all processes those gradients, each after its parameter, that the backward pass left apart."""
@@ -55,7 +55,7 @@ class Wrapper(ABC):
         return dtype
 
     def loss(self, name: str, batch: Batch) -> Tensor:
-        """The loss of each example, ``(B,)``, outside of a step; all processes must ask together."""
+        """The loss of each example, ``(B,)``, outside of a step. All processes must ask together."""
         return self.terms[name](batch)
 
 
@@ -146,7 +146,7 @@ class Sharded(Wrapper):
     Args:
         terms: the terms of a model that may be changed (:func:`~fourfold.parallel.models.to_train`).
         processes: the processes.
-        low: whether networks compute in bfloat16; gradients are averaged in float32.
+        low: whether networks compute in bfloat16. Gradients are averaged in float32.
     """
 
     def __init__(self, terms: Mapping[str, Term], processes: Processes, low: bool = False) -> None:
@@ -189,7 +189,7 @@ def wrap(
         only: ``only(name)`` is a context in which that term's parameters alone require gradients.
         processes: the processes.
         low: whether networks compute in bfloat16.
-        compiled: whether terms are compiled; those in shards are not.
+        compiled: whether terms are compiled. Those in shards are not.
     """
     if processes.sharded:
         return Sharded(terms, processes, low)

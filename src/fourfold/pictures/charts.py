@@ -32,7 +32,7 @@ class Axis:
 
     @classmethod
     def around(cls, values: Sequence[float], start: float, stop: float, log: bool, margin: float = 0.08) -> Axis:
-        """The axis that covers all finite values with a margin; a logarithmic axis covers the positive ones."""
+        """The axis that covers all finite values with a margin. A logarithmic axis covers the positive ones."""
         finite = [v for v in values if math.isfinite(v) and (v > 0 or not log)] or [1.0]
         low, high = (math.log10(f(finite)) if log else f(finite) for f in (min, max))
         pad = (high - low) * margin or (0.5 if log else abs(high) * 0.1 or 1.0)
@@ -251,7 +251,7 @@ def sparkline(ys: Sequence[float], css: str, width: int = 90, height: int = 22) 
 
 
 def strip(value: float, low: float, high: float, floor: Floor, axis: tuple[float, float, bool], css: str) -> Markup:
-    """A number as a dot with its interval, beside the floor with its own; all rows of a column share the axis."""
+    """A number as a dot with its interval, beside the floor with its own. All rows of a column share the axis."""
     width, height = 130, 18
     scale = Axis(axis[0], axis[1], 6, width - 6, axis[2])
     body = [element("line", css="grid", x1=6, x2=width - 6, y1=9, y2=9)]
@@ -290,7 +290,7 @@ def cloud(
 
 
 def _route(points: Sequence[tuple[float, float]], most: int = 240) -> str:
-    """A path through points; if there are too many, neighbours are averaged."""
+    """A path through points. If there are too many, neighbours are averaged."""
     step = max(1, math.ceil(len(points) / most))
     groups = [points[i : i + step] for i in range(0, len(points), step)]
     means = [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]

@@ -13,7 +13,7 @@ def element(tag: str, *children: object, **attributes: object) -> Markup:
     Args:
         tag: name of the element.
         children: elements, texts and numbers. An element without any is closed at once (``<path .../>``).
-        attributes: values by name; ``css`` stands for ``class``, ``_`` for ``-``, and ``viewBox`` keeps its letters. A
+        attributes: values by name. ``css`` stands for ``class``, ``_`` for ``-``, and ``viewBox`` keeps its letters. A
             float is written with one digit behind the point, and ``None`` leaves the attribute out.
     """
     start = "".join(

@@ -30,11 +30,11 @@ class Bars:
     Attributes:
         name: of the column.
         labels: of each bar.
-        data: shares of the data; empty if there are none to compare with.
+        data: shares of the data. Empty if there are none to compare with.
         samples: shares of the samples.
-        ends: words under the first and the last bar; empty where the labels say it.
+        ends: words under the first and the last bar. Empty where the labels say it.
         gap: whether the last bar is that of missing values.
-        score: how alike both are; NaN where unknown.
+        score: how alike both are. NaN where unknown.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Bars:
     WIDTH, HEIGHT, TOP, FLOOR = 156, 84, 16, 70
 
     def svg(self) -> Markup:
-        """Bars of the data in grey, and the samples as a line over them; each bar names itself to the pointer."""
+        """Bars of the data in grey, and the samples as a line over them. Each bar names itself to the pointer."""
         step, most = self.WIDTH / max(len(self.labels), 1), max(*self.data, *self.samples, 1e-9)
         tall = [(self.FLOOR - self.TOP) * share / most for share in self.samples]
         grey = [(self.FLOOR - self.TOP) * share / most for share in self.data] or [0.0] * len(self.labels)
@@ -130,7 +130,7 @@ class Matrices:
 
     Attributes:
         names: of the columns.
-        matrices: each with a title; ``None`` stands for an unknown number.
+        matrices: each with a title. ``None`` stands for an unknown number.
         diagonal: whether the diagonal is shown.
     """
 

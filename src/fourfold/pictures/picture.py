@@ -84,7 +84,7 @@ class Clips:
     Attributes:
         sounds: the contents of WAV files.
         pictures: the contents of PNG files, one for each sound.
-        columns: how many stand side by side; 0: as many as a player of readable width leaves room for.
+        columns: how many stand side by side. 0: as many as a player of readable width leaves room for.
     """
 
     sounds: tuple[bytes, ...]

@@ -23,9 +23,9 @@ class Track:
 
     Attributes:
         name: of the column.
-        levels: names of its categories; empty for a quantity.
+        levels: names of its categories. Empty for a quantity.
         low, high: the ends of the scale.
-        values: of each sequence, row by row; NaN is a gap.
+        values: of each sequence, row by row. NaN is a gap.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Tracks:
     Attributes:
         titles: of each sequence.
         tracks: one a column.
-        data: how many of them, the last ones, are of the data; these are grey.
+        data: how many of them, the last ones, are of the data. These are grey.
     """
 
     titles: tuple[str, ...]

@@ -80,7 +80,7 @@ class Players:
 
 @singledispatch
 def players(space: Space, size: str) -> Players:
-    """Generator and critic of a space; another space registers its own.
+    """Generator and critic of a space. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -174,7 +174,7 @@ def _played(
 
 @singledispatch
 def conditional(space: Space, size: str) -> GenerativeModel:
-    """The GAN of rows with conditional vectors (Xu et al. 2019); another space registers its own.
+    """The GAN of rows with conditional vectors (Xu et al. 2019). Another space registers its own.
 
     Raises:
         TypeError: for a space other than tables.
@@ -206,7 +206,7 @@ def stylegan2_ada(space: Space, size: str) -> GenerativeModel:
 
 @singledispatch
 def style(space: Space, size: str, augment: Augment | None) -> GenerativeModel:
-    """The generator of StyleGAN2 against the residual critic; another space registers its own.
+    """The generator of StyleGAN2 against the residual critic. Another space registers its own.
 
     Args:
         space: the space of the examples.

@@ -47,7 +47,7 @@ class GameLessons:
 
 @singledispatch
 def lessons(space: Space, size: str) -> GameLessons:
-    """Critic, weights and training for a space; another space registers its own.
+    """Critic, weights and training for a space. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -64,7 +64,7 @@ def _(space: Images, size: str) -> GameLessons:
 
 @lessons.register
 def _(space: Vectors, size: str) -> GameLessons:
-    """A teacher of vectors is good early; later its correction, which pulls samples to dense regions, does harm."""
+    """A teacher of vectors is good early. Later its correction, which pulls samples to dense regions, does harm."""
     critic = ResMLP(space.dim, 1, VECTOR_CRITIC[size].width, VECTOR_CRITIC[size].depth, space.classes)
     training = Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0)
     return GameLessons(critic, every=1, weight=0.1, share=0.3, sigma=1.5, training=training)

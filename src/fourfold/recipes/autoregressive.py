@@ -1,4 +1,4 @@
-"""Presets of autoregressive models: networks and codecs by space, in sizes xs, s and m; of texts also l and xl."""
+"""Presets of autoregressive models: networks and codecs by space, in sizes xs, s and m. Of texts also l and xl."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ SEQUENCES = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2, weight_d
 
 @singledispatch
 def likelihood(space: Space, size: str) -> GenerativeModel:
-    """A product of conditionals by maximum likelihood; another space registers its own.
+    """A product of conditionals by maximum likelihood. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -187,7 +187,7 @@ def _(space: Text, size: str) -> GenerativeModel:
 
 @singledispatch
 def any_order(space: Space, size: str) -> GenerativeModel:
-    """One model of every order of the values; another space registers its own.
+    """One model of every order of the values. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.

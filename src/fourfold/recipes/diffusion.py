@@ -1,4 +1,4 @@
-"""Presets of diffusion: networks and codecs by space, in sizes xs, s and m; of images and texts also l and xl."""
+"""Presets of diffusion: networks and codecs by space, in sizes xs, s and m. Of images and texts also l and xl."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Parts:
 
 @singledispatch
 def parts(space: Space, size: str, times: int = 1) -> Parts:
-    """Networks, codec, likelihood and training of a space; another space registers its own.
+    """Networks, codec, likelihood and training of a space. Another space registers its own.
 
     Args:
         space: the space of the examples.
@@ -207,7 +207,7 @@ def _of_vectors(space: Vectors, size: str, net: nn.Module) -> Parts:
 
 
 def _likelihood(space: Space, size: str, probes: int) -> ProbabilityFlow:
-    """The exact trace where it costs no more than probes; few probes where a codec that draws has them drawn anew."""
+    """The exact trace where it costs no more than probes. Few probes where a codec that draws has them drawn anew."""
     return ProbabilityFlow(SOLVER_STEPS[size], None if space.dims <= 8 else probes)
 
 
@@ -333,7 +333,7 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 @singledispatch
 def masked(space: Space, size: str) -> GenerativeModel:
-    """Masked diffusion of the tokens of tables, texts and sequences of rows; another space registers its own.
+    """Masked diffusion of the tokens of tables, texts and sequences of rows. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -360,7 +360,7 @@ def _(space: Text, size: str) -> GenerativeModel:
 
 @singledispatch
 def blocks(space: Space, size: str) -> GenerativeModel:
-    """Masked diffusion within blocks, which follow one another; another space registers its own.
+    """Masked diffusion within blocks, which follow one another. Another space registers its own.
 
     Raises:
         TypeError: for a space other than texts.

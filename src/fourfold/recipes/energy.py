@@ -91,7 +91,7 @@ def _tilted(space: Vectors, size: str, reference: Reference) -> Tilted:
 
 @singledispatch
 def noise_contrastive(space: Space, size: str) -> GenerativeModel:
-    """A contrast of data with draws of a fitted mixture of Gaussians; for images the two would never overlap.
+    """A contrast of data with draws of a fitted mixture of Gaussians. For images the two would never overlap.
 
     Raises:
         TypeError: for a space other than vectors.
@@ -137,7 +137,7 @@ class DenoisingParts:
 
 @singledispatch
 def denoised(space: Space, size: str) -> DenoisingParts:
-    """Network, codec, sampler and training of a space; another space registers its own.
+    """Network, codec, sampler and training of a space. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -160,7 +160,7 @@ def _(space: Vectors, size: str) -> DenoisingParts:
 
 
 def denoising(space: Space, size: str) -> GenerativeModel:
-    """Score matching at every noise level; samples by annealing the noise."""
+    """Score matching at every noise level. Samples by annealing the noise."""
     base = denoised(space, size)
     event, rms = base.codec.event, base.codec.rms
     energy = PreconditionedEnergy(base.net, event, EDM(0.02, 40.0), rms)
@@ -173,7 +173,7 @@ def denoising(space: Space, size: str) -> GenerativeModel:
 
 @singledispatch
 def persistent(space: Space, size: str) -> GenerativeModel:
-    """Persistent contrastive divergence with a replay buffer; another space registers its own.
+    """Persistent contrastive divergence with a replay buffer. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -212,7 +212,7 @@ def _(space: Images, size: str) -> GenerativeModel:
 
 @singledispatch
 def jem(space: Space, size: str) -> GenerativeModel:
-    """A classifier whose logits are an energy (Grathwohl et al. 2020); another space registers its own.
+    """A classifier whose logits are an energy (Grathwohl et al. 2020). Another space registers its own.
 
     Raises:
         TypeError: for a space without class labels, or one that is not registered.

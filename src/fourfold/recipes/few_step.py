@@ -29,10 +29,10 @@ class Lessons:
     """The paths from which a student learns, and how many examples are in a batch.
 
     Attributes:
-        paths: number of paths of the teacher's ODE in one set; few paths would be memorised.
+        paths: number of paths of the teacher's ODE in one set. Few paths would be memorised.
         sets: number of sets.
         batch_size: the most examples in a batch.
-        steps: number of steps of the solver that draws the paths; with few steps its error is in the targets.
+        steps: number of steps of the solver that draws the paths. With few steps its error is in the targets.
     """
 
     paths: int

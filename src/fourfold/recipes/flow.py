@@ -78,7 +78,7 @@ PIXELS = Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2)
 
 @singledispatch
 def columns(space: Space, recipe: str, least: int = 1) -> Codec:
-    """The codec that turns an example into one vector of reals; another space registers its own.
+    """The codec that turns an example into one vector of reals. Another space registers its own.
 
     Args:
         space: the space of the examples.
@@ -181,7 +181,7 @@ def _no_images(space: Space) -> TypeError:
 
 @singledispatch
 def patchwise(space: Space, size: str) -> tuple[Codec, Bijection]:
-    """The codec to reals, and a transformer flow of patches; another space registers its own.
+    """The codec to reals, and a transformer flow of patches. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -205,7 +205,7 @@ def _(space: Images, size: str) -> tuple[Codec, Bijection]:
 def tarflow(space: Space, size: str) -> GenerativeModel:
     """Causal transformers over patches of pixels (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
 
-    Maps are affine as in the paper, but triangular within a patch; the first one is a spline, so that it can stretch
+    Maps are affine as in the paper, but triangular within a patch. The first one is a spline, so that it can stretch
     the noise of a pixel with a constant value into a normal, which no affine map does. Each pixel is normal before,
     so that training starts from the density of independent pixels.
     """
@@ -214,7 +214,7 @@ def tarflow(space: Space, size: str) -> GenerativeModel:
 
 
 def tarflow_noised(space: Space, size: str) -> GenerativeModel:
-    """:func:`tarflow` of dequantised pixels with noise; samples are denoised at the end, as in the paper."""
+    """:func:`tarflow` of dequantised pixels with noise. Samples are denoised at the end, as in the paper."""
     (codec, estimand), noise = patchwise(space, size), 0.05
     codec = Dequantised(space) if isinstance(space, Images) else codec  # only pixels are integers
     objective, sampler = ChangeOfVariables(noise=noise), Denoised(noise)
@@ -223,7 +223,7 @@ def tarflow_noised(space: Space, size: str) -> GenerativeModel:
 
 @singledispatch
 def variational(space: Space, size: str) -> GenerativeModel:
-    """The transformer flow with learned dequantisation (Ho et al. 2019); another space registers its own.
+    """The transformer flow with learned dequantisation (Ho et al. 2019). Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -243,7 +243,7 @@ def _(space: Images, size: str) -> GenerativeModel:
 
 @singledispatch
 def glow(space: Space, size: str) -> GenerativeModel:
-    """Glow: convolutional couplings of several scales; samples in one evaluation (Kingma, Dhariwal 2018).
+    """Glow: convolutional couplings of several scales. Samples in one evaluation (Kingma, Dhariwal 2018).
 
     Raises:
         TypeError: for a space that is not registered, or images with no pair of channels to couple.

@@ -51,7 +51,7 @@ TABLE_CODES: Sizes[tuple[int, int]] = Sizes({"xs": (32, 8), "s": (256, 32), "m":
 TABLE_WEIGHTS = 2**25
 """The most weights of the layer of logits: networks of wide tables are narrower."""
 IMAGE_PRIOR: Sizes[Size] = Sizes({"xs": Size(128, 4), "s": Size(256, 6), "m": Size(512, 8)})
-"""The size of the flow that is the prior; a mixture has twice as many components as a layer has features."""
+"""The size of the flow that is the prior. A mixture has twice as many components as a layer has features."""
 VECTOR_PRIOR: Sizes[Size] = Sizes({"xs": Size(64, 4), "s": Size(64, 6), "m": Size(128, 8)})
 
 MAPS: Sizes[Size] = Sizes({"xs": Size(16, 1), "s": Size(64, 1), "m": Size(96, 2)})
@@ -89,7 +89,7 @@ def _mixture(codes: int, size: Size, classes: int | None) -> Prior:
 
 def convolutional(space: Space, size: str) -> GenerativeModel:
     """A variational autoencoder: of images with a mixture that is fitted to codes as prior, of others with a flow."""
-    # images have codes enough for covariances; those of small tables would be learned by heart
+    # images have codes enough for covariances. Those of small tables would be learned by heart
     return coded(space, size, _fitted if isinstance(space, Images) else _flow)
 
 
@@ -100,7 +100,7 @@ def mixture(space: Space, size: str) -> GenerativeModel:
 
 @singledispatch
 def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
-    """A variational autoencoder whose code is a vector; another space registers its own.
+    """A variational autoencoder whose code is a vector. Another space registers its own.
 
     Args:
         space: the space of the examples.
@@ -142,7 +142,7 @@ def _(space: Vectors, size: str, prior: PriorOf) -> GenerativeModel:
 
 @coded.register
 def _(space: Table, size: str, prior: PriorOf) -> GenerativeModel:
-    """Encoder and decoder see tokens; those of a row are independent given the code."""
+    """Encoder and decoder see tokens. Those of a row are independent given the code."""
     (bins, codes), net_size, classes = TABLE_CODES[size], TABLES[size], space.classes
     codec = CellTokens(space, bins_of(space, bins))
     head, logits = TokenHead(codec.sizes), sum(codec.sizes)
@@ -229,14 +229,14 @@ class Autoencoder:
 
 @singledispatch
 def autoencoder(space: Space, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
-    """The networks for a space; another space registers its own.
+    """The networks for a space. Another space registers its own.
 
     Args:
         space: the space of the examples.
         size: a size of :func:`fourfold.build`.
         outputs: number of channels of the encoder's output.
         inputs: number of channels of a code.
-        codes: the most codes of 4 pixels along a side of an image; on a longer side each represents 8.
+        codes: the most codes of 4 pixels along a side of an image. On a longer side each represents 8.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -246,7 +246,7 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int, codes: int =
 
 @autoencoder.register
 def _(space: Images, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
-    """A code represents 2 pixels along each side; 4 for images of 17 pixels or more, and 8 where ``codes`` are few."""
+    """A code represents 2 pixels along each side. 4 for images of 17 pixels or more, and 8 where ``codes`` are few."""
     side, width, depth = max(space.height, space.width), MAPS[size].width, MAPS[size].depth
     factor = 2 if side <= 16 else 4 if side <= 4 * codes else 8
     head = LogisticHead(space.levels)
@@ -258,7 +258,7 @@ def _(space: Images, size: str, outputs: int, inputs: int, codes: int = 16) -> A
 
 @autoencoder.register
 def _(space: Audio, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
-    """A code represents 16 ms; the spectral loss counts from the start."""
+    """A code represents 16 ms. The spectral loss counts from the start."""
     net_size, hop = WAVES[size], hop_of(space.rate)
     encoder = WaveEncoder(outputs, net_size.width, net_size.depth, hop)
     decoder = WaveDecoder(inputs, space.length, net_size.width, net_size.depth, hop)
@@ -268,7 +268,7 @@ def _(space: Audio, size: str, outputs: int, inputs: int, codes: int = 16) -> Au
 
 
 def kl(space: Space, size: str) -> GenerativeModel:
-    """An autoencoder whose codes are maps of Gaussians, by a bound and a critic; diffusion can model its codes."""
+    """An autoencoder whose codes are maps of Gaussians, by a bound and a critic. Diffusion can model its codes."""
     channels = CODE_CHANNELS[size]
     networks = autoencoder(space, size, 2 * channels, channels)
     codes = (channels, *networks.grid)

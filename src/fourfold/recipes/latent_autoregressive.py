@@ -40,7 +40,7 @@ def vq(space: Space, size: str) -> GenerativeModel:
 
 @singledispatch
 def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
-    """A transformer of a tokenizer's codes; a label is the start symbol. Another space registers its own.
+    """A transformer of a tokenizer's codes. A label is the start symbol. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.

@@ -27,7 +27,7 @@ ROWS: Sizes[tuple[int, Size]] = Sizes(
 )
 """The most bins of a number in sequences of rows, whose steps are small beside their range, and the transformer."""
 LOGITS = 2**24
-"""The most logits of a batch; each takes some 50 bytes while the loss and its gradient are computed."""
+"""The most logits of a batch. Each takes some 50 bytes while the loss and its gradient are computed."""
 WIDEST = 2000
 """The most columns of a table that networks with weights for each pair of columns model."""
 
@@ -42,7 +42,7 @@ def unet(space: Images, stages: Sequence[Size], times: int = 1) -> UNet:
 
     Args:
         space: of the images, whose labels or captions it takes.
-        stages: the sizes of its stages, fine to coarse; small images need fewer than all.
+        stages: the sizes of its stages, fine to coarse. Small images need fewer than all.
         times: how many times it is given.
     """
     return map_unet(space, space.shape, stages, times)
@@ -92,7 +92,7 @@ def dropout_of(space: Table | Sequences) -> float:
 
 
 def column_network(space: Table, size: str) -> tuple[CellTokens, ColumnNetwork]:
-    """Tokens of a table, and the network of each column's conditionals; those of many columns are narrower.
+    """Tokens of a table, and the network of each column's conditionals. Those of many columns are narrower.
 
     The masked layer has a weight for each pair of columns, of vectors and of hidden units: from 128 columns on, vectors
     and hidden units shrink with the root of the number of columns.

@@ -18,7 +18,7 @@ class Size:
     Attributes:
         width: features or channels of a layer.
         depth: layers, or residual blocks.
-        heads: of attention; 1 for a network without.
+        heads: of attention. 1 for a network without.
     """
 
     width: int
@@ -26,7 +26,7 @@ class Size:
     heads: int = 1
 
     def narrowed(self, divisor: int) -> Size:
-        """The same depth at a fraction of the width: a multiple of 8 features; heads keep their length if they can."""
+        """The same depth at a fraction of the width: a multiple of 8 features. Heads keep their length if they can."""
         width = max(round(self.width / divisor / 8), 1) * 8
         heads = max(self.heads // divisor, 1)
         while width % heads or width // heads % 2:
@@ -43,7 +43,7 @@ class NoSuchSize(ValueError, LookupError):  # noqa: N818 (what it is)
 
 @final
 class Sizes(Generic[_T]):
-    """A table of presets by size. At ``s/2`` every :class:`Size` of ``s`` is narrowed by 2; other numbers stay.
+    """A table of presets by size. At ``s/2`` every :class:`Size` of ``s`` is narrowed by 2. Other numbers stay.
 
     Args:
         presets: a :class:`Size`, a number, or a tuple of these, for each of ``xs``, ``s`` and ``m``, and for ``l``

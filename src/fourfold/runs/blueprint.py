@@ -115,7 +115,7 @@ def _concatenate(new: bool, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def _first(value: Any) -> Any:
-    """A tensor of one element that promotes dtypes as the given one does; other values as they are."""
+    """A tensor of one element that promotes dtypes as the given one does. Other values as they are."""
     return torch.ones((1,) * value.dim(), dtype=value.dtype, device="cpu") if isinstance(value, Tensor) else value
 
 

@@ -21,7 +21,7 @@ class Progress:
             examples, checkpoints and the log.
         last: seconds of the latest step.
         per_epoch: steps in one epoch.
-        flops: floating-point operations of one step; counted only for a budget of such operations.
+        flops: floating-point operations of one step. Counted only for a budget of such operations.
     """
 
     steps: int = 0
@@ -32,23 +32,23 @@ class Progress:
 
 
 class Budget(ABC):
-    """An amount of training; concrete budgets are frozen dataclasses."""
+    """An amount of training. Concrete budgets are frozen dataclasses."""
 
     amount: float
 
     @property
     def seconds(self) -> float:
-        """The most seconds that it allows; infinite for a budget without a clock."""
+        """The most seconds that it allows. Infinite for a budget without a clock."""
         return math.inf
 
     @property
     def operations(self) -> float:
-        """The most floating-point operations that it allows; infinite for a budget that does not count them."""
+        """The most floating-point operations that it allows. Infinite for a budget that does not count them."""
         return math.inf
 
     @property
     def steps(self) -> float:
-        """The most steps it allows; infinite where it does not count them."""
+        """The most steps it allows. Infinite where it does not count them."""
         return math.inf
 
     @property
@@ -69,11 +69,11 @@ class Budget(ABC):
         """A part of this budget, for one of several stages of training."""
 
     def less(self, seconds: float) -> Budget:
-        """This budget without some seconds, but with a tenth of its own at least; itself where it has no clock."""
+        """This budget without some seconds, but with a tenth of its own at least. Itself where it has no clock."""
         return self
 
     def is_over(self, progress: Progress) -> bool:
-        """True if one more step would exceed the budget by more than half of that step; never before the first step."""
+        """True if one more step would exceed the budget by more than half of that step. Never before the first step."""
         return progress.steps > 0 and self.fraction(progress) + self.share(progress) / 2 >= 1
 
     def overshot(self, progress: Progress) -> bool:
@@ -183,7 +183,7 @@ class Flops(Budget):
 @final
 @dataclass(frozen=True)
 class FirstOf(Budget):
-    """Several budgets; the first that is used up ends the training: ``400 steps or 30s``."""
+    """Several budgets. The first that is used up ends the training: ``400 steps or 30s``."""
 
     budgets: tuple[Budget, ...]
 
@@ -247,7 +247,7 @@ _PART = r"([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*"
 
 
 def parse_budget(text: str | float | Budget) -> Budget:
-    """Read ``30s``, ``10 minutes``, ``1h30m``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``; a number means seconds.
+    """Read ``30s``, ``10 minutes``, ``1h30m``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``. A number means seconds.
 
     ``400 steps or 30s`` ends with the first of several budgets.
 

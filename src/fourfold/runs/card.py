@@ -56,8 +56,8 @@ def card_of_model(model: GenerativeModel, name: str, recipe: str, dataset: Datas
     Args:
         model: the model.
         name: name of the paradigm, or of the objective of a model that no preset built.
-        recipe: the full name of the preset; empty for a model that no preset built.
-        dataset: the data; ``None`` if it is unknown.
+        recipe: the full name of the preset. Empty for a model that no preset built.
+        dataset: the data. ``None`` if it is unknown.
     """
     packages = ("fourfold", "torch", "numpy", "safetensors")
     return {
@@ -94,7 +94,7 @@ def _of_data(dataset: Dataset) -> dict[str, Any]:
 
 
 def _facts(name: str, model: GenerativeModel) -> dict[str, Any] | None:
-    """The facts of a model, in the words of its parts and of its card; ``None`` for parts of no known paradigm."""
+    """The facts of a model, in the words of its parts and of its card. ``None`` for parts of no known paradigm."""
     card = cards().get(name.partition("/")[0])
     try:
         facts = model.facts if card is None else card.facts(model.facts)
@@ -121,7 +121,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _wrong(value: Any, form: Any, name: str) -> str:
-    """The first place where a value does not have a form, in words; empty if there is none."""
+    """The first place where a value does not have a form, in words. Empty if there is none."""
     if isinstance(form, list):
         if not isinstance(value, list):
             return f"{name} is not a list"

@@ -109,7 +109,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def save_model(model: GenerativeModel, folder: Path | str, writes: bool = True) -> None:
-    """Write ``model.json`` and ``weights.safetensors``; tensors that several parts share are written once.
+    """Write ``model.json`` and ``weights.safetensors``. Tensors that several parts share are written once.
 
     Args:
         model: the model. If processes share its weights, all must call this together.
@@ -137,7 +137,7 @@ _DTYPES = {
 
 
 def _save_weights(model: GenerativeModel, path: Path, writes: bool = True) -> None:
-    """Write the state of a model; tensors that several parts share are written once."""
+    """Write the state of a model. Tensors that several parts share are written once."""
     state = model.state_dict(keep_vars=True)
     shared = _shared(state)
     _write({k: v for k, v in state.items() if k not in shared}, {"shared": json.dumps(shared)}, path, writes)
@@ -227,7 +227,7 @@ def untrained_model(folder: Path, source: Path, trust: Sequence[type] = ()) -> G
 
     Args:
         folder: the run folder.
-        source: the file of the model's tensors; the model may not ask for more than it holds.
+        source: the file of the model's tensors. The model may not ask for more than it holds.
         trust: as for :func:`load_model`.
 
     Raises:

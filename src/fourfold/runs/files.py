@@ -19,7 +19,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that after a crash it is either the old or the new one, never half of either.
 
     Raises:
-        OSError: naming the file, if the disk is full or may not be written to; the old file is whole.
+        OSError: naming the file, if the disk is full or may not be written to. The old file is whole.
     """
     write_lines(path, [content])
 
@@ -52,7 +52,7 @@ def _keep_name(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically; bytes of file names that are not text are escaped."""
+    """Write a JSON file atomically. Bytes of file names that are not text are escaped."""
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
@@ -79,7 +79,7 @@ def amend_line(path: Path, last: str, line: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the unfinished files of processes that died while writing; only the holder of the lock may call this."""
+    """Remove the unfinished files of processes that died while writing. Only the holder of the lock may call this."""
     for path in [*folder.glob(".*.tmp"), *folder.glob("resume/.*.tmp")]:
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)

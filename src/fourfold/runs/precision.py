@@ -18,7 +18,7 @@ class Precision:
 
     Attributes:
         name: ``float32``, ``bf16`` or ``autocast``.
-        weights: dtype in which networks hold their weights; masters, losses and optimizers are float32.
+        weights: dtype in which networks hold their weights. Masters, losses and optimizers are float32.
         autocast: whether matrix products and convolutions are cast to bfloat16 one by one.
         compiled: whether terms go through ``torch.compile``.
     """

@@ -25,7 +25,7 @@ __all__ = ["check_agrees", "load_own", "settings_of"]
 
 
 def load_own(card: Mapping[str, Any], folder: Path | None, data: Data | None = None) -> Dataset:
-    """Load the data that a run was trained on, from its recorded place; or other data in the same way.
+    """Load the data that a run was trained on, from its recorded place, or other data in the same way.
 
     Raises:
         DataError: if it is missing, with the places where it was looked for and the way to give it, or if it cannot be
@@ -52,7 +52,7 @@ def load_own(card: Mapping[str, Any], folder: Path | None, data: Data | None = N
 
 
 def _options(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of loading that a run recorded; what was streamed is streamed again, wherever it goes on."""
+    """The arguments of loading that a run recorded. What was streamed is streamed again, wherever it goes on."""
     return {**record["options"], **({"stream": True} if record.get("streamed") else {})}
 
 
@@ -93,7 +93,7 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
 def check_agrees(settings: FitSettings, card: Mapping[str, Any], folder: Path, paradigm: str | None) -> None:
     """Refuse to continue a run under settings that contradict it.
 
-    Budget, precision, compiling, device, checkpoints, the choice of weights and the processes may change; all else may
+    Budget, precision, compiling, device, checkpoints, the choice of weights and the processes may change. All else may
     not.
 
     Args:

@@ -53,7 +53,7 @@ class Run:
 
     Attributes:
         model: in evaluation mode, with averaged weights.
-        folder: the run folder, or ``None``; :meth:`save` writes one.
+        folder: the run folder, or ``None``. :meth:`save` writes one.
         card: the record: data, split, seed, budget, hardware, versions, precision, seconds, steps. It is empty for a
             model that was trained in a loop of your own and is not saved yet.
         data: the data set it was trained on, if it is at hand.
@@ -173,15 +173,15 @@ class Run:
         balance: str | None = None,
         require: str | Sequence[str] = (),
     ) -> Tensor:
-        """Draw raw examples ``(n, *shape)``, on the CPU; :meth:`table` draws the rows of a data frame.
+        """Draw raw examples ``(n, *shape)``, on the CPU. :meth:`table` draws the rows of a data frame.
 
         Under ``torchrun`` every process draws its part of the indices and returns all samples.
 
         Args:
             n: number of samples.
             cond: a class by number or name, a caption, or one of these for each sample.
-            seed: seed of the samples; together with its index it fixes a sample.
-            batch_size: samples per network call; it changes only speed and memory. The model's default is 1,024 of
+            seed: seed of the samples. Together with its index it fixes a sample.
+            batch_size: samples per network call. It changes only speed and memory. The model's default is 1,024 of
                 at most 64 numbers, or 256.
             sampler: another sampler, or its name.
             steps: another number of steps of the sampler.
@@ -245,7 +245,7 @@ class Run:
         Points are shown over test data, if the data set is at hand.
 
         Args:
-            x: raw examples ``(n, *shape)``; by default samples are drawn.
+            x: raw examples ``(n, *shape)``. By default samples are drawn.
             n: number of samples that are drawn.
             cond: their class or caption, see :meth:`sample`.
             seed: of the samples.
@@ -272,7 +272,7 @@ class Run:
             cond: a class by number or name, a caption, or one of these for each example.
             seed: seed of probes, importance samples and dequantisation.
             batch_size: examples per network call.
-            draws: how often a random encoding is drawn; the results are averaged.
+            draws: how often a random encoding is drawn. The results are averaged.
 
         Raises:
             ValueError: if ``x`` does not belong to the space, naming the row and column.
@@ -301,7 +301,7 @@ class Run:
         text that is shorter than a window is one example, if the model draws token by token.
 
         Args:
-            data: a built-in set, a file, a folder, an array or a table; by default the data the run was trained on.
+            data: a built-in set, a file, a folder, an array or a table. By default the data the run was trained on.
             split: ``train``, ``validation`` or ``test``. By default the test split of the run's own data and of
                 built-in sets, and all examples of anything else.
             labels: the label column or array, if its name differs from that in the training data.
@@ -337,12 +337,12 @@ class Run:
         """Every metric that applies, against test examples.
 
         Args:
-            data: by default the test split of the data the run was trained on, loaded again by its name and seed; or
+            data: by default the test split of the data the run was trained on, loaded again by its name and seed, or
                 other data, of which all examples are test examples: see :meth:`test_set`.
             n: number of samples and of references.
             seed: seed of the samples.
             features: feature space of images, see :func:`fourfold.tasks.evaluation.evaluate`.
-            seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
+            seconds: time limit for sampling, and again for scoring. ``None`` sets no limit.
             say: a function that is called with a line on how long sampling will take, if that is long.
 
         Raises:
@@ -356,7 +356,7 @@ class Run:
         """The data set that :meth:`evaluate` measures on.
 
         All examples of other data than the run's own and built-in sets are its test split. Floors, copies and the gap
-        need training examples, which are those of the run; if these are not at hand, half of the data stands for them.
+        need training examples, which are those of the run. If these are not at hand, half of the data stands for them.
 
         Args:
             data: as for :meth:`evaluate`.
@@ -404,10 +404,10 @@ class Run:
         return isinstance(data, (str, os.PathLike)) and os.fspath(data) in names()
 
     def dataset(self, data: Data | None = None, *, labels: str | None = None, skip_bad: bool = False) -> Dataset:
-        """The data the run was trained on, loaded again and checked by its digest; or other data, in the model's space.
+        """The data the run was trained on, loaded again and checked by its digest, or other data, in the model's space.
 
         Args:
-            data: other data; it is split with the seed of the run.
+            data: other data. It is split with the seed of the run.
             labels: its label column or array, if its name differs from that in the training data.
             skip_bad: whether images that cannot be read are left out.
 
@@ -459,6 +459,6 @@ class Run:
 
 
 def _part(cond: Condition, start: int, stop: int) -> Condition:
-    """The conditions of some of the examples; one for all stays as it is."""
+    """The conditions of some of the examples. One for all stays as it is."""
     each = (isinstance(cond, Tensor) and cond.ndim) or (isinstance(cond, Sequence) and not isinstance(cond, str))
     return cond[start:stop] if each else cond  # type: ignore[index]

@@ -69,29 +69,29 @@ class FitSettings:
     Each is declared here alone, with its option of the command line.
 
     Attributes:
-        budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
+        budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds. By
             default ``1m``.
-        size: size of the preset: ``xs``, ``s``, ``m``, ``l``, ``xl``, or narrower, as ``s/2``; by default ``auto``, the
+        size: size of the preset: ``xs``, ``s``, ``m``, ``l``, ``xl``, or narrower, as ``s/2``. By default ``auto``, the
             size and the batch that suit this machine, the data and a budget in seconds, and ``s`` for another budget.
-        seed: seed of the weights, the order of the data and every draw; by default 0.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto``, the default, takes a GPU if there is one.
+        seed: seed of the weights, the order of the data and every draw. By default 0.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``. ``auto``, the default, takes a GPU if there is one.
         training: all settings of training, instead of the preset's.
         data_options: further arguments of :func:`fourfold.load`.
         batch_size: examples per step, instead of the preset's.
         learning_rate: peak rate of AdamW, instead of the preset's.
-        muon_rate: peak rate of Muon, instead of the preset's; 0 trains everything with AdamW.
+        muon_rate: peak rate of Muon, instead of the preset's. 0 trains everything with AdamW.
         choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, as it does
             by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
             weights are kept.
         opening: how a published model that is tuned is opened: options of its :class:`~fourfold.adapters.Adapter`.
-        checkpoint_every: seconds between checkpoints; by default 60.
-        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
-        compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
+        checkpoint_every: seconds between checkpoints. By default 60.
+        precision: ``float32``, ``bf16`` or ``autocast``. By default the fastest that is stable.
+        compile: whether compiled steps take part in that choice (with ``precision``: are used). By default only where
             the budget is long enough to pay for compiling.
-        recompute: whether blocks of a network keep only their inputs for the backward pass; by default large ones do.
-        accumulate: parts of a batch that each process takes one after the other; by default 1.
+        recompute: whether blocks of a network keep only their inputs for the backward pass. By default large ones do.
+        accumulate: parts of a batch that each process takes one after the other. By default 1.
         parallel: how the processes that ``torchrun`` started share the training: ``ddp`` (each holds all weights) or
-            ``fsdp`` (each holds a shard of every parameter); ``auto``, the default, takes ``ddp`` where that fits into
+            ``fsdp`` (each holds a shard of every parameter). ``auto``, the default, takes ``ddp`` where that fits into
             memory. ``none`` trains in one process.
 
     Raises:
@@ -205,7 +205,7 @@ class FitSettings:
         )
 
     def changed(self, **keywords: Unpack[FitKeywords]) -> FitSettings:
-        """These settings with those that a caller gives; ``None`` and the size ``auto`` give nothing."""
+        """These settings with those that a caller gives. ``None`` and the size ``auto`` give nothing."""
         values: dict[str, Any] = {name: value for name, value in keywords.items() if value is not None}
         if values.get("size") == AUTO:
             del values["size"]

@@ -62,7 +62,7 @@ class Shards(Mapping[str, Tensor]):
 
 
 def fill(live: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Copy saved tensors into those of training, by name; each process takes the rows that it holds.
+    """Copy saved tensors into those of training, by name. Each process takes the rows that it holds.
 
     Raises:
         ValueError: naming a tensor that the saved state lacks, or holds in another size.
@@ -96,7 +96,7 @@ def remove_shards(folder: Path, keep: Path | None = None) -> None:
 def save_shards(
     live: Mapping[str, Tensor], numbers: Mapping[str, Tensor], progress: Progress, folder: Path, processes: Processes
 ) -> None:
-    """Write a checkpoint; all processes must take part.
+    """Write a checkpoint. All processes must take part.
 
     Args:
         live: the tensors of training.

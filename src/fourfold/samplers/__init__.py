@@ -37,8 +37,8 @@ def sampler_by_name(name: str, estimand: Estimand, also: Sequence[str] = ()) -> 
     """The sampler with a given name, with its default settings.
 
     Args:
-        name: the name of its class; case, hyphens and underscores do not matter.
-        estimand: the module that the sampler is to run on; the error lists the samplers that can.
+        name: the name of its class. Case, hyphens and underscores do not matter.
+        estimand: the module that the sampler is to run on. The error lists the samplers that can.
         also: other names that the error offers.
 
     Raises:

@@ -21,7 +21,7 @@ FEWEST = 4
 
 
 def rank_normalised(draws: Tensor) -> Tensor:
-    """``z = Phi^-1((r - 3/8) / (S + 1/4))`` for the average rank ``r`` among all ``S`` draws; same shape, float64."""
+    """``z = Phi^-1((r - 3/8) / (S + 1/4))`` for the average rank ``r`` among all ``S`` draws. Same shape, float64."""
     flat = draws.double().reshape(draws.shape[0] * draws.shape[1], -1).T.contiguous()
     ordered = flat.sort(1).values
     below, upto = (torch.searchsorted(ordered, flat, right=right) for right in (False, True))
@@ -30,7 +30,7 @@ def rank_normalised(draws: Tensor) -> Tensor:
 
 
 def _split(draws: Tensor) -> Tensor:
-    """Each chain cut into its first and its second half; a middle draw is left out."""
+    """Each chain cut into its first and its second half. A middle draw is left out."""
     if draws.ndim < 2 or draws.shape[1] < FEWEST:
         raise ValueError(
             f"draws must be (chains, draws, *) with at least {FEWEST} draws, got {tuple(draws.shape)}: run longer"
@@ -40,7 +40,7 @@ def _split(draws: Tensor) -> Tensor:
 
 
 def _rhat(draws: Tensor) -> Tensor:
-    """``sqrt(((N - 1)/N W + B/N) / W)``; 1 where nothing varies."""
+    """``sqrt(((N - 1)/N W + B/N) / W)``. 1 where nothing varies."""
     n = draws.shape[1]
     within, between = draws.var(1).mean(0), draws.mean(1).var(0)
     return torch.where(within + between == 0, 1.0, (((n - 1) / n * within + between) / within).sqrt())
@@ -49,7 +49,7 @@ def _rhat(draws: Tensor) -> Tensor:
 def split_rhat(draws: Tensor) -> Tensor:
     """The larger of the split R-hats of the ranks and of the folded ranks, ``(*)``: 1 when all chains agree.
 
-    Folding, ``|x - median|``, sees chains of different spread; ranks make heavy tails harmless. Above 1.01 chains
+    Folding, ``|x - median|``, sees chains of different spread. Ranks make heavy tails harmless. Above 1.01 chains
     have not mixed.
 
     Args:
@@ -64,7 +64,7 @@ def split_rhat(draws: Tensor) -> Tensor:
 
 
 def _autocovariance(draws: Tensor) -> Tensor:
-    """``c_t = 1/N sum_n (x_n - mean)(x_{n+t} - mean)`` of each chain, by the fast Fourier transform; same shape."""
+    """``c_t = 1/N sum_n (x_n - mean)(x_{n+t} - mean)`` of each chain, by the fast Fourier transform. Same shape."""
     n = draws.shape[1]
     spectrum = torch.fft.rfft(draws - draws.mean(1, keepdim=True), 2 * n, dim=1)
     return torch.fft.irfft(spectrum.abs().square(), 2 * n, dim=1)[:, :n] / n
@@ -135,7 +135,7 @@ class Chains:
         acceptance: mean acceptance probability of each chain after warm-up, ``(B,)``.
         step_size: of each chain, ``(B,)``.
         energies: the energy after every step that followed the warm-up, ``(B, steps)``.
-        states: the kept states, flat, ``(B, draws, D)``; empty where ``keep`` was 0.
+        states: the kept states, flat, ``(B, draws, D)``. Empty where ``keep`` was 0.
     """
 
     x: Tensor

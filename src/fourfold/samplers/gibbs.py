@@ -40,7 +40,7 @@ class Bipartite(Energy):
 @final
 @dataclass(frozen=True)
 class BlockGibbs(Sampler):
-    """``h ~ p(h | v)``, ``v ~ p(v | h)``, repeatedly; no move is ever rejected.
+    """``h ~ p(h | v)``, ``v ~ p(v | h)``, repeatedly. No move is ever rejected.
 
     Attributes:
         steps: the number of times both blocks are drawn.
@@ -77,7 +77,7 @@ class BlockGibbs(Sampler):
         start: Tensor | None = None,
         keep: int = 0,
     ) -> Chains:
-        """Run the chains; the arguments are those of :meth:`fourfold.samplers.langevin.MarkovChain.run`.
+        """Run the chains. The arguments are those of :meth:`fourfold.samplers.langevin.MarkovChain.run`.
 
         Raises:
             TypeError: for an energy that does not fall into two blocks.
@@ -97,6 +97,6 @@ class BlockGibbs(Sampler):
 
     @staticmethod
     def step(energy: Bipartite, v: Tensor, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        """Draw both blocks once; returns the visible one, ``(B, *event)``."""
+        """Draw both blocks once. Returns the visible one, ``(B, *event)``."""
         h = (noise.uniform(energy.hidden) < energy.hidden_given(v, cond)).float()
         return (noise.uniform(*energy.event) < energy.visible_given(h, cond)).float()

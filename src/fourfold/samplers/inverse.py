@@ -74,7 +74,7 @@ class Operator(ABC):
 @final
 @dataclass(frozen=True, eq=False)
 class Inpainting(Operator):
-    """The known part of an example; the rest is always measured as 0.
+    """The known part of an example. The rest is always measured as 0.
 
     Attributes:
         mask: 1 where known, 0 elsewhere, of a shape that broadcasts to ``event``.
@@ -95,7 +95,7 @@ class SuperResolution(Operator):
     """Means of ``factor x factor`` pixels: ``(B, C, H, W)`` to ``(B, C, H / factor, W / factor)``.
 
     Attributes:
-        factor: number of pixels along each side of a block; it must divide height and width.
+        factor: number of pixels along each side of a block. It must divide height and width.
     """
 
     factor: int
@@ -113,10 +113,10 @@ class SuperResolution(Operator):
 @final
 @dataclass(frozen=True)
 class Blur(Operator):
-    """Convolution with a Gaussian, which is its own adjoint; outside the image values are 0.
+    """Convolution with a Gaussian, which is its own adjoint. Outside the image values are 0.
 
     Attributes:
-        width: standard deviation in pixels; the kernel is cut at three of them.
+        width: standard deviation in pixels. The kernel is cut at three of them.
     """
 
     width: float
@@ -173,7 +173,7 @@ class Conditioned(Denoiser):
     """``D_y = D + C_t H^T (sigma_y^2 I + H C_t H^T)^-1 (y - H D)``: a denoiser of ``p(x | y)``.
 
     The system is solved by conjugate gradients, whose products with ``C_t`` are gradients through the denoiser: one
-    evaluation and ``iterations + 1`` gradients. The derivative of a network is not an exact covariance; directions in
+    evaluation and ``iterations + 1`` gradients. The derivative of a network is not an exact covariance. Directions in
     which it is negative are left unchanged.
 
     Args:
@@ -251,7 +251,7 @@ class _Measured(Sampler):
     Attributes:
         operator: ``H``.
         y: measurements, ``(m, *measurement)``.
-        sigma_y: standard deviation of their noise, in encoded units; positive.
+        sigma_y: standard deviation of their noise, in encoded units. Positive.
 
     Raises:
         ValueError: for a noise level that is not positive: the system would have no lower bound.
@@ -279,7 +279,7 @@ class _Measured(Sampler):
 @final
 @dataclass(frozen=True, eq=False)
 class Posterior(_Measured):
-    """Draws samples of ``p(x | y)`` at the cost of one sampler; sample ``i`` belongs to measurement ``i mod len(y)``.
+    """Draws samples of ``p(x | y)`` at the cost of one sampler. Sample ``i`` belongs to measurement ``i mod len(y)``.
 
     Use it like any sampler: ``model.with_parts(sampler=Posterior(operator, y, sigma_y)).sample(n)``. The measurement is
     of encoded examples, see :class:`Operator`.
@@ -290,10 +290,10 @@ class Posterior(_Measured):
     Attributes:
         operator: ``H``.
         y: measurements, ``(m, *measurement)``.
-        sigma_y: standard deviation of their noise, in encoded units; positive.
+        sigma_y: standard deviation of their noise, in encoded units. Positive.
         sampler: runs on the denoiser of the posterior: a solver of the ODE (:mod:`~fourfold.samplers.ode`) or with
             noise (:mod:`~fourfold.samplers.sde`), which forgets the errors of the highest noise levels.
-        iterations: number of iterations of conjugate gradients; with more, samples follow ``y`` more closely.
+        iterations: number of iterations of conjugate gradients. With more, samples follow ``y`` more closely.
 
     Raises:
         ValueError: for a setting that is not positive.
@@ -357,11 +357,11 @@ class ParticlePosterior(_Measured):
 
     Attributes:
         operator: ``H``.
-        y: measurements, ``(m, *measurement)``; sample ``i`` belongs to measurement ``i mod m``.
-        sigma_y: standard deviation of their noise, in encoded units; positive.
+        y: measurements, ``(m, *measurement)``. Sample ``i`` belongs to measurement ``i mod m``.
+        sigma_y: standard deviation of their noise, in encoded units. Positive.
         particles: ``K``.
         steps: network evaluations of each particle.
-        iterations: number of iterations of conjugate gradients; with more, particles follow ``y`` more closely.
+        iterations: number of iterations of conjugate gradients. With more, particles follow ``y`` more closely.
 
     Raises:
         ValueError: for a setting that is not positive.

@@ -55,7 +55,7 @@ class State(NamedTuple):
         return cls(x.detach(), value.detach(), gradient)
 
     def where(self, proposal: State, accept: Tensor) -> State:
-        """The other state where ``accept``, ``(B,)``, is true; else this one."""
+        """The other state where ``accept``, ``(B,)``, is true, else this one."""
         wide = _wide(accept, self.x)
         energy = torch.where(accept, proposal.energy, self.energy)
         return State(torch.where(wide, proposal.x, self.x), energy, torch.where(wide, proposal.gradient, self.gradient))
@@ -119,9 +119,9 @@ class MarkovChain(Sampler):
     """Markov chains that start at the reference of an energy, or at states given to :meth:`run`.
 
     Attributes:
-        steps: number of moves after the warm-up; the last state is the sample.
+        steps: number of moves after the warm-up. The last state is the sample.
         step_size: size of a move, or of the first move where it is adapted.
-        warmup: number of moves before the recorded ones; during these a :class:`Metropolis` kernel adapts its step
+        warmup: number of moves before the recorded ones. During these a :class:`Metropolis` kernel adapts its step
             size.
 
     Raises:
@@ -174,11 +174,11 @@ class MarkovChain(Sampler):
 
         Args:
             energy: the energy of the distribution that the chains sample.
-            noise: the chains' random numbers; one chain for each of its indices.
+            noise: the chains' random numbers. One chain for each of its indices.
             cond: labels ``(B,)``.
-            start: first states ``(B, *event)``; by default draws of the reference.
+            start: first states ``(B, *event)``. By default draws of the reference.
             step_size: the step size of each chain, ``(B,)``, instead of the setting.
-            keep: keep every ``keep``-th state after the warm-up; 0 keeps none.
+            keep: keep every ``keep``-th state after the warm-up. 0 keeps none.
         """
         x = reference_of(energy, noise) if start is None else start
         step = x.new_full((len(x),), self.step_size) if step_size is None else step_size
@@ -221,7 +221,7 @@ def _langevin(state: State, h: Tensor, heat: Tensor, eps: Tensor) -> Tensor:
 
 
 def _accepted(log_ratio: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-    """The Metropolis-Hastings rule, ``log u < log_ratio``, and its probability; a ratio not finite is rejected."""
+    """The Metropolis-Hastings rule, ``log u < log_ratio``, and its probability. A ratio not finite is rejected."""
     acceptance = torch.nan_to_num(log_ratio, -math.inf, -math.inf, -math.inf).clamp_(max=0).exp_()
     return noise.uniform() < acceptance, acceptance
 
@@ -263,7 +263,7 @@ class Langevin(MarkovChain):
 class MALA(Metropolis):
     """A Langevin step as a proposal, accepted by the Metropolis-Hastings rule, which removes its bias.
 
-    ``log r = E(x) - E(y) + (||y - x + h grad E(x)||^2 - ||x - y + h grad E(y)||^2) / 4h``; the optimal acceptance in
+    ``log r = E(x) - E(y) + (||y - x + h grad E(x)||^2 - ||x - y + h grad E(y)||^2) / 4h``. The optimal acceptance in
     many dimensions is 0.574 (Roberts, Rosenthal 1998, https://doi.org/10.1111/1467-9868.00123).
     """
 
@@ -314,7 +314,7 @@ class Bridge(TiltedReference):
     Args:
         energy: an energy with a reference.
         b: inverse temperature, from 0 to 1.
-        reference: ``q``, by default that of the energy; one :meth:`~Reference.at_rest` saves time.
+        reference: ``q``, by default that of the energy. One :meth:`~Reference.at_rest` saves time.
     """
 
     def __init__(self, energy: Energy, b: float, reference: Reference | None = None) -> None:
@@ -334,7 +334,7 @@ class Annealed(Sampler):
     """From the reference through bridging distributions to the energy, a few moves at each, then a chain at the end.
 
     Annealing towards temperature 1 (Neal 2001, https://arxiv.org/abs/physics/9803008) distributes chains over the modes
-    while the distribution is still broad; a chain at temperature 1 alone would take exponentially long. The modes keep
+    while the distribution is still broad. A chain at temperature 1 alone would take exponentially long. The modes keep
     the shares that they have at the temperature at which chains cease to cross. Jumps correct this where the reference
     overlaps with the modes, as it does in few dimensions: a fresh draw ``y`` of the reference is accepted with
     probability ``min(1, exp(E_b(x) - E_b(y)) q(x) / q(y))`` (the independence sampler: Tierney 1994,
@@ -342,7 +342,7 @@ class Annealed(Sampler):
     earlier moves.
 
     Attributes:
-        chain: the moves; its ``steps`` after its ``warmup`` end the run at temperature 1.
+        chain: the moves. Its ``steps`` after its ``warmup`` end the run at temperature 1.
         temperatures: bridging distributions, ``b = (k / temperatures)^power``.
         moves: number of moves at each of them, and at temperature 1 before the chain.
         jumps: number of jumps after the moves of each temperature.
@@ -373,7 +373,7 @@ class Annealed(Sampler):
         return self.run(estimand, noise, cond).x
 
     def run(self, energy: Energy, noise: Noise, cond: Tensor | None = None, keep: int = 0) -> Chains:
-        """Anneal, then record the chain at temperature 1; see :meth:`MarkovChain.run`."""
+        """Anneal, then record the chain at temperature 1. See :meth:`MarkovChain.run`."""
         x = reference_of(energy, noise)
         step, reference = x.new_full((len(x),), self.chain.step_size), energy.reference.at_rest()
         for k in range(1, self.temperatures + 1):
@@ -384,7 +384,7 @@ class Annealed(Sampler):
     def _rung(
         self, bridge: Bridge, x: Tensor, step: Tensor, noise: Noise, cond: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The moves at one temperature; ``log h`` grows by a quarter of the acceptance's excess over the target."""
+        """The moves at one temperature. ``log h`` grows by a quarter of the acceptance's excess over the target."""
 
         def energy(z: Tensor) -> Tensor:
             return bridge(z, cond)
@@ -399,7 +399,7 @@ class Annealed(Sampler):
 
 @torch.no_grad()
 def _jumped(bridge: Bridge, state: State, noise: Noise, cond: Tensor | None, jumps: int) -> Tensor:
-    """The states after Metropolis-Hastings moves that propose fresh draws of the reference; they need no gradient."""
+    """The states after Metropolis-Hastings moves that propose fresh draws of the reference. They need no gradient."""
     x = state.x
     if not jumps:
         return x
@@ -423,10 +423,10 @@ class NoiseAnnealed(Sampler):
     https://arxiv.org/abs/2302.11552).
 
     Attributes:
-        chain: the moves; its ``step_size`` is in units of ``sigma_t^2``, its ``steps`` are those at the last level,
+        chain: the moves. Its ``step_size`` is in units of ``sigma_t^2``, its ``steps`` are those at the last level,
             and its ``warmup`` is not used.
         levels: noise levels.
-        moves: moves of the chain at each level; 0 is ancestral sampling, at half the evaluations of 1.
+        moves: moves of the chain at each level. 0 is ancestral sampling, at half the evaluations of 1.
         clean: end at ``E[x_0 | x]`` instead of at ``x``, which still has the noise of the last level.
     """
 
@@ -463,7 +463,7 @@ class NoiseAnnealed(Sampler):
         return (x - float(path.sigma(t)) ** 2 * state.gradient) / float(path.alpha(t))
 
     def run(self, energy: NoisedEnergy, noise: Noise, cond: Tensor | None = None, keep: int = 0) -> Chains:
-        """Anneal, then record the chain at the last level; see :meth:`MarkovChain.run`."""
+        """Anneal, then record the chain at the last level. See :meth:`MarkovChain.run`."""
         path, grid = energy.path, energy.path.grid(self.levels)
         alphas, sigmas = path.alpha(grid).tolist(), path.sigma(grid).tolist()
         x = noise.normal(*energy.event) * sigmas[0]

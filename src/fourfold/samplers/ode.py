@@ -76,7 +76,7 @@ _Past = deque[tuple[Knot, Tensor]]
 """The latest values of the denoiser or of the noise with their times, oldest first."""
 
 _CLEAN = Knot(0.0, 1.0, 0.0)
-"""The clean end, where there is no noise; its time has no meaning."""
+"""The clean end, where there is no noise. Its time has no meaning."""
 
 
 def knots(path: Path, steps: int) -> list[Knot]:
@@ -155,7 +155,7 @@ def settled(values: Sequence[tuple[Knot, Tensor]]) -> Tensor:
         x_0 = x_0(t) + (x_0(t) - x_0(r)) / (rho_r^2 / rho_t^2 - 1)
 
     Along a trajectory of a density the denoised example is smooth in ``rho^2``, the time of the heat equation. So the
-    error is of the order ``rho^4``, and not ``rho^2`` as that of the last value alone; for data without spread there is
+    error is of the order ``rho^4``, and not ``rho^2`` as that of the last value alone. For data without spread there is
     none.
     """
     (t, x_0), (r, before) = values[-1], values[max(len(values) - 2, 0)]
@@ -191,7 +191,7 @@ class Heun(Solver):
     Karras et al. 2022, algorithm 1 (https://arxiv.org/abs/2206.00364).
 
     Attributes:
-        steps: times of the grid; there are ``2 steps - 1`` network evaluations.
+        steps: times of the grid. There are ``2 steps - 1`` network evaluations.
     """
 
     needs: ClassVar[type[Estimand]] = VectorField
@@ -220,8 +220,8 @@ class DDIM(Solver):
 
     Attributes:
         steps: network evaluations.
-        clip: the largest absolute value of the denoised example; ``None``: it is as the network says.
-        clean: whether the last step removes all noise; otherwise it ends at the first time of the path.
+        clip: the largest absolute value of the denoised example. ``None``: it is as the network says.
+        clean: whether the last step removes all noise. Otherwise it ends at the first time of the path.
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser
@@ -248,14 +248,14 @@ class DPMSolver(Solver):
 
         x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) (D_t + (h / 2 h_last) (D_t - D_last))
 
-    with ``h = lambda_s - lambda_t``; the first step is of first order. Lu et al. 2022
+    with ``h = lambda_s - lambda_t``. The first step is of first order. Lu et al. 2022
     (https://arxiv.org/abs/2211.01095). The last step to the clean end has infinite ``h``: it takes the limit of the
     denoiser (:func:`settled`), or with ``final_order = 1`` its last value, as the authors do.
 
     Attributes:
         steps: network evaluations.
         final_order: order of the last step, 2 or 1.
-        clean: whether the last step removes all noise; otherwise it ends at the first time of the path.
+        clean: whether the last step removes all noise. Otherwise it ends at the first time of the path.
 
     Raises:
         ValueError: for another order of the last step than 1 or 2.
@@ -360,7 +360,7 @@ class DEIS(Solver):
 
     Attributes:
         steps: network evaluations.
-        order: number of values that the polynomial goes through, 1 (:class:`DDIM`) to 4; the first steps have fewer.
+        order: number of values that the polynomial goes through, 1 (:class:`DDIM`) to 4. The first steps have fewer.
 
     Raises:
         ValueError: for another order than 1 to 4.
@@ -419,7 +419,7 @@ def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None
 
 
 def _multistep(estimand: Denoiser, noise: Noise, cond: Tensor | None, steps: int, order: int, corrects: bool) -> Tensor:
-    """Steps by the polynomial through the last ``order`` values; if it ``corrects``, each twice, by its end's value."""
+    """Steps by the polynomial through the last ``order`` values. If it ``corrects``, each twice, by its end's value."""
     grid = knots(estimand.path, steps)
     x = start(estimand, noise, grid[0])
     past = _Past([(grid[0], evaluate(estimand, x, grid[0].t, cond))], maxlen=max(order, 2))
@@ -432,7 +432,7 @@ def _multistep(estimand: Denoiser, noise: Noise, cond: Tensor | None, steps: int
 
 
 def _along_log_snr(values: Sequence[tuple[Knot, Tensor]], x: Tensor, t: Knot, s: Knot) -> Tensor:
-    """``t -> s`` with the denoiser a polynomial in ``lambda``; values at ``lambda = -inf`` have no part in it."""
+    """``t -> s`` with the denoiser a polynomial in ``lambda``. Values at ``lambda = -inf`` have no part in it."""
     finite = [value for value in values if value[0].alpha > 0] or [values[-1]]
     if len(finite) == 1:
         return towards(finite[0][1], x, t, s)
@@ -442,7 +442,7 @@ def _along_log_snr(values: Sequence[tuple[Knot, Tensor]], x: Tensor, t: Knot, s:
 
 
 def _along_rho(values: Sequence[tuple[Knot, Tensor]], x: Tensor, t: Knot, s: Knot) -> Tensor:
-    """``t -> s`` with the noise a polynomial in ``rho``; values at ``rho = inf`` have no part in it."""
+    """``t -> s`` with the noise a polynomial in ``rho``. Values at ``rho = inf`` have no part in it."""
     finite = [value for value in values if value[0].alpha > 0]
     weights = _integrals([knot.relative for knot, _ in finite], t.relative, s.relative, np.ones_like)
     return s.alpha / t.alpha * x + _sum(weights, finite, s.alpha)

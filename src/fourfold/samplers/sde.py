@@ -152,7 +152,7 @@ class EulerMaruyama(StochasticSolver):
 
 
 def _rate(path: Path, t: Knot) -> float:
-    """``g_t^2``; ``inf`` where there is no signal."""
+    """``g_t^2``. ``inf`` where there is no signal."""
     return float(path.diffusion(torch.tensor(t.t, dtype=torch.float64))) ** 2 if t.alpha > 0 else math.inf
 
 
@@ -177,8 +177,8 @@ class PredictorCorrector(StochasticSolver):
     2021, algorithms 2 to 5 (https://arxiv.org/abs/2011.13456).
 
     Attributes:
-        steps: noise levels; each takes ``1 + corrections`` network evaluations.
-        corrections: Langevin steps at each noise level; they leave a bias of relative size ``r^2``, which no number of
+        steps: noise levels. Each takes ``1 + corrections`` network evaluations.
+        corrections: Langevin steps at each noise level. They leave a bias of relative size ``r^2``, which no number of
             steps removes.
         ratio: ``r``, the signal-to-noise ratio of a Langevin step.
     """
@@ -204,7 +204,7 @@ class PredictorCorrector(StochasticSolver):
 
 
 def _reverse_diffusion(x_0: Tensor, x: Tensor, t: Knot, s: Knot, noise: Noise) -> Tensor:
-    """``(2 - a) x_t + sigma_t|s^2 s + sigma_t|s z``; from no signal at all, a draw of ``q(x_s | x_0)``."""
+    """``(2 - a) x_t + sigma_t|s^2 s + sigma_t|s z``. From no signal at all, a draw of ``q(x_s | x_0)``."""
     if t.alpha == 0:
         return _ancestor(x_0, x, t, s, noise)
     a, step = _forward(t, s)
@@ -233,7 +233,7 @@ class AnnealedLangevin(StochasticSolver):
     Attributes:
         steps: noise levels.
         moves: Langevin steps at each level, of one network evaluation each.
-        delta: the step relative to the variance of the noise; it leaves a bias of relative size ``delta / 4``.
+        delta: the step relative to the variance of the noise. It leaves a bias of relative size ``delta / 4``.
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser
@@ -263,8 +263,8 @@ class StochasticHeun(StochasticSolver):
     (https://arxiv.org/abs/2206.00364), for any path.
 
     Attributes:
-        steps: times of the grid; there are ``2 steps - 1`` network evaluations.
-        churn: total amount of noise that is renewed; 0 gives :class:`~fourfold.samplers.ode.Heun`.
+        steps: times of the grid. There are ``2 steps - 1`` network evaluations.
+        churn: total amount of noise that is renewed. 0 gives :class:`~fourfold.samplers.ode.Heun`.
         low, high: the relative noise levels between which noise is renewed.
         inflation: factor of the added noise, slightly above 1 against denoisers that remove too much.
     """
@@ -288,7 +288,7 @@ class StochasticHeun(StochasticSolver):
         return clean(estimand.path, x, evaluate(estimand, x, grid[-1].t, cond), grid[-1])
 
     def _churned(self, x: Tensor, path: Path, t: Knot, noise: Noise) -> tuple[Tensor, Knot]:
-        """``x^`` and its time; the noise is drawn even where none is added, so that settings share it."""
+        """``x^`` and its time. The noise is drawn even where none is added, so that settings share it."""
         z = noise.normal(*x.shape[1:])
         if not self.low <= t.relative <= self.high:
             return x, t

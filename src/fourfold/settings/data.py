@@ -76,29 +76,29 @@ class DataOptions:
         seed: draws sampled sets and splits.
         labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the
             labels of an array in memory.
-        conditional: give the splits their labels and the space its classes; or captions, where examples have those.
-        limit: use at most this many examples, or the first so many tokens of a text; of an ``.npy``, a table or a text
+        conditional: give the splits their labels and the space its classes, or captions, where examples have those.
+        limit: use at most this many examples, or the first so many tokens of a text. Of an ``.npy``, a table or a text
             no more than that is kept in memory.
         size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly). By
             default images of several sizes become one size, and ``dataset.notes`` says which.
         channels: convert images to grey (1) or colour (3).
         rate: resample sounds to this sampling rate, in Hz. By default the rate of most files, at most 8,000.
-        seconds: length of a clip of sound. Longer files are cut into clips, or left out where they have transcripts;
-            shorter ones are padded. By default the length of the longest file, at most 2 s without transcripts.
+        seconds: length of a clip of sound. Longer files are cut into clips, or left out where they have transcripts.
+            Shorter ones are padded. By default the length of the longest file, at most 2 s without transcripts.
         levels: number of values that a pixel of an array can take, if fewer than 256.
         skip_bad: leave out images and sounds that cannot be read, and list them in ``dataset.skipped``.
         stream: leave the training examples of an ``.npy`` or of a folder of images (however deep) in their files, and
-            read them while a model is trained; ``Dataset.train`` is then a sample of them. By default an ``.npy`` that
+            read them while a model is trained. ``Dataset.train`` is then a sample of them. By default an ``.npy`` that
             does not fit into memory is streamed, and images in shards always are.
         length: tokens in a window of text (256), or the most rows of a sequence.
         tokens: the tokens of a text: ``"chars"``, ``"bytes"``, ``"bpe:4096"`` (a vocabulary of 4,096 parts of words,
             learned from the training part), or the path of a published ``tokenizer.json``. By default characters where
             at most 256 differ, else bytes.
         text: the field of a ``.jsonl``, or the column of a table, that holds a document.
-        fractions: shares of train, validation and test; two shares make validation and test the same examples. By
+        fractions: shares of train, validation and test. Two shares make validation and test the same examples. By
             default 0.8, 0.1, 0.1 drawn by the seed, and for text 0.9, 0.05, 0.05 by position. An official test set
             stays the test set.
-        space: the name of the space to read the data as, such as that of an installed space; or the space of a trained
+        space: the name of the space to read the data as, such as that of an installed space, or the space of a trained
             model that the data is for: columns are found by name, classes keep its numbers, and images and text become
             what it was trained on. By default a file or frame whose columns are all continuous and free of ties is
             ``"vectors"``, and any other, such as one of whole numbers, words, dates or gaps, is a ``"table"``.
@@ -107,10 +107,10 @@ class DataOptions:
         header: whether the first row of a CSV file names its columns, if looking at it errs.
         query: a query, or the name of a table, of a database that holds several.
         target: the column of a table of mixed columns that models are judged by predicting.
-        group: the column of a table whose values name sequences; rows with one key, in the order of ``order``, are one
+        group: the column of a table whose values name sequences. Rows with one key, in the order of ``order``, are one
             example, a sequence of varying length.
         order: the column, of numbers or times, that orders rows. Without ``group`` the table is one long series, and an
-            example is a window of it; splits are then cut by position.
+            example is a window of it. Splits are then cut by position.
         data_dir: where the files of Fashion-MNIST are.
 
     Raises:
@@ -290,7 +290,7 @@ class DataOptions:
 
 
 def words_of(name: str, value: object = None) -> list[str] | None:
-    """The words of a command line that give a setting of reading; ``None`` if none can, as for an array of labels.
+    """The words of a command line that give a setting of reading. ``None`` if none can, as for an array of labels.
 
     Without a value, the flag alone.
     """

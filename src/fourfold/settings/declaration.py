@@ -49,8 +49,8 @@ class Option:
     Attributes:
         type: the type that the command line parses.
         help: one sentence or two.
-        flags: the flags, as ``("-n", "--n")`` or ``("--sweep/--no-sweep",)``; if empty, the name of the setting.
-        panel: the heading in the help; if empty, that of the command's own options.
+        flags: the flags, as ``("-n", "--n")`` or ``("--sweep/--no-sweep",)``. If empty, the name of the setting.
+        panel: the heading in the help. If empty, that of the command's own options.
         min: the least value.
         max: the largest value.
         metavar: the letter or word for the value in the help.
@@ -74,11 +74,11 @@ class Option:
         return next(flags, name).lstrip("-").replace("-", "_")
 
     def parsed(self, value: Any) -> Any:
-        """The value of the setting for what the command line parsed; ``None`` for an option that was left out."""
+        """The value of the setting for what the command line parsed. ``None`` for an option that was left out."""
         return value if value is None or self.parse is None else self.parse(value)
 
     def words(self, name: str, value: Any = None) -> list[str] | None:
-        """The words of a command line that give a value to the setting of this name; ``None`` if none can.
+        """The words of a command line that give a value to the setting of this name. ``None`` if none can.
 
         Without a value, the flag alone. A switch without a negative has no words for it.
         """
@@ -102,7 +102,7 @@ def setting(default: Any, option: Option) -> Any:
 
 
 def options_of(settings: type) -> dict[str, Option]:
-    """The options of a dataclass of settings by the names of its fields; some fields are for Python alone."""
+    """The options of a dataclass of settings by the names of its fields. Some fields are for Python alone."""
     return {f.name: f.metadata["option"] for f in fields(settings) if "option" in f.metadata}
 
 

@@ -31,7 +31,7 @@ LEVELS = 32768
 SHOWN = 4
 """The most clips in a picture."""
 MOST_BYTES = 300_000
-"""The most bytes of sound in a picture; longer clips are fewer, so that a page can hold many pictures."""
+"""The most bytes of sound in a picture. Longer clips are fewer, so that a page can hold many pictures."""
 PAUSE = 0.25
 """Seconds of silence between the clips of one file."""
 
@@ -105,7 +105,7 @@ class Audio(Space):
         return x.float() / LEVELS
 
     def levels(self, waveform: Tensor) -> Tensor:
-        """The nearest levels of reals in [-1, 1], int16 of the same shape; it undoes :meth:`waveform`."""
+        """The nearest levels of reals in [-1, 1], int16 of the same shape. It undoes :meth:`waveform`."""
         return (waveform * LEVELS).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
 
     def lengths(self, x: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ class Audio(Space):
         return super().table(x.double() / LEVELS)
 
     def writers(self) -> Mapping[str, Writer]:
-        """One file with a pause after each clip; and a folder of files, one sub-folder for each class."""
+        """One file with a pause after each clip, and a folder of files, one sub-folder for each class."""
         return {".wav": self._write_one, "": self._write_folder}
 
     def _write_one(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
@@ -217,7 +217,7 @@ RANGE = 8.0
 def spectrogram(x: Tensor, rate: int, height: int = 96) -> bytes:
     """A PNG of the magnitudes of a clip ``(L,)`` int16: time to the right, frequency upwards to half of the rate.
 
-    One row of pixels is one frequency, one column one frame; the picture is about twice as wide as high. Colours span
+    One row of pixels is one frequency, one column one frame. The picture is about twice as wide as high. Colours span
     70 dB below the loudest point, which is at least 40 dB below full scale, so that silence stays dark.
     """
     hop = max(len(x) // (2 * height), 1)

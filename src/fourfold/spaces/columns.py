@@ -68,7 +68,7 @@ class Column(ABC):
 
     @abstractmethod
     def read(self, distinct: pd.Series) -> Cells:
-        """The cells of values that are there, each looked at once; ``UNREADABLE`` where one is of another kind."""
+        """The cells of values that are there, each looked at once. ``UNREADABLE`` where one is of another kind."""
 
     @abstractmethod
     def values(self, cells: Cells) -> pd.Series:
@@ -84,7 +84,7 @@ class Column(ABC):
         return "a value of this column"
 
     def cells(self, values: pd.Series) -> Cells:
-        """The cells ``(N,)`` of values as a file or a data frame holds them; :data:`MISSING` where there is none.
+        """The cells ``(N,)`` of values as a file or a data frame holds them. :data:`MISSING` where there is none.
 
         Raises:
             ValueError: for a value that no cell of this kind can hold, with its row and the way out.
@@ -121,7 +121,7 @@ class Modelled(Column, ABC):
 
     Attributes:
         missing: whether a value may be missing.
-        gaps: texts that stand for a missing value in the file; the first is the one that samples have.
+        gaps: texts that stand for a missing value in the file. The first is the one that samples have.
     """
 
     missing: bool = False
@@ -182,7 +182,7 @@ class Categorical(Modelled):
     Attributes:
         levels: their text in the file.
         ordered: whether the order of the levels means something.
-        other: the level of all values that are no level; ``None``: such values have no cell.
+        other: the level of all values that are no level. ``None``: such values have no cell.
     """
 
     levels: tuple[str, ...] = ()
@@ -266,7 +266,7 @@ class Numeric(Graded):
 
     Attributes:
         decimals: the most digits behind the point in the file.
-        least: the fewest digits behind the point in the file; zeros fill them up.
+        least: the fewest digits behind the point in the file. Zeros fill them up.
     """
 
     decimals: int = 0
@@ -345,7 +345,7 @@ class DateTime(Graded):
 
     @staticmethod
     def times(distinct: pd.Series, form: str) -> pd.Series:
-        """Values as times in UTC; NaT for those that are not written in a format."""
+        """Values as times in UTC. NaT for those that are not written in a format."""
         if distinct.dtype.kind == "M":
             return distinct if getattr(distinct.dt, "tz", None) is None else distinct.dt.tz_convert(None)
         if form in EPOCHS:
@@ -383,7 +383,7 @@ class Identifier(Column):
 
     Attributes:
         pattern: what a fresh one looks like: ``{}`` stands for its number, and ``uuid`` alone for a random one.
-        width: digits of the number, at least; zeros fill them up.
+        width: digits of the number, at least. Zeros fill them up.
         first: the number of the first fresh one.
     """
 
@@ -416,7 +416,7 @@ class Constant(Column):
     """A column that holds one value everywhere, or none: it is not modelled, and given back.
 
     Attributes:
-        value: its text; ``None``: the column is empty.
+        value: its text. ``None``: the column is empty.
     """
 
     value: str | None = None

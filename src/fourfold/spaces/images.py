@@ -30,7 +30,7 @@ SMALLEST = 16
 SHOWN = 64
 """The most images in a picture."""
 MOST_BYTES = 300_000
-"""The most bytes of a picture; a larger one shows fewer images, so that a page can hold many pictures."""
+"""The most bytes of a picture. A larger one shows fewer images, so that a page can hold many pictures."""
 GAP = 2
 """Number of pixels between the images of a grid in a file."""
 MOST = 20_000
@@ -107,7 +107,7 @@ class Images(Space):
     # --- files --------------------------------------------------------------------------------------------------------
 
     def writers(self) -> Mapping[str, Writer]:
-        """A grid, with the prompts below their images; and a folder of PNGs, one sub-folder for each class."""
+        """A grid, with the prompts below their images, and a folder of PNGs, one sub-folder for each class."""
         return {".png": self._write_grid, "": self._write_folder}
 
     def _write_grid(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
@@ -151,7 +151,7 @@ class Images(Space):
         yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Sheet:
-        """A grid, by default of at most six columns and rows; images of classes are in the order of the classes."""
+        """A grid, by default of at most six columns and rows. Images of classes are in the order of the classes."""
         if columns is not None:
             return Sheet(_png(grid(x, self, min(columns, len(x)), _gap(self))))
         columns, labels = min(6, len(x)), None if references is None else references.cond
@@ -175,7 +175,7 @@ class Images(Space):
 
 
 def montage(x: Tensor, space: Images, columns: int | None = None) -> Image.Image:
-    """Images ``(n, C, H, W)`` as one picture, row by row; a near-square grid unless ``columns`` is given."""
+    """Images ``(n, C, H, W)`` as one picture, row by row. A near-square grid unless ``columns`` is given."""
     sheet = grid(x, space, columns or max(1, math.ceil(math.sqrt(len(x)))), GAP)
     white = Image.new("RGBA", sheet.size, "white")
     white.alpha_composite(sheet)
@@ -220,7 +220,7 @@ def _eight_bits(x: Tensor, space: Images) -> Tensor:
 
 
 def prompted(x: Tensor, space: Images, prompts: Sequence[str], columns: int | None = None) -> Image.Image:
-    """A grid of the images of each prompt with the prompt below it; ``x`` holds equally many for each, in order."""
+    """A grid of the images of each prompt with the prompt below it. ``x`` holds equally many for each, in order."""
     font = ImageFont.load_default(12)
     grids = [montage(part, space, columns) for part in x.chunk(len(prompts))]
     texts = ["\n".join(_lines(prompt, font, grid.width)) for prompt, grid in zip(prompts, grids, strict=True)]

@@ -23,9 +23,9 @@ END = "<|end|>"
 """The token that ends a document, in a tokenizer that is trained here."""
 _ENDS = (END, "<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", "<end_of_turn>", "<|im_end|>")
 WORD = 256
-"""The most characters of a word that a tokenizer learns from; longer ones, as in DNA, are cut."""
+"""The most characters of a word that a tokenizer learns from. Longer ones, as in DNA, are cut."""
 _STRIDE, _LONGEST = 1 << 16, 1 << 20
-"""Characters of a portion that is tokenised at once, up to the next line; and the most, where lines are long."""
+"""Characters of a portion that is tokenised at once, up to the next line, and the most, where lines are long."""
 
 
 @final
@@ -101,7 +101,7 @@ class Pieces:
 
     @property
     def end(self) -> int | None:
-        """The id that ends a document; ``None`` where the tokenizer has none."""
+        """The id that ends a document. ``None`` where the tokenizer has none."""
         return self.ends[0] if self.ends else None
 
     @functools.cached_property
@@ -123,11 +123,11 @@ class Pieces:
 
     @functools.cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Bytes of UTF-8 that each token stands for, ``(V,)``; a special token stands for none."""
+        """Bytes of UTF-8 that each token stands for, ``(V,)``. A special token stands for none."""
         return np.array([len(token) for token in self.token_bytes()], dtype=np.int64)
 
     def token_bytes(self) -> list[bytes]:
-        """The bytes of UTF-8 that each token stands for; none for a special token."""
+        """The bytes of UTF-8 that each token stands for. None for a special token."""
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         special = {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
         letters = _bytes_of_letters() if '"ByteLevel"' in self.file else {}
@@ -144,7 +144,7 @@ class Pieces:
         return contents
 
     def ids(self, text: str) -> npt.NDArray[np.int32]:
-        """The ids of a text, ``(L,)``; no special token is added, and none is read from the text.
+        """The ids of a text, ``(L,)``. No special token is added, and none is read from the text.
 
         A text is tokenised between lines in portions, so no token of a portion reaches into the next.
         """
@@ -155,14 +155,14 @@ class Pieces:
         return self._ids_of_parts(part for text in texts for part in (*portions([text]), None))
 
     def _ids_of_parts(self, parts: Iterable[str | None]) -> npt.NDArray[np.int32]:
-        """The ids of parts one after the other; ``None`` stands for the end of a document."""
+        """The ids of parts one after the other. ``None`` stands for the end of a document."""
         items = list(parts)
         encoded = iter(self._tokenizer.encode_batch([p for p in items if p is not None], add_special_tokens=False))
         ids = [np.array([self.end] if p is None else next(encoded).ids, dtype=np.int32) for p in items]
         return np.concatenate([*ids, np.empty(0, np.int32)])
 
     def text(self, ids: Iterable[int]) -> str:
-        """The text of ids; bytes that are not UTF-8 are replaced, ends of documents become blank lines."""
+        """The text of ids. Bytes that are not UTF-8 are replaced, ends of documents become blank lines."""
         ids = list(ids)
         parts, start = [], 0
         for at in [i for i, token in enumerate(ids) if token == self.end] + [len(ids)]:

@@ -20,7 +20,7 @@ __all__ = ["charts", "details"]
 COLUMNS = 6
 """Columns of a sequence that are drawn."""
 LEVELS = 12
-"""Levels of a matrix of transitions at most; wider ones are left out."""
+"""Levels of a matrix of transitions at most. Wider ones are left out."""
 MATRICES = 4
 """Categories whose transitions are drawn."""
 BARS = 20
@@ -31,7 +31,7 @@ def charts(columns: Mapping[int, Modelled], samples: Tensor, references: Tensor 
     """A few samples, and a few sequences of the data on their right, column by column, on one scale.
 
     Args:
-        columns: the columns that may be drawn, by their place among the numbers; the first ones are.
+        columns: the columns that may be drawn, by their place among the numbers. The first ones are.
         samples: their numbers, ``(B, length, C)``.
         references: the numbers of sequences of the data, or ``None``.
     """
@@ -50,7 +50,7 @@ def charts(columns: Mapping[int, Modelled], samples: Tensor, references: Tensor 
 
 
 def _values(v: Tensor) -> tuple[float, ...]:
-    """The values of one sequence up to its end; a gap is NaN."""
+    """The values of one sequence up to its end. A gap is NaN."""
     return tuple(v[~v.isposinf()].tolist())
 
 

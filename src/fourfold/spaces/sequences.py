@@ -40,7 +40,7 @@ SHOWN = 3
 class Sequences(WrittenRows):
     """Rows of a table in an order: raw batches are int64 ``(B, length, C)``, the cells of the ``C`` modelled columns.
 
-    Rows with one key make a sequence, whose length varies up to ``length``; behind its end, cells are :data:`ABSENT`.
+    Rows with one key make a sequence, whose length varies up to ``length``. Behind its end, cells are :data:`ABSENT`.
     Without a key there is one long series, and an example is a window of exactly ``length`` rows.
 
     Cells are those of :class:`~fourfold.spaces.Table`, but that of the order column is the step from the row before. In
@@ -48,14 +48,14 @@ class Sequences(WrittenRows):
     every sequence has a mass, whatever models it.
 
     Attributes:
-        schema: all columns in the order of the file; the key is an identifier among them.
+        schema: all columns in the order of the file. The key is an identifier among them.
         order: name of the column that orders the rows, a quantity.
         steps: the smallest and the largest step of the data, in cells of that column.
-        length: the most rows of a sequence; a longer one is known by its first rows.
+        length: the most rows of a sequence. A longer one is known by its first rows.
         key: name of the column whose values name the sequences, or ``None``.
-        origin: the cell of the order column from which samples of a series go on; the end of the data.
-        keys: names of the first sequences that are written to a file; others get fresh ones.
-        observed: how many rows the data has, or ``None``; presets for few rows drop units in training.
+        origin: the cell of the order column from which samples of a series go on. The end of the data.
+        keys: names of the first sequences that are written to a file. Others get fresh ones.
+        observed: how many rows the data has, or ``None``. Presets for few rows drop units in training.
         beyond: the probability of a step below the smallest, and of one above the largest.
         scale: how far such steps lie outside, in cells.
 
@@ -123,7 +123,7 @@ class Sequences(WrittenRows):
 
     @property
     def modelled(self) -> tuple[Modelled, ...]:
-        """The columns that are coordinates of rows, in order; the order column as steps."""
+        """The columns that are coordinates of rows, in order. The order column as steps."""
         return self.row.modelled
 
     @property
@@ -295,7 +295,7 @@ class Sequences(WrittenRows):
     def numbers(self, x: Tensor) -> Tensor:
         """Raw examples as float64 ``(B, length, C)``: as :meth:`Table.numbers`, and infinite behind the end.
 
-        Of keyed sequences, the start is a further column, which has a value in the first row only; the first row then
+        Of keyed sequences, the start is a further column, which has a value in the first row only. The first row then
         has no step.
         """
         there = self.present(x)

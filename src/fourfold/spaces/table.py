@@ -31,7 +31,7 @@ __all__ = ["Table"]
 SHOWN = 8
 """Columns, or rows, of a picture."""
 MEASURED = 200_000
-"""Training rows that samples are measured against, at most; copies are looked for among all of them."""
+"""Training rows that samples are measured against, at most. Copies are looked for among all of them."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Table(WrittenRows):
     :data:`~fourfold.spaces.columns.MISSING`. Cells are counted, so every row has a mass, whatever models it.
 
     Attributes:
-        schema: all columns in the order of the file; identifiers and constants among them are not modelled.
+        schema: all columns in the order of the file. Identifiers and constants among them are not modelled.
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
-        target: the column that models are judged by predicting, or ``None``; with labels, these are predicted.
-        observed: how many rows the data has, or ``None``; presets for few rows are coarser.
+        target: the column that models are judged by predicting, or ``None``. With labels, these are predicted.
+        observed: how many rows the data has, or ``None``. Presets for few rows are coarser.
     """
 
     mixed: ClassVar[bool] = True
@@ -98,7 +98,7 @@ class Table(WrittenRows):
             raise ValueError(f"row {row}, column {column}: {fault}: give a row of the model's schema")
 
     def wrong_cell(self, x: Tensor) -> tuple[int, str, str] | None:
-        """Row, column and fault of the first cell that its column does not hold; ``None`` if all fit."""
+        """Row, column and fault of the first cell that its column does not hold. ``None`` if all fit."""
         for i, column in enumerate(self.modelled):
             missing, unseen = x[:, i] == MISSING, x[:, i] == UNSEEN
             bad = missing & (not column.missing)
@@ -218,7 +218,7 @@ class Table(WrittenRows):
         return pd.DataFrame({column.name: column.text(cells) for column, cells in self._by_column(x)})
 
     def _by_column(self, x: Tensor) -> Iterator[tuple[Column, Cells]]:
-        """All columns of the file with their cells; those that are not modelled have none, so zeros stand there."""
+        """All columns of the file with their cells. Those that are not modelled have none, so zeros stand there."""
         rows = x.cpu().numpy()
         modelled, blank = iter(rows.T), np.zeros(len(rows), dtype=np.int64)
         return ((c, next(modelled) if isinstance(c, Modelled) else blank) for c in self.schema)

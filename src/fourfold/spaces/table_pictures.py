@@ -22,7 +22,7 @@ from fourfold.spaces.modelled import ModelledColumns
 __all__ = ["details", "panels", "rows_of"]
 
 LEVELS = 12
-"""Bars of a category at most; the rarer levels share the last."""
+"""Bars of a category at most. The rarer levels share the last."""
 BINS = 20
 """Bars of a quantity, at most: of ``n`` values there are ``2 n^(1/3)`` (Rice's rule), and five at least."""
 MOST_COLUMNS = 60

@@ -30,12 +30,12 @@ MOST = 20_000
 
 @dataclass(frozen=True)
 class Text(WrittenTexts):
-    """Text as token ids: raw batches are integers ``(B, length)``; an example is a window of a text.
+    """Text as token ids: raw batches are integers ``(B, length)``. An example is a window of a text.
 
     Tokens are characters, bytes or those of a tokenizer.
 
     Attributes:
-        vocabulary: the characters, in the order of their ids; empty for bytes (256 ids) and for a tokenizer.
+        vocabulary: the characters, in the order of their ids. Empty for bytes (256 ids) and for a tokenizer.
         length: tokens in one window.
         pieces: the tokenizer, or ``None``.
 
@@ -117,7 +117,7 @@ class Text(WrittenTexts):
             )
 
     def token_bytes(self) -> list[bytes]:
-        """The bytes of UTF-8 that each token stands for; none for a special token."""
+        """The bytes of UTF-8 that each token stands for. None for a special token."""
         if self.pieces is not None:
             return self.pieces.token_bytes()
         return [c.encode() for c in self.vocabulary] or [bytes([i]) for i in range(256)]
@@ -134,7 +134,7 @@ class Text(WrittenTexts):
         """The ids of a file's content, or of its first ``most`` characters or bytes: see :meth:`ids`.
 
         Raises:
-            ValueError: for a character outside the vocabulary, with its position; ``UnicodeDecodeError`` where
+            ValueError: for a character outside the vocabulary, with its position. ``UnicodeDecodeError`` where
                 characters are needed and the content is not UTF-8.
         """
         if not self.vocabulary and self.pieces is None:
@@ -179,7 +179,7 @@ class Text(WrittenTexts):
         return table
 
     def show(self, ids: Tensor) -> str:
-        """The text of ``(L,)`` ids; bytes that are not UTF-8 are replaced."""
+        """The text of ``(L,)`` ids. Bytes that are not UTF-8 are replaced."""
         if self.pieces is not None:
             return self.pieces.text(ids.tolist())
         if not self.vocabulary:
@@ -200,7 +200,7 @@ class Text(WrittenTexts):
         return other == self
 
     def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
-        """A text over another vocabulary is parsed anew; the length of windows does not matter to a stream."""
+        """A text over another vocabulary is parsed anew. The length of windows does not matter to a stream."""
         if not isinstance(source, Text):  # only another text has characters that can be parsed anew
             return super().conform(x, source)
         same = (source.vocabulary, source.pieces) == (self.vocabulary, self.pieces)

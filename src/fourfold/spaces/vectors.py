@@ -115,7 +115,7 @@ class Vectors(Space):
     def tied(x: Tensor) -> dict[int, float]:
         """The columns in which one row in twenty or more shares its value with another, and the share of such rows.
 
-        At most 2,000 rows are examined; fewer than 20 are too few.
+        At most 2,000 rows are examined. Fewer than 20 are too few.
         """
         if len(x) < FEWEST:
             return {}

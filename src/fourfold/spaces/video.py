@@ -40,7 +40,7 @@ SHOWN = 6
 class Video(Images):
     """Clips of frames: raw batches are uint8 ``(B, channels, height, width)`` with ``channels = frames · colours``.
 
-    Frame ``t`` is ``x[:, colours · t : colours · (t + 1)]``. Networks of clips share weights among frames; a recipe
+    Frame ``t`` is ``x[:, colours · t : colours · (t + 1)]``. Networks of clips share weights among frames. A recipe
     without one takes the network of images, which mixes frames as it mixes channels.
 
     Attributes:
@@ -87,7 +87,7 @@ class Video(Images):
     # --- files --------------------------------------------------------------------------------------------------------
 
     def writers(self) -> Mapping[str, Writer]:
-        """An animated grid, lossless as PNG, or as GIF; and a folder of animated PNGs, one sub-folder a class."""
+        """An animated grid, lossless as PNG, or as GIF, and a folder of animated PNGs, one sub-folder a class."""
         return {".png": self._write_grid, ".gif": self._write_grid, "": self._write_folder}
 
     def _write_grid(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
@@ -123,7 +123,7 @@ class Video(Images):
             raise ValueError(f"clips have the feature space {ClipFeatures.name!r} alone: leave features out")
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
-        """Whole clips first; then single frames, the amounts of detail and of motion, and memorisation."""
+        """Whole clips first, then single frames, the amounts of detail and of motion, and memorisation."""
         self.check_features(features)
         test, train = references.test, references.train
         clips = ClipFeatures(self)
@@ -168,7 +168,7 @@ class ClipFeatures(Features):
 
 @final
 class FrameFeatures(Features):
-    """One frame of each clip: that of clip ``i`` is frame ``i`` modulo their number; pixels in [0, 1]."""
+    """One frame of each clip: that of clip ``i`` is frame ``i`` modulo their number. Pixels in [0, 1]."""
 
     name = "frames"
     protocol = "one frame of each clip, the first of the first and so on; pixels in [0, 1]"

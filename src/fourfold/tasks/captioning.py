@@ -52,7 +52,7 @@ def caption(model: GenerativeModel, x: Any, draws: int = 8, temperature: float =
         model: of pictures and captions.
         x: raw pictures, as a tensor or an array.
         draws: captions drawn for each picture.
-        temperature: logits are divided by it; below 1, likely captions are preferred.
+        temperature: logits are divided by it. Below 1, likely captions are preferred.
         seed: seed of the draws.
     """
     pair, x, captions = _pair(model), raw_examples(x, model.space), list[Caption]()

@@ -36,7 +36,7 @@ RESAMPLES = 200
 MOST = 50_000
 """Training rows of the other classifiers, at most."""
 LEVELS = 255
-"""Levels of a category that gradient boosting accepts, at most; rarer ones are one level."""
+"""Levels of a category that gradient boosting accepts, at most. Rarer ones are one level."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ClassifierScores:
 
     Attributes:
         name: of the classifier.
-        accuracy, log_loss, auc: each with the ends of its 95 % interval; the area under the curve is the mean of each
+        accuracy, log_loss, auc: each with the ends of its 95 % interval. The area under the curve is the mean of each
             class against the others, where both are there.
     """
 
@@ -62,8 +62,8 @@ def classify(model: GenerativeModel, x: Any, target: str | None = None, seed: in
 
     Args:
         model: of a table, or conditional on classes.
-        x: rows of a table as a tensor ``(B, C)`` or as a data frame, which may lack the column; or raw examples.
-        target: the column; ``None`` for a model that is conditional on classes.
+        x: rows of a table as a tensor ``(B, C)`` or as a data frame, which may lack the column, or raw examples.
+        target: the column. ``None`` for a model that is conditional on classes.
         seed: of a likelihood that draws.
 
     Raises:
@@ -117,7 +117,7 @@ def class_probabilities(
     Args:
         model: conditional on classes.
         x: raw examples ``(B, *shape)``.
-        prior: ``p(c)``, ``(K,)``; by default all classes are equally likely.
+        prior: ``p(c)``, ``(K,)``. By default all classes are equally likely.
         seed: of a likelihood that draws.
         batch_size: rows per network call.
 
@@ -135,7 +135,7 @@ def class_probabilities(
 
 
 def _nats(model: GenerativeModel, x: Tensor, label: int | None, seed: int, batch_size: int) -> Tensor:
-    """Log-probabilities, ``(B,)`` float64; a model without a likelihood is refused (``ValueError``)."""
+    """Log-probabilities, ``(B,)`` float64. A model without a likelihood is refused (``ValueError``)."""
     result = model.log_prob(x, label, seed=seed, batch_size=batch_size)
     if result.kind is Kind.NONE:
         raise ValueError(
@@ -167,7 +167,7 @@ def classifiers(space: Table, train: Tensor, x: Tensor, place: int, seed: int = 
 
     Args:
         space: of the rows.
-        train: rows to learn from; those without the target are left out, and at most 50,000 are drawn.
+        train: rows to learn from. Those without the target are left out, and at most 50,000 are drawn.
         x: rows to judge.
         place: the index of the target.
         seed: of the draw.
@@ -206,7 +206,7 @@ def classifiers(space: Table, train: Tensor, x: Tensor, place: int, seed: int = 
 
 
 def _features(x: Tensor, graded: Tensor) -> npt.NDArray[np.float64]:
-    """Rows as features: numbers with NaN where one is missing; levels with -1 for missing and new ones."""
+    """Rows as features: numbers with NaN where one is missing. Levels with -1 for missing and new ones."""
     gap = torch.where(graded, math.nan, -1.0)
     return torch.where(x <= MISSING + 2, gap, x.double()).numpy()
 

@@ -26,9 +26,9 @@ def adjusted(
 
     Args:
         model: the model, which stays as it is.
-        sampler: a sampler or its name; ``AsDraw`` draws where a model shows medians.
+        sampler: a sampler or its name. ``AsDraw`` draws where a model shows medians.
         steps: the number of steps of the sampler.
-        guidance: the scale of classifier-free guidance; 1 means none.
+        guidance: the scale of classifier-free guidance. 1 means none.
 
     Raises:
         ValueError: for an unknown sampler, for steps of a sampler without steps, or for guidance of a model without it.
@@ -54,7 +54,7 @@ def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
 
 
 def condition(model: GenerativeModel, cond: Condition) -> Condition:
-    """The condition of a model, with classes as numbers; they may be given by name.
+    """The condition of a model, with classes as numbers. They may be given by name.
 
     A name that is also a number stands for the class of that name.
 
@@ -82,7 +82,7 @@ def _label(name: str, names: tuple[str, ...]) -> int:
 
 
 def class_names(model: GenerativeModel, cond: Condition, n: int) -> list[str]:
-    """The class name of each of ``n`` samples; empty if no class was asked for."""
+    """The class name of each of ``n`` samples. Empty if no class was asked for."""
     codes = condition_codes(model.space, n, condition(model, cond), torch.device("cpu"))
     if codes is None or model.space.classes is None:
         return []

@@ -65,7 +65,7 @@ class Drawn:
     laps: tuple[float, ...] = ()
 
     def scores(self) -> list[Measurement]:
-        """Network evaluations and milliseconds per sample; the interval of the latter is their range over batches."""
+        """Network evaluations and milliseconds per sample. The interval of the latter is their range over batches."""
         n, threads = len(self.x), torch.get_num_threads()
         device = f"batches of {self.batch_size}, {threads} thread{'s' * (threads > 1)}"
         hook = "counted by a hook on the estimand's network"
@@ -80,7 +80,7 @@ class Drawn:
 
 
 def examples(dataset: Dataset, n: int = 2000) -> References:
-    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation; of a stream, windows."""
+    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation. Of a stream, windows."""
     test, train, fresh = (_examples(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
     n = min(n, len(test), len(train))
     rows = _permutation(len(test))[:n]
@@ -95,7 +95,7 @@ def examples(dataset: Dataset, n: int = 2000) -> References:
 
 
 def _examples(dataset: Dataset, split: Split) -> Split:
-    """A split as examples; a stream becomes its windows."""
+    """A split as examples. A stream becomes its windows."""
     return Split(dataset.space.rows(split.x), split.cond)
 
 
@@ -124,13 +124,13 @@ def evaluate(
     Args:
         model: trained.
         dataset: whose test examples are the references.
-        n: samples and references; fewer where the test split has fewer, or where ``seconds`` run out.
+        n: samples and references. Fewer where the test split has fewer, or where ``seconds`` run out.
         seed: fixes the samples and whatever is random in the likelihood.
-        features: feature space for images: ``pixels``, ``efficientnet-lite0`` or ``inception``; the default is
+        features: feature space for images: ``pixels``, ``efficientnet-lite0`` or ``inception``. The default is
             :attr:`Images.default_features <fourfold.spaces.Images.default_features>`.
         likelihood_examples: how many test examples are scored.
-        seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
-        batch_size: samples in a batch; ``None``: the model's default.
+        seconds: time limit for sampling, and again for scoring. ``None`` sets no limit.
+        batch_size: samples in a batch. ``None``: the model's default.
         say: a function that is called after the first batch with a line on how long sampling will take, if that is
             more than :data:`LONG` seconds.
 
@@ -167,14 +167,14 @@ def evaluate(
 def evaluate_samples(
     samples: Data, dataset: Dataset, *, n: int = 2000, features: str | None = None
 ) -> tuple[list[Measurement], tuple[str, ...]]:
-    """Measure the samples of any generator, by the measures that a model's own samples have; and notes on reading them.
+    """Measure the samples of any generator, by the measures that a model's own samples have, and notes on reading them.
 
     The first score is the headline of quality. There is neither a likelihood nor a cost.
 
     Args:
         samples: a file, a folder, an array or a data frame, which is read as examples of the space of the data set.
-        dataset: whose test examples are the references; copies are looked for among its training examples.
-        n: samples and references at most; fewer where there are fewer.
+        dataset: whose test examples are the references. Copies are looked for among its training examples.
+        n: samples and references at most. Fewer where there are fewer.
         features: as for :func:`evaluate`.
 
     Raises:
@@ -199,7 +199,7 @@ def _span(seconds: float) -> str:
 def _of_draws(
     model: GenerativeModel, dataset: Dataset, references: References, n: int, seed: int, features: str | None
 ) -> list[Measurement]:
-    """Headline and coverage of the draws of a model that shows something else; empty for other models."""
+    """Headline and coverage of the draws of a model that shows something else. Empty for other models."""
     variant = model.drawing()
     if variant is None:
         return []
@@ -236,7 +236,7 @@ def draw(
         seed: fixes the samples.
         cond: labels ``(n,)`` or captions ``(n, L)``.
         seconds: time after which no new batch begins.
-        batch_size: rounded down to a multiple of 64; ``None``: the model's default.
+        batch_size: rounded down to a multiple of 64. ``None``: the model's default.
         advance: called with the number drawn after each batch.
     """
     parts: list[Tensor] = []
@@ -266,7 +266,7 @@ def likelihood(
 
     The protocol also names it in bits per byte of a text, and in nats per row of sequences.
 
-    A codec that draws is drawn from once for each example; its error is part of the spread over examples.
+    A codec that draws is drawn from once for each example. Its error is part of the spread over examples.
     """
     return mean_likelihood(log_prob(model, dataset, n, seed, seconds), dataset.space.unit)
 
@@ -344,7 +344,7 @@ def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int,
 
 
 def quality(x: Tensor, dataset: Dataset, references: References, features: str | None = None) -> list[Measurement]:
-    """Every measure of samples that their space has; the first is the headline.
+    """Every measure of samples that their space has. The first is the headline.
 
     Raises:
         ValueError: for a feature space that the data's space does not have.

@@ -29,7 +29,7 @@ class Prefixes:
     """Sequences of which the first rows are given.
 
     Attributes:
-        x: raw examples ``(B, length, C)``; rows that are not given are ``ABSENT``.
+        x: raw examples ``(B, length, C)``. Rows that are not given are ``ABSENT``.
         rows: how many rows of each are given, ``(B,)``.
         space: the model's space, which writes these sequences under their own names, or from their own time on.
         notes: changes that reading made.
@@ -66,7 +66,7 @@ class Forecast:
 def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0) -> Forecast:
     """Draw the rows that follow those of a file or a data frame, ``n`` times for each sequence.
 
-    The data holds the first rows of sequences, under their keys; or the end of a series, of which half a window counts.
+    The data holds the first rows of sequences, under their keys, or the end of a series, of which half a window counts.
 
     Args:
         model: of sequences.

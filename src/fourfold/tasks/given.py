@@ -63,7 +63,7 @@ def _words(requirements: Sequence[Requirement]) -> str:
 
 
 def parse_given(texts: Sequence[str], space: Table) -> dict[str, list[Any]]:
-    """Conditions from texts such as ``column=value`` and ``column=low..high``; several of a column are alternatives.
+    """Conditions from texts such as ``column=value`` and ``column=low..high``. Several of a column are alternatives.
 
     Raises:
         ValueError: for a text without ``=``, or a column that the model does not know.
@@ -153,7 +153,7 @@ def _cell(column: Modelled, value: Any, rounding: Callable[[float], int] | None 
 
 
 def _end_of_day(column: DateTime, day: Any) -> pd.Timestamp | None:
-    """The last moment of a day such as 2015-02-05, if a column is finer than days; ``None`` for anything else."""
+    """The last moment of a day such as 2015-02-05, if a column is finer than days. ``None`` for anything else."""
     if not isinstance(day, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day.strip()) or column.resolution >= DAY:
         return None
     start = pd.to_datetime(day, errors="coerce")
@@ -179,7 +179,7 @@ def requirements(
 
     Args:
         texts: one or several.
-        space: of the rows; its columns have names.
+        space: of the rows. Its columns have names.
         train: the training rows, for ``seen``.
 
     Raises:
@@ -205,11 +205,11 @@ def sample_given(
     that fail a requirement are drawn again (rejection), so that those returned are of ``p(. | given, requirements)``.
 
     Args:
-        model: of a table; requirements alone suit every model of columns with names.
+        model: of a table. Requirements alone suit every model of columns with names.
         n: number of samples.
         cond: their class.
         seed: of the draws.
-        batch_size: rows per network call; ``None``: the model's default.
+        batch_size: rows per network call. ``None``: the model's default.
         given: values of columns.
         balance: a column of levels, each of which gets the same share.
         requirements: conditions that every row fulfils.

@@ -72,7 +72,7 @@ class Imputed:
     """A table whose gaps are filled.
 
     Attributes:
-        table: the data frame with its gaps filled; its values are texts where it was a file of text.
+        table: the data frame with its gaps filled. Its values are texts where it was a file of text.
         filled: how many gaps were filled, by column.
         header: whether the file names its columns in its first row.
         notes: changes that reading made, and how many rows are approximate, see :func:`fourfold.tasks.complete`.
@@ -121,7 +121,7 @@ def impute(
         data: a file or a data frame with the columns of the model.
         seed: of the draws.
         batch_size: rows in a block.
-        columns: fill only the gaps of these; all others stay, and count as missing values of their rows.
+        columns: fill only the gaps of these. All others stay, and count as missing values of their rows.
         patience: seconds after which no further block of rows is filled. The rest of the rows is skipped.
         say: gets a line of progress every five seconds.
 

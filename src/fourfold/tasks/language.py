@@ -80,7 +80,7 @@ class Shaping:
 
     @property
     def words(self) -> str:
-        """The active rules in one line; empty where none is active."""
+        """The active rules in one line. Empty where none is active."""
         if self.faithful:
             return ""
         rules = [
@@ -178,7 +178,7 @@ def stream(
 
 @torch.no_grad()
 def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, batch_size: int = 64) -> Tensor:
-    """Nats of every token of one long text; each is scored once, given at least ``context - stride`` earlier tokens.
+    """Nats of every token of one long text. Each is scored once, given at least ``context - stride`` earlier tokens.
 
     Windows of the network's context advance by ``stride``. All tokens of the first count, and the last ``stride`` of
     each later one.
@@ -186,11 +186,11 @@ def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, b
     Args:
         model: a text model.
         ids: the text, ``(N,)`` int64.
-        stride: 1 .. context; by default half of the context.
+        stride: 1 .. context. By default half of the context.
         batch_size: windows per network call.
 
     Returns:
-        ``-log p(x_i | context)``, ``(N,)``; its mean is in nats per token.
+        ``-log p(x_i | context)``, ``(N,)``. Its mean is in nats per token.
 
     Raises:
         TypeError: for a model of something else.
@@ -215,7 +215,7 @@ def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, b
 
 
 def truncation_note(model: GenerativeModel, prompt: str) -> str:
-    """One line on a prompt that is longer than the context of a model; empty if the model reads all of it."""
+    """One line on a prompt that is longer than the context of a model. Empty if the model reads all of it."""
     if not isinstance(model.estimand, TokenConditionals) or not isinstance(model.space, Text) or not prompt:
         return ""  # a prompt is text
     count = len(model.space.parse(prompt))
@@ -274,7 +274,7 @@ def stream_text(
     shaping: Shaping | None = None,
     stop: Sequence[str] = (),
 ) -> Iterator[str]:
-    """The first text of :func:`generate` in parts, as :func:`in_parts` yields them; together they are the text.
+    """The first text of :func:`generate` in parts, as :func:`in_parts` yields them. Together they are the text.
 
     Args:
         model: of text.
@@ -320,7 +320,7 @@ def stable_text(text: str, ends: Sequence[str]) -> str:
 
 
 def _append(space: Text, ids: list[int], token: int, stop: Sequence[str]) -> bool:
-    """Append a token to a text unless it is the end token; return true if the text ends."""
+    """Append a token to a text unless it is the end token. Return true if the text ends."""
     if space.pieces is not None and token == space.pieces.end:
         return True
     ids.append(token)

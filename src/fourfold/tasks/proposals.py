@@ -114,7 +114,7 @@ class _Proposer:
 
     @property
     def weighted(self) -> bool:
-        """True if weights may differ; if not, each proposal is a draw."""
+        """True if weights may differ. If not, each proposal is a draw."""
         return bool(self.shares) or isinstance(self.estimand, JointConditionals)
 
     def _proposals(self, rows: Tensor, u: Tensor) -> tuple[Tensor, ...]:
@@ -154,7 +154,7 @@ class _Proposer:
         return z, log_w + log_holds, log_w
 
     def _conditional(self, z: Tensor, observed: Tensor, position: int, cond: Tensor | None, group: Tensor) -> Tensor:
-        """The conditional of each row; the network runs once for the rows of a group, which have the same condition."""
+        """The conditional of each row. The network runs once for the rows of a group, which have the same condition."""
         groups, place = torch.unique(group, return_inverse=True)
         rows = place.new_zeros(len(groups)).scatter_(0, place, torch.arange(len(place), device=place.device))
         labels = None if cond is None else cond[rows]
@@ -199,7 +199,7 @@ def complete_block(
     """Raw rows ``(B, L)`` in which every missing value is drawn, the rows that are possible, the approximate ones.
 
     The last two are bool ``(B,)``. A row is approximate if it reached the most proposals, and the last state of its
-    chain may still depend on the first. :func:`fourfold.tasks.complete` describes the arguments; ``observed_mask`` is
+    chain may still depend on the first. :func:`fourfold.tasks.complete` describes the arguments. ``observed_mask`` is
     bool ``(B, L)``. The stream of decoding is separate, since the number of proposals depends on the other rows.
     """
     proposer = _proposer(model, x, observed_mask, restrictions, noise, cond)

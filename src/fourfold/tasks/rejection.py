@@ -31,7 +31,7 @@ class Round(NamedTuple, Generic[Content]):
         rows: the numbers of the rows that need no further proposals, each once, ``(R,)``.
         content: what was proposed, as the caller uses it.
         proposals: how many were made.
-        accepted: how many of these were accepted; several may be for one row.
+        accepted: how many of these were accepted. Several may be for one row.
     """
 
     rows: Tensor
@@ -103,7 +103,7 @@ def search(
     """Complete raw rows ``(B, L)`` by a model that only draws whole samples: those that agree are taken.
 
     Yields:
-        The numbers of the rows that some samples complete, and these samples; there may be none.
+        The numbers of the rows that some samples complete, and these samples. There may be none.
 
     Raises:
         TooFewError: if too few samples agree, with the counts, and the models that need no search.

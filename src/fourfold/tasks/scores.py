@@ -42,7 +42,7 @@ def score_record(result: LogProb, unit: str) -> dict[str, Any]:
 
 
 def _mean(result: LogProb, unit: str) -> tuple[float, float]:
-    """The mean over examples in a unit and its standard error; NaN where unknown."""
+    """The mean over examples in a unit and its standard error. NaN where unknown."""
     std_error = result.std_error
     mean, error = result.mean_in(unit)
     if len(result) == 1 and std_error is not None:  # else the spread between examples includes the error of each

@@ -15,14 +15,14 @@ class Paths(ABC):
 
     @abstractmethod
     def scores(self) -> Tensor:
-        """Score every path with one token more, ``(B, V)``; minus infinity where no path goes on.
+        """Score every path with one token more, ``(B, V)``. Minus infinity where no path goes on.
 
         Sequences that one token finishes are recorded here, and do not go on.
         """
 
     @abstractmethod
     def promising(self, scores: Tensor) -> int:
-        """Count the paths worth following among the best ones, whose scores ``(n,)`` fall; 0 ends the search."""
+        """Count the paths worth following among the best ones, whose scores ``(n,)`` fall. 0 ends the search."""
 
     @abstractmethod
     def follow(self, rows: Tensor, tokens: Tensor, scores: Tensor) -> None:

@@ -34,7 +34,7 @@ def unusual_columns(model: GenerativeModel, x: Tensor, nats: Tensor, most: int =
     Returns:
         The columns, with the nats that each lies below its median, by the number of the row. Of rows with a value that
         is not in the training data, these columns alone, as ``new``. A model without arbitrary conditionals names only
-        these, and columns whose value is beyond the range of the training data; ``None`` if there are none.
+        these, and columns whose value is beyond the range of the training data. ``None`` if there are none.
     """
     space = model.space
     if not isinstance(space, Table):  # only a row of a table has columns to be blamed

@@ -34,11 +34,11 @@ class Rated:
     """A baseline with its scores.
 
     Attributes:
-        entry: its name and scores; it has no runs.
+        entry: its name and scores. It has no runs.
         summary: the model in one sentence.
         x: its samples.
         seconds: to fit it.
-        columns: nats of each column; empty if the baseline has no likelihood of columns.
+        columns: nats of each column. Empty if the baseline has no likelihood of columns.
     """
 
     entry: Entry
@@ -105,7 +105,7 @@ def _write(folder: Path, rated: Rated) -> None:
 
 
 def _load(folder: Path, kind: type[Baseline]) -> Rated | None:
-    """The rating of a baseline in a folder; ``None`` if there is none, or it is incomplete."""
+    """The rating of a baseline in a folder. ``None`` if there is none, or it is incomplete."""
     x = load_samples(folder, "x")
     try:
         record = json.loads((folder / "result.json").read_text(encoding="utf-8"))

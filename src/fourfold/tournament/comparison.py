@@ -124,11 +124,11 @@ class Comparison(Results):
         return next((score for score in scores if score is not None), None)
 
     def save(self, path: str | os.PathLike[str] = "report.html") -> Path:
-        """Write the numbers beside the report (``results.json`` for ``report.html``), then the report; return its path.
+        """Write the numbers beside the report (``results.json`` for ``report.html``), then the report. Return its path.
 
         Raises:
             ValueError: if a file is in the way that no comparison wrote, or the place cannot be written to.
-            RuntimeError: if the report cannot be drawn; the numbers are written.
+            RuntimeError: if the report cannot be drawn. The numbers are written.
         """
         path = Path(path)
         check_outputs(path)
@@ -174,7 +174,7 @@ def _floor(score: Measurement | None) -> str:
 
 
 def _short(value: float) -> str:
-    """A number with three digits, without an exponent if it is below a million; a dash for NaN."""
+    """A number with three digits, without an exponent if it is below a million. A dash for NaN."""
     if math.isnan(value):
         return "–"
     return f"{value:.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"

@@ -44,7 +44,7 @@ class Entry:
         scores: the scores of all finished seeds, combined by :func:`combine`. Scores of samples are at one number of
             samples for all entries.
         sweeps: the scores of the first finished seed at other numbers of sampling steps, at the same number of samples.
-        draws: the scores of random draws, if ``scores`` are those of medians or means; otherwise empty.
+        draws: the scores of random draws, if ``scores`` are those of medians or means. Otherwise empty.
         elsewhere: the runs on other hardware than most runs of the comparison, in words.
     """
 
@@ -106,7 +106,7 @@ class Entry:
         return self.scores[1] if len(self.scores) > 1 else None
 
     def record(self) -> dict[str, Any]:
-        """The entry as a JSON value; each run holds its scores at its own number of samples."""
+        """The entry as a JSON value. Each run holds its scores at its own number of samples."""
         healths = iter(self.health)
         runs = [
             {**o.result, "folder": str(o.folder), "health": next(healths).record()}
@@ -120,7 +120,7 @@ class Entry:
 
 
 def mark(p: Measurement) -> str:
-    """The mark of a likelihood's kind: ``=``, ``≤``, ``≈``, ``≲`` or ``~``; bounds are mirrored if lower is better."""
+    """The mark of a likelihood's kind: ``=``, ``≤``, ``≈``, ``≲`` or ``~``. Bounds are mirrored if lower is better."""
     sign = "" if p.kind is None else _MARKS.get(p.kind, "")
     return _HIGHER.get(sign, sign) if p.better == "higher" else sign
 
@@ -173,7 +173,7 @@ def _parted(scores: Sequence[Measurement]) -> UncertainValue:
 
 
 def _cautious(mean: Measurement, scores: Sequence[Measurement]) -> Measurement:
-    """The interval where seeds may share all that their half-widths ``h`` are over; NaN if nothing is known.
+    """The interval where seeds may share all that their half-widths ``h`` are over. NaN if nothing is known.
 
     ``max(t_{S-1} s / sqrt(S), sqrt(mean h²))``
     """

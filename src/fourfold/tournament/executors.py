@@ -21,7 +21,7 @@ __all__ = ["Executor", "Here", "executor_of"]
 
 
 class Executor(ABC):
-    """Makes the runs of a comparison. A wing's executor is a dataclass; its fields are its declared settings."""
+    """Makes the runs of a comparison. A wing's executor is a dataclass. Its fields are its declared settings."""
 
     @abstractmethod
     def device(self, name: str) -> str:
@@ -52,7 +52,7 @@ class Here(Executor):
 
 
 def executor_of(text: str | None) -> Executor:
-    """The executor that a text names, as ``NAME`` or ``NAME:SETTING=VALUE,...``; without a text, :class:`Here`.
+    """The executor that a text names, as ``NAME`` or ``NAME:SETTING=VALUE,...``. Without a text, :class:`Here`.
 
     Raises:
         ValueError: for an executor that is not installed, a setting that it does not have, or a wrong value.

@@ -20,7 +20,7 @@ SHARED = ("digest", "budget", "size", "precision", "compile", "evaluation")
 
 
 def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
-    """Compare the runs in some folders; those that have not ended are counted as missing.
+    """Compare the runs in some folders. Those that have not ended are counted as missing.
 
     Args:
         runs: folders of runs (``--runs-dir`` of a comparison), or single runs.
@@ -65,7 +65,7 @@ def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
 
 
 def _jobs(runs: Sequence[Path]) -> list[tuple[Path, Job]]:
-    """The folders of jobs, each with its job; jobs that were moved aside are left alone."""
+    """The folders of jobs, each with its job. Jobs that were moved aside are left alone."""
     jobs: dict[tuple[str, int], tuple[Path, Job]] = {}
     for root in runs:
         if not root.is_dir():

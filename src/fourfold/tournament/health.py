@@ -33,8 +33,8 @@ class Health:
         steps: steps of the stage that had the fewest.
         epochs: passes over the training data in the last stage, which is that of the model itself.
         seconds: seconds of training, in all stages together.
-        share: share of the processor, see :class:`~fourfold.machine.usage.Usage`; NaN if it was not recorded.
-        marks: the reasons why the scores say nothing about the model, each in a few words; empty if there are none.
+        share: share of the processor, see :class:`~fourfold.machine.usage.Usage`. NaN if it was not recorded.
+        marks: the reasons why the scores say nothing about the model, each in a few words. Empty if there are none.
     """
 
     steps: int
@@ -84,7 +84,7 @@ def _over(health: Health, limit: Budget) -> bool:
 
 
 def advice(health: list[Health], budget: str) -> tuple[str, str]:
-    """A budget that should suffice for all, empty if this one does; and the way out in words."""
+    """A budget that should suffice for all, empty if this one does, and the way out in words."""
     limit = parse_budget(budget)
     factor = max((ENOUGH * FEWEST_STEPS / max(h.steps, 1) for h in health if h.steps < FEWEST_STEPS), default=1.0)
     timed = isinstance(limit, Seconds)

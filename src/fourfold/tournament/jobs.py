@@ -90,7 +90,7 @@ def read_job(folder: Path) -> Job:
 
 
 def prepare(job: Job, runs_dir: Path, resume: bool = True) -> Path:
-    """Write a job that is not finished into its folder, for a process that does it later; return the folder.
+    """Write a job that is not finished into its folder, for a process that does it later. Return the folder.
 
     Raises:
         RunInUse: if another comparison works in the folder.
@@ -103,7 +103,7 @@ def prepare(job: Job, runs_dir: Path, resume: bool = True) -> Path:
 
 
 def outcome_of(job: Job, folder: Path) -> Outcome | None:
-    """The outcome of a job; ``None`` if it has not ended."""
+    """The outcome of a job. ``None`` if it has not ended."""
     result, failure = _valid_result(folder, job), _json_object(folder / "failure.json")
     return None if result is None and failure is None else Outcome(job, folder, result, None if result else failure)
 
@@ -114,10 +114,10 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True, th
     Args:
         job: the job.
         runs_dir: the folder of all runs.
-        resume: whether a finished result is taken and an unfinished run continued; otherwise it is moved to
+        resume: whether a finished result is taken and an unfinished run continued. Otherwise it is moved to
             ``NAME.old``.
         progress: whether the progress bar of the process is shown.
-        threads: how many threads the process computes with; by default as many as this one.
+        threads: how many threads the process computes with. By default as many as this one.
 
     Raises:
         KeyboardInterrupt: when interrupted, after the process has saved its state.
@@ -160,7 +160,7 @@ def _valid_result(folder: Path, job: Job) -> dict[str, Any] | None:
 
 
 def _json_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file; ``None`` if the file is missing or damaged."""
+    """The JSON object in a file. ``None`` if the file is missing or damaged."""
     with contextlib.suppress(OSError, ValueError):
         value = json.loads(path.read_text(encoding="utf-8"))
         return value if isinstance(value, dict) else None
@@ -181,7 +181,7 @@ def _move_aside(folder: Path) -> None:
 
 
 def _process(folder: Path, progress: bool, lock: int, threads: int | None) -> int:
-    """Run the worker to its end; on an interruption let it save, then pass the interruption on.
+    """Run the worker to its end. On an interruption let it save, then pass the interruption on.
 
     The worker has a session of its own, so that only this process gets the signals of the terminal, and passes them on
     once. The worker inherits the lock, and ends when its standard input ends: it outlives this process by no more than
@@ -219,7 +219,7 @@ def _process(folder: Path, progress: bool, lock: int, threads: int | None) -> in
 
 
 def _let_save(process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
-    """Ask a process to save and end; kill it if it does not end by itself."""
+    """Ask a process to save and end. Kill it if it does not end by itself."""
     try:
         process.terminate()
         process.wait(seconds)
@@ -238,7 +238,7 @@ def _unexplained(code: int) -> dict[str, Any]:
 
 
 def commands(jobs: Sequence[Job], settings: Settings) -> list[str]:
-    """Write every job into its folder; return the command of each. Finished ones are left out."""
+    """Write every job into its folder. Return the command of each. Finished ones are left out."""
     runs_dir = Path(settings.runs_dir).absolute()
     folders = [(job, prepare(job, runs_dir, settings.resume)) for job in jobs]
     words = [sys.executable, "-P", "-m", "fourfold.tournament.jobs"]
@@ -250,7 +250,7 @@ def commands(jobs: Sequence[Job], settings: Settings) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Do the job of a folder: ``python -m fourfold.tournament.jobs FOLDER``; 0 if it has a result."""
+    """Do the job of a folder: ``python -m fourfold.tournament.jobs FOLDER``. 0 if it has a result."""
     (folder,) = map(Path, sys.argv[1:] if arguments is None else arguments)
     set_threads()
     try:

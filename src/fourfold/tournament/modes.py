@@ -31,7 +31,7 @@ class Measured:
         before: the text before the number that counts.
         value: that number.
         after: the text after it: interval, unit, floor.
-        course: the number in the course of training, for a small chart; may be empty.
+        course: the number in the course of training, for a small chart. May be empty.
         judged: the verdict.
     """
 
@@ -44,7 +44,7 @@ class Measured:
 
 
 def worst(measured: Sequence[Measured]) -> str:
-    """The worst verdict of several measurements; empty if no threshold is known."""
+    """The worst verdict of several measurements. Empty if no threshold is known."""
     return max((m.judged.word for m in measured), key=_ORDER.__getitem__, default="")
 
 

@@ -11,7 +11,7 @@ __all__ = ["elsewhere", "places", "usual_machine"]
 
 
 def usual_machine(outcomes: Sequence[Outcome]) -> str:
-    """The hardware on which most of the finished runs were trained, in words; empty if none has finished."""
+    """The hardware on which most of the finished runs were trained, in words. Empty if none has finished."""
     counts = Counter(hardware for outcome in outcomes if (hardware := _hardware(outcome, "machine")))
     return counts.most_common(1)[0][0] if counts else ""
 
@@ -40,7 +40,7 @@ def places(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
 
 
 def _hardware(outcome: Outcome, key: str) -> str:
-    """The hardware of a run in words; empty if it has not finished."""
+    """The hardware of a run in words. Empty if it has not finished."""
     if outcome.result is None:
         return ""
     place = outcome.result[key]

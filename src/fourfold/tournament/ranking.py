@@ -22,7 +22,7 @@ class Lead:
     """The leaders by one score.
 
     Attributes:
-        leaders: the best model or, if several are :func:`at_floor`, all of these; empty if no winner is named.
+        leaders: the best model or, if several are :func:`at_floor`, all of these. Empty if no winner is named.
         near: other models that cannot be distinguished from the best.
         reason: the reason why no winner is named.
         floor: whether the leaders are at the floor.
@@ -52,7 +52,7 @@ def lead(scores: Mapping[str, Measurement]) -> Lead:
     pairs share :data:`RISK`.
 
     Args:
-        scores: the score of each model, by name; a score without a value is left out.
+        scores: the score of each model, by name. A score without a value is left out.
     """
     ranked = {name: score.ranked() for name, score in scores.items() if math.isfinite(score.value)}
     if len(ranked) < 2:

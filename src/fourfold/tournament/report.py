@@ -39,7 +39,7 @@ __all__ = ["write_report"]
 COLOURS = 12
 """The number of colours in the page's style sheet."""
 SHOWN = 2000
-"""The most samples in a picture; a space may show fewer."""
+"""The most samples in a picture. A space may show fewer."""
 MOST_COLUMNS = 60
 """The most columns in a table of their likelihoods."""
 LONGEST = 400
@@ -47,7 +47,7 @@ LONGEST = 400
 
 
 def write_report(comparison: Results, path: Path) -> None:
-    """Render the page of a comparison and write it. All HTML is in the template; every inserted value is escaped."""
+    """Render the page of a comparison and write it. All HTML is in the template. Every inserted value is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "number": number,
@@ -278,7 +278,7 @@ class _View:
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """The steps, seconds and share of each stage of training; empty if there is only one."""
+        """The steps, seconds and share of each stage of training. Empty if there is only one."""
         stages: list[dict[str, Any]] = self.result["stages"] if self.result else []
         return stages
 
@@ -289,7 +289,7 @@ class _View:
 
     @property
     def choice(self) -> str:
-        """The choice of the weights, with its reason; empty if no run has finished."""
+        """The choice of the weights, with its reason. Empty if no run has finished."""
         return str(self.result["choice"]["note"]) if self.result else ""
 
     @property
@@ -307,7 +307,7 @@ class _View:
 
     @property
     def against_teacher(self) -> str:
-        """The gains and losses of a student against the diffusion model of the same comparison; empty without one."""
+        """The gains and losses of a student against the diffusion model of the same comparison. Empty without one."""
         if self.teacher is None:
             return ""
         parts = []
@@ -388,7 +388,7 @@ class _View:
         return [(title, _figure(Rows(head, tuple(rows[:MOST_COLUMNS])), self.css, ""))]
 
     def nearest(self) -> Markup:
-        """A few samples above their nearest training examples; empty if the space does not show these."""
+        """A few samples above their nearest training examples. Empty if the space does not show these."""
         below = None if self.folder is None else load_samples(self.folder, "nearest")
         above = None if self.folder is None or below is None else load_samples(self.folder, "samples", len(below))
         if above is None or below is None:

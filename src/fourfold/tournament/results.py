@@ -27,13 +27,13 @@ class Results:
         hardware, versions: the machine and the packages it ran on.
         dataset: the data, for pictures.
         n: the number of samples by which all entries are judged: the largest that every one of them has.
-        source: the data as an argument on the command line; empty if it was given as an object.
-        planned: the number of planned runs; if there are fewer outcomes, the comparison was stopped.
+        source: the data as an argument on the command line. Empty if it was given as an object.
+        planned: the number of planned runs. If there are fewer outcomes, the comparison was stopped.
         truth: the mean log-density of the test examples under the density they were drawn from, if it is known.
         date: the time of the comparison.
         left_out: the paradigms that do not model this kind of data, each with the reason.
-        baselines: models in closed form, with their scores; most spaces have none.
-        published: published models, with their scores; they were not trained under the budget and are not ranked.
+        baselines: models in closed form, with their scores. Most spaces have none.
+        published: published models, with their scores. They were not trained under the budget and are not ranked.
     """
 
     entries: tuple[Entry, ...]
@@ -53,7 +53,7 @@ class Results:
 
     @property
     def command(self) -> str:
-        """The command line that repeats the comparison; empty if only Python can."""
+        """The command line that repeats the comparison. Empty if only Python can."""
         return self.settings.command(self.source) if self.source else ""
 
     @property

@@ -25,7 +25,7 @@ def save_samples(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_samples(folder: Path, name: str, n: int | None = None) -> Tensor | None:
-    """The first ``n`` rows of a tensor that :func:`save_samples` wrote; ``None`` if there is none of that name."""
+    """The first ``n`` rows of a tensor that :func:`save_samples` wrote. ``None`` if there is none of that name."""
     try:
         with safe_open(folder / _FILE, framework="pt") as file:
             return file.get_slice(name)[:n] if name in file.keys() else None  # noqa: SIM118
@@ -34,13 +34,13 @@ def load_samples(folder: Path, name: str, n: int | None = None) -> Tensor | None
 
 
 def smallest(outcomes: Sequence[Outcome]) -> int:
-    """The largest number of samples that every finished run has; 0 if no run is finished."""
+    """The largest number of samples that every finished run has. 0 if no run is finished."""
     numbers = [Measurement.from_record(o.result["scores"][1]).n for o in outcomes if o.result is not None]
     return min(numbers, default=0)
 
 
 def scores_at(outcome: Outcome, benchmark: Benchmark) -> list[Measurement]:
-    """The scores of a finished run; those of samples are measured again on the benchmark's number of samples.
+    """The scores of a finished run. Those of samples are measured again on the benchmark's number of samples.
 
     Distances fall with the number of samples, so they can only be compared at the same number.
 
@@ -68,7 +68,7 @@ def sweep_at(outcome: Outcome, benchmark: Benchmark) -> tuple[dict[str, Any], ..
 
 
 def draws_at(outcome: Outcome, benchmark: Benchmark) -> list[Measurement]:
-    """The scores of a finished run's random draws, if its model shows medians or means; otherwise empty."""
+    """The scores of a finished run's random draws, if its model shows medians or means. Otherwise empty."""
     assert outcome.result is not None
     scores = [Measurement.from_record(record) for record in outcome.result["draws"]]
     if not scores or scores[0].n == benchmark.n:

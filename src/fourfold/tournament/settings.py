@@ -88,19 +88,19 @@ class Settings:
     Attributes:
         budget: the budget of each run: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or
             seconds.
-        paradigms: names of paradigms or recipes, each once; by default every paradigm that models this kind of data.
+        paradigms: names of paradigms or recipes, each once. By default every paradigm that models this kind of data.
             For text, also paths of published models: they are measured on the same windows and shown beside the
             others, but not ranked, since they were not trained for this.
-        seeds: number of runs of each paradigm; with several, intervals are over seeds.
-        seed: the first seed; it also splits the data, in the same way for all runs.
-        size: size of the models, as :func:`fourfold.fit` takes it; ``auto`` chooses for each paradigm.
-        out: the file of the report; its numbers are written beside it (``results.json`` for ``report.html``).
+        seeds: number of runs of each paradigm. With several, intervals are over seeds.
+        seed: the first seed. It also splits the data, in the same way for all runs.
+        size: size of the models, as :func:`fourfold.fit` takes it. ``auto`` chooses for each paradigm.
+        out: the file of the report. Its numbers are written beside it (``results.json`` for ``report.html``).
         runs_dir: the folder of all runs.
-        resume: whether runs of earlier calls are continued; otherwise they are moved to ``NAME.old``.
+        resume: whether runs of earlier calls are continued. Otherwise they are moved to ``NAME.old``.
         n: the most samples and references.
         features: feature space of images, see :func:`fourfold.tasks.evaluation.evaluate`.
         likelihood_examples: the most test examples that are scored.
-        patience: the most seconds for sampling in one run, and the most for scoring; if they are over, fewer examples
+        patience: the most seconds for sampling in one run, and the most for scoring. If they are over, fewer examples
             are used. By default half the seconds of the budget, but at least 5, and 120 for other budgets.
         sweep: whether quality is also measured at other numbers of sampling steps.
         precision: precision of the steps, see :func:`fourfold.fit`.
@@ -189,14 +189,14 @@ class Settings:
 
     @property
     def seconds(self) -> float:
-        """The patience in seconds; by default half a budget in seconds, but at least 5, and 120 for other budgets."""
+        """The patience in seconds. By default half a budget in seconds, but at least 5, and 120 for other budgets."""
         if self.patience is not None:
             return self.patience
         limit = parse_budget(self.budget).seconds
         return max(5.0, limit / 2) if math.isfinite(limit) else 120.0
 
     def time(self, runs: int) -> str:
-        """The time that some runs take one after the other, in words; only measuring has a limit without a clock.
+        """The time that some runs take one after the other, in words. Only measuring has a limit without a clock.
 
         A run starts, trains for its budget, and measures: at most :attr:`seconds` for sampling, as long for scoring,
         and half of it for other numbers of sampling steps.
@@ -226,7 +226,7 @@ class Settings:
         return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
 
     def command(self, data: str) -> str:
-        """The command line with these settings; empty if only Python can express them."""
+        """The command line with these settings. Empty if only Python can express them."""
         options = [words_of(name, value) for name, value in (self.data_options or {}).items() if value is not None]
         if None in options:
             return ""
@@ -244,7 +244,7 @@ class Settings:
         return shlex.join(words)
 
     def call(self, data: str) -> str:
-        """The call in Python with these settings; ``data`` is an expression."""
+        """The call in Python with these settings. ``data`` is an expression."""
         return (
             f"fourfold.compare({', '.join([data, *(f'{name}={value!r}' for name, value in self.changes().items())])})"
         )

@@ -73,7 +73,7 @@ def compare(
     Raises:
         DataError: for data that cannot be trained on.
         ValueError: for an unknown paradigm, size, feature space or budget, a paradigm that is given twice, or a report
-            that cannot be written; all before any training.
+            that cannot be written. All before any training.
         RunInUse: if another comparison works on the same runs.
         Interrupted: after SIGINT, SIGTERM or SIGHUP. Finished runs are kept and reported, and the same call continues.
     """
@@ -120,7 +120,7 @@ def _foretell(jobs: Sequence[Job], settings: Settings, say: Callable[[str], None
 
 
 def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str], None] | None = None) -> list[str]:
-    """Write the jobs of a comparison into their folders; return the command of each, for any scheduler.
+    """Write the jobs of a comparison into their folders. Return the command of each, for any scheduler.
 
     :func:`~fourfold.tournament.gathering.gather` makes the report of them.
     """
@@ -186,7 +186,7 @@ def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP interrupt like SIGINT; a SIGHUP that is ignored, as under ``nohup``, stays ignored."""
+    """Inside, SIGTERM and SIGHUP interrupt like SIGINT. A SIGHUP that is ignored, as under ``nohup``, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -209,7 +209,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _choose_paradigms(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]]:
-    """The given paradigms, or all that model the space; and the reasons why the others do not.
+    """The given paradigms, or all that model the space, and the reasons why the others do not.
 
     Raises:
         ValueError: if a given paradigm is unknown or given twice, the size or the feature space is unknown, or no
@@ -258,7 +258,7 @@ def _check_twice(names: Sequence[str], space: Space) -> None:
 
 
 def _refusal(name: str, space: Space) -> str:
-    """The reason why a paradigm does not model a space; empty if it does."""
+    """The reason why a paradigm does not model a space. Empty if it does."""
     try:
         resolve(name, space)
     except TypeError as error:
@@ -349,7 +349,7 @@ def _entry(name: str, outcomes: Sequence[Outcome], benchmark: Benchmark) -> Entr
 
 
 def _combined(results: Sequence[Sequence[Measurement]]) -> tuple[Measurement, ...]:
-    """The scores that all runs have, each combined over the runs; a busy machine may skip a score in one of them."""
+    """The scores that all runs have, each combined over the runs. A busy machine may skip a score in one of them."""
     names = [{score.name for score in scores} for scores in results]
     common = [score.name for score in results[0] if all(score.name in of_run for of_run in names)] if results else []
     return tuple(combine([s for scores in results for s in scores if s.name == name]) for name in common)

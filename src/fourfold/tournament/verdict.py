@@ -177,7 +177,7 @@ def _words(likelihood: Measurement) -> str:
 
 
 def _speeds(entries: Sequence[Entry]) -> Line | None:
-    """The fastest model to sample; a time measured in one batch is trusted within a factor of two."""
+    """The fastest model to sample. A time measured in one batch is trusted within a factor of two."""
     scores = {entry.name: score for entry in entries if (score := entry.score("milliseconds_per_sample")) is not None}
     if len(scores) < 2:
         return None

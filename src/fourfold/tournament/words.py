@@ -39,7 +39,7 @@ def label(name: str) -> str:
 
 
 def interval(score: Measurement) -> str:
-    """The interval of a score in brackets, after a space; empty if there is none."""
+    """The interval of a score in brackets, after a space. Empty if there is none."""
     return f" ({number(score.low)} to {number(score.high)})" if math.isfinite(score.low) else ""
 
 

@@ -128,7 +128,7 @@ def _work(folder: Path, show: bool) -> None:
 
 
 def columns() -> list[ProgressColumn]:
-    """The columns of the progress bar: 80 characters; the clock is never cut."""
+    """The columns of the progress bar: 80 characters. The clock is never cut."""
     description = TextColumn("{task.description}", table_column=Column(width=33, no_wrap=True, overflow="ellipsis"))
     note = TextColumn("{task.fields[note]}", table_column=Column(width=25, no_wrap=True, overflow="ellipsis"))
     return [description, BarColumn(bar_width=10), note, TimeElapsedColumn(table_column=Column(width=7, no_wrap=True))]
@@ -143,7 +143,7 @@ def place() -> dict[str, Any]:
 
 
 def _train(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[str, Any]:
-    """Train, or continue training, unless that is done; return the record of the training."""
+    """Train, or continue training, unless that is done. Return the record of the training."""
     record = folder / "trained.json"
     if record.exists():
         training: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
@@ -185,7 +185,7 @@ def _train(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[str,
 
 
 def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
-    """The record of a finished training; epochs are those of the last stage."""
+    """The record of a finished training. Epochs are those of the last stage."""
     card = run.card
     stages, batch_size = card.get("stages", []), card["training"]["batch_size"]
     steps = stages[-1]["steps"] if stages else card["steps"]

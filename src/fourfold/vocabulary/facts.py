@@ -115,7 +115,7 @@ FACTS: Mapping[Paradigm, Facts] = {
         ),
         # After 120 s, 1,550 steps of s/2 are far better than 640 of s. In the study a step takes 1.5 times as long as
         # at the size before. With kernels for AVX2, where s/2 takes 2.6 times as long as s/4: a Frechet distance of 206
-        # after 578 steps, and of 190 after 1,048 of s/4 in equal time; after 120 s on the clock 173 with 1,426 steps of
+        # after 578 steps, and of 190 after 1,048 of s/4 in equal time. After 120 s on the clock 173 with 1,426 steps of
         # s/4, and 183 to 191 with 720 of s/2 (with a flow as prior; 158 to 172 with s/4 and the mixture of today).
         # With AMX it takes 1.2 times as long.
         needs=Needs(steps={"s": 1500}, ratios={"s/4": 1.5, "s/2": 1.5}),

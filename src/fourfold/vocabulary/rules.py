@@ -58,7 +58,7 @@ class NearOne(Rule):
 @final
 @dataclass(frozen=True)
 class Active(Rule):
-    """The number of units of the code that carry information; 0 is a collapse."""
+    """The number of units of the code that carry information. 0 is a collapse."""
 
     def __call__(self, values: Sequence[float]) -> Judged:
         last, most = values[-1], max(values)

@@ -67,7 +67,7 @@ class Principle(StrEnum):
     """The principle of a training objective: the answer to the first of the two questions, in a word.
 
     Score matching fits the gradient of the log-density. ``DENOISING`` is its most common form, a regression of the
-    clean example or the noise; ``SCORE_MATCHING`` means the forms without a target, by partial integration (explicit,
+    clean example or the noise. ``SCORE_MATCHING`` means the forms without a target, by partial integration (explicit,
     sliced).
     """
 
@@ -80,7 +80,7 @@ class Principle(StrEnum):
 
 
 class Kind(StrEnum):
-    """The kind of a number called "log-likelihood"; different kinds are never ranked against each other without a mark.
+    """The kind of a number called "log-likelihood". Different kinds are never ranked against each other without a mark.
 
     ``ESTIMATED_BOUND`` estimates a lower bound: a solver or probes stand behind a codec that only bounds the likelihood
     of raw examples (dequantised integers, a learned code), so that it has the error of an estimate and the gap of a
@@ -132,7 +132,7 @@ class FailureMode:
         name: a noun.
         meaning: what goes wrong.
         measurement: what reveals it, in words.
-        monitor: the name under which training logs that measurement (the last part of the key in ``log.jsonl``); empty
+        monitor: the name under which training logs that measurement (the last part of the key in ``log.jsonl``). Empty
             where only finished samples reveal it (a comparison then measures it).
         rule: the threshold of the monitor, if one is known.
         scores: names of the scores of samples that reveal it.
@@ -204,7 +204,7 @@ class Facts:
         return _listed(_LIKELIHOOD_LACKS.get(self.likelihood), _COST_LACKS.get(self.cost), self.weaknesses, *inherited)
 
     def record(self, paradigm: Paradigm) -> dict[str, Any]:
-        """A JSON value; failure modes, by name, and references are left to the paradigm, which it names."""
+        """A JSON value. Failure modes, by name, and references are left to the paradigm, which it names."""
         texts = {name: getattr(self, name) for name in _TEXTS}
         words = {"likelihood": self.likelihood.value, "cost": self.cost.value, "parts": list(self.parts)}
         words["failure_modes"] = [mode.name for mode in self.failure_modes]
@@ -311,12 +311,12 @@ class Card:
         default: a function ``space -> name`` of the recipe that comes first in a space, where that is not always the
             same one.
         summary: one sentence.
-        captioned: the recipes that model images given captions; :func:`fourfold.paradigms.build` refuses such a space
+        captioned: the recipes that model images given captions. :func:`fourfold.paradigms.build` refuses such a space
             to the others.
         strengths, weaknesses: clauses in plain English, separated by commas.
         references: papers.
         failure_modes: its own, beside those of the paradigm, each with its monitor and threshold.
-        teacher: the name of the card whose models teach its models; a report compares the two.
+        teacher: the name of the card whose models teach its models. A report compares the two.
     """
 
     name: str
@@ -332,7 +332,7 @@ class Card:
     teacher: str = ""
 
     def order(self, space: Any) -> list[str]:
-        """The names of the recipes; the first one that models the space is what the card's name alone means."""
+        """The names of the recipes. The first one that models the space is what the card's name alone means."""
         first = None if self.default is None else self.default(space)
         return sorted(self.recipes, key=lambda name: name != first)
 

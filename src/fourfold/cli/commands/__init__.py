@@ -1,1 +1,1 @@
-"""The declarations of the commands. They load no torch; the functions that do the work stand in :mod:`fourfold.cli`."""
+"""The declarations of the commands. They load no torch. The functions that do the work stand in :mod:`fourfold.cli`."""

@@ -19,7 +19,7 @@ __all__ = ["Classify", "Impute"]
 class Impute(Command):
     """Fill the missing values of a table by draws given its other values.
 
-    Each gap is one draw from the model's conditional distribution; nothing else
+    Each gap is one draw from the model's conditional distribution. Nothing else
     changes. Several seeds give several tables, which show how sure it is.
 
     Gaps that the model expects (that are more likely than not) stay empty, and

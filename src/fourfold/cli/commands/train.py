@@ -25,7 +25,7 @@ class Fit(Command):
 
     --resume continues a run under its own settings. Its budget, device,
     precision, compiling, checkpoints and choice of weights may change. Other
-    options may be left out; if given, they must be those of the run.
+    options may be left out. If given, they must be those of the run.
     """
 
     work = "fourfold.cli.train:fit"
@@ -59,7 +59,7 @@ class Fit(Command):
     data_options: Annotated[DataKeywords, settings_of(DataOptions, optional=True)]
 
     def thread_count(self) -> int | None:
-        """The number of threads; that of the run that goes on, since another would round sums differently."""
+        """The number of threads. That of the run that goes on, since another would round sums differently."""
         if self.threads is not None or self.resume is None:
             return self.threads
         try:

@@ -21,13 +21,13 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
     A column is, in this order: empty or constant; true and false; numbers; times; an identifier, if nearly every value
     differs; free text, if most values have three words and few occur again; or a category. Numbers are a category if
     at most ten differ, or if they are whole, at most a hundred differ, and their frequencies jump from one to the next,
-    as those of codes do; and an identifier if each occurs once and they count up or their name says so. At most five
+    as those of codes do, and an identifier if each occurs once and they count up or their name says so. At most five
     cells in a hundred that are something else count as missing. Of more than a thousand levels, those in fewer than ten
-    rows are pooled; if most rows have one of these, the column is an identifier.
+    rows are pooled. If most rows have one of these, the column is an identifier.
 
     Args:
         coded: the column as it was read.
-        hint: what a schema file says of it; the rest is inferred.
+        hint: what a schema file says of it. The rest is inferred.
 
     Raises:
         DataError: for a hint that the values contradict, with row and way out.

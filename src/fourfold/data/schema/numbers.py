@@ -54,7 +54,7 @@ def number(values: Values) -> Inferred | None:
 
 
 def _numeric(values: Values, numbers: npt.NDArray[Any]) -> bool:
-    """True if values are numbers but for a few words; neither seconds since 1970 nor codes with leading zeros."""
+    """True if values are numbers but for a few words. Neither seconds since 1970 nor codes with leading zeros."""
     if epoch(values.coded.name, numbers) is not None or values.text.str.match(r"[+-]?0\d").any():
         return False
     if values.counts[np.isnan(numbers)].sum() > ODD * values.rows:

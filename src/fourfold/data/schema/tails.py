@@ -26,7 +26,7 @@ def tails_of(cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Tai
     mean excess of the ``sqrt(n)`` largest values over the next one, at least 1.
 
     Args:
-        cells: of the values, ascending, ``(K,)``; neighbours may be the same.
+        cells: of the values, ascending, ``(K,)``. Neighbours may be the same.
         counts: how many rows hold each, ``(K,)``.
     """
     cells, first = np.unique(cells, return_index=True)

@@ -52,7 +52,7 @@ class Coded:
         name: of the column.
         codes: ``(N,)``, -1 where a data frame or a database has no value.
         distinct: texts of a file, or values of a type.
-        dtype: of the values in a data frame; ``None`` for a file of text, which has no types.
+        dtype: of the values in a data frame. ``None`` for a file of text, which has no types.
         where: the file, for messages.
         rows: the place of each row in its file, from 0, where only some rows were read.
         padded: whether blanks around texts were taken away.
@@ -168,7 +168,7 @@ def values_of(coded: Coded, hint: Hint) -> Values:
 
 
 def _gaps(text: pd.Series, hint: Hint) -> npt.NDArray[np.bool_]:
-    """Which texts mean a missing value; dashes and points do among numbers alone."""
+    """Which texts mean a missing value. Dashes and points do among numbers alone."""
     if "missing" in hint:
         return text.isin(hint["missing"]).to_numpy(dtype=bool)
     gap = text.isin(GAPS | NUMBER_GAPS).to_numpy(dtype=bool, copy=True)
@@ -188,7 +188,7 @@ def as_numbers(text: pd.Series) -> npt.NDArray[np.float64]:
 
 
 def without(values: Values, odd: npt.NDArray[np.bool_], form: str) -> Values:
-    """Values of which a few odd ones count as missing, as ``rotary`` among numbers does; a note names them."""
+    """Values of which a few odd ones count as missing, as ``rotary`` among numbers does. A note names them."""
     if not odd.any():
         return values
     words, times = values.text[odd], int(values.counts[odd].sum())

@@ -77,7 +77,7 @@ def category(values: Values) -> Inferred:
 
 
 def _levels(values: Values) -> tuple[str, ...]:
-    """The distinct values in order; 0 and -0.0 are one."""
+    """The distinct values in order. 0 and -0.0 are one."""
     numbers = as_numbers(values.text)
     if np.isnan(numbers).any():
         return tuple(sorted(values.text))
