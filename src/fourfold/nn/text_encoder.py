@@ -18,6 +18,7 @@ from typing import Any, ClassVar, final
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fourfold.core import Part
@@ -150,10 +151,8 @@ def _digest(folder: Path) -> str:
 @functools.cache
 def _network(folder: Path) -> _Sentences:
     """The network of a folder, read once in a process."""
-    from safetensors.torch import load_file
-
     try:
-        from tokenizers import Tokenizer
+        from tokenizers import Tokenizer  # an optional library
     except ImportError:
         raise MissingEncoder("captions are cut into tokens by the package tokenizers: pip install tokenizers") from None
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
