@@ -63,12 +63,11 @@ class Usage:
 
 def _waiting() -> float:
     """Seconds that the threads of this process have waited in the run queue, as Linux counts them."""
-    total, counted = 0, False
+    waits = list[int]()
     for path in glob.glob("/proc/self/task/*/schedstat"):
         with contextlib.suppress(OSError, ValueError, IndexError):  # a thread may end meanwhile
-            total += int(Path(path).read_text(encoding="ascii").split()[1])
-            counted = True
-    return total / 1e9 if counted else math.nan
+            waits.append(int(Path(path).read_text(encoding="ascii").split()[1]))
+    return sum(waits) / 1e9 if waits else math.nan
 
 
 def load_average() -> float | None:
