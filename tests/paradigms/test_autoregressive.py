@@ -169,11 +169,11 @@ def test_scoring_refuses_what_it_cannot_score() -> None:
     model = perturbed(Text("abcd", length=8))
     with pytest.raises(ValueError, match="stride"):
         score_text(model, torch.zeros(20, dtype=torch.long), 9)
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="at least one token"):
         score_text(model, torch.zeros(0, dtype=torch.long))
     with pytest.raises(ValueError, match="vocabulary"):
         score_text(model, torch.full((20,), 4))
-    with pytest.raises(TypeError, match="not of real vectors of 2 columns"):
+    with pytest.raises(TypeError, match="real vectors of 2 columns"):
         score_text(perturbed(Vectors(2)), torch.zeros(3, dtype=torch.long))
 
 
