@@ -14,9 +14,8 @@ from fourfold.core import Space
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-INSIDE = 24
-"""Imports inside functions of the core, to fall below 20; each needs a reason: a start without torch, or a library
-that few need."""
+INSIDE = 19
+"""Imports inside functions of the core. Each needs a reason: a start without torch, or a library that few need."""
 
 KINDS_ASKED = 42
 """Questions of which space an object is, in ``isinstance``: a space is asked for what it holds instead."""

@@ -7,7 +7,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["pandas", "pyarrow", "scipy", "sklearn"]
+__all__ = ["checkpoint", "fsdp", "pandas", "pyarrow", "scipy", "sklearn"]
 
 
 class _Deferred(ModuleType):
@@ -30,5 +30,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet
     import scipy
     import sklearn
+    from torch.distributed import checkpoint, fsdp
 else:
     pandas, pyarrow, scipy, sklearn = map(_Deferred, ("pandas", "pyarrow", "scipy", "sklearn"))
+    checkpoint, fsdp = map(_Deferred, ("torch.distributed.checkpoint", "torch.distributed.fsdp"))

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 
+from fourfold.machine.libraries import checkpoint, fsdp
 from fourfold.parallel.processes import Processes
 
 __all__ = [
@@ -94,15 +95,13 @@ def memory(tensor: Tensor) -> object:
 
 def shard_module(module: nn.Module, processes: Processes, low: bool, ignored: set[nn.Parameter] | None = None) -> None:
     """Divide the parameters of a module, unless that is done: see :class:`~fourfold.parallel.wrappers.Sharded`."""
-    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard  # loaded only where shards are
-
-    if isinstance(module, FSDPModule):
+    if isinstance(module, fsdp.FSDPModule):
         return
     device = next((p.device.type for p in module.parameters()), "cpu")
     dtypes = {"param_dtype": torch.bfloat16, "reduce_dtype": torch.float32} if low else {}
-    policy = MixedPrecisionPolicy(**dtypes, cast_forward_inputs=False)
+    policy = fsdp.MixedPrecisionPolicy(**dtypes, cast_forward_inputs=False)
     mesh = init_device_mesh(device, (processes.world,))
-    fully_shard(module, mesh=mesh, mp_policy=policy, ignored_params=ignored)
+    fsdp.fully_shard(module, mesh=mesh, mp_policy=policy, ignored_params=ignored)
 
 
 def write_shards(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
@@ -111,22 +110,18 @@ def write_shards(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Tenso
     Returns:
         The tensors that every process holds whole, which are not written.
     """
-    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter  # loaded only where shards are
-    from torch.distributed.checkpoint.state_dict_saver import save
-
     parts = {name: tensor for name, tensor in tensors.items() if is_sharded(tensor)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        save(parts, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
+        writer = checkpoint.hf_storage.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+        checkpoint.state_dict_saver.save(parts, storage_writer=writer)
     return {name: tensor for name, tensor in tensors.items() if name not in parts}
 
 
 def read_shards(tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Fill tensors, whole or not, from the files of :func:`write_shards`. Processes that share rows ask together."""
-    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader  # loaded only where shards are
-    from torch.distributed.checkpoint.state_dict_loader import load
-
     alone = not any(map(is_sharded, tensors.values()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that one process loads alone
-        load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
+        reader = checkpoint.hf_storage.HuggingFaceStorageReader(str(folder))
+        checkpoint.state_dict_loader.load(dict(tensors), storage_reader=reader, no_dist=alone)
