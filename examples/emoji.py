@@ -31,7 +31,8 @@ from PIL import Image
 from fourfold.core import decode_captions, encode_captions
 from fourfold.data import DataError, Dataset, Split, describe
 from fourfold.data.assembly import assemble
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Images
 
 __all__ = ["captioned", "fetch_emoji", "load_emoji", "write_shards"]
@@ -109,7 +110,7 @@ def load_emoji(folder: str | Path | None = None, conditional: bool = False, seed
     groups = _groups([picture.emoji for picture in pictures], x)
     where = f"npm emoji-datasource {_version(folder)}: {', '.join(VENDORS.values())}; {folder}"
     source = Source(x, Images(3, SIDE, SIDE), where, captions=captions, groups=groups)
-    return assemble("emoji", source, Options(seed=seed, conditional=conditional))
+    return assemble("emoji", source, DataOptions(seed=seed, conditional=conditional))
 
 
 def write_shards(data: Dataset, folder: Path) -> None:

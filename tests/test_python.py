@@ -65,7 +65,7 @@ def test_a_column_names_the_class_that_was_asked_for():
 
 def test_what_has_no_columns_says_how_to_draw_it():
     run = fourfold.Run(fourfold.build("diffusion", fourfold.load("digits").space, size="xs"))
-    with pytest.raises(TypeError, match=r"knows grey images .*: run.sample\(5\) gives a tensor"):
+    with pytest.raises(TypeError, match=r"grey images .*: run.sample\(5\) gives a tensor"):
         run.table(5)
 
 

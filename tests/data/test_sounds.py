@@ -171,8 +171,8 @@ def test_a_header_without_samples_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"rate": 20}, "--rate 20.*from 1,000"),
-        ({"seconds": 0.0}, "--seconds 0.0.*positive"),
+        ({"rate": 20}, "rate must be from 1,000 .* got 20"),
+        ({"seconds": 0.0}, "seconds must be positive .* got 0.0"),
         ({"size": 8}, "size means nothing"),
     ],
 )

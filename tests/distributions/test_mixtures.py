@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from fourfold.distributions.mixtures import GaussianMixture
+from fourfold.distributions.mixtures import NormalMixture
 
 K, D = 4, 3
 
@@ -22,18 +22,18 @@ def parameters() -> tuple[Tensor, Tensor, Tensor]:
     return logits.log_softmax(0), means, roots @ roots.mT
 
 
-def mixtures() -> dict[str, tuple[GaussianMixture, MixtureSameFamily]]:
+def mixtures() -> dict[str, tuple[NormalMixture, MixtureSameFamily]]:
     """Each form beside the same distribution by torch."""
     log_weights, means, covariances = parameters()
     scales = covariances.diagonal(0, 1, 2).sqrt()
     weights = Categorical(logits=log_weights)
     return {
         "full": (
-            GaussianMixture.of_covariances(log_weights, means, covariances),
+            NormalMixture.of_covariances(log_weights, means, covariances),
             MixtureSameFamily(weights, MultivariateNormal(means, covariances)),
         ),
         "diagonal": (
-            GaussianMixture(log_weights, means, 1 / scales),
+            NormalMixture(log_weights, means, 1 / scales),
             MixtureSameFamily(weights, MultivariateNormal(means, scales.square().diag_embed())),
         ),
     }
@@ -62,9 +62,9 @@ def test_each_example_may_have_weights_of_its_own() -> None:
     _, means, covariances = parameters()
     log_weights = torch.randn(6, K, generator=torch.Generator().manual_seed(3), dtype=torch.float64).log_softmax(1)
     x = torch.randn(6, D, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    together = GaussianMixture.of_covariances(log_weights, means, covariances).log_prob(x)
+    together = NormalMixture.of_covariances(log_weights, means, covariances).log_prob(x)
     each = [
-        GaussianMixture.of_covariances(w, means, covariances).log_prob(row[None])[0]
+        NormalMixture.of_covariances(w, means, covariances).log_prob(row[None])[0]
         for w, row in zip(log_weights, x, strict=True)
     ]
     torch.testing.assert_close(together, torch.stack(each))
@@ -77,8 +77,8 @@ def test_low_precision_around_it_changes_nothing(form: str) -> None:
 
     def log_prob() -> Tensor:
         if form == "full":
-            return GaussianMixture.of_covariances(log_weights, means, covariances).log_prob(x)
-        return GaussianMixture(log_weights, means, covariances.diagonal(0, 1, 2).rsqrt()).log_prob(x)
+            return NormalMixture.of_covariances(log_weights, means, covariances).log_prob(x)
+        return NormalMixture(log_weights, means, covariances.diagonal(0, 1, 2).rsqrt()).log_prob(x)
 
     with torch.autocast("cpu", torch.bfloat16):
         low = log_prob()

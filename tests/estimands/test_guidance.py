@@ -86,7 +86,7 @@ def test_an_interval_guides_only_its_noise_levels(path):
 
 
 def test_an_empty_interval_is_refused():
-    with pytest.raises(ValueError, match="rises"):
+    with pytest.raises(ValueError, match="0 <= low < high"):
         Guided(MixtureDenoiser(EDM(), *MIXTURE), 2.0, (3.0, 1.0))
 
 

@@ -332,7 +332,7 @@ def test_the_variance_of_the_bound_is_its_spread_over_seeds():
 
 
 def test_settings_without_an_error_are_refused():
-    with pytest.raises(ValueError, match="2 probes"):
+    with pytest.raises(ValueError, match="probes at least 2"):
         ProbabilityFlow(probes=1)
     with pytest.raises(ValueError, match="even"):
         DiffusionBound(3)

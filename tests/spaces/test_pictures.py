@@ -116,9 +116,9 @@ def test_a_table_shows_columns_beside_the_data_and_says_what_is_wrong():
     bars = told["Columns"].bars
     assert [bar.name for bar in bars] == ["kind", "low", "high", "zeros"]
     for bar in bars:
-        assert sum(bar.made) == pytest.approx(1)
+        assert sum(bar.samples) == pytest.approx(1)
         assert sum(bar.data) == pytest.approx(1)
-        assert len(bar.labels) == len(bar.made) == len(bar.data)
+        assert len(bar.labels) == len(bar.samples) == len(bar.data)
     assert bars[0].labels[-2:] == ("6 other levels", "missing")
     assert bars[3].data[0] > 0.7
     assert bars[3].labels[0].startswith("0.0")

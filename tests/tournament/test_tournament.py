@@ -24,7 +24,7 @@ moons = made_up.moons
         ({"paradigms": ["flow", "flow/spline"]}, "flow and flow/spline are both flow/spline"),
         ({"size": "huge"}, r"size must be .* got 'huge'"),
         ({"features": "pixels"}, "Vectors has no feature space 'pixels'"),
-        ({"budget": "soon"}, "budget 'soon'"),
+        ({"budget": "soon"}, "budget must be .*got 'soon'"),
         ({"precision": "half"}, r"precision must be .* got 'half'"),
         ({"out": "."}, "must be a file"),
     ],

@@ -10,10 +10,10 @@ from typer.core import TyperCommand, TyperGroup
 from fourfold import __version__
 from fourfold.cli import about
 from fourfold.cli.command import Command
-from fourfold.cli.commands.captions import Caption
+from fourfold.cli.commands.captions import CaptionImages
 from fourfold.cli.commands.compare import Compare, Demo
 from fourfold.cli.commands.data import DescribeData
-from fourfold.cli.commands.runs import Evaluate, Sample, Score
+from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.commands.tables import Classify, Impute
 from fourfold.cli.commands.train import Fit
 from fourfold.extensions import extensions
@@ -51,11 +51,11 @@ app = typer.Typer(
 COMMANDS: dict[str, type[Command]] = {
     "fit": Fit,
     "sample": Sample,
-    "score": Score,
+    "score": ScoreExamples,
     "evaluate": Evaluate,
     "impute": Impute,
     "classify": Classify,
-    "caption": Caption,
+    "caption": CaptionImages,
     "compare": Compare,
     "demo": Demo,
     "data": DescribeData,

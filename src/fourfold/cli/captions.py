@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 
 from fourfold import tasks
-from fourfold.cli.commands.captions import Caption
+from fourfold.cli.commands.captions import CaptionImages
 from fourfold.cli.printing import print_line, say
 from fourfold.engine import Run
 
 __all__ = ["caption"]
 
 
-def caption(command: Caption) -> None:
+def caption(command: CaptionImages) -> None:
     """Print a caption of each picture, or the probabilities of captions."""
     run = Run.load(command.run, command.device)
     part, notes = run.examples(command.data, limit=command.n)

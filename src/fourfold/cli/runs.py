@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from fourfold.adapters import adapter_of
-from fourfold.cli.commands.runs import Evaluate, Sample, Score
+from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.printing import print_data, print_line, print_parts, say, say_notes, write_text
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, Split, load
@@ -246,7 +246,7 @@ def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | Non
         raise ValueError("--cond needs a model of classes, got one that is conditioned on captions; give --prompt")
 
 
-def score(command: Score) -> None:
+def score(command: ScoreExamples) -> None:
     """Score examples, print a summary, and write a line for each."""
     out, as_json = command.out, command.as_json
     if as_json and out == "-":

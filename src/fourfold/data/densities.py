@@ -39,7 +39,7 @@ class GaussianMixture(Density):
             )
         self.weights, self.means, self.covariances = w / w.sum(), mu, cov
         try:
-            self.mixture = mixtures.GaussianMixture.of_covariances(self.weights.log(), mu, cov)
+            self.mixture = mixtures.NormalMixture.of_covariances(self.weights.log(), mu, cov)
         except RuntimeError as error:  # of the Cholesky decomposition
             raise ValueError(f"covariances must be positive definite: {error}") from None
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from fourfold.maths.categorical import categorical
 
-__all__ = ["GaussianMixture"]
+__all__ = ["NormalMixture"]
 
 
 @final
-class GaussianMixture:
+class NormalMixture:
     """``p(x) = sum_k w_k N(x; m_k, S_k)`` with precisions ``S_k^-1 = P_k^T P_k``.
 
     Args:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Batch, Noise, Part, Term
-from fourfold.distributions.mixtures import GaussianMixture
+from fourfold.distributions.mixtures import NormalMixture
 from fourfold.estimands import Energy, Reference
 
 __all__ = ["Bernoulli", "FittedMixture", "Normal", "ReferenceTerm", "with_reference"]
@@ -70,19 +70,19 @@ class FittedMixture(Part, Reference):
     def at_rest(self) -> Reference:
         return _AtRest(self._mixture())
 
-    def _mixture(self) -> GaussianMixture:
+    def _mixture(self) -> NormalMixture:
         """The mixture of all components. The wide component is the first."""
         log_pi = F.pad(F.log_softmax(self.logits, 0) + math.log1p(-self.share), (1, 0), value=math.log(self.share))
         factors = self.lower.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
         broad = torch.eye(self.dim, device=self.means.device)[None] / self.wide
-        return GaussianMixture(log_pi, F.pad(self.means, (0, 0, 1, 0)), torch.cat([broad, factors]))
+        return NormalMixture(log_pi, F.pad(self.means, (0, 0, 1, 0)), torch.cat([broad, factors]))
 
 
 @final
 class _AtRest(Reference):
     """A mixture whose parameters do not change."""
 
-    def __init__(self, mixture: GaussianMixture) -> None:
+    def __init__(self, mixture: NormalMixture) -> None:
         super().__init__()
         self.mixture = mixture
 

@@ -197,8 +197,10 @@ def bracket_log_z(
         TypeError: for a chain whose moves do not leave the energy's distribution invariant, such as Langevin.
         ValueError: for fewer than two chains, no temperature, or another number of samples than of chains.
     """
-    if chains < 2 or temperatures < 1 or (samples is not None and len(samples) != chains):
-        raise ValueError(f"chains must be at least 2, with 1 temperature or more and a sample for each, got {chains}")
+    if chains < 2 or temperatures < 1:
+        raise ValueError(f"chains must be at least 2 and temperatures at least 1, got {chains} and {temperatures}")
+    if samples is not None and len(samples) != chains:
+        raise ValueError(f"samples must be as many as chains, got {len(samples)} samples and {chains} chains")
     chain = _invariant(energy, chain)
     noise = [Noise(seed, 0, chains, f"ais/{part}") for part in ("pilot", "forward", "start", "reverse")]
     cond = None if label is None else torch.full((chains,), label)

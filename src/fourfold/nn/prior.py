@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.distributions.mixtures import GaussianMixture
+from fourfold.distributions.mixtures import NormalMixture
 from fourfold.maths.categorical import categorical
 
 __all__ = ["CodeMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
@@ -118,9 +118,9 @@ class Mixture(Prior):
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
         return self._mixture(cond, len(u)).log_prob(u)
 
-    def _mixture(self, cond: Tensor | None, batch: int) -> GaussianMixture:
+    def _mixture(self, cond: Tensor | None, batch: int) -> NormalMixture:
         log_weights = F.log_softmax(self.logits(cond, batch), 1)
-        return GaussianMixture(log_weights, self.mean.rows[0].float(), (-self.log_scale.rows[0].float()).exp())
+        return NormalMixture(log_weights, self.mean.rows[0].float(), (-self.log_scale.rows[0].float()).exp())
 
 
 @final
@@ -179,9 +179,9 @@ class CodeMixture(Prior):
             return standard_log_prob(u)
         return self._mixture(cond, len(u)).log_prob(u)
 
-    def _mixture(self, cond: Tensor | None, batch: int) -> GaussianMixture:
+    def _mixture(self, cond: Tensor | None, batch: int) -> NormalMixture:
         mean, scatter = self._moments()
-        return GaussianMixture.of_covariances(self._log_weights(cond, batch), mean, self._covariances(scatter))
+        return NormalMixture.of_covariances(self._log_weights(cond, batch), mean, self._covariances(scatter))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Means ``(K, D)``, and covariances times shares ``(K, D, D)``."""

@@ -10,12 +10,12 @@ import typer
 from fourfold.cli.command import Command
 from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, Temperature
 
-__all__ = ["Caption"]
+__all__ = ["CaptionImages"]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Caption(Command):
+class CaptionImages(Command):
     """Describe pictures, by a model of pictures and their captions.
 
     Each line has the number of the picture, a caption, and its log-probability

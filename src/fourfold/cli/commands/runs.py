@@ -26,7 +26,7 @@ from fourfold.cli.options import (
     textual,
 )
 
-__all__ = ["Evaluate", "Sample", "Score"]
+__all__ = ["Evaluate", "Sample", "ScoreExamples"]
 
 
 @final
@@ -150,7 +150,7 @@ class Sample(Command):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Score(Command):
+class ScoreExamples(Command):
     """Score examples: their log-probability and its kind (exact, bound, ...).
 
     Files are read as for training. Columns of a table are found by name.
