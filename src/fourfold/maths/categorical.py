@@ -38,8 +38,9 @@ def quantile(sums: Tensor, u: Tensor) -> Tensor:
         Categories, in the shape of ``u``. The last one where masses are NaN.
     """
     *batch, size = sums.shape
-    share, total = u.to(sums).reshape(*batch, math.prod(u.shape[len(batch) :])), sums[..., -1:]
-    return _first_above(sums, share * total, total).clamp_(max=size - 1).view(u.shape)
+    share = u.to(sums).reshape(*batch, math.prod(u.shape[len(batch) :]))
+    below = share * (sums[..., -1:] * (1 - torch.finfo(sums.dtype).eps))  # below the last sum, also where u is 1
+    return torch.searchsorted(sums.contiguous(), below, right=True).clamp_(max=size - 1).view(u.shape)
 
 
 def quantile_between(sums: Tensor, u: Tensor, first: Tensor, last: Tensor) -> Tensor:
@@ -52,10 +53,6 @@ def quantile_between(sums: Tensor, u: Tensor, first: Tensor, last: Tensor) -> Te
         last: ``(B,)``. Where no category of the range has mass, the answer is none of them.
     """
     low, high = sums[first], sums[last]
-    return _first_above(sums, low + u.to(sums) * (high - low), high) - 1
-
-
-def _first_above(sums: Tensor, mass: Tensor, end: Tensor) -> Tensor:
-    """The first place with a sum above the mass. A mass that was rounded up to ``end`` is taken as one just below."""
-    below = mass.minimum(end.nextafter(torch.zeros_like(end)))
-    return torch.searchsorted(sums.contiguous(), below.contiguous(), right=True)
+    mass = low + u.to(sums) * (high - low)
+    below = mass.minimum(high.nextafter(torch.zeros_like(high)))  # a mass that was rounded up to the end
+    return torch.searchsorted(sums, below, right=True) - 1
