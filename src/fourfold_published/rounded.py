@@ -103,4 +103,4 @@ class RoundedChainRule(Likelihood):
     def __call__(self, estimand: Conditionals, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         with torch.no_grad():
             nats = estimand(batch.x, batch.cond).sum(1)
-        return LogProb(nats, Kind.EXACT, note=f"chain rule over all pieces, {NOTE}")
+        return LogProb(nats, Kind.EXACT, note=f"chain rule over all tokens, {NOTE}")
