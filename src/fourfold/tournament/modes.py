@@ -100,7 +100,7 @@ def _stem(key: str) -> str:
 
 
 def _smooth(values: Sequence[float], parts: int = 40) -> list[float]:
-    """Averages of ``values`` in at most ``most`` consecutive chunks."""
+    """Averages of ``values`` in at most ``parts`` consecutive chunks."""
     step = max(1, math.ceil(len(values) / parts))
     return [sum(values[i : i + step]) / len(values[i : i + step]) for i in range(0, len(values), step)]
 
