@@ -2,26 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# one more than processors: some tests wait for processes that they start
-WORKERS := $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test checks suite without published ranks test-cluster docs dist env clean
+.PHONY: demo test without published ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
 
 test: $(VENV)/test.stamp  ## the environment, then everything CI checks
-	$(MAKE) --no-print-directory --jobs 2 checks suite
-
-checks: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-
-suite: $(VENV)/test.stamp
-	OMP_NUM_THREADS=1 PYTEST_XDIST_AUTO_NUM_WORKERS=$(WORKERS) $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make without WING=atlas, or the next in turn
 	$(BIN)/python tools/without.py $(WING)
