@@ -88,7 +88,7 @@ def decode(raw: bytes, name: str) -> str:
     text = raw.decode("utf-8", errors="replace")
     bad = sum(text.count(sign) for sign in ("\x00", "\x01", "\x02", "\x03", "\ufffd"))
     if bad > 4 + len(text) // 50:
-        raise UnreadableError(f"{name}: binary where text was expected; give its model card, config files or code")
+        raise UnreadableError(f"{name}: must be text, got binary data; give a model card, configuration files or code")
     return text.replace("\x00", " ")
 
 
@@ -108,17 +108,17 @@ def load_json(text: str, name: str) -> Any:
         UnreadableError: broken, or nested deeper than any configuration is.
     """
     if text.count("[") + text.count("{") > MAX_NESTING and nesting(text) > MAX_NESTING:
-        raise UnreadableError(f"{name}: JSON nested deeper than {MAX_NESTING} levels; no configuration is")
+        raise UnreadableError(f"{name}: JSON must be nested at most {MAX_NESTING} deep, got more; correct the file")
     try:
         return json.loads(text, parse_int=_integer)
     except ValueError:
         loose = re.sub(r",(\s*[}\]])", r"\1", text)
     except RecursionError as error:
-        raise UnreadableError(f"{name}: broken JSON ({str(error)[:60]}); fix or remove the file") from error
+        raise UnreadableError(f"{name}: must be JSON, got an error ({str(error)[:60]}); correct the file") from error
     try:
         return json.loads(loose, parse_int=_integer)
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{name}: broken JSON ({str(error)[:60]}); fix or remove the file") from error
+        raise UnreadableError(f"{name}: must be JSON, got an error ({str(error)[:60]}); correct the file") from error
 
 
 def _integer(digits: str) -> float | int:
@@ -160,6 +160,8 @@ def _regular(entry: os.DirEntry[str]) -> bool:
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+_NO_HEADER = "none that can be read; fetch the file again"
+
 
 def safetensors_names(path: Path) -> Shapes:
     """Names and shapes in a safetensors header. The weights are never read.
@@ -170,10 +172,10 @@ def safetensors_names(path: Path) -> Shapes:
     head = read_bytes(path, 8)
     size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
     if not 2 <= size <= min(HEADER_BYTES, max(path.stat().st_size - 8, 0)):
-        raise UnreadableError(f"{path}: no safetensors header")
+        raise UnreadableError(f"{path}: must have a safetensors header, got {_NO_HEADER}")
     value = load_json(decode(read_bytes(path, 8 + size)[8:], str(path)), str(path))
     if not isinstance(value, dict):
-        raise UnreadableError(f"{path}: no safetensors header")
+        raise UnreadableError(f"{path}: must have a safetensors header, got {_NO_HEADER}")
     rows = {name: row.get("shape") for name, row in value.items() if isinstance(row, dict)}
     return {
         name: tuple(s for s in shape if isinstance(s, int)) for name, shape in rows.items() if isinstance(shape, list)
@@ -233,7 +235,7 @@ def gguf_header(path: Path) -> tuple[Mapping[str, str | int], Shapes]:
     try:
         magic, version = cursor.take(4), cursor.number(4)
         if magic != b"GGUF" or not 2 <= version <= 9:
-            raise UnreadableError(f"{path}: no GGUF header")
+            raise UnreadableError(f"{path}: must have a GGUF header, got {_NO_HEADER}")
         count, keys = cursor.number(8), cursor.number(8)
         for _ in range(min(keys, MAX_KEYS)):
             name, value = cursor.text(), cursor.value(cursor.number(4))
@@ -245,5 +247,5 @@ def gguf_header(path: Path) -> tuple[Mapping[str, str | int], Shapes]:
             cursor.take(4 + 8)
     except EOFError:
         if not metadata:
-            raise UnreadableError(f"{path}: no GGUF header") from None
+            raise UnreadableError(f"{path}: must have a GGUF header, got {_NO_HEADER}") from None
     return metadata, tensors

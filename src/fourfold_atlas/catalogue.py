@@ -84,14 +84,14 @@ class System:
             ("paradigm", frozenset(Cell)),
         ):
             if texts[key] not in choices:
-                raise CatalogueError(f"{here}: {key} = {texts[key]!r} is not one of {', '.join(sorted(choices))}")
+                raise CatalogueError(f"{here}: {key} must be one of {', '.join(sorted(choices))}, got {texts[key]!r}")
         unknown = set(row) - {*_TEXTS, *lists, "components", "year"}
         if unknown:
-            raise CatalogueError(f"{here}: unknown field {sorted(unknown)[0]!r}")
+            raise CatalogueError(f"{here}: fields must be those of an entry, got {sorted(unknown)[0]!r}; remove it")
         if not _ID.match(texts["id"]):
-            raise CatalogueError(f"{here}: an id is lower-case words joined by hyphens")
+            raise CatalogueError(f"{here}: id must be lower-case words joined by hyphens, got {texts['id']!r}")
         if not lists["source"] or not all(isinstance(link, str) and _LINK.match(link) for link in lists["source"]):
-            raise CatalogueError(f"{here}: source needs at least one link, each starting with https://")
+            raise CatalogueError(f"{here}: source must be one link or more, each with https://, got {lists['source']}")
         year = _field(row, "year", int, here)
         return cls(**{**texts, **lists, "paradigm": Cell(texts["paradigm"]), "year": year, "components": parts})
 
@@ -102,13 +102,13 @@ _TEXTS = ("id", "name", "organisation", "modality", "paradigm", "objective", "sa
 def _field(row: Mapping[str, Any], key: str, kind: type, here: str, default: Any = None) -> Any:
     value = row.get(key, default)
     if not isinstance(value, kind) or (kind is str and not value):
-        raise CatalogueError(f"{here}: {key} must be a {kind.__name__}, not {type(value).__name__} {str(value)[:40]!r}")
+        raise CatalogueError(f"{here}: {key} must be a {kind.__name__}, got {type(value).__name__} {str(value)[:40]!r}")
     return value
 
 
 def _part(part: Any, here: str) -> Component:
     if not isinstance(part, dict) or not {"name", "role"} <= set(part) <= {"name", "role", "trained"}:
-        raise CatalogueError(f"{here}: a component is a table of name, role and trained")
+        raise CatalogueError(f"{here}: a component must be a table of name, role and trained, got {str(part)[:40]}")
     return Component(str(part["name"]), str(part["role"]), str(part.get("trained", "")))
 
 
@@ -127,10 +127,10 @@ def _rows(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         try:
             value = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise CatalogueError(f"{path.name}: not TOML: {error}") from error
+            raise CatalogueError(f"{path.name}: must be TOML, got a syntax error: {error}") from error
         entries = value.get("system", [])
         if set(value) - {"system"} or not isinstance(entries, list):
-            raise CatalogueError(f"{path.name}: holds [[system]] tables and nothing else")
+            raise CatalogueError(f"{path.name}: must hold [[system]] tables alone, got others; remove them")
         yield from ((path.name, entry) for entry in entries)
 
 
@@ -179,7 +179,7 @@ class CatalogueEntry:
         try:
             return System.of(tomllib.loads(self.text), self.file)
         except tomllib.TOMLDecodeError as error:
-            raise CatalogueError(f"{self.file}: {self.id}: not TOML: {error}") from error
+            raise CatalogueError(f"{self.file}: {self.id} must be TOML, got a syntax error: {error}") from error
 
 
 #: the lines of an entry that names are found by

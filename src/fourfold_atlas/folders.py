@@ -44,7 +44,7 @@ def place_folder(folder: Path) -> Placement:
     folder = _unwrapped(folder)
     files = list(files_below(folder))
     if not files:
-        raise UnreadableError(f"{folder}: an empty folder; give one with a model card, configuration files or code")
+        raise UnreadableError(f"{folder}: must hold a model card, configuration files or code, got an empty folder")
     open_: list[Placement] = []
     for read in (_by_model_files, _by_card, _by_code, _by_settings):
         for placed in read(folder, files):

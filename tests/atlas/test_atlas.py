@@ -100,7 +100,7 @@ def test_who_asks_for_certainty_gets_the_missing_fact_instead():
     assert place("GPT-2", sure=1.0).cell is Cell.AUTOREGRESSIVE
     assert place("GPT-4o mini", sure=0.5).cell is Cell.AUTOREGRESSIVE
     assert "a version of GPT-4" in place("GPT-4o mini", sure=0.99).missing
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match=r"from 0 to 1, got 1\.5"):
         place(text, sure=1.5)
 
 
@@ -195,13 +195,13 @@ def test_no_name_of_the_catalogue_is_answered_by_another_system():
 def test_words_that_look_like_paths_or_nothing():
     assert place("~100M parameter diffusion model").cell is Cell.DIFFUSION
     for nothing in ("", "  \n"):
-        with pytest.raises(UnreadableError, match="nothing to place; give a name"):
+        with pytest.raises(UnreadableError, match="subject must be a name"):
             place(nothing)
 
 
 def test_prior_knowledge_never_mixes_with_evidence():
     row = Evidence("x", "y", Claim.GAME, 1.0, Reader.NAME)
-    with pytest.raises(ValueError, match="never mixes"):
+    with pytest.raises(ValueError, match="from a name"):
         decide("x", [row])
 
 
@@ -230,7 +230,7 @@ def test_json_and_text():
 
 
 def test_nothing_to_place():
-    with pytest.raises(UnreadableError, match="nothing to place"):
+    with pytest.raises(UnreadableError, match="got nothing"):
         place()
 
 

@@ -67,7 +67,7 @@ def test_a_closed_standard_input_gives_one_line():
         ["sh", "-c", f"{sys.executable} -m fourfold place - <&-"], capture_output=True, text=True, check=False
     )
     assert shown.returncode == 2
-    assert shown.stderr == "error: standard input is closed; pipe a text in, or give it as an argument\n"
+    assert shown.stderr == "error: standard input must be a text, got a closed stream; give it as an argument\n"
 
 
 def test_a_text_or_a_configuration_can_be_piped_in():
@@ -80,7 +80,7 @@ def test_nothing_is_refused_with_the_way_out():
     for nothing in ("", " "):
         shown = run("place", nothing)
         assert shown.exit_code == 2
-        assert "give a name" in shown.output
+        assert "must be a name" in shown.output
 
 
 @pytest.mark.parametrize(

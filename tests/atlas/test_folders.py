@@ -200,9 +200,9 @@ def test_a_notebook_is_its_code_cells(tmp_path):
     path.write_text(json.dumps(old))
     assert place(path).cell is Cell.DIFFUSION
     for text, line in (
-        ("{", "broken JSON"),
-        ("[1]", "without code cells"),
-        (notebook(("markdown", "x")), "without code"),
+        ("{", "must be JSON"),
+        ("[1]", "must have code cells"),
+        (notebook(("markdown", "x")), "code cells"),
     ):
         path.write_text(text)
         with pytest.raises(UnreadableError, match=line):
@@ -284,11 +284,11 @@ def test_a_gguf_header_cut_anywhere_is_read_in_part_or_refused(tmp_path):
         if size >= first:
             assert gguf_header(path)[0]["general.architecture"] == "llama"
         else:
-            with pytest.raises(UnreadableError, match="no GGUF header"):
+            with pytest.raises(UnreadableError, match="GGUF header"):
                 gguf_header(path)
     huge = b"GGUF" + struct.pack("<IQQ", 3, 2**63, 2**63) + struct.pack("<Q", 2**63)
     path.write_bytes(huge)
-    with pytest.raises(UnreadableError, match="no GGUF header"):
+    with pytest.raises(UnreadableError, match="GGUF header"):
         place(path)
 
 
