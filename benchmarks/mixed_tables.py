@@ -107,7 +107,7 @@ CENSUS = [
 ]
 """The columns of census income, in the order of its documentation."""
 CODES = ("industry_code", "occupation_code", "own_business", "veterans_benefits", "year")
-"""Columns of census income whose numbers are levels."""
+"""Columns of census income whose numbers are categories."""
 SCORES = {
     "quality": "quality",
     "shape": "shape",
@@ -222,7 +222,7 @@ def peer(name: str, train: pd.DataFrame, space: Table, seconds: float, n: int, e
 
 
 def read_back(made: pd.DataFrame, train: pd.DataFrame, space: Table) -> Tensor:
-    """Cells of a frame that another library wrote: numbers on the grid of their column, levels as text."""
+    """Cells of a frame that another library wrote: numbers on the grid of their column, categories as text."""
     for column in space.schema:
         if column.name in made and train[column.name].dtype.kind in "if":
             made[column.name] = pd.to_numeric(made[column.name], errors="coerce")

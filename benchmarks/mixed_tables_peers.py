@@ -75,7 +75,7 @@ FOREST_ROWS = 10_000
 
 
 def forest(train: pd.DataFrame) -> tuple[Callable[[int], pd.DataFrame], str]:
-    """Adversarial random forest; it cannot be given seconds. Gaps become a level, or the median of a number."""
+    """Adversarial random forest; it cannot be given seconds. Gaps become a category, or the median of a number."""
     from arfpy import arf
 
     filled = train.sample(min(len(train), FOREST_ROWS), random_state=0).reset_index(drop=True)

@@ -6,7 +6,7 @@
 Protocol: the data is split by the seed (sequences) or by position (series). Each model is trained for the budget and
 draws as many sequences as there are test ones, at most 1,000. All are judged by the measures of the space: the
 cross-fitted two-sample AUC of gradient-boosted trees on features of whole sequences (0.5 is perfect), the error of
-autocorrelations, the total variation of pairs of levels in neighbouring rows, the distance of lengths, the shape of
+autocorrelations, the total variation of pairs of categories in neighbouring rows, the distance of lengths, the shape of
 cells, and copies; and by nats per test sequence and per row. Training sequences themselves come first.
 
 ``flights``: the flights of each plane that left New York in 2013, by scheduled time: 4,037 planes, their first 32

@@ -19,7 +19,7 @@ from fourfold.spaces import (
 
 __all__ = ["SPACES"]
 
-KIND, PRICE = Categorical("kind", levels=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
+KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
 ROWS = Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user")
 
 SPACES: Mapping[str, Space] = {

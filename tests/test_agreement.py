@@ -31,7 +31,7 @@ SPACES = (
     Images(1, 8, 8, levels=17, classes=3),
     Images(3, 8, 8, caption=6),
     Text("abcdef", length=24),
-    Table((HEIGHT, Categorical("colour", levels=("a", "b")))),
+    Table((HEIGHT, Categorical("colour", categories=("a", "b")))),
 )
 SOUND = Audio(512, 8000)
 

@@ -46,7 +46,7 @@ def test_the_columns_are_shown_in_80_characters(folder, capsys):
     assert call("data", folder / "t.csv") == 0
     shown = capsys.readouterr().out
     assert max(map(len, shown.split("sha256")[1].splitlines()[2:])) <= 80
-    for word in ("identifier", "3 levels", "%d/%m/%Y", "2 levels", "multiples of"):
+    for word in ("identifier", "3 categories", "%d/%m/%Y", "2 categories", "multiples of"):
         assert word in " ".join(shown.split())
     assert call("data", folder / "t.csv", "--json") == 0
     columns = json.loads(capsys.readouterr().out)["columns"]
@@ -83,7 +83,7 @@ def test_samples_have_what_is_asked_for(folder, capsys):
     ("words", "message"),
     [
         (("--given", "kid=a"), "did you mean 'kind'"),
-        (("--given", "kind=z"), "no level 'z'"),
+        (("--given", "kind=z"), "no category 'z'"),
         (("--given", "size=90..99"), "got 90..99"),
         (("--balance", "size"), "holds quantities"),
         (("--require", "start <="), "cannot be read"),

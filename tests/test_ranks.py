@@ -17,7 +17,7 @@ from fourfold.spaces import (
     Vectors,
 )
 
-KIND, PRICE = Categorical("kind", levels=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
+KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
 SOUND = Audio(512, 8000, classes=2)
 SPACES = (
     Vectors(2),

@@ -14,7 +14,7 @@ from fourfold.spaces.columns import MISSING, UNSEEN
 
 TABLE = Table(
     (
-        Categorical("kind", levels=("x", "y", "z"), missing=True),
+        Categorical("kind", categories=("x", "y", "z"), missing=True),
         Numeric("price", low=-5, high=40, missing=True),
         Numeric("count", low=0, high=3),
     )

@@ -108,7 +108,7 @@ SPACES = (Images(1, 8, 8), Images(3, 8, 8, classes=3), Vectors(2), Audio(512, 80
 STAGED = [name for name in recipes() if any(_stages(name, space) for space in SPACES)]
 
 
-TABLE = Table((Numeric("price", low=-5, high=40), Categorical("member", levels=("no", "yes"))))
+TABLE = Table((Numeric("price", low=-5, high=40), Categorical("member", categories=("no", "yes"))))
 
 
 def _first(name):

@@ -17,9 +17,9 @@ from fourfold.vocabulary import Kind
 
 TABLE = Table(
     (
-        Categorical("kind", levels=("a", "b", "c"), missing=True),
+        Categorical("kind", categories=("a", "b", "c"), missing=True),
         Numeric("count", "int64", low=0, high=12, missing=True),
-        Categorical("size", levels=("s", "m")),
+        Categorical("size", categories=("s", "m")),
     )
 )
 
@@ -40,7 +40,7 @@ def data(n: int, seed: int = 0) -> Tensor:
     )
 
 
-@pytest.mark.parametrize("values", ["coarse", "fine", "zero-inflated", "one", "none", "level"])
+@pytest.mark.parametrize("values", ["coarse", "fine", "zero-inflated", "one", "none", "category"])
 def test_masses_add_up_and_quantiles_invert_them(values: str):
     g = np.random.default_rng(0)
     cells = {
@@ -49,13 +49,13 @@ def test_masses_add_up_and_quantiles_invert_them(values: str):
         "zero-inflated": np.where(g.random(500) < 0.7, 0, g.integers(1, 3000, 500)),
         "one": np.full(500, 7),
         "none": np.full(500, MISSING),
-        "level": g.integers(0, 3, 500),
+        "category": g.integers(0, 3, 500),
     }[values]
     cells = np.where(g.random(500) < 0.2, MISSING, cells)
     known = cells[cells != MISSING]
     low, high = (int(known.min()), int(known.max())) if len(known) else (0, 5)
-    level = Categorical("x", levels=tuple("abcdef"), missing=True)
-    column = level if values == "level" else Numeric("x", low=low, high=high, missing=True)
+    category = Categorical("x", categories=tuple("abcdef"), missing=True)
+    column = category if values == "category" else Numeric("x", low=low, high=high, missing=True)
     m = Marginal(column, cells)
     reach = 40 * (high - low + 1)
     every = np.concatenate([[MISSING], np.arange(low - reach, high + reach + 1)])
@@ -72,7 +72,7 @@ def test_masses_add_up_and_quantiles_invert_them(values: str):
 
 
 def test_impossible_cells_have_no_mass():
-    m = Marginal(Categorical("x", levels=("a", "b")), np.array([0, 1, 1]))
+    m = Marginal(Categorical("x", categories=("a", "b")), np.array([0, 1, 1]))
     assert m.mass(np.array([UNSEEN, MISSING, 2])).tolist() == [0, 0, 0]
     assert Marginal(Numeric("x", low=0, high=9), np.arange(10)).mass(np.array([MISSING]))[0] == 0
 

@@ -1,4 +1,4 @@
-"""Kinds of columns that are kept out of a model, rare levels, and tables that look like sequences."""
+"""Kinds of columns that are kept out of a model, rare categories, and tables that look like sequences."""
 
 import json
 
@@ -87,13 +87,13 @@ def test_a_model_keeps_the_kinds_of_its_columns(path, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["category", "drop", "text"])
-def test_rare_levels_of_many_are_pooled_and_said(tmp_path, kind):
+def test_rare_categories_of_many_are_pooled_and_said(tmp_path, kind):
     """3,000 rows of two shops, and 1,600 shops of one row each; the schema knows the training rows alone."""
     shops = np.array([f"s{i}" for i in range(1600)] + ["big", "large"] * 1500)
     frame = pd.DataFrame({"shop": rng.permutation(shops), "age": rng.integers(18, 90, len(shops))})
     data = load(frame)
     column = data.columns[0].column
-    assert column == Categorical("shop", "str", levels=("big", "large", "other"), other="other")
+    assert column == Categorical("shop", "str", categories=("big", "large", "other"), other="other")
     assert "values are in fewer than 10 rows each, and are pooled as 'other'" in data.notes[0]
     drawn = data.space.table(torch.cat([data.train.x, data.validation.x, data.test.x]))["shop"].value_counts()
     assert drawn.to_dict() == {"big": 1500, "large": 1500, "other": 1600}
@@ -103,11 +103,11 @@ def test_rare_levels_of_many_are_pooled_and_said(tmp_path, kind):
     assert again.space == data.space
     asked = load(frame, schema=schema(tmp_path, f'[shop]\nkind = "{kind}"\n'))
     assert asked.columns[0].kind == kind
-    assert kind != "category" or len(asked.columns[0].column.levels) > 1000
+    assert kind != "category" or len(asked.columns[0].column.categories) > 1000
 
 
-def test_rare_levels_that_are_most_rows_are_an_identifier():
-    """39,226 zip codes of 50,000 rows were levels, and stood in every sample."""
+def test_rare_categories_that_are_most_rows_are_an_identifier():
+    """39,226 zip codes of 50,000 rows were categories, and stood in every sample."""
     zips = [f"{z:05d}" for z in rng.integers(0, 5000, 6000)]
     data = load(pd.DataFrame({"zip": zips, "age": rng.integers(18, 90, 6000)}))
     assert isinstance(data.columns[0].column, Identifier)
@@ -115,10 +115,10 @@ def test_rare_levels_that_are_most_rows_are_an_identifier():
     assert not set(data.space.table(data.train.x)["zip"]) & set(zips)
 
 
-def test_a_category_of_mostly_rare_levels_is_warned_of():
+def test_a_category_of_mostly_rare_categories_is_warned_of():
     names = [f"n{i}" for i in range(150)] * 2
     data = load(pd.DataFrame({"name": names, "age": rng.integers(18, 90, 300)}))
-    assert len(data.columns[0].column.levels) == 150
+    assert len(data.columns[0].column.categories) == 150
     assert 'samples repeat them: kind = "text", "identifier" or "drop"' in data.notes[0]
 
 
@@ -126,13 +126,13 @@ def test_free_text_is_a_part_of_a_model_file():
     from fourfold.core.parts import configuration, construct
     from fourfold.spaces import Table
 
-    space = Table((FreeText("note"), Categorical("k", levels=("a", "b", "other"), other="other")))
+    space = Table((FreeText("note"), Categorical("k", categories=("a", "b", "other"), other="other")))
     assert construct(json.loads(json.dumps(configuration(space)))) == space
 
 
-def test_other_must_be_a_level(path, tmp_path):
-    with pytest.raises(DataError, match=r"\[city\]: other must be one of the levels, got 'x'"):
-        load(path, schema=schema(tmp_path, '[city]\nlevels = ["Ulm", "Bonn"]\nother = "x"\n'))
+def test_other_must_be_a_category(path, tmp_path):
+    with pytest.raises(DataError, match=r"\[city\]: other must be one of the categories, got 'x'"):
+        load(path, schema=schema(tmp_path, '[city]\ncategories = ["Ulm", "Bonn"]\nother = "x"\n'))
 
 
 def test_data_says_how_to_change_a_kind(path, capsys, monkeypatch):

@@ -29,7 +29,7 @@ def rows(n=200, seed=0):
 
 
 NEW = {"city": "Trier", "age": 2000, "income": 9999999.25, "joined": "2031-07-01"}
-"""A new level, values beyond the range, and a finer resolution."""
+"""A new category, values beyond the range, and a finer resolution."""
 
 
 def held_out(frame, **settings):
@@ -88,11 +88,11 @@ def test_held_out_sequences_do_not_influence_the_schema():
     settings = {"group": "user", "order": "at"}
     before = load(frame, **settings)
     tagged = load(frame.assign(tag=[f"t{user}" for user in frame["user"]]), **settings)
-    tags = next(column for column in tagged.space.modelled if column.name == "tag").levels
+    tags = next(column for column in tagged.space.modelled if column.name == "tag").categories
     train = {int(tag[1:]) for tag in tags}
     changed = frame.copy()
     mine = ~frame["user"].isin(train)
-    assert 10 <= frame.loc[mine, "user"].nunique() < 60, "the levels of a column are those of training sequences"
+    assert 10 <= frame.loc[mine, "user"].nunique() < 60, "the categories of a column are those of training sequences"
     last = mine & (frame["user"] != frame["user"].shift(-1))
     changed.loc[last, "at"] += 1000
     changed.loc[mine, "v"] = 77.125
@@ -182,7 +182,7 @@ def test_held_out_rows_with_new_values_neither_crash_nor_spoil_training_and_scor
     assert all(np.isfinite(score.value) for score in scores if score.name.startswith(("two_sample", "marginal")))
 
 
-def test_a_new_level_in_python_is_a_warning_and_not_a_bare_infinity():
+def test_a_new_category_in_python_is_a_warning_and_not_a_bare_infinity():
     run = fourfold.fit("autoregressive", rows(), budget="2 steps", size="xs")
     odd = rows(6, 1)
     odd.loc[[1, 4], "city"] = ["Trier", "Kiel"]

@@ -58,7 +58,7 @@ def test_numbers_have_their_resolution(tmp_path, values, resolution, decimals, r
 
 
 @pytest.mark.parametrize(
-    ("values", "levels", "reason"),
+    ("values", "categories", "reason"),
     [
         (["a", "b", "c", "c"] * 100, ("a", "b", "c"), "words"),
         ([0, 1, 2, 2] * 100, ("0", "1", "2"), "only 3 different numbers"),
@@ -71,10 +71,10 @@ def test_numbers_have_their_resolution(tmp_path, values, resolution, decimals, r
         (np.repeat(np.arange(40), 10 * (1 + 9 * (np.arange(40) % 2))), 40, "frequencies jump"),
     ],
 )
-def test_categories(tmp_path, values, levels, reason):
+def test_categories(tmp_path, values, categories, reason):
     column, why = one(tmp_path, values)
     assert isinstance(column, Categorical)
-    assert column.levels == levels or len(column.levels) == levels
+    assert column.categories == categories or len(column.categories) == categories
     assert reason in why
 
 
@@ -161,7 +161,7 @@ def test_constants_are_given_back(tmp_path, values, value):
 @pytest.mark.parametrize(("true", "false"), [("True", "False"), ("true", "false"), ("TRUE", "FALSE")])
 def test_true_and_false(tmp_path, true, false):
     column, _ = one(tmp_path, [true, true, false, true] * 100)
-    assert (column.dtype, column.levels) == ("bool", (false, true))
+    assert (column.dtype, column.categories) == ("bool", (false, true))
     assert column.values(np.array([0, 1])).tolist() == [False, True]
 
 
@@ -187,7 +187,7 @@ def test_a_word_among_numbers_counts_as_missing_and_is_named(tmp_path):
 
 def test_numbers_and_words_in_equal_parts_are_a_category(tmp_path):
     column, _ = one(tmp_path, ["a", "1", "2", "b"] * 100)
-    assert column.levels == ("1", "2", "a", "b")
+    assert column.categories == ("1", "2", "a", "b")
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -216,12 +216,12 @@ def test_a_schema_file_says_again_what_was_inferred(tmp_path):
 
 
 def test_a_schema_file_decides(tmp_path):
-    (tmp_path / "s.toml").write_text('[x]\nkind = "number"\nresolution = 0.5\n[kind]\nlevels = ["v", "u", "w"]\n')
+    (tmp_path / "s.toml").write_text('[x]\nkind = "number"\nresolution = 0.5\n[kind]\ncategories = ["v", "u", "w"]\n')
     lines = [f"{'uv'[i % 2]},{i % 3}" for i in range(N)]
     (tmp_path / "t.csv").write_text("\n".join(["kind,x", *lines]))
     found, reasons = columns(tmp_path / "t.csv", schema=tmp_path / "s.toml")
     assert (found["x"].resolution, found["x"].span) == (0.5, (0, 4))
-    assert found["kind"].levels == ("v", "u", "w")
+    assert found["kind"].categories == ("v", "u", "w")
     assert "the schema says so" in reasons["x"]
 
 
@@ -231,14 +231,14 @@ def test_a_schema_file_decides(tmp_path):
         ("[x", "is not TOML"),
         ("x = 1", r"\[x\]: is not a section"),
         ('[x]\nkind = "numbr"', "unknown kind 'numbr': choose number, category"),
-        ('[x]\nkind = "number"\nlevels = ["1"]', "unknown key 'levels'"),
+        ('[x]\nkind = "number"\ncategories = ["1"]', "unknown key 'categories'"),
         ("[x]\nresolutoin = 1", "did you mean 'resolution'"),
         ("[x]\nresolution = -1", "resolution must be .*got -1"),
         ('[x]\nresolution = "1"', "resolution must be a number, got '1'"),
         ("[x]\nmissing = [9]", "list of texts"),
-        ('[x]\nlevels = ["1", "1"]', "levels must be different texts"),
+        ('[x]\ncategories = ["1", "1"]', "categories must be different texts"),
         ("[y]\n", "no column 'y', as the schema says"),
-        ('[kind]\nlevels = ["u"]', "row 2, column kind: 'v' is not in the schema"),
+        ('[kind]\ncategories = ["u"]', "row 2, column kind: 'v' is not in the schema"),
         ('[kind]\nkind = "number"', "'u' in row 1 is not a number"),
         ('[kind]\nkind = "time"\nformat = "%Y"', "'u' in row 1 is not a time like %Y"),
         ('[kind]\nkind = "time"', "cannot be a time"),
@@ -268,7 +268,7 @@ def test_a_table_without_a_header_and_with_blanks(tmp_path):
     (tmp_path / "t.csv").write_text(census_like())
     data = load(tmp_path / "t.csv")
     assert [one.column.name for one in data.columns] == [f"column {i}" for i in range(1, 7)]
-    assert data.columns[2].column.levels == ("x y", "z")
+    assert data.columns[2].column.categories == ("x y", "z")
     assert any("blanks around cells" in note for note in data.notes)
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == N
 
@@ -312,7 +312,7 @@ def test_quoted_cells_may_hold_anything(tmp_path, separator):
     words = [f"a{separator}b", 'say "c"', "two\nlines", "d"]
     frame = pd.DataFrame({"k": words * 100, "x": rng.integers(0, 99, N)})
     frame.to_csv(tmp_path / "t.csv", index=False, sep=separator)
-    assert set(load(tmp_path / "t.csv").columns[0].column.levels) == set(frame["k"])
+    assert set(load(tmp_path / "t.csv").columns[0].column.categories) == set(frame["k"])
 
 
 def test_two_columns_of_one_name(tmp_path):
@@ -469,7 +469,7 @@ def test_a_data_frame_keeps_its_types(tmp_path, suffix):
             "f4": np.round(rng.normal(size=N), 1).astype("float32"),
             "gap": pd.array(np.where(rng.random(N) < 0.2, None, rng.integers(0, 99, N)), dtype="Int64"),
             "ok": rng.random(N) < 0.5,
-            "level": pd.Categorical(rng.choice(["low", "high"], N)),
+            "category": pd.Categorical(rng.choice(["low", "high"], N)),
             "word": rng.choice(["a", "b"], N),
             "at": pd.date_range("2020-01-01", periods=N, freq="h"),
             "zone": pd.date_range("2020-01-01", periods=N, freq="h", tz="Europe/Oslo"),
@@ -493,7 +493,7 @@ def test_words_of_a_data_frame_may_end_in_blanks_as_those_of_a_file_may():
     frame = pd.DataFrame({"side": words, "n": rng.integers(0, 50, N)})
     for given in (frame, frame.astype({"side": "category"})):
         found = load(given, space="table")
-        assert found.space.modelled[0].levels == ("left", "right")
+        assert found.space.modelled[0].categories == ("left", "right")
         assert "blanks around cells do not count, as those of side" in found.notes
         assert torch.equal(found.space.cells(given)[:, 0], found.space.cells(given.assign(side=words))[:, 0])
 

@@ -104,10 +104,10 @@ def test_the_space_that_is_asked_for_decides(tmp_path):
     np.testing.assert_array_equal(np.sort(rows, 0), np.sort(CREDIT.to_numpy(np.float32), 0))
 
 
-def test_a_word_among_few_numbers_is_a_level(tmp_path):
+def test_a_word_among_few_numbers_is_a_category(tmp_path):
     values = np.where(np.arange(N) == 56, "rotary", rng.integers(3, 9, N).astype(str))
     data = load(source(pd.DataFrame({"cylinders": values, "price": HEIGHTS["a"]}), ".csv", tmp_path))
-    assert data.columns[0].column.levels == ("3", "4", "5", "6", "7", "8", "rotary")
+    assert data.columns[0].column.categories == ("3", "4", "5", "6", "7", "8", "rotary")
     assert data.notes == ()
 
 

@@ -319,7 +319,7 @@ def test_every_recipe_is_planned_without_memory(name):
 
 
 def test_rows_may_be_numbered_beyond_what_is_built():
-    rows = Table((Identifier("id", first=3_000_000), Categorical("colour", levels=("blue", "red"))))
+    rows = Table((Identifier("id", first=3_000_000), Categorical("colour", categories=("blue", "red"))))
     assert not check_loadable(build("autoregressive", rows, "xs"))
 
 
@@ -415,7 +415,7 @@ from fourfold.core import GenerativeModel
 from fourfold.runs.blueprint import _Shapes
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
-images, table = Images(1, 8, 8, levels=17, classes=3), Table((Numeric("a", high=99), Categorical("b", levels="xy")))
+images, table = Images(1, 8, 8, levels=17, classes=3), Table((Numeric("a", high=99), Categorical("b", categories="xy")))
 found = [("diffusion", images), ("adversarial", images), ("flow/maf", Vectors(3)), ("flow/glow", images)]
 found += [("energy/rbm", images), ("diffusion/joint", table), ("autoregressive", table), ("autoregressive", images)]
 for name, space in [*found, ("autoregressive", Text("abc", length=8)), ("latent-flow", Vectors(3, classes=2))]:

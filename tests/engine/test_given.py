@@ -17,10 +17,10 @@ from fourfold.tasks.unusual import unusual_columns
 TABLE = Table(
     (
         Identifier("id", "int64"),
-        Categorical("kind", levels=("a", "b b", "c"), missing=True),
+        Categorical("kind", categories=("a", "b b", "c"), missing=True),
         Numeric("low end", "float64", resolution=0.5, low=-1, high=3, decimals=1),
         Numeric("high", "int64", resolution=1, low=0, high=2, missing=True),
-        Categorical("yes", "bool", levels=("False", "True")),
+        Categorical("yes", "bool", categories=("False", "True")),
     )
 )
 
@@ -94,10 +94,10 @@ def test_given_values_and_requirements_together(run, rows):
     same(drawn, x[inside], p[inside])
 
 
-def test_levels_get_equal_shares(run, rows):
+def test_categories_get_equal_shares(run, rows):
     x, p = rows
     drawn = run.sample(3000, balance="kind", require="high != 0")
-    assert [(drawn[:, 0] == level).sum().item() for level in range(3)] == [1000] * 3
+    assert [(drawn[:, 0] == category).sum().item() for category in range(3)] == [1000] * 3
     inside = torch.from_numpy(Requirement("high != 0", TABLE)(x)) & (x[:, 0] == 1)
     same(drawn[drawn[:, 0] == 1], x[inside], p[inside])
     only = run.sample(10, balance="kind", given={"kind": ["a", "c"]})
@@ -109,8 +109,8 @@ def test_levels_get_equal_shares(run, rows):
     [
         (["knd=a"], "no column 'knd': did you mean 'kind'"),
         (["kind"], "must be column=value"),
-        (["kind=d"], "no level 'd': .*a, b b, c"),
-        (["kind=a..c"], "no level 'a..c'"),
+        (["kind=d"], "no category 'd': .*a, b b, c"),
+        (["kind=a..c"], "no category 'a..c'"),
         (["high=x"], "must be a number, got 'x'"),
         (["low end=5..9"], r"from -0.5 to 1.5, got 5..9"),
         (["high=>5"], r"give high=5\.\."),
@@ -148,10 +148,10 @@ DATED = Table(
     (
         Numeric("a", "float64", resolution=0.1, low=0, high=20, decimals=1, missing=True),
         Numeric("b", "float64", resolution=0.1, low=0, high=20, decimals=1),
-        Categorical("k", levels=("u", "v")),
+        Categorical("k", categories=("u", "v")),
         DateTime("day", low=0, high=20000, resolution=86400, missing=True),
         DateTime("end", low=0, high=20000, resolution=86400),
-        Categorical("n", "int64", levels=("1", "2", "10"), ordered=True),
+        Categorical("n", "int64", categories=("1", "2", "10"), ordered=True),
     )
 )
 
@@ -240,11 +240,11 @@ def test_classes_have_the_probabilities_of_bayes_rule(run, rows):
     x, p = rows
     given = classify(run.model, x, "kind")
     table = dict(zip(map(tuple, x.tolist()), p.tolist(), strict=True))
-    joint = torch.tensor([[table[(level, *row[1:])] for level in range(3)] for row in x.tolist()]).double()
+    joint = torch.tensor([[table[(category, *row[1:])] for category in range(3)] for row in x.tolist()]).double()
     assert torch.allclose(given, joint / joint.sum(1, keepdim=True), atol=1e-5)
     frame = TABLE.table(x[:7])
     assert torch.equal(classify(run.model, frame.drop(columns="kind"), "kind"), classify(run.model, x[:7], "kind"))
-    with pytest.raises(ValueError, match="no levels to choose from: choose one of kind, yes"):
+    with pytest.raises(ValueError, match="no categories to choose from: choose one of kind, yes"):
         classify(run.model, x, "high")
 
 
@@ -278,7 +278,7 @@ def test_other_classifiers_learn_what_there_is_to_learn():
 
 
 def test_the_column_that_is_unusual_is_named():
-    table = Table((Categorical("a", levels=tuple("uvwxyz")), Categorical("b", levels=tuple("uvwxyz"))))
+    table = Table((Categorical("a", categories=tuple("uvwxyz")), Categorical("b", categories=tuple("uvwxyz"))))
     torch.manual_seed(0)
     a = torch.randint(0, 6, (4000, 1))
     from fourfold import fit

@@ -82,10 +82,10 @@ def test_only_the_columns_asked_for_are_filled(folder, holes, tmp_path, capsys):
 
 SMALL = Table(
     (
-        Categorical("kind", levels=("a", "b"), missing=True),
-        Categorical("yes", levels=("no", "yes")),
+        Categorical("kind", categories=("a", "b"), missing=True),
+        Categorical("yes", categories=("no", "yes")),
         Numeric("size", low=0, high=2, missing=True),
-        Categorical("note", levels=("p", "q\nr")),
+        Categorical("note", categories=("p", "q\nr")),
     )
 )
 

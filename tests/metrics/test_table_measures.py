@@ -13,7 +13,7 @@ from torch import Tensor
 from fourfold.metrics import References, choose_draws
 from fourfold.metrics.records import Records, membership
 from fourfold.metrics.rows import Columns, Metric, digests
-from fourfold.metrics.rules import AtMost, Determines, find_rules, rare_levels, violations
+from fourfold.metrics.rules import AtMost, Determines, find_rules, rare_categories, violations
 from fourfold.metrics.shapes import Trends, shapes
 from fourfold.metrics.tables import by_rows, gaps
 from fourfold.metrics.twosample import area, two_sample_auc, utility
@@ -184,12 +184,12 @@ def test_rules_take_gaps_for_values_and_unknown_values_for_innocent():
     assert rule.broken(asked).tolist() == [False, True, False]
 
 
-def test_rare_levels_and_missing_patterns_count_what_they_say():
+def test_rare_categories_and_missing_patterns_count_what_they_say():
     columns = Columns(("a",), (True,), ("",))
     train = torch.cat([torch.zeros(990), torch.arange(1, 11)])[:, None].double()
     test = torch.tensor([[0.0], [1], [2], [3], [4]])
-    assert rare_levels(torch.tensor([[0.0], [1], [2], [9]]), test, columns, train).value == 0.5
-    assert rare_levels(test, test, columns, torch.zeros(9, 1)) is None
+    assert rare_categories(torch.tensor([[0.0], [1], [2], [9]]), test, columns, train).value == 0.5
+    assert rare_categories(test, test, columns, torch.zeros(9, 1)) is None
     none, half = torch.zeros(40, 2), torch.zeros(40, 2)
     half[::2, 1] = torch.nan
     assert gaps(half, none).value == pytest.approx(0.5)
@@ -257,7 +257,7 @@ def test_a_table_is_measured_as_numbers():
         (
             Numeric("price", "float64", resolution=0.01, low=0, high=500, decimals=2, missing=True),
             Numeric("count", "int64", low=0, high=9),
-            Categorical("kind", levels=("a", "b", "c")),
+            Categorical("kind", categories=("a", "b", "c")),
         ),
         target="kind",
     )

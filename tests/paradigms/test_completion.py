@@ -15,8 +15,8 @@ from fourfold.vocabulary import Kind
 
 TABLE = Table(
     (
-        Categorical("kind", levels=("x", "y", "z")),
-        Categorical("member", levels=("no", "yes")),
+        Categorical("kind", categories=("x", "y", "z")),
+        Categorical("member", categories=("no", "yes")),
         Numeric("age", low=0, high=11),
         Numeric("price", "float64", resolution=0.25, low=0, high=24, decimals=2, missing=True),
     )
@@ -83,7 +83,7 @@ def test_a_gap_is_drawn_with_the_probabilities_that_classify_tells(law):
     same = torch.stack([(x[:, 1:] == row[1:]).all(1) for row in rows])
     truth = torch.stack([p[some] for some in same])
     truth = truth / truth.sum(1, keepdim=True)
-    share = torch.stack([(drawn == level).double().mean(1) for level in range(3)], 1)
+    share = torch.stack([(drawn == category).double().mean(1) for category in range(3)], 1)
     noise = (2 * truth * (1 - truth) / (torch.pi * 200)).sqrt().sum()
     assert float((share - truth).abs().sum() / noise) < 1.5
     if model.likelihood.kind is Kind.EXACT:

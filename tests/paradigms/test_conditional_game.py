@@ -9,7 +9,9 @@ from fourfold.paradigms import build
 from fourfold.paradigms.conditional_game import RowGenerator, condition_rows
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 
-TABLE = Table((Categorical("kind", levels=tuple("abcd")), Categorical("member", levels=("no", "yes"), missing=True)))
+TABLE = Table(
+    (Categorical("kind", categories=tuple("abcd")), Categorical("member", categories=("no", "yes"), missing=True))
+)
 SHARE = torch.tensor([0.9, 0.08, 0.015, 0.005])
 
 
@@ -27,7 +29,7 @@ def generator() -> RowGenerator:
     return generator
 
 
-def test_training_tells_levels_in_proportion_to_the_logarithm_of_their_counts(generator):
+def test_training_tells_categories_in_proportion_to_the_logarithm_of_their_counts(generator):
     torch.manual_seed(1)
     x = rows(8_000)
     data = condition_rows(generator, Batch(x.float()), 0.0)
@@ -62,7 +64,7 @@ def test_counts_follow_the_data_in_training_alone():
     assert torch.equal((model.estimand.counts - before)[:4], torch.bincount(x[:, 0], minlength=4).float())
 
 
-def test_rare_levels_are_learned():
+def test_rare_categories_are_learned():
     model = build("adversarial/conditional", TABLE, "xs")
     for _ in fourfold.train(model, rows(4000), budget="150 steps", seed=0):
         pass

@@ -119,9 +119,9 @@ def test_samples_follow_the_law():
 
 TABLE = Table(
     (
-        Categorical("kind", levels=("x", "y", "z"), missing=True),
+        Categorical("kind", categories=("x", "y", "z"), missing=True),
         Numeric("price", low=-5, high=40, missing=True),
-        Categorical("member", levels=("no", "yes")),
+        Categorical("member", categories=("no", "yes")),
         Numeric("flat", low=3, high=4),
     )
 )

@@ -47,7 +47,7 @@ def test_resolving_draws_no_random_number():
     assert torch.rand(()) == expected
 
 
-TABLE = Table((Categorical("kind", levels=("a", "b")), Numeric("size", "int64", low=0, high=9)))
+TABLE = Table((Categorical("kind", categories=("a", "b")), Numeric("size", "int64", low=0, high=9)))
 
 
 SPACES = (

@@ -21,13 +21,15 @@ from fourfold.spaces.sequences import ABSENT
 from fourfold.tasks.forecasting import Prefixes, forecast_prefixes
 
 TINY = Sequences(
-    (Identifier("user"), Numeric("when", low=0, high=2), Categorical("kind", levels=("a", "b"))),
+    (Identifier("user"), Numeric("when", low=0, high=2), Categorical("kind", categories=("a", "b"))),
     "when",
     (0, 1),
     3,
     "user",
 )
-WINDOWS = Sequences((Numeric("when", low=0, high=9), Categorical("kind", levels=("a", "b", "c"))), "when", (1, 2), 3)
+WINDOWS = Sequences(
+    (Numeric("when", low=0, high=9), Categorical("kind", categories=("a", "b", "c"))), "when", (1, 2), 3
+)
 
 
 def disturbed(name, space, scale=0.4):

@@ -19,9 +19,9 @@ from shorter import shorter
 
 SMALL = Table(
     (
-        Categorical("kind", levels=("x", "y", "z"), missing=True),
+        Categorical("kind", categories=("x", "y", "z"), missing=True),
         Numeric("price", low=-5, high=40, missing=True),
-        Categorical("member", levels=("no", "yes")),
+        Categorical("member", categories=("no", "yes")),
     )
 )
 
@@ -230,7 +230,7 @@ def test_other_models_are_searched_for_rows_that_agree_within_a_limit(monkeypatc
 
 
 def wide(columns):
-    return Table(tuple(Categorical(f"c{i}", levels=("a", "b")) for i in range(columns)))
+    return Table(tuple(Categorical(f"c{i}", categories=("a", "b")) for i in range(columns)))
 
 
 def test_networks_of_wide_tables_grow_with_their_width_alone():

@@ -93,7 +93,7 @@ def test_texts_are_excerpts_and_any_other_space_shows_its_numbers() -> None:
 def test_a_table_shows_columns_beside_the_data_and_says_what_is_wrong():
     space = Table(
         (
-            Categorical("kind", levels=tuple("abcdefghijklmnop<"), missing=True),
+            Categorical("kind", categories=tuple("abcdefghijklmnop<"), missing=True),
             Numeric("low", "int64", low=0, high=90),
             Numeric("high", "int64", low=0, high=99),
             Numeric("zeros", "float64", resolution=0.01, low=0, high=10**6, decimals=2),
@@ -119,7 +119,7 @@ def test_a_table_shows_columns_beside_the_data_and_says_what_is_wrong():
         assert sum(bar.samples) == pytest.approx(1)
         assert sum(bar.data) == pytest.approx(1)
         assert len(bar.labels) == len(bar.samples) == len(bar.data)
-    assert bars[0].labels[-2:] == ("6 other levels", "missing")
+    assert bars[0].labels[-2:] == ("6 other categories", "missing")
     assert bars[3].data[0] > 0.7
     assert bars[3].labels[0].startswith("0.0")
     matrices = dict(told["Association of columns"].matrices)

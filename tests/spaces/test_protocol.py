@@ -45,11 +45,11 @@ SPACES = [
     Table(
         (
             Numeric("height", "float64", resolution=0.5, low=0, high=40, decimals=1),
-            Categorical("colour", levels=tuple(f"shade {i}" for i in range(90))),
+            Categorical("colour", categories=tuple(f"shade {i}" for i in range(90))),
         )
     ),
     Sequences(
-        (Identifier("user"), Numeric("when", high=90), Categorical("kind", levels=("a", "b"), missing=True)),
+        (Identifier("user"), Numeric("when", high=90), Categorical("kind", categories=("a", "b"), missing=True)),
         "when",
         (0, 9),
         12,

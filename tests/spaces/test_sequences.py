@@ -19,7 +19,7 @@ from fourfold.tasks import forecast
 
 EVENTS = Sequences(
     (
-        Categorical("page", levels=("x", "y"), missing=True),
+        Categorical("page", categories=("x", "y"), missing=True),
         Identifier("user", pattern="U{}", first=7),
         DateTime("at", resolution=60, low=27000000, high=27000900, format="%Y-%m-%d %H:%M"),
         Numeric("price", "float64", resolution=0.01, low=0, high=500, decimals=2, least=2),
@@ -201,7 +201,7 @@ def test_longer_sequences_are_known_by_their_first_rows():
         ),
         (
             lambda x: torch.where(torch.tensor([True, False, False]) & (x != ABSENT), 9, x),
-            "column page: has no level 9",
+            "column page: has no category 9",
         ),
     ],
 )

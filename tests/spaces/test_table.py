@@ -13,12 +13,12 @@ from fourfold.spaces import Categorical, Constant, DateTime, Identifier, Numeric
 TABLE = Table(
     (
         Identifier("id", "int64"),
-        Categorical("kind", levels=("x", "y"), missing=True),
+        Categorical("kind", categories=("x", "y"), missing=True),
         Numeric("price", "float64", resolution=0.01, low=-5, high=200, decimals=2, missing=True),
         Numeric("income", "int64", resolution=500.0, low=0, high=4),
         DateTime("day", resolution=86400, low=0, high=20000, missing=True),
         Constant("country", value="NO"),
-        Categorical("member", "bool", levels=("False", "True")),
+        Categorical("member", "bool", categories=("False", "True")),
     )
 )
 

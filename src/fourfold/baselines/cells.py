@@ -35,7 +35,7 @@ class Marginal:
         values = cells[(cells != MISSING) & _modelled_mask(column, cells)]
         self.gap = (np.sum(cells == MISSING) + 0.5) / (len(cells) + 1) if column.missing else 0.0
         if isinstance(column, Categorical):
-            self.atoms: Cells = np.arange(len(column.levels))
+            self.atoms: Cells = np.arange(len(column.categories))
             counts = np.bincount(values, minlength=len(self.atoms))
             self.masses: Floats = (counts + 1 / len(self.atoms)) / (len(values) + 1)
             self.edges, self.bins, self.tail, self.width = self.atoms[:0], self.masses[:0], 0.0, 1
@@ -98,4 +98,4 @@ def _modelled_mask(column: Modelled, cells: Cells) -> npt.NDArray[np.bool_]:
     """Which cells the column holds."""
     if not isinstance(column, Categorical):
         return cells > MISSING + 1  # neither a gap nor unseen
-    return (cells >= 0) & (cells < len(column.levels))
+    return (cells >= 0) & (cells < len(column.categories))

@@ -159,8 +159,8 @@ class FirstOrderRows(Baseline):
         assert isinstance(space, Sequences)  # a baseline is registered for its space
         rows = _Rows.of(space, x)
         marginals = _marginals(space, rows)
-        levels = {j: len(c.levels) for j, c in enumerate(space.modelled) if isinstance(c, Categorical)}
-        matrices = {j: _transitions(marginals[j], rows, j, size) for j, size in levels.items()}
+        categories = {j: len(c.categories) for j, c in enumerate(space.modelled) if isinstance(c, Categorical)}
+        matrices = {j: _transitions(marginals[j], rows, j, size) for j, size in categories.items()}
         quantities = [j for j in range(len(marginals)) if j not in matrices]
         z = _scores(marginals, rows, quantities, np.random.default_rng(0))
         after = np.flatnonzero(~rows.first)
@@ -176,10 +176,10 @@ class FirstOrderRows(Baseline):
         nats = _log_masses(self.marginals, rows)
         before = np.roll(rows.cells, 1, axis=0)
         for j, matrix in self.matrices.items():
-            level_mask = (rows.cells[:, j] >= 0) | (rows.cells[:, j] == MISSING)
+            category_mask = (rows.cells[:, j] >= 0) | (rows.cells[:, j] == MISSING)
             with np.errstate(divide="ignore"):
-                log_p = np.log(matrix[_level(before[:, j], matrix), _level(rows.cells[:, j], matrix)])
-            nats[:, j] = np.where(rows.first, nats[:, j], np.where(level_mask, log_p, -np.inf))
+                log_p = np.log(matrix[_category(before[:, j], matrix), _category(rows.cells[:, j], matrix)])
+            nats[:, j] = np.where(rows.first, nats[:, j], np.where(category_mask, log_p, -np.inf))
         fixed = self.frame.log_mass(x) + rows.summed(nats.sum(1), len(x))
         draws = torch.stack([rows.summed(self._ratio(rows, random), len(x)) for _ in range(DRAWS)])
         ratio = (draws - draws.logsumexp(0)).exp() * DRAWS
@@ -217,25 +217,25 @@ class FirstOrderRows(Baseline):
                 if t == 0:
                     x[:, t, j] = self.marginals[j].quantile(u[:, t, j])
                     continue
-                sums = np.cumsum(matrix[_level(x[:, t - 1, j], matrix)], 1)
-                level = quantile(torch.from_numpy(sums), torch.from_numpy(u[:, t, j])).numpy()
+                sums = np.cumsum(matrix[_category(x[:, t - 1, j], matrix)], 1)
+                category = quantile(torch.from_numpy(sums), torch.from_numpy(u[:, t, j])).numpy()
                 gap = self.marginals[j].gap > 0
-                x[:, t, j] = np.where(gap & (level == len(matrix) - 1), MISSING, level)
+                x[:, t, j] = np.where(gap & (category == len(matrix) - 1), MISSING, category)
         return self.frame.framed(x, random[:, :2])
 
 
-def _level(cells: Cells, matrix: Floats) -> Cells:
+def _category(cells: Cells, matrix: Floats) -> Cells:
     """Places in a matrix of transitions. A gap has the last one, and so has what the schema lacks."""
     return np.where(cells < 0, len(matrix) - 1, cells)
 
 
-def _transitions(marginal: Marginal, rows: _Rows, j: int, levels: int) -> Floats:
+def _transitions(marginal: Marginal, rows: _Rows, j: int, categories: int) -> Floats:
     """``p(b | a)`` of the values of a categorical column, the gap behind them if there is one, ``(K, K)``."""
-    size = levels + (marginal.gap > 0)
+    size = categories + (marginal.gap > 0)
     after = np.flatnonzero(~rows.first)
     b, a = (np.where(rows.cells[at, j] < 0, size - 1, rows.cells[at, j]) for at in (after, after - 1))
     counts = np.bincount(a * size + b, minlength=size * size).reshape(size, size).astype(np.float64)
-    each = marginal.mass(np.append(np.arange(levels), [MISSING] * (size - levels)))
+    each = marginal.mass(np.append(np.arange(categories), [MISSING] * (size - categories)))
     return (counts + PRIOR * each) / (counts.sum(1, keepdims=True) + PRIOR * each.sum())
 
 

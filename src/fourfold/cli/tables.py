@@ -76,7 +76,7 @@ def classify(command: Classify) -> None:
     x, has_target = _rows(run, command.data, target, place, command.limit)
     p = tasks.classify(run.model, x, target, command.seed)
     if out is not None:
-        _write(out, _probabilities(p, column.levels, x[:, place].tolist() if has_target else None), True)
+        _write(out, _probabilities(p, column.categories, x[:, place].tolist() if has_target else None), True)
     labelled = x[:, place] >= 0 if has_target else x[:, place] < 0
     scores = []
     if has_target and bool(labelled.any()):

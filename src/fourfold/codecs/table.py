@@ -323,9 +323,9 @@ class MixedCells(Codec):
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         last = torch.tensor(self.sizes, device=x.device) - 1
         tokens = torch.where(x == MISSING, last, x.clamp(min=0).minimum(last))
-        levels = x.index_fill(1, torch.tensor(self.graded, dtype=torch.int64, device=x.device), 0)
+        categories = x.index_fill(1, torch.tensor(self.graded, dtype=torch.int64, device=x.device), 0)
         log_det = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-        log_det.masked_fill_((levels == UNSEEN).any(1), -torch.inf)
+        log_det.masked_fill_((categories == UNSEEN).any(1), -torch.inf)
         if self.quantities is None:
             return tokens.float(), log_det.float()
         columns = list(self.graded)

@@ -131,8 +131,8 @@ def _plain_array(where: str, name: str, array: Any) -> Any:
     """An array of a type that columns are inferred from."""
     kind = pyarrow.types
     if kind.is_dictionary(array.type):
-        levels = _plain_array(where, name, array.dictionary)
-        return pyarrow.DictionaryArray.from_arrays(array.indices, levels).dictionary_decode()
+        categories = _plain_array(where, name, array.dictionary)
+        return pyarrow.DictionaryArray.from_arrays(array.indices, categories).dictionary_decode()
     if kind.is_nested(array.type) or kind.is_binary(array.type) or kind.is_large_binary(array.type):
         raise DataError(f"{where}, column {name}: holds {array.type} values: write one value in each cell, or drop it")
     if kind.is_date(array.type):
@@ -379,7 +379,7 @@ def _inferred(
                 value = coded.distinct.iloc[coded.codes[row]] if coded.codes[row] >= 0 else "nothing"
                 raise DataError(
                     f"{where}, row {place_in_file + 1}, column {coded.name}: {str(value)[:40]!r} is not in the schema: "
-                    "add it to the levels, or to the texts that mean a missing value"
+                    "add it to the categories, or to the texts that mean a missing value"
                 )
             place += 1
     return inferred, space, torch.from_numpy(cells), ()

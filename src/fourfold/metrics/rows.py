@@ -1,4 +1,4 @@
-"""Rows of mixed columns as the measures see them: numbers ``(n, C)``, a category being the number of its level."""
+"""Rows of mixed columns as the measures see them: numbers ``(n, C)``, categories by their index."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Columns:
 
     Attributes:
         names: of the columns.
-        categorical: whether a number stands for a level.
+        categorical: whether a number is the index of a category.
         units: what a quantity is measured in: only quantities of one unit are compared with each other.
         target: the column that is predicted from the others. ``None``: none is.
     """
@@ -35,14 +35,14 @@ class Columns:
     target: int | None = None
 
     @cached_property
-    def levels(self) -> list[int]:
-        """Places of the categories."""
-        return [i for i, level in enumerate(self.categorical) if level]
+    def categorical_columns(self) -> list[int]:
+        """Indices of the categorical columns."""
+        return [i for i, flag in enumerate(self.categorical) if flag]
 
     @cached_property
     def quantities(self) -> list[int]:
-        """Places of the quantities."""
-        return [i for i, level in enumerate(self.categorical) if not level]
+        """Indices of the columns of quantities."""
+        return [i for i, flag in enumerate(self.categorical) if not flag]
 
     def part(self, places: Sequence[int]) -> Columns:
         """Some of the columns, without a target."""
@@ -100,7 +100,9 @@ class Metric:
         self.columns = columns
         rows = data.double().numpy()
         self.grids = {j: _grid(rows[:, j], self.QUANTILES) for j in columns.quantities}
-        self.counts = {j: int(np.nan_to_num(rows[:, j], nan=-1).max(initial=0)) + 2 for j in columns.levels}
+        self.counts = {
+            j: int(np.nan_to_num(rows[:, j], nan=-1).max(initial=0)) + 2 for j in columns.categorical_columns
+        }
 
     def embed(self, x: Tensor) -> Tensor:
         """Points ``(n, D)`` float32 whose squared Euclidean distances are those of the rows."""
@@ -108,7 +110,7 @@ class Metric:
         for j in range(x.shape[1]):
             value, gap = x[:, j].double(), x[:, j].isnan()
             if self.columns.categorical[j]:
-                last = self.counts[j] - 1  # a level that the data lack
+                last = self.counts[j] - 1  # a category that the data lack
                 code = torch.where(gap, last + 1, value.nan_to_num(0).clamp(-1, last).where(value >= 0, last))
                 parts.append(torch.nn.functional.one_hot(code.long(), last + 2) * 0.5**0.5)
             else:

@@ -1,4 +1,4 @@
-"""Rules that every training row keeps, found by looking, and levels that few training rows have."""
+"""Rules that every training row keeps, found by looking, and categories that few training rows have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.rows import Array, Columns
 from fourfold.metrics.score import Floor, Measurement, mean_interval
 
-__all__ = ["AtMost", "Determines", "Rule", "find_rules", "rare_levels", "violations"]
+__all__ = ["AtMost", "Determines", "Rule", "find_rules", "rare_categories", "violations"]
 
 LEAST_BROKEN = 0.01
 """The part of independent rows that would break a rule, at least: a rule that cannot be broken says nothing."""
@@ -28,7 +28,7 @@ MOST_COLUMNS = 200
 MOST_ROWS = 200_000
 """Training rows that rules are looked for in."""
 RARE = 0.01
-"""The part of training rows that a rare level has, at most."""
+"""The part of training rows that a rare category has, at most."""
 
 Codes: TypeAlias = npt.NDArray[np.int64]
 
@@ -120,8 +120,8 @@ def _dependencies(x: Tensor, few: Tensor) -> list[Rule]:
     rules: list[Rule] = []
     values, codes = [], []
     for j in range(x.shape[1]):
-        levels, place = np.unique(_gaps_as_infinity(x[:, j]), return_inverse=True)
-        values.append(levels)
+        categories, place = np.unique(_gaps_as_infinity(x[:, j]), return_inverse=True)
+        values.append(categories)
         codes.append(place)
     step = max(len(x) // 1000, 1)
     usable = [1 < len(v) <= min(MOST_VALUES, len(x) // LEAST_REPEATED) for v in values]
@@ -176,12 +176,12 @@ def _broken(x: Tensor, rules: list[Rule]) -> Tensor:
     return broken
 
 
-def rare_levels(
+def rare_categories(
     x: Tensor, y: Tensor, columns: Columns, all_train: Tensor, train: Draws | None = None
 ) -> Measurement | None:
-    """The share of rare levels that samples have, of those that the test rows have. ``None`` if these have none.
+    """The share of rare categories that samples have, of those that the test rows have. ``None`` if these have none.
 
-    A level is rare if at most one training row in a hundred has it.
+    A category is rare if at most one training row in a hundred has it.
 
     Args:
         x: samples.
@@ -191,7 +191,7 @@ def rare_levels(
         train: training rows that stand in the samples' place for the floor.
     """
     rare = []
-    for j in columns.levels:
+    for j in columns.categorical_columns:
         values, counts = np.unique(_gaps_as_infinity(all_train[:, j]), return_counts=True)
         few = values[(counts <= RARE * len(all_train)) & np.isfinite(values)]
         rare.append((j, np.intersect1d(few, _gaps_as_infinity(y[:, j]))))
@@ -203,15 +203,15 @@ def rare_levels(
             )
         )
 
-    levels_hit, name = hits(x), "coverage[rare levels]"
-    if not len(levels_hit):
+    categories_hit, name = hits(x), "coverage[rare categories]"
+    if not len(categories_hit):
         return None
     words = (
-        f"{len(levels_hit)} levels of at most {RARE:.0%} of {len(all_train)} training rows that {len(y)} test rows "
-        f"have: the share that {len(x)} samples have; interval over levels (Agresti, Coull 1998)"
+        f"{len(categories_hit)} categories of at most {RARE:.0%} of {len(all_train)} training rows that {len(y)} test "
+        f"rows have: the share that {len(x)} samples have; interval over categories (Agresti, Coull 1998)"
     )
-    value, low, high = mean_interval(levels_hit, share=True)
+    value, low, high = mean_interval(categories_hit, share=True)
     score = Measurement(
-        name, value, low, high, n=len(x), protocol=words, better="higher", references=len(levels_hit), share=True
+        name, value, low, high, n=len(x), protocol=words, better="higher", references=len(categories_hit), share=True
     )
     return score.beside(floor_of(train, len(x), lambda rows: hits(rows).double().mean().item()))

@@ -1,7 +1,7 @@
 """Every measure of samples of sequences: what is in them, how they go on, how long they are, and whether they are new.
 
-Sequences are float64 ``(n, length, C)``: a category is the number of its level, a gap is NaN, and what lies behind the
-end is infinite.
+Sequences are float64 ``(n, length, C)``: a categorical value is the index of its category, a gap is NaN, and what lies
+behind the end is infinite.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ __all__ = [
 
 LAGS = 5
 """Lags of an autocorrelation, at most."""
-LEVELS = 24
-"""Levels of a category that transitions distinguish. The rarer ones count as one more."""
+MOST_CATEGORIES = 24
+"""Categories of a column that transitions distinguish. The rarer ones count as one more."""
 FEWEST = 50
 """Sequences below which trees find nothing, so that their verdict would be that of perfect samples."""
 PLACES = 16
 """Places of a sequence whose cells tell how close two sequences are."""
 SHARES = 8
-"""Levels whose share is a feature of a sequence."""
+"""Categories whose share is a feature of a sequence."""
 
 
 def by_sequences(x: Tensor, references: References, columns: Columns, varying: bool = True) -> Iterator[Measurement]:
@@ -56,7 +56,7 @@ def by_sequences(x: Tensor, references: References, columns: Columns, varying: b
     yield _two_sample(x, y, columns)
     if columns.quantities and x.shape[1] > 1:
         yield _autocorrelation_error(x, y, columns, train)
-    if columns.levels and x.shape[1] > 1:
+    if columns.categorical_columns and x.shape[1] > 1:
         yield _transition_distance(x, y, columns, train)
     if varying:
         yield length_distance(x, y, train)
@@ -81,7 +81,7 @@ def _two_sample(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
         return Measurement(name, math.nan, n=len(x), protocol=words, better="nearer", share=True)
     (a, b), names = features([x, y], columns, y)
     score = two_sample_auc(a, b, Columns(names, (False,) * len(names)))
-    words = f"{len(names)} features of each sequence (moments, ends, changes, shares of levels); {score.protocol}"
+    words = f"{len(names)} features of each sequence (moments, ends, changes, shares of categories); {score.protocol}"
     return dataclasses.replace(score, name=name, protocol=words)
 
 
@@ -90,14 +90,14 @@ def features(parts: Sequence[Tensor], columns: Columns, reference: Tensor) -> tu
 
     The length; the cells of the first two and of the last two rows; of a quantity its mean, deviation, extremes, mean
     absolute step and first autocorrelation, and its correlation with each other quantity; of a category the shares of
-    the most frequent levels and of changes; of both the share of gaps.
+    the most frequent categories and of changes; of both the share of gaps.
 
     Args:
         parts: sets of sequences.
         columns: of the rows.
-        reference: the sequences whose frequent levels count.
+        reference: the sequences whose frequent categories count.
     """
-    often = {j: _frequent(reference[..., j], SHARES) for j in columns.levels}
+    often = {j: _frequent(reference[..., j], SHARES) for j in columns.categorical_columns}
     tables = [_features(x, columns, often) for x in parts]
     return [torch.stack(list(table.values()), 1) for table in tables], tuple(tables[0])
 
@@ -115,8 +115,10 @@ def _features(x: Tensor, columns: Columns, often: dict[int, Tensor]) -> dict[str
         table[f"{name}, gaps"] = (there & ~observed_mask).sum(1) / n
         pair_mask = observed_mask[:, 1:] & observed_mask[:, :-1]
         if columns.categorical[j]:
-            for level in often[j].tolist():
-                table[f"{name}, share of {level:g}"] = ((v == level) & observed_mask).sum(1) / observed_mask.sum(1)
+            for category in often[j].tolist():
+                table[f"{name}, share of {category:g}"] = ((v == category) & observed_mask).sum(1) / observed_mask.sum(
+                    1
+                )
             table[f"{name}, changes"] = ((v[:, 1:] != v[:, :-1]) & pair_mask).sum(1) / pair_mask.sum(1)
             continue
         z = torch.where(observed_mask, v, 0.0)
@@ -150,9 +152,9 @@ def _together(x: Tensor, columns: Columns, most: int = 12) -> dict[str, Tensor]:
 
 
 def _frequent(v: Tensor, most: int) -> Tensor:
-    """The most frequent levels, ascending."""
-    levels, counts = torch.unique(v[v.isfinite()], return_counts=True)
-    return levels[counts.argsort(descending=True, stable=True)[:most]].sort().values
+    """The most frequent categories, ascending."""
+    categories, counts = torch.unique(v[v.isfinite()], return_counts=True)
+    return categories[counts.argsort(descending=True, stable=True)[:most]].sort().values
 
 
 # --- how sequences go on ----------------------------------------------------------------------------------------------
@@ -209,17 +211,17 @@ def _autocorrelation_error(x: Tensor, y: Tensor, columns: Columns, train: Draws)
     return score.beside(floor_of(train.features(pool), len(x), error))
 
 
-def transition_matrix(v: Tensor, levels: int) -> Tensor:
-    """``p(next level | level)`` of one category of sequences ``(n, length)``, ``(levels, levels)``. NaN for no case."""
+def transition_matrix(v: Tensor, categories: int) -> Tensor:
+    """``p(next category | category)`` of one column of sequences ``(n, length)``, ``(K, K)``. NaN for no case."""
     pair_mask = v[:, :-1].isfinite() & v[:, 1:].isfinite()
-    code = (v[:, :-1].nan_to_num(0, 0, 0) * levels + v[:, 1:].nan_to_num(0, 0, 0)).long()[pair_mask]
-    counts = torch.bincount(code, minlength=levels * levels).view(levels, levels).double()
+    code = (v[:, :-1].nan_to_num(0, 0, 0) * categories + v[:, 1:].nan_to_num(0, 0, 0)).long()[pair_mask]
+    counts = torch.bincount(code, minlength=categories * categories).view(categories, categories).double()
     return counts / counts.sum(1, keepdim=True)
 
 
 def _transition_distance(x: Tensor, y: Tensor, columns: Columns, train: Draws) -> Measurement:
-    """The total variation of pairs of levels in neighbouring rows, the mean over columns."""
-    often = {j: _frequent(y[..., j], LEVELS) for j in columns.levels}
+    """The total variation of pairs of categories in neighbouring rows, the mean over columns."""
+    often = {j: _frequent(y[..., j], MOST_CATEGORIES) for j in columns.categorical_columns}
     test_counts, sample_counts, pool = (_transitions(part, often) for part in (y, x, train.pool))
     truth = [counts.sum(0) / counts.sum().clamp(min=1) for counts in test_counts]
 
@@ -230,7 +232,7 @@ def _transition_distance(x: Tensor, y: Tensor, columns: Columns, train: Draws) -
     value, low, high = jackknife(lambda keep: distance(keep, sample_counts), len(x))
     floor = floor_of(train.features(torch.arange(len(train.pool))), len(x), lambda rows: distance(rows, pool))
     words = (
-        f"total variation of the pairs of levels of neighbouring rows, gaps included, the mean over {len(often)} "
+        f"total variation of the pairs of categories of neighbouring rows, gaps included, the mean over {len(often)} "
         f"columns; {len(x)} samples against {len(y)} test sequences; interval over samples: jackknife"
     )
     score = Measurement(
@@ -240,12 +242,12 @@ def _transition_distance(x: Tensor, y: Tensor, columns: Columns, train: Draws) -
 
 
 def _transitions(x: Tensor, often: dict[int, Tensor]) -> list[Tensor]:
-    """Counts of pairs of levels in each sequence, ``(n, K^2)`` for each category. A gap and "rare" are levels too."""
+    """Counts of pairs of categories in each sequence, ``(n, K^2)`` for each column. A gap and "rare" count too."""
     tables = []
-    for j, levels in often.items():
-        v, size = x[..., j], len(levels) + 2
-        at = torch.searchsorted(levels, v.nan_to_num(0, 0, 0).contiguous()).clamp(max=max(len(levels) - 1, 0))
-        same = levels[at] == v if len(levels) else torch.zeros_like(v, dtype=torch.bool)
+    for j, categories in often.items():
+        v, size = x[..., j], len(categories) + 2
+        at = torch.searchsorted(categories, v.nan_to_num(0, 0, 0).contiguous()).clamp(max=max(len(categories) - 1, 0))
+        same = categories[at] == v if len(categories) else torch.zeros_like(v, dtype=torch.bool)
         code = torch.where(v.isnan(), size - 1, torch.where(same, at, size - 2))
         pair_mask = ~v[:, 1:].isposinf()
         pair = code[:, :-1] * size + code[:, 1:]

@@ -40,7 +40,7 @@ def shapes(x: Tensor, y: Tensor, columns: Columns) -> Tensor:
     Reference: https://docs.sdv.dev/sdmetrics (KSComplement, TVComplement)
     """
     a, b = x.double().numpy(), y.double().numpy()
-    return torch.tensor([_shape(a[:, j], b[:, j], level) for j, level in enumerate(columns.categorical)])
+    return torch.tensor([_shape(a[:, j], b[:, j], flag) for j, flag in enumerate(columns.categorical)])
 
 
 def _shape(a: Array, b: Array, categorical: bool) -> float:
@@ -57,9 +57,9 @@ class Trends:
     """The likeness of each pair of columns of samples and references, from 0 to 1: Column Pair Trends of sdmetrics.
 
     Two quantities: ``1 - |r - s| / 2`` of Pearson's correlations, of the rows that have both. NaN where one of them is
-    constant. Else ``1 - 1/2 Σ |p - q|`` over the cells of the contingency table, a gap being a level. A quantity is cut
-    into ten intervals between its own extremes. Only pairs that belong together count: NaN where the references have a
-    correlation of at most 0.5, or an association (Cramér's V) of at most 0.3.
+    constant. Else ``1 - 1/2 Σ |p - q|`` over the cells of the contingency table, a gap being a category. A quantity is
+    cut into ten intervals between its own extremes. Only pairs that belong together count: NaN where the references
+    have a correlation of at most 0.5, or an association (Cramér's V) of at most 0.3.
 
     Args:
         y: references, ``(m, C)``.
@@ -76,9 +76,9 @@ class Trends:
             self.places = np.sort(np.random.default_rng(0).choice(self.places, MOST_COLUMNS, replace=False))
         self.columns = columns = columns.part(self.places.tolist())
         pairs = np.array(list(itertools.combinations(range(len(self.places)), 2)), dtype=np.int64).reshape(-1, 2)
-        level = np.array(columns.categorical, dtype=bool)
-        self.linear = pairs[~level[pairs].any(1)]
-        self.tables = pairs[level[pairs].any(1)]
+        categorical = np.array(columns.categorical, dtype=bool)
+        self.linear = pairs[~categorical[pairs].any(1)]
+        self.tables = pairs[categorical[pairs].any(1)]
         rows = self._rows(y)
         self.sizes = [int(np.nan_to_num(rows[:, j], nan=-1).max(initial=0)) + 3 for j in range(rows.shape[1])]
         self.correlations, codes = correlations(rows), self._codes(rows)
@@ -96,7 +96,7 @@ class Trends:
         linear = 1 - np.abs(correlations(rows)[i, j] - self.correlations[i, j]) / 2
         codes = self._codes(rows)
         tables = [
-            # where samples have levels that the references lack, their share is missing on the other side
+            # where samples have categories that the references lack, their share is missing on the other side
             1 - (np.abs(table / len(rows) - reference).sum() + 1 - table.sum() / len(rows)) / 2
             for (i, j), reference in zip(self.tables, self.counts, strict=True)
             for table in (self._table(codes, i, j),)
@@ -113,11 +113,11 @@ class Trends:
         return x[:, self.places].double().numpy()
 
     def _codes(self, rows: Array) -> npt.NDArray[np.int64]:
-        """Columns as small integers ``(C, n)``: the last code of a column is a gap; -1 is a level that ``y`` lacks."""
+        """Columns as small integers ``(C, n)``: the last code of a column is a gap. -1: ``y`` lacks the category."""
         return np.stack(
             [
-                _levels(rows[:, j], self.sizes[j]) if level else _intervals(rows[:, j])
-                for j, level in enumerate(self.columns.categorical)
+                _categories(rows[:, j], self.sizes[j]) if categorical else _intervals(rows[:, j])
+                for j, categorical in enumerate(self.columns.categorical)
             ]
         )
 
@@ -140,8 +140,8 @@ class Trends:
         return np.bincount(cells, minlength=self._size(i) * self._size(j)).astype(np.float64)
 
 
-def _levels(values: Array, size: int) -> npt.NDArray[np.int64]:
-    """Levels from 1, 0 for one that no list holds, ``size - 1`` for a gap, -1 beyond the references' levels."""
+def _categories(values: Array, size: int) -> npt.NDArray[np.int64]:
+    """Categories from 1, 0 for one that no list holds, ``size - 1`` for a gap, -1 beyond the references' categories."""
     codes = np.where(np.isnan(values), size - 2, np.nan_to_num(values)).astype(np.int64) + 1
     return np.where((codes >= size - 1) & ~np.isnan(values), -1, codes)
 

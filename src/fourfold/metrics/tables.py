@@ -13,7 +13,7 @@ from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.records import Records
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns, join_labels
-from fourfold.metrics.rules import find_rules, rare_levels, violations
+from fourfold.metrics.rules import find_rules, rare_categories, violations
 from fourfold.metrics.score import Measurement, jackknife
 from fourfold.metrics.shapes import quality
 from fourfold.metrics.twosample import two_sample_auc, utility
@@ -28,9 +28,9 @@ def by_rows(
     label: str = "label",
     train_digests: npt.NDArray[np.int64] | None = None,
 ) -> Iterator[Measurement]:
-    """The two-sample test first, then quality, use, rare levels, gaps, rules, and what the samples give away.
+    """The two-sample test first, then quality, use, rare categories, gaps, rules, and what the samples give away.
 
-    A score that says nothing is left out: of rare levels, gaps or rules where the data have none.
+    A score that says nothing is left out: of rare categories, gaps or rules where the data have none.
 
     Args:
         x: samples ``(n, C)`` as numbers, gaps as NaN, so are all rows of ``references``.
@@ -50,7 +50,7 @@ def by_rows(
     yield from quality(a, y, labelled, train)
     if labelled.target is not None:
         yield utility(a, y, labelled, train)
-    if (rare := rare_levels(x, references.test, columns, references.all_train, references.train)) is not None:
+    if (rare := rare_categories(x, references.test, columns, references.all_train, references.train)) is not None:
         yield rare
     if references.all_train.isnan().any():
         yield gaps(x, references.test, references.train)

@@ -21,8 +21,8 @@ __all__ = ["area", "cross_fitted", "two_sample_auc", "utility"]
 
 FOLDS = 5
 """Parts of a cross-fitted test."""
-MOST_LEVELS = 254
-"""Levels of a category that trees distinguish. The rarer ones count as one more."""
+MOST_CATEGORIES = 254
+"""Categories of a column that trees distinguish. The rarer ones count as one more."""
 REPEATS = 4
 """Draws of a floor for which trees are grown."""
 TREES_TOO = 2.0
@@ -97,12 +97,12 @@ def cross_fitted(x: Tensor, y: Tensor, columns: Columns) -> tuple[Array, npt.NDA
 
 
 def for_trees(columns: Columns, y: Tensor, *parts: Tensor) -> list[Array]:
-    """Rows for trees: levels by their frequency in ``y``, so that the rarest share a code where there are many."""
+    """Rows for trees: categories by their frequency in ``y``, so that the rarest share a code where there are many."""
     coded = [part.double().numpy().copy() for part in parts]
     reference = y.double().numpy()
-    for j in columns.levels:
+    for j in columns.categorical_columns:
         values, counts = np.unique(reference[:, j][~np.isnan(reference[:, j])], return_counts=True)
-        order = values[np.argsort(-counts, kind="stable")][:MOST_LEVELS]
+        order = values[np.argsort(-counts, kind="stable")][:MOST_CATEGORIES]
         place = np.argsort(order)
         for rows in coded:
             at = np.searchsorted(order[place], rows[:, j]).clip(max=max(len(order) - 1, 0))
@@ -136,8 +136,8 @@ def area(scores: Array, labels: npt.NDArray[np.bool_]) -> float:
 def utility(x: Tensor, y: Tensor, columns: Columns, train: Draws | None = None) -> Measurement:
     """The accuracy with which trees grown on samples predict the target of test rows. Real rows give the floor.
 
-    The area under the curve for a category (the mean over levels, each against the rest, if there are more than two),
-    and R² for a quantity.
+    The area under the curve for a categorical column (the mean over categories, each against the rest, if there are
+    more than two), and R² for a quantity.
 
     Args:
         x: samples, ``(n, C)``.
@@ -154,7 +154,7 @@ def utility(x: Tensor, y: Tensor, columns: Columns, train: Draws | None = None) 
     truth = y[:, columns.target].double().numpy()
 
     def score(outputs: Array) -> Callable[[Tensor], float]:
-        grade = _area_of_levels if classes else _explained
+        grade = _area_of_categories if classes else _explained
         return lambda keep: grade(outputs[keep.numpy()], truth[keep.numpy()])
 
     value, low, high = jackknife(score(predicted), len(y))
@@ -171,35 +171,41 @@ def utility(x: Tensor, y: Tensor, columns: Columns, train: Draws | None = None) 
 
 
 def _predicted(x: Tensor, y: Tensor, columns: Columns) -> Array:
-    """The outputs of trees grown on samples for test rows: scores of levels ``(m, L)``, or numbers ``(m, 1)``."""
+    """The outputs of trees grown on samples for test rows: scores of categories ``(m, L)``, or numbers ``(m, 1)``."""
     at = columns.target
     assert at is not None
     rest = [j for j in range(len(columns.names)) if j != at]
-    names, level = tuple(columns.names[j] for j in rest), tuple(columns.categorical[j] for j in rest)
-    training_rows, test_rows = for_trees(Columns(names, level), x[:, rest], x[:, rest], y[:, rest])
+    names, categorical = tuple(columns.names[j] for j in rest), tuple(columns.categorical[j] for j in rest)
+    training_rows, test_rows = for_trees(Columns(names, categorical), x[:, rest], x[:, rest], y[:, rest])
     target = x[:, at].double().numpy()
     observed_mask = ~np.isnan(target)
     if not columns.categorical[at]:
         if not observed_mask.any():
             return np.zeros((len(y), 1))
         return np.asarray(
-            _grow_trees(level, training_rows[observed_mask], target[observed_mask], classes=False).predict(test_rows)
+            _grow_trees(categorical, training_rows[observed_mask], target[observed_mask], classes=False).predict(
+                test_rows
+            )
         )[:, None]
-    codes = np.where(observed_mask, target, -2.0)  # a gap is a level too
+    codes = np.where(observed_mask, target, -2.0)  # a gap is a category too
     classes = np.unique(codes)
     scores = np.full((len(y), int(max(np.nan_to_num(y[:, at].numpy(), nan=-2).max(), classes.max())) + 3), -np.inf)
     if len(classes) > 1:
-        out = _grow_trees(level, training_rows, codes).predict_proba(test_rows)
+        out = _grow_trees(categorical, training_rows, codes).predict_proba(test_rows)
         scores[:, classes.astype(np.int64) + 2] = out
     return scores
 
 
-def _area_of_levels(scores: Array, truth: Array) -> float:
-    """The mean area over the levels of the data, each against the rest. Of two levels, both areas are the same."""
+def _area_of_categories(scores: Array, truth: Array) -> float:
+    """The mean area over the categories of the data, each against the rest. Of two, both areas are the same."""
     codes = np.where(np.isnan(truth), -2, truth).astype(np.int64)
-    levels, counts = np.unique(codes, return_counts=True)
-    often = levels[counts >= min(10, len(codes) // 4)]
-    return float(np.mean([area(scores[:, code + 2], codes == code) for code in often])) if len(levels) > 1 else math.nan
+    categories, counts = np.unique(codes, return_counts=True)
+    often = categories[counts >= min(10, len(codes) // 4)]
+    return (
+        float(np.mean([area(scores[:, code + 2], codes == code) for code in often]))
+        if len(categories) > 1
+        else math.nan
+    )
 
 
 def _explained(predicted: Array, truth: Array) -> float:

@@ -186,7 +186,7 @@ def models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
 
     from fourfold.spaces import Audio, Categorical, Identifier, Images, Numeric, Sequences, Table, Text, Vectors
 
-    row = (Categorical("kind", levels=("a", "b", "c")), Numeric("price", low=0, high=999))
+    row = (Categorical("kind", categories=("a", "b", "c")), Numeric("price", low=0, high=999))
     spaces: dict[str, tuple[Space, ...]] = {
         "images": (Images(1, 16, 16), Images(1, 16, 16, classes=10)),
         "vectors": (Vectors(16), Vectors(16, classes=10)),

@@ -23,13 +23,13 @@ class Track:
 
     Attributes:
         name: of the column.
-        levels: names of its categories. Empty for a quantity.
+        categories: names, empty for a quantity.
         low, high: the ends of the scale.
         values: of each sequence, row by row. NaN is a gap.
     """
 
     name: str
-    levels: tuple[str, ...]
+    categories: tuple[str, ...]
     low: float
     high: float
     values: tuple[tuple[float, ...], ...]
@@ -66,7 +66,7 @@ class Tracks:
 
     def _row(self, track: Track, most: int) -> list[Markup]:
         """The name and the scale of a column, and its course in each sequence."""
-        ends = (track.levels[int(track.low)], track.levels[int(track.high)]) if track.levels else ()
+        ends = (track.categories[int(track.low)], track.categories[int(track.high)]) if track.categories else ()
         low, high = ends or (f"{track.low:.4g}", f"{track.high:.4g}")
         scale = element("span", short(high, 16), element("br"), short(low, 16), style=SMALL)
         name = element("div", short(track.name, 22), element("br"), scale, style="font-size:12px")
@@ -81,7 +81,7 @@ class Tracks:
         for i, value in enumerate(values):
             if math.isfinite(value):
                 x, y = 3 + i * step, 3 + (self.HEIGHT - 6) * (track.high - value) / spread
-                onward = f"H{x:.1f}V{y:.1f}" if track.levels else f"L{x:.1f} {y:.1f}"
+                onward = f"H{x:.1f}V{y:.1f}" if track.categories else f"L{x:.1f} {y:.1f}"
                 route += onward if drawing else f"M{x:.1f} {y:.1f}h0"
             drawing = math.isfinite(value)
         end = f"M{3 + (len(values) - 1) * step:.1f} {self.HEIGHT - 4}v4"

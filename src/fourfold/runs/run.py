@@ -188,7 +188,7 @@ class Run:
             guidance: scale of classifier-free guidance.
             given: values that columns of a table must have: ``{"education": "Masters", "age": (30, 40)}``, where a
                 tuple is a range, and a list holds alternatives.
-            balance: a column of levels, each of which gets the same share of the samples.
+            balance: a categorical column, each of whose categories gets the same share of the samples.
             require: conditions such as ``"a <= b"`` that every sample fulfils: see
                 :class:`fourfold.tasks.requirement.Requirement`.
 

@@ -177,37 +177,37 @@ class Modelled(Column, ABC):
 @final
 @dataclass(frozen=True)
 class Categorical(Modelled):
-    """A value out of a list of levels: cell ``k`` is level ``k``.
+    """A column of categories: cell ``k`` is category ``k``.
 
     Attributes:
-        levels: their text in the file.
-        ordered: whether the order of the levels means something.
-        other: the level of all values that are no level. ``None``: such values have no cell.
+        categories: their text in the file.
+        ordered: whether the order of the categories means something.
+        other: the category of all values that are not listed. ``None``: such values have no cell.
     """
 
-    levels: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     ordered: bool = False
     other: str | None = None
 
     @property
     def span(self) -> tuple[int, int]:
-        return 0, len(self.levels) - 1
+        return 0, len(self.categories) - 1
 
     def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
         text, numbers = distinct.astype(str), self.numbers
-        cells = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
+        cells = pd.Index(self.categories, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
         if numbers is not None:  # 1 and 1.0 are one number, however they are written
             values = pd.Index(pd.to_numeric(text, errors="coerce").astype(float))
             cells = np.where(cells < 0, pd.Index(numbers).get_indexer(values), cells)
         elif self.dtype == "bool":
-            lower = pd.Index([level.lower() for level in self.levels], dtype=object)
+            lower = pd.Index([category.lower() for category in self.categories], dtype=object)
             cells = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)
-        return np.where(cells < 0, UNSEEN if self.other is None else self.levels.index(self.other), cells)
+        return np.where(cells < 0, UNSEEN if self.other is None else self.categories.index(self.other), cells)
 
     @property
     def numbers(self) -> npt.NDArray[np.float64] | None:
-        """The levels as numbers, if the data holds numbers."""
-        return np.array(self.levels, dtype=np.float64) if self.dtype[0] in "iufIUF" else None
+        """The categories as numbers, if the data holds numbers."""
+        return np.array(self.categories, dtype=np.float64) if self.dtype[0] in "iufIUF" else None
 
     def _values(self, cells: Cells) -> pd.Series:
         text, numbers = pd.Series(self._text(cells), dtype=object), self.numbers
@@ -216,11 +216,11 @@ class Categorical(Modelled):
         if self.dtype == "bool":
             return text.str.lower().eq("true")
         if self.dtype == "category":
-            return pd.Series(pd.Categorical(text, categories=list(self.levels), ordered=self.ordered))
+            return pd.Series(pd.Categorical(text, categories=list(self.categories), ordered=self.ordered))
         return text.astype(str)
 
     def _text(self, cells: Cells) -> npt.NDArray[Any]:
-        return np.array(self.levels, dtype=object)[cells]
+        return np.array(self.categories, dtype=object)[cells]
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,14 @@ class ModelledColumns:
     def meaning(self) -> Columns:
         """The meaning of the values of :meth:`numbers`."""
         units = tuple("time" if isinstance(column, DateTime) else "number" for column in self.columns)
-        levels = tuple(isinstance(column, Categorical) for column in self.columns)
+        categorical = tuple(isinstance(column, Categorical) for column in self.columns)
         target = self.names.index(self.target) if self.target is not None else None
-        return Columns(self.names, levels, units, target)
+        return Columns(self.names, categorical, units, target)
 
     def numbers(self, x: Tensor) -> Tensor:
-        """Cells as float64 ``(B, C)``: quantities in their unit, categories as their level, gaps as NaN.
+        """Cells as float64 ``(B, C)``: quantities in their unit, categories as their index, gaps as NaN.
 
-        A level that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
+        A category that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
         """
         numbers = x.double()
         for i, column in enumerate(self.columns):
@@ -57,10 +57,10 @@ class ModelledColumns:
                 numbers[:, i] *= column.resolution
             if isinstance(column, Numeric):
                 numbers[:, i] = numbers[:, i].round(decimals=column.decimals)
-        levels = torch.tensor([isinstance(column, Categorical) for column in self.columns])
+        categorical = torch.tensor([isinstance(column, Categorical) for column in self.columns])
         return (
             numbers.masked_fill(x == UNSEEN, torch.nan)
-            .masked_fill((x == UNSEEN) & levels, -1)
+            .masked_fill((x == UNSEEN) & categorical, -1)
             .masked_fill(x == MISSING, torch.nan)
         )
 

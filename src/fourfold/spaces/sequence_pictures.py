@@ -19,8 +19,8 @@ __all__ = ["charts", "details"]
 
 COLUMNS = 6
 """Columns of a sequence that are drawn."""
-LEVELS = 12
-"""Levels of a matrix of transitions at most. Wider ones are left out."""
+MOST_CATEGORIES = 12
+"""Categories of a matrix of transitions, at most. Wider ones are left out."""
 MATRICES = 4
 """Categories whose transitions are drawn."""
 BARS = 20
@@ -39,10 +39,10 @@ def charts(columns: Mapping[int, Modelled], samples: Tensor, references: Tensor 
     rows = []
     for j, column in [*columns.items()][:COLUMNS]:
         v = sequences[..., j]
-        levels = column.levels if isinstance(column, Categorical) else ()
+        categories = column.categories if isinstance(column, Categorical) else ()
         finite = v[v.isfinite()]
         low, high = (finite.min().item(), finite.max().item()) if len(finite) else (0.0, 1.0)
-        rows.append(Track(column.name, levels, low, high, tuple(_values(v[i]) for i in range(len(sequences)))))
+        rows.append(Track(column.name, categories, low, high, tuple(_values(v[i]) for i in range(len(sequences)))))
     counts = lengths(sequences).tolist()
     data = 0 if references is None else len(references)
     titles = tuple(f"{'sample' if i < len(samples) else 'data'}, {n} row{'s' * (n > 1)}" for i, n in enumerate(counts))
@@ -78,10 +78,11 @@ def details(
         pictures += [(title, Panels(bars))] if bars else []
     if keyed:
         pictures.append(("Rows of a sequence: data grey, samples in colour", Panels((_lengths(a, b),))))
-    categories = {j: column.levels for j, column in columns.items() if isinstance(column, Categorical)}
-    for j, levels in [(j, levels) for j, levels in categories.items() if 1 < len(levels) <= LEVELS][:MATRICES]:
-        title = f"{meaning.names[j]}: share of each next level (columns) after a level (rows)"
-        pictures.append((title, _next(a, b, j, levels)))
+    categorical = {j: column.categories for j, column in columns.items() if isinstance(column, Categorical)}
+    small = [(j, categories) for j, categories in categorical.items() if 1 < len(categories) <= MOST_CATEGORIES]
+    for j, categories in small[:MATRICES]:
+        title = f"{meaning.names[j]}: share of each next category (columns) after a category (rows)"
+        pictures.append((title, _next(a, b, j, categories)))
     return pictures
 
 

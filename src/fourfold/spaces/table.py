@@ -38,8 +38,8 @@ MEASURED = 200_000
 class Table(WrittenRows):
     """Rows of a table: raw batches are int64 ``(B, C)``, the cells of the ``C`` modelled columns.
 
-    A category is the number of its level, a number or time its place on the grid of its column, a missing value
-    :data:`~fourfold.spaces.columns.MISSING`. Cells are counted, so every row has a mass, whatever models it.
+    A categorical value is the index of its category, a number or time its place on the grid of its column, a missing
+    value :data:`~fourfold.spaces.columns.MISSING`. Cells are counted, so every row has a mass, whatever models it.
 
     Attributes:
         schema: all columns in the order of the file. Identifiers and constants among them are not modelled.
@@ -103,15 +103,17 @@ class Table(WrittenRows):
             missing, unseen = x[:, i] == MISSING, x[:, i] == UNSEEN
             bad = missing & (not column.missing)
             if isinstance(column, Categorical):
-                bad |= ~missing & ~unseen & ((x[:, i] < 0) | (x[:, i] >= len(column.levels)))
+                bad |= ~missing & ~unseen & ((x[:, i] < 0) | (x[:, i] >= len(column.categories)))
             if bad.any():
                 row = int(bad.nonzero()[0])
-                fault = "is missing, as in no row of the data" if missing[row] else f"has no level {x[row, i].item()}"
+                fault = (
+                    "is missing, as in no row of the data" if missing[row] else f"has no category {x[row, i].item()}"
+                )
                 return row, column.name, fault
         return None
 
     def foreign(self, x: Tensor) -> Tensor:
-        """Which cells hold a value that their column does not have, bool ``(B, C)``: a new level, or a gap."""
+        """Which cells hold a value that their column does not have, bool ``(B, C)``: a new category, or a gap."""
         return torch.stack([self._foreign(column, x[:, i]) for i, column in enumerate(self.modelled)], 1)
 
     @staticmethod
@@ -184,9 +186,9 @@ class Table(WrittenRows):
         return self._modelled.meaning
 
     def numbers(self, x: Tensor) -> Tensor:
-        """Raw examples as float64 ``(B, C)``: quantities in their unit, categories as their level, gaps as NaN.
+        """Raw examples as float64 ``(B, C)``: quantities in their unit, categories as their index, gaps as NaN.
 
-        A level that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
+        A category that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
         """
         return self._modelled.numbers(x)
 

@@ -21,8 +21,8 @@ from fourfold.spaces.modelled import ModelledColumns
 
 __all__ = ["details", "panels", "rows_of"]
 
-LEVELS = 12
-"""Bars of a category at most. The rarer levels share the last."""
+MOST_CATEGORIES = 12
+"""Bars of a categorical column, at most. The rarer categories share the last."""
 BINS = 20
 """Bars of a quantity, at most: of ``n`` values there are ``2 n^(1/3)`` (Rice's rule), and five at least."""
 MOST_COLUMNS = 60
@@ -50,8 +50,8 @@ def bars(column: Modelled, samples: Cells, data: Cells | None, score: float = fl
     """One column of samples beside the data."""
     basis = samples if data is None else data
     if isinstance(column, Categorical):
-        labels, groups = _levels(column, basis)
-        ends = ("", f"+ {labels[-1]}" if len(labels) < len(column.levels) else "")
+        labels, groups = _categories(column, basis)
+        ends = ("", f"+ {labels[-1]}" if len(labels) < len(column.categories) else "")
     else:
         labels, groups, ends = _intervals(column, basis)
     parts = [_shares(groups, cells, column.missing, len(labels)) for cells in (samples, data) if cells is not None]
@@ -65,15 +65,15 @@ def _shares(groups: _Groups, cells: Cells, missing: bool, count: int) -> tuple[f
     return tuple(shares[: count + missing].tolist())
 
 
-def _levels(column: Categorical, cells: Cells) -> tuple[tuple[str, ...], _Groups]:
-    """The most frequent levels, or all in their order where that means something and they are few."""
-    counts = np.bincount(cells[cells >= 0], minlength=len(column.levels))
+def _categories(column: Categorical, cells: Cells) -> tuple[tuple[str, ...], _Groups]:
+    """The most frequent categories, or all in their order where that means something and they are few."""
+    counts = np.bincount(cells[cells >= 0], minlength=len(column.categories))
     order = np.arange(len(counts)) if column.ordered else np.argsort(-counts, kind="stable")
-    few = order if len(order) <= LEVELS else order[: LEVELS - 1]
+    few = order if len(order) <= MOST_CATEGORIES else order[: MOST_CATEGORIES - 1]
     place = np.full(len(counts) + 1, len(few))
     place[few] = np.arange(len(few))
-    rest = (f"{len(order) - len(few)} other levels",) if len(few) < len(order) else ()
-    labels = (*(column.levels[k] for k in few), *rest)
+    rest = (f"{len(order) - len(few)} other categories",) if len(few) < len(order) else ()
+    labels = (*(column.categories[k] for k in few), *rest)
     return labels, _Groups(place=np.minimum(place, len(labels) - 1))
 
 
@@ -100,7 +100,7 @@ def _intervals(column: Modelled, cells: Cells) -> tuple[tuple[str, ...], _Groups
 
 
 class _Groups:
-    """Which bar a cell belongs to: that of its level, or of the interval it lies in."""
+    """Which bar a cell belongs to: that of its category, or of the interval it lies in."""
 
     def __init__(self, place: Cells | None = None, edges: Cells | None = None) -> None:
         self.place, self.edges = place, edges

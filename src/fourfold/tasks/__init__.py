@@ -6,11 +6,11 @@ A run has its model in ``run.model``: ``fourfold.tasks.impute(run.model, "holes.
 from fourfold.tasks.captioning import Caption, caption, caption_nats
 from fourfold.tasks.classifying import (
     ClassifierScores,
+    category_probabilities,
     class_probabilities,
     classifiers,
     classify,
     judge,
-    level_probabilities,
 )
 from fourfold.tasks.completing import complete, completions, conditional, log_prob_given, prob_given
 from fourfold.tasks.evaluation import evaluate, evaluate_samples
@@ -33,6 +33,7 @@ __all__ = [
     "Skipped",
     "caption",
     "caption_nats",
+    "category_probabilities",
     "class_probabilities",
     "classifiers",
     "classify",
@@ -46,7 +47,6 @@ __all__ = [
     "generate",
     "impute",
     "judge",
-    "level_probabilities",
     "log_prob_given",
     "prob_given",
     "requirements",

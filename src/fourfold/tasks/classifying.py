@@ -23,11 +23,11 @@ from fourfold.vocabulary import Kind
 
 __all__ = [
     "ClassifierScores",
+    "category_probabilities",
     "class_probabilities",
     "classifiers",
     "classify",
     "judge",
-    "level_probabilities",
     "target_of",
 ]
 
@@ -35,8 +35,8 @@ RESAMPLES = 200
 """Bootstrap resamples of an interval."""
 MOST = 50_000
 """Training rows of the other classifiers, at most."""
-LEVELS = 255
-"""Levels of a category that gradient boosting accepts, at most. Rarer ones are one level."""
+MOST_CATEGORIES = 255
+"""Categories of a column that gradient boosting accepts, at most. Rarer ones are one category."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class ClassifierScores:
 
 
 def classify(model: GenerativeModel, x: Any, target: str | None = None, seed: int = 0) -> Tensor:
-    """Probabilities ``(B, K)`` of the levels of a column given all others, or of the classes of examples.
+    """Probabilities ``(B, K)`` of the categories of a column given all others, or of the classes of examples.
 
-    They follow by Bayes' rule: see :func:`level_probabilities` and :func:`class_probabilities`.
+    They follow by Bayes' rule: see :func:`category_probabilities` and :func:`class_probabilities`.
 
     Args:
         model: of a table, or conditional on classes.
@@ -67,43 +67,44 @@ def classify(model: GenerativeModel, x: Any, target: str | None = None, seed: in
         seed: of a likelihood that draws.
 
     Raises:
-        ValueError: for a column that is unknown or has no levels, or a model without classes or without a likelihood.
+        ValueError: for a column that is unknown or has no categories, or a model without classes or without a
+            likelihood.
         TypeError: for a target of a model that is of no table.
     """
     if target is None:
         return class_probabilities(model, raw_examples(x, model.space), seed=seed)
     if hasattr(x, "columns") and target not in x.columns:
-        x = x.assign(**{target: target_of(model, target)[0].levels[0]})
-    return level_probabilities(model, raw_examples(x, model.space), target, seed)
+        x = x.assign(**{target: target_of(model, target)[0].categories[0]})
+    return category_probabilities(model, raw_examples(x, model.space), target, seed)
 
 
-def level_probabilities(
+def category_probabilities(
     model: GenerativeModel, x: Tensor, target: str, seed: int = 0, batch_size: int = 1024
 ) -> Tensor:
-    """``p(y | x) = p(x, y) / sum_y' p(x, y')`` of each level of a column, ``(B, K)`` float64.
+    """``p(y | x) = p(x, y) / sum_y' p(x, y')`` of each category of a column, ``(B, K)`` float64.
 
-    A missing target has no probability here: the levels share all of it. The number is exact where the likelihood is.
-    Of bounds, it is a ratio of bounds.
+    A missing target has no probability here: the categories share all of it. The number is exact where the likelihood
+    is. Of bounds, it is a ratio of bounds.
 
     Args:
         model: of a table.
         x: rows ``(B, C)``. Values in the column of the target do not matter.
-        target: a column of levels.
+        target: a categorical column.
         seed: of a likelihood that draws.
         batch_size: rows per network call.
 
     Raises:
-        ValueError: for a column that is unknown or has no levels, or a model without a likelihood.
+        ValueError: for a column that is unknown or has no categories, or a model without a likelihood.
         TypeError: for a model that is of no table.
     """
     column, place = target_of(model, target)
     log_joint = []
-    for level in range(len(column.levels)):
+    for category in range(len(column.categories)):
         rows = x.clone()
-        rows[:, place] = level
+        rows[:, place] = category
         log_joint.append(_nats(model, rows, None, seed, batch_size))
     log_p = torch.stack(log_joint, 1)
-    log_p[torch.isinf(log_p).all(1)] = 0.0  # a row with a value without mass: all levels are equally likely
+    log_p[torch.isinf(log_p).all(1)] = 0.0  # a row with a value without mass: all categories are equally likely
     return log_p.softmax(1)
 
 
@@ -145,7 +146,7 @@ def _nats(model: GenerativeModel, x: Tensor, label: int | None, seed: int, batch
 
 
 def target_of(model: GenerativeModel, target: str) -> tuple[Categorical, int]:
-    """A column of levels, and its index.
+    """A categorical column, and its index.
 
     Raises:
         ValueError: for another column.
@@ -156,9 +157,9 @@ def target_of(model: GenerativeModel, target: str) -> tuple[Categorical, int]:
         raise TypeError(f"the model must be of a table to predict a column, got {space}: train on a table")
     place = column_at(space, target)
     column = space.modelled[place]
-    if not isinstance(column, Categorical) or len(column.levels) < 2:
-        names = [item.name for item in space.modelled if isinstance(item, Categorical) and len(item.levels) > 1]
-        raise ValueError(f"target {target!r} has no levels to choose from: choose one of {shortened(names)}")
+    if not isinstance(column, Categorical) or len(column.categories) < 2:
+        names = [item.name for item in space.modelled if isinstance(item, Categorical) and len(item.categories) > 1]
+        raise ValueError(f"target {target!r} has no categories to choose from: choose one of {shortened(names)}")
     return column, place
 
 
@@ -175,27 +176,31 @@ def classifiers(space: Table, train: Tensor, x: Tensor, place: int, seed: int = 
     train = train[train[:, place] >= 0]
     train = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:MOST]]
     graded = torch.tensor([isinstance(column, Graded) for column in space.modelled])
-    numbers, levels = ([i for i in mask.nonzero().flatten().tolist() if i != place] for mask in (graded, ~graded))
+    numbers, categories = ([i for i in mask.nonzero().flatten().tolist() if i != place] for mask in (graded, ~graded))
     rank = sklearn.preprocessing.QuantileTransformer(
         output_distribution="normal", n_quantiles=min(200, len(train)), random_state=seed
     )
     imputation = sklearn.impute.SimpleImputer(add_indicator=True, keep_empty_features=True)
     dummies = sklearn.preprocessing.OneHotEncoder(handle_unknown="ignore")
     codes = sklearn.preprocessing.OrdinalEncoder(
-        max_categories=LEVELS, handle_unknown="use_encoded_value", unknown_value=np.nan
+        max_categories=MOST_CATEGORIES, handle_unknown="use_encoded_value", unknown_value=np.nan
     )
     trees = sklearn.ensemble.HistGradientBoostingClassifier(
-        categorical_features=range(len(levels)) if levels else None, random_state=seed, early_stopping=True
+        categorical_features=range(len(categories)) if categories else None, random_state=seed, early_stopping=True
     )
     pipelines = {
         "logistic regression": sklearn.pipeline.make_pipeline(
             sklearn.compose.ColumnTransformer(
-                [("numbers", sklearn.pipeline.make_pipeline(imputation, rank), numbers), ("levels", dummies, levels)]
+                [
+                    ("numbers", sklearn.pipeline.make_pipeline(imputation, rank), numbers),
+                    ("categories", dummies, categories),
+                ]
             ),
             sklearn.linear_model.LogisticRegression(max_iter=500),
         ),
         "gradient boosting": sklearn.pipeline.make_pipeline(
-            sklearn.compose.ColumnTransformer([("levels", codes, levels), ("numbers", "passthrough", numbers)]), trees
+            sklearn.compose.ColumnTransformer([("categories", codes, categories), ("numbers", "passthrough", numbers)]),
+            trees,
         ),
     }
     for name, classifier in pipelines.items():
@@ -206,7 +211,7 @@ def classifiers(space: Table, train: Tensor, x: Tensor, place: int, seed: int = 
 
 
 def _features(x: Tensor, graded: Tensor) -> npt.NDArray[np.float64]:
-    """Rows as features: numbers with NaN where one is missing. Levels with -1 for missing and new ones."""
+    """Rows as features: numbers with NaN where one is missing. Categories with -1 for missing and new ones."""
     gap = torch.where(graded, math.nan, -1.0)
     return torch.where(x <= MISSING + 2, gap, x.double()).numpy()
 
@@ -228,8 +233,8 @@ def judge(name: str, p: Tensor, y: Tensor, seed: int = 0) -> ClassifierScores:
         return float(sklearn.metrics.log_loss(y, p, labels=range(p.shape[1])))
 
     def area(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> float:
-        levels = range(p.shape[1]) if p.shape[1] > 2 else (1,)
-        areas = [sklearn.metrics.roc_auc_score(y == k, p[:, k]) for k in levels if 0 < (y == k).sum() < len(y)]
+        categories = range(p.shape[1]) if p.shape[1] > 2 else (1,)
+        areas = [sklearn.metrics.roc_auc_score(y == k, p[:, k]) for k in categories if 0 < (y == k).sum() < len(y)]
         return float(np.mean(areas)) if areas else math.nan
 
     resamples = np.random.default_rng(seed).integers(0, len(y), (RESAMPLES, len(y)))

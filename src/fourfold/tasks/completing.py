@@ -253,7 +253,7 @@ def conditional(
     cond: Condition = None,
     batch_size: int = 1024,
 ) -> Tensor:
-    """``log q(x_column | x_K)`` of each token of one column, ``(B, K)``: token ``k`` of a category is its level ``k``.
+    """``log q(x_column | x_K)`` of each token of one column, ``(B, K)``: token ``k`` is category ``k``.
 
     It is the network's own conditional, as in :func:`log_prob_given`.
 

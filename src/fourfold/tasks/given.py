@@ -1,4 +1,4 @@
-"""Samples of a table with given values, equal shares of a column's levels, or requirements."""
+"""Samples of a table with given values, equal shares of a column's categories, or requirements."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ def allowed_cells(column: Modelled, condition: Any) -> Tensor:
     if not isinstance(condition, tuple):
         return torch.tensor([_cell(column, condition)])
     if not isinstance(column, Graded):
-        raise ValueError(f"column {column.name} must be given levels, got a range: give {shortened(_levels(column))}")
+        raise ValueError(
+            f"column {column.name} must be given categories, got a range: give {shortened(_categories(column))}"
+        )
     low, high = column.span
     first = low if condition[0] is None else max(_cell(column, condition[0], math.ceil), low)
     last = high if condition[1] is None else min(_cell(column, condition[1], math.floor), high)
@@ -146,9 +148,11 @@ def _cell(column: Modelled, value: Any, rounding: Callable[[float], int] | None 
     if cell == UNREADABLE:
         raise ValueError(f"column {column.name} must be {column.description}, got {str(value)[:40]!r}")
     if cell == UNSEEN:
-        close = difflib.get_close_matches(str(value), _levels(column), 1)
+        close = difflib.get_close_matches(str(value), _categories(column), 1)
         guess = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"column {column.name} has no level {str(value)[:40]!r}: {guess}{shortened(_levels(column))}")
+        raise ValueError(
+            f"column {column.name} has no category {str(value)[:40]!r}: {guess}{shortened(_categories(column))}"
+        )
     return cell
 
 
@@ -168,8 +172,8 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-def _levels(column: Modelled) -> Sequence[str]:
-    return column.levels if isinstance(column, Categorical) else ()
+def _categories(column: Modelled) -> Sequence[str]:
+    return column.categories if isinstance(column, Categorical) else ()
 
 
 def requirements(
@@ -199,7 +203,7 @@ def sample_given(
     balance: str | None = None,
     requirements: Sequence[Requirement] = (),
 ) -> AcceptedSamples:
-    """Draw samples with given values, with equal shares of the levels of a column, and that fulfil requirements.
+    """Draw samples with given values, with equal shares of the categories of a column, and that fulfil requirements.
 
     Given values and shares are conditions, ``p(. | given)``: see :func:`fourfold.tasks.complete`. Rows
     that fail a requirement are drawn again (rejection), so that those returned are of ``p(. | given, requirements)``.
@@ -211,7 +215,7 @@ def sample_given(
         seed: of the draws.
         batch_size: rows per network call. ``None``: the model's default.
         given: values of columns.
-        balance: a column of levels, each of which gets the same share.
+        balance: a categorical column, each of whose categories gets the same share.
         requirements: conditions that every row fulfils.
 
     Raises:
@@ -279,9 +283,11 @@ def _drawing(
         place = column_at(space, balance)
         column = space.modelled[place]
         if not isinstance(column, Categorical):
-            raise ValueError(f"balance must be a column of levels, got {balance}, which holds quantities: give a range")
-        levels = restrictions.pop(place, torch.arange(len(column.levels)))
-        x[:, place], observed[place] = levels[torch.arange(n) % len(levels)], True
+            raise ValueError(
+                f"balance must be a categorical column, got {balance}, which holds quantities: give a range"
+            )
+        categories = restrictions.pop(place, torch.arange(len(column.categories)))
+        x[:, place], observed[place] = categories[torch.arange(n) % len(categories)], True
 
     def draw(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
         samples, approximate = x[rows], torch.zeros(len(rows), dtype=torch.bool)

@@ -181,7 +181,7 @@ class Requirement:
             return _Value(np.round(codes * column.resolution, 12), unknown)
         assert isinstance(column, Categorical)
         numbers = column.numbers
-        return _Value(numbers[codes] if numbers is not None else np.array(column.levels)[codes], unknown)
+        return _Value(numbers[codes] if numbers is not None else np.array(column.categories)[codes], unknown)
 
     def _place(self, name: str) -> int:
         if name in self.space.columns:

@@ -10,7 +10,7 @@ from fourfold.data.schema.files import read_schema, schema_text, unknown_columns
 from fourfold.data.schema.numbers import number
 from fourfold.data.schema.times import time
 from fourfold.data.schema.values import GAPS, Coded, Hint, Inferred, Values, as_numbers, values_of
-from fourfold.data.schema.words import boolean, category, constant, drop, identifier, own_levels, text
+from fourfold.data.schema.words import boolean, category, constant, drop, identifier, own_categories, text
 
 __all__ = ["GAPS", "Coded", "Hint", "Inferred", "as_numbers", "infer", "read_schema", "schema_text", "unknown_columns"]
 
@@ -22,8 +22,8 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
     differs; free text, if most values have three words and few occur again; or a category. Numbers are a category if
     at most ten differ, or if they are whole, at most a hundred differ, and their frequencies jump from one to the next,
     as those of codes do, and an identifier if each occurs once and they count up or their name says so. At most five
-    cells in a hundred that are something else count as missing. Of more than a thousand levels, those in fewer than ten
-    rows are pooled. If most rows have one of these, the column is an identifier.
+    cells in a hundred that are something else count as missing. Of more than a thousand categories, those in fewer than
+    ten rows are pooled. If most rows have one of these, the column is an identifier.
 
     Args:
         coded: the column as it was read.
@@ -51,6 +51,6 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
             )
         reason = "the schema says so" + "".join(f"; {part}" for part in inferred.reason.split("; ")[1:])
         return dataclasses.replace(inferred, reason=reason)
-    order = (constant, boolean, own_levels, number, time, identifier, text, category)
+    order = (constant, boolean, own_categories, number, time, identifier, text, category)
     inferred = next(inferred for build in order if (inferred := build(values)) is not None)
     return inferred

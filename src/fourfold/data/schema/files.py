@@ -18,7 +18,7 @@ __all__ = ["read_schema", "schema_text", "unknown_columns"]
 
 KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "number": {"resolution": (int, float), "decimals": int},
-    "category": {"levels": list, "ordered": bool, "other": str},
+    "category": {"categories": list, "ordered": bool, "other": str},
     "time": {"format": str, "resolution": (int, float)},
     "identifier": {"pattern": str},
     "constant": {},
@@ -80,11 +80,11 @@ def _checked(where: str, hint: Any) -> Hint:
         low, high = BOUNDS.get(key, (value, value))
         if not low <= value <= high:
             raise DataError(f"{where}: {key} must be from {low:g} to {high:g}, got {str(value)[:40]}")
-    if "levels" in hint and len(set(hint["levels"])) < max(len(hint["levels"]), 1):
-        raise DataError(f"{where}: levels must be different texts, at least one; write each once")
-    if "other" in hint and hint["other"] not in hint.get("levels", ()):
+    if "categories" in hint and len(set(hint["categories"])) < max(len(hint["categories"]), 1):
+        raise DataError(f"{where}: categories must be different texts, at least one; write each once")
+    if "other" in hint and hint["other"] not in hint.get("categories", ()):
         raise DataError(
-            f"{where}: other must be one of the levels, got {hint['other']!r}; write it among the levels too"
+            f"{where}: other must be one of the categories, got {hint['other']!r}; write it among the categories too"
         )
     return hint
 

@@ -232,7 +232,7 @@ def section(name: str) -> str:
 def answer(values: Values, column: Column, kind: str, reason: str) -> Inferred:
     """The answer for a modelled column: its values in short, and the reason with a remark on gaps."""
     if isinstance(column, Categorical):
-        detail = f"{len(column.levels):,} levels: {shortened(column.levels, 5, 60)}"
+        detail = f"{len(column.categories):,} categories: {shortened(column.categories, 5, 60)}"
     else:
         assert isinstance(column, Graded)
         ends = column.text(np.array(column.span, dtype=np.int64))

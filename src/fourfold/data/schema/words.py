@@ -12,16 +12,16 @@ from fourfold.data.schema.values import Inferred, Values, answer, as_numbers
 from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
 
-__all__ = ["boolean", "category", "constant", "drop", "fresh", "identifier", "own_levels", "text"]
+__all__ = ["boolean", "category", "constant", "drop", "fresh", "identifier", "own_categories", "text"]
 
 UNIQUE = 0.95
 """A column of words of which at least this share differ names its rows."""
 RARE = 10
-"""A level in fewer rows than this is rare: little is learned of it, and samples may give a person away."""
+"""A category in fewer rows than this is rare: little is learned of it, and samples may give a person away."""
 SOME, MANY = 100, 1000
-"""A column of more levels than SOME is warned of if most are rare. Of more than MANY, the rare levels are pooled."""
+"""A column of more categories than SOME is warned of if most are rare. Of more than MANY, the rare ones are pooled."""
 POOL = "other"
-"""The level into which rare ones are pooled."""
+"""The category into which rare ones are pooled."""
 
 
 def constant(values: Values) -> Inferred | None:
@@ -30,7 +30,7 @@ def constant(values: Values) -> Inferred | None:
         only = next((gap for gap in values.gaps if gap), None)
         dtype = values.coded.dtype or ("object" if only is None else "str")
         return Inferred(Constant(name, dtype, only), "constant", "empty", "no row has a value", 1.0)
-    if len(values.text) > 1 or values.gap_rows or "levels" in values.hint:
+    if len(values.text) > 1 or values.gap_rows or "categories" in values.hint:
         return None
     value = str(values.text.iloc[0])
     dtype = plain_dtype(values.text)
@@ -48,35 +48,37 @@ def plain_dtype(text: pd.Series) -> str:
 def boolean(values: Values) -> Inferred | None:
     if len(values.text) > 2 or set(values.text.str.lower()) != {"true", "false"}:
         return None
-    levels = tuple(sorted(values.text, key=str.lower))
-    return answer(values, values.column(Categorical, "bool", levels=levels), "category", "true and false")
+    categories = tuple(sorted(values.text, key=str.lower))
+    return answer(values, values.column(Categorical, "bool", categories=categories), "category", "true and false")
 
 
-def own_levels(values: Values) -> Inferred | None:
-    """The levels that a data frame or a schema file says."""
-    if "levels" in values.hint or values.coded.dtype == "category":
+def own_categories(values: Values) -> Inferred | None:
+    """The categories that a data frame or a schema file says."""
+    if "categories" in values.hint or values.coded.dtype == "category":
         return category(values)
     return None
 
 
 def category(values: Values) -> Inferred:
-    if "levels" in values.hint:
-        return _category(values, tuple(values.hint["levels"]), 0, values.hint.get("other"))
+    if "categories" in values.hint:
+        return _category(values, tuple(values.hint["categories"]), 0, values.hint.get("other"))
     rare = values.counts < RARE
     count, few = len(values.text), int(rare.sum())
     if count > MANY and few and values.hint.get("kind") != "category":
         if values.counts[rare].sum() > values.rows / 2:
-            return _identifier(values, f"{count:,} levels, of which {few:,} are in fewer than {RARE} rows each")
+            return _identifier(values, f"{count:,} categories, of which {few:,} are in fewer than {RARE} rows each")
         common = dataclasses.replace(values, text=values.text[~rare], counts=values.counts[~rare])
-        levels = tuple(dict.fromkeys((*_levels(common), POOL)))
-        return _with_note(_category(values, levels, 0, POOL), values, f'are pooled as {POOL!r}: kind = "category"', few)
-    inferred = _category(values, _levels(values), few, None)
+        categories = tuple(dict.fromkeys((*_categories(common), POOL)))
+        return _with_note(
+            _category(values, categories, 0, POOL), values, f'are pooled as {POOL!r}: kind = "category"', few
+        )
+    inferred = _category(values, _categories(values), few, None)
     if count > SOME and few > count / 2:
         return _with_note(inferred, values, 'samples repeat them: kind = "text", "identifier" or "drop"', few)
     return inferred
 
 
-def _levels(values: Values) -> tuple[str, ...]:
+def _categories(values: Values) -> tuple[str, ...]:
     """The distinct values in order. 0 and -0.0 are one."""
     numbers = as_numbers(values.text)
     if np.isnan(numbers).any():
@@ -84,21 +86,21 @@ def _levels(values: Values) -> tuple[str, ...]:
     return tuple(values.text.iloc[np.unique(numbers, return_index=True)[1]])
 
 
-def _category(values: Values, levels: tuple[str, ...], few: int, pool: str | None) -> Inferred:
-    """A category of these levels, of which a few are rare."""
-    dtype = "bool" if {level.lower() for level in levels} == {"true", "false"} else plain_dtype(values.text)
+def _category(values: Values, categories: tuple[str, ...], few: int, pool: str | None) -> Inferred:
+    """A categorical column of these categories, of which a few are rare."""
+    dtype = "bool" if {category.lower() for category in categories} == {"true", "false"} else plain_dtype(values.text)
     dtype = "str" if pool is not None else dtype
-    remarks = ["words that occur again" if dtype in ("str", "bool") else f"{len(levels):,} different numbers"]
+    remarks = ["words that occur again" if dtype in ("str", "bool") else f"{len(categories):,} different numbers"]
     remarks += [f"{few:,} of them in fewer than {RARE} rows"] if few and values.rows > 100 else []
     remarks += amounts(values.text)
-    column = values.column(Categorical, dtype, levels=levels, ordered=dtype not in ("str", "bool"), other=pool)
+    column = values.column(Categorical, dtype, categories=categories, ordered=dtype not in ("str", "bool"), other=pool)
     if pool is not None and column.dtype != "category":
         column = dataclasses.replace(column, dtype="str")
     return answer(values, column, "category", "; ".join(remarks))
 
 
 def _with_note(inferred: Inferred, values: Values, remark: str, few: int) -> Inferred:
-    """The same with a note on rare levels."""
+    """The same with a note on rare categories."""
     note = (
         f"column {values.coded.name}: {few:,} of its {len(values.text):,} values are in fewer than {RARE} rows each, "
         f"and {remark} in a {option('schema')} changes it"
