@@ -18,7 +18,7 @@ from fourfold.engine import Run
 from fourfold.main import run
 from fourfold.metrics import Measurement, evaluate
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.spaces.pieces import Pieces
+from fourfold.spaces.tokenizer import Pieces
 from fourfold.tournament.entries import of_tokens
 from fourfold.vocabulary import Kind
 

@@ -26,7 +26,7 @@ from fourfold.core.header import Header, read_header
 from fourfold.nn.transformer import NextToken, TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.spaces import Pieces, Text
-from fourfold.spaces.pieces import letters_of_bytes
+from fourfold.spaces.tokenizer import letters_of_bytes
 from fourfold_published.gguf import is_gguf, keep, kept_ids, read_once, source
 from fourfold_published.rounded import RoundedChainRule, round_linear
 

@@ -16,8 +16,8 @@ from fourfold.core import Excerpts, Pairs, Space, decode_captions
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.spaces.audio import Audio
-from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.text import Text
+from fourfold.spaces.tokenizer import Pieces
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.written import WrittenTexts
 from fourfold_speech.metrics import error_rate

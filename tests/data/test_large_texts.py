@@ -14,7 +14,7 @@ import torch
 from fourfold import fit
 from fourfold.data import DataError, load, text
 from fourfold.spaces import Pieces
-from fourfold.spaces.pieces import portions
+from fourfold.spaces.tokenizer import portions
 
 PROSE = "".join(f"{i}: Der Fuchs überquert die Straße, es ist {i * i} Uhr.\n" for i in range(9000))
 

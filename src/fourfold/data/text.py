@@ -33,8 +33,8 @@ from fourfold.data.records import digest_of
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Pieces, Text
-from fourfold.spaces.pieces import portions
 from fourfold.spaces.text import code_points
+from fourfold.spaces.tokenizer import portions
 
 __all__ = ["Corpus", "corpus_of", "holds_documents", "ids_of", "read_documents", "read_text", "text_source"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from fourfold.spaces.audio import Audio
 from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, FreeText, Identifier, Numeric
 from fourfold.spaces.images import Images
-from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
+from fourfold.spaces.tokenizer import Pieces
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.video import Video
 

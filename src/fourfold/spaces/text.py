@@ -16,7 +16,7 @@ from fourfold.core import Excerpts, Space
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
-from fourfold.spaces.pieces import Pieces
+from fourfold.spaces.tokenizer import Pieces
 from fourfold.spaces.written import WrittenTexts
 from fourfold.vocabulary import ONE_TOKENISATION, Kind
 
