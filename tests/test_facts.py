@@ -80,7 +80,7 @@ def test_a_card_says_what_its_model_does(name, small, large):
 def test_the_number_of_steps_that_a_card_says_is_the_number_it_takes(name, small, large):
     model = build(name, small, "xs")
     said = re.search(r"in (\d+) steps of|, (\d+) jumps? in all|chain of (\d+) moves", model.facts.sampling)
-    steps = getattr(model.sampler, "steps", None) or None  # 0: one piece at a time
+    steps = getattr(model.sampler, "steps", None) or None  # 0: one token at a time
     assert (said is None) == (steps is None)
     if said is not None:
         assert int(next(filter(None, said.groups()))) == steps

@@ -18,7 +18,7 @@ from fourfold.engine import Run
 from fourfold.main import run
 from fourfold.metrics import Measurement, evaluate
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.spaces.tokenizer import Pieces
+from fourfold.spaces.tokenizer import Tokenizer
 from fourfold.tournament.entries import of_tokens
 from fourfold.vocabulary import Kind
 
@@ -356,7 +356,7 @@ def test_more_draws_of_a_random_encoding_are_those_of_python(tmp_path, capsys):
 def test_pieces_bound_the_mass_of_their_text():
     """All tokenisations of a text together have more mass than the tokenizer's own, which is scored."""
     torch.manual_seed(0)
-    space = Text(length=4, pieces=Pieces.learn("abcabcaabbcabcab" * 40, 260))
+    space = Text(length=4, tokenizer=Tokenizer.learn("abcabcaabbcabcab" * 40, 260))
     model = build("autoregressive", space, "xs")
     written = {i: token.decode() for i, token in enumerate(space.token_bytes()) if token and set(token) <= set(b"abc")}
     own = space.parse("abca")
@@ -382,7 +382,7 @@ def test_pieces_bound_the_mass_of_their_text():
 
 
 def test_models_of_the_same_pieces_are_ranked_and_bounds_of_them_are_not():
-    space = Text(length=4, pieces=Pieces.learn("abcabcaabbcabcab" * 40, 260))
+    space = Text(length=4, tokenizer=Tokenizer.learn("abcabcaabbcabcab" * 40, 260))
     kind, note = space.kind_of_text(Kind.EXACT, "a chain")
     assert of_tokens(Measurement("likelihood", 1.0, kind=kind, protocol=note))
     assert of_tokens(Measurement("likelihood", 1.0, kind=Kind.EXACT))

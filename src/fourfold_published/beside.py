@@ -81,7 +81,7 @@ def score_windows(model: GenerativeModel, space: Text, x: Tensor, seconds: float
     """
     text, estimand = text_parts(model)
     start, parts = time.perf_counter(), list[LogProb]()
-    same = (text.pieces, text.vocabulary) == (space.pieces, space.vocabulary)
+    same = (text.tokenizer, text.vocabulary) == (space.tokenizer, space.vocabulary)
     own_note = "its own tokens, one tokenisation"
     kind, note = space.kind_of_text(Kind.EXACT, "the same tokens") if same else (Kind.LOWER_BOUND, own_note)
     for rows in torch.split(x, ROWS):

@@ -129,7 +129,7 @@ class Dialogue:
     def _ids(self, turns: list[dict[str, str]]) -> list[int]:
         """The tokens of turns, up to where the answer begins."""
         space, _ = text_parts(self.model)
-        if self.template is None or space.pieces is None:
+        if self.template is None or space.tokenizer is None:
             before, between, after = PLAIN
             words = [
                 (before if turn["role"] == "user" else between) + turn["content"] + (after if i % 2 else "")
@@ -143,8 +143,8 @@ class Dialogue:
             start, mark, text = text.partition(MARK.format(i))
             if not mark:
                 raise ValueError(f"the model's chat template leaves out turn {i + 1}: begin anew with /reset")
-            ids += [*space.pieces.marked_ids(start), *space.pieces.ids(turn["content"]).tolist()]
-        return ids + space.pieces.marked_ids(text)
+            ids += [*space.tokenizer.marked_ids(start), *space.tokenizer.ids(turn["content"]).tolist()]
+        return ids + space.tokenizer.marked_ids(text)
 
     def _render(self, turns: list[dict[str, str]]) -> str:
         assert self.template is not None
@@ -158,4 +158,4 @@ class Dialogue:
 
     def _end_tokens(self) -> set[int]:
         space, _ = text_parts(self.model)
-        return set() if space.pieces is None else set(space.pieces.ends)
+        return set() if space.tokenizer is None else set(space.tokenizer.ends)

@@ -98,7 +98,7 @@ class RoundedChainRule(Likelihood):
 
     needs: ClassVar[type[Estimand]] = Conditionals
     kind = Kind.EXACT
-    summary = f"the chain rule makes log p(x) a sum over the pieces, {NOTE}"
+    summary = f"the chain rule makes log p(x) a sum over the tokens, {NOTE}"
 
     def __call__(self, estimand: Conditionals, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         with torch.no_grad():

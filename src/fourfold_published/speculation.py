@@ -88,7 +88,7 @@ def speculate(
     https://arxiv.org/abs/2211.17192
     """
     (space, large), (draft_space, small) = text_parts(model), text_parts(draft.model)
-    if (space.vocabulary, space.pieces) != (draft_space.vocabulary, draft_space.pieces):
+    if (space.vocabulary, space.tokenizer) != (draft_space.vocabulary, draft_space.tokenizer):
         raise ValueError(f"the draft must be a model of {space}, got one of {draft_space}; give one in its tokens")
     rules, noise = shaping or Shaping(), Noise(seed, index, index + 1, device=model.device)
     ids = space.parse(prompt).to(model.device)[None] if prompt else torch.zeros(1, 0, dtype=torch.long)

@@ -25,7 +25,7 @@ from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import Header, read_header
 from fourfold.nn.transformer import NextToken, TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
-from fourfold.spaces import Pieces, Text
+from fourfold.spaces import Text, Tokenizer
 from fourfold.spaces.tokenizer import letters_of_bytes
 from fourfold_published.gguf import is_gguf, keep, kept_ids, read_once, source
 from fourfold_published.rounded import RoundedChainRule, round_linear
@@ -180,7 +180,7 @@ def open_language_model(
     if weights not in WEIGHTS:
         raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, got {weights!r}")
     with read_once(path):
-        inner, tokenizer, pieces = _loaded(path)
+        inner, library_tokenizer, tokenizer = _loaded(path)
     config = inner.config
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
     if length is not None and length > context:
@@ -188,8 +188,8 @@ def open_language_model(
     window = length or min(WINDOW, context)
     embedded = int(inner.get_input_embeddings().num_embeddings)
     if path.is_dir():  # a file is of one model
-        _check_tokenizer(path, tokenizer, pieces, config, embedded)
-    begins = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+        _check_tokenizer(path, library_tokenizer, tokenizer, config, embedded)
+    begins = (library_tokenizer.bos_token_id, library_tokenizer.eos_token_id)
     start = next((i for i in begins if i is not None and i < embedded), None)
     if start is None:
         raise ValueError(f"{path}: its tokenizer has no symbol that begins a text: add a bos_token to it")
@@ -198,7 +198,7 @@ def open_language_model(
     net.inner = inner if lora is None else _with_lora(inner, lora)
     if weights == "int8":
         net.inner = round_linear(inner.requires_grad_(False))
-    space = Text("", window, pieces=pieces)
+    space = Text("", window, tokenizer=tokenizer)
     training = Training(batch_size=8, learning_rate=2e-5 if lora is None else 5e-4, muon_rate=None)
     estimand = TokenConditionals(net, window)
     likelihood = RoundedChainRule() if weights == "int8" else ChainRule()
@@ -206,7 +206,7 @@ def open_language_model(
     return GenerativeModel(*parts).eval()
 
 
-def _check_tokenizer(path: Path, tokenizer: Any, pieces: Pieces, config: Any, embedded: int) -> None:
+def _check_tokenizer(path: Path, library_tokenizer: Any, tokenizer: Tokenizer, config: Any, embedded: int) -> None:
     """Refuse a tokenizer that is another model's, where sizes or ids show it.
 
     Much that looks wrong is not: tables of tokens are padded, configurations keep the ids that their class has by
@@ -216,9 +216,9 @@ def _check_tokenizer(path: Path, tokenizer: Any, pieces: Pieces, config: Any, em
     Raises:
         ValueError: with what does not fit.
     """
-    two, gap = "they are of two models, so put the right tokenizer into the folder", embedded - pieces.count
-    if gap < 0 or (gap > PADDING and pieces.count < 0.75 * embedded):
-        raise ValueError(f"{path}: its tokenizer has {pieces.count:,} tokens and its network {embedded:,}: {two}")
+    two, gap = "they are of two models, so put the right tokenizer into the folder", embedded - tokenizer.count
+    if gap < 0 or (gap > PADDING and tokenizer.count < 0.75 * embedded):
+        raise ValueError(f"{path}: its tokenizer has {tokenizer.count:,} tokens and its network {embedded:,}: {two}")
     usual = config if getattr(config, "has_no_defaults_at_init", False) else type(config)()
     is_declared: dict[int, bool] = {}  # by the configuration, or by its class
     for name in ("bos_token_id", "eos_token_id"):
@@ -227,14 +227,18 @@ def _check_tokenizer(path: Path, tokenizer: Any, pieces: Pieces, config: Any, em
         is_declared |= {
             i: number != getattr(usual, name, None) for i in ids if isinstance(i, int) and 0 <= i < embedded
         }
-    if any(is_declared.values()) and not is_declared.keys() & {*tokenizer.all_special_ids, *pieces.added}:
+    if any(is_declared.values()) and not is_declared.keys() & {*library_tokenizer.all_special_ids, *tokenizer.added}:
         token = next(i for i in is_declared if is_declared[i])
-        means = f"is {pieces.name(token)!r} in its tokenizer" if token < pieces.count else "its tokenizer does not have"
+        means = (
+            f"is {tokenizer.name(token)!r} in its tokenizer"
+            if token < tokenizer.count
+            else "its tokenizer does not have"
+        )
         raise ValueError(f"{path}: config.json begins or ends a text with token {token}, which {means}: {two}")
     names: Any = read_settings(path / "tokenizer_config.json").get("added_tokens_decoder", {})
-    foreign = [i for i in names if int(i) < pieces.count and pieces.name(int(i)) != names[i]["content"]]
+    foreign = [i for i in names if int(i) < tokenizer.count and tokenizer.name(int(i)) != names[i]["content"]]
     if 2 * len(foreign) > len(names):
-        here, there = names[foreign[0]]["content"], pieces.name(int(foreign[0]))
+        here, there = names[foreign[0]]["content"], tokenizer.name(int(foreign[0]))
         raise ValueError(
             f"{path}: token {foreign[0]} is {here!r} in tokenizer_config.json and {there!r} in tokenizer.json: {two}"
         )
@@ -285,30 +289,30 @@ def _address(path: Path) -> tuple[Path, dict[str, str]]:
     return (path.parent, {"gguf_file": str(path)}) if is_gguf(path) else (path, {})
 
 
-def _loaded(path: Path) -> tuple[Any, Any, Pieces]:
+def _loaded(path: Path) -> tuple[Any, Any, Tokenizer]:
     """Network, tokenizer and its file. Of a GGUF file from the cache, which is filled where it is not.
 
-    From the cache, the tokenizer is no more than its ids that begin or end a text.
+    From the cache, the tokenizer of the library is no more than its ids that begin or end a text.
     """
     place = source(path)
     if place != path:
         try:
-            return _network(place), kept_ids(place), _pieces(place)
+            return _network(place), kept_ids(place), _parsed_tokenizer(place)
         except (ValueError, OSError):  # the cache is damaged
             shutil.rmtree(place, ignore_errors=True)
-    inner, tokenizer = _network(path), open_tokenizer(path)
-    pieces = _pieces(path, tokenizer)
+    inner, library_tokenizer = _network(path), open_tokenizer(path)
+    tokenizer = _parsed_tokenizer(path, library_tokenizer)
     if is_gguf(path):
-        keep(path, inner, tokenizer, _plain(inner.config))
-    return inner, tokenizer, pieces
+        keep(path, inner, library_tokenizer, _plain(inner.config))
+    return inner, library_tokenizer, tokenizer
 
 
-def _pieces(path: Path, tokenizer: Any = None) -> Pieces:
+def _parsed_tokenizer(path: Path, library_tokenizer: Any = None) -> Tokenizer:
     """The tokenizer's file, which is parsed here, so that a damaged one is refused."""
-    pieces = Pieces(published_tokenizer(path, tokenizer))
+    tokenizer = Tokenizer(published_tokenizer(path, library_tokenizer))
     with naming(path):
-        pieces.count  # noqa: B018
-    return pieces
+        tokenizer.count  # noqa: B018
+    return tokenizer
 
 
 def _network(path: Path) -> Any:
@@ -402,7 +406,9 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
     assert isinstance(model.space, Text)  # token conditionals are of texts
     (folder / "tokenizer.json").write_text(_tokenizer_of(model.space), encoding="utf-8")
     start = (
-        model.space.pieces.name(net.start) if isinstance(net, PublishedTransformer) and model.space.pieces else START
+        model.space.tokenizer.name(net.start)
+        if isinstance(net, PublishedTransformer) and model.space.tokenizer
+        else START
     )
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "bos_token": start}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
@@ -450,8 +456,8 @@ def _tokenizer_of(space: Text) -> str:
     """The tokenizer of a space as the content of a ``tokenizer.json``, with ``<|start|>`` behind its tokens."""
     import tokenizers  # an optional library
 
-    if space.pieces is not None:
-        tokenizer = tokenizers.Tokenizer.from_str(space.pieces.file)
+    if space.tokenizer is not None:
+        tokenizer = tokenizers.Tokenizer.from_str(space.tokenizer.file)
     elif space.vocabulary:
         tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(space.vocabulary)}, []))
         tokenizer.decoder = tokenizers.decoders.Fuse()

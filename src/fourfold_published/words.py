@@ -158,7 +158,7 @@ class Completer:
         typed = _typed(content)
         before = content[: len(content) - len(typed)].decode()
         letters, lead = "", ""
-        if self.space.pieces is None:  # letters have one spelling, so they are a part of the text
+        if self.space.tokenizer is None:  # letters have one spelling, so they are a part of the text
             letters = typed.decode()
             if len(typed) >= self._longest or not set(letters) <= set(self.space.vocabulary or letters):
                 return {}

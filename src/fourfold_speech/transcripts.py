@@ -17,7 +17,7 @@ from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.spaces.audio import Audio
 from fourfold.spaces.text import Text
-from fourfold.spaces.tokenizer import Pieces
+from fourfold.spaces.tokenizer import Tokenizer
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.written import WrittenTexts
 from fourfold_speech.metrics import error_rate
@@ -74,7 +74,7 @@ class Transcripts(WrittenTexts):
     @property
     def end(self) -> int:
         """The id that ends a text: that of its tokenizer, or one behind all tokens."""
-        end = None if self.text.pieces is None else self.text.pieces.end
+        end = None if self.text.tokenizer is None else self.text.tokenizer.end
         return self.text.tokens if end is None else end
 
     @property
@@ -217,4 +217,4 @@ def _tokens(texts: Sequence[str], tokens: str | None) -> Text:
     count = re.fullmatch(r"bpe:(\d+)", tokens or "")
     if not count:
         raise ValueError(f"tokens must be chars, bytes or bpe:COUNT for transcripts, got {tokens!r}: give one of them")
-    return Text("", 1, pieces=Pieces.learn("\n".join(texts), int(count[1])))
+    return Text("", 1, tokenizer=Tokenizer.learn("\n".join(texts), int(count[1])))

@@ -24,7 +24,7 @@ from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import read_header
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
-from fourfold.spaces import Pieces, Text
+from fourfold.spaces import Text, Tokenizer
 from fourfold_speech.codecs import TranscriptTokens
 from fourfold_speech.networks import SoundStates, SpeechNetwork, sound_lengths
 from fourfold_speech.paradigm import TranscriptConditionals
@@ -139,18 +139,18 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
         raise ValueError(f"{path}: is not a Whisper model, but one of type {kind!r}: give a folder of Whisper")
     if not (path / "tokenizer.json").is_file():
         raise ValueError(f"{path}: holds no tokenizer.json: fetch it, or save the tokenizer there")
-    pieces = Pieces(file_of_tokenizer(path))
-    prompt = _prompt(path, pieces, language)
-    inner, suppressed = _transformers(path) if ours else _ctranslate(path, settings, pieces.end or 0, prompt[0])
+    tokenizer = Tokenizer(file_of_tokenizer(path))
+    prompt = _prompt(path, tokenizer, language)
+    inner, suppressed = _transformers(path) if ours else _ctranslate(path, settings, tokenizer.end or 0, prompt[0])
     config = inner.config
-    special = [i for i, part in enumerate(pieces.token_bytes()) if not part and i != pieces.end]
-    extra = range(pieces.count, int(config.vocab_size))
+    special = [i for i, part in enumerate(tokenizer.token_bytes()) if not part and i != tokenizer.end]
+    extra = range(tokenizer.count, int(config.vocab_size))
     never, first = ([i for i in ids if i < int(config.vocab_size)] for ids in suppressed)
     with torch.device("meta"):
         net = PublishedWhisper(_plain(config), prompt, sorted({*never, *special, *extra}), first)
     net.inner = inner
     length = int(config.max_target_positions) - len(prompt) + 1
-    space = Transcripts(Text("", length, pieces=pieces), RATE, int(config.max_source_positions) * HOP, lead=" ")
+    space = Transcripts(Text("", length, tokenizer=tokenizer), RATE, int(config.max_source_positions) * HOP, lead=" ")
     estimand = TranscriptConditionals(net, length, space.end)
     training = Training(batch_size=8, learning_rate=1e-5, muon_rate=None)
     objective = MaximumLikelihood(label_dropout=0.0)
@@ -159,9 +159,9 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
     ).eval()
 
 
-def _prompt(path: Path, pieces: Pieces, language: str) -> list[int]:
+def _prompt(path: Path, tokenizer: Tokenizer, language: str) -> list[int]:
     """``<|startoftranscript|> (<|en|> <|transcribe|>) <|notimestamps|>``: a model of English has no languages."""
-    ids = {pieces.name(i): i for i in range(pieces.count)}
+    ids = {tokenizer.name(i): i for i in range(tokenizer.count)}
     tongues = [name[2:-2] for name in ids if len(name) in (6, 7) and name.startswith("<|") and name[2:-2].isalpha()]
     several = not path.name.endswith(".en") and len(tongues) > 1 and not _english(ids)
     if several and language not in tongues:

@@ -113,17 +113,17 @@ def test_the_copula_knows_what_belongs_together_and_its_samples_follow_its_masse
 def test_nats_of_columns_add_up_to_those_of_rows():
     x = data(300)
     scored = IndependentColumns.fit(TABLE, x).log_prob(x)
-    assert torch.allclose(scored.pieces.sum(1), scored.nats)
+    assert torch.allclose(scored.terms.sum(1), scored.nats)
     alone = Marginal(TABLE.modelled[2], x[:, 2].numpy()).mass(x[:, 2].numpy())
-    assert torch.allclose(scored.pieces[:, 2].exp(), torch.from_numpy(alone))
+    assert torch.allclose(scored.terms[:, 2].exp(), torch.from_numpy(alone))
     cond = x[:, 2]
     given = fit_baseline(IndependentColumns, TABLE, x, cond).log_prob(x, cond)
-    assert torch.allclose(given.pieces.sum(1), given.nats)
+    assert torch.allclose(given.terms.sum(1), given.nats)
     model = build("autoregressive", TABLE, "xs")
     model.codec.fit(x)
     told = log_prob_given(model, x, torch.zeros_like(x, dtype=torch.bool))
-    assert told.pieces.shape == x.shape
-    assert torch.allclose(told.pieces.sum(1).float(), told.nats, atol=1e-4)
+    assert told.terms.shape == x.shape
+    assert torch.allclose(told.terms.sum(1).float(), told.nats, atol=1e-4)
     assert torch.allclose(told.nats, model.log_prob(x).nats, atol=1e-3)
 
 

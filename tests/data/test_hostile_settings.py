@@ -13,7 +13,7 @@ import typer
 from fourfold.cli.configfile import read_config
 from fourfold.data import DataError, load, sounds
 from fourfold.data.schema import read_schema
-from fourfold.spaces import Pieces
+from fourfold.spaces import Tokenizer
 from fourfold.spaces.columns import Numeric
 from fourfold.tasks.given import _cell
 
@@ -77,11 +77,11 @@ def test_documents_are_refused_by_line(tmp_path, line):
 def test_a_tokenizer_is_learned_from_short_words():
     """Byte-pair encoding takes the square of the length of a word: 200,000 letters took beyond 30 s."""
     start = time.process_time()
-    pieces = Pieces.learn("a" * 300_000, 300)
+    tokenizer = Tokenizer.learn("a" * 300_000, 300)
     assert time.process_time() - start < 20
-    assert pieces.text(pieces.ids("aaaa")) == "aaaa"
+    assert tokenizer.text(tokenizer.ids("aaaa")) == "aaaa"
     plain = "It was the best of times, it was the worst of times.\n" * 50
-    assert Pieces.learn(plain, 290).file == Pieces.learn([plain], 290).file
+    assert Tokenizer.learn(plain, 290).file == Tokenizer.learn([plain], 290).file
 
 
 @pytest.mark.parametrize("name", ["a.cls", "long"])

@@ -13,7 +13,7 @@ import torch
 
 from fourfold import fit
 from fourfold.data import DataError, load, text
-from fourfold.spaces import Pieces
+from fourfold.spaces import Tokenizer
 from fourfold.spaces.tokenizer import portions
 
 PROSE = "".join(f"{i}: Der Fuchs überquert die Straße, es ist {i * i} Uhr.\n" for i in range(9000))
@@ -35,7 +35,7 @@ def test_a_mapped_text_is_the_text(tmp_path, monkeypatch, tokens):
     (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
     if tokens == "file":
         tokens = tmp_path / "tokenizer.json"
-        tokens.write_text(Pieces.learn(PROSE[:3000], 300).file)
+        tokens.write_text(Tokenizer.learn(PROSE[:3000], 300).file)
     held = load(tmp_path / "t.txt", tokens=tokens)
     monkeypatch.setattr(text, "LARGE", 1000)
     mapped = load(tmp_path / "t.txt", tokens=tokens, data_dir=tmp_path / "cache")
@@ -162,8 +162,8 @@ def test_large_documents_are_read_by_portions_and_keep_their_ends(tmp_path, monk
     if tokens == "chars":
         assert held.space.show(ids) == "\n\n\n".join(texts)
     else:
-        assert int((ids == held.space.pieces.end).sum()) == 30
-        assert ids[-1] == held.space.pieces.end
+        assert int((ids == held.space.tokenizer.end).sum()) == 30
+        assert ids[-1] == held.space.tokenizer.end
 
 
 def test_documents_that_look_like_gaps_are_texts(tmp_path):

@@ -30,20 +30,20 @@ def words() -> CaptionWords:
 
 
 def test_words_of_two_captions_are_learned_and_others_are_spelled(words):
-    pieces = words.encode(encode_captions(["flag of Japan", "red heart"], LENGTH))
-    assert [int((row >= 0).sum()) for row in pieces] == [2 + len(" Japan"), 2]
-    assert pieces[0, 0] > CaptionWords.END  # "flag", the commonest
-    assert words.encode(encode_captions(["heart red"], LENGTH)).tolist() == [pieces[1, :2].flip(0).tolist()]
+    tokens = words.encode(encode_captions(["flag of Japan", "red heart"], LENGTH))
+    assert [int((row >= 0).sum()) for row in tokens] == [2 + len(" Japan"), 2]
+    assert tokens[0, 0] > CaptionWords.END  # "flag", the commonest
+    assert words.encode(encode_captions(["heart red"], LENGTH)).tolist() == [tokens[1, :2].flip(0).tolist()]
 
 
 @pytest.mark.parametrize("captions", [SEEN, AWKWARD, [" ".join(SEEN[:3])], ["x" * LENGTH]])
-def test_pieces_spell_their_captions(words, captions):
+def test_tokens_spell_their_captions(words, captions):
     codes = encode_captions(captions, LENGTH)
-    pieces = words.encode(codes)
-    assert torch.equal(words.decode(pieces, LENGTH), codes)
-    # what pieces spell is cut into them again, wherever it stands in a batch
+    tokens = words.encode(codes)
+    assert torch.equal(words.decode(tokens, LENGTH), codes)
+    # what tokens spell is cut into them again, wherever it stands in a batch
     alone = [words.encode(row.unsqueeze(0))[0].tolist() for row in codes]
-    assert alone == [[piece for piece in row if piece >= 0] for row in pieces.tolist()]
+    assert alone == [[token for token in row if token >= 0] for row in tokens.tolist()]
 
 
 def test_random_bytes_are_spelled(words):

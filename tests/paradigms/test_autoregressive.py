@@ -68,12 +68,12 @@ def test_vector_density_integrates_to_one() -> None:
     assert model.log_prob(grid, batch_size=65536).nats.double().exp().sum().item() * 0.01 == pytest.approx(1, abs=5e-3)
 
 
-def influence(model: GenerativeModel, x: torch.Tensor, pieces: int) -> torch.Tensor:
-    """Entry (i, j): whether changing piece j moves the log-probability of piece i."""
-    moved = torch.zeros(pieces, pieces, dtype=torch.bool)
+def influence(model: GenerativeModel, x: torch.Tensor, tokens: int) -> torch.Tensor:
+    """Entry (i, j): whether changing token j moves the log-probability of token i."""
+    moved = torch.zeros(tokens, tokens, dtype=torch.bool)
     with torch.no_grad():
         base = model.estimand(x)
-        for j in range(pieces):
+        for j in range(tokens):
             y = x.clone().flatten(1)
             y[:, j] = (y[:, j] + 1) if x.is_floating_point() else (y[:, j] + 1) % 3
             moved[:, j] = (model.estimand(y.view(x.shape)) != base).any(0)
@@ -83,7 +83,7 @@ def influence(model: GenerativeModel, x: torch.Tensor, pieces: int) -> torch.Ten
 @pytest.mark.parametrize(
     "space", [Text("abc", length=8), Images(1, 5, 6, levels=3), Images(2, 3, 4, levels=3), Vectors(5)]
 )
-def test_a_piece_depends_on_all_earlier_ones_and_on_no_later_one(space) -> None:
+def test_a_token_depends_on_all_earlier_ones_and_on_no_later_one(space) -> None:
     model = perturbed(space)
     n = space.dims
     x = torch.randn(16, n) if isinstance(space, Vectors) else torch.randint(0, 3, (16, *space.shape))
@@ -107,13 +107,13 @@ def recorded(model: GenerativeModel, n: int, cond: torch.Tensor | None, length: 
     said = []
     handle = model.estimand.net.register_forward_hook(lambda module, args, out: said.append(out))
     try:
-        state, pieces, noise = model.estimand.begin(n, cond), [], Noise(0, 0, n)
+        state, tokens, noise = model.estimand.begin(n, cond), [], Noise(0, 0, n)
         for _ in range(length):
-            piece, state = model.estimand.draw(state, noise)
-            pieces.append(piece)
+            token, state = model.estimand.draw(state, noise)
+            tokens.append(token)
     finally:
         handle.remove()
-    return torch.stack(pieces, 1), said
+    return torch.stack(tokens, 1), said
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -227,7 +227,7 @@ def test_labels_condition(space) -> None:
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_one_evaluation_per_piece(space) -> None:
+def test_one_evaluation_per_token(space) -> None:
     model = perturbed(space)
     with count_evaluations(model.estimand) as count:
         model.sample(5, labels(space, 5))

@@ -42,14 +42,14 @@ def orders(block):
 
 
 @torch.no_grad()
-def told(model, x, seen, piece):
+def told(model, x, seen, token):
     """``log p`` of every token at a place, ``(B, V)``, given those at the places seen, in their order, in one pass."""
     at = torch.tensor([0, *(i + 1 for i in seen)]).expand(len(x), -1)
     ids = torch.cat([torch.full((len(x), 1), V), x[:, list(seen)]], 1)
-    asked = torch.cat([at[:, 1:], torch.full_like(at[:, :1], piece + 1)], 1)
-    known = {-1: torch.full((len(x),), V)}  # the symbol before the first piece
+    asked = torch.cat([at[:, 1:], torch.full_like(at[:, :1], token + 1)], 1)
+    known = {-1: torch.full((len(x),), V)}  # the symbol before the first token
     sides = []
-    for i in (*seen, piece):
+    for i in (*seen, token):
         sides.append(torch.stack([known.get(j, torch.full((len(x),), V + 1)) for j in (i - 1, i + 1)]))
         known[i] = x[:, i]
     return model.estimand.net(ids, at, asked, torch.stack(sides, 2))[:, -1].double().log_softmax(-1)
@@ -69,7 +69,7 @@ def close(seen, p, n):
     assert (seen - p).abs().max() < 5 * (0.25 / n) ** 0.5
 
 
-def test_blocks_of_one_piece_are_an_autoregressive_model():
+def test_blocks_of_one_token_are_an_autoregressive_model():
     torch.manual_seed(0)
     left_to_right = build("autoregressive", SPACE, size="xs").eval()
     theirs = left_to_right.estimand.net
@@ -89,7 +89,7 @@ def test_blocks_of_one_piece_are_an_autoregressive_model():
 
 
 def test_one_block_has_the_bound_of_masked_diffusion():
-    """``E_n E_S [L / n · sum_{i not in S} log p(x_i | x_S)]``, its known pieces read in a random order."""
+    """``E_n E_S [L / n · sum_{i not in S} log p(x_i | x_S)]``, its known tokens read in a random order."""
     model, x = made(L), EVERY[::7]
     total = torch.zeros(len(x), dtype=torch.float64)
     for n in range(1, L + 1):
@@ -153,7 +153,7 @@ def test_cached_draws_are_those_without_a_cache(steps, given):
 
 
 def luce(order, block, lean):
-    """The probability of an order: each next piece of a block is chosen by its weight ``lean^-k`` among them."""
+    """The probability of an order: each next token of a block is chosen by its weight ``lean^-k`` among them."""
     p = 1.0
     for start in range(0, L, block):
         weights = [lean ** -(i - start) for i in order[start : start + block]]
@@ -163,7 +163,7 @@ def luce(order, block, lean):
 
 
 @pytest.mark.parametrize(("block", "lean"), [(4, 1.0), (4, 2.0), (3, 4.0)])
-def test_earlier_pieces_are_found_first_as_often_as_they_weigh(block, lean):
+def test_earlier_tokens_are_found_first_as_often_as_they_weigh(block, lean):
     model, n = made(block, lean), 20_000
     expected = {order: luce(order, block, lean) for order in orders(block)}
     assert sum(expected.values()) == pytest.approx(1)
@@ -177,7 +177,7 @@ def test_earlier_pieces_are_found_first_as_often_as_they_weigh(block, lean):
         BlockDenoiser(model.estimand.net, L, 0.5)
 
 
-def test_known_pieces_of_a_block_are_seen():
+def test_known_tokens_of_a_block_are_seen():
     model, n = made(2), 10_000
     x, known = torch.tensor([[2, 0, 1, 1]]).expand(n, -1), torch.tensor([True, True, False, True])
     with torch.no_grad():

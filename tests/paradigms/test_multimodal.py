@@ -13,20 +13,20 @@ from fourfold.paradigms.multimodal import BothOrders, PairConditionals
 from fourfold.spaces import Images
 from fourfold.tasks import caption, caption_nats
 
-SIZE, PIECES, LONGEST = 2, 2, 1
+SIZE, TOKENS, LONGEST = 2, 2, 1
 
 
 @pytest.fixture
 def pair() -> PairConditionals:
     torch.manual_seed(0)
     words = CaptionWords(0)
-    net = TokenTransformer(SIZE + words.size, PIECES + LONGEST + 3, 16, 1, 1, starts=2)
+    net = TokenTransformer(SIZE + words.size, TOKENS + LONGEST + 3, 16, 1, 1, starts=2)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return PairConditionals(net, words, SIZE, PIECES, LONGEST).eval()
+    return PairConditionals(net, words, SIZE, TOKENS, LONGEST).eval()
 
 
-PICTURES = torch.tensor(list(itertools.product(range(SIZE), repeat=PIECES)))
+PICTURES = torch.tensor(list(itertools.product(range(SIZE), repeat=TOKENS)))
 CAPTIONS = torch.arange(256)[:, None]
 
 
@@ -53,7 +53,7 @@ def test_what_is_drawn_is_of_the_masses(pair):
     cond = CAPTIONS[65:66].expand(n, -1)
     state, noise, drawn = pair.begin(n, cond), Noise(0, 0, n), []
     with torch.no_grad():
-        for _ in range(PIECES):
+        for _ in range(TOKENS):
             token, state = pair.draw(state, noise)
             drawn.append(token)
         share = torch.bincount(torch.stack(drawn, 1) @ torch.tensor([2, 1]), minlength=4) / n
@@ -70,10 +70,10 @@ def words_pair() -> PairConditionals:
     torch.manual_seed(0)
     words = CaptionWords(4)
     words.learn(encode_captions(["red cat", "red dog", "big cat"], 12))
-    net = TokenTransformer(SIZE + words.size, PIECES + 12 + 3, 16, 1, 1, starts=2)
+    net = TokenTransformer(SIZE + words.size, TOKENS + 12 + 3, 16, 1, 1, starts=2)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return PairConditionals(net, words, SIZE, PIECES, 12).eval()
+    return PairConditionals(net, words, SIZE, TOKENS, 12).eval()
 
 
 NAMES = ["red cat", "cat", "a big dog", "", "red cat cats"]
@@ -94,7 +94,7 @@ def test_pictures_of_captions_of_many_lengths_are_drawn_from_the_masses(words_pa
     cond = encode_captions(NAMES, 12).repeat(n, 1)
     state, noise, drawn = words_pair.begin(len(cond), cond), Noise(0, 0, len(cond)), []
     with torch.no_grad():
-        for _ in range(PIECES):
+        for _ in range(TOKENS):
             token, state = words_pair.draw(state, noise)
             drawn.append(token)
         for i in range(len(NAMES)):
@@ -106,7 +106,7 @@ def test_pictures_of_captions_of_many_lengths_are_drawn_from_the_masses(words_pa
 
 
 def test_a_caption_that_is_drawn_spells_words(words_pair):
-    """Shares of drawn captions of one piece are their masses."""
+    """Shares of drawn captions of one token are their masses."""
     n = 4000
     with torch.no_grad():
         told = words_pair.describe(PICTURES[1:2].expand(n, -1), Noise(1, 0, n))
@@ -126,7 +126,7 @@ def test_the_objective_is_the_mean_of_both_orders(pair):
     loss = term(Batch(PICTURES, cond))
     for i, first in enumerate((True, False, True, False)):
         picture, text = pair.in_order(PICTURES[i : i + 1], cond[i : i + 1], first)
-        assert loss[i].item() == pytest.approx(-(picture.sum() + text.sum()).item() / PIECES, rel=1e-5)
+        assert loss[i].item() == pytest.approx(-(picture.sum() + text.sum()).item() / TOKENS, rel=1e-5)
 
 
 def test_colours_are_named_and_names_are_drawn(tmp_path):

@@ -81,19 +81,19 @@ def test_going_on_from_rows_is_the_conditional_distribution():
 
 @pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])
 def test_the_bound_of_masked_diffusion_is_that_of_all_sets(space):
-    """Enumerated over every set of hidden pieces, it bounds masses that sum to 1, and the estimate agrees with it."""
+    """Enumerated over every set of hidden tokens, it bounds masses that sum to 1, and the estimate agrees with it."""
     model = disturbed("diffusion", space)
     assert type(model.estimand).__name__ == "SequenceDenoiser"
     every, _ = space.support(0, 0)
     few = every[:: max(len(every) // 12, 1)]
     z, log_mass = model.codec.encode(few)
-    pieces = z.shape[1]
+    tokens = z.shape[1]
     exact = torch.zeros(len(few), dtype=torch.float64)
     with torch.no_grad():
-        for n in range(1, pieces + 1):
-            sets = list(itertools.combinations(range(pieces), n))
+        for n in range(1, tokens + 1):
+            sets = list(itertools.combinations(range(tokens), n))
             for chosen in sets:
-                hidden = torch.zeros(len(few), pieces, dtype=torch.bool)
+                hidden = torch.zeros(len(few), tokens, dtype=torch.bool)
                 hidden[:, list(chosen)] = True
                 nats = model.estimand(z, ~hidden)
                 exact += (nats.double() * hidden).sum(1) / n / len(sets)
@@ -104,7 +104,7 @@ def test_the_bound_of_masked_diffusion_is_that_of_all_sets(space):
 
 
 def test_the_network_sees_a_sequence_once_for_each_of_its_cells():
-    """Pieces behind its end, and marks, are drawn without it."""
+    """Tokens behind its end, and marks, are drawn without it."""
     model = disturbed("diffusion", TINY)
     with count_evaluations(model.estimand) as count:
         x = model.sample(64)
@@ -117,11 +117,11 @@ def test_conditionals_of_the_denoiser_are_normalised_and_agree_with_its_nats():
     x = TINY.examples(5, torch.Generator().manual_seed(0))
     z, estimand = model.codec.encode(x)[0], model.estimand
     known = torch.rand(z.shape, generator=torch.Generator().manual_seed(2)) < 0.5
-    for piece in range(z.shape[1]):
-        log_p = estimand.conditional(z, known.index_fill(1, torch.tensor([piece]), False), piece)
+    for token in range(z.shape[1]):
+        log_p = estimand.conditional(z, known.index_fill(1, torch.tensor([token]), False), token)
         assert torch.allclose(log_p.exp().sum(1), torch.ones(5), atol=1e-5)
-        nats = estimand(z, known.index_fill(1, torch.tensor([piece]), False))[:, piece]
-        assert torch.allclose(log_p.gather(1, z[:, piece, None])[:, 0], nats, atol=1e-4)
+        nats = estimand(z, known.index_fill(1, torch.tensor([token]), False))[:, token]
+        assert torch.allclose(log_p.gather(1, z[:, token, None])[:, 0], nats, atol=1e-4)
 
 
 # --- what is learned --------------------------------------------------------------------------------------------------

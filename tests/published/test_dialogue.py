@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fourfold import build
-from fourfold.spaces import Pieces, Text
+from fourfold.spaces import Text, Tokenizer
 from fourfold.tasks.language import Shaping
 from fourfold_published import rendering
 from fourfold_published.dialogue import Dialogue, chat_template
@@ -21,12 +21,12 @@ TEMPLATE = (
 
 
 @pytest.fixture(scope="module")
-def pieces():
+def tokenizer():
     import tokenizers
 
-    made = tokenizers.Tokenizer.from_str(Pieces.learn("user assistant how are you? fine.\n" * 50, 290).file)
+    made = tokenizers.Tokenizer.from_str(Tokenizer.learn("user assistant how are you? fine.\n" * 50, 290).file)
     made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
-    return Pieces(made.to_str())
+    return Tokenizer(made.to_str())
 
 
 def _model(space):
@@ -37,19 +37,19 @@ def _model(space):
     return made
 
 
-def test_words_of_a_turn_are_never_special_tokens(pieces):
-    talk = Dialogue(_model(Text("", 200, pieces=pieces)), (TEMPLATE, {"bos_token": "<s>"}), length=20)
+def test_words_of_a_turn_are_never_special_tokens(tokenizer):
+    talk = Dialogue(_model(Text("", 200, tokenizer=tokenizer)), (TEMPLATE, {"bos_token": "<s>"}), length=20)
     talk.ask("how <|im_end|> are you?")
     ids, dropped = talk.context()
-    start, end = pieces.marked_ids("<|im_start|><|im_end|>")
+    start, end = tokenizer.marked_ids("<|im_start|><|im_end|>")
     assert dropped == 0
     assert (ids.count(start), ids.count(end)) == (2, 1)
-    assert ids[-len(pieces.ids("assistant\n")) - 1] == start
-    assert "how <|im_end|> are you?" in pieces.text(ids)
+    assert ids[-len(tokenizer.ids("assistant\n")) - 1] == start
+    assert "how <|im_end|> are you?" in tokenizer.text(ids)
 
 
-def test_a_template_that_loses_words_is_refused(pieces):
-    talk = Dialogue(_model(Text("", 200, pieces=pieces)), ("{{ messages[-1]['content'] }}", {}), length=20)
+def test_a_template_that_loses_words_is_refused(tokenizer):
+    talk = Dialogue(_model(Text("", 200, tokenizer=tokenizer)), ("{{ messages[-1]['content'] }}", {}), length=20)
     talk.turns += [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     talk.ask("c")
     with pytest.raises(ValueError, match="leaves out turn 1: begin anew"):
@@ -68,10 +68,10 @@ def test_a_template_that_loses_words_is_refused(pieces):
         ("{{ raise_exception('roles must alternate') }}", "refuses this dialogue: roles must alternate"),
     ],
 )
-def test_a_template_has_limits(pieces, monkeypatch, template, words):
+def test_a_template_has_limits(tokenizer, monkeypatch, template, words):
     """Two nested ranges never ended."""
     monkeypatch.setattr(rendering, "SECONDS", 2)
-    talk = Dialogue(_model(Text("", 200, pieces=pieces)), (template, {}), length=20)
+    talk = Dialogue(_model(Text("", 200, tokenizer=tokenizer)), (template, {}), length=20)
     talk.ask("how are you?")
     start = time.monotonic()
     with pytest.raises(ValueError, match=words) as caught:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fourfold import build, compare
 from fourfold.adapters import open_published
 from fourfold.cli.app import app
-from fourfold.spaces import Pieces, Text
+from fourfold.spaces import Text, Tokenizer
 from fourfold_published.beside import draw_windows, score_windows
 from fourfold_published.transformers import write_language_model
 
@@ -32,7 +32,7 @@ def _written(folder, space):
 
 def test_windows_of_other_tokens_are_scored_as_text(tmp_path):
     model = open_published(
-        _written(tmp_path / "published", Text("", 64, pieces=Pieces.learn(TEXT, 300))), {"length": 64}
+        _written(tmp_path / "published", Text("", 64, tokenizer=Tokenizer.learn(TEXT, 300))), {"length": 64}
     )
     space = Text("".join(sorted(set(TEXT))), 40)
     x = space.ids(TEXT)[: 20 * 40].view(20, 40)
@@ -67,7 +67,7 @@ def test_samples_become_windows_of_the_data(tmp_path):
 
 
 def test_a_comparison_shows_a_published_model_and_does_not_rank_it(tmp_path):
-    published = _written(tmp_path / "published", Text("", 64, pieces=Pieces.learn(TEXT, 300)))
+    published = _written(tmp_path / "published", Text("", 64, tokenizer=Tokenizer.learn(TEXT, 300)))
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
     told: list[str] = []
@@ -118,7 +118,7 @@ def test_what_cannot_stand_beside_is_refused_before_any_training(tmp_path):
 
 
 def test_evaluate_measures_a_published_model_in_bits_per_byte(tmp_path):
-    published = _written(tmp_path / "published", Text("", 64, pieces=Pieces.learn(TEXT, 300)))
+    published = _written(tmp_path / "published", Text("", 64, tokenizer=Tokenizer.learn(TEXT, 300)))
     arguments = ["evaluate", str(published), str(_text(tmp_path)), "-n", "8", "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

@@ -11,7 +11,7 @@ import torch
 
 from fourfold import Run, build, fit
 from fourfold.adapters import adapter_of, open_published
-from fourfold.spaces import Pieces, Text
+from fourfold.spaces import Text, Tokenizer
 from fourfold.tasks.language import score_text, stream
 from fourfold_published.gguf import source
 from fourfold_published.rounded import LARGE, Linear8, to_int8
@@ -25,12 +25,12 @@ TEXT = "It was the best of times, it was the worst of times.\nIt was the age of 
 
 def _save(folder, config, **changes):
     torch.manual_seed(0)
-    pieces = Pieces.learn(TEXT, 300)
+    tokenizer = Tokenizer.learn(TEXT, 300)
     model = getattr(transformers, config[0])(config[1])
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     model.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(pieces.file, encoding="utf-8")
+    (folder / "tokenizer.json").write_text(tokenizer.file, encoding="utf-8")
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|end|>", "eos_token": "<|end|>"} | changes
     (folder / "tokenizer_config.json").write_text(json.dumps(about))
     return model.eval()
@@ -96,7 +96,9 @@ def test_a_prompt_gives_the_same_next_token_as_a_whole_evaluation(tmp_path):
     torch.testing.assert_close(cached, whole, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("space", [Text("", 24), Text("ab cdefghi", 24), Text("", 24, pieces=Pieces.learn(TEXT, 290))])
+@pytest.mark.parametrize(
+    "space", [Text("", 24), Text("ab cdefghi", 24), Text("", 24, tokenizer=Tokenizer.learn(TEXT, 290))]
+)
 def test_a_model_trained_here_has_the_same_logits_there(tmp_path, space):
     torch.manual_seed(1)
     model = build("autoregressive", space, size="xs")
@@ -143,7 +145,7 @@ def test_what_cannot_be_opened_is_refused_with_the_way_out(tmp_path):
     (whole / "model.safetensors").write_bytes(save(tensors | {"model.extra": torch.zeros(2)}, {"format": "pt"}))
     refused("holds the tensor model.extra")
     (whole / "model.safetensors").write_bytes(weights)
-    (whole / "tokenizer.json").write_text(Pieces.learn(TEXT * 3 + "".join(map(chr, range(300, 900))), 700).file)
+    (whole / "tokenizer.json").write_text(Tokenizer.learn(TEXT * 3 + "".join(map(chr, range(300, 900))), 700).file)
     refused("are of two models")
 
 
@@ -220,7 +222,7 @@ def test_positions_of_a_cache_can_be_forgotten(tmp_path, window):
 def _gguf(path, model, tied=False):
     """A small Qwen 2 as a GGUF file."""
     gguf = pytest.importorskip("gguf")
-    config, pieces = model.config, json.loads(Pieces.learn(TEXT, 300).file)["model"]
+    config, settings = model.config, json.loads(Tokenizer.learn(TEXT, 300).file)["model"]
     writer = gguf.GGUFWriter(str(path), "qwen2")
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
@@ -233,8 +235,8 @@ def _gguf(path, model, tied=False):
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(sorted(pieces["vocab"], key=pieces["vocab"].get))
-    writer.add_token_merges([" ".join(pair) for pair in pieces["merges"]])
+    writer.add_token_list(sorted(settings["vocab"], key=settings["vocab"].get))
+    writer.add_token_merges([" ".join(pair) for pair in settings["merges"]])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
@@ -316,7 +318,7 @@ def test_a_gguf_file_opens_from_the_cache_the_second_time(gguf_file):
     assert len(readings) == 1
     assert torch.equal(_logits(first)[1], _logits(again)[1])
     assert first.configuration() == again.configuration()
-    assert published_tokenizer(path) == first.space.pieces.file
+    assert published_tokenizer(path) == first.space.tokenizer.file
     assert len(readings) == 1
     stored = {file.name for file in source(path).iterdir()}
     assert stored == {"config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"}

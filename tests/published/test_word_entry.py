@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fourfold import build, fit
 from fourfold.baselines import KneserNey
 from fourfold.cli.app import app
-from fourfold.spaces import Pieces, Text
+from fourfold.spaces import Text, Tokenizer
 from fourfold_published.words import Completer, keystrokes, words_of
 
 OVERLAPPING = ("a", "b", "ab", "ba", " ", "a.", ".", " a")
@@ -30,7 +30,7 @@ def _model(space):
 
 def _overlapping():
     vocabulary = {token: i for i, token in enumerate(OVERLAPPING)}
-    return Pieces(json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}))
+    return Tokenizer(json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}))
 
 
 @torch.no_grad()
@@ -65,7 +65,7 @@ def test_words_of_characters(typed, word, letters):
 
 
 def test_a_word_has_the_mass_of_all_its_tokenisations():
-    model = _model(Text("", 16, pieces=_overlapping()))
+    model = _model(Text("", 16, tokenizer=_overlapping()))
     expected = _masses(model, OVERLAPPING, "b", " (ab[ab]*)", 5)
     found = Completer(model, beams=100_000, tolerance=0.0).masses("b ab")
     checked = [w for w in expected if len(w) <= 3]
@@ -95,7 +95,7 @@ def test_writing_on_gives_what_a_new_keyboard_gives():
 @pytest.mark.parametrize("words", ["ab a. bab aab b. abba ", "ab"])
 def test_the_context_is_the_end_of_a_long_text(words, end):
     """With blanks, and with one alone near the end, which must not cut the context short."""
-    space = Text(length=16, pieces=_overlapping())
+    space = Text(length=16, tokenizer=_overlapping())
     keyboard = Completer(_model(space), tolerance=1e9)
     text = (words * 500)[:end].rstrip() + " ."
     keyboard.suggest(text)

@@ -1,4 +1,4 @@
-"""Pieces of words: what is tokenised is what is read back, and bits per byte do not depend on the tokens."""
+"""Tokenizers: what is tokenised is what is read back, and bits per byte do not depend on the tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fourfold import load
 from fourfold.core import LogProb
 from fourfold.core.parts import configuration, construct
 from fourfold.data import DataError
-from fourfold.spaces import Pieces, Text
+from fourfold.spaces import Text, Tokenizer
 from fourfold.vocabulary import Kind
 
 WORDS = "the quick brown fox jumps over the lazy dog; \tÆgir sørger 日本語 🙂\n"
@@ -20,33 +20,33 @@ TEXT = WORDS * 60
 
 
 @pytest.fixture(scope="module")
-def pieces() -> Pieces:
-    return Pieces.learn(TEXT, 300)
+def tokenizer() -> Tokenizer:
+    return Tokenizer.learn(TEXT, 300)
 
 
-def test_every_text_comes_back(pieces: Pieces):
-    assert pieces.count == 300
+def test_every_text_comes_back(tokenizer: Tokenizer):
+    assert tokenizer.count == 300
     for text in (TEXT, "Zürich <|end|> \x00 \r\n  ﷽", ""):  # letters and marks that it never saw, and a special token
-        ids = pieces.ids(text)
-        assert pieces.text(ids) == text
-        assert pieces.sizes[ids].sum() == len(text.encode())
+        ids = tokenizer.ids(text)
+        assert tokenizer.text(ids) == text
+        assert tokenizer.sizes[ids].sum() == len(text.encode())
 
 
-def test_a_long_text_is_cut_between_lines_only(pieces: Pieces):
+def test_a_long_text_is_cut_between_lines_only(tokenizer: Tokenizer):
     long = WORDS * 3000
-    assert torch.equal(torch.from_numpy(pieces.ids(long)), torch.from_numpy(pieces.ids(WORDS)).repeat(3000))
+    assert torch.equal(torch.from_numpy(tokenizer.ids(long)), torch.from_numpy(tokenizer.ids(WORDS)).repeat(3000))
 
 
-def test_pieces_are_configuration(pieces: Pieces):
-    space = Text("", 8, pieces=pieces)
+def test_pieces_are_configuration(tokenizer: Tokenizer):
+    space = Text("", 8, tokenizer=tokenizer)
     assert construct(json.loads(json.dumps(configuration(space)))) == space
 
 
-def test_bits_per_byte_are_all_bits_over_all_bytes(pieces: Pieces):
-    space = Text("", 8, pieces=pieces)
+def test_bits_per_byte_are_all_bits_over_all_bytes(tokenizer: Tokenizer):
+    space = Text("", 8, tokenizer=tokenizer)
     x = space.rows(space.ids(TEXT).long())
     counts = space.byte_counts(x)
-    assert counts.sum() == pieces.sizes[x.flatten()].sum() > 0
+    assert counts.sum() == tokenizer.sizes[x.flatten()].sum() > 0
     nats = -torch.rand(len(x), dtype=torch.float64)
     scored = LogProb(nats, Kind.EXACT, dims=8, byte_counts=counts)
     mean, _ = scored.mean_in("bits/byte")
@@ -65,14 +65,14 @@ def test_tokens_are_learned_from_the_training_part_alone(tmp_path):
     path.write_text(WORDS * 400 + "zzzzqqqq" * 600, encoding="utf-8")
     data = load(path, tokens="bpe:400", length=16, fractions=(0.8, 0.1, 0.1))
     assert 256 < data.space.tokens <= 400
-    assert not any("zq" in token for token in json.loads(data.space.pieces.file)["model"]["vocab"])
+    assert not any("zq" in token for token in json.loads(data.space.tokenizer.file)["model"]["vocab"])
 
 
-def test_a_published_tokenizer_is_taken_as_it_is(tmp_path, pieces: Pieces):
-    (tmp_path / "tokenizer.json").write_text(pieces.file, encoding="utf-8")
+def test_a_published_tokenizer_is_taken_as_it_is(tmp_path, tokenizer: Tokenizer):
+    (tmp_path / "tokenizer.json").write_text(tokenizer.file, encoding="utf-8")
     (tmp_path / "t.txt").write_text(TEXT, encoding="utf-8")
     for given in (tmp_path, tmp_path / "tokenizer.json"):
-        assert load(tmp_path / "t.txt", tokens=given, length=16).space.pieces == pieces
+        assert load(tmp_path / "t.txt", tokens=given, length=16).space.tokenizer == tokenizer
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_documents_have_ends(tmp_path):
     lines.write_text("".join(json.dumps({"body": WORDS * 3}) + "\n" for _ in range(40)), encoding="utf-8")
     one = load(tmp_path / "texts", tokens="bpe:300", length=16)
     other = load(lines, tokens="bpe:300", length=16, text="body")
-    end = one.space.pieces.end
+    end = one.space.tokenizer.end
     assert sum(int((part.x == end).sum()) for part in (one.train, one.validation, one.test)) == 40
     assert torch.equal(one.train.x, other.train.x)
     assert "40 documents" in one.source

@@ -17,7 +17,7 @@ from fourfold import Run  # noqa: E402
 from fourfold.adapters import adapter_of, open_published  # noqa: E402
 from fourfold.core import GenerativeModel  # noqa: E402
 from fourfold.engine import load_model, save_model  # noqa: E402
-from fourfold.spaces import Pieces  # noqa: E402
+from fourfold.spaces import Tokenizer  # noqa: E402
 from fourfold_speech.transcription import beam_search, transcribe  # noqa: E402
 from fourfold_speech.transcripts import Transcripts  # noqa: E402
 
@@ -36,7 +36,7 @@ LEARNED = "press one or two then please hold the line and press three " * 40
 def folder_of(path: Path) -> Path:
     """A small random Whisper model of ``transformers`` that hears two seconds."""
     path.mkdir()
-    made = tokenizers.Tokenizer.from_str(Pieces.learn(LEARNED, 290).file)
+    made = tokenizers.Tokenizer.from_str(Tokenizer.learn(LEARNED, 290).file)
     made.add_special_tokens(list(SPECIAL))
     (path / "tokenizer.json").write_text(made.to_str())
     count = made.get_vocab_size()
@@ -99,7 +99,7 @@ def test_the_log_probability_equals_the_loss_of_the_library(model: GenerativeMod
         given = torch.tensor([[*net.prompt, *text]])
         loss = net.inner(features(net, sound), decoder_input_ids=given, labels=labels).loss
         assert float(found.nats) == pytest.approx(-float(loss.detach()) * (len(text) + 1), abs=1e-4)
-        assert found.kind.value == "lower_bound"  # of the text, which pieces write in many ways: this is one of them
+        assert found.kind.value == "lower_bound"  # of the text, which tokens write in many ways: this is one of them
 
 
 @torch.no_grad()

@@ -175,8 +175,8 @@ def test_a_worker_that_outlives_its_parent_holds_the_folder(tmp_path: Path) -> N
         time.sleep(0.01)
 
 
-def test_fewer_steps_are_tried_of_a_sampler_that_draws_one_piece_at_a_time(tmp_path):
-    """Its 0 steps stand for as many as there are pieces, so there are no more to try."""
+def test_fewer_steps_are_tried_of_a_sampler_that_draws_one_token_at_a_time(tmp_path):
+    """Its 0 steps stand for as many as there are tokens, so there are no more to try."""
     path = tmp_path / "rows.csv"
     path.write_text("colour,shape,size,age\n" + "red,round,1,7\nblue,square,2,8\nred,square,3,9\n" * 10)
     data = load(path)

@@ -84,7 +84,7 @@ class Fitted:
         groups = self._groups(len(x), cond)
         scored = LogProb.cat([model.log_prob(x[rows], seed) for rows, model in groups])
         order = torch.cat([rows for rows, _ in groups]).argsort()
-        parts = {name: getattr(scored, name) for name in ("variance", "pieces", "row_counts")}
+        parts = {name: getattr(scored, name) for name in ("variance", "terms", "row_counts")}
         ordered = {name: part[order] for name, part in parts.items() if part is not None}
         return dataclasses.replace(scored, nats=scored.nats[order], **ordered)
 

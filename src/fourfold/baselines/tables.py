@@ -56,8 +56,8 @@ class IndependentColumns(Baseline):
         return torch.from_numpy(np.stack([m.quantile(u[:, j]) for j, m in enumerate(self.marginals)], 1))
 
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
-        pieces = _log_masses(self.marginals, x)
-        return LogProb(pieces.sum(1), Kind.EXACT, len(self.marginals), note="masses of counted columns", pieces=pieces)
+        terms = _log_masses(self.marginals, x)
+        return LogProb(terms.sum(1), Kind.EXACT, len(self.marginals), note="masses of counted columns", terms=terms)
 
 
 @final

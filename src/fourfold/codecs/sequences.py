@@ -73,9 +73,9 @@ class RowTokens(Codec):
         codes = torch.where(there[..., None], x, torch.zeros_like(x))
         if self.starts is not None:
             codes[:, 0, at] = self.space.steps[0]  # a cell of the step, in place of the start
-        token, log_mass = (part.view(x.shape) for part in self.cells.pieces(codes.flatten(0, 1)))
+        token, log_mass = (part.view(x.shape) for part in self.cells.tokenize(codes.flatten(0, 1)))
         if self.starts is not None:
-            start, mass = self.starts.pieces(x[:, 0, at, None])
+            start, mass = self.starts.tokenize(x[:, 0, at, None])
             token[:, 0, at], log_mass[:, 0, at] = start[:, 0], mass[:, 0]
         mark = there if self.starts is not None else torch.zeros_like(there)
         z = torch.cat([mark.long()[..., None], token.masked_fill(~there[..., None], 0)], 2)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fourfold.codecs.tails import cells_beyond, mass_from
 from fourfold.codecs.tails import log_mass as log_tail
-from fourfold.core import Codec, Measure, Noise, PiecewiseCodec
+from fourfold.core import Codec, Measure, Noise, TokenwiseCodec
 from fourfold.maths.categorical import quantile_between
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Graded, Modelled
@@ -29,7 +29,7 @@ ROWS = 200_000
 
 
 @final
-class CellTokens(PiecewiseCodec):
+class CellTokens(TokenwiseCodec):
     """Each cell of a row as a token, ``(B, C)`` int64: a category, a bin of a number, or, as the last one, "missing".
 
     A bin is a run of neighbouring cells: a frequent cell such as 0 has a bin of its own, and the rest is cut at
@@ -96,7 +96,7 @@ class CellTokens(PiecewiseCodec):
                 shares = float((values < starts[1]).mean()), float((values >= starts[-2]).mean())
                 self.ends[g] = self.ends.new_tensor(_tail_shares(self.space.modelled[i], shares))
 
-    def pieces(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def tokenize(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, _, log_mass = self.places(x)
         return z, log_mass.float()
 
@@ -231,7 +231,7 @@ class GaussianCells(Codec):
     def fit(self, x: Tensor) -> None:
         """Take the shares of the tokens. Half an example more for each leaves none without mass."""
         self.tokens.fit(x)
-        z, log_mass = self.tokens.pieces(x[:: -(-len(x) // ROWS)])
+        z, log_mass = self.tokens.tokenize(x[:: -(-len(x) // ROWS)])
         for i, size in enumerate(self.tokens.sizes):
             counts = torch.bincount(z[torch.isfinite(log_mass[:, i]), i], minlength=size).double() + 0.5
             self.below[i, 1 : size + 1] = counts.cumsum(0) / counts.sum()

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import Measure, Noise, PiecewiseCodec
+from fourfold.core import Measure, Noise, TokenwiseCodec
 from fourfold.spaces import Text
 from fourfold.vocabulary import Kind
 
@@ -17,7 +17,7 @@ __all__ = ["TextTokens"]
 
 
 @final
-class TextTokens(PiecewiseCodec):
+class TextTokens(TokenwiseCodec):
     """Text ids as they are."""
 
     measure = Measure.COUNTING
@@ -33,7 +33,7 @@ class TextTokens(PiecewiseCodec):
     def sizes(self) -> tuple[int, ...]:  # type: ignore[override]
         return (self.space.tokens,) * self.space.length
 
-    def pieces(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def tokenize(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.long(), torch.zeros(x.shape, device=x.device)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:

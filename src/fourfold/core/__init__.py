@@ -6,7 +6,7 @@ and refuses to exist when they do not fit.
 """
 
 from fourfold.core.baseline import Baseline
-from fourfold.core.codec import CachedCodec, Codec, PiecewiseCodec
+from fourfold.core.codec import CachedCodec, Codec, TokenwiseCodec
 from fourfold.core.conditionals import ArbitraryConditionals, CaptionConditionals, JointConditionals
 from fourfold.core.conditions import Batch, Condition, Conditions, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
@@ -54,7 +54,6 @@ __all__ = [
     "Panels",
     "Part",
     "Picture",
-    "PiecewiseCodec",
     "Quality",
     "Rows",
     "Sampler",
@@ -63,6 +62,7 @@ __all__ = [
     "Stage",
     "Staged",
     "Term",
+    "TokenwiseCodec",
     "Track",
     "Tracks",
     "Training",

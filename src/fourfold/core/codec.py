@@ -13,7 +13,7 @@ from fourfold.core.noise import Noise
 from fourfold.core.parts import Part
 from fourfold.vocabulary import Kind
 
-__all__ = ["CachedCodec", "Codec", "PiecewiseCodec"]
+__all__ = ["CachedCodec", "Codec", "TokenwiseCodec"]
 
 
 class Codec(Part, nn.Module, ABC):
@@ -91,7 +91,7 @@ class CachedCodec(Codec):
         """Codes ``(B, *event)`` from the result of :meth:`analyse`. Random numbers come from torch's generator."""
 
 
-class PiecewiseCodec(Codec):
+class TokenwiseCodec(Codec):
     """A codec of one token for each value of a raw example, so that some values can be given and others drawn.
 
     Attributes:
@@ -101,7 +101,7 @@ class PiecewiseCodec(Codec):
     sizes: tuple[int, ...]
 
     @abstractmethod
-    def pieces(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def tokenize(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens of raw ``(B, *shape)`` and ``log p(value | token)`` in nats, both ``(B, L)``.
 
         A value that no token stands for has the log-mass ``-inf``, and any token.
@@ -116,5 +116,5 @@ class PiecewiseCodec(Codec):
         """``log P(value is in values | token)`` of each token of one position, ``(sizes[position],)`` float64."""
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        z, log_mass = self.pieces(x)
+        z, log_mass = self.tokenize(x)
         return z, log_mass.double().sum(1).float()

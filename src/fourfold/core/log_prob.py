@@ -48,7 +48,7 @@ class LogProb:
             error may be larger.
         byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte", else ``None``.
         row_counts: rows of each sequence, ``(B,)``, the divisor of "per row", else ``None``.
-        pieces: ``(B, L)`` nats of each value given the earlier ones, which add up to ``nats``, where they are known.
+        terms: ``(B, L)`` nats of each value given the earlier ones, which add up to ``nats``, where they are known.
         outside: which examples hold a value that the space does not have, bool ``(B,)``. ``None``: no one does. Their
             probability is 0 under every model of the space, and means leave them out.
     """
@@ -66,7 +66,7 @@ class LogProb:
     converged: bool = True
     byte_counts: Tensor | None = None
     row_counts: Tensor | None = None
-    pieces: Tensor | None = None
+    terms: Tensor | None = None
     outside: Tensor | None = None
 
     @classmethod
@@ -219,7 +219,7 @@ class LogProb:
             variance=concatenated("variance"),
             byte_counts=concatenated("byte_counts"),
             row_counts=concatenated("row_counts"),
-            pieces=concatenated("pieces"),
+            terms=concatenated("terms"),
             outside=concatenated("outside"),
             evaluations=mean("evaluations"),
             freedom=mean("freedom"),

@@ -174,7 +174,7 @@ class GenerativeModel(Part, nn.Module):
                 a sequence of ``n``, or their bytes ``(n, L)``; ``None`` is unconditional.
             seed: with a sample's index, it fixes that sample.
             batch_size: rows per network call, by default :attr:`rows_at_once`. Changes nothing but speed and memory.
-            start: the index of the first sample, for drawing a long series in pieces.
+            start: the index of the first sample, for drawing a long series in parts.
 
         Raises:
             ValueError: for n < 1, or labels or captions the space does not have.
@@ -207,7 +207,7 @@ class GenerativeModel(Part, nn.Module):
             batch_size: rows per network call.
             draws: how often to draw from a codec that draws, with a new likelihood each time. One draw leaves the error
                 of a single example unknown. The mean over examples needs no more.
-            start: the index of the first example, for scoring a long series in pieces.
+            start: the index of the first example, for scoring a long series in parts.
 
         Raises:
             ValueError: if ``x`` does not belong to the space, or for draws < 1.

@@ -47,7 +47,7 @@ def stream_for(space: Space, path: Path, options: DataOptions) -> Source:
     """
     try:
         if isinstance(space, Text):  # is read by portions
-            corpus = corpus_of(path, options, options.limit if space.pieces is None else None)
+            corpus = corpus_of(path, options, options.limit if space.tokenizer is None else None)
             x = torch.from_numpy(np.concatenate([np.empty(0, space.dtype), *ids_of(corpus, space, options.limit)]))
         else:
             x = space.parse_bytes(content_of(path), options.limit)

@@ -150,7 +150,7 @@ class Streamed:
     """The training examples of stored data, each epoch in another order.
 
     An epoch takes the blocks in random order and mixes the examples of about :data:`POOL` bytes of blocks at a time, so
-    that files are read in long pieces. Its order is a function of seed and epoch: nothing needs to be kept to resume.
+    that files are read in long parts. Its order is a function of seed and epoch: nothing needs to be kept to resume.
 
     Args:
         stored: the examples.

@@ -32,7 +32,7 @@ from fourfold.data.folders import IMAGES, SOUNDS, holds
 from fourfold.data.records import digest_of
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Pieces, Text
+from fourfold.spaces import Text, Tokenizer
 from fourfold.spaces.text import code_points
 from fourfold.spaces.tokenizer import portions
 
@@ -140,8 +140,8 @@ def read_text(path: Path, options: DataOptions) -> Source:
     Raises:
         DataError: if it is not a regular file, empty, or not UTF-8 where characters are needed.
     """
-    pieces = options.tokens is not None and options.tokens not in ("chars", "bytes")
-    return text_source(corpus_of(path, options, None if pieces else options.limit), options, f"text file {path}")
+    by_tokenizer = options.tokens is not None and options.tokens not in ("chars", "bytes")
+    return text_source(corpus_of(path, options, None if by_tokenizer else options.limit), options, f"text file {path}")
 
 
 def read_documents(path: Path, options: DataOptions) -> Source:
@@ -185,7 +185,7 @@ def text_source(corpus: Corpus, options: DataOptions, where: str) -> Source:
     survey = _Survey.of(corpus, options.tokens)
     space = _space_of(corpus, survey, options)
     ids, digest = _stored(corpus, survey, space, options)
-    if space.pieces is not None:
+    if space.tokenizer is not None:
         where = f"{where}, in tokens of {survey.size / max(len(ids), 1):.2f} bytes"
     return Source(ids, space, where, hint="a text has no labels, load it without conditional", digest=digest)
 
@@ -193,7 +193,7 @@ def text_source(corpus: Corpus, options: DataOptions, where: str) -> Source:
 def _space_of(corpus: Corpus, survey: _Survey, options: DataOptions) -> Text:
     """The space of a text: characters if at most 256 differ, else bytes, unless ``options.tokens`` asks for others.
 
-    Pieces are learned from the training part alone.
+    A tokenizer is learned from the training part alone.
 
     Raises:
         DataError: for tokens of another name.
@@ -206,8 +206,8 @@ def _space_of(corpus: Corpus, survey: _Survey, options: DataOptions) -> Text:
     try:
         if match := re.fullmatch(r"bpe:(\d+)", tokens):
             sample = _training_part(corpus.parts(), int(share * survey.length))
-            return Text("", length, pieces=Pieces.learn(sample, int(match[1])))
-        return Text("", length, pieces=_published(Path(tokens).expanduser()))
+            return Text("", length, tokenizer=Tokenizer.learn(sample, int(match[1])))
+        return Text("", length, tokenizer=_published(Path(tokens).expanduser()))
     except DataError:
         raise
     except ValueError as error:
@@ -245,13 +245,13 @@ def ids_of(corpus: Corpus, space: Text, most: int | None = None) -> Iterator[np.
 def _all_ids(corpus: Corpus, space: Text, most: float) -> Iterator[np.ndarray]:
     if space.token == "byte":
         yield from (np.frombuffer(part, dtype=np.uint8) for part in corpus.raw())
-    elif corpus.texts is not None and space.pieces is not None and space.pieces.end is not None:
-        yield from (space.pieces.documents(texts).astype(space.dtype) for texts in _batched(corpus.texts()))
+    elif corpus.texts is not None and space.tokenizer is not None and space.tokenizer.end is not None:
+        yield from (space.tokenizer.documents(texts).astype(space.dtype) for texts in _batched(corpus.texts()))
     else:
         position = 0
         for batch in _batched(corpus.parts()):
             text = "".join(batch)
-            text = text if space.pieces is not None or most > position + len(text) else text[: int(most) - position]
+            text = text if space.tokenizer is not None or most > position + len(text) else text[: int(most) - position]
             try:
                 yield space.ids(text, position).numpy()
             except ValueError as error:
@@ -278,13 +278,13 @@ def _stored(corpus: Corpus, survey: _Survey, space: Text, options: DataOptions) 
     Bytes of a file are mapped where they are. Other ids are written into a file that is named by the text and its
     tokenizer, so that a text is tokenised once. It is complete, or not there.
     """
-    pieces = options.limit if space.pieces is not None else None  # of other tokens, no more was read
-    parts = ids_of(corpus, space, pieces)
+    limit = options.limit if space.tokenizer is not None else None  # of other tokens, no more was read
+    parts = ids_of(corpus, space, limit)
     if survey.size <= LARGE:
         return torch.from_numpy(np.concatenate([np.empty(0, space.dtype), *parts])), ""
     if space.token == "byte" and corpus.file is not None:
         return _mapped(corpus.file, space), digest_of([corpus.file], corpus.file)
-    about = [survey.digest, space.vocabulary, space.pieces and space.pieces.file, corpus.texts is not None, pieces]
+    about = [survey.digest, space.vocabulary, space.tokenizer and space.tokenizer.file, corpus.texts is not None, limit]
     folder = _folder(options)
     path = folder / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]}.{space.dtype.name}"
     record = path.with_suffix(".json")
@@ -350,7 +350,7 @@ def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"fourfold-tokens-{os.getuid() if hasattr(os, 'getuid') else 0}"
 
 
-def _published(path: Path) -> Pieces:
+def _published(path: Path) -> Tokenizer:
     """The tokenizer of a file, of a folder that holds ``tokenizer.json``, or of a published model.
 
     Raises:
@@ -359,16 +359,16 @@ def _published(path: Path) -> Pieces:
     file = path / "tokenizer.json" if path.is_dir() else path
     adapter = adapter_of(path)
     if adapter is not None:
-        pieces = Pieces(adapter.tokenizer(path))
+        tokenizer = Tokenizer(adapter.tokenizer(path))
     elif file.is_file():
-        pieces = Pieces(decoded(file, content_of(file)))
+        tokenizer = Tokenizer(decoded(file, content_of(file)))
     else:
         raise ValueError("is none of chars, bytes, bpe:COUNT and the path of a tokenizer.json: give one of them")
     try:
-        pieces.count  # noqa: B018  # reads it
+        tokenizer.count  # noqa: B018  # reads it
     except Exception as error:  # the library raises its own kind
         raise ValueError(f"is not a tokenizer that can be read ({str(error)[:100]})") from None
-    return pieces
+    return tokenizer
 
 
 # --- documents --------------------------------------------------------------------------------------------------------

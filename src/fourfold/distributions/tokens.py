@@ -15,7 +15,7 @@ from fourfold.distributions.observations import Head
 from fourfold.estimands import Observation
 from fourfold.maths.categorical import categorical
 
-__all__ = ["GroupedPieces", "IndependentTokens", "TokenHead", "like_sizes", "pieces_of"]
+__all__ = ["GroupedTokens", "IndependentTokens", "TokenHead", "grouped_tokens", "like_sizes"]
 
 
 def like_sizes(sizes: Sequence[int], positions: Collection[int]) -> list[list[int]]:
@@ -30,7 +30,7 @@ def like_sizes(sizes: Sequence[int], positions: Collection[int]) -> list[list[in
 
 
 @final
-class GroupedPieces:
+class GroupedTokens:
     """Positions whose logits lie side by side, ``(B, sum(sizes))``: those of like sizes are computed together.
 
     Attributes:
@@ -57,9 +57,9 @@ class GroupedPieces:
 
 
 @cache
-def pieces_of(sizes: tuple[int, ...]) -> GroupedPieces:
-    """:class:`GroupedPieces` of these sizes, made once."""
-    return GroupedPieces(sizes)
+def grouped_tokens(sizes: tuple[int, ...]) -> GroupedTokens:
+    """:class:`GroupedTokens` of these sizes, made once."""
+    return GroupedTokens(sizes)
 
 
 @final
@@ -72,8 +72,8 @@ class IndependentTokens(Observation):
     """
 
     def __init__(self, logits: Tensor, sizes: tuple[int, ...]) -> None:
-        self.groups = pieces_of(sizes).groups
-        self.log_p = pieces_of(sizes).log_softmax(logits)
+        self.groups = grouped_tokens(sizes).groups
+        self.log_p = grouped_tokens(sizes).log_softmax(logits)
 
     def log_prob(self, x: Tensor) -> Tensor:
         parts = zip(self.groups, self.log_p, strict=True)

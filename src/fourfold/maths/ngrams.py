@@ -12,7 +12,7 @@ from fourfold.maths.categorical import quantile_between
 
 __all__ = ["LONGEST", "Ngrams", "discounts"]
 
-LONGEST = {"character": 8, "byte": 8, "piece": 4}
+LONGEST = {"character": 8, "byte": 8, "token": 4}
 """Tokens of the longest n-gram that pays, by the kind of token."""
 
 _MULTIPLIER = 6364136223846793005

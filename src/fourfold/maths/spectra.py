@@ -69,7 +69,7 @@ def inverse(spectrum: Tensor, hop: int, length: int) -> Tensor:
 
 
 def _overlapped(segments: Tensor, hop: int) -> Tensor:
-    """Pieces ``(B, fft, T)`` added at distances of ``hop``, which divides their length: ``(B, (T - 1) hop + fft)``."""
+    """Frames ``(B, fft, T)`` added at distances of ``hop``, which divides their length: ``(B, (T - 1) hop + fft)``."""
     batch, fft, count = segments.shape
     blocks = segments.transpose(1, 2).reshape(batch, count, fft // hop, hop)
     total = segments.new_zeros(batch, count + fft // hop - 1, hop)

@@ -204,7 +204,7 @@ class ColumnNetwork(Part, nn.Module):
         x: Tensor,
         sees: Tensor,
         cond: Tensor | None = None,
-        piece: int | None = None,
+        column: int | None = None,
         context: Tensor | None = None,
         near: Tensor | None = None,
     ) -> Tensor:
@@ -213,26 +213,28 @@ class ColumnNetwork(Part, nn.Module):
         Args:
             x: tokens ``(B, C)``.
             sees: an order ``(C,)``, in which each column sees those before it, or the columns that all others see,
-                bool ``(B, C)``, as with a ``piece``.
+                bool ``(B, C)``, as with a ``column``.
             cond: labels ``(B,)``.
-            piece: number of the column whose masses are returned.
+            column: number of the column whose masses are returned.
             context: what else the hidden layers see, added to them, ``(B, C · width)``.
             near: nearest cells of other rows, ``(B, C, sides, 2)``.
 
         Returns:
-            ``log p(x_i | seen)``, ``(B, C)``. With a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
+            ``log p(x_i | seen)``, ``(B, C)``. With a ``column``, ``log p(x_column = k | seen)``, ``(B, K)``.
         """
         labels = self.labels.weight[:1] if cond is None else self.labels(cond + 1)
         labels = labels if context is None else labels + context.to(labels)
         labels = labels.view(-1, self.columns, self.width).transpose(0, 1)
-        if piece is None and sees.ndim == 1:
+        if column is None and sees.ndim == 1:
             return self.heads(self._deep(self._in_order(x, sees, near) + labels, slice(None)), x, near)
         inputs = (self.embedded(x, near) * sees.unsqueeze(2)).flatten(1)
-        if piece is None:
+        if column is None:
             h = (inputs @ self.entry).view(len(x), self.columns, self.width).transpose(0, 1)
             return self.heads(self._deep(h + labels, slice(None)), x, near)
-        h = inputs @ self.entry[:, piece * self.width : (piece + 1) * self.width]
-        return self.heads.column(self._deep(h + labels[piece : piece + 1], slice(piece, piece + 1))[0], piece, near)
+        h = inputs @ self.entry[:, column * self.width : (column + 1) * self.width]
+        return self.heads.column(
+            self._deep(h + labels[column : column + 1], slice(column, column + 1))[0], column, near
+        )
 
     def _in_order(self, x: Tensor, order: Tensor, near: Tensor | None = None) -> Tensor:
         """The hidden layers before their nonlinearity, ``(C, B, width)``, each from the columns before its own."""

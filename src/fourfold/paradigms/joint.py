@@ -25,7 +25,7 @@ from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
 from fourfold.distributions.times import quantiles, watched_by_noise
-from fourfold.distributions.tokens import pieces_of
+from fourfold.distributions.tokens import grouped_tokens
 from fourfold.estimands import MixedDenoiser
 from fourfold.likelihoods.bound import ends, standard_integral
 from fourfold.likelihoods.ode import log_snr_range
@@ -59,7 +59,7 @@ class RowDenoiser(MixedDenoiser):
         self.net, self.sizes, self.reals, self.path = net, tuple(sizes), reals, path
         self.cells = CellEmbedding(self.sizes, embedding)
         self.event = (len(self.sizes) + reals,)
-        self.groups = pieces_of(self.sizes).groups
+        self.groups = grouped_tokens(self.sizes).groups
 
     def forward(
         self, k: Tensor, observed_mask: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
@@ -68,7 +68,7 @@ class RowDenoiser(MixedDenoiser):
         out = self.net(torch.cat([embedded, with_detail(z_t)], 1), 2 * t - 1, cond)
         logits, f = out.split((out.shape[1] - self.reals, self.reals), 1)
         alpha, sigma = broadcast(self.path.alpha(t), z_t), broadcast(self.path.sigma(t), z_t)
-        return pieces_of(self.sizes).log_softmax(logits), alpha * z_t - sigma * f
+        return grouped_tokens(self.sizes).log_softmax(logits), alpha * z_t - sigma * f
 
 
 def masked_at(t: Tensor) -> Tensor:

@@ -151,11 +151,11 @@ class SequenceConditionals(Conditionals, Continuing):
             state.near = _at(near, (slice(None), t))
             state.u = noise.uniform(self.layout.slots)
         assert state.u is not None
-        rows[:, t, slot] = self._piece(rows, t, slot, state, temperature)
+        rows[:, t, slot] = self._token(rows, t, slot, state, temperature)
         state.count += 1
         return rows[:, t, slot], state
 
-    def _piece(self, rows: Tensor, t: int, slot: int, state: _Drawing, temperature: float) -> Tensor:
+    def _token(self, rows: Tensor, t: int, slot: int, state: _Drawing, temperature: float) -> Tensor:
         """The next token of every sequence. 0 behind its end."""
         assert state.u is not None
         if slot == 0 and (t == 0 or not self.layout.keyed):
@@ -164,7 +164,7 @@ class SequenceConditionals(Conditionals, Continuing):
         at = self.layout.column(slot, t)
         x = self.layout.spread(rows[:, t, None], t)[:, 0]
         earlier = (torch.arange(x.shape[1], device=x.device) < at).expand(x.shape)
-        log_p = self.net.columns(x, earlier, piece=at, context=state.context, near=state.near)
+        log_p = self.net.columns(x, earlier, column=at, context=state.context, near=state.near)
         return torch.where(there, categorical(log_p / temperature, state.u[:, slot]), 0)
 
     def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
@@ -195,9 +195,9 @@ class _Context(NamedTuple):
         """Some of the rows."""
         return _Context(self.x[rows], self.mask[rows], self.context[rows], _at(self.near, rows))
 
-    def nats(self, net: SequenceNetwork, piece: int | None = None) -> Tensor:
+    def nats(self, net: SequenceNetwork, column: int | None = None) -> Tensor:
         """Log-masses of the cells, or of every token of one column."""
-        return net.columns(self.x, self.mask, piece=piece, context=self.context, near=self.near)
+        return net.columns(self.x, self.mask, column=column, context=self.context, near=self.near)
 
 
 @final

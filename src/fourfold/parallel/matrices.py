@@ -39,8 +39,8 @@ def on_whole(
     sizes = {r: [_count(n, r, world) * columns for n, columns in own_shapes] for r in ranks}
     outgoing = [[part for part, owner in zip(parts, owners, strict=True) if owner == r] for r in ranks]
     incoming = processes.exchange([_flat(group, parts[0]) for group in outgoing], [sum(sizes[r]) for r in ranks])
-    pieces = [torch.split(part, sizes[r]) for r, part in enumerate(incoming)]
-    matrices = [torch.cat([pieces[r][i].view(-1, columns) for r in ranks]) for i, (_, columns) in enumerate(own_shapes)]
+    blocks = [torch.split(part, sizes[r]) for r, part in enumerate(incoming)]
+    matrices = [torch.cat([blocks[r][i].view(-1, columns) for r in ranks]) for i, (_, columns) in enumerate(own_shapes)]
     results = [result.float() for result in function(matrices)]
     back = [_flat([m[slice(*rows_of(len(m), r, world))] for m in results], parts[0]) for r in ranks]
     returned = processes.exchange(back, [sum(part.numel() for part in outgoing[r]) for r in ranks])

@@ -111,7 +111,7 @@ SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24, "l": 24, "xl": 24}
 NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no density"
 """The reason why a density of mel bands is none of waveforms."""
 BLOCK = 4
-"""Pieces of a block of text. The fewer they are, the nearer the bound is to an autoregressive model's likelihood."""
+"""Tokens of a block of text. The fewer they are, the nearer the bound is to an autoregressive model's likelihood."""
 LEAN = 8.0
 """The odds that a token of a block is unmasked before its right neighbour."""
 MASKED_STEPS = 64

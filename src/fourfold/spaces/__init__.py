@@ -11,7 +11,7 @@ from fourfold.spaces.images import Images
 from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
-from fourfold.spaces.tokenizer import Pieces
+from fourfold.spaces.tokenizer import Tokenizer
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.video import Video
 
@@ -25,10 +25,10 @@ __all__ = [
     "Identifier",
     "Images",
     "Numeric",
-    "Pieces",
     "Sequences",
     "Table",
     "Text",
+    "Tokenizer",
     "Vectors",
     "Video",
 ]
@@ -36,5 +36,5 @@ __all__ = [
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
 for _space in (Audio, Images, Sequences, Table, Text, Vectors, Video):
     _space.__module__ = __name__
-for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Numeric, Pieces):
+for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Numeric, Tokenizer):
     _column.__module__ = __name__

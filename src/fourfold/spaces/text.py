@@ -16,7 +16,7 @@ from fourfold.core import Excerpts, Space
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
-from fourfold.spaces.tokenizer import Pieces
+from fourfold.spaces.tokenizer import Tokenizer
 from fourfold.spaces.written import WrittenTexts
 from fourfold.vocabulary import ONE_TOKENISATION, Kind
 
@@ -37,7 +37,7 @@ class Text(WrittenTexts):
     Attributes:
         vocabulary: the characters, in the order of their ids. Empty for bytes (256 ids) and for a tokenizer.
         length: tokens in one window.
-        pieces: the tokenizer, or ``None``.
+        tokenizer: the tokenizer, or ``None``.
 
     Raises:
         ValueError: for an empty window, or a vocabulary with a repeated character.
@@ -48,12 +48,12 @@ class Text(WrittenTexts):
     vocabulary: str = ""
     length: int = 256
     classes: None = None
-    pieces: Pieces | None = None
+    tokenizer: Tokenizer | None = None
 
     def __post_init__(self) -> None:
         if self.length < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("text needs windows of at least one token and a vocabulary without repeated characters")
-        if self.vocabulary and self.pieces is not None:
+        if self.vocabulary and self.tokenizer is not None:
             raise ValueError("text has a vocabulary of characters or a tokenizer: give one of them")
 
     def __str__(self) -> str:
@@ -62,8 +62,8 @@ class Text(WrittenTexts):
 
     @property
     def token(self) -> str:
-        """The word for one token: character, byte or piece."""
-        return "character" if self.vocabulary else "byte" if self.pieces is None else "piece"
+        """The word for one token: character, byte or token."""
+        return "character" if self.vocabulary else "byte" if self.tokenizer is None else "token"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,14 +75,14 @@ class Text(WrittenTexts):
 
     def kind_of_text(self, kind: Kind, note: str) -> tuple[Kind, str]:
         """The kind that a mass of ids has for the text. A tokenizer can write it in several ways: one is scored."""
-        if self.pieces is None or kind is not Kind.EXACT:
+        if self.tokenizer is None or kind is not Kind.EXACT:
             return kind, note
         return Kind.LOWER_BOUND, f"{note}; {ONE_TOKENISATION}".lstrip("; ")
 
     @property
     def tokens(self) -> int:
         """The number of distinct ids."""
-        return len(self.vocabulary) or (256 if self.pieces is None else self.pieces.count)
+        return len(self.vocabulary) or (256 if self.tokenizer is None else self.tokenizer.count)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -95,14 +95,18 @@ class Text(WrittenTexts):
 
     def byte_counts(self, x: Tensor) -> Tensor:
         """Bytes of UTF-8 in each window, ``(B,)`` float64."""
-        if not self.vocabulary and self.pieces is None:
+        if not self.vocabulary and self.tokenizer is None:
             return torch.full((len(x),), float(x.shape[1]), dtype=torch.float64)
         return self._sizes.to(x.device)[x.long()].sum(1)
 
     @cached_property
     def _sizes(self) -> Tensor:
         """Bytes of each token, ``(V,)`` float64."""
-        sizes = [len(character.encode()) for character in self.vocabulary] if self.pieces is None else self.pieces.sizes
+        sizes = (
+            [len(character.encode()) for character in self.vocabulary]
+            if self.tokenizer is None
+            else self.tokenizer.sizes
+        )
         return torch.as_tensor(sizes, dtype=torch.float64)
 
     def check(self, x: Tensor) -> None:
@@ -118,8 +122,8 @@ class Text(WrittenTexts):
 
     def token_bytes(self) -> list[bytes]:
         """The bytes of UTF-8 that each token stands for. None for a special token."""
-        if self.pieces is not None:
-            return self.pieces.token_bytes()
+        if self.tokenizer is not None:
+            return self.tokenizer.token_bytes()
         return [c.encode() for c in self.vocabulary] or [bytes([i]) for i in range(256)]
 
     def parse(self, text: str) -> Tensor:
@@ -137,7 +141,7 @@ class Text(WrittenTexts):
             ValueError: for a character outside the vocabulary, with its position. ``UnicodeDecodeError`` where
                 characters are needed and the content is not UTF-8.
         """
-        if not self.vocabulary and self.pieces is None:
+        if not self.vocabulary and self.tokenizer is None:
             return self.ids(content[:most])
         text = content.decode("utf-8-sig")
         return self.ids(text[:most] if self.vocabulary else text)[:most]
@@ -152,8 +156,8 @@ class Text(WrittenTexts):
         Raises:
             ValueError: for a character outside the vocabulary, with its position.
         """
-        if self.pieces is not None:
-            ids = self.pieces.ids(text if isinstance(text, str) else text.decode())
+        if self.tokenizer is not None:
+            ids = self.tokenizer.ids(text if isinstance(text, str) else text.decode())
             return torch.from_numpy(ids.astype(self.dtype))
         if not self.vocabulary:
             content = text.encode() if isinstance(text, str) else text
@@ -180,8 +184,8 @@ class Text(WrittenTexts):
 
     def show(self, ids: Tensor) -> str:
         """The text of ``(L,)`` ids. Bytes that are not UTF-8 are replaced."""
-        if self.pieces is not None:
-            return self.pieces.text(ids.tolist())
+        if self.tokenizer is not None:
+            return self.tokenizer.text(ids.tolist())
         if not self.vocabulary:
             return bytes(ids.tolist()).decode(errors="replace")
         return "".join(self.vocabulary[i] for i in ids.tolist())
@@ -203,7 +207,7 @@ class Text(WrittenTexts):
         """A text over another vocabulary is parsed anew. The length of windows does not matter to a stream."""
         if not isinstance(source, Text):  # only another text has characters that can be parsed anew
             return super().conform(x, source)
-        same = (source.vocabulary, source.pieces) == (self.vocabulary, self.pieces)
+        same = (source.vocabulary, source.tokenizer) == (self.vocabulary, self.tokenizer)
         return x if same else self.ids(source.show(x))
 
     # --- measures and pictures ----------------------------------------------------------------------------------------

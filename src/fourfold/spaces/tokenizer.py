@@ -1,4 +1,4 @@
-"""Pieces of words: the tokens of a byte-level tokenizer that is trained here, or of any published one."""
+"""Tokenizers of texts: a byte-level tokenizer that is trained here, or any published one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer as LibraryTokenizer
 
-__all__ = ["END", "Pieces", "letters_of_bytes", "portions"]
+__all__ = ["END", "Tokenizer", "letters_of_bytes", "portions"]
 
 END = "<|end|>"
 """The token that ends a document, in a tokenizer that is trained here."""
@@ -30,7 +30,7 @@ _STRIDE, _LONGEST = 1 << 16, 1 << 20
 
 @final
 @dataclass(frozen=True, repr=False)
-class Pieces:
+class Tokenizer:
     """A tokenizer of Hugging Face's library ``tokenizers``, as the text of its file.
 
     Attributes:
@@ -49,7 +49,7 @@ class Pieces:
             raise ValueError(f"the tokenizer is not JSON ({error}): give the content of a tokenizer.json") from None
 
     def __repr__(self) -> str:
-        return f"Pieces({self.count:,} tokens, {self.digest})"
+        return f"Tokenizer({self.count:,} tokens, {self.digest})"
 
     @functools.cached_property
     def digest(self) -> str:
@@ -81,7 +81,7 @@ class Pieces:
         return cls(tokenizer.to_str())
 
     @functools.cached_property
-    def _tokenizer(self) -> Tokenizer:
+    def _tokenizer(self) -> LibraryTokenizer:
         tokenizer = _library().Tokenizer.from_str(self.file)
         tokenizer.no_padding()
         tokenizer.no_truncation()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fourfold.core import ArbitraryConditionals, Condition, GenerativeModel, LogProb, Noise, PiecewiseCodec
+from fourfold.core import ArbitraryConditionals, Condition, GenerativeModel, LogProb, Noise, TokenwiseCodec
 from fourfold.core.conditions import condition_codes
 from fourfold.core.evaluations import evaluating
 from fourfold.tasks.proposals import MOST, arbitrary, complete_block, prob_block, score_given
@@ -123,7 +123,7 @@ def completions(
     mask = _expanded(x, observed_mask)
     restrictions = {i: values.flatten() for i, values in (restrictions or {}).items()}
     labels = condition_codes(model.space, len(x), cond, model.device)
-    if not isinstance(model.estimand, ArbitraryConditionals) or not isinstance(model.codec, PiecewiseCodec):
+    if not isinstance(model.estimand, ArbitraryConditionals) or not isinstance(model.codec, TokenwiseCodec):
         if x.is_floating_point() or x.ndim != 2:
             arbitrary(model)
         for rows, samples in search(model, x, mask, restrictions, labels, seed):
@@ -276,7 +276,7 @@ def conditional(
     with evaluating(model):
         for i in range(0, len(x), batch_size):
             rows = slice(i, i + batch_size)
-            z, log_mass = codec.pieces(x[rows].to(model.device))
+            z, log_mass = codec.tokenize(x[rows].to(model.device))
             finite = mask[rows].to(model.device) & torch.isfinite(log_mass)
             parts.append(estimand.conditional(z, finite, column, None if labels is None else labels[rows]))
     return torch.cat(parts)

@@ -321,7 +321,7 @@ def stable_text(text: str, ends: Sequence[str]) -> str:
 
 def _append(space: Text, ids: list[int], token: int, stop: Sequence[str]) -> bool:
     """Append a token to a text unless it is the end token. Return true if the text ends."""
-    if space.pieces is not None and token == space.pieces.end:
+    if space.tokenizer is not None and token == space.tokenizer.end:
         return True
     ids.append(token)
     recent = space.show(torch.tensor(ids[-64:])) if stop else ""

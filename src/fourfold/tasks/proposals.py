@@ -25,7 +25,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from fourfold.core import ArbitraryConditionals, GenerativeModel, JointConditionals, LogProb, Noise, PiecewiseCodec
+from fourfold.core import ArbitraryConditionals, GenerativeModel, JointConditionals, LogProb, Noise, TokenwiseCodec
 from fourfold.maths.categorical import categorical
 from fourfold.tasks.rejection import ABLE, Round, Tally, TooFewError, accept
 from fourfold.vocabulary import Kind
@@ -175,7 +175,7 @@ def _proposer(
         ValueError: for restrictions of which the model can draw no value.
     """
     estimand, codec = arbitrary(model)
-    z, log_mass = codec.pieces(x)
+    z, log_mass = codec.tokenize(x)
     shares = {i: codec.log_shares(i, values).to(z.device) for i, values in restrictions.items()}
     for i, share in shares.items():
         if bool((share == -torch.inf).all()):
@@ -251,10 +251,10 @@ def prob_block(
 
 
 def score_given(
-    estimand: ArbitraryConditionals, codec: PiecewiseCodec, x: Tensor, observed_mask: Tensor, cond: Tensor | None
+    estimand: ArbitraryConditionals, codec: TokenwiseCodec, x: Tensor, observed_mask: Tensor, cond: Tensor | None
 ) -> LogProb:
     """``log p(missing | observed)`` of raw rows: see :func:`fourfold.tasks.log_prob_given`."""
-    z, log_mass = codec.pieces(x)
+    z, log_mass = codec.tokenize(x)
     observed, nats = (
         observed_mask & torch.isfinite(log_mass),
         torch.zeros(z.shape, dtype=torch.float64, device=x.device),
@@ -267,16 +267,16 @@ def score_given(
             nats[rows, i] = log_p.gather(1, z[rows, i, None]).squeeze(1).double() + log_mass[rows, i]
             observed[rows, i] = torch.isfinite(log_mass[rows, i])
     note = "chain rule over the missing tokens, in their order"
-    return LogProb(nats.sum(1).float(), Kind.EXACT, note=note, pieces=nats)
+    return LogProb(nats.sum(1).float(), Kind.EXACT, note=note, terms=nats)
 
 
-def arbitrary(model: GenerativeModel) -> tuple[ArbitraryConditionals, PiecewiseCodec]:
+def arbitrary(model: GenerativeModel) -> tuple[ArbitraryConditionals, TokenwiseCodec]:
     """The estimand and the codec of a model of arbitrary conditionals.
 
     Raises:
         TypeError: for another model, naming those that are.
     """
-    if not isinstance(model.estimand, ArbitraryConditionals) or not isinstance(model.codec, PiecewiseCodec):
+    if not isinstance(model.estimand, ArbitraryConditionals) or not isinstance(model.codec, TokenwiseCodec):
         raise TypeError(
             f"this {model.paradigm} model has no conditional distribution of some values given others: "
             f"use a model that has ({ABLE})"

@@ -79,7 +79,7 @@ def _rated(kind: type[Baseline], benchmark: Benchmark) -> Rated:
     scored = fitted.log_prob(test.x, test.cond, benchmark.seed)
     scored = dataclasses.replace(scored, outside=dataset.space.outside(test.x))
     likelihood = mean_likelihood(scored, dataset.space.unit)
-    columns = () if scored.pieces is None else tuple(scored.pieces[scored.inside].double().mean(0).tolist())
+    columns = () if scored.terms is None else tuple(scored.terms[scored.inside].double().mean(0).tolist())
     time_of_one = Measurement("milliseconds_per_sample", drawing, n=len(x), protocol="once", unit="ms", better="lower")
     scores = (likelihood, *benchmark.quality(x), time_of_one)
     return Rated(Entry(kind.name, (), scores), kind.summary, x, seconds, columns)

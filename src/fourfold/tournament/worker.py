@@ -311,7 +311,7 @@ def _of_columns(model: GenerativeModel, dataset: Dataset) -> list[float] | None:
         scored = log_prob_given(model, test.x, torch.zeros_like(test.x, dtype=torch.bool), test.cond)
     except TypeError:
         return None
-    return None if scored.pieces is None else scored.pieces[scored.inside].double().mean(0).tolist()
+    return None if scored.terms is None else scored.terms[scored.inside].double().mean(0).tolist()
 
 
 def _difference(name: str, a: Measurement, b: Measurement, words: str) -> Measurement:
@@ -338,7 +338,7 @@ def _sweep(model: GenerativeModel, dataset: Dataset, references: References, job
     steps = getattr(model.sampler, "steps", None)
     if not (isinstance(steps, int) and dataclasses.is_dataclass(model.sampler)):
         return []
-    most = steps == 0  # which stands for a step for each piece: there cannot be more
+    most = steps == 0  # which stands for a step for each token: there cannot be more
     steps = steps or max(round(sampling.evaluations), 1)
     patience, sweeps = job.evaluation.patience, []
     start = time.perf_counter()
