@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold.baselines import GaussianCopula, IndependentColumns, baselines_of, fit_baseline
-from fourfold.baselines.cells import Marginal
+from fourfold.baselines.codes import Marginal
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN

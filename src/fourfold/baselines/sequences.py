@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fourfold.baselines.cells import Floats, Marginal
+from fourfold.baselines.codes import Floats, Marginal
 from fourfold.core import Baseline, LogProb, Space
 from fourfold.machine.libraries import scipy
 from fourfold.maths.categorical import quantile

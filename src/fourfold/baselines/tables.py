@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.baselines.cells import Floats, Marginal
+from fourfold.baselines.codes import Floats, Marginal
 from fourfold.core import Baseline, LogProb, Space
 from fourfold.machine.libraries import scipy
 from fourfold.spaces import Table
@@ -39,7 +39,7 @@ def _log_masses(marginals: list[Marginal], x: Tensor) -> Tensor:
 
 @final
 class IndependentColumns(Baseline):
-    """Every column by itself: ``p(x) = prod_j p(x_j)``, each counted by :class:`~fourfold.baselines.cells.Marginal`."""
+    """Every column by itself: ``p(x) = prod_j p(x_j)``, each counted by :class:`~fourfold.baselines.codes.Marginal`."""
 
     name = "independent columns"
     summary = "Each column is drawn from its own counted distribution, whatever the others hold"
