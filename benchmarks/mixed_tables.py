@@ -165,7 +165,7 @@ def split(frame: pd.DataFrame, target: str, seed: int) -> tuple[Dataset, pd.Data
     whole = fourfold.load(frame, seed=seed)
     assert isinstance(whole.space, Table)
     space = dataclasses.replace(whole.space, target=target)
-    known, held = space.cells(train), space.cells(test)
+    known, held = space.codes(train), space.codes(test)
     few = min(len(known) // 10, 10_000)
     parts = (Split(known[few:]), Split(known[:few]), Split(held))
     return dataclasses.replace(whole, space=space, train=parts[0], validation=parts[1], test=parts[2]), train
@@ -231,7 +231,7 @@ def read_back(made: pd.DataFrame, train: pd.DataFrame, space: Table) -> Tensor:
         elif column.name in made:
             known = made[column.name].notna()
             made[column.name] = made[column.name].astype(str).str.removesuffix(".0").where(known)
-    return space.cells(made)
+    return space.codes(made)
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------

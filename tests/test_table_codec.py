@@ -1,4 +1,4 @@
-"""Cells as tokens: every cell of a span belongs to one bin, and masses over all cells sum to 1."""
+"""Codes as tokens: every code of a span belongs to one bin, and masses over all codes sum to 1."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fourfold.codecs import CellTokens, GaussianCells, MixedCells
+from fourfold.codecs import ColumnTokens, GaussianColumns, MixedColumns
 from fourfold.codecs.table import _bins
 from fourfold.core import Noise
 from fourfold.spaces import Categorical, Numeric, Table
@@ -22,14 +22,14 @@ TABLE = Table(
 
 
 def fitted(bins=6):
-    codec = CellTokens(TABLE, bins)
+    codec = ColumnTokens(TABLE, bins)
     x = TABLE.examples(300, torch.Generator().manual_seed(0))
     x[:100, 1] = 0
     codec.fit(x)
     return codec, x
 
 
-def test_every_cell_of_a_span_is_in_one_bin():
+def test_every_code_of_a_span_is_in_one_bin():
     generator = np.random.default_rng(0)
     for n, low, high, count in [(0, 0, 99, 7), (5, 0, 99, 7), (500, -50, 1000, 33), (500, 3, 9, 7), (500, 3, 9, 3)]:
         values = generator.integers(low, high + 1, n) // 10 * 10
@@ -40,7 +40,7 @@ def test_every_cell_of_a_span_is_in_one_bin():
         assert (np.diff(starts) > 0).all()
 
 
-def test_a_frequent_cell_has_a_bin_of_its_own():
+def test_a_frequent_code_has_a_bin_of_its_own():
     values = np.concatenate([np.zeros(900, dtype=np.int64), np.arange(1, 101), np.full(60, 700)])
     starts = _bins(values, 0, 1000, 12)
     for spike in (0, 700):
@@ -50,7 +50,7 @@ def test_a_frequent_cell_has_a_bin_of_its_own():
     assert rest.max() <= 30, "quantiles share the rest out"
 
 
-def test_masses_of_cells_sum_to_one():
+def test_masses_of_codes_sum_to_one():
     codec, _ = fitted()
     x, _ = TABLE.support(0, 0.0)
     z, log_mass = codec.encode(x)
@@ -79,7 +79,7 @@ def test_what_no_token_stands_for_has_no_mass():
     assert torch.isfinite(log_mass[3:]).all()
 
 
-def test_shares_count_the_allowed_cells_of_each_bin():
+def test_shares_count_the_allowed_codes_of_each_bin():
     codec, _ = fitted()
     allowed = torch.tensor([*range(7, 30), MISSING])
     share = codec.log_shares(1, allowed).exp()
@@ -93,23 +93,23 @@ def test_shares_count_the_allowed_cells_of_each_bin():
     assert torch.isin(drawn, allowed).all()
 
 
-def test_columns_of_reals_are_normal_and_decode_to_their_cells():
+def test_columns_of_reals_are_normal_and_decode_to_their_codes():
     x = TABLE.examples(5000, torch.Generator().manual_seed(0))
-    codec = GaussianCells(TABLE, 6)
+    codec = GaussianColumns(TABLE, 6)
     codec.fit(x)
     z, log_det = codec.encode(x, Noise(0, 0, 5000))
     assert z.dtype == torch.float32
     assert torch.equal(codec.decode(z), x)
     assert z.mean(0).abs().max() < 0.06
     assert (z.std(0) - 1).abs().max() < 0.05
-    cells = [(x[:, i] == v).double().mean().log() for i, v in enumerate(x[0])]
+    codes = [(x[:, i] == v).double().mean().log() for i, v in enumerate(x[0])]
     standard = -(z.square() + np.log(2 * np.pi)).sum(1) / 2
     independent = float((standard + log_det)[0])
-    assert independent == pytest.approx(float(sum(cells)), abs=0.6), "the mass of independent columns, by their bins"
+    assert independent == pytest.approx(float(sum(codes)), abs=0.6), "the mass of independent columns, by their bins"
 
 
 def test_masses_of_reals_sum_to_one():
-    codec, _ = GaussianCells(TABLE, 6), None
+    codec, _ = GaussianColumns(TABLE, 6), None
     codec.fit(TABLE.examples(300, torch.Generator().manual_seed(0)))
     x, _ = TABLE.support(0, 0.0)
     z, log_det = codec.encode(x, Noise(0, 0, len(x)))
@@ -126,7 +126,7 @@ BEYOND = Table(
         Numeric("debt", "int8", low=-30, high=-4, beyond=(0.01, 0.0), scale=(5.0, 1.0)),
     )
 )
-"""Numbers of one byte, so that all cells with a mass can be listed."""
+"""Numbers of one byte, so that all codes with a mass can be listed."""
 
 
 def beyond(kind, bins=6):
@@ -137,12 +137,12 @@ def beyond(kind, bins=6):
     return codec, x
 
 
-def every_cell(i):
-    """Rows with each cell of a column that has a mass, beside one cell of the others."""
+def every_code(i):
+    """Rows with each code of a column that has a mass, beside one code of the others."""
     column = BEYOND.modelled[i]
-    cells = torch.arange(column.limits[0], column.limits[1] + 1)
-    rows = torch.tensor([[0, 5, -7]]).repeat(len(cells), 1)
-    rows[:, i] = cells
+    codes = torch.arange(column.limits[0], column.limits[1] + 1)
+    rows = torch.tensor([[0, 5, -7]]).repeat(len(codes), 1)
+    rows[:, i] = codes
     return rows
 
 
@@ -152,26 +152,26 @@ def test_limits_keep_the_sign_and_the_dtype():
     assert Numeric("x", "uint8", resolution=0.5, low=3, high=9, beyond=(0.1, 0.1)).limits == (0, 510)
 
 
-def test_cells_beyond_the_span_have_masses_that_sum_to_one_with_all_others():
-    codec, _ = beyond(CellTokens)
+def test_codes_beyond_the_span_have_masses_that_sum_to_one_with_all_others():
+    codec, _ = beyond(ColumnTokens)
     for i in range(3):
-        x = every_cell(i)
+        x = every_code(i)
         token, place, log_mass = (part[:, i] for part in codec.places(x))
         assert torch.isfinite(log_mass).all()
         assert token.diff().min() >= 0
         for k in token.unique():
             mass = log_mass[token == k].exp()
             assert float(mass.sum()) == pytest.approx(1, abs=1e-12)
-            assert torch.allclose(place[token == k], mass.cumsum(0) - mass, atol=1e-12), "the mass of smaller cells"
-    x = every_cell(0)[:1].repeat(3, 1)
+            assert torch.allclose(place[token == k], mass.cumsum(0) - mass, atol=1e-12), "the mass of smaller codes"
+    x = every_code(0)[:1].repeat(3, 1)
     x[0, 0], x[1, 1], x[2, 2] = 128, -1, -3
     assert torch.isinf(codec.encode(x)[1]).all(), "beyond the limits there is no mass"
 
 
 def test_a_tail_decays_and_has_the_probability_that_the_column_says():
-    codec, x = beyond(CellTokens)
+    codec, x = beyond(ColumnTokens)
     column, low = BEYOND.modelled[1], (x[:, 1] < codec.starts[1, 1]).double().mean()
-    rows = every_cell(1)
+    rows = every_code(1)
     token, _, log_mass = (part[:, 1] for part in codec.places(rows))
     below = rows[:, 1] < column.low
     share = float(log_mass[below].exp().sum())
@@ -182,37 +182,37 @@ def test_a_tail_decays_and_has_the_probability_that_the_column_says():
 
 
 def test_what_is_drawn_beyond_is_drawn_with_its_mass():
-    codec, _ = beyond(CellTokens)
+    codec, _ = beyond(ColumnTokens)
     z = torch.zeros(200_000, 3, dtype=torch.long)
     drawn = codec.decode(z, Noise(0, 0, len(z)))[:, 1]
-    cells, counts = drawn.unique(return_counts=True)
-    rows = torch.tensor([[0, 5, -7]]).repeat(len(cells), 1)
-    rows[:, 1] = cells
+    codes, counts = drawn.unique(return_counts=True)
+    rows = torch.tensor([[0, 5, -7]]).repeat(len(codes), 1)
+    rows[:, 1] = codes
     token, _, log_mass = (part[:, 1] for part in codec.places(rows))
     assert (token == 0).all()
     expected = log_mass.exp() * len(z)
-    assert int(cells.min()) < BEYOND.modelled[1].low
-    assert float(((counts - expected) ** 2 / expected).sum()) < 3 * len(cells) + 10
+    assert int(codes.min()) < BEYOND.modelled[1].low
+    assert float(((counts - expected) ** 2 / expected).sum()) < 3 * len(codes) + 10
 
 
-@pytest.mark.parametrize("kind", [GaussianCells, MixedCells])
-def test_reals_of_cells_beyond_decode_to_them(kind):
+@pytest.mark.parametrize("kind", [GaussianColumns, MixedColumns])
+def test_reals_of_codes_beyond_decode_to_them(kind):
     codec, _ = beyond(kind)
     for i in range(3):
-        x = every_cell(i)
+        x = every_code(i)
         z, log_det = codec.encode(x, Noise(0, 0, len(x)))
         assert torch.isfinite(log_det).all()
-        near = (x[:, i] - every_cell(i)[:, i].clamp(*BEYOND.modelled[i].span)).abs() < 30  # float32 tells these apart
+        near = (x[:, i] - every_code(i)[:, i].clamp(*BEYOND.modelled[i].span)).abs() < 30  # float32 tells these apart
         assert torch.equal(codec.decode(z)[near], x[near])
         reals = z[:, len(z[0]) - 3 + i]
-        where = torch.ones(len(x), dtype=torch.bool) if kind is GaussianCells else z[:, i] == 0
-        assert (reals[where].diff() >= 0).all(), "larger cells have larger reals"
+        where = torch.ones(len(x), dtype=torch.bool) if kind is GaussianColumns else z[:, i] == 0
+        assert (reals[where].diff() >= 0).all(), "larger codes have larger reals"
 
 
 def test_a_gaussian_code_of_one_column_has_masses_that_sum_to_one():
-    codec, _ = beyond(GaussianCells)
+    codec, _ = beyond(GaussianColumns)
     for i in range(3):
-        x = every_cell(i)
+        x = every_code(i)
         u = torch.full(x.shape, 0.5)
         z, log_det = (part[:, i] for part in codec.reals(x, u))
         mass = (log_det - (z.double().square() + np.log(2 * np.pi)) / 2).exp().sum()
@@ -220,8 +220,8 @@ def test_a_gaussian_code_of_one_column_has_masses_that_sum_to_one():
         assert float(mass) == pytest.approx(1 - float(gap), abs=1e-4)
 
 
-def test_allowed_cells_beyond_count_with_their_masses():
-    codec, _ = beyond(CellTokens)
+def test_allowed_codes_beyond_count_with_their_masses():
+    codec, _ = beyond(ColumnTokens)
     allowed = torch.tensor([MISSING, -9, -5, 3, 39, 41, 60])
     share = codec.log_shares(0, allowed).exp()
     rows = torch.tensor([[0, 5, -7]]).repeat(len(allowed), 1)
@@ -231,7 +231,7 @@ def test_allowed_cells_beyond_count_with_their_masses():
         assert float(share[k]) == pytest.approx(float(log_mass[token == k].exp().sum()))
     z = torch.zeros(50_000, 3, dtype=torch.long)
     drawn = codec.decode(z, Noise(0, 0, len(z)), {0: allowed})[:, 0]
-    mass = {int(cell): float(m) for cell, m, k in zip(allowed, log_mass.exp(), token, strict=True) if k == 0}
-    for cell, part in mass.items():
+    mass = {int(code): float(m) for code, m, k in zip(allowed, log_mass.exp(), token, strict=True) if k == 0}
+    for code, part in mass.items():
         expected = part / sum(mass.values())
-        assert float((drawn == cell).double().mean()) == pytest.approx(expected, abs=4 * (expected / 5e4) ** 0.5)
+        assert float((drawn == code).double().mean()) == pytest.approx(expected, abs=4 * (expected / 5e4) ** 0.5)

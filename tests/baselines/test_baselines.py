@@ -43,7 +43,7 @@ def data(n: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("values", ["coarse", "fine", "zero-inflated", "one", "none", "category"])
 def test_masses_add_up_and_quantiles_invert_them(values: str):
     g = np.random.default_rng(0)
-    cells = {
+    codes = {
         "coarse": g.poisson(3, 500),
         "fine": np.round(1000 * g.standard_normal(500)).astype(np.int64),
         "zero-inflated": np.where(g.random(500) < 0.7, 0, g.integers(1, 3000, 500)),
@@ -51,12 +51,12 @@ def test_masses_add_up_and_quantiles_invert_them(values: str):
         "none": np.full(500, MISSING),
         "category": g.integers(0, 3, 500),
     }[values]
-    cells = np.where(g.random(500) < 0.2, MISSING, cells)
-    known = cells[cells != MISSING]
+    codes = np.where(g.random(500) < 0.2, MISSING, codes)
+    known = codes[codes != MISSING]
     low, high = (int(known.min()), int(known.max())) if len(known) else (0, 5)
     category = Categorical("x", categories=tuple("abcdef"), missing=True)
     column = category if values == "category" else Numeric("x", low=low, high=high, missing=True)
-    m = Marginal(column, cells)
+    m = Marginal(column, codes)
     reach = 40 * (high - low + 1)
     every = np.concatenate([[MISSING], np.arange(low - reach, high + reach + 1)])
     mass = m.mass(every)
@@ -66,12 +66,12 @@ def test_masses_add_up_and_quantiles_invert_them(values: str):
     drawn = m.quantile(u)
     assert (m.below(drawn) <= u).all()
     assert (u < m.below(drawn) + m.mass(drawn) + 1e-12).all()
-    assert mass[0] == pytest.approx(np.mean(cells == MISSING), abs=0.01)
+    assert mass[0] == pytest.approx(np.mean(codes == MISSING), abs=0.01)
     if values in ("coarse", "zero-inflated"):
-        assert m.mass(np.array([0]))[0] == pytest.approx(np.mean(cells == 0), abs=0.01)
+        assert m.mass(np.array([0]))[0] == pytest.approx(np.mean(codes == 0), abs=0.01)
 
 
-def test_impossible_cells_have_no_mass():
+def test_impossible_codes_have_no_mass():
     m = Marginal(Categorical("x", categories=("a", "b")), np.array([0, 1, 1]))
     assert m.mass(np.array([UNSEEN, MISSING, 2])).tolist() == [0, 0, 0]
     assert Marginal(Numeric("x", low=0, high=9), np.arange(10)).mass(np.array([MISSING]))[0] == 0

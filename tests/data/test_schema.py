@@ -95,7 +95,7 @@ def test_times_come_back_as_they_were_written(tmp_path, values, form, resolution
     column, _ = one(tmp_path, values, "x")
     assert isinstance(column, DateTime)
     assert (column.format, column.resolution) == (form, resolution)
-    assert column.text(column.cells(pd.Series(values))).tolist() == values
+    assert column.text(column.codes(pd.Series(values))).tolist() == values
 
 
 def test_seconds_since_1970_are_times_if_the_name_says_so(tmp_path):
@@ -103,7 +103,7 @@ def test_seconds_since_1970_are_times_if_the_name_says_so(tmp_path):
     assert isinstance(one(tmp_path, seconds, "amount")[0], Numeric)
     column, _ = one(tmp_path, seconds, "created_at")
     assert column.format == "epoch s"
-    assert column.text(column.cells(pd.Series(seconds))).tolist() == [str(s) for s in seconds]
+    assert column.text(column.codes(pd.Series(seconds))).tolist() == [str(s) for s in seconds]
 
 
 def test_days_and_months_that_may_be_swapped_are_told(tmp_path):
@@ -139,7 +139,7 @@ def test_missing_values_are_values(tmp_path, gap):
         assert column.missing
         assert column.gaps == (gap,)
         assert column.text(np.array([MISSING])).tolist() == [gap]
-        assert column.cells(pd.Series([gap, str(values[0])])).tolist()[0] == MISSING
+        assert column.codes(pd.Series([gap, str(values[0])])).tolist()[0] == MISSING
 
 
 def test_a_column_that_is_nearly_empty(tmp_path):
@@ -173,14 +173,14 @@ def test_a_word_among_numbers_counts_as_missing_and_is_named(tmp_path):
         ("x1", ""),
         (min(map(int, set(values) - {"x1"})), max(map(int, set(values) - {"x1"}))),
     )
-    assert column.text(column.cells(pd.Series(values))).tolist() == values
+    assert column.text(column.codes(pd.Series(values))).tolist() == values
     assert "'x1' counts as missing" in why
     (note,) = load(tmp_path / "t.csv").notes
     assert note.startswith("column x: 'x1' in row 42 is not a number and counts as missing")
     assert '[x] kind = "category"' in note
     (tmp_path / "s.toml").write_text('[x]\nmissing = ["x1"]\n')
     column, _ = one(tmp_path, values, schema=tmp_path / "s.toml")
-    assert column.cells(pd.Series(["x1", "4"])).tolist() == [MISSING, 4]
+    assert column.codes(pd.Series(["x1", "4"])).tolist() == [MISSING, 4]
     (tmp_path / "s.toml").write_text('[x]\nkind = "category"\n')
     assert isinstance(one(tmp_path, values, schema=tmp_path / "s.toml")[0], Categorical)
 
@@ -357,7 +357,7 @@ def test_every_source_gives_the_same_table(tmp_path, suffix):
     data = load({"pandas": frame, "arrow": pyarrow.table(frame)}.get(suffix, path))
     assert isinstance(data.space, Table)
     whole = torch.cat([data.train.x, data.validation.x, data.test.x])
-    expected = torch.from_numpy(np.stack([column.cells(frame[column.name]) for column in data.space.modelled], 1))
+    expected = torch.from_numpy(np.stack([column.codes(frame[column.name]) for column in data.space.modelled], 1))
     assert torch.equal(torch.unique(whole, dim=0), torch.unique(expected, dim=0))
 
 
@@ -495,7 +495,7 @@ def test_words_of_a_data_frame_may_end_in_blanks_as_those_of_a_file_may():
         found = load(given, space="table")
         assert found.space.modelled[0].categories == ("left", "right")
         assert "blanks around cells do not count, as those of side" in found.notes
-        assert torch.equal(found.space.cells(given)[:, 0], found.space.cells(given.assign(side=words))[:, 0])
+        assert torch.equal(found.space.codes(given)[:, 0], found.space.codes(given.assign(side=words))[:, 0])
 
 
 def test_a_schema_knows_how_many_rows_it_was_inferred_from():

@@ -10,7 +10,7 @@ from fourfold.engine import Run
 from fourfold.spaces import Categorical, DateTime, Identifier, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING
 from fourfold.tasks import classify, impute
-from fourfold.tasks.given import allowed_cells, parse_given, sample_given
+from fourfold.tasks.given import allowed_codes, parse_given, sample_given
 from fourfold.tasks.requirement import Requirement
 from fourfold.tasks.unusual import unusual_columns
 
@@ -221,7 +221,7 @@ def test_holes_are_drawn_given_the_rest(run, rows):
     assert (found.table["note"] == "kept").all()
     assert (found.table.loc[::2, "kind"] == "a").all()
     assert not found.table.isna().any(axis=None)
-    drawn = TABLE.cells(found.table)[1::2]
+    drawn = TABLE.codes(found.table)[1::2]
     inside = (x[:, 1] == 1) & (x[:, 3] == 1) & (x[:, 0] != MISSING) & (x[:, 2] != MISSING)
     same(drawn, x[inside], p[inside])
 
@@ -294,12 +294,12 @@ def test_the_column_that_is_unusual_is_named():
 def test_a_day_stands_for_all_of_its_moments():
     noon = 16470 * 86400 + 43200  # 2015-02-04
     column = DateTime("at", format="%Y-%m-%d %H:%M:%S", resolution=3600, low=noon / 3600 - 200, high=noon / 3600 + 200)
-    hours = column.times_of(allowed_cells(column, "2015-02-05").numpy())
+    hours = column.times_of(allowed_codes(column, "2015-02-05").numpy())
     assert [str(hours.min()), str(hours.max())] == ["2015-02-05 00:00:00", "2015-02-05 23:00:00"]
-    hours = column.times_of(allowed_cells(column, ("2015-02-05", "2015-02-06")).numpy())
+    hours = column.times_of(allowed_codes(column, ("2015-02-05", "2015-02-06")).numpy())
     assert [str(hours.min()), str(hours.max())] == ["2015-02-05 00:00:00", "2015-02-06 23:00:00"]
-    hours = column.times_of(allowed_cells(column, ("2015-02-05 10:00:00", "2015-02-05")).numpy())
+    hours = column.times_of(allowed_codes(column, ("2015-02-05 10:00:00", "2015-02-05")).numpy())
     assert [str(hours.min()), str(hours.max())] == ["2015-02-05 10:00:00", "2015-02-05 23:00:00"]
-    assert len(allowed_cells(column, "2015-02-05 10:00:00")) == 1
+    assert len(allowed_codes(column, "2015-02-05 10:00:00")) == 1
     with pytest.raises(ValueError, match=r"must be a time like .*, got '2015-02-31'"):
-        allowed_cells(column, ("2015-02-31", None))
+        allowed_codes(column, ("2015-02-31", None))

@@ -1,11 +1,11 @@
-"""Cells relative to the nearest known ones: found by hand, and logits that move with them."""
+"""Tokens relative to the nearest known ones: found by hand, and logits that move with them."""
 
 import torch
 
-from fourfold.nn.relative import GAPS, RelativeCells, RelativeHeads, bumps, nearest
+from fourfold.nn.relative import GAPS, RelativeHeads, RelativeSteps, bumps, nearest
 
 
-def test_the_nearest_known_cells_are_those_that_a_search_finds():
+def test_the_nearest_known_tokens_are_those_that_a_search_finds():
     random = torch.Generator().manual_seed(0)
     x = torch.randint(9, (3, 12, 2), generator=random)
     known = torch.rand(x.shape, generator=random) < 0.3
@@ -35,19 +35,19 @@ def test_an_untrained_head_is_a_walk_that_moves_with_its_anchor():
     assert (head(1, h, near.clamp(max=4)) == 0).all()  # levels: learned, nothing at first
 
 
-def test_levels_know_whether_they_stay():
+def test_categories_know_whether_they_stay():
     head = RelativeHeads((5,), [[0]], 4, (), (), 1)
     head.bias[0].data.fill_(2.0)
     logits = head(0, torch.zeros(1, 2, 4), torch.tensor([[3, 0], [-1, 0]])[:, None, None])[0]
     assert logits.tolist() == [[0, 0, 0, 2, 0], [0] * 5]
 
 
-def test_steps_of_cells_are_seen_and_levels_have_none():
+def test_steps_are_seen_and_categories_have_none():
     torch.manual_seed(0)
-    cells = RelativeCells((50, 4), 3, (0,), 1)
+    steps = RelativeSteps((50, 4), 3, (0,), 1)
     near = torch.tensor([[[10, 0]], [[1, 0]]])[None]
     one, other, alone = (
-        cells(torch.tensor([[k, 2]]), near + torch.tensor([[[shift, 0]], [[0, 0]]]))
+        steps(torch.tensor([[k, 2]]), near + torch.tensor([[[shift, 0]], [[0, 0]]]))
         for k, shift in ((12, 0), (22, 10), (9, -11))
     )
     assert torch.allclose(one, other)

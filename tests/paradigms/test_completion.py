@@ -109,9 +109,9 @@ def test_a_value_never_seen_is_left_out_of_the_condition(law):
     drawn = complete(model, row, torch.tensor([True, True, False, False]), seed=2)
     assert (drawn[:, 0] == UNSEEN).all()
     like = p * (x[:, 1] == 1)
-    for i, cells in ((2, range(12)), (3, [MISSING])):
-        for cell in cells:
-            truth, share = float(like[x[:, i] == cell].sum() / like.sum()), float((drawn[:, i] == cell).double().mean())
+    for i, codes in ((2, range(12)), (3, [MISSING])):
+        for code in codes:
+            truth, share = float(like[x[:, i] == code].sum() / like.sum()), float((drawn[:, i] == code).double().mean())
             assert abs(share - truth) < 5 * (truth * (1 - truth) / 1000) ** 0.5 + 1e-3
 
 

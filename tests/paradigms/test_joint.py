@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fourfold.codecs import MixedCells
+from fourfold.codecs import MixedColumns
 from fourfold.core import Batch, Noise
 from fourfold.estimands import MixedDenoiser
 from fourfold.maths.paths import LinearLogSNR, broadcast
@@ -130,7 +130,7 @@ TABLE = Table(
 def test_rows_survive_the_codec_and_masses_sum_to_one():
     x = TABLE.examples(2000, torch.Generator().manual_seed(0))
     x[:600, 1] = 0
-    codec = MixedCells(TABLE, bins=12, spikes=2)
+    codec = MixedColumns(TABLE, bins=12, spikes=2)
     codec.fit(x)
     assert 0 in codec.frequent[0].tolist()
     z, _ = codec.encode(x, Noise(0, 0, len(x)))

@@ -103,7 +103,7 @@ def test_the_bound_of_masked_diffusion_is_that_of_all_sets(space):
     assert float(exact.exp().sum()) < 1
 
 
-def test_the_network_sees_a_sequence_once_for_each_of_its_cells():
+def test_the_network_sees_a_sequence_once_for_each_of_its_values():
     """Tokens behind its end, and marks, are drawn without it."""
     model = disturbed("diffusion", TINY)
     with count_evaluations(model.estimand) as count:

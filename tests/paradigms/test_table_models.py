@@ -66,9 +66,9 @@ def test_samples_follow_their_masses(model):
     x, mass = all_masses(model)
     drawn = model.sample(2000, batch_size=4096)
     for i, column in enumerate(SMALL.modelled):
-        for cell in x[:, i].unique():
-            p, share = float(mass[x[:, i] == cell].sum()), float((drawn[:, i] == cell).double().mean())
-            assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3, (column.name, cell)
+        for code in x[:, i].unique():
+            p, share = float(mass[x[:, i] == code].sum()), float((drawn[:, i] == code).double().mean())
+            assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3, (column.name, code)
 
 
 def test_a_row_is_completed_from_its_conditional(model):
@@ -79,22 +79,22 @@ def test_a_row_is_completed_from_its_conditional(model):
     assert (drawn[:, 0] == 1).all()
     given = mass * (x[:, 0] == 1)
     for i in (1, 2):
-        for cell in x[:, i].unique():
-            p = float(given[x[:, i] == cell].sum() / given.sum())
-            share = float((drawn[:, i] == cell).double().mean())
+        for code in x[:, i].unique():
+            p = float(given[x[:, i] == code].sum() / given.sum())
+            share = float((drawn[:, i] == code).double().mean())
             assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3
 
 
 def test_restricted_columns_are_drawn_exactly(model):
     x, mass = all_masses(model)
     allowed = {0: torch.tensor([0, MISSING]), 1: torch.arange(3, 30), 2: torch.tensor([1])}
-    inside = torch.stack([torch.isin(x[:, i], cells) for i, cells in allowed.items()]).all(0)
+    inside = torch.stack([torch.isin(x[:, i], codes) for i, codes in allowed.items()]).all(0)
     given = mass * inside / mass[inside].sum()
     drawn = complete(model, torch.zeros(2000, 3).long(), torch.zeros(3, dtype=torch.bool), allowed)
-    assert all(torch.isin(drawn[:, i], cells).all() for i, cells in allowed.items())
+    assert all(torch.isin(drawn[:, i], codes).all() for i, codes in allowed.items())
     for i in allowed:
-        for cell in x[:, i].unique():
-            p, share = float(given[x[:, i] == cell].sum()), float((drawn[:, i] == cell).double().mean())
+        for code in x[:, i].unique():
+            p, share = float(given[x[:, i] == code].sum()), float((drawn[:, i] == code).double().mean())
             assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3
 
 
@@ -162,8 +162,8 @@ def test_unmasking_draws_from_the_mixture_of_all_orders_and_its_bound_lies_below
     drawn = model.sample(2000, batch_size=2048)
     SMALL.check(drawn)
     for i in range(3):
-        for cell in x[:, i].unique():
-            p, share = float(mass[x[:, i] == cell].sum()), float((drawn[:, i] == cell).double().mean())
+        for code in x[:, i].unique():
+            p, share = float(mass[x[:, i] == code].sum()), float((drawn[:, i] == code).double().mean())
             assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3
 
 
@@ -200,7 +200,7 @@ def test_a_decoders_bound_lies_below_its_mass():
 
 @pytest.mark.parametrize("name", ["flow", "flow/coupling"])
 def test_a_flows_bound_lies_below_the_mass(name):
-    """The masses of cells are the flow's over their boxes: they sum to 1, and what is drawn of them to less."""
+    """The masses of codes are the flow's over their boxes: they sum to 1, and what is drawn of them to less."""
     model = shaken(name, scale=0.03)
     x = SMALL.support(0, 0.0)[0]
     draws = torch.stack([model.log_prob(x, seed=s, batch_size=4096, draws=1).nats for s in range(60)]).double()

@@ -193,7 +193,7 @@ def test_longer_sequences_are_known_by_their_first_rows():
     ("change", "message"),
     [
         (lambda x: x[:, 1:, :], "must be sequences of shape"),
-        (lambda x: x.float(), "cells of sequences must be int64"),
+        (lambda x: x.float(), "codes of sequences must be int64"),
         (lambda x: x.index_fill(1, torch.tensor([0]), ABSENT), "sequence 0: is cut"),
         (
             lambda x: torch.where(torch.arange(5)[:, None] == 1, torch.tensor([0, -4, 0]), x),

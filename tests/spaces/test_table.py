@@ -1,4 +1,4 @@
-"""Cells of a table are its values, and back."""
+"""Codes of a table are its values, and back."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def test_a_table_reads_what_it_writes():
     frame = TABLE.table(x)
     assert list(frame.columns) == [column.name for column in TABLE.schema]
     assert [str(kind) for kind in frame.dtypes] == [column.dtype for column in TABLE.schema]
-    assert torch.equal(TABLE.cells(frame), x)
+    assert torch.equal(TABLE.codes(frame), x)
     again = pd.read_csv(io.StringIO(frame.to_csv(index=False)))
-    assert torch.equal(TABLE.cells(again), x)
+    assert torch.equal(TABLE.codes(again), x)
 
 
 def test_a_table_is_its_configuration():

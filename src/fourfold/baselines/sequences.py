@@ -16,14 +16,14 @@ from fourfold.core import Baseline, LogProb, Space
 from fourfold.machine.libraries import scipy
 from fourfold.maths.categorical import quantile
 from fourfold.spaces import Sequences
-from fourfold.spaces.columns import MISSING, Categorical, Cells
+from fourfold.spaces.columns import MISSING, Categorical, Codes
 from fourfold.spaces.sequences import ABSENT
 from fourfold.vocabulary import Kind
 
 __all__ = ["FirstOrderRows", "IndependentRows"]
 
 DRAWS = 16
-"""Points of the cells at which normal scores are taken."""
+"""Points of an interval at which normal scores are taken."""
 PRIOR = 1.0
 """Pairs of categories that are added to each row of a transition matrix, in proportion to their marginal masses."""
 
@@ -33,13 +33,13 @@ class _Rows:
     """All rows of a raw set, one below the other.
 
     Attributes:
-        cells: ``(N, C)``.
+        codes: ``(N, C)``.
         sequence: the number of each row's sequence, ``(N,)``.
         first: whether a row begins its sequence, ``(N,)``.
-        mask: the cells that count, ``(N, C)``: the first row of a keyed sequence has a start, and no step.
+        mask: the codes that count, ``(N, C)``: the first row of a keyed sequence has a start, and no step.
     """
 
-    cells: Cells
+    codes: Codes
     sequence: npt.NDArray[np.int64]
     first: npt.NDArray[np.bool_]
     mask: npt.NDArray[np.bool_]
@@ -50,10 +50,10 @@ class _Rows:
         whole = x if x.ndim == 3 else x[None]
         there = space.present(whole)
         sequence, place = (part.numpy() for part in there.nonzero(as_tuple=True))
-        cells = whole[there].numpy()
-        mask = np.ones(cells.shape, dtype=bool)
+        codes = whole[there].numpy()
+        mask = np.ones(codes.shape, dtype=bool)
         mask[:, space.at] = (place > 0) | (space.key is None)
-        return cls(cells, sequence, place == 0, mask)
+        return cls(codes, sequence, place == 0, mask)
 
     def summed(self, nats: Floats, count: int) -> Tensor:
         """Nats of rows, ``(N,)``, added up for each sequence."""
@@ -82,7 +82,7 @@ class _Frame:
             start = np.log(self.starts.mass(x[:, 0, self.space.at].numpy()))
         return torch.from_numpy(np.log(self.lengths)[(self.space.row_counts(x) - 1).numpy()] + start)
 
-    def framed(self, x: Cells, u: Floats) -> Tensor:
+    def framed(self, x: Codes, u: Floats) -> Tensor:
         """Rows ``(n, length, C)`` with drawn starts, cut at drawn lengths. ``u`` is uniform, ``(n, 2)``."""
         if self.space.key is None:
             return torch.from_numpy(x)
@@ -93,15 +93,15 @@ class _Frame:
 
 
 def _marginals(space: Sequences, rows: _Rows) -> list[Marginal]:
-    return [Marginal(column, rows.cells[rows.mask[:, j], j]) for j, column in enumerate(space.modelled)]
+    return [Marginal(column, rows.codes[rows.mask[:, j], j]) for j, column in enumerate(space.modelled)]
 
 
 @final
 class IndependentRows(Baseline):
-    """Every cell by itself: ``p(x) = p(n) p(start) prod_t prod_j p(x_tj)``, each counted. Exact."""
+    """Every value by itself: ``p(x) = p(n) p(start) prod_t prod_j p(x_tj)``, each counted. Exact."""
 
     name = "independent rows"
-    summary = "Length, start and each cell are drawn from their own counted distributions, whatever came before"
+    summary = "Length, start and each value are drawn from their own counted distributions, whatever came before"
 
     def __init__(self, frame: _Frame, marginals: list[Marginal]) -> None:
         self.frame, self.marginals = frame, marginals
@@ -114,21 +114,21 @@ class IndependentRows(Baseline):
     def sample(self, n: int, seed: int = 0) -> Tensor:
         space = self.frame.space
         u = np.random.default_rng(seed).random((n, space.length * len(self.marginals) + 2))
-        cells = u[:, 2:].reshape(n * space.length, -1)
-        x = np.stack([m.quantile(cells[:, j]) for j, m in enumerate(self.marginals)], 1)
+        uniforms = u[:, 2:].reshape(n * space.length, -1)
+        x = np.stack([m.quantile(uniforms[:, j]) for j, m in enumerate(self.marginals)], 1)
         return self.frame.framed(x.reshape(n, *space.shape), u[:, :2])
 
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
         space = self.frame.space
         rows = _Rows.of(space, x)
         nats = self.frame.log_mass(x) + rows.summed(_log_masses(self.marginals, rows).sum(1), len(x))
-        return LogProb(nats, Kind.EXACT, space.dims, note="masses of counted cells", row_counts=space.row_counts(x))
+        return LogProb(nats, Kind.EXACT, space.dims, note="masses of counted values", row_counts=space.row_counts(x))
 
 
 def _log_masses(marginals: list[Marginal], rows: _Rows) -> Floats:
-    """``log p(x_tj)`` of each cell that counts, ``(N, C)``."""
+    """``log p(x_tj)`` of each value that counts, ``(N, C)``."""
     with np.errstate(divide="ignore"):
-        nats = np.stack([np.log(m.mass(rows.cells[:, j])) for j, m in enumerate(marginals)], 1)
+        nats = np.stack([np.log(m.mass(rows.codes[:, j])) for j, m in enumerate(marginals)], 1)
     return np.where(rows.mask, nats, 0.0)
 
 
@@ -138,7 +138,7 @@ class FirstOrderRows(Baseline):
 
     A category follows its own counted transitions, ``p(b | a) = (c(a, b) + p(b)) / (c(a) + 1)``. Quantities are tied
     through their normal scores, ``z_t = A z_(t-1) + e``, ``e ~ N(0, S)``, and keep their counted distributions. With
-    ``u`` uniform within the cells, ``log E_u prod_t N(z_t; A z_(t-1), S) / N(z_t; 0, I)`` is bounded by 16 draws.
+    ``u`` uniform within the intervals, ``log E_u prod_t N(z_t; A z_(t-1), S) / N(z_t; 0, I)`` is bounded by 16 draws.
 
     Reference: Lütkepohl 2005, New Introduction to Multiple Time Series Analysis, https://doi.org/10.1007/3-540-27752-8
     """
@@ -174,16 +174,16 @@ class FirstOrderRows(Baseline):
         space, random = self.frame.space, np.random.default_rng(seed)
         rows = _Rows.of(space, x)
         nats = _log_masses(self.marginals, rows)
-        before = np.roll(rows.cells, 1, axis=0)
+        before = np.roll(rows.codes, 1, axis=0)
         for j, matrix in self.matrices.items():
-            category_mask = (rows.cells[:, j] >= 0) | (rows.cells[:, j] == MISSING)
+            category_mask = (rows.codes[:, j] >= 0) | (rows.codes[:, j] == MISSING)
             with np.errstate(divide="ignore"):
-                log_p = np.log(matrix[_category(before[:, j], matrix), _category(rows.cells[:, j], matrix)])
+                log_p = np.log(matrix[_category(before[:, j], matrix), _category(rows.codes[:, j], matrix)])
             nats[:, j] = np.where(rows.first, nats[:, j], np.where(category_mask, log_p, -np.inf))
         fixed = self.frame.log_mass(x) + rows.summed(nats.sum(1), len(x))
         draws = torch.stack([rows.summed(self._ratio(rows, random), len(x)) for _ in range(DRAWS)])
         ratio = (draws - draws.logsumexp(0)).exp() * DRAWS
-        note = f"first-order dependence, {DRAWS} points of each cell"
+        note = f"first-order dependence, {DRAWS} points of each value"
         return LogProb(
             fixed + draws.logsumexp(0) - math.log(DRAWS),
             Kind.LOWER_BOUND,
@@ -224,24 +224,24 @@ class FirstOrderRows(Baseline):
         return self.frame.framed(x, random[:, :2])
 
 
-def _category(cells: Cells, matrix: Floats) -> Cells:
+def _category(codes: Codes, matrix: Floats) -> Codes:
     """Places in a matrix of transitions. A gap has the last one, and so has what the schema lacks."""
-    return np.where(cells < 0, len(matrix) - 1, cells)
+    return np.where(codes < 0, len(matrix) - 1, codes)
 
 
 def _transitions(marginal: Marginal, rows: _Rows, j: int, categories: int) -> Floats:
     """``p(b | a)`` of the values of a categorical column, the gap behind them if there is one, ``(K, K)``."""
     size = categories + (marginal.gap > 0)
     after = np.flatnonzero(~rows.first)
-    b, a = (np.where(rows.cells[at, j] < 0, size - 1, rows.cells[at, j]) for at in (after, after - 1))
+    b, a = (np.where(rows.codes[at, j] < 0, size - 1, rows.codes[at, j]) for at in (after, after - 1))
     counts = np.bincount(a * size + b, minlength=size * size).reshape(size, size).astype(np.float64)
     each = marginal.mass(np.append(np.arange(categories), [MISSING] * (size - categories)))
     return (counts + PRIOR * each) / (counts.sum(1, keepdims=True) + PRIOR * each.sum())
 
 
 def _scores(marginals: list[Marginal], rows: _Rows, columns: list[int], random: np.random.Generator) -> Floats:
-    """Normal scores of a random point of each cell, ``(N, Q)``. 0 for a cell that does not count."""
-    u = random.random((len(rows.cells), len(columns)))
+    """Normal scores of a random point of each value's interval, ``(N, Q)``. 0 for a value that does not count."""
+    u = random.random((len(rows.codes), len(columns)))
     for k, j in enumerate(columns):
-        u[:, k] = marginals[j].below(rows.cells[:, j]) + u[:, k] * marginals[j].mass(rows.cells[:, j])
+        u[:, k] = marginals[j].below(rows.codes[:, j]) + u[:, k] * marginals[j].mass(rows.codes[:, j])
     return np.where(rows.mask[:, columns], scipy.special.ndtri(u.clip(1e-12, 1 - 1e-12)), 0.0)

@@ -13,7 +13,7 @@ from fourfold.baselines.codes import Floats, Marginal
 from fourfold.core import Baseline, LogProb, Space
 from fourfold.machine.libraries import scipy
 from fourfold.spaces import Table
-from fourfold.spaces.columns import Cells
+from fourfold.spaces.columns import Codes
 from fourfold.vocabulary import Kind
 
 __all__ = ["GaussianCopula", "IndependentColumns"]
@@ -21,7 +21,7 @@ __all__ = ["GaussianCopula", "IndependentColumns"]
 ROWS = 200_000
 """Training rows that correlations are computed from, at most."""
 DRAWS = 16
-"""Points of a cell at which a copula is evaluated."""
+"""Points of an interval at which a copula is evaluated."""
 BLOCK = 4096
 """Rows that are scored at once."""
 
@@ -68,8 +68,8 @@ class GaussianCopula(Baseline):
 
         log p(x) = sum_j log p(x_j) + log E_u[c_R(z)],   c_R(z) = |R|^(-1/2) exp(-z^T (R^-1 - I) z / 2).
 
-    The expectation over the cell is a probability of a box in many dimensions. The logarithm of the mean of 16 draws
-    bounds it from below in expectation.
+    The expectation over the interval is a probability of a box in many dimensions. The logarithm of the mean of 16
+    draws bounds it from below in expectation.
 
     Reference: Nelsen 2006, An Introduction to Copulas. Smith, Khaled 2012, Estimation of Copula Models with Discrete
     Margins, https://doi.org/10.1080/01621459.2011.644501
@@ -102,12 +102,12 @@ class GaussianCopula(Baseline):
         draws = torch.cat([self._densities(part.numpy(), random) for part in torch.split(x, BLOCK)], 1)
         ratio = (draws - draws.logsumexp(0)).exp() * len(draws)  # of mean 1
         nats = _log_masses(self.marginals, x).sum(1) + draws.logsumexp(0) - math.log(len(draws))
-        note = f"a copula of {len(self.root)} counted columns, {len(draws)} points of each cell"
+        note = f"a copula of {len(self.root)} counted columns, {len(draws)} points of each value"
         variance = ratio.var(0) / len(draws)
         return LogProb(nats, Kind.LOWER_BOUND, len(self.root), variance, DRAWS, note=note, freedom=DRAWS - 1)
 
-    def _densities(self, rows: Cells, random: np.random.Generator) -> Tensor:
-        """``log c_R`` at points of each row's cells, ``(DRAWS, B)``."""
+    def _densities(self, rows: Codes, random: np.random.Generator) -> Tensor:
+        """``log c_R`` at points of each row, ``(DRAWS, B)``."""
         densities = []
         for _ in range(DRAWS):
             z = _scores(self.marginals, rows, random)
@@ -115,8 +115,8 @@ class GaussianCopula(Baseline):
         return torch.from_numpy(np.stack(densities))
 
 
-def _scores(marginals: list[Marginal], rows: Cells, random: np.random.Generator) -> Floats:
-    """Normal scores of a random point of each cell, ``(B, C)``."""
+def _scores(marginals: list[Marginal], rows: Codes, random: np.random.Generator) -> Floats:
+    """Normal scores of a random point of each value's interval, ``(B, C)``."""
     u = random.random(rows.shape)
     for j, marginal in enumerate(marginals):
         u[:, j] = marginal.below(rows[:, j]) + u[:, j] * marginal.mass(rows[:, j])

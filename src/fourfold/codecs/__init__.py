@@ -10,21 +10,21 @@ from fourfold.codecs.audio import CentredSamples, LogMel, MuLaw, Waveforms
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, GaussianPixels, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec, VocodedMel
 from fourfold.codecs.sequences import RowTokens
-from fourfold.codecs.table import CellTokens, GaussianCells, MixedCells
+from fourfold.codecs.table import ColumnTokens, GaussianColumns, MixedColumns
 from fourfold.codecs.text import TextTokens
 from fourfold.codecs.vectors import Standardised
 
 __all__ = [
     "BitPlanes",
-    "CellTokens",
     "Centred",
     "CentredSamples",
+    "ColumnTokens",
     "Dequantised",
-    "GaussianCells",
+    "GaussianColumns",
     "GaussianPixels",
     "LearnedCodec",
     "LogMel",
-    "MixedCells",
+    "MixedColumns",
     "MuLaw",
     "QuantisedCodec",
     "RowTokens",

@@ -1,4 +1,4 @@
-"""The codec of sequences: for each row a mark that it is there, and every cell as a token."""
+"""The codec of sequences: for each row a mark that it is there, and every value as a token."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.codecs.table import CellTokens
+from fourfold.codecs.table import ColumnTokens
 from fourfold.core import Codec, Measure, Noise
 from fourfold.spaces import Sequences, Table
 from fourfold.spaces.sequences import ABSENT
@@ -17,11 +17,11 @@ __all__ = ["RowTokens"]
 
 @final
 class RowTokens(Codec):
-    """Rows as tokens, ``(B, length · (1 + C))`` int64: a mark, 1 for a row that is there, then its ``C`` cells.
+    """Rows as tokens, ``(B, length · (1 + C))`` int64: a mark, 1 for a row that is there, then its ``C`` values.
 
-    Cells have the tokens of :class:`~fourfold.codecs.CellTokens`. Where a keyed sequence starts has tokens of its own.
-    All tokens behind the end are 0. The marks give the length, so codes and sequences correspond one to one up to the
-    widths of bins:
+    Values have the tokens of :class:`~fourfold.codecs.ColumnTokens`. Where a keyed sequence starts has tokens of its
+    own. All tokens behind the end are 0. The marks give the length, so codes and sequences correspond one to one up to
+    the widths of bins:
 
         log p(x) = log p(tokens) - sum over the rows that are there of log width(token).
 
@@ -36,44 +36,44 @@ class RowTokens(Codec):
         super().__init__()
         self.space, (self.length, columns) = space, space.shape
         self.event = (self.length * (1 + columns),)
-        self.cells = CellTokens(space.row, bins)
-        self.starts = CellTokens(Table((space.start,)), bins) if space.key is not None else None
+        self.row = ColumnTokens(space.row, bins)
+        self.starts = ColumnTokens(Table((space.start,)), bins) if space.key is not None else None
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Tokens of the mark, of the start of a keyed sequence, and of the cells of a row."""
+        """Tokens of the mark, of the start of a keyed sequence, and of the values of a row."""
         start = () if self.starts is None else self.starts.sizes
-        return (2 if self.starts is not None else 1, *start, *self.cells.sizes)
+        return (2 if self.starts is not None else 1, *start, *self.row.sizes)
 
     @property
     def graded(self) -> tuple[int, ...]:
         """The places among :attr:`sizes` whose tokens are ordered."""
         start = () if self.starts is None else (1,)
-        return (*start, *(1 + len(start) + i for i in self.cells.graded))
+        return (*start, *(1 + len(start) + i for i in self.row.graded))
 
     @property
     def missing(self) -> tuple[int, ...]:
         """Those of :attr:`graded` whose last token is "missing"."""
-        first = len(self.sizes) - len(self.cells.sizes)
-        return tuple(first + i for i in self.cells.graded if self.space.modelled[i].missing)
+        first = len(self.sizes) - len(self.row.sizes)
+        return tuple(first + i for i in self.row.graded if self.space.modelled[i].missing)
 
     def fit(self, x: Tensor) -> None:
         """Place the bins by the rows of sequences ``(N, length, C)``, or of a series ``(N, C)``."""
         at = self.space.at
         if self.starts is None:
-            self.cells.fit(x.flatten(0, -2))
+            self.row.fit(x.flatten(0, -2))
             return
         self.starts.fit(x[:, 0, at, None])
         later = x.clone()
         later[:, 0, at] = ABSENT
-        self.cells.fit(later[self.space.present(x)])
+        self.row.fit(later[self.space.present(x)])
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         there, at = self.space.present(x), self.space.at
         codes = torch.where(there[..., None], x, torch.zeros_like(x))
         if self.starts is not None:
-            codes[:, 0, at] = self.space.steps[0]  # a cell of the step, in place of the start
-        token, log_mass = (part.view(x.shape) for part in self.cells.tokenize(codes.flatten(0, 1)))
+            codes[:, 0, at] = self.space.steps[0]  # a value of the step, in place of the start
+        token, log_mass = (part.view(x.shape) for part in self.row.tokenize(codes.flatten(0, 1)))
         if self.starts is not None:
             start, mass = self.starts.tokenize(x[:, 0, at, None])
             token[:, 0, at], log_mass[:, 0, at] = start[:, 0], mass[:, 0]
@@ -88,7 +88,7 @@ class RowTokens(Codec):
         first = token[:, 0, at].clone()
         if self.starts is not None:
             token[:, 0, at] = 0
-        x = self.cells.at(token.flatten(0, 1), u.flatten(0, 1)).view(token.shape)
+        x = self.row.at(token.flatten(0, 1), u.flatten(0, 1)).view(token.shape)
         if self.starts is None:
             return x
         x[:, 0, at] = self.starts.at(first[:, None], u[:, 0, at, None])[:, 0]

@@ -1,4 +1,4 @@
-"""Codecs of tables: every cell as a token, as a real number, or both: categories as tokens and quantities as reals."""
+"""Codecs of tables: every value as a token, as a real number, or both: categories as tokens and quantities as reals."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fourfold.codecs.tails import cells_beyond, mass_from
 from fourfold.codecs.tails import log_mass as log_tail
+from fourfold.codecs.tails import mass_from, steps_beyond
 from fourfold.core import Codec, Measure, Noise, TokenwiseCodec
 from fourfold.maths.categorical import quantile_between
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Graded, Modelled
 
-__all__ = ["CellTokens", "GaussianCells", "MixedCells"]
+__all__ = ["ColumnTokens", "GaussianColumns", "MixedColumns"]
 
 MOST = 1 / 3
 """The share of a bin that lies beyond the span, at most: a bin of few values is mostly for these."""
@@ -29,23 +29,23 @@ ROWS = 200_000
 
 
 @final
-class CellTokens(TokenwiseCodec):
-    """Each cell of a row as a token, ``(B, C)`` int64: a category, a bin of a number, or, as the last one, "missing".
+class ColumnTokens(TokenwiseCodec):
+    """Each value of a row as a token, ``(B, C)`` int64: a category, a bin of a number, or, as the last one, "missing".
 
-    A bin is a run of neighbouring cells: a frequent cell such as 0 has a bin of its own, and the rest is cut at
-    quantiles of the training data. Together the bins of a column hold each cell of its span once. A token stands for
-    its cells alike, ``p(cell | bin) = 1 / width``. The first and the last bin also stand for the cells beyond the span:
-    with probability ``e`` the value lies there, and decays as :mod:`~fourfold.codecs.tails` says. So
+    A bin is a run of neighbouring values: a frequent value such as 0 has a bin of its own, and the rest is cut at
+    quantiles of the training data. Together the bins of a column hold each value of its span once. A token stands for
+    its values alike, ``p(value | bin) = 1 / width``. The first and the last bin also stand for the values beyond the
+    span: with probability ``e`` the value lies there, and decays as :mod:`~fourfold.codecs.tails` says. So
 
         log p(x) = log p(tokens) + sum_i log p(x_i | token_i),
 
-    and masses of tokens that sum to 1 make masses of rows that sum to 1. A cell outside the limits of its column
+    and masses of tokens that sum to 1 make masses of rows that sum to 1. A value outside the limits of its column
     (:attr:`~fourfold.spaces.columns.Graded.limits`) has no mass. The column says the probability ``b`` of a value
     beyond its end. Where a share ``k`` of the training values lies in the bin, ``e = b / (b + k)``.
 
     Args:
         space: of the rows.
-        bins: the most bins of a number. A column of fewer cells has one bin for each cell.
+        bins: the most bins of a number. A column of fewer values has one bin for each value.
     """
 
     measure = Measure.COUNTING
@@ -101,7 +101,7 @@ class CellTokens(TokenwiseCodec):
         return z, log_mass.float()
 
     def _tokens(self, x: Tensor) -> Tensor:
-        """The token of each raw cell ``(B, C)``. Any of its column where a cell has no mass."""
+        """The token of each raw value ``(B, C)``. Any of its column where a value has no mass."""
         last = torch.tensor(self.sizes, device=x.device) - 1
         z = torch.where(x == MISSING, last, x.clamp(min=0).minimum(last))
         if self.graded:
@@ -111,12 +111,12 @@ class CellTokens(TokenwiseCodec):
         return z
 
     def places(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Token, place and log-mass of raw cells, ``(B, C)`` each. The latter two given the token, in float64.
+        """Token, place and log-mass of raw values, ``(B, C)`` each. The latter two given the token, in float64.
 
-        The place is the mass of the smaller cells of the token. A cell without mass has the log-mass ``-inf``.
+        The place is the mass of the smaller values of the token. A value without mass has the log-mass ``-inf``.
         """
         token, foreign = self._tokens(x), self.space.foreign(x)
-        (first, width), (low, high) = self.cells(token), self._shares(token)
+        (first, width), (low, high) = self.ranges(token), self._shares(token)
         x = torch.where(foreign, first, x)
         inner = (1 - low - high) / width
         place, log_mass = low + inner * (x - first), inner.log()
@@ -144,8 +144,8 @@ class CellTokens(TokenwiseCodec):
         share, scale = torch.where(below, low, high), torch.where(below, self.scales[0], self.scales[1])
         return share, scale, torch.where(below, self.rooms[0], self.rooms[1]).clamp(min=1)
 
-    def cells(self, token: Tensor) -> tuple[Tensor, Tensor]:
-        """The first raw cell of each token ``(B, C)``, and how many cells it stands for."""
+    def ranges(self, token: Tensor) -> tuple[Tensor, Tensor]:
+        """The first raw value of each token ``(B, C)``, and how many values it stands for."""
         first, width = token.clone(), torch.ones_like(token)
         if self.graded:
             columns = list(self.graded)
@@ -156,27 +156,27 @@ class CellTokens(TokenwiseCodec):
         return first.masked_fill(gap, MISSING), width.masked_fill(gap, 1)
 
     def at(self, token: Tensor, place: Tensor) -> Tensor:
-        """The raw cell at a ``place`` in [0, 1) of each token's mass, ``(B, C)`` both: :meth:`places` inverted."""
-        (first, width), (low, high), place = self.cells(token), self._shares(token), place.double()
+        """The raw value at a ``place`` in [0, 1) of each token's mass, ``(B, C)`` both: :meth:`places` inverted."""
+        (first, width), (low, high), place = self.ranges(token), self._shares(token), place.double()
         inner = ((place - low) / (1 - low - high)).clamp(0, 1)
         x = first + (inner * width).long().minimum(width - 1)
         below, above = place < low, (place >= 1 - high) & (high > 0)
         if bool((below | above).any()):
             share, scale, room = self._tail(below, low, high)
             v = torch.where(below, low - place, place - (1 - high)) / share.clamp(min=1e-300)
-            j = cells_beyond(v, scale, room)
+            j = steps_beyond(v, scale, room)
             x = torch.where(below, first - j, torch.where(above, first + width - 1 + j, x))
         return x
 
     def decode(self, z: Tensor, noise: Noise | None = None, restrictions: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Raw rows. A column with ``restrictions`` is drawn among these cells only."""
+        """Raw rows. A column with ``restrictions`` is drawn among these values only."""
         u = torch.rand(z.shape, device=z.device) if noise is None else noise.uniform(*self.event)
         x = self.at(z, u)
         for i, values in (restrictions or {}).items():
-            cells, token, mass = self._masses(i, values.to(z.device))
+            allowed, token, mass = self._masses(i, values.to(z.device))
             before = torch.cat([mass.new_zeros(1), mass.cumsum(0)])
             low, high = (torch.searchsorted(token, z[:, i].contiguous(), right=right) for right in (False, True))
-            x[:, i] = cells[quantile_between(before, u[:, i], low, high)]
+            x[:, i] = allowed[quantile_between(before, u[:, i], low, high)]
         return x
 
     def log_shares(self, position: int, values: Tensor) -> Tensor:
@@ -184,17 +184,19 @@ class CellTokens(TokenwiseCodec):
         return mass.new_zeros(self.sizes[position]).index_add(0, token, mass).log()
 
     def _masses(self, i: int, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Some cells of a column in the order of their tokens, these, and the masses given them, ``(K,)`` each."""
-        cells, alone = torch.unique(values), self._alone(i)
-        token, _, log_mass = (part.squeeze(1) for part in alone.places(cells[:, None]))
+        """Some values of a column in the order of their tokens, these, and the masses given them, ``(K,)`` each."""
+        values, alone = torch.unique(values), self._alone(i)
+        token, _, log_mass = (part.squeeze(1) for part in alone.places(values[:, None]))
         order = token.argsort(stable=True)
         order = order[torch.isfinite(log_mass[order])]
-        return cells[order], token[order], log_mass[order].exp()
+        return values[order], token[order], log_mass[order].exp()
 
-    def _alone(self, i: int) -> CellTokens:
+    def _alone(self, i: int) -> ColumnTokens:
         """The codec of one column."""
         g = self.graded.index(i) if i in self.graded else None
-        alone = CellTokens(Table((self.space.modelled[i],)), 1 if g is None else self.binned[g]).to(self.starts.device)
+        alone = ColumnTokens(Table((self.space.modelled[i],)), 1 if g is None else self.binned[g]).to(
+            self.starts.device
+        )
         if g is not None:
             alone.starts = self.starts[g : g + 1, : self.binned[g] + 1]
             alone.ends = None if self.ends is None or alone.ends is None else self.ends[g : g + 1]
@@ -202,12 +204,13 @@ class CellTokens(TokenwiseCodec):
 
 
 @final
-class GaussianCells(Codec):
-    """Each cell of a row as a normal real, ``(B, C)``: ``z = Phi^-1(F(x-) + u p(x))`` with ``u ~ U[0, 1)``.
+class GaussianColumns(Codec):
+    """Each value of a row as a normal real, ``(B, C)``: ``z = Phi^-1(F(x-) + u p(x))`` with ``u ~ U[0, 1)``.
 
-    ``F`` is the distribution function of each column's cells in the training data, by the bins of :class:`CellTokens`,
-    so every column of codes is standard normal. With ``log |det| = sum_i log p(x_i) - log phi(z_i)``, whose exponent is
-    the width of a cell's interval, ``E_u[log p(z)] + log |det| <= log P(x)``. Categories and gaps are intervals like
+    ``F`` is the distribution function of each column's values in the training data, by the bins of
+    :class:`ColumnTokens`, so every column of codes is standard normal. With ``log |det| = sum_i log p(x_i) - log
+    phi(z_i)``, whose exponent is the width of a value's interval, ``E_u[log p(z)] + log |det| <= log P(x)``. Categories
+    and gaps are intervals like
     numbers: a model of codes has to learn them, but their shares are right from the start.
 
     Args:
@@ -217,12 +220,12 @@ class GaussianCells(Codec):
 
     measure = Measure.LEBESGUE
     random = True
-    bound = "with dequantisation it bounds the log-mass of the cells from below"
+    bound = "with dequantisation it bounds the log-mass of the values from below"
     below: Tensor
 
     def __init__(self, space: Table, bins: int = 512) -> None:
         super().__init__()
-        self.space, self.event, self.tokens = space, space.shape, CellTokens(space, bins)
+        self.space, self.event, self.tokens = space, space.shape, ColumnTokens(space, bins)
         even = [[k / size for k in range(size + 1)] for size in self.tokens.sizes]
         longest = max(map(len, even))
         table = torch.tensor([row + [2.0] * (longest - len(row)) for row in even], dtype=torch.float64)
@@ -264,11 +267,11 @@ class GaussianCells(Codec):
 
 
 @final
-class MixedCells(Codec):
+class MixedColumns(Codec):
     """A row as tokens and reals side by side, ``(B, C + R)`` float32: a token of each column, a real of each quantity.
 
     The token of a category is its number, or "missing". That of a quantity is "elsewhere", one of its most frequent
-    cells (such as 0), or "missing", and the real says where "elsewhere" is, as in :class:`GaussianCells`. Beside
+    values (such as 0), or "missing", and the real says where "elsewhere" is, as in :class:`GaussianColumns`. Beside
     another token the real has no meaning and is drawn from ``N(0, 1)``. With ``log |det| = sum_r log p(x_r) - log
     phi(z_r)``, where ``p(x_r) = 1`` beside another token,
 
@@ -277,12 +280,12 @@ class MixedCells(Codec):
     Args:
         space: of the rows.
         bins: the most bins of the distribution function of a quantity.
-        spikes: how many of a quantity's most frequent cells are tokens.
+        spikes: how many of a quantity's most frequent values are tokens.
     """
 
     measure = Measure.MIXED
     random = True
-    bound = GaussianCells.bound
+    bound = GaussianColumns.bound
     frequent: Tensor
 
     def __init__(self, space: Table, bins: int = 512, spikes: int = 4) -> None:
@@ -296,7 +299,7 @@ class MixedCells(Codec):
             sizes[i] = 1 + count + column.missing
         self.sizes, self.event = tuple(sizes), (len(sizes) + len(columns),)
         complete = tuple(dataclasses.replace(column, missing=False) for column in columns)
-        self.quantities = GaussianCells(Table(complete), bins) if complete else None
+        self.quantities = GaussianColumns(Table(complete), bins) if complete else None
         rows = [
             [c.span[0] + k if k < n else UNSEEN for k in range(spikes)]
             for c, n in zip(columns, self.spiked, strict=True)
@@ -304,19 +307,19 @@ class MixedCells(Codec):
         self.register_buffer("frequent", torch.tensor(rows, dtype=torch.int64).reshape(len(columns), spikes))
 
     def fit(self, x: Tensor) -> None:
-        """Find the frequent cells of each quantity, and the distribution function of its other cells."""
+        """Find the frequent values of each quantity, and the distribution function of its other values."""
         if self.quantities is None:
             return
         rows = x[:: -(-len(x) // ROWS), list(self.graded)]
         for g, (column, count) in enumerate(zip(self.quantities.space.modelled, self.spiked, strict=True)):
-            cells, counts = np.unique(rows[:, g][rows[:, g] > UNSEEN].cpu().numpy(), return_counts=True)
-            frequent = cells[np.argsort(-counts, kind="stable")][:count].tolist()
-            frequent += [cell for cell in range(column.span[0], column.span[0] + 2 * count) if cell not in frequent]
+            values, counts = np.unique(rows[:, g][rows[:, g] > UNSEEN].cpu().numpy(), return_counts=True)
+            frequent = values[np.argsort(-counts, kind="stable")][:count].tolist()
+            frequent += [value for value in range(column.span[0], column.span[0] + 2 * count) if value not in frequent]
             self.frequent[g, :count] = torch.tensor(frequent[:count], dtype=torch.int64)
         self.quantities.fit(rows.masked_fill(self._spikes(rows)[1], UNSEEN))
 
     def _spikes(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The token of each quantity if it is one of the frequent cells, and whether it is, ``(B, R)`` both."""
+        """The token of each quantity if it is one of the frequent values, and whether it is, ``(B, R)`` both."""
         same = rows.unsqueeze(2) == self.frequent
         return same.int().argmax(2) + 1, same.any(2)
 
@@ -383,50 +386,50 @@ def _tail_shares(column: Modelled, shares: tuple[float, float]) -> tuple[float, 
 
 
 def _even(span: tuple[int, int], count: int) -> list[int]:
-    """The first cells of ``count`` bins of nearly one width, and the cell behind the last."""
+    """The first values of ``count`` bins of nearly one width, and the value behind the last."""
     width = span[1] - span[0] + 1
     return [span[0] + width * k // count for k in range(count + 1)]
 
 
 def _padded(starts: list[list[int]]) -> list[list[int]]:
-    """Rows of one length. The padding lies beyond every cell."""
+    """Rows of one length. The padding lies beyond every value."""
     longest = max(map(len, starts), default=0)
     return [row + [2**63 - 1] * (longest - len(row)) for row in starts]
 
 
 def _bins(values: npt.NDArray[np.int64], low: int, high: int, count: int) -> npt.NDArray[np.int64]:
-    """The first cells of ``count`` bins for sorted or unsorted cells within a span, and the cell behind the last.
+    """The first values of ``count`` bins for sorted or unsorted values within a span, and the value behind the last.
 
-    A cell that more values have than a bin would hold is a bin of its own. It costs a second bin, for the cells behind
-    it. The rest is cut at its quantiles. Bins that are then left over halve those of most values.
+    A value that more values have than a bin would hold is a bin of its own. It costs a second bin, for the values
+    behind it. The rest is cut at its quantiles. Bins that are then left over halve those of most values.
     """
     if count == high - low + 1 or not len(values):
         return np.array(_even((low, high), count), dtype=np.int64)
-    cells, counts = np.unique(values, return_counts=True)
-    spiky = np.zeros(len(cells), dtype=bool)
+    values, counts = np.unique(values, return_counts=True)
+    spiky = np.zeros(len(values), dtype=bool)
     while (bins_left := count - 1 - 2 * int(spiky.sum())) > 0:
         more = ~spiky & (counts > max(int(counts[~spiky].sum()) / bins_left, 1))
         room = np.flatnonzero(more)[np.argsort(-counts[more], kind="stable")][: bins_left // 2]
         if not len(room):
             break
         spiky[room] = True
-    starts = {low, *cells[spiky].tolist(), *(cells[spiky] + 1).tolist()} - {high + 1}
-    rest, weight = cells[~spiky], counts[~spiky].cumsum()
+    starts = {low, *values[spiky].tolist(), *(values[spiky] + 1).tolist()} - {high + 1}
+    rest, weight = values[~spiky], counts[~spiky].cumsum()
     if (bins_left := count - len(starts)) > 0 and len(rest):
         cuts = np.searchsorted(weight, weight[-1] * np.arange(1, bins_left + 1) / (bins_left + 1))
         starts |= set(rest[np.minimum(cuts, len(rest) - 1)].tolist())
-    return _halved(sorted(starts), cells, counts, high + 1, count)
+    return _halved(sorted(starts), values, counts, high + 1, count)
 
 
 def _halved(
-    starts: list[int], cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], end: int, count: int
+    starts: list[int], values: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], end: int, count: int
 ) -> npt.NDArray[np.int64]:
-    """``count`` bins: while there are fewer, the one of most values among those of several cells is cut in two."""
+    """``count`` bins: while there are fewer, the one of most values among those of several values is cut in two."""
     below = np.concatenate([[0], counts.cumsum()])
 
     def entry(first: int, last: int) -> tuple[float, int, int, int]:
-        values = below[np.searchsorted(cells, last)] - below[np.searchsorted(cells, first)]
-        return -float(values), first - last, first, last
+        total = below[np.searchsorted(values, last)] - below[np.searchsorted(values, first)]
+        return -float(total), first - last, first, last
 
     heap = [entry(a, b) for a, b in zip(starts, [*starts[1:], end], strict=True) if b - a > 1]
     heapq.heapify(heap)

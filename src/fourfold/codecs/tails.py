@@ -1,6 +1,6 @@
-"""The tail of a counted quantity: masses of the cells beyond its last one, which decay as a power and sum to 1.
+"""The tail of a counted quantity: masses of the steps beyond its last value, which decay as a power and sum to 1.
 
-A value lies ``j = 1, 2, ..., R`` cells beyond the last cell of the data with
+A value lies ``j = 1, 2, ..., R`` steps beyond the last step of the data with
 
     P(J > j) = (S(j) - S(R)) / (1 - S(R)),   S(j) = (1 + j / (4 s))^-4,
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["cells_beyond", "log_mass", "mass_from"]
+__all__ = ["log_mass", "mass_from", "steps_beyond"]
 
 INVERSE = 4.0
 """One over the shape."""
@@ -31,9 +31,9 @@ def log_mass(j: Tensor, scale: Tensor, room: Tensor) -> Tensor:
     """``log P(J = j)``, float64. All arguments are broadcast.
 
     Args:
-        j: cells beyond the last one, from 1 to ``room``.
-        scale: of the excess, in cells.
-        room: how many cells there are beyond the last one.
+        j: steps beyond the last one, from 1 to ``room``.
+        scale: of the excess, in steps.
+        room: how many steps there are beyond the last one.
     """
     ratio = -torch.expm1(INVERSE * torch.log1p(-1 / (INVERSE * scale + j.double())))  # 1 - S(j) / S(j - 1)
     return _survival(j - 1, scale).log() + ratio.log() - torch.log1p(-_survival(room, scale))
@@ -45,7 +45,7 @@ def mass_from(j: Tensor, scale: Tensor, room: Tensor) -> Tensor:
     return (_survival(j - 1, scale) - least) / (1 - least)
 
 
-def cells_beyond(v: Tensor, scale: Tensor, room: Tensor) -> Tensor:
+def steps_beyond(v: Tensor, scale: Tensor, room: Tensor) -> Tensor:
     """The ``j`` with ``P(J < j) <= v < P(J <= j)`` for ``v`` in [0, 1), int64: draws from uniform numbers."""
     survival = 1 - v.clamp(0, 1) * (1 - _survival(room, scale))
     j = torch.floor(INVERSE * scale * (survival.pow(-1 / INVERSE) - 1)) + 1

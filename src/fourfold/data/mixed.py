@@ -1,4 +1,4 @@
-"""Tables from a file, a data frame or a database, as cells: column by column, never row by row."""
+"""Tables from a file, a data frame or a database, as codes: column by column, never row by row."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def _coded(
         words = pyarrow.types.is_string(distinct.type)
         trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if words else distinct
         padded = not trimmed.equals(distinct)
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        coded.append(Coded(name, codes, trimmed.to_pandas(), types[i], where, rows, padded))
+        inverse = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        coded.append(Coded(name, inverse, trimmed.to_pandas(), types[i], where, rows, padded))
     return coded
 
 
@@ -292,11 +292,11 @@ def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) ->
 def _counts_rows(column: Coded, names: Sequence[str] | None) -> bool:
     """True if a nameless column merely counts the rows, as pandas writes it."""
     nameless = column.name.startswith("Unnamed: ") or (names is not None and not names[0])
-    if not nameless or len(column.distinct) < len(column.codes):
+    if not nameless or len(column.distinct) < len(column.inverse):
         return False
     numbers = as_numbers(column.distinct.astype(str))
-    rows = np.arange(len(column.codes)) if column.rows is None else column.rows
-    return bool((numbers[column.codes] == rows).all())
+    rows = np.arange(len(column.inverse)) if column.rows is None else column.rows
+    return bool((numbers[column.inverse] == rows).all())
 
 
 def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, tuple[str, ...]]:
@@ -311,11 +311,11 @@ def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, t
         words = column.distinct.astype(str).map(plain)
         values = words.where(~words.isin(GAPS), None).to_numpy(dtype=object)
     numbers = as_numbers(column.distinct.astype(str))
-    if (column.codes < 0).any() or np.isnan(numbers).any():
+    if (column.inverse < 0).any() or np.isnan(numbers).any():
         values = np.append(values, np.array([None], dtype=object))
     else:
         values = numbers
-    return encode_labels(values[column.codes], len(column.codes), f"{where}, column {name}")
+    return encode_labels(values[column.inverse], len(column.inverse), f"{where}, column {name}")
 
 
 def _in_order(
@@ -334,12 +334,12 @@ def _in_order(
     keys = None if key is None else keys_of(where, key)
     rows = None
     if train is not None:
-        places = _cells(where, order.column, by_name[options.order])
+        places = _codes(where, order.column, by_name[options.order])
         rows = torch.from_numpy(rows_of(places, keys, train.numpy()))
         order = within(order, places[rows])
     settled = {options.order: order} | ({} if key is None else {key.name: key_of(where, key)})
-    inferred, table, cells, _ = _inferred(where, columns, options, rows, of_file, settled)
-    space, x, notes = arranged(where, table, cells.numpy(), keys, options, None if train is None else train.numpy())
+    inferred, table, codes, _ = _inferred(where, columns, options, rows, of_file, settled)
+    space, x, notes = arranged(where, table, codes.numpy(), keys, options, None if train is None else train.numpy())
     return inferred, space, x, notes
 
 
@@ -351,7 +351,7 @@ def _inferred(
     of_file: Mapping[str, Inferred],
     settled: Mapping[str, Inferred] | None = None,
 ) -> tuple[tuple[Inferred, ...], Table, Tensor, tuple[str, ...]]:
-    """The columns, the space and the cells of a table that no model was trained on. Some are settled.
+    """The columns, the space and the codes of a table that no model was trained on. Some are settled.
 
     Other rows than training rows may hold values that no column has. Of ``None``, all rows are training rows.
     """
@@ -364,25 +364,25 @@ def _inferred(
     )
     try:
         schema = tuple(item.column for item in inferred if item.kind != "drop")
-        space = Table(schema, target=options.target, observed=len(columns[0].codes))
+        space = Table(schema, target=options.target, observed=len(columns[0].inverse))
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
-    cells = np.empty((len(columns[0].codes), len(space.modelled)), dtype=np.int64)
+    codes = np.empty((len(columns[0].inverse), len(space.modelled)), dtype=np.int64)
     place = 0
     for coded, item in zip(columns, inferred, strict=True):
         if isinstance(item.column, Modelled):
-            cells[:, place] = space.in_schema(item.column, _cells(where, item.column, coded))
-            outside = cells[:, place] == UNSEEN
+            codes[:, place] = space.in_schema(item.column, _codes(where, item.column, coded))
+            outside = codes[:, place] == UNSEEN
             if outside.any() and train is None:
                 row = int(outside.argmax())
                 place_in_file = row if coded.rows is None else int(coded.rows[row])
-                value = coded.distinct.iloc[coded.codes[row]] if coded.codes[row] >= 0 else "nothing"
+                value = coded.distinct.iloc[coded.inverse[row]] if coded.inverse[row] >= 0 else "nothing"
                 raise DataError(
                     f"{where}, row {place_in_file + 1}, column {coded.name}: {str(value)[:40]!r} is not in the schema: "
                     "add it to the categories, or to the texts that mean a missing value"
                 )
             place += 1
-    return inferred, space, torch.from_numpy(cells), ()
+    return inferred, space, torch.from_numpy(codes), ()
 
 
 def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Inferred | None) -> Inferred:
@@ -402,9 +402,9 @@ def _description(of_file: Inferred, of_training: Inferred) -> Inferred:
     return of_file if of_file.kind == of_training.kind else of_training
 
 
-def _cells(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
+def _codes(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
     try:
-        return column.cells_of(coded.codes, coded.distinct, coded.rows)
+        return column.codes_of(coded.inverse, coded.distinct, coded.rows)
     except ValueError as error:
         raise DataError(f"{where}, {error}") from None
 
@@ -442,34 +442,34 @@ def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool
 
 @for_space.register
 def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
-    cells, notes, _ = _matched(space.file_table, where, columns, headless)
-    gaps = (cells[:, space.at] == UNSEEN).nonzero()
+    codes, notes, _ = _matched(space.file_table, where, columns, headless)
+    gaps = (codes[:, space.at] == UNSEEN).nonzero()
     if len(gaps):
         raise DataError(
             f"{where}, row {int(gaps[0]) + 1}, column {space.order}: is missing, so the row has no place: correct it, "
             "or drop the row"
         )
     if space.key is None:
-        x, more = windows_of(where, space, cells.numpy())
+        x, more = windows_of(where, space, codes.numpy())
         return x, (*notes, *more)
     keys = next((column for column in columns if column.name == space.key), None)
     if keys is None:
         names = [column.name for column in columns]
         raise DataError(f"{where}: has no column {space.key!r}, which names the sequences: {alike(space.key, names)}")
-    x, more = sequences_of(where, space, cells.numpy(), keys_of(where, keys))
+    x, more = sequences_of(where, space, codes.numpy(), keys_of(where, keys))
     return x, (*notes, *more)
 
 
 @for_space.register
 def _(space: Table, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
-    cells, notes, coded = _matched(space, where, columns, headless)
-    return cells, (*notes, *_new_values(space, cells, coded))
+    codes, notes, coded = _matched(space, where, columns, headless)
+    return codes, (*notes, *_new_values(space, codes, coded))
 
 
 def _matched(
     space: Table, where: str, columns: Sequence[Coded], headless: bool
 ) -> tuple[Tensor, tuple[str, ...], list[Coded]]:
-    """The cells of a table in the columns of a model, remarks, and the columns of the file that they are."""
+    """The codes of a table in the columns of a model, remarks, and the columns of the file that they are."""
     by_name = {column.name: column for column in columns}
     schema = [column.name for column in space.schema]
     if headless and schema != list(numbered(len(schema))) and len(columns) == len(schema):
@@ -482,17 +482,17 @@ def _matched(
     notes += _not_constant(space.schema, list(by_name.values()))
     coded = [by_name[name] for name in space.columns]
     pairs = zip(space.modelled, coded, strict=True)
-    cells = np.stack([space.in_schema(column, _cells(where, column, values)) for column, values in pairs], 1)
-    return torch.from_numpy(cells), tuple(notes), coded
+    codes = np.stack([space.in_schema(column, _codes(where, column, values)) for column, values in pairs], 1)
+    return torch.from_numpy(codes), tuple(notes), coded
 
 
 SHOWN = 3
 """New values of a column that are shown."""
 
 
-def _new_values(space: Table, cells: Tensor, coded: Sequence[Coded]) -> Iterator[str]:
+def _new_values(space: Table, codes: Tensor, coded: Sequence[Coded]) -> Iterator[str]:
     """A line on the values of each column that the training data did not have, or that lie beyond its range."""
-    foreign, beyond = space.foreign(cells), space.beyond(cells)
+    foreign, beyond = space.foreign(codes), space.beyond(codes)
     for i, (column, values) in enumerate(zip(space.modelled, coded, strict=True)):
         yield from _line(column, values, foreign[:, i], "is a value that the model never saw: its probability is 0")
         if isinstance(column, Graded):
@@ -508,7 +508,7 @@ def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterato
     for column in schema:
         if isinstance(column, Constant) and column.name in coded:
             values = coded[column.name]
-            differs = torch.from_numpy(column.cells_of(values.codes, values.distinct) == UNSEEN)
+            differs = torch.from_numpy(column.codes_of(values.inverse, values.distinct) == UNSEEN)
             usual = "empty" if column.value is None else repr(column.value)
             yield from _line(
                 column, values, differs, f"is not {usual}, as in all training rows: the column is not modelled"
@@ -517,7 +517,7 @@ def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterato
 
 def _line(column: Column, coded: Coded, mask: Tensor, remark: str) -> Iterator[str]:
     rows = mask.nonzero().flatten().tolist()
-    texts = [coded.distinct.iloc[coded.codes[row]] if coded.codes[row] >= 0 else "" for row in rows[:SHOWN]]
+    texts = [coded.distinct.iloc[coded.inverse[row]] if coded.inverse[row] >= 0 else "" for row in rows[:SHOWN]]
     places = rows if coded.rows is None else coded.rows[rows].tolist()
     words = [f"row {place + 1}: {str(text)[:40]!r}" for place, text in zip(places, texts, strict=False)]
     if rows:

@@ -76,7 +76,7 @@ def _stacked(
     where: str, columns: Sequence[Coded], numbers: Sequence[npt.NDArray[np.float64]]
 ) -> tuple[Vectors, Tensor]:
     names = [column.name for column in columns]
-    values = np.stack([distinct[column.codes] for distinct, column in zip(numbers, columns, strict=True)], 1)
+    values = np.stack([distinct[column.inverse] for distinct, column in zip(numbers, columns, strict=True)], 1)
     return Vectors(len(names), tuple(names)), finite_vectors(values, where, names, columns[0].rows)
 
 

@@ -21,7 +21,7 @@ from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.times import AS_TIME
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Sequences, Table
-from fourfold.spaces.columns import MISSING, UNSEEN, Cells, Column, DateTime, Graded
+from fourfold.spaces.columns import MISSING, UNSEEN, Codes, Column, DateTime, Graded
 from fourfold.spaces.sequences import ABSENT
 
 __all__ = [
@@ -59,7 +59,7 @@ def resemblance(columns: Sequence[Coded], inferred: Sequence[Inferred]) -> tuple
         if places is None:
             continue
         steps = np.diff(places)
-        key = next((column for column in columns if column is not coded and _grow_within(column.codes, steps)), None)
+        key = next((column for column in columns if column is not coded and _grow_within(column.inverse, steps)), None)
         if key is not None:
             ways = f"{option('group', key.name)} and {option('order', coded.name)}"
             return (f"the rows look like sequences, and are modelled one by one: {ways} model them in their order",)
@@ -74,17 +74,17 @@ def _places(coded: Coded, item: Inferred) -> npt.NDArray[Any] | None:
     if item.missing:
         return None
     if isinstance(item.column, DateTime):
-        return item.column.cells_of(coded.codes, coded.distinct)
+        return item.column.codes_of(coded.inverse, coded.distinct)
     like_time = AS_TIME.search(coded.name) or PLACES.search(coded.name)
     numbers = as_numbers(coded.distinct.astype(str)) if like_time else np.full(1, np.nan)
-    return None if np.isnan(numbers).any() else numbers[coded.codes]
+    return None if np.isnan(numbers).any() else numbers[coded.inverse]
 
 
-def _grow_within(codes: npt.NDArray[np.int32], steps: npt.NDArray[Any]) -> bool:
+def _grow_within(inverse: npt.NDArray[np.int32], steps: npt.NDArray[Any]) -> bool:
     """True if rows of one key stand together, and grow."""
-    same = codes[1:] == codes[:-1]
-    keys, (least, rows) = len(np.unique(codes)), SEVERAL
-    together = len(codes) - int(same.sum()) == keys and least <= keys <= len(codes) / rows
+    same = inverse[1:] == inverse[:-1]
+    keys, (least, rows) = len(np.unique(inverse)), SEVERAL
+    together = len(inverse) - int(same.sum()) == keys and least <= keys <= len(inverse) / rows
     return together and bool((steps[same] > 0).all())
 
 
@@ -111,14 +111,14 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
 def key_of(where: str, coded: Coded) -> Inferred:
     """The column whose values name the sequences: an identifier, of which samples get fresh ones."""
     keys_of(where, coded)
-    numbers = np.unique(coded.codes)
+    numbers = np.unique(coded.inverse)
     alone = dataclasses.replace(
         coded,
-        codes=np.arange(len(numbers), dtype=np.int32),
+        inverse=np.arange(len(numbers), dtype=np.int32),
         distinct=coded.distinct.iloc[numbers].reset_index(drop=True),
     )
     inferred = infer(alone, {"kind": "identifier"})
-    if len(numbers) == len(coded.codes) and len(numbers) > 1:
+    if len(numbers) == len(coded.inverse) and len(numbers) > 1:
         raise DataError(
             f"{where}, column {coded.name}: names every row, so all sequences have one row: choose another key, or "
             f"leave out {option('group')} for one long series"
@@ -132,13 +132,13 @@ def keys_of(where: str, coded: Coded) -> npt.NDArray[np.int64]:
     Raises:
         DataError: for a row without a key.
     """
-    gaps = np.append(coded.distinct.astype(str).str.strip().isin(GAPS).to_numpy(dtype=bool), True)[coded.codes]
+    gaps = np.append(coded.distinct.astype(str).str.strip().isin(GAPS).to_numpy(dtype=bool), True)[coded.inverse]
     if gaps.any():
         raise DataError(
             f"{where}, row {int(gaps.argmax()) + 1}, column {coded.name}: has no key, so its sequence is unknown: "
             "correct it, or drop the row"
         )
-    _, first, place = np.unique(coded.codes, return_index=True, return_inverse=True)
+    _, first, place = np.unique(coded.inverse, return_index=True, return_inverse=True)
     return first.argsort().argsort()[place]
 
 
@@ -168,11 +168,11 @@ def order_of(where: str, coded: Coded, hint: Hint) -> Inferred:
     )
 
 
-def rows_of(places: Cells, keys: npt.NDArray[np.int64] | None, train: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def rows_of(places: Codes, keys: npt.NDArray[np.int64] | None, train: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The rows of a file that belong to training examples.
 
     Args:
-        places: the cell of the order column in each row.
+        places: the code of the order column in each row.
         keys: the number of each row's sequence, or ``None`` for one series.
         train: the numbers of training sequences. Of a series, of its rows in order, behind the first.
     """
@@ -181,17 +181,17 @@ def rows_of(places: Cells, keys: npt.NDArray[np.int64] | None, train: npt.NDArra
     return np.sort(np.lexsort((np.arange(len(places)), places))[: len(train) + 1])
 
 
-def within(order: Inferred, places: Cells) -> Inferred:
+def within(order: Inferred, places: Codes) -> Inferred:
     """The order column with the range of some rows."""
-    cells, counts = np.unique(places, return_counts=True)
+    codes, counts = np.unique(places, return_counts=True)
     assert isinstance(order.column, Graded)
-    low, high = int(cells[0]), int(cells[-1])
-    column = dataclasses.replace(order.column, low=low, high=high, **tails_of(cells, counts))
+    low, high = int(codes[0]), int(codes[-1])
+    column = dataclasses.replace(order.column, low=low, high=high, **tails_of(codes, counts))
     return dataclasses.replace(order, column=column)
 
 
 def _refuse_gap(where: str, coded: Coded, column: Column) -> None:
-    row = int((column.cells_of(coded.codes, coded.distinct, coded.rows) == MISSING).argmax())
+    row = int((column.codes_of(coded.inverse, coded.distinct, coded.rows) == MISSING).argmax())
     raise DataError(
         f"{where}, row {row + 1}, column {coded.name}: is missing, so the row has no place: correct it, or drop the row"
     )
@@ -205,32 +205,32 @@ class _Sorted:
     """Rows in the order of their sequences.
 
     Attributes:
-        cells: ``(N, C)``.
+        codes: ``(N, C)``.
         starts: the place of the first row of each sequence, ``(S,)``.
         notes: what sorting changed.
     """
 
-    cells: Cells
+    codes: Codes
     starts: npt.NDArray[np.int64]
     notes: tuple[str, ...]
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        return np.diff(np.append(self.starts, len(self.cells)))
+        return np.diff(np.append(self.starts, len(self.codes)))
 
 
-def _sorted(where: str, cells: Cells, keys: npt.NDArray[np.int64], at: int, order: str, group: str | None) -> _Sorted:
+def _sorted(where: str, codes: Codes, keys: npt.NDArray[np.int64], at: int, order: str, group: str | None) -> _Sorted:
     """Rows by key and order. Rows of one place keep the order of the file, if the file is in order.
 
     Raises:
         DataError: for two rows of one place where the file is not in order, so that nobody knows which comes first.
     """
-    place = np.lexsort((np.arange(len(cells)), cells[:, at], keys))
+    place = np.lexsort((np.arange(len(codes)), codes[:, at], keys))
     by_key = np.argsort(keys, kind="stable")
     same = np.append(False, keys[by_key][1:] == keys[by_key][:-1])
-    back = same & (np.diff(cells[by_key, at], prepend=0) < 0)
-    sorted_keys, sorted_cells = keys[place], cells[place]
-    tied = np.append(False, (sorted_keys[1:] == sorted_keys[:-1]) & (sorted_cells[1:, at] == sorted_cells[:-1, at]))
+    back = same & (np.diff(codes[by_key, at], prepend=0) < 0)
+    sorted_keys, sorted_codes = keys[place], codes[place]
+    tied = np.append(False, (sorted_keys[1:] == sorted_keys[:-1]) & (sorted_codes[1:, at] == sorted_codes[:-1, at]))
     unsorted = np.isin(keys, np.unique(keys[by_key[back]]))
     wrong = tied & unsorted[place]
     if wrong.any():
@@ -244,13 +244,13 @@ def _sorted(where: str, cells: Cells, keys: npt.NDArray[np.int64], at: int, orde
     if tied.any():
         notes.append(f"{int(tied.sum()):,} rows have the same {order} as the row before: they keep the file's order")
     first = np.flatnonzero(np.append(True, sorted_keys[1:] != sorted_keys[:-1]))
-    return _Sorted(sorted_cells, first, tuple(notes))
+    return _Sorted(sorted_codes, first, tuple(notes))
 
 
 def arranged(
     where: str,
     table: Table,
-    cells: Cells,
+    codes: Codes,
     keys: npt.NDArray[np.int64] | None,
     options: DataOptions,
     train: npt.NDArray[np.int64] | None = None,
@@ -260,15 +260,15 @@ def arranged(
     Args:
         where: the file, for messages.
         table: of the rows.
-        cells: of the rows, ``(N, C)``, in the order of the file.
+        codes: of the rows, ``(N, C)``, in the order of the file.
         keys: of the rows, or ``None`` for one series.
         options: with the names of the columns, and perhaps the length.
         train: the numbers of training sequences, or of training rows of a series. ``None``: all are.
     """
     assert options.order is not None
     at = table.columns.index(options.order)
-    series = np.zeros(len(cells), dtype=np.int64) if keys is None else keys
-    rows = _sorted(where, cells, series, at, options.order, options.group)
+    series = np.zeros(len(codes), dtype=np.int64) if keys is None else keys
+    rows = _sorted(where, codes, series, at, options.order, options.group)
     steps = _steps(rows, at)
     later = np.ones(len(steps), dtype=bool)
     later[rows.starts] = False
@@ -276,8 +276,8 @@ def arranged(
         numbers = np.arange(-1, len(steps) - 1) if keys is None else _sequence(rows)
         later &= np.isin(numbers, train)
     if keys is None:
-        length, note = _window(len(cells) - 1, options)
-        end = int(rows.cells[-1, at])
+        length, note = _window(len(codes) - 1, options)
+        end = int(rows.codes[-1, at])
         space = Sequences(
             table.schema, options.order, length=length, origin=end, observed=table.observed, **_range(steps[later, at])
         )
@@ -296,42 +296,42 @@ def arranged(
     return space, x, (*rows.notes, *notes)
 
 
-def _range(steps: Cells) -> dict[str, Any]:
+def _range(steps: Codes) -> dict[str, Any]:
     """The arguments of a space that say which steps there are, and how likely others."""
     if not len(steps):
         return {"steps": (0, 1)}
-    cells, counts = np.unique(steps, return_counts=True)
-    return {"steps": (int(cells[0]), int(cells[-1])), **tails_of(cells, counts)}
+    codes, counts = np.unique(steps, return_counts=True)
+    return {"steps": (int(codes[0]), int(codes[-1])), **tails_of(codes, counts)}
 
 
-def windows_of(where: str, space: Sequences, cells: Cells) -> tuple[Tensor, tuple[str, ...]]:
+def windows_of(where: str, space: Sequences, codes: Codes) -> tuple[Tensor, tuple[str, ...]]:
     """A series for a model of windows: all rows but the first, which only says where the steps begin."""
-    rows = _sorted(where, cells, np.zeros(len(cells), dtype=np.int64), space.at, space.order, None)
+    rows = _sorted(where, codes, np.zeros(len(codes), dtype=np.int64), space.at, space.order, None)
     return torch.from_numpy(_steps(rows, space.at)[1:]), rows.notes
 
 
 def sequences_of(
-    where: str, space: Sequences, cells: Cells, keys: npt.NDArray[np.int64]
+    where: str, space: Sequences, codes: Codes, keys: npt.NDArray[np.int64]
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Sequences for a model: the first rows of each."""
-    rows = _sorted(where, cells, keys, space.at, space.order, space.key)
+    rows = _sorted(where, codes, keys, space.at, space.order, space.key)
     x, notes = _padded(where, space, rows, _steps(rows, space.at))
     return x, (*rows.notes, *notes)
 
 
-def _steps(rows: _Sorted, at: int) -> Cells:
+def _steps(rows: _Sorted, at: int) -> Codes:
     """The rows, with the step from the row before in the order column. Where a sequence starts, the place itself."""
-    steps = rows.cells.copy()
-    steps[1:, at] -= rows.cells[:-1, at]
-    steps[rows.starts, at] = rows.cells[rows.starts, at]
-    gaps = np.isin(rows.cells[:, at], (MISSING, UNSEEN))
+    steps = rows.codes.copy()
+    steps[1:, at] -= rows.codes[:-1, at]
+    steps[rows.starts, at] = rows.codes[rows.starts, at]
+    gaps = np.isin(rows.codes[:, at], (MISSING, UNSEEN))
     steps[gaps, at] = UNSEEN
     return steps
 
 
 def _within(rows: _Sorted) -> npt.NDArray[np.int64]:
     """The place of each row in its sequence, from 0."""
-    return np.arange(len(rows.cells)) - np.repeat(rows.starts, rows.lengths)
+    return np.arange(len(rows.codes)) - np.repeat(rows.starts, rows.lengths)
 
 
 def _sequence(rows: _Sorted) -> npt.NDArray[np.int64]:
@@ -339,7 +339,7 @@ def _sequence(rows: _Sorted) -> npt.NDArray[np.int64]:
     return np.repeat(np.arange(len(rows.starts)), rows.lengths)
 
 
-def _padded(where: str, space: Sequences, rows: _Sorted, steps: Cells) -> tuple[Tensor, tuple[str, ...]]:
+def _padded(where: str, space: Sequences, rows: _Sorted, steps: Codes) -> tuple[Tensor, tuple[str, ...]]:
     """Sequences ``(S, length, C)``, and a note on those that are longer."""
     count = len(rows.starts)
     require(8.0 * count * space.length * steps.shape[1], where)

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.distributions.tokens import like_sizes
-from fourfold.nn.relative import RelativeCells, RelativeHeads
+from fourfold.nn.relative import RelativeHeads, RelativeSteps
 from fourfold.nn.resnet import ResMLP
 
-__all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "waves"]
+__all__ = ["CodeEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "waves"]
 
 
 def waves(tokens: int, count: int = 16) -> Tensor:
@@ -37,7 +37,7 @@ def waves(tokens: int, count: int = 16) -> Tensor:
 
 
 @final
-class CellEmbedding(nn.Module):
+class CodeEmbedding(nn.Module):
     """A vector of each token of each column. Those of neighbouring tokens are alike where tokens are ordered.
 
     Args:
@@ -81,7 +81,7 @@ class ColumnHeads(nn.Module):
         width: length of ``h_i``.
         ordered: the columns whose tokens are ordered.
         missing: those of them whose last token is "missing".
-        sides: how many nearest cells of other rows the logits are relative to (:mod:`fourfold.nn.relative`).
+        sides: how many nearest tokens of other rows the logits are relative to (:mod:`fourfold.nn.relative`).
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("matrix", "smooth", "bias")
@@ -183,7 +183,7 @@ class ColumnNetwork(Part, nn.Module):
     ) -> None:
         super().__init__()
         self.columns, self.embedding, self.width, self.dropout = len(sizes), embedding, width, dropout
-        self.cells = CellEmbedding(sizes, embedding, ordered)
+        self.code_embedding = CodeEmbedding(sizes, embedding, ordered)
         scale = 1 / math.sqrt(embedding * max(self.columns / 2, 1))
         self.entry = nn.Parameter(torch.randn(self.columns * embedding, self.columns * width) * scale)
         self.labels = nn.Embedding((classes or 0) + 1, self.columns * width)
@@ -191,12 +191,12 @@ class ColumnNetwork(Part, nn.Module):
         layers = [torch.randn(self.columns, width, width) / math.sqrt(width) for _ in range(depth)]
         self.inner = nn.ParameterList(map(nn.Parameter, layers))
         self.inner_bias = nn.ParameterList(nn.Parameter(torch.zeros(self.columns, 1, width)) for _ in range(depth))
-        self.steps = RelativeCells(sizes, embedding, ordered, sides) if sides else None
+        self.steps = RelativeSteps(sizes, embedding, ordered, sides) if sides else None
         self.heads = ColumnHeads(sizes, width, ordered, missing, sides)
 
     def embedded(self, x: Tensor, near: Tensor | None = None) -> Tensor:
-        """Vectors of the cells ``(B, C)``, with the steps from the nearest ones, ``(B, C, embedding)``."""
-        e = self.cells(x)
+        """Vectors of the tokens ``(B, C)``, with the steps from the nearest ones, ``(B, C, embedding)``."""
+        e = self.code_embedding(x)
         return e if self.steps is None or near is None else e + self.steps(x, near)
 
     def forward(
@@ -217,7 +217,7 @@ class ColumnNetwork(Part, nn.Module):
             cond: labels ``(B,)``.
             column: number of the column whose masses are returned.
             context: what else the hidden layers see, added to them, ``(B, C · width)``.
-            near: nearest cells of other rows, ``(B, C, sides, 2)``.
+            near: nearest tokens of other rows, ``(B, C, sides, 2)``.
 
         Returns:
             ``log p(x_i | seen)``, ``(B, C)``. With a ``column``, ``log p(x_column = k | seen)``, ``(B, K)``.
@@ -285,8 +285,8 @@ class TableEncoder(Part, nn.Module):
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.cells = CellEmbedding(sizes, embedding, ordered)
+        self.code_embedding = CodeEmbedding(sizes, embedding, ordered)
         self.net = ResMLP(len(sizes) * embedding, outputs, width, blocks, classes)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.net(self.cells(x).flatten(1), cond)
+        return self.net(self.code_embedding(x).flatten(1), cond)

@@ -1,7 +1,7 @@
 """Codes of sequences relative to the nearest observed ones of their column, in the rows before and behind.
 
-A random walk is simple relative to the row before, wherever it stands. So the log-masses of a cell's tokens have a part
-that is a function of the step ``d = k - a`` from the nearest known token ``a`` of the same column:
+A random walk is simple relative to the row before, wherever it stands. So the log-masses of a value's tokens have a
+part that is a function of the step ``d = k - a`` from the nearest known token ``a`` of the same column:
 
     log p(k) = w_k · h + sum_a (c_a + V_a h) · r(k - a) + const,
 
@@ -20,14 +20,14 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["RelativeCells", "RelativeHeads", "bumps", "nearest"]
+__all__ = ["RelativeHeads", "RelativeSteps", "bumps", "nearest"]
 
 GAPS = 4
 """Number of classes of distances in rows: 1, 2 to 3, 4 to 7, and more."""
 
 
 def nearest(x: Tensor, mask: Tensor, sides: int) -> Tensor:
-    """The nearest known token of each cell's column in the rows before, and behind if there are two ``sides``.
+    """The nearest known token of each token's column in the rows before, and behind if there are two ``sides``.
 
     Args:
         x: tokens ``(B, T, C)``.
@@ -37,10 +37,10 @@ def nearest(x: Tensor, mask: Tensor, sides: int) -> Tensor:
     Returns:
         The token, or -1 where there is none, and the class of its distance, int64 ``(B, T, C, sides, 2)``.
     """
-    sides_of_cells = [_before(x, mask)]
+    before_and_behind = [_before(x, mask)]
     if sides == 2:
-        sides_of_cells.append(_before(x.flip(1), mask.flip(1)).flip(1))
-    return torch.stack(sides_of_cells, 3)
+        before_and_behind.append(_before(x.flip(1), mask.flip(1)).flip(1))
+    return torch.stack(before_and_behind, 3)
 
 
 def _before(x: Tensor, mask: Tensor) -> Tensor:
@@ -62,8 +62,8 @@ def bumps(tokens: int) -> Tensor:
 
 
 @final
-class RelativeCells(nn.Module):
-    """A vector of the steps that lead to each cell, of ordered columns: ``sum_a r(x - a) U_a``. 0 for the others.
+class RelativeSteps(nn.Module):
+    """A vector of the steps that lead to each token, of ordered columns: ``sum_a r(x - a) U_a``. 0 for the others.
 
     Args:
         sizes: tokens of each column.

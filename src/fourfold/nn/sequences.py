@@ -1,6 +1,6 @@
 """A network of sequences of rows: a transformer over rows, and a masked layer over the columns of each row.
 
-The transformer gives every row a context: of the rows before it, or of all cells that are known. With it, the network
+The transformer gives every row a context: of the rows before it, or of all tokens that are known. With it, the network
 of a table's columns (:class:`~fourfold.nn.columns.ColumnNetwork`) gives each code of the row given others of the row.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["SequenceNetwork"]
 
 @final
 class SequenceNetwork(Part, nn.Module):
-    """The context of each row, ``(B, T, C · width)`` for :attr:`columns`, from the cells of other rows.
+    """The context of each row, ``(B, T, C · width)`` for :attr:`columns`, from the tokens of other rows.
 
     Args:
         sizes: tokens of each column.
@@ -31,7 +31,7 @@ class SequenceNetwork(Part, nn.Module):
         embedding, width, depth: of :class:`~fourfold.nn.columns.ColumnNetwork`.
         features, layers, heads: of the transformer.
         ordered: the columns whose tokens are ordered.
-        causal: whether a row's context is of the rows before it. Otherwise it is of all cells that are seen.
+        causal: whether a row's context is of the rows before it. Otherwise it is of all tokens that are seen.
         relative: whether codes are also read and predicted relative to the nearest observed ones of their column
             (:mod:`fourfold.nn.relative`): in the rows before, and behind if it is not causal.
         missing: the ordered columns whose last token is "missing". Only for a network that is relative.
@@ -83,7 +83,7 @@ class SequenceNetwork(Part, nn.Module):
         return self.trunk.cache(batch)
 
     def near(self, x: Tensor, mask: Tensor) -> Tensor | None:
-        """The nearest known cells of other rows, ``(B, T, C, sides, 2)``, or ``None`` for a network that takes none.
+        """The nearest known tokens of other rows, ``(B, T, C, sides, 2)``, or ``None`` for a network that takes none.
 
         Args:
             x: tokens ``(B, T, C)``.

@@ -33,7 +33,7 @@ __all__ = ["ConditionalGame", "RowGenerator"]
 class RowGenerator(Pushforward):
     """``x = g(z)``: two numbers of ``z`` draw the value ``c`` that the row is conditioned on, the others are noise.
 
-    Codes are those of :class:`~fourfold.codecs.MixedCells`: tokens, then reals.
+    Codes are those of :class:`~fourfold.codecs.MixedColumns`: tokens, then reals.
 
     Args:
         net: maps noise and ``c`` to logits of all tokens, and to the reals.

@@ -31,7 +31,7 @@ from fourfold.likelihoods.bound import ends, standard_integral
 from fourfold.likelihoods.ode import log_snr_range
 from fourfold.maths.categorical import categorical
 from fourfold.maths.paths import Path, broadcast
-from fourfold.nn.columns import CellEmbedding
+from fourfold.nn.columns import CodeEmbedding
 from fourfold.nn.embedding import with_detail
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.vocabulary import Cost, Kind, Principle
@@ -57,14 +57,14 @@ class RowDenoiser(MixedDenoiser):
     def __init__(self, net: TimeMLP, sizes: tuple[int, ...], reals: int, embedding: int, path: Path) -> None:
         super().__init__()
         self.net, self.sizes, self.reals, self.path = net, tuple(sizes), reals, path
-        self.cells = CellEmbedding(self.sizes, embedding)
+        self.code_embedding = CodeEmbedding(self.sizes, embedding)
         self.event = (len(self.sizes) + reals,)
         self.groups = grouped_tokens(self.sizes).groups
 
     def forward(
         self, k: Tensor, observed_mask: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        embedded = (self.cells(k) * observed_mask.unsqueeze(2)).flatten(1)
+        embedded = (self.code_embedding(k) * observed_mask.unsqueeze(2)).flatten(1)
         out = self.net(torch.cat([embedded, with_detail(z_t)], 1), 2 * t - 1, cond)
         logits, f = out.split((out.shape[1] - self.reals, self.reals), 1)
         alpha, sigma = broadcast(self.path.alpha(t), z_t), broadcast(self.path.sigma(t), z_t)

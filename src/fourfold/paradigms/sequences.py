@@ -3,10 +3,10 @@
     log p(x) = sum_t [ log p(m_t | x_<t) + m_t sum_c log p(x_tc | x_<t, x_t<c) ]
 
 where the mark ``m_t`` says that there is a row ``t``: the chain rule, exact for the length too. A transformer over rows
-(Vaswani et al. 2017, https://arxiv.org/abs/1706.03762) sees the rows before; within the row, one cell follows the other
-(Padhi et al. 2021, https://arxiv.org/abs/2011.01843, model tabular time series so; here with a likelihood).
+(Vaswani et al. 2017, https://arxiv.org/abs/1706.03762) sees the rows before; within the row, one value follows the
+other (Padhi et al. 2021, https://arxiv.org/abs/2011.01843, model tabular time series so; here with a likelihood).
 
-Masked diffusion draws the length first, ``p(n) = prod_t p(m_t | m_t-1)``, and then cells in a random order given those
+Masked diffusion draws the length first, ``p(n) = prod_t p(m_t | m_t-1)``, and then values in a random order given those
 drawn before (Hoogeboom et al. 2021, https://arxiv.org/abs/2110.02037). Its conditionals always see the length, so the
 bound of masked tokens is that of ``log p(n) + log p(x | n)``.
 """
@@ -33,7 +33,7 @@ __all__ = ["SequenceConditionals", "SequenceDenoiser"]
 class _Layout:
     """Codes ``(B, length · (1 + C))`` as the network's columns, and back.
 
-    A row of codes is a mark and ``C`` cells. Keyed sequences have one column more in the network: that of their start,
+    A row of codes is a mark and ``C`` values. Keyed sequences have one column more in the network: that of their start,
     which the order column holds in the first row, where there is no step.
 
     Args:
@@ -66,8 +66,8 @@ class _Layout:
         x[..., self.order + 1] = step
         return x
 
-    def cell_mask(self, rows: Tensor) -> Tensor:
-        """Which columns of the network hold a cell, bool."""
+    def value_mask(self, rows: Tensor) -> Tensor:
+        """Which columns of the network hold a value, bool."""
         return self.spread(self.there(rows)[..., None].expand(rows.shape))
 
     def gather(self, nats: Tensor) -> Tensor:
@@ -87,13 +87,13 @@ class _Layout:
 
 
 def _at(near: Tensor | None, rows: Tensor | tuple[slice, slice | int]) -> Tensor | None:
-    """The nearest cells of some rows, if there are any."""
+    """The nearest tokens of some rows, if there are any."""
     return None if near is None else near[rows]
 
 
 @dataclass
 class _Drawing:
-    """Sequences being drawn: the first ``count`` tokens of ``z``. Context and nearest cells of the row in hand."""
+    """Sequences being drawn: the first ``count`` tokens of ``z``. Context and nearest tokens of the row in hand."""
 
     z: Tensor
     cache: object
@@ -108,9 +108,9 @@ class SequenceConditionals(Conditionals, Continuing):
     """``p(m_t | x_<t)`` and ``p(x_tc | x_<t, x_t<c)`` of rows with a mark for each: see the module.
 
     Args:
-        net: causal. Its columns are the mark, the start of a keyed sequence, and the cells.
+        net: causal. Its columns are the mark, the start of a keyed sequence, and the values.
         length: the most rows.
-        slots: one more than the cells of a row.
+        slots: one more than the values of a row.
         order: the slot of the order column.
         keyed: whether sequences have a start and an end. Windows have neither.
     """
@@ -125,7 +125,7 @@ class SequenceConditionals(Conditionals, Continuing):
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         rows = self.layout.rows(x)
         there, spread = self.layout.there(rows), self.layout.spread(rows)
-        near = self.net.near(spread, self.layout.cell_mask(rows))
+        near = self.net.near(spread, self.layout.value_mask(rows))
         context = self.net(spread, near=near)
         reached = F.pad(there[:, :-1], (1, 0), value=True)  # a row, or the mark that there is none
         order = torch.arange(spread.shape[2], device=x.device)
@@ -133,8 +133,8 @@ class SequenceConditionals(Conditionals, Continuing):
         nats = log_p.new_zeros(spread.shape).masked_scatter(reached[..., None], log_p)
         nats = self.layout.gather(nats)
         mark = nats[..., :1] * (torch.arange(rows.shape[1], device=x.device) > 0)[:, None]
-        cells = torch.where(there[..., None], nats[..., 1:], 0.0)
-        return torch.cat([torch.where(reached[..., None], mark, 0.0), cells], 2).flatten(1)
+        columns = torch.where(there[..., None], nats[..., 1:], 0.0)
+        return torch.cat([torch.where(reached[..., None], mark, 0.0), columns], 2).flatten(1)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
         device = self.net.place.weight.device
@@ -146,7 +146,7 @@ class SequenceConditionals(Conditionals, Continuing):
         if slot == 0:
             last, prefix = slice(max(t - 1, 0), max(t, 1)), rows[:, : t + 1]
             spread = self.layout.spread(prefix)
-            near = self.net.near(spread, self.layout.cell_mask(prefix))
+            near = self.net.near(spread, self.layout.value_mask(prefix))
             state.context = self.net(spread[:, last], cache=state.cache, near=_at(near, (slice(None), last)))[:, 0]
             state.near = _at(near, (slice(None), t))
             state.u = noise.uniform(self.layout.slots)
@@ -174,7 +174,7 @@ class SequenceConditionals(Conditionals, Continuing):
         all_rows = self.layout.rows(state.z)
         before = self.layout.spread(all_rows)
         if rows:
-            near = self.net.near(before, self.layout.cell_mask(all_rows))
+            near = self.net.near(before, self.layout.value_mask(all_rows))
             near = None if near is None else F.pad(near[:, : rows - 1], (0, 0, 0, 0, 0, 0, 1, 0))
             self.net(F.pad(before[:, : rows - 1], (0, 0, 1, 0)), cache=state.cache, near=near)
         while state.count < self.event[0]:
@@ -184,7 +184,7 @@ class SequenceConditionals(Conditionals, Continuing):
 
 @final
 class _Context(NamedTuple):
-    """Rows as the network sees them: its columns, which of them are seen, contexts, and nearest cells."""
+    """Rows as the network sees them: its columns, which of them are seen, contexts, and nearest tokens."""
 
     x: Tensor
     mask: Tensor
@@ -196,13 +196,13 @@ class _Context(NamedTuple):
         return _Context(self.x[rows], self.mask[rows], self.context[rows], _at(self.near, rows))
 
     def nats(self, net: SequenceNetwork, column: int | None = None) -> Tensor:
-        """Log-masses of the cells, or of every token of one column."""
+        """Log-masses of the values, or of every token of one column."""
         return net.columns(self.x, self.mask, column=column, context=self.context, near=self.near)
 
 
 @final
 class SequenceDenoiser(TokenDenoiser, Continuing):
-    """``p(x_tc | known cells, n)`` of the cells of all rows in one evaluation, and ``p(n)`` by marks: see the module.
+    """``p(x_tc | known values, n)`` of the values of all rows in one evaluation, and ``p(n)`` by marks: see the module.
 
     Args:
         net: not causal, else as of :class:`SequenceConditionals`.
@@ -281,7 +281,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
             rows[..., 0] = lasts.long().cumprod(1)
         there = self.layout.there(rows)
         target_mask = target_mask & there[..., None]
-        some = target_mask[..., 1:].flatten(1).any(1)  # the network sees only sequences of which a cell is drawn
+        some = target_mask[..., 1:].flatten(1).any(1)  # the network sees only sequences of which a value is drawn
         if some.any():
             part, target_mask, u = rows[some], target_mask[some], u[some]
             context = self._context(part, observed_mask[some])

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Centred, GaussianCells, LogMel, MixedCells, Standardised
+from fourfold.codecs import Centred, GaussianColumns, LogMel, MixedColumns, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.likelihoods import NoDensity
 from fourfold.nn.augment import Augment
@@ -120,7 +120,7 @@ def _(space: Vectors, size: str) -> Players:
 def _(space: Table, size: str) -> Players:
     """The networks of vectors, on columns that the codec makes normal."""
     return replace(
-        players(Vectors(space.dims, classes=space.classes), size), codec=GaussianCells(space, bins_of(space, 512))
+        players(Vectors(space.dims, classes=space.classes), size), codec=GaussianColumns(space, bins_of(space, 512))
     )
 
 
@@ -184,7 +184,7 @@ def conditional(space: Space, size: str) -> GenerativeModel:
 
 @conditional.register
 def _(space: Table, size: str) -> GenerativeModel:
-    codec, net_size, noise = MixedCells(space, bins_of(space, 512)), VECTORS[size], VECTOR_NOISE[size]
+    codec, net_size, noise = MixedColumns(space, bins_of(space, 512)), VECTORS[size], VECTOR_NOISE[size]
     tokens, reals = sum(codec.sizes), len(codec.graded)
     net = ResMLP(noise + tokens, tokens + reals, net_size.width, net_size.depth, space.classes)
     critic = ResMLP(2 * tokens + reals, 1, net_size.width, net_size.depth, space.classes)

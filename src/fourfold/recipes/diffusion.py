@@ -8,7 +8,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Dequantised, LogMel, MixedCells, Standardised, TextTokens
+from fourfold.codecs import Dequantised, LogMel, MixedColumns, Standardised, TextTokens
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -394,7 +394,7 @@ def joint(space: Space, size: str) -> GenerativeModel:
 
 @joint.register
 def _(space: Table, size: str) -> GenerativeModel:
-    codec, (embedding, net_size) = MixedCells(space, bins_of(space, 512)), ROWS[size]
+    codec, (embedding, net_size) = MixedColumns(space, bins_of(space, 512)), ROWS[size]
     sizes, reals = codec.sizes, len(codec.graded)
     inputs, outputs = embedding * len(sizes) + 3 * reals, sum(sizes) + reals
     net = TimeMLP(inputs, net_size.width, net_size.depth, space.classes, detail=False, outputs=outputs)
@@ -405,7 +405,7 @@ def _(space: Table, size: str) -> GenerativeModel:
 
 @masked.register
 def _(space: Sequences, size: str) -> GenerativeModel:
-    """The length is drawn first, then the cells of all rows."""
+    """The length is drawn first, then the values of all rows."""
     codec, net = row_network(space, size, causal=False)
     estimand = SequenceDenoiser(net, space.length, 1 + len(space.columns), 1 + space.at, space.key is not None)
     parts = (codec, estimand, MaskedDenoising(), _unmasking(*codec.event), MaskedBound(), SEQUENCES)

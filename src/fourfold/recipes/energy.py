@@ -8,7 +8,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import BitPlanes, Dequantised, GaussianCells, Standardised
+from fourfold.codecs import BitPlanes, Dequantised, GaussianColumns, Standardised
 from fourfold.core import Codec, GenerativeModel, Sampler, Space, Training
 from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
 from fourfold.estimands import Reference
@@ -112,7 +112,7 @@ def _(space: Table, size: str) -> GenerativeModel:
     """The model of vectors, on columns that the codec makes normal."""
     check_width(space, "covariances")
     base = noise_contrastive(Vectors(space.dims, classes=space.classes), size)
-    return behind(GaussianCells(space, bins_of(space, 512)), base, space)
+    return behind(GaussianColumns(space, bins_of(space, 512)), base, space)
 
 
 # --- score matching ---------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from fourfold.codecs import Dequantised, GaussianCells, GaussianPixels, Standardised
+from fourfold.codecs import Dequantised, GaussianColumns, GaussianPixels, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Bijection
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
@@ -103,7 +103,7 @@ def _(space: Table, recipe: str, least: int = 1) -> Codec:
     if space.dims < least:
         raise _no_columns(space, recipe, least)
     check_width(space, "maps")
-    return GaussianCells(space, bins_of(space, 512))
+    return GaussianColumns(space, bins_of(space, 512))
 
 
 def _no_columns(space: Space, recipe: str, least: int) -> TypeError:

@@ -8,7 +8,7 @@ from functools import partial, singledispatch
 
 from torch import nn
 
-from fourfold.codecs import CellTokens, Centred, CentredSamples, Standardised
+from fourfold.codecs import Centred, CentredSamples, ColumnTokens, Standardised
 from fourfold.core import Codec, GenerativeModel, Likelihood, Space, Training
 from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Head, LogisticHead
 from fourfold.distributions.tokens import TokenHead
@@ -144,7 +144,7 @@ def _(space: Vectors, size: str, prior: PriorOf) -> GenerativeModel:
 def _(space: Table, size: str, prior: PriorOf) -> GenerativeModel:
     """Encoder and decoder see tokens. Those of a row are independent given the code."""
     (bins, codes), net_size, classes = TABLE_CODES[size], TABLES[size], space.classes
-    codec = CellTokens(space, bins_of(space, bins))
+    codec = ColumnTokens(space, bins_of(space, bins))
     head, logits = TokenHead(codec.sizes), sum(codec.sizes)
     net_size = replace(net_size, width=max(32, min(net_size.width, TABLE_WEIGHTS // logits // 8 * 8)))
     net = ResMLP(codes, logits, net_size.width, net_size.depth, classes)

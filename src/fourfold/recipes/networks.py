@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fourfold.codecs import CellTokens, RowTokens
+from fourfold.codecs import ColumnTokens, RowTokens
 from fourfold.core import Space
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.sequences import SequenceNetwork
@@ -91,7 +91,7 @@ def dropout_of(space: Table | Sequences) -> float:
     return 0.0 if space.observed is None else min(0.4, 800 / space.observed)
 
 
-def column_network(space: Table, size: str) -> tuple[CellTokens, ColumnNetwork]:
+def column_network(space: Table, size: str) -> tuple[ColumnTokens, ColumnNetwork]:
     """Tokens of a table, and the network of each column's conditionals. Those of many columns are narrower.
 
     The masked layer has a weight for each pair of columns, of vectors and of hidden units: from 128 columns on, vectors
@@ -102,7 +102,7 @@ def column_network(space: Table, size: str) -> tuple[CellTokens, ColumnNetwork]:
     """
     check_width(space, "conditionals")
     bins, embedding, net_size = _columns(space.dims, size)
-    codec, rest = CellTokens(space, bins_of(space, bins)), (space.classes, dropout_of(space))
+    codec, rest = ColumnTokens(space, bins_of(space, bins)), (space.classes, dropout_of(space))
     return codec, ColumnNetwork(codec.sizes, embedding, net_size.width, net_size.depth, codec.graded, *rest)
 
 
@@ -114,7 +114,7 @@ def _columns(count: int, size: str) -> tuple[int, int, Size]:
 
 
 def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, SequenceNetwork]:
-    """Tokens of sequences, and the network of their rows: causal, or of all cells that are known.
+    """Tokens of sequences, and the network of their rows: causal, or of all values that are known.
 
     Raises:
         TooManyColumns: for sequences of rows of more than ``WIDEST`` columns.

@@ -1,4 +1,4 @@
-"""The columns of a table: the integer that numbers a value's cell, and back."""
+"""The columns of a table: values as integer codes, and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
     "MISSING",
     "UNSEEN",
     "Categorical",
-    "Cells",
+    "Codes",
     "Column",
     "Constant",
     "DateTime",
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 MISSING = -(2**63)
-"""The cell of a missing value: whether a value is missing is part of the distribution."""
+"""The code of a missing value: whether a value is missing is part of the distribution."""
 UNSEEN = MISSING + 1
-"""The cell of a value that the schema does not hold: it has no mass, and no sample has it."""
+"""The code of a value that the schema does not hold: it has no mass, and no sample has it."""
 UNREADABLE = MISSING + 2
 """The answer of :meth:`Column.read` to a value that is not of the column's kind, such as a word among numbers."""
 FARTHEST = 2**61
-"""The largest cell of a number that has a mass."""
+"""The largest code of a number that has a mass."""
 YEARS = (-9_214_560_000, 9_183_110_399)
 """Seconds from 1970 to the first of 1678 and the last of 2260: times that every dtype of times can hold."""
 TWO_DIGITS = (-31_536_000, 3_124_223_999)
@@ -46,7 +46,7 @@ CLOCK = (-2_208_988_800, -2_208_902_401)
 EPOCHS = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000}
 """Formats of times that are numbers since 1970, by their units in a second."""
 
-Cells: TypeAlias = npt.NDArray[np.int64]
+Codes: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -64,55 +64,56 @@ class Column(ABC):
     @property
     @abstractmethod
     def blank(self) -> int:
-        """The cell of a value that is not there."""
+        """The code of a value that is not there."""
 
     @abstractmethod
-    def read(self, distinct: pd.Series) -> Cells:
-        """The cells of values that are there, each looked at once. ``UNREADABLE`` where one is of another kind."""
+    def read(self, distinct: pd.Series) -> Codes:
+        """The codes of values that are there, each looked at once. ``UNREADABLE`` where one is of another kind."""
 
     @abstractmethod
-    def values(self, cells: Cells) -> pd.Series:
-        """The values of cells, with the dtype of the data."""
+    def values(self, codes: Codes) -> pd.Series:
+        """The values of codes, with the dtype of the data."""
 
     @abstractmethod
-    def text(self, cells: Cells) -> pd.Series:
-        """The values of cells as the file writes them."""
+    def text(self, codes: Codes) -> pd.Series:
+        """The values of codes as the file writes them."""
 
     @property
     def description(self) -> str:
         """The kind of value that the column holds, in words that go on after "is not"."""
         return "a value of this column"
 
-    def cells(self, values: pd.Series) -> Cells:
-        """The cells ``(N,)`` of values as a file or a data frame holds them. :data:`MISSING` where there is none.
+    def codes(self, values: pd.Series) -> Codes:
+        """The codes ``(N,)`` of values as a file or a data frame holds them. :data:`MISSING` where there is none.
 
         Raises:
-            ValueError: for a value that no cell of this kind can hold, with its row and the way out.
+            ValueError: for a value that no code of this kind can hold, with its row and the way out.
         """
-        codes, distinct = pd.factorize(values)
-        return self.cells_of(codes, pd.Series(distinct))
+        inverse, distinct = pd.factorize(values)
+        return self.codes_of(inverse, pd.Series(distinct))
 
-    def cells_of(self, codes: npt.NDArray[Any], distinct: pd.Series, rows: npt.NDArray[Any] | None = None) -> Cells:
-        """The cells of rows that hold the distinct values of these numbers; -1 stands for no value.
+    def codes_of(self, inverse: npt.NDArray[Any], distinct: pd.Series, rows: npt.NDArray[Any] | None = None) -> Codes:
+        """The codes of rows, whose values are given by their index among the distinct ones. -1 stands for no value.
 
         Args:
-            codes: ``(N,)``, one for each row.
-            distinct: the values that they number.
+            inverse: the index of the distinct value of each row, ``(N,)``.
+            distinct: the different values.
             rows: the places of the rows in their file, from 0, for messages.
 
         Raises:
-            ValueError: as :meth:`cells` does.
+            ValueError: as :meth:`codes` does.
         """
-        cells = np.append(self.read(distinct), self.blank).astype(np.int64)
-        wrong = np.flatnonzero(cells == UNREADABLE)
+        codes = np.append(self.read(distinct), self.blank).astype(np.int64)
+        wrong = np.flatnonzero(codes == UNREADABLE)
         if len(wrong):
-            row = int(np.isin(codes, wrong).argmax())
+            row = int(np.isin(inverse, wrong).argmax())
             place = 1 + (row if rows is None else int(rows[row]))
+            value = str(distinct.iloc[inverse[row]])[:40]
             raise ValueError(
-                f"row {place}, column {self.name}: {str(distinct.iloc[codes[row]])[:40]!r} is not {self.description}: "
+                f"row {place}, column {self.name}: {value!r} is not {self.description}: "
                 "correct it, or say in a schema that it means a missing value, or that the column is a category"
             )
-        return cells[codes]
+        return codes[inverse]
 
 
 @dataclass(frozen=True)
@@ -134,40 +135,40 @@ class Modelled(Column, ABC):
     @property
     @abstractmethod
     def span(self) -> tuple[int, int]:
-        """The first and the last cell of the data."""
+        """The first and the last code of the data."""
 
     @abstractmethod
-    def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
+    def _codes_without_gaps(self, distinct: pd.Series) -> Codes:
         """As :meth:`read`, for values that are not gaps."""
 
     @abstractmethod
-    def _values(self, cells: Cells) -> pd.Series:
-        """As :meth:`values`, for cells that hold a value."""
+    def _values(self, codes: Codes) -> pd.Series:
+        """As :meth:`values`, for codes that hold a value."""
 
     @abstractmethod
-    def _text(self, cells: Cells) -> npt.NDArray[Any]:
-        """As :meth:`text`, for cells that hold a value."""
+    def _text(self, codes: Codes) -> npt.NDArray[Any]:
+        """As :meth:`text`, for codes that hold a value."""
 
-    def read(self, distinct: pd.Series) -> Cells:
+    def read(self, distinct: pd.Series) -> Codes:
         text = distinct.astype(str).str.strip()
         gap = text.isin(self.gaps).to_numpy(dtype=bool)
         if pd.api.types.is_string_dtype(distinct.dtype) or isinstance(distinct.dtype, pd.CategoricalDtype):
             distinct = text
-        cells = np.full(len(distinct), MISSING, dtype=np.int64)
+        codes = np.full(len(distinct), MISSING, dtype=np.int64)
         if not gap.all():
-            cells[~gap] = self._cells_without_gaps(distinct[~gap])
-        return cells
+            codes[~gap] = self._codes_without_gaps(distinct[~gap])
+        return codes
 
-    def values(self, cells: Cells) -> pd.Series:
-        distinct, place = np.unique(cells, return_inverse=True)
+    def values(self, codes: Codes) -> pd.Series:
+        distinct, place = np.unique(codes, return_inverse=True)
         mask = distinct >= UNREADABLE
         present = self._values(distinct[mask]).reset_index(drop=True)
         kind: Any = _with_gaps(str(present.dtype)) if not mask.all() and len(present) else present.dtype
         whole = present.astype(kind).reindex(np.where(mask, mask.cumsum() - 1, -1))
         return pd.Series(whole.array.take(place))
 
-    def text(self, cells: Cells) -> pd.Series:
-        distinct, place = np.unique(cells, return_inverse=True)
+    def text(self, codes: Codes) -> pd.Series:
+        distinct, place = np.unique(codes, return_inverse=True)
         mask = distinct >= UNREADABLE
         words = np.full(len(distinct), self.gaps[0] if self.gaps else "", dtype=object)
         words[mask] = self._text(distinct[mask])
@@ -177,12 +178,12 @@ class Modelled(Column, ABC):
 @final
 @dataclass(frozen=True)
 class Categorical(Modelled):
-    """A column of categories: cell ``k`` is category ``k``.
+    """A column of categories: code ``k`` is category ``k``.
 
     Attributes:
         categories: their text in the file.
         ordered: whether the order of the categories means something.
-        other: the category of all values that are not listed. ``None``: such values have no cell.
+        other: the category of all values that are not listed. ``None``: such values have no code.
     """
 
     categories: tuple[str, ...] = ()
@@ -193,45 +194,45 @@ class Categorical(Modelled):
     def span(self) -> tuple[int, int]:
         return 0, len(self.categories) - 1
 
-    def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
+    def _codes_without_gaps(self, distinct: pd.Series) -> Codes:
         text, numbers = distinct.astype(str), self.numbers
-        cells = pd.Index(self.categories, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
+        codes = pd.Index(self.categories, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
         if numbers is not None:  # 1 and 1.0 are one number, however they are written
             values = pd.Index(pd.to_numeric(text, errors="coerce").astype(float))
-            cells = np.where(cells < 0, pd.Index(numbers).get_indexer(values), cells)
+            codes = np.where(codes < 0, pd.Index(numbers).get_indexer(values), codes)
         elif self.dtype == "bool":
             lower = pd.Index([category.lower() for category in self.categories], dtype=object)
-            cells = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)
-        return np.where(cells < 0, UNSEEN if self.other is None else self.categories.index(self.other), cells)
+            codes = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)
+        return np.where(codes < 0, UNSEEN if self.other is None else self.categories.index(self.other), codes)
 
     @property
     def numbers(self) -> npt.NDArray[np.float64] | None:
         """The categories as numbers, if the data holds numbers."""
         return np.array(self.categories, dtype=np.float64) if self.dtype[0] in "iufIUF" else None
 
-    def _values(self, cells: Cells) -> pd.Series:
-        text, numbers = pd.Series(self._text(cells), dtype=object), self.numbers
+    def _values(self, codes: Codes) -> pd.Series:
+        text, numbers = pd.Series(self._text(codes), dtype=object), self.numbers
         if numbers is not None:
-            return _cast(pd.Series(numbers[cells]), self.dtype)
+            return _cast(pd.Series(numbers[codes]), self.dtype)
         if self.dtype == "bool":
             return text.str.lower().eq("true")
         if self.dtype == "category":
             return pd.Series(pd.Categorical(text, categories=list(self.categories), ordered=self.ordered))
         return text.astype(str)
 
-    def _text(self, cells: Cells) -> npt.NDArray[Any]:
-        return np.array(self.categories, dtype=object)[cells]
+    def _text(self, codes: Codes) -> npt.NDArray[Any]:
+        return np.array(self.categories, dtype=object)[codes]
 
 
 @dataclass(frozen=True)
 class Graded(Modelled, ABC):
-    """A quantity on a grid: cell ``k`` is ``resolution * k``.
+    """A quantity on a grid: code ``k`` is ``resolution * k``.
 
     Attributes:
-        resolution: distance of neighbouring cells.
-        low, high: the smallest and the largest cell of the data.
+        resolution: distance of neighbouring values.
+        low, high: the smallest and the largest code of the data.
         beyond: the probability of a value below ``low``, and of one above ``high``.
-        scale: how far such values lie outside, in cells: see :mod:`fourfold.codecs.tails`.
+        scale: how far such values lie outside, in steps of the resolution: see :mod:`fourfold.codecs.tails`.
     """
 
     resolution: float = 1.0
@@ -247,11 +248,11 @@ class Graded(Modelled, ABC):
     @property
     @abstractmethod
     def possible(self) -> tuple[int, int]:
-        """The smallest and the largest cell that a value of this column can have at all."""
+        """The smallest and the largest code that a value of this column can have at all."""
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The smallest and the largest cell that has a mass: those of the data where no value lies beyond."""
+        """The smallest and the largest code that has a mass: those of the data where no value lies beyond."""
         least, most = self.possible
         return (
             min(least, self.low) if self.beyond[0] > 0 else self.low,
@@ -285,27 +286,27 @@ class Numeric(Graded):
     def description(self) -> str:
         return "a number"
 
-    def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
+    def _codes_without_gaps(self, distinct: pd.Series) -> Codes:
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         places = numbers / self.resolution
         readable = np.abs(places) < 2.0**62  # not where NaN
-        cells = np.full(len(numbers), UNREADABLE, dtype=np.int64)
-        cells[readable] = np.rint(places[readable]).astype(np.int64)
-        return cells
+        codes = np.full(len(numbers), UNREADABLE, dtype=np.int64)
+        codes[readable] = np.rint(places[readable]).astype(np.int64)
+        return codes
 
-    def _values(self, cells: Cells) -> pd.Series:
+    def _values(self, codes: Codes) -> pd.Series:
         if self.resolution == int(self.resolution):
-            numbers: Any = cells * int(self.resolution)
+            numbers: Any = codes * int(self.resolution)
         else:
-            numbers = np.round(cells * self.resolution, self.decimals)
+            numbers = np.round(codes * self.resolution, self.decimals)
         if self.dtype in ("str", "object"):
-            return pd.Series(self._text(cells), dtype=object).astype(str)
+            return pd.Series(self._text(codes), dtype=object).astype(str)
         return _cast(pd.Series(numbers), self.dtype if self.dtype[0] in "iufIUF" else str(numbers.dtype))
 
-    def _text(self, cells: Cells) -> npt.NDArray[Any]:
+    def _text(self, codes: Codes) -> npt.NDArray[Any]:
         if self.decimals == 0 and self.resolution == int(self.resolution):
-            return (cells * int(self.resolution)).astype(str).astype(object)
-        full = pd.Series([f"{number:.{self.decimals}f}" for number in cells * self.resolution], dtype=object)
+            return (codes * int(self.resolution)).astype(str).astype(object)
+        full = pd.Series([f"{number:.{self.decimals}f}" for number in codes * self.resolution], dtype=object)
         if self.least < self.decimals and len(full):
             full = full.str.replace(rf"0{{1,{self.decimals - self.least}}}$", "", regex=True).str.rstrip(".")
         return full.to_numpy()
@@ -314,7 +315,7 @@ class Numeric(Graded):
 @final
 @dataclass(frozen=True)
 class DateTime(Graded):
-    """A date or a time: cell ``k`` is ``resolution * k`` seconds after 1970-01-01 UTC.
+    """A date or a time: code ``k`` is ``resolution * k`` seconds after 1970-01-01 UTC.
 
     Attributes:
         format: as the file writes it, in the letters of ``strftime``, or ``epoch s``, ``epoch ms``, ``epoch us``.
@@ -335,10 +336,10 @@ class DateTime(Graded):
 
     @property
     def _step(self) -> int:
-        """Microseconds from one cell to the next."""
+        """Microseconds from one code to the next."""
         return max(round(self.resolution * 1e6), 1)
 
-    def _cells_without_gaps(self, distinct: pd.Series) -> Cells:
+    def _codes_without_gaps(self, distinct: pd.Series) -> Codes:
         times = self.times(distinct, self.format)
         ticks = times.to_numpy(dtype="datetime64[us]").astype(np.int64)
         return np.where(times.isna().to_numpy(), UNREADABLE, (ticks + self._step // 2) // self._step)
@@ -355,23 +356,23 @@ class DateTime(Graded):
         times = pd.to_datetime(text, format=form.replace("%-", "%"), errors="coerce", utc="%z" in form)
         return times.dt.tz_convert(None) if "%z" in form else times
 
-    def times_of(self, cells: Cells) -> pd.Series:
-        """The times of cells, in UTC."""
-        return pd.Series((cells * self._step).astype("datetime64[us]"))
+    def times_of(self, codes: Codes) -> pd.Series:
+        """The times of codes, in UTC."""
+        return pd.Series((codes * self._step).astype("datetime64[us]"))
 
-    def _values(self, cells: Cells) -> pd.Series:
-        times = self.times_of(cells)
+    def _values(self, codes: Codes) -> pd.Series:
+        times = self.times_of(codes)
         if self.dtype.startswith("datetime64") and "," in self.dtype:
             return _cast(times.dt.tz_localize("UTC"), self.dtype)
         if self.dtype.startswith(("datetime64", "date32", "timestamp")):
             return _cast(times, self.dtype)
-        text = pd.Series(self._text(cells), dtype=object)
+        text = pd.Series(self._text(codes), dtype=object)
         return _cast(text, self.dtype if self.dtype[0] in "iufIUF" else "str")
 
-    def _text(self, cells: Cells) -> npt.NDArray[Any]:
+    def _text(self, codes: Codes) -> npt.NDArray[Any]:
         if self.format in EPOCHS:
-            return (cells * self._step // (1_000_000 // EPOCHS[self.format])).astype(str).astype(object)
-        times = self.times_of(cells)
+            return (codes * self._step // (1_000_000 // EPOCHS[self.format])).astype(str).astype(object)
+        times = self.times_of(codes)
         times = times.dt.tz_localize("UTC") if "%z" in self.format else times
         return times.dt.strftime(self.format).to_numpy(dtype=object)
 
@@ -395,19 +396,19 @@ class Identifier(Column):
     def blank(self) -> int:
         return 0
 
-    def read(self, distinct: pd.Series) -> Cells:
+    def read(self, distinct: pd.Series) -> Codes:
         return np.zeros(len(distinct), dtype=np.int64)
 
-    def text(self, cells: Cells) -> pd.Series:
-        numbers = range(self.first, self.first + len(cells))
+    def text(self, codes: Codes) -> pd.Series:
+        numbers = range(self.first, self.first + len(codes))
         if self.pattern == "uuid":
             words = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.name} {number}")) for number in numbers]
         else:
             words = [self.pattern.replace("{}", f"{number:0{self.width}d}") for number in numbers]
         return pd.Series(words, dtype=object)
 
-    def values(self, cells: Cells) -> pd.Series:
-        return _cast(self.text(cells), self.dtype if self.dtype[0] in "iuIU" else "str")
+    def values(self, codes: Codes) -> pd.Series:
+        return _cast(self.text(codes), self.dtype if self.dtype[0] in "iuIU" else "str")
 
 
 @final
@@ -425,21 +426,21 @@ class Constant(Column):
     def blank(self) -> int:
         return 0 if self.value is None else UNSEEN
 
-    def read(self, distinct: pd.Series) -> Cells:
+    def read(self, distinct: pd.Series) -> Codes:
         same = distinct.astype(str).str.strip() == (self.value or "")
         return np.where(same, 0, UNSEEN).astype(np.int64)
 
-    def text(self, cells: Cells) -> pd.Series:
-        return pd.Series([self.value or ""] * len(cells), dtype=object)
+    def text(self, codes: Codes) -> pd.Series:
+        return pd.Series([self.value or ""] * len(codes), dtype=object)
 
-    def values(self, cells: Cells) -> pd.Series:
+    def values(self, codes: Codes) -> pd.Series:
         if self.value is None:
             return _cast(
-                pd.Series([None] * len(cells), dtype=object), self.dtype if self.dtype[0] in "fF" else "object"
+                pd.Series([None] * len(codes), dtype=object), self.dtype if self.dtype[0] in "fF" else "object"
             )
         if self.dtype == "bool":
-            return pd.Series([self.value.lower() == "true"] * len(cells), dtype=bool)
-        return _cast(pd.Series([self.value] * len(cells), dtype=object), self.dtype)
+            return pd.Series([self.value.lower() == "true"] * len(codes), dtype=bool)
+        return _cast(pd.Series([self.value] * len(codes), dtype=object), self.dtype)
 
 
 @final
@@ -451,14 +452,14 @@ class FreeText(Column):
     def blank(self) -> int:
         return 0
 
-    def read(self, distinct: pd.Series) -> Cells:
+    def read(self, distinct: pd.Series) -> Codes:
         return np.zeros(len(distinct), dtype=np.int64)
 
-    def text(self, cells: Cells) -> pd.Series:
-        return pd.Series([""] * len(cells), dtype=object)
+    def text(self, codes: Codes) -> pd.Series:
+        return pd.Series([""] * len(codes), dtype=object)
 
-    def values(self, cells: Cells) -> pd.Series:
-        return _cast(pd.Series([None] * len(cells), dtype=object), "str")
+    def values(self, codes: Codes) -> pd.Series:
+        return _cast(pd.Series([None] * len(codes), dtype=object), "str")
 
 
 def _cast(values: pd.Series, dtype: Any) -> pd.Series:

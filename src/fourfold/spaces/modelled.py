@@ -1,4 +1,4 @@
-"""The modelled columns of a table: the numbers and values that rows of cells stand for."""
+"""The modelled columns of a table: the numbers and values that rows of codes stand for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ModelledColumns"]
 @final
 @dataclass(frozen=True)
 class ModelledColumns:
-    """The columns that are coordinates of rows of cells ``(B, C)``.
+    """The columns that are coordinates of rows of codes ``(B, C)``.
 
     Attributes:
         columns: in order.
@@ -47,7 +47,7 @@ class ModelledColumns:
         return Columns(self.names, categorical, units, target)
 
     def numbers(self, x: Tensor) -> Tensor:
-        """Cells as float64 ``(B, C)``: quantities in their unit, categories as their index, gaps as NaN.
+        """Codes as float64 ``(B, C)``: quantities in their unit, categories as their index, gaps as NaN.
 
         A category that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
         """
@@ -65,6 +65,6 @@ class ModelledColumns:
         )
 
     def frame(self, x: Tensor) -> pd.DataFrame:
-        """The data frame of cells, with the dtypes of the columns."""
-        cells = x.cpu().numpy()
-        return pd.DataFrame({column.name: column.values(cells[:, i]) for i, column in enumerate(self.columns)})
+        """The data frame of codes, with the dtypes of the columns."""
+        codes = x.cpu().numpy()
+        return pd.DataFrame({column.name: column.values(codes[:, i]) for i, column in enumerate(self.columns)})

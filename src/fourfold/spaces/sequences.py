@@ -29,7 +29,7 @@ from fourfold.spaces.written import WrittenRows
 __all__ = ["ABSENT", "Sequences"]
 
 ABSENT = MISSING + 3
-"""The cell of a row that is not there, behind the end of a sequence."""
+"""The code of a row that is not there, behind the end of a sequence."""
 MOST = 100_000
 """The most sequences that are enumerated."""
 SHOWN = 3
@@ -38,26 +38,26 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Sequences(WrittenRows):
-    """Rows of a table in an order: raw batches are int64 ``(B, length, C)``, the cells of the ``C`` modelled columns.
+    """Rows of a table in an order: raw batches are int64 ``(B, length, C)``, the codes of the ``C`` modelled columns.
 
-    Rows with one key make a sequence, whose length varies up to ``length``. Behind its end, cells are :data:`ABSENT`.
+    Rows with one key make a sequence, whose length varies up to ``length``. Behind its end, codes are :data:`ABSENT`.
     Without a key there is one long series, and an example is a window of exactly ``length`` rows.
 
-    Cells are those of :class:`~fourfold.spaces.Table`, but that of the order column is the step from the row before. In
-    the first row of a keyed sequence, it is where the sequence starts. A window starts anywhere. Cells are counted, so
+    Codes are those of :class:`~fourfold.spaces.Table`, but that of the order column is the step from the row before. In
+    the first row of a keyed sequence, it is where the sequence starts. A window starts anywhere. Codes are counted, so
     every sequence has a mass, whatever models it.
 
     Attributes:
         schema: all columns in the order of the file. The key is an identifier among them.
         order: name of the column that orders the rows, a quantity.
-        steps: the smallest and the largest step of the data, in cells of that column.
+        steps: the smallest and the largest step of the data, in codes of that column.
         length: the most rows of a sequence. A longer one is known by its first rows.
         key: name of the column whose values name the sequences, or ``None``.
-        origin: the cell of the order column from which samples of a series go on. The end of the data.
+        origin: the code of the order column from which samples of a series go on. The end of the data.
         keys: names of the first sequences that are written to a file. Others get fresh ones.
         observed: how many rows the data has, or ``None``. Presets for few rows drop units in training.
         beyond: the probability of a step below the smallest, and of one above the largest.
-        scale: how far such steps lie outside, in cells.
+        scale: how far such steps lie outside, in steps of the resolution.
 
     Raises:
         ValueError: for an order that is not a quantity, a key that is not an identifier, or an impossible length.
@@ -172,7 +172,7 @@ class Sequences(WrittenRows):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if x.dtype != torch.int64:
-            raise ValueError(f"cells of sequences must be int64, got {x.dtype}; read them with fourfold.load")
+            raise ValueError(f"codes of sequences must be int64, got {x.dtype}; read them with fourfold.load")
         there = self.present(x)
         partly = ((x == ABSENT).any(2) & there) | ((x != ABSENT).any(2) & ~there)
         broken = partly.any(1) | ~there[:, 0] | (~there[:, :-1] & there[:, 1:]).any(1)
@@ -184,7 +184,7 @@ class Sequences(WrittenRows):
         if back.any():
             i, t = back.nonzero()[0].tolist()
             raise ValueError(f"sequence {i}, row {t + 1}, column {self.order}: goes back: put rows in their order")
-        wrong = self.row.wrong_cell(x[there])
+        wrong = self.row.wrong_code(x[there])
         if wrong is not None:
             flat, column, fault = wrong
             i, t = there.nonzero()[flat].tolist()
@@ -241,7 +241,7 @@ class Sequences(WrittenRows):
         return dataclasses.replace(other, origin=self.origin, keys=self.keys) == self
 
     def after(self, origin: int) -> Sequences:
-        """The same series, of which samples go on from another cell of the order column."""
+        """The same series, of which samples go on from another code of the order column."""
         return dataclasses.replace(self, origin=origin)
 
     def with_keys(self, keys: Sequence[str]) -> Sequences:

@@ -21,7 +21,7 @@ from fourfold.metrics.rows import Columns, digests
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.tables import by_rows
 from fourfold.output.printable import shortened
-from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, Graded, Modelled
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Codes, Column, Graded, Modelled
 from fourfold.spaces.modelled import ModelledColumns
 from fourfold.spaces.table_pictures import details, panels, rows_of
 from fourfold.spaces.written import WrittenRows
@@ -36,10 +36,10 @@ MEASURED = 200_000
 
 @dataclass(frozen=True)
 class Table(WrittenRows):
-    """Rows of a table: raw batches are int64 ``(B, C)``, the cells of the ``C`` modelled columns.
+    """Rows of a table: raw batches are int64 ``(B, C)``, the codes of the ``C`` modelled columns.
 
     A categorical value is the index of its category, a number or time its place on the grid of its column, a missing
-    value :data:`~fourfold.spaces.columns.MISSING`. Cells are counted, so every row has a mass, whatever models it.
+    value :data:`~fourfold.spaces.columns.MISSING`. Codes are counted, so every row has a mass, whatever models it.
 
     Attributes:
         schema: all columns in the order of the file. Identifiers and constants among them are not modelled.
@@ -91,14 +91,14 @@ class Table(WrittenRows):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if x.dtype != torch.int64:
-            raise ValueError(f"cells of a table must be int64, got {x.dtype}; read them with Table.cells")
-        wrong = self.wrong_cell(x)
+            raise ValueError(f"codes of a table must be int64, got {x.dtype}; read them with Table.codes")
+        wrong = self.wrong_code(x)
         if wrong is not None:
             row, column, fault = wrong
             raise ValueError(f"row {row}, column {column}: {fault}: give a row of the model's schema")
 
-    def wrong_cell(self, x: Tensor) -> tuple[int, str, str] | None:
-        """Row, column and fault of the first cell that its column does not hold. ``None`` if all fit."""
+    def wrong_code(self, x: Tensor) -> tuple[int, str, str] | None:
+        """Row, column and fault of the first code that its column does not hold. ``None`` if all fit."""
         for i, column in enumerate(self.modelled):
             missing, unseen = x[:, i] == MISSING, x[:, i] == UNSEEN
             bad = missing & (not column.missing)
@@ -113,18 +113,18 @@ class Table(WrittenRows):
         return None
 
     def foreign(self, x: Tensor) -> Tensor:
-        """Which cells hold a value that their column does not have, bool ``(B, C)``: a new category, or a gap."""
+        """Which codes their column does not have, bool ``(B, C)``: a new category, or a gap."""
         return torch.stack([self._foreign(column, x[:, i]) for i, column in enumerate(self.modelled)], 1)
 
     @staticmethod
-    def _foreign(column: Modelled, cells: Tensor) -> Tensor:
+    def _foreign(column: Modelled, codes: Tensor) -> Tensor:
         if not isinstance(column, Graded):
-            return cells == UNSEEN
+            return codes == UNSEEN
         least, most = column.limits
-        return (cells != MISSING) & ((cells < least) | (cells > most))
+        return (codes != MISSING) & ((codes < least) | (codes > most))
 
     def beyond(self, x: Tensor) -> Tensor:
-        """Which cells lie in a tail: outside the range of the training data, and not :meth:`foreign`, ``(B, C)``."""
+        """Which codes lie in a tail: outside the range of the training data, and not :meth:`foreign`, ``(B, C)``."""
         spans = torch.tensor([c.span if isinstance(c, Graded) else (MISSING, -MISSING - 1) for c in self.modelled])
         outer = (x != MISSING) & ((x < spans[:, 0]) | (x > spans[:, 1]))
         return outer & ~self.foreign(x)
@@ -135,9 +135,9 @@ class Table(WrittenRows):
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         columns = []
         for column in self.modelled:
-            cells = torch.randint(column.span[0], column.span[1] + 1, (n,), generator=generator)
+            codes = torch.randint(column.span[0], column.span[1] + 1, (n,), generator=generator)
             gap = torch.rand(n, generator=generator) < (0.2 if column.missing else 0.0)
-            columns.append(torch.where(gap, MISSING, cells))
+            columns.append(torch.where(gap, MISSING, codes))
         return torch.stack(columns, 1)
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
@@ -146,8 +146,8 @@ class Table(WrittenRows):
         if rows > 1e5:
             raise ValueError(f"a table of {rows:.0e} different rows cannot be enumerated")
         gap = torch.tensor([MISSING])
-        cells = [torch.arange(least, most + 1) for least, most in ends]
-        axes = [torch.cat([codes, gap[: c.missing]]) for c, codes in zip(self.modelled, cells, strict=True)]
+        codes = [torch.arange(least, most + 1) for least, most in ends]
+        axes = [torch.cat([code, gap[: c.missing]]) for c, code in zip(self.modelled, codes, strict=True)]
         return torch.cartesian_prod(*axes).reshape(-1, len(axes)), 1.0
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
@@ -195,32 +195,32 @@ class Table(WrittenRows):
     def fits(self, other: Space) -> bool:
         return isinstance(other, Table) and other.schema == self.schema
 
-    def cells(self, frame: pd.DataFrame) -> Tensor:
+    def codes(self, frame: pd.DataFrame) -> Tensor:
         """The raw examples ``(N, C)`` that the rows of a data frame are, found by the names of the columns.
 
         Raises:
-            ValueError: for a column that is not there, or a value that no cell can hold.
+            ValueError: for a column that is not there, or a value that no code can hold.
         """
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
             raise ValueError(f"has no column {missing[0]!r}, which the model needs: it has {shortened(frame.columns)}")
-        return torch.from_numpy(np.stack([self.in_schema(c, c.cells(frame[c.name])) for c in self.modelled], 1))
+        return torch.from_numpy(np.stack([self.in_schema(c, c.codes(frame[c.name])) for c in self.modelled], 1))
 
     @staticmethod
-    def in_schema(column: Modelled, cells: Cells) -> Cells:
-        """Cells as a model of the schema takes them: a gap in a column without gaps is :data:`UNSEEN`."""
-        return cells if column.missing else np.where(cells == MISSING, UNSEEN, cells)
+    def in_schema(column: Modelled, codes: Codes) -> Codes:
+        """Codes as a model of the schema takes them: a gap in a column without gaps is :data:`UNSEEN`."""
+        return codes if column.missing else np.where(codes == MISSING, UNSEEN, codes)
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
-        return pd.DataFrame({column.name: column.values(cells) for column, cells in self._by_column(x)})
+        return pd.DataFrame({column.name: column.values(codes) for column, codes in self._by_column(x)})
 
     def text(self, x: Tensor) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
-        return pd.DataFrame({column.name: column.text(cells) for column, cells in self._by_column(x)})
+        return pd.DataFrame({column.name: column.text(codes) for column, codes in self._by_column(x)})
 
-    def _by_column(self, x: Tensor) -> Iterator[tuple[Column, Cells]]:
-        """All columns of the file with their cells. Those that are not modelled have none, so zeros stand there."""
+    def _by_column(self, x: Tensor) -> Iterator[tuple[Column, Codes]]:
+        """All columns of the file with their codes. Those that are not modelled have none, so zeros stand there."""
         rows = x.cpu().numpy()
         modelled, blank = iter(rows.T), np.zeros(len(rows), dtype=np.int64)
         return ((c, next(modelled) if isinstance(c, Modelled) else blank) for c in self.schema)

@@ -16,7 +16,7 @@ from fourfold.metrics.rules import find_rules
 from fourfold.metrics.shapes import Trends, associations, shapes
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
 from fourfold.pictures.picture import Cloud, Picture
-from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Modelled
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Codes, Modelled
 from fourfold.spaces.modelled import ModelledColumns
 
 __all__ = ["details", "panels", "rows_of"]
@@ -46,7 +46,7 @@ def panels(modelled: ModelledColumns, x: Tensor, y: Tensor | None, most: int) ->
     return Panels(tuple(bars(columns[i], a[:, i], b[:, i], scores[i].item()) for i in order))
 
 
-def bars(column: Modelled, samples: Cells, data: Cells | None, score: float = float("nan")) -> Bars:
+def bars(column: Modelled, samples: Codes, data: Codes | None, score: float = float("nan")) -> Bars:
     """One column of samples beside the data."""
     basis = samples if data is None else data
     if isinstance(column, Categorical):
@@ -54,20 +54,20 @@ def bars(column: Modelled, samples: Cells, data: Cells | None, score: float = fl
         ends = ("", f"+ {labels[-1]}" if len(labels) < len(column.categories) else "")
     else:
         labels, groups, ends = _intervals(column, basis)
-    parts = [_shares(groups, cells, column.missing, len(labels)) for cells in (samples, data) if cells is not None]
+    parts = [_shares(groups, codes, column.missing, len(labels)) for codes in (samples, data) if codes is not None]
     labels = (*labels, "missing") if column.missing else labels
     return Bars(column.name, labels, parts[1] if data is not None else (), parts[0], ends, column.missing, score)
 
 
-def _shares(groups: _Groups, cells: Cells, missing: bool, count: int) -> tuple[float, ...]:
-    place = np.where(cells == MISSING, count, groups(cells))
-    shares = np.bincount(place, minlength=count + 1) / max(len(cells), 1)
+def _shares(groups: _Groups, codes: Codes, missing: bool, count: int) -> tuple[float, ...]:
+    place = np.where(codes == MISSING, count, groups(codes))
+    shares = np.bincount(place, minlength=count + 1) / max(len(codes), 1)
     return tuple(shares[: count + missing].tolist())
 
 
-def _categories(column: Categorical, cells: Cells) -> tuple[tuple[str, ...], _Groups]:
+def _categories(column: Categorical, codes: Codes) -> tuple[tuple[str, ...], _Groups]:
     """The most frequent categories, or all in their order where that means something and they are few."""
-    counts = np.bincount(cells[cells >= 0], minlength=len(column.categories))
+    counts = np.bincount(codes[codes >= 0], minlength=len(column.categories))
     order = np.arange(len(counts)) if column.ordered else np.argsort(-counts, kind="stable")
     few = order if len(order) <= MOST_CATEGORIES else order[: MOST_CATEGORIES - 1]
     place = np.full(len(counts) + 1, len(few))
@@ -77,39 +77,39 @@ def _categories(column: Categorical, cells: Cells) -> tuple[tuple[str, ...], _Gr
     return labels, _Groups(place=np.minimum(place, len(labels) - 1))
 
 
-def _intervals(column: Modelled, cells: Cells) -> tuple[tuple[str, ...], _Groups, tuple[str, str]]:
+def _intervals(column: Modelled, codes: Codes) -> tuple[tuple[str, ...], _Groups, tuple[str, str]]:
     """Each value where they are few, else intervals: of one width, or of equal shares beside a frequent value."""
-    cells = cells[(cells != MISSING) & (cells != UNSEEN)]
-    cells = cells if len(cells) else np.array(column.span, dtype=np.int64)
-    values, counts = np.unique(cells, return_counts=True)
-    bins = min(max(round(2 * len(cells) ** (1 / 3)), 5), BINS)
+    codes = codes[(codes != MISSING) & (codes != UNSEEN)]
+    codes = codes if len(codes) else np.array(column.span, dtype=np.int64)
+    values, counts = np.unique(codes, return_counts=True)
+    bins = min(max(round(2 * len(codes) ** (1 / 3)), 5), BINS)
     if len(values) <= bins:
         edges = values
     else:
-        low, high = np.quantile(cells, [0.01, 0.99]).astype(np.int64)
+        low, high = np.quantile(codes, [0.01, 0.99]).astype(np.int64)
         edges = np.unique(np.linspace(low, high + 1, bins + 1).astype(np.int64)[:-1])
-        most = np.bincount(np.searchsorted(edges, cells, "right").clip(min=1) - 1).max() / len(cells)
+        most = np.bincount(np.searchsorted(edges, codes, "right").clip(min=1) - 1).max() / len(codes)
         if most > 0.6:
             often = values[counts.argmax()]
-            rest = cells[cells != often]
+            rest = codes[codes != often]
             edges = np.unique([often, often + 1, *np.quantile(rest, np.linspace(0, 1, bins - 2)).astype(np.int64)[:-1]])
-    firsts = [str(value) for value in column.values(np.append(edges, cells.max()))]
-    lasts = column.values(np.append(edges[1:] - 1, cells.max()))
+    firsts = [str(value) for value in column.values(np.append(edges, codes.max()))]
+    lasts = column.values(np.append(edges[1:] - 1, codes.max()))
     labels = tuple(a if a == str(b) else f"{a} to {b}" for a, b in zip(firsts[:-1], lasts, strict=True))
     return labels, _Groups(edges=edges), (firsts[0], firsts[-1])
 
 
 class _Groups:
-    """Which bar a cell belongs to: that of its category, or of the interval it lies in."""
+    """Which bar a code belongs to: that of its category, or of the interval it lies in."""
 
-    def __init__(self, place: Cells | None = None, edges: Cells | None = None) -> None:
+    def __init__(self, place: Codes | None = None, edges: Codes | None = None) -> None:
         self.place, self.edges = place, edges
 
-    def __call__(self, cells: Cells) -> Cells:
+    def __call__(self, codes: Codes) -> Codes:
         if self.place is not None:
-            return self.place[np.where((cells < 0) | (cells >= len(self.place) - 1), len(self.place) - 1, cells)]
+            return self.place[np.where((codes < 0) | (codes >= len(self.place) - 1), len(self.place) - 1, codes)]
         assert self.edges is not None
-        return np.searchsorted(self.edges, cells, "right").clip(min=1) - 1
+        return np.searchsorted(self.edges, codes, "right").clip(min=1) - 1
 
 
 def rows_of(frame: pd.DataFrame, marked: frozenset[tuple[int, int]] = frozenset()) -> Rows:
@@ -127,7 +127,7 @@ def details(columns: ModelledColumns, x: Tensor, train: Tensor, references: Refe
 
     Args:
         columns: the modelled columns.
-        x: samples, as cells ``(B, C)``.
+        x: samples, as codes ``(B, C)``.
         train: the training rows that rules are searched in, and that samples may repeat.
         references: the examples that samples are compared with.
     """

@@ -123,7 +123,7 @@ def _of_series(space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: 
         raise DataError(
             f"the series must have at least 2 rows, got 1: give more, {1 + space.length // 2} for the best forecast"
         )
-    last = int(space.start.cells(frame[space.order]).max())
+    last = int(space.start.codes(frame[space.order]).max())
     window = torch.full((1, *space.shape), ABSENT)
     window[0, :count] = x[-count:]
     later = space.after(last - int(window[0, :count, space.at].sum()))

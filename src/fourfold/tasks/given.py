@@ -22,7 +22,7 @@ from fourfold.tasks.completing import approximate_note, completions
 from fourfold.tasks.rejection import Round, Tally, accept
 from fourfold.tasks.requirement import Requirement
 
-__all__ = ["AcceptedSamples", "Given", "allowed_cells", "column_at", "parse_given", "requirements", "sample_given"]
+__all__ = ["AcceptedSamples", "Given", "allowed_codes", "column_at", "parse_given", "requirements", "sample_given"]
 
 Given: TypeAlias = Mapping[str, Any]
 """For each column a value, a tuple of the two ends of a range (``None`` is open), or a list of values or ranges."""
@@ -103,25 +103,25 @@ def column_at(space: Table, name: str) -> int:
     raise ValueError(f"no column {name!r}: {guess}the model has {shortened(space.columns)}")
 
 
-def allowed_cells(column: Modelled, condition: Any) -> Tensor:
+def allowed_codes(column: Modelled, condition: Any) -> Tensor:
     """The codes of a column that a value, a range or a list of both allows.
 
     Raises:
         ValueError: for a value that the column cannot have, with the values that it can have.
     """
     if isinstance(condition, list):
-        return torch.unique(torch.cat([allowed_cells(column, part) for part in condition]))
+        return torch.unique(torch.cat([allowed_codes(column, part) for part in condition]))
     if isinstance(column, DateTime) and isinstance(condition, str) and _end_of_day(column, condition) is not None:
         condition = (condition, condition)
     if not isinstance(condition, tuple):
-        return torch.tensor([_cell(column, condition)])
+        return torch.tensor([_code(column, condition)])
     if not isinstance(column, Graded):
         raise ValueError(
             f"column {column.name} must be given categories, got a range: give {shortened(_categories(column))}"
         )
     low, high = column.span
-    first = low if condition[0] is None else max(_cell(column, condition[0], math.ceil), low)
-    last = high if condition[1] is None else min(_cell(column, condition[1], math.floor), high)
+    first = low if condition[0] is None else max(_code(column, condition[0], math.ceil), low)
+    last = high if condition[1] is None else min(_code(column, condition[1], math.floor), high)
     if first > last:
         ends = column.text(np.array(column.span, dtype=np.int64))
         interval = "..".join("" if end is None else str(end) for end in condition)
@@ -131,7 +131,7 @@ def allowed_cells(column: Modelled, condition: Any) -> Tensor:
     return torch.arange(first, last + 1)
 
 
-def _cell(column: Modelled, value: Any, rounding: Callable[[float], int] | None = None) -> int:
+def _code(column: Modelled, value: Any, rounding: Callable[[float], int] | None = None) -> int:
     """The code of a value. The end of a range is rounded inwards."""
     gap = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     if gap or (isinstance(value, str) and value.strip() in column.gaps):
@@ -140,20 +140,20 @@ def _cell(column: Modelled, value: Any, rounding: Callable[[float], int] | None 
         return MISSING
     if rounding is not None and hasattr(column, "decimals") and _is_number(value):
         return rounding(round(float(value) / column.resolution, 6))  # type: ignore[attr-defined]
-    cell = int(column.read(pd.Series([value]))[0])
-    if cell == UNREADABLE and rounding is not None and isinstance(column, DateTime):
+    code = int(column.read(pd.Series([value]))[0])
+    if code == UNREADABLE and rounding is not None and isinstance(column, DateTime):
         moment = _end_of_day(column, value) if rounding is math.floor else pd.to_datetime(value, errors="coerce")
         if moment is not None and moment is not pd.NaT:
-            cell = int(column.read(pd.Series([moment]))[0])
-    if cell == UNREADABLE:
+            code = int(column.read(pd.Series([moment]))[0])
+    if code == UNREADABLE:
         raise ValueError(f"column {column.name} must be {column.description}, got {str(value)[:40]!r}")
-    if cell == UNSEEN:
+    if code == UNSEEN:
         close = difflib.get_close_matches(str(value), _categories(column), 1)
         guess = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(
             f"column {column.name} has no category {str(value)[:40]!r}: {guess}{shortened(_categories(column))}"
         )
-    return cell
+    return code
 
 
 def _end_of_day(column: DateTime, day: Any) -> pd.Timestamp | None:
@@ -275,10 +275,10 @@ def _drawing(
     restrictions = {}
     for name, value in conditions.items():
         place = column_at(space, name)
-        cells = allowed_cells(space.modelled[place], value)
-        x[:, place], observed[place] = cells[0], len(cells) == 1
-        if len(cells) > 1:
-            restrictions[place] = cells
+        codes = allowed_codes(space.modelled[place], value)
+        x[:, place], observed[place] = codes[0], len(codes) == 1
+        if len(codes) > 1:
+            restrictions[place] = codes
     if balance is not None:
         place = column_at(space, balance)
         column = space.modelled[place]

@@ -27,7 +27,7 @@ LONGEST = 1000
 
 
 class _Value(NamedTuple):
-    """Values of rows, and where they are not known because a cell is missing."""
+    """Values of rows, and where they are not known because a value is missing."""
 
     values: Any
     unknown: npt.NDArray[np.bool_]
@@ -170,11 +170,11 @@ class Requirement:
     def _column(self, name: str, x: Tensor) -> _Value:
         """The values of a column: numbers, times, or texts."""
         place = self._place(name)
-        if not isinstance(self.space, Table):  # only cells must be read as values first
+        if not isinstance(self.space, Table):  # only codes must be read as values first
             return _Value(x[:, place].double().numpy(), np.zeros(len(x), dtype=bool))
-        column, cells = self.space.modelled[place], x[:, place].numpy()
-        unknown = cells == MISSING
-        codes = np.where(unknown, column.span[0], cells)
+        column, codes = self.space.modelled[place], x[:, place].numpy()
+        unknown = codes == MISSING
+        codes = np.where(unknown, column.span[0], codes)
         if isinstance(column, DateTime):
             return _Value(column.times_of(codes).to_numpy(), unknown)
         if isinstance(column, Graded):
@@ -227,7 +227,7 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 def _no_rows(space: Space) -> Tensor:
     """No example at all, on which a requirement is tried."""
-    dtype = torch.int64 if isinstance(space, Table) else torch.float32  # cells are codes
+    dtype = torch.int64 if isinstance(space, Table) else torch.float32  # codes are integers
     return torch.empty(0, *space.shape, dtype=dtype)
 
 

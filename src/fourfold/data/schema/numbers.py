@@ -84,8 +84,8 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
     digits = int(values.hint.get("decimals", max(digits, _decimals_of(resolution))))
     least = min(int(values.hint.get("least", least)), digits)
     plain = "int64" if whole and digits == 0 and values.coded.dtype is None else "float64"
-    cells = np.rint(numbers / resolution).astype(np.int64)
-    ends = {"low": int(cells[0]), "high": int(cells[-1]), **tails_of(cells, counts)}
+    codes = np.rint(numbers / resolution).astype(np.int64)
+    ends = {"low": int(codes[0]), "high": int(codes[-1]), **tails_of(codes, counts)}
     column = values.column(Numeric, plain, resolution=resolution, decimals=digits, least=least, **ends)
     kind = "whole numbers" if whole and resolution == 1 else f"multiples of {resolution:g}"
     inferred = answer(values, column, "number", "; ".join([kind, *remarks, *_shape(numbers, counts)]))
@@ -146,7 +146,7 @@ def _decimals_of(resolution: float) -> int:
 
 
 def _coarse(numbers: npt.NDArray[Any], counts: npt.NDArray[Any]) -> float:
-    """A power of ten that cuts the middle four fifths of the values into 1,000 cells or more."""
+    """A power of ten that cuts the middle four fifths of the values into 1,000 steps or more."""
     low, high = (_quantile(numbers, counts, share) for share in (0.1, 0.9))
     spread = high - low or float(numbers[-1] - numbers[0])
     return float(f"1e{math.floor(math.log10(spread / 1000))}")

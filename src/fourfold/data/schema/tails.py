@@ -18,27 +18,27 @@ class Tails(TypedDict):
     scale: tuple[float, float]
 
 
-def tails_of(cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Tails:
+def tails_of(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Tails:
     """The tails of a quantity.
 
     Of ``n + 1`` values that are alike, the last is the largest with probability ``1 / (n + 1)``. Where ``m`` values
-    share the largest cell, it is rather an end that nothing exceeds, and ``1 / (m (n + 1))`` is taken. The scale is the
+    share the largest code, it is rather an end that nothing exceeds, and ``1 / (m (n + 1))`` is taken. The scale is the
     mean excess of the ``sqrt(n)`` largest values over the next one, at least 1.
 
     Args:
-        cells: of the values, ascending, ``(K,)``. Neighbours may be the same.
+        codes: of the values, ascending, ``(K,)``. Neighbours may be the same.
         counts: how many rows hold each, ``(K,)``.
     """
-    cells, first = np.unique(cells, return_index=True)
+    codes, first = np.unique(codes, return_index=True)
     counts = np.add.reduceat(counts, first)
-    low, high = _tail(-cells[::-1], counts[::-1]), _tail(cells, counts)
+    low, high = _tail(-codes[::-1], counts[::-1]), _tail(codes, counts)
     return Tails(beyond=(low[0], high[0]), scale=(low[1], high[1]))
 
 
-def _tail(cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> tuple[float, float]:
-    """Probability and scale of the upper tail of ascending cells."""
+def _tail(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Probability and scale of the upper tail of ascending codes."""
     n = int(counts.sum())
-    largest = np.repeat(cells[-math.isqrt(n) - 1 :], np.minimum(counts[-math.isqrt(n) - 1 :], n))
+    largest = np.repeat(codes[-math.isqrt(n) - 1 :], np.minimum(counts[-math.isqrt(n) - 1 :], n))
     largest = largest[-math.isqrt(n) - 1 :].astype(np.float64)
     excess = float((largest[1:] - largest[0]).mean()) if len(largest) > 1 else 0.0
     return 1 / (int(counts[-1]) * (n + 1)), max(excess, 1.0)

@@ -113,8 +113,8 @@ def _times(values: Values, times: pd.Series, form: str, reason: str) -> Inferred
     resolution = values.hint.get("resolution") or next(unit for unit in units if not (ticks % round(unit * 1e6)).any())
     step = round(resolution * 1e6)
     order = ticks.argsort(kind="stable")
-    cells = (ticks[order] + step // 2) // step
-    ends = {"low": int(cells[0]), "high": int(cells[-1]), **tails_of(cells, values.counts[order])}
+    codes = (ticks[order] + step // 2) // step
+    ends = {"low": int(codes[0]), "high": int(codes[-1]), **tails_of(codes, values.counts[order])}
     dtype = "int64" if form in EPOCHS or form == "%Y%m%d" else "str"
     column = values.column(DateTime, dtype, resolution=float(resolution), format=form, **ends)
     word = {86400.0: "days", 3600: "hours", 60: "minutes", 1: "seconds"}.get(float(resolution), f"{resolution:g} s")

@@ -50,7 +50,7 @@ class Coded:
 
     Attributes:
         name: of the column.
-        codes: ``(N,)``, -1 where a data frame or a database has no value.
+        inverse: ``(N,)``, -1 where a data frame or a database has no value.
         distinct: texts of a file, or values of a type.
         dtype: of the values in a data frame. ``None`` for a file of text, which has no types.
         where: the file, for messages.
@@ -59,7 +59,7 @@ class Coded:
     """
 
     name: str
-    codes: npt.NDArray[np.int32]
+    inverse: npt.NDArray[np.int32]
     distinct: pd.Series
     dtype: str | None = None
     where: str = ""
@@ -69,22 +69,22 @@ class Coded:
     @property
     def counts(self) -> npt.NDArray[np.int64]:
         """How many rows hold each distinct value."""
-        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.distinct)).astype(np.int64)
+        return np.bincount(self.inverse[self.inverse >= 0], minlength=len(self.distinct)).astype(np.int64)
 
     def among(self, rows: npt.NDArray[np.int64]) -> Coded:
         """The column of some rows, with the values that they hold."""
-        codes = self.codes[rows]
-        numbers = np.unique(codes[codes >= 0])
+        inverse = self.inverse[rows]
+        numbers = np.unique(inverse[inverse >= 0])
         number = np.full(len(self.distinct) + 1, -1, dtype=np.int32)  # the last one is that of no value
         number[numbers] = np.arange(len(numbers))
         distinct = self.distinct.iloc[numbers].reset_index(drop=True)
         places = rows if self.rows is None else self.rows[rows]
-        return dataclasses.replace(self, codes=number[codes], distinct=distinct, rows=places)
+        return dataclasses.replace(self, inverse=number[inverse], distinct=distinct, rows=places)
 
     def place(self, mask: npt.NDArray[np.bool_]) -> str:
         """The first row that holds one of the chosen distinct values, and the value."""
-        row = int(np.append(mask, False)[self.codes].argmax())
-        value = str(self.distinct.iloc[self.codes[row]])[:40]
+        row = int(np.append(mask, False)[self.inverse].argmax())
+        value = str(self.distinct.iloc[self.inverse[row]])[:40]
         return f"{value!r} in row {1 + (row if self.rows is None else int(self.rows[row]))}"
 
 
@@ -156,7 +156,7 @@ def values_of(coded: Coded, hint: Hint) -> Values:
     text = coded.distinct.astype(str)
     gap = _gaps(text, hint) & (counts > 0)
     mask = ~gap & (counts > 0)
-    gap_rows = len(coded.codes) - int(counts[mask].sum())
+    gap_rows = len(coded.inverse) - int(counts[mask].sum())
     gap_texts = text[gap].iloc[(-counts[gap]).argsort(kind="stable")] if gap.any() and not typed else ()
     gaps = tuple(map(str, hint.get("missing") or dict.fromkeys(gap_texts))) or ("",)
     remarks = (f"{shortened(map(repr, gaps), 4)} is missing",) if gap_rows and gaps != ("",) else ()
