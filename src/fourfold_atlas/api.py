@@ -34,10 +34,10 @@ def place(subject: object = None, *, objective: str = "", sampling: str = "", su
 
     Args:
         subject: a name, a title or sentence, a path to a file or folder, or a live model.
-        objective: what the training loss compares, in words.
-        sampling: how an example is drawn, in words.
-        sure: answer only from this confidence on, between 0 and 1. Below it the missing fact is named instead. It
-            raises what the engine asks for by itself (0.4 where wording is weighed), and never lowers it.
+        objective: the quantities that the training loss compares, in words.
+        sampling: the procedure that draws an example, in words.
+        sure: answer only from this confidence on, between 0 and 1. Below it the missing fact is named instead. It may
+            raise the engine's own threshold (0.4 where wording is weighed), and never lowers it.
 
     Raises:
         UnreadableError: a path that cannot be read, or no input at all.

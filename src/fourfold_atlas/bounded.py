@@ -224,7 +224,7 @@ class _Bytes:
 def gguf_header(path: Path) -> tuple[Mapping[str, str | int], Shapes]:
     """The metadata (arrays left out) of a GGUF file, and its tensors' names and shapes. Weights are never read.
 
-    Of a header longer than ``HEADER_BYTES`` only what its first bytes hold is returned.
+    A header longer than ``HEADER_BYTES`` is cut: only the entries in its first bytes are returned.
 
     Raises:
         UnreadableError: no regular file, or no GGUF header of version 2 or later.

@@ -56,7 +56,7 @@ class Statement:
 
 
 def read_code(source: str, where: str = "code") -> list[Evidence]:
-    """Evidence in Python source: what its statements do, and which words its names and comments are made of.
+    """Evidence in Python source: its statements, and the words in its names and comments.
 
     Args:
         source: whole files or excerpts, any indentation.
@@ -120,7 +120,7 @@ def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
 
 
 def _judged(rows: list[Statement], where: str) -> Iterator[Evidence]:
-    """One judge of examples and of what another network made of noise, under any names."""
+    """Evidence of a discriminator, under any name: one network that judges examples and a generator's output."""
     noise: set[str] = set()
     network_of: dict[str, str] = {}
     judged: dict[str, set[bool]] = {}
@@ -140,7 +140,7 @@ def _judged(rows: list[Statement], where: str) -> Iterator[Evidence]:
 
 
 def _regressed(rows: list[Statement], where: str) -> Iterator[Evidence]:
-    """A squared or absolute error between what a network makes of one member of a batch, and that member or another."""
+    """A squared or absolute error between a network's output for one member of a batch, and that member or another."""
     errors = [match[1] for row in rows if (match := _ERROR.match(row.text))]
     error = re.compile(
         rf"\b(?:(?:mse|l1|smooth_l1|huber)_loss|{'|'.join(errors) or '(?!)'})\((\w+)(?:\((\w+)\))?, (\w+)\)"
@@ -313,7 +313,7 @@ def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
 
 
 def _feeds_back(loop: str) -> bool:
-    """Whether the loop reads again the value that it grows, or the piece that it adds."""
+    """True if the loop reads again the value that it grows, or the piece that it adds."""
     growths = re.findall(
         r"(?m)^\s*([\w.]+)(?:\.(?:append|extend)\((\w+)|"
         r" ?= ?[\w.]*(?:cat|concat\w*|append|hstack)\(|\[[^\]=]+\] ?= ?(\w+)?)",

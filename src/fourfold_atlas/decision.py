@@ -73,7 +73,7 @@ def _open(
 
 
 def stated(placed: Placement, facts: Facts | None) -> Placement:
-    """The placement with what a model states of itself in place of what follows from its cell alone."""
+    """The placement with the model's own facts in place of those of its cell."""
     if facts is None or placed.cell is None:
         return placed
     condition = ", given the condition" if any(part.part == "text_encoder" for part in placed.inherited) else ""
@@ -88,11 +88,11 @@ def stated(placed: Placement, facts: Facts | None) -> Placement:
 
 
 def _stands(answer: Cell, rows: list[Evidence], leant: Mapping[Cell, float]) -> bool:
-    """Whether votes decide whatever the wording says.
+    """True if votes decide against the wording.
 
     A mechanism that is stated outright does not yield to a cell for which nothing (but comments beside code) is stated:
-    wording alone never overrules. Cards and code speak of labels and features beside what they make, so there a refusal
-    yields. A line has no room for that.
+    wording alone never overrules. Cards and code also speak of labels and features, so there a refusal yields. A line
+    has no room for that.
     """
     rival = max(leant, key=lambda cell: leant[cell])
     firm = answer is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
@@ -106,7 +106,7 @@ def _of_mechanism(claim: Claim) -> bool:
 
 
 def states(placed: Placement) -> bool:
-    """Whether the evidence states the objective or the sampling of the answer. Wording like it is not enough."""
+    """True if the evidence states the objective or the sampling of the answer. Wording like it is not enough."""
     claims = (row.claim for row in placed.evidence if row.weight >= UNSTATED and row.claim.cell is placed.cell)
     return any(_of_mechanism(claim) for claim in claims)
 
@@ -235,7 +235,7 @@ def cost_note(cost: Cost | None) -> str:
 
 
 def likelihood(cell: Cell, votes: Mapping[Claim, float]) -> Kind:
-    """The kind of likelihood of what the generative step models."""
+    """The kind of likelihood of the variable that the generative step models."""
     v = {claim: votes.get(claim, 0.0) for claim in Claim}
     if cell is Cell.DIFFUSION:
         if (

@@ -42,7 +42,7 @@ GAP, PAD, LEFT, TOP, WIDTH = 19, 14, 250, 64, 20
 
 
 def as_text() -> str:
-    """The map in 80 columns: each paradigm's two answers, what follows, what to watch, the number of systems."""
+    """The map in 80 columns: each paradigm's two answers, their consequences, failure modes, and number of systems."""
     counts = {cell: sum(system.paradigm is cell for system in systems()) for cell in Cell}
     parts = [_paradigm_text(cell, FACTS[cell.paradigm], counts[cell]) for cell in Cell if cell.paradigm]
     parts.append(

@@ -1,4 +1,4 @@
-"""Typed evidence: what was read, where it stands, and the claim it supports."""
+"""Typed evidence: a quote, its place, and the claim that it supports."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Claim(StrEnum):
 
     @property
     def speaks(self) -> bool:
-        """Whether it speaks for a cell by a statement, and not by wording alone."""
+        """True if it speaks for a cell by a statement, and not by wording alone."""
         return self.cell is not None and self.aspect is not Aspect.WORDING
 
 
@@ -174,9 +174,9 @@ class Evidence:
         where: its place: ``file.md:12`` for a line, ``file.json: $.key``, ``file.ipynb: cell 3, line 2``, or
             ``offset 120`` of a bare text.
         claim: the claim that it supports.
-        weight: how strongly, in votes. Zero for what was seen and set aside (a foil, a negation).
+        weight: how strongly, in votes. Zero for a quote that was set aside (a foil, a negation).
         kind: the reader that found it.
-        form: the kind of thing that was quoted.
+        form: the form of the quote, such as a passage or a comment.
         rule: the id of the rule that found it, where one did. For the wording as a whole the kind of text.
     """
 

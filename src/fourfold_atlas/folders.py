@@ -36,7 +36,7 @@ _PROSE = (".md", ".markdown", ".rst", ".txt", "")
 def place_folder(folder: Path) -> Placement:
     """Place by model files, then title and card, then code of a loss or a sampling loop, then other settings.
 
-    Each is asked only where those before it leave the question open. What they say is never mixed.
+    Each is asked only where those before it leave the question open. Their evidence is never mixed.
 
     Raises:
         UnreadableError: the folder holds no file.
@@ -88,7 +88,7 @@ def _beside(path: Path, folder: Path) -> bool:
 
 
 def _by_card(folder: Path, files: list[Path]) -> Iterator[Placement]:
-    """The title and the words of the README, then of a model card. Of other prose where there is neither."""
+    """The title and the words of the README, then of a model card. Other prose is read where there is neither."""
     prose = [path for path in files if path.parent == folder and path.suffix.lower() in _PROSE]
     cards = sorted((path for path in prose if _CARD.match(path.name)), key=_rank)
     texts = [path for path in prose if path.suffix.lower() in (".md", ".rst") and not _OTHER_PROSE.search(path.stem)]

@@ -41,7 +41,7 @@ MAX_TENSORS = 20_000
 
 
 def is_model_file(path: Path) -> bool:
-    """Whether model libraries write such a file beside their weights: by its name, a ``config.json`` by its keys."""
+    """True if model libraries write such a file beside their weights: by its name, a ``config.json`` by its keys."""
     if not _MODEL_FILE.search(path.name):
         return False
     if path.name != "config.json":
@@ -54,7 +54,7 @@ def is_model_file(path: Path) -> bool:
 
 
 def is_config(name: str) -> bool:
-    """Whether a file name is that of a configuration worth reading."""
+    """True if a file name is that of a configuration worth reading."""
     return bool(CONFIG_NAMES.search(name)) and not _NOISE.search(PurePosixPath(name).name)
 
 
@@ -204,7 +204,7 @@ _HEADS = (Claim.NEXT_PIECE, Claim.ONE_BY_ONE, Claim.CALLED_AUTOREGRESSIVE)
 
 
 def _is_index(name: str, value: Mapping[str, Any]) -> bool:
-    """Whether this is a pipeline's index: by its name, or by what it says under another name."""
+    """True if this is a pipeline's index: by its name, or by its content under another name."""
     is_index = PurePosixPath(name).name == "model_index.json"
     return is_index or (str(value.get("_class_name", "")).endswith("Pipeline") and any(map(_is_entry, value.values())))
 

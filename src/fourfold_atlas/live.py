@@ -58,7 +58,7 @@ def _fourfold(model: Any) -> list[Evidence]:
 
 
 def _stages(model: Any) -> list[Evidence]:
-    """The parts of a hybrid: models trained before it, by the names of their stages, and what reads its captions."""
+    """The parts of a hybrid: models trained before it, by the names of their stages, and the reader of its captions."""
     stages = getattr(model, "stages", None)
     rows = [
         Evidence(

@@ -1,4 +1,4 @@
-"""The names reader: the catalogue, by name or by version. What it knows is prior knowledge, not evidence."""
+"""The names reader: the catalogue, by name or by version. The catalogue is prior knowledge, not evidence."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ ALIKE, MOST_NEAR = 0.8, 3
 def find(name: str) -> tuple[System, float] | None:
     """The system of that name or alias, with 1, or by its version or size, with ``BY_VERSION``.
 
-    ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of what the catalogue has of their families. Where the
-    versions that it has stand in different places, as those of DALL-E do, a version that it does not have is unknown.
+    ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of systems in the catalogue. Where the versions that it
+    has stand in different places, as those of DALL-E do, a version that it does not have is unknown.
     """
     alias = plain(name)
     if alias in _by_alias():
@@ -97,7 +97,7 @@ def _unversioned(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _families() -> Mapping[str, tuple[tuple[str, CatalogueEntry], ...]]:
-    """Aliases and their entries, by what is left of the aliases without their versions."""
+    """Aliases and their entries, by the aliases without their versions."""
     families: dict[str, list[tuple[str, CatalogueEntry]]] = {}
     for alias, entry in _by_alias().items():
         families.setdefault(_unversioned(alias), []).append((alias, entry))

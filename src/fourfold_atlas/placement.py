@@ -30,7 +30,7 @@ KIND_WORDS = {
 
 @dataclass(frozen=True)
 class Inherited:
-    """A part that comes from elsewhere: what it is, and the words or keys that say so."""
+    """A part that comes from elsewhere, and the words or keys that say so."""
 
     part: str
     says: str
@@ -43,22 +43,22 @@ class Placement:
     """The place of a system on the map, and the reasons.
 
     Attributes:
-        subject: what was placed.
+        subject: the name of the system.
         cell: its place, or ``None`` when a fact is missing.
         confidence: between 0 and 1, the share of ``cell`` among the ranked.
         ranked: every cell with any support, and its share.
         also: the second cell, where objective and sampling point to different ones.
         inherited: the parts from elsewhere.
         likelihood: the kind of likelihood.
-        likelihood_of: of which variable.
+        likelihood_of: its variable.
         cost: how the evaluations per sample grow, ``None`` when nothing is drawn.
         cost_note: the same in words.
-        failure_modes: what to watch.
-        evidence: all that was read, strongest first. Weight zero was seen and set aside.
+        failure_modes: those to watch for.
+        evidence: all that was read, strongest first. Evidence of weight zero was set aside.
         missing: the fact whose absence prevents a (safer) answer.
-        would_change: what would change the answer.
+        would_change: observations that would change the answer.
         prior: true when the answer comes from the name alone.
-        facts: what a model of this library states of itself.
+        facts: the facts that a model of this library states.
         variant: the variant of the paradigm (``masked or discrete``), or the empty string.
     """
 
@@ -95,7 +95,7 @@ def _wrap(label: str, body: str) -> str:
 
 
 def text(placed: Placement) -> str:
-    """A placement in full: answer and best quote in three lines, what follows, more evidence, what would change it."""
+    """A placement in full: answer and best quote in three lines, consequences, more evidence, doubts."""
     best, verdict = _best(placed), _verdict(placed)
     title = f"{_shortened(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
     below = (_wrap(label, body) for label, body in _rows(placed, best))
@@ -144,7 +144,7 @@ def _best(placed: Placement) -> Evidence | None:
 
 
 def _opening(placed: Placement, best: Evidence | None) -> list[str]:
-    """Below the verdict: the best quote with its place, in two lines, or what is missing."""
+    """Below the verdict: the best quote with its place, in two lines, or the missing fact."""
     if best is None:
         return _indented(placed.missing)
     place = _shortened(printable(f"[{best.where}]"), WIDTH - 4)
@@ -207,7 +207,7 @@ def _because(placed: Placement) -> str:
 
 
 def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
-    """One row of each claim: first what speaks for the answer, then what speaks against it."""
+    """One row of each claim: first the evidence for the answer, then that against it."""
     likeliest = placed.cell or next((cell for cell, _ in placed.ranked), None)
     first_rows: dict[Claim, Evidence] = {}
     for row in placed.evidence:

@@ -1,4 +1,4 @@
-"""Placement by prose: by what it says, or by the catalogued system that it is about."""
+"""Placement by prose: by its statements, or by the catalogued system that it describes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def place_words(text: str, subject: str = "", where: str = "") -> Placement:
 
     Args:
         text: a card, an abstract, a sentence.
-        subject: what it is about. By default its first words.
+        subject: the name of the system that it describes. By default its first words.
         where: the name of the file that it stands in: quotes then carry their line.
     """
     return _or_mention(decide(subject or title(text), read_words(text, where)), text)

@@ -20,7 +20,7 @@ __all__ = ["COMPARED", "LOOP", "SHIFTED", "Rule", "cues", "file_rules", "finder"
 __all__ += ["statement_rules", "word_rules"]
 
 
-#: ids of what the code reader finds in a whole loop, before the claim, and in statements that belong together
+#: ids of finds of the code reader: in a whole loop, before the claim, and in statements that belong together
 LOOP, SHIFTED, COMPARED = "code/loop.", "code/next_piece.shifted", "code/compared."
 
 

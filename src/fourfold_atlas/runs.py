@@ -1,4 +1,4 @@
-"""The reader of fourfold's own run folders: the card states what the model's parts said when it was trained."""
+"""The reader of fourfold's own run folders: the card holds the facts of the model's parts at training."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is Python: it parses, and holds a statement or calls a method. ``GAN (x)`` calls a function."""
+    """True if a text is Python: it parses, and holds a statement or calls a method. ``GAN (x)`` calls a function."""
     tree = parsed(text) or parsed(f"if True:\n{text}")
     return tree is not None and any(
         not isinstance(node, ast.Expr | ast.If)

@@ -1,4 +1,4 @@
-"""Votes: what the rules found, counted by claim, by rule and by cell."""
+"""Votes: the finds of the rules, counted by claim, by rule and by cell."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fourfold_atlas.evidence import Cell, Claim, Evidence
 
 __all__ = ["by_claim", "by_rule", "weigh"]
 
-#: each repetition counts so much of the one before
+#: the weight of a repetition, as a share of the one before
 FADE = 0.6
-#: words about labels and features count so much where the text says that something is made, by a word or by so many
+#: the weight of words about labels and features where the text says that something is made, by a word or by so many
 #: votes for one cell
 BESIDE, MADE = 0.4, 4.0
-#: of several reasons why nothing is drawn, the weaker ones count so much
+#: the weight of each further reason why nothing is drawn, beside the strongest
 FURTHER = 0.4
 
 

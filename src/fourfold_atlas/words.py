@@ -31,13 +31,13 @@ _PARADIGM = re.compile(r"diffusion|adversarial(?:ly)?|energy", re.I)
 #: cues, their reach in characters, and the share of its votes that a find behind one keeps
 _FOILS = (("foil", 90, 0.0), ("negation", 40, 0.0), ("foil_name", 40, 0.2))
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])|\n\s*\n|\n(?=\s*(?:[#*|-]|\d+\. ))|\n(?=.*\n[=-]{3})")
-#: a tag counts so much of what a sentence would
+#: the weight of a tag, as a share of a sentence's
 TAGGED = 0.5
 _TAGS = re.compile(r"(?m)^tags:[ \t\r]*(?:\[[^\]]*\]|(?:\n[ \t]*-.*)+)")
 _PREAMBLE = finder("words", "preamble")
 #: data in letters, a rule of one sign: no language has words of so many signs
 _BLOB = re.compile(r"[!-~]{400,}")
-#: so many words on either side of what was found are quoted with it, and so far a word reaches
+#: words that are quoted on either side of a find, and the most characters of a word
 QUOTED_BESIDE, LONGEST_WORD = 2, 40
 _AFTER = re.compile(rf"\S{{0,40}}(?:\s+\S{{1,40}}){{0,{QUOTED_BESIDE}}}(?!\S)")
 _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
@@ -147,7 +147,7 @@ def without_homonyms(text: str, whole: str = "") -> str:
 
 
 def unfoiled(text: str) -> str:
-    """Text without what its foils say of others, in place: "unlike models that denoise, ours ..."."""
+    """Text in which statements about other systems are blanked: "unlike models that denoise, ours ..."."""
     ends = [*(match.start() for match in _SENTENCE.finditer(text)), len(text)]
     for begins, stop in list(_reaches(text, "foil", 90, 0, len(text))):
         stop = min(stop, ends[min(bisect_right(ends, begins), len(ends) - 1)])
@@ -177,8 +177,8 @@ def read_phrases(text: str, place: Callable[[int], str] | None = None, begins: i
 
     Args:
         text: prose.
-        place: what the place at an offset is called.
-        begins: the offset from which on it is read.
+        place: the name of the place at an offset.
+        begins: the offset at which reading begins.
     """
     place_of = place or places(text, "")
     prose = _prose(text[begins:])
@@ -235,7 +235,7 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
             if count and weight < 1 and claim.cell is not None:
                 factor *= 0.3  # a hint that is repeated is still one hint
             if claim is Claim.GENERATES and match.start() < TITLE:
-                factor *= 3  # a title says what the system is for
+                factor *= 3  # a title states the purpose of the system
             if _OWN.search(prose.text, start, end):
                 factor *= 1.35 if start < 1500 else 1.2
             quote, votes = _quote(prose.quotable, match), round(weight * factor, 3)

@@ -119,8 +119,8 @@ class MuLaw(Codec):
 class LogMel(Codec):
     """The logarithm of the power in mel bands, ``(B, 1, bands, T)``, with mean 0 and variance 1 on the training data.
 
-    Phases and what the bands do not resolve are lost, so a density of codes is no density of waveforms, and there is no
-    likelihood. To decode, :func:`fourfold.maths.spectra.from_mel` finds magnitudes, and
+    The phases and the detail within a band are lost. Many waveforms have the same codes, so this codec gives no
+    likelihood of a waveform. To decode, :func:`fourfold.maths.spectra.from_mel` finds magnitudes, and
     :func:`fourfold.maths.spectra.from_magnitude` finds phases. :class:`~fourfold.codecs.VocodedMel` decodes by a
     network.
 

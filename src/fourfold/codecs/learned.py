@@ -84,13 +84,13 @@ def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | 
 
 
 def _decoding(autoencoder: GenerativeModel) -> str:
-    """How :func:`_raw` decodes, as a clause."""
+    """The decoding of :func:`_raw`, as a clause."""
     observe: Any = getattr(autoencoder.sampler, "observe", None)
     return f"decode the code and show {'the mean given the code' if observe is None else observe.summary}"
 
 
 def _faithful(autoencoder: GenerativeModel) -> bool:
-    """Whether :func:`_raw` draws."""
+    """True if :func:`_raw` draws."""
     return autoencoder.sampler.faithful and hasattr(autoencoder.sampler, "observe")
 
 
@@ -237,7 +237,7 @@ class QuantisedCodec(CachedCodec, Staged):
 
     @property
     def random(self) -> bool:
-        """Whether the autoencoder's own codec draws. The code is a function of the example."""
+        """True if the autoencoder's own codec draws. The code is a function of the example."""
         return self.autoencoder.codec.random
 
     def stages(self) -> list[Stage]:
@@ -272,7 +272,7 @@ class QuantisedCodec(CachedCodec, Staged):
 class VocodedMel(Codec, Staged):
     """Power in mel bands as :class:`~fourfold.codecs.LogMel` has it, decoded by a vocoder that is trained first.
 
-    A density of bands is no density of waveforms, whatever decodes them, so there is no likelihood. The variant
+    Many waveforms have the same bands, so this codec gives no likelihood of a waveform with any decoder. The variant
     ``GriffinLim`` decodes the same codes by iteration.
 
     Args:

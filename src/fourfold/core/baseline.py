@@ -16,7 +16,7 @@ __all__ = ["Baseline"]
 class Baseline(ABC):
     """A model that is counted or computed from the training data at once: no gradient, no step, no network.
 
-    It shows what no training is needed for: a trained model that loses to it has learned less than that.
+    It shows the score of simple counting: a trained model that loses to it has learned less than that.
 
     Attributes:
         name: in two or three words.
@@ -33,7 +33,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def sample(self, n: int, seed: int = 0) -> Tensor:
-        """``n`` raw examples. The first ones of a seed are the same whatever ``n``."""
+        """``n`` raw examples. The first ones of a seed are the same for any ``n``."""
 
     @abstractmethod
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:

@@ -70,7 +70,7 @@ class Codec(Part, nn.Module, ABC):
 
     @abstractmethod
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        """Decode to raw examples, clipped and rounded to what the space allows.
+        """Decode to raw examples, clipped and rounded to the values of the space.
 
         A codec that draws ``x ~ p(x | z)`` takes random numbers from ``noise``. Most codecs need none.
         """

@@ -29,7 +29,10 @@ class Estimand(Part, nn.Module, ABC):
     cost: ClassVar[Cost | None] = None
 
     def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
-        """Take what is counted in raw training examples and their conditions. Most estimands count nothing."""
+        """Set the statistics that are counted in raw training examples and their conditions.
+
+        Most estimands count nothing.
+        """
 
     @property
     def measure(self) -> Measure | None:

@@ -41,7 +41,7 @@ class Example(ABC):
         return None
 
     def outside(self, x: Tensor) -> Tensor | None:
-        """Which raw examples hold a value that the space does not have, bool ``(B,)``. ``None`` where none can.
+        """True for raw examples with a value outside the space, bool ``(B,)``. ``None`` where none can.
 
         Such an example has no mass under any model of the space, so a mean over examples leaves it out and says so.
         """

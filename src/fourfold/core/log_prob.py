@@ -1,4 +1,4 @@
-"""Typed log-probabilities: numbers that say what kind of numbers they are."""
+"""Typed log-probabilities: numbers with their kind (exact, a bound or an estimate)."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class LogProb:
 
     @property
     def bits_per_byte(self) -> Tensor:
-        """``-log2 p(x) / bytes``, ``(B,)``: for text, whatever its tokens are."""
+        """``-log2 p(x) / bytes``, ``(B,)``: for text, independent of its tokens."""
         return self.bits_per_dim if self.byte_counts is None else -self.nats / (self.byte_counts * math.log(2.0))
 
     @property

@@ -94,7 +94,7 @@ class GenerativeModel(Part, nn.Module):
 
     @property
     def facts(self) -> Facts:
-        """The two answers and what follows from them, each in the words of its part, else of its paradigm.
+        """The two answers and their consequences, each in the words of its part, else of its paradigm.
 
         Raises:
             LookupError: if the parts belong to no known paradigm.

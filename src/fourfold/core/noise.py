@@ -1,4 +1,4 @@
-"""Random streams: a sample of a seed draws the same numbers whatever its neighbours."""
+"""Random streams: a sample of a seed draws the same numbers in any batch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Noise"]
 
 
 class Noise:
-    """The random stream of samples ``start .. stop``: sample *i* of a seed draws the same whatever its neighbours.
+    """The random stream of samples ``start .. stop``: sample *i* of a seed draws the same numbers in any batch.
 
     Indices are grouped into aligned blocks of ``BLOCK``. Each block has a generator of its own, always drawn whole and
-    then cut, so neither the number of samples nor the batch size changes what an index receives.
+    then cut, so neither the number of samples nor the batch size changes the numbers of an index.
 
     Args:
         seed: the user's seed.

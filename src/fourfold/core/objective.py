@@ -66,7 +66,7 @@ class Objective(Part, nn.Module, ABC):
         return ""
 
     def summary_of(self, estimand: Any) -> str:
-        """The summary for one estimand: what training does to a part of it may differ."""
+        """The summary for one estimand, whose parts may be trained differently."""
         return self.summary
 
     def formula_of(self, estimand: Any) -> str:

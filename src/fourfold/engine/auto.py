@@ -149,7 +149,7 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
             limit = f"too few data for {size}"
             break
         candidate = None if best is None else best.wider(size, _count(model))
-        # An estimate is the most that a step can take: what follows from it would be too narrow, so time what one can.
+        # An estimate is an upper bound and would choose too small a model, so time a real step where there is time.
         if candidate is None or time.monotonic() - start + 2 * candidate.step <= SHARE * budget.seconds:
             candidate = _timed(size, model, dataset, seed, SHARE * budget.seconds)
             if best is not None and size in needs.ratios:

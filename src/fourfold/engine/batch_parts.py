@@ -1,7 +1,7 @@
 """The parts of a batch, which a process takes one after the other.
 
-Each part has random streams of its own, seeded by its number, and buffers of its own. A step is therefore the same
-whatever the number of processes among which the parts are divided.
+Each part has random streams of its own, seeded by its number, and buffers of its own. A step is therefore the same for
+any number of processes among which the parts are divided.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def _fastest(loop: Loop) -> tuple[Precision, list[str]]:
         return FLOAT32, [f"bf16 is {_gains(loop.device)}"]
     measured = [f"bf16 is {_gains(loop.device)}"]
     trial = loop.trial(FEW)
-    trial.step(0.1)  # what a term solves before its first step is solved here, and a last layer of zeros moves
+    trial.step(0.1)  # terms initialise themselves before their first step, and a last layer of zeros moves
     reference = trial.gradient_pass()
     for precision in (PRECISIONS["bf16"], PRECISIONS["autocast"]):
         try:

@@ -226,7 +226,7 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
 
 
 def _overshot(loop: Loop, budget: Budget, before: float) -> str:
-    """A line on a budget that did not suffice, with what took longest.
+    """A line on a budget that did not suffice, with the part that took longest.
 
     Args:
         loop: after training.

@@ -200,10 +200,10 @@ def _dataset(
     folder: Path | None,
     say: Callable[[str], None],
 ) -> Dataset:
-    """The data to train on. Messages say what reading changed or left out.
+    """The data to train on. Messages name the changes that reading made.
 
     Raises:
-        ValueError: if nothing says what to train, or on what.
+        ValueError: if the paradigm or the data is missing.
     """
     if card is None and (paradigm is None or data is None):
         raise ValueError("paradigm and data must be given, got None; or give the folder of a run and resume=True")

@@ -98,13 +98,13 @@ class HeldOut:
 
     @property
     def over(self) -> bool:
-        """Whether longer training only makes the model worse."""
+        """True if longer training only makes the model worse."""
         least = max(2 * self.best, 2 * self.loop.progress.per_epoch, self.LEAST)
         return self.on and self.worse >= self.PATIENCE and self.latest >= least
 
     @property
     def keeps_best(self) -> bool:
-        """Whether the weights of step ``best`` are kept, not the last."""
+        """True if the weights of step ``best`` are kept, not the last."""
         return self.on and self.worse > 0
 
     def __call__(self, last: bool = False) -> dict[str, float]:
@@ -224,7 +224,7 @@ class HeldOut:
         return {f"choice.weights.{name}": value for name, value in weights.items()}
 
     def numbers(self) -> dict[str, Tensor]:
-        """The rest of what the choice needs to go on."""
+        """The other tensors that the choice needs to go on."""
         numbers = torch.tensor([self.best, self.latest, self.due, self.worse, self.count])
         tensors = {"numbers": numbers, "seconds": torch.tensor(self.seconds, dtype=torch.float64)}
         tensors |= {"best_losses": self.best_losses, "latest_losses": self.latest_losses}
@@ -232,9 +232,9 @@ class HeldOut:
         return {f"choice.{name}": value.clone() for name, value in tensors.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what was saved. Without it, or without weights in it, the choice begins here."""
+        """Continue from a saved state. Without it, or without weights in it, the choice begins here."""
         names = {f"choice.weights.{slot.name}" for slot in self.loop.weights.slots}
-        flat = state["choice.weights"] if "choice.weights" in state else torch.empty(0)  # of an older run
+        flat = state["choice.weights"] if "choice.weights" in state else torch.empty(0)  # from an older run
         tensors = {k.removeprefix("choice."): state[k] for k in state if k.startswith("choice.")}
         has_weights = bool(flat.numel()) or (bool(names) and all(name in state for name in names))
         if not tensors or (self.on and not has_weights):

@@ -1,7 +1,7 @@
 """The gain of bfloat16 over float32 on this machine: three small operations, timed once a process.
 
 A processor may have instructions for bfloat16 and still be slower with them, so its list of features does not tell. A
-busy machine hardly disturbs: what counts is the processor time of one thread, and the fastest of several repetitions.
+busy machine hardly disturbs: the figure is the processor time of one thread in the fastest of several repetitions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOPELESS = 3.0
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device takes products, batched products and convolutions faster in bfloat16 than in float32."""
+    """True if a device computes products, batched products and convolutions faster in bfloat16 than in float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and min(bf16_gains().values()) > 1

@@ -177,7 +177,7 @@ class Ahead:
         return batch
 
     def _loader(self, step: int) -> DataLoader[Batch | DataError]:
-        """Batches from a step on. The generator is its own, since what torch draws from is that of the step."""
+        """Batches from a step on. It has a generator of its own, since torch's global one belongs to the step."""
         return DataLoader(
             _Steps(self.batches),
             batch_size=None,
@@ -252,7 +252,7 @@ class Stream:
         return Batch(torch.cat([part.x for part in parts]), torch.cat(conds) if conds else None)
 
     def __call__(self, step: int) -> Batch:
-        """The next raw batch, whatever the number of the step."""
+        """The next raw batch. The number of the step is ignored."""
         batch = next(self._rest, None)
         if batch is None:
             self._rest = iter(self.batches)

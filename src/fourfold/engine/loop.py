@@ -32,8 +32,8 @@ class Loop:
     """A model in training: its terms, weights, optimizers and progress.
 
     The batch of a step is divided into ``parts``. Each process computes the gradients of an equal number of them, one
-    after the other, and the mean over all parts is what the step takes. The draws of a part are seeded by its number,
-    so a step is the same whatever the number of processes.
+    after the other, and the step takes the mean over all parts. The draws of a part are seeded by its number, so a step
+    is the same for any number of processes.
 
     Args:
         model: is trained in place. Its networks may hold low-precision weights until :meth:`finish`.
@@ -44,9 +44,9 @@ class Loop:
         processes: this process among others that train the same model.
         per_epoch: steps in one pass over the data.
         encoded: whether batches are encoded already, or, for a :class:`~fourfold.core.CachedCodec`, analysed.
-        smooths: whether noise is added to batches, as the settings of training say.
+        smooths: add noise to batches, as the settings of training say.
         parts: parts of a batch. By default one for each process.
-        recomputes: whether large blocks keep only their inputs for the backward pass (activation checkpointing).
+        recomputes: keep only the inputs of large blocks for the backward pass (activation checkpointing).
 
     Raises:
         ValueError: if the parts cannot be divided among the processes.
@@ -321,7 +321,7 @@ class Loop:
     def live(self) -> dict[str, Tensor]:
         """The tensors that training continues from by name, in the memory that it works with.
 
-        They are weights, their average, what optimizers keep of each parameter, buffers, and the parameters that no
+        They are weights, their average, the optimizers' state of each parameter, buffers, and the parameters that no
         term trains (``fixed``), such as those of a codec or of earlier stages. Shards know their place.
         """
         tensors = {f"weights.{name}": value for name, value in self.weights.by_name(self.weights.flat).items()}

@@ -69,7 +69,7 @@ class Recorder:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes log, card and model."""
+        """True if this process writes log, card and model."""
         return self.folder is not None and self.processes.rank == 0
 
     def _clear_log(self, step: int) -> int:

@@ -80,7 +80,7 @@ def plan_of(model: GenerativeModel, budget: Budget) -> StagePlan:
 
 
 def in_time(part: Budget, share: float, start: float, whole: Budget, seconds: float) -> Budget:
-    """The part of a stage that begins after some seconds of training: what is late is taken from all later stages.
+    """The part of a stage that begins after some seconds of training. A delay shortens all later stages.
 
     Args:
         part: the stage's part of the whole budget.
@@ -146,7 +146,7 @@ def take_over(stage: Stage, folder: Path | None) -> dict[str, Any] | None:
 
 
 def make_ready(model: GenerativeModel, seed: int) -> None:
-    """Tell the parts that hold stages that these are trained. The seed fixes what they draw."""
+    """Mark the stages of a model's parts as trained. The seed fixes their draws."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for part in model.staged():

@@ -81,7 +81,7 @@ def train(
 
 
 def _is_over(loop: Loop, budget: Budget) -> bool:
-    """Whether the budget is spent. Every process stops at the same step, by the clock of the first."""
+    """True if the budget is spent. Every process stops at the same step, by the clock of the first."""
     if loop.processes.world > 1 and math.isfinite(budget.seconds):
         times = torch.tensor([loop.progress.seconds, loop.progress.last], dtype=torch.float64)
         loop.processes.broadcast(times)
@@ -151,7 +151,7 @@ def begin(
 
 
 def _fit_statistics(model: GenerativeModel, examples: Batch, seed: int) -> None:
-    """Let codec and estimand take their statistics. The seed fixes what they draw."""
+    """Fit the statistics of codec and estimand. The seed fixes their draws."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.fit_statistics(examples.x, examples.cond)
@@ -167,7 +167,7 @@ MOST_CODES = 2**31
 
 @torch.no_grad()
 def _codes(model: GenerativeModel, x: Tensor, patience: float) -> Tensor | None:
-    """All codes of a learned codec, or what it keeps of each example. ``None`` if that is random, large or slow."""
+    """All codes of a learned codec, or its cached analysis of examples. ``None`` if that is random, large or slow."""
     codec = model.codec
     if not any(True for _ in codec.parameters()) or model.space.window is not None:
         return None

@@ -82,7 +82,7 @@ def _taught_by(model: nn.Module) -> set[nn.Parameter]:
 
 
 def _for_adamw(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters that Muon must not train: those of ``nn.Embedding``, and what modules list in ``for_adamw``.
+    """The parameters that Muon must not train: those of ``nn.Embedding``, and those that modules list in ``for_adamw``.
 
     Raises:
         TypeError: for a ``for_adamw`` that is not a tuple of names.

@@ -1,1 +1,1 @@
-"""What is shown: printable texts, and HTML in notebooks."""
+"""Output: printable texts, and HTML in notebooks."""

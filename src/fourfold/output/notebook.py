@@ -14,7 +14,7 @@ _QUIET = "opacity:.65"
 
 
 def in_notebook() -> bool:
-    """Whether the code runs in a notebook's kernel, which displays HTML."""
+    """True if the code runs in a notebook's kernel, which displays HTML."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell is not None and shell.has_trait("kernel")
 

@@ -84,7 +84,7 @@ def category_probabilities(
     """``p(y | x) = p(x, y) / sum_y' p(x, y')`` of each category of a column, ``(B, K)`` float64.
 
     A missing target has no probability here: the categories share all of it. The number is exact where the likelihood
-    is. Of bounds, it is a ratio of bounds.
+    is. With bounds, it is a ratio of bounds.
 
     Args:
         model: of a table.
@@ -113,7 +113,7 @@ def class_probabilities(
 ) -> Tensor:
     """``p(c | x) = p(x | c) p(c) / sum_c' p(x | c') p(c')`` of each class of a model by class, ``(B, K)`` float64.
 
-    The number is exact where the likelihood is. Of bounds, it is a ratio of bounds.
+    The number is exact where the likelihood is. With bounds, it is a ratio of bounds.
 
     Args:
         model: conditional on classes.

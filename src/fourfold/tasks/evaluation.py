@@ -80,7 +80,7 @@ class Drawn:
 
 
 def examples(dataset: Dataset, n: int = 2000) -> References:
-    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation. Of a stream, windows."""
+    """Choose ``min(n, len(test), len(train))`` examples (of a stream, windows) of each split by a fixed permutation."""
     test, train, fresh = (_examples(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
     n = min(n, len(test), len(train))
     rows = _permutation(len(test))[:n]
@@ -125,7 +125,7 @@ def evaluate(
         model: trained.
         dataset: whose test examples are the references.
         n: samples and references. Fewer where the test split has fewer, or where ``seconds`` run out.
-        seed: fixes the samples and whatever is random in the likelihood.
+        seed: of the samples and of the random parts of the likelihood.
         features: feature space for images: ``pixels``, ``efficientnet-lite0`` or ``inception``. The default is
             :attr:`Images.default_features <fourfold.spaces.Images.default_features>`.
         likelihood_examples: how many test examples are scored.
@@ -280,7 +280,7 @@ def log_prob(
 
 
 def scored_examples(dataset: Dataset, n: int) -> Split:
-    """The test examples whose likelihood is measured: the same ones whatever the model and the seed."""
+    """The test examples whose likelihood is measured: the same ones for every model and seed."""
     test = _examples(dataset, dataset.test)
     rows = _permutation(len(test))[:n]
     cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None

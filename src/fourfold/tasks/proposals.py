@@ -88,7 +88,7 @@ class _Proposer:
     group: Tensor
 
     def rounds(self, least: int, accepted: int) -> Iterator[_Proposed]:
-        """Proposals, at least ``least`` for each row, until ``accepted`` of them would be, whatever a chain's state.
+        """Proposals, at least ``least`` for each row, until ``accepted`` of them would be from any state of a chain.
 
         Raises:
             TooFewError: with the rows that have fewer after the most proposals.

@@ -29,9 +29,9 @@ class Round(NamedTuple, Generic[Content]):
 
     Attributes:
         rows: the numbers of the rows that need no further proposals, each once, ``(R,)``.
-        content: what was proposed, as the caller uses it.
-        proposals: how many were made.
-        accepted: how many of these were accepted. Several may be for one row.
+        content: the proposals, in the form that the caller uses.
+        proposals: their number.
+        accepted: the number of accepted ones. Several may be for one row.
     """
 
     rows: Tensor

@@ -39,8 +39,8 @@ class Requirement:
 
     There are columns (in backticks where the name is not a word: `` `native country` ``), numbers, texts and times in
     quotation marks, ``+ - * /``, comparisons, ``in ('a', 'b')``, ``and``, ``or``, ``not``, and ``seen(a, b)``: the
-    values of these columns occur together in a row of the training data. What a missing value decides counts as
-    fulfilled, as in a CHECK of SQL.
+    values of these columns occur together in a row of the training data. A condition that a missing value leaves open
+    counts as fulfilled, as in a CHECK of SQL.
 
     Args:
         text: the condition.
@@ -61,13 +61,13 @@ class Requirement:
             raise self._wrong("cannot be read: write it like 'a <= b', other names than words in backticks") from None
         if not space.columns or len(space.shape) > 1:
             raise ValueError("requirements need columns with names, which the examples of this model do not have")
-        self(_no_rows(space))  # refuses what does not fit the columns
+        self(_no_rows(space))  # refuses names and types that do not fit the columns
 
     def __str__(self) -> str:
         return repr(self.text)
 
     def __call__(self, x: Tensor) -> npt.NDArray[np.bool_]:
-        """Which rows fulfil it, ``(n,)``."""
+        """True for the rows that fulfil it, ``(n,)``."""
         truth = self._truth(self._tree, x)
         return truth.values | truth.unknown
 

@@ -11,7 +11,7 @@ __all__ = ["Paths", "beam_search"]
 
 
 class Paths(ABC):
-    """The unfinished sequences of a search, all of one length, and whatever has been finished so far."""
+    """The unfinished sequences of a search, all of one length, and those that are finished so far."""
 
     @abstractmethod
     def scores(self) -> Tensor:

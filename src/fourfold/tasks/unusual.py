@@ -32,8 +32,8 @@ def unusual_columns(model: GenerativeModel, x: Tensor, nats: Tensor, most: int =
         most: number of rows that are explained.
 
     Returns:
-        The columns, with the nats that each lies below its median, by the number of the row. Of rows with a value that
-        is not in the training data, these columns alone, as ``new``. A model without arbitrary conditionals names only
+        The columns, with the nats that each lies below its median, by the number of the row. Rows with a value that is
+        not in the training data name these columns alone, as ``new``. A model without arbitrary conditionals names only
         these, and columns whose value is beyond the range of the training data. ``None`` if there are none.
     """
     space = model.space

@@ -128,7 +128,7 @@ def mark(p: Measurement) -> str:
 def combine(scores: Sequence[Measurement]) -> Measurement:
     """Combine the scores of several seeds: their mean, and a 95 % interval for other trainings and test examples.
 
-    Seeds share their test examples, so only what differs between seeds is divided by their number ``S``:
+    Seeds share their test examples, so only the variance between seeds is divided by their number ``S``:
 
         variance = J + max(s² - W, mean e_s²) / S,   J = |mean of d_s|²,   W = Σ_s |d_s - mean|² / (S - 1)
 
@@ -136,9 +136,9 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
     :class:`~fourfold.metrics.score.UncertainValue`). ``J`` is the variance from the shared test examples. ``W`` is the
     part of ``s²`` that ``J`` contains already: the interaction of trainings and examples. This is the analysis of
     variance of trainings and examples, both random. The errors ``e_s`` are those of each seed's samples: two seeds that
-    agree by chance are no more certain than these. Degrees of freedom are those of Satterthwaite. Of scores without
-    deviations or an error, an unknown part is shared: see :func:`_cautious`. The score of a single seed is returned as
-    it is.
+    agree by chance are no more certain than these. Degrees of freedom are those of Satterthwaite. Scores without
+    deviations or an error share an unknown part: see :func:`_cautious`. The score of a single seed is returned as it
+    is.
 
     Raises:
         ValueError: if the scores have different names or kinds.
@@ -162,7 +162,7 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
 
 
 def _parted(scores: Sequence[Measurement]) -> UncertainValue:
-    """The mean of several seeds, with the error of what each has anew and the deviations of what they share."""
+    """The mean of several seeds, with the error of their own samples and the deviations of the shared test examples."""
     count, values = len(scores), torch.tensor([score.value for score in scores], dtype=torch.float64)
     deviations = torch.tensor([score.deviations for score in scores], dtype=torch.float64)
     interaction = (deviations - deviations.mean(0)).square().sum().item() / (count - 1)

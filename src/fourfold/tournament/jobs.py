@@ -168,7 +168,7 @@ def _json_object(path: Path) -> dict[str, Any] | None:
 
 
 def _move_aside(folder: Path) -> None:
-    """Move everything but the lock to ``NAME.old``, and remove what was moved there before."""
+    """Move everything but the lock to ``NAME.old``, whose earlier content is removed."""
     paths = [path for path in folder.iterdir() if path.name != LOCK]
     if not paths:
         return

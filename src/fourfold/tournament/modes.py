@@ -48,7 +48,7 @@ def worst(measured: Sequence[Measured]) -> str:
     return max((m.judged.word for m in measured), key=_ORDER.__getitem__, default="")
 
 
-# --- what training logged ---------------------------------------------------------------------------------------------
+# --- logs of training -------------------------------------------------------------------------------------------------
 
 
 def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], best_step: int | None = None) -> list[Measured]:
@@ -120,7 +120,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-# --- what samples show ------------------------------------------------------------------------------------------------
+# --- samples ----------------------------------------------------------------------------------------------------------
 
 
 def from_scores(mode: FailureMode, entry: Entry) -> list[Measured]:

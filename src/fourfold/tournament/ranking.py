@@ -74,9 +74,9 @@ def lead(scores: Mapping[str, Measurement]) -> Lead:
 def apart(a: Measurement, b: Measurement, pairs: int = 1) -> bool:
     """True if two scores differ significantly, with error probability :data:`RISK` over ``pairs`` of them.
 
-    What both share is compared example by example: the error of the difference is the spread of the difference of their
-    deviations, beside what either has of its own. Where that is unknown, or the scores are of different examples, their
-    intervals must not overlap.
+    Shared test examples are compared one by one: the error of the difference is the spread of the difference of their
+    deviations, beside the own error of either score. Where that is unknown, or the scores are of different examples,
+    their intervals must not overlap.
 
     Reference: Dunn 1961, Multiple Comparisons Among Means, https://doi.org/10.2307/2282330
     """

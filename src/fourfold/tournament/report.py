@@ -294,7 +294,7 @@ class _View:
 
     @property
     def split(self) -> str:
-        """How the stages shared the budget, in a few words."""
+        """The stages' shares of the budget, in a few words."""
         return ", ".join(f"{stage['name']} {round(100 * stage['share'])}\u202f%" for stage in self.stages)
 
     @property

@@ -1,4 +1,4 @@
-"""The results of a comparison: what was trained, on which data, with which scores."""
+"""The results of a comparison: its models, their data and their scores."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ START = 8.0
 @final
 @dataclass(frozen=True)
 class Protocol:
-    """How a trained model is measured.
+    """The measurement of a trained model.
 
     Attributes:
         n: the most samples and references.
@@ -217,7 +217,7 @@ class Settings:
 
     @property
     def protocol(self) -> Protocol:
-        """How the trained models are measured."""
+        """The measurement of the trained models."""
         return Protocol(self.n, self.features, self.likelihood_examples, self.sweep, self.seconds)
 
     def changes(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _PARTS = ("train", "validation", "test")
 def save_snapshot(dataset: Dataset, path: Path) -> None:
     """Write splits, space and record. An existing file is kept, since its name is its digest.
 
-    Of data that is streamed, the file says how to load it again: it stays where it is.
+    Streamed data stays in its files. The snapshot then holds the settings that load it again.
     """
     if path.exists():
         return
@@ -53,7 +53,7 @@ def save_snapshot(dataset: Dataset, path: Path) -> None:
 
 
 def load_snapshot(path: Path) -> Dataset:
-    """Read what :func:`save_snapshot` wrote. The exact density of a sampled set is not in the file."""
+    """Read the file of :func:`save_snapshot`. The exact density of a sampled set is not in the file."""
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["about"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -77,7 +77,7 @@ def load_snapshot(path: Path) -> Dataset:
 
 
 def _streamed(about: Mapping[str, Any]) -> Dataset:
-    """Data that stays where it is, which must be what it was.
+    """Streamed data, read from its files, which must be unchanged.
 
     Raises:
         DataError: if it has changed.

@@ -205,7 +205,7 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-# --- what is compared -------------------------------------------------------------------------------------------------
+# --- the candidates ---------------------------------------------------------------------------------------------------
 
 
 def _choose_paradigms(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]]:
@@ -304,7 +304,7 @@ def _in_a_line(outcome: Outcome) -> str:
     return f"{name}: {outcome.result['steps']} steps, {Measurement.from_record(outcome.result['scores'][1])}"
 
 
-# --- what came of it --------------------------------------------------------------------------------------------------
+# --- outcomes ---------------------------------------------------------------------------------------------------------
 
 
 def comparison_of(

@@ -1,4 +1,4 @@
-"""The verdict of a comparison in a few lines: the best model for each need, its evidence, and what is uncertain."""
+"""The verdict of a comparison in a few lines: the best model for each need, its evidence and its uncertainty."""
 
 from __future__ import annotations
 

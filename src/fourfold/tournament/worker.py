@@ -1,6 +1,6 @@
 """The process of one run: it trains, draws samples, measures, and writes the result into its folder.
 
-``python -m fourfold.tournament.worker FOLDER`` reads ``job.json``. What it leaves behind makes it resumable: ``run/``
+``python -m fourfold.tournament.worker FOLDER`` reads ``job.json``. The files that it writes make it resumable: ``run/``
 (the run folder, with its checkpoint), ``trained.json`` once trained, ``samples.safetensors`` once drawn,
 ``result.json`` at last.
 """
@@ -171,7 +171,7 @@ def _train(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[str,
         resume=resume,
         device=job.device,
         observe=observe,
-        say=lambda line: None,  # the report says what disturbed a training
+        say=lambda line: None,  # the report names the events that disturbed a training
     )
     usage = Usage.now().since(before).record() if steps else {}  # a run that was done already used nothing
     training = _record(job, run, dataset)
