@@ -186,7 +186,7 @@ def test_evaluate_prints_scores(runs, capsys, tmp_path):
 def mistakes(runs):
     return [
         (("fit",), "give a paradigm and data"),
-        (("fit", "diffusion", "nosuch"), "neither a built-in set nor a file"),
+        (("fit", "diffusion", "nosuch"), "must be a file or a built-in set, got 'nosuch'"),
         (("fit", "dif", "digits"), "choose one of"),
         (("fit", "diffusion", "digits", "--budget", "3x"), "budget must be like 30s"),
         (("fit", "diffusion", "digits", "--size", "q"), "size must be xs, s, m"),
@@ -195,8 +195,8 @@ def mistakes(runs):
         (("fit", "--resume", "nowhere"), "nowhere/card.json is missing"),
         (("sample", "nowhere"), "model.json is missing"),
         (("sample", runs / "vectors", "--steps", "3"), "steps must be left out for"),
-        (("sample", runs / "vectors", "-o", "a.png"), "Vectors cannot be written as .png: choose"),
-        (("sample", runs / "images", "-o", "a.xyz"), "choose a name that ends in .png, .npy"),
+        (("sample", runs / "vectors", "-o", "a.png"), "for Vectors, got .png"),
+        (("sample", runs / "images", "-o", "a.xyz"), "must be a name that ends in .png, .npy"),
         (("sample", runs / "images", "--cond", "cat"), "the class must be one of 0, 1"),
         (("sample", runs / "images", "-n", "0"), "-n"),
         (("score", runs / "vectors", "--split", "all"), "split must be train, validation or test"),

@@ -60,7 +60,7 @@ def test_a_schema_is_written_edited_and_given_back(folder, capsys):
     assert call("data", folder / "t.csv", "--schema", schema) == 0
     assert "the schema says so" in " ".join(capsys.readouterr().out.split())
     assert call("data", folder / "t.csv", "--schema", folder / "new.csv") == 2
-    assert "is not TOML" in capsys.readouterr().err
+    assert "must be TOML" in capsys.readouterr().err
 
 
 def test_samples_have_what_is_asked_for(folder, capsys):

@@ -150,7 +150,7 @@ def test_refusals_name_the_way_out(nowhere):
     with pytest.raises(DataError, match="do not hold 81 rows"):
         emoji.load_emoji(folder)
     one = packages(nowhere / "one", [entry(i, "MAN", "man", "1F468", tones=["1F3FB"]) for i in range(20)])
-    with pytest.raises(DataError, match="1 groups of variants are too few"):
+    with pytest.raises(DataError, match=r"groups of variants must be at least .*, got 1"):
         emoji.load_emoji(one)
 
 

@@ -93,8 +93,8 @@ def test_images_are_read_in_every_layout(runs, tmp_path, capsys):
     [
         (np.zeros((4, 3, 16, 16), dtype=np.uint8), "16 x 16 pixels .* but the model knows colour images of 8 x 8"),
         (np.zeros((4, 8, 8), dtype=np.uint8), "grey images .* but the model knows colour"),
-        (np.full((4, 3, 8, 8), 0.5), "images of float64: give uint8 levels"),
-        (np.full((4, 3, 8, 8), -7), "images of int64"),
+        (np.full((4, 3, 8, 8), 0.5), "images must be uint8, got float64"),
+        (np.full((4, 3, 8, 8), -7), "images must be uint8, got int64"),
         (np.zeros((4, 192)), "real vectors of 192 columns, but the model knows colour images"),
     ],
 )
@@ -156,12 +156,12 @@ def test_renamed_and_missing_columns_are_refused(runs, tmp_path, capsys):
     FRAME.rename(columns={"income": "incme"}).to_csv(tmp_path / "t.csv", index=False)
     for command in ("score", "evaluate"):
         line = refusal(capsys, command, runs / "numbers", tmp_path / "t.csv")
-        assert "has no column 'income', which the model needs: did you mean 'incme'?" in line
+        assert "must have the column 'income' of the model, got none; did you mean 'incme'?" in line
     FRAME[["age", "income"]].to_csv(tmp_path / "t.csv", index=False, header=False)
     line = refusal(capsys, "score", runs / "numbers", tmp_path / "t.csv")
-    assert "has 2 columns, the model 3 (age, income, size)" in line
+    assert "columns must be the 3 of the model (age, income, size), got 2" in line
     (tmp_path / "t.csv").write_text("")
-    assert "holds no table" in refusal(capsys, "score", runs / "numbers", tmp_path / "t.csv")
+    assert "must hold a table" in refusal(capsys, "score", runs / "numbers", tmp_path / "t.csv")
 
 
 def test_evaluate_finds_columns_by_name(runs, tmp_path):

@@ -215,7 +215,7 @@ def test_angles_are_compared_sampled_scored_and_evaluated(angles, tmp_path, caps
     assert "mmd²[circles, gaussian]" in capsys.readouterr().out
     (tmp_path / "three.csv").write_text("a,b,c\n1,2,3\n")
     assert call("score", run, "three.csv") == 2
-    assert "has no column 'phi', which the model needs" in capsys.readouterr().err
+    assert "must have the column 'phi' of the model" in capsys.readouterr().err
 
 
 def test_the_command_line_chooses_a_space_by_its_name(angles, tmp_path, capsys):

@@ -90,9 +90,9 @@ def test_npz_with_labels(tmp_path):
 def test_npz_with_named_arrays(tmp_path):
     path = packed(tmp_path, features=VECTORS, kind=np.array(["b", "a"] * 20))
     assert load(path, labels="kind", conditional=True).class_names == ("a", "b")
-    with pytest.raises(DataError, match="arrays features, kind: name the examples"):
+    with pytest.raises(DataError, match="got the arrays features, kind"):
         load(path)
-    with pytest.raises(DataError, match="no array 'sort' for labels, only features, kind"):
+    with pytest.raises(DataError, match="one of the arrays features, kind, got 'sort'"):
         load(path, labels="sort")
 
 
@@ -102,9 +102,9 @@ def test_npz_with_an_official_test_set(tmp_path):
     assert torch.equal(data.test.x, torch.tensor(COLOUR[30:].transpose(0, 3, 1, 2)))
     assert data.test.cond.tolist() == LABELS[30:].tolist()
     assert len(data.train) + len(data.validation) == 30
-    with pytest.raises(DataError, match="labels for"):
+    with pytest.raises(DataError, match="labels must be 40 and 40"):
         load(packed(tmp_path, x_train=COLOUR, y_train=LABELS[:30], x_test=COLOUR, y_test=LABELS))
-    with pytest.raises(DataError, match="do not match"):
+    with pytest.raises(DataError, match="x_test must match"):
         load(packed(tmp_path, x_train=COLOUR, x_test=GREY))
 
 
@@ -112,7 +112,7 @@ def test_npy_with_a_file_of_labels(tmp_path):
     np.save(tmp_path / "y.npy", LABELS)
     data = load(saved(tmp_path, VECTORS), labels=tmp_path / "y.npy", conditional=True)
     assert data.space.classes == 4
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=r"labels must be another .npy .* got .*nope"):
         load(saved(tmp_path, VECTORS), labels="nope.npy")
 
 
@@ -152,25 +152,25 @@ def with_value(value, row=7, column=1):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (with_value(np.nan), r"a.npy, row 8, column 1: is missing \(NaN\)"),
-        (with_value(np.inf), r"a.npy, row 8, column 1: inf is not a finite"),
-        (with_value(1e300), r"row 8, column 1: 1e\+300 is not a finite float32"),
+        (with_value(np.nan), r"a.npy, row 8, column 1: .* missing value \(NaN\)"),
+        (with_value(np.inf), r"a.npy, row 8, column 1: must be a finite float32, got inf"),
+        (with_value(1e300), r"row 8, column 1: must be a finite float32, got 1e\+300"),
         (with_value(0.0) * [1, 0, 1], "column 1 is constant"),
-        (VECTORS.astype(complex), "complex128 are not real numbers"),
-        (np.array([["a", "b"]] * 30), "are not real numbers"),
-        (np.zeros(40), "neither vectors"),
-        (np.zeros((3, 3, 3, 3, 3, 3)), "neither vectors"),
-        (np.zeros((3, 3, 3, 3, 3)), "images of float64: give uint8"),
-        (np.zeros((3, 1, 3, 3, 3), dtype=np.uint8), "no clips of at least 2 frames"),
-        (np.zeros((3, 2, 3, 3, 4), dtype=np.uint8), "frames of 4 channels: give 1 or 3"),
-        (np.array(3.0), "neither vectors"),
-        (GREY / 255, "images of float64: give uint8"),
-        (GREY.astype(int), "images of int64: give uint8"),
-        (np.zeros((40, 6, 5, 7), dtype=np.uint8), "no axis of 1, 3 or 4 channels"),
-        (np.zeros((40, 0, 5), dtype=np.uint8), "holds no pixels"),
+        (VECTORS.astype(complex), "must be real numbers, got complex128"),
+        (np.array([["a", "b"]] * 30), "must be real numbers"),
+        (np.zeros(40), "shape must be"),
+        (np.zeros((3, 3, 3, 3, 3, 3)), "shape must be"),
+        (np.zeros((3, 3, 3, 3, 3)), "images must be uint8, got float64"),
+        (np.zeros((3, 1, 3, 3, 3), dtype=np.uint8), "clips must have at least 2 frames"),
+        (np.zeros((3, 2, 3, 3, 4), dtype=np.uint8), "frames must have 1 or 3 channels, got 4"),
+        (np.array(3.0), "shape must be"),
+        (GREY / 255, "images must be uint8, got float64"),
+        (GREY.astype(int), "images must be uint8, got int64"),
+        (np.zeros((40, 6, 5, 7), dtype=np.uint8), "with 1, 3 or 4 channels, got"),
+        (np.zeros((40, 0, 5), dtype=np.uint8), "must have pixels"),
         (np.zeros((0, 3)), "a.npy"),
         (np.zeros((40, 0)), "a.npy"),
-        (VECTORS[:3], "3 examples are too few"),
+        (VECTORS[:3], "examples must be at least 20, got 3"),
     ],
 )
 def test_bad_arrays_are_refused(tmp_path, array, message):
@@ -198,7 +198,7 @@ def test_nothing_is_unpickled(tmp_path):
     np.savez(tmp_path / "p.npz", x=array)
     (tmp_path / "q.npy").write_bytes(__import__("pickle").dumps(Trap()))
     for name in ("p.npy", "p.npz", "q.npy"):
-        with pytest.raises(DataError, match=r"never unpickled|cannot be read"):
+        with pytest.raises(DataError, match=r"Python objects|cannot be read"):
             load(tmp_path / name)
 
 

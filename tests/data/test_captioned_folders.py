@@ -96,7 +96,7 @@ def test_faults_name_file_and_line(tmp_path, fault):
 def test_other_faults(tmp_path):
     path = folder(tmp_path / "images")
     (path / "captions.txt").write_bytes(b"00.png\tred\n01.png\tgr\xfcn\n")
-    with pytest.raises(DataError, match=r"captions\.txt, line 2, byte 20: is not UTF-8"):
+    with pytest.raises(DataError, match=r"captions\.txt, line 2, byte 20: must be UTF-8"):
         load(path)
     (path / "captions.txt").unlink()
     (path / "captions.jsonl").write_text('{"file": "00.png", "caption": "a"}\n{"file": "01.png"}\n')
@@ -125,7 +125,7 @@ def test_a_table_of_captions_is_read_like_any_table(tmp_path):
         with pytest.raises(DataError, match=message):
             load(path)
     (path / "captions.csv").write_bytes(b"file,caption\n00.png,gr\xfcn\n")
-    with pytest.raises(DataError, match="is not UTF-8"):
+    with pytest.raises(DataError, match="must be UTF-8"):
         load(path)
 
 

@@ -50,7 +50,7 @@ def test_settings_are_read_from_regular_files_alone(endless):
         (f"resolution = {'9' * 400}", "resolution must be from 1e-300 to"),
         ("resolution = 0", "resolution must be from"),
         ("resolution = nan", "resolution must be from"),
-        (f"missing = {'[' * 50_000}", "nested too deeply|not TOML"),
+        (f"missing = {'[' * 50_000}", "deep nesting|must be TOML"),
     ],
 )
 def test_numbers_of_a_schema_have_limits(tmp_path, line, words):
@@ -93,7 +93,7 @@ def test_labels_and_names_of_a_tar_have_limits(tmp_path, name):
     with path.open("wb") as file:
         file.write(header.tobuf(tarfile.GNU_FORMAT))
         file.truncate((6 << 30) + 512)
-    with pytest.raises(DataError, match=r"s\.tar: has a label or a name of 6,442,450,944 bytes, more than 65,536"):
+    with pytest.raises(DataError, match=r"s\.tar: labels and names must have at most 65,536 bytes, got 6,442,450,944"):
         load(path)
 
 
@@ -122,5 +122,5 @@ def test_seconds_of_sound_in_sum_have_a_limit(tmp_path, monkeypatch):
     for i in range(3):
         soundfile.write(tmp_path / f"{i}.flac", np.zeros(8000), 8000)
     monkeypatch.setattr(sounds, "ALL", 2.5)
-    with pytest.raises(DataError, match="hours of sound, more than 0: give --limit"):
+    with pytest.raises(DataError, match=r"at most 0 hours of sound, .*; give --limit"):
         load(tmp_path)

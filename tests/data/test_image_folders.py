@@ -211,27 +211,27 @@ def test_another_format_under_an_image_suffix_is_refused(tmp_path):
 def test_empty_and_mixed_folders_are_refused(tmp_path):
     folder = tmp_path / "f"
     folder.mkdir()
-    with pytest.raises(DataError, match="holds no PNG"):
+    with pytest.raises(DataError, match="must hold PNG"):
         load(folder)
     (folder / "notes.pdf").write_text("x")
     with pytest.raises(DataError, match=r"only files like notes.pdf"):
         load(folder)
     fill(folder)
-    with pytest.raises(DataError, match=r"notes.pdf: is not an image"):
+    with pytest.raises(DataError, match=r"notes.pdf: must be an image"):
         load(folder)
     assert "notes.pdf" in load(folder, skip_bad=True).skipped[0]
     (folder / "sub").mkdir()
-    with pytest.raises(DataError, match="beside folders"):
+    with pytest.raises(DataError, match="must hold files or folders, got both"):
         load(folder)
 
 
 def test_odd_class_folders_are_refused(tmp_path):
     fill(tmp_path / "f" / "a")
     (tmp_path / "f" / "b").mkdir()
-    with pytest.raises(DataError, match="b: is an empty class"):
+    with pytest.raises(DataError, match="b: must hold the images of a class"):
         load(tmp_path / "f")
     fill(tmp_path / "f" / "b" / "c")
-    with pytest.raises(DataError, match="c: is a folder within a class"):
+    with pytest.raises(DataError, match="b: must hold images directly, got the folder c"):
         load(tmp_path / "f")
 
 
@@ -246,16 +246,16 @@ def test_nothing_but_bad_images_is_refused(tmp_path):
     folder = fill(tmp_path / "f")
     for path in folder.iterdir():
         truncate(path)
-    with pytest.raises(DataError, match=r"(not one of its 24 images|0 examples)"):
+    with pytest.raises(DataError, match=r"(got 24, none of which|examples must be at least 20, got 0)"):
         load(folder, skip_bad=True)
 
 
 def test_too_few_images_are_refused(tmp_path):
-    with pytest.raises(DataError, match="3 examples are too few"):
+    with pytest.raises(DataError, match="examples must be at least 20, got 3"):
         load(fill(tmp_path / "f", n=3))
 
 
 def test_one_image_is_no_data_set(tmp_path):
     fill(tmp_path / "f", n=1)
-    with pytest.raises(DataError, match="one image: give the folder"):
+    with pytest.raises(DataError, match="got one image; give its folder"):
         load(tmp_path / "f" / "000.png")

@@ -63,7 +63,7 @@ def test_bytes_are_mapped_where_they_are_and_not_all_read(tmp_path, large, monke
     assert load(path, tokens="bytes", length=16).digest != digest
     assert before[0] == ord(PROSE[0])
     path.write_bytes(b"\n" * 2000)
-    with pytest.raises(DataError, match="holds no text"):
+    with pytest.raises(DataError, match="must hold text"):
         load(path, tokens="bytes", length=16)
 
 
@@ -115,7 +115,7 @@ def test_a_mapped_text_is_trained_on_and_its_run_goes_on(tmp_path, large):
 def test_a_full_disk_is_said_before_anything_is_written(tmp_path, large, monkeypatch):
     (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10, 0, 10))
-    with pytest.raises(DataError, match=r"free disk do not hold .* name another folder with --data-dir"):
+    with pytest.raises(DataError, match=r"free disk for the text, got .*; name another folder with --data-dir"):
         load(tmp_path / "t.txt", data_dir=large)
     assert list((large / "tokens").iterdir()) == []
 
@@ -190,7 +190,7 @@ def test_characters_cut_between_two_parts_and_bad_bytes_keep_their_place(tmp_pat
     content = lines.encode()
     (tmp_path / "t.txt").write_bytes(content[:1_100_000] + b"\xff" + content[1_100_000:])
     line = content[:1_100_000].count(b"\n") + 1
-    with pytest.raises(DataError, match=f"line {line}, byte 1100000: is not UTF-8"):
+    with pytest.raises(DataError, match=f"line {line}, byte 1100000: must be UTF-8"):
         load(tmp_path / "t.txt")
 
 

@@ -91,7 +91,7 @@ def test_a_limit_of_nothing_is_refused(limit):
 
 def test_too_few_examples_are_refused(tmp_path):
     np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(3, 2)))
-    with pytest.raises(DataError, match=r"few.npy: 3 examples are too few"):
+    with pytest.raises(DataError, match=r"few.npy: examples must be at least 20, got 3"):
         load(tmp_path / "few.npy")
     np.save(tmp_path / "few.npy", np.random.default_rng(0).normal(size=(20, 2)))
     data = load(tmp_path / "few.npy")
@@ -100,7 +100,7 @@ def test_too_few_examples_are_refused(tmp_path):
 
 @pytest.mark.parametrize("setting", [{"size": 8}, {"labels": "y"}, {"channels": 1}, {"levels": 4}, {"tokens": "bytes"}])
 def test_settings_that_mean_nothing_are_refused(setting):
-    with pytest.raises(DataError, match=f"{next(iter(setting))} means nothing for digits"):
+    with pytest.raises(DataError, match=f"{next(iter(setting))} must be left out for digits"):
         load("digits", **setting)
 
 

@@ -225,16 +225,16 @@ def test_tars_that_are_none_are_refused(tmp_path: Path) -> None:
     write_tar(tmp_path / "good.tar", range(40))
     whole = (tmp_path / "good.tar").read_bytes()
     write_tar(tmp_path / "text.tar", range(3), lambda i: {"json": b"{}"})
-    refused(tmp_path / "text.tar", "text.tar: holds no PNG", "000002.json")
+    refused(tmp_path / "text.tar", "text.tar: must hold PNG", "000002.json")
     (tmp_path / "cut.tar").write_bytes(whole[:600])
-    refused(tmp_path / "cut.tar", "cut.tar: is cut off", "000000.png")
+    refused(tmp_path / "cut.tar", "got one cut off at byte 600", "000000.png")
     (tmp_path / "odd.tar").write_bytes(whole[:10] + b"x" + whole[11:])
-    refused(tmp_path / "odd.tar", "odd.tar, byte 0", "not the header")
+    refused(tmp_path / "odd.tar", "odd.tar, byte 0", "must be the header of a member")
     (tmp_path / "empty.tar").write_bytes(b"")
-    refused(tmp_path / "empty.tar", "holds no PNG")
+    refused(tmp_path / "empty.tar", "must hold PNG")
     with tarfile.open(tmp_path / "packed.tar", "w:gz") as tar:
         tar.add(tmp_path / "good.tar")
-    refused(tmp_path / "packed.tar", "is compressed", "unpack")
+    refused(tmp_path / "packed.tar", "compressed file", "unpack")
 
 
 def test_a_missing_label_and_a_missing_column_are_named(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_missing_label_and_a_missing_column_are_named(tmp_path: Path) -> None:
     folder = as_parquet(tmp_path)
     refused(folder, "train-0.parquet", "'digit'", "label", labels="digit")
     pq.write_table(table(range(5)).drop_columns("label"), folder / "train-2.parquet")
-    refused(folder, "train-2.parquet: has no column 'label'")
+    refused(folder, "train-2.parquet: must have the column 'label'")
 
 
 def test_a_broken_image_is_named_and_can_be_skipped(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_values_that_are_none_are_named_by_row(tmp_path: Path) -> None:
 
 def test_what_cannot_be_streamed_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello world " * 100)
-    refused(tmp_path / "a.txt", "stream means nothing for", stream=True)
+    refused(tmp_path / "a.txt", "stream must be left out for", stream=True)
 
 
 def test_an_array_larger_than_the_memory_of_the_process_is_opened(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_parquet_of_many_types(tmp_path):
     assert load(tmp_path / "t.parquet", space="vectors").space.columns == ("i", "f", "n")
     frame.loc[6, "n"] = None
     frame.to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="row 7, column n: is missing"):
+    with pytest.raises(DataError, match="row 7, column n: must be a number, got a missing value"):
         load(tmp_path / "t.parquet", space="vectors")
     assert isinstance(load(tmp_path / "t.parquet").space, Table)
     frame["when"] = pd.Timestamp("2020-01-01")
@@ -108,16 +108,16 @@ def test_parquet_of_many_types(tmp_path):
     ("content", "message"),
     [
         (text(change={4: "1"}), r"t.csv, row 5: has 1 cell, and the first line has 2: .* quote a cell that holds ','"),
-        (text(change={4: "1,-1e300"}), r"column b: '-1e300' in row 5 is not within reach of a grid of 0.01"),
+        (text(change={4: "1,-1e300"}), r"column b: must be within reach of a grid of 0.01, .* got '-1e300' in row 5"),
         (text(change={4: "1,2,3"}), r"t.csv, row 5: has 3 cells, and the first line has 2"),
         (text("a"), r"t.csv, row 1: has 2 cells, and the first line has 1"),
         (text(None, change={26: "1 2 3"}).replace(",", " "), r"t.csv, row 27: has 3 cells, .* holds a blank"),
         (text().replace(",", ', "').replace("\n", '"\n') + '"1", "2", "3"\n', r"t.csv, row 41: has 3 cells"),
-        (text(n=3), r"3 examples are too few"),
-        ("", r"holds no table"),
-        ("a,b\n", r"holds no rows"),
-        ("\n\n\n", r"holds no table"),
-        ("# nothing\n", r"holds no table"),
+        (text(n=3), r"examples must be at least 20, got 3"),
+        ("", r"must hold a table"),
+        ("a,b\n", r"must have at least 20 rows"),
+        ("\n\n\n", r"must hold a table"),
+        ("# nothing\n", r"must hold a table"),
         ("\n".join(f"{i},7" for i in range(40)), r"a table needs a column that varies"),
         ("a,b\n" + "\n".join(f"{i}," for i in range(40)), r"a table needs a column that varies"),
         ('a,b\n1,"2\n' + text(None), r"t.csv"),
@@ -131,11 +131,11 @@ def test_bad_tables_are_refused(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (text(change={4: ",1"}), r"t.csv, row 5, column a: is missing"),
-        (text(change={4: "NA,1"}), r"row 5, column a: is missing"),
-        (text(change={4: "x,1"}), r"t.csv, column a: 'x' in row 5 is not a number: correct it"),
-        (text(change={4: "inf,1"}), r"row 5, column a: inf is not a finite"),
-        (text(change={4: "1,-1e39"}), r"row 5, column b: -1e\+39 is not a finite float32"),
+        (text(change={4: ",1"}), r"t.csv, row 5, column a: .* missing"),
+        (text(change={4: "NA,1"}), r"row 5, column a: .* missing"),
+        (text(change={4: "x,1"}), r"t.csv, column a: must hold numbers, got 'x' in row 5; correct it"),
+        (text(change={4: "inf,1"}), r"row 5, column a: must be a finite float32, got inf"),
+        (text(change={4: "1,-1e39"}), r"row 5, column b: must be a finite float32, got -1e\+39"),
         ("\n".join(f"{i},7" for i in range(40)), r"column column 2 is constant \(7 in"),
     ],
 )
@@ -146,10 +146,10 @@ def test_vectors_are_finite_numbers_that_vary(tmp_path, content, message):
 
 def test_vectors_have_no_words(tmp_path):
     FRAME.to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(DataError, match=r"column kind: 'u' in row 1 .*labels='kind'.*--space table"):
+    with pytest.raises(DataError, match=r"column kind: .* got 'u' in row 1.*labels='kind'.*--space table"):
         load(tmp_path / "t.csv", space="vectors")
     FRAME.to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"column kind: 'u' in row 1"):
+    with pytest.raises(DataError, match=r"column kind: .* got 'u' in row 1"):
         load(tmp_path / "t.parquet", space="vectors")
 
 
@@ -157,7 +157,7 @@ def test_vectors_have_no_words(tmp_path):
     ("labels", "message"),
     [
         ("kin", "did you mean 'kind'"),
-        ("zzz", "It has a, b, kind"),
+        ("zzz", "it has a, b, kind"),
         ("a", "row 1: .* is not a class label"),
     ],
 )
@@ -187,10 +187,10 @@ def test_labels_alone_are_refused(tmp_path):
 
 def test_other_encodings_are_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes("größe,b\n".encode("latin1") + text(None).encode())
-    with pytest.raises(DataError, match="not UTF-8 at byte 2"):
+    with pytest.raises(DataError, match="must be UTF-8, got another byte at 2"):
         load(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_bytes(text().encode() * 600 + b"\xff,1\n")
-    with pytest.raises(DataError, match=r"t.csv, line 24601, byte \d+: is not UTF-8"):
+    with pytest.raises(DataError, match=r"t.csv, line 24601, byte \d+: must be UTF-8"):
         load(tmp_path / "t.csv")
 
 

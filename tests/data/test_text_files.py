@@ -56,13 +56,13 @@ def test_limit_takes_the_first_tokens(tmp_path):
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        (b"", {}, "holds no text"),
-        (b"  \n \n", {}, "holds no text"),
-        (b"short", {}, "shorter than one window of 256: give a longer text or a smaller length"),
-        (b"ab\ncd\xff" * 2000, {}, "line 2, byte 5: is not UTF-8 .*iconv.*--tokens bytes"),
+        (b"", {}, "must hold text"),
+        (b"  \n \n", {}, "must hold text"),
+        (b"short", {}, "must have a window of 256 tokens, got 1 .*; give a longer text or a smaller length"),
+        (b"ab\ncd\xff" * 2000, {}, "line 2, byte 5: must be UTF-8, got 0xff.*iconv.*--tokens bytes"),
         (b"text " * 2000, {"length": 0}, "length must be at least 2, got 0"),
         (b"text " * 2000, {"conditional": True}, "no labels"),
-        (b"text " * 2000, {"fractions": (0.99, 0.005, 0.005)}, "shorter than one window"),
+        (b"text " * 2000, {"fractions": (0.99, 0.005, 0.005)}, "must have a window of 256 tokens"),
     ],
 )
 def test_bad_texts_are_refused(tmp_path, content, arguments, message):
@@ -74,10 +74,10 @@ def test_bad_texts_are_refused(tmp_path, content, arguments, message):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a.zip", "is packed"),
-        ("a.tar", "is not the header of a tar's member"),
-        ("a.pt", "not read"),
-        ("a.xlsx", "not read"),
+        ("a.zip", "got a packed file"),
+        ("a.tar", "must be the header of a member"),
+        ("a.pt", "must be text, .npy"),
+        ("a.xlsx", "must be text, .npy"),
         ("a.png", "one image"),
     ],
 )
@@ -88,5 +88,5 @@ def test_other_kinds_of_files_are_refused_by_name(tmp_path, name, message):
 
 
 def test_what_is_no_file_is_refused():
-    with pytest.raises(DataError, match="neither a regular file nor a folder"):
+    with pytest.raises(DataError, match="must be a regular file or a folder"):
         load("/dev/null")

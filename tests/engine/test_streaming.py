@@ -78,9 +78,9 @@ def test_what_workers_cannot_read_is_said_in_one_line(rows: Path) -> None:
     x = np.load(rows)
     x[:] = np.nan
     np.save(rows, x)
-    with pytest.raises(DataError, match=r"x\.npy, row \d+, column 0: is missing"):
+    with pytest.raises(DataError, match=r"x\.npy, row \d+, column 0: .* missing"):
         Ahead(broken, workers=0)(0)
-    with pytest.raises(DataError, match=r"x\.npy, row \d+, column 0: is missing") as error:
+    with pytest.raises(DataError, match=r"x\.npy, row \d+, column 0: .* missing") as error:
         [ahead(step) for step in range(2, 9)]
     assert "\n" not in str(error.value)
 

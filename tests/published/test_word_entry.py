@@ -147,7 +147,7 @@ def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path):
     (tmp_path / "image.txt").write_bytes(b"\x89PNG\r\n\x1a\n" * 50)
     result = CliRunner().invoke(app, ["complete", str(tmp_path / "run"), "--measure", str(tmp_path / "image.txt")])
     assert isinstance(result.exception, ValueError)
-    assert "line 1, byte 0: is not UTF-8" in str(result.exception)
+    assert "line 1, byte 0: must be UTF-8" in str(result.exception)
 
 
 def test_the_command_suggests_words_and_measures_what_they_save(tmp_path):

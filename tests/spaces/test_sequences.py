@@ -126,37 +126,41 @@ def changed(**columns):
 @pytest.mark.parametrize(
     ("frame", "options", "message"),
     [
-        (events(), {"group": "usr", "order": "at"}, "has no column 'usr' for .*--group.*user"),
-        (events(), {"group": "user", "order": "when"}, "has no column 'when' for .*--order"),
-        (events(), {"group": "user"}, "--group user .* needs a column that orders rows: --order"),
-        (events(), {"group": "at", "order": "at"}, "cannot both name sequences and order"),
-        (events(), {"group": "user", "order": "page"}, "column page: cannot order rows"),
-        (events(), {"group": "user", "order": "at", "labels": "paid"}, "labels means nothing for sequences"),
-        (events(), {"group": "user", "order": "at", "target": "paid"}, "target means nothing for sequences"),
+        (events(), {"group": "usr", "order": "at"}, "--group.* must be a column, got 'usr'.*user"),
+        (events(), {"group": "user", "order": "when"}, "--order.* must be a column, got 'when'"),
+        (events(), {"group": "user"}, "--group user .* needs a column that orders rows; give --order"),
+        (events(), {"group": "at", "order": "at"}, "group and order must be two columns, got 'at'"),
+        (events(), {"group": "user", "order": "page"}, "column page: .* to order rows"),
+        (events(), {"group": "user", "order": "at", "labels": "paid"}, "labels must be left out for sequences"),
+        (events(), {"group": "user", "order": "at", "target": "paid"}, "target must be left out for sequences"),
         (events(), {"group": "user", "order": "at", "length": 1}, "length must be at least 2 rows, got 1"),
-        (events(9), {"group": "user", "order": "at"}, "9 sequences are too few: at least 20"),
-        (changed(user=[f"K{i}" for i in range(len(events()))]), {"group": "user", "order": "at"}, "names every row"),
+        (events(9), {"group": "user", "order": "at"}, "sequences must be at least 20, got 9"),
+        (
+            changed(user=[f"K{i}" for i in range(len(events()))]),
+            {"group": "user", "order": "at"},
+            "must name several rows",
+        ),
         (
             changed(user=events()["user"].where(events().index != 4)),
             {"group": "user", "order": "at"},
-            "row 5, column user: has no key",
+            "row 5, column user: must name its sequence",
         ),
         (
             changed(at=events()["at"].where(events().index != 6)),
             {"group": "user", "order": "at"},
-            "row 7, column at: is missing",
+            "row 7, column at: must have a value",
         ),
         (
             pd.DataFrame({"k": ["a", "a", "a"] * 30, "t": [2, 1, 2] * 30, "v": range(90)}),
             {"group": "k", "order": "t"},
-            "rows 2 and 5 of one k: have the same t, and the file is not in order",
+            "rows 2 and 5 of one k: must differ in t in a file that is not sorted",
         ),
-        (pd.DataFrame({"t": [3, 1, 3, 2] * 9, "v": range(36)}), {"order": "t"}, "nobody knows which comes first"),
+        (pd.DataFrame({"t": [3, 1, 3, 2] * 9, "v": range(36)}), {"order": "t"}, "must differ in t in a file"),
         (events(), {"space": "sequences"}, "name the column that orders its rows"),
         (
             pd.DataFrame({"t": range(60), "v": range(60)}),
             {"order": "t", "length": 40},
-            "shorter than one window of 40: give a longer series or a smaller length",
+            "must have a window of 40 .*; give a longer series or a smaller length",
         ),
     ],
 )
@@ -294,7 +298,7 @@ def test_a_forecast_that_cannot_be_is_refused(folder, capsys):
     assert "than the 5 of a sequence" in " ".join(capsys.readouterr().err.split())
     whole.drop(columns="user").to_csv(folder / "nokey.csv", index=False)
     assert call("score", folder / "run", folder / "nokey.csv") == 2
-    assert "has no column 'user', which names the sequences" in " ".join(capsys.readouterr().err.split())
+    assert "must have the column 'user', which names the sequences" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_series_goes_on_after_its_end(tmp_path):

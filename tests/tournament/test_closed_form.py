@@ -86,7 +86,7 @@ def test_a_target_is_named_where_data_are_loaded(tmp_path: Path):
         assert space.target == "b"
     with pytest.raises(ValueError, match="no column 'c' to predict"):
         load(frame, target="c")
-    with pytest.raises(ValueError, match="target means nothing"):
+    with pytest.raises(ValueError, match="target must be left out"):
         load("two-moons", target="x")
 
 

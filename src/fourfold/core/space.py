@@ -1,4 +1,4 @@
-"""Spaces: the values of an example, and how sets of examples are read from files, written and shown."""
+"""Spaces: what an example is, and how sets of examples are read from files, written and shown."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Space(Conditions, Quality, Example):
     Attributes:
         columns: names of the values of an example, by which columns of a table are found. Empty where values have no
             names.
-        item_name: the plural noun for the members of a raw set.
-        mixed: true if examples are read from tables of mixed columns.
+        item_name: the name of what a raw set holds, in the plural.
+        mixed: whether examples are read from tables of mixed columns.
         settings: the settings of :func:`fourfold.load` that :meth:`of_conditions` takes, in place of a reader.
     """
 

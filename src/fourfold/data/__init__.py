@@ -91,9 +91,7 @@ def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
     source = _source(data, name, options if kind is None else options.without(kind.settings))
     if not isinstance(source, Source):
         if kind is not None and not isinstance(source.space, kind):  # the kind that the user named
-            raise DataError(
-                f"{name}: holds {source.space}, which cannot be streamed as {kind.__name__}: leave out space"
-            )
+            raise DataError(f"{name}: space must be left out to stream {source.space}, got {kind.__name__}")
     elif kind is not None:
         source = read_as(name, source, kind, options)
     if isinstance(source, Source) and source.sounds is not None:  # they are read as conditions alone
@@ -112,7 +110,7 @@ def read_all(
     seed: int = 0,
     short: bool = False,
 ) -> tuple[Split, tuple[str, ...]]:
-    """All examples of a file, few as they may be, for a model of a space, and notes on what reading changed.
+    """All examples of a file for a model of a space, however few, and notes on the changes that reading made.
 
     Args:
         data: as for :func:`load`.
@@ -213,12 +211,12 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if path.exists():
         return read(path, options)
     if name == IN_MEMORY:
-        raise DataError(f"{name} is not kept anywhere: give the array, tensor or table again")
+        raise DataError(f"{name} must be given again, as it is not stored: the array, tensor or table")
     if path.suffix or len(path.parts) > 1:
-        raise DataError(f"{name}: there is no such file or folder")
+        raise DataError(f"{name}: must be a file or folder, got a path of none; correct it")
     close = difflib.get_close_matches(name.lower().replace("_", "-").replace(" ", "-"), BUILTIN, 1, 0.6)
     guess = f"did you mean {close[0]}? " if close else ""
-    raise DataError(f"{name!r} is neither a built-in set nor a file: {guess}Built in are {', '.join(BUILTIN)}")
+    raise DataError(f"data must be a file or a built-in set, got {name!r}; {guess}built in are {', '.join(BUILTIN)}")
 
 
 def _of_memory(data: object, options: DataOptions) -> Source:
@@ -226,7 +224,7 @@ def _of_memory(data: object, options: DataOptions) -> Source:
     if isinstance(data, (np.ndarray, Tensor, list, tuple)):
         refuse_other(options, "an array", "labels", "levels")
         if isinstance(options.labels, str):
-            raise DataError(f"labels {options.labels!r}: give the labels of an array as an array of their own")
+            raise DataError(f"labels of an array must be an array of their own, got {options.labels!r}")
         array = data.detach().cpu().numpy() if isinstance(data, Tensor) else as_array(data)
         hint = "give its labels (labels=)"
         return of_array(IN_MEMORY, array.copy(), options.labels, "labels", options, hint=hint)
@@ -234,5 +232,5 @@ def _of_memory(data: object, options: DataOptions) -> Source:
         refuse_other(options, "a table", "labels", "schema", "target", "group", "order")
         return of_memory(IN_MEMORY, data, options)
     raise DataError(
-        f"a {type(data).__name__} cannot be loaded: give a name, a path, a NumPy array, a tensor or a data frame"
+        f"data must be a name, a path, a NumPy array, a tensor or a data frame, got a {type(data).__name__}"
     )

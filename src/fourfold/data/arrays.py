@@ -71,7 +71,7 @@ def as_array(rows: np.ndarray | Sequence[object]) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
         raise DataError(
-            f"a {type(rows).__name__} must hold numbers in rows of one length: give an array, or a data frame as in "
+            f"a {type(rows).__name__} must hold numbers in rows of one length; give an array, or a data frame as in "
             "pandas.DataFrame(rows)"
         )
     return array
@@ -89,7 +89,7 @@ def _array_bytes(x: np.ndarray) -> float:
 def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: DataOptions, hint: str) -> Stored:
     """An array that stays in its file. Its values are checked when they are read."""
     if not isinstance(x, np.memmap) or x.ndim not in (2, 3, 4) or 0 in x.shape:
-        raise DataError(f"{path}: shape {x.shape} holds no rows of vectors (N, D) or images (N, H, W[, C])")
+        raise DataError(f"{path}: shape must be (N, D) for vectors or (N, H, W[, C]) for images, got {x.shape}")
     if x.ndim > 2 and x.dtype != np.uint8:
         raise DataError(_of_floats(str(path), x))
     first = x.ndim == 3 or (x.ndim == 4 and _channels_first(str(path), x.shape, options))
@@ -125,7 +125,7 @@ class StoredArray(Stored):
 
     def __init__(self, path: Path, x: np.memmap, space: Space, channels_first: bool = False) -> None:
         if not x.flags.c_contiguous:
-            raise DataError(f"{path}: its rows do not lie together (Fortran order): save a numpy.ascontiguousarray")
+            raise DataError(f"{path}: must be in C order, got Fortran order; save a numpy.ascontiguousarray")
         self.path, self.name, self.space, self.channels_first = path, str(path), space, channels_first
         self.start, self.row, self.dtype, self.shape = x.offset, x.itemsize * x[0].size, x.dtype, x.shape[1:]
         self.edges = edges_of(np.full(len(x), self.row), max(BLOCK, self.row))
@@ -140,7 +140,9 @@ class StoredArray(Stored):
         with self.path.open("rb", buffering=0) as file:
             for i, row in enumerate(rows.tolist()):
                 if os.preadv(file.fileno(), [x[i : i + 1].data], self.start + row * self.row) != self.row:
-                    raise DataError(f"{self.path}, row {row + 1:,}: is missing: the file has changed")
+                    raise DataError(
+                        f"{self.path}: must be unchanged while it is read, got no row {row + 1:,}; load it again"
+                    )
         if isinstance(self.space, Images):  # other numbers have no levels
             self._check_levels(x, rows)
             x = x.reshape(len(x), *self.space.shape) if self.channels_first else x.transpose(0, 3, 1, 2)
@@ -165,7 +167,7 @@ class _Members:
         self.path, self.file = path, file
         foreign = next((name for name in file.namelist() if not name.endswith(".npy")), None)
         if foreign is not None:
-            raise DataError(f"{path}: its member {foreign[:80]!r} is not an array: save it again with numpy.savez")
+            raise DataError(f"{path}: must hold arrays alone, got {foreign[:80]!r}; save it again with numpy.savez")
         self.names = [name.removesuffix(".npy") for name in file.namelist()]
 
     def read(self, name: str) -> np.ndarray:
@@ -195,9 +197,7 @@ def _open_numpy(path: Path) -> Iterator[np.ndarray | _Members]:
             if start.startswith(b"PK"):
                 loaded: np.ndarray | _Members = _Members(path, stack.enter_context(zipfile.ZipFile(path)))
             elif start == np.lib.format.MAGIC_PREFIX:
-                loaded = np.load(
-                    path, mmap_mode="r", allow_pickle=False
-                )  # what is mapped to be changed counts as memory
+                loaded = np.load(path, mmap_mode="r", allow_pickle=False)  # a map that can be written counts as memory
             else:
                 raise DataError(f"{path}: cannot be read as a NumPy file: save it again with numpy.save or numpy.savez")
         yield loaded
@@ -214,7 +214,7 @@ def _readable(path: Path) -> Iterator[None]:
             if "pickle" not in str(error) and "Python objects" not in str(error):
                 raise
             raise DataError(
-                f"{path}: holds Python objects, which are never unpickled: save a plain array of numbers"
+                f"{path}: must hold numbers, got Python objects, which could run code; save a plain array"
             ) from None
 
 
@@ -223,10 +223,10 @@ def _label_file(options: DataOptions) -> np.ndarray | None:
         return None
     path = Path(str(options.labels))
     if not path.is_file():
-        raise DataError(f"labels {path}: there is no such file; the labels of an .npy lie in another .npy")
+        raise DataError(f"labels must be another .npy for an .npy, got {path}, which is no file")
     with _open_numpy(path) as loaded:
         if not isinstance(loaded, np.ndarray):
-            raise DataError(f"labels {path}: is not a single array: save the labels with numpy.save")
+            raise DataError(f"labels {path}: must be a single array, got several; save it with numpy.save")
         return loaded
 
 
@@ -235,7 +235,7 @@ def _choose(path: Path, arrays: _Members, options: DataOptions) -> tuple[np.ndar
     names = arrays.names
     label = None if options.model is not None and options.labels not in names else options.labels
     if label is not None and label not in names:
-        raise DataError(f"{path}: there is no array {options.labels!r} for labels, only {shortened(names)}")
+        raise DataError(f"{path}: labels must be one of the arrays {shortened(names)}, got {options.labels!r}")
     if {"x_train", "x_test"} <= set(names):
         return _official(path, arrays)
     key = str(label or next((key for key in _LABELS if key in names), ""))
@@ -243,7 +243,7 @@ def _choose(path: Path, arrays: _Members, options: DataOptions) -> tuple[np.ndar
     usual_names = [name for name in _EXAMPLES if name in candidates]
     if not usual_names and len(candidates) != 1:
         raise DataError(
-            f"{path}: holds the arrays {shortened(names) or 'none'}: name the examples 'x' and the labels 'y'"
+            f"{path}: must name its examples 'x' and its labels 'y', got the arrays {shortened(names) or 'none'}"
         )
     return arrays.read((usual_names or candidates)[0]), arrays.read(key) if key else None, key, 0
 
@@ -252,12 +252,14 @@ def _official(path: Path, arrays: _Members) -> tuple[np.ndarray, np.ndarray | No
     """``x_train, y_train, x_test, y_test``."""
     x, test = arrays.read("x_train"), arrays.read("x_test")
     if x.shape[1:] != test.shape[1:] or x.dtype != test.dtype or not x.ndim:
-        raise DataError(f"{path}: x_train {x.shape} {x.dtype} and x_test {test.shape} {test.dtype} do not match")
+        raise DataError(f"{path}: x_test must match x_train {x.shape} {x.dtype}, got {test.shape} {test.dtype}")
     y = None
     if {"y_train", "y_test"} <= set(arrays.names):
         parts = [arrays.read(name).reshape(-1) for name in ("y_train", "y_test")]
         if [len(part) for part in parts] != [len(x), len(test)]:
-            raise DataError(f"{path}: {[len(p) for p in parts]} labels for {[len(x), len(test)]} examples")
+            raise DataError(
+                f"{path}: labels must be {len(x)} and {len(test)}, as its examples, got {[len(p) for p in parts]}"
+            )
         y = np.concatenate(parts)
     return np.concatenate([x, test]), y, "y_train", len(test)
 
@@ -279,7 +281,7 @@ def of_array(
     """
     if x.ndim not in (2, 3, 4, 5):
         raise DataError(
-            f"{name}: shape {x.shape} is neither vectors (N, D), images (N, H, W[, C]) nor clips (N, T, H, W, C): "
+            f"{name}: shape must be (N, D), (N, H, W[, C]) for images or (N, T, H, W, C) for clips, got {x.shape}; "
             "reshape it, one example per row"
         )
     labels, names = (None, tuple[str, ...]()) if y is None else encode_labels(y, len(x), where)
@@ -299,7 +301,7 @@ def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tenso
     if x.dtype != np.uint8:
         raise DataError(_of_floats(name, x))
     if 0 in x.shape:
-        raise DataError(f"{name}: shape {x.shape} holds no pixels")
+        raise DataError(f"{name}: images must have pixels, got the shape {x.shape}")
     require(_array_bytes(x), name)
     first = x.ndim == 4 and _channels_first(name, x.shape, options)
     channels_first = x[:, None] if x.ndim == 3 else x if first else x.transpose(0, 3, 1, 2)
@@ -318,17 +320,18 @@ def _clips(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor
     """uint8 clips ``(N, T, H, W, C)`` or ``(N, T, C, H, W)`` as ``(N, T C, H, W)``."""
     n, frames = x.shape[:2]
     if frames < 2 or not n:
-        raise DataError(f"{name}: shape {x.shape} holds no clips of at least 2 frames")
+        raise DataError(f"{name}: clips must have at least 2 frames, got the shape {x.shape}")
     stills, space = _images(name, x.reshape(n * frames, *x.shape[2:]), options)
     if space.channels not in (1, 3):
-        raise DataError(f"{name}: shape {x.shape} has frames of {space.channels} channels: give 1 or 3")
+        raise DataError(f"{name}: frames must have 1 or 3 channels, got {space.channels} of shape {x.shape}")
     planes = frames * space.channels
     clips = stills.reshape(n, planes, space.height, space.width)
     return clips, Video(planes, space.height, space.width, space.levels, frames=frames)
 
 
 def _of_floats(name: str, x: np.ndarray) -> str:
-    return f"{name}: images of {x.dtype}: give uint8 levels, for values in [0, 1] (255 * x).round().astype(numpy.uint8)"
+    way = "for values in [0, 1] give (255 * x).round().astype(numpy.uint8)"
+    return f"{name}: images must be uint8, got {x.dtype}; {way}"
 
 
 def _channels_first(name: str, shape: tuple[int, ...], options: DataOptions) -> bool:
@@ -341,7 +344,7 @@ def _channels_first(name: str, shape: tuple[int, ...], options: DataOptions) -> 
         return shape[1:] == options.model.shape
     first, last = shape[1] in (1, 3, 4), shape[3] in (1, 3, 4)
     if not (first or last):
-        raise DataError(f"{name}: shape {shape} has no axis of 1, 3 or 4 channels: write (N, H, W, C) or (N, C, H, W)")
+        raise DataError(f"{name}: images must be (N, H, W, C) or (N, C, H, W) with 1, 3 or 4 channels, got {shape}")
     if not (first and last):
         return first
     return abs(shape[2] - shape[3]) < abs(shape[1] - shape[2])
@@ -360,9 +363,9 @@ def finite_vectors(x: np.ndarray, where: str, columns: list[str], rows: np.ndarr
         DataError: naming the row (from 1) and column of the first value that is not.
     """
     if x.dtype.kind not in "fiub":
-        raise DataError(f"{where}: vectors of {x.dtype} are not real numbers: save them as float32")
+        raise DataError(f"{where}: vectors must be real numbers, got {x.dtype}; save them as float32")
     if 0 in x.shape:
-        raise DataError(f"{where}: shape {x.shape} holds no values")
+        raise DataError(f"{where}: vectors must have values, got the shape {x.shape}")
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.ascontiguousarray(x, dtype=np.float32)
     for start in range(0, len(values), 1 << 16):
@@ -376,5 +379,5 @@ def finite_vectors(x: np.ndarray, where: str, columns: list[str], rows: np.ndarr
 
 def _fault(value: np.generic) -> str:
     if np.isnan(value):
-        return "is missing (NaN): fill it, or drop the row"
-    return f"{value} is not a finite float32: correct it, or drop the row"
+        return "must be a number, got a missing value (NaN); fill it, or drop the row"
+    return f"must be a finite float32, got {value}; correct it, or drop the row"

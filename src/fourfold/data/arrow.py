@@ -1,7 +1,6 @@
 """Files of Parquet, and files and streams of Arrow: one batch after the other, none used before it is checked.
 
-Arrow trusts what a batch says of itself: an offset beyond the end reads memory that is not its own, or ends the
-process.
+Arrow trusts the offsets of a batch: one beyond the end reads foreign memory, or ends the process.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ def record_batches(path: Path) -> Iterator[pyarrow.RecordBatch]:
         if source.read(len(MAGIC)) != MAGIC:
             source.seek(0)
         elif source.size() < 2 * len(MAGIC) or source.read_at(len(MAGIC), source.size() - len(MAGIC)) != MAGIC:
-            raise pyarrow.ArrowInvalid("it is cut off")
+            raise pyarrow.ArrowInvalid("the file is cut off")
         else:
-            source.seek(8)  # what follows is aligned to eight bytes
+            source.seek(8)  # the next part is aligned to eight bytes
         stream = pyarrow.ipc.open_stream(source)
         _check_names(stream.schema)
         for batch in stream:
@@ -70,5 +69,5 @@ def _check_names(fields: Iterable[pyarrow.Field]) -> None:
         try:
             str(field.name)
         except UnicodeDecodeError:
-            raise ValueError("the name of a column is not UTF-8") from None
+            raise ValueError("names of columns must be UTF-8, got other bytes") from None
         _check_names(field.type.field(i) for i in range(field.type.num_fields))

@@ -26,9 +26,9 @@ FEW = 2048
 def assemble(name: str, source: Source | Stored, options: DataOptions) -> Dataset:
     """Check a source, split it by its seed, and, for conditional data, name its classes in the space.
 
-    Of stored examples, what is held out and a sample of the training examples come into memory. Held-out parts have
-    the share of ``fractions`` if these are given. By default a tenth each, but no more than :data:`SAMPLE` bytes or
-    :data:`FEW` examples.
+    Stored examples stay in their files, but the held-out ones and a sample of the training examples are loaded.
+    Held-out parts have the share of ``fractions`` if these are given. By default a tenth each, but no more than
+    :data:`SAMPLE` bytes or :data:`FEW` examples.
 
     Raises:
         DataError: for missing labels of conditional data, too few examples, one that cannot be read, or values outside
@@ -63,7 +63,7 @@ def assemble(name: str, source: Source | Stored, options: DataOptions) -> Datase
 
 @dataclass(frozen=True)
 class _Parts:
-    """A source with what it says of its training examples, its splits, its digest, and what stays in files."""
+    """A source as its training examples describe it, its splits, its digest, and the examples that stay in files."""
 
     source: Source
     train: Split
@@ -116,7 +116,7 @@ def _check_conditional(name: str, labelled: bool, hint: str, options: DataOption
 def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
     _check_conditional(name, stored.labels is not None or stored.caption is not None, stored.hint, options)
     if len(stored) < FEWEST:
-        raise DataError(f"{name}: {len(stored)} examples are too few: at least {FEWEST} are needed")
+        raise DataError(f"{name}: examples must be at least {FEWEST}, got {len(stored)}")
     parts, held_out = _draw_rows(stored, options)
     skipped: tuple[str, ...] = ()
     splits = []

@@ -25,7 +25,7 @@ from fourfold.spaces import Images, Vectors
 __all__ = ["BUILTIN"]
 
 SAMPLED = 20_000
-"""How many examples of a sampled set are drawn, unless limited."""
+"""The number of examples that a sampled set draws, unless limited."""
 PLANE = Vectors(2, ("x", "y"))
 CACHE = Path("~/.cache/fourfold")
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -154,7 +154,7 @@ def fashion_mnist(options: DataOptions) -> Source:
     for part, images, y in (("train", train_x, train_y), ("t10k", test_x, test_y)):
         if images.shape[1:] != (28, 28) or y.shape != images.shape[:1] or int(y.max(initial=0)) > 9:
             raise DataError(
-                f"{folder}: {part} images {images.shape} and labels {y.shape} do not match: fetch the files again"
+                f"{folder}: {part} labels must match images {images.shape}, got {y.shape}; fetch the files again"
             )
     x = torch.from_numpy(np.concatenate([train_x, test_x]))[:, None]
     labels = torch.from_numpy(np.concatenate([train_y, test_y]).astype(np.int64))
@@ -171,19 +171,21 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be unpacked ({error}): fetch it again") from None
+        raise DataError(f"{path}: must be a .gz file, got an error ({error}); fetch it again") from None
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
-        raise DataError(f"{path}: is not an idx file of unsigned bytes: fetch it again")
+        raise DataError(f"{path}: must be an idx file of unsigned bytes, got another header; fetch it again")
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     if len(content) != 4 + 4 * len(shape) + math.prod(shape):
-        raise DataError(f"{path}: holds {len(content)} bytes, but announces the shape {shape}: fetch it again")
+        raise DataError(f"{path}: must hold the shape {shape} of its header, got {len(content)} bytes; fetch it again")
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 def _find(options: DataOptions) -> Path:
     """The folder with the four files. The last resort is a download."""
     if options.data_dir is not None and not Path(options.data_dir).is_dir():
-        raise DataError(f"the data folder {options.data_dir} does not exist: create it, or leave it out")
+        raise DataError(
+            f"data_dir must be a folder, got {options.data_dir}, which is missing; create it, or leave it out"
+        )
     environment = os.environ.get("FOURFOLD_DATA")
     roots = [Path(root) for root in (options.data_dir, environment) if root]
     for root in roots:
@@ -201,7 +203,7 @@ def _complete(folder: Path) -> bool:
     """True if all four files are there. Some of them alone are refused."""
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing and len(missing) < len(_FILES):
-        raise DataError(f"{folder}: {missing[0]} is missing beside the other Fashion-MNIST files: fetch it too")
+        raise DataError(f"{folder}: must hold all files of Fashion-MNIST, got no {missing[0]}; fetch it too")
     return not missing
 
 

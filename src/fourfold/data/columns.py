@@ -27,13 +27,15 @@ def texts_of(path: Path, name: str) -> Iterator[str]:
     for column in (_of_parquet if path.suffix.lower() == ".parquet" else _of_delimited)(path, name):
         for value in column:
             if not isinstance(value, str):
-                raise DataError(f"{path}, column {name}: {str(value)[:40]!r} is not text: name a column of texts")
+                raise DataError(
+                    f"{path}, column {name}: must hold text, got {str(value)[:40]!r}; name a column of texts"
+                )
             yield value
 
 
 def _check(path: Path, name: str, names: Sequence[str]) -> None:
     if name not in names:
-        raise DataError(f"{path}: has no column {name!r}: it has {', '.join(map(str, names))[:200]}")
+        raise DataError(f"{path}: columns must be among {', '.join(map(str, names))[:200]}, got {name!r}")
 
 
 def _of_parquet(path: Path, name: str) -> Iterator[list[Any]]:

@@ -39,7 +39,7 @@ WALLED: Mapping[str, str] = {
     "allow_community_extensions": "false",
     "allow_persistent_secrets": "false",
     "python_enable_replacements": "false",  # a name in a query is no variable of this process
-    "temp_directory": "",  # what does not fit into memory is not written
+    "temp_directory": "",  # a result larger than memory is not written
     "lock_configuration": "true",
 }
 """The settings of DuckDB under which a file is opened, for good."""
@@ -76,11 +76,11 @@ def batches_of_sqlite(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
     except sqlite3.Error as error:
         if time.monotonic() > deadline:
             raise _late(path) from None
-        raise DataError(f"{path}: is not read as SQLite ({error}): check the file and the query") from None
+        raise DataError(f"{path}: cannot be read as SQLite ({error}); check the file and the query") from None
 
 
 def _portions(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
-    """The rows of a cursor, so many at once that memory does not depend on what the cells hold."""
+    """The rows of a cursor, in portions whose memory does not depend on the length of their values."""
     rows, size = list[tuple[Any, ...]](), 0
     for row in cursor:
         rows.append(row)
@@ -127,13 +127,13 @@ def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
             )
             sql = _sql(path, query, tables, views)
             if [statement.type for statement in base.extract_statements(sql)] != [duckdb.StatementType.SELECT]:
-                raise DataError(f"{path}: {option('query', query)} does more than to select: give one query")
+                raise DataError(f"{path}: the query must be one SELECT, got {option('query', query)}")
             yield from pyarrow.RecordBatchReader.from_stream(base.sql(sql))
     except (duckdb.Error, OSError, pyarrow.ArrowException) as error:
         if late.is_set():
             raise _late(path) from None
         reason = str(error).partition("\n")[0]
-        raise DataError(f"{path}: is not read as DuckDB ({reason}): check the file and the query") from None
+        raise DataError(f"{path}: cannot be read as DuckDB ({reason}); check the file and the query") from None
 
 
 @contextlib.contextmanager
@@ -171,10 +171,10 @@ def _sql(path: Path, query: str | None, tables: Sequence[str], views: Sequence[s
     if query is None and len(tables) != 1:
         more = f" and {len(views)} views" if views else ""
         raise DataError(
-            f"{path}: holds {len(tables)} tables{more} ({shortened([*tables, *views])}): choose one with "
+            f"{path}: must have one table, got {len(tables)}{more} ({shortened([*tables, *views])}); choose one with "
             f"{option('query')}"
         )
     table = tables[0] if query is None else query
     if table not in (*tables, *views):
-        raise DataError(f"{path}: has no table {table!r}: it has {shortened([*tables, *views])}")
+        raise DataError(f"{path}: the table must be one of {shortened([*tables, *views])}, got {table!r}")
     return 'select * from "{}"'.format(table.replace('"', '""'))

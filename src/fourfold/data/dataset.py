@@ -35,7 +35,7 @@ class Dataset:
 
     Attributes:
         name: the built-in name, or the path.
-        space: what one example is.
+        space: the space of one example.
         train, validation, test: the splits.
         digest: SHA-256 of all examples, labels and captions in the order of the source, whatever the seed.
         source: where the data came from, in words.
@@ -84,7 +84,7 @@ class Dataset:
 
     @property
     def examples(self) -> int:
-        """How many examples are trained on: those in memory, or those that are streamed."""
+        """The number of training examples, in memory or streamed."""
         return len(self.train if self.streamed is None else self.streamed)
 
     def record(self) -> dict[str, Any]:

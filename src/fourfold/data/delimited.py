@@ -67,7 +67,7 @@ def _of_python(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
     rows = _rows(path, layout)
     while part := list(itertools.islice(rows, ROWS)):
         if any(len(row) != layout.width for row in part):
-            raise csv.Error("a row has another number of cells than the first")
+            raise csv.Error("rows must have as many cells as the first, got another number")
         columns = [pyarrow.array(column, pyarrow.string()) for column in zip(*part, strict=True)]
         yield pyarrow.RecordBatch.from_arrays(columns, names=_names(layout))
 

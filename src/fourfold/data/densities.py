@@ -35,7 +35,8 @@ class GaussianMixture(Density):
         w, mu, cov = (torch.as_tensor(v, dtype=torch.float64) for v in (weights, means, covariances))
         if mu.ndim != 2 or w.shape != mu.shape[:1] or cov.shape != (*mu.shape, mu.shape[1]):
             raise ValueError(
-                f"weights {tuple(w.shape)}, means {tuple(mu.shape)}, covariances {tuple(cov.shape)} misfit"
+                f"weights, means and covariances must be (K,), (K, D) and (K, D, D), got {tuple(w.shape)}, "
+                f"{tuple(mu.shape)} and {tuple(cov.shape)}"
             )
         self.weights, self.means, self.covariances = w / w.sum(), mu, cov
         try:

@@ -56,14 +56,14 @@ def readable(
     except DataError:
         raise
     except MemoryError:
-        raise DataError(f"{path}: does not fit into memory: {smaller}") from None
+        raise DataError(f"{path}: must fit into memory, got too much; {smaller}") from None
     except FAULTS + also as error:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise DataError(f"{path}: cannot be read{description and f' {description}'} ({reason}): {way}") from None
 
 
 def option(name: str, value: object = None) -> str:
-    """How to give an argument of :func:`fourfold.data.load`, on the command line and in Python."""
+    """An argument of :func:`fourfold.data.load` as it is written on the command line and in Python."""
     words = words_of(name, value)
     python = f"{name}={'...' if value is None else repr(value)}"
     return python if words is None else f"{' '.join(words)} (in Python: {python})"
@@ -77,7 +77,7 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
     """
     for name, value in options.changed().items():
         if name not in _GENERAL.union(names) and value is not False:
-            raise DataError(f"{name} means nothing for {description}: leave out {option(name, value)}")
+            raise DataError(f"{name} must be left out for {description}, got {option(name, value)}")
 
 
 _GENERAL = frozenset(["seed", "conditional", "limit", "length", "skip_bad", "fractions", "space", "data_dir"])

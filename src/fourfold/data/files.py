@@ -27,7 +27,7 @@ def content_of(path: Path, most: int | None = None, per_byte: float = 1.0) -> by
     """
     try:
         if not path.is_file():
-            raise DataError(f"{path}: is not a regular file: give one that holds data")
+            raise DataError(f"{path}: must be a regular file, got a device, a pipe or a folder")
         with open_regular(path) as file:
             size = path.stat().st_size
             require(per_byte * min(size, size if most is None else most), path)
@@ -65,8 +65,8 @@ def decoded_parts(path: Path, parts: Iterable[bytes], way: str = "") -> Iterator
         except UnicodeDecodeError as error:
             line = lines + error.object.count(b"\n", 0, error.start) + 1
             raise DataError(
-                f"{path}, line {line}, byte {position - waiting + error.start}: is not UTF-8 "
-                f"(0x{error.object[error.start]:02x}): convert it (iconv -f latin1 -t utf-8){way}"
+                f"{path}, line {line}, byte {position - waiting + error.start}: must be UTF-8, got "
+                f"0x{error.object[error.start]:02x}; convert it (iconv -f latin1 -t utf-8){way}"
             ) from None
         lines, position = lines + part.count(b"\n"), position + len(part)
 
@@ -78,7 +78,7 @@ def parts_of(path: Path, most: int | None = None) -> Iterator[bytes]:
         DataError: if it is not a regular file, or cannot be read.
     """
     if not path.is_file():
-        raise DataError(f"{path}: is not a regular file: give one that holds data")
+        raise DataError(f"{path}: must be a regular file, got a device, a pipe or a folder")
     try:
         with open_regular(path) as file:
             remainder = path.stat().st_size if most is None else most

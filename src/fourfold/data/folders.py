@@ -24,7 +24,7 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
     Args:
         folder: the folder.
         suffixes: endings of the files that are wanted.
-        things: the plural noun for what they hold.
+        things: the plural noun for their content.
         kinds: the formats in words.
 
     Raises:
@@ -33,7 +33,7 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
     files, folders = entries(folder)
     if files and folders:
         raise DataError(
-            f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): "
+            f"{folder}: must hold files or folders, got both ({files[0].name} and {folders[0].name}); "
             f"put all {things} into it, or all into sub-folders, one per class"
         )
     within = files if not folders else [path for sub in folders for path in members(sub, things)]
@@ -41,7 +41,7 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
     matches = [path for path in within if path.suffix.lower() in suffixes]
     if not matches:
         remark = f", only files like {other_files[0].name}" if other_files else ""
-        raise DataError(f"{folder}: holds no {kinds}{remark}: give a folder of {things}")
+        raise DataError(f"{folder}: must hold {kinds}, got none{remark}; give a folder of {things}")
     return matches, other_files, not folders
 
 
@@ -72,7 +72,9 @@ def members(folder: Path, things: str = "images") -> list[Path]:
     """The files of one class."""
     files, folders = entries(folder)
     if folders:
-        raise DataError(f"{folders[0]}: is a folder within a class: put the {things} directly into {folder}")
+        raise DataError(
+            f"{folder}: must hold {things} directly, got the folder {folders[0].name}; move its {things} up"
+        )
     if not files:
-        raise DataError(f"{folder}: is an empty class: remove the folder, or put its {things} there")
+        raise DataError(f"{folder}: must hold the {things} of a class, got none; remove the folder, or add some")
     return files

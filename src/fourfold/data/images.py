@@ -112,7 +112,7 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
     bad |= undecoded
     good = [path for path in files if path not in bad]
     if not good:
-        raise DataError(f"{folder}: not one of its {len(files)} images can be read: are they PNG, JPEG or WebP?")
+        raise DataError(f"{folder}: images must be PNG, JPEG or WebP, got {len(files)}, none of which can be read")
     skipped += [f"{path}: {reason}" for path, reason in bad.items()]
     where = f"folder {folder}" + (f", resized to {form.height} x {form.width}" if form.resize else "")
     notes = tuple(notes_of(list(headers.values()), form, options))
@@ -133,13 +133,13 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
 
 
 def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
-    """The images in order of class and name, what else was passed over, and the captions of a flat folder."""
+    """The images in order of class and name, the skipped files, and the captions of a flat folder."""
     images, other_files, flat = files_of(folder, IMAGES, "images", "PNG, JPEG or WebP images")
     captions, caption_files = folder_captions(images, other_files if flat else [], options.skip_bad)
     other_files = [path for path in other_files if path not in caption_files]
     if other_files and not options.skip_bad:
         raise DataError(
-            f"{other_files[0]}: is not an image, but lies among images: move it away, or skip it with "
+            f"{other_files[0]}: must be an image, as its neighbours, got another file; move it away, or skip it with "
             f"{option('skip_bad', True)}"
         )
     bare = [path for path in images if captions and path not in captions]
@@ -165,7 +165,7 @@ def _headers(folder: Path, files: list[Path], options: DataOptions) -> tuple[dic
                 threads.shutdown(cancel_futures=True)
                 raise DataError(f"{path}: {header}: replace or remove it, or skip it with {option('skip_bad', True)}")
     if not headers:
-        raise DataError(f"{folder}: not one of its {len(files)} images can be read: are they PNG, JPEG or WebP?")
+        raise DataError(f"{folder}: images must be PNG, JPEG or WebP, got {len(files)}, none of which can be read")
     return headers, bad
 
 
@@ -226,7 +226,7 @@ def notes_of(headers: list[ImageHeader], form: Format, options: DataOptions) -> 
 def _decode_all(
     folder: Path, headers: Mapping[Path, ImageHeader], form: Format, options: DataOptions
 ) -> tuple[np.ndarray, dict[Path, str]]:
-    """Decode into one preallocated array, a bounded number of images at a time. Return what could not be read too."""
+    """Decode into one preallocated array, a bounded number of images at a time. Bad files are returned too."""
     files = list(headers)
     shape = (len(files), form.channels, form.height, form.width)
     decoding = 8 * _THREADS * max(header.height * header.width for header in headers.values())
@@ -299,7 +299,7 @@ def _decode(file: Path | IO[bytes], form: Format) -> np.ndarray:
         if form.resize and image.size != (form.width, form.height):
             image = ImageOps.fit(image, (form.width, form.height), Image.Resampling.BICUBIC)
     if image.size != (form.width, form.height):
-        raise ValueError(f"is {image.height} x {image.width} once it is decoded")
+        raise ValueError(f"size must be that of the header, got {image.height} x {image.width} pixels")
     pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
@@ -327,4 +327,4 @@ def _mode(image: Image.Image) -> str:
         return "RGBA"
     if image.mode in ("P", "RGB", "CMYK", "YCbCr"):
         return "RGB"
-    raise ValueError(f"mode {image.mode} is not of 8 bits: convert it")
+    raise ValueError(f"mode must be of 8 bits, got {image.mode}; convert it")

@@ -19,8 +19,8 @@ def alike(name: str, columns: Iterable[str]) -> str:
     """The column that may be meant, and those that there are."""
     names = list(columns)
     close = difflib.get_close_matches(name, names, 1)
-    guess = f"did you mean {close[0][:80]!r}? " if close else ""
-    return f"{guess}It has {shortened(names)}"
+    guess = f"did you mean {close[0][:80]!r}? It" if close else "it"
+    return f"{guess} has {shortened(names)}"
 
 
 def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, tuple[str, ...]]:

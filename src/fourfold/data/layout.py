@@ -21,7 +21,7 @@ _YEAR = re.compile(r"(1[5-9]|20|21)\d\d")
 
 @dataclass(frozen=True)
 class Layout:
-    r"""How a CSV file is laid out.
+    r"""The layout of a CSV file.
 
     Attributes:
         separator: between cells. ``\s+`` stands for white space.
@@ -106,9 +106,9 @@ def _separator(lines: list[str]) -> str:
 
 
 def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
-    """How many lines of comments or nothing come first, and the lines after them."""
+    """The number of leading comments and empty lines, and the lines after them."""
     if not path.is_file():
-        raise DataError(f"{path}: is not a regular file: give one that holds data")
+        raise DataError(f"{path}: must be a regular file, got a device, a pipe or a folder")
     lines: list[str] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -116,11 +116,13 @@ def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
                 lines.append(line)
                 if len(line) >= LONGEST:
                     raise DataError(
-                        f"{path}, line {len(lines)}: is longer than {LONGEST:,} characters: write a table so wide "
-                        "as .npy, and texts so long as .jsonl"
+                        f"{path}, line {len(lines)}: must have at most {LONGEST:,} characters, got more; "
+                        "write a table so wide as .npy, and texts so long as .jsonl"
                     )
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 at byte {error.start}: convert it (iconv -f latin1 -t utf-8)") from None
+        raise DataError(
+            f"{path}: must be UTF-8, got another byte at {error.start}; convert it (iconv -f latin1 -t utf-8)"
+        ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
     comments = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))

@@ -30,7 +30,7 @@ READ_WITH = {"rate": SOUNDS, "seconds": SOUNDS, "size": SHARDS, "channels": SHAR
 
 
 def options_for(space: Space, path: Path, options: DataOptions) -> DataOptions:
-    """How a file is read for a model: as its space says, by the settings that such a file is read with."""
+    """The options that read a file for a model: those of its space, where such a file has them."""
     settings = {name: value for name, value in space.reading().items() if _is_read_with(name, path)}
     return dataclasses.replace(options, **settings)
 
@@ -43,7 +43,7 @@ def stream_for(space: Space, path: Path, options: DataOptions) -> Source:
     """A file, or its first ``options.limit`` tokens, as the stream of ids that a model expects.
 
     Raises:
-        DataError: for what the space does not hold, such as a character outside the vocabulary.
+        DataError: for values outside the space, such as a character outside the vocabulary.
     """
     try:
         if isinstance(space, Text):  # is read by portions
@@ -62,8 +62,8 @@ def examples_of(name: str, x: Tensor, space: Space, short: bool = False) -> Tens
     Args:
         name: in messages.
         x: the raw set.
-        space: what an example is.
-        short: whether a stream that is shorter than a window is one example of its own length.
+        space: the space of an example.
+        short: take a stream that is shorter than a window as one example of its own length.
 
     Raises:
         DataError: for a stream without one full window.

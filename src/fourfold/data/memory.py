@@ -1,4 +1,4 @@
-"""How much memory is left, so that data which does not fit is refused before it is read."""
+"""Free memory, so that data that does not fit is refused before it is read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _VERSIONS = (
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: what the machine, its control group and ``ulimit`` leave."""
+    """Bytes that this process may still take, under the limits of the machine, its control group and ``ulimit``."""
     return max(min([_of_machine(), *_of_groups(), *_of_limits()]), 0)
 
 
@@ -36,7 +36,7 @@ def require(size: float, where: object, way: str = "give --limit, or a smaller f
     """Refuse data that needs more memory than is free.
 
     Args:
-        size: an estimate of what it needs, in bytes.
+        size: an estimate of its memory, in bytes.
         where: the file.
         way: the way out.
 
@@ -45,7 +45,7 @@ def require(size: float, where: object, way: str = "give --limit, or a smaller f
     """
     free = free_memory()
     if size > free:
-        raise DataError(f"{where}: needs about {_size(size)} of memory, {_size(free)} are free: {way}")
+        raise DataError(f"{where}: must fit into {_size(free)} of free memory, got about {_size(size)}; {way}")
 
 
 def _size(count: float) -> str:

@@ -66,7 +66,7 @@ def batches_of_frame(frame: Any) -> Batches:
 
 
 def _of_series(column: pd.Series) -> Any:
-    """A column of a data frame as Arrow knows it. Of objects that have no common type, their texts."""
+    """A column of a data frame as an Arrow array. Objects that have no common type become their texts."""
     try:
         array = pyarrow.array(column, from_pandas=True)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
@@ -105,7 +105,7 @@ def _coded(
             column.append(_plain_array(where, name, array).dictionary_encode())
         require(8.0 * sum(len(part) for part in parts[0]) * len(parts), where)
     if not parts or not any(len(part) for part in parts[0]):
-        raise DataError(f"{where}: holds no rows: give a table with at least 20")
+        raise DataError(f"{where}: must have at least 20 rows, got none")
     types = [None] * len(parts) if not typed else [_dtype(field.type) for field in batch.schema]
     coded = []
     for i, name in enumerate(different(names or ())):
@@ -186,7 +186,7 @@ def table_of(
 ) -> Source:
     """The source of a table, as vectors or as rows of mixed columns.
 
-    A model says which, or the space that ``options`` names, or an option that only one of them has. Otherwise columns
+    A model decides it, or the space that ``options`` names, or an option that only one of them has. Otherwise columns
     that are all continuous and free of ties are vectors, and all others a table.
 
     Args:
@@ -254,7 +254,7 @@ def _with_schema(
 ) -> Source:
     """A source with the schema of its training examples. At first, with that of all, which describes the file.
 
-    Whether a column is text or names its rows is seen in all of them, and so is which texts mean a gap.
+    All rows decide whether a column is text or names its rows, and which texts mean a missing value.
     """
     file = {item.column.name: item for item in of_file}
     learn = _inferred if options.order is None and options.group is None else _in_order
@@ -353,7 +353,7 @@ def _inferred(
 ) -> tuple[tuple[Inferred, ...], Table, Tensor, tuple[str, ...]]:
     """The columns, the space and the codes of a table that no model was trained on. Some are settled.
 
-    Other rows than training rows may hold values that no column has. Of ``None``, all rows are training rows.
+    Other rows than training rows may hold values that no column has. With ``None``, all rows are training rows.
     """
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
     unknown_columns(where, hints, [column.name for column in columns])
@@ -386,7 +386,7 @@ def _inferred(
 
 
 def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Inferred | None) -> Inferred:
-    """A column as training rows tell, or as all rows do. See :func:`_with_schema`."""
+    """A column, inferred from training rows or from all rows. See :func:`_with_schema`."""
     if train is None or of_file is None:
         return infer(coded, hint)
     if not isinstance(of_file.column, (Modelled, Constant)):
@@ -437,7 +437,7 @@ def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool
     Raises:
         DataError: for a column that is not there, or a value that the space does not hold.
     """
-    raise DataError(f"{where}: is a table, but the model expects {space}: give data of its kind")
+    raise DataError(f"{where}: must be data of the model, {space}, got a table")
 
 
 @for_space.register
@@ -446,8 +446,8 @@ def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) ->
     gaps = (codes[:, space.at] == UNSEEN).nonzero()
     if len(gaps):
         raise DataError(
-            f"{where}, row {int(gaps[0]) + 1}, column {space.order}: is missing, so the row has no place: correct it, "
-            "or drop the row"
+            f"{where}, row {int(gaps[0]) + 1}, column {space.order}: must have a value to order rows, got none; "
+            "correct it, or drop the row"
         )
     if space.key is None:
         x, more = windows_of(where, space, codes.numpy())
@@ -455,7 +455,9 @@ def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) ->
     keys = next((column for column in columns if column.name == space.key), None)
     if keys is None:
         names = [column.name for column in columns]
-        raise DataError(f"{where}: has no column {space.key!r}, which names the sequences: {alike(space.key, names)}")
+        raise DataError(
+            f"{where}: must have the column {space.key!r}, which names the sequences; {alike(space.key, names)}"
+        )
     x, more = sequences_of(where, space, codes.numpy(), keys_of(where, keys))
     return x, (*notes, *more)
 
@@ -476,7 +478,9 @@ def _matched(
         by_name = dict(zip(schema, columns, strict=True))
     missing = [name for name in space.columns if name not in by_name]
     if missing:
-        raise DataError(f"{where}: has no column {missing[0]!r}, which the model needs: {alike(missing[0], by_name)}")
+        raise DataError(
+            f"{where}: must have the column {missing[0]!r} of the model, got none; {alike(missing[0], by_name)}"
+        )
     spare = [name for name in by_name if name not in schema]
     notes = [f"columns that the model does not use: {shortened(spare)}"] if spare else []
     notes += _not_constant(space.schema, list(by_name.values()))

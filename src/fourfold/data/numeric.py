@@ -60,13 +60,15 @@ def vectors_for(
     by_place = headless and not set(names) <= set(file_names)
     if by_place and len(columns) != len(names):
         raise DataError(
-            f"{where}: has {len(columns)} columns, the model {len(names)} ({shortened(names, 6)}): "
+            f"{where}: columns must be the {len(names)} of the model ({shortened(names, 6)}), got {len(columns)}; "
             "give the file a header with these names, or only these columns"
         )
     by_name = dict(zip(names if by_place else file_names, columns, strict=True))
     missing = next((name for name in names if name not in by_name), None)
     if missing is not None:
-        raise DataError(f"{where}: has no column {missing[:80]!r}, which the model needs: {alike(missing, by_name)}")
+        raise DataError(
+            f"{where}: must have the column {missing[:80]!r} of the model, got none; {alike(missing, by_name)}"
+        )
     spare = [name for name in by_name if name not in names]
     notes = (f"columns that the model does not use: {shortened(spare)}",) if spare else ()
     return *vectors_of(where, [by_name[name] for name in names]), notes
@@ -98,12 +100,12 @@ def _checked(where: str, column: Coded) -> npt.NDArray[np.float64]:
     words = np.isnan(numbers[:-1]) & ~column.distinct.astype(str).isin(GAPS).to_numpy(dtype=bool)
     if not words.any():
         if np.isnan(numbers).all():
-            raise DataError(f"{where}, column {column.name}: is empty: drop it")
+            raise DataError(f"{where}, column {column.name}: must have values, got none; drop it")
         return numbers
-    fault = f"{where}, column {column.name}: {column.place(words)} is not a number"
+    fault = f"{where}, column {column.name}: must hold numbers, got {column.place(words)}"
     if words.mean() < 0.5:
-        raise DataError(f"{fault}: correct it, or drop the row")
+        raise DataError(f"{fault}; correct it, or drop the row")
     raise DataError(
-        f"{fault}: if it holds the classes, name it with {option('labels', column.name)}; otherwise read mixed columns "
+        f"{fault}; if it holds the classes, name it with {option('labels', column.name)}; otherwise read mixed columns "
         f"with {option('space', 'table')}"
     )

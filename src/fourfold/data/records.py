@@ -1,4 +1,4 @@
-"""Encoded images where they lie, found by number: what every format gives, and folders of files.
+"""Encoded images in their files, indexed by number: the interface of every format, and folders of files.
 
 Every format gives its records by number, so the order of training is a function of the step and needs no state of its
 own: files by path, members of a tar by their offset (:mod:`fourfold.data.tars`), rows of Parquet by row group and rows
@@ -27,7 +27,7 @@ BLOCK = 1 << 20
 TOGETHER = 64
 """Files that make a block."""
 SPOTS, SPOT = 256, 1 << 12
-"""How many places of the files a digest reads, and the bytes of each."""
+"""The number of places of the files that a digest reads, and the bytes of each."""
 
 
 class StoredRecords(ABC):
@@ -74,7 +74,7 @@ class StoredRecords(ABC):
 
 
 def digest_of(files: Sequence[Path], root: Path) -> str:
-    """SHA-256 of names and sizes of files, and of what stands at 256 places of them, in hexadecimal."""
+    """SHA-256 of names and sizes of files, and of the bytes at 256 places of them, in hexadecimal."""
     sha = hashlib.sha256()
     for path in files:
         sha.update(f"{path.relative_to(root) if path != root else ''}:{path.stat().st_size}\n".encode())

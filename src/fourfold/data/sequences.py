@@ -95,15 +95,17 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
         DataError: with the way out.
     """
     if options.order is None:
-        raise DataError(f"{where}: {option('group', options.group)} needs a column that orders rows: {option('order')}")
+        raise DataError(
+            f"{where}: {option('group', options.group)} needs a column that orders rows; give {option('order')}"
+        )
     for setting, name in (("group", options.group), ("order", options.order)):
         if name is not None and name not in names:
-            raise DataError(f"{where}: has no column {name!r} for {option(setting)}: {alike(name, names)}")
+            raise DataError(f"{where}: {option(setting)} must be a column, got {name!r}; {alike(name, names)}")
     if options.group == options.order:
-        raise DataError(f"{where}: column {options.order!r} cannot both name sequences and order their rows")
+        raise DataError(f"{where}: group and order must be two columns, got {options.order!r} for both")
     for setting in ("labels", "target"):
         if getattr(options, setting) is not None:
-            raise DataError(f"{where}: {setting} means nothing for sequences: leave out {option(setting)}")
+            raise DataError(f"{where}: {setting} must be left out for sequences, got {option(setting)}")
     if options.length is not None and options.length < 2:
         raise DataError(f"length must be at least 2 rows, got {options.length}; give {option('length', 16)}")
 
@@ -120,8 +122,8 @@ def key_of(where: str, coded: Coded) -> Inferred:
     inferred = infer(alone, {"kind": "identifier"})
     if len(numbers) == len(coded.inverse) and len(numbers) > 1:
         raise DataError(
-            f"{where}, column {coded.name}: names every row, so all sequences have one row: choose another key, or "
-            f"leave out {option('group')} for one long series"
+            f"{where}, column {coded.name}: must name several rows at a time, got another value in each; "
+            f"choose another, or leave out {option('group')} for one long series"
         )
     return dataclasses.replace(inferred, reason=f"names {len(numbers):,} sequences; not modelled")
 
@@ -135,7 +137,7 @@ def keys_of(where: str, coded: Coded) -> npt.NDArray[np.int64]:
     gaps = np.append(coded.distinct.astype(str).str.strip().isin(GAPS).to_numpy(dtype=bool), True)[coded.inverse]
     if gaps.any():
         raise DataError(
-            f"{where}, row {int(gaps.argmax()) + 1}, column {coded.name}: has no key, so its sequence is unknown: "
+            f"{where}, row {int(gaps.argmax()) + 1}, column {coded.name}: must name its sequence, got a missing value; "
             "correct it, or drop the row"
         )
     _, first, place = np.unique(coded.inverse, return_index=True, return_inverse=True)
@@ -163,7 +165,7 @@ def order_of(where: str, coded: Coded, hint: Hint) -> Inferred:
                 reason=f"orders the rows; {inferred.reason}",
             )
     raise DataError(
-        f"{where}, column {coded.name}: cannot order rows, since it does not hold different numbers or times: choose "
+        f"{where}, column {coded.name}: must hold different numbers or times to order rows, got others; choose "
         f"another column, or say its format in a schema ({option('schema')})"
     )
 
@@ -174,7 +176,7 @@ def rows_of(places: Codes, keys: npt.NDArray[np.int64] | None, train: npt.NDArra
     Args:
         places: the code of the order column in each row.
         keys: the number of each row's sequence, or ``None`` for one series.
-        train: the numbers of training sequences. Of a series, of its rows in order, behind the first.
+        train: the numbers of training sequences, or those of a series' rows in order, after the first.
     """
     if keys is not None:
         return np.flatnonzero(np.isin(keys, train))
@@ -193,7 +195,7 @@ def within(order: Inferred, places: Codes) -> Inferred:
 def _refuse_gap(where: str, coded: Coded, column: Column) -> None:
     row = int((column.codes_of(coded.inverse, coded.distinct, coded.rows) == MISSING).argmax())
     raise DataError(
-        f"{where}, row {row + 1}, column {coded.name}: is missing, so the row has no place: correct it, or drop the row"
+        f"{where}, row {row + 1}, column {coded.name}: must have a value to order rows, got none; drop the row"
     )
 
 
@@ -207,7 +209,7 @@ class _Sorted:
     Attributes:
         codes: ``(N, C)``.
         starts: the place of the first row of each sequence, ``(S,)``.
-        notes: what sorting changed.
+        notes: the changes that sorting made.
     """
 
     codes: Codes
@@ -237,8 +239,8 @@ def _sorted(where: str, codes: Codes, keys: npt.NDArray[np.int64], at: int, orde
         i = int(wrong.argmax())
         owner = "" if group is None else f" of one {group}"
         raise DataError(
-            f"{where}, rows {place[i - 1] + 1} and {place[i] + 1}{owner}: have the same {order}, and the file is not "
-            "in order, so nobody knows which comes first: sort the file, or choose a column without ties"
+            f"{where}, rows {place[i - 1] + 1} and {place[i] + 1}{owner}: must differ in {order} in a file "
+            "that is not sorted, got the same; sort the file, or choose a column without ties"
         )
     notes = [f"rows were sorted by {order}: {int(back.sum()):,} stood before an earlier one"] if back.any() else []
     if tied.any():
@@ -255,7 +257,7 @@ def arranged(
     options: DataOptions,
     train: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Sequences, Tensor, tuple[str, ...]]:
-    """The space of sequences that no model knows yet, its raw set, and what arranging changed.
+    """The space of new sequences, its raw set, and the changes that sorting made.
 
     Args:
         where: the file, for messages.

@@ -84,12 +84,12 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
     seconds = sum(header.seconds for header in headers.values())
     if seconds > ALL:
         way = "give --limit, or fewer files"
-        raise DataError(f"{path}: holds {seconds / 3600:,.0f} hours of sound, more than {ALL / 3600:,.0f}: {way}")
+        raise DataError(f"{path}: must have at most {ALL / 3600:,.0f} hours of sound, got {seconds / 3600:,.0f}; {way}")
     require(2.5 * rate * seconds + 2.5 * length * len(headers), path, "give --limit, or a lower --rate")
     clips, faults = _decode_all(headers, rate, length, bad, options, library)
     if not clips:
         reasons = [*skipped, *bad.values(), "are they WAV, FLAC, OGG or MP3?"]
-        raise DataError(f"{path}: not one of its {len(files)} sounds can be used: {reasons[0]}")
+        raise DataError(f"{path}: must have a sound that can be used, got {len(files)} others: {reasons[0]}")
     skipped += [f"{file}: {reason}" for file, reason in bad.items()]
     owner = torch.tensor([i for i, parts in enumerate(clips.values()) for _ in parts])
     x = torch.from_numpy(np.stack([clip for parts in clips.values() for clip in parts]))
@@ -111,7 +111,7 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
 
 
 def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """One file as samples ``(L,)`` int16 at a sampling rate, however long it is, and notes on what reading changed.
+    """One file as samples ``(L,)`` int16 at a sampling rate, however long, and notes on the changes that reading made.
 
     Raises:
         DataError: for a file that is broken, empty or not sound.
@@ -155,13 +155,13 @@ def _unreadable(library: ModuleType) -> tuple[type[Exception], ...]:
 
 
 def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
-    """The sounds in order of class and name, what else was passed over, and the transcripts of a flat folder."""
+    """The sounds in order of class and name, the skipped files, and the transcripts of a flat folder."""
     sounds, other_files, flat = files_of(folder, SOUNDS, "sounds", "WAV, FLAC, OGG or MP3 files")
     captions, caption_files = folder_captions(sounds, other_files if flat else [], options.skip_bad, "sound", WORDS)
     other_files = [path for path in other_files if path not in caption_files]
     if other_files and not options.skip_bad:
         raise DataError(
-            f"{other_files[0]}: is not a sound, but lies among sounds: move it away, or skip it with "
+            f"{other_files[0]}: must be a sound, as its neighbours, got another file; move it away, or skip it with "
             f"{option('skip_bad', True)}"
         )
     bare = [path for path in sounds if captions and path not in captions]
@@ -198,7 +198,7 @@ def _header(path: Path, library: ModuleType) -> _Header | str:
     except _unreadable(library) as error:
         return _reason(error)
     if info.frames < 1:
-        return "holds no samples"
+        return "must have samples, got none"
     if not 1000 <= info.samplerate <= 768_000 or not 1 <= info.channels <= 64:
         return f"announces {info.channels} channels at {info.samplerate} Hz"
     if info.frames > LONGEST * info.samplerate:
@@ -239,7 +239,7 @@ def _decode_all(
     options: DataOptions,
     library: ModuleType,
 ) -> tuple[dict[Path, list[np.ndarray]], _Faults]:
-    """The clips of each file, and what was found in them. Files that cannot be read are added to ``bad``."""
+    """The clips of each file, and their faults. Files that cannot be read are added to ``bad``."""
     clips: dict[Path, list[np.ndarray]] = {}
     faults = _Faults()
     for path in headers:
@@ -254,13 +254,13 @@ def _levels(path: Path, rate: int, faults: _Faults, library: ModuleType) -> np.n
     """A file as samples ``(L,)`` int16 in one channel at a sampling rate.
 
     Raises:
-        ValueError: for a file that ends before its first sample, or holds what is not a number.
+        ValueError: for a file without samples, or with one that is not finite.
     """
     x, file_rate = library.read(str(path), dtype="float32", always_2d=True)
     if not len(x):
-        raise ValueError("holds no samples")
+        raise ValueError("must have samples, got none")
     if not np.isfinite(x).all():
-        raise ValueError("holds a sample that is not finite")
+        raise ValueError("samples must be finite, got NaN or infinity")
     if x.shape[1] > 1:
         faults.stereo.append(path)
     if _is_clipped(x):

@@ -27,8 +27,8 @@ LARGE = 1 << 26
 class Split:
     """Raw examples ``(N, *shape)`` with labels ``(N,)`` or the bytes of captions ``(N, L)``.
 
-    Of a text, ``x`` is its stream of ids, ``(N,)``, in the smallest type of integers. That of a large text is a mapped
-    file. Of a series that is cut into windows, ``x`` has all of its rows.
+    For a text, ``x`` is its stream of ids, ``(N,)``, in the smallest type of integers. That of a large text is a mapped
+    file. For a series that is cut into windows, ``x`` has all of its rows.
     """
 
     x: Tensor
@@ -81,9 +81,9 @@ def _by_position(name: str, source: Source, options: DataOptions) -> list[slice]
     shortest = min(part.stop - part.start for part in parts)
     window = source.space.window or 1
     if shortest < window:
-        few = f"{n} {source.space.item_name} leave a split of {shortest}, shorter than one window of {window}"
+        few = f"each split must have a window of {window} {source.space.item_name}, got {shortest} of {n}"
         kind = "text" if source.space.bytewise else "series"
-        raise DataError(f"{name}: {few}: give a longer {kind} or a smaller length")
+        raise DataError(f"{name}: {few}; give a longer {kind} or a smaller length")
     return parts
 
 
@@ -97,7 +97,7 @@ def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
     order = _stratified(pool, labels, generator) if groups is None else _together(groups, generator)
     order = order[: round(pool * keep)]
     if len(order) < FEWEST:
-        raise DataError(f"{name}: {len(order)} {source.space.item_name} are too few: at least {FEWEST} are needed")
+        raise DataError(f"{name}: {source.space.item_name} must be at least {FEWEST}, got {len(order)}")
     shares = fractions_of(options, (0.8, 0.1, 0.1))
     if source.test:
         share = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out
@@ -112,7 +112,7 @@ def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
 
 
 def chosen_rows(n: int, options: DataOptions, labels: Tensor | None = None) -> np.ndarray:
-    """Which ``options.limit`` of ``n`` examples are used, ascending: drawn by the seed, each class in its share."""
+    """The places of ``options.limit`` of ``n`` examples, ascending. The seed draws them, each class in proportion."""
     generator = torch.Generator().manual_seed(options.seed)
     return _stratified(n, labels, generator)[: options.limit].sort().values.numpy()
 
@@ -141,7 +141,9 @@ def _at_borders(name: str, parts: Sequence[slice], groups: Tensor) -> list[slice
     """Move every inner edge of the parts to the nearest border between two groups that leaves each part one."""
     borders = [*((groups[1:] != groups[:-1]).nonzero().flatten() + 1).tolist(), len(groups)]
     if len(borders) < len(parts):
-        raise DataError(f"{name}: {len(borders)} groups of variants are too few for {len(parts)} splits: give more")
+        raise DataError(
+            f"{name}: groups of variants must be at least {len(parts)}, one for each split, got {len(borders)}"
+        )
     edges, first = [0], 0
     for i, part in enumerate(parts[:-1], 2):
         choice = borders[first : len(borders) - len(parts) + i - 1]

@@ -99,7 +99,7 @@ class Stored(ABC):
             reasons |= {int(order[start + i]): reason for i, reason in skipped.items()}
         if len(reasons) == len(rows):
             first = next(iter(reasons.values()))
-            raise DataError(f"{self.name}: not one of {len(rows)} examples can be read ({first})")
+            raise DataError(f"{self.name}: must have examples that can be read, got {len(rows)} others ({first})")
         good = np.setdiff1d(np.arange(len(rows)), list(reasons))
         return (x[torch.from_numpy(good)] if reasons else x), rows[good], tuple(reasons.values())
 

@@ -42,13 +42,13 @@ class StoredImages(Stored):
     def __init__(self, records: StoredRecords, root: Path, options: DataOptions) -> None:
         self.records, self.root, self.name = records, root, records.name
         if not len(records):
-            raise DataError(f"{root}: holds no PNG, JPEG or WebP images: give data with images")
+            raise DataError(f"{root}: must hold PNG, JPEG or WebP images, got none")
         self.edges, self.block_bytes, self.official = records.edges, records.block_bytes, records.official
         self.skips = options.skip_bad
         rows = np.sort(random_rows(self, self.edges, np.random.default_rng(0), PROBED)[:PROBED])
         headers = [h for row in rows.tolist() if (h := self._header(row)) is not None]
         if not headers:
-            raise DataError(f"{root}: not one of {len(rows)} images can be read: are they PNG, JPEG or WebP?")
+            raise DataError(f"{root}: images must be PNG, JPEG or WebP, got {len(rows)}, none of which can be read")
         self.form: Format = format_of(headers, options)
         self.space = Images(self.form.channels, self.form.height, self.form.width)
         remark = "" if len(rows) == len(self) else f" (of {len(self):,}, which were not all looked at)"

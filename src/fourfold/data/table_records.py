@@ -51,8 +51,8 @@ class TableRecords(StoredRecords):
             missing = next((name for name in columns if name not in shard.schema.names), None)
             if missing is not None:
                 raise DataError(
-                    f"{path}: has no column {missing!r}, which {self._files[0].name} has; it has "
-                    f"{shortened(shard.schema.names)}: write it again with that column, or leave it out"
+                    f"{path}: must have the column {missing!r} of {self._files[0].name}, got "
+                    f"{shortened(shard.schema.names)}; write it again with that column, or leave it out"
                 )
         self.groups = [(i, group) for i, shard in enumerate(shards) for group in range(len(shard.counts))]
         self.edges = np.cumsum([0, *(count for shard in shards for count in shard.counts)])
@@ -60,7 +60,7 @@ class TableRecords(StoredRecords):
         counts = [sum(shard.counts) for shard in shards]
         self.official = sum(count for count, path in zip(counts, self._files, strict=True) if is_official(path))
         if not len(self):
-            raise DataError(f"{root}: holds no rows: give a file with some")
+            raise DataError(f"{root}: must have rows, got none; give a file with some")
         self._keep()
 
     def _keep(self) -> None:
@@ -92,7 +92,9 @@ class TableRecords(StoredRecords):
         value = self._group(group)[column][row - int(self.edges[group])].as_py()
         value = value.get("bytes") if isinstance(value, dict) else value
         if value is None:
-            raise DataError(f"{self.where(row)}, column {column}: is empty: fill it, or drop the row")
+            raise DataError(
+                f"{self.where(row)}, column {column}: must have a value, got none; fill it, or drop the row"
+            )
         return value
 
     def _load(self, number: int) -> pyarrow.Table:
@@ -119,7 +121,9 @@ class TableRecords(StoredRecords):
             column = self._columns(shard, group, [self.label])[self.label]
             if column.null_count:
                 row = int(self.edges[number]) + column.is_null().to_pylist().index(True)
-                raise DataError(f"{self.where(row)}, column {self.label}: is empty: fill it, or drop the row")
+                raise DataError(
+                    f"{self.where(row)}, column {self.label}: must have a label, got none; fill it, or drop the row"
+                )
             parts.append(column.to_numpy())
         return np.concatenate(parts), f"{self.name}, column {self.label}", _class_names(self.schema, self.label)
 
@@ -135,7 +139,7 @@ class _Shard:
 
 
 def _shard(path: Path) -> _Shard:
-    """A file of rows. What was opened is used again."""
+    """A file of rows. Open shards are reused."""
     return _open_shard(path, os.getpid())
 
 
@@ -154,7 +158,7 @@ def _open_shard(path: Path, process: int) -> _Shard:
             )
         batches = list(record_batches(path))
     if not batches:
-        raise DataError(f"{path}: holds no rows: leave it out")
+        raise DataError(f"{path}: must have rows, got none; leave it out")
     return _Shard(
         batches[0].schema,
         [batch.num_rows for batch in batches],
@@ -181,7 +185,7 @@ def image_column(schema: pyarrow.Schema) -> str | None:
 def _label_column(schema: pyarrow.Schema, label: str | None, path: Path) -> str | None:
     if label is not None and label not in schema.names:
         raise DataError(
-            f"{path}: there is no column {label!r} for labels: it has {shortened(schema.names)}: "
+            f"{path}: labels must be one of {shortened(schema.names)}, got {label!r}; "
             f"name one of them with {option('labels')}"
         )
     declared = [name for name, kind in _features(schema).items() if kind.get("_type") == "ClassLabel"]

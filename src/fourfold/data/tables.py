@@ -53,7 +53,7 @@ def read_table(path: Path, options: DataOptions) -> Source:
     if options.limit is None:
         require(CELLS * path.stat().st_size, path)
     if not layout.names:
-        raise DataError(f"{path}: holds no table: give one with at least 20 rows")
+        raise DataError(f"{path}: must hold a table of at least 20 rows, got none")
     return table_of(str(path), _telling(path, lambda: _rows(path, layout)), options, layout, typed=False)
 
 

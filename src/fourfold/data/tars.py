@@ -25,7 +25,7 @@ SMALL = 1 << 16
 REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 """Types of members that lie whole in the file: sparse ones do not."""
 PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd")
-"""How files of gzip, bzip2 and zstd begin."""
+"""The first bytes of gzip, bzip2 and zstd files."""
 
 
 @final
@@ -90,7 +90,7 @@ class Tars(StoredRecords):
         missing = next((row for row, label in enumerate(texts) if label is None), None)
         if missing is not None:
             raise DataError(
-                f"{self.where(missing)}: has no label (.cls) beside it: add one, or leave out --conditional"
+                f"{self.where(missing)}: must have a label (.cls), got none; add one, or leave out --conditional"
             )
         numbers = all(str(label).isdecimal() for label in texts)
         return np.array([int(str(label)) for label in texts] if numbers else texts), f"{self.name} (.cls)", None
@@ -103,7 +103,7 @@ class Tars(StoredRecords):
             shard, key = self._place(row)
             place = self._members[shard].captions.get(key)
             if place is None:
-                raise DataError(f"{self.where(row)}: has no caption (.txt) beside it: add one")
+                raise DataError(f"{self.where(row)}: must have a caption (.txt), got none; add one")
             texts.append(_part(self._files[shard], *place).decode(errors="replace"))
         return texts
 
@@ -116,7 +116,7 @@ def _members(path: Path) -> _Members:
         def part(start: int, size: int) -> bytes:
             if size > SMALL:
                 raise DataError(
-                    f"{path}: has a label or a name of {size:,} bytes, more than {SMALL:,}: write the file again"
+                    f"{path}: labels and names must have at most {SMALL:,} bytes, got {size:,}; write the file again"
                 )
             return _read_at(file, path, start, size)
 
@@ -133,7 +133,9 @@ def _members(path: Path) -> _Members:
                 index.captions[key] = (start, min(size, 4 * LONGEST))
     if not index.names:
         only = f", only members like {last[:80]}" if last else ""
-        raise DataError(f"{path}: holds no PNG, JPEG or WebP images{only}: leave it out, or write images into it")
+        raise DataError(
+            f"{path}: must hold PNG, JPEG or WebP images, got none{only}; leave it out, or write images into it"
+        )
     return index
 
 
@@ -152,7 +154,9 @@ def _headers(path: Path, end: int, part: Callable[[int, int], bytes]) -> Iterato
         member, start = _header(path, place, content), place + 512
         place = start + (member.size + 511) // 512 * 512
         if start + member.size > end:
-            raise DataError(f"{path}: is cut off at byte {end:,}, in member {member.name}: write it again")
+            raise DataError(
+                f"{path}: must be a whole tar, got one cut off at byte {end:,}, in member {member.name}; write it again"
+            )
         if member.type == tarfile.GNUTYPE_LONGNAME:
             longer = part(start, member.size).rstrip(b"\0").decode(errors="replace")
         elif member.type == tarfile.XHDTYPE:
@@ -162,19 +166,23 @@ def _headers(path: Path, end: int, part: Callable[[int, int], bytes]) -> Iterato
             if member.type in REGULAR and not name.rpartition("/")[2].startswith("."):
                 yield name, start, member.size
     if place < end:
-        raise DataError(f"{path}: is cut off at byte {end:,}, in the header of a member: write it again")
+        raise DataError(
+            f"{path}: must be a whole tar, got one cut off at byte {end:,}, in the header of a member; write it again"
+        )
 
 
 def _header(path: Path, place: int, content: bytes) -> tarfile.TarInfo:
     """The header of a member, whose checksum must hold."""
     if content.startswith(PACKED):
-        raise DataError(f"{path}: is compressed, and its members cannot be found: unpack it to a plain .tar")
+        raise DataError(f"{path}: must be a plain .tar, got a compressed file; unpack it")
     try:
         member = tarfile.TarInfo.frombuf(content, "utf-8", "replace")
     except tarfile.TarError:
         member = None
     if member is None or member.size < 0:
-        raise DataError(f"{path}, byte {place:,}: is not the header of a tar's member: write the file again")
+        raise DataError(
+            f"{path}, byte {place:,}: must be the header of a member, got other bytes; write the file again"
+        )
     return member
 
 
@@ -187,7 +195,7 @@ def _pax_path(content: bytes) -> str:
 
 
 def _key(name: str) -> tuple[str, str]:
-    """The name of a sample, and what its member is: what stands before and behind the first point of the file."""
+    """The name of a sample and the kind of its member: the parts of a file's name before and after its first point."""
     folder, slash, file = name.rpartition("/")
     key, _, ending = file.partition(".")
     return f"{folder}{slash}{key}", ending.lower()
@@ -202,5 +210,5 @@ def _part(path: Path, start: int, size: int) -> bytes:
 def _read_at(file: BinaryIO, path: Path, start: int, size: int) -> bytes:
     content = os.pread(file.fileno(), size, start)
     if len(content) != size:
-        raise DataError(f"{path}: ends at byte {start + len(content):,}: it has changed since it was opened")
+        raise DataError(f"{path}: must be unchanged while it is read, got its end at byte {start + len(content):,}")
     return content

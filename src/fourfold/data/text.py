@@ -61,7 +61,7 @@ class Corpus:
 
     Attributes:
         name: in messages.
-        raw: hands out its bytes in order. Of documents, with what stands between them.
+        raw: hands out its bytes in order. For documents, with the text between them.
         texts: hands out the documents. ``None`` for one text.
         way: another way out where the bytes are not UTF-8.
         file: the file that consists of these bytes, if there is one.
@@ -112,7 +112,7 @@ class _Survey:
         survey, sha, blank = cls(), hashlib.sha256(), True
         if tokens == "bytes" and corpus.file is not None and corpus.file.stat().st_size > LARGE:
             if not any(part.strip() for part in corpus.raw()):
-                raise DataError(f"{corpus.name}: holds no text: give some")
+                raise DataError(f"{corpus.name}: must hold text, got none")
             return cls(size=corpus.file.stat().st_size)
         present = np.zeros(0x110000, dtype=bool)
 
@@ -128,7 +128,7 @@ class _Survey:
                 survey.length += len(part)
                 present[code_points(part)] = True
         if blank:
-            raise DataError(f"{corpus.name}: holds no text: give some")
+            raise DataError(f"{corpus.name}: must hold text, got none")
         survey.digest = sha.hexdigest()
         survey.vocabulary = "".join(map(chr, np.flatnonzero(present)))
         return survey
@@ -278,7 +278,7 @@ def _stored(corpus: Corpus, survey: _Survey, space: Text, options: DataOptions) 
     Bytes of a file are mapped where they are. Other ids are written into a file that is named by the text and its
     tokenizer, so that a text is tokenised once. It is complete, or not there.
     """
-    limit = options.limit if space.tokenizer is not None else None  # of other tokens, no more was read
+    limit = options.limit if space.tokenizer is not None else None  # for other tokens, no more was read
     parts = ids_of(corpus, space, limit)
     if survey.size <= LARGE:
         return torch.from_numpy(np.concatenate([np.empty(0, space.dtype), *parts])), ""
@@ -299,7 +299,7 @@ def _write(path: Path, record: Path, parts: Iterable[np.ndarray], space: Text, s
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise DataError(
-            f"{path.parent}: its {free / 1e9:,.1f} GB of free disk do not hold a text of {size / 1e9:,.1f} GB: name "
+            f"{path.parent}: must have {size / 1e9:,.1f} GB of free disk for the text, got {free / 1e9:,.1f} GB; name "
             f"another folder with {option('data_dir')}, or give {option('limit')}"
         )
     part = path.with_name(f"{path.name}.{os.getpid()}")
@@ -343,7 +343,7 @@ def _folder(options: DataOptions) -> Path:
             continue
         if os.access(place, os.W_OK):
             return place
-    raise DataError(f"{places[0]}: tokenised text cannot be written there: name a folder with {option('data_dir')}")
+    raise DataError(f"{places[0]}: must be a folder that can be written to; name another with {option('data_dir')}")
 
 
 def _temporary() -> Path:
@@ -363,11 +363,11 @@ def _published(path: Path) -> Tokenizer:
     elif file.is_file():
         tokenizer = Tokenizer(decoded(file, content_of(file)))
     else:
-        raise ValueError("is none of chars, bytes, bpe:COUNT and the path of a tokenizer.json: give one of them")
+        raise ValueError("tokens must be chars, bytes, bpe:COUNT or the path of a tokenizer.json, got another text")
     try:
         tokenizer.count  # noqa: B018  # reads it
     except Exception as error:  # the library raises its own kind
-        raise ValueError(f"is not a tokenizer that can be read ({str(error)[:100]})") from None
+        raise ValueError(f"must be a tokenizer that can be read, got an error ({str(error)[:100]})") from None
     return tokenizer
 
 
@@ -402,15 +402,17 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            raise DataError(f"{path}, line {i}: is not JSON: correct it, or remove the line") from None
+            raise DataError(f"{path}, line {i}: must be JSON, got an error; correct it, or remove the line") from None
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             keys = ", ".join(record) if isinstance(record, dict) else type(record).__name__
             raise DataError(
-                f"{path}, line {i}: has no text under {field!r} (it holds {keys[:80]}): name the field with "
+                f"{path}, line {i}: must have text under {field!r}, got {keys[:80]}; name the field with "
                 f"{option('text')}"
             )
         if re.search(r"[\ud800-\udfff]", record[field]):
-            raise DataError(f"{path}, line {i}: the text holds half a character (a lone surrogate): correct it")
+            raise DataError(
+                f"{path}, line {i}: the text must be Unicode, got half a character (a lone surrogate); correct it"
+            )
         yield record[field]
 
 

@@ -55,7 +55,9 @@ def read_clips(folder: Path, options: DataOptions) -> Source:
         raise DataError(f"channels must be 1 (grey) or 3 (colour), got {options.channels}")
     files, folders = entries(folder)
     if files and folders:
-        raise DataError(f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): keep one kind")
+        raise DataError(
+            f"{folder}: must hold files or folders, got both ({files[0].name} and {folders[0].name}); keep one kind"
+        )
     files = limited([path for group in folders for path in members(group)] or files, options)
     clips: dict[Path, list[Image.Image]] = {}
     bad: dict[Path, str] = {}
@@ -72,7 +74,7 @@ def read_clips(folder: Path, options: DataOptions) -> Source:
             room += sum(len(frame.mode) * frame.width * frame.height for frame in clips[path])
             require(2 * room, folder, "give --limit")
     if not clips:
-        raise DataError(f"{folder}: not one of its {len(files)} files is an animation: give GIFs, or animated PNGs")
+        raise DataError(f"{folder}: must hold animations, got {len(files)} other files; give GIFs, or animated PNGs")
     return _source(folder, clips, bad, options, by_class=bool(folders))
 
 
@@ -80,7 +82,7 @@ def _frames(path: Path) -> list[Image.Image]:
     """The frames of an animation, grey or coloured, on white."""
     with Image.open(path, formats=_FORMATS) as animation:
         if getattr(animation, "n_frames", 1) < 2:
-            raise DataError("holds one picture, not an animation")
+            raise DataError("must be an animation, got one picture")
         frames = [in_mode(frame.copy(), "RGB") for frame in ImageSequence.Iterator(animation)]
     if all(_is_grey(frame) for frame in frames):
         frames = [frame.convert("L") for frame in frames]

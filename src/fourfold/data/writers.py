@@ -103,7 +103,7 @@ def _choices(space: Space) -> str:
 def write_examples(
     path: Path | str, x: Tensor, space: Space, prompts: Sequence[str] = (), labels: Labels | None = None
 ) -> Path:
-    """Write raw examples in the format that the file's name ends in. Of images, a name without an ending is a folder.
+    """Write raw examples in the format that the file's name ends in. For images, a name without a suffix is a folder.
 
     ``.npy`` holds the array, ``.npz`` its labels too. ``.csv`` and ``.parquet`` have a column of labels. A space may
     add formats (:meth:`fourfold.core.Space.writers`): images have a ``.png`` grid, with ``prompts`` below their images,
@@ -117,7 +117,7 @@ def write_examples(
     space_writer, common = space.writers().get(suffix), _COMMON.get(suffix)
     if space_writer is None and common is None:
         kind, form = type(space).__name__, suffix or "a folder"
-        raise ValueError(f"{path}: {kind} cannot be written as {form}: choose {_choices(space)}")
+        raise ValueError(f"{path}: must be {_choices(space)} for {kind}, got {form}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if space_writer is not None:

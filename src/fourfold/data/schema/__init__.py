@@ -1,4 +1,4 @@
-"""The schema of a table: what each column is, inferred with a reason in words, or read from a file."""
+"""The schema of a table: the kind of each column, inferred with a reason in words, or read from a file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
     """Infer the kind of a column.
 
     A column is, in this order: empty or constant; true and false; numbers; times; an identifier, if nearly every value
-    differs; free text, if most values have three words and few occur again; or a category. Numbers are a category if
-    at most ten differ, or if they are whole, at most a hundred differ, and their frequencies jump from one to the next,
-    as those of codes do, and an identifier if each occurs once and they count up or their name says so. At most five
-    cells in a hundred that are something else count as missing. Of more than a thousand categories, those in fewer than
-    ten rows are pooled. If most rows have one of these, the column is an identifier.
+    differs; free text, if most values have three words and few occur again; or a category. Numbers are a category if at
+    most ten differ, or if they are whole, at most a hundred differ, and their frequencies jump from one to the next, as
+    those of codes do, and an identifier if each occurs once and they count up or their name says so. At most five cells
+    in a hundred of another kind count as missing. Beyond a thousand categories, those in fewer than ten rows are
+    pooled. If most rows have one of these, the column is an identifier.
 
     Args:
         coded: the column as it was read.
-        hint: what a schema file says of it. The rest is inferred.
+        hint: the settings of a schema file. The rest is inferred.
 
     Raises:
         DataError: for a hint that the values contradict, with row and way out.
@@ -46,9 +46,7 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
     if kind is not None:
         inferred = builders[kind](values)
         if inferred is None:
-            raise DataError(
-                f"{coded.where}, column {coded.name}: cannot be a {kind}: choose another kind in the schema"
-            )
+            raise DataError(f"{coded.where}, column {coded.name}: kind must fit its values, got {kind}; choose another")
         reason = "the schema says so" + "".join(f"; {part}" for part in inferred.reason.split("; ")[1:])
         return dataclasses.replace(inferred, reason=reason)
     order = (constant, boolean, own_categories, number, time, identifier, text, category)

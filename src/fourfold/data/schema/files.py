@@ -1,4 +1,4 @@
-"""Schema files: TOML that says what the columns of a table are, which can be edited and read again."""
+"""Schema files: the columns of a table as TOML, which can be edited and read again."""
 
 from __future__ import annotations
 
@@ -50,18 +50,22 @@ def read_schema(path: Path | str) -> dict[str, Hint]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}): 'fourfold data' writes one") from None
     except ValueError as error:
-        raise DataError(f"{path}: is not TOML: {error}") from None
+        raise DataError(f"{path}: must be TOML, got an error: {error}") from None
     except RecursionError:
-        raise DataError(f"{path}: is nested too deeply: 'fourfold data' writes one that is not") from None
+        raise DataError(
+            f"{path}: must be a flat file, got deep nesting; 'fourfold data' writes a valid example"
+        ) from None
     return {name: _checked(f"{path}, [{name}]", hint) for name, hint in content.items()}
 
 
 def _checked(where: str, hint: Any) -> Hint:
     if not isinstance(hint, dict):
-        raise DataError(f"{where}: is not a section: write what it says of a column below [name]")
+        raise DataError(
+            f"{where}: must be a section, got {str(hint)[:40]!r}; write the settings of a column below its [name]"
+        )
     kind = hint.get("kind")
     if kind is not None and kind not in KEYS:
-        raise DataError(f"{where}: unknown kind {kind!r}: choose {', '.join(KEYS)}")
+        raise DataError(f"{where}: kind must be one of {', '.join(KEYS)}, got {kind!r}")
     types: dict[str, Any] = {"kind": str, "missing": list}
     for name in [kind] if kind else KEYS:
         types |= KEYS[name]
@@ -69,7 +73,7 @@ def _checked(where: str, hint: Any) -> Hint:
         if key not in types:
             close = difflib.get_close_matches(key, types, 1)
             way = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(types)}"
-            raise DataError(f"{where}: unknown key {key!r}: {way}")
+            raise DataError(f"{where}: keys must be those of a column, got {key!r}; {way}")
         if not isinstance(value, types[key]) or (isinstance(value, bool) and types[key] is not bool):
             raise DataError(
                 f"{where}: {key} must be {_TYPES[types[key]]}, got {value!r}; "
@@ -120,4 +124,4 @@ def unknown_columns(where: str, hints: Iterable[str], names: Sequence[str]) -> N
     """Refuse a schema that names a column which the table does not have."""
     for name in hints:
         if name not in names:
-            raise DataError(f"{where}: has no column {name!r}, as the schema says: {alike(name, names)}")
+            raise DataError(f"{where}: must have the column {name!r} of the schema, got none; {alike(name, names)}")

@@ -1,4 +1,4 @@
-"""How likely a quantity lies beyond the values of its training rows, and how far."""
+"""The probability that a quantity lies beyond the values of its training rows, and its distance there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Tails", "tails_of"]
 
 
 class Tails(TypedDict):
-    """The arguments of a :class:`~fourfold.spaces.columns.Graded` column that say what lies beyond its span."""
+    """The arguments of a :class:`~fourfold.spaces.columns.Graded` column for the values beyond its span."""
 
     beyond: tuple[float, float]
     scale: tuple[float, float]
@@ -21,7 +21,7 @@ class Tails(TypedDict):
 def tails_of(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Tails:
     """The tails of a quantity.
 
-    Of ``n + 1`` values that are alike, the last is the largest with probability ``1 / (n + 1)``. Where ``m`` values
+    Among ``n + 1`` exchangeable values, the last is the largest with probability ``1 / (n + 1)``. Where ``m`` values
     share the largest code, it is rather an end that nothing exceeds, and ``1 / (m (n + 1))`` is taken. The scale is the
     mean excess of the ``sqrt(n)`` largest values over the next one, at least 1.
 

@@ -41,7 +41,7 @@ def time(values: Values) -> Inferred | None:
             beyond = True
         if beyond:
             raise DataError(
-                f"{values.coded.where}, column {values.coded.name}: holds a time beyond the years 1 to 9999: correct it"
+                f"{values.coded.where}, column {values.coded.name}: times must be of the years 1 to 9999, got others"
             )
         mask = (values.coded.counts > 0) & values.coded.distinct.notna().to_numpy()
         return _times(values, values.coded.distinct[mask], form, "the data holds times")

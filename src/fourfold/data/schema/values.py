@@ -1,4 +1,4 @@
-"""The values of a column as they were read, and what may be said of it: the common ground of all kinds of columns."""
+"""The values of a column as they were read, and a schema's settings of it, for all kinds of columns."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Coded:
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:
-        """How many rows hold each distinct value."""
+        """The number of rows that hold each distinct value."""
         return np.bincount(self.inverse[self.inverse >= 0], minlength=len(self.distinct)).astype(np.int64)
 
     def among(self, rows: npt.NDArray[np.int64]) -> Coded:
@@ -98,7 +98,7 @@ class Inferred:
         detail: its values, in short.
         reason: why it is of this kind, as a clause.
         missing: the share of rows without a value.
-        continuous: whether these are numbers of which a grid cannot keep every digit.
+        continuous: true for numbers whose digits a grid cannot keep.
         notes: what the user should know before anything is trained.
     """
 
@@ -168,7 +168,7 @@ def values_of(coded: Coded, hint: Hint) -> Values:
 
 
 def _gaps(text: pd.Series, hint: Hint) -> npt.NDArray[np.bool_]:
-    """Which texts mean a missing value. Dashes and points do among numbers alone."""
+    """The texts that mean a missing value. Dashes and points do among numbers alone."""
     if "missing" in hint:
         return text.isin(hint["missing"]).to_numpy(dtype=bool)
     gap = text.isin(GAPS | NUMBER_GAPS).to_numpy(dtype=bool, copy=True)
@@ -218,9 +218,10 @@ def refuse(values: Values, wrong: npt.NDArray[np.bool_], form: str) -> None:
         words = values.text[wrong]
         texts = coded.distinct.astype(str)
         name, first = section(coded.name), json.dumps(str(words.iloc[0])[:40], ensure_ascii=False)
+        place = coded.place(texts.isin(words).to_numpy(dtype=bool))
         raise DataError(
-            f"{coded.where}, column {coded.name}: {coded.place(texts.isin(words).to_numpy(dtype=bool))} is not {form}: "
-            f"correct it, or give {option('schema')} a file that says what it is: [{name}] missing = [{first}], "
+            f"{coded.where}, column {coded.name}: must be {form}, got {place}; "
+            f"correct it, or give {option('schema')} a file that says so: [{name}] missing = [{first}], "
             f'or [{name}] kind = "category"'
         )
 
