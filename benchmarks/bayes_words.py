@@ -37,7 +37,7 @@ RATE, LENGTH = 8000, 7680
 
 
 def clips(count: int, held_out: bool) -> tuple[Tensor, Tensor]:
-    """Levels ``(n, LENGTH)`` int16 and digits ``(n,)``; longer clips are cut."""
+    """Samples ``(n, LENGTH)`` int16 and digits ``(n,)``; longer clips are cut."""
     spoken = speech_data.digits(count, rate=RATE, held_out=held_out)
     x = torch.zeros(count, LENGTH, dtype=torch.int16)
     for row, one in zip(x, spoken, strict=True):

@@ -48,7 +48,7 @@ MEASURES = ("frechet_distance[clips]", "frechet_distance[frames]", "detail_ratio
 
 
 class Reader:
-    """Logistic regression on frames of clips, learned from clips ``(B, T, H, W)`` of levels and their classes."""
+    """Logistic regression on frames of clips, learned from clips ``(B, T, H, W)`` of pixel values and their classes."""
 
     def __init__(self, x: Tensor, classes: Tensor) -> None:
         from sklearn.linear_model import LogisticRegression
@@ -111,7 +111,7 @@ def draw(options: argparse.Namespace) -> None:
 
 def as_channels(recipe: str, space: Video, size: str) -> GenerativeModel:
     """The model of images whose channels are the frames of clips."""
-    images = Images(space.channels, space.height, space.width, space.levels, space.classes, space.class_names)
+    images = Images(space.channels, space.height, space.width, space.n_values, space.classes, space.class_names)
     return GenerativeModel(**fourfold.build(recipe, images, size=size).arguments() | {"space": space})
 
 

@@ -90,7 +90,7 @@ def images(run: Run, data: Dataset, seed: int, plot: Path | None, n: int) -> Non
         _, _, height, width = drawn.x.shape
         order = torch.arange(100) if chosen.cond is None else by_label(chosen.cond)
         rows = drawn.x[order, 0].reshape(10, 10, height, width).permute(0, 2, 1, 3).reshape(10 * height, 10 * width)
-        picture = (rows.float() * 255 / (run.model.space.levels - 1)).to(torch.uint8)  # type: ignore[attr-defined]
+        picture = (rows.float() * 255 / (run.model.space.n_values - 1)).to(torch.uint8)  # type: ignore[attr-defined]
         Image.fromarray(picture.numpy()).save(plot)
 
 

@@ -195,8 +195,8 @@ def main() -> None:
     with torch.no_grad():
         made = in_parts(draw, n)
     drawing = time.perf_counter() - start
-    levels = (made.clamp(0, 1) * 255).round().to(torch.uint8).reshape(n, 1, 28, 28)
-    np.save(folder / "made.npy", levels.numpy())
+    values = (made.clamp(0, 1) * 255).round().to(torch.uint8).reshape(n, 1, 28, 28)
+    np.save(folder / "made.npy", values.numpy())
     (folder / "about.json").write_text(json.dumps({**cost, "drawing": drawing, "note": note}), encoding="utf-8")
 
 

@@ -269,9 +269,9 @@ class Flattened(Denoiser):
         return self.net(x_t.flatten(1), t).view_as(x_t)
 
 
-def dequantised_bound(x: Tensor, levels: int) -> Tensor:
+def dequantised_bound(x: Tensor, n_values: int) -> Tensor:
     """``E_u log N(z; 0, SPREAD^2 I) + log |det|`` in closed form, ``(B,)``: ``E z^2 = middle^2 + width^2 / 12``."""
-    width = 2 / levels
+    width = 2 / n_values
     middle = (x.double() + 0.5) * width - 1
     each = -(middle.square() + width**2 / 12) / (2 * SPREAD**2) - math.log(SPREAD) - 0.5 * math.log(2 * math.pi)
     return (each + math.log(width)).flatten(1).sum(1)
@@ -279,7 +279,7 @@ def dequantised_bound(x: Tensor, levels: int) -> Tensor:
 
 def dequantised(seeds: int, examples: int) -> Iterator[Row]:
     """Densities of dequantised pixels, which bound a mass."""
-    space = Images(1, 4, 4, levels=4)
+    space = Images(1, 4, 4, n_values=4)
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(4, (examples, *space.shape), generator=generator).to(torch.uint8)
     truth = dequantised_bound(x, 4)

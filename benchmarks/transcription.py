@@ -42,7 +42,7 @@ from fourfold_speech.networks import STRIDE
 
 RESULTS = Path(__file__).parent / "results" / "transcription.json"
 RATE, LONGEST = 8000, 6.0
-"""Levels in a second, and seconds of a training example, at most."""
+"""Samples in a second, and seconds of a training example, at most."""
 ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 ONES += ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
 TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
@@ -202,7 +202,7 @@ class Words:
 
     Attributes:
         prompt: the recording.
-        cuts: where each word begins, in levels, and where the last one ends.
+        cuts: where each word begins, in samples, and where the last one ends.
     """
 
     prompt: Spoken
@@ -233,9 +233,9 @@ def aligned(run: Path, every: Sequence[Spoken]) -> list[Words]:
     space, objective, hop = model.space, model.objective, RATE * STRIDE // 100
     found = []
     for one in every:
-        levels = torch.from_numpy((one.wave.clip(-1, 1) * 32767).round()).to(torch.int16)
+        samples = torch.from_numpy((one.wave.clip(-1, 1) * 32767).round()).to(torch.int16)
         with torch.no_grad():
-            heard = model.estimand.encode(1, levels[None])
+            heard = model.estimand.encode(1, samples[None])
             names = objective.log_names(heard.features[heard.mask]).double().numpy()
         places = likeliest_path(names, space.text.parse(one.words).numpy(), space.end)
         if places is None:

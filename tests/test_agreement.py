@@ -27,8 +27,8 @@ from fourfold.vocabulary import Kind
 HEIGHT = Numeric("height", "float64", resolution=0.5, high=40, decimals=1)
 SPACES = (
     Vectors(2),
-    Images(1, 8, 8, levels=17),
-    Images(1, 8, 8, levels=17, classes=3),
+    Images(1, 8, 8, n_values=17),
+    Images(1, 8, 8, n_values=17, classes=3),
     Images(3, 8, 8, caption=6),
     Text("abcdef", length=24),
     Table((HEIGHT, Categorical("colour", categories=("a", "b")))),

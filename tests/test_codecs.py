@@ -13,35 +13,35 @@ from fourfold.paradigms.latent import CodeDecoder, Elbo
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
 
-SMALL = Images(1, 8, 8, levels=17)
-LEVELS = [2, 3, 17, 100, 255, 256]
+SMALL = Images(1, 8, 8, n_values=17)
+COUNTS = [2, 3, 17, 100, 255, 256]
 
 
-def every_level(levels: int) -> tuple[Images, torch.Tensor]:
-    x = torch.arange(levels, dtype=torch.uint8).repeat(2).reshape(2, 1, 1, levels)
-    return Images(1, 1, levels, levels), x
+def every_value(n_values: int) -> tuple[Images, torch.Tensor]:
+    x = torch.arange(n_values, dtype=torch.uint8).repeat(2).reshape(2, 1, 1, n_values)
+    return Images(1, 1, n_values, n_values), x
 
 
 @pytest.mark.parametrize("codec", [BitPlanes, Tokens, Centred, Dequantised, GaussianPixels])
-@pytest.mark.parametrize("levels", LEVELS)
-def test_every_level_returns(codec, levels):
-    space, x = every_level(levels)
+@pytest.mark.parametrize("n_values", COUNTS)
+def test_every_value_returns(codec, n_values):
+    space, x = every_value(n_values)
     z, log_det = codec(space).encode(x)
     assert log_det.shape == (2,)
     assert torch.equal(codec(space).decode(z), x)
     assert codec(space).decode(z).dtype == torch.uint8
 
 
-@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("n_values", COUNTS)
 @pytest.mark.parametrize("u", [0.0, 1e-9, 0.5, 1 - 1e-6, 1 - 2**-24])
 @pytest.mark.parametrize("kind", [Dequantised, GaussianPixels])
-def test_dequantised_returns_at_the_edges_of_a_level(kind, levels, u, monkeypatch):
-    space, x = every_level(levels)
+def test_dequantised_returns_at_the_edges_of_a_value(kind, n_values, u, monkeypatch):
+    space, x = every_value(n_values)
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: torch.full(shape[0], u))
     codec = kind(space)
     codec.fit(
         x[:1].expand(20_000, -1, -1, -1)
-    )  # of GaussianPixels: one level has almost all mass, the others the least
+    )  # of GaussianPixels: one value has almost all mass, the others the least
     assert torch.equal(codec.decode(codec.encode(x)[0]), x)
 
 
@@ -54,8 +54,8 @@ def test_decoding_clips_what_a_network_may_say(codec):
     space.check(x)
 
 
-def test_bit_planes_of_neighbouring_levels_differ_in_one_bit():
-    space, x = every_level(17)
+def test_bit_planes_of_neighbouring_values_differ_in_one_bit():
+    space, x = every_value(17)
     z, log_det = BitPlanes(space).encode(x[:1])
     assert z.shape == (1, 5, 1, 17)
     assert bool(((z == 0) | (z == 1)).all())
@@ -63,7 +63,7 @@ def test_bit_planes_of_neighbouring_levels_differ_in_one_bit():
     assert log_det.item() == 0
 
 
-def test_bits_above_the_last_level_are_clamped():
+def test_bits_above_the_last_value_are_clamped():
     space = Images(1, 1, 1, 17)
     codes = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 5).reshape(32, 5, 1, 1)
     x = BitPlanes(space).decode(codes).flatten()
@@ -71,7 +71,7 @@ def test_bits_above_the_last_level_are_clamped():
 
 
 def test_centred_is_symmetric_about_zero():
-    space, x = every_level(17)
+    space, x = every_value(17)
     z, log_det = Centred(space).encode(x)
     assert z.amin().item() == -1
     assert z.amax().item() == 1
@@ -114,26 +114,26 @@ def test_dequantised_log_determinant_is_that_of_its_affine_map():
 
 
 def test_dequantised_density_bounds_the_mass_and_is_tight_where_it_is_flat():
-    # A density that is constant on each level's interval has exactly the mass of its pmf.
-    levels = 5
+    # A density that is constant on each value's interval has exactly the mass of its pmf.
+    n_values = 5
     pmf = torch.tensor([0.1, 0.4, 0.05, 0.25, 0.2], dtype=torch.float64)
-    space = Images(1, 1, 1, levels)
+    space = Images(1, 1, 1, n_values)
     codec = Dequantised(space)
     grid = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000 * 2 - 1
-    level = ((grid + 1) * levels / 2).long()
-    flat = pmf[level] * levels / 2
+    value = ((grid + 1) * n_values / 2).long()
+    flat = pmf[value] * n_values / 2
     assert flat.mean().item() * 2 == pytest.approx(1)
-    x = torch.arange(levels, dtype=torch.uint8).reshape(-1, 1, 1, 1)
+    x = torch.arange(n_values, dtype=torch.uint8).reshape(-1, 1, 1, 1)
     z, log_det = codec.encode(x)
-    chosen = ((z.flatten() + 1) * levels / 2).long()
-    torch.testing.assert_close((pmf[chosen] * levels / 2).log() + log_det, pmf.log())
+    chosen = ((z.flatten() + 1) * n_values / 2).long()
+    torch.testing.assert_close((pmf[chosen] * n_values / 2).log() + log_det, pmf.log())
     # A tilted density of the same masses only bounds them from below (Jensen), on average over the noise.
-    u = (grid + 1) * levels / 2 - level
+    u = (grid + 1) * n_values / 2 - value
     tilted = flat * (0.5 + u)
-    per_level = [(tilted[level == k].log().mean() + math.log(2 / levels)).item() for k in range(levels)]
-    masses = [tilted[level == k].sum().item() * 2 / 100_000 for k in range(levels)]
+    per_value = [(tilted[value == k].log().mean() + math.log(2 / n_values)).item() for k in range(n_values)]
+    masses = [tilted[value == k].sum().item() * 2 / 100_000 for k in range(n_values)]
     assert masses == pytest.approx(pmf.tolist(), rel=1e-4)
-    assert all(bound < math.log(mass) for bound, mass in zip(per_level, masses, strict=True))
+    assert all(bound < math.log(mass) for bound, mass in zip(per_value, masses, strict=True))
 
 
 def test_gaussian_pixels_are_normal_and_a_normal_density_of_them_is_that_of_independent_pixels():
@@ -162,10 +162,10 @@ def test_the_masses_of_gaussian_pixels_sum_to_one():
     masses = (log_det - (z.flatten().square() + math.log(2 * math.pi)) / 2).exp()
     assert masses.sum().item() == pytest.approx(1, abs=1e-5)
     assert masses.argsort(descending=True)[0].item() == 0
-    assert masses.min().item() > 1e-3  # no level is impossible after five pixels
+    assert masses.min().item() > 1e-3  # no value is impossible after five pixels
 
 
-def test_large_images_share_the_levels_of_a_cell():
+def test_large_images_share_the_values_of_a_cell():
     space = Images(3, 64, 48)
     codec = GaussianPixels(space)
     assert codec.below.shape == (3 * 32 * 32, 257)
@@ -252,7 +252,7 @@ def test_a_density_of_what_is_counted_is_refused_and_the_reverse(codec, likeliho
 @pytest.mark.parametrize("name", recipes())
 def test_every_recipe_says_which_measure_its_estimand_has(name):
     """So that parts cannot be put together wrongly; a generator without a density has none."""
-    for space in (SMALL, Images(1, 8, 8, levels=4, classes=2), Vectors(2), Text("ab", 8)):
+    for space in (SMALL, Images(1, 8, 8, n_values=4, classes=2), Vectors(2), Text("ab", 8)):
         try:
             model = build(name, space, "xs")
         except TypeError:

@@ -155,7 +155,7 @@ def test_standardised_density_is_the_raw_density() -> None:
 
 
 def test_dequantisation_turns_exact_into_a_bound() -> None:
-    space = Images(1, 2, 2, levels=4)
+    space = Images(1, 2, 2, n_values=4)
     g = Affine(4)
     g.event = (1, 2, 2)
     model = GenerativeModel(space, Dequantised(space), g, MatchMoments(), Push(), StandardNormal())

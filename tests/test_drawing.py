@@ -25,7 +25,7 @@ from fourfold.tournament.tournament import compare
 
 def median_model(name="latent-variable"):
     torch.manual_seed(0)
-    return build(name, Images(1, 8, 8, levels=17), "xs").eval()
+    return build(name, Images(1, 8, 8, n_values=17), "xs").eval()
 
 
 def test_the_variants_of_a_decoder_are_its_ways_to_observe():
@@ -52,15 +52,20 @@ def test_drawing_has_the_spread_of_the_model_where_medians_have_none():
     observation = model.estimand(torch.zeros(1, *model.estimand.latent))
     points = [torch.full((1, 1, 8, 8), 2 * k / 16 - 1) for k in range(17)]
     masses = torch.stack([observation.log_masses(point) for point in points]).exp()
-    levels = torch.arange(17.0).reshape(-1, 1, 1, 1, 1)
-    mean = (masses * levels).sum(0)
-    variance = (masses * (levels - mean).square()).sum(0).double()
+    values = torch.arange(17.0).reshape(-1, 1, 1, 1, 1)
+    mean = (masses * values).sum(0)
+    variance = (masses * (values - mean).square()).sum(0).double()
     assert torch.allclose(x.var(0).mean(), variance.mean(), rtol=0.03)
 
 
 @pytest.mark.parametrize("name", recipes())
 def test_a_model_that_shows_no_draws_says_so_and_has_a_variant_that_draws(name):
-    for space in (Images(1, 8, 8, levels=17), Images(1, 8, 8, levels=17, classes=2), Vectors(3), Vectors(3, classes=2)):
+    for space in (
+        Images(1, 8, 8, n_values=17),
+        Images(1, 8, 8, n_values=17, classes=2),
+        Vectors(3),
+        Vectors(3, classes=2),
+    ):
         try:
             model = build(name, space, "xs")
         except TypeError:

@@ -17,8 +17,8 @@ from shorter import shorter
 
 NAMES = [f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes]
 GROWING = (
-    (Images(1, 8, 8, levels=17), Images(1, 16, 8, levels=17)),
-    (Images(1, 8, 8, levels=17, classes=3), Images(1, 16, 8, levels=17, classes=3)),
+    (Images(1, 8, 8, n_values=17), Images(1, 16, 8, n_values=17)),
+    (Images(1, 8, 8, n_values=17, classes=3), Images(1, 16, 8, n_values=17, classes=3)),
     (Vectors(3), Vectors(6)),
     (Vectors(3, classes=3), Vectors(6, classes=3)),
     (Text("abcdef", length=8), Text("abcdef", length=16)),
@@ -174,7 +174,7 @@ def test_describing_draws_no_random_number():
 
 
 def test_an_unnormalised_number_is_not_called_a_bound():
-    model = build("energy", Images(1, 8, 8, levels=17), "xs")
+    model = build("energy", Images(1, 8, 8, n_values=17), "xs")
     x, cond = checks.raw_examples(model, 2)
     assert "bound" not in model.facts.likelihood_note
     assert "bound" not in model.log_prob(x, cond).note

@@ -27,11 +27,11 @@ from fourfold.spaces import Images, Vectors
 from fourfold.tasks.evaluation import likelihood
 from fourfold.vocabulary import Kind
 
-LEVELS = Images(1, 4, 4, levels=4)
+SMALL_IMAGES = Images(1, 4, 4, n_values=4)
 
 
-def levels(n: int) -> torch.Tensor:
-    return torch.randint(4, (n, *LEVELS.shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+def examples(n: int) -> torch.Tensor:
+    return torch.randint(4, (n, *SMALL_IMAGES.shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
 def hybrid(likelihood: object) -> tuple[GenerativeModel, torch.Tensor, torch.Tensor]:
@@ -45,7 +45,7 @@ def hybrid(likelihood: object) -> tuple[GenerativeModel, torch.Tensor, torch.Ten
 
 def dequantised_flow() -> GenerativeModel:
     parts = (flow.ChangeOfVariables(), flow.NoiseThenMap(), flow.ExactDensity())
-    return GenerativeModel(LEVELS, Dequantised(LEVELS), known.Scaled(LEVELS.shape), *parts)
+    return GenerativeModel(SMALL_IMAGES, Dequantised(SMALL_IMAGES), known.Scaled(SMALL_IMAGES.shape), *parts)
 
 
 def assert_holds(row: known.Row) -> None:
@@ -104,7 +104,7 @@ def test_two_errors_of_latent_diffusion_hold_the_mean_of_the_bound(likelihood):
 
 def test_two_errors_of_a_dequantised_flow_hold_the_closed_form():
     """It reported no error."""
-    x = levels(200)
+    x = examples(200)
     truth = known.dequantised_bound(x, 4)
     row = known.scored("", dequantised_flow(), x, truth, 30)
     assert_holds(row)
@@ -114,7 +114,7 @@ def test_two_errors_of_a_dequantised_flow_hold_the_closed_form():
 
 
 def test_more_whole_draws_shrink_the_error_and_one_leaves_it_unknown():
-    model, x = dequantised_flow(), levels(100)
+    model, x = dequantised_flow(), examples(100)
     errors = [float(model.log_prob(x, draws=draws).std_error.mean()) for draws in (2, 8)]
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.15)
     assert model.log_prob(x, draws=1).std_error.isnan().all()
@@ -189,10 +189,10 @@ def test_the_interval_of_a_mean_over_examples_holds_the_closed_form():
     truth = 16 * float((weights * known.dequantised_bound(every, 4)).sum())
     for seed in range(150):
         x = torch.multinomial(weights, 40 * 16, replacement=True, generator=generator)
-        part = Split(x.view(40, *LEVELS.shape).to(torch.uint8))
-        score = likelihood(model, Dataset("levels", LEVELS, part, part, part, "", ""), seed=seed)
+        part = Split(x.view(40, *SMALL_IMAGES.shape).to(torch.uint8))
+        score = likelihood(model, Dataset("examples", SMALL_IMAGES, part, part, part, "", ""), seed=seed)
         assert (score.kind, score.n) == (Kind.LOWER_BOUND, 40)
-        nats = [-value * LEVELS.dims * math.log(2) for value in (score.high, score.low)]
+        nats = [-value * SMALL_IMAGES.dims * math.log(2) for value in (score.high, score.low)]
         held.append(nats[0] <= truth <= nats[1])
     assert 0.91 <= sum(held) / len(held) <= 0.99
 

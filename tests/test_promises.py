@@ -60,7 +60,7 @@ def test_two_gloo_ranks_equal_one_process(sharded: bool) -> None:
     """Of every card, in one pair of processes: by DDP and by FSDP. All recipes, and four: ``tests/test_ranks.py``."""
     models = []
     for name in cards():
-        space = Vectors(2) if name in of_vectors() else Images(1, 8, 8, levels=17)
+        space = Vectors(2) if name in of_vectors() else Images(1, 8, 8, n_values=17)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             models.append(build(name, space, "xs"))
@@ -108,7 +108,7 @@ def test_exact_densities_integrate_to_one() -> None:
     checks.check_integrates(model, reach=12.0)
 
 
-@pytest.mark.parametrize("space", [Images(1, 1, 3, levels=5), Text("abc", length=4)], ids=["image", "text"])
+@pytest.mark.parametrize("space", [Images(1, 1, 3, n_values=5), Text("abc", length=4)], ids=["image", "text"])
 def test_masses_sum_to_one_by_enumeration(space: object) -> None:
     checks.check_integrates(build("autoregressive", space, "xs"), tolerance=1e-3)
 

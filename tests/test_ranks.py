@@ -21,7 +21,7 @@ KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Num
 SOUND = Audio(512, 8000, classes=2)
 SPACES = (
     Vectors(2),
-    Images(1, 8, 8, levels=17),
+    Images(1, 8, 8, n_values=17),
     Text("abcdef", length=24),
     Table((KIND, PRICE)),
     Table((KIND, PRICE), classes=2),

@@ -266,14 +266,14 @@ class PublishedAutoencoder(Codec):
         return False
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        reals = x.float() * (2 / (self.space.levels - 1)) - 1
+        reals = x.float() * (2 / (self.space.n_values - 1)) - 1
         z = (self.inner.encode(reals).latent_dist.mean - self.shift) * self.scale
         return z, torch.full((len(x),), math.nan, device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         reals = self.inner.decode(z.float() / self.scale + self.shift).sample
-        levels = ((reals + 1) * ((self.space.levels - 1) / 2)).round()
-        return levels.clamp(0, self.space.levels - 1).to(torch.uint8)
+        values = ((reals + 1) * ((self.space.n_values - 1) / 2)).round()
+        return values.clamp(0, self.space.n_values - 1).to(torch.uint8)
 
 
 # --- opening ----------------------------------------------------------------------------------------------------------

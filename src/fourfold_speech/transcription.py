@@ -25,7 +25,7 @@ __all__ = ["Hypothesis", "Segment", "Transcript", "beam_search", "segments", "tr
 BEAMS = 5
 """Texts that are kept in a search, where nothing else is asked for."""
 QUIET = 33.0
-"""The loudest level, of 32,768, at which a part of a sound counts as silent in any case: 60 dB below full scale."""
+"""The loudest sample, of 32,768, at which a part of a sound counts as silent in any case: 60 dB below full scale."""
 
 
 # --- search -----------------------------------------------------------------------------------------------------------

@@ -72,11 +72,11 @@ def test_where_both_axes_may_be_channels_the_squarer_image_is_meant(tmp_path, sh
     assert load(saved(tmp_path, np.zeros(shape, dtype=np.uint8))).space == space
 
 
-def test_levels(tmp_path):
+def test_pixel_values(tmp_path):
     path = saved(tmp_path, GREY % 17)
-    assert load(path, levels=17).space == Images(1, 6, 5, levels=17)
-    with pytest.raises(DataError, match="values must be from 0 to 15, got 16; give --levels 17"):
-        load(path, levels=16)
+    assert load(path, n_values=17).space == Images(1, 6, 5, n_values=17)
+    with pytest.raises(DataError, match="values must be from 0 to 15, got 16; give --n-values 17"):
+        load(path, n_values=16)
 
 
 def test_npz_with_labels(tmp_path):

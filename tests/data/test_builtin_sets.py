@@ -69,7 +69,7 @@ def test_every_split_belongs_to_its_space(name):
 def test_a_digit_moves_straight_within_the_frame_and_bounces_off_its_walls():
     data = load("moving-digits", limit=60)
     x = whole(data)
-    assert data.space == Video(16, 32, 32, levels=17, frames=16)
+    assert data.space == Video(16, 32, 32, n_values=17, frames=16)
     ink = x.double().sum((2, 3))
     assert torch.equal(ink, ink[:, :1].expand_as(ink))  # the whole digit is always seen
     at = torch.arange(32.0, dtype=torch.float64)
@@ -90,7 +90,7 @@ def test_variants_of_a_digit_that_moves_come_into_one_split():
 
 def test_digits():
     data = load("digits")
-    assert data.space == Images(1, 8, 8, levels=17)
+    assert data.space == Images(1, 8, 8, n_values=17)
     assert len(whole(data)) == 1797
     assert whole(data).max() == 16
 

@@ -101,7 +101,7 @@ def test_motion_is_that_of_the_data_or_not():
 def test_the_autoregressive_probabilities_of_all_clips_sum_to_one():
     from fourfold.paradigms import build
 
-    space = Video(2, 2, 2, levels=2, frames=2)
+    space = Video(2, 2, 2, n_values=2, frames=2)
     model = build("autoregressive", space, size="xs").eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -116,5 +116,5 @@ def test_a_model_of_clips_scores_a_folder_of_clips(tmp_path):
     data = load("moving-digits", limit=40)
     run = fourfold.fit("diffusion", data, budget="1 steps", size="xs", out=tmp_path / "run", batch_size=2)
     write_examples(tmp_path / "clips", data.test.x, data.space)
-    with pytest.raises(DataError, match=r"clips: pixel values must be from 0 to 16, got .* in image 0; raise levels"):
-        run.examples(tmp_path / "clips")  # files hold 256 levels
+    with pytest.raises(DataError, match=r"clips: pixel values must be from 0 to 16, got .* in image 0; raise n_values"):
+        run.examples(tmp_path / "clips")  # files hold 256 values

@@ -37,7 +37,7 @@ EVERY: dict[str, Any] = {
     "channels": 1,
     "rate": 8000,
     "seconds": 1.5,
-    "levels": 17,
+    "n_values": 17,
     "skip_bad": True,
     "stream": True,
     "length": 64,

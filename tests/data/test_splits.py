@@ -98,7 +98,9 @@ def test_too_few_examples_are_refused(tmp_path):
     assert min(map(len, (data.train, data.validation, data.test))) >= 1
 
 
-@pytest.mark.parametrize("setting", [{"size": 8}, {"labels": "y"}, {"channels": 1}, {"levels": 4}, {"tokens": "bytes"}])
+@pytest.mark.parametrize(
+    "setting", [{"size": 8}, {"labels": "y"}, {"channels": 1}, {"n_values": 4}, {"tokens": "bytes"}]
+)
 def test_settings_that_mean_nothing_are_refused(setting):
     with pytest.raises(DataError, match=f"{next(iter(setting))} must be left out for digits"):
         load("digits", **setting)
@@ -169,7 +171,7 @@ def test_describe_tells_what_matters(numbered):
     for word in (data.digest, "240 train", "30 validation", "30 test", "2 columns", "3: 0, 1, 2", "nats", "MiB"):
         assert word in text
     assert "exact density" in describe(load("gaussian-mixture", limit=100))
-    assert "grey images of 8 x 8 pixels with 17 levels" in describe(load("digits"))
+    assert "grey images of 8 x 8 pixels with 17 values" in describe(load("digits"))
     assert "characters, in windows of 256" in describe(load("python-docs"))
 
 

@@ -1,4 +1,4 @@
-"""Levels drawn from mixtures of discretised logistics against their masses."""
+"""Pixel values drawn from mixtures of discretised logistics against their masses."""
 
 import pytest
 import torch
@@ -6,12 +6,12 @@ import torch
 from fourfold.distributions.observations import DiscretisedLogistics
 
 
-@pytest.mark.parametrize("levels", [2, 5, 16, 256])
-def test_quantiles_are_the_lowest_levels_with_enough_mass(levels):
+@pytest.mark.parametrize("n_values", [2, 5, 16, 256])
+def test_quantiles_are_the_lowest_values_with_enough_mass(n_values):
     torch.manual_seed(0)
     logits, mu, log_scale = torch.randn(3, 4, 2, 1, 3, 3, dtype=torch.float64)
-    model = DiscretisedLogistics(logits, 2 * mu, 2 * log_scale - 1, levels)
-    places = torch.linspace(-1, 1, levels, dtype=torch.float64)
+    model = DiscretisedLogistics(logits, 2 * mu, 2 * log_scale - 1, n_values)
+    places = torch.linspace(-1, 1, n_values, dtype=torch.float64)
     masses = torch.stack([model.log_masses(torch.full((4, 1, 3, 3), p)).exp() for p in places.tolist()])
     below = masses.cumsum(0)
     torch.testing.assert_close(below[-1], torch.ones_like(below[-1]))

@@ -18,8 +18,8 @@ TABLE = Path(__file__).with_name("assignment.tsv")
 """
 SPACES = {
     "vectors": Vectors(3, classes=2),
-    "images": Images(3, 8, 8, levels=256, classes=4),
-    "captioned": Images(3, 8, 8, levels=256, caption=12),
+    "images": Images(3, 8, 8, n_values=256, classes=4),
+    "captioned": Images(3, 8, 8, n_values=256, caption=12),
     "text": Text("abcdef", length=24),
     "sound": Audio(512, 8000, classes=2),
 }

@@ -215,7 +215,7 @@ def test_emulated_products_are_slow_whatever_the_processor_lists():
 
 @pytest.mark.usefixtures("bf16_kernels")
 def test_choosing_leaves_the_loop_alone():
-    model = image_model(Images(1, 8, 8, levels=17))
+    model = image_model(Images(1, 8, 8, n_values=17))
     data = Split(torch.randint(17, (64, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8))
     loop = begin(model, data, TRAINING)
     before, state = loop.weights.flat.clone(), torch.get_rng_state()

@@ -77,12 +77,12 @@ def test_a_pixel_is_told_of_all_rows_above_and_of_none_below() -> None:
 @torch.no_grad()
 def test_displaced_copies_are_those_of_the_formula() -> None:
     torch.manual_seed(0)
-    levels, reach, (height, width) = 5, 1, (4, 5)
-    mixture = Displacement(levels, 3, reach, rows=1, columns=2)
+    n_values, reach, (height, width) = 5, 1, (4, 5)
+    mixture = Displacement(n_values, 3, reach, rows=1, columns=2)
     for p in mixture.parameters():
         torch.nn.init.normal_(p, std=0.5)
-    x, before = torch.randint(0, levels, (2, 2, height, width))
-    logits, h = torch.randn(2, height, width, levels), torch.randn(2, height, width, 3)
+    x, before = torch.randint(0, n_values, (2, 2, height, width))
+    logits, h = torch.randn(2, height, width, n_values), torch.randn(2, height, width, 3)
     given = mixture(logits, h, x, before).exp()
     g, a = mixture.head(h.relu()).split([1, 9], -1)
     shifts = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
@@ -92,8 +92,8 @@ def test_displaced_copies_are_those_of_the_formula() -> None:
         return before[n, i, j] if 0 <= i < height and 0 <= j < width else None
 
     def apart(n, i, j, s):
-        level = source(n, i, j, s)
-        return 0.5 if level is None else 4 * float((x[n, i, j] - level).abs())
+        value = source(n, i, j, s)
+        return 0.5 if value is None else 4 * float((x[n, i, j] - value).abs())
 
     for n, i, j in [(0, 0, 0), (0, 0, 4), (1, 2, 2), (1, 3, 4), (0, 3, 1)]:
         seen = [(i + r - 1, j + c - 2, mixture.w[r, c]) for r in (0, 1) for c in range(5) if r == 0 or c < 2]

@@ -15,8 +15,8 @@ from fourfold.tasks.language import score_text, stream
 
 SPACES = [
     Text("abcd", length=6),
-    Images(1, 4, 5, levels=6),
-    Images(3, 3, 4, levels=256, classes=3),
+    Images(1, 4, 5, n_values=6),
+    Images(3, 3, 4, n_values=256, classes=3),
     Vectors(4),
     Vectors(3, classes=2),
 ]
@@ -54,7 +54,7 @@ def test_text_mass_sums_to_one_beyond_the_context() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 2, 3), (2, 2, 2)])
 def test_image_mass_sums_to_one(shape: tuple[int, int, int]) -> None:
-    space = Images(*shape, levels=3, classes=2)
+    space = Images(*shape, n_values=3, classes=2)
     model = perturbed(space)
     images = all_sequences(3, space.dims).view(-1, *shape).to(torch.uint8)
     for label in (None, 1):
@@ -81,7 +81,7 @@ def influence(model: GenerativeModel, x: torch.Tensor, tokens: int) -> torch.Ten
 
 
 @pytest.mark.parametrize(
-    "space", [Text("abc", length=8), Images(1, 5, 6, levels=3), Images(2, 3, 4, levels=3), Vectors(5)]
+    "space", [Text("abc", length=8), Images(1, 5, 6, n_values=3), Images(2, 3, 4, n_values=3), Vectors(5)]
 )
 def test_a_token_depends_on_all_earlier_ones_and_on_no_later_one(space) -> None:
     model = perturbed(space)
@@ -217,7 +217,7 @@ def test_samples_do_not_depend_on_the_batch_split(space) -> None:
         assert (one[100:107] != tail).float().mean() < 0.01
 
 
-@pytest.mark.parametrize("space", [Images(1, 4, 5, levels=6, classes=2), Vectors(3, classes=2)])
+@pytest.mark.parametrize("space", [Images(1, 4, 5, n_values=6, classes=2), Vectors(3, classes=2)])
 def test_labels_condition(space) -> None:
     model = perturbed(space)
     x = model.sample(64, 0)

@@ -342,7 +342,7 @@ def test_dequantisation_is_part_of_the_likelihood():
     """Uniform images: every level is equally likely, and a flat density over [-1, 1] scores log2(levels) bits per
     dim.
     """
-    space = Images(1, 8, 8, levels=17)
+    space = Images(1, 8, 8, n_values=17)
     model = RECIPES["denoising"](space, "xs").with_parts(likelihood=DiffusionBound(8))
     result = model.log_prob(torch.randint(17, (4, 1, 8, 8)).to(torch.uint8))
     assert result.kind is Kind.LOWER_BOUND

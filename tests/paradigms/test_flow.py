@@ -141,7 +141,7 @@ IMAGE_RECIPES = ["tarflow", "glow"]
 @pytest.mark.parametrize("recipe", IMAGE_RECIPES)
 @pytest.mark.parametrize("shape", [(1, 4, 6), (3, 3, 4)])
 def test_flows_of_images_invert_with_their_log_determinant(recipe, shape):
-    model = stirred(recipe, Images(*shape, levels=8, classes=2))
+    model = stirred(recipe, Images(*shape, n_values=8, classes=2))
     x, cond = torch.randn(3, *shape), torch.tensor([0, 1, -1])
     z, log_det = model.estimand.inverse(x, cond)
     torch.testing.assert_close(model.estimand(z, cond), x, atol=1e-3, rtol=1e-3)
@@ -155,7 +155,7 @@ def test_flows_of_images_invert_with_their_log_determinant(recipe, shape):
 
 @pytest.mark.parametrize("recipe", IMAGE_RECIPES)
 def test_bounds_of_images_stay_below_their_mass(recipe):
-    space = Images(1, 1, 2, levels=3)
+    space = Images(1, 1, 2, n_values=3)
     model = stirred(recipe, space)
     every, exact = exact_masses(model, space)
     found = model.log_prob(every.repeat_interleave(200, 0))
@@ -175,14 +175,14 @@ def test_patches_are_joined_again_and_divide_odd_sizes():
 
 def test_denoising_follows_the_score_of_a_known_flow():
     """At the start the flow is the identity, so its score is -x and the step is a factor."""
-    model = cards()["flow"].recipes["tarflow-noised"](Images(1, 4, 4, levels=8), "xs")
+    model = cards()["flow"].recipes["tarflow-noised"](Images(1, 4, 4, n_values=8), "xs")
     y = NoiseThenMap()(model.estimand, Noise(0, 0, 5))
     x = Denoised(0.3)(model.estimand, Noise(0, 0, 5))
     torch.testing.assert_close(x, y * (1 - 0.09), atol=1e-4, rtol=1e-4)
 
 
 def test_a_flow_of_noised_images_claims_no_likelihood():
-    model = cards()["flow"].recipes["tarflow-noised"](Images(1, 4, 4, levels=8), "xs")
+    model = cards()["flow"].recipes["tarflow-noised"](Images(1, 4, 4, n_values=8), "xs")
     found = model.log_prob(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
     assert found.kind is Kind.NONE
     assert "noised" in found.note
@@ -272,7 +272,7 @@ class Given:
 def exact_masses(model, space, cells: int = 160):
     """``log P(x)`` of every image of two pixels: the density of the flow integrated over each cell."""
     u = torch.cartesian_prod(*[(torch.arange(cells) + 0.5) / cells] * 2).reshape(-1, 1, 1, 2)
-    every = torch.cartesian_prod(*[torch.arange(space.levels)] * 2).reshape(-1, 1, 1, 2).to(torch.uint8)
+    every = torch.cartesian_prod(*[torch.arange(space.n_values)] * 2).reshape(-1, 1, 1, 2).to(torch.uint8)
     nats = []
     for x in every:
         z, log_det = model.codec.encode(x.expand(len(u), -1, -1, -1), Given(u))
@@ -282,7 +282,7 @@ def exact_masses(model, space, cells: int = 160):
 
 
 def test_learned_dequantisation_tightens_the_bound_and_keeps_it_one():
-    space = Images(1, 1, 2, levels=3)
+    space = Images(1, 1, 2, n_values=3)
     model = stirred("variational", space, 0.12)
     every, exact = exact_masses(model, space)
     uniform = model.with_parts(likelihood=ExactDensity())

@@ -190,7 +190,7 @@ def test_decoding_draws_what_the_autoencoder_draws():
 
 
 def test_quantised_codes_are_tokens_with_the_mass_of_what_they_decode_to():
-    images = Images(1, 8, 8, levels=17)
+    images = Images(1, 8, 8, n_values=17)
     model = build("latent-autoregressive", images, "xs")
     codec = model.codec
     assert isinstance(codec, QuantisedCodec)
@@ -205,7 +205,7 @@ def test_quantised_codes_are_tokens_with_the_mass_of_what_they_decode_to():
 
 
 def test_a_label_is_the_start_symbol_of_a_sequence_of_codes():
-    model = build("latent-autoregressive", Images(1, 8, 8, levels=17, classes=3), "xs")
+    model = build("latent-autoregressive", Images(1, 8, 8, n_values=17, classes=3), "xs")
     for p in model.estimand.parameters():
         p.data.add_(0.1 * torch.randn_like(p))
     z = torch.randint(25, (4, 16))
@@ -297,7 +297,7 @@ def test_where_encoding_all_takes_too_long_batches_are_encoded_one_by_one():
 
 
 def test_the_weights_of_a_stage_are_written_once(tmp_path):
-    model = build("latent-diffusion", Images(1, 8, 8, levels=17), "xs")
+    model = build("latent-diffusion", Images(1, 8, 8, n_values=17), "xs")
     save_model(model, tmp_path)
     numbers = sum(p.numel() for p in model.parameters())
     assert (tmp_path / "weights.safetensors").stat().st_size < 4 * numbers + 40_000

@@ -46,23 +46,23 @@ def _seeded():
     torch.manual_seed(0)
 
 
-def _levels(levels: int) -> Tensor:
-    return 2 * torch.arange(levels) / (levels - 1) - 1
+def _points(n_values: int) -> Tensor:
+    return 2 * torch.arange(n_values) / (n_values - 1) - 1
 
 
-def _mixture(levels: int, spread: float = 1.0) -> DiscretisedLogistics:
+def _mixture(n_values: int, spread: float = 1.0) -> DiscretisedLogistics:
     shape = (3, 2, 2, 4)
-    return DiscretisedLogistics(torch.randn(shape), spread * torch.randn(shape), torch.randn(shape) - 2, levels)
+    return DiscretisedLogistics(torch.randn(shape), spread * torch.randn(shape), torch.randn(shape) - 2, n_values)
 
 
 # --- observation models -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("levels", [2, 3, 17, 256])
+@pytest.mark.parametrize("n_values", [2, 3, 17, 256])
 @pytest.mark.parametrize("spread", [0.3, 3.0])
-def test_masses_sum_to_one_over_the_levels(levels, spread):
-    p = _mixture(levels, spread)
-    masses = torch.stack([p.log_masses(x.expand(3, 2, 4)).exp() for x in _levels(levels)])
+def test_masses_sum_to_one_over_the_values(n_values, spread):
+    p = _mixture(n_values, spread)
+    masses = torch.stack([p.log_masses(x.expand(3, 2, 4)).exp() for x in _points(n_values)])
     torch.testing.assert_close(masses.sum(0), torch.ones(3, 2, 4))
     assert (masses > 0).all()
 
@@ -72,7 +72,7 @@ def test_masses_are_differences_of_the_distribution_function():
     p = DiscretisedLogistics(torch.zeros(1, 1, 1), mu, log_scale, 5)
     edges = torch.tensor([-math.inf, -0.75, -0.25, 0.25, 0.75, math.inf])
     expected = torch.sigmoid((edges - 0.3) / math.exp(-1.2)).diff()
-    found = torch.stack([p.log_masses(x.expand(1, 1)).exp().squeeze() for x in _levels(5)])
+    found = torch.stack([p.log_masses(x.expand(1, 1)).exp().squeeze() for x in _points(5)])
     torch.testing.assert_close(found, expected)
 
 
@@ -84,9 +84,9 @@ def test_far_and_sharp_masses_keep_finite_gradients():
     assert log_scale.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("levels", [2, 17, 256])
-def test_mean_and_median_are_those_of_the_masses(levels):
-    p, points = _mixture(levels), _levels(levels)
+@pytest.mark.parametrize("n_values", [2, 17, 256])
+def test_mean_and_median_are_those_of_the_masses(n_values):
+    p, points = _mixture(n_values), _points(n_values)
     masses = torch.stack([p.log_masses(x.expand(3, 2, 4)).exp() for x in points])
     torch.testing.assert_close(p.mean(), torch.einsum("l,l...->...", points, masses), atol=1e-4, rtol=1e-4)
     index = (masses.cumsum(0) < 0.5 - 1e-6).sum(0)
@@ -98,9 +98,9 @@ def test_draws_have_the_masses():
     one = [
         t.expand(n, *t.shape[1:]) for t in (torch.randn(1, 2, 1), torch.randn(1, 2, 1) / 2, torch.full((1, 2, 1), -1.0))
     ]
-    p = DiscretisedLogistics(*one, levels=5)
+    p = DiscretisedLogistics(*one, n_values=5)
     x = p.draw(Noise(0, 0, n))
-    for point in _levels(5):
+    for point in _points(5):
         mass = p.log_masses(point.expand(n, 1))[0].exp().item()
         share = (x == point).float().mean().item()
         assert abs(share - mass) < 4 * math.sqrt(mass * (1 - mass) / n) + 1e-9
@@ -239,17 +239,17 @@ def test_one_draw_has_no_standard_error():
 
 SPACES = [
     Images(1, 28, 28),
-    Images(3, 9, 13, levels=7, classes=3),
+    Images(3, 9, 13, n_values=7, classes=3),
     Vectors(4, classes=2),
     Vectors(1),
-    Images(1, 8, 8, levels=17),
+    Images(1, 8, 8, n_values=17),
 ]
 
 
 def _data(space, n: int) -> tuple[Tensor, Tensor | None]:
     labels = None if space.classes is None else torch.arange(n) % space.classes
     if isinstance(space, Images):
-        return torch.randint(0, space.levels, (n, *space.shape), dtype=torch.uint8), labels
+        return torch.randint(0, space.n_values, (n, *space.shape), dtype=torch.uint8), labels
     return torch.randn(n, *space.shape), labels
 
 
@@ -289,13 +289,13 @@ def test_presets_sample_score_and_rebuild(recipe, space, size):
 
 
 def test_a_ladders_bound_is_below_its_importance_weighted_one():
-    model, x = ladder(Images(1, 8, 8, levels=17), "xs"), torch.randint(0, 17, (64, 1, 8, 8), dtype=torch.uint8)
+    model, x = ladder(Images(1, 8, 8, n_values=17), "xs"), torch.randint(0, 17, (64, 1, 8, 8), dtype=torch.uint8)
     scores = [model.with_parts(likelihood=p).log_prob(x).nats.mean() for p in (Elbo(8), ImportanceWeighted(8))]
     assert scores[0] < scores[1]
 
 
 def test_a_ladders_divergences_are_the_mean_of_its_log_ratio():
-    model = ladder(Images(1, 8, 8, levels=17), "xs")
+    model = ladder(Images(1, 8, 8, n_values=17), "xs")
     x = model.encode(torch.randint(0, 17, (1, 1, 8, 8), dtype=torch.uint8)).x.expand(2000, -1, -1, -1)
     encoder = model.objective.encoder
     with torch.no_grad():
@@ -305,7 +305,7 @@ def test_a_ladders_divergences_are_the_mean_of_its_log_ratio():
 
 
 def test_the_masses_of_all_images_sum_to_one():
-    space = Images(1, 1, 2, levels=3)
+    space = Images(1, 1, 2, n_values=3)
     model = ladder(space, "xs").with_parts(likelihood=ImportanceWeighted(1024))
     every = torch.cartesian_prod(torch.arange(3), torch.arange(3)).to(torch.uint8).reshape(9, 1, 1, 2)
     with torch.no_grad():
@@ -321,7 +321,7 @@ def test_labels_condition_samples():
 
 
 def test_what_is_observed_is_a_setting():
-    model = build(Images(1, 8, 8, levels=17), "xs")
+    model = build(Images(1, 8, 8, n_values=17), "xs")
     mean, median, draw, again = (
         model.with_parts(sampler=PriorThenDecode(how)).sample(3) for how in (AsMean(), AsMedian(), AsDraw(), AsDraw())
     )
@@ -352,7 +352,7 @@ def test_refusals():
 # --- codes that are maps
 # ------------------------------------------------------------------------------------------------
 
-SMALL = Images(2, 7, 10, levels=9, classes=3)
+SMALL = Images(2, 7, 10, n_values=9, classes=3)
 
 
 @pytest.mark.parametrize("recipe", MAPS)
@@ -414,15 +414,15 @@ def test_a_quantised_bound_is_one_term_of_a_sum_that_is_known(quantiser):
 
 
 def test_the_likelihoods_gradient_passes_straight_through_the_quantiser():
-    model = CARD.recipes["fsq"](Images(1, 8, 8, levels=17), "xs")
-    batch = model.encode(_data(Images(1, 8, 8, levels=17), 6)[0])
+    model = CARD.recipes["fsq"](Images(1, 8, 8, n_values=17), "xs")
+    batch = model.encode(_data(Images(1, 8, 8, n_values=17), 6)[0])
     objective = VariationalBound(model.objective.encoder, beta=0.0)
     objective.terms(model.estimand)["bound"](batch).mean().backward()
     assert model.objective.encoder.stem.weight.grad.abs().max() > 0
 
 
 def _perceptual(start: int = 0, **settings):
-    space = Images(1, 8, 8, levels=17)
+    space = Images(1, 8, 8, n_values=17)
     model = CARD.recipes["kl"](space, "xs")
     old = model.objective
     return model, PerceptualBound(old.encoder, old.critic, start=start, **settings), model.encode(_data(space, 6)[0])
@@ -474,7 +474,7 @@ def test_a_critic_is_trained_on_the_reconstructions_of_its_own_batch():
 
 
 def test_the_parts_of_a_batch_are_reconstructed_once():
-    space = Images(1, 8, 8, levels=17)
+    space = Images(1, 8, 8, n_values=17)
     model = CARD.recipes["kl"](space, "xs")
     loop = begin(model, _data(space, 8)[0], dataclasses.replace(model.training_defaults, batch_size=8), parts=4)
     calls = []

@@ -76,7 +76,7 @@ def test_an_untrained_vocoder_is_as_good_as_the_iterations_that_it_begins_with()
     mel = codec.mel
     wave = from_magnitude(from_mel(mel.log_power(z), 512, 8000), 128, 12 * 128, 16)
     decoded = [SPACE.waveform(codec.decode(z)), wave[:, :1500]]
-    error = [(mel.encode(SPACE.levels(y))[0] - z).square().mean() for y in decoded]
+    error = [(mel.encode(SPACE.quantise(y))[0] - z).square().mean() for y in decoded]
     assert float(error[0]) < 1.5 * float(error[1])
 
 

@@ -1,4 +1,4 @@
-"""Clips of sound: levels, padding, files, players and pictures."""
+"""Clips of sound: samples, padding, files, players and pictures."""
 
 import io
 import wave
@@ -20,12 +20,12 @@ def clips(n=4, length=800):
     return torch.stack([(9000 * torch.sin(2 * torch.pi * 500 * (i + 1) * t)).round() for i in range(n)]).to(torch.int16)
 
 
-def test_reals_become_the_nearest_levels_and_back():
+def test_reals_become_the_nearest_samples_and_back():
     x = torch.tensor([[-1.0, 0.0, 0.5, 1.0, 1 / 32768, -0.25]])
-    levels = Audio(6, 8000).conform(x)
-    assert levels.tolist() == [[-32768, 0, 16384, 32767, 1, -8192]]
-    assert torch.equal(Audio(6, 8000).waveform(levels)[0, [0, 1, 2, 4, 5]], x[0, [0, 1, 2, 4, 5]])
-    assert torch.equal(Audio(6, 8000).conform(levels.float(), Vectors(6)), levels)
+    samples = Audio(6, 8000).conform(x)
+    assert samples.tolist() == [[-32768, 0, 16384, 32767, 1, -8192]]
+    assert torch.equal(Audio(6, 8000).waveform(samples)[0, [0, 1, 2, 4, 5]], x[0, [0, 1, 2, 4, 5]])
+    assert torch.equal(Audio(6, 8000).conform(samples.float(), Vectors(6)), samples)
     with pytest.raises(ValueError, match=r"outside \[-1, 1\]"):
         Audio(6, 8000).conform(1e6 * x)
 
@@ -61,10 +61,10 @@ def test_a_file_holds_the_clips_with_pauses(tmp_path):
     SPACE.writers()[".wav"](tmp_path / "a.wav", x, (), ())
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
-        levels = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-    assert len(levels) == 3 * 800 + 2 * 2000
-    assert np.array_equal(levels[2800:3600], x[1].numpy())
-    assert not levels[800:2800].any()
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    assert len(samples) == 3 * 800 + 2 * 2000
+    assert np.array_equal(samples[2800:3600], x[1].numpy())
+    assert not samples[800:2800].any()
 
 
 def test_a_folder_holds_a_file_for_each_clip_without_padding(tmp_path):

@@ -31,7 +31,7 @@ EVERY: dict[str, Any] = {
     "compile": False,
     "device": "cpu",
     "executor": "cluster:cpus=2,gpus=0.5",
-    "data_options": {"limit": 500, "conditional": True, "levels": 16, "size": 8, "fractions": [0.7, 0.2, 0.1]},
+    "data_options": {"limit": 500, "conditional": True, "n_values": 16, "size": 8, "fractions": [0.7, 0.2, 0.1]},
     "out": "a folder/r.html",
     "runs_dir": "somewhere",
     "resume": False,

@@ -44,9 +44,9 @@ def _random_captions(n: int, length: int, generator: torch.Generator) -> Tensor:
 
 def _random_sounds(n: int, length: int, generator: torch.Generator) -> Tensor:
     """Noise of a random length, ``(n, length)`` int16, padded by 0."""
-    levels = (3000 * torch.randn(n, length, generator=generator)).to(torch.int16)
+    samples = (3000 * torch.randn(n, length, generator=generator)).to(torch.int16)
     lengths = torch.randint(1, length + 1, (n, 1), generator=generator)
-    return torch.where(torch.arange(length) < lengths, levels, 0)
+    return torch.where(torch.arange(length) < lengths, samples, 0)
 
 
 def some_label(model: GenerativeModel) -> int | str | Tensor | None:

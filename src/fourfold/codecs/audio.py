@@ -11,7 +11,7 @@ from torch import Tensor
 from fourfold.core import Codec, Measure, Noise
 from fourfold.maths.spectra import frames, from_magnitude, from_mel, hop_of, log_mel
 from fourfold.spaces import Audio
-from fourfold.spaces.audio import LEVELS
+from fourfold.spaces.audio import FULL_SCALE
 from fourfold.vocabulary import Kind
 
 __all__ = ["CentredSamples", "LogMel", "MuLaw", "Waveforms"]
@@ -26,18 +26,18 @@ class CentredSamples(Codec):
 
     measure = Measure.COUNTING
     rms = 0.1
-    levels = 2 * LEVELS
+    n_values = 2 * FULL_SCALE
 
     def __init__(self, space: Audio) -> None:
         super().__init__()
         self.space, self.event = space, (1, space.length)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        return (2 * x.float() + 1).unsqueeze(1) / (self.levels - 1), torch.zeros(len(x), device=x.device)
+        return (2 * x.float() + 1).unsqueeze(1) / (self.n_values - 1), torch.zeros(len(x), device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        levels = (z.float().squeeze(1) * (self.levels - 1) - 1) / 2
-        return levels.round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+        samples = (z.float().squeeze(1) * (self.n_values - 1) - 1) / 2
+        return samples.round().clamp(-FULL_SCALE, FULL_SCALE - 1).to(torch.int16)
 
 
 @final
@@ -58,7 +58,7 @@ class Waveforms(Codec):
         return self.space.waveform(x).unsqueeze(1), torch.zeros(len(x), device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        return self.space.levels(z.float().squeeze(1))
+        return self.space.quantise(z.float().squeeze(1))
 
 
 @final
@@ -92,20 +92,20 @@ class MuLaw(Codec):
             raise ValueError(f"width must divide the {space.length} samples of a clip, got {width}")
         self.space, self.width = space, width
         self.event = (1, space.length // width, width)
-        levels = torch.arange(-LEVELS, LEVELS, dtype=torch.float64) / LEVELS
-        law = levels.sign() * (1 + 255 * levels.abs()).log() / math.log(256)
+        values = torch.arange(-FULL_SCALE, FULL_SCALE, dtype=torch.float64) / FULL_SCALE
+        law = values.sign() * (1 + 255 * values.abs()).log() / math.log(256)
         table = ((128 * law).round() + 128).clamp(max=255).long()
         counts = torch.zeros(self.tokens, dtype=torch.long).index_add_(0, table, torch.ones_like(table))
         self.register_buffer("table", table.to(torch.uint8), persistent=False)
         self.register_buffer("counts", counts, persistent=False)
-        self.register_buffer("first", counts.cumsum(0) - counts - LEVELS, persistent=False)
+        self.register_buffer("first", counts.cumsum(0) - counts - FULL_SCALE, persistent=False)
 
     table: Tensor
     counts: Tensor
     first: Tensor
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        k = self.table[x.long() + LEVELS].long()
+        k = self.table[x.long() + FULL_SCALE].long()
         return k.reshape(-1, *self.event), -self.counts[k].double().log().sum(1).float()
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
@@ -174,4 +174,4 @@ class LogMel(Codec):
     @torch.no_grad()
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         magnitude = from_mel(self.log_power(z), self.fft, self.space.rate)
-        return self.space.levels(from_magnitude(magnitude, self.hop, self.space.length, self.steps))
+        return self.space.quantise(from_magnitude(magnitude, self.hop, self.space.length, self.steps))

@@ -37,12 +37,12 @@ class Tokens(Codec):
         return x.long(), torch.zeros(len(x), device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        return z.clamp(0, self.space.levels - 1).to(torch.uint8)
+        return z.clamp(0, self.space.n_values - 1).to(torch.uint8)
 
 
 @final
 class Centred(Codec):
-    """Pixel values as points of [-1, 1], ``z = 2 x / (levels - 1) - 1``: still discrete, so models give masses."""
+    """Pixel values as points of [-1, 1], ``z = 2 x / (n_values - 1) - 1``: still discrete, so models give masses."""
 
     measure = Measure.COUNTING
     rms = 0.5
@@ -52,10 +52,10 @@ class Centred(Codec):
         self.space, self.event = space, space.shape
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        return x.float() * (2 / (self.space.levels - 1)) - 1, torch.zeros(len(x), device=x.device)
+        return x.float() * (2 / (self.space.n_values - 1)) - 1, torch.zeros(len(x), device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        top = self.space.levels - 1
+        top = self.space.n_values - 1
         return ((z.float() + 1) * (top / 2)).round().clamp(0, top).to(torch.uint8)
 
 
@@ -63,7 +63,7 @@ class Centred(Codec):
 class BitPlanes(Codec):
     """Pixel values as bits, a plane of zeros and ones for each bit, the lowest first.
 
-    ``(B, C, H, W)`` becomes float32 ``(B, planes C, H, W)`` with ``planes = ceil(log2 levels)``. Codes are
+    ``(B, C, H, W)`` becomes float32 ``(B, planes C, H, W)`` with ``planes = ceil(log2 n_values)``. Codes are
     reflected (Gray 1953, US patent 2,632,058): neighbouring values differ in one bit. A code above the last value is
     decoded as the last value.
     """
@@ -72,7 +72,7 @@ class BitPlanes(Codec):
 
     def __init__(self, space: Images) -> None:
         super().__init__()
-        self.space, self.planes = space, (space.levels - 1).bit_length()
+        self.space, self.planes = space, (space.n_values - 1).bit_length()
         self.event = (self.planes * space.channels, space.height, space.width)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
@@ -82,18 +82,18 @@ class BitPlanes(Codec):
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         bits = (z > 0.5).long().chunk(self.planes, 1)
-        levels = bit = bits[-1]
+        values = bit = bits[-1]
         for plane in reversed(bits[:-1]):
             bit = bit ^ plane
-            levels = levels * 2 + bit
-        return levels.clamp(max=self.space.levels - 1).to(torch.uint8)
+            values = values * 2 + bit
+        return values.clamp(max=self.space.n_values - 1).to(torch.uint8)
 
 
 @final
 class Dequantised(Codec):
-    """Pixel values as reals in [-1, 1]: ``z = 2 (x + u) / levels - 1`` with ``u ~ U[0, 1)``. Decoding takes the floor.
+    """Pixel values as reals: ``z = 2 (x + u) / n_values - 1`` with ``u ~ U[0, 1)``. Decoding takes the floor.
 
-    ``log |det| = dims · log(2 / levels)``, and ``E_u[log p(z)] + log |det| <= log P(x)``.
+    ``log |det| = dims · log(2 / n_values)``, and ``E_u[log p(z)] + log |det| <= log P(x)``.
     """
 
     measure = Measure.LEBESGUE
@@ -107,12 +107,12 @@ class Dequantised(Codec):
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         u = torch.rand(x.shape, device=x.device) if noise is None else noise.uniform(*x.shape[1:])
-        # In float32 a u within 2^-15 of 0 or 1 may round into the neighbouring level: decode must return x.
-        z = (x.float() + u.clamp(2**-14, 1 - 2**-14)) * (2 / self.space.levels) - 1
-        return z, torch.full((len(x),), self.space.dims * math.log(2 / self.space.levels), device=x.device)
+        # In float32 a u within 2^-15 of 0 or 1 may round into the neighbouring pixel value: decode must return x.
+        z = (x.float() + u.clamp(2**-14, 1 - 2**-14)) * (2 / self.space.n_values) - 1
+        return z, torch.full((len(x),), self.space.dims * math.log(2 / self.space.n_values), device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        return ((z.float() + 1) * (self.space.levels / 2)).floor().clamp(0, self.space.levels - 1).to(torch.uint8)
+        return ((z.float() + 1) * (self.space.n_values / 2)).floor().clamp(0, self.space.n_values - 1).to(torch.uint8)
 
 
 @final
@@ -134,7 +134,7 @@ class GaussianPixels(Codec):
     random = True
     bound = "with dequantisation it is a lower bound on the log-mass of the integers"
     below: Tensor
-    """``F`` below each pixel value, of each cell: ``(C h w, levels + 1)`` float64."""
+    """``F`` below each pixel value, of each cell: ``(C h w, n_values + 1)`` float64."""
     cell: Tensor
     """The cell of each pixel: ``(C, H, W)``."""
 
@@ -146,24 +146,28 @@ class GaussianPixels(Codec):
         row, column = torch.arange(H) * h // H, torch.arange(W) * w // W
         cell = (torch.arange(C)[:, None, None] * h + row[:, None]) * w + column
         self.register_buffer("cell", cell, persistent=False)
-        self.register_buffer("below", torch.linspace(0, 1, space.levels + 1, dtype=torch.float64).repeat(C * h * w, 1))
+        self.register_buffer(
+            "below", torch.linspace(0, 1, space.n_values + 1, dtype=torch.float64).repeat(C * h * w, 1)
+        )
 
     def fit(self, x: Tensor) -> None:
         """Take the shares of the pixel values. Each cell has a few pixels more, with the shares of its channel."""
-        levels, cells = self.space.levels, len(self.below)
-        counts_in_cells = torch.zeros(cells * levels, dtype=torch.long, device=x.device)
+        n_values, cells = self.space.n_values, len(self.below)
+        counts_in_cells = torch.zeros(cells * n_values, dtype=torch.long, device=x.device)
         for part in torch.split(x, 1000):
-            counts_in_cells += torch.bincount((self.cell * levels + part.long()).flatten(), minlength=cells * levels)
-        counts = counts_in_cells.double().view(self.space.channels, -1, levels)
+            counts_in_cells += torch.bincount(
+                (self.cell * n_values + part.long()).flatten(), minlength=cells * n_values
+            )
+        counts = counts_in_cells.double().view(self.space.channels, -1, n_values)
         prior = counts.sum(1, keepdim=True) + 0.5
         counts = counts + PRIOR * prior / prior.sum(2, keepdim=True)
-        shares = counts / counts.sum(2, keepdim=True) * (1 - levels * LEAST) + LEAST
-        self.below[:, 1:] = shares.view(cells, levels).cumsum(1)
+        shares = counts / counts.sum(2, keepdim=True) * (1 - n_values * LEAST) + LEAST
+        self.below[:, 1:] = shares.view(cells, n_values).cumsum(1)
         self.below[:, -1] = 1
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         u = torch.rand(x.shape, device=x.device) if noise is None else noise.uniform(*x.shape[1:])
-        place = self.cell * (self.space.levels + 1) + x.long()
+        place = self.cell * (self.space.n_values + 1) + x.long()
         low, high = self.below.take(place), self.below.take(place + 1)
         share = high - low
         inset = (MARGIN / share).clamp(max=0.5)
@@ -173,9 +177,9 @@ class GaussianPixels(Codec):
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         """By bisection: the last value below which ``F`` is at most ``Phi(z)``."""
-        v, start = torch.special.ndtr(z.double()), self.cell * (self.space.levels + 1)
-        level = torch.zeros_like(z, dtype=torch.long)
-        for power in reversed(range((self.space.levels - 1).bit_length())):
-            higher = (level + 2**power).clamp(max=self.space.levels - 1)
-            level = torch.where(self.below.take(start + higher) <= v, higher, level)
-        return level.to(torch.uint8)
+        v, start = torch.special.ndtr(z.double()), self.cell * (self.space.n_values + 1)
+        value = torch.zeros_like(z, dtype=torch.long)
+        for power in reversed(range((self.space.n_values - 1).bit_length())):
+            higher = (value + 2**power).clamp(max=self.space.n_values - 1)
+            value = torch.where(self.below.take(start + higher) <= v, higher, value)
+        return value.to(torch.uint8)

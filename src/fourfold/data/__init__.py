@@ -222,7 +222,7 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
 def _of_memory(data: object, options: DataOptions) -> Source:
     """An array, a tensor or a table."""
     if isinstance(data, (np.ndarray, Tensor, list, tuple)):
-        refuse_other(options, "an array", "labels", "levels")
+        refuse_other(options, "an array", "labels", "n_values")
         if isinstance(options.labels, str):
             raise DataError(f"labels of an array must be an array of their own, got {options.labels!r}")
         array = data.detach().cpu().numpy() if isinstance(data, Tensor) else as_array(data)

@@ -96,7 +96,7 @@ def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: DataO
     space: Space = Vectors(x.shape[1])
     if x.ndim > 2:
         channels, height, width = (1, *x.shape[1:]) if x.ndim == 3 else x.shape[1:] if first else _turned(x.shape)
-        space = Images(channels, height, width, options.levels or 256)
+        space = Images(channels, height, width, options.n_values or 256)
     stored = StoredArray(path, x, space, first)
     stored.hint = hint
     if options.stream is None:
@@ -143,19 +143,19 @@ class StoredArray(Stored):
                     raise DataError(
                         f"{self.path}: must be unchanged while it is read, got no row {row + 1:,}; load it again"
                     )
-        if isinstance(self.space, Images):  # other numbers have no levels
-            self._check_levels(x, rows)
+        if isinstance(self.space, Images):  # other numbers have no limit
+            self._check_values(x, rows)
             x = x.reshape(len(x), *self.space.shape) if self.channels_first else x.transpose(0, 3, 1, 2)
             return torch.from_numpy(x), {}
         return finite_vectors(x, self.name, [str(i) for i in range(x.shape[1])], rows), {}
 
-    def _check_levels(self, x: np.ndarray, rows: np.ndarray) -> None:
-        levels = self.space.levels if isinstance(self.space, Images) else 256  # as above
-        if levels < 256 and int(x.max()) >= levels:
+    def _check_values(self, x: np.ndarray, rows: np.ndarray) -> None:
+        n_values = self.space.n_values if isinstance(self.space, Images) else 256  # as above
+        if n_values < 256 and int(x.max()) >= n_values:
             row = int(np.argmax(x.reshape(len(x), -1).max(1)))
             raise DataError(
-                f"{self.path}, row {int(rows[row]) + 1:,}: pixel values must be from 0 to {levels - 1}, got "
-                f"{int(x[row].max())}; give {option('levels', 256)}"
+                f"{self.path}, row {int(rows[row]) + 1:,}: pixel values must be from 0 to {n_values - 1}, got "
+                f"{int(x[row].max())}; give {option('n_values', 256)}"
             )
 
 
@@ -275,7 +275,7 @@ def of_array(
             ``(N, T, ...)``.
         y: ``(N,)`` labels, or ``None``.
         where: the file or key of the labels, for messages.
-        options: the limit, and how many levels a pixel has.
+        options: the limit, and how many values a pixel has.
         test: how many examples at the end are an official test set.
         hint: the way out when labels are asked for and there are none.
     """
@@ -305,15 +305,15 @@ def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tenso
     require(_array_bytes(x), name)
     first = x.ndim == 4 and _channels_first(name, x.shape, options)
     channels_first = x[:, None] if x.ndim == 3 else x if first else x.transpose(0, 3, 1, 2)
-    levels = options.levels or 256
+    n_values = options.n_values or 256
     highest = max(int(part.max()) for part in np.array_split(x, max(x.nbytes >> 26, 1)) if part.size)
-    if not 2 <= levels <= 256 or highest >= levels:
+    if not 2 <= n_values <= 256 or highest >= n_values:
         raise DataError(
-            f"{name}: pixel values must be from 0 to {levels - 1}, got {highest}; "
-            f"give {option('levels', highest + 1)} or more"
+            f"{name}: pixel values must be from 0 to {n_values - 1}, got {highest}; "
+            f"give {option('n_values', highest + 1)} or more"
         )
     channels, height, width = channels_first.shape[1:]
-    return torch.from_numpy(channels_first), Images(channels, height, width, levels)
+    return torch.from_numpy(channels_first), Images(channels, height, width, n_values)
 
 
 def _clips(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Video]:
@@ -326,7 +326,7 @@ def _clips(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor
         raise DataError(f"{name}: frames must have 1 or 3 channels, got {space.channels} of shape {x.shape}")
     planes = frames * space.channels
     clips = stills.reshape(n, planes, space.height, space.width)
-    return clips, Video(planes, space.height, space.width, space.levels, frames=frames)
+    return clips, Video(planes, space.height, space.width, space.n_values, frames=frames)
 
 
 def _of_floats(name: str, x: np.ndarray) -> str:

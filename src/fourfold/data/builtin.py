@@ -36,12 +36,12 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 
 def digits(options: DataOptions) -> Source:
-    """1,797 grey images of handwritten digits, of 8 x 8 pixels with 17 levels, in ten classes."""
+    """1,797 grey images of handwritten digits, of 8 x 8 pixels of 17 values, in ten classes."""
     bunch = sklearn.datasets.load_digits()
     x = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     names = tuple(str(i) for i in range(10))
-    return Source(x, Images(1, 8, 8, levels=17), "scikit-learn, load_digits", labels, names)
+    return Source(x, Images(1, 8, 8, n_values=17), "scikit-learn, load_digits", labels, names)
 
 
 def breast_cancer(options: DataOptions) -> Source:

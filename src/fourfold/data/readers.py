@@ -47,7 +47,7 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
         raise DataError(f"{path}: must be a regular file or a folder, got a device or a pipe; give one of data")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
-        refuse_other(options, f"{path}, an array", "labels", "levels", *(("stream",) if suffix == ".npy" else ()))
+        refuse_other(options, f"{path}, an array", "labels", "n_values", *(("stream",) if suffix == ".npy" else ()))
         return read_array(path, options)
     if suffix in TABLES:
         database = TABLES[suffix]

@@ -18,7 +18,7 @@ from fourfold.data.memory import require
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Audio
-from fourfold.spaces.audio import LEVELS
+from fourfold.spaces.audio import FULL_SCALE
 
 __all__ = ["read_sound", "read_sounds"]
 
@@ -35,9 +35,9 @@ LONGEST = 3600.0
 ALL = 360_000.0
 """Seconds of all files together, at most."""
 SILENT = 32
-"""The loudest level, of 32,768, of a file that counts as silent: 60 dB below full scale."""
+"""The loudest sample, of 32,768, of a file that counts as silent: 60 dB below full scale."""
 LOUD = 32766
-"""Levels from here on, three in a row, are clipped."""
+"""Samples from here on, three in a row, are clipped."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:
         raise DataError(f"{path}: {header}: give a WAV, FLAC, OGG or MP3 file")
     require(2.5 * max(rate, header.rate) * header.seconds + 16 * header.samples * header.channels, path)
     try:
-        levels = _levels(path, rate, faults, library)
+        samples = _samples(path, rate, faults, library)
     except _unreadable(library) as error:
         raise DataError(f"{path}: {_reason(error)}: give a WAV, FLAC, OGG or MP3 file") from None
-    notes = tuple(_notes(path, [header], faults, rate, len(levels), DataOptions(rate=rate)))
-    return torch.from_numpy(levels), notes
+    notes = tuple(_notes(path, [header], faults, rate, len(samples), DataOptions(rate=rate)))
+    return torch.from_numpy(samples), notes
 
 
 def _check(options: DataOptions) -> None:
@@ -244,13 +244,13 @@ def _decode_all(
     faults = _Faults()
     for path in headers:
         try:
-            clips[path] = _clips_of(_levels(path, rate, faults, library), length)
+            clips[path] = _clips_of(_samples(path, rate, faults, library), length)
         except _unreadable(library) as error:
             _refuse(path, _reason(error), options, bad)
     return clips, faults
 
 
-def _levels(path: Path, rate: int, faults: _Faults, library: ModuleType) -> np.ndarray:
+def _samples(path: Path, rate: int, faults: _Faults, library: ModuleType) -> np.ndarray:
     """A file as samples ``(L,)`` int16 in one channel at a sampling rate.
 
     Raises:
@@ -270,22 +270,22 @@ def _levels(path: Path, rate: int, faults: _Faults, library: ModuleType) -> np.n
         import soxr  # optional
 
         mono = soxr.resample(mono, file_rate, rate)
-    levels = (mono * LEVELS).round().clip(-LEVELS, LEVELS - 1).astype(np.int16)
-    if np.abs(levels.astype(np.int32)).max(initial=0) <= SILENT:
+    samples = (mono * FULL_SCALE).round().clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    if np.abs(samples.astype(np.int32)).max(initial=0) <= SILENT:
         faults.silent.append(path)
-    return levels
+    return samples
 
 
 def _is_clipped(x: np.ndarray) -> bool:
     """True if three samples in a row stand at full scale, on one side, in some channel."""
-    sides = (x * LEVELS >= LOUD, x * LEVELS <= -LOUD)
+    sides = (x * FULL_SCALE >= LOUD, x * FULL_SCALE <= -LOUD)
     return any(bool((side[2:] & side[1:-1] & side[:-2]).any()) for side in sides)
 
 
-def _clips_of(levels: np.ndarray, length: int) -> list[np.ndarray]:
+def _clips_of(samples: np.ndarray, length: int) -> list[np.ndarray]:
     """Clips of one length: consecutive ones, of which the last is padded. A last one below a tenth is left out."""
-    ends = range(0, max(len(levels) - length // 10, 1), length)
-    return [np.pad(levels[i : i + length], (0, max(length - len(levels) + i, 0))) for i in ends]
+    ends = range(0, max(len(samples) - length // 10, 1), length)
+    return [np.pad(samples[i : i + length], (0, max(length - len(samples) + i, 0))) for i in ends]
 
 
 def _notes(

@@ -134,7 +134,7 @@ class Stored(ABC):
 
 def example_bytes(space: Space) -> int:
     """Bytes of a raw example."""
-    return math.prod(space.shape) * (1 if isinstance(space, Images) else 4)  # levels of pixels are bytes
+    return math.prod(space.shape) * (1 if isinstance(space, Images) else 4)  # pixel values are bytes
 
 
 def random_rows(stored: Stored, edges: np.ndarray, generator: np.random.Generator, least: int) -> np.ndarray:

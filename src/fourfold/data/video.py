@@ -143,7 +143,7 @@ def _source(
 
 
 def moving_digits(options: DataOptions) -> Source:
-    """4,000 grey clips of a moving handwritten digit: 16 frames of 32 x 32 pixels with 17 levels, in ten classes.
+    """4,000 grey clips of a moving handwritten digit: 16 frames of 32 x 32 pixels of 17 values, in ten classes.
 
     A digit of scikit-learn, enlarged twice, bounces off the walls. All clips of one are in one split. Positions and
     velocities are drawn with the seed: a speed of 1 to 3 pixels a frame in any direction.
@@ -163,7 +163,7 @@ def moving_digits(options: DataOptions) -> Source:
     x = _pasted(digits, corner)
     labels = torch.from_numpy(bunch.target.astype(np.int64))[places]
     where = f"scikit-learn, load_digits, moved with seed {options.seed}"
-    space = Video(FRAMES, SIDE, SIDE, levels=17, frames=FRAMES)
+    space = Video(FRAMES, SIDE, SIDE, n_values=17, frames=FRAMES)
     return Source(x, space, where, labels, tuple(map(str, range(10))), groups=places)
 
 

@@ -94,8 +94,8 @@ class DiscretisedLogistics(Located):
 
         P(x = l) = sum_k pi_k [ F((x + d - mu_k) / s_k) - F((x - d - mu_k) / s_k) ],   F(a) = 1 / (1 + exp(-a)),
 
-    for pixel values at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``. The lowest and
-    the highest value take the mass beyond them, so the masses sum to 1. Pixels and channels are independent given
+    for pixel values at the points ``2 l / (n_values - 1) - 1`` and half-width ``d = 1 / (n_values - 1)``. The lowest
+    and the highest value take the mass beyond them, so the masses sum to 1. Pixels and channels are independent given
     ``z``. Differences are computed in logarithms, by ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass
     underflows.
 
@@ -103,12 +103,12 @@ class DiscretisedLogistics(Located):
 
     Args:
         logits, mu, log_scale: mixture parameters, ``(B, K, *event)``.
-        levels: number of pixel values.
+        n_values: number of pixel values.
     """
 
-    def __init__(self, logits: Tensor, mu: Tensor, log_scale: Tensor, levels: int) -> None:
+    def __init__(self, logits: Tensor, mu: Tensor, log_scale: Tensor, n_values: int) -> None:
         self.log_pi, self.mu, self.log_scale = F.log_softmax(logits, 1), mu, log_scale
-        self.levels, self.half = levels, 1 / (levels - 1)
+        self.n_values, self.half = n_values, 1 / (n_values - 1)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return self.log_masses(x).flatten(1).sum(1)
@@ -126,12 +126,12 @@ class DiscretisedLogistics(Located):
         parts = torch.where(first, log_below, torch.where(last, log_above, inner))
         return torch.logsumexp(self.log_pi + parts, 1)
 
-    def _point(self, level: Tensor) -> Tensor:
-        return 2 * self.half * level - 1
+    def _point(self, value: Tensor) -> Tensor:
+        return 2 * self.half * value - 1
 
-    def exceeds(self, level: Tensor) -> Tensor:
-        """``P(x > level)`` of every pixel, for pixel values that broadcast to ``(B, *event)``."""
-        edge = (self._point(level) + self.half)[:, None] if level.ndim else self._point(level) + self.half
+    def exceeds(self, value: Tensor) -> Tensor:
+        """``P(x > value)`` of every pixel, for pixel values that broadcast to ``(B, *event)``."""
+        edge = (self._point(value) + self.half)[:, None] if value.ndim else self._point(value) + self.half
         return (self.log_pi + F.logsigmoid((self.mu - edge) * (-self.log_scale).exp())).exp().sum(1)
 
     def draw(self, noise: Noise) -> Tensor:
@@ -150,18 +150,18 @@ class DiscretisedLogistics(Located):
         # Components come first in memory: a sum over them then runs over the pixels, not over a few numbers at a time.
         parts = (self.log_pi.exp(), self.mu, (-self.log_scale).exp())
         pi, mu, inverse = (part.movedim(1, 0).contiguous() for part in parts)
-        level, least = torch.zeros_like(mu[0]), 1 - u
-        for bit in reversed(range((self.levels - 1).bit_length())):
-            edge = self._point(level + (2**bit - 1)) + self.half
+        value, least = torch.zeros_like(mu[0]), 1 - u
+        for bit in reversed(range((self.n_values - 1).bit_length())):
+            edge = self._point(value + (2**bit - 1)) + self.half
             above = (mu - edge).mul_(inverse).sigmoid_().mul_(pi).sum(0)
-            level += (above > least) * 2**bit
-        return self._point(level.clamp(max=self.levels - 1))
+            value += (above > least) * 2**bit
+        return self._point(value.clamp(max=self.n_values - 1))
 
     def mean(self) -> Tensor:
-        """``E[x] = sum_l P(level > l)`` on the scale of the pixel values, exact: ``levels - 1`` evaluations."""
+        """``E[x] = sum_l P(value > l)`` on the scale of the pixel values, exact: ``n_values - 1`` evaluations."""
         total = torch.zeros_like(self.mu[:, 0])
-        for level in range(self.levels - 1):
-            total += self.exceeds(self.mu.new_tensor(float(level)))
+        for value in range(self.n_values - 1):
+            total += self.exceeds(self.mu.new_tensor(float(value)))
         return self._point(total)
 
 
@@ -206,10 +206,10 @@ class GaussianHead(Head):
 @final
 @dataclass(frozen=True)
 class LogisticHead(Head):
-    """``components`` logistics for each pixel, discretised to ``levels``. Scales stay above ``exp(floor)``."""
+    """``components`` logistics for each pixel, discretised to ``n_values``. Scales stay above ``exp(floor)``."""
 
     measure = Measure.COUNTING
-    levels: int = 256
+    n_values: int = 256
     components: int = 2
     floor: float = -6.0
 
@@ -221,7 +221,7 @@ class LogisticHead(Head):
         logits, mu, raw = h.reshape(len(h), 3, self.components, -1, *h.shape[2:]).unbind(1)
         spread = torch.linspace(-1.0, 1.0, 2 * self.components + 1, device=h.device)[1::2]
         mu = mu + spread.reshape(-1, *(1,) * (mu.ndim - 2))
-        return DiscretisedLogistics(logits, mu, self.floor + F.softplus(raw - 1 - self.floor), self.levels)
+        return DiscretisedLogistics(logits, mu, self.floor + F.softplus(raw - 1 - self.floor), self.n_values)
 
 
 # --- ways to show one example -----------------------------------------------------------------------------------------

@@ -38,14 +38,14 @@ class Features(ABC):
 @final
 @dataclass(frozen=True)
 class Pixels(Features):
-    """Pixels divided by their highest level, as one vector."""
+    """Pixels divided by the highest pixel value, as one vector."""
 
-    levels: int = 256
+    n_values: int = 256
     name = "pixels"
     protocol = "pixels in [0, 1]"
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x.flatten(1).float() / (self.levels - 1)
+        return x.flatten(1).float() / (self.n_values - 1)
 
 
 @final
@@ -66,11 +66,11 @@ class StandardisedColumns(Features):
 class EfficientNetLite0(Features):
     """Pooled last features of EfficientNet-Lite0 trained on ImageNet, ``(N, 1280)``.
 
-    Grey becomes RGB, levels become [0, 1], images are resized bilinearly to 160 x 160 and normalised by ImageNet's mean
-    and standard deviation. Batch norms are folded into the convolutions.
+    Grey becomes RGB, pixel values become [0, 1], images are resized bilinearly to 160 x 160 and normalised by
+    ImageNet's mean and standard deviation. Batch norms are folded into the convolutions.
 
     Args:
-        levels: number of pixel values.
+        n_values: number of pixel values.
         batch_size: images per call of the network.
 
     Raises:
@@ -82,8 +82,8 @@ class EfficientNetLite0(Features):
     name = "efficientnet-lite0"
     protocol = f"efficientnet-lite0 (ImageNet), {SIDE} px bilinear, pooled 1280"
 
-    def __init__(self, levels: int = 256, batch_size: int = 8) -> None:
-        self.levels, self.batch_size = levels, batch_size
+    def __init__(self, n_values: int = 256, batch_size: int = 8) -> None:
+        self.n_values, self.batch_size = n_values, batch_size
         self.net = _efficientnet()
 
     @staticmethod
@@ -97,7 +97,7 @@ class EfficientNetLite0(Features):
         return torch.cat([self.net(self._prepare(part)) for part in torch.split(x, self.batch_size)])
 
     def _prepare(self, x: Tensor) -> Tensor:
-        rgb = _rgb(x).float() / (self.levels - 1)
+        rgb = _rgb(x).float() / (self.n_values - 1)
         rgb = functional.interpolate(rgb, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         return (rgb - torch.tensor(_MEAN).view(3, 1, 1)) / torch.tensor(_STD).view(3, 1, 1)
 
@@ -107,7 +107,7 @@ class Inception(Features):
     """The 2048 pooled features of the Inception network whose Frechet distance is called FID, through torch-fidelity.
 
     Args:
-        levels: number of pixel values.
+        n_values: number of pixel values.
         batch_size: images per call of the network.
         weights: file of the weights. ``None`` downloads them.
 
@@ -119,8 +119,10 @@ class Inception(Features):
     name = "inception"
     protocol = "inception-v3 (TensorFlow's FID weights through torch-fidelity), pooled 2048"
 
-    def __init__(self, levels: int = 256, batch_size: int = 32, weights: str | os.PathLike[str] | None = None) -> None:
-        self.levels, self.batch_size = levels, batch_size
+    def __init__(
+        self, n_values: int = 256, batch_size: int = 32, weights: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.n_values, self.batch_size = n_values, batch_size
         self.net = _inception(weights)
 
     @torch.inference_mode()
@@ -128,10 +130,10 @@ class Inception(Features):
         return torch.cat([self.net(self._prepare(part))[0] for part in torch.split(x, self.batch_size)])
 
     def _prepare(self, x: Tensor) -> Tensor:
-        return (_rgb(x).float() * (255 / (self.levels - 1))).round().to(torch.uint8)
+        return (_rgb(x).float() * (255 / (self.n_values - 1))).round().to(torch.uint8)
 
 
-def image_features(name: str, levels: int = 256) -> Features:
+def image_features(name: str, n_values: int = 256) -> Features:
     """A feature space of images by its name.
 
     Raises:
@@ -140,7 +142,7 @@ def image_features(name: str, levels: int = 256) -> Features:
     table: dict[str, Any] = {"pixels": Pixels, "efficientnet-lite0": EfficientNetLite0, "inception": Inception}
     if name not in table:
         raise ValueError(f"features must be one of {', '.join(table)}, got {name!r}")
-    features: Features = table[name](levels)
+    features: Features = table[name](n_values)
     return features
 
 
@@ -167,7 +169,9 @@ def cached(features: Features, x: Tensor, folder: Path | None = None) -> Tensor:
 
 def _key(features: Features, x: Tensor) -> str:
     """A name for the features of these examples by this protocol."""
-    sha = hashlib.sha256(f"1 {features.protocol} {getattr(features, 'levels', '')} {x.dtype} {tuple(x.shape)}".encode())
+    sha = hashlib.sha256(
+        f"1 {features.protocol} {getattr(features, 'n_values', '')} {x.dtype} {tuple(x.shape)}".encode()
+    )
     sha.update(x.contiguous().numpy().tobytes())
     return f"{features.name}-{sha.hexdigest()[:24]}"
 

@@ -13,7 +13,7 @@ from fourfold.metrics.score import Measurement, bootstrap
 __all__ = ["detail_ratio", "motion_ratio"]
 
 
-def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Draws | None = None) -> Measurement:
+def detail_ratio(x: Tensor, y: Tensor, *, n_values: int = 256, train: Tensor | Draws | None = None) -> Measurement:
     """The energy of fine detail in samples over that in references: below 1 is blur, above 1 residual noise.
 
     Detail is the difference of an image from its 3 x 3 box blur. Its energy is the mean square per image.
@@ -21,15 +21,15 @@ def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Dra
     Args:
         x: raw samples, ``(n, C, H, W)``.
         y: raw references, ``(m, C, H, W)``.
-        levels: number of pixel values.
+        n_values: number of pixel values.
         train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
     """
     words = f"energy outside of a 3 x 3 box blur, {len(x)} samples against {len(y)} references"
-    return _energy_ratio("detail_ratio[pixels]", lambda part: _detail(part, levels), x, y, words, train)
+    return _energy_ratio("detail_ratio[pixels]", lambda part: _detail(part, n_values), x, y, words, train)
 
 
 def motion_ratio(
-    x: Tensor, y: Tensor, *, colours: int = 1, levels: int = 256, train: Tensor | Draws | None = None
+    x: Tensor, y: Tensor, *, colours: int = 1, n_values: int = 256, train: Tensor | Draws | None = None
 ) -> Measurement:
     """The energy of motion in sampled clips over that in references: below 1 is too still, above 1 flickers or jumps.
 
@@ -39,12 +39,12 @@ def motion_ratio(
         x: raw samples, ``(n, frames · colours, H, W)``.
         y: raw references, ``(m, frames · colours, H, W)``.
         colours: channels of a frame.
-        levels: number of pixel values.
+        n_values: number of pixel values.
         train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
     """
 
     def energy(part: Tensor) -> Tensor:
-        z = part.double() / (levels - 1)
+        z = part.double() / (n_values - 1)
         return (z[:, colours:] - z[:, :-colours]).square().flatten(1).mean(1, keepdim=True)
 
     words = f"energy of the changes between frames, {len(x)} samples against {len(y)} references"
@@ -67,8 +67,8 @@ def _energy_ratio(
     return Measurement(name, value, low, high, n=len(x), protocol=words).beside(floor)
 
 
-def _detail(x: Tensor, levels: int) -> Tensor:
+def _detail(x: Tensor, n_values: int) -> Tensor:
     """Mean square of each image minus its blur, ``(B, 1)`` float64."""
-    z = x.double() / (levels - 1)
+    z = x.double() / (n_values - 1)
     blurred = functional.avg_pool2d(functional.pad(z, (1, 1, 1, 1), mode="replicate"), 3, 1)
     return (z - blurred).square().flatten(1).mean(1, keepdim=True)

@@ -238,7 +238,7 @@ class Displacement(Part, nn.Module):
     and a pixel from there counts as half a unit apart.
 
     Args:
-        levels: number of values that a pixel takes.
+        n_values: number of values that a pixel takes.
         channels: width of the network's last layer.
         reach: the largest displacement along rows and along columns, in pixels.
         rows, columns: how far above, and to either side, known pixels are compared.
@@ -247,9 +247,9 @@ class Displacement(Part, nn.Module):
     for_adamw: ClassVar[tuple[str, ...]] = ("w", "head")
     mask: Tensor
 
-    def __init__(self, levels: int, channels: int, reach: int, rows: int = 4, columns: int = 4) -> None:
+    def __init__(self, n_values: int, channels: int, reach: int, rows: int = 4, columns: int = 4) -> None:
         super().__init__()
-        self.levels, self.reach, self.rows, self.columns = levels, reach, rows, columns
+        self.n_values, self.reach, self.rows, self.columns = n_values, reach, rows, columns
         self.span, self.margins = 2 * reach + 1, (columns, columns, rows, 0)
         mask = torch.ones(rows + 1, 2 * columns + 1)
         mask[-1, columns:] = 0
@@ -258,10 +258,10 @@ class Displacement(Part, nn.Module):
         self.head = zeroed(nn.Linear(channels, 1 + self.span**2))
 
     def forward(self, logits: Tensor, h: Tensor, x: Tensor, before: Tensor) -> Tensor:
-        """``log P`` of every pixel value, ``(N, H, W, levels)``.
+        """``log P`` of every pixel value, ``(N, H, W, n_values)``.
 
         Args:
-            logits: the network's, ``(N, H, W, levels)``.
+            logits: the network's, ``(N, H, W, n_values)``.
             h: its last features, ``(N, H, W, channels)``.
             x: pixel values of the plane, ``(N, H, W)``.
             before: pixel values of the frame before it, ``(N, H, W)``.
@@ -278,7 +278,7 @@ class Displacement(Part, nn.Module):
 
     def mismatch(self, x: Tensor, moved: Tensor) -> Tensor:
         """``|x - x'|`` in units of 1/16 of the range of pixel values, and half a unit beyond the edges."""
-        apart = (x - moved).abs().to(self.w.dtype) * (16 / (self.levels - 1))
+        apart = (x - moved).abs().to(self.w.dtype) * (16 / (self.n_values - 1))
         return apart.masked_fill(moved < 0, 0.5)
 
     def memory(self, before: Tensor) -> tuple[Tensor, Tensor]:
@@ -292,13 +292,13 @@ class Displacement(Part, nn.Module):
         e[:, :, row + self.rows, column + self.columns] = self.mismatch(x[:, None], moved[:, row, column])
 
     def step(self, logits: Tensor, h: Tensor, memory: tuple[Tensor, Tensor], row: int, column: int) -> Tensor:
-        """``log P`` of every value of the next pixel, ``(N, levels)``."""
+        """``log P`` of every value of the next pixel, ``(N, n_values)``."""
         moved, e = memory
         patch = e[:, :, row : row + self.rows + 1, column : column + 2 * self.columns + 1]
         return self.mixed(logits, h, (patch * (self.w * self.mask)).sum((2, 3)), moved[:, row, column])
 
     def mixed(self, logits: Tensor, h: Tensor, e: Tensor, moved: Tensor) -> Tensor:
-        """``log P`` of every value ``(*, levels)``, given the weighted mismatch of each displacement ``(*, S)``."""
+        """``log P`` of every value ``(*, n_values)``, given the weighted mismatch of each displacement ``(*, S)``."""
         g, a = self.head(F.relu(h)).float().split([1, self.span**2], -1)
         m = g.sigmoid() * (a - e.float()).softmax(-1) * (moved >= 0)
         copy = torch.zeros_like(logits).scatter_add(-1, moved.clamp(min=0), m)
@@ -310,7 +310,7 @@ class CausalConvNet(Part, nn.Module):
     """Logits of every pixel of a plane given the earlier ones in raster order, the known planes and a label.
 
     Args:
-        levels: number of values that a pixel takes.
+        n_values: number of values that a pixel takes.
         height, width: size of a plane.
         channels, hidden: width of the pixel stream and of its blocks.
         depth: number of blocks of the pixel stream.
@@ -329,7 +329,7 @@ class CausalConvNet(Part, nn.Module):
 
     def __init__(
         self,
-        levels: int,
+        n_values: int,
         height: int,
         width: int,
         channels: int,
@@ -347,7 +347,7 @@ class CausalConvNet(Part, nn.Module):
         overall: bool = False,
     ) -> None:
         super().__init__()
-        self.levels, self.height, self.width, self.waves = levels, height, width, waves
+        self.n_values, self.height, self.width, self.waves = n_values, height, width, waves
         features = 4 + 2 * waves
         self.entry = PixelConv(features, channels, 4, 3, centre=False)
         self.stem = RowConv(features, upper, 3, 3)
@@ -362,8 +362,8 @@ class CausalConvNet(Part, nn.Module):
         if planes:
             wide = nn.Conv2d(planes * features, channels, 5, padding=2)
             self.reader = PlaneReader(planes * features, channels, reader, reader_depth) if reader else wide
-        self.head = zeroed(nn.Linear(channels, levels))
-        self.displacement = Displacement(levels, channels, moved) if moved else None
+        self.head = zeroed(nn.Linear(channels, n_values))
+        self.displacement = Displacement(n_values, channels, moved) if moved else None
         nn.init.normal_(self.label.weight, std=0.1)
         nn.init.normal_(self.label_row.weight, std=0.1)
 
@@ -386,7 +386,7 @@ class CausalConvNet(Part, nn.Module):
             before: pixel values of the same plane of the frame before, ``(N, H, W)``, -1 where there is none.
 
         Returns:
-            ``(N, H, W, levels)``, or ``(N, levels)`` of the next position.
+            ``(N, H, W, n_values)``, or ``(N, n_values)`` of the next position.
         """
         if cache is not None:
             return self._step(x, label, cache)
@@ -409,7 +409,7 @@ class CausalConvNet(Part, nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """A constant 1, the value in [-1, 1], whether it is the lowest or highest, and waves: ``(*, F)``."""
-        v = torch.linspace(-1, 1, self.levels, device=x.device)
+        v = torch.linspace(-1, 1, self.n_values, device=x.device)
         angle = v[:, None] * (math.pi / 2 * 2.0 ** torch.arange(self.waves, device=x.device))
         ends = torch.stack([torch.ones_like(v), v, (v == -1).float(), (v == 1).float()], 1)
         return F.embedding(x, torch.cat([ends, angle.sin(), angle.cos()], 1).to(self.position.dtype))

@@ -271,7 +271,7 @@ class VariationalLikelihood(Objective):
 
     Args:
         dequantiser: maps ``(x, eps)`` to ``(u, log q(u | x))``.
-        levels: number of values of a pixel.
+        n_values: number of values of a pixel.
         label_dropout: share of labels that training hides.
     """
 
@@ -280,9 +280,9 @@ class VariationalLikelihood(Objective):
     summary = "maximise a lower bound on the log-likelihood of integers, with a learned dequantiser q"
     formula = "max_θ,φ E_q_φ(u|x)[log p_θ(x + u) − log q_φ(u | x)]"
 
-    def __init__(self, dequantiser: nn.Module, levels: int, label_dropout: float = 0.1) -> None:
+    def __init__(self, dequantiser: nn.Module, n_values: int, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.dequantiser, self.levels, self.label_dropout = dequantiser, levels, label_dropout
+        self.dequantiser, self.n_values, self.label_dropout = dequantiser, n_values, label_dropout
 
     def terms(self, estimand: Bijection) -> Mapping[str, Term]:
         return {"likelihood": VariationalTerm(estimand, self)}
@@ -290,11 +290,11 @@ class VariationalLikelihood(Objective):
     def requantised(self, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """The same pixel values with noise that the dequantiser draws from ``eps``, and ``log q(u | x)``, ``(B,)``.
 
-        The pixel values ``x`` follow from ``z = 2 (x + u) / levels - 1``, whatever the noise ``u``.
+        The pixel values ``x`` follow from ``z = 2 (x + u) / n_values - 1``, whatever the noise ``u``.
         """
-        x = ((z + 1) * (self.levels / 2)).floor().clamp(0, self.levels - 1)
-        u, log_q = self.dequantiser((2 * x + 1) / self.levels - 1, eps)
-        return (x + u) * (2 / self.levels) - 1, log_q
+        x = ((z + 1) * (self.n_values / 2)).floor().clamp(0, self.n_values - 1)
+        u, log_q = self.dequantiser((2 * x + 1) / self.n_values - 1, eps)
+        return (x + u) * (2 / self.n_values) - 1, log_q
 
 
 # --- sampling and likelihood ------------------------------------------------------------------------------------------

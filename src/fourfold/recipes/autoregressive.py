@@ -100,7 +100,7 @@ def text_training(space: Text, size: Size) -> Training:
 def _(space: Images, size: str) -> GenerativeModel:
     lower, upper = IMAGES[size]
     net = CausalConvNet(
-        space.levels,
+        space.n_values,
         space.height,
         space.width,
         lower.width,
@@ -121,7 +121,7 @@ def _(space: Video, size: str) -> GenerativeModel:
     """Frame after frame, by one network of every frame given those before it."""
     (lower, upper), reader, past = IMAGES[size], EARLIER[size], min(PAST, space.frames - 1)
     net = CausalConvNet(
-        space.levels,
+        space.n_values,
         space.height,
         space.width,
         lower.width,

@@ -235,7 +235,7 @@ def variational(space: Space, size: str) -> GenerativeModel:
 def _(space: Images, size: str) -> GenerativeModel:
     _, estimand = patchwise(space, size)
     net_size = DEQUANTISER[size]
-    objective = VariationalLikelihood(ConvDequantiser(space.channels, net_size.width, net_size.depth), space.levels)
+    objective = VariationalLikelihood(ConvDequantiser(space.channels, net_size.width, net_size.depth), space.n_values)
     return GenerativeModel(
         space, Dequantised(space), estimand, objective, NoiseThenMap(), VariationalDequantisation(), PIXELS
     )

@@ -116,7 +116,7 @@ def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
 @coded.register
 def _(space: Images, size: str, prior: PriorOf) -> GenerativeModel:
     width, depth, codes, classes = IMAGES[size].width, IMAGES[size].depth, IMAGE_CODES[size], space.classes
-    head = LogisticHead(space.levels)
+    head = LogisticHead(space.n_values)
     net = ResNetDecoder(codes, sides(space), head.values * space.channels, width, depth, classes)
     encoder = ResNetEncoder(sides(space), 2 * codes, width, depth, classes)
     decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, IMAGE_PRIOR[size], classes))
@@ -168,7 +168,7 @@ def ladder(space: Space, size: str) -> GenerativeModel:
 @ladder.register
 def _(space: Images, size: str) -> GenerativeModel:
     width, codes, classes, rungs, channels = IMAGES[size].width, IMAGE_CODES[size], space.classes, 1, 4
-    head = LogisticHead(space.levels)
+    head = LogisticHead(space.n_values)
     net = LadderDecoder(codes, sides(space), head.values * space.channels, width, rungs, channels, classes)
     decoder = RungDecoder(net, head, space.shape, codes, _flow(codes, IMAGE_PRIOR[size], classes))
     return _of_images(space, decoder, LadderEncoder(sides(space), 2 * codes, width, rungs, channels, classes))
@@ -249,7 +249,7 @@ def _(space: Images, size: str, outputs: int, inputs: int, codes: int = 16) -> A
     """A code represents 2 pixels along each side. 4 for images of 17 pixels or more, and 8 where ``codes`` are few."""
     side, width, depth = max(space.height, space.width), MAPS[size].width, MAPS[size].depth
     factor = 2 if side <= 16 else 4 if side <= 4 * codes else 8
-    head = LogisticHead(space.levels)
+    head = LogisticHead(space.n_values)
     encoder = MapEncoder(sides(space), outputs, width, depth, factor)
     decoder = MapDecoder(inputs, sides(space), head.values * space.channels, width, depth, factor)
     critic = partial(PatchCritic, sides(space), CRITIC[size].width)
@@ -263,7 +263,7 @@ def _(space: Audio, size: str, outputs: int, inputs: int, codes: int = 16) -> Au
     encoder = WaveEncoder(outputs, net_size.width, net_size.depth, hop)
     decoder = WaveDecoder(inputs, space.length, net_size.width, net_size.depth, hop)
     critic = partial(SpectralCritic, space.length, CRITIC[size].width, max(hop // 4, 1))
-    head, grid = LogisticHead(CentredSamples.levels, 1, -11.0), (frames(space.length, hop), 1)
+    head, grid = LogisticHead(CentredSamples.n_values, 1, -11.0), (frames(space.length, hop), 1)
     return Autoencoder(CentredSamples(space), encoder, decoder, head, grid, critic, 3.0, 0)
 
 

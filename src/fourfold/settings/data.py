@@ -30,7 +30,7 @@ class DataKeywords(TypedDict, total=False):
     channels: int | None
     rate: int | None
     seconds: float | None
-    levels: int | None
+    n_values: int | None
     skip_bad: bool
     stream: bool | None
     length: int | None
@@ -85,7 +85,7 @@ class DataOptions:
         rate: resample sounds to this sampling rate, in Hz. By default the rate of most files, at most 8,000.
         seconds: length of a clip of sound. Longer files are cut into clips, or left out where they have transcripts.
             Shorter ones are padded. By default the length of the longest file, at most 2 s without transcripts.
-        levels: number of values that a pixel of an array can take, if fewer than 256.
+        n_values: number of values that a pixel of an array can take, if fewer than 256.
         skip_bad: leave out images and sounds that cannot be read, and list them in ``dataset.skipped``.
         stream: leave the training examples of an ``.npy`` or of a folder of images (however deep) in their files, and
             read them while a model is trained. ``Dataset.train`` is then a sample of them. By default an ``.npy`` that
@@ -166,7 +166,7 @@ class DataOptions:
             metavar="X",
         ),
     )
-    levels: int | None = setting(
+    n_values: int | None = setting(
         None,
         _images(
             int,

@@ -24,10 +24,10 @@ from fourfold.metrics.score import Measurement
 from fourfold.metrics.sound import sound_features
 from fourfold.spaces.vectors import Vectors
 
-__all__ = ["LEVELS", "Audio", "spectrogram", "wav"]
+__all__ = ["FULL_SCALE", "Audio", "spectrogram", "wav"]
 
-LEVELS = 32768
-"""The number of levels between silence and full scale."""
+FULL_SCALE = 32768
+"""The number of 16-bit values between silence and full scale."""
 SHOWN = 4
 """The most clips in a picture."""
 MOST_BYTES = 300_000
@@ -38,7 +38,7 @@ PAUSE = 0.25
 
 @dataclass(frozen=True)
 class Audio(Space):
-    """Clips of sound in one channel: raw batches are int16 ``(B, length)``, and ``level / 32768`` lies in [-1, 1).
+    """Clips of sound in one channel: raw batches are int16 ``(B, length)``, and ``x / 32768`` lies in [-1, 1).
 
     Exact zeros at the end of a clip are padding: :meth:`lengths` tells where the sound ends. So a clip that is shorter
     than ``length`` keeps its own length.
@@ -98,15 +98,15 @@ class Audio(Space):
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         """Noise of every loudness."""
         loud = torch.rand(n, 1, generator=generator) * torch.randn(n, self.length, generator=generator)
-        return (loud * LEVELS / 3).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+        return (loud * FULL_SCALE / 3).round().clamp(-FULL_SCALE, FULL_SCALE - 1).to(torch.int16)
 
     def waveform(self, x: Tensor) -> Tensor:
         """Raw clips as reals in [-1, 1), float32 of the same shape."""
-        return x.float() / LEVELS
+        return x.float() / FULL_SCALE
 
-    def levels(self, waveform: Tensor) -> Tensor:
-        """The nearest levels of reals in [-1, 1], int16 of the same shape. It undoes :meth:`waveform`."""
-        return (waveform * LEVELS).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+    def quantise(self, waveform: Tensor) -> Tensor:
+        """The nearest 16-bit values of reals in [-1, 1], int16 of the same shape. It undoes :meth:`waveform`."""
+        return (waveform * FULL_SCALE).round().clamp(-FULL_SCALE, FULL_SCALE - 1).to(torch.int16)
 
     def lengths(self, x: Tensor) -> Tensor:
         """Samples of each clip before the zeros at its end, ``(B,)`` int64."""
@@ -114,27 +114,27 @@ class Audio(Space):
         return (place * (x != 0)).amax(1)
 
     def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
-        """Levels as they are; reals in [-1, 1] to the nearest level; shorter clips are padded with zeros.
+        """Integers as they are, and reals in [-1, 1] as the nearest ones. Shorter clips are padded with zeros.
 
-        A table of numbers holds levels if one of them lies outside [-1, 1], and reals otherwise.
+        A table of numbers holds integers if one of them lies outside [-1, 1], and reals otherwise.
         """
         if source is not None and not (isinstance(source, Vectors) and source.dim <= self.length):
             self.require(source)
         if x.dtype == torch.int16:
-            levels = x
-        elif bool(torch.isfinite(x).all()) and float(x.abs().amax() if x.numel() else 0) <= LEVELS:
+            samples = x
+        elif bool(torch.isfinite(x).all()) and float(x.abs().amax() if x.numel() else 0) <= FULL_SCALE:
             real = x.is_floating_point() and (not x.numel() or float(x.abs().amax()) <= 1)
-            levels = self.levels(x if real else x / LEVELS)
+            samples = self.quantise(x if real else x / FULL_SCALE)
         else:
             raise ValueError("a waveform has values outside [-1, 1]: divide it by its largest")
-        short = self.length - levels.shape[-1]
-        return torch.nn.functional.pad(levels, (0, short)) if short > 0 and levels.ndim == 2 else levels
+        short = self.length - samples.shape[-1]
+        return torch.nn.functional.pad(samples, (0, short)) if short > 0 and samples.ndim == 2 else samples
 
     # --- files --------------------------------------------------------------------------------------------------------
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """One column for each sample, with reals in [-1, 1)."""
-        return super().table(x.double() / LEVELS)
+        return super().table(x.double() / FULL_SCALE)
 
     def writers(self) -> Mapping[str, Writer]:
         """One file with a pause after each clip, and a folder of files, one sub-folder for each class."""
@@ -221,7 +221,7 @@ def spectrogram(x: Tensor, rate: int, height: int = 96) -> bytes:
     70 dB below the loudest point, which is at least 40 dB below full scale, so that silence stays dark.
     """
     hop = max(len(x) // (2 * height), 1)
-    spectrum = stft(x[None].float() / LEVELS, 2 * height, min(hop, 2 * height))[0, 1:].abs().clamp(min=1e-9).log()
+    spectrum = stft(x[None].float() / FULL_SCALE, 2 * height, min(hop, 2 * height))[0, 1:].abs().clamp(min=1e-9).log()
     top = max(float(spectrum.amax()), -4.6)
     shade = ((spectrum - top) / RANGE + 1).clamp(0, 1).flip(0) * (len(COLOURS) - 1)
     table, low = torch.tensor(COLOURS).float(), shade.long().clamp(max=len(COLOURS) - 2)

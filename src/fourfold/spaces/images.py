@@ -1,4 +1,4 @@
-"""Images of integer levels."""
+"""Images of integer pixel values."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ MOST = 20_000
 
 @dataclass(frozen=True)
 class Images(Space):
-    """Images of integer levels: raw batches are uint8 ``(B, channels, height, width)`` with values below ``levels``.
+    """Images of integer pixel values: raw batches are uint8 ``(B, channels, height, width)``, below ``n_values``.
 
     Attributes:
         channels, height, width: the size of one image.
-        levels: number of values that a pixel can take (256 for 8 bits, 17 for scikit-learn's digits).
+        n_values: number of values that a pixel can take (256 for 8 bits, 17 for scikit-learn's digits).
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
         caption: the most bytes of a caption, where images are conditional on captions.
 
     Raises:
-        ValueError: for sizes below 1, levels outside 2 .. 256, or classes and captions together.
+        ValueError: for sizes below 1, ``n_values`` outside 2 .. 256, or classes and captions together.
     """
 
     channels: int
     height: int
     width: int
-    levels: int = 256
+    n_values: int = 256
     classes: int | None = None
     class_names: tuple[str, ...] = field(default=())
     caption: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.shape) < 1 or not 2 <= self.levels <= 256:
+        if min(self.shape) < 1 or not 2 <= self.n_values <= 256:
             raise ValueError(
-                f"sizes must be at least 1 and levels from 2 to 256, got images of shape {self.shape} with "
-                f"{self.levels} levels"
+                f"sizes must be at least 1 and n_values from 2 to 256, got images of shape {self.shape} with "
+                f"{self.n_values} values"
             )
         if self.caption is not None and (self.caption < 1 or self.classes is not None):
             raise ValueError("images are conditional on classes or on captions of at least 1 byte: give one of them")
@@ -72,7 +72,7 @@ class Images(Space):
 
     def __str__(self) -> str:
         kind = {1: "grey", 3: "colour"}.get(self.channels, f"{self.channels}-channel")
-        return f"{kind} images of {self.height} x {self.width} pixels with {self.levels} levels"
+        return f"{kind} images of {self.height} x {self.width} pixels with {self.n_values} values"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,23 +85,23 @@ class Images(Space):
     def check(self, x: Tensor) -> None:
         self.check_shape(x)
         if x.dtype != torch.uint8:
-            raise ValueError(f"images must be uint8, got {x.dtype}; give pixel values from 0 to {self.levels - 1}")
-        if self.levels == 256 or not len(x):
+            raise ValueError(f"images must be uint8, got {x.dtype}; give pixel values from 0 to {self.n_values - 1}")
+        if self.n_values == 256 or not len(x):
             return
-        over = (x.flatten(1).amax(1) >= self.levels).nonzero()
+        over = (x.flatten(1).amax(1) >= self.n_values).nonzero()
         if len(over):
             raise ValueError(
-                f"pixel values must be from 0 to {self.levels - 1}, got a larger one in image {over[0].item()}; "
-                "raise levels or rescale it"
+                f"pixel values must be from 0 to {self.n_values - 1}, got a larger one in image {over[0].item()}; "
+                "raise n_values or rescale it"
             )
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(self.levels, (n, *self.shape), generator=generator).to(torch.uint8)
+        return torch.randint(self.n_values, (n, *self.shape), generator=generator).to(torch.uint8)
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
-        if self.levels**self.dims > MOST:
-            raise ValueError(f"{self.levels}^{self.dims} images are too many to be enumerated")
-        everything = torch.tensor(list(itertools.product(range(self.levels), repeat=self.dims)))
+        if self.n_values**self.dims > MOST:
+            raise ValueError(f"{self.n_values}^{self.dims} images are too many to be enumerated")
+        everything = torch.tensor(list(itertools.product(range(self.n_values), repeat=self.dims)))
         return everything.reshape(-1, *self.shape).to(torch.uint8), 1.0
 
     # --- files --------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ class Images(Space):
         return "efficientnet-lite0" if large and EfficientNetLite0.available() else "pixels"
 
     def _features(self, name: str | None) -> Features:
-        return image_features(name or self.default_features, self.levels)
+        return image_features(name or self.default_features, self.n_values)
 
     def check_features(self, features: str | None) -> None:
         """Refuse an unknown feature space (``ValueError``), and one that is not installed (``ModuleNotFoundError``)."""
@@ -145,8 +145,8 @@ class Images(Space):
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         yield from by_frechet(x, references, self._features(features))
-        yield detail_ratio(x, references.test, levels=self.levels, train=references.train)
-        pixels = Pixels(self.levels)
+        yield detail_ratio(x, references.test, n_values=self.n_values, train=references.train)
+        pixels = Pixels(self.n_values)
         flat = [pixels(part) for part in (x, references.all_train, references.test, references.fresh)]
         yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
 
@@ -167,7 +167,7 @@ class Images(Space):
 
     def nearest(self, x: Tensor, train: Tensor) -> Tensor:
         """The nearest by the Euclidean distance of pixels."""
-        pixels = Pixels(self.levels)
+        pixels = Pixels(self.n_values)
         return train[torch.cdist(pixels(x), pixels(train)).argmin(1)]
 
 
@@ -215,8 +215,8 @@ def as_image(x: Tensor, space: Images) -> Image.Image:
 
 
 def _eight_bits(x: Tensor, space: Images) -> Tensor:
-    """The same images with 256 levels."""
-    return (x.float() * (255 / (space.levels - 1))).round().to(torch.uint8)
+    """The same images with 256 values."""
+    return (x.float() * (255 / (space.n_values - 1))).round().to(torch.uint8)
 
 
 def prompted(x: Tensor, space: Images, prompts: Sequence[str], columns: int | None = None) -> Image.Image:

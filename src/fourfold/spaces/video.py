@@ -62,7 +62,7 @@ class Video(Images):
 
     def __str__(self) -> str:
         kind = {1: "grey", 3: "colour"}[self.colours]
-        size = f"{self.height} x {self.width} pixels with {self.levels} levels"
+        size = f"{self.height} x {self.width} pixels with {self.n_values} values"
         return f"{kind} clips of {self.frames} frames of {size}"
 
     @property
@@ -78,7 +78,7 @@ class Video(Images):
 
     def still(self) -> Images:
         """The space of one frame."""
-        return Images(self.colours, self.height, self.width, self.levels)
+        return Images(self.colours, self.height, self.width, self.n_values)
 
     def stills(self, x: Tensor) -> Tensor:
         """The frames of clips, ``(B, frames, colours, height, width)``."""
@@ -134,9 +134,9 @@ class Video(Images):
         yield frechet_distance(
             frame(x), frame(test), features=frame.name, train=train.features(frame(train.pool)), protocol=frame.protocol
         )
-        yield detail_ratio(x, test, levels=self.levels, train=train)
-        yield motion_ratio(x, test, colours=self.colours, levels=self.levels, train=train)
-        flat = [Pixels(self.levels)(part) for part in (x, references.all_train, test, references.fresh)]
+        yield detail_ratio(x, test, n_values=self.n_values, train=train)
+        yield motion_ratio(x, test, colours=self.colours, n_values=self.n_values, train=train)
+        flat = [Pixels(self.n_values)(part) for part in (x, references.all_train, test, references.fresh)]
         yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Sheet:
@@ -163,7 +163,7 @@ class ClipFeatures(Features):
     def __call__(self, x: Tensor) -> Tensor:
         size = (min(self.space.height, CELLS), min(self.space.width, CELLS))
         parts = [functional.adaptive_avg_pool2d(part.float(), size).flatten(1) for part in torch.split(x, 1024)]
-        return torch.cat(parts) / (self.space.levels - 1)
+        return torch.cat(parts) / (self.space.n_values - 1)
 
 
 @final
@@ -178,7 +178,7 @@ class FrameFeatures(Features):
 
     def __call__(self, x: Tensor) -> Tensor:
         clips = torch.arange(len(x))
-        return Pixels(self.space.levels)(self.space.stills(x)[clips, clips % self.space.frames])
+        return Pixels(self.space.n_values)(self.space.stills(x)[clips, clips % self.space.frames])
 
 
 def _animated(frames: Sequence[Image.Image], form: str) -> bytes:
