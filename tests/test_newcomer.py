@@ -295,7 +295,7 @@ def test_images_become_a_folder_that_can_be_read_again(runs, tmp_path, capsys):
     )
     assert torch.equal(again.round().to(torch.uint8), x[:, 0])
     line = refusal(capsys, "sample", runs / "images", "-n", 1, "--steps", 1, "--out", tmp_path / "out")
-    assert "is a folder that is not empty" in line
+    assert "must be an empty folder" in line
 
 
 def test_formats_that_do_not_suit_are_refused_with_those_that_do(tmp_path):

@@ -158,7 +158,9 @@ class _Prompts(nn.Module):
                         folder / part, local_files_only=True
                     )
             elif class_name and part.startswith(("text_encoder", "tokenizer")):
-                raise ValueError(f"{folder / part}: prompts that are encoded by {class_name} are not read here")
+                raise ValueError(
+                    f"{folder / part}: the encoder of prompts must be one that is read here, got {class_name}"
+                )
         self.encoders = nn.ModuleDict({part: encoder for part, encoder in parts.items() if part.startswith("text")})
         expected, options = pipeline._get_signature_keys(pipeline)
         unchecked = {"requires_safety_checker": False} if "requires_safety_checker" in options else {}
@@ -289,9 +291,9 @@ def open_pipeline(folder: FilePath) -> GenerativeModel:
     name = "transformer" if index.get("transformer", ("", None))[1] else "unet"
     kind = index.get(name, ("", None))[1]
     if kind is None or "scheduler" not in index:
-        raise ValueError(f"{folder}: has no unet or transformer with a scheduler: not read here")
+        raise ValueError(f"{folder}: must have a unet or a transformer with a scheduler, got none")
     if kind not in _CALLS:
-        raise ValueError(f"{folder}: networks of {kind} are not read here")
+        raise ValueError(f"{folder}: the network must be one of {', '.join(_CALLS)}, got {kind}")
     inner = _part(folder, name, getattr(imported("diffusers"), kind))
     event, tokens = _size_of(inner, kind)
     path, predicts, sampler = read_schedule(folder, tokens, kind)
@@ -347,7 +349,7 @@ def _autoencoder(
         ValueError: for an autoencoder of another kind.
     """
     if kind != "AutoencoderKL":
-        raise ValueError(f"{folder}: autoencoders of {kind} are not read here")
+        raise ValueError(f"{folder}: the autoencoder must be AutoencoderKL, got {kind}")
     vae = _part(folder, "vae", imported("diffusers").AutoencoderKL)
     scale = 2 ** (len(vae.config.block_out_channels) - 1)
     space = Images(int(vae.config.out_channels), event[1] * scale, event[2] * scale, **conditions)
@@ -364,7 +366,7 @@ def _part(folder: FilePath, name: str, kind: Any) -> Any:
     """
     if not any((folder / name).glob("*.safetensors")):
         raise ValueError(
-            f"{folder / name}: holds no .safetensors; others may run code: save the pipeline again with them"
+            f"{folder / name}: must hold .safetensors, as others may run code, got none; save the pipeline again"
         )
     check_folder(folder / name)
     of_diffusers = hasattr(kind, "load_config")  # a network of diffusers, else a text encoder of transformers

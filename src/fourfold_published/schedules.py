@@ -185,13 +185,15 @@ def _refuse(place: FilePath, name: str, config: dict[str, Any]) -> None:
     """
     flow = name == "FlowMatchEulerDiscreteScheduler"
     if not flow and "beta_schedule" not in config:
-        raise ValueError(f"{place}: the schedule of {name} is neither one of betas nor FlowMatchEuler: not read here")
+        raise ValueError(f"{place}: the schedule must be one of betas or FlowMatchEuler, got {name}")
     flags = ["thresholding", "use_flow_sigmas", "invert_sigmas", "stochastic_sampling"]
     settings = [f"{key} = {config[key]}" for key in flags if config.get(key)]
     if not flow and config.get("prediction_type", "epsilon") not in ("epsilon", "v_prediction", "sample"):
         settings.append(f"prediction_type = {config['prediction_type']}")
     if settings:
-        raise ValueError(f"{place}: {settings[0]} is not read here: change it, if the model allows that")
+        raise ValueError(
+            f"{place}: settings must be those that are read here, got {settings[0]}; change it if the model allows"
+        )
 
 
 def _sampler(scheduler: Any) -> Sampler:

@@ -28,7 +28,7 @@ def sound_blocks(path: Path, rate: int) -> Iterator[Tensor]:
     """
     library = _library(path)
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file: give a WAV, FLAC, OGG or MP3 file")
+        raise DataError(f"{path}: must be a file, got a path of none; give a WAV, FLAC, OGG or MP3 file")
     try:
         file = library.SoundFile(str(path))
     except (library.LibsndfileError, OSError, RuntimeError):
@@ -36,7 +36,7 @@ def sound_blocks(path: Path, rate: int) -> Iterator[Tensor]:
         raise DataError(f"{path}: {reason}: give a WAV, FLAC, OGG or MP3 file") from None
     with file:
         if file.frames == 0:
-            raise DataError(f"{path}: holds no sound: give a file with some")
+            raise DataError(f"{path}: must have sound, got none")
         yield from _blocks(path, file, rate, library)
 
 
@@ -54,7 +54,7 @@ def _blocks(path: Path, file: Any, rate: int, library: Any) -> Iterator[Tensor]:
             raise DataError(f"{path}: is damaged at {file.tell() / file.samplerate:.1f} s: fetch it again") from None
         wave = block.mean(1) if len(block) else np.zeros(0, np.float32)
         if not np.isfinite(wave).all():
-            raise DataError(f"{path}: holds numbers that are not finite at {file.tell() / file.samplerate:.1f} s")
+            raise DataError(f"{path}: samples must be finite, got others at {file.tell() / file.samplerate:.1f} s")
         last = len(block) < size
         wave = wave if stream is None else stream.resample_chunk(wave, last=last)
         yield torch.from_numpy((wave * 32768).round().clip(-32768, 32767).astype(np.int16))

@@ -102,7 +102,9 @@ class Transcripts(WrittenTexts):
         behind = (x == self.end).long()
         bad = (behind < behind.cummax(1).values).any(1).nonzero()
         if len(bad):
-            raise ValueError(f"row {int(bad[0])}: a token stands behind the end: use space.parse(texts)")
+            raise ValueError(
+                f"row {int(bad[0])}: must end with its end token, got one after it; use space.parse(texts)"
+            )
 
     def parse(self, texts: Sequence[str]) -> Tensor:
         """The ids of texts, ``(B, length)`` int64.

@@ -136,9 +136,9 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
     ours = settings.get("model_type") == "whisper"
     if not ours and not ("alignment_heads" in settings and (path / "model.bin").is_file()):
         kind = settings.get("model_type", "unknown")
-        raise ValueError(f"{path}: is not a Whisper model, but one of type {kind!r}: give a folder of Whisper")
+        raise ValueError(f"{path}: must be a Whisper model, got one of type {kind!r}; give a folder of Whisper")
     if not (path / "tokenizer.json").is_file():
-        raise ValueError(f"{path}: holds no tokenizer.json: fetch it, or save the tokenizer there")
+        raise ValueError(f"{path}: must hold a tokenizer.json, got none; fetch it, or save the tokenizer there")
     tokenizer = Tokenizer(file_of_tokenizer(path))
     prompt = _prompt(path, tokenizer, language)
     inner, suppressed = _transformers(path) if ours else _ctranslate(path, settings, tokenizer.end or 0, prompt[0])
@@ -165,9 +165,9 @@ def _prompt(path: Path, tokenizer: Tokenizer, language: str) -> list[int]:
     tongues = [name[2:-2] for name in ids if len(name) in (6, 7) and name.startswith("<|") and name[2:-2].isalpha()]
     several = not path.name.endswith(".en") and len(tongues) > 1 and not _english(ids)
     if several and language not in tongues:
-        raise ValueError(f"{path}: language {language!r} is unknown: choose one of {', '.join(sorted(tongues))}")
+        raise ValueError(f"{path}: language must be one of {', '.join(sorted(tongues))}, got {language!r}")
     if not several and language != "en":
-        raise ValueError(f"{path}: knows English alone, not {language!r}: leave the language out")
+        raise ValueError(f"{path}: language must be 'en' for a model of English alone, got {language!r}; leave it out")
     names = ["<|startoftranscript|>", *((f"<|{language}|>", "<|transcribe|>") if several else ()), "<|notimestamps|>"]
     missing = next((name for name in names if name not in ids), None)
     if missing is not None:
@@ -197,7 +197,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
     """The network of a folder of ``transformers``, and the ids that it suppresses: always, and at first."""
     if not any(path.glob("*.safetensors")):
-        raise ValueError(f"{path}: holds no .safetensors: save the model again with save_pretrained")
+        raise ValueError(f"{path}: must hold .safetensors, got none; save the model again with save_pretrained")
     check_folder(path)
     transformers = imported("transformers")
     with naming(path), quiet():
@@ -260,7 +260,7 @@ def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
 
     version, spec = number("I"), word()
     if version != 6 or spec != "WhisperSpec":
-        raise ValueError(f"model.bin is a {spec or 'file'} of version {version}, not a WhisperSpec of version 6")
+        raise ValueError(f"model.bin must be a WhisperSpec of version 6, got a {spec or 'file'} of version {version}")
     number("I")
     arrays = {}
     for _ in range(number("I")):
@@ -269,10 +269,10 @@ def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
         kind, size = KINDS[number("B")], number("I")
         content = file.read(size)
         if len(content) != size or size != int(np.prod(shape, dtype=np.int64)) * kind.itemsize:
-            raise ValueError(f"model.bin ends within {name}")
+            raise ValueError(f"model.bin must be whole, got one that ends within {name}; convert the model again")
         arrays[name] = np.frombuffer(content, kind).reshape(shape)
     if any(name.endswith("weight_scale") for name in arrays):
-        raise ValueError("its weights are quantised: convert the model with --quantization float16")
+        raise ValueError("weights must be floats, got quantised ones; convert the model with --quantization float16")
     return arrays
 
 

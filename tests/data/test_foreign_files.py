@@ -241,7 +241,7 @@ def test_the_pixels_of_a_folder_are_summed_before_decoding(tmp_path, little):
 def test_pipes_and_devices_are_refused(tmp_path):
     images = folder(tmp_path / "f")
     os.mkfifo(images / "pipe.png")
-    assert "pipe.png: is not a regular file" in refusal(images)
+    assert "pipe.png: must be a regular file" in refusal(images)
     assert "pipe.png" in load(images, skip_bad=True).skipped[0]
     (images / "pipe.png").unlink()
     for endless in ("pipe", "zero"):

@@ -386,7 +386,7 @@ def test_rows_for_a_model(tmp_path):
     assert any("row 2, column k: 'w' is a value that the model never saw" in note for note in notes)
     assert any("row 3, column x: ''" in note for note in notes)
     (tmp_path / "new.csv").write_text("x,k\nz,v\n")
-    with pytest.raises(DataError, match=r"new.csv, row 1, column x: 'z' is not a number"):
+    with pytest.raises(DataError, match=r"new.csv, row 1, column x: must be a number, got 'z'"):
         read_all(tmp_path / "new.csv", space)
     (tmp_path / "new.csv").write_text("k\nv\n")
     with pytest.raises(DataError, match="must have the column 'x' of the model"):

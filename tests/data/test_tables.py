@@ -118,8 +118,8 @@ def test_parquet_of_many_types(tmp_path):
         ("a,b\n", r"must have at least 20 rows"),
         ("\n\n\n", r"must hold a table"),
         ("# nothing\n", r"must hold a table"),
-        ("\n".join(f"{i},7" for i in range(40)), r"a table needs a column that varies"),
-        ("a,b\n" + "\n".join(f"{i}," for i in range(40)), r"a table needs a column that varies"),
+        ("\n".join(f"{i},7" for i in range(40)), r"a table must have a column that varies"),
+        ("a,b\n" + "\n".join(f"{i}," for i in range(40)), r"a table must have a column that varies"),
         ('a,b\n1,"2\n' + text(None), r"t.csv"),
     ],
 )

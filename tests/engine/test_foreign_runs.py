@@ -154,7 +154,7 @@ def test_foreign_dataclasses_that_a_module_imports_are_not_constructed(folder, m
 
     monkeypatch.setattr(core, "Foreign", RunProcsResult, raising=False)
     changed(folder, "likelihood.type", "fourfold.core:Foreign")
-    refused(folder, "is defined elsewhere, in torch")
+    refused(folder, "must be defined in its own package, got torch")
 
 
 ARGUMENTS = (None, 7, [1], "x", {"unknown": 1}, {"steps": []})
@@ -200,7 +200,7 @@ def test_layers_are_counted(folder, monkeypatch):
     """Many small layers take time, not memory."""
     monkeypatch.setattr(header, "MOST_LAYERS", 50)
     changed(folder, "estimand.net.blocks", 900_000)
-    refused(folder, "model.json", "more than 50 ")
+    refused(folder, "model.json", "at most 50 ")
 
 
 CARD = (
@@ -398,7 +398,7 @@ def test_what_could_not_be_loaded_is_refused_before_training(tmp_path):
     large = GenerativeModel(
         model.space, model.codec, model.estimand, model.objective, toys.EulerSteps(10**6), model.likelihood
     )
-    with pytest.raises(ValueError, match=r"sampler.steps is more than 100,000"):
+    with pytest.raises(ValueError, match=r"sampler.steps must be at most 100,000"):
         fit(large, MOONS, budget="2 steps", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -302,7 +302,7 @@ def test_two_time_scales():
 
 
 def test_a_regulariser_refuses_a_generator_it_does_not_know():
-    with pytest.raises(TypeError, match="PathLength regularises a StyleGenerator, not a Affine"):
+    with pytest.raises(TypeError, match="must be a StyleGenerator for PathLength, got Affine"):
         AdversarialGame(Quadratic(2), regulariser=PathLength()).terms(Affine(2))
 
 

@@ -113,7 +113,7 @@ def test_an_adapter_of_another_folder_is_not_followed(folder):
 def test_a_pipe_is_not_opened(folder, name):
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    refused(folder, "is not a regular file: take it out")
+    refused(folder, "must be a regular file, got another kind; take it out")
 
 
 def test_a_gguf_file_has_no_more_blocks_than_tensors(tmp_path):
@@ -125,7 +125,7 @@ def test_a_gguf_file_has_no_more_blocks_than_tensors(tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    refused(tmp_path / "m.gguf", "its settings ask for 2,147,483,648 layers, and its weights are 1 tensors")
+    refused(tmp_path / "m.gguf", "layers must be at most the 1 tensors of the weights, got 2,147,483,648")
 
 
 def test_settings_of_a_part_of_a_pipeline_are_held_against_its_tensors(tmp_path):

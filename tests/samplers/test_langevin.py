@@ -162,7 +162,7 @@ def test_an_energy_of_every_noise_level_is_a_score_and_a_denoiser():
     x, t = torch.randn(8, 2, dtype=torch.float64), torch.linspace(0.05, 5, 8).double()
     assert torch.allclose(view(energy, Score)(x, t), view(energy.oracle, Score)(x, t), atol=1e-9)
     assert torch.allclose(view(energy, Denoiser)(x, t), energy.oracle(x, t), atol=1e-7)
-    with pytest.raises(TypeError, match="has no view as Score"):
+    with pytest.raises(TypeError, match="must be a Score or have a view as one"):
         view(gaussian(), Score)
 
 

@@ -198,10 +198,10 @@ def test_longer_sequences_are_known_by_their_first_rows():
     [
         (lambda x: x[:, 1:, :], "must be sequences of shape"),
         (lambda x: x.float(), "codes of sequences must be int64"),
-        (lambda x: x.index_fill(1, torch.tensor([0]), ABSENT), "sequence 0: is cut"),
+        (lambda x: x.index_fill(1, torch.tensor([0]), ABSENT), "sequence 0: must have"),
         (
             lambda x: torch.where(torch.arange(5)[:, None] == 1, torch.tensor([0, -4, 0]), x),
-            "row 1, column at: goes back",
+            "row 1, column at: must not fall",
         ),
         (
             lambda x: torch.where(torch.tensor([True, False, False]) & (x != ABSENT), 9, x),

@@ -79,9 +79,9 @@ def test_a_published_tokenizer_is_taken_as_it_is(tmp_path, tokenizer: Tokenizer)
     ("tokens", "words"),
     [
         ("bpe:100", "fewer tokens than the 256 bytes"),
-        ("words", "none of chars, bytes, bpe:COUNT"),
+        ("words", "must be chars, bytes, bpe:COUNT"),
         ("broken.json", "tokenizer is not JSON"),
-        ("other.json", "not a tokenizer that can be read"),
+        ("other.json", "must be a tokenizer that can be read"),
     ],
 )
 def test_tokens_that_cannot_be_used_are_refused(tmp_path, monkeypatch, tokens, words):
@@ -106,5 +106,5 @@ def test_documents_have_ends(tmp_path):
     assert sum(int((part.x == end).sum()) for part in (one.train, one.validation, one.test)) == 40
     assert torch.equal(one.train.x, other.train.x)
     assert "40 documents" in one.source
-    with pytest.raises(DataError, match=r"line 1: has no text under 'text' \(it holds body\)"):
+    with pytest.raises(DataError, match=r"line 1: must have text under 'text', got body"):
         load(lines, length=16)

@@ -57,7 +57,7 @@ def test_space() -> None:
     assert TINY.byte_counts(x).tolist() == [0, 2, 3]
     with pytest.raises(ValueError, match="has 4 characters, more than 3: shorten it"):
         TINY.parse(["abca"])
-    with pytest.raises(ValueError, match="row 0: a token stands behind the end"):
+    with pytest.raises(ValueError, match="row 0: must end with its end token"):
         TINY.check(torch.tensor([[0, 3, 1, 3]]))
 
 
@@ -238,8 +238,8 @@ def test_files(tmp_path: Path) -> None:
     for name, reason in (
         ("empty.wav", "is empty"),
         ("text.wav", "is not a sound"),
-        ("none.wav", "holds no sound"),
-        ("missing.wav", "there is no such file"),
+        ("none.wav", "must have sound"),
+        ("missing.wav", "must be a file"),
     ):
         with pytest.raises(ValueError, match=f"{name}: {reason}"):
             transcribe(model, tmp_path / name)

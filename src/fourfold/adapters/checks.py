@@ -39,7 +39,7 @@ def check_folder(path: Path) -> None:
     for file in sorted(path.iterdir()):
         mode = file.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise ValueError(f"{file}: is not a regular file: take it out of the folder")
+            raise ValueError(f"{file}: must be a regular file, got another kind; take it out of the folder")
     if (path / "adapter_config.json").exists():
         raise ValueError(
             f"{path}: holds an adapter_config.json, whose weights are added to those of another model: merge them into "
@@ -67,7 +67,7 @@ def settings_of(path: Path) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: cannot be read ({str(reason)[:100]}): fetch it again") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds no settings: fetch it again")
+        raise ValueError(f"{path}: must hold settings, got none; fetch it again")
     return content
 
 
@@ -81,12 +81,12 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     if settings.get("quantization_config"):
         raise ValueError(
-            "its weights are quantised in a way that needs other code: give a model of plain weights, or a GGUF file"
+            "weights must be plain, got quantised ones that need other code; give plain weights, or a GGUF file"
         )
     for name, number in _numbers(settings, ""):
         most = MOST_LAYERS if name in LAYERS else MOST
         if abs(number) > most:
-            raise ValueError(f"{name} is more than {most:,}")
+            raise ValueError(f"{name} must be at most {most:,}, got more")
     plain: dict[str, Any] = _without_foreign(settings)
     return plain
 
@@ -119,7 +119,7 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, int]]:
 def check_layers(count: int, header: Header) -> None:
     """Refuse more layers than there are tensors."""
     if count > len(header.shapes):
-        raise ValueError(f"its settings ask for {count:,} layers, and its weights are {len(header.shapes):,} tensors")
+        raise ValueError(f"layers must be at most the {len(header.shapes):,} tensors of the weights, got {count:,}")
 
 
 def check_size(path: Path, header: Header, build: Callable[[], nn.Module]) -> None:
@@ -145,9 +145,9 @@ def check_size(path: Path, header: Header, build: Callable[[], nn.Module]) -> No
     numbers = sum(parameter.numel() for parameter in plan.parameters())
     if numbers > TIED * header.elements:
         raise ValueError(
-            f"{path}: its settings ask for {numbers:,} numbers, and its weights hold {header.elements:,}: are "
+            f"{path}: its weights must hold the {numbers:,} numbers of its settings, got {header.elements:,}: are "
             "config.json and weights of one model?"
         )
     tables = sum(buffer.numel() * buffer.element_size() for buffer in plan.buffers())
     if tables > SPARE:
-        raise ValueError(f"{path}: its settings ask for tables of {tables:,} bytes, more than {SPARE:,}")
+        raise ValueError(f"{path}: tables must have at most {SPARE:,} bytes, got {tables:,}")

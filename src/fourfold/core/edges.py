@@ -56,7 +56,7 @@ def view(estimand: Estimand, needs: type[E]) -> E:
     """
     chain = route(type(estimand), needs)
     if chain is None:
-        raise TypeError(f"{type(estimand).__name__} has no view as {needs.__name__}")
+        raise TypeError(f"estimand must be a {needs.__name__} or have a view as one, got {type(estimand).__name__}")
     for function in chain:
         estimand = function(estimand)
     assert isinstance(estimand, needs)
@@ -77,7 +77,7 @@ def paradigm_of(estimand: type[Estimand], principle: Principle) -> Paradigm:
     for kind in estimand.__mro__:
         if (kind, principle) in PARADIGMS:
             return PARADIGMS[kind, principle]
-    raise LookupError(f"no paradigm is known for ({estimand.__name__}, {principle})")
+    raise LookupError(f"estimand and principle must be those of a paradigm, got {estimand.__name__} and {principle}")
 
 
 def check_edges(
@@ -90,12 +90,14 @@ def check_edges(
     """
     learns = objective.learns
     if not isinstance(estimand, learns):
-        raise TypeError(f"{type(objective).__name__} learns a {learns.__name__}, but got a {type(estimand).__name__}")
+        raise TypeError(
+            f"estimand must be a {learns.__name__} for {type(objective).__name__}, got {type(estimand).__name__}"
+        )
     for source, target in VIEWS:
         if isinstance(estimand, source) and not issubclass(learns, source):
             raise TypeError(
-                f"{type(objective).__name__} learns a {learns.__name__}, but {type(estimand).__name__} claims "
-                f"to be a {source.__name__}, whose view as {target.__name__} would not be what was learned"
+                f"estimand must be no {source.__name__} for {type(objective).__name__}, got {type(estimand).__name__}: "
+                f"training fits a {learns.__name__}, not its view as a {target.__name__}"
             )
     for part in (sampler, likelihood):
         if route(type(estimand), part.needs) is None:

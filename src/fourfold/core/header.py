@@ -81,9 +81,9 @@ def bounded(elements: int, parameters: int | None = None) -> Iterator[None]:
         count[kind] += 1
         count["elements"] += size
         if count[kind] > most[kind]:
-            raise ValueError(f"the model asks for more than {most[kind]:,} {kind}")
+            raise ValueError(f"the model must have at most {most[kind]:,} {kind}, got more")
         if count["elements"] > elements:
-            raise TooLarge(f"the model asks for more than {elements:,} numbers")
+            raise TooLarge(f"the model must have at most {elements:,} numbers, got more")
 
     def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
         count_one("parameters", 0 if value is None else value.numel())

@@ -107,7 +107,7 @@ def _arguments(part: Any) -> dict[str, Any]:
         return {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}
     if isinstance(part, Part):
         return part.arguments()
-    raise TypeError(f"{type(part).__name__} cannot be written to model.json: make it a Part or a dataclass")
+    raise TypeError(f"a part of model.json must be a Part or a dataclass, got {type(part).__name__}")
 
 
 def show(part: Any) -> str:
@@ -148,7 +148,7 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
             return kind
     match = re.fullmatch(r"(\w+)((?:\.\w+)*):(\w+)", name, re.ASCII) if isinstance(name, str) else None
     if match is None or "__main__" in match[2]:
-        raise ValueError(f"{name!r} does not name a class of a module")
+        raise ValueError(f"a type must be written as module:Class, got {name!r}")
     if match[1] == "__main__":
         raise ValueError(
             f"{name!r} is a class of the script that trained: pass it, as in Run.load(folder, trust=[Net])"
@@ -160,9 +160,9 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
         )
     resolved = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
     if not (isinstance(resolved, type) and (issubclass(resolved, Part) or dataclasses.is_dataclass(resolved))):
-        raise ValueError(f"{name!r} is not a part of a model")
+        raise ValueError(f"{name!r} must be a Part or a dataclass, got something else")
     if resolved.__module__.partition(".")[0] != match[1]:  # such as a class of torch that a module of fourfold imports
-        raise ValueError(f"{name!r} is defined elsewhere, in {resolved.__module__}")
+        raise ValueError(f"{name!r} must be defined in its own package, got {resolved.__module__}")
     return resolved
 
 

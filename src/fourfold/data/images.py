@@ -172,7 +172,7 @@ def _headers(folder: Path, files: list[Path], options: DataOptions) -> tuple[dic
 def _header(path: Path) -> ImageHeader | str:
     """The format of an image, or the reason why its file cannot be read."""
     if not path.is_file():
-        return "is not a regular file"
+        return "must be a regular file, got another kind"
     return header_of(path) if path.stat().st_size else "is empty"
 
 

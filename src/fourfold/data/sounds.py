@@ -192,7 +192,7 @@ def _refuse(path: Path, reason: str, options: DataOptions, bad: dict[Path, str])
 
 def _header(path: Path, library: ModuleType) -> _Header | str:
     if not path.is_file() or not path.stat().st_size:
-        return "is empty" if path.is_file() else "is not a regular file"
+        return "is empty" if path.is_file() else "must be a regular file, got another kind"
     try:
         info = library.info(str(path))
     except _unreadable(library) as error:

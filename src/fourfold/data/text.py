@@ -363,7 +363,7 @@ def _published(path: Path) -> Tokenizer:
     elif file.is_file():
         tokenizer = Tokenizer(decoded(file, content_of(file)))
     else:
-        raise ValueError("tokens must be chars, bytes, bpe:COUNT or the path of a tokenizer.json, got another text")
+        raise ValueError("must be chars, bytes, bpe:COUNT or the path of a tokenizer.json")
     try:
         tokenizer.count  # noqa: B018  # reads it
     except Exception as error:  # the library raises its own kind

@@ -335,8 +335,8 @@ class AdversarialGame(Objective):
     def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
         if self.regulariser is not None and not isinstance(estimand, self.regulariser.needs):
             raise TypeError(
-                f"{type(self.regulariser).__name__} regularises a {self.regulariser.needs.__name__}, "
-                f"not a {type(estimand).__name__}"
+                f"estimand must be a {self.regulariser.needs.__name__} for {type(self.regulariser).__name__}, "
+                f"got {type(estimand).__name__}"
             )
         return {"critic": CriticTerm(estimand, self), "generator": GeneratorTerm(estimand, self)}
 

@@ -116,7 +116,7 @@ class ConditionalGame(Objective):
 
     def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
         if not isinstance(estimand, RowGenerator):
-            raise TypeError(f"ConditionalGame trains a RowGenerator, not a {type(estimand).__name__}")
+            raise TypeError(f"estimand must be a RowGenerator for ConditionalGame, got {type(estimand).__name__}")
         return {"critic": ConditionalCritic(estimand, self), "generator": ConditionalGenerator(estimand, self)}
 
 

@@ -425,7 +425,9 @@ def log_weights(decoder: CodedDecoder, batch: Batch, noise: Noise, objective: Ob
         TypeError: for an objective without an encoder.
     """
     if not isinstance(objective, Inference):
-        raise TypeError(f"a bound needs the encoder of a VariationalBound, not a {type(objective).__name__}")
+        raise TypeError(
+            f"objective must be a VariationalBound, whose encoder the bound needs, got {type(objective).__name__}"
+        )
     parameters = objective.encoder(batch.x, batch.cond)
     posteriors = (decoder.infer(parameters, objective.encoder, batch.cond, noise.normal) for _ in range(draws))
     return torch.stack([posterior.observation.log_prob(batch.x) - posterior.log_ratio for posterior in posteriors])

@@ -40,7 +40,7 @@ def build(value: Any, header: Header, trust: Sequence[type] = ()) -> GenerativeM
         Exception: whatever a constructor raises for settings that it does not know.
     """
     if not isinstance(value, dict):
-        raise ValueError(f"it holds {type(value).__name__} instead of the parts of a model")
+        raise ValueError(f"it must hold the parts of a model, got {type(value).__name__}")
     _check_settings(value)
     try:
         with torch.device("meta"), _Shapes():
@@ -156,7 +156,7 @@ def _check_settings(value: Mapping[str, Any]) -> None:
         most = MOST_STEPS if part in ("sampler", "likelihood") else LARGEST
         for name, number in _numbers(content, part):
             if abs(number) > most:
-                raise ValueError(f"{name} is more than {most:,}")
+                raise ValueError(f"{name} must be at most {most:,}, got more")
 
 
 def _numbers(value: Any, name: str) -> Iterator[tuple[str, int]]:
@@ -180,11 +180,13 @@ def _check_values(model: GenerativeModel) -> None:
     shapes |= {name: m.event for name, m in model.named_modules() if isinstance(m, Estimand)}
     for name, shape in shapes.items():
         if math.prod(shape) > MOST_VALUES:
-            raise ValueError(f"{name}: an example of {' x '.join(map(str, shape))} values is more than {MOST_VALUES:,}")
+            raise ValueError(
+                f"{name}: an example must have at most {MOST_VALUES:,} values, got {' x '.join(map(str, shape))}"
+            )
     saved = model.state_dict()
     tables = sum(b.numel() * b.element_size() for name, b in model.named_buffers() if name not in saved)
     if tables > SPARE:
-        raise ValueError(f"its tables take {tables:,} bytes, more than {SPARE:,}")
+        raise ValueError(f"its tables must have at most {SPARE:,} bytes, got {tables:,}")
 
 
 def _check_size(model: GenerativeModel, header: Header) -> None:
@@ -194,4 +196,4 @@ def _check_size(model: GenerativeModel, header: Header) -> None:
     buffers = [b for name, b in model.named_buffers() if name in saved]
     numbers = sum(tensor.numel() for tensor in (*model.parameters(), *buffers))
     if numbers > TIED * header.elements:
-        raise TooLarge(f"the model asks for {numbers:,} numbers, and the file holds {header.elements:,}")
+        raise TooLarge(f"the file must hold the {numbers:,} numbers of the model, got {header.elements:,}")

@@ -68,13 +68,15 @@ def fill(live: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         ValueError: naming a tensor that the saved state lacks, or holds in another size.
     """
     if missing := min((key for key in live if key not in state), default=""):
-        raise ValueError(f"the saved state lacks {missing}: resume with what it was started with")
+        raise ValueError(f"the saved state must have {missing}, got none; resume with the settings of the run")
     in_rows = {key: live[key] for key in live.keys() & state.in_rows} if isinstance(state, Shards) else {}
     for key, value in live.items():
         if key in in_rows:
             continue
         if value.shape != state[key].shape:
-            raise ValueError(f"{key} is saved in another size: resume with what it was started with")
+            raise ValueError(
+                f"{key} must have the shape {tuple(value.shape)}, got {tuple(state[key].shape)}; resume the same run"
+            )
         local(value).copy_(rows_for(value, state[key]))
     if isinstance(state, Shards) and in_rows:
         read_shards(in_rows, state.path)

@@ -83,7 +83,7 @@ class BlockGibbs(Sampler):
             TypeError: for an energy that does not fall into two blocks.
         """
         if not isinstance(energy, Bipartite):
-            raise TypeError(f"BlockGibbs needs a Bipartite energy, not a {type(energy).__name__}")
+            raise TypeError(f"energy must be Bipartite for BlockGibbs, got {type(energy).__name__}")
         v = reference_of(energy, noise) if start is None else start
         energies, states = [], []
         for i in range(self.steps):

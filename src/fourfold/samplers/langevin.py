@@ -78,7 +78,9 @@ def reference_of(energy: Energy, noise: Noise) -> Tensor:
         TypeError: for an energy without one.
     """
     if getattr(energy, "reference", None) is None:
-        raise TypeError(f"{type(energy).__name__} has no reference distribution: give the chains a start")
+        raise TypeError(
+            f"energy must have a reference distribution, got {type(energy).__name__}; give the chains a start"
+        )
     return energy.reference.draw(noise)
 
 

@@ -110,7 +110,7 @@ class Column(ABC):
             place = 1 + (row if rows is None else int(rows[row]))
             value = str(distinct.iloc[inverse[row]])[:40]
             raise ValueError(
-                f"row {place}, column {self.name}: {value!r} is not {self.description}: "
+                f"row {place}, column {self.name}: must be {self.description}, got {value!r}; "
                 "correct it, or say in a schema that it means a missing value, or that the column is a category"
             )
         return codes[inverse]

@@ -78,9 +78,9 @@ class Sequences(WrittenRows):
 
     def __post_init__(self) -> None:
         if not isinstance(self.start, Graded) or self.start.missing:
-            raise ValueError(f"column {self.order!r} cannot order rows: it must be a number or a time in every row")
+            raise ValueError(f"order must be a column with a number or a time in every row, got {self.order!r}")
         if self.key is not None and not isinstance(self._column(self.key), Identifier):
-            raise ValueError(f"column {self.key!r} cannot name sequences: it must be an identifier")
+            raise ValueError(f"key must be a column of identifiers, got {self.key!r}")
         if self.length < (1 if self.key is not None else 2) or not 0 <= self.steps[0] <= self.steps[1]:
             raise ValueError(
                 f"length must be positive (a window has 2 rows), and steps (low, high) with 0 <= low <= high, got "
@@ -91,7 +91,7 @@ class Sequences(WrittenRows):
         match = next((column for column in self.schema if column.name == name), None)
         if match is None:
             raise ValueError(
-                f"there is no column {name!r}: it has {shortened([column.name for column in self.schema])}"
+                f"columns must be among {shortened([column.name for column in self.schema])}, got {name!r}"
             )
         return match
 
@@ -179,11 +179,13 @@ class Sequences(WrittenRows):
         broken |= (~there).any(1) if self.key is None else torch.zeros_like(broken)
         if broken.any():
             whole = f"all {self.length} rows" if self.key is None else "at least one row, and no row behind its end"
-            raise ValueError(f"sequence {int(broken.nonzero()[0])}: is cut: a sequence has {whole}")
+            raise ValueError(f"sequence {int(broken.nonzero()[0])}: must have {whole}, got one that is cut")
         back = there[:, 1:] & (x[:, 1:, self.at] < 0)
         if back.any():
             i, t = back.nonzero()[0].tolist()
-            raise ValueError(f"sequence {i}, row {t + 1}, column {self.order}: goes back: put rows in their order")
+            raise ValueError(
+                f"sequence {i}, row {t + 1}, column {self.order}: must not fall, got a smaller value; sort the rows"
+            )
         wrong = self.row.wrong_code(x[there])
         if wrong is not None:
             flat, column, fault = wrong

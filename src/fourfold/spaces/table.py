@@ -58,13 +58,13 @@ class Table(WrittenRows):
 
     def __post_init__(self) -> None:
         if not self.modelled:
-            raise ValueError("a table needs a column that varies: all of its columns are constants or identifiers")
+            raise ValueError("a table must have a column that varies, got constants and identifiers alone")
         names = [column.name for column in self.schema]
         twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
-            raise ValueError(f"two columns are called {twice[0]!r}: rename one")
+            raise ValueError(f"names of columns must differ, got {twice[0]!r} twice; rename one")
         if self.target is not None and self.target not in self.columns:
-            raise ValueError(f"there is no column {self.target!r} to predict: choose one of {shortened(self.columns)}")
+            raise ValueError(f"target must be one of {shortened(self.columns)}, got {self.target!r}")
         self._check_classes()
 
     @cached_property
@@ -203,7 +203,7 @@ class Table(WrittenRows):
         """
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
-            raise ValueError(f"has no column {missing[0]!r}, which the model needs: it has {shortened(frame.columns)}")
+            raise ValueError(f"must have the column {missing[0]!r} of the model, got {shortened(frame.columns)}")
         return torch.from_numpy(np.stack([self.in_schema(c, c.codes(frame[c.name])) for c in self.modelled], 1))
 
     @staticmethod

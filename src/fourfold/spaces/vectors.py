@@ -74,7 +74,7 @@ class Vectors(Space):
             row, column = bad[0].tolist()
             name = self.columns[column] if self.columns else str(column)
             raise ValueError(
-                f"row {row}, column {name}: {x[row, column].item()} is not a finite number; drop or fill it"
+                f"row {row}, column {name}: must be a finite number, got {x[row, column].item()}; drop or fill it"
             )
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
@@ -82,7 +82,7 @@ class Vectors(Space):
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         if self.dim > 2:
-            raise ValueError(f"a grid over {self.dim} columns has too many points: it is made over one or two")
+            raise ValueError(f"a grid must be over 1 or 2 columns, got {self.dim}")
         axis = torch.linspace(-reach, reach, points)
         return torch.cartesian_prod(*[axis] * self.dim).reshape(-1, self.dim), (2 * reach / (points - 1)) ** self.dim
 

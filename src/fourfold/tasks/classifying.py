@@ -130,7 +130,7 @@ def class_probabilities(
         raise ValueError(f"this model of {model.space} has no classes: train with --conditional on data that has some")
     p = torch.full((count,), 1 / count, dtype=torch.float64) if prior is None else prior.double()
     if p.shape != (count,) or float(p.min()) < 0 or abs(float(p.sum()) - 1) > 1e-6:
-        raise ValueError(f"the prior must be {count} probabilities that add up to 1")
+        raise ValueError(f"prior must be {count} probabilities that add up to 1, got {p.tolist()[:9]}")
     log_p = torch.stack([_nats(model, x, label, seed, batch_size) for label in range(count)], 1)
     return (log_p + p.log()).softmax(1)
 

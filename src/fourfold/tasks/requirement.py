@@ -194,7 +194,7 @@ class Requirement:
         """True for rows whose values in these columns occur together in the training data."""
         plain = isinstance(node.func, ast.Name) and node.func.id == "seen" and not node.keywords
         if not plain or not node.args or not all(isinstance(argument, ast.Name) for argument in node.args):
-            raise self._wrong("calls something: only seen(column, column) is known")
+            raise self._wrong("calls another function than seen(column, column)")
         names = tuple(
             self._names.get(argument.id, argument.id) for argument in node.args if isinstance(argument, ast.Name)
         )
@@ -203,7 +203,7 @@ class Requirement:
             return _Value(np.ones(0, dtype=bool), np.zeros(0, dtype=bool))
         if names not in self._combinations:
             if self.train is None:
-                raise self._wrong("asks for what the training data holds, which is not at hand")
+                raise self._wrong("has seen(...), which needs the training data: put it back")
             self._combinations[names] = pd.MultiIndex.from_arrays(list(self.train()[:, places].T.numpy())).unique()
         rows = pd.MultiIndex.from_arrays(list(x[:, places].T.numpy()))
         return _Value(rows.isin(self._combinations[names]), np.zeros(len(x), dtype=bool))
