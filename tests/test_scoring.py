@@ -91,11 +91,11 @@ def test_images_are_read_in_every_layout(runs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((4, 3, 16, 16), dtype=np.uint8), "16 x 16 pixels .* but the model knows colour images of 8 x 8"),
-        (np.zeros((4, 8, 8), dtype=np.uint8), "grey images .* but the model knows colour"),
+        (np.zeros((4, 3, 16, 16), dtype=np.uint8), "data must be colour images of 8 x 8 .*, got .* 16 x 16 pixels"),
+        (np.zeros((4, 8, 8), dtype=np.uint8), "data must be colour .*, got grey images"),
         (np.full((4, 3, 8, 8), 0.5), "images must be uint8, got float64"),
         (np.full((4, 3, 8, 8), -7), "images must be uint8, got int64"),
-        (np.zeros((4, 192)), "real vectors of 192 columns, but the model knows colour images"),
+        (np.zeros((4, 192)), "data must be colour images .*, got real vectors of 192 columns"),
     ],
 )
 def test_other_images_are_refused(runs, tmp_path, capsys, array, message):
@@ -171,7 +171,7 @@ def test_evaluate_finds_columns_by_name(runs, tmp_path):
     run = Run.load(runs / "numbers")
     own, other = (run.evaluate(tmp_path / name, n=16) for name in ("fresh.csv", "perm.csv"))
     assert [score.value for score in own if "seconds" not in score.name][:3] == [score.value for score in other][:3]
-    with pytest.raises(ValueError, match=r"size, income, age.* but the model knows .*age, income, size"):
+    with pytest.raises(ValueError, match=r"data must be .*age, income, size.*, got .*size, income, age"):
         evaluate(run.model, load(tmp_path / "perm.csv"), n=16)
 
 
@@ -280,7 +280,7 @@ def test_a_text_is_scored_over_the_vocabulary_of_the_model(runs, tmp_path, capsy
     assert "a.md: character 'T' at position 0 is not in the vocabulary" in refusal(
         capsys, "score", runs / "text", tmp_path / "a.md"
     )
-    with pytest.raises(DataError, match="digits: holds grey images"):
+    with pytest.raises(DataError, match=r"digits: data must be .*, got grey images"):
         read_all("digits", Text("ab", 4))
 
 

@@ -50,7 +50,7 @@ def _random_sounds(n: int, length: int, generator: torch.Generator) -> Tensor:
 
 
 def some_label(model: GenerativeModel) -> int | str | Tensor | None:
-    """A condition that the model knows, or ``None`` for a model without conditions."""
+    """A condition of the model, or ``None`` for a model without conditions."""
     if model.space.sound is not None:
         return _random_sounds(1, model.space.sound, torch.Generator().manual_seed(0))[0]
     if model.space.caption is not None:

@@ -276,7 +276,7 @@ def score(command: ScoreExamples) -> None:
 
 
 def _quantity(run: Run, part: Split, data: str | None) -> str:
-    """The probability that was computed, as a formula. A remark if the data lacks classes that the model knows."""
+    """The probability that was computed, as a formula. A remark if the data lacks classes that the model has."""
     space = run.model.space
     if not space.conditional:
         return "log p(x)"

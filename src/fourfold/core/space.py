@@ -157,7 +157,7 @@ class Space(Conditions, Quality, Example):
     def require(self, other: Space) -> None:
         """Refuse another space that does not fit (``ValueError`` with both in words)."""
         if not self.fits(other):
-            raise ValueError(f"holds {other}, but the model knows {self}: give data of the same kind, size and columns")
+            raise ValueError(f"data must be {self}, got {other}; give data of the same kind, size and columns")
 
     def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
         """Raw examples from elsewhere, or a stream, brought into this space.

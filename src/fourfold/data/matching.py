@@ -128,8 +128,8 @@ def read_as(name: str, source: Source, kind: type[Space], options: DataOptions) 
 
 def _turn_round(source: Source, pairs: Pairs) -> Source:
     """A source whose conditions have become its examples, and whose examples are now their conditions."""
-    levels = pairs.cond is not None and pairs.cond.dtype == torch.int16  # see Batch.cond
-    captions, sounds = (None, pairs.cond) if levels else (pairs.cond, None)
+    is_sound = pairs.cond is not None and pairs.cond.dtype == torch.int16  # see Batch.cond
+    captions, sounds = (None, pairs.cond) if is_sound else (pairs.cond, None)
     return dataclasses.replace(source, x=pairs.x, space=pairs.space, labels=None, captions=captions, sounds=sounds)
 
 

@@ -27,7 +27,7 @@ from fourfold.paradigms.adversarial import (
     Wasserstein,
     ZeroCentred,
 )
-from fourfold.paradigms.conditional_game import ConditionalGame, RowGenerator
+from fourfold.paradigms.conditional_gan import ConditionalGAN, RowGenerator
 from fourfold.paradigms.stylegan import PathLength, StyleGenerator, StyleTruncation
 from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
@@ -189,7 +189,7 @@ def _(space: Table, size: str) -> GenerativeModel:
     net = ResMLP(noise + tokens, tokens + reals, net_size.width, net_size.depth, space.classes)
     critic = ResMLP(2 * tokens + reals, 1, net_size.width, net_size.depth, space.classes)
     generator = RowGenerator(net, codec.sizes, reals, noise)
-    game = ConditionalGame(AdversarialGame(critic, Pairing(), ZeroCentred(0.1)))
+    game = ConditionalGAN(AdversarialGame(critic, Pairing(), ZeroCentred(0.1)))
     training = replace(TRAINING, batch_size=batch_of(256, tokens), learning_rate=5e-4, warmup=0.02)
     return GenerativeModel(space, codec, generator, game, OnePass(), NoDensity(NO_DENSITY), training)
 

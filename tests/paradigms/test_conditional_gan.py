@@ -6,7 +6,7 @@ import torch
 import fourfold
 from fourfold.core import Batch
 from fourfold.paradigms import build
-from fourfold.paradigms.conditional_game import RowGenerator, condition_rows
+from fourfold.paradigms.conditional_gan import RowGenerator, condition_rows
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 
 TABLE = Table(

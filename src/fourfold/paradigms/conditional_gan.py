@@ -26,7 +26,7 @@ from fourfold.nn.resnet import ResMLP
 from fourfold.paradigms.adversarial import AdversarialGame, diversity
 from fourfold.vocabulary import Principle
 
-__all__ = ["ConditionalGame", "RowGenerator"]
+__all__ = ["ConditionalGAN", "RowGenerator"]
 
 
 @final
@@ -88,7 +88,7 @@ class ConditionedRows(NamedTuple):
 
 
 @final
-class ConditionalGame(Objective):
+class ConditionalGAN(Objective):
     """A GAN whose generator and critic are conditioned on one value of the row.
 
     Args:
@@ -116,7 +116,7 @@ class ConditionalGame(Objective):
 
     def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
         if not isinstance(estimand, RowGenerator):
-            raise TypeError(f"estimand must be a RowGenerator for ConditionalGame, got {type(estimand).__name__}")
+            raise TypeError(f"estimand must be a RowGenerator for ConditionalGAN, got {type(estimand).__name__}")
         return {"critic": ConditionalCritic(estimand, self), "generator": ConditionalGenerator(estimand, self)}
 
 
@@ -158,7 +158,7 @@ class ConditionalCritic(Term):
     It watches ``critic_accuracy`` (share of correctly ranked pairs) and ``critic_margin``.
     """
 
-    def __init__(self, generator: RowGenerator, objective: ConditionalGame) -> None:
+    def __init__(self, generator: RowGenerator, objective: ConditionalGAN) -> None:
         super().__init__([objective.game.critic], objective.game.critic_rate)
         self.generator, self.objective = generator, objective
 
@@ -182,7 +182,7 @@ class ConditionalCritic(Term):
 class ConditionalGenerator(Term):
     """The generator's loss with a fixed critic, and the cross-entropy of the value. It watches ``diversity``."""
 
-    def __init__(self, generator: RowGenerator, objective: ConditionalGame) -> None:
+    def __init__(self, generator: RowGenerator, objective: ConditionalGAN) -> None:
         super().__init__([generator])
         self.generator, self.objective = generator, objective
 
