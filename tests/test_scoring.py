@@ -156,7 +156,7 @@ def test_renamed_and_missing_columns_are_refused(runs, tmp_path, capsys):
     FRAME.rename(columns={"income": "incme"}).to_csv(tmp_path / "t.csv", index=False)
     for command in ("score", "evaluate"):
         line = refusal(capsys, command, runs / "numbers", tmp_path / "t.csv")
-        assert "must have the column 'income' of the model, got none; did you mean 'incme'?" in line
+        assert "must have the column 'income' of the model, got none: did you mean 'incme'?" in line
     FRAME[["age", "income"]].to_csv(tmp_path / "t.csv", index=False, header=False)
     line = refusal(capsys, "score", runs / "numbers", tmp_path / "t.csv")
     assert "columns must be the 3 of the model (age, income, size), got 2" in line

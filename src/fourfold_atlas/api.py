@@ -22,7 +22,7 @@ from fourfold_atlas.sources import is_code, read_notebook
 
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
-NOTHING = "subject must be a name, a text, a path or a model, got nothing; or give objective= and sampling="
+NOTHING = "subject must be a name, a text, a path or a model, got nothing: or give objective= and sampling="
 #: a text of no more characters may be a name, and of no more words is taken for one where it says nothing
 LONGEST_NAME, NAME_WORDS = 80, 6
 #: a text that is written like the name of a file means a file
@@ -80,7 +80,7 @@ def _place_text(text: str) -> Placement:
     if line and (path := _path(text)) is not None:
         return _place_path(path)
     if line and (text.startswith(("./", "../", "/", "~/")) or _FILE.fullmatch(text)):
-        raise UnreadableError(f"{text}: must be a file or folder, got a name of none; correct the path")
+        raise UnreadableError(f"{text}: must be a file or folder, got a name of none: correct the path")
     name = len(text) < LONGEST_NAME and "\n" not in text.strip()
     if name and (placement := place_name(text)) is not None:
         return placement
@@ -124,7 +124,7 @@ def _place_path(path: Path) -> Placement:
         return place_run(path) or place_folder(path)
     suffix = path.suffix.lower()
     if suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"):
-        raise UnreadableError(f"{path}: must not be a pickle, which can run code; give the folder of its model")
+        raise UnreadableError(f"{path}: must not be a pickle, which can run code: give the folder of its model")
     if suffix in (".safetensors", ".gguf"):
         return _place_weights(path)
     if suffix == ".ipynb":
@@ -151,5 +151,5 @@ def _place_notebook(path: Path) -> Placement:
     """The code cells of a notebook."""
     notebook = read_notebook(read_text(path, NOTEBOOK_BYTES), str(path))
     if not notebook.code.strip():
-        raise UnreadableError(f"{path}: must have code cells, got a notebook without; give its text or another file")
+        raise UnreadableError(f"{path}: must have code cells, got a notebook without: give its text or another file")
     return decide(path.name, notebook.placed(read_code(notebook.code, path.name), path.name))

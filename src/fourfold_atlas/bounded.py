@@ -88,7 +88,7 @@ def decode(raw: bytes, name: str) -> str:
     text = raw.decode("utf-8", errors="replace")
     bad = sum(text.count(sign) for sign in ("\x00", "\x01", "\x02", "\x03", "\ufffd"))
     if bad > 4 + len(text) // 50:
-        raise UnreadableError(f"{name}: must be text, got binary data; give a model card, configuration files or code")
+        raise UnreadableError(f"{name}: must be text, got binary data: give a model card, configuration files or code")
     return text.replace("\x00", " ")
 
 
@@ -108,7 +108,7 @@ def load_json(text: str, name: str) -> Any:
         UnreadableError: broken, or nested deeper than any configuration is.
     """
     if text.count("[") + text.count("{") > MAX_NESTING and nesting(text) > MAX_NESTING:
-        raise UnreadableError(f"{name}: JSON must be nested at most {MAX_NESTING} deep, got more; correct the file")
+        raise UnreadableError(f"{name}: JSON must be nested at most {MAX_NESTING} deep, got more: correct the file")
     try:
         return json.loads(text, parse_int=_integer)
     except ValueError:

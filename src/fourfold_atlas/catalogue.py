@@ -130,7 +130,7 @@ def _rows(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
             raise CatalogueError(f"{path.name}: must be TOML, got a syntax error: {error}") from error
         entries = value.get("system", [])
         if set(value) - {"system"} or not isinstance(entries, list):
-            raise CatalogueError(f"{path.name}: must hold [[system]] tables alone, got others; remove them")
+            raise CatalogueError(f"{path.name}: must hold [[system]] tables alone, got others: remove them")
         yield from ((path.name, entry) for entry in entries)
 
 

@@ -45,7 +45,7 @@ def place(
         except UnreadableError as error:
             broken.append(str(error))
     if not placed and not broken:
-        broken.append("SUBJECT must be a name, a text or a path, got nothing; or give --objective and --sampling")
+        broken.append("SUBJECT must be a name, a text or a path, got nothing: or give --objective and --sampling")
     if placed or json:
         typer.echo(printable(_as_json(placed) if json else _as_text(placed), keep="\n"))
     if picture:
@@ -73,7 +73,7 @@ def _standard_input() -> str:
     except (OSError, ValueError):
         raw = None
     if raw is None:
-        raise UnreadableError("standard input must be a text, got a closed stream; give it as an argument")
+        raise UnreadableError("standard input must be a text, got a closed stream: give it as an argument")
     return decode(raw, "standard input")
 
 

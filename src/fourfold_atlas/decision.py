@@ -37,7 +37,7 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     """
     rows = sorted(evidence, key=lambda row: (row.claim.aspect is Aspect.WORDING, -row.weight))
     if any(row.kind is Reader.NAME for row in rows):
-        raise ValueError("evidence must come from a text, files or code, got some from a name; place it by itself")
+        raise ValueError("evidence must come from a text, files or code, got some from a name: place it by itself")
     votes = by_claim(rows)
     scores = weigh(votes)
     ranked = _shares(scores)

@@ -85,7 +85,7 @@ class Dialogue:
             ids = self._ids(self.turns[dropped:])
             if len(ids) <= room:
                 return ids, dropped
-        raise ValueError(f"a turn must fit a context of {estimand.net.length} tokens, got a longer one; shorten it")
+        raise ValueError(f"a turn must fit a context of {estimand.net.length} tokens, got a longer one: shorten it")
 
     def answer(self) -> Generator[str, None, None]:
         """The answer, token by token as it is drawn. The text so far becomes a turn when the caller stops."""
@@ -115,7 +115,7 @@ class Dialogue:
             ValueError: where nothing was answered yet.
         """
         if not self.turns or self.turns[-1]["role"] != "assistant":
-            raise ValueError("/score needs an answer, got none yet; ask something first")
+            raise ValueError("/score needs an answer, got none yet: ask something first")
         space, estimand = text_parts(self.model)
         answer = space.parse(self.turns[-1]["content"]).tolist()
         before = self._ids(self.turns[:-1])

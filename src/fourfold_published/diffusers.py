@@ -136,7 +136,7 @@ class PublishedNetwork(nn.Module):
         labels = torch.full((batch,), -1, device=device) if cond is None else cond
         unknown = getattr(self.inner.config, "num_embeds_ada_norm", None)
         if unknown is None and bool((labels < 0).any()):
-            raise ValueError("cond must be a class, as this network has no guidance, got none; give one with --cond")
+            raise ValueError("cond must be a class, as this network has no guidance, got none: give one with --cond")
         return labels if unknown is None else labels.masked_fill(labels < 0, int(unknown))
 
 
@@ -366,7 +366,7 @@ def _part(folder: FilePath, name: str, kind: Any) -> Any:
     """
     if not any((folder / name).glob("*.safetensors")):
         raise ValueError(
-            f"{folder / name}: must hold .safetensors, as others may run code, got none; save the pipeline again"
+            f"{folder / name}: must hold .safetensors, as others may run code, got none: save the pipeline again"
         )
     check_folder(folder / name)
     of_diffusers = hasattr(kind, "load_config")  # a network of diffusers, else a text encoder of transformers

@@ -136,7 +136,7 @@ def speculate(command: Speculate) -> None:
 def export(command: Export) -> None:
     """Write a folder for transformers or diffusers."""
     if command.folder.exists() and any(command.folder.iterdir()):
-        raise ValueError(f"{command.folder} must be an empty folder, got one with files; give another")
+        raise ValueError(f"{command.folder} must be an empty folder, got one with files: give another")
     model = Run.load(command.run, "cpu").model
     if isinstance(model.space, Text):  # only text has a tokenizer to write
         if command.cond is not None:

@@ -398,7 +398,7 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
     if not isinstance(net, (PublishedTransformer, TokenTransformer)):
         raise TypeError(f"the network must be a transformer to be written for transformers, got {type(net).__name__}")
     if isinstance(net, PublishedTransformer) and net.weights == "int8":
-        raise TypeError("weights must be float32 to be written, got int8; open the model without rounding")
+        raise TypeError("weights must be float32 to be written, got int8: open the model without rounding")
     with quiet():
         whole = net.inner if isinstance(net, PublishedTransformer) else _neox(net)
         merged = copy.deepcopy(whole).merge_and_unload() if hasattr(whole, "merge_and_unload") else whole

@@ -376,7 +376,7 @@ def keystrokes(
     now = clock or time.perf_counter
     words = words_of(text)[:most]
     if not words:
-        raise ValueError("the text must have at least one word to type, got none; give a longer one")
+        raise ValueError("the text must have at least one word to type, got none: give a longer one")
     typed = total = first = three = 0
     laps: list[float] = []
     for start, word in words:

@@ -103,7 +103,7 @@ class Transcripts(WrittenTexts):
         bad = (behind < behind.cummax(1).values).any(1).nonzero()
         if len(bad):
             raise ValueError(
-                f"row {int(bad[0])}: must end with its end token, got one after it; use space.parse(texts)"
+                f"row {int(bad[0])}: must end with its end token, got one after it: use space.parse(texts)"
             )
 
     def parse(self, texts: Sequence[str]) -> Tensor:

@@ -138,7 +138,7 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
         kind = settings.get("model_type", "unknown")
         raise ValueError(f"{path}: must be a Whisper model, got one of type {kind!r}; give a folder of Whisper")
     if not (path / "tokenizer.json").is_file():
-        raise ValueError(f"{path}: must hold a tokenizer.json, got none; fetch it, or save the tokenizer there")
+        raise ValueError(f"{path}: must hold a tokenizer.json, got none: fetch it, or save the tokenizer there")
     tokenizer = Tokenizer(file_of_tokenizer(path))
     prompt = _prompt(path, tokenizer, language)
     inner, suppressed = _transformers(path) if ours else _ctranslate(path, settings, tokenizer.end or 0, prompt[0])
@@ -197,7 +197,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
     """The network of a folder of ``transformers``, and the ids that it suppresses: always, and at first."""
     if not any(path.glob("*.safetensors")):
-        raise ValueError(f"{path}: must hold .safetensors, got none; save the model again with save_pretrained")
+        raise ValueError(f"{path}: must hold .safetensors, got none: save the model again with save_pretrained")
     check_folder(path)
     transformers = imported("transformers")
     with naming(path), quiet():
@@ -272,7 +272,7 @@ def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
             raise ValueError(f"model.bin must be whole, got one that ends within {name}; convert the model again")
         arrays[name] = np.frombuffer(content, kind).reshape(shape)
     if any(name.endswith("weight_scale") for name in arrays):
-        raise ValueError("weights must be floats, got quantised ones; convert the model with --quantization float16")
+        raise ValueError("weights must be floats, got quantised ones: convert the model with --quantization float16")
     return arrays
 
 

@@ -67,7 +67,7 @@ def test_a_closed_standard_input_gives_one_line():
         ["sh", "-c", f"{sys.executable} -m fourfold place - <&-"], capture_output=True, text=True, check=False
     )
     assert shown.returncode == 2
-    assert shown.stderr == "error: standard input must be a text, got a closed stream; give it as an argument\n"
+    assert shown.stderr == "error: standard input must be a text, got a closed stream: give it as an argument\n"
 
 
 def test_a_text_or_a_configuration_can_be_piped_in():

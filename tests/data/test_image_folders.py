@@ -257,5 +257,5 @@ def test_too_few_images_are_refused(tmp_path):
 
 def test_one_image_is_no_data_set(tmp_path):
     fill(tmp_path / "f", n=1)
-    with pytest.raises(DataError, match="got one image; give its folder"):
+    with pytest.raises(DataError, match="got one image: give its folder"):
         load(tmp_path / "f" / "000.png")

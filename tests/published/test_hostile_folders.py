@@ -113,7 +113,7 @@ def test_an_adapter_of_another_folder_is_not_followed(folder):
 def test_a_pipe_is_not_opened(folder, name):
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    refused(folder, "must be a regular file, got another kind; take it out")
+    refused(folder, "must be a regular file, got another kind: take it out")
 
 
 def test_a_gguf_file_has_no_more_blocks_than_tensors(tmp_path):

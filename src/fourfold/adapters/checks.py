@@ -39,7 +39,7 @@ def check_folder(path: Path) -> None:
     for file in sorted(path.iterdir()):
         mode = file.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise ValueError(f"{file}: must be a regular file, got another kind; take it out of the folder")
+            raise ValueError(f"{file}: must be a regular file, got another kind: take it out of the folder")
     if (path / "adapter_config.json").exists():
         raise ValueError(
             f"{path}: holds an adapter_config.json, whose weights are added to those of another model: merge them into "
@@ -67,7 +67,7 @@ def settings_of(path: Path) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"{path}: cannot be read ({str(reason)[:100]}): fetch it again") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must hold settings, got none; fetch it again")
+        raise ValueError(f"{path}: must hold settings, got none: fetch it again")
     return content
 
 
@@ -81,7 +81,7 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     if settings.get("quantization_config"):
         raise ValueError(
-            "weights must be plain, got quantised ones that need other code; give plain weights, or a GGUF file"
+            "weights must be plain, got quantised ones that need other code: give plain weights, or a GGUF file"
         )
     for name, number in _numbers(settings, ""):
         most = MOST_LAYERS if name in LAYERS else MOST

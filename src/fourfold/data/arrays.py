@@ -71,7 +71,7 @@ def as_array(rows: np.ndarray | Sequence[object]) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
         raise DataError(
-            f"a {type(rows).__name__} must hold numbers in rows of one length; give an array, or a data frame as in "
+            f"a {type(rows).__name__} must hold numbers in rows of one length: give an array, or a data frame as in "
             "pandas.DataFrame(rows)"
         )
     return array
@@ -125,7 +125,7 @@ class StoredArray(Stored):
 
     def __init__(self, path: Path, x: np.memmap, space: Space, channels_first: bool = False) -> None:
         if not x.flags.c_contiguous:
-            raise DataError(f"{path}: must be in C order, got Fortran order; save a numpy.ascontiguousarray")
+            raise DataError(f"{path}: must be in C order, got Fortran order: save a numpy.ascontiguousarray")
         self.path, self.name, self.space, self.channels_first = path, str(path), space, channels_first
         self.start, self.row, self.dtype, self.shape = x.offset, x.itemsize * x[0].size, x.dtype, x.shape[1:]
         self.edges = edges_of(np.full(len(x), self.row), max(BLOCK, self.row))
@@ -214,7 +214,7 @@ def _readable(path: Path) -> Iterator[None]:
             if "pickle" not in str(error) and "Python objects" not in str(error):
                 raise
             raise DataError(
-                f"{path}: must hold numbers, got Python objects, which could run code; save a plain array"
+                f"{path}: must hold numbers, got Python objects, which could run code: save a plain array"
             ) from None
 
 
@@ -226,7 +226,7 @@ def _label_file(options: DataOptions) -> np.ndarray | None:
         raise DataError(f"labels must be another .npy for an .npy, got {path}, which is no file")
     with _open_numpy(path) as loaded:
         if not isinstance(loaded, np.ndarray):
-            raise DataError(f"labels {path}: must be a single array, got several; save it with numpy.save")
+            raise DataError(f"labels {path}: must be a single array, got several: save it with numpy.save")
         return loaded
 
 
@@ -379,5 +379,5 @@ def finite_vectors(x: np.ndarray, where: str, columns: list[str], rows: np.ndarr
 
 def _fault(value: np.generic) -> str:
     if np.isnan(value):
-        return "must be a number, got a missing value (NaN); fill it, or drop the row"
+        return "must be a number, got a missing value (NaN): fill it, or drop the row"
     return f"must be a finite float32, got {value}; correct it, or drop the row"

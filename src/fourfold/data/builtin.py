@@ -173,7 +173,7 @@ def read_idx(path: Path) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: must be a .gz file, got an error ({error}); fetch it again") from None
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or len(content) < 4 + 4 * content[3]:
-        raise DataError(f"{path}: must be an idx file of unsigned bytes, got another header; fetch it again")
+        raise DataError(f"{path}: must be an idx file of unsigned bytes, got another header: fetch it again")
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     if len(content) != 4 + 4 * len(shape) + math.prod(shape):
         raise DataError(f"{path}: must hold the shape {shape} of its header, got {len(content)} bytes; fetch it again")

@@ -56,7 +56,7 @@ def readable(
     except DataError:
         raise
     except MemoryError:
-        raise DataError(f"{path}: must fit into memory, got too much; {smaller}") from None
+        raise DataError(f"{path}: must fit into memory, got too much: {smaller}") from None
     except FAULTS + also as error:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise DataError(f"{path}: cannot be read{description and f' {description}'} ({reason}): {way}") from None

@@ -76,5 +76,5 @@ def members(folder: Path, things: str = "images") -> list[Path]:
             f"{folder}: must hold {things} directly, got the folder {folders[0].name}; move its {things} up"
         )
     if not files:
-        raise DataError(f"{folder}: must hold the {things} of a class, got none; remove the folder, or add some")
+        raise DataError(f"{folder}: must hold the {things} of a class, got none: remove the folder, or add some")
     return files

@@ -139,7 +139,7 @@ def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], d
     other_files = [path for path in other_files if path not in caption_files]
     if other_files and not options.skip_bad:
         raise DataError(
-            f"{other_files[0]}: must be an image, as its neighbours, got another file; move it away, or skip it with "
+            f"{other_files[0]}: must be an image, as its neighbours, got another file: move it away, or skip it with "
             f"{option('skip_bad', True)}"
         )
     bare = [path for path in images if captions and path not in captions]

@@ -116,7 +116,7 @@ def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
                 lines.append(line)
                 if len(line) >= LONGEST:
                     raise DataError(
-                        f"{path}, line {len(lines)}: must have at most {LONGEST:,} characters, got more; "
+                        f"{path}, line {len(lines)}: must have at most {LONGEST:,} characters, got more: "
                         "write a table so wide as .npy, and texts so long as .jsonl"
                     )
     except UnicodeDecodeError as error:

@@ -446,7 +446,7 @@ def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) ->
     gaps = (codes[:, space.at] == UNSEEN).nonzero()
     if len(gaps):
         raise DataError(
-            f"{where}, row {int(gaps[0]) + 1}, column {space.order}: must have a value to order rows, got none; "
+            f"{where}, row {int(gaps[0]) + 1}, column {space.order}: must have a value to order rows, got none: "
             "correct it, or drop the row"
         )
     if space.key is None:
@@ -479,7 +479,7 @@ def _matched(
     missing = [name for name in space.columns if name not in by_name]
     if missing:
         raise DataError(
-            f"{where}: must have the column {missing[0]!r} of the model, got none; {alike(missing[0], by_name)}"
+            f"{where}: must have the column {missing[0]!r} of the model, got none: {alike(missing[0], by_name)}"
         )
     spare = [name for name in by_name if name not in schema]
     notes = [f"columns that the model does not use: {shortened(spare)}"] if spare else []

@@ -67,7 +67,7 @@ def vectors_for(
     missing = next((name for name in names if name not in by_name), None)
     if missing is not None:
         raise DataError(
-            f"{where}: must have the column {missing[:80]!r} of the model, got none; {alike(missing, by_name)}"
+            f"{where}: must have the column {missing[:80]!r} of the model, got none: {alike(missing, by_name)}"
         )
     spare = [name for name in by_name if name not in names]
     notes = (f"columns that the model does not use: {shortened(spare)}",) if spare else ()
@@ -100,7 +100,7 @@ def _checked(where: str, column: Coded) -> npt.NDArray[np.float64]:
     words = np.isnan(numbers[:-1]) & ~column.distinct.astype(str).isin(GAPS).to_numpy(dtype=bool)
     if not words.any():
         if np.isnan(numbers).all():
-            raise DataError(f"{where}, column {column.name}: must have values, got none; drop it")
+            raise DataError(f"{where}, column {column.name}: must have values, got none: drop it")
         return numbers
     fault = f"{where}, column {column.name}: must hold numbers, got {column.place(words)}"
     if words.mean() < 0.5:

@@ -44,7 +44,7 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
     if path.is_dir():
         return _read_folder(path, options)
     if not path.is_file():
-        raise DataError(f"{path}: must be a regular file or a folder, got a device or a pipe; give one of data")
+        raise DataError(f"{path}: must be a regular file or a folder, got a device or a pipe: give one of data")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         refuse_other(options, f"{path}, an array", "labels", "n_values", *(("stream",) if suffix == ".npy" else ()))
@@ -102,9 +102,9 @@ def _read_text(path: Path, options: DataOptions) -> Source:
         "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder of images or sounds"
     )
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
-        raise DataError(f"{path}: must be a folder of images, got one image; give its folder")
+        raise DataError(f"{path}: must be a folder of images, got one image: give its folder")
     if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z"):
-        raise DataError(f"{path}: must be {formats}, got a packed file; unpack it first")
+        raise DataError(f"{path}: must be {formats}, got a packed file: unpack it first")
     if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle", ".xlsx", ".h5", ".hdf5", ".mat", ".safetensors"):
         raise DataError(f"{path}: must be {formats}, got {path.suffix}; write it as one of these")
     refuse_other(options, f"{path}, a text", "tokens")

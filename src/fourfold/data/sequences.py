@@ -122,7 +122,7 @@ def key_of(where: str, coded: Coded) -> Inferred:
     inferred = infer(alone, {"kind": "identifier"})
     if len(numbers) == len(coded.inverse) and len(numbers) > 1:
         raise DataError(
-            f"{where}, column {coded.name}: must name several rows at a time, got another value in each; "
+            f"{where}, column {coded.name}: must name several rows at a time, got another value in each: "
             f"choose another, or leave out {option('group')} for one long series"
         )
     return dataclasses.replace(inferred, reason=f"names {len(numbers):,} sequences; not modelled")
@@ -137,7 +137,7 @@ def keys_of(where: str, coded: Coded) -> npt.NDArray[np.int64]:
     gaps = np.append(coded.distinct.astype(str).str.strip().isin(GAPS).to_numpy(dtype=bool), True)[coded.inverse]
     if gaps.any():
         raise DataError(
-            f"{where}, row {int(gaps.argmax()) + 1}, column {coded.name}: must name its sequence, got a missing value; "
+            f"{where}, row {int(gaps.argmax()) + 1}, column {coded.name}: must name its sequence, got a missing value: "
             "correct it, or drop the row"
         )
     _, first, place = np.unique(coded.inverse, return_index=True, return_inverse=True)
@@ -165,7 +165,7 @@ def order_of(where: str, coded: Coded, hint: Hint) -> Inferred:
                 reason=f"orders the rows; {inferred.reason}",
             )
     raise DataError(
-        f"{where}, column {coded.name}: must hold different numbers or times to order rows, got others; choose "
+        f"{where}, column {coded.name}: must hold different numbers or times to order rows, got others: choose "
         f"another column, or say its format in a schema ({option('schema')})"
     )
 
@@ -195,7 +195,7 @@ def within(order: Inferred, places: Codes) -> Inferred:
 def _refuse_gap(where: str, coded: Coded, column: Column) -> None:
     row = int((column.codes_of(coded.inverse, coded.distinct, coded.rows) == MISSING).argmax())
     raise DataError(
-        f"{where}, row {row + 1}, column {coded.name}: must have a value to order rows, got none; drop the row"
+        f"{where}, row {row + 1}, column {coded.name}: must have a value to order rows, got none: drop the row"
     )
 
 
@@ -240,7 +240,7 @@ def _sorted(where: str, codes: Codes, keys: npt.NDArray[np.int64], at: int, orde
         owner = "" if group is None else f" of one {group}"
         raise DataError(
             f"{where}, rows {place[i - 1] + 1} and {place[i] + 1}{owner}: must differ in {order} in a file "
-            "that is not sorted, got the same; sort the file, or choose a column without ties"
+            "that is not sorted, got the same: sort the file, or choose a column without ties"
         )
     notes = [f"rows were sorted by {order}: {int(back.sum()):,} stood before an earlier one"] if back.any() else []
     if tied.any():

@@ -60,7 +60,7 @@ class TableRecords(StoredRecords):
         counts = [sum(shard.counts) for shard in shards]
         self.official = sum(count for count, path in zip(counts, self._files, strict=True) if is_official(path))
         if not len(self):
-            raise DataError(f"{root}: must have rows, got none; give a file with some")
+            raise DataError(f"{root}: must have rows, got none: give a file with some")
         self._keep()
 
     def _keep(self) -> None:
@@ -93,7 +93,7 @@ class TableRecords(StoredRecords):
         value = value.get("bytes") if isinstance(value, dict) else value
         if value is None:
             raise DataError(
-                f"{self.where(row)}, column {column}: must have a value, got none; fill it, or drop the row"
+                f"{self.where(row)}, column {column}: must have a value, got none: fill it, or drop the row"
             )
         return value
 
@@ -122,7 +122,7 @@ class TableRecords(StoredRecords):
             if column.null_count:
                 row = int(self.edges[number]) + column.is_null().to_pylist().index(True)
                 raise DataError(
-                    f"{self.where(row)}, column {self.label}: must have a label, got none; fill it, or drop the row"
+                    f"{self.where(row)}, column {self.label}: must have a label, got none: fill it, or drop the row"
                 )
             parts.append(column.to_numpy())
         return np.concatenate(parts), f"{self.name}, column {self.label}", _class_names(self.schema, self.label)
@@ -158,7 +158,7 @@ def _open_shard(path: Path, process: int) -> _Shard:
             )
         batches = list(record_batches(path))
     if not batches:
-        raise DataError(f"{path}: must have rows, got none; leave it out")
+        raise DataError(f"{path}: must have rows, got none: leave it out")
     return _Shard(
         batches[0].schema,
         [batch.num_rows for batch in batches],

@@ -90,7 +90,7 @@ class Tars(StoredRecords):
         missing = next((row for row, label in enumerate(texts) if label is None), None)
         if missing is not None:
             raise DataError(
-                f"{self.where(missing)}: must have a label (.cls), got none; add one, or leave out --conditional"
+                f"{self.where(missing)}: must have a label (.cls), got none: add one, or leave out --conditional"
             )
         numbers = all(str(label).isdecimal() for label in texts)
         return np.array([int(str(label)) for label in texts] if numbers else texts), f"{self.name} (.cls)", None
@@ -103,7 +103,7 @@ class Tars(StoredRecords):
             shard, key = self._place(row)
             place = self._members[shard].captions.get(key)
             if place is None:
-                raise DataError(f"{self.where(row)}: must have a caption (.txt), got none; add one")
+                raise DataError(f"{self.where(row)}: must have a caption (.txt), got none: add one")
             texts.append(_part(self._files[shard], *place).decode(errors="replace"))
         return texts
 
@@ -174,14 +174,14 @@ def _headers(path: Path, end: int, part: Callable[[int, int], bytes]) -> Iterato
 def _header(path: Path, place: int, content: bytes) -> tarfile.TarInfo:
     """The header of a member, whose checksum must hold."""
     if content.startswith(PACKED):
-        raise DataError(f"{path}: must be a plain .tar, got a compressed file; unpack it")
+        raise DataError(f"{path}: must be a plain .tar, got a compressed file: unpack it")
     try:
         member = tarfile.TarInfo.frombuf(content, "utf-8", "replace")
     except tarfile.TarError:
         member = None
     if member is None or member.size < 0:
         raise DataError(
-            f"{path}, byte {place:,}: must be the header of a member, got other bytes; write the file again"
+            f"{path}, byte {place:,}: must be the header of a member, got other bytes: write the file again"
         )
     return member
 

@@ -343,7 +343,7 @@ def _folder(options: DataOptions) -> Path:
             continue
         if os.access(place, os.W_OK):
             return place
-    raise DataError(f"{places[0]}: must be a folder that can be written to; name another with {option('data_dir')}")
+    raise DataError(f"{places[0]}: must be a folder that can be written to: name another with {option('data_dir')}")
 
 
 def _temporary() -> Path:
@@ -402,7 +402,7 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            raise DataError(f"{path}, line {i}: must be JSON, got an error; correct it, or remove the line") from None
+            raise DataError(f"{path}, line {i}: must be JSON, got an error: correct it, or remove the line") from None
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             keys = ", ".join(record) if isinstance(record, dict) else type(record).__name__
             raise DataError(
@@ -411,7 +411,7 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
             )
         if re.search(r"[\ud800-\udfff]", record[field]):
             raise DataError(
-                f"{path}, line {i}: the text must be Unicode, got half a character (a lone surrogate); correct it"
+                f"{path}, line {i}: the text must be Unicode, got half a character (a lone surrogate): correct it"
             )
         yield record[field]
 

@@ -68,7 +68,7 @@ def fill(live: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         ValueError: naming a tensor that the saved state lacks, or holds in another size.
     """
     if missing := min((key for key in live if key not in state), default=""):
-        raise ValueError(f"the saved state must have {missing}, got none; resume with the settings of the run")
+        raise ValueError(f"the saved state must have {missing}, got none: resume with the settings of the run")
     in_rows = {key: live[key] for key in live.keys() & state.in_rows} if isinstance(state, Shards) else {}
     for key, value in live.items():
         if key in in_rows:

@@ -93,7 +93,7 @@ class Audio(Space):
 
     def check_training(self, x: Tensor) -> None:
         if not bool(x.any()):
-            raise ValueError("clips must have sound, got silence alone; give other files")
+            raise ValueError("clips must have sound, got silence alone: give other files")
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         """Noise of every loudness."""
@@ -126,7 +126,7 @@ class Audio(Space):
             real = x.is_floating_point() and (not x.numel() or float(x.abs().amax()) <= 1)
             samples = self.quantise(x if real else x / FULL_SCALE)
         else:
-            raise ValueError("waveforms must lie in [-1, 1], got larger values; divide them by the largest")
+            raise ValueError("waveforms must lie in [-1, 1], got larger values: divide them by the largest")
         short = self.length - samples.shape[-1]
         return torch.nn.functional.pad(samples, (0, short)) if short > 0 and samples.ndim == 2 else samples
 
@@ -148,7 +148,7 @@ class Audio(Space):
     def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
         """Write clips without their padding and, beside them, a list of captions."""
         if path.exists() and any(path.iterdir()):
-            raise ValueError(f"{path}: must be an empty folder, got one with files; choose another")
+            raise ValueError(f"{path}: must be an empty folder, got one with files: choose another")
         width, lines = len(str(len(x) - 1)), []
         for i, (clip, n) in enumerate(zip(x, self.lengths(x).tolist(), strict=True)):
             name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""

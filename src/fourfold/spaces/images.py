@@ -116,7 +116,7 @@ class Images(Space):
     def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
         """Write images and, beside them, a list of captions."""
         if path.exists() and any(path.iterdir()):
-            raise ValueError(f"{path}: must be an empty folder, got one with files; choose another")
+            raise ValueError(f"{path}: must be an empty folder, got one with files: choose another")
         width, lines = len(str(len(x) - 1)), []
         for i, image in enumerate(x):
             name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""

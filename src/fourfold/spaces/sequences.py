@@ -184,7 +184,7 @@ class Sequences(WrittenRows):
         if back.any():
             i, t = back.nonzero()[0].tolist()
             raise ValueError(
-                f"sequence {i}, row {t + 1}, column {self.order}: must not fall, got a smaller value; sort the rows"
+                f"sequence {i}, row {t + 1}, column {self.order}: must not fall, got a smaller value: sort the rows"
             )
         wrong = self.row.wrong_code(x[there])
         if wrong is not None:

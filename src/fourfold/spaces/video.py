@@ -96,7 +96,7 @@ class Video(Images):
 
     def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
         if path.exists() and any(path.iterdir()):
-            raise ValueError(f"{path}: must be an empty folder, got one with files; choose another")
+            raise ValueError(f"{path}: must be an empty folder, got one with files: choose another")
         width = len(str(len(x) - 1))
         for i, clip in enumerate(x):
             name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
@@ -120,7 +120,7 @@ class Video(Images):
     def check_features(self, features: str | None) -> None:
         """Refuse any other feature space (``ValueError``)."""
         if features not in (None, ClipFeatures.name):
-            raise ValueError(f"features must be {ClipFeatures.name!r} for clips, got another; leave features out")
+            raise ValueError(f"features must be {ClipFeatures.name!r} for clips, got another: leave features out")
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         """Whole clips first, then single frames, the amounts of detail and of motion, and memorisation."""

@@ -85,7 +85,7 @@ def _checked(where: str, hint: Any) -> Hint:
         if not low <= value <= high:
             raise DataError(f"{where}: {key} must be from {low:g} to {high:g}, got {str(value)[:40]}")
     if "categories" in hint and len(set(hint["categories"])) < max(len(hint["categories"]), 1):
-        raise DataError(f"{where}: categories must be different texts, at least one; write each once")
+        raise DataError(f"{where}: categories must be different texts, at least one: write each once")
     if "other" in hint and hint["other"] not in hint.get("categories", ()):
         raise DataError(
             f"{where}: other must be one of the categories, got {hint['other']!r}; write it among the categories too"
@@ -124,4 +124,4 @@ def unknown_columns(where: str, hints: Iterable[str], names: Sequence[str]) -> N
     """Refuse a schema that names a column which the table does not have."""
     for name in hints:
         if name not in names:
-            raise DataError(f"{where}: must have the column {name!r} of the schema, got none; {alike(name, names)}")
+            raise DataError(f"{where}: must have the column {name!r} of the schema, got none: {alike(name, names)}")
