@@ -415,10 +415,11 @@ from fourfold.core import GenerativeModel
 from fourfold.runs.blueprint import _Shapes
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
-images, table = Images(1, 8, 8, n_values=17, classes=3), Table((Numeric("a", high=99), Categorical("b",
-categories="xy"))) found = [("diffusion", images), ("adversarial", images), ("flow/maf", Vectors(3)), ("flow/glow",
-images)] found += [("energy/rbm", images), ("diffusion/joint", table), ("autoregressive", table), ("autoregressive",
-images)] for name, space in [*found, ("autoregressive", Text("abc", length=8)), ("latent-flow", Vectors(3, classes=2))]:
+images = Images(1, 8, 8, n_values=17, classes=3)
+table = Table((Numeric("a", high=99), Categorical("b", categories="xy")))
+found = [("diffusion", images), ("adversarial", images), ("flow/maf", Vectors(3)), ("flow/glow", images)]
+found += [("energy/rbm", images), ("diffusion/joint", table), ("autoregressive", table), ("autoregressive", images)]
+for name, space in [*found, ("autoregressive", Text("abc", length=8)), ("latent-flow", Vectors(3, classes=2))]:
     model = build(name, space, "xs")
     with torch.device("meta"), _Shapes():
         plan = GenerativeModel.from_configuration(model.configuration())
