@@ -81,8 +81,8 @@ def fit(
         say: a function that is called with each message.
         progress: whether a notebook or a terminal shows a bar and the messages, where neither ``observe`` nor ``say``
             is given.
-        keywords: the settings of :class:`~fourfold.runs.settings.FitSettings`, such as ``budget`` and ``size``. What is
-            ``None`` is not given.
+        keywords: the settings of :class:`~fourfold.runs.settings.FitSettings`, such as ``budget`` and ``size``.
+            ``None`` leaves a setting out.
 
     Warns:
         UserWarning: if a clock ended the training after fewer than 20 steps, and no message can say so.
