@@ -59,8 +59,8 @@ class Reader:
 
     def frames(self, x: Tensor) -> Tensor:
         """Log-probabilities of each class for every frame, ``(B, T, classes)``."""
-        told = self.model.predict_log_proba(windows(x.flatten(0, 1)).numpy())
-        return torch.from_numpy(told).unflatten(0, x.shape[:2])
+        log_p = self.model.predict_log_proba(windows(x.flatten(0, 1)).numpy())
+        return torch.from_numpy(log_p).unflatten(0, x.shape[:2])
 
 
 def windows(frames: Tensor) -> Tensor:
@@ -88,8 +88,8 @@ def share(wrong: Tensor) -> str:
 
 def readings(reader: Reader, x: Tensor, asked: Tensor | None) -> dict[str, str]:
     """Shares of clips and frames that are misread, and of frames in which another digit is read than in the clip."""
-    told = reader.frames(x)
-    frames, clips = told.argmax(2), told.sum(1).argmax(1)
+    log_p = reader.frames(x)
+    frames, clips = log_p.argmax(2), log_p.sum(1).argmax(1)
     return {
         "clips misread": "" if asked is None else share(clips != asked),
         "frames misread": "" if asked is None else f"{100 * float((frames != asked[:, None]).double().mean()):.1f} %",

@@ -35,9 +35,9 @@ from fourfold.spaces.images import montage
 
 def tasks() -> Mapping[str, Operator]:
     """The lower half hidden, means of 4 x 4 pixels, a blur of two pixels."""
-    known = torch.zeros(28, 28)
-    known[:14] = 1
-    return {"inpainting": Inpainting(known), "super-resolution x4": SuperResolution(4), "deblurring": Blur(2.0)}
+    mask = torch.zeros(28, 28)
+    mask[:14] = 1
+    return {"inpainting": Inpainting(mask), "super-resolution x4": SuperResolution(4), "deblurring": Blur(2.0)}
 
 
 def rms(x: Tensor) -> float:

@@ -165,8 +165,8 @@ def _split(text: str, folder: Path) -> tuple[Path, str]:
     cut = int(0.95 * len(text))
     path = folder / "text.txt"
     path.write_text(text[:cut], encoding="utf-8")
-    known = set(text[:cut])
-    return path, "".join(c for c in text[cut : cut + HELD] if c in known)
+    letters = set(text[:cut])
+    return path, "".join(c for c in text[cut : cut + HELD] if c in letters)
 
 
 def _bits(nats: float, text: str) -> float:

@@ -165,9 +165,9 @@ def split(frame: pd.DataFrame, target: str, seed: int) -> tuple[Dataset, pd.Data
     whole = fourfold.load(frame, seed=seed)
     assert isinstance(whole.space, Table)
     space = dataclasses.replace(whole.space, target=target)
-    known, held = space.codes(train), space.codes(test)
-    few = min(len(known) // 10, 10_000)
-    parts = (Split(known[few:]), Split(known[:few]), Split(held))
+    train_codes, test_codes = space.codes(train), space.codes(test)
+    few = min(len(train_codes) // 10, 10_000)
+    parts = (Split(train_codes[few:]), Split(train_codes[:few]), Split(test_codes))
     return dataclasses.replace(whole, space=space, train=parts[0], validation=parts[1], test=parts[2]), train
 
 
@@ -229,8 +229,8 @@ def read_back(made: pd.DataFrame, train: pd.DataFrame, space: Table) -> Tensor:
             whole = train[column.name].dtype.kind == "i" and made[column.name].notna().all()
             made[column.name] = made[column.name].round().astype("int64") if whole else made[column.name]
         elif column.name in made:
-            known = made[column.name].notna()
-            made[column.name] = made[column.name].astype(str).str.removesuffix(".0").where(known)
+            observed_mask = made[column.name].notna()
+            made[column.name] = made[column.name].astype(str).str.removesuffix(".0").where(observed_mask)
     return space.codes(made)
 
 
@@ -363,10 +363,10 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
     """Add the lines to the results, in the place of earlier ones of the same system and data."""
-    known: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
-    keys = list(dict.fromkeys(key for line in [*lines, *known["rows"]] for key in line))
+    results: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
+    keys = list(dict.fromkeys(key for line in [*lines, *results["rows"]] for key in line))
     new = {(line["data"], line["system"]): line for line in lines}
-    rows = [new.pop((line["data"], line["system"]), line) for line in known["rows"]] + list(new.values())
+    rows = [new.pop((line["data"], line["system"]), line) for line in results["rows"]] + list(new.values())
     about = machine()
     write_json(
         options.out,
@@ -379,7 +379,7 @@ def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
             "seeds": 1,
             "command": "python benchmarks/mixed_tables.py --peers --peers-env ENVS",
             "rows": [{key: line.get(key, "") for key in keys} for line in rows],
-            "notes": options.note or known.get("notes", []),
+            "notes": options.note or results.get("notes", []),
         },
     )
 

@@ -61,8 +61,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 def save(row: dict[str, Any], path: Path) -> None:
     """Add a row, in the place of an earlier one of the same recipe, budget, size and seed."""
     key = ("recipe", "budget", "size", "seed", "threads")
-    known = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows = [one for one in known if any(one[name] != row[name] for name in key)]
+    rows_before = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = [one for one in rows_before if any(one[name] != row[name] for name in key)]
     about = {
         "title": "Fashion-MNIST: bits per dimension and samples of one model",
         "order": 4,

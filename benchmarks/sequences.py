@@ -147,9 +147,9 @@ def main() -> None:
 
 def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
     """Add the lines to the results, in the place of earlier ones of the same system and data."""
-    known: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
+    results: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
     new = {(one["data"], one["system"]): one for one in lines}
-    rows = [new.pop((one["data"], one["system"]), one) for one in known["rows"]] + list(new.values())
+    rows = [new.pop((one["data"], one["system"]), one) for one in results["rows"]] + list(new.values())
     keys = list(dict.fromkeys(key for one in rows for key in one))
     write_json(
         options.out,
@@ -162,7 +162,7 @@ def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
             "seeds": 1,
             "command": f'python benchmarks/sequences.py --budget "{options.budget}" --size {options.size}',
             "rows": [{key: one.get(key, "") for key in keys} for one in rows],
-            "notes": options.note or known.get("notes", []),
+            "notes": options.note or results.get("notes", []),
         },
     )
 

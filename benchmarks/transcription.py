@@ -418,9 +418,9 @@ def write(rows: Sequence[dict[str, Any]], test: Sequence[Spoken], out: Path) -> 
     """Put rows into the results, in the place of those of the same systems and searches."""
     old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.is_file() else []
     new = [list(row.values())[:3] for row in rows]
-    known = set(" ".join(one.words for one in prompts(False)).split())
+    vocabulary = set(" ".join(one.words for one in prompts(False)).split())
     every = " ".join(one.words for one in test).split()
-    unknown = sum(word not in known for word in every)
+    unknown = sum(word not in vocabulary for word in every)
     result = {
         "title": "Transcription of held-out prompts",
         "order": 7,

@@ -266,18 +266,18 @@ def test_models_of_text_go_on_with_prompts(tmp_path, capsys):
     assert call("fit", "autoregressive", tmp_path / "t.txt", *options) == 0
     capsys.readouterr()
     assert call("sample", run, "--prompt", "the cat", "-n", "2", "--length", "8", "--top-k", "5", "--stop", ".") == 0
-    told = capsys.readouterr()
-    assert told.out.count("the cat") >= 2
-    assert "does not follow the distribution" in told.err
+    output = capsys.readouterr()
+    assert output.out.count("the cat") >= 2
+    assert "does not follow the distribution" in output.err
     assert call("sample", run, "--prompt", "the cat", "--prompt", "a dog", "--length", "4", "--json") == 0
     assert [text[:5] for text in json.loads(capsys.readouterr().out)] == ["the c", "a dog"]
     words = ("sample", run, "--prompt", "the cat", "--prompt", "the dog", "--length", "9", "--stop", " on")
     assert call(*words, "-n", "1", "--json") == 0
     whole = json.loads(capsys.readouterr().out)
     assert call(*words) == 0  # as the tokens come
-    told = capsys.readouterr()
-    assert told.out == "\n\n".join(whole) + "\n"
-    assert re.fullmatch(r"[1-9]\d* tokens, [\d.e+]+ tokens/s\n", told.err)
+    output = capsys.readouterr()
+    assert output.out == "\n\n".join(whole) + "\n"
+    assert re.fullmatch(r"[1-9]\d* tokens, [\d.e+]+ tokens/s\n", output.err)
     assert call("sample", run, "--top-p", "2") == 2
     assert "top_p must be above 0" in capsys.readouterr().err
 

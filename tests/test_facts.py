@@ -54,26 +54,26 @@ def counted(model):
 @pytest.mark.parametrize(("name", "small", "large"), PAIRS)
 def test_a_card_says_what_its_model_does(name, small, large):
     model = build(name, small, "xs")
-    told = model.facts
+    facts = model.facts
     assert model.paradigm is cards()[name.partition("/")[0]].paradigm
     # every answer is a part's own
-    assert model.objective.summary_of(model.estimand) in told.objective
-    assert model.objective.formula_of(model.estimand) in told.objective_formula
-    assert model.sampler.summary in told.sampling
-    assert model.sampler.formula in told.sampling_formula
+    assert model.objective.summary_of(model.estimand) in facts.objective
+    assert model.objective.formula_of(model.estimand) in facts.objective_formula
+    assert model.sampler.summary in facts.sampling
+    assert model.sampler.formula in facts.sampling_formula
     assert all((model.objective.summary, model.objective.formula, model.sampler.summary, model.sampler.formula))
-    assert model.estimand.summary == told.represents != ""
-    assert all(stage.model.objective.summary_of(stage.model.estimand) in told.objective for stage in model.stages())
-    assert told.parts == tuple(stage.name for stage in model.stages())
+    assert model.estimand.summary == facts.represents != ""
+    assert all(stage.model.objective.summary_of(stage.model.estimand) in facts.objective for stage in model.stages())
+    assert facts.parts == tuple(stage.name for stage in model.stages())
     # kind: measured by scoring
     x, cond = checks.raw_examples(model, 2)
-    assert shorter(model, likelihood=2).log_prob(x, cond).kind is told.likelihood
+    assert shorter(model, likelihood=2).log_prob(x, cond).kind is facts.likelihood
     # cost law: measured by counting, on twice the values
     few, many = counted(model), counted(build(name, large, "xs"))
     chain = isinstance(model.sampler, MarkovChain | BlockGibbs | Annealed) or getattr(model.sampler, "moves", 0) > 0
     law = Cost.LENGTH if many > few else Cost.CONSTANT if few == 1 else Cost.CHAIN if chain else Cost.STEPS
-    assert told.cost is law, f"{few:g} evaluations, {many:g} for twice the values"
-    assert told.cost_note.startswith(COSTS[law])
+    assert facts.cost is law, f"{few:g} evaluations, {many:g} for twice the values"
+    assert facts.cost_note.startswith(COSTS[law])
 
 
 @pytest.mark.parametrize(("name", "small", "large"), PAIRS)

@@ -52,8 +52,8 @@ def test_masses_add_up_and_quantiles_invert_them(values: str):
         "category": g.integers(0, 3, 500),
     }[values]
     codes = np.where(g.random(500) < 0.2, MISSING, codes)
-    known = codes[codes != MISSING]
-    low, high = (int(known.min()), int(known.max())) if len(known) else (0, 5)
+    modelled_codes = codes[codes != MISSING]
+    low, high = (int(modelled_codes.min()), int(modelled_codes.max())) if len(modelled_codes) else (0, 5)
     category = Categorical("x", categories=tuple("abcdef"), missing=True)
     column = category if values == "category" else Numeric("x", low=low, high=high, missing=True)
     m = Marginal(column, codes)
@@ -121,10 +121,10 @@ def test_nats_of_columns_add_up_to_those_of_rows():
     assert torch.allclose(given.terms.sum(1), given.nats)
     model = build("autoregressive", TABLE, "xs")
     model.codec.fit(x)
-    told = log_prob_given(model, x, torch.zeros_like(x, dtype=torch.bool))
-    assert told.terms.shape == x.shape
-    assert torch.allclose(told.terms.sum(1).float(), told.nats, atol=1e-4)
-    assert torch.allclose(told.nats, model.log_prob(x).nats, atol=1e-3)
+    scores = log_prob_given(model, x, torch.zeros_like(x, dtype=torch.bool))
+    assert scores.terms.shape == x.shape
+    assert torch.allclose(scores.terms.sum(1).float(), scores.nats, atol=1e-4)
+    assert torch.allclose(scores.nats, model.log_prob(x).nats, atol=1e-3)
 
 
 def test_labels_have_models_of_their_own():

@@ -200,8 +200,8 @@ def test_a_column_that_is_constant_in_training_alone_is_said_to_be_ignored():
     frame["flag"] = "no"
     frame.loc[out[2], "flag"] = "yes"
     dataset = load(frame)
-    told = f"row {out[2] + 1}, column flag: 'yes' is not 'no', as in all training rows: the column is not modelled"
-    assert told in dataset.notes
+    message = f"row {out[2] + 1}, column flag: 'yes' is not 'no', as in all training rows: the column is not modelled"
+    assert message in dataset.notes
     odd = rows(4, 1).assign(flag=["no", "no", "maybe", "no"])
     assert any("row 3, column flag: 'maybe' is not 'no'" in note for note in read_all(odd, dataset.space)[1])
     assert next(column.detail for column in dataset.columns if column.column.name == "flag") == "'no'"

@@ -108,7 +108,7 @@ def test_rates_lengths_channels_silence_and_clipping_are_told(tmp_path):
     soundfile.write(folder / "loud.wav", np.clip(4 * wave(2), -1, 1), 8000)
     data = load(folder)
     assert data.space == Audio(800, 8000)
-    told = "\n".join(data.notes)
+    notes = "\n".join(data.notes)
     for words in (
         "resampled to 8,000 Hz (1 of 22,050 Hz): for another rate give --rate 16000",
         "padded 1 of 30 clips with silence to 0.1 s",
@@ -116,7 +116,7 @@ def test_rates_lengths_channels_silence_and_clipping_are_told(tmp_path):
         "silent: quiet.wav and 1 more",  # two channels that cancel are silent once they are mixed
         "clipped (samples in a row at full scale): loud.wav",
     ):
-        assert words in told
+        assert words in notes
     lengths = data.space.lengths(whole(data))
     assert sorted(set(lengths.tolist()))[0] == 0
     assert 400 in [n + 1 for n in lengths.tolist()] + lengths.tolist()

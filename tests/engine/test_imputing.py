@@ -69,9 +69,9 @@ def test_only_the_columns_asked_for_are_filled(folder, holes, tmp_path, capsys):
     holes.to_csv(tmp_path / "holes.csv", index=False)
     call = ["impute", str(folder), str(tmp_path / "holes.csv"), "--columns", "city,income"]
     assert command([*call, "--out", str(tmp_path / "f.csv"), "--device", "cpu"]) == 0
-    told = capsys.readouterr().err
-    assert "64 gaps filled: city 24, income 40" in told
-    assert "left empty" not in told
+    message = capsys.readouterr().err
+    assert "64 gaps filled: city 24, income 40" in message
+    assert "left empty" not in message
     assert pd.read_csv(tmp_path / "f.csv").isna().sum().to_dict() == {
         "active": 0,
         "city": 0,

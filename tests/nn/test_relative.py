@@ -8,16 +8,16 @@ from fourfold.nn.relative import GAPS, RelativeHeads, RelativeSteps, bumps, near
 def test_the_nearest_known_tokens_are_those_that_a_search_finds():
     random = torch.Generator().manual_seed(0)
     x = torch.randint(9, (3, 12, 2), generator=random)
-    known = torch.rand(x.shape, generator=random) < 0.3
-    found = nearest(x, known, 2)
+    observed_mask = torch.rand(x.shape, generator=random) < 0.3
+    found = nearest(x, observed_mask, 2)
     for b, t, c in torch.cartesian_prod(*map(torch.arange, x.shape)).tolist():
         for side, rows in enumerate((range(t - 1, -1, -1), range(t + 1, 12))):
-            at = next((s for s in rows if known[b, s, c]), None)
+            at = next((s for s in rows if observed_mask[b, s, c]), None)
             token, gap = found[b, t, c, side].tolist()
             assert token == (-1 if at is None else x[b, at, c])
             if at is not None:
                 assert gap == min(abs(t - at).bit_length() - 1, GAPS - 1)
-    assert torch.equal(nearest(x, known, 1), found[:, :, :, :1])
+    assert torch.equal(nearest(x, observed_mask, 1), found[:, :, :, :1])
 
 
 def test_an_untrained_head_is_a_walk_that_moves_with_its_anchor():

@@ -130,12 +130,12 @@ def test_samples_are_of_the_mixture_over_orders(block):
 @pytest.mark.parametrize("given", [(), (0, 1, 2), (1,), (0, 3), (2,)])
 def test_cached_draws_are_those_without_a_cache(steps, given):
     model, n, block = made(3), 40, 3
-    known = torch.tensor([i in given for i in range(L)])
+    observed_mask = torch.tensor([i in given for i in range(L)])
     x = torch.randint(0, V, (n, L), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        found = model.estimand.complete(x, known, Noise(5, 0, n), steps)
+        found = model.estimand.complete(x, observed_mask, Noise(5, 0, n), steps)
     noise = Noise(5, 0, n)
-    order, u, expected = model.estimand.order(noise.uniform(L), known), noise.uniform(L), x.clone()
+    order, u, expected = model.estimand.order(noise.uniform(L), observed_mask), noise.uniform(L), x.clone()
     for row in range(n):
         for start in range(0, L, block):
             places = order[row, start : start + block].tolist()
@@ -149,7 +149,7 @@ def test_cached_draws_are_those_without_a_cache(steps, given):
                     expected[row, i] = int((p.cumsum(0) <= u[row, i]).sum())
                 seen += wanted
     assert (found == expected).all()
-    assert (found[:, known] == x[:, known]).all()
+    assert (found[:, observed_mask] == x[:, observed_mask]).all()
 
 
 def luce(order, block, lean):
@@ -179,9 +179,9 @@ def test_earlier_tokens_are_found_first_as_often_as_they_weigh(block, lean):
 
 def test_known_tokens_of_a_block_are_seen():
     model, n = made(2), 10_000
-    x, known = torch.tensor([[2, 0, 1, 1]]).expand(n, -1), torch.tensor([True, True, False, True])
+    x, observed_mask = torch.tensor([[2, 0, 1, 1]]).expand(n, -1), torch.tensor([True, True, False, True])
     with torch.no_grad():
-        found = model.estimand.complete(x, known, Noise(2, 0, n))
+        found = model.estimand.complete(x, observed_mask, Noise(2, 0, n))
     p = torch.stack([told(model, x[:1], (*first, 3), 2)[0].exp() for first in ((0, 1), (1, 0))]).mean(0)
     close(torch.bincount(found[:, 2], minlength=V) / n, p, n)
 

@@ -78,8 +78,8 @@ def test_given_values_are_conditions_of_the_law_of_samples(law, given, inside):
 def test_a_gap_is_drawn_with_the_probabilities_that_classify_tells(law):
     model, x, p = law
     rows = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:12]]
-    known = torch.tensor([False, True, True, True])
-    drawn = complete(model, rows.repeat_interleave(200, 0), known, seed=3)[:, 0].view(12, 200)
+    observed_mask = torch.tensor([False, True, True, True])
+    drawn = complete(model, rows.repeat_interleave(200, 0), observed_mask, seed=3)[:, 0].view(12, 200)
     same = torch.stack([(x[:, 1:] == row[1:]).all(1) for row in rows])
     truth = torch.stack([p[some] for some in same])
     truth = truth / truth.sum(1, keepdim=True)
@@ -93,14 +93,14 @@ def test_a_gap_is_drawn_with_the_probabilities_that_classify_tells(law):
 def test_the_probability_of_a_gap_is_that_of_all_rows(law):
     model, x, p = law
     rows = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(1))[:20]]
-    known = torch.tensor([True, False, True, False])
-    told = prob_given(model, rows, known, {3: torch.tensor([MISSING]), 1: torch.tensor([1])})
+    observed_mask = torch.tensor([True, False, True, False])
+    log_p = prob_given(model, rows, observed_mask, {3: torch.tensor([MISSING]), 1: torch.tensor([1])})
     like = (x[None, :, [0, 2]] == rows[:, None, [0, 2]]).all(2).double() * p
     for k, event in enumerate((x[:, 3] == MISSING, x[:, 1] == 1)):
         truth = (like * event).sum(1) / like.sum(1)
-        error = (told[:, k] - truth) / (truth * (1 - truth) / 32).sqrt()
+        error = (log_p[:, k] - truth) / (truth * (1 - truth) / 32).sqrt()
         assert float(error.square().mean()) < 1.5
-        assert float((told[:, k] - truth).mean().abs()) < 0.05
+        assert float((log_p[:, k] - truth).mean().abs()) < 0.05
 
 
 def test_a_value_never_seen_is_left_out_of_the_condition(law):
@@ -120,6 +120,6 @@ def test_values_that_cannot_be_together_are_refused_by_name():
     conditional = model.estimand.net.heads.bias[model.estimand.net.heads.place[1][0]]
     conditional.data[model.estimand.net.heads.place[1][1], 0, 1] = -torch.inf
     x = torch.zeros(3, 4, dtype=torch.int64)
-    known = torch.tensor([[True] * 4, [True, False, True, True], [True] * 4])
+    observed_mask = torch.tensor([[True] * 4, [True, False, True, True], [True] * 4])
     with pytest.raises(ValueError, match="row 1: the model has no row with these observed values"):
-        complete(model, x, known, {1: torch.tensor([1])})
+        complete(model, x, observed_mask, {1: torch.tensor([1])})

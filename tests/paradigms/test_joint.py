@@ -33,15 +33,15 @@ class Truth(MixedDenoiser):
         self.net = nn.Identity()
 
     def forward(
-        self, k: Tensor, known: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
+        self, k: Tensor, observed_mask: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         z = z_t.double()[:, :, None]
         alpha, sigma = (broadcast(f(t.double()), z) for f in (self.path.alpha, self.path.sigma))
         variance = (alpha * SCALE).square() + sigma.square()
         log_p = SHARE.log() - (z - alpha * MEAN).square() / (2 * variance) - variance.log() / 2
         a, b = torch.arange(3)[:, None], torch.arange(2)
-        possible = ~known[:, :1, None] | (a == k[:, :1, None])
-        possible = possible & (~known[:, 1:, None] | (b == k[:, 1:, None]))
+        possible = ~observed_mask[:, :1, None] | (a == k[:, :1, None])
+        possible = possible & (~observed_mask[:, 1:, None] | (b == k[:, 1:, None]))
         log_p = log_p.masked_fill(~possible, -math.inf)
         p = log_p.flatten(1).softmax(1).view(-1, 3, 2)
         mean = MEAN + alpha * SCALE.square() / variance * (z - alpha * MEAN)
@@ -77,9 +77,9 @@ class Wrong(Truth):
     """Denoisers that are a little off."""
 
     def forward(
-        self, k: Tensor, known: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
+        self, k: Tensor, observed_mask: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        (log_p,), z = super().forward(k, known, z_t, t, cond)
+        (log_p,), z = super().forward(k, observed_mask, z_t, t, cond)
         sigma = broadcast(self.path.sigma(t), z)
         a = (0.5 * log_p[:, 1]).log_softmax(1)
         return (torch.stack([log_p[:, 0], a], 1),), z + 0.2 * sigma

@@ -41,12 +41,12 @@ def _by_order(model, order, x, known=()):
 
 
 def test_a_mask_hides_a_token(model):
-    known = torch.tensor([[True, False, True]]).expand(3, -1)
+    observed_mask = torch.tensor([[True, False, True]]).expand(3, -1)
     x = torch.tensor([[0, 0, 2], [0, 1, 2], [0, 2, 2]])
-    log_p = model.estimand.conditional(x, known, 1)
+    log_p = model.estimand.conditional(x, observed_mask, 1)
     torch.testing.assert_close(log_p, log_p[:1].expand(3, -1))
     torch.testing.assert_close(log_p[0].exp().sum(), torch.tensor(1.0))
-    torch.testing.assert_close(model.estimand(x, known)[:, 1], log_p[0])
+    torch.testing.assert_close(model.estimand(x, observed_mask)[:, 1], log_p[0])
 
 
 def test_samples_are_of_the_mixture_over_orders(model):
@@ -80,9 +80,9 @@ def test_the_bound_is_the_mean_over_orders_and_below_the_mass(model):
 
 
 def test_what_is_missing_is_filled_in_given_the_rest(model):
-    known = torch.tensor([[True, False, True]]).expand(30_000, -1)
+    observed_mask = torch.tensor([[True, False, True]]).expand(30_000, -1)
     x = torch.tensor([[2, 0, 1]]).expand(30_000, -1)
-    filled = complete(model, x, known, seed=2)
+    filled = complete(model, x, observed_mask, seed=2)
     assert (filled[:, [0, 2]] == torch.tensor([2, 1])).all()
     choices = torch.tensor([[2, k, 1] for k in range(3)])
     p = _by_order(model, [1], choices, known=(0, 2)).exp()

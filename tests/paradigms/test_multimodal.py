@@ -58,8 +58,8 @@ def test_what_is_drawn_is_of_the_masses(pair):
             drawn.append(token)
         share = torch.bincount(torch.stack(drawn, 1) @ torch.tensor([2, 1]), minlength=4) / n
         mass = pair(PICTURES, cond[:4]).sum(1).exp()
-        told = pair.describe(PICTURES[1:2].expand(n, -1), Noise(1, 0, n))
-        letters = torch.bincount(told[:, 0], minlength=256) / n
+        captions = pair.describe(PICTURES[1:2].expand(n, -1), Noise(1, 0, n))
+        letters = torch.bincount(captions[:, 0], minlength=256) / n
         expected = pair.log_caption(PICTURES[1:2].expand(256, -1), CAPTIONS).exp()
     assert (share - mass).abs().max() < 4 * (0.25 / n) ** 0.5
     assert (letters - expected).abs().max() < 4 * (expected.max() / n) ** 0.5
@@ -109,10 +109,10 @@ def test_a_caption_that_is_drawn_spells_words(words_pair):
     """Shares of drawn captions of one token are their masses."""
     n = 4000
     with torch.no_grad():
-        told = words_pair.describe(PICTURES[1:2].expand(n, -1), Noise(1, 0, n))
+        captions = words_pair.describe(PICTURES[1:2].expand(n, -1), Noise(1, 0, n))
         for name in ("red", "cat", "b"):
             cond = encode_captions([name], 12)
-            share = (told == cond).all(1).double().mean().item()
+            share = (captions == cond).all(1).double().mean().item()
             mass = words_pair.log_caption(PICTURES[1:2], cond).exp().item()
             assert mass > 0
             assert abs(share - mass) < 4 * (mass / n) ** 0.5 + 1e-3

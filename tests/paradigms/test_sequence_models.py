@@ -116,11 +116,11 @@ def test_conditionals_of_the_denoiser_are_normalised_and_agree_with_its_nats():
     model = disturbed("diffusion", TINY)
     x = TINY.examples(5, torch.Generator().manual_seed(0))
     z, estimand = model.codec.encode(x)[0], model.estimand
-    known = torch.rand(z.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+    observed_mask = torch.rand(z.shape, generator=torch.Generator().manual_seed(2)) < 0.5
     for token in range(z.shape[1]):
-        log_p = estimand.conditional(z, known.index_fill(1, torch.tensor([token]), False), token)
+        log_p = estimand.conditional(z, observed_mask.index_fill(1, torch.tensor([token]), False), token)
         assert torch.allclose(log_p.exp().sum(1), torch.ones(5), atol=1e-5)
-        nats = estimand(z, known.index_fill(1, torch.tensor([token]), False))[:, token]
+        nats = estimand(z, observed_mask.index_fill(1, torch.tensor([token]), False))[:, token]
         assert torch.allclose(log_p.gather(1, z[:, token, None])[:, 0], nats, atol=1e-4)
 
 

@@ -100,22 +100,24 @@ def test_restricted_columns_are_drawn_exactly(model):
 
 def test_rows_may_know_different_columns(model):
     x = SMALL.examples(200, torch.Generator().manual_seed(2))
-    known = torch.rand(200, 3, generator=torch.Generator().manual_seed(3)) < 0.5
-    drawn = complete(model, x, known, seed=5)
+    observed_mask = torch.rand(200, 3, generator=torch.Generator().manual_seed(3)) < 0.5
+    drawn = complete(model, x, observed_mask, seed=5)
     SMALL.check(drawn)
-    assert torch.equal(drawn[known], x[known])
-    parts = torch.cat([complete(model, x[:128], known[:128], seed=5), complete(model, x, known, seed=5)[128:]])
+    assert torch.equal(drawn[observed_mask], x[observed_mask])
+    parts = torch.cat(
+        [complete(model, x[:128], observed_mask[:128], seed=5), complete(model, x, observed_mask, seed=5)[128:]]
+    )
     assert (drawn == parts).double().mean() > 0.99, "a row is drawn the same whatever its neighbours"
 
 
 def test_a_value_never_seen_says_nothing_and_stays(model):
     x = torch.tensor([[UNSEEN, 3, 0]])
-    known = torch.tensor([[True, False, False]])
-    same = [complete(model, x, known, seed=s)[0, 1:] for s in range(5)]
+    observed_mask = torch.tensor([[True, False, False]])
+    same = [complete(model, x, observed_mask, seed=s)[0, 1:] for s in range(5)]
     blind = [complete(model, x, torch.tensor([[False, False, False]]), seed=s) for s in range(5)]
-    assert all(complete(model, x, known, seed=s)[0, 0] == UNSEEN for s in range(5))
+    assert all(complete(model, x, observed_mask, seed=s)[0, 0] == UNSEEN for s in range(5))
     assert len(same) == len(blind)
-    nats = log_prob_given(model, x, known).nats
+    nats = log_prob_given(model, x, observed_mask).nats
     assert torch.isfinite(nats).all()
 
 
@@ -177,8 +179,8 @@ def test_fewer_steps_of_unmasking_are_said_to_be_an_approximation():
 
 def test_a_denoiser_completes_rows_as_an_autoregressive_model_does():
     model = shaken("diffusion/masked")
-    x, known = SMALL.examples(300, torch.Generator().manual_seed(2)), torch.tensor([False, True, False])
-    drawn = complete(model, x, known, {2: torch.tensor([1])})
+    x, observed_mask = SMALL.examples(300, torch.Generator().manual_seed(2)), torch.tensor([False, True, False])
+    drawn = complete(model, x, observed_mask, {2: torch.tensor([1])})
     assert torch.equal(drawn[:, 1], x[:, 1])
     assert (drawn[:, 2] == 1).all()
 
@@ -212,8 +214,8 @@ def test_a_flows_bound_lies_below_the_mass(name):
 
 def test_other_models_are_searched_for_rows_that_agree_within_a_limit(monkeypatch):
     model = shaken("adversarial", scale=0.05)
-    x, known = torch.tensor([[1, 0, 0], [2, 0, 0]]).repeat(20, 1), torch.tensor([True, False, False])
-    drawn = complete(model, x, known, {2: torch.tensor([1])})
+    x, observed_mask = torch.tensor([[1, 0, 0], [2, 0, 0]]).repeat(20, 1), torch.tensor([True, False, False])
+    drawn = complete(model, x, observed_mask, {2: torch.tensor([1])})
     SMALL.check(drawn)
     assert torch.equal(drawn[:, 0], x[:, 0])
     assert (drawn[:, 2] == 1).all()
@@ -221,12 +223,12 @@ def test_other_models_are_searched_for_rows_that_agree_within_a_limit(monkeypatc
     monkeypatch.setattr(rejection, "LEAST", 2048)
     monkeypatch.setattr(rejection, "DRAWS", 10)
     with pytest.raises(ValueError, match=r"only 0 of 2,048 draws .* 1 rows: .*\(autoregressive, diffusion"):
-        complete(model, x[:1], known, {1: torch.tensor([999])})
+        complete(model, x[:1], observed_mask, {1: torch.tensor([999])})
     rows = SMALL.examples(100, torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="different sets of observed values must be at most 64"):
         complete(model, rows, torch.tensor([True, True, False]))
     with pytest.raises(TypeError, match="autoregressive, diffusion/masked"):
-        log_prob_given(model, rows, known)
+        log_prob_given(model, rows, observed_mask)
 
 
 def wide(columns):

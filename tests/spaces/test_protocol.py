@@ -187,7 +187,11 @@ def test_everything_there_is() -> None:
     x, cell = Vectors(2).support(401, 8.0)
     normal = (-0.5 * x.double().square().sum(1)).exp() / (2 * math.pi)
     assert abs(float(normal.sum()) * cell - 1) < 1e-6
-    for space, message in ((Vectors(3), "3 columns"), (Images(1, 8, 8), r"256\^64 images"), (Text("abc", 20), "texts")):
+    for space, message in (
+        (Vectors(3), "1 or 2 columns, got 3"),
+        (Images(1, 8, 8), r"256\^64 images"),
+        (Text("abc", 20), "texts"),
+    ):
         with pytest.raises(ValueError, match=message):
             space.support(10, 1.0)
 

@@ -380,8 +380,8 @@ def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
     assert main(command) == 0
     assert f"log p = {found.log_prob:.2f} nats" in capsys.readouterr().out
     assert main([*command, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["text"], told["end"]) == (found.text, found.segments[0].end)
+    report = json.loads(capsys.readouterr().out)
+    assert (report["text"], report["end"]) == (found.text, found.segments[0].end)
     (tmp_path / "b.wav").write_text("no sound")
     assert main(["transcribe", str(tmp_path / "run"), str(tmp_path / "b.wav")]) == 2
     assert "b.wav: is not a sound that can be read" in capsys.readouterr().err

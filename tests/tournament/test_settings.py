@@ -48,12 +48,12 @@ def test_the_signature_has_the_fields_and_their_defaults() -> None:
 
 def test_the_command_line_has_every_option_with_the_same_default() -> None:
     parameters = {p.name: p for p in typer.main.get_command(app).commands["compare"].params}
-    known = {f.name: f.default for f in fields(Settings) if f.name != "data_options"}
-    assert set(known) <= set(parameters)
-    for name, default in known.items():
+    defaults = {f.name: f.default for f in fields(Settings) if f.name != "data_options"}
+    assert set(defaults) <= set(parameters)
+    for name, default in defaults.items():
         told = parameters[name].default
         assert (str(told) if name in ("out", "runs_dir") else told) == ("report.html" if name == "out" else default)
-    rest = set(parameters) - set(known) - {"data", "config", "as_json", "threads", "print_jobs", "run_folders"}
+    rest = set(parameters) - set(defaults) - {"data", "config", "as_json", "threads", "print_jobs", "run_folders"}
     assert rest == {option.parameter(name) for name, option in options_of(DataOptions).items()}
 
 
