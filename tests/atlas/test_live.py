@@ -154,6 +154,6 @@ def test_a_hybrid_is_on_the_map_what_its_card_says(name):
 @pytest.mark.parametrize("kind", list(Kind), ids=str)
 def test_every_kind_of_likelihood_can_be_told(kind):
     """A run of latent diffusion, whose likelihood is an estimated bound, ended in a KeyError."""
-    placed = place(build("latent-diffusion", Images(1, 8, 8, levels=17), "xs"))
+    placed = place(build("latent-diffusion", Images(1, 8, 8, n_values=17), "xs"))
     assert kind.words in text(dataclasses.replace(placed, likelihood=kind))
     assert text(dataclasses.replace(placed, likelihood=kind, facts=None))
