@@ -30,7 +30,7 @@ from torch import Tensor
 
 import fourfold
 from fourfold.maths.spectra import log_mel
-from fourfold.spaces import Audio
+from fourfold.spaces import Audio, Categories
 from fourfold.tasks import class_probabilities, judge
 
 RATE, LENGTH = 8000, 7680
@@ -75,7 +75,7 @@ def generative(x: Tensor, y: Tensor, space: fourfold.Space, budget: str, parts: 
 
     held, kept = slice(0, len(x) // 10), slice(len(x) // 10, None)
     train, other = Split(x[kept], y[kept]), Split(x[held], y[held])
-    data = Dataset("digits", space, train, other, other, "", "espeak-ng", class_names=speech_data.DIGITS)
+    data = Dataset("digits", space, train, other, other, "", "espeak-ng", given=Categories(speech_data.DIGITS))
     run = fourfold.fit("autoregressive", data, budget=budget, size="s", precision="float32", say=print)
     return [class_probabilities(run.model, part) for part in parts]
 
@@ -99,9 +99,9 @@ def main() -> None:
     words = speech_data.DIGITS
     found = {}
     if not given.only_numbers:
-        space = Audio(LENGTH, RATE, classes=10, class_names=words)
+        space = Audio(LENGTH, RATE, given=Categories(words))
         found["by Bayes, from the waveform"] = generative(x, y, space, given.budget, [x[:held], x_test])
-    vectors = fourfold.Vectors(160, classes=10, class_names=words)
+    vectors = fourfold.Vectors(160, given=Categories(words))
     found["by Bayes, from 160 numbers"] = generative(f, y, vectors, given.budget, [f[:held], f_test])
     logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
     logistic.fit(f[held:].numpy(), y[held:].numpy())

@@ -111,7 +111,7 @@ def draw(options: argparse.Namespace) -> None:
 
 def as_channels(recipe: str, space: Video, size: str) -> GenerativeModel:
     """The model of images whose channels are the frames of clips."""
-    images = Images(space.channels, space.height, space.width, space.n_values, space.classes, space.class_names)
+    images = Images(space.channels, space.height, space.width, space.n_values, given=space.given)
     return GenerativeModel(**fourfold.build(recipe, images, size=size).arguments() | {"space": space})
 
 

@@ -37,14 +37,13 @@ from torch import Tensor
 
 import fourfold
 from fourfold.codecs import LogMel, MuLaw
-from fourfold.core import decode_captions
 from fourfold.engine import Run
 from fourfold.machine.hardware import machine
 from fourfold.maths.spectra import log_mel, stft
+from fourfold.metrics.words import error_rate
 from fourfold.recipes.latent_diffusion import vocoder as vocoded
 from fourfold.spaces import Audio
 from fourfold.spaces.audio import spectrogram, wav
-from fourfold_speech.metrics import error_rate
 
 RESULTS = Path(__file__).parent / "results" / "sound-speak.json"
 VOCODERS = RESULTS.with_name("sound-vocoder.json")
@@ -109,7 +108,7 @@ def codecs(options: argparse.Namespace) -> list[dict[str, Any]]:
     listener = Listener()
     data = fourfold.load(held_out(options.data), conditional=True, fractions=(0.5, 0.5))
     x, space = data.test.x[: options.n], data.space
-    wanted = decode_captions(data.test.cond[: options.n])
+    wanted = data.space.given.strings(data.test.cond[: options.n])
     assert isinstance(space, Audio)
     scale = LogMel(space)
     scale.fit(data.train.x)
@@ -232,7 +231,7 @@ def distances(x: Tensor, y: Tensor, rate: int) -> dict[str, float]:
 
 def floor(data: fourfold.Dataset, listeners: list[Any], n: int) -> dict[str, Any]:
     """The row of real clips that no model was trained on."""
-    x, wanted = data.test.x[:n], decode_captions(data.test.cond[:n])
+    x, wanted = data.test.x[:n], data.space.given.strings(data.test.cond[:n])
     whisper, pupil = listeners
     return {
         "recipe": "real clips of the test split",
@@ -248,7 +247,7 @@ def floor(data: fourfold.Dataset, listeners: list[Any], n: int) -> dict[str, Any
 
 def coded(run: Run, data: fourfold.Dataset, listeners: list[Any], n: int) -> dict[str, Any]:
     """The row of the same real clips through the run's codec, whose errors its samples have too."""
-    codec, (x, wanted) = run.model.codec, (data.test.x[:n], decode_captions(data.test.cond[:n]))
+    codec, (x, wanted) = run.model.codec, (data.test.x[:n], data.space.given.strings(data.test.cond[:n]))
     y = codec.decode(codec.encode(x)[0])
     row = floor(data, listeners, n) | {"recipe": f"the same through the codec of {run.card['recipe']}"}
     for name, listener in zip(("words, Whisper", "words, regression"), listeners, strict=True):
@@ -260,7 +259,7 @@ def judged(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     """Word errors of digits that the run says, and the Frechet distance of as many as there are test clips."""
     space, wanted = run.model.space, [speech_data.DIGITS[i % 10] for i in range(options.n)]
     start = time.monotonic()
-    x = run.sample(options.n, wanted if space.caption is not None else None, seed=1, guidance=options.guidance)
+    x = run.sample(options.n, wanted if space.given is not None else None, seed=1, guidance=options.guidance)
     seconds = (time.monotonic() - start) / options.n
     folder = Path(run.folder) / "heard"
     folder.mkdir(exist_ok=True)
@@ -269,7 +268,7 @@ def judged(run: Run, options: argparse.Namespace) -> dict[str, Any]:
         (folder / f"{wanted[i]}.png").write_bytes(spectrogram(clip, space.rate))
     score = next(one for one in run.evaluate(n=options.n) if one.name.startswith("frechet"))
     data = run.dataset()
-    whisper, pupil = Listener(), Pupil(data.train.x, decode_captions(data.train.cond))
+    whisper, pupil = Listener(), Pupil(data.train.x, data.space.given.strings(data.train.cond))
     heard = whisper(x, space.rate)
     print(list(zip(wanted, heard, strict=True))[:20], flush=True)
     row = {

@@ -26,13 +26,14 @@ from provenance import commit
 from torch import Tensor
 
 import fourfold
-from fourfold.core import GenerativeModel, decode_captions
+from fourfold.core import GenerativeModel
 from fourfold.data import Split
 from fourfold.engine import Run, inference
 from fourfold.machine.hardware import machine
 from fourfold.metrics.features import cached, image_features
 from fourfold.metrics.frechet import frechet_distance
 from fourfold.runs.files import write_json
+from fourfold.spaces import Lines
 from fourfold.spaces.images import prompted
 from fourfold.tasks import caption, caption_nats
 from fourfold.tasks.drawing import adjusted
@@ -86,7 +87,7 @@ def tell(options: argparse.Namespace) -> None:
         }
         print(", ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
         rows.append(row)
-    captions = decode_captions(parts["test"].cond[:12])
+    captions = Lines.of_bytes(1).strings(parts["test"].cond[:12])
     for one, name in zip(caption(run.model, parts["test"].x[:12]), captions, strict=True):
         print(f"  {name!r:>60}: {one.text!r} ({one.nats:.1f} nats)")
     card = run.card
@@ -112,7 +113,7 @@ def _told(run: Run, part: Split) -> tuple[str, str]:
     """How often the right caption wins among ten, and the nats that a caption gains by its own picture."""
 
     assert part.cond is not None
-    x, names, groups = part.x, decode_captions(part.cond), _groups(part.cond)
+    x, names, groups = part.x, Lines.of_bytes(1).strings(part.cond), _groups(part.cond)
     generator = torch.Generator().manual_seed(0)
     hits, gains = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(x), dtype=torch.float64)
     for i, name in enumerate(names):
@@ -198,7 +199,7 @@ def _guided(model: GenerativeModel, weight: float, options: argparse.Namespace) 
 
 def _groups(cond: Tensor) -> Tensor:
     """A number for each first part of a caption, without sex: what other images may not share."""
-    heads = [c.split(",")[0] for c in decode_captions(cond)]
+    heads = [c.split(",")[0] for c in Lines.of_bytes(1).strings(cond)]
     heads = [
         " ".join(w for w in head.split() if w not in ("man", "woman", "person", "men", "women", "people"))
         for head in heads
@@ -224,7 +225,7 @@ def _interval(values: Tensor, groups: Tensor) -> str:
 
 def _vendors(known: Tensor, cond: Tensor) -> str:
     """The agreement of the other vendor's drawing of the same caption, which a good model can be expected to reach."""
-    captions = decode_captions(cond)
+    captions = Lines.of_bytes(1).strings(cond)
     place = {caption: [i for i, c in enumerate(captions) if c == caption] for caption in set(captions)}
     rows = [i for i, c in enumerate(captions) if len(place[c]) == 2]
     if not rows:

@@ -330,7 +330,7 @@ def fit(folder: Path, run: Path, budget: str, size: str) -> None:
 
 
 def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float, alignment: float | None) -> list[str]:
-    """Transcripts by a model of this library: a run, or a published model through its adapter."""
+    """Lines by a model of this library: a run, or a published model through its adapter."""
     import fourfold
 
     model = fourfold.Run.load(folder, "cpu").model
@@ -343,7 +343,7 @@ def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float, a
 def heard_by_library(
     folder: Path, test: Sequence[Spoken], beams: int, penalty: float, alignment: float | None
 ) -> list[str]:
-    """Transcripts of at most 30 s by CTranslate2, the published model's own library."""
+    """Lines of at most 30 s by CTranslate2, the published model's own library."""
     import ctranslate2
     import transformers
 
@@ -367,7 +367,7 @@ def report(
     """One row of the results: errors in words and characters, by ``jiwer``, with intervals."""
     import jiwer
 
-    from fourfold_speech.metrics import error_rate
+    from fourfold.metrics.words import error_rate
 
     heard = [said(text) for text in heard]
     words, letters = (error_rate(heard, true, unit) for unit in ("word", "character"))

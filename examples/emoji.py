@@ -28,12 +28,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fourfold.core import decode_captions, encode_captions
 from fourfold.data import DataError, Dataset, Split, describe
 from fourfold.data.assembly import assemble
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Images
+from fourfold.spaces import Images, Lines
 
 __all__ = ["captioned", "fetch_emoji", "load_emoji", "write_shards"]
 
@@ -106,10 +105,11 @@ def load_emoji(folder: str | Path | None = None, conditional: bool = False, seed
     sheets = [_read_vendor(folder / f"emoji-datasource-{vendor}", vendor) for vendor in VENDORS]
     x = torch.from_numpy(np.concatenate([pixels for pixels, _ in sheets]))
     pictures = [picture for _, of_vendor in sheets for picture in of_vendor]
-    captions = encode_captions([picture.caption for picture in pictures], CAPTION)
+    given = Lines.of_bytes(CAPTION)
+    captions = given.parse([picture.caption for picture in pictures])
     groups = _groups([picture.emoji for picture in pictures], x)
     where = f"npm emoji-datasource {_version(folder)}: {', '.join(VENDORS.values())}; {folder}"
-    source = Source(x, Images(3, SIDE, SIDE), where, captions=captions, groups=groups)
+    source = Source(x, Images(3, SIDE, SIDE), where, captions, given, groups=groups)
     return assemble("emoji", source, DataOptions(seed=seed, conditional=conditional))
 
 
@@ -128,7 +128,7 @@ def write_shards(data: Dataset, folder: Path) -> None:
 def _examples(parts: tuple[Split, ...]) -> Iterator[tuple[torch.Tensor, str]]:
     for part in parts:
         assert part.cond is not None
-        yield from zip(part.x, decode_captions(part.cond), strict=True)
+        yield from zip(part.x, Lines.of_bytes(CAPTION).strings(part.cond), strict=True)
 
 
 def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:

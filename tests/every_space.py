@@ -6,9 +6,11 @@ from fourfold.core import Space
 from fourfold.spaces import (
     Audio,
     Categorical,
+    Categories,
     DateTime,
     Identifier,
     Images,
+    Lines,
     Numeric,
     Sequences,
     Table,
@@ -24,12 +26,12 @@ ROWS = Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRI
 
 SPACES: Mapping[str, Space] = {
     "vectors": Vectors(3),
-    "vectors-by-class": Vectors(2, classes=3),
+    "vectors-by-class": Vectors(2, given=Categories.numbered(3)),
     "images": Images(1, 4, 4, n_values=17),
-    "images-by-class": Images(3, 5, 10, n_values=256, classes=4),
-    "images-by-caption": Images(3, 4, 6, n_values=256, caption=12),
+    "images-by-class": Images(3, 5, 10, n_values=256, given=Categories.numbered(4)),
+    "images-by-caption": Images(3, 4, 6, n_values=256, given=Lines.of_bytes(12)),
     "text": Text("abcdef", length=24),
-    "sound": Audio(512, 8000, classes=2),
+    "sound": Audio(512, 8000, given=Categories.numbered(2)),
     "table": Table((KIND, PRICE)),
     "sequences": ROWS,
     "windows": Sequences((DateTime("day", resolution=86400, high=90), Numeric("price", high=99)), "day", (1, 3), 5),

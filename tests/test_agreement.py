@@ -21,15 +21,15 @@ from fourfold.paradigms.flow import ExactDensity, NoiseThenMap
 from fourfold.samplers.langevin import HMC, MALA, Annealed, Langevin
 from fourfold.samplers.ode import Euler, Heun
 from fourfold.samplers.sde import EulerMaruyama
-from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
 HEIGHT = Numeric("height", "float64", resolution=0.5, high=40, decimals=1)
 SPACES = (
     Vectors(2),
     Images(1, 8, 8, n_values=17),
-    Images(1, 8, 8, n_values=17, classes=3),
-    Images(3, 8, 8, caption=6),
+    Images(1, 8, 8, n_values=17, given=Categories.numbered(3)),
+    Images(3, 8, 8, given=Lines.of_bytes(6)),
     Text("abcdef", length=24),
     Table((HEIGHT, Categorical("colour", categories=("a", "b")))),
 )

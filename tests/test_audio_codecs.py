@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
+from captions import encode_captions
 from fourfold.codecs import CentredSamples, LogMel, MuLaw
-from fourfold.core import Noise, encode_captions
+from fourfold.core import Noise
 from fourfold.nn.quantise import FiniteScalars, ResidualScalars
 from fourfold.nn.waves import SpectralCritic, WaveDecoder, WaveEncoder
 from fourfold.paradigms import build
-from fourfold.spaces import Audio
+from fourfold.spaces import Audio, Categories, Lines
 from fourfold.vocabulary import Kind
 
 SPACE = Audio(2048, 8000)
@@ -151,8 +152,8 @@ def test_the_spectral_critic_measures_a_distance_of_sounds():
 
 # --- models -----------------------------------------------------------------------------------------------------------
 
-CLIPS = Audio(512, 8000, classes=3)
-TOLD = Audio(512, 8000, caption=9)
+CLIPS = Audio(512, 8000, given=Categories.numbered(3))
+TOLD = Audio(512, 8000, given=Lines.of_bytes(9))
 
 
 @pytest.mark.parametrize(
@@ -171,15 +172,15 @@ TOLD = Audio(512, 8000, caption=9)
 def test_recipes_of_sound_have_losses_draw_clips_and_tell_their_kind(recipe, space, kind):
     torch.manual_seed(0)
     model, x = build(recipe, space, "xs"), space.examples(4, torch.Generator().manual_seed(0))
-    cond = torch.zeros(4, dtype=torch.long) if space.classes else encode_captions(["three"] * 4, 9)
+    cond = torch.zeros(4, dtype=torch.long) if space is CLIPS else encode_captions(["three"] * 4, 9)
     for term in model.terms().values():
         loss = term(model.encode(x, cond))
         assert loss.shape == (4,)
         assert bool(torch.isfinite(loss).all())
         loss.mean().backward()
-    drawn = model.sample(3, "three" if space.caption else 1, seed=5)
+    drawn = model.sample(3, "three" if space is TOLD else 1, seed=5)
     space.check(drawn)
-    again = model.sample(2, "three" if space.caption else 1, seed=5).float()
+    again = model.sample(2, "three" if space is TOLD else 1, seed=5).float()
     assert float((drawn[:2] - again).norm()) <= 0.05 * float(again.norm())  # phases enlarge errors of rounding
     scored = model.log_prob(x, cond)
     assert scored.kind is kind

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from fourfold.paradigms import build
-from fourfold.spaces import Vectors
+from fourfold.spaces import Categories, Vectors
 from fourfold.tasks import class_probabilities, classify
 
 
 def test_class_probabilities_are_bayes_rule_on_the_likelihoods_of_the_classes() -> None:
     torch.manual_seed(0)
-    model = build("autoregressive", Vectors(2, classes=3), "xs").eval()
+    model = build("autoregressive", Vectors(2, given=Categories.numbered(3)), "xs").eval()
     for p in model.parameters():
         p.data.add_(0.2 * torch.randn_like(p))
     x, prior = torch.randn(20, 2), torch.tensor([0.2, 0.5, 0.3])
@@ -23,4 +23,4 @@ def test_class_probabilities_are_bayes_rule_on_the_likelihoods_of_the_classes() 
     with pytest.raises(ValueError, match="has no classes"):
         class_probabilities(build("autoregressive", Vectors(2), "xs"), x)
     with pytest.raises(ValueError, match="must have a likelihood"):
-        class_probabilities(build("adversarial", Vectors(2, classes=3), "xs").eval(), x)
+        class_probabilities(build("adversarial", Vectors(2, given=Categories.numbered(3)), "xs").eval(), x)

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 INSIDE = 19
 """Imports inside functions of the core. Each needs a reason: a start without torch, or a library that few need."""
 
-KINDS_ASKED = 42
+KINDS_ASKED = 52
 """Questions of which space an object is, in ``isinstance``: a space is asked for what it holds instead."""
 
 _PUBLIC = [(name, getattr(spaces, name)) for name in spaces.__all__]

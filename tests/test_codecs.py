@@ -10,7 +10,7 @@ from fourfold.likelihoods import NoDensity
 from fourfold.paradigms import build, recipes
 from fourfold.paradigms.autoregressive import ChainRule
 from fourfold.paradigms.latent import CodeDecoder, Elbo
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.vocabulary import Kind
 
 SMALL = Images(1, 8, 8, n_values=17)
@@ -252,7 +252,7 @@ def test_a_density_of_what_is_counted_is_refused_and_the_reverse(codec, likeliho
 @pytest.mark.parametrize("name", recipes())
 def test_every_recipe_says_which_measure_its_estimand_has(name):
     """So that parts cannot be put together wrongly; a generator without a density has none."""
-    for space in (SMALL, Images(1, 8, 8, n_values=4, classes=2), Vectors(2), Text("ab", 8)):
+    for space in (SMALL, Images(1, 8, 8, n_values=4, given=Categories.numbered(2)), Vectors(2), Text("ab", 8)):
         try:
             model = build(name, space, "xs")
         except TypeError:

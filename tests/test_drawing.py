@@ -17,7 +17,7 @@ from fourfold.metrics import evaluate, examples
 from fourfold.paradigms import build, recipes
 from fourfold.paradigms.latent import PriorThenDecode
 from fourfold.samplers import resampled
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Categories, Images, Vectors
 from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.samples import draws_at
 from fourfold.tournament.tournament import compare
@@ -62,9 +62,9 @@ def test_drawing_has_the_spread_of_the_model_where_medians_have_none():
 def test_a_model_that_shows_no_draws_says_so_and_has_a_variant_that_draws(name):
     for space in (
         Images(1, 8, 8, n_values=17),
-        Images(1, 8, 8, n_values=17, classes=2),
+        Images(1, 8, 8, n_values=17, given=Categories.numbered(2)),
         Vectors(3),
-        Vectors(3, classes=2),
+        Vectors(3, given=Categories.numbered(2)),
     ):
         try:
             model = build(name, space, "xs")

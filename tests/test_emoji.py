@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fourfold.core import decode_captions
+from captions import decode_captions
 from fourfold.data import DataError, describe, load
 from fourfold.spaces import Images
 
@@ -85,8 +85,8 @@ def test_pictures_are_cut_out_and_seen_on_white(nowhere):
 
 def test_captions_and_the_space_that_has_them(nowhere):
     data = emoji.load_emoji(packages(nowhere / "packages"), conditional=True)
-    assert data.space.caption == emoji.CAPTION
-    assert data.space.classes is None
+    assert data.space.given.text.length - 1 == emoji.CAPTION
+    assert data.space.given is None
     captions = {c for s in (data.train, data.validation, data.test) for c in decode_captions(s.cond)}
     assert {
         "thing a",

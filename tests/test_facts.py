@@ -11,16 +11,19 @@ from fourfold.core import count_evaluations
 from fourfold.paradigms import build, cards, defaults, facts
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import Annealed, MarkovChain
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.vocabulary import COSTS, FACTS, Card, Cost, Kind, Paradigm, recorded_facts
 from shorter import shorter
 
 NAMES = [f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes]
 GROWING = (
     (Images(1, 8, 8, n_values=17), Images(1, 16, 8, n_values=17)),
-    (Images(1, 8, 8, n_values=17, classes=3), Images(1, 16, 8, n_values=17, classes=3)),
+    (
+        Images(1, 8, 8, n_values=17, given=Categories.numbered(3)),
+        Images(1, 16, 8, n_values=17, given=Categories.numbered(3)),
+    ),
     (Vectors(3), Vectors(6)),
-    (Vectors(3, classes=3), Vectors(6, classes=3)),
+    (Vectors(3, given=Categories.numbered(3)), Vectors(6, given=Categories.numbered(3))),
     (Text("abcdef", length=8), Text("abcdef", length=16)),
 )
 """Pairs of spaces of one kind, the second with twice the values."""
@@ -35,7 +38,7 @@ def pairs():
                 build(name, small, "xs")
             except TypeError:
                 continue
-            if small.classes is None or not any(n == name and type(s) is type(small) for n, s, _ in found):
+            if small.given is None or not any(n == name and type(s) is type(small) for n, s, _ in found):
                 found.append((name, small, large))
     return found
 
@@ -45,7 +48,7 @@ PAIRS = pairs()
 
 def counted(model):
     """Network evaluations of one sample."""
-    cond = 0 if model.space.classes is not None else None
+    cond = 0 if model.space.given is not None else None
     with count_evaluations(model.estimand) as count:
         model.sample(4, cond=cond)
     return count.rows / 4

@@ -11,9 +11,9 @@ from torch import nn
 import fourfold
 from fourfold.core import GenerativeModel, Part, configuration, construct
 from fourfold.paradigms import build, recipes
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 
-SPACES = (Vectors(2), Vectors(2, classes=3), Images(1, 8, 8, n_values=17), Text("abcdef", length=16))
+SPACES = (Vectors(2), Vectors(2, given=Categories.numbered(3)), Images(1, 8, 8, n_values=17), Text("abcdef", length=16))
 MODELS = [(name, space) for name in recipes() for space in SPACES]
 
 

@@ -275,7 +275,7 @@ def test_samples_of_a_class_carry_their_label(runs, tmp_path, capsys):
     assert set(cells["grade"]) == {"'=low"}
     part, notes = run.examples(tmp_path / "a.csv")
     np.testing.assert_allclose(part.x.numpy(), x, rtol=1e-6)
-    assert part.cond.tolist() == [run.model.space.class_names.index("=low")] * 4
+    assert part.cond.tolist() == [run.model.space.given.names.index("=low")] * 4
     assert not notes
     capsys.readouterr()
     assert call("sample", runs / "table", "-n", 4, "--cond", "-1", "--seed", 3, "-o", "-") == 0
@@ -323,7 +323,7 @@ def test_arrays_tensors_and_tables_are_data():
     digests.add(load(frame, labels="k").digest)
     assert len(digests) == 1
     assert load(frame, labels="k").space.columns == ("a", "b")
-    assert load(x, labels=y, conditional=True).space.classes == 2
+    assert load(x, labels=y, conditional=True).space.given.count == 2
     kept = x.copy()
     load(x).train.x.add_(1)
     assert np.array_equal(kept, x)

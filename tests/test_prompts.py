@@ -51,7 +51,7 @@ def test_a_run_of_captions_is_scored_and_shown(made, capsys):
     assert code == 0
     assert "bits/dim" in said
     loaded = Run.load(made / "run")
-    assert loaded.model.space.caption == 128
+    assert loaded.model.space.given.text.length - 1 == 128
     assert loaded.sample(2, ["red square", "blue square"]).shape == (2, 3, 8, 8)
     assert "caption=128" in run(["info", str(made / "run")], capsys)[1]
 

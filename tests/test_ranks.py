@@ -8,8 +8,10 @@ from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import (
     Audio,
     Categorical,
+    Categories,
     Identifier,
     Images,
+    Lines,
     Numeric,
     Sequences,
     Table,
@@ -18,15 +20,15 @@ from fourfold.spaces import (
 )
 
 KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
-SOUND = Audio(512, 8000, classes=2)
+SOUND = Audio(512, 8000, given=Categories.numbered(2))
 SPACES = (
     Vectors(2),
     Images(1, 8, 8, n_values=17),
     Text("abcdef", length=24),
     Table((KIND, PRICE)),
-    Table((KIND, PRICE), classes=2),
-    Images(3, 7, 10, classes=3),
-    Images(3, 8, 6, caption=12),
+    Table((KIND, PRICE), given=Categories.numbered(2)),
+    Images(3, 7, 10, given=Categories.numbered(3)),
+    Images(3, 8, 6, given=Lines.of_bytes(12)),
     SOUND,
 )
 OTHERS = (
@@ -45,7 +47,7 @@ def pairs():
     """Every recipe with the first space that it models, and every paradigm with each of the other spaces."""
     for name in recipes():
         yield name, next(space for space in SPACES if models(name, space))
-    yield "latent-variable", Images(3, 7, 10, classes=3)  # its prior is fitted in training
+    yield "latent-variable", Images(3, 7, 10, given=Categories.numbered(3))  # its prior is fitted in training
     for name in cards():
         yield from ((name, space) for space in OTHERS if models(name, space))
 

@@ -238,7 +238,7 @@ def test_labels_in_a_file_are_used_and_it_is_said(runs, tmp_path, capsys):
     rows.drop(columns="grade").to_csv(tmp_path / "bare.csv", index=False)
     model = Run.load(runs / "table").model
     x = torch.tensor(rows.drop(columns="grade").to_numpy(), dtype=torch.float32)
-    assert model.space.class_names == ("high", "low")
+    assert model.space.given.names == ("high", "low")
     for name, cond, words in (("labelled.csv", 1, "log p(x | class)"), ("bare.csv", None, "log p(x), since")):
         nats, err = scores(capsys, runs / "table", tmp_path / name)
         np.testing.assert_allclose(nats, model.log_prob(x, cond).nats, atol=1e-5)
@@ -264,7 +264,7 @@ def test_a_class_is_meant_by_its_name_before_its_number(tmp_path):
     words = ("--labels", "grade", "--conditional", "--size", "xs", "--budget", "1 steps", "--precision", "float32")
     assert call("fit", "autoregressive", tmp_path / "t.csv", *words, "--out", tmp_path / "r") == 0
     run = Run.load(tmp_path / "r")
-    assert run.model.space.class_names == ("1", "2", "3")
+    assert run.model.space.given.names == ("1", "2", "3")
     assert torch.equal(run.sample(3, "1"), run.model.sample(3, 0))
     assert torch.equal(run.sample(3, ["1", "3", "2"]), run.model.sample(3, torch.tensor([0, 2, 1])))
 

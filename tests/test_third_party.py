@@ -17,7 +17,7 @@ from fourfold.data.densities import GaussianMixture
 from fourfold.extensions import extensions
 from fourfold.main import run
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Categories, Images, Vectors
 from fourfold.tasks.evaluation import examples
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -68,7 +68,7 @@ def test_a_paradigm_is_found_checked_trained_and_loaded(install):
     install("mixture")
     assert "mixture" in cards()
     assert "mixture" in recipes()
-    for space in (Vectors(3), Vectors(2, classes=3)):
+    for space in (Vectors(3), Vectors(2, given=Categories.numbered(3))):
         torch.manual_seed(0)
         checks.check_model(build("mixture", space, "xs"))
     with pytest.raises(TypeError, match="Images"):
@@ -247,13 +247,12 @@ def test_a_space_by_name_reads_what_it_can(angles):
     assert load("gaussian-mixture", limit=100, space="torus").density is None  # the wrapped points have another one
     assert load("gaussian-mixture", limit=100, space="vectors").density is not None
     labels = np.repeat([0, 1, 2], 20)
-    assert load(raw, labels=labels, space="vectors", conditional=True).space.classes == 3
-    with pytest.raises(ValueError, match="Torus has no field 'classes': load it without conditional"):
-        load(raw, labels=labels, space="torus", conditional=True)
+    assert load(raw, labels=labels, space="vectors", conditional=True).space.given.count == 3
+    assert load(raw, labels=labels, space="torus", conditional=True).space.given.count == 3
     with pytest.raises(ValueError, match=r"digits: holds grey images of 8 x 8 .*, which cannot be read as Torus"):
         load("digits", space="torus")
     with pytest.raises(
-        ValueError, match=r"unknown space 'thorus': did you mean torus\? Known are audio, images, .*torus"
+        ValueError, match=r"unknown space 'thorus': did you mean torus\? Known are audio, categories, .*torus"
     ):
         load(raw, space="thorus")
 

@@ -36,6 +36,8 @@ class Components(core.Part, nn.Module):
 
 
 class Mixture(core.Estimand):
+    reads_condition = True  # by its own table
+
     def __init__(self, net: Components) -> None:
         super().__init__()
         self.net, self.event = net, (net.dim,)
@@ -95,11 +97,10 @@ class SumOfComponents(core.Likelihood):
 def mixture(space: core.Space, size: str) -> core.GenerativeModel:
     if not isinstance(space, Vectors):
         raise TypeError(f"the mixture models vectors, not {type(space).__name__}")
-    estimand = Mixture(Components(space.dim, {"xs": 8, "s": 32, "m": 128}[size], space.classes or 0))
-    training = core.Training(batch_size=512, learning_rate=0.02)
-    return core.GenerativeModel(
-        space, Standardised(space), estimand, MaximumLikelihood(), Ancestral(), SumOfComponents(), training
-    )
+    k, names = {"xs": 8, "s": 32, "m": 128}[size], space.given.names if space.given else ()
+    estimand = Mixture(Components(space.dim, k, len(names)))
+    parts = Standardised(space), estimand, MaximumLikelihood(), Ancestral(), SumOfComponents()
+    return core.GenerativeModel(space, *parts, core.Training(batch_size=512, learning_rate=0.02))
 
 
 PLACE = Paradigm.LATENT_VARIABLE

@@ -23,19 +23,19 @@ from torch import Tensor, nn
 from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
 from fourfold.adapters.reading import check_tensors, imported, naming, quiet
 from fourfold.codecs import Dequantised
-from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Measure, Noise, Objective, decode_captions
+from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Measure, Noise, Objective, Space
 from fourfold.core.header import read_header
 from fourfold.estimands import NoisePredictor, Velocity
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.maths.paths import Path, broadcast
 from fourfold.paradigms.diffusion import FlowMatching, NoisePrediction
 from fourfold.samplers.ode import DPMSolver
-from fourfold.spaces import Images
+from fourfold.spaces import Categories, Images, Lines
 from fourfold_published.schedules import read_schedule
 
 __all__ = ["PublishedAutoencoder", "PublishedNetwork", "PublishedNoise", "PublishedVelocity", "open_pipeline"]
 
-CAPTION = 320
+CAPTIONS = Lines.of_bytes(320)
 """The most bytes of a prompt: about the 77 tokens of CLIP."""
 FLUX_SIDE = 128
 """Height and width of the codes of Flux, whose network has no size of its own."""
@@ -169,7 +169,7 @@ class _Prompts(nn.Module):
         self._last: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
     def forward(self, cond: Tensor | None, batch: int, device: torch.device) -> dict[str, Tensor]:
-        texts = tuple([""] * batch if cond is None else decode_captions(cond))
+        texts = tuple([""] * batch if cond is None else CAPTIONS.strings(cond.cpu()))
         if self._last is None or self._last[0] != texts:
             options = inspect.signature(self.pipeline.encode_prompt).parameters
             arguments: dict[str, Any] = {
@@ -299,14 +299,14 @@ def open_pipeline(folder: FilePath) -> GenerativeModel:
     path, predicts, sampler = read_schedule(folder, tokens, kind)
     prompted = kind in _PROMPTED
     classes = getattr(inner.config, "num_class_embeds", None) or getattr(inner.config, "num_embeds_ada_norm", None)
-    conditions: dict[str, Any] = {"caption": CAPTION} if prompted else {"classes": classes} if classes else {}
+    given = CAPTIONS if prompted else Categories.numbered(classes) if classes else None
     codec: Codec
     likelihood: Likelihood
     if "vae" in index:
-        codec = _autoencoder(folder, index["vae"][1], event, conditions)
+        codec = _autoencoder(folder, index["vae"][1], event, given)
         space, likelihood = codec.space, NoDensity(codec.bound)
     else:
-        space = Images(*event, **conditions)
+        space = Images(*event, given=given)
         codec, likelihood = Dequantised(space), ProbabilityFlow()
     with naming(folder):
         net = PublishedNetwork(kind, json.dumps(_plain(inner.config)), str(folder) if prompted else None)
@@ -341,7 +341,7 @@ def _size_of(inner: Any, kind: str) -> tuple[tuple[int, int, int], int]:
 
 
 def _autoencoder(
-    folder: FilePath, kind: str | None, event: tuple[int, ...], conditions: dict[str, Any]
+    folder: FilePath, kind: str | None, event: tuple[int, ...], given: Space | None
 ) -> PublishedAutoencoder:
     """The codec of a pipeline's autoencoder.
 
@@ -352,7 +352,7 @@ def _autoencoder(
         raise ValueError(f"{folder}: the autoencoder must be AutoencoderKL, got {kind}")
     vae = _part(folder, "vae", imported("diffusers").AutoencoderKL)
     scale = 2 ** (len(vae.config.block_out_channels) - 1)
-    space = Images(int(vae.config.out_channels), event[1] * scale, event[2] * scale, **conditions)
+    space = Images(int(vae.config.out_channels), event[1] * scale, event[2] * scale, given=given)
     codec = PublishedAutoencoder(space, json.dumps(_plain(vae.config)), event)
     codec.inner = vae
     return codec

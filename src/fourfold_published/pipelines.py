@@ -61,7 +61,8 @@ def write_pipeline(model: GenerativeModel, folder: Path | str, label: int = -1) 
             "the model must be of text, or of images by diffusion/ddpm or diffusion/ddpm-velocity, to be exported, got "
             f"one of {type(model.space).__name__.lower()} by {type(estimand).__name__}"
         )
-    classes = model.space.classes or 0
+    given = model.space.given
+    classes = 0 if given is None else len(given.names)
     if not -1 <= label < classes:
         raise ValueError(f"label must be a class below {classes}, got {label}")
     if isinstance(estimand, SteppedVelocity):
@@ -100,9 +101,12 @@ def _unet(net: DDPMUNet, sides: tuple[int, int], label: int) -> Any:
         norm_num_groups=GROUPS,
         attention_head_dim=None,
     )
-    weights = {_class_name(name): value.float() for name, value in net.state_dict().items() if name != "labels.weight"}
-    if net.labels is not None:
-        weights["time_embedding.linear_2.bias"] = net.second.bias.float() + net.labels.weight[label + 1].float()
+    weights = {
+        _class_name(name): value.float() for name, value in net.state_dict().items() if not name.startswith("given.")
+    }
+    if net.given is not None:
+        share = net.given(torch.tensor([label]), 1)[0]
+        weights["time_embedding.linear_2.bias"] = (net.second.bias + share).detach().float()
     network.load_state_dict(weights)
     return network.eval()
 

@@ -12,7 +12,6 @@ from fourfold.data.files import content_of, decoded
 from fourfold.engine import Run
 from fourfold.output.printable import printable
 from fourfold.spaces import Text
-from fourfold.tasks.drawing import condition
 from fourfold.tasks.language import Shaping, text_parts
 from fourfold_published.commands import Chat, Complete, Export, Speculate
 from fourfold_published.dialogue import Dialogue, chat_template
@@ -143,5 +142,5 @@ def export(command: Export) -> None:
             raise ValueError("--cond must be left out for a model of text: it is for models of images")
         print_line(write_language_model(model, command.folder))
         return
-    label = condition(model, command.cond)
-    print_line(write_pipeline(model, command.folder, label if isinstance(label, int) else -1))
+    label = model.space.encode_condition(command.cond, 1)
+    print_line(write_pipeline(model, command.folder, -1 if label is None else int(label)))

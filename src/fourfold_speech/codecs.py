@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Codec, Measure, Noise
+from fourfold.spaces import Lines
 from fourfold.vocabulary import Kind
-from fourfold_speech.transcripts import Transcripts
 
 __all__ = ["TranscriptTokens"]
 
@@ -20,7 +20,7 @@ class TranscriptTokens(Codec):
 
     measure = Measure.COUNTING
 
-    def __init__(self, space: Transcripts) -> None:
+    def __init__(self, space: Lines) -> None:
         super().__init__()
         self.space, self.event = space, space.shape
 

@@ -60,6 +60,7 @@ class TranscriptConditionals(Conditionals):
         end: the id that ends a text.
     """
 
+    reads_condition = True
     measure = Measure.COUNTING
 
     def __init__(self, net: SpeechNetwork, length: int, end: int) -> None:

@@ -6,10 +6,10 @@ from fourfold.core import GenerativeModel, Training
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule
 from fourfold.recipes.autoregressive import likelihood
 from fourfold.recipes.sizes import Size, Sizes
+from fourfold.spaces import Audio, Lines
 from fourfold_speech.codecs import TranscriptTokens
 from fourfold_speech.networks import SpeechTransformer
 from fourfold_speech.paradigm import JointLikelihood, TranscriptConditionals
-from fourfold_speech.transcripts import Transcripts
 
 __all__ = ["transcripts"]
 
@@ -20,17 +20,21 @@ SIZES: Sizes[tuple[Size, int]] = Sizes(
 
 
 @likelihood.register
-def transcripts(space: Transcripts, size: str) -> GenerativeModel:
+def transcripts(space: Lines, size: str) -> GenerativeModel:
     """The tokens of a transcript, one after the other, given its sound.
 
     Raises:
         TypeError: for transcripts without sounds.
     """
-    if space.sound is None:
-        raise TypeError("transcripts are modelled given their sounds: load them with conditional")
+    if not isinstance(space.given, Audio):
+        raise TypeError(
+            f"texts are modelled given sounds, got {space.given or 'no condition'}: load sounds with transcripts"
+        )
     encoder, decoder = SIZES[size]
     length = space.text.length
-    net = SpeechTransformer(space.tokens, length, space.rate, encoder.width, encoder.depth, decoder, encoder.heads)
+    net = SpeechTransformer(
+        space.tokens, length, space.given.rate, encoder.width, encoder.depth, decoder, encoder.heads
+    )
     estimand = TranscriptConditionals(net, length, space.end)
     training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
     objective = JointLikelihood(encoder.width, space.tokens)

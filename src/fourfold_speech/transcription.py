@@ -15,10 +15,10 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.core.evaluations import evaluating
+from fourfold.spaces import Audio, Lines
 from fourfold.tasks import search
 from fourfold_speech.blocks import sound_blocks
 from fourfold_speech.paradigm import Alignments, JointLikelihood, TranscriptConditionals
-from fourfold_speech.transcripts import Transcripts
 
 __all__ = ["Hypothesis", "Segment", "Transcript", "beam_search", "segments", "transcribe"]
 
@@ -82,13 +82,13 @@ def beam_search(
             a sound that is too long.
         TypeError: for a model of something else.
     """
-    space, _ = transcript_parts(model)
+    _, sounds, _ = transcript_parts(model)
     if beams < 1 or penalty < 0:
         raise ValueError(f"beams must be at least 1 and the penalty at least 0, got {beams} and {penalty}")
-    if space.sound is not None and len(sound) > space.sound:
+    if len(sound) > sounds.length:
         raise ValueError(
-            f"sound must be at most {space.sound / space.rate:.1f} s long, got {len(sound) / space.rate:.1f} s: use "
-            "transcribe, which cuts it"
+            f"sound must be at most {sounds.length / sounds.rate:.1f} s long, got {len(sound) / sounds.rate:.1f} s: "
+            "use transcribe, which cuts it"
         )
     with evaluating(model):
         texts = _Texts(model, sound, beams, penalty, alignment_of(model, alignment))
@@ -101,7 +101,7 @@ class _Texts(search.Paths):
     """The unfinished texts of a sound, their log-probabilities and scores, and the best finished ones."""
 
     def __init__(self, model: GenerativeModel, sound: Tensor, beams: int, penalty: float, share: float) -> None:
-        _, self.estimand = transcript_parts(model)
+        *_, self.estimand = transcript_parts(model)
         self.device, self.beams, self.penalty, self.share = model.device, beams, penalty, share
         self.length = math.prod(self.estimand.event)
         self.state = self.estimand.begin(1, sound[None].to(model.device))
@@ -160,18 +160,17 @@ def alignment_of(model: GenerativeModel, weight: float | None = None) -> float:
     return weight
 
 
-def transcript_parts(model: GenerativeModel) -> tuple[Transcripts, TranscriptConditionals]:
-    """Space and estimand of a model of transcripts given sound.
+def transcript_parts(model: GenerativeModel) -> tuple[Lines, Audio, TranscriptConditionals]:
+    """The spaces and the estimand of a model of transcripts given sound.
 
     Raises:
         TypeError: for another model.
     """
-    # a transcript needs words and their conditionals given a sound
-    if not isinstance(model.space, Transcripts) or not isinstance(model.estimand, TranscriptConditionals):
-        raise TypeError(
-            f"this needs a model of transcripts given sound, not of {model.space}: train one with --space transcripts"
-        )
-    return model.space, model.estimand
+    space, estimand = model.space, model.estimand
+    if not isinstance(space, Lines) or not isinstance(estimand, TranscriptConditionals):
+        raise TypeError(f"the model must be of texts given sounds, got one of {space}: train one with --space lines")
+    assert isinstance(space.given, Audio), "texts are transcribed from sounds"
+    return space, space.given, estimand
 
 
 # --- long sounds ------------------------------------------------------------------------------------------------------
@@ -261,17 +260,17 @@ def segments(
     A sound longer than the input of the model is cut at its quietest place in the second half of that length. Silent
     parts are passed over, and each part is read without the silence around it. See :func:`transcribe`.
     """
-    space, _ = transcript_parts(model)
+    space, sounds, _ = transcript_parts(model)
     if isinstance(sound, (str, os.PathLike)):
-        blocks: Iterable[Tensor] = sound_blocks(Path(sound), space.rate)
+        blocks: Iterable[Tensor] = sound_blocks(Path(sound), sounds.rate)
     else:
         blocks = [_samples(sound)]
-    for start, part in parts_of(blocks, space.rate, space.sound or space.rate):
+    for start, part in parts_of(blocks, sounds.rate, sounds.length):
         best = beam_search(model, part, beams, penalty, alignment)
         if best:
             ids = torch.tensor(best[0].ids, dtype=torch.long)
-            end = (start + len(part)) / space.rate
-            yield Segment(start / space.rate, end, space.show(ids), best[0].log_prob, len(ids) + 1)
+            end = (start + len(part)) / sounds.rate
+            yield Segment(start / sounds.rate, end, space.show(ids), best[0].log_prob, len(ids) + 1)
 
 
 def _samples(sound: Tensor | np.ndarray) -> Tensor:

@@ -24,11 +24,10 @@ from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import read_header
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
-from fourfold.spaces import Text, Tokenizer
+from fourfold.spaces import Audio, Lines, Text, Tokenizer
 from fourfold_speech.codecs import TranscriptTokens
 from fourfold_speech.networks import SoundStates, SpeechNetwork, sound_lengths
 from fourfold_speech.paradigm import TranscriptConditionals
-from fourfold_speech.transcripts import Transcripts
 
 __all__ = ["PublishedWhisper", "open_whisper"]
 
@@ -150,7 +149,8 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
         net = PublishedWhisper(_plain(config), prompt, sorted({*never, *special, *extra}), first)
     net.inner = inner
     length = int(config.max_target_positions) - len(prompt) + 1
-    space = Transcripts(Text("", length, tokenizer=tokenizer), RATE, int(config.max_source_positions) * HOP, lead=" ")
+    sounds = Audio(int(config.max_source_positions) * HOP, RATE)
+    space = Lines(Text("", length, tokenizer=tokenizer), " ", given=sounds)
     estimand = TranscriptConditionals(net, length, space.end)
     training = Training(batch_size=8, learning_rate=1e-5, muon_rate=None)
     objective = MaximumLikelihood(label_dropout=0.0)

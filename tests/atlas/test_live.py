@@ -11,7 +11,7 @@ import torch
 from fourfold.core import count_evaluations
 from fourfold.engine import Run
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas import Cell, place
 from fourfold_atlas.show import text
@@ -104,7 +104,7 @@ def test_a_paradigm_from_outside_stands_where_it_is_registered(monkeypatch):
     assert placed.likelihood is model.facts.likelihood is model.log_prob(torch.zeros(2, 2)).kind
 
 
-SPACES = (Images(1, 8, 8), Images(3, 8, 8, classes=3), Vectors(2), Audio(512, 8000))
+SPACES = (Images(1, 8, 8), Images(3, 8, 8, given=Categories.numbered(3)), Vectors(2), Audio(512, 8000))
 STAGED = [name for name in recipes() if any(_stages(name, space) for space in SPACES)]
 
 
@@ -112,7 +112,7 @@ TABLE = Table((Numeric("price", low=-5, high=40), Categorical("member", categori
 
 
 def _first(name):
-    for space in (Vectors(2), *SPACES[:2], Images(3, 8, 8, caption=6), Text("abc", 8), TABLE, SPACES[-1]):
+    for space in (Vectors(2), *SPACES[:2], Images(3, 8, 8, given=Lines.of_bytes(6)), Text("abc", 8), TABLE, SPACES[-1]):
         try:
             return build(name, space, "xs")
         except (TypeError, ValueError):

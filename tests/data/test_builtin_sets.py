@@ -9,7 +9,7 @@ import torch
 
 from fourfold.data import DataError, builtin, load, names
 from fourfold.data.builtin import BUILTIN, CLOTHES
-from fourfold.spaces import Images, Text, Vectors, Video
+from fourfold.spaces import Categories, Images, Text, Vectors, Video
 
 SAMPLED = ["two-moons", "eight-gaussians", "pinwheel", "checkerboard", "gaussian-mixture"]
 
@@ -60,10 +60,10 @@ def test_every_split_belongs_to_its_space(name):
         data.space.check(split.x)
         assert split.cond.dtype == torch.int64
         assert split.cond.shape == (len(split),)
-        assert sorted(set(split.cond.tolist())) == list(range(data.space.classes))
-    assert data.space.class_names == data.class_names
+        assert sorted(set(split.cond.tolist())) == list(range(data.space.given.count))
+    assert data.space.given.names == data.given.names
     assert load(name).train.cond is None
-    assert load(name).space.classes is None
+    assert load(name).space.given is None
 
 
 def test_a_digit_moves_straight_within_the_frame_and_bounces_off_its_walls():
@@ -212,7 +212,7 @@ def test_exact_densities_describe_their_samples(name):
 def test_fashion_mnist_keeps_its_official_test_set(nowhere, tmp_path):
     folder = write_fashion(tmp_path / "f")
     data = load("fashion-mnist", data_dir=folder, conditional=True, seed=5)
-    assert data.space == Images(1, 28, 28, classes=10, class_names=CLOTHES)
+    assert data.space == Images(1, 28, 28, given=Categories(CLOTHES))
     assert (len(data.train), len(data.validation), len(data.test)) == (55, 5, 30)
     assert torch.equal(data.test.x[:, 0], torch.tensor(builtin.read_idx(folder / "t10k-images-idx3-ubyte.gz")))
     assert data.test.cond.tolist() == [i % 10 for i in range(30)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fourfold.core import decode_captions
+from captions import decode_captions
 from fourfold.data import DataError, load
 
 N = 30
@@ -49,8 +49,8 @@ def test_a_list_of_captions(tmp_path, name):
     (path / name).write_text(FORMS[name](PAIRS), encoding="utf-8")
     data = load(path, conditional=True)
     assert matched(data)
-    assert data.space.caption == 128
-    assert load(path).space.caption is None
+    assert data.space.given.text.length - 1 == 128
+    assert load(path).space.given is None
     assert load(path).train.cond is None
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from fourfold.data import DataError, load
 from fourfold.data.writers import write_examples
 from fourfold.metrics.images import motion_ratio
-from fourfold.spaces import Video
+from fourfold.spaces import Categories, Video
 
 SPACE = Video(3, 6, 5, frames=3)
 
@@ -48,7 +48,7 @@ def test_clips_of_several_lengths_and_sizes_become_one_and_it_is_said(tmp_path):
     for i in range(24):
         animation(tmp_path / "ab"[i % 2] / f"{i}.gif", 4 if i else 3, size=(5, 6) if i > 1 else (10, 12))
     data = load(str(tmp_path), conditional=True)
-    assert data.space == Video(3, 6, 5, frames=3, classes=2, class_names=("a", "b"))
+    assert data.space == Video(3, 6, 5, frames=3, given=Categories(("a", "b")))
     assert "cut 23 of 24 clips to 3 frames" in data.notes[0]
     assert "resized 2 of 24 clips to 6 x 5" in data.notes[1]
 

@@ -49,11 +49,11 @@ def test_sub_folders_are_classes(tmp_path):
     for k, name in enumerate(["cat", "dog", "eel"]):
         fill(tmp_path / "f" / name, n=30, first=100 * k)
     data = load(tmp_path / "f", conditional=True)
-    assert data.class_names == data.space.class_names == ("cat", "dog", "eel")
+    assert data.given.names == data.space.given.names == ("cat", "dog", "eel")
     for x, k in zip(data.train.x, data.train.cond.tolist(), strict=True):
         originals = {pixels(100 * k + i).transpose(2, 0, 1).tobytes() for i in range(30)}
         assert x.numpy().tobytes() in originals
-    assert load(tmp_path / "f").space.classes is None
+    assert load(tmp_path / "f").space.given is None
 
 
 def test_a_flat_folder_has_no_classes(tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fourfold.data import DataError, load, read_all
 from fourfold.data.builtin import read_idx
-from fourfold.spaces import Text, Vectors
+from fourfold.spaces import Categories, Text, Vectors
 
 often = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 seldom = settings(often, max_examples=40)
@@ -225,7 +225,7 @@ def test_tables_for_a_model(tmp_path_factory, rows, header, separator):
     path = tmp_path_factory.getbasetemp() / "model.csv"
     table = [header, *rows, ["1", "2", "3"]]
     path.write_text("\n".join(separator.join(row) for row in table), encoding="utf-8")
-    space = Vectors(2, ("b", "a"), 2, ("1", "3"))
+    space = Vectors(2, ("b", "a"), given=Categories(("1", "3")))
     found = attempt(path, read_all, space, labels="k")
     if found is None:
         return
@@ -234,4 +234,4 @@ def test_tables_for_a_model(tmp_path_factory, rows, header, separator):
     assert len(part) == len(part.cond) >= 1
     last = dict(zip(header, ["1", "2", "3"], strict=True))
     assert part.x[-1].tolist() == [float(last["b"]), float(last["a"])]
-    assert space.class_names[part.cond[-1]] == last["k"]
+    assert space.given.names[part.cond[-1]] == last["k"]

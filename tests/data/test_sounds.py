@@ -10,7 +10,7 @@ import torch
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
 
-from fourfold.core import decode_captions  # noqa: E402
+from captions import decode_captions  # noqa: E402
 from fourfold.data import DataError, describe, load, read_all  # noqa: E402
 from fourfold.data.sounds import read_sound  # noqa: E402
 from fourfold.spaces import Audio  # noqa: E402
@@ -56,12 +56,12 @@ def test_sub_folders_are_classes_and_pieces_of_a_file_stay_together(tmp_path):
     for k, name in enumerate(["bee", "cow"]):
         fill(tmp_path / "f" / name, n=15, first=100 * k, seconds=0.25)
     data = load(tmp_path / "f", conditional=True, seconds=0.1)
-    assert data.class_names == ("bee", "cow")
+    assert data.given.names == ("bee", "cow")
     assert len(whole(data)) == 30 * 3
     assert any("cut 30 longer files into clips of 0.1 s" in note for note in data.notes)
     first = {x[:400].numpy().tobytes() for x in data.train.x}
     assert not first & {x[:400].numpy().tobytes() for x in data.test.x}
-    ids = dict(zip(data.class_names, (0, 1), strict=True))
+    ids = dict(zip(data.given.names, (0, 1), strict=True))
     high = [float(abs(torch.fft.rfft(x.float())).argmax()) for x in data.train.x]
     assert all((f > 60) == (c == ids["cow"]) for f, c in zip(high, data.train.cond.tolist(), strict=True))
 
@@ -82,7 +82,7 @@ def test_transcripts(tmp_path, form):
         for name, text in words.items():
             (folder / name).with_suffix(".txt").write_text(text)
     data = load(folder, conditional=True)
-    assert data.space.caption == 128
+    assert data.space.given.text.length - 1 == 128
     for x, text in zip(data.train.x, decode_captions(data.train.cond), strict=True):
         own = soundfile.read(folder / f"{int(text.split()[1]):03}.wav", dtype="int16")[0]
         assert torch.equal(x, torch.from_numpy(own))

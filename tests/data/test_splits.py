@@ -10,7 +10,7 @@ from fourfold.data.dataset import digest
 from fourfold.data.source import Source
 from fourfold.data.splits import reorder
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Images
+from fourfold.spaces import Categories, Images
 
 
 def rows(split):
@@ -138,7 +138,9 @@ def test_large_data_in_any_layout_keeps_its_labels(axes, monkeypatch):
     x[:, 0, 0, 0] = value
     laid = x.permute(axes).clone(memory_format=torch.contiguous_format).permute(np.argsort(axes).tolist())
     assert torch.equal(laid, x)
-    source = Source(laid, Images(3, 2, 2), "made", labels=value // 20)
+    source = Source(
+        laid, Images(3, 2, 2), "made", cond=value // 20, given=Categories.numbered(int(value.max()) // 20 + 1)
+    )
     data = assemble("made", source, DataOptions(conditional=True))
     for part in (data.train, data.validation, data.test):
         came = part.x[:, 0, 0, 0].long()

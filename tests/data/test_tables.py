@@ -65,7 +65,7 @@ def test_labels_by_name(tmp_path):
     for name in ("t.csv", "t.parquet"):
         data = load(tmp_path / name, labels="kind", conditional=True)
         same(data)
-        assert data.space.class_names == ("u", "v")
+        assert data.space.given.names == ("u", "v")
         assert data.space.columns == ("a", "b")
         kinds = dict(zip(NUMBERS[:, 0].tolist(), FRAME["kind"], strict=True))
         for x, k in zip(data.train.x[:, 0].tolist(), data.train.cond.tolist(), strict=True):
@@ -79,7 +79,7 @@ def test_labels_by_name(tmp_path):
 def test_labels_without_a_header(tmp_path):
     lines = [f"{x},{i % 3}" for i, x in enumerate(FRAME["a"])]
     data = load(write(tmp_path / "t.csv", "\n".join(lines)), labels="column 2", conditional=True)
-    assert data.class_names == ("0", "1", "2")
+    assert data.given.names == ("0", "1", "2")
 
 
 def test_the_index_column_of_pandas_is_left_out(tmp_path):

@@ -9,7 +9,7 @@ from torch import nn
 from fourfold.core import GenerativeModel, Term
 from fourfold.engine.weights import Update, Weights
 from fourfold.paradigms import build, recipes
-from fourfold.spaces import Audio, Images, Text, Vectors
+from fourfold.spaces import Audio, Categories, Images, Lines, Text, Vectors
 
 TABLE = Path(__file__).with_name("assignment.tsv")
 """Numbers that each optimizer trains, recorded when a submodule's name still decided; a new recipe adds its rows.
@@ -17,11 +17,11 @@ TABLE = Path(__file__).with_name("assignment.tsv")
 ``python tests/engine/test_assignment.py`` writes it anew: look at what changed before it is committed.
 """
 SPACES = {
-    "vectors": Vectors(3, classes=2),
-    "images": Images(3, 8, 8, n_values=256, classes=4),
-    "captioned": Images(3, 8, 8, n_values=256, caption=12),
+    "vectors": Vectors(3, given=Categories.numbered(2)),
+    "images": Images(3, 8, 8, n_values=256, given=Categories.numbered(4)),
+    "captioned": Images(3, 8, 8, n_values=256, given=Lines.of_bytes(12)),
     "text": Text("abcdef", length=24),
-    "sound": Audio(512, 8000, classes=2),
+    "sound": Audio(512, 8000, given=Categories.numbered(2)),
 }
 
 

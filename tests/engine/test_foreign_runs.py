@@ -18,12 +18,12 @@ from fourfold.engine import BrokenRun, Run, fit
 from fourfold.main import run
 from fourfold.paradigms import build, recipes
 from fourfold.runs.blueprint import check_loadable
-from fourfold.spaces import Categorical, Identifier, Images, Table, Text, Vectors
+from fourfold.spaces import Categorical, Categories, Identifier, Images, Table, Text, Vectors
 
 from . import toys
 
 MOONS = load("two-moons", limit=500)
-SPACES = (Vectors(5), Images(1, 8, 8), Images(1, 8, 8, classes=3), Text("abcdefgh", 64))
+SPACES = (Vectors(5), Images(1, 8, 8), Images(1, 8, 8, given=Categories.numbered(3)), Text("abcdefgh", 64))
 
 
 @pytest.fixture(scope="module")
@@ -414,12 +414,13 @@ assert not {"pandas", "pyarrow", "scipy", "sklearn"} & set(sys.modules)
 from fourfold.core import GenerativeModel
 from fourfold.runs.blueprint import _Shapes
 from fourfold.paradigms import build
-from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
-images = Images(1, 8, 8, n_values=17, classes=3)
+from fourfold.spaces import Categorical, Categories, Images, Numeric, Table, Text, Vectors
+three, two = Categories.numbered(3), Categories.numbered(2)
+images = Images(1, 8, 8, n_values=17, given=three)
 table = Table((Numeric("a", high=99), Categorical("b", categories="xy")))
 found = [("diffusion", images), ("adversarial", images), ("flow/maf", Vectors(3)), ("flow/glow", images)]
 found += [("energy/rbm", images), ("diffusion/joint", table), ("autoregressive", table), ("autoregressive", images)]
-for name, space in [*found, ("autoregressive", Text("abc", length=8)), ("latent-flow", Vectors(3, classes=2))]:
+for name, space in [*found, ("autoregressive", Text("abc", length=8)), ("latent-flow", Vectors(3, given=two))]:
     model = build(name, space, "xs")
     with torch.device("meta"), _Shapes():
         plan = GenerativeModel.from_configuration(model.configuration())

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from captions import encode_captions
 from fourfold import build, train
-from fourfold.core import Batch, encode_captions
+from fourfold.core import Batch
 from fourfold.data import Split
 from fourfold.engine.loader import Loader, Stream
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Lines, Text, Vectors
 
 
 def split(n=10, classes=True):
@@ -99,17 +100,17 @@ def test_an_array_trains_as_the_tensor_does():
 
 def test_labels_of_a_loader_are_learned():
     x, y = torch.randn(8, 2), torch.arange(8) % 2
-    space = Vectors(2, classes=2)
+    space = Vectors(2, given=Categories.numbered(2))
     assert torch.equal(Stream([(x, y)], space)(0).cond, y)
     assert steps(model_of(space), [(x, y)]) != steps(model_of(space), [(x, 1 - y)])
 
 
 def test_captions_of_a_loader_are_filled_up_and_long_ones_refused():
-    space, x = Images(3, 4, 4, caption=5), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    space, x = Images(3, 4, 4, given=Lines.of_bytes(5)), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     narrow, full = encode_captions(["red", "a"], 3), encode_captions(["red", "a"], 5)
     stream = Stream([(x, narrow), (x, full)], space)
     assert torch.equal(stream.first().cond, full.repeat(2, 1))
-    with pytest.raises(ValueError, match="captions must have at most 5 bytes, got 6"):
+    with pytest.raises(ValueError, match=r"6,.*7"):
         Stream([(x, encode_captions(["orange", "a"], 6))], space)(0)
 
 

@@ -21,7 +21,7 @@ from fourfold.estimands.guidance import (
 from fourfold.maths.paths import EDM, VE, VP, RectifiedFlow
 from fourfold.paradigms import build
 from fourfold.samplers.ode import DPMSolver
-from fourfold.spaces import Vectors
+from fourfold.spaces import Categories, Vectors
 
 MIXTURE = ((0.5, 0.5), ((-1.0, 0.0), (1.0, 0.5)), (((0.2, 0.0), (0.0, 0.3)),) * 2)
 
@@ -153,7 +153,7 @@ def test_a_field_without_a_score_is_not_wrapped_as_if_it_had_one(wrap):
 
 
 def test_a_guided_field_extrapolates_and_stays_a_field():
-    model = build("flow/continuous", Vectors(2, classes=3), "xs")
+    model = build("flow/continuous", Vectors(2, given=Categories.numbered(3)), "xs")
     for p in model.estimand.parameters():
         p.data.add_(0.1 * torch.randn_like(p))
     strong = classifier_free(model, 3.0)
@@ -170,7 +170,7 @@ def test_a_guided_field_extrapolates_and_stays_a_field():
 @pytest.mark.parametrize("recipe", ["diffusion", "diffusion/velocity", "diffusion/vp", "diffusion/ve"])
 def test_every_estimand_can_be_guided(recipe):
     torch.manual_seed(0)
-    model = build(recipe, Vectors(2, classes=3), "xs")
+    model = build(recipe, Vectors(2, given=Categories.numbered(3)), "xs")
     for p in model.estimand.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
     same = guided(model, lambda d: Guided(d, 1.0))

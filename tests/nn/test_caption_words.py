@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from fourfold.core import decode_captions, encode_captions
+from captions import byte_rows, texts_of
 from fourfold.nn.caption_words import CaptionWords
 
 LENGTH = 40
@@ -25,20 +25,20 @@ AWKWARD = [
 @pytest.fixture
 def words() -> CaptionWords:
     made = CaptionWords(8)
-    made.learn(encode_captions(SEEN, LENGTH))
+    made.learn(byte_rows(SEEN, LENGTH))
     return made
 
 
 def test_words_of_two_captions_are_learned_and_others_are_spelled(words):
-    tokens = words.encode(encode_captions(["flag of Japan", "red heart"], LENGTH))
+    tokens = words.encode(byte_rows(["flag of Japan", "red heart"], LENGTH))
     assert [int((row >= 0).sum()) for row in tokens] == [2 + len(" Japan"), 2]
     assert tokens[0, 0] > CaptionWords.END  # "flag", the commonest
-    assert words.encode(encode_captions(["heart red"], LENGTH)).tolist() == [tokens[1, :2].flip(0).tolist()]
+    assert words.encode(byte_rows(["heart red"], LENGTH)).tolist() == [tokens[1, :2].flip(0).tolist()]
 
 
 @pytest.mark.parametrize("captions", [SEEN, AWKWARD, [" ".join(SEEN[:3])], ["x" * LENGTH]])
 def test_tokens_spell_their_captions(words, captions):
-    codes = encode_captions(captions, LENGTH)
+    codes = byte_rows(captions, LENGTH)
     tokens = words.encode(codes)
     assert torch.equal(words.decode(tokens, LENGTH), codes)
     # what tokens spell is cut into them again, wherever it stands in a batch
@@ -55,13 +55,13 @@ def test_random_bytes_are_spelled(words):
 
 
 def test_more_is_drawn_than_a_caption_holds(words):
-    heart = words.encode(encode_captions(["heart"], LENGTH))
-    assert decode_captions(words.decode(heart.expand(1, 3), 8)) == ["heart he"]
+    heart = words.encode(byte_rows(["heart"], LENGTH))
+    assert texts_of(words.decode(heart.expand(1, 3), 8)) == ["heart he"]
 
 
 def test_weights_bring_their_words(words):
     other = CaptionWords(8)
-    codes = encode_captions(["red heart"], LENGTH)
+    codes = byte_rows(["red heart"], LENGTH)
     assert other.encode(codes).shape[1] == len("red heart")
     other.load_state_dict(words.state_dict())
     assert torch.equal(other.encode(codes), words.encode(codes))
@@ -70,7 +70,7 @@ def test_weights_bring_their_words(words):
 
 def test_captions_without_common_words_are_bytes():
     words = CaptionWords(8)
-    words.learn(encode_captions(["one", "two"], 3))
-    assert words.encode(encode_captions(["two"], 3)).tolist() == [list(b"two")]
-    assert words.encode(encode_captions(["", ""], 3)).shape == (2, 0)
-    assert isinstance(decode_captions(words.decode(torch.full((1, 2), -1), 3))[0], str)
+    words.learn(byte_rows(["one", "two"], 3))
+    assert words.encode(byte_rows(["two"], 3)).tolist() == [list(b"two")]
+    assert words.encode(byte_rows(["", ""], 3)).shape == (2, 0)
+    assert isinstance(texts_of(words.decode(torch.full((1, 2), -1), 3))[0], str)

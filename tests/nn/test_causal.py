@@ -5,6 +5,7 @@ import torch
 
 from fourfold.core import configuration, construct
 from fourfold.nn.causal import CausalConvNet, Displacement, PixelConv, PlaneReader, RowConv
+from fourfold.nn.reading.labels import LabelReading
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -28,16 +29,17 @@ def test_row_convolution_sees_its_row() -> None:
 @pytest.mark.parametrize(("other", "moved", "overall"), [(0, 0, False), (8, 0, True), (8, 2, True)])
 def test_steps_equal_the_whole_plane(other: int, moved: int, overall: bool) -> None:
     torch.manual_seed(0)
-    net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2, 1, 3, 2, 6, other, 2, moved, overall)
+    net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2, 1, 3, 2, 6, other, 2, moved, overall, LabelReading(2))
     for p in net.parameters():
         p.data.add_(0.2 * torch.randn_like(p))
-    x, label = torch.randint(0, 7, (3, 5, 6)), torch.tensor([0, 1, 2])
+    x, kind = torch.randint(0, 7, (3, 5, 6)), torch.tensor([0, 1, 2])
+    c = net.reading(torch.tensor([-1, 1, 0]), 3)
     known = torch.stack([torch.randint(0, 7, (3, 5, 6)), torch.full((3, 5, 6), -1)], 1)
     with torch.no_grad():
-        whole = net(x, label, known, before=known[:, 0]).flatten(1, 2)
-        cache = net.cache(label, known, known[:, 0])
+        whole = net(x, kind, known, before=known[:, 0], c=c).flatten(1, 2)
+        cache = net.cache(kind, known, known[:, 0], c)
         previous = [torch.zeros(3, dtype=torch.long), *x.flatten(1)[:, :-1].unbind(1)]
-        steps = torch.stack([net(value, label, None, cache) for value in previous], 1)
+        steps = torch.stack([net(value, kind, None, cache) for value in previous], 1)
     torch.testing.assert_close(steps, whole, atol=1e-4, rtol=1e-4)
     assert torch.allclose(whole.softmax(-1).sum(-1), torch.ones(3, 30))
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from fourfold.core import configuration, construct
 from fourfold.nn.dit import DiT
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.transformer import attention
 
 
@@ -33,7 +34,7 @@ def test_cutting_and_joining_are_inverse():
 
 def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
     x, tau, cond = torch.randn(4, 1, 8, 8), torch.tensor([0.0, 0.3, -0.4, 1.0]), torch.tensor([0, 1, 2, -1])
-    net = DiT((1, 8, 8), 16, 2, 2, 4, classes=3)
+    net = DiT((1, 8, 8), 16, 2, 2, 4, reading=LabelReading(3))
     assert net(x, tau, cond).abs().max() == 0
     net = shaken(net)
     base = net(x, tau, cond)
@@ -46,7 +47,7 @@ def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
 
 
 def test_bf16_weights_take_and_return_float32():
-    net = shaken(DiT((1, 8, 8), 16, 1, 2, 2, classes=3))
+    net = shaken(DiT((1, 8, 8), 16, 1, 2, 2, reading=LabelReading(3)))
     x, tau, cond = torch.randn(4, 1, 8, 8), torch.linspace(-1, 1, 4), torch.tensor([0, 1, 2, -1])
     exact = net(x, tau, cond)
     rounded = net.bfloat16()(x, tau, cond)
@@ -55,7 +56,7 @@ def test_bf16_weights_take_and_return_float32():
 
 
 def test_configuration_rebuilds_the_network():
-    net = DiT((1, 8, 9), 16, 2, 2, 4, classes=3)
+    net = DiT((1, 8, 9), 16, 2, 2, 4, reading=LabelReading(3))
     again = construct(configuration(net))
     assert configuration(again) == configuration(net)
     again.load_state_dict(net.state_dict())

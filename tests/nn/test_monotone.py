@@ -9,6 +9,7 @@ from torch import nn
 from fourfold.nn.coupling_stack import CouplingStack
 from fourfold.nn.made import MaskedMLP, MaskedStack
 from fourfold.nn.monotone import Affine, LogisticMixture, Spline, Triangular
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.splines import knots_of, spline, spline_inverse, spline_value
 
 MAPS = [Affine(), Spline(8, 3.0), LogisticMixture(5), LogisticMixture(1)]
@@ -115,7 +116,7 @@ def test_mixtures_stay_finite_far_out():
 @pytest.mark.parametrize("dim", [1, 2, 5])
 def test_masked_networks_see_earlier_coordinates_alone(dim, reverse):
     torch.manual_seed(0)
-    net = MaskedMLP(dim, 3, 24, 2, reverse, waves=2, classes=2)
+    net = MaskedMLP(dim, 3, 24, 2, reverse, waves=2, reading=LabelReading(2))
     for p in net.parameters():
         nn.init.normal_(p, std=0.5)
     x = torch.randn(1, dim)
@@ -133,7 +134,7 @@ def test_a_stack_counts_each_layer_as_its_part():
 @pytest.mark.parametrize("dim", [2, 3, 7])
 def test_couplings_invert_with_their_log_determinant(dim):
     torch.manual_seed(0)
-    net = CouplingStack(dim, Spline(6), 16, 1, 4, classes=2)
+    net = CouplingStack(dim, Spline(6), 16, 1, 4, reading=LabelReading(2))
     for p in net.parameters():
         nn.init.normal_(p, std=0.1)
     x, cond = torch.randn(5, dim), torch.tensor([0, 1, -1, 0, 1])

@@ -8,6 +8,7 @@ import torch
 
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.prior import CodeMixture, IndependentCodes, IndependentGaussians, Mixture, standard_log_prob
+from fourfold.nn.reading.labels import LabelReading
 
 
 def _moved(prior):
@@ -21,7 +22,7 @@ def _moved(prior):
 def _fitted():
     """A mixture with three labels that has seen codes."""
     torch.manual_seed(0)
-    prior = CodeMixture(2, 5, 3)
+    prior = CodeMixture(2, 5, LabelReading(3))
     for _ in range(30):
         cond = torch.randint(-1, 3, (40,))
         prior.log_prob(torch.randn(40, 2) * 0.4 + cond[:, None], cond)
@@ -30,9 +31,9 @@ def _fitted():
 
 DENSITIES = {
     "fitted": _fitted,
-    "couplings": lambda: Couplings(2, 8, 1, 2, classes=3),
-    "gaussians": lambda: IndependentGaussians((2,), 3),
-    "mixture": lambda: Mixture(2, 5, 3),
+    "couplings": lambda: Couplings(2, 8, 1, 2, reading=LabelReading(3)),
+    "gaussians": lambda: IndependentGaussians((2,), LabelReading(3)),
+    "mixture": lambda: Mixture(2, 5, LabelReading(3)),
 }
 
 
@@ -41,7 +42,7 @@ DENSITIES = {
 def test_densities_integrate_to_one_and_draws_follow_them(name, label):
     torch.manual_seed(0)
     prior, n = _moved(DENSITIES[name]()), 100_000
-    side = torch.linspace(-12, 12, 301)
+    side = torch.linspace(-30, 30, 751)
     u = torch.cartesian_prod(side, side)
     cond = None if label is None else torch.full((len(u),), label)
     with torch.no_grad():
@@ -55,8 +56,8 @@ def test_densities_integrate_to_one_and_draws_follow_them(name, label):
 
 def test_a_mixture_is_torchs():
     prior = _moved(Mixture(3, 4))
-    m, s = prior.mean.rows[0], prior.log_scale.rows[0]
-    weights = torch.distributions.Categorical(logits=prior.logits.rows[0])
+    m, s = prior.mean, prior.log_scale
+    weights = torch.distributions.Categorical(logits=prior.logits.rows.bias)
     parts = torch.distributions.Independent(torch.distributions.Normal(m, s.exp()), 1)
     expected = torch.distributions.MixtureSameFamily(weights, parts)
     u = torch.randn(50, 3)
@@ -121,7 +122,7 @@ def test_a_fitted_mixture_leaves_the_gradient_of_a_standard_normal():
 
 
 def test_masses_of_codes_sum_to_one_and_draws_follow_them():
-    prior, n = _moved(IndependentCodes((1, 2), 3, classes=2)), 40_000
+    prior, n = _moved(IndependentCodes((1, 2), 3, reading=LabelReading(2))), 40_000
     every = torch.tensor(list(itertools.product(range(3), repeat=2))).reshape(-1, 1, 2)
     for label in (None, 1):
         cond = None if label is None else torch.full((len(every),), label)
@@ -138,7 +139,7 @@ def test_an_untrained_prior_of_codes_is_uniform():
 
 
 def test_labels_tell_apart_and_unknown_is_a_label():
-    prior = _moved(IndependentGaussians((2, 2, 2), 3))
+    prior = _moved(IndependentGaussians((2, 2, 2), LabelReading(3)))
     u = torch.randn(1, 2, 2, 2).expand(4, -1, -1, -1)
     values = prior.log_prob(u, torch.tensor([-1, 0, 1, 2]))
     assert len(values.unique()) == 4

@@ -6,6 +6,7 @@ import torch
 from fourfold.core import configuration, construct
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.pyramid import Pyramid, Residual, ascend, descend
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder, ResNetEncoder
 
 
@@ -69,10 +70,10 @@ def test_scale_neither_explodes_nor_vanishes_at_the_start():
 @pytest.mark.parametrize(
     ("make", "x"),
     [
-        (lambda: ResNetEncoder((1, 8, 8), 6, 8, 1, classes=3), torch.ones(4, 1, 8, 8)),
-        (lambda: ResNetCritic((1, 8, 8), 8, 1, 16, classes=3), torch.ones(4, 1, 8, 8)),
-        (lambda: ResNetDecoder(5, (1, 8, 8), 2, 8, 1, classes=3), torch.ones(4, 5)),
-        (lambda: ResMLP(5, 2, 8, 1, classes=3), torch.ones(4, 5)),
+        (lambda: ResNetEncoder((1, 8, 8), 6, 8, 1, reading=LabelReading(3)), torch.ones(4, 1, 8, 8)),
+        (lambda: ResNetCritic((1, 8, 8), 8, 1, 16, reading=LabelReading(3)), torch.ones(4, 1, 8, 8)),
+        (lambda: ResNetDecoder(5, (1, 8, 8), 2, 8, 1, reading=LabelReading(3)), torch.ones(4, 5)),
+        (lambda: ResMLP(5, 2, 8, 1, reading=LabelReading(3)), torch.ones(4, 5)),
     ],
 )
 def test_labels_condition_and_unknown_is_one_more_label(make, x):
@@ -86,11 +87,11 @@ def test_labels_condition_and_unknown_is_one_more_label(make, x):
 @pytest.mark.parametrize(
     "net",
     [
-        ResNetEncoder((3, 9, 13), 6, 8, 2, classes=3),
+        ResNetEncoder((3, 9, 13), 6, 8, 2, reading=LabelReading(3)),
         ResNetCritic((1, 28, 28), 8, 1, 16),
-        ResNetDecoder(5, (1, 28, 28), 2, 8, 1, classes=4),
+        ResNetDecoder(5, (1, 28, 28), 2, 8, 1, reading=LabelReading(4)),
         ResMLP(5, 2, 8, 3, gain=0.5),
-        Couplings(5, 8, 1, 3, classes=2),
+        Couplings(5, 8, 1, 3, reading=LabelReading(2)),
     ],
 )
 def test_configuration_rebuilds(net):
@@ -114,7 +115,7 @@ def test_computes_in_the_dtype_of_its_weights_and_speaks_float32():
 @pytest.mark.parametrize("dim", [2, 3, 8])
 @pytest.mark.parametrize("classes", [None, 2])
 def test_couplings_invert_and_their_log_determinant_is_autograds(dim, classes):
-    flow = _stirred(Couplings(dim, 16, 1, 3, classes)).double()
+    flow = _stirred(Couplings(dim, 16, 1, 3, None if classes is None else LabelReading(classes))).double()
     for net in flow.nets:
         net.register_forward_hook(lambda module, args, output: output.double())
     u = torch.randn(4, dim, dtype=torch.double)

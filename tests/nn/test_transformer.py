@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fourfold.core import configuration, construct
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.transformer import TokenTransformer, Transformer, ValueTransformer, rotary, rotated, self_attention
 
 
@@ -67,7 +68,7 @@ def test_bfloat16_stays_near_float32() -> None:
 
 
 def test_networks_are_rebuilt_from_their_configuration() -> None:
-    for net in (TokenTransformer(20, 12, 32, 2, 2), ValueTransformer(3, 6, 16, 1, 2, classes=4)):
+    for net in (TokenTransformer(20, 12, 32, 2, 2), ValueTransformer(3, 6, 16, 1, 2, reading=LabelReading(4))):
         again = construct(configuration(net))
         assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in net.state_dict().items()}
 

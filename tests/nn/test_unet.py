@@ -5,6 +5,7 @@ import torch
 
 from fourfold.core import configuration, construct
 from fourfold.nn.embedding import Condition, FourierTime, with_detail
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.unet import UNet
 
@@ -33,7 +34,7 @@ def test_sizes_that_need_no_padding_are_not_padded():
 
 def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
     x, tau, cond = torch.randn(4, 1, 8, 8), torch.tensor([0.0, 0.3, -0.4, 1.0]), torch.tensor([0, 1, 2, -1])
-    net = UNet(1, (8, 16), (1, 1), 2, classes=3, condition=8)
+    net = UNet(1, (8, 16), (1, 1), 2, reading=LabelReading(3), condition=8)
     assert net(x, tau, cond).abs().max() == 0
     net = shaken(net)
     base = net(x, tau, cond)
@@ -44,7 +45,7 @@ def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
 
 
 def test_bf16_weights_take_and_return_float32():
-    net = shaken(UNet(1, (16, 16), (1, 1), 2, classes=3, condition=16))
+    net = shaken(UNet(1, (16, 16), (1, 1), 2, reading=LabelReading(3), condition=16))
     x, tau, cond = torch.randn(4, 1, 9, 8), torch.linspace(-1, 1, 4), torch.tensor([0, 1, 2, -1])
     exact = net(x, tau, cond)
     net.bfloat16()
@@ -54,7 +55,13 @@ def test_bf16_weights_take_and_return_float32():
 
 
 @pytest.mark.parametrize(
-    "net", [UNet(3, (8, 8, 16), (1, 2, 1), 1, 4, 12), TimeMLP(3, 16, 2, 4), Condition(8, 3), FourierTime(8)]
+    "net",
+    [
+        UNet(3, (8, 8, 16), (1, 2, 1), 1, LabelReading(4), 12),
+        TimeMLP(3, 16, 2, LabelReading(4)),
+        Condition(8, LabelReading(3)),
+        FourierTime(8),
+    ],
 )
 def test_configuration_rebuilds_the_network(net):
     again = construct(configuration(net))
@@ -77,7 +84,7 @@ def test_waves_show_in_bfloat16_what_it_rounds_away():
 
 
 def test_the_perceptron_of_vectors():
-    net = shaken(TimeMLP(3, 16, 2, classes=2))
+    net = shaken(TimeMLP(3, 16, 2, reading=LabelReading(2)))
     x, tau, cond = torch.randn(5, 3), torch.rand(5), torch.tensor([0, 1, 0, 1, -1])
     base = net(x, tau, cond)
     assert not torch.allclose(base, net(x, tau + 0.2, cond))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fourfold.core import configuration, construct
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.video_unet import VideoUNet
 
 SMALL = {"widths": (8, 8), "blocks": (2, 1), "heads": 2, "patch": 2}
@@ -79,8 +80,8 @@ def test_padding_does_not_shift_what_it_cuts_back():
 
 def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
     x, tau, cond = torch.randn(4, 4, 8, 8).double(), torch.tensor([0.0, 0.3, -0.4, 1.0]), torch.tensor([0, 1, 2, -1])
-    assert made(4, shaken=False, classes=3)(x, tau, cond).abs().max() == 0
-    net = made(4, classes=3)
+    assert made(4, shaken=False, reading=LabelReading(3))(x, tau, cond).abs().max() == 0
+    net = made(4, reading=LabelReading(3))
     base = net(x, tau, cond)
     assert not torch.allclose(base, net(x, tau + 0.1, cond))
     assert not torch.allclose(base[:3], net(x, tau, None)[:3])
@@ -98,7 +99,7 @@ def test_the_input_reaches_the_output_by_a_factor_of_the_noise_level():
 
 
 def test_configuration_rebuilds_the_network():
-    net = VideoUNet((6, 8, 8), 2, span=2, classes=4, **SMALL)
+    net = VideoUNet((6, 8, 8), 2, span=2, reading=LabelReading(4), **SMALL)
     again = construct(configuration(net))
     assert configuration(again) == configuration(net)
     again.load_state_dict(net.state_dict())

@@ -24,7 +24,7 @@ from fourfold.paradigms.adversarial import (
     gradient_penalty,
 )
 from fourfold.paradigms.stylegan import PathLength, StyleTruncation, path_lengths
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
 CARD = cards()["adversarial"]
@@ -120,7 +120,7 @@ def test_sparse_penalties_keep_the_weight(batch, every):
 
 
 def test_each_term_moves_its_own_network_and_only_that():
-    model = build(Images(1, 8, 8, n_values=17, classes=3), "xs")
+    model = build(Images(1, 8, 8, n_values=17, given=Categories.numbered(3)), "xs")
     batch = model.encode(torch.randint(0, 17, (8, 1, 8, 8), dtype=torch.uint8), torch.arange(8) % 3)
     parts = {"critic": model.objective.critic, "generator": model.estimand}
     for name, term in model.terms().items():
@@ -170,7 +170,13 @@ def test_monitors_tell_a_collapsed_generator():
 
 
 @pytest.mark.parametrize(
-    "space", [Vectors(3, classes=2), Images(2, 9, 8, n_values=5, classes=2), Vectors(1), Images(1, 16, 16)]
+    "space",
+    [
+        Vectors(3, given=Categories.numbered(2)),
+        Images(2, 9, 8, n_values=5, given=Categories.numbered(2)),
+        Vectors(1),
+        Images(1, 16, 16),
+    ],
 )
 @pytest.mark.parametrize("size", ["xs", "s"])
 def test_presets(space, size):
@@ -189,7 +195,7 @@ def test_presets(space, size):
 
 
 def test_labels_condition_samples():
-    model = build(Vectors(3, classes=2), "xs")
+    model = build(Vectors(3, given=Categories.numbered(2)), "xs")
     assert not torch.allclose(model.sample(4, cond=0), model.sample(4, cond=1))
 
 

@@ -10,15 +10,15 @@ from fourfold.core import GenerativeModel, Noise, count_evaluations
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build, recipes
 from fourfold.paradigms.autoregressive import Ancestral, TokenConditionals
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.tasks.language import score_text, stream
 
 SPACES = [
     Text("abcd", length=6),
-    Images(1, 4, 5, n_values=6),
-    Images(3, 3, 4, n_values=256, classes=3),
+    Images(1, 4, 5, levels=6),
+    Images(3, 3, 4, n_values=256, given=Categories.numbered(3)),
     Vectors(4),
-    Vectors(3, classes=2),
+    Vectors(3, given=Categories.numbered(2)),
 ]
 
 
@@ -32,7 +32,7 @@ def perturbed(space, size: str = "xs", scale: float = 0.15, seed: int = 0) -> Ge
 
 
 def labels(space, n: int) -> torch.Tensor | None:
-    return None if space.classes is None else torch.arange(n) % space.classes
+    return None if space.given is None else torch.arange(n) % space.given.count
 
 
 def all_sequences(levels: int, length: int) -> torch.Tensor:
@@ -54,7 +54,7 @@ def test_text_mass_sums_to_one_beyond_the_context() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 2, 3), (2, 2, 2)])
 def test_image_mass_sums_to_one(shape: tuple[int, int, int]) -> None:
-    space = Images(*shape, n_values=3, classes=2)
+    space = Images(*shape, n_values=3, given=Categories.numbered(2))
     model = perturbed(space)
     images = all_sequences(3, space.dims).view(-1, *shape).to(torch.uint8)
     for label in (None, 1):
@@ -93,7 +93,7 @@ def test_a_token_depends_on_all_earlier_ones_and_on_no_later_one(space) -> None:
         assert moved.tril(-1).sum() == n * (n - 1) / 2  # no blind spot
 
 
-@pytest.mark.parametrize("space", [Vectors(4), Vectors(3, classes=2)])
+@pytest.mark.parametrize("space", [Vectors(4), Vectors(3, given=Categories.numbered(2))])
 def test_gradients_are_causal(space) -> None:
     model = perturbed(space)
     x = torch.randn(1, space.dim)
@@ -208,7 +208,7 @@ def test_samples_do_not_depend_on_the_batch_split(space) -> None:
     model = perturbed(space)
     one = model.sample(130, labels(space, 130), seed=3, batch_size=256)
     two = model.sample(130, labels(space, 130), seed=3, batch_size=64)
-    tail = model.sample(7, None if space.classes is None else labels(space, 130)[100:107], seed=3, start=100)
+    tail = model.sample(7, None if space.given is None else labels(space, 130)[100:107], seed=3, start=100)
     if isinstance(space, Vectors):
         torch.testing.assert_close(one, two, atol=1e-3, rtol=1e-3)
         torch.testing.assert_close(one[100:107], tail, atol=1e-3, rtol=1e-3)
@@ -217,7 +217,9 @@ def test_samples_do_not_depend_on_the_batch_split(space) -> None:
         assert (one[100:107] != tail).float().mean() < 0.01
 
 
-@pytest.mark.parametrize("space", [Images(1, 4, 5, n_values=6, classes=2), Vectors(3, classes=2)])
+@pytest.mark.parametrize(
+    "space", [Images(1, 4, 5, levels=6, given=Categories.numbered(2)), Vectors(3, given=Categories.numbered(2))]
+)
 def test_labels_condition(space) -> None:
     model = perturbed(space)
     x = model.sample(64, 0)

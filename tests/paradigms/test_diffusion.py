@@ -19,7 +19,7 @@ from fourfold.maths.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.paradigms import cards, diffusion
 from fourfold.samplers import ode, sde
 from fourfold.samplers.ode import DPMSolver
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
 RECIPES = cards()["diffusion"].recipes
@@ -114,7 +114,7 @@ def test_flow_matching_of_coupled_noise_learns_the_field_of_the_coupling():
 
 
 def test_coupled_noise_teaches_a_field_and_no_score():
-    model = RECIPES["optimal-transport"](Vectors(2, classes=2), "xs")
+    model = RECIPES["optimal-transport"](Vectors(2, given=Categories.numbered(2)), "xs")
     assert not isinstance(model.estimand, Velocity)
     for part in (
         {"sampler": sde.EulerMaruyama()},
@@ -375,7 +375,7 @@ def test_vectors_are_scored_in_their_own_units():
 @pytest.mark.parametrize("recipe", ["denoising", "velocity", "dit"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 13, 50), (3, 64, 96)])
 def test_image_presets_take_any_shape(recipe, shape):
-    model = RECIPES[recipe](Images(*shape, classes=3), "xs")
+    model = RECIPES[recipe](Images(*shape, given=Categories.numbered(3)), "xs")
     assert model.paradigm is Paradigm.DIFFUSION
     x = torch.randn(2, *shape)
     assert model.estimand(x, torch.full((2,), 0.5), torch.tensor([1, -1])).shape == x.shape
@@ -404,7 +404,7 @@ def test_every_sampler_runs_on_every_estimand(recipe):
 
 def test_a_guided_model_is_a_model():
     torch.manual_seed(0)
-    model = RECIPES["denoising"](Vectors(2, classes=3), "xs")
+    model = RECIPES["denoising"](Vectors(2, given=Categories.numbered(3)), "xs")
     for p in model.estimand.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
     guided = GenerativeModel(

@@ -13,6 +13,7 @@ from fourfold.distributions.references import Bernoulli, Normal
 from fourfold.estimands import Denoiser, Energy, NoisedEnergy, Score
 from fourfold.maths.paths import EDM, VP, RectifiedFlow
 from fourfold.nn.boltzmann import BoltzmannMachine
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.resnet import ResMLP
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms import cards
@@ -27,7 +28,7 @@ from fourfold.paradigms.energy import (
 )
 from fourfold.samplers.langevin import MALA
 from fourfold.samplers.monitor import ChainMonitor
-from fourfold.spaces import Text, Vectors
+from fourfold.spaces import Categories, Text, Vectors
 from fourfold.vocabulary import Kind
 
 MIXTURE = Mixture([0.4, 0.6], [[-1.0, 0.0], [1.0, 0.5]], [[[0.3, 0.1], [0.1, 0.2]]] * 2)
@@ -170,17 +171,19 @@ def test_an_energy_needs_noise_at_the_first_time_of_its_path():
     PreconditionedEnergy(TimeMLP(3, 16, 1), (3,), RectifiedFlow(t_min=1e-3))
 
 
-def test_chains_persist_by_label_and_are_put_back():
+def test_chains_persist_with_their_conditions_and_are_put_back():
     torch.manual_seed(0)
-    objective = ContrastiveDivergence((2,), MALA(2, 0.05), size=8, classes=2, restart=0.0)
-    estimand = known()
-    cond = torch.tensor([1, 1, -1])
-    before = objective.x.clone()
-    y, acceptance = objective.negatives(estimand, torch.zeros(3, 2), cond)
+    objective = ContrastiveDivergence((2,), MALA(2, 0.05), size=8, given=Categories.numbered(2), restart=0.0)
+    estimand, cond = known(), torch.tensor([1, 1, 0, -1])
+    objective.negatives(estimand, torch.zeros(4, 2), cond)
     assert bool(objective.ready)
+    assert objective.cond.tolist() == [1, 1, 0, -1, 1, 1, 0, -1]
+    before = objective.x.clone()
+    y, of_y, acceptance = objective.negatives(estimand, torch.zeros(4, 2), cond.flip(0))
+    slots = [int((objective.x == row).all(1).nonzero()[0, 0]) for row in y]
     assert not torch.equal(objective.x, before)
-    rows = {int((objective.x == row).all(1).nonzero()[0, 0]) // 8 for row in y}
-    assert rows == {0, 2}
+    assert of_y.tolist() == objective.cond[slots].tolist()
+    assert objective.cond.tolist() == [1, 1, 0, -1, 1, 1, 0, -1]
     assert 0 < acceptance <= 1
 
 
@@ -258,10 +261,11 @@ def test_a_classifier_learns_labels_it_is_given_and_ignores_unknown_ones():
 
 
 def test_the_free_energy_of_a_machine_is_the_sum_over_its_hidden_bits():
-    net = shaken(BoltzmannMachine(4, 7, 2), 0.5)
+    net = shaken(BoltzmannMachine(4, 7, LabelReading(2)), 0.5)
     energy = RestrictedBoltzmann(net, (1, 2, 2), Bernoulli((1, 2, 2)))
     v, label = torch.tensor([[1.0, 0, 1, 1]]), torch.tensor([1])
-    b, c, w = net.visible_bias.weight[2], net.hidden_bias.weight[2], net.weight
+    r = net.reading(label, 1)
+    b, c, w = net.visible_bias(r, 1)[0], net.hidden_bias(r, 1)[0], net.weight
     total = [
         (v[0] @ b + h @ c + v[0] @ w @ h)
         for h in (torch.tensor(bits) for bits in itertools.product([0.0, 1.0], repeat=w.shape[1]))

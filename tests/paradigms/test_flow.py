@@ -33,7 +33,7 @@ from fourfold.paradigms.flow import (
 )
 from fourfold.samplers.ode import DPMSolver, Euler, Heun
 from fourfold.samplers.sde import DDPM, EulerMaruyama, StochasticHeun
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.vocabulary import Kind
 
 VECTOR_RECIPES = ["spline", "mixture", "maf", "coupling", "realnvp"]
@@ -50,7 +50,7 @@ def stirred(recipe: str, space, std: float = 0.06):
 
 @pytest.mark.parametrize("recipe", VECTOR_RECIPES)
 def test_log_determinants_are_those_of_autograd(recipe):
-    model = stirred(recipe, Vectors(4, classes=2))
+    model = stirred(recipe, Vectors(4, given=Categories.numbered(2)))
     x, cond = torch.randn(4, 4), torch.tensor([0, 1, -1, 0])
     _, log_det = model.estimand.inverse(x, cond)
     for i in range(4):
@@ -106,7 +106,7 @@ def test_a_low_temperature_draws_near_the_mode():
 
 
 def test_labels_condition_densities():
-    model = stirred("spline", Vectors(2, classes=2))
+    model = stirred("spline", Vectors(2, given=Categories.numbered(2)))
     x = torch.randn(8, 2)
     assert not torch.allclose(model.log_prob(x, 0).nats, model.log_prob(x, 1).nats)
 
@@ -141,7 +141,7 @@ IMAGE_RECIPES = ["tarflow", "glow"]
 @pytest.mark.parametrize("recipe", IMAGE_RECIPES)
 @pytest.mark.parametrize("shape", [(1, 4, 6), (3, 3, 4)])
 def test_flows_of_images_invert_with_their_log_determinant(recipe, shape):
-    model = stirred(recipe, Images(*shape, n_values=8, classes=2))
+    model = stirred(recipe, Images(*shape, levels=8, given=Categories.numbered(2)))
     x, cond = torch.randn(3, *shape), torch.tensor([0, 1, -1])
     z, log_det = model.estimand.inverse(x, cond)
     torch.testing.assert_close(model.estimand(z, cond), x, atol=1e-3, rtol=1e-3)

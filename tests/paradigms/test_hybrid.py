@@ -21,7 +21,7 @@ from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.paradigms import build, cards, hybrid
 from fourfold.paradigms.adversarial import OnePass
 from fourfold.paradigms.latent import CodeDecoder, Elbo, PriorThenDecode, VariationalBound
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Categories, Images, Vectors
 from fourfold.vocabulary import Kind
 
 HYBRIDS = ("latent-diffusion", "latent-autoregressive", "latent-flow", "adversarial-student")
@@ -205,7 +205,7 @@ def test_quantised_codes_are_tokens_with_the_mass_of_what_they_decode_to():
 
 
 def test_a_label_is_the_start_symbol_of_a_sequence_of_codes():
-    model = build("latent-autoregressive", Images(1, 8, 8, n_values=17, classes=3), "xs")
+    model = build("latent-autoregressive", Images(1, 8, 8, n_values=17, given=Categories.numbered(3)), "xs")
     for p in model.estimand.parameters():
         p.data.add_(0.1 * torch.randn_like(p))
     z = torch.randint(25, (4, 16))

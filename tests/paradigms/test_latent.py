@@ -33,7 +33,7 @@ from fourfold.paradigms.latent import (
     VariationalBound,
 )
 from fourfold.paradigms.perceptual import PerceptualBound
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
 CARD = cards()["latent-variable"]
@@ -239,15 +239,15 @@ def test_one_draw_has_no_standard_error():
 
 SPACES = [
     Images(1, 28, 28),
-    Images(3, 9, 13, n_values=7, classes=3),
-    Vectors(4, classes=2),
+    Images(3, 9, 13, levels=7, given=Categories.numbered(3)),
+    Vectors(4, given=Categories.numbered(2)),
     Vectors(1),
     Images(1, 8, 8, n_values=17),
 ]
 
 
 def _data(space, n: int) -> tuple[Tensor, Tensor | None]:
-    labels = None if space.classes is None else torch.arange(n) % space.classes
+    labels = None if space.given is None else torch.arange(n) % space.given.count
     if isinstance(space, Images):
         return torch.randint(0, space.n_values, (n, *space.shape), dtype=torch.uint8), labels
     return torch.randn(n, *space.shape), labels
@@ -316,7 +316,7 @@ def test_the_masses_of_all_images_sum_to_one():
 
 
 def test_labels_condition_samples():
-    model = build(Vectors(3, classes=2), "xs")
+    model = build(Vectors(3, given=Categories.numbered(2)), "xs")
     assert not torch.allclose(model.sample(4, cond=0), model.sample(4, cond=1))
 
 
@@ -352,7 +352,7 @@ def test_refusals():
 # --- codes that are maps
 # ------------------------------------------------------------------------------------------------
 
-SMALL = Images(2, 7, 10, n_values=9, classes=3)
+SMALL = Images(2, 7, 10, levels=9, given=Categories.numbered(3))
 
 
 @pytest.mark.parametrize("recipe", MAPS)

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 import fourfold
+from captions import byte_rows, encode_captions
 from fourfold import checks
-from fourfold.core import Noise, encode_captions
+from fourfold.core import Noise
 from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build
 from fourfold.paradigms.multimodal import BothOrders, PairConditionals
-from fourfold.spaces import Images
+from fourfold.spaces import Images, Lines
 from fourfold.tasks import caption, caption_nats
 
 SIZE, TOKENS, LONGEST = 2, 2, 1
@@ -69,7 +70,7 @@ def test_what_is_drawn_is_of_the_masses(pair):
 def words_pair() -> PairConditionals:
     torch.manual_seed(0)
     words = CaptionWords(4)
-    words.learn(encode_captions(["red cat", "red dog", "big cat"], 12))
+    words.learn(byte_rows(["red cat", "red dog", "big cat"], 12))
     net = TokenTransformer(SIZE + words.size, TOKENS + 12 + 3, 16, 1, 1, starts=2)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -137,13 +138,13 @@ def test_colours_are_named_and_names_are_drawn(tmp_path):
     x[blue == 0, 0] += 200
     x[blue == 1, 2] += 200
     names = ["red", "blue"]
-    space = Images(3, 8, 8, caption=4)
+    space = Images(3, 8, 8, given=Lines.of_bytes(4))
     parts = fourfold.data.Split(x, encode_captions([names[i] for i in blue.tolist()], 4))
     cut = [fourfold.data.Split(part.x, part.cond) for part in (parts, parts, parts)]
     data = fourfold.data.Dataset("squares", space, *cut, digest="0", source="made")
     run = fourfold.fit("latent-autoregressive/multimodal", data, budget="500 steps", size="xs", choose=False)
     assert isinstance(run.model.estimand, PairConditionals)
-    assert run.model.estimand.words.encode(parts.cond).shape == (200, 1)
+    assert run.model.estimand.words.encode(byte_rows(names, 4)).shape == (2, 1)
     shares = caption_nats(run.model, x[:50], names).softmax(1)
     assert (shares.argmax(1) == blue[:50]).double().mean() > 0.9
     told = [one.text for one in caption(run.model, x[:20])]
@@ -161,4 +162,4 @@ def test_a_model_without_captions_is_told_so():
 
 
 def test_the_model_keeps_its_promises():
-    checks.check_model(build("latent-autoregressive/multimodal", Images(3, 8, 8, caption=5), size="xs"))
+    checks.check_model(build("latent-autoregressive/multimodal", Images(3, 8, 8, given=Lines.of_bytes(5)), size="xs"))

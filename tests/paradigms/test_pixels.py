@@ -6,22 +6,22 @@ import torch
 from fourfold import checks
 from fourfold.core import Batch, Noise
 from fourfold.nn.causal import CausalConvNet
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.paradigms import build
 from fourfold.paradigms.autoregressive import Ancestral, MaximumLikelihood
 from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
-from fourfold.spaces import Video
+from fourfold.spaces import Categories, Video
 
 
 def conditionals(frames: int, past: int, colours: int = 1, side: int = 3, classes: int | None = None):
     torch.manual_seed(0)
     known = (past + (colours > 1)) * colours
-    labels = colours * ((classes or 0) + 1)
-    net = CausalConvNet(
-        3, side, side, 8, 8, 1, 8, 1, labels=labels, planes=known, reader=8, reader_depth=1, moved=1, overall=True
-    )
+    reading = None if classes is None else LabelReading(classes)
+    more = {"planes": known, "reader": 8, "reader_depth": 1, "moved": 1, "overall": True}
+    net = CausalConvNet(3, side, side, 8, 8, 1, 8, 1, kinds=colours, reading=reading, **more)
     for p in net.parameters():
         p.data.add_(0.3 * torch.randn_like(p))
-    return PixelConditionals(net, frames * colours, classes, colours, past).eval()
+    return PixelConditionals(net, frames * colours, colours, past).eval()
 
 
 @pytest.mark.parametrize("space", [Video(3, 1, 2, 2, frames=3), Video(6, 1, 1, 2, frames=2)], ids=["grey", "colour"])
@@ -37,7 +37,7 @@ def test_the_masses_of_all_clips_sum_to_one(space):
 
 
 def test_a_model_of_clips_passes_the_public_checks():
-    checks.check_model(build("autoregressive", Video(6, 4, 4, 5, 3, tuple("abc"), frames=2), size="xs"))
+    checks.check_model(build("autoregressive", Video(6, 4, 4, 5, frames=2, given=Categories(tuple("abc"))), size="xs"))
 
 
 @pytest.mark.parametrize(("colours", "classes"), [(1, None), (3, 2)])

@@ -13,7 +13,7 @@ from fourfold.likelihoods import ProbabilityFlow
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms import build, cards, recipes, resolve
 from fourfold.recipes import diffusion, flow
-from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Sequences, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
 
@@ -51,12 +51,12 @@ TABLE = Table((Categorical("kind", categories=("a", "b")), Numeric("size", "int6
 
 
 SPACES = (
-    Images(1, 8, 8, classes=2),
-    Images(3, 8, 8, caption=6),
-    Vectors(3, classes=2),
+    Images(1, 8, 8, given=Categories.numbered(2)),
+    Images(3, 8, 8, given=Lines.of_bytes(6)),
+    Vectors(3, given=Categories.numbered(2)),
     Text("ab", 4),
     TABLE,
-    Audio(512, 8000, classes=2),
+    Audio(512, 8000, given=Categories.numbered(2)),
 )
 
 
@@ -87,8 +87,9 @@ def test_one_name_means_one_objective_for_every_space(name):
 def test_a_space_that_no_recipe_models_is_refused_in_the_words_of_the_default():
     with pytest.raises(TypeError, match="noise-contrastive models vectors and tables, not Text"):
         build("energy", Text("ab", 4))
-    with pytest.raises(TypeError, match="does not model images with captions: choose one of diffusion"):
-        build("energy", Images(3, 8, 8, caption=8))
+    rows = Sequences((Numeric("when", high=90), Numeric("a", high=9)), "when", (1, 2), 6)
+    with pytest.raises(TypeError, match=r"autoregressive/likelihood does not model windows .* given real vectors of 2"):
+        build("autoregressive", rows.conditioned_on(Vectors(2)))
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def test_a_space_of_a_third_party_registers_itself_with_recipes():
 
     @diffusion.parts.register(Torus)
     def _(space, size, times=1):
-        net = TimeMLP(space.dim, 16, 1, space.classes, times)
+        net = TimeMLP(space.dim, 16, 1, space.given and space.given.count, times)
         return diffusion.Parts(net, Unrolled(space), ProbabilityFlow(4, None), Training(64))
 
     @flow.columns.register(Torus)

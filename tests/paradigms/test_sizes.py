@@ -6,9 +6,10 @@ import torch
 from fourfold import Images, Text, Vectors, build
 from fourfold.paradigms import recipes
 from fourfold.recipes import Size, Sizes
+from fourfold.spaces import Categories
 from fourfold.vocabulary import parse_size
 
-SPACES = (Images(1, 28, 28, classes=10), Vectors(12, classes=3), Text("abc", 32))
+SPACES = (Images(1, 28, 28, given=Categories.numbered(10)), Vectors(12, given=Categories.numbered(3)), Text("abc", 32))
 
 
 def test_a_size_is_a_preset_and_a_divisor_of_its_widths():

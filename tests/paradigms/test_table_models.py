@@ -10,7 +10,7 @@ from fourfold import checks
 from fourfold.core import GenerativeModel
 from fourfold.paradigms import build
 from fourfold.paradigms.masked import MaskedBound, Unmasking
-from fourfold.spaces import Categorical, Numeric, Table, Vectors
+from fourfold.spaces import Categorical, Categories, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.tasks import rejection
 from fourfold.tasks.completing import complete, conditional, log_prob_given
@@ -241,7 +241,7 @@ def test_networks_of_wide_tables_grow_with_their_width_alone():
     assert 1.7 < weights[1] / weights[0] < 2.6
 
 
-CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution=0.001)), classes=3)
+CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution=0.001)), given=Categories.numbered(3))
 
 
 @pytest.mark.parametrize("check", checks.MODEL_CHECKS)

@@ -197,7 +197,7 @@ def test_latent_diffusion_by_class_takes_the_steps_of_the_library(tmp_path):
     scheduler = diffusers.DDIMScheduler(clip_sample=False, set_alpha_to_one=True)
     diffusers.DiTPipeline(transformer, vae, scheduler).save_pretrained(tmp_path)
     model = open_published(tmp_path)
-    assert model.space.classes == 5
+    assert model.space.given.count == 5
     labels = torch.tensor([1, 4, 0])
     with torch.no_grad():
         found = DDIM(8)(view(model.estimand, Denoiser), Noise(0, 0, 3), labels)

@@ -11,7 +11,7 @@ from fourfold.estimands import Denoiser
 from fourfold.estimands.preconditioned import SteppedNoise
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.samplers.ode import DDIM
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Categories, Images, Vectors
 from fourfold_published.pipelines import write_pipeline
 
 pytestmark = pytest.mark.published
@@ -33,7 +33,7 @@ def _model(recipe, space, seed=0):
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("label", [-1, 2])
 def test_the_network_says_the_same_in_the_library(tmp_path, recipe, label):
-    model = _model(recipe, Images(3, 8, 12, classes=4))
+    model = _model(recipe, Images(3, 8, 12, given=Categories.numbered(4)))
     unet = diffusers.UNet2DModel.from_pretrained(write_pipeline(model, tmp_path, label) / "unet").eval()
     x, t = torch.randn(5, 3, 8, 12), torch.tensor([1.0, 0.7, 0.25, 0.1, 0.001])
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_what_cannot_be_exported_says_what_can(tmp_path):
         with pytest.raises(TypeError, match="of images by diffusion/ddpm or diffusion/ddpm-velocity"):
             write_pipeline(build(recipe, space, "xs"), tmp_path)
     with pytest.raises(ValueError, match="label must be a class below 4, got 4"):
-        write_pipeline(_model("diffusion/ddpm", Images(1, 8, 8, classes=4)), tmp_path, 4)
+        write_pipeline(_model("diffusion/ddpm", Images(1, 8, 8, given=Categories.numbered(4))), tmp_path, 4)
     with pytest.raises(TypeError, match="models images, not Vectors"):
         build("diffusion/ddpm", Vectors(2), "xs")
     assert not any(tmp_path.iterdir())

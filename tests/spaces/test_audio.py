@@ -26,7 +26,7 @@ def test_reals_become_the_nearest_samples_and_back():
     assert samples.tolist() == [[-32768, 0, 16384, 32767, 1, -8192]]
     assert torch.equal(Audio(6, 8000).waveform(samples)[0, [0, 1, 2, 4, 5]], x[0, [0, 1, 2, 4, 5]])
     assert torch.equal(Audio(6, 8000).conform(samples.float(), Vectors(6)), samples)
-    with pytest.raises(ValueError, match=r"outside \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"in \[-1, 1\], got larger"):
         Audio(6, 8000).conform(1e6 * x)
 
 
@@ -41,7 +41,6 @@ def test_padding_keeps_the_length_of_a_clip():
     ("settings", "words"),
     [
         ({"length": 0, "rate": 8000}, "must be positive, got 0 samples"),
-        ({"length": 9, "rate": 8000, "caption": 9, "classes": 2}, "one of them"),
     ],
 )
 def test_impossible_spaces_are_refused(settings, words):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fourfold.core import Cloud, Excerpts, Sheet, Space
 from fourfold.metrics import Draws, References, choose_draws
-from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Categorical, Categories, Images, Numeric, Table, Text, Vectors
 from fourfold.spaces.columns import MISSING
 from fourfold.spaces.images import MOST_BYTES
 from fourfold.spaces.vectors import SHOWN, Plane
@@ -36,7 +36,7 @@ def test_a_grid_holds_the_images_in_rows() -> None:
 def test_classes_stand_in_their_order() -> None:
     cond = torch.tensor([3, 0, 2, 1])
     x = (50 * cond).to(torch.uint8)[:, None, None, None].expand(4, 1, 4, 4)
-    found = sheet(Images(1, 4, 4, classes=4), x, references=references(x, x, cond))
+    found = sheet(Images(1, 4, 4, given=Categories.numbered(4)), x, references=references(x, x, cond))
     assert found[0, ::5, 0].tolist() == [0, 50, 100, 150]
 
 

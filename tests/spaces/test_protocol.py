@@ -19,8 +19,10 @@ from fourfold.paradigms import build
 from fourfold.spaces import (
     Audio,
     Categorical,
+    Categories,
     Identifier,
     Images,
+    Lines,
     Numeric,
     Sequences,
     Table,
@@ -33,15 +35,18 @@ from fourfold.tasks.evaluation import evaluate
 
 SPACES = [
     Vectors(1),
-    Vectors(3, ("a", "b", "c"), 2, ("yes", "no")),
-    Images(1, 8, 8, 17, 10, tuple("0123456789")),
-    Images(3, 4, 5, caption=9),
+    Vectors(3, ("a", "b", "c"), given=Categories(("yes", "no"))),
+    Images(1, 8, 8, 17, given=Categories.numbered(10)),
+    Images(3, 4, 5, given=Lines.of_bytes(9)),
     Images(4, 4, 4),
     Video(6, 5, 4, 17, frames=2),
     Text("abc\n", 40),
+    Categories(("low", "high")),
+    Lines(Text("abc", 5)),
+    Lines.of_bytes(9),
     Text("", 9),
-    Audio(900, 8000, 2, ("low", "high")),
-    Audio(300, 16000, caption=9),
+    Audio(900, 8000, given=Categories(("low", "high"))),
+    Audio(300, 16000, given=Lines.of_bytes(9)),
     Table(
         (
             Numeric("height", "float64", resolution=0.5, low=0, high=40, decimals=1),
@@ -120,15 +125,12 @@ def test_counting_and_files(space: Space, counted: str, window: int, suffix: str
     assert space.lines(x) == text
 
 
-def test_conditions_are_fields() -> None:
-    assert Vectors(2).conditioned(("a", "b")) == Vectors(2, (), 2, ("a", "b"))
-    assert Images(1, 2, 2, classes=3).conditioned(caption=7) == Images(1, 2, 2, caption=7)
-    assert Images(1, 2, 2, caption=7).conditioned() == Images(1, 2, 2)
-    assert Text("ab", 2).conditioned() == Text("ab", 2)
-    with pytest.raises(ValueError, match="Text has no field 'class_names': load it"):
-        Text("ab", 2).conditioned(("a",))
-    with pytest.raises(ValueError, match="Vectors has no field 'caption': load it without conditional"):
-        Vectors(2).conditioned(caption=3)
+def test_a_condition_is_of_any_space() -> None:
+    captions, classes = Lines.of_bytes(7), Categories(("a", "b"))
+    assert Vectors(2).conditioned_on(classes) == Vectors(2, given=classes)
+    assert Images(1, 2, 2, given=classes).conditioned_on(captions) == Images(1, 2, 2, given=captions)
+    assert Images(1, 2, 2, given=captions).conditioned_on(None) == Images(1, 2, 2)
+    assert Text("ab", 2).conditioned_on(Vectors(3)).given == Vectors(3)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_conditions_are_fields() -> None:
         (Vectors(2, ("a", "b")), Vectors(2, ("b", "a")), False),
         (Vectors(2), Vectors(3), False),
         (Vectors(4), Images(1, 2, 2), False),
-        (Images(1, 2, 2), Images(1, 2, 2, 17, 3), True),
+        (Images(1, 2, 2), Images(1, 2, 2, 17, given=Categories.numbered(3)), True),
         (Images(1, 2, 2), Images(1, 2, 3), False),
         (Video(6, 2, 2, frames=2), Video(6, 2, 2, 9, frames=2), True),
         (Video(6, 2, 2, frames=2), Video(6, 2, 2, frames=6), False),
@@ -319,7 +321,6 @@ def test_a_space_without_measures_is_refused_before_anything_is_drawn_or_trained
 class Said(Bare):
     """How many bytes a sound's transcript has, and how many of them are spaces, plus one: the other side of sounds."""
 
-    sound: int | None = None
     most: int = 0
     settings = ("tokens",)
 
@@ -330,11 +331,11 @@ class Said(Bare):
     def of_conditions(cls, pairs: Pairs, settings: Mapping[str, object]) -> Space:
         if pairs.cond is None:
             raise ValueError("has no transcripts: give some")
-        return cls(most=int(settings["tokens"]))
+        return cls(most=int(settings["tokens"]), given=pairs.space.conditioned_on(None))
 
     def from_conditions(self, pairs: Pairs) -> Pairs:
         bytes_ = pairs.cond[:, : self.most]
-        counts = torch.stack([(bytes_ >= 0).sum(1), (bytes_ == ord(" ")).sum(1) + 1], 1)
+        counts = torch.stack([(bytes_ < 256).sum(1), (bytes_ == ord(" ")).sum(1) + 1], 1)
         return Pairs(self, counts.float(), pairs.x)
 
 
@@ -348,7 +349,7 @@ def test_a_space_of_conditions_is_read_from_the_other_side(tmp_path, monkeypatch
     data = load(tmp_path, space="said", tokens="5", seed=3)
     expected = {(min(len(text), 5), text[:5].count(" ") + 1) for text in texts}
     assert {tuple(row) for row in data.train.x.int().tolist()} == expected
-    assert data.space == Said(sound=800, most=5)
+    assert data.space == Said(most=5, given=Audio(800, 8000))
     for row, sound in zip(data.train.x, data.train.cond, strict=True):
         text = texts[int(sound[0]) - 1]
         assert row.tolist() == [min(len(text), 5), text[:5].count(" ") + 1]

@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from fourfold.core import configuration, construct
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categories, Images, Text, Vectors
 
 SPACES = [
     Vectors(3),
-    Vectors(2, ("a", "b"), 2, ("yes", "no")),
+    Vectors(2, ("a", "b"), given=Categories(("yes", "no"))),
     Images(3, 4, 5),
-    Images(1, 8, 8, 17, 10, tuple("0123456789")),
+    Images(1, 8, 8, 17, given=Categories.numbered(10)),
     Text("abc", 7),
     Text(),
 ]
@@ -67,8 +67,8 @@ def test_fitting_batches_pass():
     [
         lambda: Vectors(0),
         lambda: Vectors(2, ("a",)),
-        lambda: Vectors(2, classes=0),
-        lambda: Vectors(2, classes=3, class_names=("a",)),
+        lambda: Categories(()),
+        lambda: Categories(("a", "a")),
         lambda: Images(0, 2, 2),
         lambda: Images(1, 2, 2, 1),
         lambda: Images(1, 2, 2, 257),
@@ -77,7 +77,7 @@ def test_fitting_batches_pass():
     ],
 )
 def test_impossible_spaces_are_refused(make):
-    with pytest.raises(ValueError, match=r"columns|images|class|text"):
+    with pytest.raises(ValueError, match=r"columns|images|names|text"):
         make()
 
 
@@ -106,8 +106,6 @@ def test_foreign_characters_are_named_with_their_position():
 
 
 def test_the_file_of_a_space_is_no_part_of_its_name_in_a_run():
-    """Runs and caches of comparisons that were written when all spaces stood in one file stay valid."""
+    """A file may be moved, and runs stay valid."""
     for space in SPACES:
         assert configuration(space)["type"] == f"fourfold.spaces:{type(space).__name__}"
-    old = {"type": "fourfold.spaces:Text", "args": {"vocabulary": "ab", "length": 3, "classes": None}}
-    assert construct(old) == Text("ab", 3)

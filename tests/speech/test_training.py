@@ -12,10 +12,9 @@ from fourfold.data import Split
 from fourfold.engine.training import begin
 from fourfold.paradigms import build, cards, recipes
 from fourfold.runs.precision import PRECISIONS
-from fourfold.spaces import Text
-from fourfold_speech.transcripts import Transcripts
+from fourfold.spaces import Audio, Lines, Text
 
-SPACE = Transcripts(Text("abcdef", 12), 8000, 4000)
+SPACE = Lines(Text("abcdef", 12), given=Audio(4000, 8000))
 
 
 def built(name: str) -> GenerativeModel | None:

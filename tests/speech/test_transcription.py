@@ -14,19 +14,18 @@ import fourfold
 from fourfold import checks
 from fourfold.core import GenerativeModel
 from fourfold.main import run as main
+from fourfold.metrics.words import edits, error_rate
 from fourfold.paradigms import build
-from fourfold.spaces import Text
-from fourfold_speech.metrics import edits, error_rate
+from fourfold.spaces import Audio, Lines, Text
 from fourfold_speech.networks import SpeechTransformer
 from fourfold_speech.paradigm import JointLikelihood, TranscriptConditionals
 from fourfold_speech.transcription import beam_search, parts_of, segments, transcribe
-from fourfold_speech.transcripts import Transcripts
 
 RATE = 8000
-TINY = Transcripts(Text("abc", 4), RATE, RATE)
+TINY = Lines(Text("abc", 4), given=Audio(RATE, RATE))
 
 
-def model_of(space: Transcripts, seed: int = 0, spread: float = 0.3) -> GenerativeModel:
+def model_of(space: Lines, seed: int = 0, spread: float = 0.3) -> GenerativeModel:
     """A small model whose distribution is far from even, and far from one text."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -44,13 +43,13 @@ def noise(n: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("check", list(checks.MODEL_CHECKS))
 def test_contract(check: str) -> None:
-    checks.MODEL_CHECKS[check](model_of(Transcripts(Text("abcdef", 12), RATE, 4000)))
+    checks.MODEL_CHECKS[check](model_of(Lines(Text("abcdef", 12), given=Audio(4000, RATE))))
 
 
 def test_space() -> None:
     checks.check_space(TINY)
-    checks.check_space(Transcripts(Text("abc", 6), RATE, 400))
-    checks.check_space(Transcripts(Text("", 6), RATE, RATE))
+    checks.check_space(Lines(Text("abc", 6), given=Audio(400, RATE)))
+    checks.check_space(Lines(Text("", 6), given=Audio(RATE, RATE)))
     x = TINY.parse(["", "ab", "cba"])
     assert x.tolist() == [[3, 3, 3, 3], [0, 1, 3, 3], [2, 1, 0, 3]]
     assert [TINY.show(ids) for ids in x] == ["", "ab", "cba"]
@@ -70,7 +69,7 @@ def test_masses_of_all_texts_sum_to_one() -> None:
 
 
 def test_padding_and_neighbours_change_nothing() -> None:
-    space = Transcripts(Text("abc", 6), RATE, 2 * RATE)
+    space = Lines(Text("abc", 6), given=Audio(2 * RATE, RATE))
     model = model_of(space)
     x = space.parse(["abc", "c", "", "bb"])
     sounds = torch.zeros(4, 2 * RATE, dtype=torch.int16)
@@ -87,7 +86,7 @@ def test_padding_and_neighbours_change_nothing() -> None:
 
 def test_sounds_and_texts_of_many_lengths_have_few_shapes() -> None:
     """One second is 25 frames of the encoder, which are padded to 8, 16, 24 or 32; texts to 16 or all 20 tokens."""
-    space = Transcripts(Text("abc", 20), RATE, RATE)
+    space = Lines(Text("abc", 20), given=Audio(RATE, RATE))
     model = model_of(space)
     net, shapes = model.estimand.net, set()
     for name in ("entry", "embedding"):
@@ -216,7 +215,7 @@ def test_silence_has_no_text_and_a_waveform_is_checked() -> None:
         beam_search(model, noise(9000))
     with pytest.raises(ValueError, match=r"alignment must lie in \[0, 1\), got 1"):
         beam_search(model, noise(900), alignment=1)
-    with pytest.raises(TypeError, match="needs a model of transcripts"):
+    with pytest.raises(TypeError, match="model must be of texts given sounds"):
         transcribe(build("autoregressive", Text("abc", 8), "xs"), np.zeros(10, np.float32))
 
 
@@ -314,7 +313,7 @@ def test_a_share_of_masks_lies_between_0_and_1() -> None:
 
 def test_it_learns_which_tones_are_heard() -> None:
     """Each letter is a tone; after some steps the text of new sounds is written without a mistake."""
-    space = Transcripts(Text("abc", 5), RATE, RATE)
+    space = Lines(Text("abc", 5), given=Audio(RATE, RATE))
     generator = torch.Generator().manual_seed(0)
     texts = [
         "".join("abc"[i] for i in torch.randint(3, (int(n),), generator=generator))
@@ -350,9 +349,9 @@ def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
         soundfile.write(sounds / f"{i}.wav", wave.numpy(), RATE, "PCM_16")
         lines.append(f"{i}.wav,{text}")
     (sounds / "transcripts.csv").write_text("\n".join(lines))
-    data = fourfold.load(sounds, space="transcripts")
-    assert isinstance(data.space, Transcripts)
-    assert (data.space.rate, data.space.sound) == (RATE, RATE // 2 + 3900)
+    data = fourfold.load(sounds, space="lines")
+    assert isinstance(data.space, Lines)
+    assert data.space.given == Audio(RATE // 2 + 3900, RATE)
     assert data.train.cond is not None
     assert data.train.cond.dtype == torch.int16
     assert {data.space.show(ids) for ids in data.train.x} == {"ab", "ba", "aab"}
@@ -362,7 +361,7 @@ def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
         budget="3 steps",
         size="xs",
         out=tmp_path / "run",
-        data_options={"space": "transcripts"},
+        data_options={"space": "lines"},
         precision="float32",
     )
     again = fourfold.Run.load(tmp_path / "run")
@@ -373,8 +372,8 @@ def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
     assert scores["word_error_rate"].n == len(part.x)
     found = fourfold.transcribe(tmp_path / "run", sounds / "0.wav", beams=2)
     assert len(found.segments) == 1
-    with pytest.raises(ValueError, match="holds no sounds with transcripts"):
-        fourfold.load(np.zeros((30, 3)), space="transcripts")
+    with pytest.raises(ValueError, match="holds no examples with texts"):
+        fourfold.load(np.zeros((30, 3)), space="lines")
     command = ["transcribe", str(tmp_path / "run"), str(sounds / "0.wav"), "--beams", "2"]
     capsys.readouterr()
     assert main(command) == 0

@@ -17,9 +17,11 @@ from fourfold import Run  # noqa: E402
 from fourfold.adapters import adapter_of, open_published  # noqa: E402
 from fourfold.core import GenerativeModel  # noqa: E402
 from fourfold.engine import load_model, save_model  # noqa: E402
-from fourfold.spaces import Tokenizer  # noqa: E402
+from fourfold.spaces import (  # noqa: E402
+    Lines,
+    Tokenizer,
+)
 from fourfold_speech.transcription import beam_search, transcribe  # noqa: E402
-from fourfold_speech.transcripts import Transcripts  # noqa: E402
 
 SPECIAL = (
     "<|endoftext|>",
@@ -88,7 +90,7 @@ def features(net: Any, sound: torch.Tensor) -> torch.Tensor:
 
 def test_the_log_probability_equals_the_loss_of_the_library(model: GenerativeModel) -> None:
     space, net = model.space, model.estimand.net
-    assert isinstance(space, Transcripts)
+    assert isinstance(space, Lines)
     texts = ["press one", "please hold the line", ""]
     x = space.parse(texts)
     for i, ids in enumerate(x):

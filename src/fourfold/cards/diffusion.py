@@ -24,5 +24,4 @@ CARD = Card(
         "ddpm-velocity",
     ),
     summary="A network that removes noise at every level, sampled by a solver from noise to data.",
-    captioned=("denoising", "velocity", "dit"),
 )

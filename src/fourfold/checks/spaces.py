@@ -35,7 +35,7 @@ def check_space(space: Space, n: int = 64) -> None:
     space.check(x)
     refuses(space.check, x.unsqueeze(1), f"a batch of shape {tuple(x.unsqueeze(1).shape)}")
     require(construct(configuration(space)) == space, "the space changes in a round trip of its configuration")
-    bare = space.conditioned()
+    bare = space.conditioned_on(None)
     require(not bare.conditional and bare.fits(space), f"without conditions it is {bare!r}")
     LogProb(torch.zeros(1), Kind.EXACT, space.dims).in_unit(space.unit)
     raw = x if space.window is None else x.flatten(0, 1)

@@ -24,7 +24,7 @@ from fourfold.metrics.score import Measurement
 from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.spaces import Table
 from fourfold.tasks import language
-from fourfold.tasks.drawing import adjusted, class_names, condition
+from fourfold.tasks.drawing import adjusted, names_of
 from fourfold.tasks.evaluation import evaluate_samples
 from fourfold.tasks.forecasting import forecast
 from fourfold.tasks.given import parse_given, requirements, sample_given
@@ -47,12 +47,10 @@ def sample(command: Sample) -> None:
         _continue_texts(command, run)
     elif _rules_tokens(command):
         raise ValueError(f"rules of drawing tokens need a model of text, got one of {run.model.space}; leave them out")
+    elif command.given and isinstance(run.model.estimand, Continuing):
+        _continue_rows(command, run)
     else:
-        _check_condition(run.model, command.prompt or [], command.cond)
-        if command.given and isinstance(run.model.estimand, Continuing):
-            _continue_rows(command, run)
-        else:
-            _sample_examples(command, run)
+        _sample_examples(command, run)
 
 
 def _shaping(command: Sample) -> Shaping:
@@ -125,7 +123,7 @@ def _sample_examples(command: Sample, run: Run) -> None:
             )
     if not is_first():
         return
-    classes = class_names(run.model, command.cond, n)
+    classes = names_of(run.model, command.cond, n)
     labels = Labels(run.label_column or "label", classes) if classes else None
     if command.out == "-" or (command.out is None and suffix == ".txt"):
         print_data(as_lines(x, space, labels))
@@ -221,7 +219,7 @@ def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
     drawing = sample_given(
         run.model,
         n,
-        condition(run.model, command.cond),
+        command.cond,
         command.seed,
         command.batch_size,
         given=parse_given(command.given or [], space) if isinstance(space, Table) else None,  # as above
@@ -231,19 +229,6 @@ def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
     for remark in drawing.remarks():
         say(remark)
     return drawing.x
-
-
-def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | None) -> None:
-    """Refuse prompts and classes that the model does not know."""
-    if prompts and model.space.caption is None:
-        way = (
-            "a class; give --cond"
-            if model.space.classes is not None
-            else "nothing; train with --conditional on captioned images"
-        )
-        raise ValueError(f"--prompt needs a model of captions, got one that is conditioned on {way}")
-    if cond is not None and model.space.caption is not None:
-        raise ValueError("--cond needs a model of classes, got one that is conditioned on captions; give --prompt")
 
 
 def score(command: ScoreExamples) -> None:
@@ -276,15 +261,14 @@ def score(command: ScoreExamples) -> None:
 
 
 def _quantity(run: Run, part: Split, data: str | None) -> str:
-    """The probability that was computed, as a formula. A remark if the data lacks classes that the model has."""
+    """The probability that was computed, as a formula. A remark if the data has no conditions."""
     space = run.model.space
     if not space.conditional:
         return "log p(x)"
-    condition = "caption" if space.caption is not None else "class"
     if part.cond is not None:
-        return f"log p(x | {condition})"
-    column = f" column {run.label_column!r}" if run.label_column else f" {condition}"
-    return f"log p(x), since {data or 'the data'} has no{column}; with one it would be log p(x | {condition})"
+        return "log p(x | c)"
+    column = f"column {run.label_column!r}" if run.label_column else "conditions"
+    return f"log p(x), since {data or 'the data'} has no {column}; with it the score would be log p(x | c)"
 
 
 def evaluate(command: Evaluate) -> None:

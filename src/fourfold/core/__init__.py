@@ -8,7 +8,7 @@ and refuses to exist when they do not fit.
 from fourfold.core.baseline import Baseline
 from fourfold.core.codec import CachedCodec, Codec, TokenwiseCodec
 from fourfold.core.conditionals import ArbitraryConditionals, CaptionConditionals, JointConditionals
-from fourfold.core.conditions import Batch, Condition, Conditions, decode_captions, encode_captions, forgetful
+from fourfold.core.conditions import Batch, Condition, as_condition, forgetful, unknown, unknown_like
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import Evaluations, count_evaluations
@@ -20,6 +20,7 @@ from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.quality import Quality
+from fourfold.core.reading import Reading
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Pairs, Space, Writer
 from fourfold.core.training import Training
@@ -38,7 +39,6 @@ __all__ = [
     "Cloud",
     "Codec",
     "Condition",
-    "Conditions",
     "Estimand",
     "Evaluations",
     "Excerpts",
@@ -55,6 +55,7 @@ __all__ = [
     "Part",
     "Picture",
     "Quality",
+    "Reading",
     "Rows",
     "Sampler",
     "Sheet",
@@ -67,16 +68,17 @@ __all__ = [
     "Tracks",
     "Training",
     "Writer",
+    "as_condition",
     "classes",
     "configuration",
     "construct",
     "count_evaluations",
-    "decode_captions",
-    "encode_captions",
     "forgetful",
     "no_likelihood",
     "register_paradigm",
     "register_view",
     "strangers",
+    "unknown",
+    "unknown_like",
     "view",
 ]

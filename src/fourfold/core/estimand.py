@@ -21,12 +21,15 @@ class Estimand(Part, nn.Module, ABC):
     """A module with a mathematical meaning, independent of how it was learned.
 
     Its network is a child module named ``net``, whose calls :func:`count_evaluations` counts. ``event`` is the shape of
-    one encoded example. Times ``t`` and labels have the shape ``(B,)``. ``cost`` overrides the sampler's cost law where
-    drawing a sample follows another law. Both are checked by counting.
+    one encoded example. Times ``t`` and conditions have the shapes ``(B,)`` and
+    ``(B, *)``. ``cost`` overrides the sampler's cost law where
+    drawing a sample follows another law. Both are checked by counting. ``reads_condition`` is true where conditions are
+    read without a :class:`~fourfold.core.Reading`.
     """
 
     event: tuple[int, ...]
     cost: ClassVar[Cost | None] = None
+    reads_condition: ClassVar[bool] = False
 
     def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
         """Set the statistics that are counted in raw training examples and their conditions.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core.codec import Codec
-from fourfold.core.conditions import Batch, Condition, condition_codes
+from fourfold.core.conditions import Batch, Condition
 from fourfold.core.edges import check_edges, paradigm_of, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import count_evaluations, evaluating
@@ -22,6 +22,7 @@ from fourfold.core.log_prob import LogProb
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, configuration, construct, show
+from fourfold.core.reading import Reading
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Space
 from fourfold.core.training import DEFAULT, Training
@@ -141,10 +142,19 @@ class GenerativeModel(Part, nn.Module):
             (model for model in self.variants().values() if model.sampler.faithful and model.codec.faithful), None
         )
 
+    @property
+    def reads_conditions(self) -> bool:
+        """True if the estimand depends on conditions."""
+        return self.estimand.reads_condition or any(isinstance(part, Reading) for part in self.estimand.modules())
+
     def fit_statistics(self, x: Tensor, cond: Tensor | None = None) -> None:
-        """Let codec and estimand take the statistics of raw training examples that are not learned by steps."""
+        """Take the statistics of raw training examples and their conditions that are not learned by steps."""
         self.codec.fit(x)
         self.estimand.fit(x, cond)
+        if cond is not None:
+            for part in self.modules():
+                if isinstance(part, Reading):
+                    part.fit(cond)
 
     def terms(self) -> Mapping[str, Term]:
         """The objective's terms for this estimand."""
@@ -179,7 +189,7 @@ class GenerativeModel(Part, nn.Module):
         Raises:
             ValueError: for n < 1, or labels or captions the space does not have.
         """
-        labels = condition_codes(self.space, n, cond, self.device)
+        labels = self.space.encode_condition(cond, n, self.device)
         estimand = view(self.estimand, self.sampler.needs)
         parts = []
         with evaluating(self):
@@ -215,7 +225,7 @@ class GenerativeModel(Part, nn.Module):
         if draws < 1:
             raise ValueError(f"draws must be at least 1, got {draws}")
         self.space.check(x)
-        labels = condition_codes(self.space, len(x), cond, self.device)
+        labels = self.space.encode_condition(cond, len(x), self.device)
         parts = []
         with evaluating(self):
             for low, high in Noise.spans(start, start + len(x), batch_size):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from fourfold.core.conditions import Conditions
+from fourfold.core.conditions import Condition, as_condition, unknown, unknown_like
 from fourfold.core.example import Example
 from fourfold.core.quality import Quality
 from fourfold.machine.libraries import pandas as pd
@@ -24,14 +28,15 @@ equally many examples each. Both may be empty.
 
 
 class Pairs(NamedTuple):
-    """A raw set of a space, with the condition of each example: labels, captions or sounds."""
+    """A raw set of a space, with the condition of each example. ``space.given`` is the space of these."""
 
     space: Space
     x: Tensor
     cond: Tensor | None = None
 
 
-class Space(Conditions, Quality, Example):
+@dataclass(frozen=True)
+class Space(Quality, Example):
     """The definition of one raw example. Nothing outside a space depends on which space it is.
 
     Concrete spaces are frozen dataclasses, one file each: those of :mod:`fourfold.spaces`, and anyone's. A raw batch is
@@ -40,17 +45,77 @@ class Space(Conditions, Quality, Example):
     evaluated and compared. Every other method has an answer that suits most spaces.
 
     Attributes:
-        columns: names of the values of an example, by which columns of a table are found. Empty where values have no
-            names.
+        given: the space of the conditions that examples come with, such as categories, or ``None``.
+        columns: names of the values of an example, by which columns of a table are found. Empty where they have none.
+        names: names of all examples, where these are a few categories. Empty elsewhere.
         item_name: the name of what a raw set holds, in the plural.
         mixed: whether examples are read from tables of mixed columns.
         settings: the settings of :func:`fourfold.load` that :meth:`of_conditions` takes, in place of a reader.
     """
 
-    columns: tuple[str, ...] = ()
+    given: Space | None = dataclasses.field(default=None, kw_only=True)
+    columns = tuple[str, ...]()  # not a field: a space may have one of this name
+    names = tuple[str, ...]()
     item_name: ClassVar[str] = "examples"
     mixed: ClassVar[bool] = False
     settings: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def conditional(self) -> bool:
+        """True if examples come with conditions."""
+        return self.given is not None
+
+    def conditioned_on(self, given: Space | None) -> Self:
+        """The space of the same examples with conditions of another space, or without."""
+        return dataclasses.replace(self, given=given)
+
+    def encode_condition(self, value: Condition, n: int, device: torch.device | str = "cpu") -> Tensor | None:
+        """Encode the conditions of ``n`` samples, ``(n, *given.shape)``. ``None`` stays so: they are unknown.
+
+        Raises:
+            ValueError: for n < 1, or conditions that the space does not have.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        if value is None:
+            return None
+        if self.given is None:
+            raise ValueError("the condition must be left out, since this model is unconditional")
+        return self.given.conditions(value, n).to(device)
+
+    def unknown(self, n: int) -> Tensor:
+        """``n`` unknown conditions, ``(n, *shape)``."""
+        return unknown_like(as_condition(self.examples(n, torch.Generator().manual_seed(0))))
+
+    def conditions(self, value: Any, n: int) -> Tensor:
+        """Encode the conditions of ``n`` samples: one example of this space for all, or one for each.
+
+        Args:
+            value: a tensor, an array or numbers, ``(*shape,)`` or ``(n, *shape)``. A row may be unknown, see
+                :class:`~fourfold.core.Batch`.
+            n: number of samples.
+
+        Returns:
+            ``(n, *shape)``, see :func:`~fourfold.core.as_condition`.
+
+        Raises:
+            ValueError: for conditions of another shape, number or kind.
+        """
+        x = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        if x.shape == self.shape:
+            x = x.expand(n, *self.shape)
+        if x.shape != (n, *self.shape):
+            raise ValueError(
+                f"the condition must be an example of {self}, {tuple(self.shape)}, or {n} of them, got the shape "
+                f"{tuple(x.shape)}"
+            )
+        observed_mask = ~unknown(x)
+        examples = self.conform(x[observed_mask])
+        self.check(examples)
+        cond = as_condition(examples)
+        rows = unknown_like(cond[:1]).expand(n, *self.shape).clone() if len(cond) else self.unknown(n)
+        rows[observed_mask] = cond
+        return rows
 
     @property
     def window(self) -> int | None:

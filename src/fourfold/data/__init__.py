@@ -94,7 +94,7 @@ def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
             raise DataError(f"{name}: space must be left out to stream {source.space}, got {kind.__name__}")
     elif kind is not None:
         source = read_as(name, source, kind, options)
-    if isinstance(source, Source) and source.sounds is not None:  # they are read as conditions alone
+    if isinstance(source, Source) and source.space.given is not None:  # it was turned round
         options = dataclasses.replace(options, conditional=True)
     return dataclasses.replace(assemble(name, source, options), options=recordable(keywords))
 
@@ -157,7 +157,7 @@ def _read_set(data: Data, options: DataOptions) -> tuple[Split, tuple[str, ...]]
     source = _source(data, _name(data), options)
     assert isinstance(source, Source), "data for a model is read into memory"
     notes = (*source.notes, *source.space.notes(source.x), *(f"skipped: {file}" for file in source.skipped))
-    return Split(source.x, source.conditions), notes
+    return Split(source.x, source.cond), notes
 
 
 def _options(**keywords: Unpack[DataKeywords]) -> DataOptions:
@@ -195,7 +195,7 @@ def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if not isinstance(source, Source):
         if space is None and options.limit is None:
             return source
-        source = source.source_of(chosen_rows(len(source), options, source.labels))
+        source = source.source_of(chosen_rows(len(source), options, source.cond))
     return source if space is None else matched(name, source, space)
 
 

@@ -103,7 +103,7 @@ def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: DataO
         size, free = (f"{count / 1e9:,.1f} GB" for count in (_array_bytes(x), free_memory()))
         stored.notes = (f"{path}: {size} do not fit into the {free} of free memory: it is streamed",)
     if labels is not None:
-        stored.labels, stored.class_names = encode_labels(labels, len(x), str(options.labels))
+        stored.cond, stored.given = encode_labels(labels, len(x), str(options.labels))
     return stored
 
 
@@ -279,21 +279,23 @@ def of_array(
         test: how many examples at the end are an official test set.
         hint: the way out when labels are asked for and there are none.
     """
+    if x.ndim == 1 and options.model is not None and not options.model.shape:
+        return Source(torch.from_numpy(x), options.model, f"file {name}", hint=hint)
     if x.ndim not in (2, 3, 4, 5):
         raise DataError(
             f"{name}: shape must be (N, D), (N, H, W[, C]) for images or (N, T, H, W, C) for clips, got {x.shape}; "
             "reshape it, one example per row"
         )
-    labels, names = (None, tuple[str, ...]()) if y is None else encode_labels(y, len(x), where)
+    labels, given = (None, None) if y is None else encode_labels(y, len(x), where)
     if options.limit is not None and options.limit < len(x) and not test:
         rows = chosen_rows(len(x), options, labels)
         x, labels = x[rows], None if labels is None else labels[rows]
     if x.ndim > 2:
         images, space = _clips(name, x, options) if x.ndim == 5 else _images(name, x, options)
-        return Source(images, space, f"file {name}", labels, names, test, hint=hint)
+        return Source(images, space, f"file {name}", labels, given, test, hint=hint)
     require(_array_bytes(x), name)  # float32, and float64 while the statistics of the columns are taken
     vectors = finite_vectors(x, name, [str(i) for i in range(x.shape[1])])
-    return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, names, test, hint=hint)
+    return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, given, test, hint=hint)
 
 
 def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Images]:

@@ -1,4 +1,4 @@
-"""A data set made of a source: checked, split by a seed, and with its classes or captions in the space."""
+"""A data set made of a source: checked, split by a seed, and with its conditions in the space."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def assemble(name: str, source: Source | Stored, options: DataOptions) -> Datase
         source=parts.source.where,
         skipped=parts.source.skipped,
         density=parts.source.density,
-        class_names=parts.source.class_names,
+        given=parts.source.given,
         seed=options.seed,
         notes=(*parts.source.notes, *space.notes(parts.train.x)),
         columns=parts.source.columns,
@@ -74,14 +74,8 @@ class _Parts:
 
 
 def _conditioned(source: Source, options: DataOptions) -> Space:
-    """The space, with its classes or captions where the set is conditional."""
-    if not options.conditional:
-        return source.space
-    if source.sounds is not None:
-        return source.space.conditioned(sound=source.sounds.shape[1])
-    if source.captions is not None:
-        return source.space.conditioned(caption=source.captions.shape[1])
-    return source.space.conditioned(source.class_names)
+    """The space, with that of the conditions where the set is conditional."""
+    return source.space.conditioned_on(source.given if options.conditional else None)
 
 
 # --- examples in memory -----------------------------------------------------------------------------------------------
@@ -89,18 +83,19 @@ def _conditioned(source: Source, options: DataOptions) -> Space:
 
 def _of_memory(name: str, source: Source, options: DataOptions) -> _Parts:
     _check_labels(name, source, options)
-    sha = source.digest or digest(source.x, source.conditions)
+    sha = source.digest or digest(source.x, source.cond)
     source, (train, validation, test) = split(name, source, options)
     return _Parts(source, train, validation, test, sha)
 
 
 def _check_labels(name: str, source: Source, options: DataOptions) -> None:
-    _check_conditional(name, source.conditions is not None, source.hint, options)
-    if source.conditions is not None and len(source.conditions) != len(source.x):
-        raise DataError(f"{name}: {len(source.conditions)} labels for {len(source.x)} examples: one label per example")
-    if source.labels is not None and len(source.class_names) > max(len(source.x) // 2, 1):
+    _check_conditional(name, source.cond is not None, source.hint, options)
+    if source.cond is not None and len(source.cond) != len(source.x):
+        raise DataError(f"{name}: {len(source.cond)} conditions for {len(source.x)} examples: give one for each")
+    classes = 0 if source.given is None else len(source.given.names)
+    if classes > max(len(source.x) // 2, 1):
         raise DataError(
-            f"{name}: {len(source.class_names)} different labels for {len(source.x)} examples are not classes: "
+            f"{name}: {classes} different labels for {len(source.x)} examples are not classes: "
             "choose another column or array of labels"
         )
 
@@ -114,7 +109,7 @@ def _check_conditional(name: str, labelled: bool, hint: str, options: DataOption
 
 
 def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
-    _check_conditional(name, stored.labels is not None or stored.caption is not None, stored.hint, options)
+    _check_conditional(name, stored.given is not None, stored.hint, options)
     if len(stored) < FEWEST:
         raise DataError(f"{name}: examples must be at least {FEWEST}, got {len(stored)}")
     parts, held_out = _draw_rows(stored, options)
@@ -158,6 +153,6 @@ def _reading(options: DataOptions) -> dict[str, Any]:
 
 
 def _digest(stored: Stored) -> str:
-    if stored.labels is None:
+    if stored.cond is None:
         return stored.digest()
-    return hashlib.sha256(stored.digest().encode() + stored.labels.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(stored.digest().encode() + stored.cond.numpy().tobytes()).hexdigest()

@@ -20,7 +20,7 @@ from fourfold.data.text import Corpus, text_source
 from fourfold.data.video import moving_digits
 from fourfold.machine.libraries import sklearn
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Categories, Images, Vectors
 
 __all__ = ["BUILTIN"]
 
@@ -41,7 +41,7 @@ def digits(options: DataOptions) -> Source:
     x = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     names = tuple(str(i) for i in range(10))
-    return Source(x, Images(1, 8, 8, n_values=17), "scikit-learn, load_digits", labels, names)
+    return Source(x, Images(1, 8, 8, n_values=17), "scikit-learn, load_digits", labels, Categories(names))
 
 
 def breast_cancer(options: DataOptions) -> Source:
@@ -58,7 +58,7 @@ def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:
     x = torch.from_numpy(bunch["data"].astype(np.float32))
     labels = torch.from_numpy(bunch["target"].astype(np.int64))
     space = Vectors(x.shape[1], tuple(map(str, bunch["feature_names"])))
-    return Source(x, space, where, labels, tuple(map(str, bunch["target_names"])))
+    return Source(x, space, where, labels, Categories(tuple(map(str, bunch["target_names"]))))
 
 
 # --- sampled ----------------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def two_moons(options: DataOptions) -> Source:
     lower = torch.stack([1 - angle.cos(), 0.5 - angle.sin()], 1)
     noise = 0.1 * torch.randn(n, 2, generator=generator, dtype=torch.float64)
     x = torch.where(moon[:, None] == 0, upper, lower) + noise
-    return Source(x.float(), PLANE, _sampled(options), moon, ("upper", "lower"))
+    return Source(x.float(), PLANE, _sampled(options), moon, Categories(("upper", "lower")))
 
 
 def pinwheel(options: DataOptions) -> Source:
@@ -84,7 +84,7 @@ def pinwheel(options: DataOptions) -> Source:
     radial = radial + 1
     angle = 2 * math.pi / 5 * arm + 0.25 * radial.exp()
     x = 2 * torch.stack([angle.cos() * radial - angle.sin() * across, angle.sin() * radial + angle.cos() * across], 1)
-    return Source(x.float(), PLANE, _sampled(options), arm, tuple(f"arm {i}" for i in range(5)))
+    return Source(x.float(), PLANE, _sampled(options), arm, Categories(tuple(f"arm {i}" for i in range(5))))
 
 
 def eight_gaussians(options: DataOptions) -> Source:
@@ -107,7 +107,7 @@ def gaussian_mixture(options: DataOptions) -> Source:
 def _mixture(mixture: GaussianMixture, options: DataOptions) -> Source:
     x, k = mixture.sample(*_draws(options))
     names = tuple(f"component {i}" for i in range(len(mixture.weights)))
-    return Source(x.float(), PLANE, _sampled(options), k, names, density=mixture)
+    return Source(x.float(), PLANE, _sampled(options), k, Categories(names), density=mixture)
 
 
 def checkerboard(options: DataOptions) -> Source:
@@ -116,7 +116,9 @@ def checkerboard(options: DataOptions) -> Source:
     x, square = board.sample(*_draws(options))
     # Rounding to float32 must not carry a point over the edge of its square.
     x = torch.minimum(x.float(), (x / 2).floor().add(1).mul(2).float().nextafter(torch.tensor(-math.inf)))
-    return Source(x, PLANE, _sampled(options), square, tuple(f"square {i}" for i in range(8)), density=board)
+    return Source(
+        x, PLANE, _sampled(options), square, Categories(tuple(f"square {i}" for i in range(8))), density=board
+    )
 
 
 def _draws(options: DataOptions) -> tuple[int, torch.Generator]:
@@ -159,7 +161,7 @@ def fashion_mnist(options: DataOptions) -> Source:
     x = torch.from_numpy(np.concatenate([train_x, test_x]))[:, None]
     labels = torch.from_numpy(np.concatenate([train_y, test_y]).astype(np.int64))
     space = Images(1, x.shape[2], x.shape[3])
-    return Source(x, space, str(folder), labels, CLOTHES, test=len(test_x), held_out=1 / 12)
+    return Source(x, space, str(folder), labels, Categories(CLOTHES), test=len(test_x), held_out=1 / 12)
 
 
 def read_idx(path: Path) -> np.ndarray:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fourfold.core import encode_captions
 from fourfold.data.delimited import cells
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded
 from fourfold.data.layout import layout_of
+from fourfold.spaces.lines import Lines
 
 __all__ = ["LISTS", "encoded", "folder_captions"]
 
@@ -68,9 +68,10 @@ def folder_captions(
     return captions, [*lists, *beside]
 
 
-def encoded(captions: Sequence[str]) -> Tensor:
-    """Bytes of captions, ``(N, L)``, with room for prompts of at least :data:`SHORTEST` bytes."""
-    return encode_captions(captions, max(SHORTEST, *(len(caption.encode()) for caption in captions)))
+def encoded(captions: Sequence[str]) -> tuple[Tensor, Lines]:
+    """Captions as conditions, and their space, with room for prompts of at least :data:`SHORTEST` bytes."""
+    space = Lines.of_bytes(max(SHORTEST, *(len(caption.encode()) for caption in captions)))
+    return space.parse(captions), space
 
 
 def _of_list(path: Path, images: Sequence[Path], thing: str, most: int) -> dict[Path, str]:

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Space, decode_captions
+from fourfold.core import Space
 from fourfold.data.source import Density
 from fourfold.data.splits import Split
 from fourfold.output import notebook
-from fourfold.output.printable import shortened
 
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred
@@ -41,7 +40,7 @@ class Dataset:
         source: where the data came from, in words.
         skipped: files left out because they could not be read, with the reason.
         density: the exact density of sampled sets, where it is known.
-        class_names: names of the labels, also where the set was loaded unconditionally.
+        given: the space of the conditions that the source has, also where the set was loaded unconditionally.
         seed: what the split was drawn with.
         notes: what reading changed (such as images that were resized), and which columns hold tied values.
         columns: what each column of a table was inferred to be, and why.
@@ -59,7 +58,7 @@ class Dataset:
     source: str
     skipped: tuple[str, ...] = ()
     density: Density | None = None
-    class_names: tuple[str, ...] = ()
+    given: Space | None = None
     seed: int = 0
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
@@ -122,8 +121,8 @@ def digest(x: Tensor, labels: Tensor | None = None) -> str:
 
 def describe(dataset: Dataset) -> str:
     """A short text: space, counts, splits, classes, digest, memory."""
-    captions = dataset.train.cond if dataset.space.caption is not None else None
-    examples = [] if captions is None else [("captions", f"{_quoted(captions[:4])}, ...")]
+    given, cond = dataset.space.given, dataset.train.cond
+    examples = [] if given is None or cond is None else _examples_of(given, cond[:4])
     rows = [*_facts(dataset), *examples, *(("note", note) for note in dataset.notes)]
     rows += [("skipped", file) for file in dataset.skipped]
     return "\n".join([f"{dataset.name}: {dataset.space}", *(f"  {name:<10} {words}" for name, words in rows)])
@@ -133,11 +132,10 @@ def _facts(dataset: Dataset) -> list[tuple[str, str]]:
     """A description of the data that shows no example."""
     splits = (dataset.train, dataset.validation, dataset.test)
     storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
-    classes = f"{len(dataset.class_names)}: {shortened(dataset.class_names)}" if dataset.class_names else "none"
     return [
         ("source", dataset.source),
         (dataset.space.item_name, f"{_counts(dataset)} (seed {dataset.seed})"),
-        *([("classes", classes)] if dataset.space.caption is None else []),
+        ("conditions", "none" if dataset.given is None else str(dataset.given)),
         ("scored in", dataset.space.unit + ("; the exact density is known" if dataset.density else "")),
         ("memory", f"{sum(storages.values()) / 2**20:.1f} MiB"),
         ("sha256", dataset.digest),
@@ -162,7 +160,7 @@ def describe_record(dataset: Dataset) -> dict[str, Any]:
         "source": str(dataset.source),
         **splits,
         "seed": dataset.seed,
-        "classes": list(dataset.class_names),
+        "given": None if dataset.given is None else str(dataset.given),
         "unit": dataset.space.unit,
         "sha256": dataset.digest,
         "notes": list(dataset.notes),
@@ -171,5 +169,7 @@ def describe_record(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _quoted(captions: Tensor) -> str:
-    return ", ".join(repr(caption) for caption in decode_captions(captions))
+def _examples_of(given: Space, cond: Tensor) -> list[tuple[str, str]]:
+    """Some conditions, where they are read as lines of text."""
+    lines = given.lines(cond)
+    return [] if lines is None else [("", f"{', '.join(map(repr, lines.splitlines()[: len(cond)]))}, ...")]

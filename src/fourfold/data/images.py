@@ -25,7 +25,7 @@ from fourfold.data.folders import IMAGES, files_of, limited
 from fourfold.data.memory import require
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Images
+from fourfold.spaces import Categories, Images
 
 __all__ = [
     "UNREADABLE",
@@ -119,14 +119,14 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
     space = Images(form.channels, form.height, form.width)
     if all(path.parent == folder for path in files):
         hint = "put the images of each class into a sub-folder of its own, or add captions (captions.txt)"
-        encoded_captions = encoded([captions[path] for path in good]) if captions else None
-        return Source(
-            torch.from_numpy(x), space, where, skipped=tuple(skipped), hint=hint, captions=encoded_captions, notes=notes
-        )
+        cond, given = encoded([captions[path] for path in good]) if captions else (None, None)
+        return Source(torch.from_numpy(x), space, where, cond, given, skipped=tuple(skipped), hint=hint, notes=notes)
     names = sorted({path.parent.name for path in good})
     ids = {name: i for i, name in enumerate(names)}
     labels = torch.tensor([ids[path.parent.name] for path in good])
-    return Source(torch.from_numpy(x), space, where, labels, tuple(names), skipped=tuple(skipped), notes=notes)
+    return Source(
+        torch.from_numpy(x), space, where, labels, Categories(tuple(names)), skipped=tuple(skipped), notes=notes
+    )
 
 
 # --- which files ------------------------------------------------------------------------------------------------------

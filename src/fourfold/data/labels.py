@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fourfold.data.errors import DataError
 from fourfold.output.printable import shortened
+from fourfold.spaces.categories import Categories
 
 __all__ = ["alike", "encode_labels"]
 
@@ -23,8 +24,8 @@ def alike(name: str, columns: Iterable[str]) -> str:
     return f"{guess} has {shortened(names)}"
 
 
-def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Ids ``(N,)`` int64 of the distinct values in sorted order, and their names.
+def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, Categories]:
+    """Ids ``(N,)`` int64 of the distinct values in sorted order, and the categories.
 
     Args:
         values: one per example: integers, whole floats, booleans or strings.
@@ -49,7 +50,7 @@ def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, tuple
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{where}: cannot be labels ({reason}): use numbers or names") from None
-    return torch.from_numpy(ids.astype(np.int64)), names
+    return torch.from_numpy(ids.astype(np.int64)), Categories(names)
 
 
 def _comparable(values: np.ndarray, where: str) -> np.ndarray:

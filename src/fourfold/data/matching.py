@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Pairs, Space
+from fourfold.core.conditions import as_condition
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
@@ -17,7 +18,6 @@ from fourfold.data.mixed import batches_of_frame, table_of
 from fourfold.data.source import Source
 from fourfold.data.text import corpus_of, ids_of
 from fourfold.machine.libraries import pandas as pd
-from fourfold.output.printable import shortened
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Table, Text, Vectors
 from fourfold.spaces.vectors import numbered
@@ -83,7 +83,7 @@ def matched(name: str, source: Source, space: Space) -> Source:
         DataError: for data of another kind or size, other columns, or a class that the model does not have.
     """
     try:
-        pairs = space.from_conditions(Pairs(source.space, source.x, source.conditions))
+        pairs = space.from_conditions(Pairs(source.space.conditioned_on(source.given), source.x, source.cond))
         if pairs is not None:
             return _turn_round(source, pairs)
         x = space.conform(source.x, source.space)
@@ -91,12 +91,14 @@ def matched(name: str, source: Source, space: Space) -> Source:
             space.check(x)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
-    source = dataclasses.replace(source, x=x, space=space.conditioned())
-    if source.captions is not None and space.caption is not None:
-        return dataclasses.replace(source, captions=_padded_captions(name, source.captions, space.caption))
-    if source.labels is not None and space.classes is not None:
-        return _classes(name, source, space)
-    return dataclasses.replace(source, labels=None, captions=None)
+    given, cond = space.given, None
+    if source.cond is not None and given is not None and isinstance(source.given, type(given)):
+        try:
+            cond = as_condition(given.conform(source.cond, source.given))
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
+    bare = space.conditioned_on(None)
+    return dataclasses.replace(source, x=x, space=bare, cond=cond, given=None if cond is None else given)
 
 
 def read_as(name: str, source: Source, kind: type[Space], options: DataOptions) -> Source:
@@ -107,7 +109,7 @@ def read_as(name: str, source: Source, kind: type[Space], options: DataOptions) 
     """
     try:
         settings = {setting: getattr(options, setting) for setting in kind.settings}
-        space = kind.of_conditions(Pairs(source.space, source.x, source.conditions), settings)
+        space = kind.of_conditions(Pairs(source.space.conditioned_on(source.given), source.x, source.cond), settings)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
     if space is not None:
@@ -128,9 +130,7 @@ def read_as(name: str, source: Source, kind: type[Space], options: DataOptions) 
 
 def _turn_round(source: Source, pairs: Pairs) -> Source:
     """A source whose conditions have become its examples, and whose examples are now their conditions."""
-    is_sound = pairs.cond is not None and pairs.cond.dtype == torch.int16  # see Batch.cond
-    captions, sounds = (None, pairs.cond) if is_sound else (pairs.cond, None)
-    return dataclasses.replace(source, x=pairs.x, space=pairs.space, labels=None, captions=captions, sounds=sounds)
+    return dataclasses.replace(source, x=pairs.x, space=pairs.space, cond=pairs.cond, given=pairs.space.given)
 
 
 def _tabulated(name: str, source: Source, space: Vectors, options: DataOptions) -> Source:
@@ -152,25 +152,3 @@ def check_kind(name: str, data_space: Space, space: Space) -> None:
         space.require(data_space)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
-
-
-def _classes(name: str, source: Source, space: Space) -> Source:
-    names = space.class_names or tuple(map(str, range(space.classes or 0)))
-    foreign = [label for label in source.class_names if label not in names]
-    if foreign:
-        raise DataError(
-            f"{name}: {foreign[0][:80]!r} is not a class of the model, which has {shortened(names)}: "
-            "leave such examples out, or name another label column"
-        )
-    assert source.labels is not None
-    ids = source.labels.new_tensor([names.index(label) for label in source.class_names])
-    return dataclasses.replace(source, labels=ids[source.labels], class_names=names)
-
-
-def _padded_captions(name: str, captions: Tensor, most: int) -> Tensor:
-    """Captions as wide as those of the model."""
-    if captions.shape[1] > most and bool((captions[:, most:] >= 0).any()):
-        raise DataError(f"{name}: a caption must have at most {most} bytes, as those of the model; shorten it")
-    short = captions.new_full((len(captions), most), -1)
-    short[:, : captions.shape[1]] = captions[:, :most]
-    return short

@@ -37,7 +37,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Sequences, Table, Vectors
+from fourfold.spaces import Categories, Sequences, Table, Vectors
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled
 from fourfold.spaces.registry import space_named
 from fourfold.spaces.vectors import numbered
@@ -214,13 +214,13 @@ def table_of(
         columns, where_read = columns[1:], f"file {where}, without its index column"
     else:
         where_read = f"file {where}"
-    labels, class_names = None, tuple[str, ...]()
+    labels, given = None, None
     by_name = {column.name: column for column in columns}
     if options.labels is not None and (options.model is None or str(options.labels) in by_name):
-        labels, class_names = _labels(where, by_name, str(options.labels))
+        labels, given = _labels(where, by_name, str(options.labels))
         columns = [column for column in columns if column.name != str(options.labels)]
     hint = f"name its label column: {option('labels')}"
-    bare = Source(torch.empty(0), Vectors(1), where_read, labels, class_names, hint=hint, notes=notes)
+    bare = Source(torch.empty(0), Vectors(1), where_read, labels, given, hint=hint, notes=notes)
     kind = space_named(options.space) if isinstance(options.space, str) else None
     if options.model is not None or not (kind is None or kind.mixed or ordered):
         return _as_asked(bare, where, columns, options, headless)
@@ -299,7 +299,7 @@ def _counts_rows(column: Coded, names: Sequence[str] | None) -> bool:
     return bool((numbers[column.inverse] == rows).all())
 
 
-def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, tuple[str, ...]]:
+def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, Categories]:
     """The classes of the rows."""
     if name not in columns:
         raise DataError(f"{where}: has no column {name!r} for labels: {alike(name, columns)}")

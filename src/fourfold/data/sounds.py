@@ -17,7 +17,7 @@ from fourfold.data.folders import SOUNDS, files_of, limited
 from fourfold.data.memory import require
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Audio
+from fourfold.spaces import Audio, Categories
 from fourfold.spaces.audio import FULL_SCALE
 
 __all__ = ["read_sound", "read_sounds"]
@@ -101,13 +101,14 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
     groups = owner if 1 < len(clips) < len(x) else None
     source = Source(x, Audio(length, rate), where, skipped=tuple(skipped), groups=groups, notes=tuple(notes))
     if captions:
-        return replace(source, captions=encoded([captions[file] for file in clips]))
+        cond, given = encoded([captions[file] for file in clips])
+        return replace(source, cond=cond, given=given)
     if all(path in (file, file.parent) for file in files):
         way = "put the sounds of each class into a sub-folder of its own, or add transcripts (transcripts.txt)"
         return replace(source, hint=way)
     names = sorted({file.parent.name for file in clips})
     labels = torch.tensor([names.index(file.parent.name) for file in clips])[owner]
-    return replace(source, labels=labels, class_names=tuple(names))
+    return replace(source, cond=labels, given=Categories(tuple(names)))
 
 
 def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:

@@ -33,15 +33,13 @@ class Source:
         x: all examples in the order of the source.
         space: their space, unconditional.
         where: where they came from, in words.
-        labels: ``(N,)`` int64, or ``None``.
-        class_names: names of the labels.
+        cond: the condition of each example, ``(N, *given.shape)``, or ``None``.
+        given: the space of the conditions.
         test: how many examples at the end are an official test set.
         held_out: the validation share of everything else, where there is an official test set.
         skipped: files left out.
         density: exact density, if known.
-        hint: the way out if labels are needed and missing.
-        captions: bytes of a caption of each example, ``(N, L)`` int64 padded with -1, instead of labels.
-        sounds: samples of the sound of each example, ``(N, L)`` int16 padded with 0, instead of labels.
+        hint: the way out if conditions are needed and missing.
         groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
         notes: what reading changed.
         columns: what each column of a table was inferred to be, and why.
@@ -53,15 +51,13 @@ class Source:
     x: Tensor
     space: Space
     where: str
-    labels: Tensor | None = None
-    class_names: tuple[str, ...] = ()
+    cond: Tensor | None = None
+    given: Space | None = None
     test: int = 0
     held_out: float = 0.1
     skipped: tuple[str, ...] = ()
     density: Density | None = None
     hint: str = field(default="load it without conditional")
-    captions: Tensor | None = None
-    sounds: Tensor | None = None
     groups: Tensor | None = None
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
@@ -69,8 +65,6 @@ class Source:
     schema: Callable[[Tensor], Source] | None = None
 
     @property
-    def conditions(self) -> Tensor | None:
-        """The conditions of examples: labels, captions or sounds."""
-        return next(
-            (condition for condition in (self.labels, self.captions, self.sounds) if condition is not None), None
-        )
+    def labels(self) -> Tensor | None:
+        """The class labels of examples, of which every split has its share. ``None`` where there are none."""
+        return None if self.given is None or not self.given.names else self.cond

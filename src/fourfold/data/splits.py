@@ -159,7 +159,7 @@ def _shuffled(rows: Tensor, generator: torch.Generator) -> Tensor:
 def _take(source: Source, rows: Sequence[Tensor], conditional: bool) -> list[Split]:
     """The splits: copies of their rows, or, where the data is large and all of it is used, views of it reordered."""
     order = torch.cat(list(rows))
-    conditions = source.conditions[order] if conditional and source.conditions is not None else None
+    conditions = source.cond[order] if conditional and source.cond is not None else None
     sizes = [len(part) for part in rows]
     cond: Sequence[Tensor | None] = [None] * len(sizes) if conditions is None else torch.split(conditions, sizes)
     large = len(order) == len(source.x) and source.x.nbytes > LARGE

@@ -35,12 +35,11 @@ class Stored(ABC):
         edges: ``(blocks + 1,)``, the first example of each block. The examples of a block lie together.
         block_bytes: the bytes of a block in its file, on average.
         official: how many examples at the end are an official test set.
-        labels: ``(N,)`` int64, or ``None``.
-        class_names: the names of the labels.
-        caption: the bytes of the longest caption. ``None`` where there are none.
+        cond: the condition of each example, where these are in memory.
+        given: the space of the conditions, or ``None``.
         where: where the examples come from, in words.
         notes: what reading changes.
-        hint: the way out if labels are needed and missing.
+        hint: the way out if conditions are needed and missing.
     """
 
     name: str
@@ -48,9 +47,8 @@ class Stored(ABC):
     edges: np.ndarray
     block_bytes: float
     official: int = 0
-    labels: Tensor | None = None
-    class_names: tuple[str, ...] = ()
-    caption: int | None = None
+    cond: Tensor | None = None
+    given: Space | None = None
     where: str = ""
     notes: tuple[str, ...] = ()
     hint: str = "load it without conditional"
@@ -71,8 +69,8 @@ class Stored(ABC):
         """SHA-256 of sizes, names and a sample of the content, in hexadecimal."""
 
     def conditions(self, rows: np.ndarray) -> Tensor | None:
-        """The labels ``(B,)`` or captions ``(B, L)`` of examples, if they have some."""
-        return None if self.labels is None else self.labels[torch.from_numpy(rows)]
+        """The conditions of examples, if they have some."""
+        return None if self.cond is None else self.cond[torch.from_numpy(rows)]
 
     def examples(
         self, rows: np.ndarray, way: str = "give --limit, or a smaller file"
@@ -103,12 +101,12 @@ class Stored(ABC):
         good = np.setdiff1d(np.arange(len(rows)), list(reasons))
         return (x[torch.from_numpy(good)] if reasons else x), rows[good], tuple(reasons.values())
 
-    def source(self, x: Tensor, conditions: Tensor | None, skipped: tuple[str, ...], test: int = 0) -> Source:
+    def source(self, x: Tensor, cond: Tensor | None, skipped: tuple[str, ...], test: int = 0) -> Source:
         """Examples in memory as any other reader gives them.
 
         Args:
             x: the examples.
-            conditions: their labels or captions.
+            cond: their conditions.
             skipped: a line on each example that was left out.
             test: how many at the end are an official test set.
         """
@@ -116,9 +114,8 @@ class Stored(ABC):
             x,
             self.space,
             self.where,
-            labels=conditions if self.caption is None else None,
-            captions=conditions if self.caption is not None else None,
-            class_names=self.class_names,
+            cond=cond,
+            given=self.given,
             test=test,
             skipped=skipped,
             notes=self.notes,
@@ -155,7 +152,7 @@ class Streamed:
     Args:
         stored: the examples.
         held_out: the examples that are not trained on, ascending.
-        conditional: whether batches have labels or captions.
+        conditional: whether batches have conditions.
         spare: training examples that stand in for those that are skipped, since they cannot be read.
         options: the arguments of :func:`fourfold.load` with which another process reads the same.
     """
@@ -203,7 +200,7 @@ class Streamed:
         return self._pools[key]
 
     def batch(self, rows: np.ndarray) -> Batch:
-        """Raw examples, with their labels or captions if those are wanted."""
+        """Raw examples, with their conditions if those are used."""
         x, skipped = self.stored.select(rows)
         for i in skipped:
             x[i] = self.spare[int(rows[i]) % len(self.spare)]

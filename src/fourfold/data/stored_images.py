@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import encode_captions
 from fourfold.data.captions import LONGEST, SHORTEST
 from fourfold.data.errors import DataError, option
 from fourfold.data.images import Format, ImageHeader, decode_into, format_of, header_of, notes_of
@@ -18,7 +17,7 @@ from fourfold.data.labels import encode_labels
 from fourfold.data.records import StoredRecords, digest_of
 from fourfold.data.stored import Stored, random_rows
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Images
+from fourfold.spaces import Categories, Images, Lines
 
 __all__ = ["StoredImages"]
 
@@ -55,10 +54,10 @@ class StoredImages(Stored):
         self.notes = tuple(f"{note}{remark}" for note in notes_of(headers, self.form, options))
         self.where = f"{len(records.files):,} file{'s' if len(records.files) > 1 else ''} of {root}, streamed"
         self._take_labels()
-        captions = records.captions(rows) if self.labels is None else None
+        captions = records.captions(rows) if self.given is None else None
         if captions is not None:
             longest = max(len(caption.encode()) for caption in captions)
-            self.caption = min(max(SHORTEST, longest), LONGEST)
+            self.given = Lines.of_bytes(min(max(SHORTEST, longest), LONGEST))
         self.hint = "add labels (a column, .cls members, or a folder for each class)"
 
     def _take_labels(self) -> None:
@@ -66,10 +65,9 @@ class StoredImages(Stored):
         if labels is None:
             return
         values, where, names = labels
-        ids, distinct = encode_labels(values, len(self), where)
+        self.cond, self.given = encode_labels(values, len(self), where)
         if names is not None and values.dtype.kind in "iu" and values.min() >= 0 and values.max() < len(names):
-            ids, distinct = torch.from_numpy(values.astype(np.int64)), tuple(names)
-        self.labels, self.class_names = ids, distinct
+            self.cond, self.given = torch.from_numpy(values.astype(np.int64)), Categories(tuple(names))
 
     def _header(self, row: int) -> ImageHeader | None:
         """The format of an image. ``None`` if it cannot be read and such images are skipped."""
@@ -101,12 +99,11 @@ class StoredImages(Stored):
         return torch.from_numpy(x), skipped
 
     def conditions(self, rows: np.ndarray) -> Tensor | None:
-        if self.caption is None:
+        if not isinstance(self.given, Lines):
             return super().conditions(rows)
-        captions = self.records.captions(rows) or []
-        return encode_captions(
-            [_shortened(" ".join(caption.split()), self.caption) for caption in captions], self.caption
-        )
+        most = self.given.text.length - 1
+        captions = [_shortened(" ".join(caption.split()), most) for caption in self.records.captions(rows) or []]
+        return self.given.conditions(captions, len(rows))
 
 
 def _shortened(caption: str, most: int) -> str:

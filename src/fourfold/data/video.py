@@ -17,7 +17,7 @@ from fourfold.data.memory import require
 from fourfold.data.source import Source
 from fourfold.machine.libraries import sklearn
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Video
+from fourfold.spaces import Categories, Video
 
 __all__ = ["holds_clips", "moving_digits", "read_clips"]
 
@@ -126,16 +126,17 @@ def _source(
     resized = len(clips) - sizes[(height, width)]
     if resized and options.size is None:
         notes.append(f"resized {resized:,} of {len(clips):,} clips to {height} x {width}: see {option('size', 32)}")
-    labels, names = None, tuple[str, ...]()
+    labels, given = None, None
     if by_class:
         names = tuple(sorted({path.parent.name for path in clips}))
         labels = torch.tensor([names.index(path.parent.name) for path in clips])
+        given = Categories(names)
     return Source(
         torch.from_numpy(x.reshape(len(x), frames * colours, height, width)),
         Video(frames * colours, height, width, frames=frames),
         f"folder {folder}",
         labels,
-        names,
+        given,
         skipped=tuple(f"{path}: {why}" for path, why in bad.items()),
         hint="put the clips of each class into a sub-folder of its own",
         notes=tuple(notes),
@@ -164,7 +165,7 @@ def moving_digits(options: DataOptions) -> Source:
     labels = torch.from_numpy(bunch.target.astype(np.int64))[places]
     where = f"scikit-learn, load_digits, moved with seed {options.seed}"
     space = Video(FRAMES, SIDE, SIDE, n_values=17, frames=FRAMES)
-    return Source(x, space, where, labels, tuple(map(str, range(10))), groups=places)
+    return Source(x, space, where, labels, Categories.numbered(10), groups=places)
 
 
 def _pasted(digits: Tensor, corner: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental import _config
 
-from fourfold.core import Batch, GenerativeModel, Space, Training
+from fourfold.core import Batch, GenerativeModel, Space, Training, as_condition
 from fourfold.engine.flops import Counter
 from fourfold.engine.weights import Update, layout
 from fourfold.paradigms import build_recipe
@@ -229,10 +229,11 @@ def _examples(model: GenerativeModel, batch: int) -> tuple[Tensor, Tensor | None
     except (RuntimeError, NotImplementedError):
         code = torch.empty(2, *model.codec.event)
     x = torch.empty(batch, *code.shape[1:], dtype=code.dtype, device="meta")
-    space = model.space
-    if space.caption is not None:
-        return x, torch.zeros(batch, space.caption, dtype=torch.long)
-    return x, None if space.classes is None else torch.zeros(batch, dtype=torch.long)
+    if model.space.given is None:
+        return x, None
+    with torch.device("cpu"):
+        cond = as_condition(model.space.given.examples(1, torch.Generator().manual_seed(0)))
+    return x, cond.to("meta").expand(batch, *cond.shape[1:])
 
 
 def product_rate(dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> float:

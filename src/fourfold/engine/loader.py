@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -264,15 +263,9 @@ class Stream:
         if isinstance(batch, (tuple, list)) and len(batch) == 1:
             x = batch[0]
         raw = raw_examples(x, self.space)
-        if cond is None or not self.space.conditional:
+        if cond is None or self.space.given is None:
             return Batch(raw)
-        codes, most = torch.as_tensor(cond).long(), self.space.caption
-        if most is None:
-            return Batch(raw, codes)
-        length = codes.shape[1]
-        if length > most:
-            raise ValueError(f"captions must have at most {most} bytes, got {length}; shorten them")
-        return Batch(raw, F.pad(codes, (0, most - length), value=-1))
+        return Batch(raw, self.space.given.conditions(cond, len(raw)))
 
 
 def _generator(seed: int, index: int) -> torch.Generator:

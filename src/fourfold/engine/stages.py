@@ -97,12 +97,11 @@ def in_time(part: Budget, share: float, start: float, whole: Budget, seconds: fl
 
 def data_of(dataset: Dataset, model: GenerativeModel) -> Dataset:
     """The data for a stage: the same raw examples, without the labels or captions that its model does not use."""
-    space: Any = model.space
+    space = model.space
     if space == dataset.space:
         return dataset
     splits = (dataset.train, dataset.validation, dataset.test)
-    conditional = space.classes is not None or space.caption is not None
-    train, validation, test = (Split(part.x, part.cond if conditional else None) for part in splits)
+    train, validation, test = (Split(part.x, part.cond if space.conditional else None) for part in splits)
     return replace(dataset, space=space, train=train, validation=validation, test=test, density=None)
 
 

@@ -7,43 +7,37 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Offset, Passed, read
 
 __all__ = ["BoltzmannMachine"]
 
 
 @final
 class BoltzmannMachine(Part, nn.Module):
-    """``b·v`` and ``c + v W`` of bits ``v``. A label adds to both biases.
+    """``b·v`` and ``c + v W`` of bits ``v``. A condition adds to both biases.
 
     Args:
         visible: number of visible bits.
         hidden: number of hidden bits.
-        classes: number of labels, or ``None``. Label -1 is "unknown" and has biases of its own.
+        reading: reads the condition, or ``None``.
     """
 
-    def __init__(self, visible: int, hidden: int, classes: int | None = None) -> None:
+    def __init__(self, visible: int, hidden: int, reading: Reading | None = None) -> None:
         super().__init__()
-        rows = 1 if classes is None else classes + 1
-        self.hidden, self.classes = hidden, classes
+        self.hidden = hidden
         self.weight = nn.Parameter(torch.randn(visible, hidden) * 0.5 / max(visible, hidden) ** 0.5)
-        self.visible_bias, self.hidden_bias = nn.Embedding(rows, visible), nn.Embedding(rows, hidden)
-        nn.init.zeros_(self.visible_bias.weight)
-        nn.init.zeros_(self.hidden_bias.weight)
+        self.reading = reading
+        self.visible_bias, self.hidden_bias = (Offset(Passed.of(reading), n, 0.0) for n in (visible, hidden))
 
     def forward(self, v: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``b·v``, ``(B,)``, and ``c + v W``, ``(B, hidden)``, float32, for ``(B, visible)``."""
-        rows = self._rows(cond, v)
-        linear = (v * self.visible_bias(rows)).float().sum(1)
-        fields = v.to(self.weight.dtype) @ self.weight + self.hidden_bias(rows)
+        c = read(self.reading, cond, len(v))
+        linear = (v * self.visible_bias(c, len(v))).float().sum(1)
+        fields = v.to(self.weight.dtype) @ self.weight + self.hidden_bias(c, len(v))
         return linear, fields.float()
 
     def visible(self, h: Tensor, cond: Tensor | None = None) -> Tensor:
         """``b + W h``, ``(B, visible)``, float32, for ``(B, hidden)``."""
-        return (h.to(self.weight.dtype) @ self.weight.T + self.visible_bias(self._rows(cond, h))).float()
-
-    def _rows(self, cond: Tensor | None, like: Tensor) -> Tensor:
-        """The rows of the tables for given labels."""
-        if cond is None or self.classes is None:
-            return torch.zeros(len(like), dtype=torch.long, device=like.device)
-        return cond + 1
+        bias = self.visible_bias(read(self.reading, cond, len(h)), len(h))
+        return (h.to(self.weight.dtype) @ self.weight.T + bias).float()

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry, Passed
 from fourfold.nn.layers import zeroed
 
 __all__ = ["CausalConvNet", "PlaneCache"]
@@ -122,7 +123,7 @@ class PlaneCache:
     """The memory of :class:`CausalConvNet` for the planes that it is drawing.
 
     Attributes:
-        label: ``(N,)``.
+        start: the share of kind and condition in the stream of whole rows, ``(N, 1, 1, U)``.
         index: the next position to draw, in raster order.
         rows, pixels: memories of the two streams, block by block.
         matrices: the prepared kernels.
@@ -134,7 +135,7 @@ class PlaneCache:
 
     def __init__(
         self,
-        label: Tensor,
+        start: Tensor,
         rows: list[Tensor],
         pixels: list[Tensor],
         matrices: list[Tensor],
@@ -143,7 +144,7 @@ class PlaneCache:
         highest: Tensor,
         displaced: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        self.label, self.rows, self.pixels, self.matrices = label, rows, pixels, matrices
+        self.start, self.rows, self.pixels, self.matrices = start, rows, pixels, matrices
         self.base, self.values, self.highest, self.displaced, self.index = base, values, highest, displaced, 0
 
 
@@ -307,7 +308,7 @@ class Displacement(Part, nn.Module):
 
 @final
 class CausalConvNet(Part, nn.Module):
-    """Logits of every pixel of a plane given the earlier ones in raster order, the known planes and a label.
+    """Logits of every pixel of a plane given the earlier ones in raster order, other planes, its kind and a condition.
 
     Args:
         n_values: number of values that a pixel takes.
@@ -316,7 +317,8 @@ class CausalConvNet(Part, nn.Module):
         depth: number of blocks of the pixel stream.
         upper, upper_depth: width and number of blocks of the stream that sees whole rows.
         reach: columns that the pixel stream's kernels see to either side.
-        labels: number of labels.
+        kinds: number of kinds of planes, such as colours.
+        reading: reads the condition, or ``None``.
         planes: number of other planes that the network may be conditioned on.
         waves: Fourier features of a pixel's value.
         reader, reader_depth: channels and residual blocks of the network that reads the other planes, see
@@ -338,13 +340,14 @@ class CausalConvNet(Part, nn.Module):
         upper: int,
         upper_depth: int,
         reach: int = 1,
-        labels: int = 1,
+        kinds: int = 1,
         planes: int = 0,
         waves: int = 6,
         reader: int = 0,
         reader_depth: int = 0,
         moved: int = 0,
         overall: bool = False,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.n_values, self.height, self.width, self.waves = n_values, height, width, waves
@@ -356,49 +359,53 @@ class CausalConvNet(Part, nn.Module):
         self.down_overall = nn.Linear(upper, channels) if overall else None
         self.blocks = nn.ModuleList(PixelBlock(channels, hidden, 2, reach) for _ in range(depth))
         self.position = nn.Parameter(torch.zeros(height, width, channels))
-        self.label = nn.Embedding(labels, channels)
-        self.label_row = nn.Embedding(labels, upper)
+        self.kind = nn.Embedding(kinds, channels)
+        self.kind_row = nn.Embedding(kinds, upper)
+        self.reading = reading
+        self.given, self.given_row = (Entry.of(Passed.of(reading), n, 0.1) for n in (channels, upper))
         self.reader: nn.Module | None = None
         if planes:
             wide = nn.Conv2d(planes * features, channels, 5, padding=2)
             self.reader = PlaneReader(planes * features, channels, reader, reader_depth) if reader else wide
         self.head = zeroed(nn.Linear(channels, n_values))
         self.displacement = Displacement(n_values, channels, moved) if moved else None
-        nn.init.normal_(self.label.weight, std=0.1)
-        nn.init.normal_(self.label_row.weight, std=0.1)
+        nn.init.normal_(self.kind.weight, std=0.1)
+        nn.init.normal_(self.kind_row.weight, std=0.1)
 
     def forward(
         self,
         x: Tensor,
-        label: Tensor,
+        kind: Tensor,
         planes: Tensor | None = None,
         cache: PlaneCache | None = None,
         before: Tensor | None = None,
+        c: Tensor | None = None,
     ) -> Tensor:
         """Logits, float32.
 
         Args:
             x: pixel values of whole planes ``(N, H, W)``. With a cache, those just drawn, ``(N,)``, which are
                 ignored at the start.
-            label: ``(N,)``.
+            kind: kinds of the planes, ``(N,)``.
             planes: pixel values of other planes, ``(N, planes, H, W)``, -1 where a plane is not observed.
             cache: a memory of :meth:`cache`, which is advanced by one position.
             before: pixel values of the same plane of the frame before, ``(N, H, W)``, -1 where there is none.
+            c: the condition of each plane as its reading gives it, ``(N, width)``.
 
         Returns:
             ``(N, H, W, n_values)``, or ``(N, n_values)`` of the next position.
         """
         if cache is not None:
-            return self._step(x, label, cache)
+            return self._step(x, cache)
         f = self.features(x)
-        v = self.stem(f) + self._broadcast(self.label_row, label)
+        v = self.stem(f) + self._of_rows(kind, c)
         for block in self.row_blocks:
             v = block(v)
         v = F.relu(v)
         above = self.down(v)
         if self.down_overall is not None:
             above = above + self.down_overall(v.amax(2).cummax(1).values)[:, :, None]
-        h = self.entry(f) + F.pad(above, (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, planes)
+        h = self.entry(f) + F.pad(above, (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(kind, planes, c)
         for block in self.blocks:
             h = block(h)
         logits: Tensor = self.head(F.relu(h)).float()
@@ -414,14 +421,16 @@ class CausalConvNet(Part, nn.Module):
         ends = torch.stack([torch.ones_like(v), v, (v == -1).float(), (v == 1).float()], 1)
         return F.embedding(x, torch.cat([ends, angle.sin(), angle.cos()], 1).to(self.position.dtype))
 
-    def cache(self, label: Tensor, planes: Tensor | None = None, before: Tensor | None = None) -> PlaneCache:
-        """The memory before the first pixel of planes with these labels."""
-        n = len(label)
+    def cache(
+        self, kind: Tensor, planes: Tensor | None = None, before: Tensor | None = None, c: Tensor | None = None
+    ) -> PlaneCache:
+        """The memory before the first pixel of planes of these kinds and conditions."""
+        n = len(kind)
         pixels = [self.entry, *(block.conv for block in self._pixel_blocks())]
         rows = [self.stem, *(block.conv for block in self._row_blocks())]
-        base = self._base(label, planes)
+        base = self._base(kind, planes, c)
         return PlaneCache(
-            label,
+            self._of_rows(kind, c),
             [conv.memory(n, self.width) for conv in rows],
             [conv.memory(n, self.height, self.width) for conv in pixels],
             [conv.matrix() for conv in pixels],
@@ -437,19 +446,22 @@ class CausalConvNet(Part, nn.Module):
     def _row_blocks(self) -> list[RowBlock]:
         return [block for block in self.row_blocks if isinstance(block, RowBlock)]
 
-    def _broadcast(self, table: nn.Embedding, label: Tensor) -> Tensor:
-        return table(label)[:, None, None]
+    def _of_rows(self, kind: Tensor, c: Tensor | None) -> Tensor:
+        """The share of kind and condition in the stream of whole rows, ``(N, 1, 1, upper)``."""
+        v = self.kind_row(kind)
+        return (v if self.given_row is None else v + self.given_row(c, len(kind)))[:, None, None]
 
-    def _base(self, label: Tensor, planes: Tensor | None) -> Tensor:
-        """Position, label and known planes, ``(N, H, W, channels)``."""
-        base = self.position + self._broadcast(self.label, label)
+    def _base(self, kind: Tensor, planes: Tensor | None, c: Tensor | None) -> Tensor:
+        """Position, kind, condition and known planes, ``(N, H, W, channels)``."""
+        h = self.kind(kind)
+        base = self.position + (h if self.given is None else h + self.given(c, len(kind)))[:, None, None]
         if self.reader is None or planes is None:
             return base
         f = self.features(planes.clamp(min=0)) * (planes >= 0).unsqueeze(-1).to(base.dtype)
         f = f.permute(0, 1, 4, 2, 3).flatten(1, 2)
         return base + self.reader(f).permute(0, 2, 3, 1)
 
-    def _step(self, x: Tensor, label: Tensor, cache: PlaneCache) -> Tensor:
+    def _step(self, x: Tensor, cache: PlaneCache) -> Tensor:
         """Write the pixel just drawn, then the logits of the next."""
         row, column = divmod(cache.index, self.width)
         previous = torch.zeros_like(cache.values[:, 0, 0])
@@ -457,7 +469,7 @@ class CausalConvNet(Part, nn.Module):
             last_row, last_column = divmod(cache.index - 1, self.width)
             cache.values[:, last_row, last_column] = previous = self.features(x)
         if row and not column:
-            self._next_row(label, cache, row)
+            self._next_row(cache, row)
         entry = self.entry
         memory = cache.pixels[0]
         if cache.index:
@@ -474,9 +486,9 @@ class CausalConvNet(Part, nn.Module):
             return logits
         return self.displacement.step(logits, h, cache.displaced, row, column)
 
-    def _next_row(self, label: Tensor, cache: PlaneCache, row: int) -> None:
+    def _next_row(self, cache: PlaneCache, row: int) -> None:
         """Run the upper stream over the row just finished, and add its output to the next row."""
-        v = self.stem.step(cache.values[:, row - 1 : row], cache.rows[0]) + self._broadcast(self.label_row, label)
+        v = self.stem.step(cache.values[:, row - 1 : row], cache.rows[0]) + cache.start
         for block, memory in zip(self._row_blocks(), cache.rows[1:], strict=True):
             v = block.step(v, memory)
         v = F.relu(v).squeeze(1)

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
 from fourfold.distributions.tokens import like_sizes
+from fourfold.nn.entry import Offset
 from fourfold.nn.relative import RelativeHeads, RelativeSteps
 from fourfold.nn.resnet import ResMLP
 
@@ -160,7 +161,7 @@ class ColumnNetwork(Part, nn.Module):
         width: hidden units of each column.
         depth: residual layers of each column.
         ordered: the columns whose tokens are ordered.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         dropout: share of the hidden units that are dropped in training.
         missing, sides: as of :class:`ColumnHeads`. Only for rows of sequences.
     """
@@ -176,7 +177,7 @@ class ColumnNetwork(Part, nn.Module):
         width: int = 64,
         depth: int = 1,
         ordered: Sequence[int] = (),
-        classes: int | None = None,
+        reading: Reading | None = None,
         dropout: float = 0.0,
         missing: Collection[int] = (),
         sides: int = 0,
@@ -186,8 +187,7 @@ class ColumnNetwork(Part, nn.Module):
         self.code_embedding = CodeEmbedding(sizes, embedding, ordered)
         scale = 1 / math.sqrt(embedding * max(self.columns / 2, 1))
         self.entry = nn.Parameter(torch.randn(self.columns * embedding, self.columns * width) * scale)
-        self.labels = nn.Embedding((classes or 0) + 1, self.columns * width)
-        nn.init.normal_(self.labels.weight, std=0.1)
+        self.given = Offset(reading, self.columns * width, 0.1)
         layers = [torch.randn(self.columns, width, width) / math.sqrt(width) for _ in range(depth)]
         self.inner = nn.ParameterList(map(nn.Parameter, layers))
         self.inner_bias = nn.ParameterList(nn.Parameter(torch.zeros(self.columns, 1, width)) for _ in range(depth))
@@ -214,7 +214,7 @@ class ColumnNetwork(Part, nn.Module):
             x: tokens ``(B, C)``.
             sees: an order ``(C,)``, in which each column sees those before it, or the columns that all others see,
                 bool ``(B, C)``, as with a ``column``.
-            cond: labels ``(B,)``.
+            cond: conditions, ``(B, *)``.
             column: number of the column whose masses are returned.
             context: what else the hidden layers see, added to them, ``(B, C · width)``.
             near: nearest tokens of other rows, ``(B, C, sides, 2)``.
@@ -222,7 +222,7 @@ class ColumnNetwork(Part, nn.Module):
         Returns:
             ``log p(x_i | seen)``, ``(B, C)``. With a ``column``, ``log p(x_column = k | seen)``, ``(B, K)``.
         """
-        labels = self.labels.weight[:1] if cond is None else self.labels(cond + 1)
+        labels = self.given(cond, len(x))
         labels = labels if context is None else labels + context.to(labels)
         labels = labels.view(-1, self.columns, self.width).transpose(0, 1)
         if column is None and sees.ndim == 1:
@@ -271,7 +271,7 @@ class TableEncoder(Part, nn.Module):
         width: length of the residual stream.
         blocks: residual blocks.
         ordered: the columns whose tokens are ordered.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
     """
 
     def __init__(
@@ -282,11 +282,11 @@ class TableEncoder(Part, nn.Module):
         width: int = 128,
         blocks: int = 2,
         ordered: Sequence[int] = (),
-        classes: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.code_embedding = CodeEmbedding(sizes, embedding, ordered)
-        self.net = ResMLP(len(sizes) * embedding, outputs, width, blocks, classes)
+        self.net = ResMLP(len(sizes) * embedding, outputs, width, blocks, reading)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.net(self.code_embedding(x).flatten(1), cond)

@@ -10,6 +10,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from fourfold.core import Reading
+from fourfold.nn.entry import Passed, read
 from fourfold.nn.prior import Prior, standard_log_prob
 from fourfold.nn.resnet import ResMLP
 
@@ -28,7 +30,7 @@ class Couplings(Prior):
         dim: length of the vectors, at least 2.
         width, blocks: size of the network in each layer.
         layers: number of couplings. An even number starts as the identity where ``dim`` is even.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         bound: largest absolute log-scale of a layer.
 
     Raises:
@@ -43,7 +45,7 @@ class Couplings(Prior):
         width: int = 128,
         blocks: int = 1,
         layers: int = 4,
-        classes: int | None = None,
+        reading: Reading | None = None,
         bound: float = 1.0,
     ) -> None:
         super().__init__()
@@ -51,7 +53,10 @@ class Couplings(Prior):
             raise ValueError(f"dim must be at least 2, got {dim}: couplings move one half by the other")
         self.dim, self.bound, self.noise = dim, bound, (dim,)
         halves = [dim // 2 if i % 2 == 0 else dim - dim // 2 for i in range(layers)]
-        self.nets = nn.ModuleList(ResMLP(half, 2 * (dim - half), width, blocks, classes, gain=0.0) for half in halves)
+        self.reading = reading
+        self.nets = nn.ModuleList(
+            ResMLP(half, 2 * (dim - half), width, blocks, Passed.of(reading), gain=0.0) for half in halves
+        )
         self.halves = halves
 
     def _parameters_of(self, i: int, a: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -61,7 +66,7 @@ class Couplings(Prior):
 
     def forward(self, eps: Tensor, cond: Tensor | None = None) -> Tensor:
         """``u = f(eps)``, ``(B, dim)``."""
-        h = eps
+        h, cond = eps, read(self.reading, cond, len(eps))
         for i, half in enumerate(self.halves):
             a, b = h[:, :half], h[:, half:]
             s, t = self._parameters_of(i, a, cond)
@@ -70,7 +75,7 @@ class Couplings(Prior):
 
     def inverse(self, u: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``eps = f^-1(u)``, ``(B, dim)``, and ``log |det d eps / d u|``, ``(B,)``."""
-        h, log_det = u, u.new_zeros(len(u))
+        h, log_det, cond = u, u.new_zeros(len(u)), read(self.reading, cond, len(u))
         for i, half in reversed(list(enumerate(self.halves))):
             moved, a = h[:, : self.dim - half], h[:, self.dim - half :]
             s, t = self._parameters_of(i, a, cond)

@@ -11,7 +11,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Passed, read
 from fourfold.nn.monotone import Monotone
 from fourfold.nn.resnet import ResMLP
 
@@ -29,22 +30,28 @@ class CouplingStack(Part, nn.Module):
         map: the increasing map ``f`` of each coordinate.
         width, blocks: size of the network in each layer.
         layers: number of couplings.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
 
     Raises:
         ValueError: for fewer than 2 dimensions.
     """
 
     def __init__(
-        self, dim: int, map: Monotone, width: int = 128, blocks: int = 2, layers: int = 6, classes: int | None = None
+        self,
+        dim: int,
+        map: Monotone,
+        width: int = 128,
+        blocks: int = 2,
+        layers: int = 6,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         if dim < 2:
             raise ValueError(f"dim must be at least 2, got {dim}: couplings move one half by the other")
-        self.map, self.fixed = map, dim - dim // 2
+        self.reading, self.map, self.fixed = reading, map, dim - dim // 2
         moved = dim // 2
         self.nets = nn.ModuleList(
-            ResMLP(self.fixed, moved * map.values, width, blocks, classes, gain=0.0) for _ in range(layers)
+            ResMLP(self.fixed, moved * map.values, width, blocks, Passed.of(reading), gain=0.0) for _ in range(layers)
         )
         self.orders = [_shuffle(dim, i) for i in range(layers)]
 
@@ -55,7 +62,7 @@ class CouplingStack(Part, nn.Module):
 
     def forward(self, h: Tensor, cond: Tensor | None = None, to_noise: bool = False) -> tuple[Tensor, Tensor]:
         """Noise to data or back, ``(B, dim)``, and the log-determinant in that direction, ``(B,)``."""
-        log_det = h.new_zeros(len(h))
+        log_det, cond = h.new_zeros(len(h)), read(self.reading, cond, len(h))
         for i in range(len(self.nets)) if to_noise else reversed(range(len(self.nets))):
             h, change = self._layer(i, h, cond) if to_noise else self._back(i, h, cond)
             log_det = log_det + change

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry
 from fourfold.nn.layers import zeroed
 
 __all__ = ["DDPMUNet"]
@@ -73,7 +74,7 @@ class DDPMStage(nn.Module):
     Args:
         inputs: channels that enter each block.
         width: channels that leave it.
-        condition: length of the vector of step and label.
+        condition: length of the vector of step and condition.
         attends: whether pixels attend to each other.
         resample: the convolution that leads to the next resolution, or ``None``.
     """
@@ -102,7 +103,7 @@ class DDPMUNet(Part, nn.Module):
         channels: number of channels of an image.
         widths: channels of every stage, finest first. Multiples of 8.
         layers: blocks of every stage on the way down. On the way up there is one more.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
 
     Raises:
         ValueError: for a width that is not a multiple of 8.
@@ -111,7 +112,7 @@ class DDPMUNet(Part, nn.Module):
     for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")
 
     def __init__(
-        self, channels: int, widths: tuple[int, ...] = (64, 128), layers: int = 1, classes: int | None = None
+        self, channels: int, widths: tuple[int, ...] = (64, 128), layers: int = 1, reading: Reading | None = None
     ) -> None:
         super().__init__()
         if any(width % GROUPS for width in widths):
@@ -119,7 +120,7 @@ class DDPMUNet(Part, nn.Module):
         self.channels, self.widths, self.layers = channels, tuple(widths), layers
         first, last, condition = widths[0], widths[-1], 4 * widths[0]
         self.first, self.second = nn.Linear(first, condition), nn.Linear(condition, condition)
-        self.labels = None if classes is None else nn.Embedding(classes + 1, condition)
+        self.given = Entry.of(reading, condition)
         self.stem = nn.Conv2d(channels, first, 3, padding=1)
         self.down, widths_down = nn.ModuleList(), [first]
         for i, (before, width) in enumerate(pairwise([first, *widths])):
@@ -165,13 +166,10 @@ class DDPMUNet(Part, nn.Module):
         return [stage for stage in way if isinstance(stage, DDPMStage)]
 
     def _condition(self, step: Tensor, cond: Tensor | None) -> Tensor:
-        """The vector of step and label: ``W_2 phi(W_1 sines(step)) + e_label``, ``(B, 4 width)``."""
+        """The vector of step and condition: ``W_2 phi(W_1 sines(step)) + W r(c)``, ``(B, 4 width)``."""
         count = self.first.in_features // 2
         rates = torch.exp(-math.log(PERIOD) / count * torch.arange(count, device=step.device))
         phase = step.float()[:, None] * rates
         waves = torch.cat([phase.cos(), phase.sin()], 1).to(self.first.weight.dtype)
         c = self.second(F.silu(self.first(waves)))
-        if self.labels is None:
-            return torch.as_tensor(c)
-        unknown = torch.full((len(step),), -1, device=step.device)
-        return torch.as_tensor(c + self.labels((unknown if cond is None else cond) + 1))
+        return torch.as_tensor(c if self.given is None else c + self.given(cond, len(step)))

@@ -12,10 +12,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.layers import images, patches, zeroed
-from fourfold.nn.text_encoder import TextEncoder
 from fourfold.nn.transformer import TransformerBlock, modulated
 
 __all__ = ["DiT"]
@@ -31,9 +30,8 @@ class DiT(Part, nn.Module):
         depth: number of blocks.
         heads: attention heads. Must divide ``width``.
         patch: side of a patch.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
-        text: an encoder of captions ``(B, L)``, which then replace labels.
 
     Raises:
         ValueError: if ``heads`` does not divide ``width``.
@@ -48,14 +46,13 @@ class DiT(Part, nn.Module):
         depth: int = 6,
         heads: int = 3,
         patch: int = 4,
-        classes: int | None = None,
+        reading: Reading | None = None,
         times: int = 1,
-        text: TextEncoder | None = None,
     ) -> None:
         super().__init__()
         channels, self.height, self.width = shape
         self.patch, self.grid = patch, (math.ceil(self.height / patch), math.ceil(self.width / patch))
-        self.condition = Condition(width, classes, times, text)
+        self.condition = Condition(width, reading, times)
         self.entry = nn.Linear(3 * channels * patch**2, width)
         self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, width) for _ in range(depth))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry
 from fourfold.nn.layers import zeroed
-from fourfold.nn.text_encoder import TextEncoder
 
 __all__ = ["Condition", "FourierTime", "with_detail"]
 
@@ -45,54 +45,33 @@ class FourierTime(Part, nn.Module):
 
 @final
 class Condition(Part, nn.Module):
-    """Time and label as one vector: ``phi(W_2 phi(W_1 fourier(tau)) + e_c)``, ``(B, width)``, with ``phi`` = SiLU.
+    """Time and condition as a vector ``(B, width)``: ``phi(W_2 phi(W_1 fourier(tau)) + W r(c))``, with ``phi`` = SiLU.
 
     With two times, ``W_1 fourier(tau) + V fourier(tau')`` takes the place of ``W_1 fourier(tau)``. ``V`` is zero at the
     start, so that weights for one time are weights for two that ignore the second.
 
     Args:
         width: length of the vector.
-        classes: number of labels, or ``None``. Label -1 is "unknown" and has a row of its own.
+        reading: reads the condition, or ``None``.
         times: 1 or 2.
-        text: an encoder of captions, which then replace labels: ``e_c = W text(c)``, or one vector for "unknown".
 
     Raises:
         ValueError: for another number of times than 1 or 2.
     """
 
-    for_adamw: ClassVar[tuple[str, ...]] = ("caption",)
-
-    def __init__(self, width: int, classes: int | None = None, times: int = 1, text: TextEncoder | None = None) -> None:
+    def __init__(self, width: int, reading: Reading | None = None, times: int = 1) -> None:
         super().__init__()
         if times not in (1, 2):
             raise ValueError(f"times must be 1 or 2, got {times}")
         self.fourier = FourierTime(width)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
         self.second_time = zeroed(nn.Linear(width, width, bias=False)) if times == 2 else None
-        self.labels = None if classes is None else nn.Embedding(classes + 1, width)
-        self.text = text
-        self.caption = None if text is None else nn.Linear(text.width, width)
-        if self.caption is not None:
-            # zero, and for AdamW: directions that no training caption has must add nothing to an unseen one
-            self.unknown = nn.Parameter(torch.zeros(width))
-            nn.init.zeros_(self.caption.weight)
+        self.given = Entry.of(reading, width)
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
-        """The vector of times, ``(B,)`` or ``(B, 2)``, and of labels ``(B,)`` or captions ``(B, L)``."""
+        """The vector of times, ``(B,)`` or ``(B, 2)``, and of conditions ``(B, *)``."""
         h = self.second(F.silu(self._times(tau)))
-        if self.labels is not None:
-            unknown = torch.zeros(len(tau), dtype=torch.long, device=tau.device)
-            h = h + self.labels(unknown if cond is None else cond + 1)
-        if self.text is not None:
-            h = h + self._caption_vector(self.text, cond)
-        return F.silu(h)
-
-    def _caption_vector(self, text: TextEncoder, cond: Tensor | None) -> Tensor:
-        """The vector added for captions, ``(B, width)``, or ``(width,)`` where all are unknown."""
-        if cond is None or self.caption is None:
-            return self.unknown
-        vector = self.caption(text(cond).to(self.caption.weight.dtype))
-        return torch.where((cond >= 0).any(1, keepdim=True), vector, self.unknown)
+        return F.silu(h if self.given is None else h + self.given(cond, len(tau)))
 
     def _times(self, tau: Tensor) -> Tensor:
         """``W_1 fourier(tau)``, and the second time's share."""

@@ -13,7 +13,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry, Passed, read
 from fourfold.nn.layers import squeeze, unsqueeze, zeroed
 
 __all__ = ["Glow"]
@@ -92,18 +93,17 @@ class _Coupling(nn.Module):
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
-    def __init__(self, fixed: int, moved: int, width: int, classes: int | None) -> None:
+    def __init__(self, fixed: int, moved: int, width: int, reading: Reading | None) -> None:
         super().__init__()
         self.fixed = fixed
         self.entry, self.middle = nn.Conv2d(fixed, width, 3, padding=1), nn.Conv2d(width, width, 1)
         self.exit = zeroed(nn.Conv2d(width, 2 * moved, 3, padding=1))
-        self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
+        self.given = Entry.of(reading, width)
 
     def _numbers(self, a: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         h = self.entry(a.to(self.entry.weight.dtype))
-        if self.embedding is not None:
-            label = torch.zeros(len(a), dtype=torch.long, device=a.device) if cond is None else cond + 1
-            h = h + self.embedding(label)[:, :, None, None]
+        if self.given is not None:
+            h = h + self.given(cond, len(a))[:, :, None, None]
         s, t = self.exit(F.relu(self.middle(F.relu(h)))).float().chunk(2, 1)
         return 2 * torch.tanh(s / 2), t
 
@@ -118,10 +118,10 @@ class _Coupling(nn.Module):
 class _Step(nn.Module):
     """Normalise, mix channels, couple: one step of flow."""
 
-    def __init__(self, channels: int, width: int, seed: int, classes: int | None) -> None:
+    def __init__(self, channels: int, width: int, seed: int, reading: Reading | None) -> None:
         super().__init__()
         self.norm, self.mixing = _ActNorm(channels), _Mixing(channels, seed)
-        self.coupling = _Coupling(channels - channels // 2, channels // 2, width, classes)
+        self.coupling = _Coupling(channels - channels // 2, channels // 2, width, reading)
 
     def forward(self, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
         if to_noise:
@@ -159,7 +159,7 @@ class Glow(Part, nn.Module):
         width: channels of the networks in couplings.
         steps: steps of flow at each scale.
         levels: largest number of scales.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
 
     Raises:
         ValueError: for one channel and odd sides, which leave nothing to couple.
@@ -173,23 +173,26 @@ class Glow(Part, nn.Module):
         width: int = 64,
         steps: int = 4,
         levels: int = 3,
-        classes: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape, self.reading = tuple(shape), reading
         self.plan = _plan(*shape, levels)
         if shape[0] == 1 and self.plan[0] == (1, 1):
             raise ValueError(f"shape must have several channels or an even side to couple, got {tuple(shape)}")
         self.levels, self.splits, channels = nn.ModuleList(), nn.ModuleList(), shape[0]
         for i, (p, q) in enumerate(self.plan):
             channels *= p * q
-            self.levels.append(nn.ModuleList(_Step(channels, width, 100 * i + k, classes) for k in range(steps)))
+            self.levels.append(
+                nn.ModuleList(_Step(channels, width, 100 * i + k, Passed.of(reading)) for k in range(steps))
+            )
             if i < len(self.plan) - 1:
-                self.splits.append(_Coupling(channels - channels // 2, channels // 2, width, classes))
+                self.splits.append(_Coupling(channels - channels // 2, channels // 2, width, Passed.of(reading)))
                 channels -= channels // 2
 
     def forward(self, h: Tensor, cond: Tensor | None = None, to_noise: bool = False) -> tuple[Tensor, Tensor]:
         """Noise to images or back, ``(B, *shape)``, and the log-determinant in that direction, ``(B,)``."""
+        cond = read(self.reading, cond, len(h))
         return self._to_noise(h, cond) if to_noise else self._to_data(h, cond)
 
     def _to_noise(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:

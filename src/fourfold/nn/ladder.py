@@ -18,10 +18,11 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry
 from fourfold.nn.layers import convolution, linear
 from fourfold.nn.pyramid import GAIN, Pyramid, Residual, ascend, phi
-from fourfold.nn.resnet import LabelEmbedding, Trunk
+from fourfold.nn.resnet import Trunk
 
 __all__ = ["LadderDecoder", "LadderEncoder"]
 
@@ -45,7 +46,7 @@ class _Rung(nn.Module):
 
 @final
 class LadderDecoder(Part, nn.Module):
-    """Noise (and labels) to maps: ``(B, inputs)`` and one noise for each rung to ``(B, outputs, H, W)``, float32.
+    """Noise (and conditions) to maps: ``(B, inputs)`` and one noise for each rung to ``(B, outputs, H, W)``, float32.
 
     Args:
         inputs: length of the coarsest noise, a vector.
@@ -54,7 +55,7 @@ class LadderDecoder(Part, nn.Module):
         width: channels of the finest stage. They double with every halving, up to four times.
         rungs: number of noises of each stage, each after one residual block.
         channels: channels of each rung's noise.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
@@ -67,13 +68,13 @@ class LadderDecoder(Part, nn.Module):
         width: int = 64,
         rungs: int = 2,
         channels: int = 4,
-        classes: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.pyramid = pyramid = Pyramid.to_eight(shape, width)
         self.noises = [(channels, *size) for size in reversed(pyramid.sizes) for _ in range(rungs)]
-        self.labels = LabelEmbedding.of(classes, inputs)
-        self.entry = linear(inputs if classes is None else 2 * inputs, pyramid.features)
+        self.given = Entry.of(reading, inputs)
+        self.entry = linear(inputs if reading is None else 2 * inputs, pyramid.features)
         depth = rungs * len(pyramid.widths)
         self.stages = nn.ModuleList(
             nn.ModuleList(_Rung(width, channels, depth) for _ in range(rungs)) for width in reversed(pyramid.widths)
@@ -85,7 +86,7 @@ class LadderDecoder(Part, nn.Module):
     def forward(self, u: Tensor, cond: Tensor | None, noise: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Decode. ``noise(l, h)`` gives rung ``l`` its noise ``(B, *noises[l])``, float32, from the map ``h`` there."""
         u = u.to(self.entry.weight.dtype)
-        h = self.entry(u if self.labels is None else self.labels.beside(u, cond))
+        h = self.entry(u if self.given is None else self.given.beside(u, cond))
         stages = [partial(self._stage, i, noise) for i in range(len(self.stages))]
         h = ascend(self.pyramid.coarsest(h), stages, reversed(self.up), self.pyramid.sizes[::-1])
         return self.pyramid.images(self.exit(phi(self.last(h))).float())
@@ -100,12 +101,12 @@ class LadderDecoder(Part, nn.Module):
 
 @final
 class LadderEncoder(Part, nn.Module):
-    """Images (and labels) to a vector ``(B, outputs)`` and, with a decoder's map, to the noise of each rung.
+    """Images (and conditions) to a vector ``(B, outputs)`` and, with a decoder's map, to the noise of each rung.
 
     Args:
         shape: ``(C, H, W)`` of an image.
         outputs: length of the vector.
-        width, rungs, channels, classes: those of the decoder.
+        width, rungs, channels, reading: those of the decoder.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("head",)
@@ -117,11 +118,11 @@ class LadderEncoder(Part, nn.Module):
         width: int = 64,
         rungs: int = 2,
         channels: int = 4,
-        classes: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.trunk, self.rungs = Trunk(shape, width, rungs), rungs
-        self.labels = LabelEmbedding.of(classes, outputs * 4)
+        self.given = Entry.of(reading, outputs * 4)
         self.hidden = linear(self.trunk.outputs, outputs * 4, GAIN)
         self.head = linear(outputs * 4, outputs)
         widths = [w for w in reversed(self.trunk.pyramid.widths) for _ in range(rungs)]
@@ -133,8 +134,8 @@ class LadderEncoder(Part, nn.Module):
         """The vector, float32, and the map of each stage, coarsest first."""
         maps = self.trunk.maps(x)
         h = self.hidden(self.trunk.features(maps[-1]))
-        if self.labels is not None:
-            h = h + self.labels(cond, len(x))
+        if self.given is not None:
+            h = h + self.given(cond, len(x))
         return self.head(phi(h)).float(), maps[::-1]
 
     def infer(self, rung: int, maps: list[Tensor], h: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry, Passed, read
 
 __all__ = ["MaskedMLP", "MaskedStack"]
 
@@ -66,7 +67,7 @@ class MaskedMLP(Part, nn.Module):
         width, blocks: size of the residual network.
         reverse: whether coordinates are ranked from last to first.
         waves: number of frequencies, from 1/4 cycle per unit on.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         dropout: share of hidden units dropped in training.
     """
 
@@ -82,7 +83,7 @@ class MaskedMLP(Part, nn.Module):
         blocks: int = 2,
         reverse: bool = False,
         waves: int = 0,
-        classes: int | None = None,
+        reading: Reading | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -94,14 +95,14 @@ class MaskedMLP(Part, nn.Module):
         inner = degree[:, None] >= degree
         self.blocks = nn.Sequential(*(_Block(inner, dropout) for _ in range(blocks)))
         self.exit = Masked(rank.repeat_interleave(values)[:, None] >= degree, 0.0)
-        self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
+        self.given = Entry.of(reading, width)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``(B, dim)`` to ``(B, dim, values)``."""
         phase = (2 * math.pi * x.unsqueeze(1) * self.frequencies.to(x.dtype)[:, None]).flatten(1)
         h = self.entry(torch.cat([x, phase.sin(), phase.cos()], 1).to(self.entry.weight.dtype))
-        if self.embedding is not None:
-            h = h + self.embedding(torch.zeros(len(x), dtype=torch.long, device=x.device) if cond is None else cond + 1)
+        if self.given is not None:
+            h = h + self.given(cond, len(x))
         out = self.exit(F.silu(self.blocks(h)))
         return out.to(torch.promote_types(out.dtype, torch.float32)).view(len(x), self.dim, self.values)
 
@@ -111,7 +112,7 @@ class MaskedStack(Part, nn.Module):
     """Masked networks of alternating order. One call runs one of them, so it counts as ``1 / layers`` of an evaluation.
 
     Args:
-        dim, values, width, blocks, waves, classes, dropout: those of :class:`MaskedMLP`. Only the first layer has
+        dim, values, width, blocks, waves, reading, dropout: those of :class:`MaskedMLP`. Only the first layer has
             waves.
         layers: number of networks.
     """
@@ -124,16 +125,16 @@ class MaskedStack(Part, nn.Module):
         blocks: int = 2,
         layers: int = 1,
         waves: int = 0,
-        classes: int | None = None,
+        reading: Reading | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.share = 1 / layers
+        self.share, self.reading = 1 / layers, reading
         self.layers = nn.ModuleList(
-            MaskedMLP(dim, values, width, blocks, i % 2 == 1, 0 if i else waves, classes, dropout)
+            MaskedMLP(dim, values, width, blocks, i % 2 == 1, 0 if i else waves, Passed.of(reading), dropout)
             for i in range(layers)
         )
 
     def forward(self, x: Tensor, layer: int, cond: Tensor | None = None) -> Tensor:
         """The numbers of one layer, ``(B, dim, values)``."""
-        return self.layers[layer](x, cond)
+        return self.layers[layer](x, read(self.reading, cond, len(x)))

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
 from fourfold.distributions.mixtures import NormalMixture
 from fourfold.maths.categorical import categorical
+from fourfold.nn.entry import Offset, Passed, read
 
 __all__ = ["CodeMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
 
@@ -47,19 +48,15 @@ def standard_log_prob(u: Tensor) -> Tensor:
 
 @final
 class _Table(nn.Module):
-    """A learned tensor for each label and one for "unknown". It starts at ``start``, and Muon leaves it alone."""
+    """A learned tensor ``b + W r(c)`` for each condition. It starts at ``start``, and Muon leaves it alone."""
 
-    for_adamw: ClassVar[tuple[str, ...]] = ("rows",)
-
-    def __init__(self, classes: int | None, shape: tuple[int, ...], start: float = 0.0) -> None:
+    def __init__(self, reading: Reading | None, shape: tuple[int, ...], start: float = 0.0) -> None:
         super().__init__()
-        self.rows = nn.Parameter(torch.full(((classes or 0) + 1, *shape), start))
+        self.shape, self.rows = shape, Offset(reading, math.prod(shape), 0.0, start)
 
     def forward(self, cond: Tensor | None, batch: int) -> Tensor:
-        """The tensors of ``batch`` labels, ``(batch, *shape)``. Without labels one row, expanded."""
-        if cond is None or len(self.rows) == 1:
-            return self.rows[:1].float().expand(batch, *self.rows.shape[1:])
-        return self.rows[cond + 1].float()
+        """The tensors of ``batch`` conditions, ``(batch, *shape)``."""
+        return self.rows(cond, batch).float().view(batch, *self.shape)
 
 
 @final
@@ -68,22 +65,25 @@ class IndependentGaussians(Prior):
 
     Args:
         shape: shape of the codes.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
     """
 
     summary = "independent Gaussians"
 
-    def __init__(self, shape: tuple[int, ...], classes: int | None = None) -> None:
+    def __init__(self, shape: tuple[int, ...], reading: Reading | None = None) -> None:
         super().__init__()
         self.noise = tuple(shape)
-        self.mean, self.log_scale = _Table(classes, self.noise), _Table(classes, self.noise)
+        self.reading = reading
+        self.mean, self.log_scale = (_Table(Passed.of(reading), self.noise) for _ in range(2))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.mean(cond, len(z)) + self.log_scale(cond, len(z)).exp() * z
+        c = read(self.reading, cond, len(z))
+        return self.mean(c, len(z)) + self.log_scale(c, len(z)).exp() * z
 
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        s = self.log_scale(cond, len(u))
-        return standard_log_prob((u - self.mean(cond, len(u))) * (-s).exp()) - s.flatten(1).sum(1)
+        c = read(self.reading, cond, len(u))
+        s = self.log_scale(c, len(u))
+        return standard_log_prob((u - self.mean(c, len(u))) * (-s).exp()) - s.flatten(1).sum(1)
 
 
 @final
@@ -96,21 +96,19 @@ class Mixture(Prior):
     Args:
         dim: length of the codes.
         components: number of components. They start at random places with scale ``spread``.
-        classes: number of labels, or ``None``. A label changes the weights.
+        reading: reads the condition, which changes the weights, or ``None``.
         spread: scale of every component at the start.
     """
 
+    for_adamw: ClassVar[tuple[str, ...]] = ("mean", "log_scale")
     summary = "a mixture of Gaussians"
 
-    def __init__(self, dim: int, components: int = 64, classes: int | None = None, spread: float = 0.5) -> None:
+    def __init__(self, dim: int, components: int = 64, reading: Reading | None = None, spread: float = 0.5) -> None:
         super().__init__()
         self.dim, self.components, self.noise = dim, components, (dim + 1,)
-        self.logits = _Table(classes, (components,))
-        self.mean, self.log_scale = (
-            _Table(None, (components, dim)),
-            _Table(None, (components, dim), math.log(spread)),
-        )
-        nn.init.normal_(self.mean.rows, std=math.sqrt(max(1 - spread**2, 0.01)))
+        self.logits = _Table(reading, (components,))
+        self.mean = nn.Parameter(math.sqrt(max(1 - spread**2, 0.01)) * torch.randn(components, dim))
+        self.log_scale = nn.Parameter(torch.full((components, dim), math.log(spread)))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         return self._mixture(cond, len(z)).draw(torch.special.ndtr(z[:, 0]), z[:, 1:])
@@ -120,7 +118,7 @@ class Mixture(Prior):
 
     def _mixture(self, cond: Tensor | None, batch: int) -> NormalMixture:
         log_weights = F.log_softmax(self.logits(cond, batch), 1)
-        return NormalMixture(log_weights, self.mean.rows[0].float(), (-self.log_scale.rows[0].float()).exp())
+        return NormalMixture(log_weights, self.mean.float(), (-self.log_scale.float()).exp())
 
 
 @final
@@ -144,7 +142,7 @@ class CodeMixture(Prior):
     Args:
         dim: length of the codes.
         components: number of components. They start at random places of equal distance from the origin.
-        classes: number of labels, or ``None``. A label changes the weights.
+        reading: reads the condition, which changes the weights, or ``None``.
     """
 
     LAG: ClassVar[float] = 5.0
@@ -159,13 +157,14 @@ class CodeMixture(Prior):
     first: Tensor
     second: Tensor
 
-    def __init__(self, dim: int, components: int = 24, classes: int | None = None) -> None:
+    def __init__(self, dim: int, components: int = 24, reading: Reading | None = None) -> None:
         super().__init__()
         self.dim, self.components, self.noise = dim, components, (dim + 1,)
         places = math.sqrt(dim) / 2 * F.normalize(torch.randn(components, dim), dim=1)
         weight = 1 / components
         self.register_buffer("steps", torch.zeros(()))
-        self.register_buffer("share", torch.full(((classes or 0) + 1, components), weight))
+        labels = 0 if reading is None else reading.labels
+        self.register_buffer("share", torch.full((labels + 1, components), weight))
         self.register_buffer("first", weight * places)
         self.register_buffer("second", weight * (torch.eye(dim) + places.unsqueeze(2) * places.unsqueeze(1)))
 
@@ -240,15 +239,15 @@ class IndependentCodes(Prior):
     Args:
         shape: ``(h, w)`` of a map of codes.
         size: number of different codes.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
     """
 
     summary = "independent categories"
 
-    def __init__(self, shape: tuple[int, ...], size: int, classes: int | None = None) -> None:
+    def __init__(self, shape: tuple[int, ...], size: int, reading: Reading | None = None) -> None:
         super().__init__()
         self.noise, self.size = tuple(shape), size
-        self.logits = _Table(classes, (*self.noise, size))
+        self.logits = _Table(reading, (*self.noise, size))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         return categorical(self.logits(cond, len(z)), torch.special.ndtr(z))

@@ -9,45 +9,14 @@ from __future__ import annotations
 import math
 from typing import ClassVar, final
 
-import torch
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry
 from fourfold.nn.layers import convolution, linear
 from fourfold.nn.pyramid import GAIN, Pyramid, Residual, ascend, descend, phi
 
-__all__ = ["LabelEmbedding", "ResMLP", "ResNetCritic", "ResNetDecoder", "ResNetEncoder", "Trunk"]
-
-
-@final
-class LabelEmbedding(Part, nn.Module):
-    """Class labels as vectors: ``(B,)`` int64 to ``(B, width)``; -1, like ``None``, has the row "unknown".
-
-    Args:
-        classes: number of labels.
-        width: length of a vector.
-        gain: standard deviation of the vectors at the start.
-    """
-
-    def __init__(self, classes: int, width: int, gain: float = 1.0) -> None:
-        super().__init__()
-        self.table = nn.Embedding(classes + 1, width)
-        nn.init.normal_(self.table.weight, std=gain)
-
-    @classmethod
-    def of(cls, classes: int | None, width: int, gain: float = 1.0) -> LabelEmbedding | None:
-        """The vectors of ``classes`` labels, or ``None`` for a network without labels."""
-        return None if classes is None else cls(classes, width, gain)
-
-    def forward(self, cond: Tensor | None, batch: int) -> Tensor:
-        """The vectors of ``batch`` labels."""
-        if cond is None:
-            return self.table.weight[:1].expand(batch, -1)
-        return self.table(cond + 1)
-
-    def beside(self, z: Tensor, cond: Tensor | None) -> Tensor:
-        """Vectors ``(B, n)`` with those of their labels beside them, ``(B, n + width)``."""
-        return torch.cat([z, self(cond, len(z))], 1)
+__all__ = ["ResMLP", "ResNetCritic", "ResNetDecoder", "ResNetEncoder", "Trunk"]
 
 
 @final
@@ -79,47 +48,52 @@ class Trunk(nn.Module):
 
 @final
 class ResNetEncoder(Part, nn.Module):
-    """Images (and labels) to vectors: ``(B, C, H, W)`` to ``(B, outputs)``, float32.
+    """Images (and conditions) to vectors: ``(B, C, H, W)`` to ``(B, outputs)``, float32.
 
     Args:
         shape: ``(C, H, W)`` of an image.
         outputs: length of the result.
         width: channels of the finest stage. They double with every halving, up to four times.
         blocks: residual blocks of each stage.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
     """
 
     # Muon takes a quarter of a step of a small autoencoder for `hidden` alone, by far the largest matrix.
     for_adamw: ClassVar[tuple[str, ...]] = ("hidden", "head")
 
     def __init__(
-        self, shape: tuple[int, int, int], outputs: int, width: int = 64, blocks: int = 2, classes: int | None = None
+        self,
+        shape: tuple[int, int, int],
+        outputs: int,
+        width: int = 64,
+        blocks: int = 2,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.trunk = Trunk(shape, width, blocks)
-        self.labels = LabelEmbedding.of(classes, outputs * 4)
+        self.given = Entry.of(reading, outputs * 4)
         self.hidden = linear(self.trunk.outputs, outputs * 4, GAIN)
         self.head = linear(outputs * 4, outputs)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         h = self.hidden(self.trunk(x))
-        if self.labels is not None:
-            h = h + self.labels(cond, len(x))
+        if self.given is not None:
+            h = h + self.given(cond, len(x))
         return self.head(phi(h)).float()
 
 
 @final
 class ResNetCritic(Part, nn.Module):
-    """One number for each image: ``D(x, c) = (w + e_c) · h(x) / sqrt(features)``, float32.
+    """One number for each image: ``D(x, c) = (w + W r(c)) · h(x) / sqrt(features)``, float32.
 
-    The class enters by projection (Miyato, Koyama 2018, https://arxiv.org/abs/1802.05637).
+    The condition enters by projection (Miyato, Koyama 2018, https://arxiv.org/abs/1802.05637).
 
     Args:
         shape: ``(C, H, W)`` of an image.
         width: channels of the finest stage.
         blocks: residual blocks of each stage.
         features: length of ``h(x)``.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("head",)
@@ -130,26 +104,26 @@ class ResNetCritic(Part, nn.Module):
         width: int = 32,
         blocks: int = 1,
         features: int = 256,
-        classes: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.trunk = Trunk(shape, width, blocks)
         self.hidden = linear(self.trunk.outputs, features, GAIN)
         self.head = linear(features, 1)
-        self.labels = LabelEmbedding.of(classes, features, 1 / math.sqrt(features))
+        self.given = Entry.of(reading, features, 1 / math.sqrt(features))
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """The critic's number, ``(B,)``."""
         h = phi(self.hidden(self.trunk(x)))
         value = self.head(h)[:, 0].float()
-        if self.labels is not None:
-            value = value + (h.float() * self.labels(cond, len(x)).float()).sum(1)
+        if self.given is not None:
+            value = value + (h.float() * self.given(cond, len(x)).float()).sum(1)
         return value
 
 
 @final
 class ResNetDecoder(Part, nn.Module):
-    """Vectors (and labels) to maps: ``(B, inputs)`` to ``(B, outputs, H, W)``, float32.
+    """Vectors (and conditions) to maps: ``(B, inputs)`` to ``(B, outputs, H, W)``, float32.
 
     Args:
         inputs: length of the vectors.
@@ -157,7 +131,7 @@ class ResNetDecoder(Part, nn.Module):
         outputs: values for each pixel.
         width: channels of the finest stage. They double with every halving, up to four times.
         blocks: residual blocks of each stage.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
@@ -169,18 +143,18 @@ class ResNetDecoder(Part, nn.Module):
         outputs: int,
         width: int = 64,
         blocks: int = 2,
-        classes: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.pyramid = pyramid = Pyramid.to_eight(shape, width)
-        self.labels = LabelEmbedding.of(classes, inputs)
-        self.entry = linear(inputs if classes is None else 2 * inputs, pyramid.features)
+        self.given = Entry.of(reading, inputs)
+        self.entry = linear(inputs if reading is None else 2 * inputs, pyramid.features)
         self.stages, self.up = pyramid.stages(blocks), pyramid.finer()
         self.exit = convolution(width, outputs * pyramid.patch**2)
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         z = z.to(self.entry.weight.dtype)
-        h = self.entry(z if self.labels is None else self.labels.beside(z, cond))
+        h = self.entry(z if self.given is None else self.given.beside(z, cond))
         sizes = self.pyramid.sizes[::-1]
         h = ascend(self.pyramid.coarsest(h), reversed(self.stages), reversed(self.up), sizes)
         return self.pyramid.images(self.exit(phi(h)).float())
@@ -188,13 +162,13 @@ class ResNetDecoder(Part, nn.Module):
 
 @final
 class ResMLP(Part, nn.Module):
-    """A residual multilayer perceptron: ``(B, inputs)`` (and labels) to ``(B, outputs)``, float32.
+    """A residual multilayer perceptron: ``(B, inputs)`` (and conditions) to ``(B, outputs)``, float32.
 
     Args:
         inputs, outputs: lengths of the vectors.
         width: length of the residual stream.
         blocks: number of residual blocks.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         gain: scale of the last layer at the start. 0 starts with the zero function.
     """
 
@@ -206,17 +180,17 @@ class ResMLP(Part, nn.Module):
         outputs: int,
         width: int = 128,
         blocks: int = 2,
-        classes: int | None = None,
+        reading: Reading | None = None,
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.labels = LabelEmbedding.of(classes, width)
+        self.given = Entry.of(reading, width)
         self.entry = linear(inputs, width)
         self.blocks = nn.Sequential(*(Residual(width, width, blocks, spatial=False) for _ in range(blocks)))
         self.exit = linear(width, outputs, gain)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         h = self.entry(x.to(self.entry.weight.dtype))
-        if self.labels is not None:
-            h = h + self.labels(cond, len(x))
+        if self.given is not None:
+            h = h + self.given(cond, len(x))
         return self.exit(phi(self.blocks(h))).float()

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry
 from fourfold.nn.pyramid import Pyramid
-from fourfold.nn.resnet import LabelEmbedding
 
 __all__ = ["Equalised", "ModulatedConv", "StyleNetwork"]
 
@@ -95,16 +95,16 @@ class _Layer(nn.Module):
 class _Mapping(nn.Module):
     """``w = f(z / rms(z), e_c)``. Its layers learn a hundred times slower than the others."""
 
-    def __init__(self, noise: int, style: int, depth: int, classes: int | None) -> None:
+    def __init__(self, noise: int, style: int, depth: int, reading: Reading | None) -> None:
         super().__init__()
-        self.labels = None if classes is None else LabelEmbedding(classes, noise)
-        sizes = [noise if classes is None else 2 * noise] + [style] * depth
+        self.given = Entry.of(reading, noise)
+        sizes = [noise if reading is None else 2 * noise] + [style] * depth
         self.layers = nn.ModuleList(Equalised(a, b, 0.01) for a, b in itertools.pairwise(sizes))
 
     def forward(self, z: Tensor, cond: Tensor | None) -> Tensor:
         h = _normalised(z)
-        if self.labels is not None:
-            h = torch.cat([h, _normalised(self.labels(cond, len(z)))], 1)
+        if self.given is not None:
+            h = torch.cat([h, _normalised(self.given(cond, len(z)))], 1)
         for layer in self.layers:
             h = _phi(layer(h))
         return h
@@ -117,7 +117,7 @@ def _normalised(z: Tensor) -> Tensor:
 
 @final
 class StyleNetwork(Part, nn.Module):
-    """``z`` (and labels) to images: ``(B, inputs)`` to ``(B, C, H, W)``, float32.
+    """``z`` (and conditions) to images: ``(B, inputs)`` to ``(B, C, H, W)``, float32.
 
     ``z`` holds ``noise`` numbers that give the styles, and then the noise that is added to every layer's map. While
     training, a share of the examples takes the styles of its later layers from a neighbour in the batch (style mixing:
@@ -129,7 +129,7 @@ class StyleNetwork(Part, nn.Module):
         style: length of ``w``.
         depth: layers of the mapping network.
         width: channels of the finest stage. They double with every halving, up to four times.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         mixing: share of examples with mixed styles while training.
     """
 
@@ -145,14 +145,14 @@ class StyleNetwork(Part, nn.Module):
         style: int = 128,
         depth: int = 4,
         width: int = 48,
-        classes: int | None = None,
+        reading: Reading | None = None,
         mixing: float = 0.9,
     ) -> None:
         super().__init__()
         self.pyramid, self.noise, self.mixing = Pyramid.to_eight(shape, width), noise, mixing
         widths, self.sizes = self.pyramid.widths[::-1], self.pyramid.sizes[::-1]
         self.entry = nn.Parameter(torch.randn(1, widths[0], *self.sizes[0]))
-        self.mapping = _Mapping(noise, style, depth, classes)
+        self.mapping = _Mapping(noise, style, depth, reading)
         pairs = list(zip([widths[0], *widths[:-1]], widths, strict=True))
         self.first = nn.ModuleList(_Layer(a, b, style) for a, b in pairs)
         self.second = nn.ModuleList(_Layer(b, b, style) for _, b in pairs)

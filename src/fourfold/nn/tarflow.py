@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry, Passed, read
 from fourfold.nn.layers import squeeze, unsqueeze, zeroed
 from fourfold.nn.transformer import Cache, Transformer
 
@@ -42,12 +43,12 @@ class _Block(nn.Module):
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "position", "exit")
 
     def __init__(
-        self, size: int, values: int, length: int, width: int, depth: int, heads: int, classes: int | None
+        self, size: int, values: int, length: int, width: int, depth: int, heads: int, reading: Reading | None
     ) -> None:
         super().__init__()
         self.entry = nn.Linear(size, width)
         self.position = nn.Parameter(0.1 * torch.randn(length, width))
-        self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
+        self.given = Entry.of(reading, width)
         self.trunk = Transformer(width, depth, heads, length)
         self.exit = zeroed(nn.Linear(width, values))
 
@@ -55,9 +56,8 @@ class _Block(nn.Module):
         """The numbers of ``T`` patches given the patch before each, ``(B, T, size)``. Earlier ones are in the cache."""
         at = 0 if cache is None else cache.position
         h = self.entry(before.to(self.entry.weight.dtype)) + self.position[at : at + before.shape[1]]
-        if self.embedding is not None:
-            label = torch.zeros(len(h), dtype=torch.long, device=h.device) if cond is None else cond + 1
-            h = h + self.embedding(label)[:, None]
+        if self.given is not None:
+            h = h + self.given(cond, len(h))[:, None]
         out: Tensor = self.exit(self.trunk(h, cache))
         return out.float()
 
@@ -71,7 +71,7 @@ class PatchStack(Part, nn.Module):
         values: number of parameters of the map of one number, for each layer.
         length: number of patches.
         width, depth, heads: size of each transformer.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
     """
 
     def __init__(
@@ -82,11 +82,13 @@ class PatchStack(Part, nn.Module):
         width: int,
         depth: int,
         heads: int,
-        classes: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
-        self.share, self.size, self.values = 1 / len(values), size, tuple(values)
-        self.layers = nn.ModuleList(_Block(size, size * n, length, width, depth, heads, classes) for n in values)
+        self.share, self.size, self.values, self.reading = 1 / len(values), size, tuple(values), reading
+        self.layers = nn.ModuleList(
+            _Block(size, size * n, length, width, depth, heads, Passed.of(reading)) for n in values
+        )
 
     def cache(self, layer: int, batch: int) -> Cache:
         """An empty cache of one layer."""
@@ -101,4 +103,5 @@ class PatchStack(Part, nn.Module):
         latest patch alone (zeros before the first), and the parameters are those of the next patch.
         """
         before = F.pad(x[:, :-1], (0, 0, 1, 0)) if cache is None else x
+        cond = read(self.reading, cond, len(x))
         return self.layers[layer](before, cond, cache).view(len(x), -1, self.size, self.values[layer])

@@ -41,11 +41,9 @@ class MissingEncoder(ImportError):  # noqa: N818 (it says what is missing)
     """A model needs a sentence encoder that is not installed, or is installed in another version."""
 
 
-def text_encoder(caption: int | None) -> TextEncoder | None:
-    """The encoder for captions of at most ``length`` bytes: the frozen one if it is installed, else a trained one."""
-    if caption is None:
-        return None
-    return SentenceEncoder.installed() if SentenceEncoder.available() else ByteEncoder(caption)
+def text_encoder(length: int) -> TextEncoder:
+    """The encoder for texts of at most ``length`` bytes: the frozen one if it is installed, else a trained one."""
+    return SentenceEncoder.installed() if SentenceEncoder.available() else ByteEncoder(length)
 
 
 # --- frozen -----------------------------------------------------------------------------------------------------------

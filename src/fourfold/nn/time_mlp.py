@@ -7,7 +7,7 @@ from typing import ClassVar, final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.layers import zeroed
 
@@ -43,7 +43,7 @@ class TimeMLP(Part, nn.Module):
         dim: length of the vectors.
         width: length of the residual stream.
         blocks: number of residual blocks.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
         detail: whether the network also sees waves of the vector. Losses of derivatives are better without them, since
             waves are 8 times as steep.
@@ -57,13 +57,13 @@ class TimeMLP(Part, nn.Module):
         dim: int,
         width: int = 256,
         blocks: int = 3,
-        classes: int | None = None,
+        reading: Reading | None = None,
         times: int = 1,
         detail: bool = True,
         outputs: int | None = None,
     ) -> None:
         super().__init__()
-        self.condition, self.detail = Condition(width, classes, times), detail
+        self.condition, self.detail = Condition(width, reading, times), detail
         self.entry = nn.Linear(3 * dim if detail else dim, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)

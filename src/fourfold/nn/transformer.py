@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry, Offset
 from fourfold.nn.layers import zeroed
 
 __all__ = [
@@ -264,6 +265,7 @@ class Cache:
     def __init__(self, depth: int, batch: int, heads: int, length: int, size: int, like: Tensor) -> None:
         self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
         self.position, self.length = 0, length
+        self.start: Tensor | None = None
 
     def attend(self, block: int, qkv: Tensor, angles: Angles | None = None, mask: Tensor | None = None) -> Tensor:
         """Attention of new positions of a block to the cached ones and to each other. Keys and values are cached.
@@ -301,6 +303,7 @@ class Cache:
         cache = object.__new__(Cache)
         cache.blocks = [block[rows] for block in self.blocks]
         cache.position, cache.length = self.position, self.length
+        cache.start = None if self.start is None else self.start[rows]
         return cache
 
     def clear(self) -> None:
@@ -440,27 +443,44 @@ class TokenTransformer(NextToken):
         length: the longest input, start symbol included.
         width, depth, heads, ratio: its size, see :class:`Block`.
         starts: number of start symbols.
+        reading: reads the condition, which is added to the start symbol, or ``None``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("head",)
 
     def __init__(
-        self, tokens: int, length: int, width: int, depth: int, heads: int, ratio: int = 4, starts: int = 1
+        self,
+        tokens: int,
+        length: int,
+        width: int,
+        depth: int,
+        heads: int,
+        ratio: int = 4,
+        starts: int = 1,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         self.tokens, self.length = tokens, length
         self.embedding = nn.Embedding(tokens + starts, width)
         self.trunk = Transformer(width, depth, heads, length, ratio)
         self.head = zeroed(nn.Linear(width, tokens))
+        self.given = Entry.of(reading, width, 0.5)
         nn.init.normal_(self.embedding.weight, std=0.5)
 
-    def cache(self, batch: int) -> Cache:
-        """An empty cache for ``batch`` sequences."""
-        return self.trunk.cache(batch)
+    def cache(self, batch: int, cond: Tensor | None = None) -> Cache:
+        """An empty cache for ``batch`` sequences of some conditions."""
+        cache = self.trunk.cache(batch)
+        if self.given is not None:
+            cache.start = self.given(cond, batch)
+        return cache
 
-    def forward(self, ids: Tensor, cache: Cache | Branches | None = None) -> Tensor:
+    def forward(self, ids: Tensor, cache: Cache | Branches | None = None, cond: Tensor | None = None) -> Tensor:
         """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``. See :meth:`Transformer.forward`."""
-        logits: Tensor = self.head(self.trunk(self.embedding(ids), cache))
+        h = self.embedding(ids)
+        if self.given is not None and (cache is None or not cache.position):
+            start = cache.start if isinstance(cache, Cache) and cache.start is not None else self.given(cond, len(ids))
+            h = torch.cat([h[:, :1] + start.unsqueeze(1), h[:, 1:]], 1)
+        logits: Tensor = self.head(self.trunk(h, cache))
         return logits.float()
 
 
@@ -471,7 +491,7 @@ class MaskedTransformer(Part, nn.Module):
     Args:
         tokens: number of tokens. The id ``tokens`` is the mask.
         width, depth, heads, ratio: its size, see :class:`Block`.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
 
     Raises:
         ValueError: if ``width`` is not a multiple of ``2 · heads``.
@@ -480,23 +500,21 @@ class MaskedTransformer(Part, nn.Module):
     for_adamw: ClassVar[tuple[str, ...]] = ("head",)
 
     def __init__(
-        self, tokens: int, width: int, depth: int, heads: int, ratio: int = 4, classes: int | None = None
+        self, tokens: int, width: int, depth: int, heads: int, ratio: int = 4, reading: Reading | None = None
     ) -> None:
         super().__init__()
         if width % (2 * heads):
             raise ValueError(f"width must be a multiple of 2 · heads, got width {width} and {heads} heads")
         self.tokens, self.width = tokens, width
         self.embedding = nn.Embedding(tokens + 1, width)
-        self.label = nn.Embedding((classes or 0) + 1, width)
+        self.given = Offset(reading, width, 0.5)
         self.blocks = nn.ModuleList(Block(width, heads, ratio, causal=False) for _ in range(depth))
         self.head = zeroed(nn.Linear(width, tokens))
-        for table in (self.embedding, self.label):
-            nn.init.normal_(table.weight, std=0.5)
+        nn.init.normal_(self.embedding.weight, std=0.5)
 
     def forward(self, ids: Tensor, cond: Tensor | None = None) -> Tensor:
         """Logits ``(B, L, tokens)`` of ids ``(B, L)``, some of which are masks, float32."""
-        labels = ids.new_zeros(len(ids)) if cond is None else cond + 1
-        h = self.embedding(ids) + self.label(labels).unsqueeze(1)
+        h = self.embedding(ids) + self.given(cond, len(ids)).unsqueeze(1)
         for block in self.blocks:
             h = block(h)
         logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
@@ -513,7 +531,7 @@ class ValueTransformer(Part, nn.Module):
         dim: length of the vectors.
         outputs: number of outputs per coordinate.
         width, depth, heads, ratio: its size, see :class:`Block`.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         waves: number of wave lengths, ``8, 4, 2, ...``.
     """
 
@@ -527,18 +545,17 @@ class ValueTransformer(Part, nn.Module):
         depth: int,
         heads: int,
         ratio: int = 4,
-        classes: int | None = None,
+        reading: Reading | None = None,
         waves: int = 5,
     ) -> None:
         super().__init__()
-        self.waves, self.classes = waves, classes
+        self.waves = waves
         self.entry = nn.Linear(2 + 2 * waves, width)
         self.position = nn.Embedding(dim, width)
-        self.label = nn.Embedding((classes or 0) + 1, width)
+        self.given = Offset(reading, width, 0.5)
         self.trunk = Transformer(width, depth, heads, dim, ratio)
         self.head = nn.Linear(width, outputs)
-        for table in (self.position, self.label):
-            nn.init.normal_(table.weight, std=0.5)
+        nn.init.normal_(self.position.weight, std=0.5)
         nn.init.normal_(self.head.weight, std=0.1 / math.sqrt(width))
 
     def cache(self, batch: int) -> Cache:
@@ -553,8 +570,7 @@ class ValueTransformer(Part, nn.Module):
         first = 0 if cache is None else cache.position
         at = torch.arange(first, first + previous.shape[1], device=previous.device)
         h = self.entry(self._features(previous)) * (at > 0).to(self.entry.weight.dtype)[:, None] + self.position(at)
-        labels = previous.new_zeros(len(previous), dtype=torch.long) if cond is None else cond + 1
-        out: Tensor = self.head(self.trunk(h + self.label(labels).unsqueeze(1), cache))
+        out: Tensor = self.head(self.trunk(h + self.given(cond, len(h)).unsqueeze(1), cache))
         return out.float()
 
     def _features(self, x: Tensor) -> Tensor:

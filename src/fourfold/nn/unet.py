@@ -15,11 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.layers import convolution, images, patches, zeroed
 from fourfold.nn.pyramid import descend
-from fourfold.nn.text_encoder import TextEncoder
 
 __all__ = ["UNet"]
 
@@ -74,10 +73,9 @@ class UNet(Part, nn.Module):
         widths: channels of every stage, finest first.
         blocks: residual blocks of every stage, on the way down and again on the way up (once in the coarsest).
         patch: side of the square patches that images are cut into.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         condition: length of the vector of time and label.
         times: 1, or 2 for times ``(B, 2)``.
-        text: an encoder of captions ``(B, L)``, which then replace labels.
 
     Raises:
         ValueError: for different numbers of widths and blocks.
@@ -91,16 +89,15 @@ class UNet(Part, nn.Module):
         widths: tuple[int, ...] = (64, 128),
         blocks: tuple[int, ...] = (1, 2),
         patch: int = 2,
-        classes: int | None = None,
+        reading: Reading | None = None,
         condition: int = 128,
         times: int = 1,
-        text: TextEncoder | None = None,
     ) -> None:
         super().__init__()
         if len(widths) != len(blocks):
             raise ValueError(f"blocks must hold one number for each of {len(widths)} widths, got {len(blocks)}")
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
-        self.condition = Condition(condition, classes, times, text)
+        self.condition = Condition(condition, reading, times)
         self.stem = convolution(3 * channels * patch**2, widths[0])
         self.down = nn.ModuleList(UNetStage(w, n, condition) for w, n in zip(widths, blocks, strict=True))
         self.coarser = nn.ModuleList(convolution(fine, coarse, 1) for fine, coarse in pairwise(widths))

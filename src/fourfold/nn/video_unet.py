@@ -19,10 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.layers import convolution, images, patches, zeroed
-from fourfold.nn.text_encoder import TextEncoder
 from fourfold.nn.transformer import TransformerBlock
 
 __all__ = ["VideoUNet"]
@@ -82,9 +81,8 @@ class VideoUNet(Part, nn.Module):
         heads: attention heads. Must divide the second width.
         patch: side of a patch in pixels.
         span: frames of a patch.
-        classes: number of labels, or ``None``.
+        reading: reads the condition, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
-        text: an encoder of captions ``(B, L)``, which then replace labels.
 
     Raises:
         ValueError: if ``heads`` does not divide the transformer's width.
@@ -101,16 +99,15 @@ class VideoUNet(Part, nn.Module):
         heads: int = 3,
         patch: int = 4,
         span: int = 1,
-        classes: int | None = None,
+        reading: Reading | None = None,
         times: int = 1,
-        text: TextEncoder | None = None,
     ) -> None:
         super().__init__()
         fine, coarse = widths
         channels, height, width = shape
         self.frames, self.patch, self.span, values = frames, patch, span, channels // frames * span * patch**2
         places = math.ceil(height / (2 * patch)) * math.ceil(width / (2 * patch))
-        self.condition = Condition(coarse, classes, times, text)
+        self.condition = Condition(coarse, reading, times)
         self.stem = convolution(3 * values, fine)
         self.down = nn.ModuleList(SpaceTimeBlock(fine, coarse) for _ in range(blocks[0]))
         self.coarser = convolution(4 * fine, coarse, 1)

@@ -120,8 +120,8 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     refusals: list[TypeError] = []
     for candidate in [recipe] if recipe else card.order(space):
         try:
-            _require_captions(name, card, candidate, space)
-            return f"{card_name}/{candidate}", card.recipes[candidate](space, size)
+            full = f"{card_name}/{candidate}"
+            return full, _reading(full, card.recipes[candidate](space, size))
         except TypeError as refusal:
             refusals.append(refusal)
     raise next((refusal for refusal in refusals if isinstance(refusal, TooManyColumns)), refusals[0])
@@ -134,22 +134,17 @@ def _register_recipes() -> None:
         point.load()
 
 
-def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
-    """Refuse images with captions for a recipe that does not read captions.
+def _reading(name: str, model: GenerativeModel) -> GenerativeModel:
+    """The model, unless it would ignore the conditions of its space.
 
     Raises:
-        TypeError: naming the recipes that do.
+        TypeError: if it would.
     """
-    if space.caption is None or recipe in card.captioned:
-        return
-    names = [
-        c.name if r not in c.others else f"{c.name}/{r}"
-        for c in cards().values()
-        for r in c.recipes
-        if r in c.captioned
-    ]
+    if model.space.given is None or model.reads_conditions:
+        return model
     raise TypeError(
-        f"{name} does not model images with captions: choose one of {', '.join(names)}, or leave captions out"
+        f"{name} does not model {model.space} given {model.space.given}: choose another recipe, or leave the "
+        "condition out"
     )
 
 
@@ -184,14 +179,27 @@ def models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
     """The models of a recipe, or of a paradigm: for each kind of data that it models, the full name and the model."""
     import torch  # names and cards load without it
 
-    from fourfold.spaces import Audio, Categorical, Identifier, Images, Numeric, Sequences, Table, Text, Vectors
+    from fourfold.spaces import (
+        Audio,
+        Categorical,
+        Categories,
+        Identifier,
+        Images,
+        Lines,
+        Numeric,
+        Sequences,
+        Table,
+        Text,
+        Vectors,
+    )
 
+    classes = Categories.numbered(10)
     row = (Categorical("kind", categories=("a", "b", "c")), Numeric("price", low=0, high=999))
     spaces: dict[str, tuple[Space, ...]] = {
-        "images": (Images(1, 16, 16), Images(1, 16, 16, classes=10)),
-        "vectors": (Vectors(16), Vectors(16, classes=10)),
+        "images": (Images(1, 16, 16), Images(1, 16, 16, given=classes)),
+        "vectors": (Vectors(16), Vectors(16, given=classes)),
         "text": (Text("abc", 64),),
-        "sounds": (Audio(4096, 8000), Audio(4096, 8000, classes=10), Audio(4096, 8000, caption=16)),
+        "sounds": (Audio(4096, 8000), Audio(4096, 8000, given=classes), Audio(4096, 8000, given=Lines.of_bytes(16))),
         "tables": (Table(row),),
         "sequences": (Sequences((Identifier("user"), Numeric("when", high=99), *row), "when", (0, 9), 16, "user"),),
     }

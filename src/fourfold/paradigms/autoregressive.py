@@ -98,8 +98,8 @@ class TokenConditionals(Conditionals):
     its new half. Drawing follows the same rule: a full cache is refilled from its last half.
 
     Args:
-        net: gives the logits of the next token. Every window begins with its first start symbol, or with symbol ``c +
-            1`` for the label ``c``.
+        net: gives the logits of the next token. Every window begins with its first start symbol, which
+            holds the condition.
         length: number of tokens of one example.
     """
 
@@ -133,16 +133,17 @@ class TokenConditionals(Conditionals):
         if len(x) > rows and not torch.is_grad_enabled():
             conds = [None] * len(x) if cond is None else torch.split(cond, rows)
             return torch.cat([self._window(part, c) for part, c in zip(torch.split(x, rows), conds, strict=False)])
-        logits = self.net(torch.cat([self._start(len(x), x.device, cond), x[:, :-1]], 1))
+        ids = torch.cat([self._start(len(x), x.device), x[:, :-1]], 1)
+        logits = self.net(ids) if cond is None else self.net(ids, None, cond)
         return -F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
 
-    def _start(self, batch: int, device: torch.device, cond: Tensor | None = None) -> Tensor:
-        unknown = torch.full((batch, 1), self.net.tokens, dtype=torch.long, device=device)
-        return unknown if cond is None else unknown + 1 + cond[:, None]
+    def _start(self, batch: int, device: torch.device) -> Tensor:
+        return torch.full((batch, 1), self.net.tokens, dtype=torch.long, device=device)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
-        start = self._start(batch, next(self.net.parameters()).device, cond)
-        return Drawing(self.net.cache(batch), cond, start, [start])
+        start = self._start(batch, next(self.net.parameters()).device)
+        cache = self.net.cache(batch) if cond is None else self.net.cache(batch, cond)  # type: ignore[call-arg]
+        return Drawing(cache, cond, start, [start])
 
     def prompt(self, state: Drawing, ids: Tensor) -> Drawing:
         """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing. The next draws continue them."""

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Term, forgetful
+from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Space, Term, forgetful
 from fourfold.distributions.references import Bernoulli, with_reference
 from fourfold.estimands import Energy, Reference, TiltedReference
 from fourfold.nn.boltzmann import BoltzmannMachine
@@ -78,6 +78,7 @@ class ClassifierEnergy(TiltedReference):
         reference: ``q``.
     """
 
+    reads_condition = True
     summary = "a classifier whose logits are read as an unnormalised log-density"
 
     def __init__(self, net: nn.Module, event: tuple[int, ...], reference: Reference) -> None:
@@ -162,7 +163,7 @@ class NoiseContrastiveTerm(Term):
         x, n, ratio = batch.x, len(batch.x), self.objective.ratio
         y = self.energy.reference.draw(Noise.in_training(x, n * ratio))
         cond = forgetful(batch.cond, self.objective.label_dropout)
-        labels = None if cond is None else cond.repeat(1 + ratio)
+        labels = None if cond is None else torch.cat([cond] * (1 + ratio))
         logits = self.energy.tilt(torch.cat([x, y]), labels) - math.log(ratio)
         data, noise = logits[:n], logits[n:].view(ratio, n)
         self.watched = {
@@ -230,11 +231,11 @@ class ContrastiveDivergenceTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         settings = self.objective
-        cond = forgetful(batch.cond, settings.label_dropout) if settings.classes else None
+        cond = forgetful(batch.cond, settings.label_dropout) if settings.given is not None else None
         x = batch.x + settings.data_noise * torch.randn_like(batch.x) if settings.data_noise else batch.x
-        y, acceptance = settings.negatives(self.energy, batch.x, cond)
-        labels = None if cond is None else cond.repeat(2)
-        energy = self.energy(torch.cat([x, y]), labels)
+        y, cond_y, acceptance = settings.negatives(self.energy, batch.x, cond)
+        conditions = None if cond is None or cond_y is None else torch.cat([cond, cond_y])
+        energy = self.energy(torch.cat([x, y]), conditions)
         data, model = energy.chunk(2)
         tilt = energy + self.energy.reference.log_prob(torch.cat([x, y])).detach()
         self.watched = {
@@ -251,7 +252,7 @@ class ContrastiveDivergence(Objective):
 
     Once the chains have converged, its gradient is that of the negative log-likelihood. They are kept in a replay
     buffer: each step takes some of them, moves them and puts them back. A share of them restarts from the reference.
-    Each label has its own part of the buffer, and samples are drawn for the labels of the data. Tieleman 2008
+    Each sample of the buffer has a condition of the data, which it keeps until it begins again. Tieleman 2008
     (https://doi.org/10.1145/1390156.1390290); Du, Mordatch 2019 (https://arxiv.org/abs/1903.08689).
 
     Args:
@@ -259,7 +260,7 @@ class ContrastiveDivergence(Objective):
         sampler: the moves of one step.
         size: number of chains kept for each label. 0 keeps none and starts at the data (contrastive divergence: Hinton
             2002).
-        classes: number of labels that the energy depends on, or ``None``.
+        given: the space of the conditions that the energy depends on, or ``None``.
         restart: share of the chains that restart from the reference.
         magnitude: ``m``, of the penalty on the tilt ``f = -E - log q`` that keeps energies from drifting.
         data_noise: standard deviation of noise that training adds to the data, so that a network can fit their
@@ -270,6 +271,7 @@ class ContrastiveDivergence(Objective):
     learns: ClassVar[type[Estimand]] = Energy
     principle = Principle.CONTRASTIVE
     x: Tensor
+    cond: Tensor
     ready: Tensor
 
     @property
@@ -287,38 +289,48 @@ class ContrastiveDivergence(Objective):
         event: tuple[int, ...],
         sampler: MarkovChain | BlockGibbs = _MOVES,
         size: int = 4096,
-        classes: int | None = None,
+        given: Space | None = None,
         restart: float = 0.05,
         magnitude: float = 0.0,
         data_noise: float = 0.0,
         label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.sampler, self.size, self.classes, self.restart = sampler, size, classes, restart
+        self.sampler, self.size, self.given, self.restart = sampler, size, given, restart
         self.magnitude, self.data_noise, self.label_dropout = magnitude, data_noise, label_dropout
         self.monitor = ChainMonitor(tuple(event), sampler)
-        self.register_buffer("x", torch.zeros(((classes or 0) + 1) * size, *event), persistent=False)
+        self.register_buffer("x", torch.zeros(size, *event), persistent=False)
+        cond = torch.zeros(1) if given is None else given.unknown(1)
+        self.register_buffer("cond", cond.expand(size, *cond.shape[1:]).clone(), persistent=False)
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool), persistent=False)
 
     def terms(self, estimand: Energy) -> Mapping[str, Term]:
         return with_reference(estimand, {"divergence": ContrastiveDivergenceTerm(estimand, self)})
 
-    def negatives(self, energy: Energy, data: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        """One sample of the model for each row of the data and its label, and the mean acceptance of the moves."""
+    def negatives(self, energy: Energy, data: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """As many samples of the model as rows of data, their conditions, and the mean acceptance of the moves."""
         if not self.size:
             moved = self.sampler.run(energy, Noise.in_training(data), cond, data)
-            return moved.x, moved.acceptance.mean()
+            return moved.x, cond, moved.acceptance.mean()
         if not bool(self.ready):
             self.x.copy_(reference_of(energy, Noise.in_training(self.x)))
+            if cond is not None:
+                self.cond.copy_(cond[torch.arange(self.size, device=cond.device) % len(cond)])
             self.ready.fill_(True)
-        row = torch.zeros(len(data), dtype=torch.long, device=data.device) if cond is None else cond + 1
-        slot = row * self.size + torch.randint(self.size, (len(data),), device=data.device)
-        noise = Noise.in_training(data)
-        fresh = (torch.rand(len(data), device=data.device) < self.restart).reshape(-1, *(1,) * (data.ndim - 1))
-        start = torch.where(fresh, reference_of(energy, noise), self.x[slot])
+        slot, noise = torch.randint(self.size, (len(data),), device=data.device), Noise.in_training(data)
+        fresh = torch.rand(len(data), device=data.device) < self.restart
+        start = torch.where(_beside(fresh, data), reference_of(energy, noise), self.x[slot])
+        if cond is not None:
+            cond = torch.where(_beside(fresh, cond), cond, self.cond[slot])
+            self.cond[slot] = cond
         moved = self.sampler.run(energy, noise, cond, start)
         self.x[slot] = moved.x
-        return moved.x, moved.acceptance.mean()
+        return moved.x, cond, moved.acceptance.mean()
+
+
+def _beside(mask: Tensor, x: Tensor) -> Tensor:
+    """A mask of rows ``(B,)`` in as many dimensions as ``x``."""
+    return mask.reshape(-1, *[1] * (x.ndim - 1))
 
 
 # --- a classifier as an energy ----------------------------------------------------------------------------------------

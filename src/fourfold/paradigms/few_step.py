@@ -37,6 +37,7 @@ from fourfold.core import (
     Staged,
     Term,
     forgetful,
+    unknown_like,
     view,
 )
 from fourfold.distributions.times import LogitNormal, quantiles, watched_by_noise
@@ -222,7 +223,7 @@ class TrajectoryDistillation(Objective, Staged):
     """``(sets, steps + 1, paths, *event)``."""
     times: Tensor
     """``(sets, steps + 1)``."""
-    labels: Tensor
+    cond: Tensor
     count: Tensor
     summary = "regress jumps between any two points of paths that a solver of the teacher's ODE has drawn"
     formula = "min_θ E_t,s  w(t, s)·‖x_t + (s − t)·u_θ(x_t, t, s) − x_s‖"
@@ -247,11 +248,11 @@ class TrajectoryDistillation(Objective, Staged):
         self.every, self.whole, self.sigma_data = every, whole, sigma_data
         self.huber, self.label_dropout = huber, label_dropout
         space, event = teacher.space, teacher.estimand.event
-        caption = () if space.caption is None else (space.caption,)
         self.conditional = space.conditional
+        unknown = torch.zeros(1) if space.given is None else space.given.unknown(1)
         self.register_buffer("states", torch.zeros(sets, steps + 1, paths, *event), persistent=False)
         self.register_buffer("times", torch.zeros(sets, steps + 1), persistent=False)
-        self.register_buffer("labels", torch.full((sets, paths, *caption), -1), persistent=False)
+        self.register_buffer("cond", unknown.expand(sets, paths, *unknown.shape[1:]).clone(), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.long), persistent=False)
 
     def stages(self) -> Sequence[Stage]:
@@ -281,7 +282,8 @@ class TrajectoryDistillation(Objective, Staged):
         start = _as_batch(noise * float(denoiser.path.sigma(times[0])))
         self.states[slot].copy_(trajectory(denoiser, start, times, cond))
         self.times[slot].copy_(times)
-        self.labels[slot].copy_(torch.full_like(self.labels[slot], -1) if cond is None else cond)
+        if self.conditional:
+            self.cond[slot].copy_(unknown_like(self.cond[slot]) if cond is None else cond)
 
     def jumps(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """``x_t, x_s, t, s, cond`` of ``n`` pairs from all sets, in order of ``t``.
@@ -297,7 +299,7 @@ class TrajectoryDistillation(Objective, Staged):
         order = self.times[slot, start].argsort()
         slot, row, start, to = slot[order], row[order], start[order], to[order]
         x_t, x_s = (_as_batch(self.states[slot, at, row]) for at in (start, to))
-        cond = self.labels[slot, row] if self.conditional else None
+        cond = self.cond[slot, row] if self.conditional else None
         return x_t, x_s, self.times[slot, start], self.times[slot, to], cond
 
 

@@ -28,6 +28,10 @@ from fourfold.vocabulary import Principle
 __all__ = ["BothOrders", "PairConditionals"]
 
 
+END = 256
+"""The end of a text of bytes, see :class:`fourfold.spaces.Lines`."""
+
+
 @dataclass
 class _Drawing:
     """Pictures being drawn: rows with captions of equal length and their cache, the newest tokens, and their number."""
@@ -54,6 +58,7 @@ class PairConditionals(Conditionals, CaptionConditionals):
         caption: the most bytes, and the most tokens, of a caption.
     """
 
+    reads_condition = True
     measure = Measure.COUNTING
 
     def __init__(self, net: TokenTransformer, words: CaptionWords, size: int, length: int, caption: int) -> None:
@@ -70,7 +75,7 @@ class PairConditionals(Conditionals, CaptionConditionals):
     def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
         """Count the words of captions."""
         if cond is not None:
-            self.words.learn(cond)
+            self.words.learn(_bytes(len(x), cond, x.device))
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(z_i | T, z_<i)`` of picture tokens ``(B, N)`` given captions ``(B, L)``, ``(B, N)`` float32."""
@@ -111,9 +116,7 @@ class PairConditionals(Conditionals, CaptionConditionals):
 
     def _text(self, batch: int, cond: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
         """Tokens of captions ``(B, n + 1)``, padded with ends, and their lengths ``(B,)``."""
-        if cond is None:
-            cond = torch.full((batch, 1), -1, device=device)
-        tokens = F.pad(self.words.encode(cond), (0, 1), value=-1)
+        tokens = F.pad(self.words.encode(_bytes(batch, cond, device)), (0, 1), value=-1)
         inside = tokens >= 0
         return torch.where(inside, tokens + self.size, self.end), inside.sum(1)
 
@@ -139,7 +142,7 @@ class PairConditionals(Conditionals, CaptionConditionals):
 
     @torch.no_grad()
     def describe(self, x: Tensor, noise: Noise, temperature: float = 1.0) -> Tensor:
-        """Captions drawn for pictures of tokens ``(B, N)``: bytes ``(B, L)`` padded with -1."""
+        """Captions drawn for pictures of tokens ``(B, N)``: bytes and ends, ``(B, caption + 1)``."""
         first = torch.full((len(x), 1), self.picture_start, device=x.device)
         cache, u, last = self.net.cache(len(x)), noise.uniform(self.caption), first + 1
         self.net(torch.cat([first, x], 1), cache)
@@ -153,7 +156,15 @@ class PairConditionals(Conditionals, CaptionConditionals):
             last = (token + self.size).unsqueeze(1)
             if not bool(unfinished.any()):
                 break
-        return self.words.decode(tokens, self.caption)
+        codes = self.words.decode(tokens, self.caption)
+        return F.pad(torch.where(codes < 0, END, codes), (0, 1), value=END)
+
+
+def _bytes(batch: int, cond: Tensor | None, device: torch.device) -> Tensor:
+    """Captions ``(B, L)`` as bytes that are padded with -1."""
+    if cond is None:
+        return torch.full((batch, 1), -1, device=device)
+    return torch.where(cond < END, cond, -1)
 
 
 def _not_empty(logits: Tensor) -> Tensor:

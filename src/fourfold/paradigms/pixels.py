@@ -21,6 +21,7 @@ from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forg
 from fourfold.estimands import Conditionals
 from fourfold.maths.categorical import categorical
 from fourfold.nn.causal import CausalConvNet, PlaneCache
+from fourfold.nn.entry import read
 from fourfold.paradigms.autoregressive import Drawing
 from fourfold.vocabulary import Principle
 
@@ -35,8 +36,8 @@ class PixelConditionals(Conditionals):
     the earlier colours of its own frame. A plane is -1 where it is not drawn yet or does not exist.
 
     Args:
-        net: with ``labels = colours · (classes + 1)`` and as many ``known`` planes as it is conditioned on.
-        channels, classes: those of the space.
+        net: with a kind for each colour, and as many ``known`` planes as it is conditioned on.
+        channels: those of the space.
         colours: planes of a frame. By default all channels, which makes an example one frame.
         past: number of earlier frames that a frame depends on.
     """
@@ -49,12 +50,11 @@ class PixelConditionals(Conditionals):
         self,
         net: CausalConvNet,
         channels: int,
-        classes: int | None = None,
         colours: int | None = None,
         past: int = 0,
     ) -> None:
         super().__init__()
-        self.net, self.labels, self.colours, self.past = net, (classes or 0) + 1, colours or channels, past
+        self.net, self.colours, self.past = net, colours or channels, past
         self.event = (channels, net.height, net.width)
         self.register_buffer("context", _context(channels, self.colours, past), persistent=False)
 
@@ -67,14 +67,12 @@ class PixelConditionals(Conditionals):
         """``log P(x_i | x_<i, c)`` of some planes ``(B, k)`` of each example, ``(B, k, H · W)``."""
         rows = torch.arange(len(x), device=x.device)[:, None]
         scored = x[rows, planes].flatten(0, 1)
-        label = self._label(planes, None if cond is None else cond[:, None]).flatten()
-        logits = self.net(scored, label, self._context_planes(x, planes), before=self._before(x, planes))
+        c = read(self.net.reading, cond, len(x))
+        c = None if c is None else c.repeat_interleave(planes.shape[1], 0)
+        kind, context = (planes % self.colours).flatten(), self._context_planes(x, planes)
+        logits = self.net(scored, kind, context, before=self._before(x, planes), c=c)
         nats = F.cross_entropy(logits.flatten(0, 2), scored.flatten(), reduction="none")
         return -nats.view(*planes.shape, -1)
-
-    def _label(self, planes: Tensor, cond: Tensor | None) -> Tensor:
-        """The network's label for planes: one for each pair of a colour and a class, or "unknown"."""
-        return planes % self.colours * self.labels + (0 if cond is None else cond + 1)
 
     def _context_planes(self, x: Tensor, planes: Tensor) -> Tensor | None:
         """Gather the planes ``(B k, known, H, W)`` that planes ``(B, k)`` of ``x`` are conditioned on."""
@@ -98,8 +96,7 @@ class PixelConditionals(Conditionals):
         _, height, width = self.event
         if state.cache is None or state.cache.index == height * width:
             state.cache = self._plane(state)
-        label = state.cache.label
-        logits = self.net(state.last, label, None, state.cache)
+        logits = self.net(state.last, state.last, None, state.cache)
         state.last = categorical(logits / temperature, state.next_uniforms(noise)[0])
         state.past.append(state.last)
         return state.last, state
@@ -112,9 +109,9 @@ class PixelConditionals(Conditionals):
         x = torch.zeros(batch, index + 1, height, width, dtype=torch.long, device=plane.device)
         if index:
             x[:, :index] = torch.stack(state.past, 1).view(batch, index, height, width)
-        label = self._label(plane, None if state.cond is None else state.cond[:, None]).flatten()
         before = self._before(x, plane) if index >= self.colours else None
-        return self.net.cache(label, self._context_planes(x, plane), before)
+        c = read(self.net.reading, state.cond, batch)
+        return self.net.cache((plane % self.colours).flatten(), self._context_planes(x, plane), before, c)
 
 
 def _context(channels: int, colours: int, past: int) -> Tensor:

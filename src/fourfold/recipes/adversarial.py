@@ -11,6 +11,7 @@ from fourfold.codecs import Centred, GaussianColumns, LogMel, MixedColumns, Stan
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.likelihoods import NoDensity
 from fourfold.nn.augment import Augment
+from fourfold.nn.reading import reading_of
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder
 from fourfold.nn.stylegan import StyleNetwork
 from fourfold.paradigms.adversarial import (
@@ -91,7 +92,7 @@ def players(space: Space, size: str) -> Players:
 @players.register
 def _(space: Images, size: str) -> Players:
     noise, width, depth = IMAGE_NOISE[size], IMAGES[size].width, IMAGES[size].depth
-    net = ResNetDecoder(noise, sides(space), space.channels, width, depth, space.classes)
+    net = ResNetDecoder(noise, sides(space), space.channels, width, depth, reading_of(space))
     generator = Generator(net, space.shape, noise, bounded=True)
     return Players(Centred(space), generator, _critic(space, size), TRAINING, every=4, pace=3.0)
 
@@ -101,16 +102,16 @@ def _(space: Audio, size: str) -> Players:
     """Both networks see power in mel bands over time, as if that were an image."""
     codec, noise, width, depth = LogMel(space), IMAGE_NOISE[size], IMAGES[size].width, IMAGES[size].depth
     _, height, across = codec.event
-    net = ResNetDecoder(noise, (1, height, across), 1, width, depth, space.classes)
-    critic = ResNetCritic((1, height, across), width, depth, 256, space.classes)
+    net = ResNetDecoder(noise, (1, height, across), 1, width, depth, reading_of(space))
+    critic = ResNetCritic((1, height, across), width, depth, 256, reading_of(space))
     return Players(codec, Generator(net, codec.event, noise, bounded=False), critic, TRAINING, every=4)
 
 
 @players.register
 def _(space: Vectors, size: str) -> Players:
     noise, width, depth = max(2, min(2 * space.dim, VECTOR_NOISE[size])), VECTORS[size].width, VECTORS[size].depth
-    net = ResMLP(noise, space.dim, width, depth, space.classes)
-    critic = ResMLP(space.dim, 1, width, depth, space.classes)
+    net = ResMLP(noise, space.dim, width, depth, reading_of(space))
+    critic = ResMLP(space.dim, 1, width, depth, reading_of(space))
     training = replace(TRAINING, batch_size=256, learning_rate=5e-4, warmup=0.02)
     generator = Generator(net, space.shape, noise, bounded=False)
     return Players(Standardised(space), generator, critic, training, unit_norm=1.0)
@@ -120,12 +121,12 @@ def _(space: Vectors, size: str) -> Players:
 def _(space: Table, size: str) -> Players:
     """The networks of vectors, on columns that the codec makes normal."""
     return replace(
-        players(Vectors(space.dims, classes=space.classes), size), codec=GaussianColumns(space, bins_of(space, 512))
+        players(Vectors(space.dims, given=space.given), size), codec=GaussianColumns(space, bins_of(space, 512))
     )
 
 
 def _critic(space: Images, size: str) -> ResNetCritic:
-    return ResNetCritic(sides(space), IMAGES[size].width, IMAGES[size].depth, 256, space.classes)
+    return ResNetCritic(sides(space), IMAGES[size].width, IMAGES[size].depth, 256, reading_of(space))
 
 
 @singledispatch
@@ -186,8 +187,8 @@ def conditional(space: Space, size: str) -> GenerativeModel:
 def _(space: Table, size: str) -> GenerativeModel:
     codec, net_size, noise = MixedColumns(space, bins_of(space, 512)), VECTORS[size], VECTOR_NOISE[size]
     tokens, reals = sum(codec.sizes), len(codec.graded)
-    net = ResMLP(noise + tokens, tokens + reals, net_size.width, net_size.depth, space.classes)
-    critic = ResMLP(2 * tokens + reals, 1, net_size.width, net_size.depth, space.classes)
+    net = ResMLP(noise + tokens, tokens + reals, net_size.width, net_size.depth, reading_of(space))
+    critic = ResMLP(2 * tokens + reals, 1, net_size.width, net_size.depth, reading_of(space))
     generator = RowGenerator(net, codec.sizes, reals, noise)
     game = ConditionalGAN(AdversarialGame(critic, Pairing(), ZeroCentred(0.1)))
     training = replace(TRAINING, batch_size=batch_of(256, tokens), learning_rate=5e-4, warmup=0.02)
@@ -222,7 +223,7 @@ def style(space: Space, size: str, augment: Augment | None) -> GenerativeModel:
 @style.register
 def _(space: Images, size: str, augment: Augment | None) -> GenerativeModel:
     noise = IMAGE_NOISE[size]
-    net = StyleNetwork(sides(space), noise, 2 * noise, 4, IMAGES[size].width, space.classes)
+    net = StyleNetwork(sides(space), noise, 2 * noise, 4, IMAGES[size].width, reading_of(space))
     game = AdversarialGame(
         _critic(space, size),
         NonSaturating(),

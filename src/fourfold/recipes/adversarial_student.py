@@ -10,6 +10,7 @@ from torch import nn
 from fourfold.core import GenerativeModel, Space, Training
 from fourfold.estimands.preconditioned import Preconditioned
 from fourfold.likelihoods import NoDensity
+from fourfold.nn.reading import reading_of
 from fourfold.nn.resnet import ResMLP, ResNetCritic
 from fourfold.paradigms.adversarial import NO_DENSITY, AdversarialGame, OnePass, ZeroCentred
 from fourfold.paradigms.hybrid import DistilledGame, Student
@@ -57,7 +58,7 @@ def lessons(space: Space, size: str) -> GameLessons:
 
 @lessons.register
 def _(space: Images, size: str) -> GameLessons:
-    critic = ResNetCritic(sides(space), IMAGE_CRITIC[size].width, IMAGE_CRITIC[size].depth, 256, space.classes)
+    critic = ResNetCritic(sides(space), IMAGE_CRITIC[size].width, IMAGE_CRITIC[size].depth, 256, reading_of(space))
     training = Training(64, 3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
     return GameLessons(critic, every=4, weight=1.0, share=0.5, sigma=5.0, training=training)
 
@@ -65,7 +66,7 @@ def _(space: Images, size: str) -> GameLessons:
 @lessons.register
 def _(space: Vectors, size: str) -> GameLessons:
     """A teacher of vectors is good early. Later its correction, which pulls samples to dense regions, does harm."""
-    critic = ResMLP(space.dim, 1, VECTOR_CRITIC[size].width, VECTOR_CRITIC[size].depth, space.classes)
+    critic = ResMLP(space.dim, 1, VECTOR_CRITIC[size].width, VECTOR_CRITIC[size].depth, reading_of(space))
     training = Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0)
     return GameLessons(critic, every=1, weight=0.1, share=0.3, sigma=1.5, training=training)
 

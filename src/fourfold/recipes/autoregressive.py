@@ -10,6 +10,7 @@ from fourfold.estimands import Conditionals
 from fourfold.maths.ngrams import LONGEST
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.ngrams import BesideNgrams
+from fourfold.nn.reading import reading_of
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
@@ -82,7 +83,8 @@ def _(space: Text, size: str) -> GenerativeModel:
 
 def _text_network(space: Text, size: str) -> TokenTransformer:
     net_size = TEXT[size]
-    return TokenTransformer(space.tokens, space.length, net_size.width, net_size.depth, net_size.heads)
+    width, depth, heads = net_size.width, net_size.depth, net_size.heads
+    return TokenTransformer(space.tokens, space.length, width, depth, heads, reading=reading_of(space))
 
 
 def _text(space: Text, size: str, net: NextToken) -> GenerativeModel:
@@ -108,12 +110,13 @@ def _(space: Images, size: str) -> GenerativeModel:
         lower.depth,
         upper.width,
         upper.depth,
-        labels=space.channels * ((space.classes or 0) + 1),
+        kinds=space.channels,
+        reading=reading_of(space),
         planes=space.channels if space.channels > 1 else 0,
     )
     batch = max(2, min(16, PLANES // space.channels))
     training = Training(batch_size=batch, learning_rate=6e-3, muon_rate=2e-2)
-    return _model(space, Tokens(space), PixelConditionals(net, space.channels, space.classes), training)
+    return _model(space, Tokens(space), PixelConditionals(net, space.channels), training)
 
 
 @likelihood.register
@@ -129,14 +132,15 @@ def _(space: Video, size: str) -> GenerativeModel:
         lower.depth,
         upper.width,
         upper.depth,
-        labels=space.colours * ((space.classes or 0) + 1),
+        kinds=space.colours,
+        reading=reading_of(space),
         planes=(past + (space.colours > 1)) * space.colours,
         reader=reader.width,
         reader_depth=reader.depth,
         moved=MOVED,
         overall=True,
     )
-    estimand = PixelConditionals(net, space.channels, space.classes, space.colours, past)
+    estimand = PixelConditionals(net, space.channels, space.colours, past)
     parts = (Tokens(space), estimand, FrameLikelihood(), Ancestral(), ChainRule())
     return GenerativeModel(space, *parts, Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2))
 
@@ -150,15 +154,15 @@ def _(space: Audio, size: str) -> GenerativeModel:
     codec, (lower, upper) = MuLaw(space, width), SOUNDS[size]
     _, rows, _ = codec.event
     sizes = (lower.width, lower.width, lower.depth, upper.width, upper.depth)
-    net = CausalConvNet(codec.tokens, rows, width, *sizes, labels=(space.classes or 0) + 1, planes=0)
+    net = CausalConvNet(codec.tokens, rows, width, *sizes, planes=0, reading=reading_of(space))
     training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
-    return _model(space, codec, PixelConditionals(net, 1, space.classes), training)
+    return _model(space, codec, PixelConditionals(net, 1), training)
 
 
 @likelihood.register
 def _(space: Vectors, size: str) -> GenerativeModel:
-    (net_size, components), classes = VECTORS[size], space.classes
-    net = ValueTransformer(space.dim, 3 * components, net_size.width, net_size.depth, net_size.heads, classes=classes)
+    (net_size, components), reading = VECTORS[size], reading_of(space)
+    net = ValueTransformer(space.dim, 3 * components, net_size.width, net_size.depth, net_size.heads, reading=reading)
     training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
     return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
 

@@ -24,7 +24,7 @@ from fourfold.maths.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.nn.dit import DiT
 from fourfold.nn.orders import OrderedTransformer
-from fourfold.nn.text_encoder import text_encoder
+from fourfold.nn.reading import reading_of
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.transformer import MaskedTransformer
 from fourfold.nn.video_unet import VideoUNet
@@ -41,7 +41,15 @@ from fourfold.paradigms.joint import JointBound, JointDenoising, JointSteps, Row
 from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, TextDenoiser, Unmasking
 from fourfold.paradigms.sequences import SequenceDenoiser
 from fourfold.recipes.autoregressive import SEQUENCES, TEXT, text_training
-from fourfold.recipes.networks import batch_of, bins_of, column_network, map_unet, row_network, sides, unet
+from fourfold.recipes.networks import (
+    batch_of,
+    bins_of,
+    column_network,
+    map_unet,
+    row_network,
+    sides,
+    unet,
+)
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, UniPC
 from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
@@ -174,8 +182,8 @@ def _(space: Video, size: str, times: int = 1) -> Parts:
     """
     (fine, coarse), patch = CLIPS[size], 1 if max(space.height, space.width) < 8 else 4
     widths, blocks = (fine.width, coarse.width), (fine.depth, coarse.depth)
-    event, text = sides(space), text_encoder(space.caption)
-    net = VideoUNet(event, space.frames, widths, blocks, coarse.heads, patch, 2, space.classes, times, text)
+    event = sides(space)
+    net = VideoUNet(event, space.frames, widths, blocks, coarse.heads, patch, 2, reading_of(space), times)
     # with Muon's rate for images, clips at rare noise levels reach losses of some thousands
     training = Training(16, 2e-3, muon_rate=0.015)
     noise = (-1.2 + math.log(space.frames) / 2, 1.6)
@@ -185,7 +193,7 @@ def _(space: Video, size: str, times: int = 1) -> Parts:
 @parts.register
 def _(space: Vectors, size: str, times: int = 1) -> Parts:
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
-    return _of_vectors(space, size, TimeMLP(space.dim, width, depth, space.classes, times))
+    return _of_vectors(space, size, TimeMLP(space.dim, width, depth, reading_of(space), times))
 
 
 @parts.register
@@ -230,8 +238,7 @@ def dit(space: Space, size: str) -> GenerativeModel:
 def _(space: Images, size: str) -> GenerativeModel:
     side, net_size = max(space.height, space.width), TRANSFORMER[size]
     patch = 2 if side < 16 else 4 if side <= 64 else 8
-    text = text_encoder(space.caption)
-    net = DiT(sides(space), net_size.width, net_size.depth, net_size.heads, patch, space.classes, 1, text)
+    net = DiT(sides(space), net_size.width, net_size.depth, net_size.heads, patch, reading_of(space), 1)
     return _denoised(space, _of_images(space, size, net))
 
 
@@ -308,7 +315,7 @@ def _stepped(space: Space, size: str) -> tuple[DDPMUNet, Parts]:
     while count < len(stages) and space.height % 2**count == 0 and space.width % 2**count == 0:
         count += 1
     widths = tuple(stage.width for stage in stages[:count])
-    net = DDPMUNet(space.channels, widths, stages[0].depth, space.classes)
+    net = DDPMUNet(space.channels, widths, stages[0].depth, reading_of(space))
     return net, _of_images(space, size, net)
 
 
@@ -326,7 +333,7 @@ def sliced(space: Space, size: str) -> GenerativeModel:
 def _(space: Vectors, size: str) -> GenerativeModel:
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
     # no waves of the input: the loss is linear in their derivatives, whose noise would exceed the rest
-    base = _of_vectors(space, size, TimeMLP(space.dim, width, depth, space.classes, detail=False))
+    base = _of_vectors(space, size, TimeMLP(space.dim, width, depth, reading_of(space), detail=False))
     estimand = NetworkScore(base.net, base.codec.event, VP(), base.codec.rms)
     return base.model(space, estimand, SlicedScoreMatching(), DPMSolver())
 
@@ -351,7 +358,7 @@ def _(space: Table, size: str) -> GenerativeModel:
 @masked.register
 def _(space: Text, size: str) -> GenerativeModel:
     net_size = TEXT[size]
-    net = MaskedTransformer(space.tokens, net_size.width, net_size.depth, net_size.heads, classes=space.classes)
+    net = MaskedTransformer(space.tokens, net_size.width, net_size.depth, net_size.heads, reading=reading_of(space))
     sampler = _unmasking(space.length)
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
     parts = (TextTokens(space), TextDenoiser(net, space.length), MaskedDenoising(), sampler, MaskedBound(), training)
@@ -397,7 +404,7 @@ def _(space: Table, size: str) -> GenerativeModel:
     codec, (embedding, net_size) = MixedColumns(space, bins_of(space, 512)), ROWS[size]
     sizes, reals = codec.sizes, len(codec.graded)
     inputs, outputs = embedding * len(sizes) + 3 * reals, sum(sizes) + reals
-    net = TimeMLP(inputs, net_size.width, net_size.depth, space.classes, detail=False, outputs=outputs)
+    net = TimeMLP(inputs, net_size.width, net_size.depth, reading_of(space), detail=False, outputs=outputs)
     estimand = RowDenoiser(net, sizes, reals, embedding, LinearLogSNR())
     training = Training(batch_size=batch_of(512, sum(sizes)), learning_rate=2e-3, weight_decay=0.01)
     return GenerativeModel(space, codec, estimand, JointDenoising(), JointSteps(), JointBound(), training)

@@ -14,6 +14,7 @@ from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
 from fourfold.estimands import Reference
 from fourfold.maths.paths import EDM
 from fourfold.nn.boltzmann import BoltzmannMachine
+from fourfold.nn.reading import reading_of
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetEncoder
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms.denoising_energy import NoisedScoreMatching, PreconditionedEnergy
@@ -71,11 +72,6 @@ def _refusal(recipe: str, spaces: str, space: Space) -> TypeError:
     return TypeError(f"the recipe energy/{recipe} models {spaces}, not {type(space).__name__}{way}")
 
 
-def _without_captions(recipe: str, space: Images) -> None:
-    if space.caption is not None:
-        raise _refusal(recipe, "images or vectors without captions", space)
-
-
 def _annealed(size: str) -> Annealed:
     """Annealing from the reference with Metropolis-adjusted moves and jumps, then a chain."""
     return Annealed(MALA(STEPS[size], 0.05), TEMPERATURES[size], moves=1, jumps=1)
@@ -83,7 +79,7 @@ def _annealed(size: str) -> Annealed:
 
 def _tilted(space: Vectors, size: str, reference: Reference) -> Tilted:
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
-    return Tilted(ResMLP(space.dim, 1, width, depth, space.classes, gain=0.1), space.shape, reference)
+    return Tilted(ResMLP(space.dim, 1, width, depth, reading_of(space), gain=0.1), space.shape, reference)
 
 
 # --- noise-contrastive estimation -------------------------------------------------------------------------------------
@@ -111,7 +107,7 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 def _(space: Table, size: str) -> GenerativeModel:
     """The model of vectors, on columns that the codec makes normal."""
     check_width(space, "covariances")
-    base = noise_contrastive(Vectors(space.dims, classes=space.classes), size)
+    base = noise_contrastive(Vectors(space.dims, given=space.given), size)
     return behind(GaussianColumns(space, bins_of(space, 512)), base, space)
 
 
@@ -142,19 +138,18 @@ def denoised(space: Space, size: str) -> DenoisingParts:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise _refusal("denoising", "images or vectors without captions", space)
+    raise _refusal("denoising", "images or vectors", space)
 
 
 @denoised.register
 def _(space: Images, size: str) -> DenoisingParts:
-    _without_captions("denoising", space)
     sampler = NoiseAnnealed(Langevin(1, 0.1), TEMPERATURES[size], moves=0, clean=True)
     return DenoisingParts(unet(space, UNET[size]), Dequantised(space), sampler, Training(64, 2e-3, muon_rate=0.02))
 
 
 @denoised.register
 def _(space: Vectors, size: str) -> DenoisingParts:
-    net = TimeMLP(space.dim, PERCEPTRON[size].width, PERCEPTRON[size].depth, space.classes)
+    net = TimeMLP(space.dim, PERCEPTRON[size].width, PERCEPTRON[size].depth, reading_of(space))
     sampler = NoiseAnnealed(MALA(10, 0.2), TEMPERATURES[size])
     return DenoisingParts(net, Standardised(space), sampler, Training(512, 2e-3))
 
@@ -178,7 +173,7 @@ def persistent(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise _refusal("persistent", "images or vectors without captions", space)
+    raise _refusal("persistent", "images or vectors", space)
 
 
 @persistent.register
@@ -188,7 +183,7 @@ def _(space: Vectors, size: str) -> GenerativeModel:
         space.shape,
         MALA(10, 0.02),
         size=BUFFER[size],
-        classes=space.classes,
+        given=space.given,
         restart=0.02,
         magnitude=1e-3,
         data_noise=0.02,
@@ -199,11 +194,10 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 @persistent.register
 def _(space: Images, size: str) -> GenerativeModel:
-    _without_captions("persistent", space)
-    net = ResNetCritic(sides(space), CRITIC[size].width, CRITIC[size].depth, 128, space.classes)
+    net = ResNetCritic(sides(space), CRITIC[size].width, CRITIC[size].depth, 128, reading_of(space))
     energy = Tilted(net, space.shape, Normal(space.shape, 1.0))
     objective = ContrastiveDivergence(
-        space.shape, SHORT, size=BUFFER[size], classes=space.classes, restart=0.05, magnitude=1e-3, data_noise=0.03
+        space.shape, SHORT, size=BUFFER[size], given=space.given, restart=0.05, magnitude=1e-3, data_noise=0.03
     )
     sampler = Langevin(10 * STEPS[size], SHORT.step_size, temperature=SHORT.temperature)
     training = Training(batch_size=64, learning_rate=3e-4, betas=(0.0, 0.99), clip=1.0)
@@ -217,12 +211,11 @@ def jem(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space without class labels, or one that is not registered.
     """
-    raise _refusal("jem", "images or vectors without captions", space)
+    raise _refusal("jem", "images or vectors", space)
 
 
 @jem.register
 def _(space: Images, size: str) -> GenerativeModel:
-    _without_captions("jem", space)
     net = ResNetEncoder(sides(space), _classes(space), CRITIC[size].width, CRITIC[size].depth)
     energy = ClassifierEnergy(net, space.shape, Normal(space.shape, 1.0))
     divergence = ContrastiveDivergence(
@@ -247,9 +240,9 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 
 def _classes(space: Images | Vectors) -> int:
-    if space.classes is None:
+    if space.given is None or not space.given.names:
         raise TypeError("the recipe energy/jem reads a classifier as an energy: it needs a space with classes")
-    return space.classes
+    return len(space.given.names)
 
 
 @singledispatch
@@ -264,12 +257,9 @@ def rbm(space: Space, size: str) -> GenerativeModel:
 
 @rbm.register
 def _(space: Images, size: str) -> GenerativeModel:
-    _without_captions("rbm", space)
     codec = BitPlanes(space)
-    net = BoltzmannMachine(math.prod(codec.event), HIDDEN[size].width, space.classes)
+    net = BoltzmannMachine(math.prod(codec.event), HIDDEN[size].width, reading_of(space))
     energy = RestrictedBoltzmann(net, codec.event, Bernoulli(codec.event))
-    objective = ContrastiveDivergence(
-        codec.event, BlockGibbs(2), size=BUFFER[size], classes=space.classes, restart=0.01
-    )
+    objective = ContrastiveDivergence(codec.event, BlockGibbs(2), size=BUFFER[size], given=space.given, restart=0.01)
     sampler, training = BlockGibbs(10 * STEPS[size]), Training(batch_size=128, learning_rate=2e-3)
     return GenerativeModel(space, codec, energy, objective, sampler, Unnormalised(), training)

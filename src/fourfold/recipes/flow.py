@@ -13,6 +13,7 @@ from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Affine, LogisticMixture, Monotone, Spline, Triangular
+from fourfold.nn.reading import reading_of
 from fourfold.nn.tarflow import PatchStack, side
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms.continuous_flow import ContinuousLikelihood, FreeVelocity
@@ -120,7 +121,7 @@ def _of_columns(space: Space, codec: Codec, estimand: Bijection, learning_rate: 
 
 def _masked(space: Space, codec: Codec, map: Monotone, size: Size, layers: int, waves: int = 6) -> AutoregressiveFlow:
     (dim,) = codec.event
-    net = MaskedStack(dim, map.values, size.width, size.depth, layers, waves, space.classes)
+    net = MaskedStack(dim, map.values, size.width, size.depth, layers, waves, reading_of(space))
     return AutoregressiveFlow(net, map, dim)
 
 
@@ -149,7 +150,7 @@ def coupling(space: Space, size: str) -> GenerativeModel:
     """Neural spline flow of couplings: samples in one evaluation (Durkan et al. 2019)."""
     codec = columns(space, "flow/coupling", 2)
     net_size, layers, bins = COUPLING[size]
-    net = CouplingStack(codec.event[0], Spline(bins), net_size.width, net_size.depth, layers, space.classes)
+    net = CouplingStack(codec.event[0], Spline(bins), net_size.width, net_size.depth, layers, reading_of(space))
     return _of_columns(space, codec, CouplingFlow(net, codec.event))
 
 
@@ -157,7 +158,7 @@ def realnvp(space: Space, size: str) -> GenerativeModel:
     """Real NVP: affine couplings (Dinh, Sohl-Dickstein, Bengio 2017)."""
     codec = columns(space, "flow/realnvp", 2)
     net_size, layers = REAL_NVP[size]
-    net = CouplingStack(codec.event[0], Affine(), net_size.width, net_size.depth, layers, space.classes)
+    net = CouplingStack(codec.event[0], Affine(), net_size.width, net_size.depth, layers, reading_of(space))
     return _of_columns(space, codec, CouplingFlow(net, codec.event), 1e-3)
 
 
@@ -166,7 +167,7 @@ def continuous(space: Space, size: str) -> GenerativeModel:
     codec = columns(space, "flow/continuous")
     net_size, steps = CONTINUOUS[size]
     (dim,) = codec.event
-    estimand = FreeVelocity(TimeMLP(dim, net_size.width, net_size.depth, space.classes), codec.event)
+    estimand = FreeVelocity(TimeMLP(dim, net_size.width, net_size.depth, reading_of(space)), codec.event)
     likelihood = ProbabilityFlow(4 * steps, None if dim <= 8 else 4)
     training = Training(batch_size=256, learning_rate=2e-3, smoothing=0.5)
     return GenerativeModel(space, codec, estimand, ContinuousLikelihood(steps), Heun(4 * steps), likelihood, training)
@@ -197,7 +198,7 @@ def _(space: Images, size: str) -> tuple[Codec, Bijection]:
     maps = [Triangular(numbers, Spline(8)), *[Triangular(numbers, Affine(7.0))] * (layers - 1)]
     values = [f.values for f in maps]
     net = PatchStack(
-        numbers, values, space.dims // numbers, net_size.width, net_size.depth, net_size.heads, space.classes
+        numbers, values, space.dims // numbers, net_size.width, net_size.depth, net_size.heads, reading_of(space)
     )
     return GaussianPixels(space), TransformerFlow(net, maps, space.shape, patch)
 
@@ -256,7 +257,7 @@ def _(space: Images, size: str) -> GenerativeModel:
     net_size, levels = GLOW[size]
     if space.channels == 1 and space.height % 2 and space.width % 2:
         raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")
-    estimand = CouplingFlow(Glow(sides(space), net_size.width, net_size.depth, levels, space.classes), space.shape)
+    estimand = CouplingFlow(Glow(sides(space), net_size.width, net_size.depth, levels, reading_of(space)), space.shape)
     return GenerativeModel(
         space, GaussianPixels(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS
     )

@@ -9,7 +9,7 @@ from functools import partial, singledispatch
 from torch import nn
 
 from fourfold.codecs import Centred, CentredSamples, ColumnTokens, Standardised
-from fourfold.core import Codec, GenerativeModel, Likelihood, Space, Training
+from fourfold.core import Codec, GenerativeModel, Likelihood, Reading, Space, Training
 from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Head, LogisticHead
 from fourfold.distributions.tokens import TokenHead
 from fourfold.maths.spectra import frames, hop_of
@@ -20,6 +20,7 @@ from fourfold.nn.ladder import LadderDecoder, LadderEncoder
 from fourfold.nn.prior import CodeMixture, IndependentCodes, IndependentGaussians, Mixture, Prior
 from fourfold.nn.pyramid import code_size
 from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, ResidualScalars
+from fourfold.nn.reading import reading_of
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.nn.waves import SpectralCritic, WaveDecoder, WaveEncoder
 from fourfold.paradigms.latent import (
@@ -71,20 +72,20 @@ CODEBOOK: Sizes[int] = Sizes({"xs": 16, "s": 1024, "m": 1024})
 
 # --- codes that are vectors -------------------------------------------------------------------------------------------
 
-PriorOf = Callable[[int, Size, int | None], Prior]
-"""Maps the length of a code, a size and the number of classes to a prior."""
+PriorOf = Callable[[int, Size, Reading | None], Prior]
+"""Maps the length of a code, a size and the reading of the condition to a prior."""
 
 
-def _flow(codes: int, size: Size, classes: int | None) -> Prior:
-    return Couplings(codes, size.width, 1, size.depth, classes)
+def _flow(codes: int, size: Size, reading: Reading | None) -> Prior:
+    return Couplings(codes, size.width, 1, size.depth, reading)
 
 
-def _fitted(codes: int, size: Size, classes: int | None) -> Prior:
-    return CodeMixture(codes, classes=classes)
+def _fitted(codes: int, size: Size, reading: Reading | None) -> Prior:
+    return CodeMixture(codes, reading=reading)
 
 
-def _mixture(codes: int, size: Size, classes: int | None) -> Prior:
-    return Mixture(codes, 2 * size.width, classes)
+def _mixture(codes: int, size: Size, reading: Reading | None) -> Prior:
+    return Mixture(codes, 2 * size.width, reading)
 
 
 def convolutional(space: Space, size: str) -> GenerativeModel:
@@ -115,24 +116,24 @@ def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
 
 @coded.register
 def _(space: Images, size: str, prior: PriorOf) -> GenerativeModel:
-    width, depth, codes, classes = IMAGES[size].width, IMAGES[size].depth, IMAGE_CODES[size], space.classes
+    width, depth, codes = IMAGES[size].width, IMAGES[size].depth, IMAGE_CODES[size]
     head = LogisticHead(space.n_values)
-    net = ResNetDecoder(codes, sides(space), head.values * space.channels, width, depth, classes)
-    encoder = ResNetEncoder(sides(space), 2 * codes, width, depth, classes)
-    decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, IMAGE_PRIOR[size], classes))
+    net = ResNetDecoder(codes, sides(space), head.values * space.channels, width, depth, reading_of(space))
+    encoder = ResNetEncoder(sides(space), 2 * codes, width, depth, reading_of(space))
+    decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, IMAGE_PRIOR[size], reading_of(space)))
     return _of_images(space, decoder, encoder)
 
 
 @coded.register
 def _(space: Vectors, size: str, prior: PriorOf) -> GenerativeModel:
-    width, depth, classes = VECTORS[size].width, VECTORS[size].depth, space.classes
+    width, depth = VECTORS[size].width, VECTORS[size].depth
     head, codes = GaussianHead(), min(max(2, space.dim), VECTOR_CODES[size])
-    net = ResMLP(codes, head.values * space.dim, width, depth, classes)
-    encoder = ResMLP(space.dim, 2 * codes, width, depth, classes)
+    net = ResMLP(codes, head.values * space.dim, width, depth, reading_of(space))
+    encoder = ResMLP(space.dim, 2 * codes, width, depth, reading_of(space))
     return GenerativeModel(
         space,
         Standardised(space),
-        CodeDecoder(net, head, space.shape, codes, prior(codes, VECTOR_PRIOR[size], classes)),
+        CodeDecoder(net, head, space.shape, codes, prior(codes, VECTOR_PRIOR[size], reading_of(space))),
         VariationalBound(encoder),
         PriorThenDecode(AsDraw()),
         Elbo(),
@@ -143,13 +144,13 @@ def _(space: Vectors, size: str, prior: PriorOf) -> GenerativeModel:
 @coded.register
 def _(space: Table, size: str, prior: PriorOf) -> GenerativeModel:
     """Encoder and decoder see tokens. Those of a row are independent given the code."""
-    (bins, codes), net_size, classes = TABLE_CODES[size], TABLES[size], space.classes
+    (bins, codes), net_size = TABLE_CODES[size], TABLES[size]
     codec = ColumnTokens(space, bins_of(space, bins))
     head, logits = TokenHead(codec.sizes), sum(codec.sizes)
     net_size = replace(net_size, width=max(32, min(net_size.width, TABLE_WEIGHTS // logits // 8 * 8)))
-    net = ResMLP(codes, logits, net_size.width, net_size.depth, classes)
-    encoder = TableEncoder(codec.sizes, 2 * codes, 8, net_size.width, net_size.depth, codec.graded, classes)
-    decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, VECTOR_PRIOR[size], classes))
+    net = ResMLP(codes, logits, net_size.width, net_size.depth, reading_of(space))
+    encoder = TableEncoder(codec.sizes, 2 * codes, 8, net_size.width, net_size.depth, codec.graded, reading_of(space))
+    decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, VECTOR_PRIOR[size], reading_of(space)))
     training = Training(batch_size=batch_of(256, logits), learning_rate=2e-3, warmup=0.05)
     parts = (decoder, VariationalBound(encoder), PriorThenDecode(AsDraw()), Elbo())
     return GenerativeModel(space, codec, *parts, training)
@@ -167,11 +168,11 @@ def ladder(space: Space, size: str) -> GenerativeModel:
 
 @ladder.register
 def _(space: Images, size: str) -> GenerativeModel:
-    width, codes, classes, rungs, channels = IMAGES[size].width, IMAGE_CODES[size], space.classes, 1, 4
+    width, codes, rungs, channels = IMAGES[size].width, IMAGE_CODES[size], 1, 4
     head = LogisticHead(space.n_values)
-    net = LadderDecoder(codes, sides(space), head.values * space.channels, width, rungs, channels, classes)
-    decoder = RungDecoder(net, head, space.shape, codes, _flow(codes, IMAGE_PRIOR[size], classes))
-    return _of_images(space, decoder, LadderEncoder(sides(space), 2 * codes, width, rungs, channels, classes))
+    net = LadderDecoder(codes, sides(space), head.values * space.channels, width, rungs, channels, reading_of(space))
+    decoder = RungDecoder(net, head, space.shape, codes, _flow(codes, IMAGE_PRIOR[size], reading_of(space)))
+    return _of_images(space, decoder, LadderEncoder(sides(space), 2 * codes, width, rungs, channels, reading_of(space)))
 
 
 def _of_images(space: Images, decoder: CodedDecoder, encoder: nn.Module) -> GenerativeModel:
@@ -272,7 +273,7 @@ def kl(space: Space, size: str) -> GenerativeModel:
     channels = CODE_CHANNELS[size]
     networks = autoencoder(space, size, 2 * channels, channels)
     codes = (channels, *networks.grid)
-    prior = IndependentGaussians(codes, space.classes)
+    prior = IndependentGaussians(codes, reading_of(space))
     decoder = CodeDecoder(networks.decoder, networks.head, networks.codec.event, codes, prior)
     return networks.model(space, decoder, Elbo(), beta=0.1)
 
@@ -297,6 +298,6 @@ def _(space: Audio, size: str) -> GenerativeModel:
 def _quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
     """At most 8 codes along a side of an image of up to 64 pixels: a transformer reads each of them."""
     networks = autoencoder(space, size, quantiser.channels, quantiser.channels, codes=8)
-    prior = IndependentCodes(quantiser.grid(networks.grid), quantiser.size, space.classes)
+    prior = IndependentCodes(quantiser.grid(networks.grid), quantiser.size, reading_of(space))
     decoder = QuantisedDecoder(networks.decoder, networks.head, networks.codec.event, quantiser, prior)
     return networks.model(space, decoder, CodeBound())

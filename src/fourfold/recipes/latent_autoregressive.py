@@ -12,13 +12,14 @@ from functools import singledispatch
 from fourfold.codecs import QuantisedCodec
 from fourfold.core import GenerativeModel, Space, Training
 from fourfold.nn.caption_words import CaptionWords
+from fourfold.nn.reading import reading_of
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.paradigms.latent import QuantisedDecoder
 from fourfold.paradigms.multimodal import BothOrders, PairConditionals
 from fourfold.recipes import latent
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images
+from fourfold.spaces import Audio, Images, Lines
 
 __all__ = ["fsq", "multimodal", "tokenized", "vq"]
 
@@ -40,7 +41,7 @@ def vq(space: Space, size: str) -> GenerativeModel:
 
 @singledispatch
 def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
-    """A transformer of a tokenizer's codes. A label is the start symbol. Another space registers its own.
+    """A transformer of a tokenizer's codes. The condition enters at the start symbol. Another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -53,8 +54,8 @@ def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], Generat
 @tokenized.register(Audio)
 def _(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
     codec, net_size = _codes(space, size, tokenizer), TRANSFORMER[size]
-    starts, (length,) = 1 + (space.classes or 0), codec.event
-    net = TokenTransformer(codec.size, length, net_size.width, net_size.depth, net_size.heads, starts=starts)
+    (length,), reading = codec.event, reading_of(space)
+    net = TokenTransformer(codec.size, length, net_size.width, net_size.depth, net_size.heads, reading=reading)
     estimand = TokenConditionals(net, length)
     return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), TRAINING)
 
@@ -72,22 +73,23 @@ def multimodal(space: Space, size: str) -> GenerativeModel:
 @multimodal.register(Images)
 @multimodal.register(Audio)
 def _(space: Images | Audio, size: str) -> GenerativeModel:
-    if space.caption is None:
+    if not isinstance(space.given, Lines):
         raise TypeError(
             "a multimodal model needs captions: load captioned images or sounds, conditional on their captions"
         )
     codec, net_size = _codes(space, size, latent.fsq), TRANSFORMER[size]
     (tokens,) = codec.event
-    longest = tokens + space.caption + 3
+    caption = space.given.text.length - 1
+    longest = tokens + caption + 3
     words = CaptionWords(WORDS[size])
     net = TokenTransformer(codec.size + words.size, longest, net_size.width, net_size.depth, net_size.heads, starts=2)
-    estimand = PairConditionals(net, words, codec.size, tokens, space.caption)
+    estimand = PairConditionals(net, words, codec.size, tokens, caption)
     return GenerativeModel(space, codec, estimand, BothOrders(), Ancestral(), ChainRule(), TRAINING)
 
 
 def _codes(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> QuantisedCodec:
     """The codec of a tokenizer that is trained first."""
-    autoencoder = tokenizer(space.conditioned(), size)
+    autoencoder = tokenizer(space.conditioned_on(None), size)
     decoder = autoencoder.estimand
     assert isinstance(decoder, QuantisedDecoder)
     height, width = decoder.latent

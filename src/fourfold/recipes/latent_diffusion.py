@@ -17,7 +17,7 @@ from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.maths.paths import EDM
 from fourfold.maths.spectra import frames, hop_of
 from fourfold.nn.dit import DiT
-from fourfold.nn.text_encoder import text_encoder
+from fourfold.nn.reading import reading_of
 from fourfold.nn.unet import UNet
 from fourfold.nn.waves import WaveCritic, WaveVocoder
 from fourfold.paradigms.adversarial import NO_DENSITY, OnePass
@@ -78,8 +78,7 @@ def _(space: Images, size: str) -> GenerativeModel:
     deep = max(1, min(height, width).bit_length() - 2)
     widths = tuple(stage.width for stage in UNET[size][:deep])
     blocks = tuple(stage.depth for stage in UNET[size][:deep])
-    text = text_encoder(space.caption)
-    net = UNet(channels, widths, blocks, 1, space.classes, 2 * UNET[size][0].width, 1, text)
+    net = UNet(channels, widths, blocks, 1, reading_of(space), 2 * UNET[size][0].width, 1)
     return _diffused(space, codec, net, size)
 
 
@@ -108,9 +107,9 @@ def _(space: Audio, size: str) -> GenerativeModel:
 
 
 def _transformer(space: Space, codec: LearnedCodec, patch: int, size: str) -> DiT:
-    (channels, height, width), net_size, text = codec.event, TRANSFORMER[size], text_encoder(space.caption)
+    (channels, height, width), net_size = codec.event, TRANSFORMER[size]
     shape = (channels, height, width)
-    return DiT(shape, net_size.width, net_size.depth, net_size.heads, patch, space.classes, 1, text)
+    return DiT(shape, net_size.width, net_size.depth, net_size.heads, patch, reading_of(space), 1)
 
 
 @singledispatch
@@ -126,7 +125,7 @@ def perceptron(space: Space, size: str) -> GenerativeModel:
 @perceptron.register
 def _(space: Table, size: str) -> GenerativeModel:
     codec = vector_codes(space, size)
-    return behind(codec, denoising(Vectors(codec.event[0], classes=space.classes), size), space)
+    return behind(codec, denoising(Vectors(codec.event[0], given=space.given), size), space)
 
 
 @singledispatch
@@ -142,7 +141,7 @@ def vocoder(space: Space, size: str) -> GenerativeModel:
 @vocoder.register
 def _(space: Audio, size: str) -> GenerativeModel:
     step, codec = denoising(space, size), LogMel(space)
-    return behind(VocodedMel(codec, _vocoder(space.conditioned(), codec.bands, size)), step, space)
+    return behind(VocodedMel(codec, _vocoder(space.conditioned_on(None), codec.bands, size)), step, space)
 
 
 def _vocoder(space: Audio, bands: int, size: str) -> GenerativeModel:
@@ -164,7 +163,7 @@ def _refusal(space: Space) -> TypeError:
 
 def _codec(space: Images | Audio, size: str) -> LearnedCodec:
     """An autoencoder of images or sounds without labels and captions, of size ``m`` at most."""
-    autoencoder = kl(space.conditioned(), "m" if parse_size(size)[0] in ("l", "xl") else size)
+    autoencoder = kl(space.conditioned_on(None), "m" if parse_size(size)[0] in ("l", "xl") else size)
     # of equal seconds on 64-pixel images, twice the steps of half the batch gave reconstructions nearer to the data
     autoencoder.training_defaults = replace(autoencoder.training_defaults, batch_size=32)
     return LearnedCodec(autoencoder)

@@ -19,12 +19,12 @@ __all__ = ["coupling", "vector_codes"]
 def coupling(space: Space, size: str) -> GenerativeModel:
     """A coupling flow of the codes of :func:`fourfold.recipes.latent.convolutional`."""
     codec = vector_codes(space, size)
-    return behind(codec, flow.coupling(Vectors(codec.event[0], classes=space.classes), size), space)
+    return behind(codec, flow.coupling(Vectors(codec.event[0], given=space.given), size), space)
 
 
 def vector_codes(space: Space, size: str) -> LearnedCodec:
     """The autoencoder of :func:`fourfold.recipes.latent.convolutional`, without labels and without its prior."""
-    bare = space.conditioned()
+    bare = space.conditioned_on(None)
     bottleneck = convolutional(bare, size)
     decoder = bottleneck.estimand
     assert isinstance(decoder, CodeDecoder)

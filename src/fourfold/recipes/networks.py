@@ -9,14 +9,23 @@ from dataclasses import replace
 from fourfold.codecs import ColumnTokens, RowTokens
 from fourfold.core import Space
 from fourfold.nn.columns import ColumnNetwork
+from fourfold.nn.reading import reading_of
 from fourfold.nn.sequences import SequenceNetwork
-from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.unet import UNet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Sequences, Table
 from fourfold.vocabulary import TooManyColumns
 
-__all__ = ["batch_of", "bins_of", "check_width", "column_network", "map_unet", "row_network", "sides", "unet"]
+__all__ = [
+    "batch_of",
+    "bins_of",
+    "check_width",
+    "column_network",
+    "map_unet",
+    "row_network",
+    "sides",
+    "unet",
+]
 
 COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
     {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
@@ -54,8 +63,7 @@ def map_unet(space: Space, event: tuple[int, ...], stages: Sequence[Size], times
     patch = 1 if side < 16 else 2 if side <= 64 else 4
     levels = stages[: max(2, math.ceil(math.log2(side / patch / 8)) + 1)]
     widths, blocks = tuple(stage.width for stage in levels), tuple(stage.depth for stage in levels)
-    text = text_encoder(space.caption)
-    return UNet(event[0], widths, blocks, patch, space.classes, 2 * stages[0].width, times, text)
+    return UNet(event[0], widths, blocks, patch, reading_of(space), 2 * stages[0].width, times)
 
 
 def check_width(space: Table, purpose: str) -> None:
@@ -102,7 +110,7 @@ def column_network(space: Table, size: str) -> tuple[ColumnTokens, ColumnNetwork
     """
     check_width(space, "conditionals")
     bins, embedding, net_size = _columns(space.dims, size)
-    codec, rest = ColumnTokens(space, bins_of(space, bins)), (space.classes, dropout_of(space))
+    codec, rest = ColumnTokens(space, bins_of(space, bins)), (reading_of(space), dropout_of(space))
     return codec, ColumnNetwork(codec.sizes, embedding, net_size.width, net_size.depth, codec.graded, *rest)
 
 

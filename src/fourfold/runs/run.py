@@ -32,7 +32,7 @@ from fourfold.runs.files import write_json
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import load_own
 from fourfold.tasks.completing import approximate_note
-from fourfold.tasks.drawing import adjusted, class_names, condition
+from fourfold.tasks.drawing import adjusted, names_of
 from fourfold.tasks.evaluation import evaluate, examples
 from fourfold.tasks.examples import raw_examples
 from fourfold.tasks.given import Given, requirements, sample_given
@@ -196,7 +196,7 @@ class Run:
             ValueError: for n < 1, an unknown class or caption, or an option that the model does not have.
             TypeError: for a sampler that does not fit the model.
         """
-        model, cond = adjusted(self.model, sampler, steps, guidance), condition(self.model, cond)
+        model = adjusted(self.model, sampler, steps, guidance)
         if given or balance is not None or require:
             tests = requirements(require, self.model.space, lambda: self.dataset().train.x)
             samples = sample_given(model, n, cond, seed, batch_size, given=given, balance=balance, requirements=tests)
@@ -207,8 +207,9 @@ class Run:
         start, stop = processes.share(n)
         if n < processes.world or processes.world == 1:
             return model.sample(n, cond, seed, batch_size).cpu()
-        labels = _part(cond, start, stop)
-        return processes.gather(model.sample(stop - start, labels, seed, batch_size, start)).cpu()
+        codes = model.space.encode_condition(cond, n)
+        part = None if codes is None else codes[start:stop]
+        return processes.gather(model.sample(stop - start, part, seed, batch_size, start)).cpu()
 
     def table(
         self,
@@ -236,7 +237,7 @@ class Run:
                 "and fourfold.data.writers.write_examples writes it to a file"
             )
         x = self.sample(n, cond, seed, given=given, balance=balance, require=require)
-        classes = class_names(self.model, cond, n)
+        classes = names_of(self.model, cond, n)
         return labelled_table(x, space, Labels(self.label_column or "label", classes) if classes else None)
 
     def show(self, x: Tensor | None = None, n: int = 36, cond: Condition = None, seed: int = 0) -> Picture:
@@ -277,13 +278,14 @@ class Run:
         Raises:
             ValueError: if ``x`` does not belong to the space, naming the row and column.
         """
-        x, cond, processes = raw_examples(x, self.model.space), condition(self.model, cond), join()
+        x, processes = raw_examples(x, self.model.space), join()
         start, stop = processes.share(len(x))
         if len(x) < processes.world or processes.world == 1:
             return self.model.log_prob(x, cond, seed, batch_size, draws)
         self.model.space.check(x)
-        labels = _part(cond, start, stop)
-        mine = self.model.log_prob(x[start:stop], labels, seed, batch_size, draws, start)
+        codes = self.model.space.encode_condition(cond, len(x))
+        part = None if codes is None else codes[start:stop]
+        mine = self.model.log_prob(x[start:stop], part, seed, batch_size, draws, start)
         return replace(LogProb.cat(processes.all(mine)), dims=mine.dims)
 
     def examples(
@@ -456,9 +458,3 @@ class Run:
         """The name of the label column or array in the training data, if it has one."""
         name = self.card.get("data", {}).get("options", {}).get("labels")
         return name if isinstance(name, str) and not name.endswith(".npy") else None
-
-
-def _part(cond: Condition, start: int, stop: int) -> Condition:
-    """The conditions of some of the examples. One for all stays as it is."""
-    each = (isinstance(cond, Tensor) and cond.ndim) or (isinstance(cond, Sequence) and not isinstance(cond, str))
-    return cond[start:stop] if each else cond  # type: ignore[index]

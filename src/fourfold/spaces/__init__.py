@@ -6,8 +6,10 @@ A third party adds a space as one class of its own, see :class:`fourfold.core.Sp
 from __future__ import annotations
 
 from fourfold.spaces.audio import Audio
+from fourfold.spaces.categories import Categories
 from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, FreeText, Identifier, Numeric
 from fourfold.spaces.images import Images
+from fourfold.spaces.lines import Lines
 from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
@@ -18,12 +20,14 @@ from fourfold.spaces.video import Video
 __all__ = [
     "Audio",
     "Categorical",
+    "Categories",
     "Column",
     "Constant",
     "DateTime",
     "FreeText",
     "Identifier",
     "Images",
+    "Lines",
     "Numeric",
     "Sequences",
     "Table",
@@ -34,7 +38,7 @@ __all__ = [
 ]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-for _space in (Audio, Images, Sequences, Table, Text, Vectors, Video):
+for _space in (Audio, Categories, Images, Lines, Sequences, Table, Text, Vectors, Video):
     _space.__module__ = __name__
 for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Numeric, Tokenizer):
     _column.__module__ = __name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,29 +46,20 @@ class Audio(Space):
     Attributes:
         length: samples of one clip.
         rate: samples in a second.
-        classes: number of class labels, or ``None``.
-        class_names: names of the labels, empty where they have none.
-        caption: the most bytes of a transcript, where clips are conditional on transcripts.
 
     Raises:
-        ValueError: for sizes below 1, or classes and captions together.
+        ValueError: for sizes below 1.
     """
 
     item_name: ClassVar[str] = "clips"
     length: int
     rate: int
-    classes: int | None = None
-    class_names: tuple[str, ...] = field(default=())
-    caption: int | None = None
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.rate < 1:
             raise ValueError(
                 f"the clip length and the sampling rate must be positive, got {self.length} samples at {self.rate} Hz"
             )
-        if self.caption is not None and (self.caption < 1 or self.classes is not None):
-            raise ValueError("clips are conditional on classes or on captions of at least 1 byte: give one of them")
-        self._check_classes()
 
     def __str__(self) -> str:
         return f"clips of sound of {self.length / self.rate:.3g} s ({self.length:,} samples at {self.rate:,} Hz)"
@@ -129,6 +120,20 @@ class Audio(Space):
             raise ValueError("waveforms must lie in [-1, 1], got larger values: divide them by the largest")
         short = self.length - samples.shape[-1]
         return torch.nn.functional.pad(samples, (0, short)) if short > 0 and samples.ndim == 2 else samples
+
+    def conditions(self, value: Any, n: int) -> Tensor:
+        """One clip for all samples, or one for each, ``(n, L)``. They may be shorter than ``length``."""
+        x = torch.as_tensor(value)
+        behind = x[..., self.length :]
+        if x.ndim in (1, 2) and not bool((behind != 0).any()):
+            x = self.conform(x[..., : self.length].reshape(-1, min(x.shape[-1], self.length)))
+            x = x.expand(n, -1) if len(x) == 1 else x
+        if x.ndim != 2 or len(x) != n:
+            raise ValueError(
+                f"the condition must be one clip, or {n}, of at most {self.length:,} samples each, got the shape "
+                f"{tuple(torch.as_tensor(value).shape)}"
+            )
+        return x
 
     # --- files --------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,21 +44,15 @@ class Images(Space):
     Attributes:
         channels, height, width: the size of one image.
         n_values: number of values that a pixel can take (256 for 8 bits, 17 for scikit-learn's digits).
-        classes: number of class labels, or ``None``.
-        class_names: names of the labels, empty where they have none.
-        caption: the most bytes of a caption, where images are conditional on captions.
 
     Raises:
-        ValueError: for sizes below 1, ``n_values`` outside 2 .. 256, or classes and captions together.
+        ValueError: for sizes below 1, ``n_values`` outside 2 .. 256.
     """
 
     channels: int
     height: int
     width: int
     n_values: int = 256
-    classes: int | None = None
-    class_names: tuple[str, ...] = field(default=())
-    caption: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1 or not 2 <= self.n_values <= 256:
@@ -66,9 +60,6 @@ class Images(Space):
                 f"sizes must be at least 1 and n_values from 2 to 256, got images of shape {self.shape} with "
                 f"{self.n_values} values"
             )
-        if self.caption is not None and (self.caption < 1 or self.classes is not None):
-            raise ValueError("images are conditional on classes or on captions of at least 1 byte: give one of them")
-        self._check_classes()
 
     def __str__(self) -> str:
         kind = {1: "grey", 3: "colour"}.get(self.channels, f"{self.channels}-channel")

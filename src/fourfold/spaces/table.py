@@ -43,16 +43,12 @@ class Table(WrittenRows):
 
     Attributes:
         schema: all columns in the order of the file. Identifiers and constants among them are not modelled.
-        classes: number of class labels, or ``None``.
-        class_names: names of the labels, empty where they have none.
         target: the column that models are judged by predicting, or ``None``. With labels, these are predicted.
         observed: how many rows the data has, or ``None``. Presets for few rows are coarser.
     """
 
     mixed: ClassVar[bool] = True
     schema: tuple[Column, ...]
-    classes: int | None = None
-    class_names: tuple[str, ...] = field(default=())
     target: str | None = None
     observed: int | None = field(default=None, compare=False)
 
@@ -65,7 +61,6 @@ class Table(WrittenRows):
             raise ValueError(f"names of columns must differ, got {twice[0]!r} twice; rename one")
         if self.target is not None and self.target not in self.columns:
             raise ValueError(f"target must be one of {shortened(self.columns)}, got {self.target!r}")
-        self._check_classes()
 
     @cached_property
     def modelled(self) -> tuple[Modelled, ...]:

@@ -47,7 +47,6 @@ class Text(WrittenTexts):
     between: ClassVar[str] = "\n\n"
     vocabulary: str = ""
     length: int = 256
-    classes: None = None
     tokenizer: Tokenizer | None = None
 
     def __post_init__(self) -> None:

@@ -36,22 +36,17 @@ class Vectors(Space):
     Attributes:
         dim: number of columns.
         columns: names of the columns, empty where they have none.
-        classes: number of class labels, or ``None``.
-        class_names: names of the labels, empty where they have none.
 
     Raises:
-        ValueError: for another number of names than columns, or than classes.
+        ValueError: for another number of names than columns.
     """
 
     dim: int
     columns: tuple[str, ...] = field(default=())
-    classes: int | None = None
-    class_names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.dim < 1 or len(self.columns) not in (0, self.dim):
             raise ValueError(f"columns must name all {self.dim} values or none, got {self.columns}")
-        self._check_classes()
 
     def __str__(self) -> str:
         columns = f" ({shortened(self.columns, 6)})" if self.columns else ""

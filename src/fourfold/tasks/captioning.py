@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fourfold.core import CaptionConditionals, GenerativeModel, Noise, decode_captions, encode_captions
+from fourfold.core import CaptionConditionals, GenerativeModel, Noise
 from fourfold.core.evaluations import evaluating
+from fourfold.spaces import Lines
 from fourfold.tasks.examples import raw_examples
 
 __all__ = ["Caption", "caption", "caption_nats"]
@@ -30,18 +31,18 @@ class Caption:
     nats: float
 
 
-def _pair(model: GenerativeModel) -> CaptionConditionals:
-    """The estimand of a model of pictures and captions.
+def _pair(model: GenerativeModel) -> tuple[CaptionConditionals, Lines]:
+    """The estimand of a model of pictures and captions, and the space of captions.
 
     Raises:
         TypeError: for another model.
     """
-    if not isinstance(model.estimand, CaptionConditionals):
+    if not isinstance(model.estimand, CaptionConditionals) or not isinstance(model.space.given, Lines):
         raise TypeError(
             f"the model must be of captions given pictures, got {model.paradigm}: "
             "train latent-autoregressive/multimodal on captioned images (--conditional)"
         )
-    return model.estimand
+    return model.estimand, model.space.given
 
 
 @torch.no_grad()
@@ -55,7 +56,7 @@ def caption(model: GenerativeModel, x: Any, draws: int = 8, temperature: float =
         temperature: logits are divided by it. Below 1, likely captions are preferred.
         seed: seed of the draws.
     """
-    pair, x, captions = _pair(model), raw_examples(x, model.space), list[Caption]()
+    (pair, spoken), x, captions = _pair(model), raw_examples(x, model.space), list[Caption]()
     with evaluating(model):
         for start in range(0, len(x), BATCH):
             z = _codes(model, x, start)
@@ -63,7 +64,7 @@ def caption(model: GenerativeModel, x: Any, draws: int = 8, temperature: float =
             codes = torch.stack([pair.describe(z, noise, temperature) for noise in streams], 1)
             nats = torch.stack([pair.log_caption(z, code) for code in codes.unbind(1)], 1)
             best = nats.argmax(1, keepdim=True)
-            texts = decode_captions(codes.take_along_dim(best.unsqueeze(-1), 1).squeeze(1))
+            texts = spoken.strings(codes.take_along_dim(best.unsqueeze(-1), 1).squeeze(1).cpu())
             captions += map(Caption, texts, nats.amax(1).tolist())
     return captions
 
@@ -82,10 +83,10 @@ def caption_nats(model: GenerativeModel, x: Tensor, captions: Sequence[str]) -> 
         ValueError: for an empty caption, or one that is too long.
         TypeError: for another model.
     """
-    pair, rows = _pair(model), []
+    (pair, spoken), rows = _pair(model), []
     if not all(captions):
         raise ValueError("captions must have words, got an empty one: leave it out")
-    codes = encode_captions(captions, pair.caption).to(model.device)
+    codes = spoken.conditions(captions, len(captions)).to(model.device)
     with evaluating(model):
         for start in range(0, len(x), BATCH):
             z = _codes(model, x, start)

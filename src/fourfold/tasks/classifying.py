@@ -125,8 +125,9 @@ def class_probabilities(
     Raises:
         ValueError: for a model without classes or without a likelihood, or a prior that is not one.
     """
-    count = model.space.classes
-    if count is None:
+    given = model.space.given
+    count = 0 if given is None else len(given.names)
+    if not count:
         raise ValueError(f"this model of {model.space} has no classes: train with --conditional on data that has some")
     p = torch.full((count,), 1 / count, dtype=torch.float64) if prior is None else prior.double()
     if p.shape != (count,) or float(p.min()) < 0 or abs(float(p.sum()) - 1) > 1e-6:

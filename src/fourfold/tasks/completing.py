@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, Condition, GenerativeModel, LogProb, Noise, TokenwiseCodec
-from fourfold.core.conditions import condition_codes
 from fourfold.core.evaluations import evaluating
 from fourfold.tasks.proposals import MOST, arbitrary, complete_block, prob_block, score_given
 from fourfold.tasks.rejection import search
@@ -122,7 +121,7 @@ def completions(
     """
     mask = _expanded(x, observed_mask)
     restrictions = {i: values.flatten() for i, values in (restrictions or {}).items()}
-    labels = condition_codes(model.space, len(x), cond, model.device)
+    labels = model.space.encode_condition(cond, len(x), model.device)
     if not isinstance(model.estimand, ArbitraryConditionals) or not isinstance(model.codec, TokenwiseCodec):
         if x.is_floating_point() or x.ndim != 2:
             arbitrary(model)
@@ -193,7 +192,7 @@ def weighted_probabilities(
 ) -> tuple[Tensor, Tensor]:
     """The probabilities of :func:`prob_given`, and true for approximate rows, bool ``(B,)``, instead of a warning."""
     mask, parts = _expanded(x, observed_mask), []
-    labels = condition_codes(model.space, len(x), cond, model.device)
+    labels = model.space.encode_condition(cond, len(x), model.device)
     with evaluating(model):
         for low, high in Noise.spans(start, start + len(x), batch_size):
             rows, noise = slice(low - start, high - start), Noise(seed, low, high, "probability", model.device)
@@ -226,7 +225,7 @@ def log_prob_given(
     estimand, codec = arbitrary(model)
     model.space.check(x)
     mask = _expanded(x, observed_mask)
-    labels = condition_codes(model.space, len(x), cond, model.device)
+    labels = model.space.encode_condition(cond, len(x), model.device)
     with evaluating(model):
         parts = [
             score_given(
@@ -271,7 +270,7 @@ def conditional(
     """
     estimand, codec = arbitrary(model)
     mask = _expanded(x, observed_mask).index_fill(1, torch.tensor([column], device=observed_mask.device), False)
-    labels = condition_codes(model.space, len(x), cond, model.device)
+    labels = model.space.encode_condition(cond, len(x), model.device)
     parts = []
     with evaluating(model):
         for i in range(0, len(x), batch_size):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-
-import torch
 
 from fourfold.core import Condition, GenerativeModel, Sampler
-from fourfold.core.conditions import condition_codes
 from fourfold.estimands.guidance import classifier_free
-from fourfold.output.printable import shortened
 from fourfold.samplers import resampled
 
-__all__ = ["adjusted", "class_names", "condition"]
+__all__ = ["adjusted", "names_of"]
 
 
 def adjusted(
@@ -53,38 +48,9 @@ def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
         raise ValueError(f"guidance needs a denoiser or a vector field, got a model of {kind}: leave it out") from None
 
 
-def condition(model: GenerativeModel, cond: Condition) -> Condition:
-    """The condition of a model, with classes as numbers. They may be given by name.
-
-    A name that is also a number stands for the class of that name.
-
-    Raises:
-        ValueError: for a name that no class has.
-    """
-    names: tuple[str, ...] = getattr(model.space, "class_names", ())
-    if model.space.caption is not None or model.space.sound is not None or cond is None:
-        return cond
-    if isinstance(cond, str):
-        return _label(cond, names)
-    if isinstance(cond, Sequence) and cond and all(isinstance(name, str) for name in cond):
-        return torch.tensor([_label(str(name), names) for name in cond])
-    return cond
-
-
-def _label(name: str, names: tuple[str, ...]) -> int:
-    if name in names:
-        return names.index(name)
-    if name.lstrip("-").isdecimal():
-        return int(name)
-    raise ValueError(
-        f"the class must be one of {shortened(names) or 'none, since this model has no classes'}, got {name!r}"
-    )
-
-
-def class_names(model: GenerativeModel, cond: Condition, n: int) -> list[str]:
-    """The class name of each of ``n`` samples. Empty if no class was asked for."""
-    codes = condition_codes(model.space, n, condition(model, cond), torch.device("cpu"))
-    if codes is None or model.space.classes is None:
+def names_of(model: GenerativeModel, cond: Condition, n: int) -> list[str]:
+    """The name of the class of each of ``n`` samples. Empty if no class was asked for."""
+    codes, given = model.space.encode_condition(cond, n), model.space.given
+    if codes is None or given is None or not given.names:
         return []
-    names: tuple[str, ...] = getattr(model.space, "class_names", ())
-    return [names[code] if names else str(code) for code in codes.tolist()]
+    return [given.names[code] if code >= 0 else "" for code in codes.tolist()]

@@ -311,8 +311,6 @@ class Card:
         default: a function ``space -> name`` of the recipe that comes first in a space, where that is not always the
             same one.
         summary: one sentence.
-        captioned: the recipes that model images given captions. :func:`fourfold.paradigms.build` refuses such a space
-            to the others.
         strengths, weaknesses: clauses in plain English, separated by commas.
         references: papers.
         failure_modes: its own, beside those of the paradigm, each with its monitor and threshold.
@@ -324,7 +322,6 @@ class Card:
     recipes: Mapping[str, Callable[[Any, str], Any]] = field(repr=False)
     default: Callable[[Any], str] | None = None
     summary: str = ""
-    captioned: tuple[str, ...] = ()
     strengths: str = ""
     weaknesses: str = ""
     references: tuple[Paper, ...] = ()

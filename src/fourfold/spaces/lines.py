@@ -1,4 +1,4 @@
-"""Whole texts, each with its end: what somebody said, or another short text."""
+"""Whole texts, each with its end: captions, transcripts and other short texts."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fourfold.core import Excerpts, Pairs, Space, decode_captions
+from fourfold.core import Excerpts, Pairs, Space
+from fourfold.core.conditions import as_condition, unknown
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
-from fourfold.spaces.audio import Audio
+from fourfold.metrics.words import error_rate
 from fourfold.spaces.text import Text
 from fourfold.spaces.tokenizer import Tokenizer
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.written import WrittenTexts
-from fourfold_speech.metrics import error_rate
 
-__all__ = ["Transcripts"]
+__all__ = ["Lines"]
 
 SHOWN = 8
-"""The most transcripts in a picture."""
+"""The most texts in a picture."""
 MOST = 20_000
 """The most texts that are enumerated."""
 ROOM = 1.5
@@ -33,35 +33,28 @@ ROOM = 1.5
 
 
 @dataclass(frozen=True)
-class Transcripts(WrittenTexts):
+class Lines(WrittenTexts):
     """Texts of different lengths: raw batches are integers ``(B, length)``, the tokens, then ends up to the length.
 
     A text of ``length`` tokens has no room for an end: it stands for all texts that begin so.
 
     Attributes:
         text: characters, bytes or subwords, and the most tokens of a text together with its end.
-        rate: sampling rate of the sound in Hz.
-        sound: the most samples of the sound that a text is the transcript of, or ``None``.
         lead: what tokens write before every text, such as a space: :meth:`parse` adds it.
-
-    Raises:
-        ValueError: for sizes below 1.
     """
 
-    item_name: ClassVar[str] = "transcripts"
+    item_name: ClassVar[str] = "texts"
     settings: ClassVar[tuple[str, ...]] = ("tokens",)
     text: Text
-    rate: int = 8000
-    sound: int | None = None
     lead: str = ""
 
-    def __post_init__(self) -> None:
-        if self.rate < 1 or (self.sound is not None and self.sound < 1):
-            raise ValueError(f"sound and rate must be at least 1, got {self.sound} samples at {self.rate} Hz")
+    @classmethod
+    def of_bytes(cls, most: int) -> Lines:
+        """Texts of at most ``most`` bytes of UTF-8, such as captions."""
+        return cls(Text("", most + 1))
 
     def __str__(self) -> str:
-        source = "" if self.sound is None else f" of sounds of at most {self.sound / self.rate:.3g} s"
-        return f"transcripts{source}, of at most {self.text.length - 1} {self.text.token}s"
+        return f"texts of at most {self.text.length - 1} {self.text.token}s"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -142,42 +135,58 @@ class Transcripts(WrittenTexts):
     # --- files --------------------------------------------------------------------------------------------------------
 
     def fits(self, other: Space) -> bool:
-        return isinstance(other, Transcripts) and other.text == self.text
+        return isinstance(other, Lines) and other.text == self.text
 
     def reading(self) -> Mapping[str, Any]:
-        return {} if self.sound is None else {"rate": self.rate, "seconds": self.sound / self.rate}
+        return {} if self.given is None else self.given.reading()
 
     @classmethod
-    def of_conditions(cls, pairs: Pairs, settings: Mapping[str, Any]) -> Transcripts:
-        """The space of the transcripts of sounds, whose tokens are ``settings["tokens"]``, by default characters."""
-        sounds, texts = _captioned(pairs)
+    def of_conditions(cls, pairs: Pairs, settings: Mapping[str, Any]) -> Lines | None:
+        """The space of the texts that examples come with, of the tokens ``settings["tokens"]``, by default characters.
+
+        Each text is conditional on its example: captions on pictures, transcripts on sounds.
+        """
+        texts = _texts(pairs)
         text = _tokens(texts, settings["tokens"])
         most = max(len(text.ids(content)) for content in texts)
-        return cls(dataclasses.replace(text, length=round(ROOM * most) + 1), sounds.rate, sounds.length)
+        return cls(dataclasses.replace(text, length=round(ROOM * most) + 1), given=pairs.space.conditioned_on(None))
 
     def from_conditions(self, pairs: Pairs) -> Pairs | None:
-        """The transcripts of sounds, each with its sound."""
-        if not isinstance(pairs.space, Audio):  # only sounds have transcripts
+        """The texts that examples come with, each with its example."""
+        if not isinstance(pairs.space.given, Lines):  # an array of ids
             return None
-        sounds, texts = _captioned(pairs)
-        return Pairs(self.conditioned(), self.parse(texts), self._clips(pairs.x, sounds))
-
-    def _clips(self, x: Tensor, sounds: Audio) -> Tensor:
-        """Clips in the length of this space."""
-        if sounds.rate != self.rate:
-            raise ValueError(f"its audio is sampled at {sounds.rate:,} Hz, but the model expects {self.rate:,} Hz")
-        most = self.sound or sounds.length
-        if bool((x[:, most:] != 0).any()):
-            raise ValueError(
-                f"sounds must be at most {most / self.rate:.1f} s long, as the model expects; cut the longer ones"
-            )
-        return torch.nn.functional.pad(x[:, :most], (0, max(most - x.shape[1], 0)))
+        x = self.parse(_texts(pairs))
+        given = self.given or pairs.space.conditioned_on(None)
+        cond = given.conform(pairs.x, pairs.space)
+        given.check(cond)
+        return Pairs(self.conditioned_on(given), x, as_condition(cond))
 
     def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
-        """Numbers of an array are ids."""
+        """Numbers of an array are ids. Texts of other tokens are parsed again."""
+        if isinstance(source, Lines) and not self.fits(source):
+            return self.parse([source.show(ids) for ids in x])
         if isinstance(source, Vectors) and source.dim == self.text.length and bool((x == x.round()).all()):
             return x.long()
         return super().conform(x, source)
+
+    def conditions(self, value: Any, n: int) -> Tensor:
+        """One text for all samples, or one for each. The empty text is "unknown"."""
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
+            return super().conditions(self._filled_up(torch.as_tensor(value)), n)
+        cond = torch.stack([self.parse([text])[0] if text else torch.full(self.shape, -1) for text in texts])
+        return super().conditions(cond[0] if isinstance(value, str) else cond, n)
+
+    def _filled_up(self, ids: Tensor) -> Tensor:
+        """Ids ``(..., L)`` of shorter texts, as long as those of this space. Unknown ones stay unknown."""
+        if ids.ndim != 2 or ids.shape[-1] >= self.text.length:
+            return ids
+        filled = torch.nn.functional.pad(ids, (0, self.text.length - ids.shape[-1]), value=self.end)
+        return torch.where((ids == -1).all(-1, keepdim=True), -1, filled)
+
+    def strings(self, cond: Tensor) -> list[str]:
+        """The texts of conditions ``(B, L)``. An unknown one is the empty string."""
+        return ["" if bare else self.show(ids) for ids, bare in zip(cond, unknown(cond).tolist(), strict=True)]
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
 
@@ -192,18 +201,18 @@ class Transcripts(WrittenTexts):
         return Excerpts(tuple(self.show(ids) for ids in x[:SHOWN]))
 
 
-def _captioned(pairs: Pairs) -> tuple[Audio, list[str]]:
-    """The space of sounds, and what is said in each.
+def _texts(pairs: Pairs) -> list[str]:
+    """The text of each example.
 
     Raises:
-        ValueError: for other data.
+        ValueError: for data without texts.
     """
-    if not isinstance(pairs.space, Audio) or pairs.cond is None or pairs.cond.ndim != 2:
+    if pairs.cond is None or not isinstance(pairs.space.given, Lines):
         raise ValueError(
-            "holds no sounds with transcripts: give a folder of sounds with a transcripts.csv (file, transcript), or a "
-            ".txt beside each"
+            "holds no examples with texts: give a folder with a captions.csv or transcripts.csv (file, text), or a "
+            ".txt beside each file"
         )
-    return pairs.space, decode_captions(pairs.cond)
+    return pairs.space.given.strings(pairs.cond)
 
 
 def _tokens(texts: Sequence[str], tokens: str | None) -> Text:
@@ -218,5 +227,5 @@ def _tokens(texts: Sequence[str], tokens: str | None) -> Text:
         return Text("", 1)
     count = re.fullmatch(r"bpe:(\d+)", tokens or "")
     if not count:
-        raise ValueError(f"tokens must be chars, bytes or bpe:COUNT for transcripts, got {tokens!r}: give one of them")
+        raise ValueError(f"tokens must be chars, bytes or bpe:COUNT for these texts, got {tokens!r}: give one of them")
     return Text("", 1, tokenizer=Tokenizer.learn("\n".join(texts), int(count[1])))

@@ -1,0 +1,61 @@
+"""The protocol by which a network reads a condition, whatever space it lies in."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core.conditions import unknown
+from fourfold.core.parts import Part
+
+__all__ = ["Reading"]
+
+
+class Reading(Part, nn.Module, ABC):
+    """A condition as a vector ``r(c)``, ``(B, width)``, of squared length about one, and as maps beside an image.
+
+        r(c) = f(c) / sqrt(width),    a learned vector where c is unknown
+
+    A network adds a linear map of the vector to its own vectors. A network of images may also join maps to its input,
+    see :meth:`spread`.
+
+    Args:
+        width: length of the vector.
+
+    Attributes:
+        labels: the number of conditions that there are, where they are labels. 0 elsewhere.
+        maps: channels of :meth:`spread`. 0 where the condition has no places.
+        gain: scale of a network's linear map at the start. It is 0 for features of a frozen network: directions that
+            no training condition has must add nothing to a new one.
+    """
+
+    gain: ClassVar[float] = 1.0
+    labels: int = 0
+    maps: int = 0
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.unknown = nn.Parameter(torch.zeros(width))
+
+    def fit(self, cond: Tensor) -> None:
+        """Take statistics of the training conditions, such as means and scales."""
+
+    @abstractmethod
+    def features(self, cond: Tensor) -> Tensor:
+        """``f(c)``, ``(B, width)``, of order one. The value for an unknown condition does not matter."""
+
+    def forward(self, cond: Tensor | None, batch: int) -> Tensor:
+        """The vectors of ``batch`` conditions. ``None`` stands for unknown ones."""
+        if cond is None:
+            return self.unknown.repeat(batch, 1)
+        vector = self.features(cond).to(self.unknown.dtype) / math.sqrt(self.width)
+        return torch.where(unknown(cond)[:, None], self.unknown, vector)
+
+    def spread(self, cond: Tensor | None, batch: int, size: tuple[int, int]) -> Tensor:
+        """The condition as maps ``(B, maps, H, W)`` of a size, in [-1, 1]. They are 0 where it is unknown."""
+        return self.unknown.new_zeros(batch, 0, *size)

@@ -1,0 +1,35 @@
+"""How networks read conditions: one file for each kind of space, and any other space as its numbers."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from fourfold.core import Reading, Space
+from fourfold.nn.reading.labels import LabelReading
+from fourfold.nn.reading.numbers import NumberReading
+from fourfold.nn.reading.texts import TextReading
+from fourfold.nn.text_encoder import text_encoder
+from fourfold.spaces import Categories, Lines
+
+__all__ = ["reading", "reading_of"]
+
+
+def reading_of(space: Space) -> Reading | None:
+    """The reading of the conditions of a space, or ``None`` where it has none."""
+    return None if space.given is None else reading(space.given)
+
+
+@singledispatch
+def reading(given: Space) -> Reading:
+    """How networks read examples of a space as conditions. A third party registers a reading of its own space."""
+    return NumberReading(given.dims)
+
+
+@reading.register
+def _(given: Categories) -> Reading:
+    return LabelReading(given.count)
+
+
+@reading.register
+def _(given: Lines) -> Reading:
+    return TextReading(text_encoder(given.text.length), given.end)
