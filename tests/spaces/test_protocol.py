@@ -27,6 +27,7 @@ from fourfold.spaces import (
     Sequences,
     Table,
     Text,
+    Together,
     Vectors,
     Video,
 )
@@ -61,6 +62,8 @@ SPACES = [
         "user",
     ),
     Sequences((Numeric("when", high=90), Numeric("height", resolution=0.5, high=40, decimals=1)), "when", (1, 2), 6),
+    Together((Vectors(2), Categories(("low", "high")), Images(1, 2, 2)), ("point", "class", "picture")),
+    Together((Table((Categorical("kind", categories=("a", "b"), missing=True), Numeric("price", high=10**9))),)),
 ]
 
 

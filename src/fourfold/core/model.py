@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core.codec import Codec
-from fourfold.core.conditions import Batch, Condition
+from fourfold.core.conditions import Batch, Condition, unknown
 from fourfold.core.edges import check_edges, paradigm_of, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import count_evaluations, evaluating
@@ -152,9 +152,11 @@ class GenerativeModel(Part, nn.Module):
         self.codec.fit(x)
         self.estimand.fit(x, cond)
         if cond is not None:
-            for part in self.modules():
-                if isinstance(part, Reading):
-                    part.fit(cond)
+            readings = [part for part in self.modules() if isinstance(part, Reading)]
+            inside = {part for reading in readings for part in reading.modules() if part is not reading}
+            for reading in readings:
+                if reading not in inside:  # the one around it hands it its share
+                    reading.fit(cond[~unknown(cond)])
 
     def terms(self) -> Mapping[str, Term]:
         """The objective's terms for this estimand."""

@@ -87,6 +87,16 @@ class Space(Quality, Example):
         """``n`` unknown conditions, ``(n, *shape)``."""
         return unknown_like(as_condition(self.examples(n, torch.Generator().manual_seed(0))))
 
+    def examples_of(self, cond: Tensor) -> Tensor:
+        """Conditions that are known as raw examples. It undoes :func:`~fourfold.core.as_condition`.
+
+        Integers that the dtype of raw examples does not hold stay as they are, for :meth:`check` to refuse.
+        """
+        dtype = self.examples(1, torch.Generator().manual_seed(0)).dtype
+        if cond.is_floating_point() or dtype.is_floating_point:
+            return cond
+        return cond.to(dtype) if torch.equal(cond.to(dtype).to(cond.dtype), cond) else cond
+
     def conditions(self, value: Any, n: int) -> Tensor:
         """Encode the conditions of ``n`` samples: one example of this space for all, or one for each.
 
@@ -110,7 +120,7 @@ class Space(Quality, Example):
                 f"{tuple(x.shape)}"
             )
         observed_mask = ~unknown(x)
-        examples = self.conform(x[observed_mask])
+        examples = self.conform(self.examples_of(x[observed_mask]))
         self.check(examples)
         cond = as_condition(examples)
         rows = unknown_like(cond[:1]).expand(n, *self.shape).clone() if len(cond) else self.unknown(n)

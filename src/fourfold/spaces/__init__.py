@@ -13,6 +13,7 @@ from fourfold.spaces.lines import Lines
 from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
+from fourfold.spaces.together import Together
 from fourfold.spaces.tokenizer import Tokenizer
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.video import Video
@@ -32,13 +33,14 @@ __all__ = [
     "Sequences",
     "Table",
     "Text",
+    "Together",
     "Tokenizer",
     "Vectors",
     "Video",
 ]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-for _space in (Audio, Categories, Images, Lines, Sequences, Table, Text, Vectors, Video):
+for _space in (Audio, Categories, Images, Lines, Sequences, Table, Text, Together, Vectors, Video):
     _space.__module__ = __name__
 for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Numeric, Tokenizer):
     _column.__module__ = __name__

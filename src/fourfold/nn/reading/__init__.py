@@ -7,9 +7,11 @@ from functools import singledispatch
 from fourfold.core import Reading, Space
 from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.reading.numbers import NumberReading
+from fourfold.nn.reading.rows import RowReading, categories_of
 from fourfold.nn.reading.texts import TextReading
+from fourfold.nn.reading.together import TogetherReading
 from fourfold.nn.text_encoder import text_encoder
-from fourfold.spaces import Categories, Lines
+from fourfold.spaces import Categories, Lines, Table, Together
 
 __all__ = ["reading", "reading_of"]
 
@@ -33,3 +35,13 @@ def _(given: Categories) -> Reading:
 @reading.register
 def _(given: Lines) -> Reading:
     return TextReading(text_encoder(given.text.length), given.end)
+
+
+@reading.register
+def _(given: Table) -> Reading:
+    return RowReading(categories_of(given.modelled))
+
+
+@reading.register
+def _(given: Together) -> Reading:
+    return TogetherReading(given, [reading(part) for part in given.parts])
