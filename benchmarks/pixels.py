@@ -51,7 +51,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         row |= {f"bits/dim, {name}": round(bits.mean().item(), 4), "kind": str(found.kind)}
         row |= {"standard error": round(bits.std().item() / len(bits) ** 0.5, 4), "images": len(bits)}
     start, chosen = time.perf_counter(), examples(data, SAMPLES)
-    x = run.sample(SAMPLES, seed=options.seed, cond=chosen.cond)
+    x = run.sample(SAMPLES, seed=options.seed, given=chosen.cond)
     row |= {"2,000 samples, s": round(time.perf_counter() - start, 1)}
     if options.grid:
         save_grid(x[:100], options.grid)

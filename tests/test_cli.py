@@ -78,7 +78,7 @@ def test_every_command_has_help(capsys):
 
 
 def test_images_become_a_grid(runs, tmp_path, capsys):
-    assert call("sample", runs / "images", "-n", 6, "--cond", "3", "--steps", 2, "-o", tmp_path / "a.png") == 0
+    assert call("sample", runs / "images", "-n", 6, "--given", "3", "--steps", 2, "-o", tmp_path / "a.png") == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (3 * 8 * 8 + 2 * 2 * 8, 2 * 8 * 8 + 2 * 8)
@@ -100,7 +100,7 @@ def test_text_is_printed(runs, capsys, tmp_path):
 
 
 def test_guidance_by_class_name(runs, tmp_path):
-    words = ("sample", runs / "images", "-n", 2, "--cond", 3, "--steps", 2)
+    words = ("sample", runs / "images", "-n", 2, "--given", 3, "--steps", 2)
     assert call(*words, "-o", tmp_path / "plain.npy") == 0
     assert call(*words, "--guidance", 3, "-o", tmp_path / "guided.npy") == 0
     assert np.load(tmp_path / "guided.npy").shape == np.load(tmp_path / "plain.npy").shape
@@ -197,7 +197,7 @@ def mistakes(runs):
         (("sample", runs / "vectors", "--steps", "3"), "steps must be left out for"),
         (("sample", runs / "vectors", "-o", "a.png"), "for Vectors, got .png"),
         (("sample", runs / "images", "-o", "a.xyz"), "must be a name that ends in .png, .npy"),
-        (("sample", runs / "images", "--cond", "cat"), "the class must be one of 0, 1"),
+        (("sample", runs / "images", "--given", "cat"), "the class must be one of 0, 1"),
         (("sample", runs / "images", "-n", "0"), "-n"),
         (("score", runs / "vectors", "--split", "all"), "split must be train, validation or test"),
         (("info", "nowhere"), "subject must be the folder of a run or one of"),
@@ -265,13 +265,13 @@ def test_models_of_text_go_on_with_prompts(tmp_path, capsys):
     options = ("--tokens", "bpe:280", "--length", "32", "--size", "xs", "--budget", "30 steps", "--out", run)
     assert call("fit", "autoregressive", tmp_path / "t.txt", *options) == 0
     capsys.readouterr()
-    assert call("sample", run, "--prompt", "the cat", "-n", "2", "--length", "8", "--top-k", "5", "--stop", ".") == 0
+    assert call("sample", run, "--given", "the cat", "-n", "2", "--length", "8", "--top-k", "5", "--stop", ".") == 0
     output = capsys.readouterr()
     assert output.out.count("the cat") >= 2
     assert "does not follow the distribution" in output.err
-    assert call("sample", run, "--prompt", "the cat", "--prompt", "a dog", "--length", "4", "--json") == 0
+    assert call("sample", run, "--given", "the cat", "--given", "a dog", "--length", "4", "--json") == 0
     assert [text[:5] for text in json.loads(capsys.readouterr().out)] == ["the c", "a dog"]
-    words = ("sample", run, "--prompt", "the cat", "--prompt", "the dog", "--length", "9", "--stop", " on")
+    words = ("sample", run, "--given", "the cat", "--given", "the dog", "--length", "9", "--stop", " on")
     assert call(*words, "-n", "1", "--json") == 0
     whole = json.loads(capsys.readouterr().out)
     assert call(*words) == 0  # as the tokens come
@@ -287,10 +287,10 @@ def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
     for words, reason in (
         (("--steps", "3"), "steps must be left out for Ancestral"),
         (("--guidance", "2"), "unconditional"),
-        (("--cond", "0"), "a text that goes on does not follow --cond; leave it out"),
-        (("--given", "a=b", "--batch-size", "2"), "does not follow --given, --batch-size; leave them out"),
+        (("--balance", "a"), "a text that goes on does not follow --balance; leave it out"),
+        (("--require", "a=b", "--batch-size", "2"), "does not follow --require, --batch-size; leave them out"),
     ):
-        assert call("sample", runs / "text", "--prompt", "the", *words) != 0
+        assert call("sample", runs / "text", "--given", "the", *words) != 0
         assert reason in capsys.readouterr().err
     common = ("--limit", 5000, "--length", 32, "--size", "xs", "--budget", "1 step", "--precision", "float32")
     for recipe in ("blocks", "masked"):
@@ -299,12 +299,12 @@ def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
     for words, reason in (
         (("--steps", 2), "--steps; leave it"),
         (("--guidance", 0), "--guidance; leave it"),
-        (("--prompt", "a", "--top-k", 3), "--prompt, the rules of drawing tokens; leave them"),
+        (("--given", "a", "--top-k", 3), "--given, the rules of drawing tokens; leave them"),
     ):
         assert call("sample", tmp_path / "masked", "--fill", "a{3}b", *words) != 0
         assert f"--fill does not follow {reason} out" in capsys.readouterr().err
     texts = []
     for words in ((), ("--steps", 4), ("--steps", 1)):
-        assert call("sample", tmp_path / "blocks", "--prompt", "the ", "--length", 24, *words) == 0
+        assert call("sample", tmp_path / "blocks", "--given", "the ", "--length", 24, *words) == 0
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1] != texts[2]  # a block has four tokens

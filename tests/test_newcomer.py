@@ -14,8 +14,9 @@ from PIL import Image
 
 import fourfold
 from fourfold.cli.app import app
+from fourfold.core import Beside
 from fourfold.data import load, summaries
-from fourfold.data.writers import Labels, as_lines, write_examples
+from fourfold.data.writers import as_lines, write_examples
 from fourfold.engine import Run
 from fourfold.machine.hardware import find_device
 from fourfold.main import of_system, run
@@ -260,7 +261,7 @@ def test_samples_of_a_class_carry_their_label(runs, tmp_path, capsys):
     run = Run.load(runs / "table")
     x = run.sample(4, "=low", seed=3).numpy()
     for suffix in (".csv", ".parquet", ".npz", ".CSV"):
-        words = ("-n", 4, "--cond", "=low", "--seed", 3, "--out", tmp_path / f"a{suffix}")
+        words = ("-n", 4, "--given", "=low", "--seed", 3, "--out", tmp_path / f"a{suffix}")
         assert call("sample", runs / "table", *words) == 0
     table = pd.read_parquet(tmp_path / "a.parquet")
     assert list(table) == ["a,b", "=1+2", "two\nlines", "grade"]
@@ -278,14 +279,14 @@ def test_samples_of_a_class_carry_their_label(runs, tmp_path, capsys):
     assert part.cond.tolist() == [run.model.space.given.names.index("=low")] * 4
     assert not notes
     capsys.readouterr()
-    assert call("sample", runs / "table", "-n", 4, "--cond", "-1", "--seed", 3, "-o", "-") == 0
+    assert call("sample", runs / "table", "-n", 4, "--given", "-1", "--seed", 3, "-o", "-") == 0
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 6  # a header of two lines
     assert all(line.endswith(",-1") for line in printed[2:])
 
 
 def test_images_become_a_folder_that_can_be_read_again(runs, tmp_path, capsys):
-    assert call("sample", runs / "images", "-n", 12, "--cond", 7, "--steps", 1, "--out", tmp_path / "out") == 0
+    assert call("sample", runs / "images", "-n", 12, "--given", 7, "--steps", 1, "--out", tmp_path / "out") == 0
     x = Run.load(runs / "images").sample(12, 7, steps=1)
     names = sorted(path.name for path in (tmp_path / "out" / "7").iterdir())
     assert names[0] == "00.png"
@@ -309,7 +310,7 @@ def test_formats_that_do_not_suit_are_refused_with_those_that_do(tmp_path):
     with pytest.raises(ValueError, match=r"for Images, got \.txt"):
         write_examples(tmp_path / "a.txt", torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Images(1, 2, 2))
     assert as_lines(torch.tensor([[0, 1], [1, 1]]), Text("ab", 2)) == "ab\n\nbb"
-    assert as_lines(x[:1], Vectors(3), Labels("x0", ["a"])) == "x0,x1,x2,x0 (class)\n0,0,0,a"
+    assert as_lines(x[:1], Vectors(3), Beside(pd.DataFrame({"x0": ["a"]}), ["a"])) == "x0,x1,x2,x0 (class)\n0,0,0,a"
 
 
 # --- Python -----------------------------------------------------------------------------------------------------------
@@ -356,7 +357,7 @@ def test_a_run_is_shown_in_a_line(runs):
 
 
 def test_python_draws_as_the_command_line_does(runs, tmp_path):
-    words = ("-n", 3, "--cond", "3", "--sampler", "heun", "--steps", 2, "--guidance", 2, "--seed", 5)
+    words = ("-n", 3, "--given", "3", "--sampler", "heun", "--steps", 2, "--guidance", 2, "--seed", 5)
     assert call("sample", runs / "images", *words, "--out", tmp_path / "a.npy") == 0
     run = Run.load(runs / "images")
     x = run.sample(3, "3", 5, sampler="Heun", steps=2, guidance=2.0)

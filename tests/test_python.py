@@ -58,8 +58,8 @@ def test_rows_of_given_values_have_them(of_people):
 def test_a_column_names_the_class_that_was_asked_for():
     run = fourfold.fit("flow", PEOPLE[["city", "age", "income"]].dropna(), labels="city", **ABOUT)
     assert run.model.space.given.names == ("Augsburg", "Berlin", "Zwickau, Sachsen")
-    assert list(run.table(3, cond="Berlin")["city"]) == ["Berlin"] * 3
-    assert list(run.table(2, cond=["Berlin", "Augsburg"])["city"]) == ["Berlin", "Augsburg"]
+    assert list(run.table(3, given="Berlin")["city"]) == ["Berlin"] * 3
+    assert list(run.table(2, given=["Berlin", "Augsburg"])["city"]) == ["Berlin", "Augsburg"]
     assert "city" not in run.table(2)
 
 
@@ -111,9 +111,9 @@ def test_lists_and_labels_train_a_model_by_class():
     run = fourfold.fit("flow", x.tolist(), labels=y.tolist(), **ABOUT)
     same = fourfold.fit("flow", fourfold.load(x, labels=y, conditional=True), **ABOUT)
     assert run.model.space.given.names == ("3", "4")
-    assert torch.equal(run.sample(4, cond="4"), same.sample(4, cond="4"))
-    scored = run.log_prob(x[:5].tolist(), cond="3")
-    np.testing.assert_array_equal(np.asarray(scored), run.log_prob(torch.from_numpy(x[:5]), cond="3").nats)
+    assert torch.equal(run.sample(4, given="4"), same.sample(4, given="4"))
+    scored = run.log_prob(x[:5].tolist(), given="3")
+    np.testing.assert_array_equal(np.asarray(scored), run.log_prob(torch.from_numpy(x[:5]), given="3").nats)
     np.testing.assert_array_equal(scored.numpy(), scored.nats)
     assert np.asarray(scored, dtype="float64").dtype == np.float64
 

@@ -78,7 +78,7 @@ class Speculate(Command):
 
     run: Folder
     draft: Annotated[Path, typer.Argument(help="A smaller model over the same tokens.", show_default=False)]
-    prompt: Annotated[str, typer.Option(help="The beginning of the texts.", show_default="none")] = ""
+    given: Annotated[str, typer.Option(help="The prefix of the texts.", show_default="none")] = ""
     n: Annotated[int, typer.Option("-n", "--n", help="Number of texts.", min=1, metavar="N")] = 1
     length: Annotated[int, typer.Option(help="The most tokens of a text.", min=1, metavar="N")] = 256
     temperature: Temperature = 1.0
@@ -100,14 +100,14 @@ class Export(Command):
 
     A model of text gets its tokenizer beside it, and its logits stay. A diffusion
     model of images must be trained by diffusion/ddpm or diffusion/ddpm-velocity,
-    whose network diffusers has. Its pipeline draws all classes or that of --cond.
+    whose network diffusers has. Its pipeline draws all classes, or one (--given).
     """
 
     work = "fourfold_published.terminal:export"
 
     run: Folder
     folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)]
-    cond: Annotated[
+    given: Annotated[
         str | None,
         typer.Option(help="The class that a pipeline of images draws.", show_default="all classes", metavar="CLASS"),
     ] = None

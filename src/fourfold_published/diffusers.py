@@ -136,7 +136,7 @@ class PublishedNetwork(nn.Module):
         labels = torch.full((batch,), -1, device=device) if cond is None else cond
         unknown = getattr(self.inner.config, "num_embeds_ada_norm", None)
         if unknown is None and bool((labels < 0).any()):
-            raise ValueError("cond must be a class, as this network has no guidance, got none: give one with --cond")
+            raise ValueError("given must be a class, as this network has no guidance, got none: give one")
         return labels if unknown is None else labels.masked_fill(labels < 0, int(unknown))
 
 

@@ -119,14 +119,14 @@ def speculate(command: Speculate) -> None:
     continuations = generate(
         model,
         draft,
-        command.prompt,
+        command.given,
         n=command.n,
         length=command.length,
         seed=command.seed,
         shaping=shaping,
         stop=command.stop or [],
     )
-    texts = [command.prompt + text for text in continuations]
+    texts = [command.given + text for text in continuations]
     print_data(json.dumps(texts, indent=1, ensure_ascii=False) if command.as_json else "\n\n".join(texts))
     for line in filter(None, [shaping.words, str(draft)]):
         say(line)
@@ -138,9 +138,9 @@ def export(command: Export) -> None:
         raise ValueError(f"{command.folder} must be an empty folder, got one with files: give another")
     model = Run.load(command.run, "cpu").model
     if isinstance(model.space, Text):  # only text has a tokenizer to write
-        if command.cond is not None:
-            raise ValueError("--cond must be left out for a model of text: it is for models of images")
+        if command.given is not None:
+            raise ValueError("--given must be left out for a model of text: it is for models of images")
         print_line(write_language_model(model, command.folder))
         return
-    label = model.space.encode_condition(command.cond, 1)
+    label = model.space.encode_condition(command.given, 1)
     print_line(write_pipeline(model, command.folder, -1 if label is None else int(label)))

@@ -51,16 +51,16 @@ def test_a_model_of_a_plain_torch_loop_is_opened_again_as_it_was(by_hand):
     x = by_hand.data.test.x
     loaded = Run.load(by_hand.folder)
     assert not loaded.model.training
-    assert torch.equal(loaded.sample(5, cond=1), by_hand.sample(5, cond=1))
-    assert torch.equal(loaded.log_prob(x, cond=0).nats, by_hand.log_prob(x, cond=0).nats)
+    assert torch.equal(loaded.sample(5, given=1), by_hand.sample(5, given=1))
+    assert torch.equal(loaded.log_prob(x, given=0).nats, by_hand.log_prob(x, given=0).nats)
     assert loaded.dataset().space == by_hand.model.space  # with its classes, as it was loaded
 
 
 def test_the_command_line_uses_a_model_of_a_plain_torch_loop(by_hand, tmp_path):
-    fourfold_command("sample", by_hand.folder, "-n", 5, "--cond", "class_1", "--out", tmp_path / "x.npy")
-    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), by_hand.sample(5, cond=1))
+    fourfold_command("sample", by_hand.folder, "-n", 5, "--given", "class_1", "--out", tmp_path / "x.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), by_hand.sample(5, given=1))
     scored = json.loads(fourfold_command("score", by_hand.folder, "--json"))
-    mean = by_hand.log_prob(by_hand.data.test.x, cond=by_hand.data.test.cond).nats.mean()
+    mean = by_hand.log_prob(by_hand.data.test.x, given=by_hand.data.test.cond).nats.mean()
     assert scored["mean"] == pytest.approx(float(mean), rel=1e-4)
     assert "likelihood" in fourfold_command("evaluate", by_hand.folder, "-n", 18)
     assert "trained     elsewhere" in fourfold_command("info", by_hand.folder)

@@ -133,7 +133,7 @@ def test_the_command_says_what_the_draft_saved(tmp_path):
             data_options=options,
             out=tmp_path / name,
         )
-    arguments = ["speculate", str(tmp_path / "large"), str(tmp_path / "small"), "--prompt", "the", "-n", "2"]
+    arguments = ["speculate", str(tmp_path / "large"), str(tmp_path / "small"), "--given", "the", "-n", "2"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "of the drafted tokens accepted" in result.stderr

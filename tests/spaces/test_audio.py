@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fourfold.core import Clips
+from fourfold.core import Beside, Clips
 from fourfold.spaces import Audio, Vectors
 from fourfold.spaces.audio import spectrogram
 
@@ -57,7 +57,7 @@ def test_reals_and_silence_are_refused():
 
 def test_a_file_holds_the_clips_with_pauses(tmp_path):
     x = clips(3)
-    SPACE.writers()[".wav"](tmp_path / "a.wav", x, (), ())
+    SPACE.writers()[".wav"](tmp_path / "a.wav", x, Beside())
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
@@ -68,7 +68,7 @@ def test_a_file_holds_the_clips_with_pauses(tmp_path):
 
 def test_a_folder_holds_a_file_for_each_clip_without_padding(tmp_path):
     x = SPACE.conform(clips(4, 300))
-    SPACE.writers()[""](tmp_path / "f", x, ["a", "b/c", "a", "a"], ["one", "two"])
+    SPACE.writers()[""](tmp_path / "f", x, Beside(labels=["a", "b/c", "a", "a"], prompts=["one", "two"]))
     assert sorted(str(p.relative_to(tmp_path / "f")) for p in (tmp_path / "f").rglob("*.wav")) == [
         *("a/0.wav", "a/2.wav", "a/3.wav", "b-c/1.wav")
     ]
@@ -76,7 +76,7 @@ def test_a_folder_holds_a_file_for_each_clip_without_padding(tmp_path):
     with wave.open(str(tmp_path / "f" / "a" / "0.wav")) as file:
         assert file.getnframes() == 300
     with pytest.raises(ValueError, match="must be an empty folder"):
-        SPACE.writers()[""](tmp_path / "f", x, (), ())
+        SPACE.writers()[""](tmp_path / "f", x, Beside())
 
 
 def test_a_page_plays_and_shows_each_clip():

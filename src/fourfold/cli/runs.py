@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ from torch import Tensor
 from fourfold.adapters import adapter_of
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.printing import print_data, print_line, print_parts, say, say_notes, write_text
-from fourfold.core import GenerativeModel
+from fourfold.core import Condition, GenerativeModel, Space
 from fourfold.data import Dataset, Split, load
-from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
+from fourfold.data.writers import as_lines, usual_suffix, write_examples
 from fourfold.engine import Run, inference
 from fourfold.estimands import Continuing
 from fourfold.machine.threads import is_first
@@ -24,10 +24,10 @@ from fourfold.metrics.score import Measurement
 from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.spaces import Table
 from fourfold.tasks import language
-from fourfold.tasks.drawing import adjusted, names_of
+from fourfold.tasks.drawing import adjusted, beside
 from fourfold.tasks.evaluation import evaluate_samples
 from fourfold.tasks.forecasting import forecast
-from fourfold.tasks.given import parse_given, requirements, sample_given
+from fourfold.tasks.given import Given, requirements, sample_given
 from fourfold.tasks.language import Shaping, generate, stream_text, truncation_note
 from fourfold.tasks.scores import score_record, score_table, summary, write_scores
 from fourfold.tasks.unusual import unusual_columns
@@ -41,13 +41,14 @@ PATIENCE = 120.0
 def sample(command: Sample) -> None:
     """Draw samples, and print or write them."""
     run = Run.load(command.run, command.device, opening=command.opening)
+    conditional = run.model.space.conditional
     if command.fill is not None:
         _fill(command, run.model)
-    elif run.model.space.bytewise and _rules_tokens(command, bool(command.prompt)):
+    elif run.model.space.bytewise and not conditional and _rules_tokens(command, bool(command.given)):
         _continue_texts(command, run)
     elif _rules_tokens(command):
         raise ValueError(f"rules of drawing tokens need a model of text, got one of {run.model.space}; leave them out")
-    elif command.given and isinstance(run.model.estimand, Continuing):
+    elif command.given and not conditional and isinstance(run.model.estimand, Continuing):
         _continue_rows(command, run)
     else:
         _sample_examples(command, run)
@@ -58,16 +59,14 @@ def _shaping(command: Sample) -> Shaping:
     return Shaping(command.repetition_penalty, command.temperature, command.top_k, command.top_p, command.min_p)
 
 
-def _rules_tokens(command: Sample, prompted: bool = False) -> bool:
+def _rules_tokens(command: Sample, prefixed: bool = False) -> bool:
     """Whether options say how tokens are drawn."""
-    return bool(prompted or command.stop or command.length or _shaping(command) != Shaping())
+    return bool(prefixed or command.stop or command.length or _shaping(command) != Shaping())
 
 
 def _table_options(command: Sample) -> dict[str, object]:
     """The options that a model of text does not follow."""
     return {
-        "--cond": command.cond,
-        "--given": command.given,
         "--balance": command.balance,
         "--require": command.require,
         "--batch-size": command.batch_size,
@@ -77,7 +76,7 @@ def _table_options(command: Sample) -> dict[str, object]:
 def _fill(command: Sample, model: GenerativeModel) -> None:
     """Fill the gaps of a text."""
     options: dict[str, object] = {
-        "--prompt": command.prompt,
+        "--given": command.given,
         "--sampler": command.sampler,
         "--steps": command.steps,
         "--guidance": command.guidance,
@@ -91,30 +90,33 @@ def _fill(command: Sample, model: GenerativeModel) -> None:
 
 
 def _continue_texts(command: Sample, run: Run) -> None:
-    """Draw texts that go on after each prompt."""
+    """Draw texts that go on after each prefix."""
     _refuse_options("a text that goes on", _table_options(command))
-    prompts = command.prompt or []
+    prefixes = command.given or []
     model = adjusted(run.model, command.sampler, command.steps, command.guidance)
     with inference(model, command.precision):
         length = command.length or model.space.shape[0]
         rules = _Rules(length, command.seed, _shaping(command), command.stop or [])
-        n = command.n or (1 if prompts else 64)
-        _print_continuations(model, prompts, n, rules, command.out, command.as_json)
+        n = command.n or (1 if prefixes else 64)
+        _print_continuations(model, prefixes, n, rules, command.out, command.as_json)
 
 
 def _sample_examples(command: Sample, run: Run) -> None:
     """Draw examples of any other space, and print them as lines or write them to a file."""
-    space, prompts = run.model.space, command.prompt or []
-    suffix = usual_suffix(space)
-    n = command.n or (1 if prompts and suffix != ".png" else 64)
+    space = run.model.space
+    parts = run.conditioning(_conditions(command.given or [], space))
+    restrictions = parts.restrictions
+    cond = space.encode_condition(parts.condition, _count(parts.condition, space))
+    n = command.n or max(64 // (1 if cond is None else len(cond)), 1)
+    each = None if cond is None else cond.repeat_interleave(n, 0)
+    total = n if each is None else len(each)
     with inference(run.model, command.precision):
-        if command.given or command.balance is not None or command.require:
-            x = _sample_table(command, run, n)
+        if restrictions or command.balance is not None or command.require:
+            x = _sample_table(command, run, total, each, restrictions)
         else:
-            each = [text for text in prompts for _ in range(n)]
             x = run.sample(
-                len(each) or n,
-                each or command.cond,
+                total,
+                each,
                 command.seed,
                 command.batch_size,
                 sampler=command.sampler,
@@ -123,13 +125,28 @@ def _sample_examples(command: Sample, run: Run) -> None:
             )
     if not is_first():
         return
-    classes = names_of(run.model, command.cond, n)
-    labels = Labels(run.label_column or "label", classes) if classes else None
+    suffix, columns = usual_suffix(space), beside(space, each, run.label_column or "label")
+    if cond is not None and space.given is not None and usual_suffix(space.given) == ".txt":  # texts stand below images
+        columns = columns._replace(prompts=beside(space, cond).table.iloc[:, 0].tolist())  # type: ignore[union-attr]
     if command.out == "-" or (command.out is None and suffix == ".txt"):
-        print_data(as_lines(x, space, labels))
+        print_data(as_lines(x, space, columns))
         return
-    path = write_examples(command.out or command.run / f"samples{suffix}", x, space, prompts, labels)
+    path = write_examples(command.out or command.run / f"samples{suffix}", x, space, columns)
     print_line(json.dumps({"samples": len(x), "written": str(path)}) if command.as_json else path)
+
+
+def _conditions(texts: Sequence[str], space: Space) -> list[str | Path] | None:
+    """Texts of the command line as conditions: those that name files or folders as their paths."""
+    names = () if space.given is None else space.given.names
+    paths = {text: Path(text).expanduser() for text in texts if text and text not in names}
+    return [paths[text] if text in paths and paths[text].exists() else text for text in texts] or None
+
+
+def _count(condition: Condition, space: Space) -> int:
+    """How many conditions there are: one, or the rows of a tensor or a list."""
+    if isinstance(condition, Tensor) and space.given is not None:
+        return 1 if condition.shape == space.given.shape else len(condition)
+    return len(condition) if isinstance(condition, list) else 1
 
 
 def _refuse_options(purpose: str, options: Mapping[str, object]) -> None:
@@ -155,33 +172,33 @@ class _Rules(NamedTuple):
 
 
 def _print_continuations(
-    model: GenerativeModel, prompts: list[str], n: int, rules: _Rules, out: str | None, as_json: bool
+    model: GenerativeModel, prefixes: list[str], n: int, rules: _Rules, out: str | None, as_json: bool
 ) -> None:
-    """Print or write each prompt with a continuation. One that is printed is printed as its tokens come."""
-    for line in filter(None, [rules.shaping.words, *(truncation_note(model, prompt) for prompt in prompts)]):
+    """Print or write each prefix with a continuation. One that is printed is printed as its tokens come."""
+    for line in filter(None, [rules.shaping.words, *(truncation_note(model, prefix) for prefix in prefixes)]):
         say(line)
     in_order = isinstance(model.estimand, TokenConditionals)  # masked diffusion draws tokens in any order
     if out in (None, "-") and not as_json and n == 1 and in_order:
-        _print_as_they_come(model, prompts, rules)
+        _print_as_they_come(model, prefixes, rules)
     else:
-        continuations = ((prompt, generate(model, prompt, n=n, **rules._asdict())) for prompt in prompts or [""])
-        _give_texts([prompt + text for prompt, texts in continuations for text in texts], out, as_json)
+        continuations = ((prefix, generate(model, prefix, n=n, **rules._asdict())) for prefix in prefixes or [""])
+        _give_texts([prefix + text for prefix, texts in continuations for text in texts], out, as_json)
 
 
-def _print_as_they_come(model: GenerativeModel, prompts: list[str], rules: _Rules) -> None:
-    """Print one text after each prompt, its tokens as they are drawn, and say how fast that was."""
+def _print_as_they_come(model: GenerativeModel, prefixes: list[str], rules: _Rules) -> None:
+    """Print one text after each prefix, its tokens as they are drawn, and say how fast that was."""
     tokens, start = 0, time.perf_counter()
 
     def parts() -> Iterator[str]:
         nonlocal tokens
-        for i, prompt in enumerate(prompts or [""]):
-            yield ("\n\n" if i else "") + prompt
-            for part in stream_text(model, prompt, **rules._asdict()):
+        for i, prefix in enumerate(prefixes or [""]):
+            yield ("\n\n" if i else "") + prefix
+            for part in stream_text(model, prefix, **rules._asdict()):
                 tokens += 1
                 yield part
 
     print_parts(parts())
-    tokens -= len(prompts or [""])  # the last part of a text is no token
+    tokens -= len(prefixes or [""])  # the last part of a text is no token
     say(f"{tokens:,} tokens, {tokens / (time.perf_counter() - start):.3g} tokens/s")
 
 
@@ -210,19 +227,19 @@ def _continue_rows(command: Sample, run: Run) -> None:
     print_line(json.dumps({"samples": len(x), "written": str(path)}) if command.as_json else path)
 
 
-def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
+def _sample_table(command: Sample, run: Run, n: int, cond: Tensor | None, restrictions: Given) -> Tensor:
     """Samples of a table with given values, equal shares and requirements. Says how many draws that took."""
     space = run.model.space
-    if (command.given or command.balance is not None) and not isinstance(space, Table):  # only columns can be given
+    if (restrictions or command.balance is not None) and not isinstance(space, Table):  # only columns can be given
         raise ValueError(f"--given and --balance need a model of tables, got one of {space}; leave them out")
     tests = requirements(command.require or [], space, lambda: run.dataset().train.x)
     drawing = sample_given(
         run.model,
         n,
-        command.cond,
+        cond,
         command.seed,
         command.batch_size,
-        given=parse_given(command.given or [], space) if isinstance(space, Table) else None,  # as above
+        given=restrictions,
         balance=command.balance,
         requirements=tests,
     )

@@ -22,17 +22,19 @@ from fourfold.core.parts import Part, classes, configuration, construct, strange
 from fourfold.core.quality import Quality
 from fourfold.core.reading import Reading
 from fourfold.core.sampler import Sampler
-from fourfold.core.space import Pairs, Space, Writer
+from fourfold.core.space import ALONE, Beside, Pairs, Space, Writer
 from fourfold.core.training import Training
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
 from fourfold.pictures.picture import Clips, Cloud, Excerpts, Picture, Sheet
 from fourfold.pictures.tracks import Track, Tracks
 
 __all__ = [
+    "ALONE",
     "ArbitraryConditionals",
     "Bars",
     "Baseline",
     "Batch",
+    "Beside",
     "CachedCodec",
     "CaptionConditionals",
     "Clips",

@@ -17,14 +17,36 @@ from fourfold.core.example import Example
 from fourfold.core.quality import Quality
 from fourfold.machine.libraries import pandas as pd
 
-__all__ = ["Pairs", "Space", "Writer"]
+__all__ = ["ALONE", "Beside", "Pairs", "Space", "Writer"]
 
-Writer: TypeAlias = Callable[[Path, Tensor, Sequence[str], Sequence[str]], None]
-"""``writer(path, x, names, prompts)`` writes raw examples ``x``, ``(B, *shape)``, to a file or folder.
 
-``names`` has the class of each example. ``prompts`` are the captions that they were drawn for, in order and with
-equally many examples each. Both may be empty.
-"""
+class Beside(NamedTuple):
+    """The conditions of examples as files show them, beside the examples. Each part may be absent."""
+
+    table: pd.DataFrame | None = None
+    """Columns of the conditions, with a row for each example."""
+    labels: Sequence[str] = ()
+    """The class of each example. The table has it, too."""
+    prompts: Sequence[str] = ()
+    """The texts that the examples were drawn for, in order and with equally many examples each."""
+
+    def after(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A table of the examples with the columns of the conditions behind its own."""
+        kind = "class" if self.labels else "condition"
+        for name, values in {} if self.table is None else self.table.items():
+            frame[f"{name} ({kind})" if name in frame else name] = list(values)
+        return frame
+
+
+ALONE = Beside()
+"""Examples without conditions."""
+
+
+Writer: TypeAlias = Callable[[Path, Tensor, Beside], None]
+"""``writer(path, x, beside)`` writes raw examples ``x``, ``(B, *shape)``, to a file or folder."""
+
+MOST_COLUMNS = 64
+"""The most columns of a condition that stand beside examples in a table."""
 
 
 class Pairs(NamedTuple):
@@ -112,7 +134,7 @@ class Space(Quality, Example):
             ValueError: for conditions of another shape, number or kind.
         """
         x = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-        if x.shape == self.shape:
+        if x.shape in (self.shape, (1, *self.shape)):
             x = x.expand(n, *self.shape)
         if x.shape != (n, *self.shape):
             raise ValueError(
@@ -253,7 +275,18 @@ class Space(Quality, Example):
         flat = x.flatten(1)
         return pd.DataFrame(flat.numpy(), columns=list(self.columns or (f"x{i}" for i in range(flat.shape[1]))))
 
-    def lines(self, x: Tensor) -> str | None:
+    def condition_table(self, cond: Tensor) -> pd.DataFrame | None:
+        """Conditions of this space as columns beside examples of another one. ``None``: they are too large for that.
+
+        Cells of an unknown condition are empty.
+        """
+        if len(self.shape) > 1 or self.dims > MOST_COLUMNS:
+            return None
+        observed_mask = ~unknown(cond)
+        rows = self.table(self.examples_of(cond[observed_mask]))
+        return rows.set_index(observed_mask.nonzero().flatten().numpy()).reindex(range(len(cond)))
+
+    def lines(self, x: Tensor, beside: Beside = ALONE) -> str | None:
         """Examples as plain text for standard output. ``None``: as a table."""
         return None
 

@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from fourfold.core import Space
-from fourfold.machine.libraries import pandas as pd
+from fourfold.core import ALONE, Beside, Space
 
-__all__ = ["Labels", "as_lines", "labelled_table", "usual_suffix", "write_examples"]
-
-
-@final
-@dataclass(frozen=True)
-class Labels:
-    """The classes of examples.
-
-    Attributes:
-        column: the name of their column in a table.
-        values: one for each example.
-    """
-
-    column: str
-    values: Sequence[str]
+__all__ = ["as_lines", "usual_suffix", "write_examples"]
 
 
-def _npy(path: Path, x: Tensor, space: Space, labels: Labels | None) -> None:
+def _npy(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
     with path.open("wb") as file:
         np.save(file, x.numpy())
 
 
-def _npz(path: Path, x: Tensor, space: Space, labels: Labels | None) -> None:
+def _npz(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
     arrays: dict[str, Any] = {"x": x.numpy()}
-    if labels is not None:
-        arrays["y"] = np.array(list(labels.values))
+    if beside.labels:
+        arrays["y"] = np.array(list(beside.labels))
+    elif beside.table is not None:
+        columns = {str(name): np.array(list(values)) for name, values in beside.table.items()}
+        arrays = {name: a if a.dtype != object else a.astype(str) for name, a in columns.items()} | arrays
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def _csv(path: Path, x: Tensor, space: Space, labels: Labels | None) -> None:
-    path.write_text(_as_csv(x, space, labels), encoding="utf-8")
+def _csv(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
+    path.write_text(_as_csv(x, space, beside), encoding="utf-8")
 
 
-def _as_csv(x: Tensor, space: Space, labels: Labels | None) -> str:
+def _as_csv(x: Tensor, space: Space, beside: Beside) -> str:
     """A table as CSV that can be read again, and in which no name or class runs as a formula of a spreadsheet."""
-    table = labelled_table(x, space, labels)
-    if labels is not None:
-        table[table.columns[-1]] = [_inert(value) for value in labels.values]
+    table = beside.after(space.table(x))
+    for name in table.columns[len(table.columns) - (0 if beside.table is None else beside.table.shape[1]) :]:
+        table[name] = [_inert(value) if isinstance(value, str) else value for value in table[name]]
     table.columns = [_inert(name) for name in table.columns]
     text: str = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
     return text
@@ -66,20 +53,11 @@ def _inert(text: str) -> str:
     return text
 
 
-def _parquet(path: Path, x: Tensor, space: Space, labels: Labels | None) -> None:
-    labelled_table(x, space, labels).to_parquet(path, index=False)
+def _parquet(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
+    beside.after(space.table(x)).to_parquet(path, index=False)
 
 
-def labelled_table(x: Tensor, space: Space, labels: Labels | None) -> pd.DataFrame:
-    """The space's table, with the classes as its last column."""
-    table = space.table(x)
-    if labels is not None:
-        name = labels.column
-        table[f"{name} (class)" if name in table else name] = list(labels.values)
-    return table
-
-
-_COMMON: Mapping[str, Callable[[Path, Tensor, Space, Labels | None], None]] = {
+_COMMON: Mapping[str, Callable[[Path, Tensor, Space, Beside], None]] = {
     ".npy": _npy,
     ".npz": _npz,
     ".csv": _csv,
@@ -100,14 +78,12 @@ def _choices(space: Space) -> str:
     return f"a name that ends in {', '.join(suffixes)}{', or a folder' if '' in space_writers else ''}"
 
 
-def write_examples(
-    path: Path | str, x: Tensor, space: Space, prompts: Sequence[str] = (), labels: Labels | None = None
-) -> Path:
+def write_examples(path: Path | str, x: Tensor, space: Space, beside: Beside = ALONE) -> Path:
     """Write raw examples in the format that the file's name ends in. For images, a name without a suffix is a folder.
 
-    ``.npy`` holds the array, ``.npz`` its labels too. ``.csv`` and ``.parquet`` have a column of labels. A space may
-    add formats (:meth:`fourfold.core.Space.writers`): images have a ``.png`` grid, with ``prompts`` below their images,
-    of which there are equally many for each, and a folder of PNGs for each class. Text has ``.txt``.
+    ``.npy`` holds the array, ``.npz`` its conditions too. ``.csv`` and ``.parquet`` have the columns of the conditions
+    behind those of the examples. A space may add formats (:meth:`fourfold.core.Space.writers`): images have a ``.png``
+    grid, with the prompts below their images, and a folder of PNGs for each class. Text has ``.txt``.
 
     Raises:
         ValueError: for an ending that the space does not have, or a file that cannot be written.
@@ -121,15 +97,15 @@ def write_examples(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if space_writer is not None:
-            space_writer(path, x.cpu(), () if labels is None else labels.values, prompts)
+            space_writer(path, x.cpu(), beside)
         elif common is not None:
-            common(path, x.cpu(), space, labels)
+            common(path, x.cpu(), space, beside)
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror or error}): choose another name") from None
     return path
 
 
-def as_lines(x: Tensor, space: Space, labels: Labels | None = None) -> str:
+def as_lines(x: Tensor, space: Space, beside: Beside = ALONE) -> str:
     """Raw examples for standard output: a text as it is, anything else as CSV."""
-    lines = space.lines(x.cpu())
-    return _as_csv(x.cpu(), space, labels).rstrip("\n") if lines is None else lines
+    lines = space.lines(x.cpu(), beside)
+    return _as_csv(x.cpu(), space, beside).rstrip("\n") if lines is None else lines

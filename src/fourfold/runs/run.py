@@ -19,10 +19,10 @@ from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_o
 from fourfold.data.dataset import digest
 from fourfold.data.errors import option
 from fourfold.data.readers import TABLES
-from fourfold.data.writers import Labels, labelled_table
 from fourfold.machine.hardware import find_device
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output import notebook
+from fourfold.output.printable import shortened
 from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.parallel.processes import join
 from fourfold.runs.blueprint import check_loadable
@@ -32,10 +32,11 @@ from fourfold.runs.files import write_json
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import load_own
 from fourfold.tasks.completing import approximate_note
-from fourfold.tasks.drawing import adjusted, names_of
+from fourfold.tasks.conditions import Conditioning, conditioning
+from fourfold.tasks.drawing import adjusted, beside
 from fourfold.tasks.evaluation import evaluate, examples
 from fourfold.tasks.examples import raw_examples
-from fourfold.tasks.given import Given, requirements, sample_given
+from fourfold.tasks.given import requirements, sample_given
 
 if TYPE_CHECKING:
     from fourfold.metrics import Measurement
@@ -162,14 +163,13 @@ class Run:
     def sample(
         self,
         n: int,
-        cond: Condition = None,
+        given: Condition = None,
         seed: int = 0,
         batch_size: int | None = None,
         *,
         sampler: Sampler | str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
-        given: Given | None = None,
         balance: str | None = None,
         require: str | Sequence[str] = (),
     ) -> Tensor:
@@ -179,27 +179,32 @@ class Run:
 
         Args:
             n: number of samples.
-            cond: a class by number or name, a caption, or one of these for each sample.
+            given: the condition: an example of the space of conditions for all samples, or one for each, such as a
+                class by number or name, a text, an array, a data frame, or the path of a file. For a table, also values
+                that its columns must have: ``{"education": "Masters", "age": (30, 40)}``, where a tuple is a range, and
+                a list holds alternatives. See :func:`fourfold.tasks.conditioning`.
             seed: seed of the samples. Together with its index it fixes a sample.
             batch_size: samples per network call. It changes only speed and memory. The model's default is 1,024 of
                 at most 64 numbers, or 256.
             sampler: another sampler, or its name.
             steps: another number of steps of the sampler.
             guidance: scale of classifier-free guidance.
-            given: values that columns of a table must have: ``{"education": "Masters", "age": (30, 40)}``, where a
-                tuple is a range, and a list holds alternatives.
             balance: a categorical column, each of whose categories gets the same share of the samples.
             require: conditions such as ``"a <= b"`` that every sample fulfils: see
                 :class:`fourfold.tasks.requirement.Requirement`.
 
         Raises:
-            ValueError: for n < 1, an unknown class or caption, or an option that the model does not have.
+            ValueError: for n < 1, a condition, a value or an option that the model does not have.
             TypeError: for a sampler that does not fit the model.
         """
         model = adjusted(self.model, sampler, steps, guidance)
-        if given or balance is not None or require:
+        parts = self.conditioning(given)
+        cond = model.space.encode_condition(parts.condition, n)
+        if parts.restrictions or balance is not None or require:
             tests = requirements(require, self.model.space, lambda: self.dataset().train.x)
-            samples = sample_given(model, n, cond, seed, batch_size, given=given, balance=balance, requirements=tests)
+            samples = sample_given(
+                model, n, cond, seed, batch_size, given=parts.restrictions, balance=balance, requirements=tests
+            )
             if samples.approximate:
                 warnings.warn(approximate_note(samples.approximate, n), stacklevel=2)
             return samples.x
@@ -207,24 +212,26 @@ class Run:
         start, stop = processes.share(n)
         if n < processes.world or processes.world == 1:
             return model.sample(n, cond, seed, batch_size).cpu()
-        codes = model.space.encode_condition(cond, n)
-        part = None if codes is None else codes[start:stop]
+        part = None if cond is None else cond[start:stop]
         return processes.gather(model.sample(stop - start, part, seed, batch_size, start)).cpu()
+
+    def conditioning(self, given: Condition) -> Conditioning:
+        """The two sides of what is given: see :func:`fourfold.tasks.conditioning`."""
+        return conditioning(self.model.space, given, self.label_column)
 
     def table(
         self,
         n: int,
-        cond: Condition = None,
+        given: Condition = None,
         seed: int = 0,
         *,
-        given: Given | None = None,
         balance: str | None = None,
         require: str | Sequence[str] = (),
     ) -> pd.DataFrame:
         """Draw rows as a data frame with the columns of the training data, in its order and with its dtypes.
 
-        They are the samples of :meth:`sample`, which describes the arguments. Where a class is asked for, a column
-        names it.
+        They are the samples of :meth:`sample`, which describes the arguments. The columns of the condition stand
+        behind those of the samples.
 
         Raises:
             TypeError: for a model of anything else than columns with names.
@@ -236,11 +243,11 @@ class Run:
                 f"the columns of a data frame must have names, got samples of {space}: run.sample({n}) gives a tensor, "
                 "and fourfold.data.writers.write_examples writes it to a file"
             )
-        x = self.sample(n, cond, seed, given=given, balance=balance, require=require)
-        classes = names_of(self.model, cond, n)
-        return labelled_table(x, space, Labels(self.label_column or "label", classes) if classes else None)
+        cond = space.encode_condition(self.conditioning(given).condition, n)
+        x = self.sample(n, given, seed, balance=balance, require=require)
+        return beside(space, cond, self.label_column or "label").after(space.table(x))
 
-    def show(self, x: Tensor | None = None, n: int = 36, cond: Condition = None, seed: int = 0) -> Picture:
+    def show(self, x: Tensor | None = None, n: int = 36, given: Condition = None, seed: int = 0) -> Picture:
         """Return a picture of examples, which a notebook displays: ``run.show()``.
 
         Points are shown over test data, if the data set is at hand.
@@ -248,17 +255,17 @@ class Run:
         Args:
             x: raw examples ``(n, *shape)``. By default samples are drawn.
             n: number of samples that are drawn.
-            cond: their class or caption, see :meth:`sample`.
+            given: their condition, see :meth:`sample`.
             seed: of the samples.
         """
         space = self.model.space
         references = None if self.data is None or space.conditional else examples(self.data, 1000)
-        return space.picture(self.sample(n, cond, seed) if x is None else x, references)
+        return space.picture(self.sample(n, given, seed) if x is None else x, references)
 
     def log_prob(
         self,
         x: Tensor | np.ndarray | pd.DataFrame | Sequence[Any],
-        cond: Condition = None,
+        given: Condition = None,
         seed: int = 0,
         batch_size: int = 256,
         draws: int = 2,
@@ -270,21 +277,28 @@ class Run:
         Args:
             x: ``(B, *shape)`` raw examples: a tensor, an array, lists of numbers, or a data frame. Numbers of another
                 precision are converted.
-            cond: a class by number or name, a caption, or one of these for each example.
+            given: the condition ``c`` of ``log p(x | c)``: one for all examples or one for each, as for :meth:`sample`.
             seed: seed of probes, importance samples and dequantisation.
             batch_size: examples per network call.
             draws: how often a random encoding is drawn. The results are averaged.
 
         Raises:
-            ValueError: if ``x`` does not belong to the space, naming the row and column.
+            ValueError: if ``x`` does not belong to the space, naming the row and column, or for a condition that the
+                model does not have.
         """
         x, processes = raw_examples(x, self.model.space), join()
+        parts = self.conditioning(given)
+        if parts.restrictions:
+            raise ValueError(
+                f"given must be a condition of the model, got values of {shortened(parts.restrictions)}, columns of "
+                "its examples: use fourfold.tasks.log_prob_given for the probability of columns given others"
+            )
+        cond = self.model.space.encode_condition(parts.condition, len(x))
         start, stop = processes.share(len(x))
         if len(x) < processes.world or processes.world == 1:
             return self.model.log_prob(x, cond, seed, batch_size, draws)
         self.model.space.check(x)
-        codes = self.model.space.encode_condition(cond, len(x))
-        part = None if codes is None else codes[start:stop]
+        part = None if cond is None else cond[start:stop]
         mine = self.model.log_prob(x[start:stop], part, seed, batch_size, draws, start)
         return replace(LogProb.cat(processes.all(mine)), dims=mine.dims)
 

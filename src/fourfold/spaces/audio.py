@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fourfold.core import Clips, Space, Writer
+from fourfold.core import Beside, Clips, Space, Writer
 from fourfold.machine.libraries import pandas as pd
 from fourfold.maths.spectra import stft
 from fourfold.metrics.features import Features, cached
@@ -145,23 +145,23 @@ class Audio(Space):
         """One file with a pause after each clip, and a folder of files, one sub-folder for each class."""
         return {".wav": self._write_one, "": self._write_folder}
 
-    def _write_one(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+    def _write_one(self, path: Path, x: Tensor, beside: Beside) -> None:
         pause = x.new_zeros(round(PAUSE * self.rate))
         parts = [part for clip in x for part in (pause, clip)][1:]
         path.write_bytes(wav(torch.cat(parts), self.rate))
 
-    def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+    def _write_folder(self, path: Path, x: Tensor, beside: Beside) -> None:
         """Write clips without their padding and, beside them, a list of captions."""
         if path.exists() and any(path.iterdir()):
             raise ValueError(f"{path}: must be an empty folder, got one with files: choose another")
         width, lines = len(str(len(x) - 1)), []
         for i, (clip, n) in enumerate(zip(x, self.lengths(x).tolist(), strict=True)):
-            name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
+            name = beside.labels[i].replace("/", "-").replace("\0", "-").strip(".") if beside.labels else ""
             place = path / name / f"{i:0{width}}.wav"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(wav(clip[: max(n, 1)], self.rate))
-            if prompts:
-                lines.append(f"{place.name}\t{prompts[i * len(prompts) // len(x)]}\n")
+            if beside.prompts:
+                lines.append(f"{place.name}\t{beside.prompts[i * len(beside.prompts) // len(x)]}\n")
         if lines:
             (path / "captions.txt").write_text("".join(lines), encoding="utf-8")
 

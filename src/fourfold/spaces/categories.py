@@ -94,7 +94,7 @@ class Categories(Space):
         elif isinstance(value, Sequence):
             value = [self._label(name) if isinstance(name, str) else name for name in value]
         labels = torch.as_tensor(value)
-        labels = labels.expand(n) if labels.ndim == 0 else labels
+        labels = labels.reshape(-1).expand(n) if labels.numel() == 1 else labels
         whole = not labels.is_floating_point() and labels.shape == (n,)
         if not whole or not -1 <= int(labels.min()) <= int(labels.max()) < self.count:
             raise ValueError(
@@ -113,6 +113,9 @@ class Categories(Space):
     def table(self, x: Tensor) -> pd.DataFrame:
         """One column of names."""
         return pd.DataFrame({"label": [self.names[label] for label in x.tolist()]})
+
+    def condition_table(self, cond: Tensor) -> pd.DataFrame:
+        return pd.DataFrame({"label": [self.names[label] if label >= 0 else "" for label in cond.tolist()]})
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
         return Excerpts(tuple(self.names[label] for label in x.tolist()))

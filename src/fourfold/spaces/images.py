@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fourfold.core import Sheet, Space, Writer
+from fourfold.core import Beside, Sheet, Space, Writer
 from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, image_features
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.measures import by_frechet
@@ -101,21 +101,21 @@ class Images(Space):
         """A grid, with the prompts below their images, and a folder of PNGs, one sub-folder for each class."""
         return {".png": self._write_grid, "": self._write_folder}
 
-    def _write_grid(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
-        (prompted(x, self, prompts) if prompts else montage(x, self)).save(path, "PNG")
+    def _write_grid(self, path: Path, x: Tensor, beside: Beside) -> None:
+        (prompted(x, self, beside.prompts) if beside.prompts else montage(x, self)).save(path, "PNG")
 
-    def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+    def _write_folder(self, path: Path, x: Tensor, beside: Beside) -> None:
         """Write images and, beside them, a list of captions."""
         if path.exists() and any(path.iterdir()):
             raise ValueError(f"{path}: must be an empty folder, got one with files: choose another")
         width, lines = len(str(len(x) - 1)), []
         for i, image in enumerate(x):
-            name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
+            name = beside.labels[i].replace("/", "-").replace("\0", "-").strip(".") if beside.labels else ""
             place = path / name / f"{i:0{width}}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             as_image(image, self).save(place, "PNG")
-            if prompts:
-                lines.append(f"{place.name}\t{prompts[i * len(prompts) // len(x)]}\n")
+            if beside.prompts:
+                lines.append(f"{place.name}\t{beside.prompts[i * len(beside.prompts) // len(x)]}\n")
         if lines:
             (path / "captions.txt").write_text("".join(lines), encoding="utf-8")
 

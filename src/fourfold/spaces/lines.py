@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fourfold.core import Excerpts, Pairs, Space
 from fourfold.core.conditions import as_condition, unknown
+from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.words import error_rate
@@ -187,6 +188,9 @@ class Lines(WrittenTexts):
     def strings(self, cond: Tensor) -> list[str]:
         """The texts of conditions ``(B, L)``. An unknown one is the empty string."""
         return ["" if bare else self.show(ids) for ids, bare in zip(cond, unknown(cond).tolist(), strict=True)]
+
+    def condition_table(self, cond: Tensor) -> pd.DataFrame:
+        return pd.DataFrame({"text": self.strings(cond)})
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
 

@@ -174,6 +174,15 @@ class Together(Space):
         rows = zip(self.parts, value, strict=True)
         return self.join([part.unknown(n) if item is None else part.conditions(item, n) for part, item in rows])
 
+    def condition_table(self, cond: Tensor) -> pd.DataFrame | None:
+        """The columns of all parts that are small enough, behind the names of the parts if there are any."""
+        frames = []
+        for i, (part, rows) in enumerate(zip(self.parts, self.split(cond), strict=True)):
+            frame = part.condition_table(rows)
+            if frame is not None:
+                frames.append(frame.add_prefix(f"{self._label(i)}: "))
+        return pd.concat(frames, axis=1) if frames else None
+
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
         """The values of the first examples as text, the first ones of each part."""
         parts = zip(self.parts, self.split(x[:SHOWN]), strict=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fourfold.core import Sheet, Space, Writer
+from fourfold.core import Beside, Sheet, Space, Writer
 from fourfold.metrics.features import Features, Pixels
 from fourfold.metrics.frechet import frechet_distance
 from fourfold.metrics.images import detail_ratio, motion_ratio
@@ -90,16 +90,16 @@ class Video(Images):
         """An animated grid, lossless as PNG, or as GIF, and a folder of animated PNGs, one sub-folder a class."""
         return {".png": self._write_grid, ".gif": self._write_grid, "": self._write_folder}
 
-    def _write_grid(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+    def _write_grid(self, path: Path, x: Tensor, beside: Beside) -> None:
         columns = max(1, math.ceil(math.sqrt(len(x))))
         path.write_bytes(_animated(self._sheets(x, columns, GAP), path.suffix[1:].upper()))
 
-    def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+    def _write_folder(self, path: Path, x: Tensor, beside: Beside) -> None:
         if path.exists() and any(path.iterdir()):
             raise ValueError(f"{path}: must be an empty folder, got one with files: choose another")
         width = len(str(len(x) - 1))
         for i, clip in enumerate(x):
-            name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
+            name = beside.labels[i].replace("/", "-").replace("\0", "-").strip(".") if beside.labels else ""
             place = path / name / f"{i:0{width}}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(_animated([as_image(frame, self.still()) for frame in self.stills(clip[None])[0]], "PNG"))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 
-from fourfold.core import Space, Writer
+from fourfold.core import ALONE, Beside, Space, Writer
 from fourfold.machine.libraries import pandas as pd
 
 __all__ = ["WrittenRows", "WrittenTexts"]
@@ -32,13 +32,13 @@ class WrittenTexts(Space):
         """One column of texts."""
         return pd.DataFrame({"text": [self.show(ids) for ids in x]})
 
-    def lines(self, x: Tensor) -> str:
+    def lines(self, x: Tensor, beside: Beside = ALONE) -> str:
         return self.between.join(self.show(ids) for ids in x)
 
     def writers(self) -> Mapping[str, Writer]:
         return {".txt": self._write_lines}
 
-    def _write_lines(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+    def _write_lines(self, path: Path, x: Tensor, beside: Beside) -> None:
         path.write_text(self.lines(x) + "\n", encoding="utf-8")
 
 
@@ -53,25 +53,20 @@ class WrittenRows(Space):
     def text(self, x: Tensor) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
 
-    def lines(self, x: Tensor) -> str:
-        text: str = self.text(x).to_csv(index=False, lineterminator="\n")
+    def lines(self, x: Tensor, beside: Beside = ALONE) -> str:
+        text: str = beside.after(self.text(x)).to_csv(index=False, lineterminator="\n")
         return text.rstrip("\n")
 
     def writers(self) -> Mapping[str, Writer]:
         """CSV and TSV of texts as the file writes them, Feather of values with their dtypes."""
 
-        def labelled(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-            if labels:
-                frame["label" if "label" not in frame else "label (class)"] = list(labels)
-            return frame
-
         def separated(separator: str) -> Writer:
-            def write(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
-                labelled(self.text(x), labels).to_csv(path, index=False, sep=separator, lineterminator="\n")
+            def write(path: Path, x: Tensor, beside: Beside) -> None:
+                beside.after(self.text(x)).to_csv(path, index=False, sep=separator, lineterminator="\n")
 
             return write
 
-        def feather(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
-            labelled(self.table(x), labels).to_feather(path)
+        def feather(path: Path, x: Tensor, beside: Beside) -> None:
+            beside.after(self.table(x)).to_feather(path)
 
         return {".csv": separated(","), ".tsv": separated("\t"), ".feather": feather}

@@ -13,6 +13,7 @@ from fourfold.tasks.classifying import (
     judge,
 )
 from fourfold.tasks.completing import complete, completions, conditional, log_prob_given, prob_given
+from fourfold.tasks.conditions import Conditioning, conditioning
 from fourfold.tasks.evaluation import evaluate, evaluate_samples
 from fourfold.tasks.forecasting import Forecast, forecast
 from fourfold.tasks.given import AcceptedSamples, Given, requirements, sample_given
@@ -25,6 +26,7 @@ __all__ = [
     "AcceptedSamples",
     "Caption",
     "ClassifierScores",
+    "Conditioning",
     "Forecast",
     "Given",
     "Imputed",
@@ -40,6 +42,7 @@ __all__ = [
     "complete",
     "completions",
     "conditional",
+    "conditioning",
     "evaluate",
     "evaluate_samples",
     "fill",

@@ -1,14 +1,16 @@
-"""The options of sampling: another sampler by name, its number of steps, guidance, and a class by name."""
+"""The options of sampling: another sampler by name, its number of steps, guidance. Conditions beside samples."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from fourfold.core import Condition, GenerativeModel, Sampler
+from torch import Tensor
+
+from fourfold.core import Beside, GenerativeModel, Sampler, Space
 from fourfold.estimands.guidance import classifier_free
 from fourfold.samplers import resampled
 
-__all__ = ["adjusted", "names_of"]
+__all__ = ["adjusted", "beside"]
 
 
 def adjusted(
@@ -48,9 +50,16 @@ def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
         raise ValueError(f"guidance needs a denoiser or a vector field, got a model of {kind}: leave it out") from None
 
 
-def names_of(model: GenerativeModel, cond: Condition, n: int) -> list[str]:
-    """The name of the class of each of ``n`` samples. Empty if no class was asked for."""
-    codes, given = model.space.encode_condition(cond, n), model.space.given
-    if codes is None or given is None or not given.names:
-        return []
-    return [given.names[code] if code >= 0 else "" for code in codes.tolist()]
+def beside(space: Space, cond: Tensor | None, label: str = "label") -> Beside:
+    """The conditions of samples as files show them: columns of a table, and the classes.
+
+    Args:
+        space: of the samples.
+        cond: encoded conditions ``(n, *)``.
+        label: the name of the column of classes.
+    """
+    table = None if cond is None or space.given is None else space.given.condition_table(cond.cpu())
+    if table is None or space.given is None or not space.given.names:
+        return Beside(table)
+    table.columns = [label]
+    return Beside(table, list(table[label]))

@@ -22,7 +22,16 @@ from fourfold.tasks.completing import approximate_note, completions
 from fourfold.tasks.rejection import Round, Tally, accept
 from fourfold.tasks.requirement import Requirement
 
-__all__ = ["AcceptedSamples", "Given", "allowed_codes", "column_at", "parse_given", "requirements", "sample_given"]
+__all__ = [
+    "AcceptedSamples",
+    "Given",
+    "allowed_codes",
+    "code_of",
+    "column_at",
+    "parse_given",
+    "requirements",
+    "sample_given",
+]
 
 Given: TypeAlias = Mapping[str, Any]
 """For each column a value, a tuple of the two ends of a range (``None`` is open), or a list of values or ranges."""
@@ -114,14 +123,14 @@ def allowed_codes(column: Modelled, condition: Any) -> Tensor:
     if isinstance(column, DateTime) and isinstance(condition, str) and _end_of_day(column, condition) is not None:
         condition = (condition, condition)
     if not isinstance(condition, tuple):
-        return torch.tensor([_code(column, condition)])
+        return torch.tensor([code_of(column, condition)])
     if not isinstance(column, Graded):
         raise ValueError(
             f"column {column.name} must be given categories, got a range: give {shortened(_categories(column))}"
         )
     low, high = column.span
-    first = low if condition[0] is None else max(_code(column, condition[0], math.ceil), low)
-    last = high if condition[1] is None else min(_code(column, condition[1], math.floor), high)
+    first = low if condition[0] is None else max(code_of(column, condition[0], math.ceil), low)
+    last = high if condition[1] is None else min(code_of(column, condition[1], math.floor), high)
     if first > last:
         ends = column.text(np.array(column.span, dtype=np.int64))
         interval = "..".join("" if end is None else str(end) for end in condition)
@@ -131,8 +140,12 @@ def allowed_codes(column: Modelled, condition: Any) -> Tensor:
     return torch.arange(first, last + 1)
 
 
-def _code(column: Modelled, value: Any, rounding: Callable[[float], int] | None = None) -> int:
-    """The code of a value. The end of a range is rounded inwards."""
+def code_of(column: Modelled, value: Any, rounding: Callable[[float], int] | None = None) -> int:
+    """The code of a value of a column. The end of a range is rounded inwards.
+
+    Raises:
+        ValueError: for a value that the column cannot have, with those that it can have.
+    """
     gap = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     if gap or (isinstance(value, str) and value.strip() in column.gaps):
         if not column.missing:
@@ -211,7 +224,7 @@ def sample_given(
     Args:
         model: of a table. Requirements alone suit every model of columns with names.
         n: number of samples.
-        cond: their class.
+        cond: their condition: one for all, or one for each.
         seed: of the draws.
         batch_size: rows per network call. ``None``: the model's default.
         given: values of columns.
@@ -225,7 +238,7 @@ def sample_given(
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
-    draw = _drawing(model, n, cond, seed, batch_size, given or {}, balance)
+    draw = _drawing(model, n, model.space.encode_condition(cond, n), seed, batch_size, given or {}, balance)
     x, approximate, tally = torch.empty(0), torch.zeros(n, dtype=torch.bool), Tally()
 
     def propose(pending: Tensor, tally: Tally) -> Round[tuple[Tensor, Tensor]]:
@@ -250,7 +263,7 @@ def sample_given(
 def _drawing(
     model: GenerativeModel,
     n: int,
-    cond: Condition,
+    cond: Tensor | None,
     seed: int,
     batch_size: int | None,
     conditions: Given,
@@ -263,7 +276,8 @@ def _drawing(
     if not conditions and balance is None:
 
         def sample(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
-            samples = model.sample(len(rows), cond, seed + (number << 20), batch_size).cpu()
+            conditions_of_rows = None if cond is None else cond[rows]
+            samples = model.sample(len(rows), conditions_of_rows, seed + (number << 20), batch_size).cpu()
             return samples, torch.zeros(len(rows), dtype=torch.bool)
 
         return sample
@@ -292,7 +306,8 @@ def _drawing(
     def draw(rows: Tensor, number: int) -> tuple[Tensor, Tensor]:
         samples, approximate = x[rows], torch.zeros(len(rows), dtype=torch.bool)
         mask, at_once = observed.expand(len(rows), -1), max(batch_size or 0, 1024)
-        for part in completions(model, x[rows], mask, restrictions, cond, seed + (number << 20), at_once):
+        conditions_of_rows = None if cond is None else cond[rows]
+        for part in completions(model, x[rows], mask, restrictions, conditions_of_rows, seed + (number << 20), at_once):
             samples[part.rows], approximate[part.rows] = part.x.cpu(), part.approximate
         return samples, approximate
 

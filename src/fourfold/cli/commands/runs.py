@@ -37,9 +37,12 @@ class Sample(Command):
     Only the run folder is needed, not the data it was trained on. A published
     model serves as well, if an installed adapter opens it.
 
-    Samples of a table have its columns, formats and categories. --given fixes
-    values, --balance gives categories equal shares, and --require keeps the draws
-    that meet a condition, and prints their share.
+    --given is the condition of a conditional model: a class, a text, values of
+    columns, or a file or folder of conditions. -n samples are drawn for each.
+
+    Samples of a table have its columns, formats and categories. --given also
+    fixes values of them, --balance gives categories equal shares, and --require
+    keeps the draws that meet a condition, and prints their share.
     """
 
     work = "fourfold.cli.runs:sample"
@@ -50,24 +53,20 @@ class Sample(Command):
         typer.Option(
             "-n",
             "--n",
-            help="Number of samples, or of samples for each prompt.",
+            help="Number of samples, or of samples for each condition.",
             min=1,
-            show_default="64, or 1 for each prompt",
+            show_default="64 in all, or 1 for each prefix of a text",
             metavar="N",
         ),
     ] = None
-    cond: Annotated[
-        str | None, typer.Option(help="Class of the samples, by name or number.", show_default="any class")
-    ] = None
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(help="Caption of images, words of a sound, or prefix of a text. Can be repeated."),
-    ] = None
     given: Annotated[
         list[str] | None,
-        tabular(
-            help="Value or range of a column: education=Masters or age=30..40. Can be repeated. For a model of "
-            "sequences: a file of the rows to go on from.",
+        typer.Option(
+            help="The condition: a class by name or number, a text, column=value, or a file or folder. Can be "
+            "repeated. For a table, also a value or range of a column: age=30..40. For a model of text, its prefix. "
+            "For a model of sequences, a file of the rows to go on from.",
+            show_default="none",
+            metavar="WHAT",
         ),
     ] = None
     balance: Annotated[
