@@ -20,7 +20,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Estimand, GenerativeModel, view
+from fourfold.core import Estimand, GenerativeModel, unknown_like, view
 from fourfold.estimands import SMALLEST, Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.maths.paths import Path, broadcast
 
@@ -39,7 +39,7 @@ def _extrapolated(
     inside = _inside(estimand.path, interval, t)
     if cond is None or scale == 1 or not bool(inside.any()):
         return estimand(x_t, t, cond)
-    labels = torch.cat([torch.full_like(cond, -1), cond])
+    labels = torch.cat([unknown_like(cond), cond])
     unconditional, conditional = estimand(torch.cat([x_t, x_t]), torch.cat([t, t]), labels).chunk(2)
     return torch.where(broadcast(inside, x_t) > 0, unconditional + scale * (conditional - unconditional), conditional)
 

@@ -174,7 +174,7 @@ def bracket_log_z(
     moves: int = 1,
     samples: Tensor | None = None,
     sampler: Sampler | None = None,
-    label: int | None = None,
+    cond: Tensor | None = None,
     seed: int = 0,
 ) -> LogZ:
     """Bracket the log-normaliser of an energy by annealing from its reference and back.
@@ -190,7 +190,7 @@ def bracket_log_z(
         samples: exact samples of the energy, encoded, ``(chains, *event)``, if there are any.
         sampler: draws approximate ones otherwise. By default :class:`~fourfold.samplers.langevin.Annealed`. The upper
             bound then holds only as far as these are samples of the energy, and the note says so.
-        label: the class label, for a conditional energy.
+        cond: the condition, for a conditional energy: one example of the space of conditions.
         seed: fixes every random number.
 
     Raises:
@@ -203,7 +203,7 @@ def bracket_log_z(
         raise ValueError(f"samples must be as many as chains, got {len(samples)} samples and {chains} chains")
     chain = _invariant(energy, chain)
     noise = [Noise(seed, 0, chains, f"ais/{part}") for part in ("pilot", "forward", "start", "reverse")]
-    cond = None if label is None else torch.full((chains,), label)
+    cond = None if cond is None else cond.expand(chains, *cond.shape)
     ladder = _Ladder(energy, chain, temperatures, moves, cond)
     ladder.pilot(reference_of(energy, noise[0]), noise[0])
     low = _log_mean(ladder.forward(reference_of(energy, noise[1]), noise[1]))

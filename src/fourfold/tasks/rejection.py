@@ -107,14 +107,14 @@ def search(
 
     Raises:
         TooFewError: if too few samples agree, with the counts, and the models that need no search.
-        ValueError: for several labels, or too many different sets of observed values.
+        ValueError: for several conditions, or too many different sets of observed values.
     """
-    if cond is not None and bool((cond != cond[0]).any()):
+    if cond is not None and len(torch.unique(cond, dim=0)) > 1:
         raise ValueError(
-            f"cond must be one label for all rows, since this {model.paradigm} model draws whole samples, got several: "
-            "complete the rows of each label alone"
+            f"cond must be one condition for all rows, since this {model.paradigm} model draws whole samples, got "
+            "several: complete the rows of each condition alone"
         )
-    label, able = None if cond is None else int(cond[0]), f"use a model of arbitrary conditionals ({ABLE})"
+    given, able = None if cond is None else cond[0], f"use a model of arbitrary conditionals ({ABLE})"
     sets = torch.cat([torch.where(observed_mask, x, 0), observed_mask.long()], 1).cpu()
     distinct, group = torch.unique(sets, dim=0, return_inverse=True)
     if len(distinct) > DISTINCT:
@@ -124,7 +124,7 @@ def search(
         )
 
     def propose(pending: Tensor, tally: Tally) -> Round[Tensor]:
-        samples = model.sample(1024, cond=label, seed=seed, start=tally.proposals).cpu()
+        samples = model.sample(1024, cond=given, seed=seed, start=tally.proposals).cpu()
         agreement = [torch.isin(samples[:, i], values.cpu()) for i, values in restrictions.items()]
         inside = torch.stack([torch.ones(len(samples), dtype=torch.bool), *agreement]).all(0)
         rows, hits = [], []
