@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold.checks.base import raw_examples, require
-from fourfold.core import GenerativeModel
+from fourfold.core import Condition, GenerativeModel
 from fourfold.vocabulary import Kind
 
 __all__ = ["check_integrates", "check_known_density", "check_likelihood"]
@@ -36,7 +36,9 @@ def check_likelihood(model: GenerativeModel, kind: Kind | None = None) -> None:
     require(first.dims == math.prod(x.shape[1:]), f"dims is {first.dims}, not {math.prod(x.shape[1:])}")
 
 
-def check_known_density(model: GenerativeModel, x: Tensor, truth: Tensor, bias: float = 0.02) -> None:
+def check_known_density(
+    model: GenerativeModel, x: Tensor, truth: Tensor, bias: float = 0.02, cond: Condition = None
+) -> None:
     """Against a known density, exact and estimate agree with it, and a bound stays below it.
 
     The mean of ``log p(x) - truth`` must be zero within 4 standard errors and ``bias`` (for ``exact`` and
@@ -48,11 +50,12 @@ def check_known_density(model: GenerativeModel, x: Tensor, truth: Tensor, bias: 
         x: raw examples, ``(B, *shape)``.
         truth: their exact log-densities in nats, ``(B,)``.
         bias: the error that a solver may have, in nats.
+        cond: their conditions. ``truth`` is then that given these.
 
     Raises:
         CheckFailed: if the likelihood's kind is not one that can be checked, or the difference is too large.
     """
-    result = model.log_prob(x)
+    result = model.log_prob(x, cond)
     difference = result.nats.double() - truth.double()
     tolerance = 4 * float(difference.std()) / math.sqrt(len(x)) + bias
     mean = float(difference.mean())
@@ -62,7 +65,9 @@ def check_known_density(model: GenerativeModel, x: Tensor, truth: Tensor, bias: 
     require(checked[result.kind] <= tolerance, f"{result.kind} is off by {mean:.3g} nats; {tolerance:.2g} are allowed")
 
 
-def check_integrates(model: GenerativeModel, reach: float = 8.0, points: int = 400, tolerance: float = 0.02) -> None:
+def check_integrates(
+    model: GenerativeModel, reach: float = 8.0, points: int = 400, tolerance: float = 0.02, cond: Condition = None
+) -> None:
     """An exact density of 1- or 2-dimensional vectors integrates to 1, a small table of masses sums to 1.
 
     Args:
@@ -71,11 +76,12 @@ def check_integrates(model: GenerativeModel, reach: float = 8.0, points: int = 4
         reach: half-width of the grid where the space is unbounded.
         points: grid points per axis.
         tolerance: largest deviation from 1.
+        cond: the condition, if the density is that given one.
 
     Raises:
         CheckFailed: if the total is not 1.
         ValueError: for a space that is too large.
     """
     grid, cell = model.space.support(points, reach)
-    total = float(model.log_prob(grid, batch_size=8192).nats.double().logsumexp(0).exp()) * cell
+    total = float(model.log_prob(grid, cond, batch_size=8192).nats.double().logsumexp(0).exp()) * cell
     require(abs(total - 1) < tolerance, f"the probability of everything is {total:.4f}, not 1")

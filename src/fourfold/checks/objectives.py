@@ -10,21 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.checks.base import raw_examples, require
-from fourfold.core import Batch, Estimand, GenerativeModel, Objective, Term
+from fourfold.core import Batch, Estimand, GenerativeModel, Objective, Term, unknown_like
 from fourfold.estimands import AverageVelocity, Denoiser, NoisePredictor, Score, VectorField, Velocity
 
 __all__ = ["check_gradients", "check_loss", "check_stationary"]
 
 
 def check_loss(model: GenerativeModel) -> None:
-    """Each term returns a finite float32 loss of shape ``(B,)``."""
-    x, cond = raw_examples(model)
-    batch = model.encode(x, cond)
-    terms = model.terms()
+    """Each term returns a finite float32 loss of shape ``(B,)``, also where a condition is unknown."""
+    batch, terms = _examples(model), model.terms()
+    shape = (len(batch.x),)
     require(len(terms) > 0, "the objective has no terms")
     for name, term in terms.items():
         loss = term(batch)
-        require(loss.shape == (len(x),), f"term {name}: loss has shape {tuple(loss.shape)}, not ({len(x)},)")
+        require(loss.shape == shape, f"term {name}: loss has shape {tuple(loss.shape)}, not {shape}")
         require(loss.dtype == torch.float32, f"term {name}: loss is {loss.dtype}, not float32")
         require(bool(torch.isfinite(loss).all()), f"term {name}: loss is not finite")
 
@@ -32,7 +31,7 @@ def check_loss(model: GenerativeModel) -> None:
 def check_gradients(model: GenerativeModel, batches: int = 3) -> None:
     """Every parameter that a term updates gets a finite gradient from it, and some term updates each of the estimand's.
 
-    A zero gradient is allowed (zero-initialised layers start there). A missing one is not.
+    A zero gradient is allowed (zero-initialised layers start there). A missing one is not. One condition is unknown.
     """
     updated: set[nn.Parameter] = set()
     for name, term in model.terms().items():
@@ -45,7 +44,15 @@ def check_gradients(model: GenerativeModel, batches: int = 3) -> None:
 def _backward(model: GenerativeModel, term: Term, batches: int) -> None:
     model.zero_grad(set_to_none=True)
     for seed in range(batches):
-        term(model.encode(*raw_examples(model, seed=seed))).mean().backward()
+        term(_examples(model, seed)).mean().backward()
+
+
+def _examples(model: GenerativeModel, seed: int = 0) -> Batch:
+    """Encoded examples with conditions, of which the first is unknown."""
+    x, cond = raw_examples(model, seed=seed)
+    if cond is not None:
+        cond[0] = unknown_like(cond[0])
+    return model.encode(x, cond)
 
 
 def _finite_gradients(name: str, term: Term) -> set[nn.Parameter]:

@@ -53,8 +53,11 @@ class Reading(Part, nn.Module, ABC):
         """The vectors of ``batch`` conditions. ``None`` stands for unknown ones."""
         if cond is None:
             return self.unknown.repeat(batch, 1)
+        hidden = unknown(cond)
+        if cond.is_floating_point():  # torch.where passes NaN on to the gradients of what it leaves out
+            cond = cond.masked_fill(hidden.view(-1, *[1] * (cond.ndim - 1)), 0.0)
         vector = self.features(cond).to(self.unknown.dtype) / math.sqrt(self.width)
-        return torch.where(unknown(cond)[:, None], self.unknown, vector)
+        return torch.where(hidden[:, None], self.unknown, vector)
 
     def spread(self, cond: Tensor | None, batch: int, size: tuple[int, int]) -> Tensor:
         """The condition as maps ``(B, maps, H, W)`` of a size, in [-1, 1]. They are 0 where it is unknown."""
