@@ -15,7 +15,7 @@ from fourfold.tasks.language import score_text, stream
 
 SPACES = [
     Text("abcd", length=6),
-    Images(1, 4, 5, levels=6),
+    Images(1, 4, 5, n_values=6),
     Images(3, 3, 4, n_values=256, given=Categories.numbered(3)),
     Vectors(4),
     Vectors(3, given=Categories.numbered(2)),
@@ -218,7 +218,7 @@ def test_samples_do_not_depend_on_the_batch_split(space) -> None:
 
 
 @pytest.mark.parametrize(
-    "space", [Images(1, 4, 5, levels=6, given=Categories.numbered(2)), Vectors(3, given=Categories.numbered(2))]
+    "space", [Images(1, 4, 5, n_values=6, given=Categories.numbered(2)), Vectors(3, given=Categories.numbered(2))]
 )
 def test_labels_condition(space) -> None:
     model = perturbed(space)

@@ -141,7 +141,7 @@ IMAGE_RECIPES = ["tarflow", "glow"]
 @pytest.mark.parametrize("recipe", IMAGE_RECIPES)
 @pytest.mark.parametrize("shape", [(1, 4, 6), (3, 3, 4)])
 def test_flows_of_images_invert_with_their_log_determinant(recipe, shape):
-    model = stirred(recipe, Images(*shape, levels=8, given=Categories.numbered(2)))
+    model = stirred(recipe, Images(*shape, n_values=8, given=Categories.numbered(2)))
     x, cond = torch.randn(3, *shape), torch.tensor([0, 1, -1])
     z, log_det = model.estimand.inverse(x, cond)
     torch.testing.assert_close(model.estimand(z, cond), x, atol=1e-3, rtol=1e-3)

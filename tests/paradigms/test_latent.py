@@ -239,7 +239,7 @@ def test_one_draw_has_no_standard_error():
 
 SPACES = [
     Images(1, 28, 28),
-    Images(3, 9, 13, levels=7, given=Categories.numbered(3)),
+    Images(3, 9, 13, n_values=7, given=Categories.numbered(3)),
     Vectors(4, given=Categories.numbered(2)),
     Vectors(1),
     Images(1, 8, 8, n_values=17),
@@ -352,7 +352,7 @@ def test_refusals():
 # --- codes that are maps
 # ------------------------------------------------------------------------------------------------
 
-SMALL = Images(2, 7, 10, levels=9, given=Categories.numbered(3))
+SMALL = Images(2, 7, 10, n_values=9, given=Categories.numbered(3))
 
 
 @pytest.mark.parametrize("recipe", MAPS)
