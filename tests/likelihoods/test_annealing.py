@@ -14,6 +14,7 @@ from fourfold.estimands import Energy, NoisedEnergy
 from fourfold.likelihoods.annealing import LogZ, bracket_log_z
 from fourfold.maths.paths import EDM
 from fourfold.nn.boltzmann import BoltzmannMachine
+from fourfold.nn.reading.labels import LabelReading
 from fourfold.paradigms.energy import RestrictedBoltzmann
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import MALA, Langevin
@@ -55,7 +56,9 @@ class Noised(NoisedEnergy):
 def machine(bits=6, hidden=5, classes=None):
     torch.manual_seed(0)
     event = (1, 2, bits // 2)
-    result = RestrictedBoltzmann(BoltzmannMachine(bits, hidden, classes), event, Bernoulli(event))
+    result = RestrictedBoltzmann(
+        BoltzmannMachine(bits, hidden, LabelReading(classes) if classes else None), event, Bernoulli(event)
+    )
     for p in result.parameters():
         p.data.add_(0.7 * torch.randn_like(p))
     return result
