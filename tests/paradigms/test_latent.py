@@ -399,7 +399,7 @@ def test_a_quantised_bound_is_one_term_of_a_sum_that_is_known(quantiser):
             return torch.stack([x[:, :2], x[:, 2:]][: quantiser.channels], 1)[:, :, None]
 
     prior = IndependentCodes((1, 2), 3)
-    nn.init.normal_(prior.logits.rows)
+    nn.init.normal_(prior.logits.rows.bias)
     decoder = QuantisedDecoder(Net(2 * quantiser.channels), FixedGaussian(), (4,), quantiser, prior).eval()
     x = torch.randn(50, 4)
     every = torch.cartesian_prod(torch.arange(3), torch.arange(3)).reshape(9, 1, 2)
@@ -497,10 +497,10 @@ def test_with_a_learned_prior_too_elbo_is_below_importance_weighting_below_exact
     with torch.no_grad():
         for parameter in prior.parameters():
             parameter += 0.4 * torch.randn_like(parameter)
-        m, s = ((t.rows if single else t.rows[0]) for t in (prior.mean, prior.log_scale))
+        m, s = ((t.rows.bias[None] if single else t) for t in (prior.mean, prior.log_scale))
         covariance = net.W @ torch.diag_embed((2 * s).exp()) @ net.W.T + SIGMA**2 * torch.eye(4)
         parts = torch.distributions.MultivariateNormal(m @ net.W.T + net.b, covariance)
-        weights = torch.distributions.Categorical(logits=torch.zeros(1) if single else prior.logits.rows[0])
+        weights = torch.distributions.Categorical(logits=torch.zeros(1) if single else prior.logits.rows.bias)
         exact = torch.distributions.MixtureSameFamily(weights, parts)
     x = exact.sample((1000,))
     scores = [_score(p, decoder, objective, x) for p in (Elbo(16), ImportanceWeighted(8), ImportanceWeighted(256))]
