@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from fourfold.metrics.calibration import interval_coverage, rank_deviation, ranks
+from fourfold.metrics.conditional import crps, energy_score
 from fourfold.metrics.features import (
     EfficientNetLite0,
     Features,
@@ -23,11 +25,13 @@ from fourfold.metrics.features import (
 from fourfold.metrics.floor import Draws, choose_draws, floor_of
 from fourfold.metrics.frechet import frechet_distance, gaussian_distance
 from fourfold.metrics.images import detail_ratio
-from fourfold.metrics.measures import by_features, by_frechet, by_neighbours
+from fourfold.metrics.measures import by_draws, by_features, by_frechet, by_neighbours
 from fourfold.metrics.mmd import median_bandwidth, mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
+from fourfold.metrics.pairs import by_pairs
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Floor, Measurement, bootstrap, jackknife
+from fourfold.metrics.similarity import diversity, psnr, ssim
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, ngrams, repetition
 
 _OF_MODELS = ("Drawn", "draw", "evaluate", "examples", "headline", "likelihood", "peak_memory", "quality")
@@ -44,16 +48,21 @@ __all__ = [
     "References",
     "StandardisedColumns",
     "bootstrap",
+    "by_draws",
     "by_features",
     "by_frechet",
     "by_neighbours",
+    "by_pairs",
     "cached",
     "choose_draws",
     "copied_ngrams",
     "coverage",
+    "crps",
     "density",
     "detail_ratio",
+    "diversity",
     "draw",
+    "energy_score",
     "evaluate",
     "examples",
     "floor_of",
@@ -61,6 +70,7 @@ __all__ = [
     "gaussian_distance",
     "headline",
     "image_features",
+    "interval_coverage",
     "jackknife",
     "likelihood",
     "median_bandwidth",
@@ -70,9 +80,13 @@ __all__ = [
     "ngrams",
     "peak_memory",
     "precision",
+    "psnr",
     "quality",
+    "rank_deviation",
+    "ranks",
     "recall",
     "repetition",
+    "ssim",
 ]
 
 

@@ -50,16 +50,21 @@ class Pixels(Features):
 
 @final
 class StandardisedColumns(Features):
-    """Columns standardised by the mean and standard deviation of training examples."""
+    """Columns standardised by the mean and standard deviation of training examples.
+
+    Args:
+        train: raw training examples, ``(N, *shape)``. Each number of an example is a column.
+    """
 
     name = "standardised"
     protocol = "columns standardised by the training examples"
 
     def __init__(self, train: Tensor) -> None:
-        self.mean, self.scale = train.double().mean(0), train.double().std(0).clamp(min=1e-12)
+        flat = train.reshape(len(train), -1).double()
+        self.mean, self.scale = flat.mean(0), flat.std(0).clamp(min=1e-12)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return ((x.double() - self.mean) / self.scale).float()
+        return ((x.reshape(len(x), -1).double() - self.mean) / self.scale).float()
 
 
 @final

@@ -10,6 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from fourfold.metrics.rows import digests
 from fourfold.metrics.score import Floor, t_quantile
 
 __all__ = ["Draws", "choose_draws", "floor_of", "floors_of"]
@@ -22,6 +23,8 @@ MOST = 0.8
 """The largest share of its pool that a draw may be. Beyond it the spread of the draws says too little about new
 examples.
 """
+VALUES = 4_000_000
+"""The most values of conditions that are compared at once."""
 
 
 @final
@@ -33,14 +36,16 @@ class Draws:
         pool: ``(P, ...)``.
         rows: indices into the pool, one draw in each row: ``(K, n)`` int64. Where samples have labels, column ``i`` has
             the label of sample ``i``.
+        cond: the own condition of each example of the pool, ``(P, *)``, or ``None``.
     """
 
     pool: Tensor
     rows: Tensor
+    cond: Tensor | None = None
 
     def features(self, pool: Tensor) -> Draws:
         """The same draws from the features of the pool."""
-        return Draws(pool, self.rows)
+        return Draws(pool, self.rows, self.cond)
 
 
 def floor_of(train: Tensor | Draws | None, n: int, statistic: Callable[[Tensor], float]) -> Floor:
@@ -80,16 +85,16 @@ def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, targets: Tenso
     Args:
         x: training examples, ``(N, ...)``, ``N >= n``.
         n: the size of a draw.
-        labels: labels of the training examples, ``(N,)``, or captions ``(N, L)``.
-        targets: labels or captions of the samples, ``(n, ...)``: a draw then has the same labels in the same order, as
-            far as training examples have them.
+        labels: conditions of the training examples, ``(N, *)``, such as labels or captions.
+        targets: conditions of the samples, ``(n, *)``: a draw then has the same conditions in the same order, as far as
+            training examples have them.
     """
     generator = torch.Generator().manual_seed(0)
-    if labels is None or targets is None:
+    groups = [] if labels is None or targets is None else _groups(_keys(labels), _keys(targets), generator)
+    if not groups:
         places = torch.randperm(len(x), generator=generator)[: POOL * n]
         rows = torch.stack([torch.randperm(len(places), generator=generator)[:n] for _ in range(TIMES)])
-        return Draws(x[places], rows)
-    groups = _groups(labels, targets, generator)
+        return Draws(x[places], rows, None if labels is None else labels[places])
     places, place = torch.unique(torch.cat([pool for _, pool in groups]), return_inverse=True)
     edges = torch.tensor([len(pool) for _, pool in groups]).cumsum(0).tolist()
     rows = torch.empty(TIMES, n, dtype=torch.long)
@@ -97,21 +102,37 @@ def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, targets: Tenso
         candidates = place[end - len(pool) : end]
         for row in rows:
             row[columns] = candidates[_some(len(candidates), len(columns), generator)]
-    return Draws(x[places], rows)
+    return Draws(x[places], rows, None if labels is None else labels[places])
+
+
+def _keys(conditions: Tensor) -> Tensor:
+    """An integer for each condition ``(N, *)``: equal for equal ones."""
+    if conditions.ndim == 1 and not conditions.is_floating_point():
+        return conditions
+    flat = conditions.reshape(len(conditions), -1)
+    return torch.cat([torch.from_numpy(digests(part)) for part in torch.split(flat, max(VALUES // flat.shape[1], 1))])
 
 
 def _groups(labels: Tensor, targets: Tensor, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-    """The columns of each wanted label, with the training examples that may fill them. Any, if none has the label."""
-    values, group = torch.unique(targets, dim=0, return_inverse=True)
-    groups = []
-    for i, value in enumerate(values):
-        columns = (group == i).nonzero().flatten()
-        same = (labels == value).flatten(1).all(1) if labels.ndim > 1 else labels == value
-        candidates = same.nonzero().flatten() if bool(same.any()) else torch.arange(len(labels))
-        groups.append(
-            (columns, candidates[torch.randperm(len(candidates), generator=generator)[: POOL * len(columns)]])
-        )
-    return groups
+    """The columns of each wanted label ``(n,)``, with the training examples that may fill them.
+
+    Any may fill those whose label none has. Empty if that are all.
+    """
+    there = torch.isin(targets, labels)
+    if not there.any():
+        return []
+    values, group = torch.unique(targets, return_inverse=True)
+    pairs = [
+        ((group == i).nonzero().flatten(), (labels == value).nonzero().flatten())
+        for i, value in enumerate(values)
+        if bool(torch.isin(value, labels))
+    ]
+    if not there.all():
+        pairs.append(((~there).nonzero().flatten(), torch.arange(len(labels))))
+    return [
+        (columns, candidates[torch.randperm(len(candidates), generator=generator)[: POOL * len(columns)]])
+        for columns, candidates in pairs
+    ]
 
 
 def _some(many: int, n: int, generator: torch.Generator) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import Tensor
 
+from fourfold.metrics.calibration import by_ranks
+from fourfold.metrics.conditional import crps_of_columns, energy_score
 from fourfold.metrics.features import Features, cached
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.frechet import frechet_distance
@@ -14,7 +16,7 @@ from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, p
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 
-__all__ = ["by_features", "by_frechet", "by_neighbours"]
+__all__ = ["by_draws", "by_features", "by_frechet", "by_neighbours"]
 
 
 def by_features(x: Tensor, references: References, features: Features) -> Iterator[Measurement]:
@@ -62,3 +64,37 @@ def by_neighbours(x: Tensor, y: Tensor, train: Draws, name: str) -> list[Measure
     if min(len(x), len(y)) <= 5:
         return []
     return [measure(x, y, features=name, train=train) for measure in (precision, recall, density, coverage)]
+
+
+def by_draws(
+    draws: Tensor,
+    truth: Tensor,
+    data: Tensor,
+    features: Features,
+    quantities: Callable[[Tensor], tuple[tuple[str, ...], Tensor]],
+) -> Iterator[Measurement]:
+    """The energy score of draws for each condition and, of numbers, CRPS, coverage of central intervals and ranks.
+
+    Args:
+        draws: raw draws, ``(m, k, *shape)``, ``k`` for each of ``m`` conditions.
+        truth: the raw test example of each condition, ``(m, *shape)``.
+        data: raw training examples, ``(N, *shape)``.
+        features: coordinates of examples.
+        quantities: names and values ``(n, Q)`` of the numbers of raw examples.
+    """
+    m, k = draws.shape[:2]
+    points = features(draws.flatten(0, 1)).reshape(m, k, -1)
+    words = features.protocol
+    yield energy_score(points, features(truth), features=features.name, protocol=words, data=features(data))
+    names, values = quantities(truth)
+    if not names:
+        return
+    numbers, scale = quantities(draws.flatten(0, 1))[1].reshape(m, k, -1), _deviations(quantities(data)[1])
+    yield from crps_of_columns(numbers, values, names, scale)
+    yield from by_ranks(numbers, values)
+
+
+def _deviations(values: Tensor) -> Tensor:
+    """The standard deviation of each column ``(N, Q)``, gaps left out."""
+    values = values.double()
+    return (values - values.nanmean(0)).square().nanmean(0).sqrt()

@@ -28,6 +28,7 @@ def mmd(
     train: Tensor | Draws | None = None,
     bandwidths: tuple[float, ...] | None = None,
     groups: int = GROUPS,
+    paired: bool = False,
 ) -> Measurement:
     """The unbiased estimate of the squared maximum mean discrepancy. It may be negative.
 
@@ -42,6 +43,8 @@ def mmd(
         train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
         bandwidths: each ``h``. By default 1/4, 1/2 and 1 times :func:`median_bandwidth` of the references.
         groups: number of groups of the jackknife.
+        paired: whether sample ``i`` and reference ``i`` share something, such as a condition. The last mean is then
+            over ``i≠j`` too.
 
     Reference: Gretton et al. 2012, A Kernel Two-Sample Test, https://jmlr.org/papers/v13/gretton12a.html
 
@@ -53,7 +56,7 @@ def mmd(
     median = median_bandwidth(y)
     h = (median / 4, median / 2, median) if bandwidths is None else bandwidths
     inner = _kernel(y, y, h)
-    estimate = jackknife_of_both(_Discrepancy(x, y, h, inner), len(x), len(y), groups)
+    estimate = jackknife_of_both(_Discrepancy(x, y, h, inner, paired), len(x), len(y), groups)
     floor = floor_of(train, len(x), lambda base: _Discrepancy(base, y, h, inner).of_all())
     rule = "1/4, 1/2 and 1 times the median distance of references" if bandwidths is None else "given"
     widths = ", ".join(f"{value:.4g}" for value in h)
@@ -69,12 +72,14 @@ def mmd(
 class _Discrepancy:
     """MMD² of any subset of the samples and of the references, from kernel matrices computed once."""
 
-    def __init__(self, x: Tensor, y: Tensor, h: tuple[float, ...], inner: Tensor) -> None:
+    def __init__(self, x: Tensor, y: Tensor, h: tuple[float, ...], inner: Tensor, paired: bool = False) -> None:
         self.xx, self.xy, self.yy = _kernel(x, x, h), _kernel(x, y, h), inner
+        self.diagonal, self.paired = self.xy.diagonal(), float(paired)
 
     def __call__(self, samples: Tensor, references: Tensor) -> float:
         a, b = samples.double(), references.double()
-        cross = (a @ self.xy @ b / (a.sum() * b.sum())).item()
+        both = (a[: len(self.diagonal)] * b[: len(self.diagonal)]) * self.paired
+        cross = ((a @ self.xy @ b - both @ self.diagonal) / (a.sum() * b.sum() - both.sum())).item()
         return _off_diagonal(self.xx, a) + _off_diagonal(self.yy, b) - 2 * cross
 
     def of_all(self) -> float:

@@ -16,6 +16,7 @@ from fourfold.vocabulary import Kind
 
 __all__ = [
     "GROUPS",
+    "PARTS",
     "Floor",
     "Measurement",
     "UncertainValue",
@@ -34,6 +35,8 @@ __all__ = [
 
 GROUPS = 10
 """The number of groups of a jackknife."""
+PARTS = 50
+"""The most groups of test examples in the jackknife of a mean."""
 
 
 class Floor(NamedTuple):

@@ -42,7 +42,7 @@ def by_rows(
     """
     y, train, labelled = references.test, references.train, columns
     a = x
-    if references.cond is not None:
+    if references.cond is not None and references.cond.ndim == 1:
         labels = references.cond.double()
         a, y, labelled = join_labels(x, labels[: len(x)]), join_labels(y, labels), columns.labelled(label)
         train = _labelled(train, labels)

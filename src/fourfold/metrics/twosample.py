@@ -30,7 +30,7 @@ TREES_TOO = 2.0
 TREES = "100 boosted trees of scikit-learn"
 
 
-def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
+def two_sample_auc(x: Tensor, y: Tensor, columns: Columns, paired: bool = False) -> Measurement:
     """The accuracy with which trees distinguish samples from references: an AUC, 0.5 if they cannot.
 
     Both are cut into five parts. The rows of each part are scored by trees grown on the other four, and the areas under
@@ -42,6 +42,8 @@ def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
         x: samples, ``(n, C)``.
         y: test rows, ``(m, C)``.
         columns: their meaning.
+        paired: whether sample ``i`` and test row ``i`` share something, such as a condition. Both are then in one part:
+            trees that saw one of them would take the other for the same.
 
     Reference: Lopez-Paz, Oquab 2017, Revisiting Classifier Two-Sample Tests, https://arxiv.org/abs/1610.06545
     """
@@ -49,7 +51,7 @@ def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
     if min(n, m) < 4 * FOLDS:
         words = f"{min(n, m)} rows are too few for {FOLDS} parts"
         return Measurement(name, math.nan, n=n, protocol=words, better="nearer", share=True)
-    scores, labels, parts = cross_fitted(x, y, columns)
+    scores, labels, parts = cross_fitted(x, y, columns, paired)
     random = np.random.default_rng(0)
     order = np.concatenate([random.permutation(n), n + random.permutation(m)])  # as a jackknife takes its rows
     scores, labels, parts = scores[order], labels[order], parts[order]
@@ -77,15 +79,19 @@ def _of_trees_too(estimate: UncertainValue) -> UncertainValue:
     return UncertainValue(value, factor * error, tuple(factor * deviation for deviation in deviations), freedom)
 
 
-def cross_fitted(x: Tensor, y: Tensor, columns: Columns) -> tuple[Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+def cross_fitted(
+    x: Tensor, y: Tensor, columns: Columns, paired: bool = False
+) -> tuple[Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """The score of each row of ``x`` and then ``y`` by trees that did not see it, whether it is a sample, and its fold.
 
     All three have the shape ``(len(x) + len(y),)``. A higher score means that the row looks more like a sample.
+    ``paired`` is described at :func:`two_sample_auc`.
     """
     rows = np.concatenate(for_trees(columns, y, x, y))
     labels = np.arange(len(rows)) < len(x)
     random = np.random.default_rng(0)
-    parts = np.concatenate([random.permutation(np.arange(size) % FOLDS) for size in (len(x), len(y))])
+    of_samples, of_tests = (random.permutation(np.arange(size) % FOLDS) for size in (len(x), len(y)))
+    parts = np.concatenate([of_tests[: len(x)] if paired else of_samples, of_tests])
     scores = np.empty(len(rows))
     for k in range(FOLDS):
         test_fold = parts == k
