@@ -21,6 +21,7 @@ from fourfold.metrics.measures import by_frechet
 from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
+from fourfold.metrics.similarity import diversity
 from fourfold.metrics.sound import sound_features
 from fourfold.spaces.vectors import Vectors
 
@@ -178,6 +179,16 @@ class Audio(Space):
         yield from by_frechet(x, references, space)
         train, test = cached(space, references.all_train), cached(space, references.test)
         yield memorisation_ratio(space(x), train, test, features=space.name, fresh=space(references.fresh))
+
+    def coordinates(self, data: Tensor) -> Features:
+        return self._features(None)
+
+    def conditional_measures(self, draws: Tensor, truth: Tensor, data: Tensor) -> Iterator[Measurement]:
+        """The energy score, and the diversity of draws given one condition."""
+        yield from super().conditional_measures(draws, truth, data)
+        space = self._features(None)
+        points = space(draws.flatten(0, 1)).reshape(*draws.shape[:2], -1)
+        yield diversity(points, space(data), features=space.name)
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Clips:
         """At most four clips, in the order of their classes: a player and a spectrogram of each."""

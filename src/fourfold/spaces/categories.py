@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fourfold.core import Excerpts, Space
 from fourfold.machine.libraries import pandas as pd
+from fourfold.metrics.coordinates import OneHot
 from fourfold.metrics.references import References
 from fourfold.output.printable import shortened
 
@@ -29,6 +30,7 @@ class Categories(Space):
     """
 
     item_name: ClassVar[str] = "labels"
+    several_draws: ClassVar[bool] = False
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -116,6 +118,9 @@ class Categories(Space):
 
     def condition_table(self, cond: Tensor) -> pd.DataFrame:
         return pd.DataFrame({"label": [self.names[label] if label >= 0 else "" for label in cond.tolist()]})
+
+    def coordinates(self, data: Tensor) -> OneHot:
+        return OneHot(self.count)
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
         return Excerpts(tuple(self.names[label] for label in x.tolist()))

@@ -21,6 +21,7 @@ from fourfold.metrics.measures import by_frechet
 from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
+from fourfold.metrics.similarity import by_similarity, diversity
 
 __all__ = ["Images", "as_image", "grid", "montage", "prompted"]
 
@@ -140,6 +141,18 @@ class Images(Space):
         pixels = Pixels(self.n_values)
         flat = [pixels(part) for part in (x, references.all_train, references.test, references.fresh)]
         yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
+
+    def coordinates(self, data: Tensor) -> Pixels:
+        return Pixels(self.n_values)
+
+    def conditional_measures(self, draws: Tensor, truth: Tensor, data: Tensor) -> Iterator[Measurement]:
+        """The energy score of pixels, PSNR and SSIM, and the diversity of draws given one condition."""
+        yield from super().conditional_measures(draws, truth, data)
+        top = self.n_values - 1
+        yield from by_similarity(draws.float() / top, truth.float() / top)
+        pixels = Pixels(self.n_values)
+        points = pixels(draws.flatten(0, 1)).reshape(*draws.shape[:2], -1)
+        yield diversity(points, pixels(data), features=pixels.name)
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Sheet:
         """A grid, by default of at most six columns and rows. Images of classes are in the order of the classes."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from fourfold.core import Excerpts, Pairs, Space
 from fourfold.core.conditions import as_condition, unknown
 from fourfold.machine.libraries import pandas as pd
+from fourfold.metrics.coordinates import TokenCounts
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.words import error_rate
@@ -46,6 +47,7 @@ class Lines(WrittenTexts):
 
     item_name: ClassVar[str] = "texts"
     settings: ClassVar[tuple[str, ...]] = ("tokens",)
+    several_draws: ClassVar[bool] = False
     text: Text
     lead: str = ""
 
@@ -193,6 +195,9 @@ class Lines(WrittenTexts):
         return pd.DataFrame({"text": self.strings(cond)})
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    def coordinates(self, data: Tensor) -> TokenCounts:
+        return TokenCounts()
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         """Errors in words and characters: sample ``i`` is a transcript of the sound of reference ``i``."""

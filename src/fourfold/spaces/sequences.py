@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Picture, Space
+from fourfold.core.quality import DRAWS_SHOWN
 from fourfold.machine.libraries import pandas as pd
+from fourfold.metrics.coordinates import RowPoints
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns
@@ -322,9 +324,22 @@ class Sequences(WrittenRows):
         )
         yield from by_sequences(self.numbers(x), in_numbers, self.meaning, varying=self.key is not None)
 
+    def coordinates(self, data: Tensor) -> RowPoints:
+        return RowPoints(self.numbers, data, self.meaning)
+
+    def quantities(self, x: Tensor) -> tuple[tuple[str, ...], Tensor]:
+        """The quantities of each row. Those behind the end are missing."""
+        numbers, places = self.numbers(x), self.meaning.quantities
+        names = tuple(f"{self.meaning.names[i]}, row {row + 1}" for row in range(numbers.shape[1]) for i in places)
+        return names, numbers[..., places].masked_fill(numbers[..., places].isinf(), torch.nan).flatten(1)
+
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
         data = None if references is None or x is references.test else references.test[:SHOWN]
         return charts(self._chart_columns, self.numbers(x[:SHOWN]), None if data is None else self.numbers(data))
+
+    def picture_of_draws(self, draws: Tensor, truth: Tensor, data: Tensor) -> Picture:
+        """Draws, and the true sequence in grey behind the last."""
+        return charts(self._chart_columns, self.numbers(draws[:DRAWS_SHOWN]), self.numbers(truth[None]))
 
     def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
         numbers = self.numbers(x), self.numbers(references.test)

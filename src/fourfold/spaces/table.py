@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Picture, Space
+from fourfold.core import Picture, Rows, Space
+from fourfold.core.quality import DRAWS_SHOWN
 from fourfold.machine.libraries import pandas as pd
+from fourfold.metrics.coordinates import RowPoints
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns, digests
@@ -158,6 +160,13 @@ class Table(WrittenRows):
         train_digests = np.concatenate([digests(self.numbers(part)) for part in torch.split(every, 65_536)])
         yield from by_rows(self.numbers(x), in_numbers, self.meaning, train_digests=train_digests)
 
+    def coordinates(self, data: Tensor) -> RowPoints:
+        return RowPoints(self.numbers, data, self.meaning)
+
+    def quantities(self, x: Tensor) -> tuple[tuple[str, ...], Tensor]:
+        places = self.meaning.quantities
+        return tuple(self.columns[i] for i in places), self.numbers(x)[:, places]
+
     @staticmethod
     def some(x: Tensor) -> Tensor:
         """Evenly spaced rows, :data:`MEASURED` at most: measures hold them as float64, whatever the data's size."""
@@ -167,6 +176,11 @@ class Table(WrittenRows):
         if references is None:
             return rows_of(self.table(x[:SHOWN]))
         return panels(self._modelled, x, None if x is references.test else references.test, SHOWN)
+
+    def picture_of_draws(self, draws: Tensor, truth: Tensor, data: Tensor) -> Rows:
+        rows = rows_of(self.table(torch.cat([truth[None], draws[:DRAWS_SHOWN]])))
+        titles = ("truth", *(f"draw {i + 1}" for i in range(len(rows.rows) - 1)))
+        return Rows(("", *rows.head), tuple((title, *row) for title, row in zip(titles, rows.rows, strict=True)))
 
     def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
         return details(self._modelled, x, self.some(references.all_train), references)

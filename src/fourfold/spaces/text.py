@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Excerpts, Space
+from fourfold.metrics.coordinates import TokenCounts
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
@@ -44,6 +45,7 @@ class Text(WrittenTexts):
     """
 
     item_name: ClassVar[str] = "tokens"
+    several_draws: ClassVar[bool] = False
     between: ClassVar[str] = "\n\n"
     vocabulary: str = ""
     length: int = 256
@@ -210,6 +212,9 @@ class Text(WrittenTexts):
         return x if same else self.ids(source.show(x))
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    def coordinates(self, data: Tensor) -> TokenCounts:
+        return TokenCounts()
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)

@@ -14,6 +14,8 @@ from torch import Tensor
 from fourfold.core import Excerpts, Space
 from fourfold.core.conditions import as_condition, unknown, unknown_like
 from fourfold.machine.libraries import pandas as pd
+from fourfold.metrics.features import Features
+from fourfold.metrics.mmd import median_bandwidth
 from fourfold.metrics.references import References
 from fourfold.output.printable import shortened
 from fourfold.spaces.columns import MISSING
@@ -22,6 +24,8 @@ __all__ = ["Together"]
 
 SHOWN = 8
 """The most examples in a picture."""
+MEASURED = 1000
+"""Examples of which the median distance is taken."""
 SIGNS = -(2**62)
 """Codes below are signs, such as that of a missing value, and no quantities."""
 APART = 2**40
@@ -183,6 +187,14 @@ class Together(Space):
                 frames.append(frame.add_prefix(f"{self._label(i)}: "))
         return pd.concat(frames, axis=1) if frames else None
 
+    @property
+    def several_draws(self) -> bool:  # type: ignore[override]
+        """True if a part is neither categories nor texts."""
+        return any(part.several_draws for part in self.parts)
+
+    def coordinates(self, data: Tensor) -> Features:
+        return _Coordinates(self, data)
+
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
         """The values of the first examples as text, the first ones of each part."""
         parts = zip(self.parts, self.split(x[:SHOWN]), strict=True)
@@ -191,6 +203,29 @@ class Together(Space):
         return Excerpts(
             tuple(", ".join(f"{name} {value}" for name, value in row.items()) for _, row in rows.iterrows())
         )
+
+
+class _Coordinates(Features):
+    """Coordinates of all parts, each over the median distance of its data. An unknown part is at zero."""
+
+    def __init__(self, space: Together, data: Tensor) -> None:
+        self.space, parts = space, list(zip(space.parts, space.split(data), strict=True))
+        examples = [part.examples_of(rows[~unknown(rows)]) for part, rows in parts]
+        self.features = [part.coordinates(rows) for part, rows in zip(space.parts, examples, strict=True)]
+        points = [features(rows) for features, rows in zip(self.features, examples, strict=True)]
+        self.scales = [(median_bandwidth(z[:MEASURED]), z.shape[1]) for z in points]
+        self.name = " and ".join(features.name for features in self.features)
+        self.protocol = "; ".join(features.protocol for features in self.features)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        blocks = []
+        for part, rows, features, (scale, width) in zip(
+            self.space.parts, self.space.split(x), self.features, self.scales, strict=True
+        ):
+            block, hidden = torch.zeros(len(x), width), unknown(rows)
+            block[~hidden] = features(part.examples_of(rows[~hidden])) / scale
+            blocks.append(block)
+        return torch.cat(blocks, 1)
 
 
 def _reals(x: Tensor) -> Tensor:

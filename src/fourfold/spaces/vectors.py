@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import Cloud, Space
+from fourfold.core import Cloud, Rows, Space, Strips
 from fourfold.metrics.features import StandardisedColumns
 from fourfold.metrics.measures import by_features
 from fourfold.metrics.references import References
@@ -20,6 +20,8 @@ __all__ = ["Plane", "Vectors", "numbered"]
 
 SHOWN = 800
 """The most points in a picture."""
+LINES = 8
+"""The most columns in a picture of one vector."""
 FEWEST = 20
 """The fewest rows in which ties are looked for."""
 
@@ -131,6 +133,17 @@ class Vectors(Space):
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)
         return by_features(x, references, StandardisedColumns(references.all_train))
+
+    def quantities(self, x: Tensor) -> tuple[tuple[str, ...], Tensor]:
+        return self.columns or numbered(self.dim), x
+
+    def picture_of_one(self, x: Tensor) -> Rows:
+        names = self.columns or numbered(self.dim)
+        rows = tuple((name, f"{value:.4g}") for name, value in zip(names, x.tolist(), strict=True))
+        return Rows(("column", "value"), rows[:LINES])
+
+    def picture_of_draws(self, draws: Tensor, truth: Tensor, data: Tensor) -> Strips:
+        return Strips.of(self.columns or numbered(self.dim), draws[:, :LINES], truth[:LINES], data[:, :LINES])
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Cloud:
         plane = Plane(x if references is None else references.all_train, self.columns)

@@ -7,19 +7,20 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import final
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel, LogProb, Noise, count_evaluations, no_likelihood
+from fourfold.core import GenerativeModel, LogProb, no_likelihood
 from fourfold.data import Data, Dataset, Split, read_all
 from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.floor import choose_draws
 from fourfold.metrics.references import References
-from fourfold.metrics.score import Measurement, UncertainValue, means_left_out
+from fourfold.metrics.score import PARTS, Measurement, UncertainValue, means_left_out
+from fourfold.tasks.conditional import draw_given, measure_draws, measure_pairs
+from fourfold.tasks.sampling import Drawn, draw
 from fourfold.vocabulary import Kind
 
 __all__ = [
@@ -39,44 +40,8 @@ __all__ = [
 
 FIRST = 4
 """Examples that are scored first under a time limit."""
-PARTS = 50
-"""Groups of test examples in the jackknife of a likelihood."""
 LONG = 20.0
 """Seconds of sampling above which it is announced."""
-
-
-@final
-@dataclass(frozen=True)
-class Drawn:
-    """Samples and their cost.
-
-    Attributes:
-        x: raw samples, ``(n, *shape)``.
-        seconds: wall-clock time of all.
-        evaluations: network evaluations per sample, counted.
-        batch_size: samples in a batch.
-        laps: milliseconds per sample of each batch.
-    """
-
-    x: Tensor
-    seconds: float
-    evaluations: float
-    batch_size: int
-    laps: tuple[float, ...] = ()
-
-    def scores(self) -> list[Measurement]:
-        """Network evaluations and milliseconds per sample. The interval of the latter is their range over batches."""
-        n, threads = len(self.x), torch.get_num_threads()
-        device = f"batches of {self.batch_size}, {threads} thread{'s' * (threads > 1)}"
-        hook = "counted by a hook on the estimand's network"
-        value = 1e3 * self.seconds / n
-        several = len(self.laps) > 1
-        low, high = (min(*self.laps, value), max(*self.laps, value)) if several else (math.nan, math.nan)
-        timed = f"{device}; interval: the range over {len(self.laps)} batches" if several else device
-        return [
-            Measurement("evaluations_per_sample", self.evaluations, n=n, protocol=hook, better="lower"),
-            Measurement("milliseconds_per_sample", value, low, high, n=n, protocol=timed, unit="ms", better="lower"),
-        ]
 
 
 def examples(dataset: Dataset, n: int = 2000) -> References:
@@ -115,11 +80,14 @@ def evaluate(
     batch_size: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Measurement]:
-    """Measure a model: likelihood, sample quality and coverage, memorisation, cost.
+    """Measure a model: likelihood, sample quality and coverage, memorisation, how it follows conditions, cost.
 
     The first score is the likelihood of test examples, the second is the headline of quality. If the model shows
     medians or means, its draws (:meth:`~fourfold.core.GenerativeModel.drawing`) are measured too, for example as
     ``frechet_distance_of_draws`` and ``coverage_of_draws``.
+
+    A conditional model is measured by the pairs of its samples and their conditions too and, unless its examples or
+    conditions are categories or texts, by several draws for each of a part of the conditions.
 
     Args:
         model: trained.
@@ -152,10 +120,13 @@ def evaluate(
         say = None
 
     samples = draw(model, count, seed, references.cond, seconds, batch_size, foretell)
+    several = draw_given(model, dataset, references, seed, seconds, batch_size)
     memory = peak_memory(model)
     return [
         likelihood(model, dataset, likelihood_examples, seed, seconds),
         *quality(samples.x, dataset, references, features),
+        *measure_pairs(samples.x, dataset, references),
+        *measure_draws(several, dataset, references),
         *_of_draws(model, dataset, references, len(samples.x), seed, features),
         *samples.scores(),
         Measurement(
@@ -214,46 +185,6 @@ def peak_memory(model: GenerativeModel | None = None) -> float:
         return torch.cuda.max_memory_allocated(model.device) / 2**20
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return resident / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-# --- sampling ---------------------------------------------------------------------------------------------------------
-
-
-def draw(
-    model: GenerativeModel,
-    n: int,
-    seed: int = 0,
-    cond: Tensor | None = None,
-    seconds: float | None = None,
-    batch_size: int | None = None,
-    advance: Callable[[int], None] | None = None,
-) -> Drawn:
-    """Draw ``n`` samples in batches. When ``seconds`` are over, stop early, but not before one batch of 64.
-
-    Args:
-        model: trained.
-        n: number of samples.
-        seed: fixes the samples.
-        cond: labels ``(n,)`` or captions ``(n, L)``.
-        seconds: time after which no new batch begins.
-        batch_size: rounded down to a multiple of 64. ``None``: the model's default.
-        advance: called with the number drawn after each batch.
-    """
-    parts: list[Tensor] = []
-    laps: list[float] = []
-    total, start = 0, time.perf_counter()
-    step = Noise.whole_blocks(batch_size or model.rows_at_once)
-    with count_evaluations(model.estimand) as count:
-        while total < n and (seconds is None or not total or time.perf_counter() - start < seconds):
-            size = min(64 if not total and seconds is not None else step - total % step, n - total)
-            labels = None if cond is None else cond[total : total + size]
-            lap_start = time.perf_counter()
-            parts.append(model.sample(size, labels, seed, step, start=total).cpu())
-            laps.append(1e3 * (time.perf_counter() - lap_start) / size)
-            total += size
-            if advance is not None:
-                advance(total)
-    return Drawn(torch.cat(parts), time.perf_counter() - start, count.rows / total, min(step, n), tuple(laps))
 
 
 # --- likelihood -------------------------------------------------------------------------------------------------------
