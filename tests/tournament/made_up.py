@@ -73,6 +73,7 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
         "machine": place(),
         "sampled_on": place(),
         "draws": [],
+        "conditional": [],
         "nats_of_columns": None,
         "training_memory": 300.0,
         "sampling_memory": 300.0,

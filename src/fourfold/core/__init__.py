@@ -26,6 +26,7 @@ from fourfold.core.space import ALONE, Beside, Pairs, Space, Writer
 from fourfold.core.training import Training
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
 from fourfold.pictures.picture import Clips, Cloud, Excerpts, Picture, Sheet
+from fourfold.pictures.strips import Strip, Strips
 from fourfold.pictures.tracks import Track, Tracks
 
 __all__ = [
@@ -64,6 +65,8 @@ __all__ = [
     "Space",
     "Stage",
     "Staged",
+    "Strip",
+    "Strips",
     "Term",
     "TokenwiseCodec",
     "Track",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fourfold.pictures.markup import element, svg
 from fourfold.pictures.panels import FONT, SAMPLES, Matrices, Panels, Rows
+from fourfold.pictures.strips import Strips
 from fourfold.pictures.tracks import Tracks
 
 __all__ = ["Clips", "Cloud", "Excerpts", "Picture", "Sheet"]
@@ -111,5 +112,5 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Panels | Matrices | Rows | Tracks
+Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Panels | Matrices | Rows | Strips | Tracks
 """The pictures that :meth:`fourfold.core.Space.picture` may return."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from fourfold.data import Dataset
 from fourfold.metrics import Measurement, References
 from fourfold.tasks import evaluation
+from fourfold.tasks.conditional import measure_pairs
 from fourfold.tournament.settings import Protocol
 
 __all__ = ["Benchmark"]
@@ -35,8 +36,9 @@ class Benchmark:
     seed: int = 0
 
     def quality(self, x: Tensor) -> list[Measurement]:
-        """All measures of samples, the headline first."""
-        return evaluation.quality(x, self.dataset, self.references, self.protocol.features)
+        """All measures of samples, the headline first, and those of pairs with their conditions."""
+        scores = evaluation.quality(x, self.dataset, self.references, self.protocol.features)
+        return scores + measure_pairs(x, self.dataset, self.references)
 
     def headline(self, x: Tensor) -> Measurement:
         """The first measure of samples."""

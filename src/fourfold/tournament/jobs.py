@@ -30,7 +30,7 @@ from fourfold.tournament.settings import Protocol, Settings
 
 __all__ = ["FORMAT", "Job", "Outcome", "commands", "outcome_of", "prepare", "read_job", "run"]
 
-FORMAT = 2
+FORMAT = 3
 """The format of ``result.json``. A result in another format is measured again, with the weights of the run."""
 
 

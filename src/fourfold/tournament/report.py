@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, final
@@ -16,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from torch import Tensor
 
-from fourfold.core import Clips, Cloud, Excerpts, Matrices, Panels, Picture, Rows, Sheet, Space, Tracks
+from fourfold.core import Clips, Cloud, Excerpts, Matrices, Panels, Picture, Rows, Sheet, Space, Strips, Tracks
 from fourfold.engine import parse_budget
 from fourfold.metrics import Floor, Measurement, References
 from fourfold.paradigms import build, cards, resolve
@@ -396,6 +397,26 @@ class _View:
         grid = torch.cat([above, below[: len(above)]])
         return _picture(self.comparison.dataset.space, grid, None, self.css, len(above))
 
+    @cached_property
+    def given_pictures(self) -> list[tuple[Markup, Markup]]:
+        """A few test conditions, each beside the true example and draws given it. Empty for an unconditional model."""
+        draws = None if self.folder is None else load_samples(self.folder, "given")
+        rows = None if self.folder is None else load_samples(self.folder, "rows")
+        if draws is None or rows is None:
+            return []
+        return [self._given(x, row) for x, row in zip(draws, rows.tolist(), strict=True)]
+
+    def _given(self, draws: Tensor, row: int) -> tuple[Markup, Markup]:
+        """The condition of a test example, and that example beside draws ``(k, *shape)`` given it."""
+        space, references = self.comparison.dataset.space, self.references
+        assert space.given is not None
+        assert references.cond is not None
+        condition = _beside(
+            partial(space.given.picture_of_one, space.given.examples_of(references.cond[row : row + 1])[0]), self.css
+        )
+        data = references.train.pool
+        return condition, _beside(partial(space.picture_of_draws, draws, references.test[row], data), self.css)
+
     def point(self) -> Point | None:
         """Its point in the plot of quality against time, with a path through other numbers of steps."""
         head, time = self.entry.headline, self.entry.score("milliseconds_per_sample")
@@ -485,6 +506,14 @@ def _picture(space: Space, x: Tensor, references: References | None, css: str, c
         return _figure(Excerpts(tuple(map(str, x[:2]))), css, "") + why
 
 
+def _beside(picture: Callable[[], Picture], css: str) -> Markup:
+    """A picture of a row of conditions and draws. If a third party's space fails, it is said."""
+    try:
+        return _figure(picture(), css, "beside")
+    except Exception as error:
+        return Markup('<p class="small-print">{}: {}</p>').format(type(error).__name__, str(error)[:LONGEST])
+
+
 def _details(space: Space, x: Tensor, references: References, css: str) -> list[tuple[str, Markup]]:
     """The pictures of a space that compare samples with the data. If a third party's space fails, it is said."""
     try:
@@ -499,11 +528,11 @@ def _figure(picture: Picture, css: str, role: str) -> Markup:
     match picture:
         case Sheet(png):
             data = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-            alt = "samples" if role == "grid" else "samples over nearest training examples"
+            alt = {"grid": "samples", "beside": "examples"}.get(role, "samples over nearest training examples")
             return Markup('<img class="{}" alt="{}" src="{}">').format(role, alt, data)
         case Cloud(points, box, names, behind):
             return cloud(points.tolist(), [] if css == "behind" else behind.tolist(), box, names, css)
-        case Panels() | Matrices() | Rows() | Tracks() | Clips():
+        case Panels() | Matrices() | Rows() | Strips() | Tracks() | Clips():
             return Markup('<div class="{}">{}</div>').format(css, Markup(picture._repr_html_()))
         case Excerpts(texts):
             return Markup("").join(Markup("<pre>{}</pre>").format(text[:LONGEST]) for text in texts)

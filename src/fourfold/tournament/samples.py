@@ -42,17 +42,21 @@ def smallest(outcomes: Sequence[Outcome]) -> int:
 def scores_at(outcome: Outcome, benchmark: Benchmark) -> list[Measurement]:
     """The scores of a finished run. Those of samples are measured again on the benchmark's number of samples.
 
-    Distances fall with the number of samples, so they can only be compared at the same number.
+    Distances fall with the number of samples, so they can only be compared at the same number. Measures of several
+    draws for each condition do not.
 
     Raises:
         ValueError: if the samples have been removed.
     """
     assert outcome.result is not None
-    scores = [Measurement.from_record(record) for record in outcome.result["scores"]]
+    scores, conditional = (
+        [Measurement.from_record(record) for record in outcome.result[key]] for key in ("scores", "conditional")
+    )
     if scores[1].n == benchmark.n:
-        return scores
+        return scores + conditional
     again = {score.name: score for score in benchmark.quality(_samples(outcome, "samples", benchmark.n))}
-    return [again.get(score.name, score) for score in scores if score.name in again or "[" not in score.name]
+    scores = [again.get(score.name, score) for score in scores if score.name in again or "[" not in score.name]
+    return scores + conditional
 
 
 def sweep_at(outcome: Outcome, benchmark: Benchmark) -> tuple[dict[str, Any], ...]:

@@ -47,6 +47,7 @@ def verdict(comparison: Results) -> list[Line]:
     lines = [
         _best("For look", entries, lambda e: e.headline, seeds),
         _best("For coverage", entries, lambda e: e.score("coverage"), seeds),
+        _best("For conditions", entries, lambda e: e.score("energy_score") or e.score("pairs_mmd²"), seeds),
         _likelihoods(entries, seeds),
         None if defeats else _baselines(comparison),
         _published(comparison),

@@ -36,6 +36,7 @@ from fourfold.metrics import Measurement, References
 from fourfold.metrics.records import membership
 from fourfold.runs.files import write_json
 from fourfold.tasks.completing import log_prob_given
+from fourfold.tasks.conditional import SHOWN, draw_given, measure_draws, measure_pairs
 from fourfold.tasks.evaluation import (
     Drawn,
     draw,
@@ -227,9 +228,12 @@ def _measure(
     )
     usage, sampling_memory = Usage.now().since(before), peak_memory(model)
     draws = _draws(model, sampling, references, job)
+    several = draw_given(model, dataset, references, job.seed, patience)
     clock.lap("sampling")
     task = bar.add_task(f"{job.paradigm} · measuring", total=3, note="quality")
     scores = quality(sampling.x, dataset, references, protocol.features)
+    scores += measure_pairs(sampling.x, dataset, references)
+    conditional = measure_draws(several, dataset, references)
     beside = [] if draws is None else quality(draws.x, dataset, references, protocol.features)
     clock.lap("quality")
     bar.update(task, advance=1, note="likelihood")
@@ -242,12 +246,15 @@ def _measure(
     bar.update(task, advance=1, note="sampling steps")
     swept = _sweep(model, dataset, references, job, sampling) if protocol.sweep else []
     tensors = _examples_to_show(sampling, references, dataset) | ({} if draws is None else {"draws": draws.x})
+    if several is not None:
+        tensors |= {"given": several.x[:SHOWN], "rows": several.rows[:SHOWN]}
     save_samples(folder, tensors | {f"steps.{sweep.steps}": sweep.x for sweep in swept})
     clock.lap("sweep")
     bar.update(task, advance=1, note="done")
     return {
         "scores": [score.record() for score in (scored, *scores, *extra, *sampling.scores())],
         "draws": [score.record() for score in beside],
+        "conditional": [score.record() for score in conditional],
         "nats_of_columns": columns,
         "sampling_memory": sampling_memory,
         "sampling_usage": usage.record(),
