@@ -21,11 +21,11 @@ from torch import Tensor
 
 from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
 from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, naming, quiet
+from fourfold.codecs import LineTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import read_header
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
 from fourfold.spaces import Audio, Lines, Text, Tokenizer
-from fourfold_speech.codecs import TranscriptTokens
 from fourfold_speech.networks import SoundStates, SpeechNetwork, sound_lengths
 from fourfold_speech.paradigm import TranscriptConditionals
 
@@ -154,9 +154,7 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
     estimand = TranscriptConditionals(net, length, space.end)
     training = Training(batch_size=8, learning_rate=1e-5, muon_rate=None)
     objective = MaximumLikelihood(label_dropout=0.0)
-    return GenerativeModel(
-        space, TranscriptTokens(space), estimand, objective, Ancestral(), ChainRule(), training
-    ).eval()
+    return GenerativeModel(space, LineTokens(space), estimand, objective, Ancestral(), ChainRule(), training).eval()
 
 
 def _prompt(path: Path, tokenizer: Tokenizer, language: str) -> list[int]:

@@ -147,7 +147,7 @@ def test_lengths_are_those_of_the_data_before_the_first_step(data):
     model.fit_statistics(data.train.x)
     rows = torch.arange(data.space.length)
     with torch.no_grad():
-        p = model.estimand._marks(rows < rows[:, None] + 1).sum(1).exp()
+        p = model.estimand._marks(rows < rows[:, None] + 1, None).sum(1).exp()
     share = torch.bincount(data.space.row_counts(data.train.x), minlength=len(rows) + 1)[1:] / len(data.train.x)
     assert p.sum() == pytest.approx(1, abs=1e-5)
     assert (p - share).abs().max() < 0.005  # the half cases that are added

@@ -11,7 +11,7 @@ from fourfold.codecs.images import BitPlanes, Centred, Dequantised, GaussianPixe
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec, VocodedMel
 from fourfold.codecs.sequences import RowTokens
 from fourfold.codecs.table import ColumnTokens, GaussianColumns, MixedColumns
-from fourfold.codecs.text import TextTokens
+from fourfold.codecs.text import LineTokens, TextTokens
 from fourfold.codecs.vectors import Standardised
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "GaussianColumns",
     "GaussianPixels",
     "LearnedCodec",
+    "LineTokens",
     "LogMel",
     "MixedColumns",
     "MuLaw",

@@ -9,11 +9,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import Measure, Noise, TokenwiseCodec
-from fourfold.spaces import Text
+from fourfold.core import Codec, Measure, Noise, TokenwiseCodec
+from fourfold.spaces import Lines, Text
 from fourfold.vocabulary import Kind
 
-__all__ = ["TextTokens"]
+__all__ = ["LineTokens", "TextTokens"]
 
 
 @final
@@ -46,3 +46,23 @@ class TextTokens(TokenwiseCodec):
         shares = torch.full((self.space.tokens,), -math.inf, dtype=torch.float64)
         shares[values] = 0.0
         return shares
+
+
+@final
+class LineTokens(Codec):
+    """Ids of whole texts as they are."""
+
+    measure = Measure.COUNTING
+
+    def __init__(self, space: Lines) -> None:
+        super().__init__()
+        self.space, self.event = space, space.shape
+
+    def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
+        return self.space.text.kind_of_text(kind, note)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        return x.long(), torch.zeros(len(x), device=x.device)
+
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        return z

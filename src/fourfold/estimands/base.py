@@ -92,13 +92,14 @@ class Continuing(ABC):
     """An estimand of sequences that goes on from given rows: ``p(x_>=t | x_<t)``."""
 
     @abstractmethod
-    def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
+    def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
         """Codes ``(B, *event)`` whose first rows are those of ``x``, with all further ones drawn.
 
         Args:
             x: codes ``(B, *event)``. Those of further rows may be any.
             rows: how many rows are given, at least 1.
             noise: the stream of these sequences.
+            cond: their conditions, ``(B, *)``.
         """
 
 

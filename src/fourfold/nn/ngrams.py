@@ -82,10 +82,11 @@ class BesideNgrams(NextToken, Part, nn.Module):
         ids = x.flatten()[:MOST]
         self.text.fill_(-1)[: len(ids)] = ids.to(self.text)
 
-    def cache(self, batch: int) -> _Cache:
-        return _Cache(self.net.cache(batch), self.text.new_zeros(batch, 0, dtype=torch.long))
+    def cache(self, batch: int, cond: Tensor | None = None) -> _Cache:
+        network = self.net.cache(batch) if cond is None else self.net.cache(batch, cond)  # type: ignore[call-arg]
+        return _Cache(network, self.text.new_zeros(batch, 0, dtype=torch.long))
 
-    def forward(self, ids: Tensor, cache: Any = None) -> Tensor:
+    def forward(self, ids: Tensor, cache: Any = None, cond: Tensor | None = None) -> Tensor:
         text, following = ids, None
         if cache is not None:
             cache.ids = text = torch.cat([cache.ids, ids], 1)
@@ -93,7 +94,8 @@ class BesideNgrams(NextToken, Part, nn.Module):
             following = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -1)], 1)
         with torch.no_grad():
             q = self.ngrams().after(text, following, ids.shape[1])
-        logits: Tensor = self.net(ids, None if cache is None else cache.network)
+        network = None if cache is None else cache.network
+        logits: Tensor = self.net(ids, network) if cond is None else self.net(ids, network, cond)
         return logits.float() + self.power * q.log()
 
     def ngrams(self) -> Ngrams:

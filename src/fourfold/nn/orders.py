@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
+from fourfold.nn.entry import Entry
 from fourfold.nn.layers import zeroed
 from fourfold.nn.transformer import Block, Cache, placed, self_attention
 
@@ -34,6 +35,7 @@ class OrderedTransformer(Part, nn.Module):
         length: places of tokens, ``1 .. length``.
         block: places of a block. The place that is asked for lies in the block of the token's own, or in the next.
         width, depth, heads, ratio: its size, see :class:`~fourfold.nn.transformer.Block`.
+        reading: reads the condition, which is added to every input, or ``None``.
 
     Raises:
         ValueError: if ``width`` is not a multiple of ``2 · heads``.
@@ -42,7 +44,15 @@ class OrderedTransformer(Part, nn.Module):
     for_adamw: ClassVar[tuple[str, ...]] = ("head",)
 
     def __init__(
-        self, tokens: int, length: int, block: int, width: int, depth: int, heads: int, ratio: int = 4
+        self,
+        tokens: int,
+        length: int,
+        block: int,
+        width: int,
+        depth: int,
+        heads: int,
+        ratio: int = 4,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         if width % (2 * heads):
@@ -53,6 +63,7 @@ class OrderedTransformer(Part, nn.Module):
         self.way = nn.Embedding(3 * block - 1, width)
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
         self.head = zeroed(nn.Linear(width, tokens))
+        self.given = Entry.of(reading, width, 0.5)
         for table in (self.embedding, self.left, self.right, self.way):
             nn.init.normal_(table.weight, std=0.5)
 
@@ -61,8 +72,19 @@ class OrderedTransformer(Part, nn.Module):
         inputs = self.length + self.block  # those of one evaluation that are forgotten are written, too
         return Cache(len(self.blocks), batch, self.heads, inputs, self.width // self.heads, self.head.weight)
 
+    def read(self, cond: Tensor | None, batch: int) -> Tensor | None:
+        """The shares of conditions in the inputs, for :meth:`forward`. ``None`` without a reading."""
+        return None if self.given is None else self.given(cond, batch)
+
     def forward(
-        self, ids: Tensor, at: Tensor, target: Tensor, sides: Tensor, cache: Cache | None = None, last: int = 1
+        self,
+        ids: Tensor,
+        at: Tensor,
+        target: Tensor,
+        sides: Tensor,
+        cache: Cache | None = None,
+        last: int = 1,
+        shares: Tensor | None = None,
     ) -> Tensor:
         """Logits of the tokens at the places ``target``, ``(B, T, tokens)``, float32.
 
@@ -76,8 +98,10 @@ class OrderedTransformer(Part, nn.Module):
             sides: the tokens to the left and to the right of these, ``(2, B, T)``.
             cache: the earlier inputs.
             last: number of places that are asked for at the newest token.
+            shares: of the conditions, by :meth:`read`.
         """
         h = self.embedding(ids) + self.left(sides[0]) + self.right(sides[1]) + self.way(target - at + self.block - 1)
+        h = h if shares is None else h + shares[:, None]
         places = torch.stack([target - 1, at, torch.zeros_like(at)], 2)  # queries look from the place asked for
         angles = placed(1 + self.length, self.width // self.heads, places, h.dtype)
         attend = [partial(self_attention, angles=angles)] * len(self.blocks)

@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Reading
 from fourfold.nn.columns import ColumnNetwork
+from fourfold.nn.entry import Entry
 from fourfold.nn.relative import nearest
 from fourfold.nn.transformer import Block, Cache, Transformer
 
@@ -36,6 +37,7 @@ class SequenceNetwork(Part, nn.Module):
             (:mod:`fourfold.nn.relative`): in the rows before, and behind if it is not causal.
         missing: the ordered columns whose last token is "missing". Only for a network that is relative.
         dropout: share of the columns' hidden units that are dropped in training.
+        reading: reads the condition, or ``None``. Every row sees it.
 
     Raises:
         ValueError: if ``features`` is not a multiple of ``2 · heads``.
@@ -58,6 +60,7 @@ class SequenceNetwork(Part, nn.Module):
         relative: bool = False,
         missing: Sequence[int] = (),
         dropout: float = 0.0,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         if features % (2 * heads):
@@ -72,6 +75,7 @@ class SequenceNetwork(Part, nn.Module):
         nn.init.normal_(self.place.weight, std=0.1)
         self.context = nn.Linear(features, len(sizes) * width)
         nn.init.normal_(self.context.weight, std=0.5 * features**-0.5)
+        self.given = Entry.of(reading, features + len(sizes) * width + length * (not causal), 0.25)
         if causal:
             self.first = nn.Parameter(0.5 * torch.randn(features))
             self.trunk = Transformer(features, layers, heads, length)
@@ -81,6 +85,14 @@ class SequenceNetwork(Part, nn.Module):
     def cache(self, batch: int) -> Cache:
         """An empty cache of the rows of a causal network."""
         return self.trunk.cache(batch)
+
+    def read(self, cond: Tensor | None, batch: int) -> Tensor | None:
+        """The shares of conditions in the layers, for :meth:`forward`. ``None`` without a reading."""
+        return None if self.given is None else self.given(cond, batch)
+
+    def marks(self, shares: Tensor) -> Tensor:
+        """The part of :meth:`read` that belongs to the length, ``(B, length)``, of a network that is not causal."""
+        return shares[:, -self.place.num_embeddings :]
 
     def near(self, x: Tensor, mask: Tensor) -> Tensor | None:
         """The nearest known tokens of other rows, ``(B, T, C, sides, 2)``, or ``None`` for a network that takes none.
@@ -95,7 +107,12 @@ class SequenceNetwork(Part, nn.Module):
         return nearest(x, mask & (x != last), self.sides)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, cache: Cache | None = None, near: Tensor | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        near: Tensor | None = None,
+        shares: Tensor | None = None,
     ) -> Tensor:
         """The contexts of rows, float32.
 
@@ -106,9 +123,12 @@ class SequenceNetwork(Part, nn.Module):
             mask: which codes are observed, bool ``(B, T, C)``. Only for a network that is not causal.
             cache: of earlier rows.
             near: of these rows, by :meth:`near`.
+            shares: of the conditions, by :meth:`read`.
         """
         position = 0 if cache is None else cache.position
         place = self.place.weight[position : position + x.shape[1]]
+        if shares is not None:
+            place = place + shares[:, None, : self.features]
         flat = None if near is None else near.flatten(0, 1)
         e = self.columns.embedded(x.flatten(0, 1), flat).view(*x.shape, -1)
         if not self.causal:
@@ -117,10 +137,17 @@ class SequenceNetwork(Part, nn.Module):
             h = self.entry(h) + place
             for block in self.blocks:
                 h = block(h)
-            return self.context(F.layer_norm(h, (self.features,))).float()
+            return self._contexts(F.layer_norm(h, (self.features,)), shares)
         h = self.entry(e.flatten(2))
         if cache is None:
             h = F.pad(h[:, :-1], (0, 0, 1, 0))
         if not position:
             h = torch.cat([self.first.expand(len(x), 1, -1), h[:, 1:]], 1)
-        return self.context(self.trunk(h + place, cache)).float()
+        return self._contexts(self.trunk(h + place, cache), shares)
+
+    def _contexts(self, h: Tensor, shares: Tensor | None) -> Tensor:
+        """The contexts of features ``(B, T, features)`` and of conditions."""
+        context: Tensor = self.context(h)
+        if shares is not None:
+            context = context + shares[:, None, self.features : self.features + context.shape[2]]
+        return context.float()

@@ -32,13 +32,14 @@ from fourfold.core import (
 )
 from fourfold.estimands import Conditionals
 from fourfold.maths.categorical import categorical
-from fourfold.nn.transformer import NextToken, ValueTransformer
+from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
     "Ancestral",
     "ChainRule",
     "Drawing",
+    "LineConditionals",
     "MaximumLikelihood",
     "TokenConditionals",
     "VectorConditionals",
@@ -207,6 +208,44 @@ class TokenConditionals(Conditionals):
         state.last = state.past[-1]
         if half:
             self.net(torch.cat(state.past[:-1], 1), state.cache)
+
+
+@final
+class LineConditionals(Conditionals):
+    """``softmax(net(start, x_1, ..., x_{i-1}, c))`` over tokens up to the end of a text, and only ends behind it.
+
+        log p(x) = sum_{i <= n} log p(x_i | x_<i, c)    for a text of n tokens, its end included
+
+    Args:
+        net: gives the logits of the next token. Its start symbol holds the condition.
+        length: the most tokens of a text, its end included.
+        end: the id that ends a text.
+    """
+
+    measure = Measure.COUNTING
+
+    def __init__(self, net: TokenTransformer, length: int, end: int) -> None:
+        super().__init__()
+        self.net, self.event, self.end = net, (length,), end
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x_i | x_<i, c)``, ``(B, L)``. 0 behind the end of a text."""
+        counted = F.pad(x[:, :-1] != self.end, (1, 0), value=True)
+        ids = x[:, : int(counted.sum(1).max())]
+        logits = self.net(F.pad(ids[:, :-1], (1, 0), value=self.net.tokens), None, cond)
+        nats = -F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").view(ids.shape)
+        return F.pad(nats, (0, x.shape[1] - ids.shape[1])).masked_fill(~counted, 0.0)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
+        start = torch.full((batch, 1), self.net.tokens, dtype=torch.long, device=self.net.head.weight.device)
+        return Drawing(self.net.cache(batch, cond), cond, start)
+
+    def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
+        logits = self.net(state.last, state.cache)[:, -1]
+        token = categorical(logits / temperature, state.next_uniforms(noise)[0])
+        token = torch.where(state.last[:, 0] == self.end, self.end, token)
+        state.last = token.unsqueeze(1)
+        return token, state
 
 
 @final

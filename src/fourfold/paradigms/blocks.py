@@ -38,6 +38,7 @@ from fourfold.core import (
     Objective,
     Sampler,
     Term,
+    forgetful,
     register_paradigm,
 )
 from fourfold.maths.categorical import categorical
@@ -84,12 +85,13 @@ class BlockDenoiser(Estimand):
         later = 1 if observed_mask is None else (~observed_mask).long()
         return ((2 * (place // self.net.block) + later) * len(place) + log_time.argsort(1).argsort(1)).argsort(1)
 
-    def forward(self, x: Tensor, order: Tensor) -> Tensor:
-        """``log p(x_sigma(k) | x_sigma(<k))`` of tokens ``(B, L)``, in nats, ``(B, L)`` in the order ``sigma``."""
+    def forward(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x_sigma(k) | x_sigma(<k), c)`` of tokens ``(B, L)``, in nats, ``(B, L)`` in the order ``sigma``."""
         tokens, count = x.gather(1, order), torch.arange(x.shape[1], device=x.device)
         ids = torch.cat([torch.full_like(tokens[:, :1], self.net.tokens), tokens[:, :-1]], 1)
         sides = self._sides(x, order.argsort(1), order, count)
-        logits = self.net(ids, F.pad(order[:, :-1] + 1, (1, 0)), order + 1, sides)
+        at, shares = F.pad(order[:, :-1] + 1, (1, 0)), self.net.read(cond, len(x))
+        logits = self.net(ids, at, order + 1, sides, shares=shares)
         return -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(x.shape)
 
     def _sides(self, x: Tensor, rank: Tensor, targets: Tensor, count: Tensor) -> Tensor:
@@ -107,7 +109,9 @@ class BlockDenoiser(Estimand):
         visible = when.gather(1, beside) < count.repeat(2)
         return torch.where(visible, tokens.gather(1, beside), self.net.tokens + 1).view(len(x), 2, -1).transpose(0, 1)
 
-    def complete(self, x: Tensor, observed_mask: Tensor, noise: Noise, steps: int = 0) -> Tensor:
+    def complete(
+        self, x: Tensor, observed_mask: Tensor, noise: Noise, steps: int = 0, cond: Tensor | None = None
+    ) -> Tensor:
         """Draw the tokens that are not observed, block by block, each block in ``steps`` steps.
 
         A block is conditioned on the blocks before and on its own observed tokens, but not on later blocks.
@@ -117,8 +121,9 @@ class BlockDenoiser(Estimand):
             observed_mask: true at the positions that are observed in all examples, ``(L,)``.
             noise: the stream of these examples.
             steps: steps of a block, whose tokens are drawn independently within a step. 0: one token at a time.
+            cond: the conditions, ``(B, *)``.
         """
-        x, length = x.clone(), x.shape[1]
+        x, length, shares = x.clone(), x.shape[1], self.net.read(cond, len(x))
         order, u = self.order(noise.uniform(length), observed_mask), noise.uniform(length)
         cache, rank, before = self.net.cache(len(x)), order.argsort(1), 0
         ids, at = torch.full_like(order[:, :1], self.net.tokens), torch.zeros_like(order[:, :1])  # not in the cache yet
@@ -134,7 +139,7 @@ class BlockDenoiser(Estimand):
                 newest = [torch.cat([part, part[:, -1:].expand(-1, last - 1)], 1) for part in (ids, at)]
                 targets = torch.cat([at[:, 1:] - 1, positions], 1)
                 count = torch.arange(before + 1 - ids.shape[1], before + last, device=x.device).clamp(max=before)
-                logits = self.net(*newest, targets + 1, self._sides(x, rank, targets, count), cache, last)
+                logits = self.net(*newest, targets + 1, self._sides(x, rank, targets, count), cache, last, shares)
                 ids = categorical(logits.flatten(0, 1), u.gather(1, positions).flatten()).view(positions.shape)
                 x.scatter_(1, positions, ids)
                 at, before = positions + 1, before + last
@@ -149,15 +154,23 @@ register_paradigm(BlockDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
 
 @final
 class BlockDenoising(Objective):
-    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k)) / L``: the bound, in nats per token."""
+    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k), c) / L``: the bound, in nats per token.
+
+    Args:
+        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
+    """
 
     learns: ClassVar[type[Estimand]] = BlockDenoiser
     principle = Principle.BOUND
     summary = "mask the tokens of each block in a random order and maximise the log-likelihood of each given the others"
     formula = "min_θ −E_σ Σ_k log p_θ(x_σ(k) | x_σ(<k)),  σ: block after block, a random order within each"
 
+    def __init__(self, label_dropout: float = 0.1) -> None:
+        super().__init__()
+        self.label_dropout = label_dropout
+
     def terms(self, estimand: BlockDenoiser) -> Mapping[str, Term]:
-        return {"masked": BlockTerm(estimand)}
+        return {"masked": BlockTerm(estimand, self)}
 
 
 @final
@@ -166,13 +179,14 @@ class BlockTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: BlockDenoiser) -> None:
+    def __init__(self, estimand: BlockDenoiser, objective: BlockDenoising) -> None:
         super().__init__([estimand])
-        self.estimand = estimand
+        self.estimand, self.objective = estimand, objective
 
     def forward(self, batch: Batch) -> Tensor:
         u, block = torch.rand(batch.x.shape, device=batch.x.device), self.estimand.net.block
-        nats = -self.estimand(batch.x, self.estimand.order(u))
+        cond = forgetful(batch.cond, self.objective.label_dropout)
+        nats = -self.estimand(batch.x, self.estimand.order(u), cond)
         last = min(block, nats.shape[1]) - 1
         self.watched = {
             "loss_low_noise": nats[:, last::block].mean().detach(),
@@ -215,9 +229,8 @@ class BlockUnmasking(Sampler):
 
     def __call__(self, estimand: BlockDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         observed_mask = torch.zeros(estimand.event, dtype=torch.bool, device=noise.device)
-        return estimand.complete(
-            observed_mask.new_zeros(len(noise), *estimand.event, dtype=torch.long), observed_mask, noise, self.steps
-        )
+        x = observed_mask.new_zeros(len(noise), *estimand.event, dtype=torch.long)
+        return estimand.complete(x, observed_mask, noise, self.steps, cond)
 
 
 @final
@@ -249,7 +262,7 @@ class BlockBound(Likelihood):
     @torch.no_grad()
     def __call__(self, estimand: BlockDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         orders = (estimand.order(noise.uniform(batch.x.shape[1])) for _ in range(self.draws))
-        bounds = [estimand(batch.x, order).double().sum(1) for order in orders]
+        bounds = [estimand(batch.x, order, batch.cond).double().sum(1) for order in orders]
         return LogProb.of_draws(
             torch.stack(bounds).float(), Kind.LOWER_BOUND, f"variational bound, {self.draws} orders"
         )

@@ -93,7 +93,10 @@ def _at(near: Tensor | None, rows: Tensor | tuple[slice, slice | int]) -> Tensor
 
 @dataclass
 class _Drawing:
-    """Sequences being drawn: the first ``count`` tokens of ``z``. Context and nearest tokens of the row in hand."""
+    """Sequences being drawn: the first ``count`` tokens of ``z``. Context and nearest tokens of the row in hand.
+
+    Shares are those of the conditions.
+    """
 
     z: Tensor
     cache: object
@@ -101,6 +104,7 @@ class _Drawing:
     context: Tensor | None = None
     near: Tensor | None = None
     u: Tensor | None = None
+    shares: Tensor | None = None
 
 
 @final
@@ -126,7 +130,7 @@ class SequenceConditionals(Conditionals, Continuing):
         rows = self.layout.rows(x)
         there, spread = self.layout.there(rows), self.layout.spread(rows)
         near = self.net.near(spread, self.layout.value_mask(rows))
-        context = self.net(spread, near=near)
+        context = self.net(spread, near=near, shares=self.net.read(cond, len(x)))
         reached = F.pad(there[:, :-1], (1, 0), value=True)  # a row, or the mark that there is none
         order = torch.arange(spread.shape[2], device=x.device)
         log_p = self.net.columns(spread[reached], order, context=context[reached], near=_at(near, reached))
@@ -138,7 +142,8 @@ class SequenceConditionals(Conditionals, Continuing):
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
         device = self.net.place.weight.device
-        return _Drawing(torch.zeros(batch, *self.event, dtype=torch.long, device=device), self.net.cache(batch))
+        z = torch.zeros(batch, *self.event, dtype=torch.long, device=device)
+        return _Drawing(z, self.net.cache(batch), shares=self.net.read(cond, batch))
 
     def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
         t, slot = divmod(state.count, self.layout.slots)
@@ -147,7 +152,8 @@ class SequenceConditionals(Conditionals, Continuing):
             last, prefix = slice(max(t - 1, 0), max(t, 1)), rows[:, : t + 1]
             spread = self.layout.spread(prefix)
             near = self.net.near(spread, self.layout.value_mask(prefix))
-            state.context = self.net(spread[:, last], cache=state.cache, near=_at(near, (slice(None), last)))[:, 0]
+            beside = _at(near, (slice(None), last))
+            state.context = self.net(spread[:, last], cache=state.cache, near=beside, shares=state.shares)[:, 0]
             state.near = _at(near, (slice(None), t))
             state.u = noise.uniform(self.layout.slots)
         assert state.u is not None
@@ -167,8 +173,8 @@ class SequenceConditionals(Conditionals, Continuing):
         log_p = self.net.columns(x, earlier, column=at, context=state.context, near=state.near)
         return torch.where(there, categorical(log_p / temperature, state.u[:, slot]), 0)
 
-    def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
-        state = self.begin(len(x))
+    def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        state = self.begin(len(x), cond)
         state.z[:, : rows * self.layout.slots] = x[:, : rows * self.layout.slots]
         state.count = rows * self.layout.slots
         all_rows = self.layout.rows(state.z)
@@ -176,7 +182,7 @@ class SequenceConditionals(Conditionals, Continuing):
         if rows:
             near = self.net.near(before, self.layout.value_mask(all_rows))
             near = None if near is None else F.pad(near[:, : rows - 1], (0, 0, 0, 0, 0, 0, 1, 0))
-            self.net(F.pad(before[:, : rows - 1], (0, 0, 1, 0)), cache=state.cache, near=near)
+            self.net(F.pad(before[:, : rows - 1], (0, 0, 1, 0)), cache=state.cache, near=near, shares=state.shares)
         while state.count < self.event[0]:
             state = self.draw(state, noise)[1]
         return state.z
@@ -224,48 +230,49 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
             reached, lasts = F.pad(there[:, :-1], (1, 0), value=True).sum(0), there.sum(0)
             self.lasting.copy_(((lasts + 0.5) / (reached - lasts + 0.5)).log())
 
-    def _log_lasting(self) -> Tensor:
-        """``log p(m_t | m_t-1 = 1)`` for ``m_t = 0, 1``, ``(length, 2)``. The first row is there."""
+    def _log_lasting(self, shares: Tensor | None) -> Tensor:
+        """``log p(m_t | m_t-1 = 1, c)`` for ``m_t = 0, 1``, ``(B or 1, length, 2)``. The first row is there."""
         assert self.lasting is not None
-        log_p = torch.stack([F.logsigmoid(-self.lasting), F.logsigmoid(self.lasting)], 1).float()
-        first = torch.arange(len(log_p), device=log_p.device)[:, None] == 0
+        logits = self.lasting[None] if shares is None else self.lasting + self.net.marks(shares)
+        log_p = torch.stack([F.logsigmoid(-logits), F.logsigmoid(logits)], 2).float()
+        first = torch.arange(log_p.shape[1], device=log_p.device)[:, None] == 0
         return torch.where(first, log_p.new_tensor([-torch.inf, 0.0]), log_p)
 
-    def _context(self, rows: Tensor, observed_mask: Tensor) -> _Context:
+    def _context(self, rows: Tensor, observed_mask: Tensor, shares: Tensor | None) -> _Context:
         """The rows as the network sees them. It always sees the marks."""
         mask = observed_mask & self.layout.there(rows)[..., None]
         mask = torch.cat([torch.ones_like(mask[..., :1]), mask[..., 1:]], 2)
         x, mask = self.layout.spread(rows), self.layout.spread(mask)
         near = self.net.near(x, mask)
-        return _Context(x, mask, self.net(x, mask, near=near), near)
+        return _Context(x, mask, self.net(x, mask, near=near, shares=shares), near)
 
     def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
         rows = self.layout.rows(x)
-        there = self.layout.there(rows)
-        whole = self._context(rows, self.layout.rows(observed_mask))
+        there, shares = self.layout.there(rows), self.net.read(cond, len(x))
+        whole = self._context(rows, self.layout.rows(observed_mask), shares)
         log_p = whole.at(there).nats(self.net)
         nats = self.layout.gather(log_p.new_zeros(whole.x.shape).masked_scatter(there[..., None], log_p))
         nats = torch.where(there[..., None], nats, 0.0)
-        return torch.cat([self._marks(there)[..., None], nats[..., 1:]], 2).flatten(1)
+        return torch.cat([self._marks(there, shares)[..., None], nats[..., 1:]], 2).flatten(1)
 
-    def _marks(self, there: Tensor) -> Tensor:
-        """``log p(m_t | m_t-1)``, ``(B, length)``. 0 behind the end."""
+    def _marks(self, there: Tensor, shares: Tensor | None) -> Tensor:
+        """``log p(m_t | m_t-1, c)``, ``(B, length)``. 0 behind the end."""
         if not self.layout.keyed:
             return torch.zeros_like(there, dtype=torch.float32)
-        log_p = self._log_lasting().expand(len(there), -1, -1).gather(2, there.long()[..., None])[..., 0]
+        log_p = self._log_lasting(shares).expand(len(there), -1, -1).gather(2, there.long()[..., None])[..., 0]
         reached = F.pad(there[:, :-1], (1, 0), value=True)
         return torch.where(reached, log_p, 0.0)
 
     def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
         t, slot = divmod(position, self.layout.slots)
         rows, at = self.layout.rows(x), self.layout.column(slot, t)
-        there = self.layout.there(rows)
+        there, shares = self.layout.there(rows), self.net.read(cond, len(x))
         if slot == 0 and not self.layout.keyed:
             return torch.zeros(len(x), 1, device=x.device)
         if slot == 0:
             after_end = self.lasting.new_tensor([0.0, -torch.inf])  # type: ignore[union-attr]
-            return torch.where(there[:, max(t - 1, 0), None] | (t == 0), self._log_lasting()[t], after_end)
-        log_p = self._context(rows, self.layout.rows(observed_mask)).at((slice(None), t)).nats(self.net, at)
+            return torch.where(there[:, max(t - 1, 0), None] | (t == 0), self._log_lasting(shares)[:, t], after_end)
+        log_p = self._context(rows, self.layout.rows(observed_mask), shares).at((slice(None), t)).nats(self.net, at)
         only = torch.full_like(log_p, -torch.inf).index_fill(1, torch.tensor([0], device=x.device), 0.0)
         return torch.where(there[:, t, None], log_p, only)
 
@@ -276,15 +283,17 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         rows, observed_mask, target_mask, u = (
             self.layout.rows(part) for part in (x.clone(), observed_mask, target_mask, u)
         )
+        shares = self.net.read(cond, len(x))
         if self.layout.keyed:
-            lasts = torch.where(observed_mask[..., 0], rows[..., 0] > 0, u[..., 0] < self._log_lasting()[:, 1].exp())
+            likely = u[..., 0] < self._log_lasting(shares)[..., 1].exp()
+            lasts = torch.where(observed_mask[..., 0], rows[..., 0] > 0, likely)
             rows[..., 0] = lasts.long().cumprod(1)
         there = self.layout.there(rows)
         target_mask = target_mask & there[..., None]
         some = target_mask[..., 1:].flatten(1).any(1)  # the network sees only sequences of which a value is drawn
         if some.any():
             part, target_mask, u = rows[some], target_mask[some], u[some]
-            context = self._context(part, observed_mask[some])
+            context = self._context(part, observed_mask[some], None if shares is None else shares[some])
             for slot in (target_mask[..., 1:].any(0).any(0).nonzero().flatten() + 1).tolist():
                 self._draw_slot(part, slot, target_mask[..., slot], u[..., slot], context)
             rows[some] = part
@@ -299,7 +308,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
                 log_p = context.at(part).nats(self.net, at)
                 rows[..., slot][part] = categorical(log_p, u[part])
 
-    def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
+    def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
         size = self.event[0]
         observed = rows * self.layout.slots
         rank = noise.uniform(size)[:, observed:].argsort(1).argsort(1)
@@ -307,5 +316,5 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         step = F.pad(rank * steps // max(size - observed, 1), (observed, 0), value=-1)
         z = torch.where(step < 0, x, 0)
         for k in range(steps):
-            z = self.draw(z, step < k, step == k, u)
+            z = self.draw(z, step < k, step == k, u, cond)
         return z

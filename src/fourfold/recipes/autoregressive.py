@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from fourfold.codecs import MuLaw, Standardised, TextTokens, Tokens
+from fourfold.codecs import LineTokens, MuLaw, Standardised, TextTokens, Tokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.maths.ngrams import LONGEST
@@ -16,6 +16,7 @@ from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
     Ancestral,
     ChainRule,
+    LineConditionals,
     MaximumLikelihood,
     TokenConditionals,
     VectorConditionals,
@@ -24,9 +25,9 @@ from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
 from fourfold.recipes.networks import column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
+from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
 
-__all__ = ["any_order", "likelihood", "ngrams", "text_training"]
+__all__ = ["any_order", "likelihood", "ngrams", "text_training", "texts"]
 
 TEXT: Sizes[Size] = Sizes(
     {
@@ -72,7 +73,7 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    spaces = "text, images, sounds, vectors, sequences of rows (tables: autoregressive/any-order)"
+    spaces = "text, whole texts, images, sounds, vectors, sequences of rows (tables: autoregressive/any-order)"
     raise TypeError(f"autoregressive models know {spaces}, not {type(space).__name__}")
 
 
@@ -81,10 +82,10 @@ def _(space: Text, size: str) -> GenerativeModel:
     return _text(space, size, _text_network(space, size))
 
 
-def _text_network(space: Text, size: str) -> TokenTransformer:
-    net_size = TEXT[size]
+def _text_network(space: Text | Lines, size: str) -> TokenTransformer:
+    net_size, (length,) = TEXT[size], space.shape
     width, depth, heads = net_size.width, net_size.depth, net_size.heads
-    return TokenTransformer(space.tokens, space.length, width, depth, heads, reading=reading_of(space))
+    return TokenTransformer(space.tokens, length, width, depth, heads, reading=reading_of(space))
 
 
 def _text(space: Text, size: str, net: NextToken) -> GenerativeModel:
@@ -96,6 +97,21 @@ def text_training(space: Text, size: Size) -> Training:
     """Rates and batch size of a transformer of texts."""
     batch = 32 if size.width > TEXT["m"].width else max(min(32, TOKENS // space.length), 8)
     return Training(batch_size=batch, learning_rate=3e-3, muon_rate=2e-2)
+
+
+@likelihood.register
+def _(space: Lines, size: str) -> GenerativeModel:
+    return texts(space.given, space, size)
+
+
+@singledispatch
+def texts(given: Space | None, space: Lines, size: str) -> GenerativeModel:
+    """Whole texts, up to their ends, given anything or nothing.
+
+    A wing registers a better network for a kind of condition, such as one that attends to a sound.
+    """
+    estimand = LineConditionals(_text_network(space, size), space.text.length, space.end)
+    return _model(space, LineTokens(space), estimand, text_training(space.text, TEXT[size]))
 
 
 @likelihood.register

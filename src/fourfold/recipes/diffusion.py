@@ -378,7 +378,8 @@ def blocks(space: Space, size: str) -> GenerativeModel:
 @blocks.register
 def _(space: Text, size: str) -> GenerativeModel:
     net_size = TEXT[size]
-    net = OrderedTransformer(space.tokens, space.length, BLOCK, net_size.width, net_size.depth, net_size.heads)
+    shape = (net_size.width, net_size.depth, net_size.heads)
+    net = OrderedTransformer(space.tokens, space.length, BLOCK, *shape, reading=reading_of(space))
     parts = (
         TextTokens(space),
         BlockDenoiser(net, space.length, LEAN),

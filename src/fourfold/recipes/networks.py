@@ -146,5 +146,6 @@ def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, S
         relative=True,
         missing=codec.missing,
         dropout=dropout_of(space),
+        reading=reading_of(space),
     )
     return codec, net
