@@ -1,9 +1,11 @@
 """The public API is listed once for people, type checkers and the interpreter."""
 
 import ast
+import inspect
 from pathlib import Path
 
 import fourfold
+from fourfold import tasks
 
 SOURCE = Path(fourfold.__file__)
 
@@ -32,3 +34,7 @@ def test_what_type_checkers_see_is_what_is_imported() -> None:
         exec(ast.unparse(line), typed)
         for name in line.names:
             assert getattr(fourfold, name.name) is typed[name.name], name.name
+
+
+def test_no_module_of_a_task_hides_a_function_of_its_name() -> None:
+    assert [name for name in tasks.__all__ if inspect.ismodule(getattr(tasks, name))] == []

@@ -14,7 +14,7 @@ from fourfold.metrics.calibration import interval_coverage, rank_deviation, rank
 from fourfold.metrics.conditional import crps, energy, energy_score
 from fourfold.metrics.similarity import diversity, psnr, ssim
 from fourfold.spaces import Categories, Images, Lines, Vectors
-from fourfold.tasks.conditional import DRAWS, DrawsGiven, measure_draws, measure_pairs
+from fourfold.tasks.conditional_quality import DRAWS, DrawsGiven, measure_draws, measure_pairs
 
 
 def test_crps_is_that_of_a_gaussian_in_closed_form() -> None:

@@ -19,7 +19,7 @@ from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.floor import choose_draws
 from fourfold.metrics.references import References
 from fourfold.metrics.score import PARTS, Measurement, UncertainValue, means_left_out
-from fourfold.tasks.conditional import draw_given, measure_draws, measure_pairs
+from fourfold.tasks.conditional_quality import draw_given, measure_draws, measure_pairs
 from fourfold.tasks.sampling import Drawn, draw
 from fourfold.vocabulary import Kind
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from fourfold.data import Dataset
 from fourfold.metrics import Measurement, References
 from fourfold.tasks import evaluation
-from fourfold.tasks.conditional import measure_pairs
+from fourfold.tasks.conditional_quality import measure_pairs
 from fourfold.tournament.settings import Protocol
 
 __all__ = ["Benchmark"]

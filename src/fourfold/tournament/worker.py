@@ -36,7 +36,7 @@ from fourfold.metrics import Measurement, References
 from fourfold.metrics.records import membership
 from fourfold.runs.files import write_json
 from fourfold.tasks.completing import log_prob_given
-from fourfold.tasks.conditional import SHOWN, draw_given, measure_draws, measure_pairs
+from fourfold.tasks.conditional_quality import SHOWN, draw_given, measure_draws, measure_pairs
 from fourfold.tasks.evaluation import (
     Drawn,
     draw,

@@ -9,7 +9,7 @@ from fourfold.core import Space
 from fourfold.data import Dataset, Split
 from fourfold.metrics import choose_draws
 from fourfold.spaces import Categories, Images, Together, Vectors
-from fourfold.tasks.conditional import DRAWS, FEWEST, SHOWN, draw_given, measure_draws, measure_pairs
+from fourfold.tasks.conditional_quality import DRAWS, FEWEST, SHOWN, draw_given, measure_draws, measure_pairs
 from fourfold.tasks.evaluation import evaluate, examples
 
 
