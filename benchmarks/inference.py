@@ -255,10 +255,10 @@ def best_accuracy(run: fourfold.Run, task: Task, x: Tensor, theta: Tensor, draws
 
     No C2ST exceeds it but for the noise of the draws. NaN elsewhere.
     """
-    if task.log_posterior is None or run.log_prob(theta[:1], cond=x).kind != Kind.EXACT:
+    if task.log_posterior is None or run.log_prob(theta[:1], given=x).kind != Kind.EXACT:
         return math.nan
-    cond = x.expand(len(theta), -1)
-    p_above = [task.log_posterior(points, x) > run.log_prob(points, cond=cond).nats for points in (theta, draws)]
+    conditions = x.expand(len(theta), -1)
+    p_above = [task.log_posterior(points, x) > run.log_prob(points, given=conditions).nats for points in (theta, draws)]
     return float(p_above[0].float().mean() + (~p_above[1]).float().mean()) / 2
 
 
@@ -274,7 +274,7 @@ def contest(name: str, recipe: str, options: argparse.Namespace) -> dict[str, An
     )
     middle = time.process_time()
     pairs = [reference(name, k, options.data_folder) for k in range(1, OBSERVATIONS + 1)]
-    draws = [run.sample(options.draws, cond=x, seed=k) for k, (x, _) in enumerate(pairs)]
+    draws = [run.sample(options.draws, given=x, seed=k) for k, (x, _) in enumerate(pairs)]
     sampled = time.process_time()
     few = options.classified
     scores = c2st(torch.stack([theta[:few] for _, theta in pairs]), torch.stack([draw[:few] for draw in draws]))
@@ -310,7 +310,7 @@ def contest(name: str, recipe: str, options: argparse.Namespace) -> dict[str, An
 def ranks(run: fourfold.Run, task: Task, seed: int) -> Tensor:
     """How many of 99 draws lie below the true parameter, for fresh simulations: ``(RANKED, D)`` of 0 to 99."""
     theta, x = simulations(task, RANKED, seed + 1)
-    draws = run.sample(RANKED * RANK_DRAWS, cond=x.repeat_interleave(RANK_DRAWS, 0), seed=seed)
+    draws = run.sample(RANKED * RANK_DRAWS, given=x.repeat_interleave(RANK_DRAWS, 0), seed=seed)
     return (draws.view(RANKED, RANK_DRAWS, -1) < theta[:, None]).sum(1)
 
 
