@@ -32,6 +32,7 @@ WIDER = {
 EVERY: dict[str, Any] = {
     "labels": "kind",
     "conditional": True,
+    "given": ["age,income", "./faces"],
     "limit": 50,
     "size": (8, 8),
     "channels": 1,

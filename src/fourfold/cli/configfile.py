@@ -46,11 +46,17 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
             near = difflib.get_close_matches(name, parameters, 1)
             way = f"did you mean {near[0]}?" if near else f"choose from {', '.join(parameters)}"
             raise ValueError(f"{path}, [{command.name}]: unknown option {name!r}; {way}")
-    return {name: _checked(path, command.name, name, value) for name, value in values.items()}
+    return {
+        name: _checked(path, command.name, name, value, getattr(parameters[name], "multiple", False))
+        for name, value in values.items()
+    }
 
 
-def _checked(path: Path, section: str, name: str, value: Any) -> Any:
-    """A value in the form of an option: lists become texts with commas."""
+def _checked(path: Path, section: str, name: str, value: Any, multiple: bool = False) -> Any:
+    """A value in the form of an option: lists become texts with commas, but for an option that can be repeated."""
+    if multiple:
+        items = value if isinstance(value, list) else [value]
+        return [_checked(path, section, name, item) for item in items]
     if isinstance(value, list):
         return ",".join(map(str, value))
     if not isinstance(value, (str, int, float, bool)):
@@ -108,6 +114,8 @@ def _example(param: Any) -> str:
 
 def _toml(value: Any) -> str:
     """A value as TOML writes it."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, bool) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
         return json.dumps(value)
     return json.dumps(str(value), ensure_ascii=False)
@@ -116,5 +124,7 @@ def _toml(value: Any) -> str:
 def config_text(command: Any, values: Mapping[str, Any], head: str) -> str:
     """The file that repeats a call of a command: a comment, then the given values."""
     names = [param.name for param in command.params if param.name not in LEFT_OUT | {"out"}]
-    rows = [f"{name.replace('_', '-')} = {_toml(values[name])}" for name in names if values.get(name) is not None]
+    rows = [
+        f"{name.replace('_', '-')} = {_toml(values[name])}" for name in names if values.get(name) not in (None, [], ())
+    ]
     return "\n".join([f"# {head}", f"[{command.name}]", *rows]) + "\n"

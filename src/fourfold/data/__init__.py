@@ -7,7 +7,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack, cast
 
 import numpy as np
 from torch import Tensor
@@ -21,13 +21,15 @@ from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.errors import DataError, refuse_other
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
+from fourfold.data.pairing import aligned
 from fourfold.data.readers import read
 from fourfold.data.source import Density, Source
 from fourfold.data.splits import Split, chosen_rows
 from fourfold.data.stored import Stored
 from fourfold.data.tables import of_memory
+from fourfold.data.texts import are_texts, holds_texts, read_texts, texts_of
 from fourfold.machine.libraries import pandas as pd
-from fourfold.settings.data import DataKeywords, DataOptions, recordable
+from fourfold.settings.data import FEWEST, IN_MEMORY, DataKeywords, DataOptions, names_of, recordable, recorded
 from fourfold.settings.declaration import spelled_out
 from fourfold.spaces.registry import space_named
 
@@ -55,8 +57,6 @@ __all__ = [
 
 Data: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | Sequence[Sequence[float]] | pd.DataFrame"
 """Data that :func:`load` reads: a name, a path, or an array, tensor, list of rows or table in memory."""
-IN_MEMORY = "<data in memory>"
-"""The name of data that has neither a name nor a path."""
 
 
 def names() -> list[str]:
@@ -94,9 +94,12 @@ def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
             raise DataError(f"{name}: space must be left out to stream {source.space}, got {kind.__name__}")
     elif kind is not None:
         source = read_as(name, source, kind, options)
-    if isinstance(source, Source) and source.space.given is not None:  # it was turned round
+    if isinstance(source, Source) and (source.paired or source.space.given is not None):  # or it was turned round
         options = dataclasses.replace(options, conditional=True)
-    return dataclasses.replace(assemble(name, source, options), options=recordable(keywords))
+    record = recordable({key: value for key, value in keywords.items() if key != "given"})
+    if options.given is not None and isinstance(source, Source) and source.given is not None:
+        record["given"] = recorded(options.given, source.given.columns)
+    return dataclasses.replace(assemble(name, source, options), options=record)
 
 
 def read_all(
@@ -105,6 +108,7 @@ def read_all(
     *,
     limit: int | None = None,
     labels: str | os.PathLike[str] | np.ndarray | Tensor | None = None,
+    given: Any = None,
     skip_bad: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -117,6 +121,8 @@ def read_all(
         space: the space of the model. A stream, such as a text, is cut into windows.
         limit: read at most this many examples.
         labels: as for :func:`load`. A table without that column is read without labels.
+        given: the conditions, as for :func:`load`, in the space of the model's conditions. A table that has their
+            columns needs none.
         skip_bad: leave out images and sounds that cannot be read.
         data_dir: as for :func:`load`.
         seed: draws sampled sets.
@@ -126,7 +132,8 @@ def read_all(
         DataError: naming the file, row, column or argument, and the way out.
     """
     many = None if limit is None else limit * (space.window or 1)
-    options = _options(seed=seed, data_dir=data_dir, skip_bad=skip_bad, labels=labels, space=space, limit=many)
+    reading: DataKeywords = {"seed": seed, "data_dir": data_dir, "skip_bad": skip_bad, "labels": labels}
+    options = dataclasses.replace(_options(**reading), given=given, space=space, limit=many)
     raw, notes = _read_set(data, options)
     x = examples_of(_name(data), raw.x, space, short)
     return Split(x[:limit], None if raw.cond is None else raw.cond[:limit]), notes
@@ -137,6 +144,7 @@ def read_raw(
     space: Space,
     *,
     labels: str | os.PathLike[str] | np.ndarray | Tensor | None = None,
+    given: Any = None,
     skip_bad: bool = False,
 ) -> tuple[Split, tuple[str, ...]]:
     """The raw set of a file for a model of a space: all examples, or the whole of a stream, and notes.
@@ -145,12 +153,13 @@ def read_raw(
         data: as for :func:`load`.
         space: the space of the model.
         labels: as for :func:`read_all`.
+        given: as for :func:`read_all`.
         skip_bad: as for :func:`load`.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
-    return _read_set(data, _options(space=space, labels=labels, skip_bad=skip_bad))
+    return _read_set(data, _options(space=space, labels=labels, given=given, skip_bad=skip_bad))
 
 
 def _read_set(data: Data, options: DataOptions) -> tuple[Split, tuple[str, ...]]:
@@ -184,19 +193,116 @@ def _name(data: Data) -> str:
 
 
 def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
+    """The source that data stands for, with the conditions that ``options`` name."""
+    if options.given is None:
+        return _unpaired(data, name, options)
+    if options.stream:
+        raise DataError(f"{name}: stream must be left out with given: the pairs are read into memory")
+    if options.conditional and options.model is None:
+        raise DataError(f"{name}: conditional must be left out with given, which names the conditions; choose one")
+    source = _in_memory(_unpaired(data, name, options, whole=True))
+    if source.paired:  # columns of a table
+        return source
+    given, given_name = _conditions(name, options)
+    return aligned(name, source, given_name, given, options.skip_bad)
+
+
+def _conditions(name: str, options: DataOptions) -> tuple[Source, str]:
+    """The source of conditions that lie elsewhere, and its name.
+
+    Raises:
+        DataError: for several, a name of nothing, or conditions that a trained model does not have.
+    """
+    given: Any = options.given
+    names, reading = names_of(given), DataOptions()
+    if options.model is not None and options.model.given is None:
+        raise DataError(f"{name}: given must be left out for a model without conditions")
+    if isinstance(given, dict) or 1 < len(names) < FEWEST:
+        raise DataError(f"{name}: given must be one file, or columns of one table, got {len(given)}; join them in one")
+    if isinstance(given, Dataset):
+        names, reading, given = [given.name], _reading_of(name, given), given.name
+    elif len(names) == 1:
+        given = names[0]
+    elif hasattr(given, "to_frame"):  # a column of a data frame
+        given = given.to_frame()
+    elif isinstance(given, (np.ndarray, Tensor)) and given.ndim == 1 and not are_texts(given):
+        given = given[:, None]
+    if len(names) == 1 and (given == IN_MEMORY or not (given in BUILTIN or Path(given).expanduser().exists())):
+        raise DataError(_nothing(name, given))
+    reading = dataclasses.replace(
+        reading,
+        seed=options.seed,
+        skip_bad=options.skip_bad,
+        data_dir=options.data_dir,
+        space=reading.space if options.model is None else options.model.given,
+    )
+    given_name = given if len(names) == 1 else "given"
+    return _in_memory(_unpaired(given, given_name, reading, whole=True)), given_name
+
+
+def _reading_of(name: str, given: Dataset) -> DataOptions:
+    """The settings by which the source of a data set is read, as conditions: its splits are in another order."""
+    if given.name == IN_MEMORY:
+        raise DataError(f"{name}: given must be the array itself, got a data set of one, which is shuffled")
+    own = {name: value for name, value in given.options.items() if name in _READING}
+    return DataOptions.of(**cast("DataKeywords", own))
+
+
+_READING = frozenset(f.name for f in dataclasses.fields(DataOptions)) - {"conditional", "given", "limit", "fractions"}
+"""The settings of a data set by which its source is read, as conditions."""
+
+
+def _nothing(name: str, given: str) -> str:
+    """The message on conditions that are not there."""
+    if given == IN_MEMORY:
+        return f"{name}: given must be given again, as it is not stored: the array, table or texts"
+    return f"{name}: given must be a file, a folder or columns of a table, got {given!r}, which is none; correct it"
+
+
+def _in_memory(source: Source | Stored) -> Source:
+    return source if isinstance(source, Source) else source.source_of(np.arange(len(source)))
+
+
+def _unpaired(data: Data, name: str, options: DataOptions, whole: bool = False) -> Source | Stored:
     """The source that a name, a path or an object in memory stands for. In the space of a model, if it is for one.
 
-    Streamed data comes into memory if it is read for a model, or limited.
+    Streamed data comes into memory if it is read for a model, or limited. Where all examples are needed ``whole``, for
+    their partners, there is no limit, and each line of a text file is one.
     """
     space, path = options.model, Path(name).expanduser()
-    if space is not None and space.bytewise and path.exists():
+    if whole and not _names_columns(options.given):
+        options = dataclasses.replace(options, limit=None)
+    whole = whole or (space is not None and not space.bytewise and path.suffix.lower() == ".txt")
+    if whole and _are_texts(data, path, options):
+        source: Source | Stored = _texts(data, path, options)
+    elif space is not None and space.bytewise and path.exists():
         return stream_for(space, path, options)
-    source = _source_of(data, name, options if space is None else options_for(space, path, options))
+    else:
+        source = _source_of(data, name, options if space is None else options_for(space, path, options))
     if not isinstance(source, Source):
         if space is None and options.limit is None:
             return source
         source = source.source_of(chosen_rows(len(source), options, source.cond))
     return source if space is None else matched(name, source, space)
+
+
+def _names_columns(given: Any) -> bool:
+    """True if a setting of conditions has names, none of which is a file."""
+    names = names_of(given)
+    return bool(names) and not any(Path(name).expanduser().exists() or name in BUILTIN for name in names)
+
+
+def _are_texts(data: Data, path: Path, options: DataOptions) -> bool:
+    """True for texts of which each is an example. A table has columns as its conditions, whatever their names."""
+    if isinstance(data, (str, os.PathLike)):
+        return holds_texts(path) and (options.given is None or path.suffix.lower() != ".csv")
+    return are_texts(data)
+
+
+def _texts(data: Data, path: Path, options: DataOptions) -> Source:
+    if isinstance(data, (str, os.PathLike)):
+        return read_texts(path, options)
+    return texts_of(IN_MEMORY, [str(text) for text in data], options)
 
 
 def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:

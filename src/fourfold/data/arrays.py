@@ -21,12 +21,13 @@ from fourfold.core import Space
 from fourfold.data.errors import DataError, option, readable
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import free_memory, require
+from fourfold.data.pairing import aligned, columns_named
 from fourfold.data.records import BLOCK, digest_of, edges_of
 from fourfold.data.source import Source
 from fourfold.data.splits import chosen_rows
 from fourfold.data.stored import Stored
 from fourfold.output.printable import shortened
-from fourfold.settings.data import DataOptions
+from fourfold.settings.data import DataOptions, names_of
 from fourfold.spaces import Images, Vectors, Video
 
 __all__ = ["StoredArray", "as_array", "finite_vectors", "of_array", "read_array"]
@@ -54,9 +55,26 @@ def read_array(path: Path, options: DataOptions) -> Source | Stored:
                 return _stored(path, loaded, labels, options, hint)
             changeable = np.load(path, mmap_mode="c", allow_pickle=False)
             return of_array(str(path), changeable, labels, str(options.labels or "labels"), options, hint=hint)
+        conditions = _given_array(path, loaded, options)
         x, y, key, test = _choose(path, loaded, options)
     hint = f"add an array {_LABELS[0]!r}, or name one: {option('labels')}"
-    return of_array(str(path), x, y, f"{path}[{key}]", options, test, hint)
+    source = of_array(str(path), x, y, f"{path}[{key}]", options, test, hint)
+    return source if conditions is None else aligned(str(path), source, *conditions, skip_bad=False)
+
+
+def _given_array(path: Path, arrays: _Members, options: DataOptions) -> tuple[str, Source] | None:
+    """The array of conditions of an ``.npz``, and its name in messages, where its key was named."""
+    if options.model is not None or not names_of(options.given):
+        return None
+    keys = columns_named(str(path), options.given, arrays.names, things="arrays")
+    if len(keys) > 1:
+        raise DataError(f"{path}: given must be one array, got {shortened(keys)}; join them in one")
+    if not keys:
+        return None
+    name, x = f"{path}[{keys[0]}]", arrays.read(keys[0])
+    arrays.names.remove(keys[0])
+    settings = DataOptions(seed=options.seed)
+    return name, of_array(name, x[:, None] if x.ndim == 1 else x, None, name, settings)
 
 
 def as_array(rows: np.ndarray | Sequence[object]) -> np.ndarray:

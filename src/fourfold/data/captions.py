@@ -14,7 +14,7 @@ from fourfold.data.files import content_of, decoded
 from fourfold.data.layout import layout_of
 from fourfold.spaces.lines import Lines
 
-__all__ = ["LISTS", "encoded", "folder_captions"]
+__all__ = ["CAPTION", "FILE", "LISTS", "SHORTEST", "checked", "encoded", "folder_captions", "listed"]
 
 LISTS = (
     *("captions.txt", "captions.csv", "captions.jsonl", "metadata.csv", "metadata.jsonl"),
@@ -60,7 +60,7 @@ def folder_captions(
     if lists:
         captions = _of_list(lists[0], images, thing, most)
     else:
-        of_stem = {path.stem: _checked(decoded(path, content_of(path)), f"{path}", thing, most) for path in beside}
+        of_stem = {path.stem: checked(decoded(path, content_of(path)), f"{path}", thing, most) for path in beside}
         captions = {path: of_stem[path.stem] for path in images if path.stem in of_stem}
     bare = next((path for path in images if path not in captions), None)
     if captions and bare is not None and not skip_bad:
@@ -76,10 +76,9 @@ def encoded(captions: Sequence[str]) -> tuple[Tensor, Lines]:
 
 def _of_list(path: Path, images: Sequence[Path], thing: str, most: int) -> dict[Path, str]:
     """The captions that a list gives."""
-    rows = {".csv": _of_table, ".jsonl": _of_json}.get(path.suffix.lower(), _of_lines)(path)
     by_name = {image.name: image for image in images}
     captions: dict[Path, str] = {}
-    for place, name, caption in rows:
+    for place, name, caption in listed(path):
         where = f"{path}, {place}"
         if name not in by_name:
             raise DataError(
@@ -87,14 +86,27 @@ def _of_list(path: Path, images: Sequence[Path], thing: str, most: int) -> dict[
             )
         if by_name[name] in captions:
             raise DataError(f"{where}: is a second caption of {name}: keep one")
-        captions[by_name[name]] = _checked(caption, where, thing, most)
+        captions[by_name[name]] = checked(caption, where, thing, most)
     if not captions:
         raise DataError(f"{path}: holds no captions: add a line for each {thing}, or remove it")
     return captions
 
 
-def _checked(caption: str, where: str, thing: str, most: int) -> str:
-    """A caption in one line."""
+def listed(path: Path) -> Iterator[tuple[str, str, str]]:
+    """The rows of a list: place, file and caption.
+
+    Raises:
+        DataError: for a row without one of them.
+    """
+    yield from {".csv": _of_table, ".jsonl": _of_json}.get(path.suffix.lower(), _of_lines)(path)
+
+
+def checked(caption: str, where: str, thing: str, most: int) -> str:
+    """A caption in one line.
+
+    Raises:
+        DataError: for an empty or too long one.
+    """
     caption = " ".join(caption.split())
     if not caption:
         raise DataError(f"{where}: the caption is empty: write one, or remove the {thing}")

@@ -122,7 +122,7 @@ def digest(x: Tensor, labels: Tensor | None = None) -> str:
 def describe(dataset: Dataset) -> str:
     """A short text: space, counts, splits, classes, digest, memory."""
     given, cond = dataset.space.given, dataset.train.cond
-    examples = [] if given is None or cond is None else _examples_of(given, cond[:4])
+    examples = [] if given is None or cond is None or given.columns else _examples_of(given, cond[:4])
     rows = [*_facts(dataset), *examples, *(("note", note) for note in dataset.notes)]
     rows += [("skipped", file) for file in dataset.skipped]
     return "\n".join([f"{dataset.name}: {dataset.space}", *(f"  {name:<10} {words}" for name, words in rows)])

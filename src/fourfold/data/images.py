@@ -9,7 +9,7 @@ import struct
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps
 
+from fourfold.core import Space
 from fourfold.data.captions import encoded, folder_captions
 from fourfold.data.errors import DataError, option
 from fourfold.data.folders import IMAGES, files_of, limited
@@ -117,16 +118,31 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
     where = f"folder {folder}" + (f", resized to {form.height} x {form.width}" if form.resize else "")
     notes = tuple(notes_of(list(headers.values()), form, options))
     space = Images(form.channels, form.height, form.width)
-    if all(path.parent == folder for path in files):
-        hint = "put the images of each class into a sub-folder of its own, or add captions (captions.txt)"
-        cond, given = encoded([captions[path] for path in good]) if captions else (None, None)
-        return Source(torch.from_numpy(x), space, where, cond, given, skipped=tuple(skipped), hint=hint, notes=notes)
-    names = sorted({path.parent.name for path in good})
-    ids = {name: i for i, name in enumerate(names)}
-    labels = torch.tensor([ids[path.parent.name] for path in good])
+    hint = "put the images of each class into a sub-folder of its own, or add captions (captions.txt)"
+    cond: torch.Tensor | None = None
+    given: Space | None = None
+    if captions:
+        cond, given = encoded([captions[path] for path in good])
+    elif not all(path.parent == folder for path in files):
+        cond, given = _classes(good)
     return Source(
-        torch.from_numpy(x), space, where, labels, Categories(tuple(names)), skipped=tuple(skipped), notes=notes
+        torch.from_numpy(x),
+        space,
+        where,
+        cond,
+        given,
+        skipped=tuple(skipped),
+        hint=hint,
+        notes=notes,
+        files=tuple(path.relative_to(folder).as_posix() for path in good),
     )
+
+
+def _classes(files: Sequence[Path]) -> tuple[torch.Tensor, Categories]:
+    """The classes of files, named by their folders."""
+    names = sorted({path.parent.name for path in files})
+    ids = {name: i for i, name in enumerate(names)}
+    return torch.tensor([ids[path.parent.name] for path in files]), Categories(tuple(names))
 
 
 # --- which files ------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from fourfold.data.labels import alike, encode_labels
 from fourfold.data.layout import Layout, plain
 from fourfold.data.memory import require
 from fourfold.data.numeric import continuous_vectors, vectors_for, vectors_of
+from fourfold.data.pairing import columns_named, paired
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
 from fourfold.data.sequences import (
     arranged,
@@ -36,7 +37,7 @@ from fourfold.data.source import Source
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
-from fourfold.settings.data import DataOptions
+from fourfold.settings.data import DataOptions, names_of
 from fourfold.spaces import Categories, Sequences, Table, Vectors
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled
 from fourfold.spaces.registry import space_named
@@ -221,6 +222,52 @@ def table_of(
         columns = [column for column in columns if column.name != str(options.labels)]
     hint = f"name its label column: {option('labels')}"
     bare = Source(torch.empty(0), Vectors(1), where_read, labels, given, hint=hint, notes=notes)
+    if options.schema is not None:
+        unknown_columns(where, read_schema(options.schema), [column.name for column in columns])
+    names_given = _columns_given(where, columns, options)
+    if not names_given:
+        return _of_columns(bare, where, columns, options, headless)
+    if ordered and options.model is None:
+        raise DataError(f"{where}: given must be left out with order and group, got {shortened(names_given)}")
+    target, conditions = _split_options(options)
+    rest = [column for column in columns if column.name not in names_given]
+    named = [column for column in columns if column.name in names_given]
+    empty = dataclasses.replace(bare, cond=None, given=None)
+    return paired(
+        _of_columns(bare, where, rest, target, headless), _of_columns(empty, where, named, conditions, headless)
+    )
+
+
+def _columns_given(where: str, columns: Sequence[Coded], options: DataOptions) -> tuple[str, ...]:
+    """The columns that are conditions: those that are asked for, or those of the conditions of a model.
+
+    Raises:
+        DataError: for a column that is not there.
+    """
+    names = [column.name for column in columns]
+    if options.model is None or options.given is not None:
+        return columns_named(where, options.given, names, options.target) if names_of(options.given) else ()
+    of_model = () if options.model.given is None else options.model.given.columns
+    present = [name for name in of_model if name in names]
+    missing = next((name for name in of_model if name not in names), None)
+    if present and missing is not None:
+        raise DataError(
+            f"{where}: must have the column {missing[:80]!r} of the model's conditions, got none: "
+            f"{alike(missing, names)}"
+        )
+    return tuple(present)
+
+
+def _split_options(options: DataOptions) -> tuple[DataOptions, DataOptions]:
+    """The settings by which columns of examples are read, and those of conditions, for a model or for new ones."""
+    space = None if options.model is None else options.model.given
+    target = dataclasses.replace(options, given=None)
+    return target, dataclasses.replace(target, target=None, labels=None, space=space)
+
+
+def _of_columns(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions, headless: bool) -> Source:
+    """The source of some columns."""
+    ordered = options.order is not None or options.group is not None
     kind = space_named(options.space) if isinstance(options.space, str) else None
     if options.model is not None or not (kind is None or kind.mixed or ordered):
         return _as_asked(bare, where, columns, options, headless)
@@ -356,7 +403,6 @@ def _inferred(
     Other rows than training rows may hold values that no column has. With ``None``, all rows are training rows.
     """
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
-    unknown_columns(where, hints, [column.name for column in columns])
     settled = settled or {}
     inferred = tuple(
         settled.get(column.name) or _column(column, hints.get(column.name), train, of_file.get(column.name))

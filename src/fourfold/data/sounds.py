@@ -99,7 +99,16 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
         *_notes(path, [*headers.values()], faults, rate, length, options),
     ]
     groups = owner if 1 < len(clips) < len(x) else None
-    source = Source(x, Audio(length, rate), where, skipped=tuple(skipped), groups=groups, notes=tuple(notes))
+    places = tuple(file.relative_to(path).as_posix() if file != path else file.name for file in clips)
+    source = Source(
+        x,
+        Audio(length, rate),
+        where,
+        skipped=tuple(skipped),
+        groups=groups,
+        notes=tuple(notes),
+        files=tuple(places[i] for i in owner.tolist()),
+    )
     if captions:
         cond, given = encoded([captions[file] for file in clips])
         return replace(source, cond=cond, given=given)

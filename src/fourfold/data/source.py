@@ -44,6 +44,8 @@ class Source:
         notes: what reading changed.
         columns: what each column of a table was inferred to be, and why.
         digest: the digest of the examples, where it is known already.
+        files: the file of each example, relative to the folder, where each example has one.
+        paired: whether the conditions are those that the setting ``given`` names.
         schema: gives the source with the schema of its training examples alone, by their places in ``x``. Examples keep
             their order, and held-out ones may hold values that it does not have. ``None``: nothing is inferred.
     """
@@ -62,6 +64,8 @@ class Source:
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
     digest: str = ""
+    files: tuple[str, ...] = ()
+    paired: bool = False
     schema: Callable[[Tensor], Source] | None = None
 
     @property

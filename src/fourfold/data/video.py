@@ -140,6 +140,7 @@ def _source(
         skipped=tuple(f"{path}: {why}" for path, why in bad.items()),
         hint="put the clips of each class into a sub-folder of its own",
         notes=tuple(notes),
+        files=tuple(path.relative_to(folder).as_posix() for path in clips),
     )
 
 

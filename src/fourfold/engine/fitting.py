@@ -49,6 +49,7 @@ def fit(
     data: Data | Dataset | None = None,
     *,
     labels: str | os.PathLike[str] | np.ndarray | Tensor | Sequence[Any] | None = None,
+    given: Any = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     trust: Sequence[type] = (),
@@ -74,6 +75,8 @@ def fit(
         data: data for :func:`fourfold.load`, or a data set.
         labels: the class of each example, or where it stands, as :func:`fourfold.load` takes it: the model then learns
             the examples of each class (``conditional``).
+        given: the condition of each example, such as columns of a table, a file or an array, as :func:`fourfold.load`
+            takes it: the model then learns the examples given these.
         out: the run folder. Without one nothing is written.
         resume: continue from the last checkpoint in ``out``.
         trust: classes of your own in the model of a resumed run, as for :meth:`Run.load`.
@@ -106,7 +109,7 @@ def fit(
             check_vacant(folder)
     card = read_card(folder) if resume and folder is not None else None
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
-    keywords["data_options"] = {**_classes(data, labels), **(keywords.get("data_options") or {})}
+    keywords["data_options"] = {**_conditions(data, labels, given), **(keywords.get("data_options") or {})}
     settings = before.changed(**keywords)
     processes = _processes(settings)
     find_device(settings.device)
@@ -146,18 +149,21 @@ def fit(
     return run
 
 
-def _classes(data: Data | Dataset | None, labels: Any) -> DataKeywords:
-    """The settings of loading for examples with labels.
+def _conditions(data: Data | Dataset | None, labels: Any, given: Any) -> DataKeywords:
+    """The settings of loading for examples with labels or other conditions.
 
     Raises:
         ValueError: for data that is loaded already.
     """
-    if labels is None:
+    if labels is None and given is None:
         return {}
     if isinstance(data, Dataset):
-        way = "load it by fourfold.load(x, labels=y, conditional=True)"
-        raise ValueError(f"labels must be left out for a Dataset, which has its own, got some; {way}")
-    return {"labels": labels, "conditional": True}
+        name, way = ("given", "given=c") if labels is None else ("labels", "labels=y, conditional=True")
+        raise ValueError(
+            f"{name} must be left out for a Dataset, which has its own, got some; load it by fourfold.load(x, {way})"
+        )
+    classes: DataKeywords = {} if labels is None else {"labels": labels, "conditional": True}
+    return classes if given is None else {**classes, "given": given}
 
 
 def _processes(settings: FitSettings) -> Processes:

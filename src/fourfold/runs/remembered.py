@@ -16,6 +16,7 @@ from fourfold.runs.budget import parse_budget
 from fourfold.runs.card import ELSEWHERE, training_of
 from fourfold.runs.checkpoint import BrokenRun
 from fourfold.runs.settings import FitSettings
+from fourfold.settings.data import recorded as recorded_conditions
 from fourfold.vocabulary import AUTO
 
 if TYPE_CHECKING:
@@ -126,7 +127,10 @@ def _pairs(
     current = asdict(settings.applied_to(training))
     yield from ((name, was, current[name]) for name, was in asdict(training).items())
     recorded, defaults = _options(card["data"]), inspect.signature(load).parameters
-    for name, value in settings.data_options.items():
+    options = {**settings.data_options}
+    if options.get("given") is not None:
+        options["given"] = recorded_conditions(options["given"])
+    for name, value in options.items():
         if not hasattr(value, "__array__"):  # labels in memory are not recorded: the digest of the data covers them
             default = LENGTH if name == "length" else defaults[name].default if name in defaults else None
             was, now = (None if item == default else item for item in (recorded.get(name), value))

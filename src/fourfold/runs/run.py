@@ -308,6 +308,7 @@ class Run:
         split: str | None = None,
         *,
         labels: str | None = None,
+        given: Any = None,
         limit: int | None = None,
         skip_bad: bool = False,
     ) -> tuple[Split, tuple[str, ...]]:
@@ -321,6 +322,8 @@ class Run:
             split: ``train``, ``validation`` or ``test``. By default the test split of the run's own data and of
                 built-in sets, and all examples of anything else.
             labels: the label column or array, if its name differs from that in the training data.
+            given: the condition of each example, as :func:`fourfold.load` takes it. A table that has the columns of
+                the conditions needs none.
             limit: the most examples to read.
             skip_bad: whether images that cannot be read are left out.
 
@@ -334,8 +337,8 @@ class Run:
         if data is not None and split is None and not self._built_in(data):
             short = isinstance(self.model.estimand, TokenConditionals)  # the chain rule stops where the text ends
             column = labels or self._labels(data)
-            return read_all(data, space, limit=limit, labels=column, skip_bad=skip_bad, short=short)
-        dataset = self.dataset(data, labels=labels, skip_bad=skip_bad)
+            return read_all(data, space, limit=limit, labels=column, given=given, skip_bad=skip_bad, short=short)
+        dataset = self.dataset(data, labels=labels, given=given, skip_bad=skip_bad)
         part: Split = getattr(dataset, split or "test")
         x = examples_of(dataset.name, part.x, space)
         return Split(x[:limit], None if part.cond is None else part.cond[:limit]), dataset.notes
@@ -368,7 +371,9 @@ class Run:
         dataset = data if isinstance(data, Dataset) else self.test_set(data)
         return evaluate(self.model, dataset, n=n, seed=seed, features=features, seconds=seconds, say=say)
 
-    def test_set(self, data: Data | None = None, *, labels: str | None = None, skip_bad: bool = False) -> Dataset:
+    def test_set(
+        self, data: Data | None = None, *, labels: str | None = None, given: Any = None, skip_bad: bool = False
+    ) -> Dataset:
         """The data set that :meth:`evaluate` measures on.
 
         All examples of other data than the run's own and built-in sets are its test split. Floors, copies and the gap
@@ -377,31 +382,33 @@ class Run:
         Args:
             data: as for :meth:`evaluate`.
             labels: its label column or array, if its name differs from that in the training data.
+            given: the conditions, as for :meth:`examples`.
             skip_bad: whether images that cannot be read are left out.
 
         Raises:
             DataError: if the data cannot be loaded, or does not suit the space of the model.
         """
         if data is None or self._built_in(data):
-            return self.dataset(data, labels=labels, skip_bad=skip_bad)
+            return self.dataset(data, labels=labels, given=given, skip_bad=skip_bad)
         try:
             training_data = self.dataset()
         except (DataError, ValueError) as error:
-            return self._halved(data, str(error), labels, skip_bad)
+            return self._halved(data, str(error), labels, given, skip_bad)
         if self._is_own(data, training_data):
             return training_data
         space, name = self.model.space, os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
-        test, notes = read_raw(data, space, labels=labels or self._labels(data), skip_bad=skip_bad)
-        if space.conditional and test.cond is None:
-            raise DataError(f"{name} has no labels to be conditional on: name them ({option('labels')})")
+        test, notes = read_raw(data, space, labels=labels or self._labels(data), given=given, skip_bad=skip_bad)
+        if space.given is not None and test.cond is None:
+            way = f"name them ({option('labels')})" if space.given.names else f"give them ({option('given')})"
+            raise DataError(f"{name}: must have the conditions of the model ({space.given}), got none: {way}")
         examples_of(name, test.x, space)
         return replace(
             training_data, name=name, source=name, test=test, notes=notes, skipped=(), digest=digest(test.x, test.cond)
         )
 
-    def _halved(self, data: Data, reason: str, labels: str | None, skip_bad: bool) -> Dataset:
+    def _halved(self, data: Data, reason: str, labels: str | None, given: Any, skip_bad: bool) -> Dataset:
         """Other data, half of which stands for training data that is not at hand."""
-        halves = self._load(data, labels, skip_bad, (0.4, 0.1, 0.5))
+        halves = self._load(data, labels, given, skip_bad, (0.4, 0.1, 0.5))
         note = (
             f"half of the data is the test, and the rest stands for the training data, which is not at hand: {reason}"
         )
@@ -419,12 +426,15 @@ class Run:
     def _built_in(data: Data) -> bool:
         return isinstance(data, (str, os.PathLike)) and os.fspath(data) in names()
 
-    def dataset(self, data: Data | None = None, *, labels: str | None = None, skip_bad: bool = False) -> Dataset:
+    def dataset(
+        self, data: Data | None = None, *, labels: str | None = None, given: Any = None, skip_bad: bool = False
+    ) -> Dataset:
         """The data the run was trained on, loaded again and checked by its digest, or other data, in the model's space.
 
         Args:
             data: other data. It is split with the seed of the run.
             labels: its label column or array, if its name differs from that in the training data.
+            given: its conditions, as for :meth:`examples`.
             skip_bad: whether images that cannot be read are left out.
 
         Raises:
@@ -432,7 +442,7 @@ class Run:
             ValueError: if the data of the run has changed.
         """
         if data is not None:
-            return self._load(data, labels, skip_bad)
+            return self._load(data, labels, given, skip_bad)
         if self.data is not None:
             return self.data
         if "data" not in self.card:
@@ -447,7 +457,7 @@ class Run:
         return training_data
 
     def _load(
-        self, data: Data, labels: str | None, skip_bad: bool, fractions: tuple[float, ...] | None = None
+        self, data: Data, labels: str | None, given: Any, skip_bad: bool, fractions: tuple[float, ...] | None = None
     ) -> Dataset:
         """Other data in the space of the model, split with the seed of the run."""
         space = self.model.space
@@ -456,6 +466,7 @@ class Run:
             space=space,
             conditional=space.conditional,
             labels=labels or self._labels(data),
+            given=given,
             skip_bad=skip_bad,
             seed=self.card.get("data", {}).get("seed", 0),
             fractions=fractions,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, final
 
 from fourfold.settings.declaration import TABLE_PANEL, TEXT_PANEL, Option, options_of, setting
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from fourfold.core import Space
 
-__all__ = ["DataKeywords", "DataOptions", "recordable", "words_of"]
+__all__ = ["IN_MEMORY", "DataKeywords", "DataOptions", "names_of", "recordable", "recorded", "words_of"]
 
 
 class DataKeywords(TypedDict, total=False):
@@ -25,6 +26,7 @@ class DataKeywords(TypedDict, total=False):
     seed: int
     labels: str | os.PathLike[str] | np.ndarray | Tensor | None
     conditional: bool
+    given: Any
     limit: int | None
     size: int | tuple[int, int] | None
     channels: int | None
@@ -59,6 +61,11 @@ def shares_of(words: str) -> list[float]:
         raise ValueError(f"--fractions must be numbers such as 0.8,0.1,0.1, got {words!r}") from None
 
 
+def _one_or_several(names: list[str]) -> str | list[str] | None:
+    """One name as a text, and ``None`` for none."""
+    return names[0] if len(names) == 1 else names or None
+
+
 _any = partial(Option, panel="Data")
 _images = partial(Option, panel="Images and sounds")
 _text = partial(Option, panel=TEXT_PANEL)
@@ -77,6 +84,11 @@ class DataOptions:
         labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the
             labels of an array in memory.
         conditional: give the splits their labels and the space its classes, or captions, where examples have those.
+        given: the condition of each example, in the place of a class or caption. Columns of a table by their names, as
+            in ``"age,income"``, of which the other columns are then the examples (``"rest"``: all but ``target``). A
+            file or folder of any data, of which files pair by their names, and rows, arrays and lines of text in their
+            order. In Python also an array, a tensor, a data frame, a list of texts, or a data set that is read from a
+            file. It is read as it stands: ``size``, ``rate`` and such are for the examples alone.
         limit: use at most this many examples, or the first so many tokens of a text. Of an ``.npy``, a table or a text
             no more than that is kept in memory.
         size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly). By
@@ -122,6 +134,15 @@ class DataOptions:
         None, _any(str, "Where the classes are: a column of a table, an array of an .npz, or a file for an .npy.")
     )
     conditional: bool = setting(False, _any(bool, "Learn to draw examples of a class or caption.", ("--conditional",)))
+    given: Any = setting(  # noqa: RUF009
+        None,
+        _any(
+            list[str],
+            "The conditions: columns (age,income), or a file or folder that pairs by name or order.",
+            metavar="WHAT",
+            parse=_one_or_several,
+        ),
+    )
     limit: int | None = setting(
         None,
         _any(int, "The most examples, or tokens of a text.", min=1, show_default="all", metavar="N"),
@@ -296,6 +317,34 @@ def words_of(name: str, value: object = None) -> list[str] | None:
     """
     options = options_of(DataOptions)
     return options[name].words(name, value) if name in options else None
+
+
+IN_MEMORY = "<data in memory>"
+"""The name of data that has neither a name nor a path."""
+FEWEST = 20
+"""A list of so many texts holds the conditions, and a shorter one their names, since no set has fewer examples."""
+
+
+def names_of(given: Any) -> list[str]:
+    """The names in a setting of conditions: columns or files. Empty for data in memory."""
+    items = [given] if isinstance(given, (str, os.PathLike)) else given if isinstance(given, (list, tuple)) else []
+    return [os.fspath(item) for item in items] if all(isinstance(item, (str, os.PathLike)) for item in items) else []
+
+
+def recorded(given: Any, columns: Sequence[str] = ()) -> str | list[str]:
+    """The setting ``given`` as a run records it: files by their absolute paths, data in memory as :data:`IN_MEMORY`.
+
+    Args:
+        given: the setting.
+        columns: names that stand for columns, though there may be files of this name.
+    """
+    names = names_of(given)
+    places = [
+        str(path.absolute()) if (path := Path(n).expanduser()).exists() and n not in columns else n for n in names
+    ]
+    if not places or len(places) >= FEWEST:  # an array, or texts
+        return IN_MEMORY
+    return places[0] if len(places) == 1 else places
 
 
 def recordable(keywords: Mapping[str, Any]) -> dict[str, Any]:

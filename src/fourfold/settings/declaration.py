@@ -66,7 +66,7 @@ class Option:
     max: float | None = None
     metavar: str | None = None
     show_default: str | None = None
-    parse: Callable[[str], Any] | None = None
+    parse: Callable[[Any], Any] | None = None
 
     def parameter(self, name: str) -> str:
         """The name of the option of the setting of this name, as configuration files have it: that of its long flag."""
@@ -86,6 +86,8 @@ class Option:
             on, _, off = self.flags[0].partition("/")
             word = on if value or value is None else off
             return [word] if word else []
+        if self.type is not str and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return [word for item in value for word in self.words(name, item) or []]  # a flag for each
         if isinstance(value, (tuple, list)) and self.type is str:
             value = ",".join(map(str, value))
         elif isinstance(value, (tuple, list)) and len(set(value)) == 1:

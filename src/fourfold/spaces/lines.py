@@ -56,6 +56,17 @@ class Lines(WrittenTexts):
         """Texts of at most ``most`` bytes of UTF-8, such as captions."""
         return cls(Text("", most + 1))
 
+    @classmethod
+    def of_texts(cls, texts: Sequence[str], tokens: str | None = None) -> Lines:
+        """The space of texts at hand, of characters, ``"bytes"`` or ``"bpe:COUNT"``, with room for longer ones.
+
+        Raises:
+            ValueError: for tokens of another name, or more subwords than the texts have.
+        """
+        text = _tokens(texts, tokens)
+        most = max(len(text.ids(content)) for content in texts)
+        return cls(dataclasses.replace(text, length=round(ROOM * most) + 1))
+
     def __str__(self) -> str:
         return f"texts of at most {self.text.length - 1} {self.text.token}s"
 
@@ -149,10 +160,7 @@ class Lines(WrittenTexts):
 
         Each text is conditional on its example: captions on pictures, transcripts on sounds.
         """
-        texts = _texts(pairs)
-        text = _tokens(texts, settings["tokens"])
-        most = max(len(text.ids(content)) for content in texts)
-        return cls(dataclasses.replace(text, length=round(ROOM * most) + 1), given=pairs.space.conditioned_on(None))
+        return cls.of_texts(_texts(pairs), settings["tokens"]).conditioned_on(pairs.space.conditioned_on(None))
 
     def from_conditions(self, pairs: Pairs) -> Pairs | None:
         """The texts that examples come with, each with its example."""

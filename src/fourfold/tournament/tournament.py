@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Unpack
+from typing import Any, Unpack
 
 from fourfold.adapters import adapter_of
 from fourfold.core import Space, configuration, strangers
@@ -54,6 +54,7 @@ _ORDER = {kind: i for i, kind in enumerate(Kind)}
 def compare(
     data: Data | Dataset,
     *,
+    given: Any = None,
     progress: bool = True,
     say: Callable[[str], None] | None = None,
     **keywords: Unpack[CompareKeywords],
@@ -66,6 +67,8 @@ def compare(
 
     Args:
         data: data for :func:`fourfold.load`, or a data set.
+        given: the condition of each example, as :func:`fourfold.load` takes it: the models then learn the examples
+            given these.
         progress: whether a notebook or a terminal shows messages, and a terminal progress bars.
         say: a function that is called with each message.
         keywords: the settings of :class:`~fourfold.tournament.settings.Settings`, such as ``budget`` and ``paradigms``.
@@ -77,6 +80,8 @@ def compare(
         RunInUse: if another comparison works on the same runs.
         Interrupted: after SIGINT, SIGTERM or SIGHUP. Finished runs are kept and reported, and the same call continues.
     """
+    if given is not None:
+        keywords["data_options"] = {**(keywords.get("data_options") or {}), "given": given}
     settings = Settings.of(**keywords)
     bars = progress and sys.stderr.isatty() and not in_notebook()
     with shower_for("comparison", None, say, progress) as (_, lines):
@@ -149,6 +154,9 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
     if settings.out is not None:
         check_outputs(Path(settings.out))
     options: DataKeywords = {"seed": settings.seed, **(settings.data_options or {})}
+    if isinstance(data, Dataset) and options.get("given") is not None:
+        way = "load it by fourfold.load(x, given=c)"
+        raise ValueError(f"given must be left out for a Dataset, which has its own, got some; {way}")
     dataset = data if isinstance(data, Dataset) else load(data, **options)
     names, left_out = _choose_paradigms(settings, dataset.space)
     for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):

@@ -1,0 +1,172 @@
+"""Pairs of examples and conditions: columns of one table, files of one name, or examples in one order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fourfold.core.conditions import as_condition
+from fourfold.data.errors import DataError, option
+from fourfold.data.labels import alike
+from fourfold.data.source import Source
+from fourfold.settings.data import names_of
+
+__all__ = ["aligned", "columns_named", "paired"]
+
+REST = "rest"
+"""Stands for all columns but the target, where no column has this name."""
+
+
+def columns_named(
+    where: str, given: Any, columns: Sequence[str], target: str | None = None, things: str = "columns"
+) -> tuple[str, ...]:
+    """The columns of a table that a setting of conditions names, in the order of the table. Empty for other data.
+
+    Args:
+        where: the file, for messages.
+        given: a name, several with commas between them, or a list of them.
+        columns: all columns.
+        target: the column that :data:`REST` leaves out.
+        things: the noun for columns.
+
+    Raises:
+        DataError: for a column that is not there, or if none is left to model.
+    """
+    names = names_of(given)
+    if not set(names) & set(columns) and all(Path(name).expanduser().exists() for name in names):
+        return ()
+    parts = [part.strip() for name in names for part in ([name] if name in columns else name.split(","))]
+    if parts == [REST] and REST not in columns:
+        if target is None:
+            raise DataError(f"{where}: given must name columns, got {REST!r}; name the column that is left: --target")
+        parts = [column for column in columns if column != target]
+    missing = next((part for part in parts if part not in columns), None)
+    if missing is not None:
+        raise DataError(
+            f"{where}: given must name {things} or a file, got {missing[:80]!r}, which is neither: "
+            f"{alike(missing, columns)}"
+        )
+    if len({*parts}) == len(columns):
+        raise DataError(f"{where}: given must leave {things} to model, got all {len(columns)}; leave out some")
+    return tuple(column for column in columns if column in parts)
+
+
+def paired(target: Source, given: Source) -> Source:
+    """A source whose conditions are the examples of another one, in the same order."""
+    schema = None
+    if target.schema is not None or given.schema is not None:
+
+        def schema(rows: Tensor) -> Source:
+            return paired(*(part if part.schema is None else part.schema(rows) for part in (target, given)))
+
+    return dataclasses.replace(
+        target,
+        where=target.where if target.where == given.where else f"{target.where}; conditions: {given.where}",
+        cond=as_condition(given.x),
+        given=given.space,
+        paired=True,
+        test=target.test or given.test,
+        skipped=tuple(dict.fromkeys((*target.skipped, *given.skipped))),
+        density=None,
+        notes=tuple(dict.fromkeys((*target.notes, *given.notes))),
+        columns=(*target.columns, *given.columns),
+        digest="",
+        schema=schema,
+    )
+
+
+def aligned(name: str, target: Source, given_name: str, given: Source, skip_bad: bool) -> Source:
+    """Examples with conditions from another file or folder: of the same name where both have names, else in order.
+
+    Args:
+        name: the data, for messages.
+        target: the examples.
+        given_name: the conditions, for messages.
+        given: the conditions.
+        skip_bad: whether examples without a partner are left out.
+
+    Raises:
+        DataError: for examples without a condition, conditions without an example, or other counts.
+    """
+    for source_name, source in ((name, target), (given_name, given)):
+        if source.space.window is not None:
+            raise DataError(
+                f"{source_name}: must be examples, each with its condition, got one long series or text; "
+                "leave out given"
+            )
+    prefix = f"{given_name}: "
+    given = dataclasses.replace(given, notes=tuple(prefix + note for note in given.notes))
+    if target.files and given.files:
+        return _by_name(name, target, given_name, given, skip_bad)
+    _check_order(name, target, given_name, given)
+    return paired(target, given)
+
+
+def _check_order(name: str, target: Source, given_name: str, given: Source) -> None:
+    """Refuse sources that cannot be paired by the places of their examples."""
+    counts = f"got {len(target.x):,} in {name} and {len(given.x):,} in {given_name}"
+    skipped = (*target.skipped, *given.skipped)
+    if skipped and not (target.files and given.files):
+        raise DataError(f"{name}: examples and conditions must pair by name where some are skipped, as {skipped[0]}")
+    if len(target.x) != len(given.x):
+        raise DataError(f"{name}: examples and conditions must be equally many, {counts}; give one for each")
+    if target.test and given.test and target.test != given.test:
+        raise DataError(
+            f"{name}: official test sets must be equally long, got {target.test:,} and {given.test:,} in {given_name}"
+        )
+
+
+def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad: bool) -> Source:
+    """Pairs of files of one name, in the order of the examples."""
+    row_of: dict[str, int] = {}
+    for row, stem in enumerate(map(_stem, given.files)):
+        if stem in row_of:
+            raise DataError(
+                f"{given_name}: must hold one condition of each name, got several of {stem!r}; rename them, or give "
+                f"longer clips ({option('seconds', 10)}) where a sound was cut"
+            )
+        row_of[stem] = row
+    stems = [_stem(file) for file in target.files]
+    bare = [file for file, stem in zip(target.files, stems, strict=True) if stem not in row_of]
+    spare = [file for file in given.files if _stem(file) not in {*stems}]
+    lines = [f"{Path(name) / file}: has no condition in {given_name}" for file in bare]
+    lines += [f"{Path(given_name) / file}: is the condition of no example in {name}" for file in spare]
+    matches = [row for row, stem in enumerate(stems) if stem in row_of]
+    if lines and (not skip_bad or not matches):
+        raise DataError(
+            f"{name}: files must pair by name with those of {given_name}, got {len({*stems}):,} and {len(row_of):,}: "
+            f"{'; '.join(part[:1][0] for part in (_first(bare, given_name), _first(spare, name)) if part)}; "
+            f"add or remove them, or skip them with {option('skip_bad', True)}"
+        )
+    target = _some(target, matches)
+    given = _some(given, [row_of[stems[row]] for row in matches])
+    return paired(dataclasses.replace(target, skipped=(*target.skipped, *lines)), given)
+
+
+def _first(files: Sequence[str], place: str) -> list[str]:
+    """A clause on the first file that has no partner, and how many there are."""
+    more = f" (and {len(files) - 1:,} more)" if len(files) > 1 else ""
+    return [f"{files[0]} has no partner in {place}{more}"] if files else []
+
+
+def _stem(file: str) -> str:
+    return str(PurePosixPath(file).with_suffix(""))
+
+
+def _some(source: Source, rows: Sequence[int]) -> Source:
+    """Some examples of a source of files, in another order."""
+    if list(rows) == list(range(len(source.x))):
+        return source
+    index = torch.tensor(rows)
+    return dataclasses.replace(
+        source,
+        x=source.x[index],
+        cond=None if source.cond is None else source.cond[index],
+        groups=None if source.groups is None else source.groups[index],
+        files=tuple(source.files[row] for row in rows),
+    )

@@ -1,0 +1,87 @@
+"""Whole texts, of which each is an example: the lines of a file, a list of captions, or texts in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fourfold.core import Space
+from fourfold.data.captions import CAPTION, FILE, SHORTEST, checked, listed
+from fourfold.data.errors import DataError
+from fourfold.data.files import content_of, decoded
+from fourfold.data.folders import IMAGES, SOUNDS
+from fourfold.data.layout import layout_of
+from fourfold.data.source import Source
+from fourfold.settings.data import DataOptions
+from fourfold.spaces import Lines
+
+__all__ = ["are_texts", "holds_texts", "read_texts", "texts_of"]
+
+LONGEST = 4096
+"""Bytes of a text, at most."""
+
+
+def are_texts(data: object) -> bool:
+    """True for a list or an array of texts."""
+    if isinstance(data, np.ndarray):
+        return data.ndim == 1 and data.dtype.kind in "UO" and all(isinstance(text, str) for text in data)
+    return isinstance(data, (list, tuple)) and len(data) > 0 and all(isinstance(text, str) for text in data)
+
+
+def holds_texts(path: Path) -> bool:
+    """True for a text file, and for a table or JSON lines of files and captions."""
+    suffix = path.suffix.lower()
+    if not path.is_file() or suffix not in (".txt", ".jsonl", ".csv"):
+        return False
+    names = {*layout_of(path, header=True).names} if suffix == ".csv" else {*FILE, *CAPTION}
+    return bool(names & {*FILE}) and bool(names & {*CAPTION})
+
+
+def read_texts(path: Path, options: DataOptions) -> Source:
+    """The lines of a text file, each a text, or the captions that a list gives to files by their names.
+
+    A list has lines ``name.png<tab>caption`` (or a space, if names have none), or the columns or keys ``file`` and
+    ``caption``.
+
+    Raises:
+        DataError: naming the line, for an empty or too long text, or one that is not UTF-8.
+    """
+    lines = [] if path.suffix.lower() != ".txt" else decoded(path, content_of(path)).splitlines()
+    if path.suffix.lower() == ".txt" and not (lines and _names_file(lines[0])):
+        texts = [checked(line, f"{path}, line {i}", "line", LONGEST) for i, line in enumerate(lines, 1)]
+        return texts_of(f"lines of {path}", texts, options)
+    rows = list(listed(path))
+    texts = [checked(text, f"{path}, {place}", "file", LONGEST) for place, _, text in rows]
+    return texts_of(f"texts of {path}", texts, options, [file for _, file, _ in rows])
+
+
+def _names_file(line: str) -> bool:
+    name = line.strip().partition("\t" if "\t" in line.strip() else " ")[0]
+    return Path(name).suffix.lower() in (*IMAGES, *SOUNDS)
+
+
+def texts_of(where: str, texts: Sequence[str], options: DataOptions, files: Sequence[str] = ()) -> Source:
+    """The source of texts: of the model that they are for, or of the tokens that were asked for, by default bytes.
+
+    Raises:
+        DataError: for no text, or one that is too long or has a character outside the vocabulary.
+    """
+    if not texts:
+        raise DataError(f"{where}: must hold texts, got none")
+    try:
+        space = options.model or _space_of(texts, options.tokens)
+        x = space.examples_of(space.conditions(texts, len(texts)))
+        return Source(x, space.conditioned_on(None), where, files=tuple(files))
+    except TypeError:
+        raise DataError(f"{where}: must be data of the model, {options.model}, got texts") from None
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _space_of(texts: Sequence[str], tokens: str | None) -> Space:
+    """The space of texts: of their bytes, or of the tokens that were asked for."""
+    if tokens is not None:
+        return Lines.of_texts(texts, tokens)
+    return Lines.of_bytes(max(SHORTEST, *(len(text.encode()) for text in texts)))
