@@ -115,6 +115,8 @@ def test_ssim_and_psnr_are_those_of_scikit_image() -> None:
     x, y = two_images()
     assert ssim(x, y).tolist() == pytest.approx([0.9038466469611738, 0.5525488575153448], abs=1e-6)
     assert psnr(x, y).tolist() == pytest.approx([16.897785931508743, 12.164537177296504], abs=1e-6)
+    colours = (torch.cat([z[:1], z[1:]], 1) for z in (x, y))
+    assert ssim(*colours).tolist() == pytest.approx([(0.9038466469611738 + 0.5525488575153448) / 2], abs=1e-6)
     assert ssim(x, x).tolist() == pytest.approx([1, 1])
     assert psnr(x, x).tolist() == [100, 100]
     assert ssim(x[..., :8, :6], x[..., :8, :6]).tolist() == pytest.approx([1, 1])  # smaller than the window

@@ -45,6 +45,7 @@ def check_space(space: Space, n: int = 64) -> None:
     )
     _check_files(space, x[:n])
     require(isinstance(space.picture(x[:n]), Picture), "picture returns neither a Sheet, a Cloud, Excerpts nor Clips")
+    _check_draws(space, x, n)
     if type(space).measures is not Space.measures:
         _check_measures(space, raw, x, n)
 
@@ -66,6 +67,20 @@ def _check_files(space: Space, x: Tensor) -> None:
                     result.dtype == x.dtype and torch.allclose(result, x), f"{suffix} is not read as it was written"
                 )
     require(bool(as_lines(x[:2], space)), "nothing is written to standard output")
+
+
+def _check_draws(space: Space, x: Tensor, n: int) -> None:
+    """Coordinates, and the measures and pictures of several draws for each condition."""
+    points = space.coordinates(x)(x[:n])
+    require(points.ndim == 2 and len(points) == n, f"coordinates are {tuple(points.shape)}, not ({n}, D)")
+    require(bool(torch.isfinite(points).all()), "coordinates are not finite")
+    names, values = space.quantities(x[:n])
+    require(values.shape == (n, len(names)), f"{len(names)} quantities have the shape {tuple(values.shape)}")
+    draws, truth = x[: n // 2 * 2].reshape(n // 2, 2, *space.shape), x[-(n // 2) :]
+    for score in space.conditional_measures(draws, truth, x):
+        require(math.isfinite(score.value) and bool(score.name and score.protocol), f"{score} is not a measurement")
+    for picture in (space.picture_of_one(x[0]), space.picture_of_draws(draws[0], truth[0], x)):
+        require(isinstance(picture, Picture), "a picture of a condition or of draws is not a picture")
 
 
 def _check_measures(space: Space, raw: Tensor, x: Tensor, n: int) -> None:

@@ -36,16 +36,17 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     Reference: Wang, Bovik, Sheikh, Simoncelli 2004, Image Quality Assessment: From Error Visibility to Structural
     Similarity, https://doi.org/10.1109/TIP.2003.819861
     """
-    size = _window(x)
-    line = torch.exp(-((torch.arange(size).double() - size // 2) ** 2) / (2 * DEVIATION**2))
+    places = torch.arange(_window(x)).double() - _window(x) // 2
+    line = torch.exp(-(places**2) / (2 * DEVIATION**2))
     window = torch.outer(line, line)[None, None] / line.sum() ** 2
+    size, channels = x.shape[:2]
     x, y = (z.double().flatten(0, 1)[:, None] for z in (x, y))
     parts = functional.conv2d(torch.cat([x, y, x * x, y * y, x * y]), window).chunk(5)
     mean_x, mean_y = parts[:2]
     variance_x, variance_y, covariance = parts[2] - mean_x**2, parts[3] - mean_y**2, parts[4] - mean_x * mean_y
     above = (2 * mean_x * mean_y + 0.01**2) * (2 * covariance + 0.03**2)
     below = (mean_x**2 + mean_y**2 + 0.01**2) * (variance_x + variance_y + 0.03**2)
-    return (above / below).mean((1, 2, 3))
+    return (above / below).reshape(size, channels, -1).mean((1, 2))
 
 
 def _window(x: Tensor) -> int:

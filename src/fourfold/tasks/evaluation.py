@@ -97,7 +97,8 @@ def evaluate(
         features: feature space for images: ``pixels``, ``efficientnet-lite0`` or ``inception``. The default is
             :attr:`Images.default_features <fourfold.spaces.Images.default_features>`.
         likelihood_examples: how many test examples are scored.
-        seconds: time limit for sampling, and again for scoring. ``None`` sets no limit.
+        seconds: time limit for sampling, and again for several draws for each condition and for scoring. ``None`` sets
+            no limit.
         batch_size: samples in a batch. ``None``: the model's default.
         say: a function that is called after the first batch with a line on how long sampling will take, if that is
             more than :data:`LONG` seconds.
