@@ -8,18 +8,21 @@ from pathlib import Path
 
 import made_up
 import pytest
+import torch
 from made_up import Fake, log, near
 from torch import Tensor
 
 from fourfold.core import Picture
-from fourfold.data import Dataset
+from fourfold.data import Dataset, Split
 from fourfold.metrics import Measurement, References
 from fourfold.paradigms import build, cards
 from fourfold.spaces import Vectors
+from fourfold.tasks.conditional_quality import DrawsGiven, measure_draws
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament import Comparison, compare
 from fourfold.tournament.modes import from_log, held_out, judge, read_log
 from fourfold.tournament.report import _colours
+from fourfold.tournament.samples import save_samples
 from fourfold.vocabulary import FACTS, FailureMode, Judged, Kind
 from fourfold.vocabulary.rules import Below
 
@@ -282,3 +285,33 @@ def test_a_report_shows_numbers_where_a_picture_fails(made: Made, moons: Dataset
     assert f"<pre>{first}</pre>" in page
     assert "MMD²" in page
     assert '"paradigms"' in (tmp_path / "results.json").read_text()
+
+
+def test_a_conditional_comparison_names_the_best_for_conditions_and_shows_draws(tmp_path: Path) -> None:
+    """Exact draws of x = c + noise beside draws for the conditions of other examples."""
+    torch.manual_seed(0)
+    cond = torch.randn(1200, 1)
+    x, space = cond + 0.3 * torch.randn(1200, 1), Vectors(1, (ATTACK,), given=Vectors(1, ("rate",)))
+    splits = [Split(x[i * 400 : (i + 1) * 400], cond[i * 400 : (i + 1) * 400]) for i in range(3)]
+    dataset = Dataset("pairs", space, *splits, digest="pairs", source="made up")
+    references = examples(dataset, 200)
+    assert references.cond is not None
+
+    def fake(cond: Tensor) -> tuple[Fake, DrawsGiven]:
+        draws = DrawsGiven(cond[:60, None] + 0.3 * torch.randn(60, 19, 1), torch.arange(60), True)
+        scores = [score.record() for score in measure_draws(draws, dataset, references)]
+        return Fake(cond + 0.3 * torch.randn(200, 1), result={"conditional": scores}), draws
+
+    (right, draws), (wrong, _) = fake(references.cond), fake(references.cond[torch.randperm(200)])
+    comparison = made_up.make_up(dataset, tmp_path, {"flow": right, "diffusion": wrong})
+    line = next(line for line in comparison.verdict if line.title == "For conditions")
+    assert str(line).startswith("For conditions: flow (one seed): energy score (standardised)")
+    assert "not significantly different" not in str(line)
+    folder = comparison.entries[0].outcomes[0].folder
+    save_samples(folder, {"samples": right.x, "given": draws.x[:6], "rows": draws.rows[:6]})
+    page = saved(comparison, tmp_path)
+    assert page.count('class="strips"') == 6
+    assert "<script>alert" not in page
+    section = page.partition("Condition, truth, draws</h2>")[2].partition("<h2>")[0]
+    assert f"{references.cond[0].item():.4g}" in section
+    assert f"true value {references.test[0].item():.4g}" in section
