@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.pooled import pooled
 from fourfold.nn.transformer import TransformerBlock
 
 __all__ = ["ByteEncoder", "MissingEncoder", "SentenceEncoder", "TextEncoder", "text_encoder"]
@@ -218,6 +219,7 @@ class ByteEncoder(TextEncoder):
         width: width of every layer.
         depth: layers.
         heads: number of attention heads. Must divide ``width``.
+        tokens: number of ids. Those of another tokenizer are no bytes.
 
     Raises:
         ValueError: if ``heads`` does not divide ``width``.
@@ -225,10 +227,10 @@ class ByteEncoder(TextEncoder):
 
     for_adamw: ClassVar[tuple[str, ...]] = ("positions",)
 
-    def __init__(self, length: int, width: int = 192, depth: int = 2, heads: int = 3) -> None:
+    def __init__(self, length: int, width: int = 192, depth: int = 2, heads: int = 3, tokens: int = 256) -> None:
         super().__init__()
         self.width = width
-        self.embedding = nn.Embedding(256, width)
+        self.embedding = nn.Embedding(tokens, width)
         self.positions = nn.Parameter(0.5 * torch.randn(length, width))
         self.layers = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
 
@@ -236,11 +238,5 @@ class ByteEncoder(TextEncoder):
         longest = max(int((cond >= 0).sum(1).max()), 1)
         cond = cond[:, :longest]
         mask = cond >= 0
-        h = self.embedding(cond.clamp(min=0)) + self.positions[:longest]
-        attended = mask | ~mask.any(
-            1, keepdim=True
-        )  # a caption without bytes attends to everything rather than to nothing
-        for layer in self.layers:
-            h = layer(h, mask=attended[:, None, None])
-        mean = (h * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-        return F.layer_norm(mean.float(), mean.shape[-1:])
+        h = self.embedding(cond.clamp(min=0).long()) + self.positions[:longest]
+        return pooled(h, mask, self.layers)

@@ -8,10 +8,12 @@ from fourfold.core import Reading, Space
 from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.reading.numbers import NumberReading
 from fourfold.nn.reading.rows import RowReading, categories_of
+from fourfold.nn.reading.sequences import SequenceReading
+from fourfold.nn.reading.sounds import SoundReading
 from fourfold.nn.reading.texts import TextReading
 from fourfold.nn.reading.together import TogetherReading
-from fourfold.nn.text_encoder import text_encoder
-from fourfold.spaces import Categories, Lines, Table, Together
+from fourfold.nn.text_encoder import ByteEncoder, text_encoder
+from fourfold.spaces import Audio, Categories, Lines, Sequences, Table, Text, Together
 
 __all__ = ["reading", "reading_of"]
 
@@ -34,7 +36,24 @@ def _(given: Categories) -> Reading:
 
 @reading.register
 def _(given: Lines) -> Reading:
-    return TextReading(text_encoder(given.text.length), given.end)
+    length = given.text.length
+    bytewise = given.text.token == "byte"
+    return TextReading(text_encoder(length) if bytewise else ByteEncoder(length, tokens=given.tokens), given.end)
+
+
+@reading.register
+def _(given: Text) -> Reading:
+    return TextReading(ByteEncoder(given.length, tokens=given.tokens), given.tokens)
+
+
+@reading.register
+def _(given: Audio) -> Reading:
+    return SoundReading(given.rate)
+
+
+@reading.register
+def _(given: Sequences) -> Reading:
+    return SequenceReading(categories_of(given.modelled), given.length, given.at, given.key is not None)
 
 
 @reading.register

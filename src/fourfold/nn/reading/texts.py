@@ -15,11 +15,11 @@ __all__ = ["TextReading"]
 
 @final
 class TextReading(Reading):
-    """A text of bytes as one vector, by a sentence encoder.
+    """A text as one vector: of bytes by a sentence encoder, of other tokens by a small transformer.
 
     Args:
-        encoder: maps bytes ``(B, L)``, padded with -1, to vectors of order one.
-        end: the id from which on a text is over, see :class:`~fourfold.spaces.Lines`.
+        encoder: maps ids ``(B, L)``, padded with -1, to vectors of order one.
+        end: the id that ends a text, see :class:`~fourfold.spaces.Lines`.
     """
 
     gain: ClassVar[float] = 0.0
@@ -29,4 +29,4 @@ class TextReading(Reading):
         self.encoder, self.end = encoder, end
 
     def features(self, cond: Tensor) -> Tensor:
-        return self.encoder(torch.where(cond < self.end, cond, -1))
+        return self.encoder(torch.where(cond == self.end, -1, cond))
