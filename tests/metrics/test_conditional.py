@@ -102,6 +102,20 @@ def test_equal_draws_give_random_ranks_and_gaps_are_left_out() -> None:
     assert (shares - 0.2).abs().max() < 0.03
 
 
+def test_gaps_among_draws_change_neither_crps_nor_the_law_of_ranks() -> None:
+    """A third of the draws of a table's column is missing, whatever the value."""
+    draws, truth = torch.randn(3000, 9, 1, dtype=torch.float64), torch.randn(3000, 1, dtype=torch.float64)
+    gaps = draws.masked_fill(torch.rand(draws.shape) < 1 / 3, torch.nan)
+    scores = crps(gaps, truth)
+    present = scores[~scores.isnan()]
+    assert len(present) > 2900
+    assert abs(present.mean().item() - 1 / math.sqrt(math.pi)) < 4 * present.std().item() / math.sqrt(3000)
+    one = gaps[7, ~gaps[7, :, 0].isnan()][None]
+    torch.testing.assert_close(scores[7], crps(one, truth[7:8])[0])
+    deviation = rank_deviation(ranks(gaps, truth), 9)
+    assert deviation.value <= deviation.floor_high
+
+
 def two_images() -> tuple[Tensor, Tensor]:
     i, j = torch.meshgrid(torch.arange(24.0).double(), torch.arange(20.0).double(), indexing="ij")
     x = ((7 * i + 13 * j) % 32) / 31

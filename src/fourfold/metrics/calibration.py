@@ -23,7 +23,8 @@ SIMULATIONS = 1000
 def ranks(draws: Tensor, truth: Tensor, seed: int = 0) -> Tensor:
     """The number of draws below the truth, ``(m, Q)`` int64 from 0 to ``k``: uniform if both are of ``p(x | c)``.
 
-    Among equal values the rank is random. -1 where the truth or a draw is NaN.
+    Among equal values the rank is random. Draws that are NaN, the gaps of a table, are left out: the rank among the
+    others is then spread over 0 to ``k``, and uniform too. -1 where the truth is NaN, or all draws are.
 
     Args:
         draws: ``(m, k, Q)``, ``k`` draws for each condition.
@@ -35,8 +36,9 @@ def ranks(draws: Tensor, truth: Tensor, seed: int = 0) -> Tensor:
     """
     below, ties = (compare(draws, truth[:, None]).sum(1) for compare in (torch.lt, torch.eq))
     random = torch.rand(ties.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    gap = draws.isnan().any(1) | truth.isnan()
-    return (below + (random * (ties + 1)).long()).masked_fill(gap, -1)
+    count, k = (~draws.isnan()).sum(1), draws.shape[1]
+    places = ((below + random * (ties + 1)) * ((k + 1) / (count + 1))).long().clamp(max=k)
+    return places.masked_fill((count == 0) | truth.isnan(), -1)
 
 
 def by_ranks(draws: Tensor, truth: Tensor) -> Iterator[Measurement]:

@@ -81,7 +81,8 @@ def energy_score(
 def crps(draws: Tensor, truth: Tensor) -> Tensor:
     """The continuous ranked probability score of each number, ``(m, Q)`` float64, estimated without bias.
 
-    ``E |X - x| - E |X - X'| / 2``: the energy score in one dimension. NaN where the truth or a draw is.
+    ``E |X - x| - E |X - X'| / 2``: the energy score in one dimension. Draws that are NaN, the gaps of a table, are left
+    out. NaN where the truth is, or fewer than two draws are left.
 
     Args:
         draws: ``(m, k, Q)``, ``k`` draws for each condition.
@@ -90,11 +91,11 @@ def crps(draws: Tensor, truth: Tensor) -> Tensor:
     Reference: Gneiting, Raftery 2007, https://doi.org/10.1198/016214506000001437
     """
     draws, truth = draws.double(), truth.double()
-    k = draws.shape[1]
-    apart = (draws - truth[:, None]).abs().mean(1)
-    weights = 2 * torch.arange(k).double() - (k - 1)  # sum over i < j of x_(j) - x_(i)
-    between = 2 * (draws.sort(1).values * weights[:, None]).sum(1) / (k * (k - 1))
-    return apart - between / 2
+    count = (~draws.isnan()).sum(1)
+    apart = (draws - truth[:, None]).abs().nanmean(1)
+    weights = 2 * torch.arange(draws.shape[1])[:, None] - (count[:, None] - 1)  # sum over i < j of x_(j) - x_(i)
+    between = 2 * (draws.sort(1).values * weights).nansum(1) / (count * (count - 1))  # NaN is sorted to the end
+    return (apart - between / 2).masked_fill(count < 2, torch.nan)
 
 
 def crps_of_columns(draws: Tensor, truth: Tensor, names: Sequence[str], scale: Tensor) -> Iterator[Measurement]:
