@@ -87,3 +87,14 @@ def test_impossible_parts_are_refused() -> None:
 def test_every_example_of_each_part_with_all_of_the_others() -> None:
     x, cell = Together((Categories.numbered(2), Images(1, 1, 2, 3))).support(0, 0.0)
     assert (len(torch.unique(x, dim=0)), cell) == (18, 1.0)
+
+
+def test_a_condition_is_shown_by_its_parts_and_an_unknown_one_is_not() -> None:
+    space = Together((Images(1, 2, 2), Categories(("a<b", "c"))))
+    image, label = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([0])
+    page = space.picture_of_one(space.join([image, label])[0])._repr_html_()
+    assert "data:image/png" in page
+    assert "a&lt;b" in page
+    page = space.picture_of_one(space.join([torch.full((1, 1, 2, 2), -1), label])[0])._repr_html_()
+    assert "data:image/png" not in page
+    assert "a&lt;b" in page

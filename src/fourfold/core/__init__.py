@@ -25,7 +25,7 @@ from fourfold.core.sampler import Sampler
 from fourfold.core.space import ALONE, Beside, Pairs, Space, Writer
 from fourfold.core.training import Training
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
-from fourfold.pictures.picture import Clips, Cloud, Excerpts, Picture, Sheet
+from fourfold.pictures.picture import Clips, Cloud, Excerpts, Group, Picture, Sheet
 from fourfold.pictures.strips import Strip, Strips
 from fourfold.pictures.tracks import Track, Tracks
 
@@ -46,6 +46,7 @@ __all__ = [
     "Evaluations",
     "Excerpts",
     "GenerativeModel",
+    "Group",
     "JointConditionals",
     "Likelihood",
     "LogProb",

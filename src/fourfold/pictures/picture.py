@@ -14,7 +14,7 @@ from fourfold.pictures.panels import FONT, SAMPLES, Matrices, Panels, Rows
 from fourfold.pictures.strips import Strips
 from fourfold.pictures.tracks import Tracks
 
-__all__ = ["Clips", "Cloud", "Excerpts", "Picture", "Sheet"]
+__all__ = ["Clips", "Cloud", "Excerpts", "Group", "Picture", "Sheet"]
 
 
 @final
@@ -99,6 +99,17 @@ class Clips:
         return str(element("div", cells, css="clips", style=style))
 
 
+@final
+@dataclass(frozen=True)
+class Group:
+    """Several pictures of one example, such as an image and its class."""
+
+    pictures: tuple[Picture, ...]
+
+    def _repr_html_(self) -> str:
+        return "".join(picture._repr_html_() for picture in self.pictures)
+
+
 def _player(sound: bytes, picture: bytes) -> Markup:
     """A spectrogram above the player of its sound."""
     wide = {"style": "width:100%;display:block", "src": _address("image/png", picture)}
@@ -112,5 +123,5 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Panels | Matrices | Rows | Strips | Tracks
+Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Group | Panels | Matrices | Rows | Strips | Tracks
 """The pictures that :meth:`fourfold.core.Space.picture` may return."""
