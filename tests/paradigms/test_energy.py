@@ -179,12 +179,43 @@ def test_chains_persist_with_their_conditions_and_are_put_back():
     assert bool(objective.ready)
     assert objective.cond.tolist() == [1, 1, 0, -1, 1, 1, 0, -1]
     before = objective.x.clone()
-    y, of_y, acceptance = objective.negatives(estimand, torch.zeros(4, 2), cond.flip(0))
+    y, acceptance = objective.negatives(estimand, torch.zeros(4, 2), cond.flip(0))
     slots = [int((objective.x == row).all(1).nonzero()[0, 0]) for row in y]
     assert not torch.equal(objective.x, before)
-    assert of_y.tolist() == objective.cond[slots].tolist()
+    assert cond.flip(0).tolist() == objective.cond[slots].tolist()
     assert objective.cond.tolist() == [1, 1, 0, -1, 1, 1, 0, -1]
     assert 0 < acceptance <= 1
+
+
+class Shifted(torch.nn.Module):
+    """``log N(x; c, 1/4) - log q(x)`` and two coefficients that should be zero: of a function of ``c``, and of both."""
+
+    def __init__(self, reference):
+        super().__init__()
+        self.reference, self.epsilon = reference, torch.nn.Parameter(torch.zeros(2))
+
+    def forward(self, x, cond=None):
+        cond = torch.zeros_like(x) if cond is None else cond  # chains that monitor mixing have none
+        wrong = self.epsilon[0] * torch.sin(cond).sum(1) + self.epsilon[1] * (x * cond).sum(1)
+        return -2 * (x - cond).square().sum(1) - self.reference.log_prob(x) + wrong
+
+
+def test_chains_of_vectors_go_on_from_those_of_conditions_close_by():
+    energy = Tilted(Shifted(Normal((2,), 1.5)), (2,), Normal((2,), 1.5))
+    objective = ContrastiveDivergence((2,), MALA(10, 0.1), 512, Vectors(2), restart=0.02, label_dropout=0.0)
+    (term,) = objective.terms(energy).values()
+    slopes, residuals = [], []
+    for _ in range(60):
+        cond = torch.randn(128, 2)
+        x = cond + 0.5 * torch.randn(128, 2)
+        slopes.append(torch.autograd.grad(term(Batch(x, cond)).mean(), energy.net.epsilon)[0])
+        residuals.append(2 * (objective.negatives(energy, x, cond)[0].detach() - cond))
+    of_c, of_both = torch.stack(slopes[20:]).T
+    assert of_c.abs().max() < 1e-5  # an energy of the condition alone changes no distribution, and is not learned
+    assert of_both.mean().abs() < 5 * of_both.std() / 40**0.5 + 0.02
+    y = torch.cat(residuals[20:])
+    assert y.mean(0).abs().max() < 0.1
+    assert (y.std(0) - 1).abs().max() < 0.1
 
 
 def test_without_a_buffer_chains_start_at_the_data():

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Space, Term, forgetful
+from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Space, Term, forgetful, unknown
 from fourfold.distributions.references import Bernoulli, with_reference
 from fourfold.estimands import Energy, Reference, TiltedReference
 from fourfold.nn.boltzmann import BoltzmannMachine
@@ -233,9 +233,8 @@ class ContrastiveDivergenceTerm(Term):
         settings = self.objective
         cond = forgetful(batch.cond, settings.label_dropout) if settings.given is not None else None
         x = batch.x + settings.data_noise * torch.randn_like(batch.x) if settings.data_noise else batch.x
-        y, cond_y, acceptance = settings.negatives(self.energy, batch.x, cond)
-        conditions = None if cond is None or cond_y is None else torch.cat([cond, cond_y])
-        energy = self.energy(torch.cat([x, y]), conditions)
+        y, acceptance = settings.negatives(self.energy, batch.x, cond)
+        energy = self.energy(torch.cat([x, y]), None if cond is None else torch.cat([cond, cond]))
         data, model = energy.chunk(2)
         tilt = energy + self.energy.reference.log_prob(torch.cat([x, y])).detach()
         self.watched = {
@@ -252,13 +251,15 @@ class ContrastiveDivergence(Objective):
 
     Once the chains have converged, its gradient is that of the negative log-likelihood. They are kept in a replay
     buffer: each step takes some of them, moves them and puts them back. A share of them restarts from the reference.
-    Each sample of the buffer has a condition of the data, which it keeps until it begins again. Tieleman 2008
-    (https://doi.org/10.1145/1390156.1390290); Du, Mordatch 2019 (https://arxiv.org/abs/1903.08689).
+    Tieleman 2008 (https://doi.org/10.1145/1390156.1390290); Du, Mordatch 2019 (https://arxiv.org/abs/1903.08689).
+
+    ``x`` and ``y`` have the same condition, so that no energy of a condition alone is learned. ``y`` goes on from the
+    chain whose condition was the nearest: one of the same label, or of a vector close by.
 
     Args:
         event: shape of one encoded example.
         sampler: the moves of one step.
-        size: number of chains kept for each label. 0 keeps none and starts at the data (contrastive divergence: Hinton
+        size: number of chains kept. 0 keeps none and starts at the data (contrastive divergence: Hinton
             2002).
         given: the space of the conditions that the energy depends on, or ``None``.
         restart: share of the chains that restart from the reference.
@@ -307,11 +308,11 @@ class ContrastiveDivergence(Objective):
     def terms(self, estimand: Energy) -> Mapping[str, Term]:
         return with_reference(estimand, {"divergence": ContrastiveDivergenceTerm(estimand, self)})
 
-    def negatives(self, energy: Energy, data: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
-        """As many samples of the model as rows of data, their conditions, and the mean acceptance of the moves."""
+    def negatives(self, energy: Energy, data: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As many samples of the model as rows of data, for the same conditions, and the mean acceptance of moves."""
         if not self.size:
             moved = self.sampler.run(energy, Noise.in_training(data), cond, data)
-            return moved.x, cond, moved.acceptance.mean()
+            return moved.x, moved.acceptance.mean()
         if not bool(self.ready):
             self.x.copy_(reference_of(energy, Noise.in_training(self.x)))
             if cond is not None:
@@ -319,18 +320,26 @@ class ContrastiveDivergence(Objective):
             self.ready.fill_(True)
         slot, noise = torch.randint(self.size, (len(data),), device=data.device), Noise.in_training(data)
         fresh = torch.rand(len(data), device=data.device) < self.restart
-        start = torch.where(_beside(fresh, data), reference_of(energy, noise), self.x[slot])
         if cond is not None:
-            cond = torch.where(_beside(fresh, cond), cond, self.cond[slot])
+            slot = torch.where(fresh, slot, self._nearest(cond))
             self.cond[slot] = cond
+        start = torch.where(fresh.view(-1, *[1] * (data.ndim - 1)), reference_of(energy, noise), self.x[slot])
         moved = self.sampler.run(energy, noise, cond, start)
         self.x[slot] = moved.x
-        return moved.x, cond, moved.acceptance.mean()
+        return moved.x, moved.acceptance.mean()
+
+    def _nearest(self, cond: Tensor) -> Tensor:
+        """The chain with the nearest condition to each one, ``(B,)``: one at random of those that are equally near."""
+        chains, rows = _numbers(self.cond), _numbers(cond)
+        scale = chains.std(0, correction=0).clamp(min=1e-6)
+        distance = torch.cdist(rows / scale, chains / scale, compute_mode="donot_use_mm_for_euclid_dist")
+        return (distance + 1e-2 * torch.rand_like(distance)).argmin(1)
 
 
-def _beside(mask: Tensor, x: Tensor) -> Tensor:
-    """A mask of rows ``(B,)`` in as many dimensions as ``x``."""
-    return mask.reshape(-1, *[1] * (x.ndim - 1))
+def _numbers(cond: Tensor) -> Tensor:
+    """Conditions as vectors of numbers, ``(B, D + 1)``. The last one says whether all others are unknown."""
+    values = cond.reshape(len(cond), -1).float().nan_to_num()
+    return torch.cat([values, 10.0 * unknown(cond)[:, None]], 1)
 
 
 # --- a classifier as an energy ----------------------------------------------------------------------------------------

@@ -60,8 +60,8 @@ TEMPERATURES: Sizes[int] = Sizes({"xs": 6, "s": 60, "m": 100})
 """Temperatures of annealing, or noise levels."""
 STEPS: Sizes[int] = Sizes({"xs": 4, "s": 100, "m": 200})
 """Moves of the chain at the end of annealing."""
-BUFFER: Sizes[int] = Sizes({"xs": 64, "s": 2048, "m": 4096})
-"""Chains that are kept for each label."""
+BUFFER: Sizes[int] = Sizes({"xs": 512, "s": 2048, "m": 4096})
+"""Chains that are kept."""
 SHORT = Langevin(10, 0.01, temperature=0.05)
 """The chains of training on images: colder than the energy, hence fast, and biased."""
 
