@@ -31,8 +31,9 @@ from fourfold.runs.checkpoint import check_vacant, load_model, save_model, undef
 from fourfold.runs.files import write_json
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import load_own
+from fourfold.tasks.bayes import Posterior, posterior
 from fourfold.tasks.completing import approximate_note
-from fourfold.tasks.conditions import Conditioning, conditioning
+from fourfold.tasks.conditions import Conditioning, conditioning, given_space
 from fourfold.tasks.drawing import adjusted, beside
 from fourfold.tasks.evaluation import evaluate, examples
 from fourfold.tasks.examples import raw_examples
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from fourfold.metrics import Measurement
 
 __all__ = ["Run"]
+
+CANDIDATES = 4096
+"""Training conditions that a posterior is drawn from, at most."""
 
 
 @final
@@ -301,6 +305,26 @@ class Run:
         part = None if cond is None else cond[start:stop]
         mine = self.model.log_prob(x[start:stop], part, seed, batch_size, draws, start)
         return replace(LogProb.cat(processes.all(mine)), dims=mine.dims)
+
+    def posterior(
+        self, x: Tensor | np.ndarray | pd.DataFrame | Sequence[Any], n: int = 100, prior: Any = None, seed: int = 0
+    ) -> Posterior:
+        """Draw the conditions of examples by Bayes' rule, see :func:`fourfold.tasks.posterior`.
+
+        Args:
+            x: ``(B, *shape)`` raw examples, as for :meth:`log_prob`.
+            n: draws for each.
+            prior: draws of the condition. By default 4,096 conditions of the training data at most, evenly spaced.
+            seed: of the draws.
+
+        Raises:
+            ValueError: for a model without conditions or a likelihood, or if the training data is not at hand.
+        """
+        if prior is None:
+            given_space(self.model.space)
+            cond = self.dataset().train.cond
+            prior = None if cond is None else cond[:: -(-len(cond) // CANDIDATES)]
+        return posterior(self.model, x, n, prior, seed)
 
     def examples(
         self,

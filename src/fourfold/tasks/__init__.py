@@ -3,6 +3,7 @@
 A run has its model in ``run.model``: ``fourfold.tasks.impute(run.model, "holes.csv")``.
 """
 
+from fourfold.tasks.bayes import Posterior, posterior
 from fourfold.tasks.captioning import Caption, caption, caption_nats
 from fourfold.tasks.classifying import (
     ClassifierScores,
@@ -30,6 +31,7 @@ __all__ = [
     "Forecast",
     "Given",
     "Imputed",
+    "Posterior",
     "Requirement",
     "Shaping",
     "Skipped",
@@ -51,6 +53,7 @@ __all__ = [
     "impute",
     "judge",
     "log_prob_given",
+    "posterior",
     "prob_given",
     "requirements",
     "sample_given",
