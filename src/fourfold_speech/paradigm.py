@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term
-from fourfold.estimands import Conditionals
+from fourfold.estimands import Conditionals, StepwiseConditionals
 from fourfold.maths.categorical import categorical
 from fourfold.paradigms.autoregressive import LOGITS, Uniforms
 from fourfold.vocabulary import Principle
@@ -51,7 +51,7 @@ class Writing:
 
 
 @final
-class TranscriptConditionals(Conditionals):
+class TranscriptConditionals(StepwiseConditionals):
     """``softmax(net(x_<i, sound))`` over tokens, up to the end of a text. Behind it there are only ends, for sure.
 
     Args:
@@ -108,6 +108,9 @@ class TranscriptConditionals(Conditionals):
         end_only = torch.full_like(log_p[:1], -torch.inf)
         end_only[:, self.end] = 0.0
         return torch.where(state.finished_mask[:, None], end_only, log_p)
+
+    def logits(self, state: Writing) -> Tensor:
+        return self.log_probs(state)
 
     def take(self, state: Writing, token: Tensor) -> None:
         """Make ``(B,)`` the next token of every text."""

@@ -90,7 +90,7 @@ class Fitted:
 
     def _groups(self, n: int, cond: Tensor | None) -> list[tuple[Tensor, Baseline]]:
         """Rows, and the model of their label."""
-        if cond is None:
+        if cond is None or not self.of_label:
             return [(torch.arange(n), self.every)]
         by_label = [((cond == label).nonzero().flatten(), model) for label, model in self.of_label.items()]
         rest = ~torch.isin(cond, torch.tensor(list(self.of_label), dtype=cond.dtype))
@@ -98,14 +98,15 @@ class Fitted:
 
 
 def fit_baseline(kind: type[Baseline], space: Space, x: Tensor, cond: Tensor | None = None) -> Fitted:
-    """The baseline of raw training examples and, if they have labels, one for each label.
+    """The baseline of raw training examples and, if they have labels, one for each label. Others are left out.
 
     Args:
         kind: of :func:`baselines_of`.
         space: of the examples.
         x: ``(N, *shape)``.
-        cond: labels ``(N,)``, or ``None``.
+        cond: labels ``(N,)``, other conditions, or ``None``.
     """
+    cond = None if cond is None or cond.ndim > 1 or cond.is_floating_point() else cond
     labels, counts = (torch.empty(0), torch.empty(0)) if cond is None else torch.unique(cond, return_counts=True)
     often = [int(label) for label, count in zip(labels, counts, strict=True) if count >= FEWEST]
     return Fitted(kind.fit(space, x), {} if cond is None else {y: kind.fit(space, x[cond == y]) for y in often})

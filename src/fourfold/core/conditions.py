@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Condition", "as_condition", "forgetful", "unknown", "unknown_like"]
+__all__ = ["Batch", "Condition", "as_condition", "forgetful", "numbered", "unknown", "unknown_like"]
 
 
 class Batch(NamedTuple):
@@ -40,6 +40,13 @@ def unknown(cond: Tensor) -> Tensor:
 def unknown_like(cond: Tensor) -> Tensor:
     """Unknown conditions in the form of others."""
     return torch.full_like(cond, math.nan if cond.is_floating_point() else -1)
+
+
+def numbered(cond: Tensor) -> Tensor:
+    """A number for each condition ``(B, *)``, the same for equal ones, ``(B,)``. Unknown ones are equal."""
+    rows = cond.reshape(len(cond), -1)
+    rows = rows.nan_to_num(nan=math.inf) if rows.is_floating_point() else rows  # no condition is infinite
+    return torch.unique(rows, dim=0, return_inverse=True)[1]
 
 
 def forgetful(cond: Tensor | None, share: float) -> Tensor | None:

@@ -30,6 +30,7 @@ __all__ = [
     "Pushforward",
     "Reference",
     "Score",
+    "StepwiseConditionals",
     "TiltedReference",
     "TokenDenoiser",
     "VectorField",
@@ -66,6 +67,18 @@ class Conditionals(Estimand):
     @abstractmethod
     def draw(self, state: Any, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Any]:
         """Draw the next token of every example. Return it, ``(B,)``, and the advanced state."""
+
+
+class StepwiseConditionals(Conditionals):
+    """Conditionals of tokens that tell the logits of the next one, before any is drawn."""
+
+    @abstractmethod
+    def logits(self, state: Any) -> Tensor:
+        """Logits of the next token of every example, ``(B, V)``. :meth:`take` must follow."""
+
+    @abstractmethod
+    def take(self, state: Any, token: Tensor) -> None:
+        """Make ``(B,)`` the next token of every example."""
 
 
 class AnyOrderConditionals(Conditionals, JointConditionals):

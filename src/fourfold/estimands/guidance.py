@@ -7,21 +7,46 @@ Every form adds to a denoiser a multiple of a difference of scores. With the mul
 + w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
 
 :func:`guided` wraps the estimand of a whole model, be it a denoiser, noise, velocity or score. A vector field that is
-not a velocity has none of these. :class:`GuidedField` extrapolates the field itself. :func:`classifier_free` chooses
-between the two.
+not a velocity has none of these. :class:`GuidedField` extrapolates the field itself. Tokens and energies are
+extrapolated in :mod:`fourfold.estimands.extrapolation`. :func:`classifier_free` chooses among all.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Estimand, GenerativeModel, unknown_like, view
-from fourfold.estimands import SMALLEST, Denoiser, NoisePredictor, Score, VectorField, Velocity
+from fourfold.core import Estimand, GenerativeModel, view
+from fourfold.estimands import (
+    SMALLEST,
+    AnyOrderConditionals,
+    AverageVelocity,
+    Conditionals,
+    ConsistencyFunction,
+    Denoiser,
+    MixedDenoiser,
+    NoisedEnergy,
+    NoisePredictor,
+    Pushforward,
+    Score,
+    StepwiseConditionals,
+    TiltedReference,
+    TokenDenoiser,
+    VectorField,
+    Velocity,
+)
+from fourfold.estimands.extrapolation import (
+    GuidedColumns,
+    GuidedConditionals,
+    GuidedMixture,
+    GuidedNoisedEnergy,
+    GuidedTilt,
+    both,
+)
 from fourfold.maths.paths import Path, broadcast
 
 __all__ = ["AutoGuided", "ClassifierGuided", "Guided", "GuidedField", "GuidedVelocity", "classifier_free", "guided"]
@@ -39,8 +64,8 @@ def _extrapolated(
     inside = _inside(estimand.path, interval, t)
     if cond is None or scale == 1 or not bool(inside.any()):
         return estimand(x_t, t, cond)
-    labels = torch.cat([unknown_like(cond), cond])
-    unconditional, conditional = estimand(torch.cat([x_t, x_t]), torch.cat([t, t]), labels).chunk(2)
+    doubled = estimand(torch.cat([x_t, x_t]), torch.cat([t, t]), both(cond))
+    unconditional, conditional = doubled.chunk(2)
     return torch.where(broadcast(inside, x_t) > 0, unconditional + scale * (conditional - unconditional), conditional)
 
 
@@ -219,19 +244,48 @@ def guided(model: GenerativeModel, wrap: Callable[[Denoiser], Denoiser]) -> Gene
 def classifier_free(
     model: GenerativeModel, scale: float = 2.0, interval: tuple[float, float] | None = None
 ) -> GenerativeModel:
-    """The same model under classifier-free guidance of its denoiser, or of its vector field where it has no denoiser.
+    """The same model under classifier-free guidance of its denoiser, vector field, tokens or energy.
 
     Args:
-        model: a model trained with label dropout.
+        model: a model trained with dropped conditions.
         scale: ``w``.
-        interval: as in :class:`Guided`.
+        interval: as in :class:`Guided`, for a model of noised examples.
 
     Raises:
-        TypeError: for a model whose estimand is not a field and has no view as a denoiser.
+        TypeError: for a model of which no extrapolation can be drawn, with the reason.
+        ValueError: for an interval of noise levels of a model without.
     """
-    if isinstance(model.estimand, VectorField) and not isinstance(model.estimand, Velocity):
-        return _with_estimand(model, GuidedField(model.estimand, scale, interval))
+    estimand = model.estimand
+    if isinstance(estimand, VectorField) and not isinstance(estimand, Velocity):
+        return _with_estimand(model, GuidedField(estimand, scale, interval))
+    for kind, wrap in _EXTRAPOLATED.items():
+        if isinstance(estimand, kind):
+            if interval is not None:
+                raise ValueError(f"interval must be left out for {type(estimand).__name__}, got {interval}")
+            return _with_estimand(model, wrap(estimand, scale))
+    for kind, reason in _REASONS.items():
+        if isinstance(estimand, kind):
+            raise TypeError(f"guidance must be left out for {type(estimand).__name__}, since {reason}")
     return guided(model, lambda denoiser: Guided(denoiser, scale, interval))
+
+
+_EXTRAPOLATED: Mapping[type[Estimand], Callable[[Any, float], Estimand]] = {
+    AnyOrderConditionals: GuidedColumns,
+    StepwiseConditionals: GuidedConditionals,
+    MixedDenoiser: GuidedMixture,
+    TiltedReference: GuidedTilt,
+    NoisedEnergy: GuidedNoisedEnergy,
+}
+"""Estimands whose logarithms of masses or densities are extrapolated."""
+
+_REASONS: Mapping[type[Estimand], str] = {
+    Conditionals: "its next value has no logits, and an extrapolated density cannot be drawn from",
+    TokenDenoiser: "it tells the masses of given tokens alone, not those of all tokens at once",
+    Pushforward: "it maps noise to examples at once, and has no score or logits to extrapolate",
+    AverageVelocity: "its jumps are not linear in the score: guide the model that it was learned from",
+    ConsistencyFunction: "its jumps are not linear in the score: guide the model that it was learned from",
+}
+"""The reasons why other estimands have no guidance."""
 
 
 def _with_estimand(model: GenerativeModel, estimand: Estimand) -> GenerativeModel:

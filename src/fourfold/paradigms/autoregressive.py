@@ -30,7 +30,7 @@ from fourfold.core import (
     Term,
     forgetful,
 )
-from fourfold.estimands import Conditionals
+from fourfold.estimands import Conditionals, StepwiseConditionals
 from fourfold.maths.categorical import categorical
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
@@ -92,7 +92,7 @@ LOGITS = 1 << 28
 
 
 @final
-class TokenConditionals(Conditionals):
+class TokenConditionals(StepwiseConditionals):
     """``softmax(net(start, x_1, ..., x_{i-1}))`` over tokens.
 
     A text longer than the network's context is scored in windows that overlap by half. Each but the first counts only
@@ -163,14 +163,12 @@ class TokenConditionals(Conditionals):
         return count if count < context else context // 2 + (count - context) % half
 
     def logits(self, state: Drawing) -> Tensor:
-        """Logits of the next token of every example, ``(B, V)``. :meth:`take` must follow."""
         if state.cache.position == self.net.length:
             self._refill(state)
         logits: Tensor = self.net(state.last, state.cache)[:, -1]
         return logits
 
     def take(self, state: Drawing, token: Tensor) -> None:
-        """Make ``(B,)`` the next token of every example."""
         state.last = token.unsqueeze(1)
         state.past.append(state.last)
 

@@ -155,7 +155,7 @@ class NoiseContrastiveTerm(Term):
     ``rhat``.
     """
 
-    def __init__(self, energy: Tilted, objective: NoiseContrastive) -> None:
+    def __init__(self, energy: TiltedReference, objective: NoiseContrastive) -> None:
         super().__init__([energy.net])
         self.energy, self.objective = energy, objective
 
@@ -189,7 +189,7 @@ class NoiseContrastive(Objective):
         chain: moves the chains that monitor mixing.
     """
 
-    learns: ClassVar[type[Estimand]] = Tilted
+    learns: ClassVar[type[Estimand]] = TiltedReference
     principle = Principle.CONTRASTIVE
     summary = (
         "classify data against draws y of a reference distribution q that is fitted to it "
@@ -210,7 +210,7 @@ class NoiseContrastive(Objective):
         self.ratio, self.label_dropout = ratio, label_dropout
         self.monitor = ChainMonitor(tuple(event), chain)
 
-    def terms(self, estimand: Tilted) -> Mapping[str, Term]:
+    def terms(self, estimand: TiltedReference) -> Mapping[str, Term]:
         return with_reference(estimand, {"contrast": NoiseContrastiveTerm(estimand, self)})
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forgetful
-from fourfold.estimands import Conditionals
+from fourfold.estimands import StepwiseConditionals
 from fourfold.maths.categorical import categorical
 from fourfold.nn.causal import CausalConvNet, PlaneCache
 from fourfold.nn.entry import read
@@ -29,7 +29,7 @@ __all__ = ["FrameLikelihood", "PixelConditionals"]
 
 
 @final
-class PixelConditionals(Conditionals):
+class PixelConditionals(StepwiseConditionals):
     """``softmax(net(x_<i))`` over the values of each pixel, plane after plane.
 
     The network models one plane at a time. It is conditioned on the ``past`` frames before it, the newest first, and on
@@ -92,14 +92,21 @@ class PixelConditionals(Conditionals):
     def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
         return Drawing(None, cond, torch.zeros(batch, dtype=torch.long, device=self.net.position.device))
 
-    def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
+    def logits(self, state: Drawing) -> Tensor:
         _, height, width = self.event
         if state.cache is None or state.cache.index == height * width:
             state.cache = self._plane(state)
-        logits = self.net(state.last, state.last, None, state.cache)
-        state.last = categorical(logits / temperature, state.next_uniforms(noise)[0])
-        state.past.append(state.last)
-        return state.last, state
+        logits: Tensor = self.net(state.last, state.last, None, state.cache)
+        return logits
+
+    def take(self, state: Drawing, token: Tensor) -> None:
+        state.last = token
+        state.past.append(token)
+
+    def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
+        token = categorical(self.logits(state) / temperature, state.next_uniforms(noise)[0])
+        self.take(state, token)
+        return token, state
 
     def _plane(self, state: Drawing) -> PlaneCache:
         """Make the cache of the next plane, conditioned on those drawn."""

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Measure, Noise
-from fourfold.estimands import Conditionals, Continuing, TokenDenoiser
+from fourfold.estimands import Continuing, StepwiseConditionals, TokenDenoiser
 from fourfold.maths.categorical import categorical
 from fourfold.nn.sequences import SequenceNetwork
 from fourfold.spaces.sequences import ABSENT
@@ -91,6 +91,13 @@ def _at(near: Tensor | None, rows: Tensor | tuple[slice, slice | int]) -> Tensor
     return None if near is None else near[rows]
 
 
+def _certain(like: Tensor, token: int, tokens: int) -> Tensor:
+    """Logits of one certain token for each row of ``(B,)``, ``(B, tokens)``."""
+    return torch.full((len(like), tokens), -torch.inf, device=like.device).index_fill(
+        1, torch.tensor([token], device=like.device), 0.0
+    )
+
+
 @dataclass
 class _Drawing:
     """Sequences being drawn: the first ``count`` tokens of ``z``. Context and nearest tokens of the row in hand.
@@ -108,7 +115,7 @@ class _Drawing:
 
 
 @final
-class SequenceConditionals(Conditionals, Continuing):
+class SequenceConditionals(StepwiseConditionals, Continuing):
     """``p(m_t | x_<t)`` and ``p(x_tc | x_<t, x_t<c)`` of rows with a mark for each: see the module.
 
     Args:
@@ -145,7 +152,7 @@ class SequenceConditionals(Conditionals, Continuing):
         z = torch.zeros(batch, *self.event, dtype=torch.long, device=device)
         return _Drawing(z, self.net.cache(batch), shares=self.net.read(cond, batch))
 
-    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+    def logits(self, state: _Drawing) -> Tensor:
         t, slot = divmod(state.count, self.layout.slots)
         rows = self.layout.rows(state.z)
         if slot == 0:
@@ -155,23 +162,26 @@ class SequenceConditionals(Conditionals, Continuing):
             beside = _at(near, (slice(None), last))
             state.context = self.net(spread[:, last], cache=state.cache, near=beside, shares=state.shares)[:, 0]
             state.near = _at(near, (slice(None), t))
-            state.u = noise.uniform(self.layout.slots)
-        assert state.u is not None
-        rows[:, t, slot] = self._token(rows, t, slot, state, temperature)
-        state.count += 1
-        return rows[:, t, slot], state
-
-    def _token(self, rows: Tensor, t: int, slot: int, state: _Drawing, temperature: float) -> Tensor:
-        """The next token of every sequence. 0 behind its end."""
-        assert state.u is not None
-        if slot == 0 and (t == 0 or not self.layout.keyed):
-            return torch.full_like(rows[:, 0, 0], int(self.layout.keyed))
+            if t == 0 or not self.layout.keyed:
+                return _certain(rows[:, 0, 0], int(self.layout.keyed), 2)
         there = self.layout.there(rows)[:, t - 1 if slot == 0 else t]
         at = self.layout.column(slot, t)
         x = self.layout.spread(rows[:, t, None], t)[:, 0]
         earlier = (torch.arange(x.shape[1], device=x.device) < at).expand(x.shape)
         log_p = self.net.columns(x, earlier, column=at, context=state.context, near=state.near)
-        return torch.where(there, categorical(log_p / temperature, state.u[:, slot]), 0)
+        return torch.where(there[:, None], log_p, _certain(log_p[:, 0], 0, log_p.shape[1]))  # 0 behind the end
+
+    def take(self, state: _Drawing, token: Tensor) -> None:
+        t, slot = divmod(state.count, self.layout.slots)
+        self.layout.rows(state.z)[:, t, slot] = token
+        state.count += 1
+
+    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+        slot = state.count % self.layout.slots
+        state.u = noise.uniform(self.layout.slots) if slot == 0 or state.u is None else state.u
+        token = categorical(self.logits(state) / temperature, state.u[:, slot])
+        self.take(state, token)
+        return token, state
 
     def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
         state = self.begin(len(x), cond)

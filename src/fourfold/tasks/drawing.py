@@ -45,9 +45,8 @@ def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
         raise ValueError("guidance must be left out for an unconditional model: train it with --conditional")
     try:
         return classifier_free(model, scale).eval()
-    except TypeError:
-        kind = type(model.estimand).__name__
-        raise ValueError(f"guidance needs a denoiser or a vector field, got a model of {kind}: leave it out") from None
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
 def beside(space: Space, cond: Tensor | None, label: str = "label") -> Beside:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, GenerativeModel, JointConditionals, LogProb, Noise, TokenwiseCodec
+from fourfold.core.conditions import numbered
 from fourfold.maths.categorical import categorical
 from fourfold.tasks.rejection import ABLE, Round, Tally, TooFewError, accept
 from fourfold.vocabulary import Kind
@@ -182,7 +183,7 @@ def _proposer(
             name = model.space.columns[i] if model.space.columns else f"position {i}"
             raise ValueError(f"{name} must have a value that the model can draw, got none: allow others")
     observed = observed_mask & torch.isfinite(log_mass)
-    labels = z[:, :0] if cond is None else cond.view(len(x), -1)
+    labels = z[:, :0] if cond is None else numbered(cond)[:, None]
     group = torch.unique(torch.cat([torch.where(observed, z, -1), labels], 1), dim=0, return_inverse=True)[1]
     return _Proposer(estimand, z, observed, shares, ~observed_mask, noise, cond, group)
 

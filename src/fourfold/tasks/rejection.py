@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
+from fourfold.core.conditions import numbered
 
 __all__ = ["ABLE", "Round", "Tally", "TooFewError", "accept", "search"]
 
@@ -109,7 +110,7 @@ def search(
         TooFewError: if too few samples agree, with the counts, and the models that need no search.
         ValueError: for several conditions, or too many different sets of observed values.
     """
-    if cond is not None and len(torch.unique(cond, dim=0)) > 1:
+    if cond is not None and int(numbered(cond).max()) > 0:
         raise ValueError(
             f"cond must be one condition for all rows, since this {model.paradigm} model draws whole samples, got "
             "several: complete the rows of each condition alone"

@@ -1,0 +1,138 @@
+"""Guidance of tokens and energies: 0 is the unconditional model, 1 the conditional one, others extrapolate."""
+
+import pytest
+import torch
+
+from fourfold.core import configuration, construct
+from fourfold.estimands.guidance import classifier_free
+from fourfold.paradigms import build
+from fourfold.spaces import Categorical, Categories, Images, Numeric, Table, Vectors
+
+ROW = Table(
+    (
+        Categorical("kind", categories=("a", "b", "c")),
+        Numeric("size", "int64", resolution=1, low=0, high=3, missing=True),
+    )
+)
+ONE = Table((Categorical("kind", categories=("a", "b", "c", "d")),))
+PIXELS = Images(1, 2, 2, n_values=3)
+POINT = Vectors(2)
+
+
+def model(recipe, space, spread=0.4):
+    """A model with random weights, in which conditions matter."""
+    torch.manual_seed(5)
+    built = build(recipe, space, "xs")
+    generator = torch.Generator().manual_seed(1)
+    cond = space.given.conditions(space.given.examples(64, generator), 64)
+    built.fit_statistics(space.examples(64, generator), cond)
+    for weight in built.parameters():
+        weight.data += (
+            spread * torch.randn(weight.shape, generator=generator) / max(weight.shape[-1:], default=1) ** 0.5
+        )
+    return built.eval()
+
+
+def examples(built, n=12):
+    generator = torch.Generator().manual_seed(2)
+    cond = built.space.given.conditions(built.space.given.examples(n, generator), n)
+    return built.encode(built.space.examples(n, generator)).x, cond
+
+
+@pytest.mark.parametrize("given", [Categories.numbered(3), POINT, ROW], ids=lambda given: type(given).__name__)
+@pytest.mark.parametrize(("recipe", "space"), [("autoregressive", ROW), ("autoregressive", PIXELS)])
+def test_tokens_are_conditional_at_one_and_unconditional_at_zero(recipe, space, given):
+    built = model(recipe, space.conditioned_on(given))
+    x, cond = examples(built)
+    with torch.no_grad():
+        conditional, unconditional = built.estimand(x, cond), built.estimand(x)
+        one, none = (classifier_free(built, w).estimand for w in (1.0, 0.0))
+        assert (conditional - unconditional).abs().max() > 0.02
+        torch.testing.assert_close(one(x, cond), conditional, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(none(x, cond), unconditional, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(classifier_free(built, 4.0).estimand(x), unconditional)
+    again = construct(configuration(one))
+    assert again.scale == 1.0
+
+
+def test_masses_of_one_token_are_powers_and_draws_follow_them():
+    built = model("autoregressive", ONE.conditioned_on(POINT), spread=1.0)
+    x, cond = torch.arange(4)[:, None], torch.tensor([[1.0, -2.0]])
+    w = 2.5
+    with torch.no_grad():
+        log_c, log_u = (built.log_prob(x, c).nats.double() for c in (cond[0], None))
+    p = ((1 - w) * log_u + w * log_c).softmax(0)
+    strong = classifier_free(built, w)
+    torch.testing.assert_close(strong.log_prob(x, cond[0]).nats.double().exp(), p, atol=1e-5, rtol=1e-4)
+    drawn = strong.sample(4000, cond[0])[:, 0].bincount(minlength=4).double() / 4000
+    assert ((drawn - p).abs() < 4 * (p * (1 - p) / 4000).sqrt() + 1e-9).all()
+
+
+def test_guided_rows_have_masses_that_add_up_to_one_and_are_drawn():
+    built = model("autoregressive", ROW.conditioned_on(Categories.numbered(2)))
+    strong, (x, _) = classifier_free(built, 3.0), ROW.support(0, 0.0)
+    p = strong.log_prob(x, 1).nats.double().exp()
+    assert p.sum().item() == pytest.approx(1, abs=1e-4)
+    drawn = strong.sample(4000, 1)
+    shares = (drawn[:, None] == x[None]).all(2).double().mean(0)
+    assert ((shares - p).abs() < 4.5 * (p / 4000).sqrt() + 1e-3).all()
+
+
+@pytest.mark.parametrize("recipe", ["energy", "energy/persistent", "energy/denoising"])
+def test_energies_are_extrapolated(recipe):
+    built, w = model(recipe, POINT.conditioned_on(POINT)), 2.5
+    strong = classifier_free(built, w)
+    x, cond = examples(built)
+    with torch.no_grad():
+        truth = (1 - w) * built.estimand(x) + w * built.estimand(x, cond)
+        torch.testing.assert_close(strong.estimand(x, cond), truth, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(strong.estimand(x), built.estimand(x))
+        assert (truth - built.estimand(x, cond)).abs().max() > 1e-3
+    assert strong.sample(2, cond[:2]).isfinite().all()
+
+
+def test_rows_of_masks_and_noise_are_extrapolated():
+    built = model("diffusion/joint", ROW.conditioned_on(POINT))
+    x, cond = examples(built)
+    kinds = len(built.estimand.sizes)
+    inputs = (
+        x[:, :kinds].round().long(),
+        torch.zeros(len(x), kinds, dtype=torch.bool),
+        x[:, kinds:],
+        torch.full((12,), 0.5),
+    )
+    with torch.no_grad():
+        known, unknown = built.estimand(*inputs, cond), built.estimand(*inputs)
+        for w, truth in ((1.0, known), (0.0, unknown)):
+            log_p, reals = classifier_free(built, w).estimand(*inputs, cond)
+            torch.testing.assert_close(reals, truth[1], atol=1e-5, rtol=1e-4)
+            for part, whole in zip(log_p, truth[0], strict=True):
+                torch.testing.assert_close(part, whole, atol=1e-5, rtol=1e-4)
+    assert (known[1] - unknown[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ("adversarial", "maps noise to examples at once"),
+        ("flow", "maps noise to examples at once"),
+        ("latent-variable", "maps noise to examples at once"),
+        ("autoregressive", "its next value has no logits"),
+        ("few-step", "jumps are not linear in the score"),
+    ],
+)
+def test_other_models_say_why_they_have_none(recipe, reason):
+    with pytest.raises(TypeError, match=reason):
+        classifier_free(build(recipe, POINT.conditioned_on(POINT), "xs"))
+
+
+def test_noised_conditions_of_reals_are_unknown_as_nan():
+    """A field of a model conditioned on numbers: -1 would be a condition like any other."""
+    built = model("diffusion", POINT.conditioned_on(POINT))
+    x, cond = examples(built)
+    t = torch.full((12,), 0.7)
+    with torch.no_grad():
+        none = classifier_free(built, 0.0).estimand
+        torch.testing.assert_close(none(x, t, cond), built.estimand(x, t), atol=1e-5, rtol=1e-4)
+        assert (built.estimand(x, t, torch.full_like(cond, -1)) - built.estimand(x, t)).abs().max() > 1e-3
+    assert classifier_free(built, 2.0).sample(2, cond[0]).isfinite().all()
