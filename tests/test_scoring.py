@@ -239,13 +239,13 @@ def test_labels_in_a_file_are_used_and_it_is_said(runs, tmp_path, capsys):
     model = Run.load(runs / "table").model
     x = torch.tensor(rows.drop(columns="grade").to_numpy(), dtype=torch.float32)
     assert model.space.given.names == ("high", "low")
-    for name, cond, words in (("labelled.csv", 1, "log p(x | class)"), ("bare.csv", None, "log p(x), since")):
+    for name, cond, words in (("labelled.csv", 1, "log p(x | c)"), ("bare.csv", None, "log p(x), since")):
         nats, err = scores(capsys, runs / "table", tmp_path / name)
         np.testing.assert_allclose(nats, model.log_prob(x, cond).nats, atol=1e-5)
         assert words in err
     assert "bare.csv has no column 'grade'" in err
     assert call("score", runs / "table") == 0
-    assert "log p(x | class)" in capsys.readouterr().out
+    assert "log p(x | c)" in capsys.readouterr().out
 
 
 def test_a_class_that_the_model_does_not_know_is_refused(runs, tmp_path, capsys):
@@ -256,7 +256,7 @@ def test_a_class_that_the_model_does_not_know_is_refused(runs, tmp_path, capsys)
 
 def test_another_label_column_may_be_named(runs, tmp_path, capsys):
     FRAME[:4].rename(columns={"grade": "kind"}).to_csv(tmp_path / "t.csv", index=False)
-    assert "log p(x | class)" in scores(capsys, runs / "table", tmp_path / "t.csv", "--labels", "kind")[1]
+    assert "log p(x | c)" in scores(capsys, runs / "table", tmp_path / "t.csv", "--labels", "kind")[1]
 
 
 def test_a_class_is_meant_by_its_name_before_its_number(tmp_path):

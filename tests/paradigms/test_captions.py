@@ -69,7 +69,7 @@ def test_a_text_a_list_and_bytes_mean_the_same():
 
 
 @pytest.mark.parametrize(
-    "cond", [3, torch.tensor([1, 2]), ["red"], [1, 2], torch.full((2, 18), 97), torch.full((2, 4), 300)]
+    "cond", [3, torch.tensor([1, 2]), ["red", "blue", "a"], [1, 2], torch.full((2, 18), 97), torch.full((2, 4), 300)]
 )
 def test_what_is_no_caption_is_refused(cond):
     with pytest.raises(ValueError, match=r"condition must be|ids must be at most 256"):
