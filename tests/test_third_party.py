@@ -12,12 +12,13 @@ import torch
 
 import fourfold
 from fourfold import checks
+from fourfold.core.conditions import Batch
 from fourfold.data import Density, load, read_all
 from fourfold.data.densities import GaussianMixture
 from fourfold.extensions import extensions
 from fourfold.main import run
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Categories, Images, Vectors
+from fourfold.spaces import Categories, Images, Together, Vectors
 from fourfold.tasks.evaluation import examples
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -172,6 +173,41 @@ def test_a_density_of_angles_has_no_seam_and_integrates_to_one(angles):
     assert -0.2 < difference.mean() < 0.1
     turned = run.log_prob(data.test.x + 2 * math.pi).nats
     assert torch.allclose(turned, run.log_prob(data.test.x).nats, atol=1e-3)
+
+
+def test_angles_are_a_condition_and_have_conditions_at_once(angles):
+    """A point on a circle given its angle, and the angle given the point: both are nearly certain after training."""
+    module, _ = angles
+    given = module.Torus(1)
+    angle = given.examples(2000, torch.Generator().manual_seed(0))
+    point = torch.cat([angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(2000, 2)
+    x, y = angle[:200], point[:200]
+    for name, space, target, cond in (
+        ("flow/maf", Vectors(2, given=given), point, angle),
+        ("autoregressive", module.Torus(1, given=Vectors(2)), angle, point),
+    ):
+        torch.manual_seed(0)
+        model = build(name, space, "xs")
+        model.fit_statistics(target, cond)
+        optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+        term = model.terms()["likelihood"]
+        for _ in range(150):
+            rows = torch.randint(2000, (256,))
+            loss = term(Batch(model.codec.encode(target[rows])[0], cond[rows])).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        model.eval()
+        gain = model.log_prob(target[:200], cond[:200]).nats - model.log_prob(target[:200], cond[:200].flip(0)).nats
+        assert gain.mean() > 1
+        drawn = model.sample(200, cond[:200])
+        if space.given == given:
+            assert (drawn - torch.cat([x.cos(), x.sin()], 1)).norm(dim=1).median() < 0.4
+        else:
+            assert module.wrapped(drawn - torch.atan2(y[:, 1:], y[:, :1])).abs().median() < 0.4
+    space = Together((given, Categories(("a", "b"))))
+    x = space.conditions((torch.tensor([4.0]), "b"), 2)  # brought into a turn, as the space does
+    assert torch.allclose(x[:, 0], torch.tensor(4 - 2 * math.pi))
 
 
 def test_measures_of_angles_tell_wrong_samples_and_see_no_seam(angles):

@@ -1,11 +1,9 @@
 """A space in one file: angles, which are periodic, and two models that know it.
 
-    pip install ./examples/torus
-    fourfold compare angles.csv --space torus --paradigms autoregressive,torus --budget 10s
+    pip install ./examples/torus && fourfold compare angles.csv --space torus --paradigms autoregressive,torus
 
-The recipe ``autoregressive`` accepts the space: ``p(x) = prod_i p(x_i | x_<i)``. Each factor is a mixture of wrapped
-normals ``sum_j N(x + 2 pi j; m, s)``, an exact density without a seam between -pi and pi. The recipe ``torus`` is the
-same without ``x_<i``, so it shows what the dependence of the angles is worth.
+The recipe ``autoregressive`` has mixtures of wrapped normals ``sum_j N(x + 2 pi j; m, s)`` as its ``p(x_i | x_<i, c)``:
+no seam lies between -pi and pi. ``torus`` leaves ``x_<i`` out, and so shows what the dependence of the angles is worth.
 """
 
 import functools
@@ -19,6 +17,7 @@ from torch import Tensor, nn
 from fourfold import core
 from fourfold.estimands import Conditionals
 from fourfold.metrics import Features, Measurement, References, by_features
+from fourfold.nn.reading import reading_of
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
 from fourfold.recipes import autoregressive
 from fourfold.spaces import Vectors
@@ -87,16 +86,17 @@ class Angles(core.Codec):
 
 
 class WrappedNormals(Conditionals):
-    def __init__(self, dim: int, components: int, width: int, dependent: bool) -> None:
+    def __init__(self, space: Torus, components: int, width: int, dependent: bool) -> None:
         super().__init__()
-        self.event, self.dependent = (dim,), dependent
-        self.net = nn.Sequential(nn.Linear(3 * dim, width), nn.SiLU(), nn.Linear(width, 3 * components))
+        self.event, self.dependent, self.reading = space.shape, dependent, reading_of(space)
+        inputs = 3 * space.dim + (self.reading.width if self.reading else 0)
+        self.net = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, 3 * components))
 
-    def mixture(self, x: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weights, means and log-scales of angle ``i`` given the earlier ones, ``(B, K)`` each."""
-        place = torch.arange(x.shape[1], device=x.device)
+    def mixture(self, x: Tensor, cond: Tensor | None, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights, means and log-scales of angle ``i`` given the earlier ones and a condition, ``(B, K)`` each."""
+        place, c = torch.arange(x.shape[1], device=x.device), self.reading(cond, len(x)) if self.reading else x[:, :0]
         known = (place < i) & self.dependent
-        inputs = torch.cat([(place == i).expand_as(x), x.cos() * known, x.sin() * known], 1)
+        inputs = torch.cat([(place == i).expand_as(x), x.cos() * known, x.sin() * known, c], 1)
         logits, mean, log_s = self.net(inputs.to(self.net[0].weight.dtype)).float().chunk(3, 1)
         centres = torch.linspace(-math.pi, math.pi, mean.shape[1] + 1, device=x.device)[1:]
         return logits.log_softmax(1), wrapped(centres + mean), (log_s - 1).clamp(-5, 1)
@@ -104,17 +104,17 @@ class WrappedNormals(Conditionals):
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         turns, parts = TURN * torch.arange(-3, 4, device=x.device), []
         for i in range(x.shape[1]):
-            log_w, mean, log_s = self.mixture(x, i)
+            log_w, mean, log_s = self.mixture(x, cond, i)
             z = (x[:, i, None, None] - mean[..., None] + turns) / log_s.exp()[..., None]
             parts.append((log_w + (-0.5 * z.square()).logsumexp(2) - log_s - 0.5 * math.log(TURN)).logsumexp(1))
         return torch.stack(parts, 1)
 
-    def begin(self, batch: int, cond: Tensor | None = None) -> list[Tensor]:
-        return [torch.zeros(batch, *self.event, device=self.net[0].weight.device)]
+    def begin(self, batch: int, cond: Tensor | None = None) -> list[Tensor | None]:
+        return [cond, torch.zeros(batch, *self.event, device=self.net[0].weight.device)]
 
-    def draw(self, state: list[Tensor], noise: core.Noise, temperature: float = 1.0) -> tuple[Tensor, list[Tensor]]:
-        x, i = state[-1], len(state) - 1
-        log_w, mean, log_s = self.mixture(x, i)
+    def draw(self, state: list, noise: core.Noise, temperature: float = 1.0) -> tuple[Tensor, list]:
+        x, i = state[-1], len(state) - 2
+        log_w, mean, log_s = self.mixture(x, state[0], i)
         shares = (log_w / temperature).softmax(1).cumsum(1)
         k = (shares < noise.uniform(1)).sum(1, keepdim=True).clamp(max=shares.shape[1] - 1)
         angle = wrapped(mean.gather(1, k) + temperature * log_s.gather(1, k).exp() * noise.normal(1))
@@ -126,7 +126,7 @@ def torus(space: Torus, size: str, dependent: bool = True) -> core.GenerativeMod
     if not isinstance(space, Torus):
         raise TypeError(f"torus models angles, not {space}")
     width, components = {"xs": (32, 8), "s": (128, 16), "m": (256, 32)}[size]
-    parts = WrappedNormals(space.dim, components, width, dependent), MaximumLikelihood(), Ancestral(), ChainRule()
+    parts = WrappedNormals(space, components, width, dependent), MaximumLikelihood(), Ancestral(), ChainRule()
     return core.GenerativeModel(space, Angles(), *parts, core.Training(batch_size=256, learning_rate=5e-3))
 
 
