@@ -307,3 +307,14 @@ def test_pairs_of_very_many_columns_are_those_of_a_hundred():
     assert trends.pairs
     assert all(j - i == 140 for i, j in trends.pairs), "the only pairs that belong together are of one column twice"
     assert trends(x).nanmean() == pytest.approx(1)
+
+
+def test_a_table_of_its_target_alone_is_measured() -> None:
+    """A regression has one column, and the others are its condition: nothing in it predicts the target."""
+    space = Table((Numeric("price", high=99),), target="price")
+    g = torch.Generator().manual_seed(0)
+    train = space.examples(300, g)
+    of = References(choose_draws(train, 60), space.examples(60, g), None, space.examples(60, g), train)
+    scores = list(space.measures(space.examples(60, g), of))
+    assert not [score for score in scores if score.name.startswith("train_on_synthetic")]
+    assert abs(scores[0].value - 0.5) < 0.2

@@ -48,7 +48,7 @@ def by_rows(
         train = _labelled(train, labels)
     yield two_sample_auc(a, y, labelled)
     yield from quality(a, y, labelled, train)
-    if labelled.target is not None:
+    if labelled.target is not None and len(labelled.names) > 1:
         yield utility(a, y, labelled, train)
     if (rare := rare_categories(x, references.test, columns, references.all_train, references.train)) is not None:
         yield rare
