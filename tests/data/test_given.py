@@ -13,7 +13,7 @@ import fourfold
 from fourfold.data import DataError, load, read_all
 from fourfold.data.dataset import digest
 from fourfold.settings.data import recorded
-from fourfold.spaces import Images, Lines, Table, Vectors
+from fourfold.spaces import Images, Lines, Table, Together, Vectors
 from fourfold.tournament.snapshot import load_snapshot, save_snapshot
 
 
@@ -283,3 +283,43 @@ def test_a_published_table_is_read_from_a_file(tmp_path):
     dataset = load(tmp_path / "diabetes.csv", given="age,bmi")
     assert dataset.space.given.columns == ("age", "bmi")
     assert "age, bmi" in str(dataset)
+
+
+# --- several ----------------------------------------------------------------------------------------------------------
+
+
+def test_several_conditions_lie_side_by_side(tmp_path):
+    frame = wine()
+    names = [f"p{i:03}" for i in range(len(frame))]
+    pixels(tmp_path / "photos", names, 4)
+    frame.to_csv(tmp_path / "wine.csv", index=False)
+    for given in (["kind", str(tmp_path / "photos")], {"kind": "kind", "photos": tmp_path / "photos"}):
+        dataset = load(tmp_path / "wine.csv", given=given)
+        space = dataset.space.given
+        assert isinstance(space, Together)
+        assert space.labels == ("kind", "photos")
+        assert "kind" not in dataset.space.columns
+        for part in splits(dataset):
+            kinds, photos = space.split(part.cond)
+            rows = photos[:, 0, 0, 0].long().numpy()  # a pixel is the number of its row
+            assert space.parts[0].table(kinds).kind.tolist() == frame.kind.iloc[rows].tolist()
+            shown = dataset.space.table(part.x).proline.to_numpy()
+            assert (shown == frame.proline.iloc[rows].to_numpy()).all()
+    part, _ = read_all(tmp_path / "wine.csv", dataset.space, given=tmp_path / "photos")
+    kinds, photos = space.split(part.cond)
+    assert photos[:, 0, 0, 0].tolist() == list(range(len(frame)))
+    assert space.parts[0].table(kinds).kind.tolist() == frame.kind.tolist()
+    with pytest.raises(DataError, match=r"2 conditions.* got 1"):
+        read_all(frame.drop(columns="kind"), dataset.space, given=tmp_path / "photos")
+
+
+def test_several_arrays_and_texts():
+    x = np.random.default_rng(0).standard_normal((60, 2)).astype(np.float32)
+    dataset = load(x, given={"shift": x + 1, "word": [f"number {i}" for i in range(60)]})
+    space = dataset.space.given
+    assert space.labels == ("shift", "word")
+    shift, words = space.split(dataset.test.cond)
+    torch.testing.assert_close(shift, dataset.test.x + 1)
+    place = {tuple(row): i for i, row in enumerate(x.tolist())}
+    assert space.parts[1].strings(words) == [f"number {place[tuple(row)]}" for row in dataset.test.x.tolist()]
+    assert recorded({"shift": x, "word": "words.txt"}) == "<data in memory>"

@@ -70,6 +70,8 @@ class Space(Quality, Example):
         given: the space of the conditions that examples come with, such as categories, or ``None``.
         columns: names of the values of an example, by which columns of a table are found. Empty where they have none.
         names: names of all examples, where these are a few categories. Empty elsewhere.
+        parts: the spaces that lie side by side in an example, where there are several. Empty elsewhere.
+        labels: the names of the parts. Empty where they have none.
         item_name: the name of what a raw set holds, in the plural.
         mixed: whether examples are read from tables of mixed columns.
         settings: the settings of :func:`fourfold.load` that :meth:`of_conditions` takes, in place of a reader.
@@ -78,6 +80,8 @@ class Space(Quality, Example):
     given: Space | None = dataclasses.field(default=None, kw_only=True)
     columns = tuple[str, ...]()  # not a field: a space may have one of this name
     names = tuple[str, ...]()
+    labels = tuple[str, ...]()
+    parts = tuple[Any, ...]()
     item_name: ClassVar[str] = "examples"
     mixed: ClassVar[bool] = False
     settings: ClassVar[tuple[str, ...]] = ()

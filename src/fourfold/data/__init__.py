@@ -29,7 +29,7 @@ from fourfold.data.stored import Stored
 from fourfold.data.tables import of_memory
 from fourfold.data.texts import are_texts, holds_texts, read_texts, texts_of
 from fourfold.machine.libraries import pandas as pd
-from fourfold.settings.data import FEWEST, IN_MEMORY, DataKeywords, DataOptions, names_of, recordable, recorded
+from fourfold.settings.data import IN_MEMORY, DataKeywords, DataOptions, conditions_in, names_of, recordable, recorded
 from fourfold.settings.declaration import spelled_out
 from fourfold.spaces.registry import space_named
 
@@ -94,7 +94,7 @@ def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
             raise DataError(f"{name}: space must be left out to stream {source.space}, got {kind.__name__}")
     elif kind is not None:
         source = read_as(name, source, kind, options)
-    if isinstance(source, Source) and (source.paired or source.space.given is not None):  # or it was turned round
+    if isinstance(source, Source) and (source.conditions or source.space.given is not None):  # or it was turned round
         options = dataclasses.replace(options, conditional=True)
     record = recordable({key: value for key, value in keywords.items() if key != "given"})
     if options.given is not None and isinstance(source, Source) and source.given is not None:
@@ -201,42 +201,57 @@ def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if options.conditional and options.model is None:
         raise DataError(f"{name}: conditional must be left out with given, which names the conditions; choose one")
     source = _in_memory(_unpaired(data, name, options, whole=True))
-    if source.paired:  # columns of a table
-        return source
-    given, given_name = _conditions(name, options)
-    return aligned(name, source, given_name, given, options.skip_bad)
+    space = None if options.model is None else options.model.given
+    if options.model is not None and space is None:
+        raise DataError(f"{name}: given must be left out for a model without conditions")
+    items = _elsewhere(source, options.given)
+    count, most = len(source.conditions) + len(items), 1 if space is None else max(len(space.parts), 1)
+    if space is not None and count != most:
+        raise DataError(f"{name}: given must be {most} conditions, as the model has ({space}), got {count}")
+    for label, item in items.items():
+        part = space.parts[len(source.conditions)] if space is not None and space.parts else space
+        given, given_name = _conditions(name, item, dataclasses.replace(options, space=part))
+        source = aligned(name, source, given_name, given, options.skip_bad, label)
+    return source if space is None else dataclasses.replace(source, given=space)
 
 
-def _conditions(name: str, options: DataOptions) -> tuple[Source, str]:
-    """The source of conditions that lie elsewhere, and its name.
+def _elsewhere(source: Source, given: Any) -> dict[str, Any]:
+    """The conditions by their labels, but for columns and arrays of the data, which its reader has paired."""
+    items = conditions_in(given)
+    columns = [column for part in source.conditions.values() for column in part.space.columns]
+    own = [name for name in names_of(given) if name in columns or not _exists(name)] if source.conditions else []
+    return {label: item for label, item in items.items() if not (isinstance(item, str) and item in own)}
+
+
+def _exists(name: str) -> bool:
+    return name in BUILTIN or Path(name).expanduser().exists()
+
+
+def _conditions(name: str, given: Any, options: DataOptions) -> tuple[Source, str]:
+    """The source of conditions that lie elsewhere, and its name. ``options.space`` is that of a model's conditions.
 
     Raises:
-        DataError: for several, a name of nothing, or conditions that a trained model does not have.
+        DataError: for a name of nothing, or conditions that cannot be read.
     """
-    given: Any = options.given
-    names, reading = names_of(given), DataOptions()
-    if options.model is not None and options.model.given is None:
-        raise DataError(f"{name}: given must be left out for a model without conditions")
-    if isinstance(given, dict) or 1 < len(names) < FEWEST:
-        raise DataError(f"{name}: given must be one file, or columns of one table, got {len(given)}; join them in one")
+    names, reading = [os.fspath(given)] if isinstance(given, (str, os.PathLike)) else [], DataOptions()
     if isinstance(given, Dataset):
         names, reading, given = [given.name], _reading_of(name, given), given.name
-    elif len(names) == 1:
+    elif names:
         given = names[0]
     elif hasattr(given, "to_frame"):  # a column of a data frame
         given = given.to_frame()
     elif isinstance(given, (np.ndarray, Tensor)) and given.ndim == 1 and not are_texts(given):
         given = given[:, None]
-    if len(names) == 1 and (given == IN_MEMORY or not (given in BUILTIN or Path(given).expanduser().exists())):
+    if names and not _exists(given):
         raise DataError(_nothing(name, given))
     reading = dataclasses.replace(
         reading,
         seed=options.seed,
         skip_bad=options.skip_bad,
         data_dir=options.data_dir,
-        space=reading.space if options.model is None else options.model.given,
+        space=options.model or reading.space,
     )
-    given_name = given if len(names) == 1 else "given"
+    given_name = given if names else "given"
     return _in_memory(_unpaired(given, given_name, reading, whole=True)), given_name
 
 
@@ -289,7 +304,7 @@ def _unpaired(data: Data, name: str, options: DataOptions, whole: bool = False) 
 def _names_columns(given: Any) -> bool:
     """True if a setting of conditions has names, none of which is a file."""
     names = names_of(given)
-    return bool(names) and not any(Path(name).expanduser().exists() or name in BUILTIN for name in names)
+    return bool(names) and not any(map(_exists, names))
 
 
 def _are_texts(data: Data, path: Path, options: DataOptions) -> bool:

@@ -59,7 +59,7 @@ def read_array(path: Path, options: DataOptions) -> Source | Stored:
         x, y, key, test = _choose(path, loaded, options)
     hint = f"add an array {_LABELS[0]!r}, or name one: {option('labels')}"
     source = of_array(str(path), x, y, f"{path}[{key}]", options, test, hint)
-    return source if conditions is None else aligned(str(path), source, *conditions, skip_bad=False)
+    return source if conditions is None else aligned(str(path), source, *conditions, False, conditions[0])
 
 
 def _given_array(path: Path, arrays: _Members, options: DataOptions) -> tuple[str, Source] | None:

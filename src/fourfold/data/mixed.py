@@ -37,7 +37,7 @@ from fourfold.data.source import Source
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
-from fourfold.settings.data import DataOptions, names_of
+from fourfold.settings.data import DataOptions, conditions_in
 from fourfold.spaces import Categories, Sequences, Table, Vectors
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled
 from fourfold.spaces.registry import space_named
@@ -229,13 +229,21 @@ def table_of(
         return _of_columns(bare, where, columns, options, headless)
     if ordered and options.model is None:
         raise DataError(f"{where}: given must be left out with order and group, got {shortened(names_given)}")
-    target, conditions = _split_options(options)
+    target, conditions = _split_options(options, names_given)
     rest = [column for column in columns if column.name not in names_given]
     named = [column for column in columns if column.name in names_given]
     empty = dataclasses.replace(bare, cond=None, given=None)
-    return paired(
-        _of_columns(bare, where, rest, target, headless), _of_columns(empty, where, named, conditions, headless)
-    )
+    part = _of_columns(empty, where, named, conditions, headless)
+    return paired(_of_columns(bare, where, rest, target, headless), {_label(options, names_given): part})
+
+
+def _label(options: DataOptions, columns: Sequence[str]) -> str:
+    """The name of conditions that are columns, among several: that of the model, or of the setting."""
+    space = None if options.model is None else options.model.given
+    of_model = [] if space is None else [*zip(space.labels, space.parts, strict=False)]
+    own = [label for label, part in of_model if columns[0] in part.columns]
+    named = [label for label, item in conditions_in(options.given).items() if columns[0] in str(item)]
+    return next(iter((*own, *named)), "columns")
 
 
 def _columns_given(where: str, columns: Sequence[Coded], options: DataOptions) -> tuple[str, ...]:
@@ -245,9 +253,10 @@ def _columns_given(where: str, columns: Sequence[Coded], options: DataOptions) -
         DataError: for a column that is not there.
     """
     names = [column.name for column in columns]
-    if options.model is None or options.given is not None:
-        return columns_named(where, options.given, names, options.target) if names_of(options.given) else ()
-    of_model = () if options.model.given is None else options.model.given.columns
+    given = None if options.model is None else options.model.given
+    if given is None or (options.given is not None and not given.parts):
+        return columns_named(where, options.given, names, options.target)
+    of_model = next((part.columns for part in given.parts or (given,) if part.columns), ())
     present = [name for name in of_model if name in names]
     missing = next((name for name in of_model if name not in names), None)
     if present and missing is not None:
@@ -258,9 +267,11 @@ def _columns_given(where: str, columns: Sequence[Coded], options: DataOptions) -
     return tuple(present)
 
 
-def _split_options(options: DataOptions) -> tuple[DataOptions, DataOptions]:
+def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOptions, DataOptions]:
     """The settings by which columns of examples are read, and those of conditions, for a model or for new ones."""
     space = None if options.model is None else options.model.given
+    if space is not None and space.parts:
+        space = next(part for part in space.parts if columns[0] in part.columns)
     target = dataclasses.replace(options, given=None)
     return target, dataclasses.replace(target, target=None, labels=None, space=space)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +15,7 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike
 from fourfold.data.source import Source
 from fourfold.settings.data import names_of
+from fourfold.spaces import Together
 
 __all__ = ["aligned", "columns_named", "paired"]
 
@@ -37,8 +38,8 @@ def columns_named(
     Raises:
         DataError: for a column that is not there, or if none is left to model.
     """
-    names = names_of(given)
-    if not set(names) & set(columns) and all(Path(name).expanduser().exists() for name in names):
+    names = [name for name in names_of(given) if name in columns or not Path(name).expanduser().exists()]
+    if not names:
         return ()
     parts = [part.strip() for name in names for part in ([name] if name in columns else name.split(","))]
     if parts == [REST] and REST not in columns:
@@ -56,31 +57,40 @@ def columns_named(
     return tuple(column for column in columns if column in parts)
 
 
-def paired(target: Source, given: Source) -> Source:
-    """A source whose conditions are the examples of another one, in the same order."""
-    schema = None
-    if target.schema is not None or given.schema is not None:
+def paired(target: Source, conditions: Mapping[str, Source]) -> Source:
+    """A source whose conditions are the examples of others, in the same order. Several lie side by side."""
+    every = {**target.conditions, **conditions}
+    spaces, values = [part.space for part in every.values()], [as_condition(part.x) for part in every.values()]
+    together = Together(tuple(spaces), tuple(every)) if len(every) > 1 else None
+    sources = (target, *conditions.values())
 
-        def schema(rows: Tensor) -> Source:
-            return paired(*(part if part.schema is None else part.schema(rows) for part in (target, given)))
+    def schema(rows: Tensor) -> Source:
+        return paired(_settled(target, rows), {label: _settled(part, rows) for label, part in conditions.items()})
 
     return dataclasses.replace(
         target,
-        where=target.where if target.where == given.where else f"{target.where}; conditions: {given.where}",
-        cond=as_condition(given.x),
-        given=given.space,
-        paired=True,
-        test=target.test or given.test,
-        skipped=tuple(dict.fromkeys((*target.skipped, *given.skipped))),
+        where="; conditions: ".join(dict.fromkeys(part.where for part in sources)),
+        cond=values[0] if together is None else together.join(values),
+        given=together or spaces[0],
+        conditions=every,
+        test=max(part.test for part in sources),
+        skipped=tuple(dict.fromkeys(line for part in sources for line in part.skipped)),
         density=None,
-        notes=tuple(dict.fromkeys((*target.notes, *given.notes))),
-        columns=(*target.columns, *given.columns),
+        notes=tuple(dict.fromkeys(note for part in sources for note in part.notes)),
+        columns=tuple(column for part in sources for column in part.columns),
         digest="",
-        schema=schema,
+        schema=schema if any(part.schema is not None for part in sources) else None,
     )
 
 
-def aligned(name: str, target: Source, given_name: str, given: Source, skip_bad: bool) -> Source:
+def _settled(source: Source, rows: Tensor) -> Source:
+    """A source with the schema of its training examples, if it has one."""
+    return source if source.schema is None else source.schema(rows)
+
+
+def aligned(
+    name: str, target: Source, given_name: str, given: Source, skip_bad: bool, label: str = "condition"
+) -> Source:
     """Examples with conditions from another file or folder: of the same name where both have names, else in order.
 
     Args:
@@ -89,6 +99,7 @@ def aligned(name: str, target: Source, given_name: str, given: Source, skip_bad:
         given_name: the conditions, for messages.
         given: the conditions.
         skip_bad: whether examples without a partner are left out.
+        label: the name of the conditions among several.
 
     Raises:
         DataError: for examples without a condition, conditions without an example, or other counts.
@@ -102,9 +113,10 @@ def aligned(name: str, target: Source, given_name: str, given: Source, skip_bad:
     prefix = f"{given_name}: "
     given = dataclasses.replace(given, notes=tuple(prefix + note for note in given.notes))
     if target.files and given.files:
-        return _by_name(name, target, given_name, given, skip_bad)
-    _check_order(name, target, given_name, given)
-    return paired(target, given)
+        target, given = _by_name(name, target, given_name, given, skip_bad)
+    else:
+        _check_order(name, target, given_name, given)
+    return paired(target, {label: given})
 
 
 def _check_order(name: str, target: Source, given_name: str, given: Source) -> None:
@@ -121,7 +133,7 @@ def _check_order(name: str, target: Source, given_name: str, given: Source) -> N
         )
 
 
-def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad: bool) -> Source:
+def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad: bool) -> tuple[Source, Source]:
     """Pairs of files of one name, in the order of the examples."""
     row_of: dict[str, int] = {}
     for row, stem in enumerate(map(_stem, given.files)):
@@ -145,7 +157,7 @@ def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad
         )
     target = _some(target, matches)
     given = _some(given, [row_of[stems[row]] for row in matches])
-    return paired(dataclasses.replace(target, skipped=(*target.skipped, *lines)), given)
+    return dataclasses.replace(target, skipped=(*target.skipped, *lines)), given
 
 
 def _first(files: Sequence[str], place: str) -> list[str]:
@@ -159,14 +171,16 @@ def _stem(file: str) -> str:
 
 
 def _some(source: Source, rows: Sequence[int]) -> Source:
-    """Some examples of a source of files, in another order."""
+    """Some examples of a source, in another order."""
     if list(rows) == list(range(len(source.x))):
         return source
-    index = torch.tensor(rows)
+    index, schema = torch.tensor(rows), source.schema
     return dataclasses.replace(
         source,
         x=source.x[index],
         cond=None if source.cond is None else source.cond[index],
         groups=None if source.groups is None else source.groups[index],
-        files=tuple(source.files[row] for row in rows),
+        files=tuple(source.files[row] for row in rows) if source.files else (),
+        conditions={label: _some(part, rows) for label, part in source.conditions.items()},
+        schema=None if schema is None else lambda train: _some(schema(index[train]), rows),
     )

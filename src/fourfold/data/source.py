@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ class Source:
         columns: what each column of a table was inferred to be, and why.
         digest: the digest of the examples, where it is known already.
         files: the file of each example, relative to the folder, where each example has one.
-        paired: whether the conditions are those that the setting ``given`` names.
+        conditions: the sources of the conditions that the setting ``given`` names, by their labels.
         schema: gives the source with the schema of its training examples alone, by their places in ``x``. Examples keep
             their order, and held-out ones may hold values that it does not have. ``None``: nothing is inferred.
     """
@@ -65,7 +65,7 @@ class Source:
     columns: tuple[Inferred, ...] = ()
     digest: str = ""
     files: tuple[str, ...] = ()
-    paired: bool = False
+    conditions: Mapping[str, Source] = field(default_factory=dict)
     schema: Callable[[Tensor], Source] | None = None
 
     @property

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from fourfold.core import Space
 
-__all__ = ["IN_MEMORY", "DataKeywords", "DataOptions", "names_of", "recordable", "recorded", "words_of"]
+__all__ = [
+    "IN_MEMORY",
+    "DataKeywords",
+    "DataOptions",
+    "conditions_in",
+    "names_of",
+    "recordable",
+    "recorded",
+    "words_of",
+]
 
 
 class DataKeywords(TypedDict, total=False):
@@ -88,7 +97,8 @@ class DataOptions:
             in ``"age,income"``, of which the other columns are then the examples (``"rest"``: all but ``target``). A
             file or folder of any data, of which files pair by their names, and rows, arrays and lines of text in their
             order. In Python also an array, a tensor, a data frame, a list of texts, or a data set that is read from a
-            file. It is read as it stands: ``size``, ``rate`` and such are for the examples alone.
+            file. A list or a dictionary of these holds several conditions at once. Each is read as it stands:
+            ``size``, ``rate`` and such are for the examples alone.
         limit: use at most this many examples, or the first so many tokens of a text. Of an ``.npy``, a table or a text
             no more than that is kept in memory.
         size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly). By
@@ -138,7 +148,7 @@ class DataOptions:
         None,
         _any(
             list[str],
-            "The conditions: columns (age,income), or a file or folder that pairs by name or order.",
+            "The conditions: columns (age,income), or a file or folder that pairs by name or order. Can be repeated.",
             metavar="WHAT",
             parse=_one_or_several,
         ),
@@ -325,26 +335,44 @@ FEWEST = 20
 """A list of so many texts holds the conditions, and a shorter one their names, since no set has fewer examples."""
 
 
+def conditions_in(given: Any) -> dict[str, Any]:
+    """The conditions in a setting ``given`` by their labels: one, or several of a dictionary or a short list."""
+    if given is None or isinstance(given, dict):
+        return {str(label): item for label, item in (given or {}).items()}
+    items = list(given) if isinstance(given, (list, tuple)) and len(given) < FEWEST else []
+    if not items or isinstance(items[0], (int, float, list, tuple)):  # the numbers or rows of one
+        items = [given]
+    labels = [Path(item).stem if isinstance(item, (str, os.PathLike)) else "" for item in items]
+    if len({*labels}) < len(labels) or not all(labels):
+        labels = [f"condition {i + 1}" for i in range(len(items))]
+    return dict(zip(labels, items, strict=True))
+
+
 def names_of(given: Any) -> list[str]:
-    """The names in a setting of conditions: columns or files. Empty for data in memory."""
-    items = [given] if isinstance(given, (str, os.PathLike)) else given if isinstance(given, (list, tuple)) else []
-    return [os.fspath(item) for item in items] if all(isinstance(item, (str, os.PathLike)) for item in items) else []
+    """The names in a setting of conditions: columns or files. Data in memory has none."""
+    return [os.fspath(item) for item in conditions_in(given).values() if isinstance(item, (str, os.PathLike))]
 
 
-def recorded(given: Any, columns: Sequence[str] = ()) -> str | list[str]:
+def recorded(given: Any, columns: Sequence[str] = ()) -> str | list[str] | dict[str, str]:
     """The setting ``given`` as a run records it: files by their absolute paths, data in memory as :data:`IN_MEMORY`.
 
     Args:
         given: the setting.
         columns: names that stand for columns, though there may be files of this name.
     """
-    names = names_of(given)
-    places = [
-        str(path.absolute()) if (path := Path(n).expanduser()).exists() and n not in columns else n for n in names
-    ]
-    if not places or len(places) >= FEWEST:  # an array, or texts
+    items = conditions_in(given)
+    if len(names_of(given)) < len(items):  # an array, or texts
         return IN_MEMORY
-    return places[0] if len(places) == 1 else places
+    places = {label: _place(os.fspath(item), columns) for label, item in items.items()}
+    if isinstance(given, dict):
+        return places
+    return list(places.values()) if len(places) > 1 else next(iter(places.values()))
+
+
+def _place(name: str, columns: Sequence[str]) -> str:
+    """The absolute path of a file. A column stays as it is."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() and name not in columns else name
 
 
 def recordable(keywords: Mapping[str, Any]) -> dict[str, Any]:
