@@ -1,11 +1,13 @@
 """What users give: conditions in every form, values of columns of samples, and both at once."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from fourfold import build
+from fourfold import build, main
 from fourfold.data.writers import as_lines, write_examples
 from fourfold.engine import Run
 from fourfold.spaces import Categorical, Categories, Images, Numeric, Table, Vectors
@@ -100,6 +102,32 @@ def test_samples_follow_condition_and_restrictions_of_each_row():
     alone = Run(build("flow", Vectors(2), size="xs").eval())
     with pytest.raises(ValueError, match="unconditional"):
         alone.sample(2, 3)
+
+
+def test_the_command_line_samples_and_scores_given_a_file(tmp_path, capsys):
+    torch.manual_seed(0)
+    run = Run(build("autoregressive", PERSON.conditioned_on(WORK), size="xs").eval()).save(tmp_path / "run")
+    work = pd.DataFrame({"job": ["smith", "cook"], "pay": [7, 1]})
+    work.to_csv(tmp_path / "work.csv", index=False)
+
+    def said(*words):
+        assert main.run([*map(str, words)], False) == 0
+        return capsys.readouterr().out
+
+    said("sample", tmp_path / "run", "--given", tmp_path / "work.csv", "-n", 3, "--out", tmp_path / "a.csv")
+    frame = pd.read_csv(tmp_path / "a.csv")
+    assert frame["job"].tolist() == ["smith"] * 3 + ["cook"] * 3
+    x = run.sample(6, work.loc[[0] * 3 + [1] * 3])
+    assert torch.equal(PERSON.codes(frame), x)
+    words = ("sample", tmp_path / "run", "--given", "job=cook", "--given", "pay=1", "--given", "sex=f", "-n", 4)
+    assert set(said(*words, "--out", "-").split()[1:]) <= {f"f,{age},cook,1" for age in ["", *range(100)]}
+    frame.iloc[:, :2].to_csv(tmp_path / "x.csv", index=False)
+    frame.iloc[:, 2:].to_csv(tmp_path / "c.csv", index=False)
+    mean = run.log_prob(x, frame.iloc[:, 2:]).nats.mean()
+    for data in ((tmp_path / "x.csv", "--given", tmp_path / "c.csv"), (tmp_path / "a.csv",)):
+        record = json.loads(said("score", tmp_path / "run", *data, "--json"))
+        assert record["quantity"] == "log p(x | c)"
+        assert record["mean"] == pytest.approx(float(mean), abs=1e-4)
 
 
 def test_conditions_stand_beside_samples(tmp_path):

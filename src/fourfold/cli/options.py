@@ -29,6 +29,7 @@ __all__ = [
     "Features",
     "Folder",
     "Labels",
+    "OtherConditions",
     "OtherData",
     "Report",
     "RunsDir",
@@ -92,4 +93,14 @@ TopP = Annotated[
 ]
 _READING = options_of(DataOptions)
 Labels = Annotated[str | None, declared(_READING["labels"], False)]
+OtherConditions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--given",
+        help="The condition of each example: a file or folder that pairs with the data by name or order. A table that "
+        "has the columns of the condition needs none.",
+        show_default="those in the data",
+        metavar="WHAT",
+    ),
+]
 SkipBad = Annotated[bool | None, declared(_READING["skip_bad"], False)]

@@ -21,6 +21,7 @@ from fourfold.estimands import Continuing
 from fourfold.machine.threads import is_first
 from fourfold.metrics.records import repeats
 from fourfold.metrics.score import Measurement
+from fourfold.output.printable import shortened
 from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.spaces import Table
 from fourfold.tasks import language
@@ -255,7 +256,12 @@ def score(command: ScoreExamples) -> None:
         raise ValueError("--json and --out - both write to standard output; leave one out")
     run = Run.load(command.run, command.device)
     part, notes = run.examples(
-        command.data, command.split, labels=command.labels, limit=command.limit, skip_bad=bool(command.skip_bad)
+        command.data,
+        command.split,
+        labels=command.labels,
+        given=command.given,
+        limit=command.limit,
+        skip_bad=bool(command.skip_bad),
     )
     for note in notes:
         say(note)
@@ -284,7 +290,8 @@ def _quantity(run: Run, part: Split, data: str | None) -> str:
         return "log p(x)"
     if part.cond is not None:
         return "log p(x | c)"
-    column = f"column {run.label_column!r}" if run.label_column else "conditions"
+    columns = [run.label_column] if run.label_column else space.given.columns if space.given is not None else ()
+    column = f"column {shortened(columns)}" if columns else "conditions"
     return f"log p(x), since {data or 'the data'} has no {column}; with it the score would be log p(x | c)"
 
 
@@ -316,9 +323,10 @@ def _measured(command: Evaluate) -> list[Measurement]:
                 f"{path} must be the folder of a run, got samples; measure them against the data that they should "
                 f"resemble, with --data REAL"
             )
+        _refuse_options("a file of samples", {"--given": command.given})
         return _of_samples(path, load(command.real, seed=command.seed, labels=labels, skip_bad=skip_bad), command)
     run = Run.load(path, command.device, opening=command.opening)
-    dataset = run.test_set(data, labels=labels, skip_bad=skip_bad)
+    dataset = run.test_set(data, labels=labels, given=command.given, skip_bad=skip_bad)
     say_notes(dataset)
     seconds = PATIENCE if command.patience is None and published else command.patience
     return run.evaluate(dataset, command.n, command.seed, features=command.features, seconds=seconds, say=say)

@@ -16,6 +16,7 @@ from fourfold.cli.options import (
     Features,
     Folder,
     Labels,
+    OtherConditions,
     OtherData,
     Seed,
     SkipBad,
@@ -154,7 +155,8 @@ class ScoreExamples(Command):
 
     Files are read as for training. Columns of a table are found by name.
 
-    A class-conditional model scores log p(x | class) if the data has classes.
+    A conditional model scores log p(x | c) if the data has conditions, or --given
+    names them.
 
     The file of --out has the log-probability of each row. For the 1,000 least
     likely rows of a table, it names the columns that make them unusual, if the
@@ -177,6 +179,7 @@ class ScoreExamples(Command):
         typer.Option("-n", "--n", help="The most examples to score.", min=1, show_default="all", metavar="N"),
     ] = None
     labels: Labels = None
+    given: OtherConditions = None
     skip_bad: SkipBad = None
     seed: Seed = 0
     out: Annotated[
@@ -228,6 +231,7 @@ class Evaluate(Command):
     ] = None
     n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000
     labels: Labels = None
+    given: OtherConditions = None
     skip_bad: SkipBad = None
     seed: Seed = 0
     features: Features = None
