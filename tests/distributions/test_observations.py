@@ -19,3 +19,11 @@ def test_quantiles_are_the_lowest_values_with_enough_mass(n_values):
         found = model._quantile(torch.full((), u, dtype=torch.float64))
         expected = places[(below < u).sum(0)]
         torch.testing.assert_close(found, expected)
+
+
+def test_gradients_at_the_outer_bins_are_finite_for_any_scale():
+    scale = torch.tensor([-20.0, 0.0, 40.0, 120.0], requires_grad=True).view(1, 1, 4)
+    scale.retain_grad()
+    model = DiscretisedLogistics(torch.zeros(1, 1, 4), torch.zeros(1, 1, 4), scale, 17)
+    model.log_prob(torch.ones(1, 4)).sum().backward()
+    assert scale.grad.isfinite().all()

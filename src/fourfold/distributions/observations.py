@@ -122,7 +122,8 @@ class DiscretisedLogistics(Located):
         log_below = F.logsigmoid(centred + step)
         log_above = F.logsigmoid(step - centred)
         first, last = x < -1 + self.half, x > 1 - self.half
-        inner = log_below + log_above + torch.log(-torch.expm1(-2 * step))
+        # a step of 0 would have an infinite logarithm, whose gradient is not finite even where a bin is an outer one
+        inner = log_below + log_above + torch.log(-torch.expm1(-2 * step.clamp(min=1e-30)))
         parts = torch.where(first, log_below, torch.where(last, log_above, inner))
         return torch.logsumexp(self.log_pi + parts, 1)
 
