@@ -33,7 +33,7 @@ def test_steps_equal_the_whole_plane(other: int, moved: int, overall: bool) -> N
     for p in net.parameters():
         p.data.add_(0.2 * torch.randn_like(p))
     x, kind = torch.randint(0, 7, (3, 5, 6)), torch.tensor([0, 1, 2])
-    c = net.reading(torch.tensor([-1, 1, 0]), 3)
+    c = net.condition(torch.tensor([-1, 1, 0]), 3)
     known = torch.stack([torch.randint(0, 7, (3, 5, 6)), torch.full((3, 5, 6), -1)], 1)
     with torch.no_grad():
         whole = net(x, kind, known, before=known[:, 0], c=c).flatten(1, 2)

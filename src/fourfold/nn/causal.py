@@ -10,17 +10,17 @@ the dtype of its weights and returns float32.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry, Passed
+from fourfold.nn.entry import Entry, Passed, read
 from fourfold.nn.layers import zeroed
 
-__all__ = ["CausalConvNet", "PlaneCache"]
+__all__ = ["CausalConvNet", "PlaneCache", "PlaneCondition"]
 
 
 def _kernel(outputs: int, inputs: int, rows: int, columns: int, taps: int, gain: float) -> nn.Parameter:
@@ -306,6 +306,19 @@ class Displacement(Part, nn.Module):
         return (copy + (1 - m.sum(-1, keepdim=True)) * logits.softmax(-1)).clamp(min=1e-30).log()
 
 
+class PlaneCondition(NamedTuple):
+    """The conditions of planes, as :meth:`CausalConvNet.condition` reads them."""
+
+    vector: Tensor | None = None
+    """``(N, width)``. ``None`` without conditions."""
+    places: Tensor | None = None
+    """The share of a picture that is given, ``(N, H, W, channels)``. ``None`` where conditions have no maps."""
+
+    def repeated(self, count: int) -> PlaneCondition:
+        """The same conditions for ``count`` planes of each."""
+        return PlaneCondition(*(None if part is None else part.repeat_interleave(count, 0) for part in self))
+
+
 @final
 class CausalConvNet(Part, nn.Module):
     """Logits of every pixel of a plane given the earlier ones in raster order, other planes, its kind and a condition.
@@ -322,7 +335,8 @@ class CausalConvNet(Part, nn.Module):
         planes: number of other planes that the network may be conditioned on.
         waves: Fourier features of a pixel's value.
         reader, reader_depth: channels and residual blocks of the network that reads the other planes, see
-            :class:`PlaneReader`. 0 channels are one convolution of 5 x 5.
+            :class:`PlaneReader`. 0 channels are one convolution of 5 x 5. A picture that is given is read by a
+            network of the same size, or of ``channels`` and 2 blocks.
         moved: how far a pixel copied from the frame before may have moved, see :class:`Displacement`. 0 copies none.
         overall: whether a pixel is also given the largest value of every feature of whole rows in all rows above it.
     """
@@ -367,6 +381,9 @@ class CausalConvNet(Part, nn.Module):
         if planes:
             wide = nn.Conv2d(planes * features, channels, 5, padding=2)
             self.reader = PlaneReader(planes * features, channels, reader, reader_depth) if reader else wide
+        self.map_reader: PlaneReader | None = None
+        if reading is not None and reading.maps:
+            self.map_reader = PlaneReader(reading.maps, channels, reader or channels, reader_depth or 2)
         self.head = zeroed(nn.Linear(channels, n_values))
         self.displacement = Displacement(n_values, channels, moved) if moved else None
         nn.init.normal_(self.kind.weight, std=0.1)
@@ -379,7 +396,7 @@ class CausalConvNet(Part, nn.Module):
         planes: Tensor | None = None,
         cache: PlaneCache | None = None,
         before: Tensor | None = None,
-        c: Tensor | None = None,
+        c: PlaneCondition = PlaneCondition(),  # noqa: B008 (a value)
     ) -> Tensor:
         """Logits, float32.
 
@@ -390,7 +407,7 @@ class CausalConvNet(Part, nn.Module):
             planes: pixel values of other planes, ``(N, planes, H, W)``, -1 where a plane is not observed.
             cache: a memory of :meth:`cache`, which is advanced by one position.
             before: pixel values of the same plane of the frame before, ``(N, H, W)``, -1 where there is none.
-            c: the condition of each plane as its reading gives it, ``(N, width)``.
+            c: the condition of each plane.
 
         Returns:
             ``(N, H, W, n_values)``, or ``(N, n_values)`` of the next position.
@@ -398,7 +415,7 @@ class CausalConvNet(Part, nn.Module):
         if cache is not None:
             return self._step(x, cache)
         f = self.features(x)
-        v = self.stem(f) + self._of_rows(kind, c)
+        v = self.stem(f) + self._of_rows(kind, c.vector)
         for block in self.row_blocks:
             v = block(v)
         v = F.relu(v)
@@ -414,6 +431,13 @@ class CausalConvNet(Part, nn.Module):
         there = (before[:, 0, 0] >= 0).nonzero().flatten()
         return logits.index_copy(0, there, self.displacement(logits[there], h[there], x[there], before[there]))
 
+    def condition(self, cond: Tensor | None, batch: int) -> PlaneCondition:
+        """The conditions of ``batch`` planes. A place is given all of a picture near it, before it and after it."""
+        if self.reading is None or self.map_reader is None:
+            return PlaneCondition(read(self.reading, cond, batch))
+        maps = self.reading.spread(cond, batch, (self.height, self.width)).to(self.position.dtype)
+        return PlaneCondition(self.reading(cond, batch), self.map_reader(maps).permute(0, 2, 3, 1))
+
     def features(self, x: Tensor) -> Tensor:
         """A constant 1, the value in [-1, 1], whether it is the lowest or highest, and waves: ``(*, F)``."""
         v = torch.linspace(-1, 1, self.n_values, device=x.device)
@@ -422,7 +446,11 @@ class CausalConvNet(Part, nn.Module):
         return F.embedding(x, torch.cat([ends, angle.sin(), angle.cos()], 1).to(self.position.dtype))
 
     def cache(
-        self, kind: Tensor, planes: Tensor | None = None, before: Tensor | None = None, c: Tensor | None = None
+        self,
+        kind: Tensor,
+        planes: Tensor | None = None,
+        before: Tensor | None = None,
+        c: PlaneCondition = PlaneCondition(),  # noqa: B008 (a value)
     ) -> PlaneCache:
         """The memory before the first pixel of planes of these kinds and conditions."""
         n = len(kind)
@@ -430,7 +458,7 @@ class CausalConvNet(Part, nn.Module):
         rows = [self.stem, *(block.conv for block in self._row_blocks())]
         base = self._base(kind, planes, c)
         return PlaneCache(
-            self._of_rows(kind, c),
+            self._of_rows(kind, c.vector),
             [conv.memory(n, self.width) for conv in rows],
             [conv.memory(n, self.height, self.width) for conv in pixels],
             [conv.matrix() for conv in pixels],
@@ -451,10 +479,11 @@ class CausalConvNet(Part, nn.Module):
         v = self.kind_row(kind)
         return (v if self.given_row is None else v + self.given_row(c, len(kind)))[:, None, None]
 
-    def _base(self, kind: Tensor, planes: Tensor | None, c: Tensor | None) -> Tensor:
+    def _base(self, kind: Tensor, planes: Tensor | None, c: PlaneCondition) -> Tensor:
         """Position, kind, condition and known planes, ``(N, H, W, channels)``."""
         h = self.kind(kind)
-        base = self.position + (h if self.given is None else h + self.given(c, len(kind)))[:, None, None]
+        base = self.position + (h if self.given is None else h + self.given(c.vector, len(kind)))[:, None, None]
+        base = base if c.places is None else base + c.places
         if self.reader is None or planes is None:
             return base
         f = self.features(planes.clamp(min=0)) * (planes >= 0).unsqueeze(-1).to(base.dtype)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry
+from fourfold.nn.entry import Entry, Maps
 from fourfold.nn.layers import zeroed
 
 __all__ = ["DDPMUNet"]
@@ -122,6 +122,7 @@ class DDPMUNet(Part, nn.Module):
         self.first, self.second = nn.Linear(first, condition), nn.Linear(condition, condition)
         self.given = Entry.of(reading, condition)
         self.stem = nn.Conv2d(channels, first, 3, padding=1)
+        self.maps = Maps(reading, first)
         self.down, widths_down = nn.ModuleList(), [first]
         for i, (before, width) in enumerate(pairwise([first, *widths])):
             coarser = nn.Conv2d(width, width, 3, stride=2, padding=1) if i < len(widths) - 1 else None
@@ -143,7 +144,7 @@ class DDPMUNet(Part, nn.Module):
 
     def forward(self, x: Tensor, step: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self._condition(step, cond)
-        h = self.stem(x.to(self.stem.weight.dtype))
+        h = self.maps(self.stem(x.to(self.stem.weight.dtype)), cond, x.shape[2:])
         maps = [h]
         for stage in self.stages(self.down):
             for i in range(self.layers):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.entry import Maps
 from fourfold.nn.layers import images, patches, zeroed
 from fourfold.nn.transformer import TransformerBlock, modulated
 
@@ -54,6 +55,7 @@ class DiT(Part, nn.Module):
         self.patch, self.grid = patch, (math.ceil(self.height / patch), math.ceil(self.width / patch))
         self.condition = Condition(width, reading, times)
         self.entry = nn.Linear(3 * channels * patch**2, width)
+        self.maps = Maps(reading, width, patch)
         self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, width) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)
@@ -62,6 +64,8 @@ class DiT(Part, nn.Module):
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)
         h = self.entry(self._tokens(x).to(self.entry.weight.dtype)) + self.positions
+        share = self.maps.share(cond, len(x), (self.height, self.width))
+        h = h if share is None else h + share.flatten(2).transpose(1, 2)
         for block in self.blocks:
             h = block(h, c)
         a, b = self.modulation(c)[:, None].chunk(2, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
@@ -9,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Reading
+from fourfold.nn.layers import patches
 
-__all__ = ["Entry", "Offset", "Passed", "read"]
+__all__ = ["Entry", "Maps", "Offset", "Passed", "read"]
 
 
 def read(reading: Reading | None, cond: Tensor | None, batch: int) -> Tensor | None:
@@ -99,3 +102,46 @@ class Offset(nn.Module):
     def forward(self, cond: Tensor | None, batch: int) -> Tensor:
         """The vectors of ``batch`` conditions."""
         return self.bias.expand(batch, -1) if self.given is None else self.bias + self.given(cond, batch)
+
+
+@final
+class Maps(nn.Module):
+    """``h + K * m(c)``: the share of a picture that is given in a map of features, by a 3 x 3 convolution ``K``.
+
+    ``m(c)`` are the maps of :meth:`fourfold.core.Reading.spread`, in patches as those of the images themselves. It is
+    empty, and ``h`` stays as it is, where a condition has no maps. Unknown conditions add nothing.
+
+    Args:
+        reading: reads the condition, or ``None``. Another layer of the network must hold it too.
+        outputs: channels of ``h``.
+        patch: side of a patch.
+        multiple: height and width are padded to a multiple of it, see :func:`fourfold.nn.layers.patches`.
+        gain: standard deviation of the share at the start.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("weight",)
+
+    def __init__(
+        self, reading: Reading | None, outputs: int, patch: int = 1, multiple: int | None = None, gain: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.patch, self.multiple = patch, multiple
+        self.source = (reading,)  # a tuple, so that its weights are those of the other layer alone
+        self.weight: nn.Parameter | None = None
+        if reading is not None and reading.maps:
+            inputs = reading.maps * patch**2
+            self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+            nn.init.normal_(self.weight, std=gain / math.sqrt(9 * inputs))
+
+    def forward(self, h: Tensor, cond: Tensor | None, size: Sequence[int]) -> Tensor:
+        """``h``, ``(B, outputs, h, w)``, with the share of conditions of images of a height and width."""
+        share = self.share(cond, len(h), size)
+        return h if share is None else h + share
+
+    def share(self, cond: Tensor | None, batch: int, size: Sequence[int]) -> Tensor | None:
+        """``K * m(c)``, ``(B, outputs, h, w)``, or ``None`` where a condition has no maps."""
+        (reading,) = self.source
+        if self.weight is None or reading is None:
+            return None
+        m = patches(reading.spread(cond, batch, (size[0], size[1])), self.patch, self.multiple)
+        return F.conv2d(m.to(self.weight.dtype), self.weight, padding=1)

@@ -6,7 +6,7 @@ Kingma, Dhariwal 2018, Glow (https://arxiv.org/abs/1807.03039).
 from __future__ import annotations
 
 import math
-from typing import ClassVar, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 import torch.distributed as dist
@@ -87,29 +87,38 @@ class _Mixing(nn.Module):
         return F.conv2d(x, W[:, :, None, None]), log_det if to_noise else -log_det
 
 
+class _Condition(NamedTuple):
+    """A condition at one scale."""
+
+    vector: Tensor | None
+    """``(B, width)``, as an outer network read it."""
+    maps: Tensor | None
+    """``(B, maps, h, w)`` at the size of the scale, or ``None``."""
+
+
 @final
 class _Coupling(nn.Module):
     """``(a, b) -> (a, b exp(s(a)) + t(a))`` over channels, with ``|s| < 2``. The identity at the start."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
-    def __init__(self, fixed: int, moved: int, width: int, reading: Reading | None) -> None:
+    def __init__(self, fixed: int, moved: int, width: int, reading: Reading | None, maps: int) -> None:
         super().__init__()
         self.fixed = fixed
-        self.entry, self.middle = nn.Conv2d(fixed, width, 3, padding=1), nn.Conv2d(width, width, 1)
+        self.entry, self.middle = nn.Conv2d(fixed + maps, width, 3, padding=1), nn.Conv2d(width, width, 1)
         self.exit = zeroed(nn.Conv2d(width, 2 * moved, 3, padding=1))
         self.given = Entry.of(reading, width)
 
-    def _numbers(self, a: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        h = self.entry(a.to(self.entry.weight.dtype))
+    def _numbers(self, a: Tensor, c: _Condition) -> tuple[Tensor, Tensor]:
+        h = self.entry((a if c.maps is None else torch.cat([a, c.maps], 1)).to(self.entry.weight.dtype))
         if self.given is not None:
-            h = h + self.given(cond, len(a))[:, :, None, None]
+            h = h + self.given(c.vector, len(a))[:, :, None, None]
         s, t = self.exit(F.relu(self.middle(F.relu(h)))).float().chunk(2, 1)
         return 2 * torch.tanh(s / 2), t
 
-    def forward(self, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: _Condition, to_noise: bool) -> tuple[Tensor, Tensor]:
         a, b = x[:, : self.fixed], x[:, self.fixed :]
-        s, t = self._numbers(a, cond)
+        s, t = self._numbers(a, c)
         b, log_det = (b * s.exp() + t, s) if to_noise else ((b - t) * (-s).exp(), -s)
         return torch.cat([a, b], 1), log_det.flatten(1).sum(1)
 
@@ -118,18 +127,18 @@ class _Coupling(nn.Module):
 class _Step(nn.Module):
     """Normalise, mix channels, couple: one step of flow."""
 
-    def __init__(self, channels: int, width: int, seed: int, reading: Reading | None) -> None:
+    def __init__(self, channels: int, width: int, seed: int, reading: Reading | None, maps: int) -> None:
         super().__init__()
         self.norm, self.mixing = _ActNorm(channels), _Mixing(channels, seed)
-        self.coupling = _Coupling(channels - channels // 2, channels // 2, width, reading)
+        self.coupling = _Coupling(channels - channels // 2, channels // 2, width, reading, maps)
 
-    def forward(self, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: _Condition, to_noise: bool) -> tuple[Tensor, Tensor]:
         if to_noise:
             x, first = self.norm(x, True)
             x, second = self.mixing(x, True)
-            x, third = self.coupling(x, cond, True)
+            x, third = self.coupling(x, c, True)
         else:
-            x, third = self.coupling(x, cond, False)
+            x, third = self.coupling(x, c, False)
             x, second = self.mixing(x, False)
             x, first = self.norm(x, False)
         return x, first + second + third
@@ -182,50 +191,61 @@ class Glow(Part, nn.Module):
             raise ValueError(f"shape must have several channels or an even side to couple, got {tuple(shape)}")
         self.levels, self.splits, channels = nn.ModuleList(), nn.ModuleList(), shape[0]
         for i, (p, q) in enumerate(self.plan):
-            channels *= p * q
+            channels, maps = channels * p * q, 0 if reading is None else reading.maps * p * q
             self.levels.append(
-                nn.ModuleList(_Step(channels, width, 100 * i + k, Passed.of(reading)) for k in range(steps))
+                nn.ModuleList(_Step(channels, width, 100 * i + k, Passed.of(reading), maps) for k in range(steps))
             )
             if i < len(self.plan) - 1:
-                self.splits.append(_Coupling(channels - channels // 2, channels // 2, width, Passed.of(reading)))
+                self.splits.append(_Coupling(channels - channels // 2, channels // 2, width, Passed.of(reading), maps))
                 channels -= channels // 2
 
     def forward(self, h: Tensor, cond: Tensor | None = None, to_noise: bool = False) -> tuple[Tensor, Tensor]:
         """Noise to images or back, ``(B, *shape)``, and the log-determinant in that direction, ``(B,)``."""
-        cond = read(self.reading, cond, len(h))
-        return self._to_noise(h, cond) if to_noise else self._to_data(h, cond)
+        conditions = self._conditions(cond, len(h))
+        return self._to_noise(h, conditions) if to_noise else self._to_data(h, conditions)
 
-    def _to_noise(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _conditions(self, cond: Tensor | None, batch: int) -> list[_Condition]:
+        """The conditions at every scale."""
+        vector, (_, height, width), conditions = read(self.reading, cond, batch), self.shape, []
+        for p, q in self.plan:
+            maps = None
+            if self.reading is not None and self.reading.maps:
+                maps = squeeze(self.reading.spread(cond, batch, (height, width)), p, q)
+            conditions.append(_Condition(vector, maps))
+            height, width = height // p, width // q
+        return conditions
+
+    def _to_noise(self, x: Tensor, c: list[_Condition]) -> tuple[Tensor, Tensor]:
         log_det, parts = x.new_zeros(len(x)), []
         for i, (p, q) in enumerate(self.plan):
             x = squeeze(x, p, q)
-            x, change = self._steps(i, x, cond, True)
+            x, change = self._steps(i, x, c[i], True)
             log_det = log_det + change
             if i < len(self.splits):
-                x, change = self.splits[i](x, cond, True)
+                x, change = self.splits[i](x, c[i], True)
                 log_det, keep = log_det + change, x.shape[1] - x.shape[1] // 2
                 parts.append(x[:, keep:])
                 x = x[:, :keep]
         return torch.cat([part.flatten(1) for part in (*parts, x)], 1).view(len(x), *self.shape), log_det
 
-    def _to_data(self, z: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _to_data(self, z: Tensor, c: list[_Condition]) -> tuple[Tensor, Tensor]:
         shapes = self._shapes()
         *parts, x = torch.split(z.flatten(1), [math.prod(shape) for shape in shapes], 1)
         x, log_det = x.reshape(-1, *shapes[-1]), z.new_zeros(len(z))
         for i in reversed(range(len(self.plan))):
             if i < len(self.splits):
-                x, change = self.splits[i](torch.cat([x, parts[i].reshape(-1, *shapes[i])], 1), cond, False)
+                x, change = self.splits[i](torch.cat([x, parts[i].reshape(-1, *shapes[i])], 1), c[i], False)
                 log_det = log_det + change
-            x, change = self._steps(i, x, cond, False)
+            x, change = self._steps(i, x, c[i], False)
             x, log_det = unsqueeze(x, *self.plan[i]), log_det + change
         return x, log_det
 
-    def _steps(self, level: int, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
+    def _steps(self, level: int, x: Tensor, c: _Condition, to_noise: bool) -> tuple[Tensor, Tensor]:
         """All steps at one scale."""
         steps = list(self.levels[level])  # type: ignore[call-overload]
         log_det = x.new_zeros(len(x))
         for step in steps if to_noise else reversed(steps):
-            x, change = step(x, cond, to_noise)
+            x, change = step(x, c, to_noise)
             log_det = log_det + change
         return x, log_det
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fourfold.core import Part, Reading
 from fourfold.nn.entry import Entry
 from fourfold.nn.layers import convolution, linear
-from fourfold.nn.pyramid import GAIN, Pyramid, Residual, ascend, phi
+from fourfold.nn.pyramid import GAIN, Pyramid, Residual, StageMaps, ascend, phi
 from fourfold.nn.resnet import Trunk
 
 __all__ = ["LadderDecoder", "LadderEncoder"]
@@ -79,7 +79,7 @@ class LadderDecoder(Part, nn.Module):
         self.stages = nn.ModuleList(
             nn.ModuleList(_Rung(width, channels, depth) for _ in range(rungs)) for width in reversed(pyramid.widths)
         )
-        self.up = pyramid.finer()
+        self.up, self.maps = pyramid.finer(), StageMaps(pyramid, reading)
         self.last = Residual(width, width, depth)
         self.exit = convolution(width, outputs * pyramid.patch**2)
 
@@ -87,13 +87,14 @@ class LadderDecoder(Part, nn.Module):
         """Decode. ``noise(l, h)`` gives rung ``l`` its noise ``(B, *noises[l])``, float32, from the map ``h`` there."""
         u = u.to(self.entry.weight.dtype)
         h = self.entry(u if self.given is None else self.given.beside(u, cond))
-        stages = [partial(self._stage, i, noise) for i in range(len(self.stages))]
+        stages = [partial(self._stage, i, noise, cond) for i in range(len(self.stages))]
         h = ascend(self.pyramid.coarsest(h), stages, reversed(self.up), self.pyramid.sizes[::-1])
         return self.pyramid.images(self.exit(phi(self.last(h))).float())
 
-    def _stage(self, i: int, noise: Callable[[int, Tensor], Tensor], h: Tensor) -> Tensor:
+    def _stage(self, i: int, noise: Callable[[int, Tensor], Tensor], cond: Tensor | None, h: Tensor) -> Tensor:
         """The rungs of stage ``i``, coarsest first."""
         rungs = list(self.stages[i])  # type: ignore[call-overload]
+        h = self.maps(h, len(self.stages) - 1 - i, cond)
         for number, rung in enumerate(rungs, i * len(rungs)):
             h = rung(h, partial(noise, number))
         return h
@@ -121,7 +122,7 @@ class LadderEncoder(Part, nn.Module):
         reading: Reading | None = None,
     ) -> None:
         super().__init__()
-        self.trunk, self.rungs = Trunk(shape, width, rungs), rungs
+        self.trunk, self.rungs = Trunk(shape, width, rungs, reading), rungs
         self.given = Entry.of(reading, outputs * 4)
         self.hidden = linear(self.trunk.outputs, outputs * 4, GAIN)
         self.head = linear(outputs * 4, outputs)
@@ -132,7 +133,7 @@ class LadderEncoder(Part, nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """The vector, float32, and the map of each stage, coarsest first."""
-        maps = self.trunk.maps(x)
+        maps = self.trunk.pyramid_of(x, cond)
         h = self.hidden(self.trunk.features(maps[-1]))
         if self.given is not None:
             h = h + self.given(cond, len(x))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from fourfold.core import Part, Reading
 from fourfold.distributions.mixtures import NormalMixture
 from fourfold.maths.categorical import categorical
-from fourfold.nn.entry import Offset, Passed, read
+from fourfold.nn.entry import Maps, Offset, Passed, read
 
 __all__ = ["CodeMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
 
@@ -75,15 +75,24 @@ class IndependentGaussians(Prior):
         self.noise = tuple(shape)
         self.reading = reading
         self.mean, self.log_scale = (_Table(Passed.of(reading), self.noise) for _ in range(2))
+        self.maps = Maps(reading if len(shape) == 3 else None, 2 * shape[0], gain=0.0)
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        c = read(self.reading, cond, len(z))
-        return self.mean(c, len(z)) + self.log_scale(c, len(z)).exp() * z
+        m, s = self._moments(cond, len(z))
+        return m + s.exp() * z
 
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        c = read(self.reading, cond, len(u))
-        s = self.log_scale(c, len(u))
-        return standard_log_prob((u - self.mean(c, len(u))) * (-s).exp()) - s.flatten(1).sum(1)
+        m, s = self._moments(cond, len(u))
+        return standard_log_prob((u - m) * (-s).exp()) - s.flatten(1).sum(1)
+
+    def _moments(self, cond: Tensor | None, batch: int) -> tuple[Tensor, Tensor]:
+        """Means, and the logarithms of scales, ``(batch, *shape)``."""
+        c, share = read(self.reading, cond, batch), self.maps.share(cond, batch, self.noise[1:])
+        m, s = self.mean(c, batch), self.log_scale(c, batch)
+        if share is None:
+            return m, s
+        shift, stretch = share.float().chunk(2, 1)
+        return m + shift, s + stretch
 
 
 @final
@@ -248,10 +257,15 @@ class IndependentCodes(Prior):
         super().__init__()
         self.noise, self.size = tuple(shape), size
         self.logits = _Table(reading, (*self.noise, size))
+        self.maps = Maps(reading, size, gain=0.0)
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        return categorical(self.logits(cond, len(z)), torch.special.ndtr(z))
+        return categorical(self._logits(cond, len(z)), torch.special.ndtr(z))
+
+    def _logits(self, cond: Tensor | None, batch: int) -> Tensor:
+        logits, share = self.logits(cond, batch), self.maps.share(cond, batch, self.noise)
+        return logits if share is None else logits + share.float().permute(0, 2, 3, 1)
 
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        logits = F.log_softmax(self.logits(cond, len(u)), -1)
+        logits = F.log_softmax(self._logits(cond, len(u)), -1)
         return logits.gather(-1, u[..., None]).flatten(1).sum(1)

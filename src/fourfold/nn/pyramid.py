@@ -19,9 +19,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fourfold.core import Reading
+from fourfold.nn.entry import Maps
 from fourfold.nn.layers import convolution, images, linear, patches
 
-__all__ = ["GAIN", "Pyramid", "Residual", "ascend", "code_size", "descend", "patch_side", "phi", "stage_widths"]
+__all__ = [
+    "GAIN",
+    "Pyramid",
+    "Residual",
+    "StageMaps",
+    "ascend",
+    "code_size",
+    "descend",
+    "patch_side",
+    "phi",
+    "stage_widths",
+]
 
 SLOPE = 0.2
 """Slope of the rectifier for negative values."""
@@ -151,6 +164,28 @@ class Pyramid:
     def finer(self) -> nn.ModuleList:
         """The 1 x 1 convolution to every stage from the next coarser one."""
         return nn.ModuleList(convolution(coarse, fine, 1) for fine, coarse in pairwise(self.widths))
+
+
+@final
+class StageMaps(nn.Module):
+    """The share of a picture that is given in the map of every stage, see :class:`~fourfold.nn.entry.Maps`.
+
+    Args:
+        pyramid: the stages.
+        reading: reads the condition, or ``None``.
+    """
+
+    def __init__(self, pyramid: Pyramid, reading: Reading | None) -> None:
+        super().__init__()
+        finest, *widths = pyramid.widths
+        self.sizes = (pyramid.shape[1:], *pyramid.sizes[1:])
+        rest = (Maps(reading, width) for width in widths)
+        self.layers = nn.ModuleList([Maps(reading, finest, pyramid.patch, pyramid.multiple), *rest])
+
+    def forward(self, h: Tensor, stage: int, cond: Tensor | None) -> Tensor:
+        """The map of a stage, ``(B, C, h, w)``. The finest stage is number 0."""
+        joined: Tensor = self.layers[stage](h, cond, self.sizes[stage])
+        return joined
 
 
 def stage_widths(width: int, count: int) -> tuple[int, ...]:

@@ -7,43 +7,53 @@ returns float32.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import ClassVar, final
 
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry
+from fourfold.nn.entry import Entry, Maps
 from fourfold.nn.layers import convolution, linear
-from fourfold.nn.pyramid import GAIN, Pyramid, Residual, ascend, descend, phi
+from fourfold.nn.pyramid import GAIN, Pyramid, Residual, StageMaps, ascend, descend, phi
 
 __all__ = ["ResMLP", "ResNetCritic", "ResNetDecoder", "ResNetEncoder", "Trunk"]
 
 
 @final
 class Trunk(nn.Module):
-    """Images ``(B, C, H, W)`` to the map of every stage, and that of the coarsest thinned: ``(B, outputs)``."""
+    """Images ``(B, C, H, W)`` to the map of every stage, and that of the coarsest thinned: ``(B, outputs)``.
+
+    Args:
+        shape: ``(C, H, W)`` of an image.
+        width: channels of the finest stage.
+        blocks: residual blocks of each stage.
+        reading: reads the condition, whose maps stand beside the image, or ``None``.
+    """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("stem",)
 
-    def __init__(self, shape: tuple[int, int, int], width: int, blocks: int) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int, blocks: int, reading: Reading | None) -> None:
         super().__init__()
         self.pyramid = pyramid = Pyramid.to_eight(shape, width)
         self.stem = convolution(pyramid.values, pyramid.widths[0])
+        self.maps = Maps(reading, pyramid.widths[0], pyramid.patch)
         self.stages, self.down = pyramid.stages(blocks), pyramid.coarser()
         slim = min(32, pyramid.widths[-1])
         self.thin = convolution(pyramid.widths[-1], slim, 1, gain=GAIN)
         self.outputs = slim * math.prod(pyramid.sizes[-1])
 
-    def maps(self, x: Tensor) -> list[Tensor]:
+    def pyramid_of(self, x: Tensor, cond: Tensor | None) -> list[Tensor]:
         """The map of every stage, finest first."""
-        return descend(self.stem(self.pyramid.patches(x).to(self.stem.weight.dtype)), self.stages, self.down)
+        h = self.stem(self.pyramid.patches(x).to(self.stem.weight.dtype))
+        return descend(self.maps(h, cond, x.shape[2:]), self.stages, self.down)
 
     def features(self, h: Tensor) -> Tensor:
         """The map of the coarsest stage, thinned and flattened."""
         return phi(self.thin(phi(h))).flatten(1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.features(self.maps(x)[-1])
+    def forward(self, x: Tensor, cond: Tensor | None) -> Tensor:
+        return self.features(self.pyramid_of(x, cond)[-1])
 
 
 @final
@@ -70,13 +80,13 @@ class ResNetEncoder(Part, nn.Module):
         reading: Reading | None = None,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(shape, width, blocks)
+        self.trunk = Trunk(shape, width, blocks, reading)
         self.given = Entry.of(reading, outputs * 4)
         self.hidden = linear(self.trunk.outputs, outputs * 4, GAIN)
         self.head = linear(outputs * 4, outputs)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        h = self.hidden(self.trunk(x))
+        h = self.hidden(self.trunk(x, cond))
         if self.given is not None:
             h = h + self.given(cond, len(x))
         return self.head(phi(h)).float()
@@ -107,14 +117,14 @@ class ResNetCritic(Part, nn.Module):
         reading: Reading | None = None,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(shape, width, blocks)
+        self.trunk = Trunk(shape, width, blocks, reading)
         self.hidden = linear(self.trunk.outputs, features, GAIN)
         self.head = linear(features, 1)
         self.given = Entry.of(reading, features, 1 / math.sqrt(features))
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """The critic's number, ``(B,)``."""
-        h = phi(self.hidden(self.trunk(x)))
+        h = phi(self.hidden(self.trunk(x, cond)))
         value = self.head(h)[:, 0].float()
         if self.given is not None:
             value = value + (h.float() * self.given(cond, len(x)).float()).sum(1)
@@ -150,14 +160,20 @@ class ResNetDecoder(Part, nn.Module):
         self.given = Entry.of(reading, inputs)
         self.entry = linear(inputs if reading is None else 2 * inputs, pyramid.features)
         self.stages, self.up = pyramid.stages(blocks), pyramid.finer()
+        self.maps = StageMaps(pyramid, reading)
         self.exit = convolution(width, outputs * pyramid.patch**2)
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         z = z.to(self.entry.weight.dtype)
         h = self.entry(z if self.given is None else self.given.beside(z, cond))
-        sizes = self.pyramid.sizes[::-1]
-        h = ascend(self.pyramid.coarsest(h), reversed(self.stages), reversed(self.up), sizes)
+        stages = [partial(self._stage, i, cond) for i in reversed(range(len(self.stages)))]
+        h = ascend(self.pyramid.coarsest(h), stages, reversed(self.up), self.pyramid.sizes[::-1])
         return self.pyramid.images(self.exit(phi(h)).float())
+
+    def _stage(self, i: int, cond: Tensor | None, h: Tensor) -> Tensor:
+        """The blocks of stage ``i``, finest first."""
+        out: Tensor = self.stages[i](self.maps(h, i, cond))
+        return out
 
 
 @final

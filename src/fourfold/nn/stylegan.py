@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
 from fourfold.nn.entry import Entry
-from fourfold.nn.pyramid import Pyramid
+from fourfold.nn.pyramid import Pyramid, StageMaps
 
 __all__ = ["Equalised", "ModulatedConv", "StyleNetwork"]
 
@@ -152,7 +152,7 @@ class StyleNetwork(Part, nn.Module):
         self.pyramid, self.noise, self.mixing = Pyramid.to_eight(shape, width), noise, mixing
         widths, self.sizes = self.pyramid.widths[::-1], self.pyramid.sizes[::-1]
         self.entry = nn.Parameter(torch.randn(1, widths[0], *self.sizes[0]))
-        self.mapping = _Mapping(noise, style, depth, reading)
+        self.mapping, self.maps = _Mapping(noise, style, depth, reading), StageMaps(self.pyramid, reading)
         pairs = list(zip([widths[0], *widths[:-1]], widths, strict=True))
         self.first = nn.ModuleList(_Layer(a, b, style) for a, b in pairs)
         self.second = nn.ModuleList(_Layer(b, b, style) for _, b in pairs)
@@ -168,7 +168,7 @@ class StyleNetwork(Part, nn.Module):
         w = self.styles(z, cond)
         if truncation != 1:
             w = self.mean.to(w) + truncation * (w - self.mean.to(w))
-        return self.synthesis(w, z)
+        return self.synthesis(w, z, cond)
 
     def styles(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         """A style for every layer, ``(B, layers, style)``. Mixed while training."""
@@ -186,19 +186,19 @@ class StyleNetwork(Part, nn.Module):
         late = torch.arange(self.layers, device=w.device)[None, :, None] >= first_late
         return torch.where(late, w.roll(1, 0)[:, None], w[:, None])
 
-    def synthesis(self, w: Tensor, z: Tensor) -> Tensor:
-        """The images of styles ``(B, layers, style)``, with each layer's noise from ``z``."""
-        maps = self._maps(z.to(self.exit.dtype))
+    def synthesis(self, w: Tensor, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The images of styles ``(B, layers, style)`` and conditions, with each layer's noise from ``z``."""
+        noises = self._noises(z.to(self.exit.dtype))
         h, image = self.entry.expand(len(w), -1, -1, -1), None
         for i, (first, second, to_image) in enumerate(zip(self.first, self.second, self.images, strict=True)):
-            h = first(_resized(h, self.sizes[i]), w[:, 2 * i], maps[2 * i])
-            h = second(h, w[:, 2 * i + 1], maps[2 * i + 1])
+            h = first(_resized(h, self.sizes[i]), w[:, 2 * i], noises[2 * i])
+            h = second(self.maps(h, len(self.sizes) - 1 - i, cond), w[:, 2 * i + 1], noises[2 * i + 1])
             stage_image = to_image(h, w[:, 2 * i + 1])
             image = stage_image if image is None else stage_image + _resized(image, self.sizes[i])
         assert image is not None
         return self.pyramid.images((image + self.exit[:, None, None]).float())
 
-    def _maps(self, z: Tensor) -> list[Tensor]:
+    def _noises(self, z: Tensor) -> list[Tensor]:
         """Two noise maps ``(B, 1, h, w)`` for every stage."""
         sizes = [size for size in self.sizes for _ in range(2)]
         parts = torch.split(z[:, self.noise :], [height * across for height, across in sizes], 1)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.entry import Maps
 from fourfold.nn.layers import convolution, images, patches, zeroed
 from fourfold.nn.pyramid import descend
 
@@ -99,6 +100,7 @@ class UNet(Part, nn.Module):
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
         self.condition = Condition(condition, reading, times)
         self.stem = convolution(3 * channels * patch**2, widths[0])
+        self.maps = Maps(reading, widths[0], patch, self.stride)
         self.down = nn.ModuleList(UNetStage(w, n, condition) for w, n in zip(widths, blocks, strict=True))
         self.coarser = nn.ModuleList(convolution(fine, coarse, 1) for fine, coarse in pairwise(widths))
         self.finer = nn.ModuleList(convolution(coarse, fine, 1) for fine, coarse in pairwise(widths))
@@ -108,7 +110,8 @@ class UNet(Part, nn.Module):
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)
         p = patches(with_detail(x), self.patch, self.stride).contiguous(memory_format=torch.channels_last)
-        maps = descend(self.stem(p.to(self.stem.weight.dtype)), self.down, self.coarser, c)
+        h = self.maps(self.stem(p.to(self.stem.weight.dtype)), cond, x.shape[2:])
+        maps = descend(h, self.down, self.coarser, c)
         h = maps.pop()
         for finer, stage in zip(reversed(self.finer), reversed(self.up), strict=True):
             h = stage(maps.pop() + F.interpolate(finer(h), scale_factor=2.0), c)

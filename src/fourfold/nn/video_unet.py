@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.entry import Maps
 from fourfold.nn.layers import convolution, images, patches, zeroed
 from fourfold.nn.transformer import TransformerBlock
 
@@ -109,6 +110,7 @@ class VideoUNet(Part, nn.Module):
         places = math.ceil(height / (2 * patch)) * math.ceil(width / (2 * patch))
         self.condition = Condition(coarse, reading, times)
         self.stem = convolution(3 * values, fine)
+        self.maps = Maps(reading, math.ceil(frames / span) * fine, patch, 2 * patch)  # those of each frame are its own
         self.down = nn.ModuleList(SpaceTimeBlock(fine, coarse) for _ in range(blocks[0]))
         self.coarser = convolution(4 * fine, coarse, 1)
         self.place = nn.Parameter(0.5 * torch.randn(places, coarse))
@@ -122,6 +124,8 @@ class VideoUNet(Part, nn.Module):
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)
         h = self.stem(self._patches(x).to(self.stem.weight.dtype))
+        share = self.maps.share(cond, len(x), x.shape[2:])
+        h = h if share is None else h + share.reshape(h.shape)
         for block in self.down:
             h = block(h, c)
         mixed = self.finer(self._mixed(self.coarser(F.pixel_unshuffle(h, 2)), c))

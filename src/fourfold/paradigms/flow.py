@@ -144,25 +144,25 @@ class TransformerFlow(Bijection):
             raise ValueError(f"patch must divide the image {event}, got {patch}: an invertible map cannot pad")
 
     def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        h, log_det = patches(x, *self.patch), x.new_zeros(len(x))
+        h, log_det, c = patches(x, *self.patch), x.new_zeros(len(x)), self.net.condition(cond, len(x))
         for layer, f in enumerate(self.maps):
             h = h.flip(1) if layer else h
-            h, log_slope = f(h, self.net(h, layer, cond))
+            h, log_slope = f(h, self.net(h, layer, self.net.shares(layer, c)))
             log_det = log_det + log_slope.flatten(1).sum(1)
         return from_patches(h, self.event, *self.patch), log_det
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        h = patches(z, *self.patch)
+        h, c = patches(z, *self.patch), self.net.condition(cond, len(z))
         for layer in reversed(range(len(self.maps))):
-            h = self._back(h, layer, cond)
+            h = self._back(h, layer, self.net.shares(layer, c))
             h = h.flip(1) if layer else h
         return from_patches(h, self.event, *self.patch)
 
-    def _back(self, z: Tensor, layer: int, cond: Tensor | None) -> Tensor:
+    def _back(self, z: Tensor, layer: int, shares: Tensor | None) -> Tensor:
         """One layer towards the data, patch by patch."""
         cache, patches_ = self.net.cache(layer, len(z)), [torch.zeros_like(z[:, :1])]
         for n in range(z.shape[1]):
-            patches_.append(self.maps[layer].inverse(z[:, n : n + 1], self.net(patches_[-1], layer, cond, cache)))
+            patches_.append(self.maps[layer].inverse(z[:, n : n + 1], self.net(patches_[-1], layer, shares, cache)))
         return torch.cat(patches_[1:], 1)
 
 

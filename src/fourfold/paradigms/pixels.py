@@ -21,7 +21,6 @@ from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forg
 from fourfold.estimands import StepwiseConditionals
 from fourfold.maths.categorical import categorical
 from fourfold.nn.causal import CausalConvNet, PlaneCache
-from fourfold.nn.entry import read
 from fourfold.paradigms.autoregressive import Drawing
 from fourfold.vocabulary import Principle
 
@@ -67,8 +66,7 @@ class PixelConditionals(StepwiseConditionals):
         """``log P(x_i | x_<i, c)`` of some planes ``(B, k)`` of each example, ``(B, k, H · W)``."""
         rows = torch.arange(len(x), device=x.device)[:, None]
         scored = x[rows, planes].flatten(0, 1)
-        c = read(self.net.reading, cond, len(x))
-        c = None if c is None else c.repeat_interleave(planes.shape[1], 0)
+        c = self.net.condition(cond, len(x)).repeated(planes.shape[1])
         kind, context = (planes % self.colours).flatten(), self._context_planes(x, planes)
         logits = self.net(scored, kind, context, before=self._before(x, planes), c=c)
         nats = F.cross_entropy(logits.flatten(0, 2), scored.flatten(), reduction="none")
@@ -117,7 +115,7 @@ class PixelConditionals(StepwiseConditionals):
         if index:
             x[:, :index] = torch.stack(state.past, 1).view(batch, index, height, width)
         before = self._before(x, plane) if index >= self.colours else None
-        c = read(self.net.reading, state.cond, batch)
+        c = self.net.condition(state.cond, batch)
         return self.net.cache((plane % self.colours).flatten(), self._context_planes(x, plane), before, c)
 
 

@@ -80,7 +80,7 @@ def path_lengths(generator: StyleGenerator, z: Tensor, cond: Tensor | None = Non
     """``||J_w^T y||`` for one random direction ``y`` of each image, root mean square over layers, ``(B,)``."""
     w = generator.net.styles(z, cond)
     with twice_differentiable():
-        x = generator.net.synthesis(w, z)
+        x = generator.net.synthesis(w, z, cond)
     y = torch.randn_like(x) / math.sqrt(x[0, 0].numel())
     (gradient,) = torch.autograd.grad((x * y).sum(), w, create_graph=True)
     return gradient.float().square().sum(2).mean(1).sqrt()

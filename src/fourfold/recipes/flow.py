@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 
 from fourfold.codecs import Dequantised, GaussianColumns, GaussianPixels, Standardised
@@ -197,9 +198,8 @@ def _(space: Images, size: str) -> tuple[Codec, Bijection]:
     numbers = space.channels * patch[0] * patch[1]
     maps = [Triangular(numbers, Spline(8)), *[Triangular(numbers, Affine(7.0))] * (layers - 1)]
     values = [f.values for f in maps]
-    net = PatchStack(
-        numbers, values, space.dims // numbers, net_size.width, net_size.depth, net_size.heads, reading_of(space)
-    )
+    grid, sizes = (space.height // patch[0], space.width // patch[1]), (net_size.width, net_size.depth, net_size.heads)
+    net = PatchStack(numbers, values, math.prod(grid), *sizes, reading_of(space), grid, patch)
     return GaussianPixels(space), TransformerFlow(net, maps, space.shape, patch)
 
 

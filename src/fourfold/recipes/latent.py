@@ -81,7 +81,9 @@ def _flow(codes: int, size: Size, reading: Reading | None) -> Prior:
 
 
 def _fitted(codes: int, size: Size, reading: Reading | None) -> Prior:
-    return CodeMixture(codes, reading=reading)
+    # the shares of a mixture are counted for each label. Of other conditions there are too many
+    counted = reading is None or reading.labels > 0
+    return CodeMixture(codes, reading=reading) if counted else _flow(codes, size, reading)
 
 
 def _mixture(codes: int, size: Size, reading: Reading | None) -> Prior:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +87,13 @@ class Images(Space):
                 f"pixel values must be from 0 to {self.n_values - 1}, got a larger one in image {over[0].item()}; "
                 "raise n_values or rescale it"
             )
+
+    def conditions(self, value: Any, n: int) -> Tensor:
+        """See :meth:`fourfold.core.Space.conditions`. An int16 pixel may be -1: it is unknown."""
+        x = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        if x.dtype != torch.int16 or bool(((x < -1) | (x > 255)).any()):
+            return super().conditions(x, n)
+        return super().conditions(x.clamp(min=0).to(torch.uint8), n).masked_fill(x == -1, -1)
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randint(self.n_values, (n, *self.shape), generator=generator).to(torch.uint8)

@@ -7,13 +7,14 @@ from functools import singledispatch
 from fourfold.core import Reading, Space
 from fourfold.nn.reading.labels import LabelReading
 from fourfold.nn.reading.numbers import NumberReading
+from fourfold.nn.reading.pictures import PictureReading
 from fourfold.nn.reading.rows import RowReading, categories_of
 from fourfold.nn.reading.sequences import SequenceReading
 from fourfold.nn.reading.sounds import SoundReading
 from fourfold.nn.reading.texts import TextReading
 from fourfold.nn.reading.together import TogetherReading
 from fourfold.nn.text_encoder import ByteEncoder, text_encoder
-from fourfold.spaces import Audio, Categories, Lines, Sequences, Table, Text, Together
+from fourfold.spaces import Audio, Categories, Images, Lines, Sequences, Table, Text, Together
 
 __all__ = ["reading", "reading_of"]
 
@@ -64,3 +65,8 @@ def _(given: Table) -> Reading:
 @reading.register
 def _(given: Together) -> Reading:
     return TogetherReading(given, [reading(part) for part in given.parts])
+
+
+@reading.register
+def _(given: Images) -> Reading:
+    return PictureReading((given.channels, given.height, given.width), given.n_values)

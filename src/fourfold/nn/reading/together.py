@@ -54,4 +54,5 @@ class TogetherReading(Reading):
         return torch.cat(vectors, 1) / math.sqrt(len(vectors))
 
     def spread(self, cond: Tensor | None, batch: int, size: tuple[int, int]) -> Tensor:
-        return torch.cat([reading.spread(part, batch, size) for reading, part in self._parts(cond)], 1)
+        parts = [(reading, part) for reading, part in self._parts(cond) if reading.maps]
+        return torch.cat([reading.spread(part, batch, size) for reading, part in parts], 1)
