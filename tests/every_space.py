@@ -27,6 +27,7 @@ ROWS = Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRI
 SPACES: Mapping[str, Space] = {
     "vectors": Vectors(3),
     "vectors-by-class": Vectors(2, given=Categories.numbered(3)),
+    "vectors-by-vector": Vectors(2, given=Vectors(3)),
     "images": Images(1, 4, 4, n_values=17),
     "images-by-class": Images(3, 5, 10, n_values=256, given=Categories.numbered(4)),
     "images-by-caption": Images(3, 4, 6, n_values=256, given=Lines.of_bytes(12)),
