@@ -78,8 +78,8 @@ class _Discrepancy:
 
     def __call__(self, samples: Tensor, references: Tensor) -> float:
         a, b = samples.double(), references.double()
-        both = (a[: len(self.diagonal)] * b[: len(self.diagonal)]) * self.paired
-        cross = ((a @ self.xy @ b - both @ self.diagonal) / (a.sum() * b.sum() - both.sum())).item()
+        shared = (a[: len(self.diagonal)] * b[: len(self.diagonal)]) * self.paired
+        cross = ((a @ self.xy @ b - shared @ self.diagonal) / (a.sum() * b.sum() - shared.sum())).item()
         return _off_diagonal(self.xx, a) + _off_diagonal(self.yy, b) - 2 * cross
 
     def of_all(self) -> float:
