@@ -7,7 +7,7 @@ import torch
 
 from fourfold.core import configuration
 from fourfold.paradigms import build
-from fourfold.spaces import Images, Video
+from fourfold.spaces import Categories, Images, Video
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -45,8 +45,8 @@ def test_shares_of_clips_and_frames():
 
 
 def test_frames_as_channels_is_the_model_of_images():
-    space = Video(3, 8, 8, 17, 10, tuple("0123456789"), frames=3)
-    images = build("diffusion", Images(3, 8, 8, 17, 10, tuple("0123456789")), size="xs")
+    space = Video(3, 8, 8, 17, frames=3, given=Categories.numbered(10))
+    images = build("diffusion", Images(3, 8, 8, 17, given=Categories.numbered(10)), size="xs")
     model = clips.as_channels("diffusion", space, "xs")
     assert configuration(model.estimand) == configuration(images.estimand)
     assert model.space == space
