@@ -31,6 +31,8 @@ COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
     {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
 )
 """The most bins of a number, length of a token's vector, and hidden units and layers of each column."""
+ALONE = 4
+"""A column alone, often given many others, has so many times the hidden units of a column, from 8,000 rows on."""
 ROWS: Sizes[tuple[int, Size]] = Sizes(
     {"xs": (128, Size(64, 2, 2)), "s": (512, Size(128, 3, 4)), "m": (1024, Size(256, 4, 4))}
 )
@@ -111,7 +113,8 @@ def column_network(space: Table, size: str) -> tuple[ColumnTokens, ColumnNetwork
     check_width(space, "conditionals")
     bins, embedding, net_size = _columns(space.dims, size)
     codec, rest = ColumnTokens(space, bins_of(space, bins)), (reading_of(space), dropout_of(space))
-    return codec, ColumnNetwork(codec.sizes, embedding, net_size.width, net_size.depth, codec.graded, *rest)
+    width = net_size.width * (ALONE if space.dims == 1 and dropout_of(space) <= 0.1 else 1)
+    return codec, ColumnNetwork(codec.sizes, embedding, width, net_size.depth, codec.graded, *rest)
 
 
 def _columns(count: int, size: str) -> tuple[int, int, Size]:
