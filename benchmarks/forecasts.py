@@ -103,7 +103,7 @@ def tasks(folder: Path) -> dict[str, Task]:
     for number in (1, 2):
         frame = pd.read_csv(folder / f"ETTh{number}.csv.gz", parse_dates=["date"])
         series += [frame[column].to_numpy(float) for column in frame.columns[1:]]
-        hours += [(frame.date.dt.hour + 24 * frame.date.dt.dayofweek).to_numpy()] * (len(frame.columns) - 1)
+        hours += [(frame.date.dt.hour + 24 * frame.date.dt.day_of_week).to_numpy()] * (len(frame.columns) - 1)
     return {
         "exchange_rate": Task(list(rates), None, 30, 60, 5, steps=True),
         "etth": Task(series, hours, 24, 168, 24, steps=False),
