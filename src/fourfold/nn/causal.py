@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry, Passed, read
+from fourfold.nn.entry import ConditionEntry, Passed, read
 from fourfold.nn.layers import zeroed
 
 __all__ = ["CausalConvNet", "PlaneCache", "PlaneCondition"]
@@ -376,7 +376,7 @@ class CausalConvNet(Part, nn.Module):
         self.kind = nn.Embedding(kinds, channels)
         self.kind_row = nn.Embedding(kinds, upper)
         self.reading = reading
-        self.given, self.given_row = (Entry.of(Passed.of(reading), n, 0.1) for n in (channels, upper))
+        self.given, self.given_row = (ConditionEntry.of(Passed.of(reading), n, 0.1) for n in (channels, upper))
         self.reader: nn.Module | None = None
         if planes:
             wide = nn.Conv2d(planes * features, channels, 5, padding=2)

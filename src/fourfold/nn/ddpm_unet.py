@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry, Maps
+from fourfold.nn.entry import ConditionEntry, Maps
 from fourfold.nn.layers import zeroed
 
 __all__ = ["DDPMUNet"]
@@ -120,7 +120,7 @@ class DDPMUNet(Part, nn.Module):
         self.channels, self.widths, self.layers = channels, tuple(widths), layers
         first, last, condition = widths[0], widths[-1], 4 * widths[0]
         self.first, self.second = nn.Linear(first, condition), nn.Linear(condition, condition)
-        self.given = Entry.of(reading, condition)
+        self.given = ConditionEntry.of(reading, condition)
         self.stem = nn.Conv2d(channels, first, 3, padding=1)
         self.maps = Maps(reading, first)
         self.down, widths_down = nn.ModuleList(), [first]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry
+from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.layers import zeroed
 
 __all__ = ["Condition", "FourierTime", "with_detail"]
@@ -66,7 +66,7 @@ class Condition(Part, nn.Module):
         self.fourier = FourierTime(width)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
         self.second_time = zeroed(nn.Linear(width, width, bias=False)) if times == 2 else None
-        self.given = Entry.of(reading, width)
+        self.given = ConditionEntry.of(reading, width)
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
         """The vector of times, ``(B,)`` or ``(B, 2)``, and of conditions ``(B, *)``."""

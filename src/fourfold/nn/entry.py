@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fourfold.core import Reading
 from fourfold.nn.layers import patches
 
-__all__ = ["Entry", "Maps", "Offset", "Passed", "read"]
+__all__ = ["ConditionEntry", "Maps", "Offset", "Passed", "read"]
 
 
 def read(reading: Reading | None, cond: Tensor | None, batch: int) -> Tensor | None:
@@ -50,7 +50,7 @@ class Passed(Reading):
 
 
 @final
-class Entry(nn.Module):
+class ConditionEntry(nn.Module):
     """``W r(c)``, ``(B, outputs)``: the share of a condition in a layer.
 
     Args:
@@ -68,7 +68,7 @@ class Entry(nn.Module):
         nn.init.normal_(self.weight, std=gain * reading.gain)
 
     @classmethod
-    def of(cls, reading: Reading | None, outputs: int, gain: float = 1.0) -> Entry | None:
+    def of(cls, reading: Reading | None, outputs: int, gain: float = 1.0) -> ConditionEntry | None:
         """The entry of a condition, or ``None`` for a network without one."""
         return None if reading is None else cls(reading, outputs, gain)
 
@@ -97,7 +97,7 @@ class Offset(nn.Module):
     def __init__(self, reading: Reading | None, outputs: int, gain: float = 1.0, start: float = 0.0) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.full((outputs,), start))
-        self.given = Entry.of(reading, outputs, gain)
+        self.given = ConditionEntry.of(reading, outputs, gain)
 
     def forward(self, cond: Tensor | None, batch: int) -> Tensor:
         """The vectors of ``batch`` conditions."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry, Passed, read
+from fourfold.nn.entry import ConditionEntry, Passed, read
 from fourfold.nn.layers import squeeze, unsqueeze, zeroed
 
 __all__ = ["Glow"]
@@ -107,7 +107,7 @@ class _Coupling(nn.Module):
         self.fixed = fixed
         self.entry, self.middle = nn.Conv2d(fixed + maps, width, 3, padding=1), nn.Conv2d(width, width, 1)
         self.exit = zeroed(nn.Conv2d(width, 2 * moved, 3, padding=1))
-        self.given = Entry.of(reading, width)
+        self.given = ConditionEntry.of(reading, width)
 
     def _numbers(self, a: Tensor, c: _Condition) -> tuple[Tensor, Tensor]:
         h = self.entry((a if c.maps is None else torch.cat([a, c.maps], 1)).to(self.entry.weight.dtype))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry
+from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.layers import convolution, linear
 from fourfold.nn.pyramid import GAIN, Pyramid, Residual, StageMaps, ascend, phi
 from fourfold.nn.resnet import Trunk
@@ -73,7 +73,7 @@ class LadderDecoder(Part, nn.Module):
         super().__init__()
         self.pyramid = pyramid = Pyramid.to_eight(shape, width)
         self.noises = [(channels, *size) for size in reversed(pyramid.sizes) for _ in range(rungs)]
-        self.given = Entry.of(reading, inputs)
+        self.given = ConditionEntry.of(reading, inputs)
         self.entry = linear(inputs if reading is None else 2 * inputs, pyramid.features)
         depth = rungs * len(pyramid.widths)
         self.stages = nn.ModuleList(
@@ -123,7 +123,7 @@ class LadderEncoder(Part, nn.Module):
     ) -> None:
         super().__init__()
         self.trunk, self.rungs = Trunk(shape, width, rungs, reading), rungs
-        self.given = Entry.of(reading, outputs * 4)
+        self.given = ConditionEntry.of(reading, outputs * 4)
         self.hidden = linear(self.trunk.outputs, outputs * 4, GAIN)
         self.head = linear(outputs * 4, outputs)
         widths = [w for w in reversed(self.trunk.pyramid.widths) for _ in range(rungs)]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry, Passed, read
+from fourfold.nn.entry import ConditionEntry, Passed, read
 
 __all__ = ["MaskedMLP", "MaskedStack"]
 
@@ -95,7 +95,7 @@ class MaskedMLP(Part, nn.Module):
         inner = degree[:, None] >= degree
         self.blocks = nn.Sequential(*(_Block(inner, dropout) for _ in range(blocks)))
         self.exit = Masked(rank.repeat_interleave(values)[:, None] >= degree, 0.0)
-        self.given = Entry.of(reading, width)
+        self.given = ConditionEntry.of(reading, width)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``(B, dim)`` to ``(B, dim, values)``."""

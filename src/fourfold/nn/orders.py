@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry
+from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.layers import zeroed
 from fourfold.nn.transformer import Block, Cache, placed, self_attention
 
@@ -63,7 +63,7 @@ class OrderedTransformer(Part, nn.Module):
         self.way = nn.Embedding(3 * block - 1, width)
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
         self.head = zeroed(nn.Linear(width, tokens))
-        self.given = Entry.of(reading, width, 0.5)
+        self.given = ConditionEntry.of(reading, width, 0.5)
         for table in (self.embedding, self.left, self.right, self.way):
             nn.init.normal_(table.weight, std=0.5)
 

@@ -13,7 +13,7 @@ from typing import ClassVar, final
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry, Maps
+from fourfold.nn.entry import ConditionEntry, Maps
 from fourfold.nn.layers import convolution, linear
 from fourfold.nn.pyramid import GAIN, Pyramid, Residual, StageMaps, ascend, descend, phi
 
@@ -81,7 +81,7 @@ class ResNetEncoder(Part, nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = Trunk(shape, width, blocks, reading)
-        self.given = Entry.of(reading, outputs * 4)
+        self.given = ConditionEntry.of(reading, outputs * 4)
         self.hidden = linear(self.trunk.outputs, outputs * 4, GAIN)
         self.head = linear(outputs * 4, outputs)
 
@@ -120,7 +120,7 @@ class ResNetCritic(Part, nn.Module):
         self.trunk = Trunk(shape, width, blocks, reading)
         self.hidden = linear(self.trunk.outputs, features, GAIN)
         self.head = linear(features, 1)
-        self.given = Entry.of(reading, features, 1 / math.sqrt(features))
+        self.given = ConditionEntry.of(reading, features, 1 / math.sqrt(features))
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """The critic's number, ``(B,)``."""
@@ -157,7 +157,7 @@ class ResNetDecoder(Part, nn.Module):
     ) -> None:
         super().__init__()
         self.pyramid = pyramid = Pyramid.to_eight(shape, width)
-        self.given = Entry.of(reading, inputs)
+        self.given = ConditionEntry.of(reading, inputs)
         self.entry = linear(inputs if reading is None else 2 * inputs, pyramid.features)
         self.stages, self.up = pyramid.stages(blocks), pyramid.finer()
         self.maps = StageMaps(pyramid, reading)
@@ -200,7 +200,7 @@ class ResMLP(Part, nn.Module):
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        self.given = Entry.of(reading, width)
+        self.given = ConditionEntry.of(reading, width)
         self.entry = linear(inputs, width)
         self.blocks = nn.Sequential(*(Residual(width, width, blocks, spatial=False) for _ in range(blocks)))
         self.exit = linear(width, outputs, gain)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
 from fourfold.nn.columns import ColumnNetwork
-from fourfold.nn.entry import Entry
+from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.relative import nearest
 from fourfold.nn.transformer import Block, Cache, Transformer
 
@@ -75,7 +75,7 @@ class SequenceNetwork(Part, nn.Module):
         nn.init.normal_(self.place.weight, std=0.1)
         self.context = nn.Linear(features, len(sizes) * width)
         nn.init.normal_(self.context.weight, std=0.5 * features**-0.5)
-        self.given = Entry.of(reading, features + len(sizes) * width + length * (not causal), 0.25)
+        self.given = ConditionEntry.of(reading, features + len(sizes) * width + length * (not causal), 0.25)
         if causal:
             self.first = nn.Parameter(0.5 * torch.randn(features))
             self.trunk = Transformer(features, layers, heads, length)

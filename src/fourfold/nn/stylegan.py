@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry
+from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.pyramid import Pyramid, StageMaps
 
 __all__ = ["Equalised", "ModulatedConv", "StyleNetwork"]
@@ -97,7 +97,7 @@ class _Mapping(nn.Module):
 
     def __init__(self, noise: int, style: int, depth: int, reading: Reading | None) -> None:
         super().__init__()
-        self.given = Entry.of(reading, noise)
+        self.given = ConditionEntry.of(reading, noise)
         sizes = [noise if reading is None else 2 * noise] + [style] * depth
         self.layers = nn.ModuleList(Equalised(a, b, 0.01) for a, b in itertools.pairwise(sizes))
 

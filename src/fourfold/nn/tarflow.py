@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry, Passed, read
+from fourfold.nn.entry import ConditionEntry, Passed, read
 from fourfold.nn.layers import squeeze, unsqueeze, zeroed
 from fourfold.nn.transformer import Cache, Transformer
 
@@ -57,7 +57,7 @@ class _Block(nn.Module):
         self.entry = nn.Linear(size, width)
         self.maps = nn.Conv2d(maps, width, 3, padding=1, bias=False) if maps else None
         self.position = nn.Parameter(0.1 * torch.randn(length, width))
-        self.given = Entry.of(reading, width)
+        self.given = ConditionEntry.of(reading, width)
         self.trunk = Transformer(width, depth, heads, length)
         self.exit = zeroed(nn.Linear(width, values))
 

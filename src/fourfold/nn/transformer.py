@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.entry import Entry, Offset
+from fourfold.nn.entry import ConditionEntry, Offset
 from fourfold.nn.layers import zeroed
 
 __all__ = [
@@ -464,7 +464,7 @@ class TokenTransformer(NextToken):
         self.embedding = nn.Embedding(tokens + starts, width)
         self.trunk = Transformer(width, depth, heads, length, ratio)
         self.head = zeroed(nn.Linear(width, tokens))
-        self.given = Entry.of(reading, width, 0.5)
+        self.given = ConditionEntry.of(reading, width, 0.5)
         nn.init.normal_(self.embedding.weight, std=0.5)
 
     def cache(self, batch: int, cond: Tensor | None = None) -> Cache:

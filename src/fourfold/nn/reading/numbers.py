@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from fourfold.core import Reading
 from fourfold.nn.resnet import ResMLP
 
-__all__ = ["NumberReading", "Standardised"]
+__all__ = ["NumberReading", "Standardiser"]
 
 
 @final
-class Standardised(nn.Module):
+class Standardiser(nn.Module):
     """``(x - mean) / std`` of each number, cut at 10, ``(B, D)``. A missing number is 0.
 
     Args:
@@ -47,7 +47,7 @@ class Standardised(nn.Module):
 
 @final
 class NumberReading(Reading):
-    """Standardised numbers, and a small network of them.
+    """Standardiser numbers, and a small network of them.
 
     Args:
         dim: count of numbers.
@@ -56,7 +56,7 @@ class NumberReading(Reading):
 
     def __init__(self, dim: int, hidden: int = 64) -> None:
         super().__init__(dim + hidden)
-        self.standardised, self.net = Standardised(dim), ResMLP(dim, hidden, hidden, 2)
+        self.standardised, self.net = Standardiser(dim), ResMLP(dim, hidden, hidden, 2)
 
     def fit(self, cond: Tensor) -> None:
         self.standardised.fit(cond.flatten(1))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Reading
 from fourfold.nn.columns import CodeEmbedding
-from fourfold.nn.reading.numbers import Standardised
+from fourfold.nn.reading.numbers import Standardiser
 from fourfold.nn.resnet import ResMLP
 from fourfold.spaces.columns import MISSING, Categorical, Modelled
 from fourfold.spaces.sequences import ABSENT
@@ -45,7 +45,7 @@ class RowVectors(nn.Module):
         self.width = 2 * len(self.quantities) + embedding * len(self.categorical)
         self.register_buffer("origin", torch.zeros(len(self.quantities), dtype=torch.long))
         self.register_buffer("counts", torch.tensor([categories[i] for i in self.categorical]), persistent=False)
-        self.standardised = Standardised(len(self.quantities))
+        self.standardised = Standardiser(len(self.quantities))
         sizes = [categories[i] + 2 for i in self.categorical]
         self.embedding = CodeEmbedding(sizes, embedding) if sizes else None
 

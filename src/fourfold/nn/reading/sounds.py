@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Reading
 from fourfold.maths.spectra import hop_of, log_mel
-from fourfold.nn.reading.numbers import Standardised
+from fourfold.nn.reading.numbers import Standardiser
 from fourfold.spaces.audio import FULL_SCALE
 
 __all__ = ["SoundReading"]
@@ -36,7 +36,7 @@ class SoundReading(Reading):
     def __init__(self, rate: int, bands: int = 40, hidden: int = 64, depth: int = 3) -> None:
         super().__init__(bands + hidden)
         self.rate, self.bands, self.hop = rate, bands, hop_of(rate)
-        self.standardised = Standardised(bands)
+        self.standardised = Standardiser(bands)
         widths = [bands, *[hidden] * depth]
         self.layers = nn.ModuleList(nn.Conv1d(a, b, 5, 2, 2) for a, b in itertools.pairwise(widths))
 
