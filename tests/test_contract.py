@@ -4,7 +4,8 @@ import copy
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -51,8 +52,18 @@ def models() -> dict[tuple[str, str], Built]:
     return built
 
 
+def of_conditions(built: Mapping[tuple[str, str], Built]) -> Iterator[tuple[str, str]]:
+    """Of the spaces of one kind that have conditions, one for each recipe: the recipes take turns."""
+    several = defaultdict[tuple[str, type, bool], list[tuple[str, str]]](list)
+    for name, space in built:
+        several[name, type(SPACES[space]), SPACES[space].conditional].append((name, space))
+    for (name, _, conditional), pairs in several.items():
+        yield from pairs if not conditional else [pairs[list(recipes()).index(name) % len(pairs)]]
+
+
 MODELS = models()
-DISTINCT = list({model.configuration: pair for pair, model in reversed(MODELS.items())}.values())[::-1]
+CHOSEN = [pair for pair in MODELS if pair in set(of_conditions(MODELS))]
+DISTINCT = list({MODELS[pair].configuration: pair for pair in reversed(CHOSEN)}.values())[::-1]
 """The first (recipe, space) of each model: a recipe under a second name is the same."""
 OF_PARTS = list({MODELS[pair].parts: pair for pair in DISTINCT}.values())
 """The last (recipe, space) of each kind of objective, codec, sampler and networks: with conditions, if any."""

@@ -15,7 +15,7 @@ from fourfold.data import DataError, load, sounds
 from fourfold.data.schema import read_schema
 from fourfold.spaces import Tokenizer
 from fourfold.spaces.columns import Numeric
-from fourfold.tasks.given import _code
+from fourfold.tasks.given import code_of
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_labels_and_names_of_a_tar_have_limits(tmp_path, name):
 def test_an_infinite_bound_is_no_number():
     column = Numeric("age", "float64", False, ("",), resolution=1.0, low=0, high=99, decimals=0)
     with pytest.raises(ValueError, match="column age must be a number, got '1e999'"):
-        _code(column, "1e999", round)
+        code_of(column, "1e999", round)
 
 
 def test_damaged_pages_of_a_shard_name_it(tmp_path):

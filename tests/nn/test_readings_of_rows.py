@@ -99,7 +99,7 @@ def test_a_table_given_a_table_learns_the_joint() -> None:
     model = build("autoregressive/any-order", target.conditioned_on(given), "xs")
     model.fit_statistics(y, cond)
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(150):
+    for _ in range(250):
         rows = torch.randint(4096, (512,))
         batch = Batch(model.codec.encode(y[rows])[0], cond[rows])
         loss = sum(term(batch) for term in model.terms().values()).mean()

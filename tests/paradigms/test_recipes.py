@@ -8,12 +8,12 @@ from typing import final
 import pytest
 import torch
 
-from fourfold.core import Codec, Measure, Space, Training, configuration
+from fourfold.core import Codec, GenerativeModel, Measure, Space, Training, configuration
 from fourfold.likelihoods import ProbabilityFlow
 from fourfold.nn.time_mlp import TimeMLP
-from fourfold.paradigms import build, cards, recipes, resolve
+from fourfold.paradigms import _reading, build, cards, recipes, resolve
 from fourfold.recipes import diffusion, flow
-from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Sequences, Table, Text, Vectors
+from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
 
@@ -87,9 +87,15 @@ def test_one_name_means_one_objective_for_every_space(name):
 def test_a_space_that_no_recipe_models_is_refused_in_the_words_of_the_default():
     with pytest.raises(TypeError, match="noise-contrastive models vectors and tables, not Text"):
         build("energy", Text("ab", 4))
-    rows = Sequences((Numeric("when", high=90), Numeric("a", high=9)), "when", (1, 2), 6)
-    with pytest.raises(TypeError, match=r"autoregressive/likelihood does not model windows .* given real vectors of 2"):
-        build("autoregressive", rows.conditioned_on(Vectors(2)))
+    with pytest.raises(TypeError, match="needs a space with classes"):
+        build("energy/jem", Images(1, 8, 8, given=Vectors(2)))
+
+
+def test_a_model_that_would_ignore_its_condition_is_refused():
+    model = build("flow/maf", Vectors(2), "xs")
+    deaf = GenerativeModel(**model.arguments() | {"space": Vectors(2, given=Vectors(3))})
+    with pytest.raises(TypeError, match="flow/maf does not model real vectors of 2 columns given real vectors of 3"):
+        _reading("flow/maf", deaf)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ EVERY: dict[str, Any] = {
 
 def test_the_signature_has_the_fields_and_their_defaults() -> None:
     parameters = inspect.signature(compare).parameters
-    own = {name: p.default for name, p in parameters.items() if name not in ("data", "progress", "say")}
+    own = {name: p.default for name, p in parameters.items() if name not in ("data", "given", "progress", "say")}
     assert own == {f.name: f.default for f in fields(Settings)}
     assert set(EVERY) == set(own)
     assert all(EVERY[name] != default for name, default in own.items())

@@ -25,12 +25,13 @@ from fourfold.core.sampler import Sampler
 from fourfold.core.space import ALONE, Beside, Pairs, Space, Writer
 from fourfold.core.training import Training
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
-from fourfold.pictures.picture import Clips, Cloud, Excerpts, Group, Picture, Sheet
+from fourfold.pictures.picture import Album, Clips, Cloud, Excerpts, Picture, Sheet
 from fourfold.pictures.strips import Strip, Strips
 from fourfold.pictures.tracks import Track, Tracks
 
 __all__ = [
     "ALONE",
+    "Album",
     "ArbitraryConditionals",
     "Bars",
     "Baseline",
@@ -46,7 +47,6 @@ __all__ = [
     "Evaluations",
     "Excerpts",
     "GenerativeModel",
-    "Group",
     "JointConditionals",
     "Likelihood",
     "LogProb",

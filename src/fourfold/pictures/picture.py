@@ -14,7 +14,7 @@ from fourfold.pictures.panels import FONT, SAMPLES, Matrices, Panels, Rows
 from fourfold.pictures.strips import Strips
 from fourfold.pictures.tracks import Tracks
 
-__all__ = ["Clips", "Cloud", "Excerpts", "Group", "Picture", "Sheet"]
+__all__ = ["Album", "Clips", "Cloud", "Excerpts", "Picture", "Sheet"]
 
 
 @final
@@ -101,7 +101,7 @@ class Clips:
 
 @final
 @dataclass(frozen=True)
-class Group:
+class Album:
     """Several pictures of one example, such as an image and its class."""
 
     pictures: tuple[Picture, ...]
@@ -123,5 +123,5 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Group | Panels | Matrices | Rows | Strips | Tracks
+Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Album | Panels | Matrices | Rows | Strips | Tracks
 """The pictures that :meth:`fourfold.core.Space.picture` may return."""

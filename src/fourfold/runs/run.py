@@ -31,7 +31,7 @@ from fourfold.runs.checkpoint import check_vacant, load_model, save_model, undef
 from fourfold.runs.files import write_json
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import load_own
-from fourfold.tasks.bayes import Posterior, posterior
+from fourfold.tasks.bayes import PosteriorDraws, posterior
 from fourfold.tasks.completing import approximate_note
 from fourfold.tasks.conditions import Conditioning, conditioning, given_space
 from fourfold.tasks.drawing import adjusted, beside
@@ -308,7 +308,7 @@ class Run:
 
     def posterior(
         self, x: Tensor | np.ndarray | pd.DataFrame | Sequence[Any], n: int = 100, prior: Any = None, seed: int = 0
-    ) -> Posterior:
+    ) -> PosteriorDraws:
         """Draw the conditions of examples by Bayes' rule, see :func:`fourfold.tasks.posterior`.
 
         Args:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Excerpts, Group, Space
+from fourfold.core import Album, Excerpts, Space
 from fourfold.core.conditions import as_condition, unknown, unknown_like
 from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.features import Features
@@ -195,11 +195,11 @@ class Together(Space):
     def coordinates(self, data: Tensor) -> Features:
         return _Coordinates(self, data)
 
-    def picture_of_one(self, x: Tensor) -> Group:
+    def picture_of_one(self, x: Tensor) -> Album:
         """The parts that are known, each as its space shows it."""
         parts = zip(self.parts, self.split(x[None]), strict=True)
         observed = [(part, rows) for part, rows in parts if not unknown(rows).any()]
-        return Group(tuple(part.picture_of_one(part.examples_of(rows)[0]) for part, rows in observed))
+        return Album(tuple(part.picture_of_one(part.examples_of(rows)[0]) for part, rows in observed))
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
         """The values of the first examples as text, the first ones of each part."""

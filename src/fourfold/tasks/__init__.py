@@ -3,7 +3,7 @@
 A run has its model in ``run.model``: ``fourfold.tasks.impute(run.model, "holes.csv")``.
 """
 
-from fourfold.tasks.bayes import Posterior, posterior
+from fourfold.tasks.bayes import PosteriorDraws, posterior
 from fourfold.tasks.captioning import Caption, caption, caption_nats
 from fourfold.tasks.classifying import (
     ClassifierScores,
@@ -31,7 +31,7 @@ __all__ = [
     "Forecast",
     "Given",
     "Imputed",
-    "Posterior",
+    "PosteriorDraws",
     "Requirement",
     "Shaping",
     "Skipped",

@@ -13,7 +13,7 @@ from fourfold.tasks.conditions import conditioning, given_space
 from fourfold.tasks.examples import raw_examples
 from fourfold.vocabulary import Kind
 
-__all__ = ["Posterior", "posterior"]
+__all__ = ["PosteriorDraws", "posterior"]
 
 FEW = 30
 """Effective draws below which a posterior is said to be rough."""
@@ -26,7 +26,7 @@ _WORDS = {
 
 @final
 @dataclass(frozen=True)
-class Posterior:
+class PosteriorDraws:
     """Draws of ``p(c | x)`` for each example, and the weighted candidates that they were drawn from.
 
     Attributes:
@@ -55,7 +55,7 @@ class Posterior:
 @torch.no_grad()
 def posterior(
     model: GenerativeModel, x: Any, n: int, prior: Any = None, seed: int = 0, batch_size: int = 1024
-) -> Posterior:
+) -> PosteriorDraws:
     """Draw conditions of examples, ``c ~ p(c | x)``: candidates of the prior, weighted by the likelihood.
 
         w_k = p(x | c_k) / sum_j p(x | c_j),   c_k ~ p(c)
@@ -90,7 +90,7 @@ def posterior(
         row = int((~weights.isfinite()).any(1).nonzero()[0])
         raise ValueError(f"row {row}: no candidate condition gives it any mass: give others (prior=)")
     rows = torch.stack([_resampled(w, n, seed + i) for i, w in enumerate(weights)])
-    return Posterior(candidates[rows], candidates, weights, 1 / weights.square().sum(1), result.kind)
+    return PosteriorDraws(candidates[rows], candidates, weights, 1 / weights.square().sum(1), result.kind)
 
 
 def _candidates(model: GenerativeModel, prior: Any) -> Tensor:

@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from torch import Tensor
 
-from fourfold.core import Clips, Cloud, Excerpts, Group, Matrices, Panels, Picture, Rows, Sheet, Space, Strips, Tracks
+from fourfold.core import Album, Clips, Cloud, Excerpts, Matrices, Panels, Picture, Rows, Sheet, Space, Strips, Tracks
 from fourfold.engine import parse_budget
 from fourfold.metrics import Floor, Measurement, References
 from fourfold.paradigms import build, cards, resolve
@@ -534,7 +534,7 @@ def _figure(picture: Picture, css: str, role: str) -> Markup:
             return cloud(points.tolist(), [] if css == "behind" else behind.tolist(), box, names, css)
         case Panels() | Matrices() | Rows() | Strips() | Tracks() | Clips():
             return Markup('<div class="{}">{}</div>').format(css, Markup(picture._repr_html_()))
-        case Group(pictures):
+        case Album(pictures):
             return Markup("").join(_figure(part, css, role) for part in pictures)
         case Excerpts(texts):
             return Markup("").join(Markup("<pre>{}</pre>").format(text[:LONGEST]) for text in texts)
