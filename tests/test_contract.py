@@ -13,7 +13,8 @@ import torch
 
 import every_space
 from fourfold import checks
-from fourfold.core import GenerativeModel, classes
+from fourfold.core import GenerativeModel, Reading, Space, classes
+from fourfold.nn.text_encoder import TextEncoder
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import Paradigm
@@ -33,9 +34,13 @@ class Built:
 
 
 def parts(model: GenerativeModel) -> tuple[object, ...]:
-    """The classes of a model's objective, codec, sampler and networks."""
+    """The classes of a model's objective, codec, sampler and networks, but for those that read a condition."""
     networks = frozenset(map(type, model.estimand.children()))
-    return frozenset(classes(model.objective)), frozenset(classes(model.codec)), type(model.sampler), networks
+    objective, codec = (
+        frozenset(kind for kind in classes(part) if not issubclass(kind, Reading | TextEncoder | Space))
+        for part in (model.objective, model.codec)
+    )
+    return objective, codec, type(model.sampler), networks
 
 
 def models() -> dict[tuple[str, str], Built]:
