@@ -216,7 +216,7 @@ def test_a_network_of_classes_without_a_label_for_unknown_says_so(tmp_path):
     diffusers.DDPMPipeline(unet, diffusers.DDIMScheduler()).save_pretrained(tmp_path)
     run = Run.load(tmp_path)
     assert run.sample(2, 1, steps=2).shape == (2, 3, 8, 8)
-    with pytest.raises(ValueError, match="cond must be a class"):
+    with pytest.raises(ValueError, match="given must be a class"):
         run.sample(2, steps=2)
 
 
