@@ -58,7 +58,7 @@ def models() -> dict[tuple[str, str], Built]:
 
 
 def of_conditions(built: Mapping[tuple[str, str], Built]) -> Iterator[tuple[str, str]]:
-    """Of the spaces of one kind that have conditions, one for each recipe: the recipes take turns."""
+    """Every model without a condition, and one with a condition for each recipe: kinds of conditions take turns."""
     several = defaultdict[tuple[str, type, bool], list[tuple[str, str]]](list)
     for name, space in built:
         several[name, type(SPACES[space]), SPACES[space].conditional].append((name, space))

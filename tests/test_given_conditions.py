@@ -1,4 +1,4 @@
-"""What users give: conditions in every form, values of columns of samples, and both at once."""
+"""Users give conditions in every form, values that columns must have, and both at once."""
 
 import json
 

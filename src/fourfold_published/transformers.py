@@ -292,7 +292,7 @@ def _address(path: Path) -> tuple[Path, dict[str, str]]:
 def _loaded(path: Path) -> tuple[Any, Any, Tokenizer]:
     """Network, tokenizer and its file. Of a GGUF file from the cache, which is filled where it is not.
 
-    From the cache, the tokenizer of the library is no more than its ids that begin or end a text.
+    The cache keeps only those ids of the library's tokenizer that begin or end a text.
     """
     place = source(path)
     if place != path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 from pathlib import Path as FilePath
@@ -28,15 +29,13 @@ def check_configuration(model: GenerativeModel) -> None:
 
 
 def check_saved(model: GenerativeModel) -> None:
-    """Saved and loaded, a model samples and scores the same, but for rounding ties of a value in a hundred."""
+    """Saved and loaded, a model samples and scores the same."""
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, FilePath(folder))
         loaded = load_model(FilePath(folder), list(classes(model)))
-    gap = (model.sample(3).double() - loaded.sample(3).double()).abs()
-    tie = 0.0 if model.sample(1).is_floating_point() else 1.0
-    require(
-        float(gap.max()) <= tie and float((gap > 0).double().mean()) <= 0.01, "the loaded model samples differently"
-    )
+    # weights are loaded with channels last, and another layout in memory rounds convolutions otherwise
+    own: GenerativeModel = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    require(torch.equal(own.sample(3), loaded.sample(3)), "the loaded model samples differently")
     x, cond = raw_examples(model, 3)
     same = torch.allclose(model.log_prob(x, cond).nats, loaded.log_prob(x, cond).nats, equal_nan=True)
     require(same, "the loaded model scores differently")

@@ -37,7 +37,7 @@ class Passed(Reading):
 
     @classmethod
     def of(cls, reading: Reading | None) -> Passed | None:
-        """What takes the vector of a reading, or ``None`` for a network without conditions."""
+        """The reading of a network inside another, which gets the vector. ``None`` without conditions."""
         return None if reading is None else cls(reading.width, reading.gain)
 
     def features(self, cond: Tensor) -> Tensor:

@@ -309,7 +309,7 @@ class ContrastiveDivergence(Objective):
         return with_reference(estimand, {"divergence": ContrastiveDivergenceTerm(estimand, self)})
 
     def negatives(self, energy: Energy, data: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As many samples of the model as rows of data, for the same conditions, and the mean acceptance of moves."""
+        """One sample of the model for each row of data and its condition, and the mean acceptance of the moves."""
         if not self.size:
             moved = self.sampler.run(energy, Noise.in_training(data), cond, data)
             return moved.x, moved.acceptance.mean()
