@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term
+from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, unknown
 from fourfold.estimands import Conditionals, StepwiseConditionals
 from fourfold.maths.categorical import categorical
 from fourfold.paradigms.autoregressive import LOGITS, Uniforms
@@ -80,9 +80,9 @@ class TranscriptConditionals(StepwiseConditionals):
         return self.log_masses(x, self.encode(len(x), cond))
 
     def encode(self, batch: int, cond: Tensor | None) -> SoundStates:
-        """The encoded sounds ``(B, N)``."""
+        """The encoded sounds ``(B, N)``. An unknown one is silence."""
         silence = torch.zeros(batch, 1, dtype=torch.int16, device=next(self.net.parameters()).device)
-        return self.net.encode(silence if cond is None else cond)
+        return self.net.encode(silence if cond is None else cond.masked_fill(unknown(cond)[:, None], 0))
 
     def log_masses(self, x: Tensor, sound: SoundStates) -> Tensor:
         """:meth:`forward` given the encoded sound."""

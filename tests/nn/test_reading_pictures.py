@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fourfold
-from fourfold.core import Batch, configuration, construct
+from fourfold.core import Batch, configuration, construct, unknown_like
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.nn.dit import DiT
@@ -60,7 +60,7 @@ def test_a_picture_beside_a_label_has_its_maps():
 def test_unknown_pixels_and_pictures_are_zero_with_a_channel_that_says_so():
     read = shaken(reading(Images(2, 2, 2, n_values=3)))
     x = torch.tensor([[[0, 2], [-1, 1]], [[2, 2], [-1, 0]]], dtype=torch.int16)
-    cond = torch.stack([x, torch.full_like(x, -1)])
+    cond = torch.stack([x, unknown_like(x)])
     maps = read.spread(cond, 2, (2, 2))
     assert maps[0].tolist() == [[[-1, 1], [0, 0]], [[1, 1], [0, -1]], [[1, 1], [0, 1]]]
     assert (maps[1] == 0).all()
@@ -126,7 +126,7 @@ def test_networks_read_the_maps_of_each_condition_alone(name):
 
     out = output(c)
     assert (out - output(c.roll(1, 0))).abs().amax(1).min() > 1e-4
-    mixed = output(torch.stack([c[0], torch.full_like(c[1], -1), c[1]]))
+    mixed = output(torch.stack([c[0], unknown_like(c[1]), c[1]]))
     torch.testing.assert_close(mixed[:2], torch.stack([out[0], output(None)[1]]), atol=1e-5, rtol=1e-4)
     again = construct(configuration(net)).state_dict()
     assert {k: v.shape for k, v in again.items()} == {k: v.shape for k, v in net.state_dict().items()}

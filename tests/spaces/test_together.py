@@ -49,7 +49,7 @@ def test_one_part_is_unknown_and_the_others_stay(i: int) -> None:
 
 def test_conditions_are_values_of_the_parts_by_order_or_name() -> None:
     space = Together((Vectors(2), Categories(("low", "high"))), ("point", "class"))
-    expected = space.join([torch.tensor([[1.0, 2.0]] * 3), torch.tensor([1, 0, -1])])
+    expected = space.join([torch.tensor([[1.0, 2.0]] * 3), Categories.numbered(2).conditions([1, 0, None], 3)])
     value = ([1.0, 2.0], ["high", "low", -1])
     by_name = {"class": ["high", "low", -1], "point": [1.0, 2.0]}
     each = [([1.0, 2.0], "high"), {"class": "low", "point": [1.0, 2.0]}, {"point": [1.0, 2.0]}]
@@ -70,8 +70,8 @@ def test_conditions_are_values_of_the_parts_by_order_or_name() -> None:
 def test_examples_of_other_parts_are_brought_in_by_name() -> None:
     space = Together((Vectors(1), Categories(("low", "high"))))
     other = Together((Vectors(1), Categories(("high", "low"))))
-    x = other.join([torch.tensor([[0.5], [2.0]]), torch.tensor([0, -1])])
-    assert torch.equal(space.split(space.conform(x, other))[1], torch.tensor([1, -1]))
+    x = other.join([torch.tensor([[0.5], [2.0]]), other.parts[1].conditions(["high", None], 2)])
+    assert torch.equal(space.split(space.conform(x, other))[1], space.parts[1].conditions(["high", None], 2))
     assert not space.fits(other)
     with pytest.raises(ValueError, match="data must be"):
         space.conform(torch.zeros(2, 1), Vectors(1))
@@ -95,6 +95,6 @@ def test_a_condition_is_shown_by_its_parts_and_an_unknown_one_is_not() -> None:
     page = space.picture_of_one(space.join([image, label])[0])._repr_html_()
     assert "data:image/png" in page
     assert "a&lt;b" in page
-    page = space.picture_of_one(space.join([torch.full((1, 1, 2, 2), -1), label])[0])._repr_html_()
+    page = space.picture_of_one(space.join([space.parts[0].unknown(1), label])[0])._repr_html_()
     assert "data:image/png" not in page
     assert "a&lt;b" in page

@@ -17,8 +17,8 @@ class Batch(NamedTuple):
     x: Tensor
     """``(B, *event)``, as the codec encodes them."""
     cond: Tensor | None = None
-    """``(B, *space.given.shape)``: raw examples of the space of conditions, see :func:`as_condition`. A row whose
-    values are all -1, or NaN where they are real numbers, is unknown. ``None`` means that all are unknown."""
+    """``(B, *space.given.shape)``: raw examples of the space of conditions, see :func:`as_condition`. Some may be
+    unknown, see :func:`unknown`. ``None`` means that all are."""
 
 
 Condition: TypeAlias = Any
@@ -26,20 +26,33 @@ Condition: TypeAlias = Any
 :meth:`fourfold.core.Space.conditions`."""
 
 
+SIGNS = 4
+"""So many of the lowest integers are signs of spaces, such as that of a missing value in a table."""
+
+
 def as_condition(x: Tensor) -> Tensor:
-    """Raw examples as conditions: unsigned values become int16, so that -1 is free to mean "unknown"."""
+    """Raw examples as conditions: unsigned values become int16, which has room for the sign of an unknown one."""
     return x.to(torch.int16) if x.dtype in (torch.uint8, torch.bool) else x
 
 
+def _sign(dtype: torch.dtype) -> float:
+    """The value that stands for "unknown": NaN, or a negative integer that no example holds."""
+    return math.nan if dtype.is_floating_point else torch.iinfo(dtype).min + SIGNS
+
+
 def unknown(cond: Tensor) -> Tensor:
-    """True for the rows of conditions ``(B, *)`` that are unknown: ``(B,)``."""
-    values = cond.reshape(len(cond), -1)
-    return (values.isnan() if cond.is_floating_point() else values == -1).all(1)
+    """True for the rows of conditions ``(B, *)`` that are unknown: ``(B,)``.
+
+    All values of such a row are NaN, or the lowest integer but :data:`SIGNS`. A label that is unknown may also be -1,
+    see :class:`~fourfold.spaces.Categories`.
+    """
+    values = as_condition(cond).reshape(len(cond), -1)
+    return (values.isnan() if values.is_floating_point() else values == _sign(values.dtype)).all(1)
 
 
 def unknown_like(cond: Tensor) -> Tensor:
     """Unknown conditions in the form of others."""
-    return torch.full_like(cond, math.nan if cond.is_floating_point() else -1)
+    return torch.full_like(cond, _sign(cond.dtype))
 
 
 def numbered(cond: Tensor) -> Tensor:

@@ -206,7 +206,7 @@ class CodeMixture(Prior):
     def _log_weights(self, cond: Tensor | None, batch: int) -> Tensor:
         """``log w_ck``, ``(B, K)``. A label's weights are smoothed by one thousandth of all examples."""
         share = self.share if len(self.share) == 1 else self.share + 1e-3 * self.share[0]
-        rows = share[:1].expand(batch, -1) if cond is None or len(share) == 1 else share[cond + 1]
+        rows = share[:1].expand(batch, -1) if cond is None or len(share) == 1 else share[(cond + 1).clamp(min=0)]
         return rows.clamp(min=1e-12).log().log_softmax(1)
 
     @torch.no_grad()

@@ -338,7 +338,8 @@ class ContrastiveDivergence(Objective):
 
 def _numbers(cond: Tensor) -> Tensor:
     """Conditions as vectors of numbers, ``(B, D + 1)``. The last one says whether all others are unknown."""
-    values = cond.reshape(len(cond), -1).float().nan_to_num()
+    values = cond.reshape(len(cond), -1).double().nan_to_num()
+    values = values.where(values.abs() < 2.0**62, 0.0).float()  # the lowest integers are signs, and no quantities
     return torch.cat([values, 10.0 * unknown(cond)[:, None]], 1)
 
 

@@ -164,7 +164,7 @@ def _bytes(batch: int, cond: Tensor | None, device: torch.device) -> Tensor:
     """Captions ``(B, L)`` as bytes that are padded with -1."""
     if cond is None:
         return torch.full((batch, 1), -1, device=device)
-    return torch.where(cond < END, cond, -1)
+    return torch.where(cond < END, cond, -1).clamp(min=-1)
 
 
 def _not_empty(logits: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fourfold.core import Excerpts, Space
+from fourfold.core import Excerpts, Space, unknown_like
+from fourfold.core.conditions import unknown
 from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.coordinates import OneHot
 from fourfold.metrics.references import References
@@ -87,15 +88,16 @@ class Categories(Space):
         return torch.tensor([self.names.index(name) for name in source.names])[x.long()]
 
     def conditions(self, value: Any, n: int) -> Tensor:
-        """Labels of ``n`` samples: a name or a number for all, or one for each. -1 is "unknown".
+        """Labels of ``n`` samples: a name or a number for all, or one for each. -1 and ``None`` are "unknown".
 
         A name that is also a number stands for the category of that name.
         """
         if isinstance(value, str):
             value = self._label(value)
         elif isinstance(value, Sequence):
-            value = [self._label(name) if isinstance(name, str) else name for name in value]
+            value = [self._label(name) if isinstance(name, str) else -1 if name is None else name for name in value]
         labels = torch.as_tensor(value)
+        labels = labels.masked_fill(unknown(labels.reshape(-1, 1)).view(labels.shape), -1)
         labels = labels.reshape(-1).expand(n) if labels.numel() == 1 else labels
         whole = not labels.is_floating_point() and labels.shape == (n,)
         if not whole or not -1 <= int(labels.min()) <= int(labels.max()) < self.count:
@@ -103,7 +105,8 @@ class Categories(Space):
                 f"the condition must be a label or {n} labels between 0 and {self.count - 1} (-1: unknown), or names "
                 f"({shortened(self.names)}), got {str(value)[:60]}"
             )
-        return labels.long()
+        labels = labels.long()
+        return torch.where(labels < 0, unknown_like(labels), labels)
 
     def _label(self, name: str) -> int:
         if name in self.names:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fourfold.core import Beside, Sheet, Space, Writer
+from fourfold.core import Beside, Sheet, Space, Writer, unknown_like
 from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, image_features
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.measures import by_frechet
@@ -89,11 +89,17 @@ class Images(Space):
             )
 
     def conditions(self, value: Any, n: int) -> Tensor:
-        """See :meth:`fourfold.core.Space.conditions`. An int16 pixel may be -1: it is unknown."""
+        """See :meth:`fourfold.core.Space.conditions`. An int16 pixel may be -1: it is unknown.
+
+        So is a picture of such pixels alone.
+        """
         x = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-        if x.dtype != torch.int16 or bool(((x < -1) | (x > 255)).any()):
+        if x.dtype != torch.int16:
             return super().conditions(x, n)
-        return super().conditions(x.clamp(min=0).to(torch.uint8), n).masked_fill(x == -1, -1)
+        hidden = x == -1
+        cond = super().conditions(x.masked_fill(hidden, 0), n).masked_fill(hidden, -1)
+        bare = (cond < 0).flatten(1).all(1).view(-1, 1, 1, 1)
+        return torch.where(bare, unknown_like(cond), cond)
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randint(self.n_values, (n, *self.shape), generator=generator).to(torch.uint8)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Excerpts, Pairs, Space
-from fourfold.core.conditions import as_condition, unknown
+from fourfold.core.conditions import as_condition, unknown, unknown_like
 from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.coordinates import TokenCounts
 from fourfold.metrics.references import References
@@ -185,7 +185,7 @@ class Lines(WrittenTexts):
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
             return super().conditions(self._filled_up(torch.as_tensor(value)), n)
-        cond = torch.stack([self.parse([text])[0] if text else torch.full(self.shape, -1) for text in texts])
+        cond = torch.cat([self.parse([text]) if text else self.unknown(1) for text in texts])
         return super().conditions(cond[0] if isinstance(value, str) else cond, n)
 
     def _filled_up(self, ids: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ class Lines(WrittenTexts):
         if ids.ndim != 2 or ids.shape[-1] >= self.text.length:
             return ids
         filled = torch.nn.functional.pad(ids, (0, self.text.length - ids.shape[-1]), value=self.end)
-        return torch.where((ids == -1).all(-1, keepdim=True), -1, filled)
+        return torch.where(unknown(ids)[:, None], unknown_like(filled), filled)
 
     def strings(self, cond: Tensor) -> list[str]:
         """The texts of conditions ``(B, L)``. An unknown one is the empty string."""

@@ -250,4 +250,5 @@ def _integers(flat: Tensor, dtype: torch.dtype) -> Tensor:
     values = flat.masked_fill(hidden, -1).round().to(torch.int64)
     if dtype == torch.int64:
         values = torch.where(values < SIGNS, (values - MISSING) // APART + MISSING, values)
-    return torch.where(hidden, unknown_like(values), values).to(dtype)
+    values = values.to(dtype)
+    return torch.where(hidden, unknown_like(values), values)

@@ -29,7 +29,8 @@ class LabelReading(Reading):
         self.register_buffer("first", torch.zeros(1, dtype=torch.long), persistent=False)
 
     def features(self, cond: Tensor) -> Tensor:
-        return (cond[:, None] + 1 == torch.arange(self.width, device=cond.device)).float()
+        places = (cond + 1).clamp(min=0)  # that of an unknown label is negative
+        return (places[:, None] == torch.arange(self.width, device=cond.device)).float()
 
     def forward(self, cond: Tensor | None, batch: int) -> Tensor:
         if cond is None:

@@ -29,4 +29,4 @@ class TextReading(Reading):
         self.encoder, self.end = encoder, end
 
     def features(self, cond: Tensor) -> Tensor:
-        return self.encoder(torch.where(cond == self.end, -1, cond))
+        return self.encoder(torch.where(cond == self.end, -1, cond).clamp(min=-1))
