@@ -6,6 +6,7 @@ group                  what an entry point names                                
 ``fourfold.adapters``  a kind of published models, :class:`fourfold.adapters.Adapter`                any
 ``fourfold.commands``  a command: :class:`fourfold.cli.command.Command`, or a function               that command
 ``fourfold.executors`` where runs are made, :class:`fourfold.tournament.executors.Executor`              that place
+``fourfold.handlers``  a function that names who works for a command: ``MODULE:FUNCTION`` or ``None``       any
 ``fourfold.names``     a public name of ``import fourfold``                                          that name
 ``fourfold.recipes``   a module that registers recipes of a space                                    any
 ``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival` any
@@ -24,7 +25,7 @@ from types import MappingProxyType
 
 __all__ = ["extensions", "packages"]
 
-GROUPS = ("adapters", "commands", "executors", "names", "paradigms", "recipes", "rivals", "spaces")
+GROUPS = ("adapters", "commands", "executors", "handlers", "names", "paradigms", "recipes", "rivals", "spaces")
 """What follows ``fourfold.`` in the names of the groups."""
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, get_type_hints
 
 from fourfold.adapters import options_of_adapters
 from fourfold.cli.options import declared
+from fourfold.extensions import extensions
 from fourfold.machine.threads import set_threads
 from fourfold.settings.declaration import Option, options_of
 
@@ -41,13 +42,19 @@ class Command:
         def run(**values: Any) -> None:
             command = cls(**{f.name: _value(f.name, hints[f.name], values) for f in fields(cls)})
             set_threads(command.thread_count())
-            module, _, name = cls.work.partition(":")
+            module, _, name = _address(command).partition(":")
             getattr(importlib.import_module(module), name)(command)
 
         parameters = [parameter for f in fields(cls) for parameter in _parameters(f, hints[f.name])]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__doc__ = cls.__doc__
         return run
+
+
+def _address(command: Command) -> str:
+    """The work of a command: that of a wing that recognises its data or run, or the command's own."""
+    handlers = (point.load() for point in extensions("fourfold.handlers").values())
+    return next((address for handler in handlers if (address := handler(command))), command.work)
 
 
 @dataclass(frozen=True)

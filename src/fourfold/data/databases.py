@@ -11,7 +11,8 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fourfold.data.memory import free_memory
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 
-__all__ = ["batches_of_duckdb", "batches_of_sqlite"]
+__all__ = ["DeclaredKeys", "batches_of_duckdb", "batches_of_sqlite", "declared_keys"]
 
 ROWS, BYTES = 1 << 16, 1 << 24
 """Rows that are read at once, and about how many characters, if these are fewer rows."""
@@ -52,27 +53,47 @@ def batches_of_sqlite(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
         DataError: if the file is not such a database, if it cannot answer the query in time, or if it holds several
             tables and no query is given.
     """
+    with _opened_sqlite(path) as base:
+        tables, views = (
+            [
+                name
+                for (name,) in base.execute(
+                    "select name from sqlite_master where type = ? and name not like 'sqlite_%'", (kind,)
+                )
+            ]
+            for kind in ("table", "view")
+        )
+        cursor = base.execute(_sql(path, query, tables, views))
+        names = [str(about[0]) for about in cursor.description]
+        for rows in _portions(cursor):
+            arrays = [_array(column) for column in zip(*rows, strict=True)]
+            yield pyarrow.RecordBatch.from_arrays(arrays, names=names)
+
+
+@contextlib.contextmanager
+def _opened_sqlite(path: Path, pragmas: Collection[str] = ()) -> Iterator[sqlite3.Connection]:
+    """A SQLite database that is only read, for at most :data:`SECONDS`.
+
+    Args:
+        path: its file.
+        pragmas: those that may be asked for.
+
+    Raises:
+        DataError: if the file is not such a database, or if it cannot answer in time.
+    """
+
+    def allowed(action: int, name: str | None, *_: str | None) -> int:
+        reading = action in READING or (action == sqlite3.SQLITE_PRAGMA and name in pragmas)
+        return sqlite3.SQLITE_OK if reading else sqlite3.SQLITE_DENY
+
     deadline = time.monotonic() + SECONDS
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
             base.execute("pragma trusted_schema = off")
             base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
             base.set_progress_handler(lambda: int(time.monotonic() > deadline), STEPS)
-            base.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY)
-            tables, views = (
-                [
-                    name
-                    for (name,) in base.execute(
-                        "select name from sqlite_master where type = ? and name not like 'sqlite_%'", (kind,)
-                    )
-                ]
-                for kind in ("table", "view")
-            )
-            cursor = base.execute(_sql(path, query, tables, views))
-            names = [str(about[0]) for about in cursor.description]
-            for rows in _portions(cursor):
-                arrays = [_array(column) for column in zip(*rows, strict=True)]
-                yield pyarrow.RecordBatch.from_arrays(arrays, names=names)
+            base.set_authorizer(allowed)
+            yield base
     except sqlite3.Error as error:
         if time.monotonic() > deadline:
             raise _late(path) from None
@@ -103,6 +124,27 @@ def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
     Raises:
         DataError: as :func:`batches_of_sqlite` does, and where ``duckdb`` is not installed.
     """
+    with _opened_duckdb(path) as base:
+        tables, views = (
+            [
+                name
+                for (name,) in base.execute(f"select {kind}_name from duckdb_{kind}s() where not internal").fetchall()
+            ]
+            for kind in ("table", "view")
+        )
+        sql = _sql(path, query, tables, views)
+        if [statement.type.name for statement in base.extract_statements(sql)] != ["SELECT"]:
+            raise DataError(f"{path}: the query must be one SELECT, got {option('query', query)}")
+        yield from pyarrow.RecordBatchReader.from_stream(base.sql(sql))
+
+
+@contextlib.contextmanager
+def _opened_duckdb(path: Path) -> Iterator[Any]:
+    """A DuckDB database that is only read, for at most :data:`SECONDS`.
+
+    Raises:
+        DataError: if the file is not such a database, cannot answer in time, or ``duckdb`` is not installed.
+    """
     try:
         import duckdb  # optional
     except ImportError:
@@ -116,24 +158,74 @@ def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
             contextlib.closing(duckdb.connect(str(path.absolute()), read_only=True, config=settings)) as base,
             _interrupted(base, late),
         ):
-            tables, views = (
-                [
-                    name
-                    for (name,) in base.execute(
-                        f"select {kind}_name from duckdb_{kind}s() where not internal"
-                    ).fetchall()
-                ]
-                for kind in ("table", "view")
-            )
-            sql = _sql(path, query, tables, views)
-            if [statement.type for statement in base.extract_statements(sql)] != [duckdb.StatementType.SELECT]:
-                raise DataError(f"{path}: the query must be one SELECT, got {option('query', query)}")
-            yield from pyarrow.RecordBatchReader.from_stream(base.sql(sql))
+            yield base
     except (duckdb.Error, OSError, pyarrow.ArrowException) as error:
         if late.is_set():
             raise _late(path) from None
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: cannot be read as DuckDB ({reason}); check the file and the query") from None
+
+
+@dataclass(frozen=True)
+class DeclaredKeys:
+    """The keys of a table as its database declares them.
+
+    Attributes:
+        primary: the columns of the primary key, none where there is none.
+        foreign: for each foreign key its columns and the table whose primary key they hold.
+    """
+
+    primary: tuple[str, ...]
+    foreign: tuple[tuple[tuple[str, ...], str], ...]
+
+
+def declared_keys(path: Path) -> dict[str, DeclaredKeys]:
+    """The tables of a database, with the keys that it declares.
+
+    Raises:
+        DataError: as :func:`batches_of_sqlite` and :func:`batches_of_duckdb` do.
+    """
+    return _keys_of_duckdb(path) if path.suffix.lower() == ".duckdb" else _keys_of_sqlite(path)
+
+
+def _keys_of_sqlite(path: Path) -> dict[str, DeclaredKeys]:
+    keys = {}
+    with _opened_sqlite(path, ("foreign_key_list", "table_info")) as base:
+        names = base.execute("select name from sqlite_master where type = 'table' and name not like 'sqlite_%'")
+        for (table,) in names.fetchall():
+            primary = base.execute(
+                "select name from pragma_table_info(?) where pk > 0 order by pk", (table,)
+            ).fetchall()
+            foreign: dict[int, tuple[list[str], str]] = {}
+            links = base.execute(
+                'select id, "from", "table" from pragma_foreign_key_list(?) order by id, seq', (table,)
+            )
+            for number, column, parent in links:
+                foreign.setdefault(number, ([], parent))[0].append(column)
+            by_column = tuple(
+                (tuple(columns), parent) for _, (columns, parent) in sorted(foreign.items(), reverse=True)
+            )
+            keys[table] = DeclaredKeys(tuple(name for (name,) in primary), by_column)
+    return keys
+
+
+def _keys_of_duckdb(path: Path) -> dict[str, DeclaredKeys]:
+    with _opened_duckdb(path) as base:
+        names = base.execute("select table_name from duckdb_tables() where not internal").fetchall()
+        rows = base.execute(
+            "select table_name, constraint_type, constraint_column_names, referenced_table from duckdb_constraints()"
+        ).fetchall()
+    return {
+        table: DeclaredKeys(
+            next((tuple(columns) for name, kind, columns, _ in rows if (name, kind) == (table, "PRIMARY KEY")), ()),
+            tuple(
+                (tuple(columns), parent)
+                for name, kind, columns, parent in rows
+                if (name, kind) == (table, "FOREIGN KEY")
+            ),
+        )
+        for (table,) in names
+    }
 
 
 @contextlib.contextmanager

@@ -1,0 +1,5 @@
+"""A wing: databases. Tables linked by keys, each modelled given the row that owns its rows."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

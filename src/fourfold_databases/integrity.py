@@ -1,0 +1,72 @@
+"""Rows that break the keys of a schema: doubled keys, and links to rows that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from fourfold.data.errors import DataError, option
+from fourfold_databases.reading import Frames, keys_in
+from fourfold_databases.schema import Link, Schema
+
+__all__ = ["sound_frames"]
+
+
+def sound_frames(
+    where: str, frames: Frames, schema: Schema, skip_bad: bool = False
+) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """The tables with their keys as texts, once every key is unique and every link leads to a row.
+
+    Args:
+        where: the database, for messages.
+        frames: the rows of each table.
+        schema: their keys and links.
+        skip_bad: leave out rows that break a key, and the rows that name them, and say so.
+
+    Returns:
+        The rows of each table, and notes on those that were left out.
+
+    Raises:
+        DataError: for the first row that breaks a key, with table, row and column.
+    """
+    sound: dict[str, pd.DataFrame] = {}
+    notes: list[str] = []
+    for table in schema.order:
+        columns = schema.without(table)
+        texts = {name: keys_in(f"{where}, table {table}, column {name}", frames[table][name]) for name in columns}
+        frame = frames[table].reset_index(drop=True).assign(**texts)
+        while (fault := next(_faults(frame, schema, table, sound), None)) is not None:
+            column, bad, rule = fault
+            row = frame.index[bad][0]
+            if not skip_bad:
+                raise DataError(
+                    f"{where}, table {table}, row {row + 1}, column {column}: {rule}, got {frame[column][row]!r}; "
+                    f"correct it, or leave such rows out with {option('skip_bad', True)}"
+                )
+            notes.append(f"{table}: {int(bad.sum()):,} rows are left out, since {column} {rule}")
+            frame = frame[~bad]
+        if not len(frame):
+            raise DataError(f"{where}, table {table}: must have rows with sound keys, got none")
+        sound[table] = frame.reset_index(drop=True)
+    return sound, tuple(notes)
+
+
+def _faults(frame: pd.DataFrame, schema: Schema, table: str, sound: Frames) -> Iterator[tuple[str, pd.Series, str]]:
+    """Each rule that rows of a table break: the column, which rows, and the rule."""
+    key = schema.keys[table]
+    if key is not None:
+        rules = [(frame[key].isna(), "must name the row"), (frame[key].duplicated(), "must differ in every row")]
+        yield from ((key, bad, rule) for bad, rule in rules if bad.any())
+    for link in schema.links_of(table):
+        parents = _parents(link, frame, schema, sound)
+        bad = frame[link.column].notna() & ~frame[link.column].isin(parents)
+        if bad.any():
+            yield link.column, bad, f"must name a row of {link.parent}"
+
+
+def _parents(link: Link, frame: pd.DataFrame, schema: Schema, sound: Frames) -> pd.Series:
+    """The keys that a link may hold."""
+    key = schema.keys[link.parent]
+    assert key is not None, "Schema refuses such links"
+    return (frame if link.parent == link.child else sound[link.parent])[key]

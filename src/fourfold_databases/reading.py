@@ -1,0 +1,114 @@
+"""Databases as data frames, one a table: SQLite, DuckDB, a folder of CSV or Parquet files, or frames in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fourfold.data.databases import DeclaredKeys, batches_of_duckdb, batches_of_sqlite, declared_keys
+from fourfold.data.errors import DataError
+from fourfold.data.readers import TABLES
+from fourfold.data.tables import raw_frame
+from fourfold.output.printable import shortened
+
+__all__ = ["Frames", "frames_of", "holds_tables", "keys_in"]
+
+Frames: TypeAlias = Mapping[str, pd.DataFrame]
+"""The rows of each table, by its name."""
+GAPS = frozenset(["", "na", "n/a", "nan", "null", "none"])
+"""Texts that stand for a link to no row, in lower case."""
+WHOLE = r"[+-]?\d+(\.0*)?"
+"""Texts of whole numbers."""
+
+
+def holds_tables(data: Any) -> bool:
+    """Whether data is a database: a mapping of frames, a file of several tables, or a folder of files of tables."""
+    if isinstance(data, Mapping):
+        return bool(data) and all(isinstance(frame, pd.DataFrame) for frame in data.values())
+    if not isinstance(data, (str, os.PathLike)):
+        return False
+    path = Path(data).expanduser()
+    if path.is_dir():
+        return len(_files(path)) > 1 and len(_files(path)) == len([*_visible(path)])
+    return path.is_file() and TABLES.get(path.suffix.lower(), False) and len(declared_keys(path)) > 1
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """The files and folders in a folder but for hidden ones, schemas and readmes."""
+    ignored = (".toml", ".md", ".txt")
+    return (path for path in folder.iterdir() if path.name[0] != "." and path.suffix.lower() not in ignored)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of tables in a folder, by name."""
+    return sorted(path for path in _visible(folder) if path.is_file() and TABLES.get(path.suffix.lower()) is False)
+
+
+def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKeys]]:
+    """The rows of all tables, and the keys that the database declares. Cells of CSV files and of SQLite are texts.
+
+    Args:
+        data: a file of SQLite or DuckDB, a folder, or frames by name.
+
+    Raises:
+        DataError: for what cannot be read, a table without rows or without a name.
+    """
+    if isinstance(data, Mapping):
+        frames, declared = (
+            {str(name): frame.reset_index(drop=True) for name, frame in data.items()},
+            dict[str, DeclaredKeys](),
+        )
+    elif (path := Path(data).expanduser()).is_dir():
+        frames, declared = {file.stem: raw_frame(file)[0] for file in _files(path)}, {}
+        if len(frames) < len(_files(path)):
+            raise DataError(f"{path}: files must name one table each, got two with one name: move one away")
+    else:
+        declared = declared_keys(path)
+        batches = batches_of_duckdb if path.suffix.lower() == ".duckdb" else batches_of_sqlite
+        frames = {name: pa.Table.from_batches(list(batches(path, name))).to_pandas() for name in declared}
+    for name, frame in frames.items():
+        if not len(frame):
+            raise DataError(f"{_name(data)}, table {name}: must have rows, got none: drop the table")
+        if frame.columns.duplicated().any():
+            raise DataError(f"{_name(data)}, table {name}: columns must differ in name, got {shortened(frame.columns)}")
+        frame.columns = frame.columns.astype(str)
+    return frames, declared
+
+
+def _name(data: Any) -> str:
+    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else "database"
+
+
+def keys_in(where: str, column: pd.Series) -> pd.Series:
+    """The values of a key as texts, ``None`` where there is none. ``7``, ``7.0`` and ``"7"`` are one key.
+
+    Args:
+        where: the table and its column, for messages.
+        column: its values.
+
+    Raises:
+        DataError: for numbers and words in one column, with the row of the first that differs.
+    """
+    values = column.reset_index(drop=True)
+    missing = values.isna()
+    if values.dtype == object:
+        kinds = values[~missing].map(
+            lambda value: "a number" if isinstance(value, (int, float, np.number)) else "a text"
+        )
+        if kinds.nunique() > 1:
+            row = int(kinds.index[kinds != kinds.iloc[0]][0])
+            raise DataError(
+                f"{where}, row {row + 1}: a key must be of one kind, got {kinds[row]} below {kinds.iloc[0]}; "
+                "give all as texts"
+            )
+    texts = values.astype("string").str.strip()
+    texts = texts.mask(missing | texts.str.lower().isin(GAPS))
+    if texts.str.fullmatch(WHOLE).all():  # pandas makes floats of whole numbers where some are missing
+        texts = texts.str.replace(r"\.0*$", "", regex=True)
+    return texts.astype(object).where(texts.notna(), None)

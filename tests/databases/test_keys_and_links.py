@@ -1,0 +1,169 @@
+"""Keys and links: as databases declare them, as names and values show them, as a file fixes them."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pandas as pd
+import pytest
+
+from fourfold.data import DataError
+from fourfold_databases.inference import inferred_schema
+from fourfold_databases.integrity import sound_frames
+from fourfold_databases.reading import frames_of, holds_tables
+from fourfold_databases.schema import Link, Schema
+
+SHOP = """
+create table customers (id integer primary key, city text);
+create table products (sku text primary key, price real);
+create table orders (nr integer primary key, customer integer references customers, day text);
+create table items (nr integer references orders(nr), sku text references products(sku), n integer,
+                    primary key (nr, sku));
+insert into customers values (1, 'Rome'), (2, 'Bern');
+insert into products values ('a', 1.5), ('b', 2.5);
+insert into orders values (7, 1, '2024-01-01'), (8, 1, '2024-01-02'), (9, null, '2024-01-03');
+insert into items values (7, 'a', 1), (7, 'b', 2), (9, 'a', 3);
+"""
+
+
+def shop():
+    return {
+        "customers": pd.DataFrame({"customer_id": [1, 2, 3], "city": ["Rome", "Bern", "Rome"]}),
+        "products": pd.DataFrame({"id": ["a", "b"], "price": [1.5, 2.5]}),
+        "orders": pd.DataFrame({"order_id": [7, 8, 9], "customer_id": [1, 1, 3], "total": [1, 2, 3]}),
+        "order_items": pd.DataFrame({"order_id": [7, 7, 9], "product_id": ["a", "b", "a"], "n": [1, 2, 3]}),
+        "staff": pd.DataFrame({"staffId": [1, 2, 3], "managerId": [None, 1.0, 1.0]}),
+    }
+
+
+def links(schema):
+    return {str(link) for link in schema.links}
+
+
+@pytest.mark.parametrize("suffix", [".db", ".duckdb"])
+def test_a_database_declares_its_keys(tmp_path, suffix):
+    path = tmp_path / f"shop{suffix}"
+    if suffix == ".duckdb":
+        base = pytest.importorskip("duckdb").connect(str(path))
+        for statement in SHOP.split(";")[:-1]:
+            base.execute(statement)
+    else:
+        base = sqlite3.connect(path)
+        base.executescript(SHOP)
+        base.commit()
+    base.close()
+    assert holds_tables(path)
+    frames, declared = frames_of(path)
+    schema = inferred_schema(frames, declared)
+    assert schema.keys == {"customers": "id", "products": "sku", "orders": "nr", "items": None}
+    assert links(schema) == {
+        "orders.customer -> customers",
+        "items.nr -> orders",
+        "items.sku -> products",
+    }
+    assert {link.reason for link in schema.links} == {"declared by the database"}
+    assert str(schema.owner("items")) == "items.nr -> orders"
+    assert [str(link) for link in schema.references("items")] == ["items.sku -> products"]
+    assert sound_frames("shop", frames, schema)[0]["items"]["sku"].tolist() == ["a", "b", "a"]
+
+
+def test_names_and_values_show_keys_and_links(tmp_path):
+    schema = inferred_schema(*frames_of(shop()))
+    assert schema.keys["order_items"] is None
+    assert links(schema) == {
+        "orders.customer_id -> customers",
+        "order_items.order_id -> orders",
+        "order_items.product_id -> products",
+        "staff.managerId -> staff",
+    }
+    assert schema.owner("staff") is None
+    assert [str(link) for link in schema.children("customers")] == ["orders.customer_id -> customers"]
+    for name, frame in shop().items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    (tmp_path / "README.md").write_text("The tables of a shop.")
+    assert holds_tables(tmp_path)
+    again = inferred_schema(*frames_of(tmp_path))
+    assert (again.keys, links(again)) == (schema.keys, links(schema))
+
+
+def test_a_column_that_only_looks_like_numbers_of_rows_is_no_link():
+    frames = shop()
+    frames["orders"]["total"] = [1, 2, 3]  # values that are all keys of customers
+    frames["orders"]["rank_no"] = [3, 2, 1]
+    assert links(inferred_schema(*frames_of(frames))) == links(inferred_schema(*frames_of(shop())))
+
+
+def test_a_file_fixes_the_schema():
+    schema = inferred_schema(*frames_of(shop()))
+    again = Schema.of_toml("schema.toml", schema.toml)
+    assert (again.keys, links(again)) == (schema.keys, links(schema))
+    swapped = Schema.of_toml("s.toml", '[a]\nkey = "id"\n[b]\nkey = "id"\n[c.links]\ny = "b"\nx = "a"\n')
+    assert str(swapped.owner("c")) == "c.y -> b"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[a\n", "TOML"),
+        ("a = 1\n", "section"),
+        ('[a]\nkeys = "id"\n', "keys"),
+        ('[a.links]\nb_id = "b"\n', "primary key"),
+        ('[a]\nkey="id"\n[a.links]\nb="b"\n[b]\nkey="id"\n[b.links]\na="a"\n', "a -> b -> a|b -> a -> b"),
+    ],
+)
+def test_a_bad_file_is_one_line(text, message):
+    with pytest.raises(DataError, match=message):
+        Schema.of_toml("s.toml", text)
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "column", "value", "message"),
+    [
+        ("customers", 1, "customer_id", 1, "customers, row 2, column customer_id: must differ"),
+        ("orders", 2, "customer_id", 99, "orders, row 3, column customer_id: must name a row of customers, got '99'"),
+        ("orders", 0, "order_id", None, "orders, row 1, column order_id: must name the row"),
+        ("order_items", 1, "product_id", "z", "order_items, row 2, column product_id"),
+        ("staff", 2, "managerId", 8.0, "staff, row 3, column managerId: must name a row of staff, got '8'"),
+    ],
+)
+def test_broken_keys_are_named_or_left_out(table, row, column, value, message):
+    frames = shop()
+    schema = inferred_schema(*frames_of(frames))
+    frames[table][column] = frames[table][column].astype(object)
+    frames[table].loc[row, column] = value
+    with pytest.raises(DataError, match=message):
+        sound_frames("shop", frames, schema)
+    sound, notes = sound_frames("shop", frames, schema, skip_bad=True)
+    assert len(sound[table]) == len(frames[table]) - 1
+    assert any(column in note for note in notes)
+    for link in schema.links:
+        parents = set(sound[link.parent][schema.keys[link.parent]])
+        assert set(sound[link.child][link.column].dropna()) <= parents
+
+
+def test_rows_that_name_a_row_that_was_left_out_go_too():
+    frames = shop()
+    frames["orders"].loc[0, "customer_id"] = 99
+    sound, _ = sound_frames("shop", frames, inferred_schema(*frames_of(shop())), skip_bad=True)
+    assert sound["orders"]["order_id"].tolist() == ["8", "9"]
+    assert sound["order_items"]["order_id"].tolist() == ["9"]
+
+
+def test_numbers_and_words_in_one_key_are_refused():
+    frames = shop()
+    frames["products"]["id"] = ["a", 2]
+    with pytest.raises(DataError, match="products, column id, row 2: a key must be of one kind"):
+        inferred_schema(*frames_of(frames))
+
+
+def test_an_empty_table_is_refused():
+    with pytest.raises(DataError, match="table staff"):
+        frames_of({**shop(), "staff": pd.DataFrame({"staffId": []})})
+
+
+def test_a_link_equals_its_key_whatever_their_types():
+    frames = shop()
+    frames["orders"]["customer_id"] = [1.0, None, 3.0]
+    sound, _ = sound_frames("shop", frames, inferred_schema(*frames_of(frames)))
+    assert sound["orders"]["customer_id"].tolist() == ["1", None, "3"]
+    assert Link("a", "b", "c") == Link("a", "b", "c", "another reason")
