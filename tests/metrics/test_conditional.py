@@ -114,6 +114,9 @@ def test_gaps_among_draws_change_neither_crps_nor_the_law_of_ranks() -> None:
     torch.testing.assert_close(scores[7], crps(one, truth[7:8])[0])
     deviation = rank_deviation(ranks(gaps, truth), 9)
     assert deviation.value <= deviation.floor_high
+    absent = torch.full((3000, 1), torch.nan).double()  # a column that no truth has, as behind the longest sequence
+    again = rank_deviation(ranks(torch.cat([gaps, gaps], 2), torch.cat([truth, absent], 1)), 9)
+    assert again.value <= again.floor_high < 0.1
 
 
 def two_images() -> tuple[Tensor, Tensor]:

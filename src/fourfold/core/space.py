@@ -30,11 +30,17 @@ class Beside(NamedTuple):
     prompts: Sequence[str] = ()
     """The texts that the examples were drawn for, in order and with equally many examples each."""
 
-    def after(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """A table of the examples with the columns of the conditions behind its own."""
+    def after(self, frame: pd.DataFrame, counts: Tensor | None = None) -> pd.DataFrame:
+        """A table of the examples with the columns of the conditions behind its own.
+
+        Args:
+            frame: the table.
+            counts: how many rows each example has there, see :meth:`Space.row_counts`. ``None``: one.
+        """
         kind = "class" if self.labels else "condition"
         for name, values in {} if self.table is None else self.table.items():
-            frame[f"{name} ({kind})" if name in frame else name] = list(values)
+            column = values if counts is None else np.repeat(values.to_numpy(), counts.numpy())
+            frame[f"{name} ({kind})" if name in frame else name] = list(column)
         return frame
 
 

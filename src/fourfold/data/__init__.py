@@ -29,7 +29,16 @@ from fourfold.data.stored import Stored
 from fourfold.data.tables import of_memory
 from fourfold.data.texts import are_texts, holds_texts, read_texts, texts_of
 from fourfold.machine.libraries import pandas as pd
-from fourfold.settings.data import IN_MEMORY, DataKeywords, DataOptions, conditions_in, names_of, recordable, recorded
+from fourfold.settings.data import (
+    IN_MEMORY,
+    ConditionOptions,
+    DataKeywords,
+    DataOptions,
+    conditions_in,
+    names_of,
+    recordable,
+    recorded,
+)
 from fourfold.settings.declaration import spelled_out
 from fourfold.spaces.registry import space_named
 
@@ -210,7 +219,7 @@ def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
         raise DataError(f"{name}: given must be {most} conditions, as the model has ({space}), got {count}")
     for label, item in items.items():
         part = space.parts[len(source.conditions)] if space is not None and space.parts else space
-        given, given_name = _conditions(name, item, dataclasses.replace(options, space=part))
+        given, given_name = _conditions(name, item, dataclasses.replace(options, space=part), source.key)
         source = aligned(name, source, given_name, given, options.skip_bad, label)
     return source if space is None else dataclasses.replace(source, given=space)
 
@@ -227,15 +236,22 @@ def _exists(name: str) -> bool:
     return name in BUILTIN or Path(name).expanduser().exists()
 
 
-def _conditions(name: str, given: Any, options: DataOptions) -> tuple[Source, str]:
-    """The source of conditions that lie elsewhere, and its name. ``options.space`` is that of a model's conditions.
+def _conditions(name: str, given: Any, options: DataOptions, index: str | None) -> tuple[Source, str]:
+    """The source of conditions that lie elsewhere, and its name.
+
+    Args:
+        name: the data, for messages.
+        given: the conditions.
+        options: by which the data is read, but ``options.space`` is that of a model's conditions.
+        index: the column of a table that names the examples.
 
     Raises:
         DataError: for a name of nothing, or conditions that cannot be read.
     """
-    names, reading = [os.fspath(given)] if isinstance(given, (str, os.PathLike)) else [], DataOptions()
+    names = [os.fspath(given)] if isinstance(given, (str, os.PathLike)) else []
+    own: dict[str, Any] = {}
     if isinstance(given, Dataset):
-        names, reading, given = [given.name], _reading_of(name, given), given.name
+        names, own, given = [given.name], _reading_of(name, given), given.name
     elif names:
         given = names[0]
     elif hasattr(given, "to_frame"):  # a column of a data frame
@@ -244,23 +260,18 @@ def _conditions(name: str, given: Any, options: DataOptions) -> tuple[Source, st
         given = given[:, None]
     if names and not _exists(given):
         raise DataError(_nothing(name, given))
-    reading = dataclasses.replace(
-        reading,
-        seed=options.seed,
-        skip_bad=options.skip_bad,
-        data_dir=options.data_dir,
-        space=options.model or reading.space,
-    )
+    here = {"seed": options.seed, "skip_bad": options.skip_bad, "data_dir": options.data_dir, "index": index}
+    keywords = own | here | {"space": options.model or own.get("space")}
+    reading = ConditionOptions.of(**cast("DataKeywords", keywords))
     given_name = given if names else "given"
     return _in_memory(_unpaired(given, given_name, reading, whole=True)), given_name
 
 
-def _reading_of(name: str, given: Dataset) -> DataOptions:
+def _reading_of(name: str, given: Dataset) -> dict[str, Any]:
     """The settings by which the source of a data set is read, as conditions: its splits are in another order."""
     if given.name == IN_MEMORY:
         raise DataError(f"{name}: given must be the array itself, got a data set of one, which is shuffled")
-    own = {name: value for name, value in given.options.items() if name in _READING}
-    return DataOptions.of(**cast("DataKeywords", own))
+    return {name: value for name, value in given.options.items() if name in _READING}
 
 
 _READING = frozenset(f.name for f in dataclasses.fields(DataOptions)) - {"conditional", "given", "limit", "fractions"}

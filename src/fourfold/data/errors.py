@@ -80,5 +80,7 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
             raise DataError(f"{name} must be left out for {description}, got {option(name, value)}")
 
 
-_GENERAL = frozenset(["seed", "conditional", "given", "limit", "length", "skip_bad", "fractions", "space", "data_dir"])
+_GENERAL = frozenset(
+    ["seed", "conditional", "given", "limit", "length", "skip_bad", "fractions", "space", "data_dir", "index"]
+)
 """Settings that mean something for every kind of data, or are checked where they are used."""

@@ -37,7 +37,7 @@ from fourfold.data.source import Source
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
-from fourfold.settings.data import DataOptions, conditions_in
+from fourfold.settings.data import ConditionOptions, DataOptions, conditions_in
 from fourfold.spaces import Categories, Sequences, Table, Vectors
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled
 from fourfold.spaces.registry import space_named
@@ -224,17 +224,89 @@ def table_of(
     bare = Source(torch.empty(0), Vectors(1), where_read, labels, given, hint=hint, notes=notes)
     if options.schema is not None:
         unknown_columns(where, read_schema(options.schema), [column.name for column in columns])
+    if isinstance(options, ConditionOptions) and options.index is not None:
+        index = _named(where, columns, options.index)
+        bare, columns = dataclasses.replace(bare, keys=_texts(index)), [part for part in columns if part is not index]
+    bare = _with_keys(bare, where, columns, options)
     names_given = _columns_given(where, columns, options)
     if not names_given:
         return _of_columns(bare, where, columns, options, headless)
-    if ordered and options.model is None:
-        raise DataError(f"{where}: given must be left out with order and group, got {shortened(names_given)}")
     target, conditions = _split_options(options, names_given)
     rest = [column for column in columns if column.name not in names_given]
     named = [column for column in columns if column.name in names_given]
+    if not rowwise:
+        named = _once_each(where, named, columns, options)
     empty = dataclasses.replace(bare, cond=None, given=None)
     part = _of_columns(empty, where, named, conditions, headless)
     return paired(_of_columns(bare, where, rest, target, headless), {_label(options, names_given): part})
+
+
+def _named(where: str, columns: Sequence[Coded], name: str) -> Coded:
+    """A column that names examples.
+
+    Raises:
+        DataError: if there is none of this name.
+    """
+    column = next((column for column in columns if column.name == name), None)
+    if column is None:
+        names = [column.name for column in columns]
+        raise DataError(f"{where}: must have the column {name!r}, which names the sequences; {alike(name, names)}")
+    return column
+
+
+def _texts(column: Coded) -> tuple[str, ...]:
+    """The value of each row as a text."""
+    texts = [*column.distinct.astype(str).map(plain), ""]
+    return tuple(texts[i] for i in column.inverse.tolist())
+
+
+def _key(options: DataOptions) -> str | None:
+    """The column that names sequences, of new ones or of a model."""
+    return options.group if options.model is None else getattr(options.model, "key", None)
+
+
+def _with_keys(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions) -> Source:
+    """A source with the key of each sequence, where there are some."""
+    key = _key(options)
+    if key is None or key not in {column.name for column in columns}:
+        return bare
+    column = _named(where, columns, key)
+    first = np.unique(keys_of(where, column), return_index=True)[1]
+    return dataclasses.replace(bare, key=key, keys=_texts(column.among(first)))
+
+
+def _once_each(where: str, named: Sequence[Coded], columns: Sequence[Coded], options: DataOptions) -> list[Coded]:
+    """The columns of conditions with one row for each sequence, whose rows all hold the same.
+
+    Raises:
+        DataError: for windows of one series, whose rows have conditions of their own, the key or the order among the
+            conditions, or a sequence with two values of a column.
+    """
+    key = _key(options)
+    if key is None:
+        raise DataError(
+            f"{where}: given must be columns that are constant in each sequence, got {shortened([*_names(named)])} of "
+            f"one long series: leave them among the others, or name sequences with {option('group')}"
+        )
+    if double := {key, options.order} & {*_names(named)}:
+        raise DataError(f"{where}: given must be other columns than group and order, got {min(map(str, double))!r}")
+    keys = keys_of(where, _named(where, columns, key))
+    first = np.unique(keys, return_index=True)[1]
+    for column in named:
+        value = np.append(pd.factorize(column.distinct.astype(str))[0], -1)[column.inverse]
+        other = np.flatnonzero(value != value[first][keys])
+        if len(other):
+            texts, row = _texts(column), int(other[0])
+            raise DataError(
+                f"{where}, row {row + 1}, column {column.name}: must be {texts[first[keys[row]]][:40]!r} as in row "
+                f"{first[keys[row]] + 1} of the same {key}, got {texts[row][:40]!r}: correct it, or leave the column "
+                "out of given, so that every row has its own"
+            )
+    return [column.among(first) for column in named]
+
+
+def _names(columns: Sequence[Coded]) -> Iterator[str]:
+    return (column.name for column in columns)
 
 
 def _label(options: DataOptions, columns: Sequence[str]) -> str:
@@ -273,7 +345,7 @@ def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOp
     if space is not None and space.parts:
         space = next(part for part in space.parts if columns[0] in part.columns)
     target = dataclasses.replace(options, given=None)
-    return target, dataclasses.replace(target, target=None, labels=None, space=space)
+    return target, dataclasses.replace(target, target=None, labels=None, space=space, group=None, order=None)
 
 
 def _of_columns(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions, headless: bool) -> Source:
@@ -509,13 +581,7 @@ def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) ->
     if space.key is None:
         x, more = windows_of(where, space, codes.numpy())
         return x, (*notes, *more)
-    keys = next((column for column in columns if column.name == space.key), None)
-    if keys is None:
-        names = [column.name for column in columns]
-        raise DataError(
-            f"{where}: must have the column {space.key!r}, which names the sequences; {alike(space.key, names)}"
-        )
-    x, more = sequences_of(where, space, codes.numpy(), keys_of(where, keys))
+    x, more = sequences_of(where, space, codes.numpy(), keys_of(where, _named(where, columns, space.key)))
     return x, (*notes, *more)
 
 

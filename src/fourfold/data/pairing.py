@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -83,6 +83,17 @@ def paired(target: Source, conditions: Mapping[str, Source]) -> Source:
     )
 
 
+def _with_remarks(source: Source, prefix: str = "", notes: Sequence[str] = (), skipped: Sequence[str] = ()) -> Source:
+    """A source with further notes and examples left out, its own notes behind a prefix. Its schema keeps them."""
+    schema = source.schema
+    return dataclasses.replace(
+        source,
+        notes=(*(prefix + note for note in source.notes), *notes),
+        skipped=(*source.skipped, *skipped),
+        schema=None if schema is None else lambda rows: _with_remarks(schema(rows), prefix, notes, skipped),
+    )
+
+
 def _settled(source: Source, rows: Tensor) -> Source:
     """A source with the schema of its training examples, if it has one."""
     return source if source.schema is None else source.schema(rows)
@@ -92,6 +103,8 @@ def aligned(
     name: str, target: Source, given_name: str, given: Source, skip_bad: bool, label: str = "condition"
 ) -> Source:
     """Examples with conditions from another file or folder: of the same name where both have names, else in order.
+
+    Where a column names the examples, a condition of no example is left out: a customer without orders is no fault.
 
     Args:
         name: the data, for messages.
@@ -110,9 +123,8 @@ def aligned(
                 f"{source_name}: must be examples, each with its condition, got one long series or text; "
                 "leave out given"
             )
-    prefix = f"{given_name}: "
-    given = dataclasses.replace(given, notes=tuple(prefix + note for note in given.notes))
-    if target.files and given.files:
+    given = _with_remarks(given, f"{given_name}: ")
+    if target.names and given.names:
         target, given = _by_name(name, target, given_name, given, skip_bad)
     else:
         _check_order(name, target, given_name, given)
@@ -123,7 +135,7 @@ def _check_order(name: str, target: Source, given_name: str, given: Source) -> N
     """Refuse sources that cannot be paired by the places of their examples."""
     counts = f"got {len(target.x):,} in {name} and {len(given.x):,} in {given_name}"
     skipped = (*target.skipped, *given.skipped)
-    if skipped and not (target.files and given.files):
+    if skipped and not (target.names and given.names):
         raise DataError(f"{name}: examples and conditions must pair by name where some are skipped, as {skipped[0]}")
     if len(target.x) != len(given.x):
         raise DataError(f"{name}: examples and conditions must be equally many, {counts}; give one for each")
@@ -134,40 +146,47 @@ def _check_order(name: str, target: Source, given_name: str, given: Source) -> N
 
 
 def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad: bool) -> tuple[Source, Source]:
-    """Pairs of files of one name, in the order of the examples."""
+    """Pairs of examples and conditions of one name, in the order of the examples."""
     row_of: dict[str, int] = {}
-    for row, stem in enumerate(map(_stem, given.files)):
-        if stem in row_of:
+    for row, label in enumerate(given.names):
+        if label in row_of:
+            way = "keep one row" if given.keys else "rename them, or give longer clips"
+            clips = "" if given.keys else f" ({option('seconds', 10)}) where a sound was cut"
             raise DataError(
-                f"{given_name}: must hold one condition of each name, got several of {stem!r}; rename them, or give "
-                f"longer clips ({option('seconds', 10)}) where a sound was cut"
+                f"{given_name}: must hold one condition of each name, got several of {label!r}; {way}{clips}"
             )
-        row_of[stem] = row
-    stems = [_stem(file) for file in target.files]
-    bare = [file for file, stem in zip(target.files, stems, strict=True) if stem not in row_of]
-    spare = [file for file in given.files if _stem(file) not in {*stems}]
-    lines = [f"{Path(name) / file}: has no condition in {given_name}" for file in bare]
-    lines += [f"{Path(given_name) / file}: is the condition of no example in {name}" for file in spare]
-    matches = [row for row, stem in enumerate(stems) if stem in row_of]
+        row_of[label] = row
+    labels, own = target.names, {*target.names}
+    bare = [item for item, label in zip(target.keys or target.files, labels, strict=True) if label not in row_of]
+    spare = [item for item, label in zip(given.keys or given.files, given.names, strict=True) if label not in own]
+    if target.keys and spare:
+        given = _with_remarks(given, notes=(_spare(spare, name, given_name),))
+        spare = []
+    lines = [f"{Path(name) / item}: has no condition in {given_name}" for item in bare]
+    lines += [f"{Path(given_name) / item}: is the condition of no example in {name}" for item in spare]
+    matches = [row for row, label in enumerate(labels) if label in row_of]
     if lines and (not skip_bad or not matches):
+        things = "sequences" if target.keys else "files"
         raise DataError(
-            f"{name}: files must pair by name with those of {given_name}, got {len({*stems}):,} and {len(row_of):,}: "
+            f"{name}: {things} must pair by name with those of {given_name}, got {len(own):,} and {len(row_of):,}: "
             f"{'; '.join(part[:1][0] for part in (_first(bare, given_name), _first(spare, name)) if part)}; "
             f"add or remove them, or skip them with {option('skip_bad', True)}"
         )
     target = _some(target, matches)
-    given = _some(given, [row_of[stems[row]] for row in matches])
-    return dataclasses.replace(target, skipped=(*target.skipped, *lines)), given
+    given = _some(given, [row_of[labels[row]] for row in matches])
+    return _with_remarks(target, skipped=lines), given
+
+
+def _spare(spare: Sequence[str], name: str, given_name: str) -> str:
+    """A note on conditions of no example."""
+    rows = "1 row" if len(spare) == 1 else f"{len(spare):,} rows"
+    return f"{given_name}: {rows} without a sequence in {name}, such as {spare[0]!r}, left out"
 
 
 def _first(files: Sequence[str], place: str) -> list[str]:
     """A clause on the first file that has no partner, and how many there are."""
     more = f" (and {len(files) - 1:,} more)" if len(files) > 1 else ""
     return [f"{files[0]} has no partner in {place}{more}"] if files else []
-
-
-def _stem(file: str) -> str:
-    return str(PurePosixPath(file).with_suffix(""))
 
 
 def _some(source: Source, rows: Sequence[int]) -> Source:
@@ -181,6 +200,7 @@ def _some(source: Source, rows: Sequence[int]) -> Source:
         cond=None if source.cond is None else source.cond[index],
         groups=None if source.groups is None else source.groups[index],
         files=tuple(source.files[row] for row in rows) if source.files else (),
+        keys=tuple(source.keys[row] for row in rows) if source.keys else (),
         conditions={label: _some(part, rows) for label, part in source.conditions.items()},
         schema=None if schema is None else lambda train: _some(schema(index[train]), rows),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -45,6 +46,8 @@ class Source:
         columns: what each column of a table was inferred to be, and why.
         digest: the digest of the examples, where it is known already.
         files: the file of each example, relative to the folder, where each example has one.
+        key: the column that names the examples, or ``None``.
+        keys: the name that it has for each. Conditions are found by these.
         conditions: the sources of the conditions that the setting ``given`` names, by their labels.
         schema: gives the source with the schema of its training examples alone, by their places in ``x``. Examples keep
             their order, and held-out ones may hold values that it does not have. ``None``: nothing is inferred.
@@ -65,8 +68,15 @@ class Source:
     columns: tuple[Inferred, ...] = ()
     digest: str = ""
     files: tuple[str, ...] = ()
+    key: str | None = None
+    keys: tuple[str, ...] = ()
     conditions: Mapping[str, Source] = field(default_factory=dict)
     schema: Callable[[Tensor], Source] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each example, by which it pairs with its condition: its key or its file without an ending."""
+        return self.keys or tuple(str(PurePosixPath(file).with_suffix("")) for file in self.files)
 
     @property
     def labels(self) -> Tensor | None:

@@ -36,7 +36,7 @@ def _csv(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
 
 def _as_csv(x: Tensor, space: Space, beside: Beside) -> str:
     """A table as CSV that can be read again, and in which no name or class runs as a formula of a spreadsheet."""
-    table = beside.after(space.table(x))
+    table = beside.after(space.table(x), space.row_counts(x))
     for name in table.columns[len(table.columns) - (0 if beside.table is None else beside.table.shape[1]) :]:
         table[name] = [_inert(value) if isinstance(value, str) else value for value in table[name]]
     table.columns = [_inert(name) for name in table.columns]
@@ -54,7 +54,7 @@ def _inert(text: str) -> str:
 
 
 def _parquet(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
-    beside.after(space.table(x)).to_parquet(path, index=False)
+    beside.after(space.table(x), space.row_counts(x)).to_parquet(path, index=False)
 
 
 _COMMON: Mapping[str, Callable[[Path, Tensor, Space, Beside], None]] = {

@@ -108,7 +108,8 @@ def rank_deviation(of_truth: Tensor, k: int) -> Measurement:
     generator = torch.Generator().manual_seed(0)
     times = min(SIMULATIONS, max(2_000_000 // of_truth.numel(), 50))
     again = _deviation(of_truth[torch.randint(m, (times, m), generator=generator)], k)
-    uniform = _deviation(torch.randint(k + 1, (times, m, columns), generator=generator), k)
+    uniform = torch.randint(k + 1, (times, m, columns), generator=generator)
+    uniform = _deviation(uniform.masked_fill(of_truth < 0, -1), k)
     low, high = uniform.quantile(torch.tensor([0.025, 0.975]).double()).tolist()
     half = 1.96 * again.std().item()
     words = (
@@ -127,4 +128,5 @@ def _deviation(of_truth: Tensor, k: int) -> Tensor:
     counts = torch.zeros(*places.shape[:2], k + 2).scatter_add_(2, places, torch.ones(places.shape))
     below = counts[..., 1:].cumsum(2).double()
     expected = torch.arange(1, k + 2, dtype=torch.float64) / (k + 1)
-    return (below / below[..., -1:].clamp(min=1) - expected).abs().amax((1, 2))
+    deviation = (below / below[..., -1:].clamp(min=1) - expected).abs().amax(2)
+    return deviation.masked_fill(below[..., -1] == 0, 0.0).amax(1)

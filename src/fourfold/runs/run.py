@@ -249,7 +249,7 @@ class Run:
             )
         cond = space.encode_condition(self.conditioning(given).condition, n)
         x = self.sample(n, given, seed, balance=balance, require=require)
-        return beside(space, cond, self.label_column or "label").after(space.table(x))
+        return beside(space, cond, self.label_column or "label").after(space.table(x), space.row_counts(x))
 
     def show(self, x: Tensor | None = None, n: int = 36, given: Condition = None, seed: int = 0) -> Picture:
         """Return a picture of examples, which a notebook displays: ``run.show()``.

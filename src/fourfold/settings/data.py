@@ -81,7 +81,6 @@ _text = partial(Option, panel=TEXT_PANEL)
 _table = partial(Option, panel=TABLE_PANEL)
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """The settings of :func:`fourfold.load`, and of ``data_options`` of ``fit`` and ``compare``.
@@ -95,10 +94,10 @@ class DataOptions:
         conditional: give the splits their labels and the space its classes, or captions, where examples have those.
         given: the condition of each example, in the place of a class or caption. Columns of a table by their names, as
             in ``"age,income"``, of which the other columns are then the examples (``"rest"``: all but ``target``). A
-            file or folder of any data, of which files pair by their names, and rows, arrays and lines of text in their
-            order. In Python also an array, a tensor, a data frame, a list of texts, or a data set that is read from a
-            file. A list or a dictionary of these holds several conditions at once. Each is read as it stands:
-            ``size``, ``rate`` and such are for the examples alone.
+            file or folder of any data, of which files pair by their names, rows with sequences by the column ``group``,
+            and other rows, arrays and lines of text in their order. In Python also an array, a tensor, a data frame, a
+            list of texts, or a data set that is read from a file. A list or a dictionary of these holds several
+            conditions at once. Each is read as it stands: ``size``, ``rate`` and such are for the examples alone.
         limit: use at most this many examples, or the first so many tokens of a text. Of an ``.npy``, a table or a text
             no more than that is kept in memory.
         size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly). By
@@ -318,6 +317,18 @@ class DataOptions:
         """Every setting that differs from its default."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {f.name: values[f.name] for f in fields(self) if values[f.name] is not f.default}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ConditionOptions(DataOptions):
+    """The settings by which conditions are read.
+
+    Attributes:
+        index: the column of a table that names the example of each row. It is no condition itself.
+    """
+
+    index: str | None = None
 
 
 def words_of(name: str, value: object = None) -> list[str] | None:
