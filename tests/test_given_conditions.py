@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from fourfold import build, main
 from fourfold.data.writers import as_lines, write_examples
@@ -70,6 +71,8 @@ def test_a_file_holds_conditions(tmp_path):
     np.save(tmp_path / "x.npy", np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
     cond = condition(PERSON.conditioned_on(images), [tmp_path / "x.npy", tmp_path / "x.npy"])
     assert cond.flatten().tolist() == [*range(12)] * 2
+    Image.fromarray(np.arange(4, dtype=np.uint8).reshape(2, 2)).save(tmp_path / "x.png")
+    assert condition(PERSON.conditioned_on(images), tmp_path / "x.png").flatten().tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,12 @@ def test_a_file_holds_conditions(tmp_path):
 def test_refusals_name_what_the_model_takes(space, given, message):
     with pytest.raises(ValueError, match=message):
         conditioning(space, given, "city")
+
+
+@pytest.mark.parametrize("given", [Images(1, 2, 2), POINT], ids=["picture", "vector"])
+def test_a_file_that_does_not_exist_is_no_condition(given):
+    with pytest.raises(ValueError, match=r"a file that exists, .*got the text 'missing\.png'"):
+        given.conditions(["missing.png"], 1)
 
 
 def test_samples_follow_condition_and_restrictions_of_each_row():

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import fourfold
-from fourfold.core import Batch, configuration, construct, unknown_like
+from fourfold.core import Batch, configuration, construct, unknown, unknown_like
+from fourfold.data import Split
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.nn.dit import DiT
@@ -214,3 +215,14 @@ def test_a_model_learns_to_enlarge_pictures():
     assert correlation > 0.8
     given, wrong = (model.log_prob(x, cond=cond).nats.mean() for cond in (c, c.roll(1, 0)))
     assert wrong + 20 < given < -64 * math.log(3)
+
+
+def test_a_student_of_few_steps_learns_the_paths_of_pictures_that_are_given():
+    """A stack of pictures has five dimensions, and training lays out tensors of four with channels last."""
+    torch.manual_seed(0)
+    model = build("few-step", Images(1, 8, 8, n_values=17, given=GIVEN), "xs")
+    x, _, c = upsampled(32, 0)
+    steps = [step.losses for step in fourfold.train(model, Split(x, c), budget="2 steps")]
+    assert all(math.isfinite(loss) for losses in steps for loss in losses.values())
+    paths = model.objective.cond[0].flatten(1)
+    assert all((path == c.flatten(1)).all(1).any() or unknown(path[None]) for path in paths)

@@ -12,6 +12,7 @@ import torch
 from fourfold.checks.base import raw_examples, require
 from fourfold.core import GenerativeModel, classes, configuration, construct
 from fourfold.engine import load_model, save_model
+from fourfold.parallel.models import channels_last
 
 __all__ = ["check_configuration", "check_saved"]
 
@@ -34,7 +35,8 @@ def check_saved(model: GenerativeModel) -> None:
         save_model(model, FilePath(folder))
         loaded = load_model(FilePath(folder), list(classes(model)))
     # weights are loaded with channels last, and another layout in memory rounds convolutions otherwise
-    own: GenerativeModel = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    own = copy.deepcopy(model)
+    channels_last(own)
     require(torch.equal(own.sample(3), loaded.sample(3)), "the loaded model samples differently")
     x, cond = raw_examples(model, 3)
     same = torch.allclose(model.log_prob(x, cond).nats, loaded.log_prob(x, cond).nats, equal_nan=True)

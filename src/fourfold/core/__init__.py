@@ -8,7 +8,7 @@ and refuses to exist when they do not fit.
 from fourfold.core.baseline import Baseline
 from fourfold.core.codec import CachedCodec, Codec, TokenwiseCodec
 from fourfold.core.conditionals import ArbitraryConditionals, CaptionConditionals, JointConditionals
-from fourfold.core.conditions import Batch, Condition, as_condition, forgetful, unknown, unknown_like
+from fourfold.core.conditions import Batch, Condition, as_condition, forgetful, numbers_of, unknown, unknown_like
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import Evaluations, count_evaluations
@@ -81,6 +81,7 @@ __all__ = [
     "count_evaluations",
     "forgetful",
     "no_likelihood",
+    "numbers_of",
     "register_paradigm",
     "register_view",
     "strangers",

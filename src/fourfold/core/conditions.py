@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Condition", "as_condition", "forgetful", "numbered", "unknown", "unknown_like"]
+__all__ = ["Batch", "Condition", "as_condition", "forgetful", "numbered", "numbers_of", "unknown", "unknown_like"]
 
 
 class Batch(NamedTuple):
@@ -28,6 +29,21 @@ Condition: TypeAlias = Any
 
 SIGNS = 4
 """So many of the lowest integers are signs of spaces, such as that of a missing value in a table."""
+
+
+def numbers_of(value: Any) -> Tensor:
+    """What a user gives as a tensor.
+
+    Raises:
+        ValueError: for texts, which may be names of files that do not exist.
+    """
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind in "US":
+        text = str(array.reshape(-1)[0])[:80]
+        raise ValueError(f"the condition must be numbers or a file that exists, a pathlib.Path, got the text {text!r}")
+    return torch.as_tensor(array)
 
 
 def as_condition(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core.conditions import Condition, as_condition, unknown, unknown_like
+from fourfold.core.conditions import Condition, as_condition, numbers_of, unknown, unknown_like
 from fourfold.core.example import Example
 from fourfold.core.quality import Quality
 from fourfold.machine.libraries import pandas as pd
@@ -143,7 +143,7 @@ class Space(Quality, Example):
         Raises:
             ValueError: for conditions of another shape, number or kind.
         """
-        x = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        x = numbers_of(value)
         if x.shape in (self.shape, (1, *self.shape)):
             x = x.expand(n, *self.shape)
         if x.shape != (n, *self.shape):

@@ -90,7 +90,7 @@ class ImageHeader:
 
 
 def read_folder(folder: Path, options: DataOptions) -> Source:
-    """Read all images of a folder into one uint8 tensor.
+    """Read all images of a folder, or one image, into one uint8 tensor.
 
     Images of several sizes become one size: that of most of them, or else a square as wide as the median of their
     shorter sides, at most :data:`SIDE`. Grey images among coloured ones become coloured, and transparent pixels become
@@ -105,6 +105,7 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
         raise DataError(f"channels must be 1 (grey) or 3 (colour), got {options.channels}")
     if options.size is not None and min(options.size) < 1:
         raise DataError(f"size must be a height and a width of at least 1, got {options.size}")
+    within = folder if folder.is_dir() else folder.parent
     files, skipped, captions = _files(folder, options)
     files = limited(files, options)
     headers, bad = _headers(folder, files, options)
@@ -123,7 +124,7 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
     given: Space | None = None
     if captions:
         cond, given = encoded([captions[path] for path in good])
-    elif not all(path.parent == folder for path in files):
+    elif not all(path.parent == within for path in files):
         cond, given = _classes(good)
     return Source(
         torch.from_numpy(x),
@@ -134,7 +135,7 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
         skipped=tuple(skipped),
         hint=hint,
         notes=notes,
-        files=tuple(path.relative_to(folder).as_posix() for path in good),
+        files=tuple(path.relative_to(within).as_posix() for path in good),
     )
 
 
@@ -149,7 +150,12 @@ def _classes(files: Sequence[Path]) -> tuple[torch.Tensor, Categories]:
 
 
 def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
-    """The images in order of class and name, the skipped files, and the captions of a flat folder."""
+    """The images in order of class and name, the skipped files, and the captions of a flat folder.
+
+    An image alone, which is a condition or is scored, has neither.
+    """
+    if folder.is_file():
+        return [folder], [], {}
     images, other_files, flat = files_of(folder, IMAGES, "images", "PNG, JPEG or WebP images")
     captions, caption_files = folder_captions(images, other_files if flat else [], options.skip_bad)
     other_files = [path for path in other_files if path not in caption_files]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fourfold.data.arrays import read_array
 from fourfold.data.errors import DataError, refuse_other
-from fourfold.data.folders import SOUNDS, holds
+from fourfold.data.folders import IMAGES, SOUNDS, holds
 from fourfold.data.images import read_folder
 from fourfold.data.records import Files, StoredRecords, files_below
 from fourfold.data.sounds import read_sounds
@@ -55,6 +55,14 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
         description = "a database" if database else "a table"
         refuse_other(options, f"{path}, {description}", "labels", "schema", "target", "group", "order", *names)
         return read_table(path, options)
+    return _read_example(path, options)
+
+
+def _read_example(path: Path, options: DataOptions) -> Source:
+    """A recording, an image or a text."""
+    suffix = path.suffix.lower()
+    if suffix in IMAGES and options.space is not None:  # one is no data set, but may be a condition, or be scored
+        return _read_images(path, options)
     return _read_sound(path, options) if suffix in SOUNDS else _read_text(path, options)
 
 
@@ -65,7 +73,12 @@ def _read_folder(path: Path, options: DataOptions) -> Source:
     if holds_clips(path):
         refuse_other(options, f"{path}, a folder of clips", "size", "channels")
         return read_clips(path, options)
-    refuse_other(options, f"{path}, a folder of images", "size", "channels")
+    return _read_images(path, options)
+
+
+def _read_images(path: Path, options: DataOptions) -> Source:
+    """An image, or a folder of images."""
+    refuse_other(options, f"{path}, images", "size", "channels")
     return read_folder(path, options)
 
 
@@ -101,7 +114,7 @@ def _read_text(path: Path, options: DataOptions) -> Source:
     formats = (
         "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder of images or sounds"
     )
-    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
+    if path.suffix.lower() in IMAGES:
         raise DataError(f"{path}: must be a folder of images, got one image: give its folder")
     if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z"):
         raise DataError(f"{path}: must be {formats}, got a packed file: unpack it first")

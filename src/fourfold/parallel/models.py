@@ -18,7 +18,7 @@ from fourfold.parallel.blocks import is_block
 from fourfold.parallel.processes import Processes
 from fourfold.parallel.shards import is_sharded, shard_module, whole
 
-__all__ = ["arrange", "brought_together", "building", "copied", "to_train"]
+__all__ = ["arrange", "brought_together", "building", "channels_last", "copied", "to_train"]
 
 
 @contextmanager
@@ -51,7 +51,14 @@ def building(
 def arrange(model: nn.Module, processes: Processes) -> None:
     """Lay out the kernels of a model channels-last, which is the faster way. Shards stay as they are."""
     if not processes.sharded:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(model)
+
+
+def channels_last(model: nn.Module) -> None:
+    """Lay out every tensor of four dimensions with its channels last. :meth:`torch.nn.Module.to` fails at five."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
 
 
 def to_train(model: GenerativeModel, processes: Processes) -> GenerativeModel:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fourfold.core import Beside, Sheet, Space, Writer, unknown_like
+from fourfold.core import Beside, Sheet, Space, Writer, numbers_of, unknown_like
 from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, image_features
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.measures import by_frechet
@@ -93,7 +93,7 @@ class Images(Space):
 
         So is a picture of such pixels alone.
         """
-        x = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+        x = numbers_of(value)
         if x.dtype != torch.int16:
             return super().conditions(x, n)
         hidden = x == -1
