@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from fourfold.baselines import GaussianCopula, IndependentColumns, baselines_of, fit_baseline
+from fourfold.baselines import (
+    ClassGaussians,
+    GaussianCopula,
+    GaussianMixture,
+    IndependentColumns,
+    KernelDensity,
+    ProductMixture,
+    baselines_of,
+    fit_baseline,
+)
 from fourfold.baselines.codes import Marginal
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
@@ -77,9 +86,12 @@ def test_impossible_codes_have_no_mass():
     assert Marginal(Numeric("x", low=0, high=9), np.arange(10)).mass(np.array([MISSING]))[0] == 0
 
 
-def test_a_table_has_two_baselines_and_vectors_none():
-    assert baselines_of(TABLE) == (IndependentColumns, GaussianCopula)
-    assert baselines_of(Vectors(2)) == ()
+def test_vectors_and_tables_have_the_classics():
+    classics = (ClassGaussians, GaussianMixture, ProductMixture, KernelDensity)
+    assert baselines_of(TABLE) == (IndependentColumns, GaussianCopula, *classics)
+    assert baselines_of(Vectors(2)) == classics
+    assert baselines_of(Vectors(500)) == (ClassGaussians,)
+    assert baselines_of(Vectors(3000)) == ()
 
 
 def test_masses_of_rows_add_up_to_one():
@@ -97,7 +109,7 @@ def test_masses_of_rows_add_up_to_one():
 
 def test_the_copula_knows_what_belongs_together_and_its_samples_follow_its_masses():
     x, test = data(4000), data(1000, 1)
-    independent, copula = (kind.fit(TABLE, x) for kind in baselines_of(TABLE))
+    independent, copula = (kind.fit(TABLE, x) for kind in (IndependentColumns, GaussianCopula))
     assert copula.log_prob(test).nats.mean() > independent.log_prob(test).nats.mean() + 0.3
     for model in (independent, copula):
         drawn = model.sample(20_000)

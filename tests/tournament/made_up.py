@@ -2,6 +2,7 @@
 
 import functools
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from fourfold.tournament.samples import save_samples
 from fourfold.tournament.tournament import _jobs, comparison_of
 from fourfold.tournament.worker import place
 from fourfold.vocabulary import Kind
+
+RATINGS = tempfile.TemporaryDirectory()
+"""The ratings of baselines that all comparisons of this process share: they take longer than the rest."""
 
 
 @dataclass
@@ -109,6 +113,9 @@ def make_up(dataset: Dataset, folder: Path, fakes: Mapping[str, Fake | list[Fake
     seeds = len(next(iter(lists.values())))
     asked = Settings(**{"budget": "15s", "runs_dir": str(folder / "runs"), "seeds": seeds, "n": 200, **settings})
     jobs = _jobs(asked, list(fakes), dataset, "cpu")
+    Path(asked.runs_dir).mkdir(exist_ok=True)
+    if not (Path(asked.runs_dir) / "baselines").exists():
+        (Path(asked.runs_dir) / "baselines").symlink_to(RATINGS.name)
     outcomes = [outcome(j, lists[j.paradigm][j.seed], dataset, Path(asked.runs_dir)) for j in jobs]
     return replace(comparison_of(asked, dataset, list(fakes), outcomes, dataset.name), planned=len(jobs))
 

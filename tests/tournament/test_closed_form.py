@@ -35,12 +35,22 @@ def people() -> Dataset:
     return load(pd.DataFrame({"age": age, "work": work, "pay": pay}))
 
 
-def test_every_table_report_has_two_baselines_and_says_who_loses(people: Dataset, tmp_path: Path):
+NAMES = [
+    "independent columns",
+    "Gaussian copula",
+    "shrunk Gaussians",
+    "mixture of Gaussians",
+    "mixture of products",
+    "kernel density",
+]
+
+
+def test_every_table_report_has_baselines_and_says_who_loses(people: Dataset, tmp_path: Path):
     one = people.train.x[:1].repeat(300, 1)
     told = {"nats_of_columns": [-1.0, -25.0, -4.0]}
     comparison = make_up(people, tmp_path, {"autoregressive": Fake(one, likelihood=-30.0, result=told)}, n=300)
     assert sum(comparison.baselines[0].columns) == pytest.approx(comparison.baselines[0].entry.likelihood.value)
-    assert [rated.entry.name for rated in comparison.baselines] == ["independent columns", "Gaussian copula"]
+    assert [rated.entry.name for rated in comparison.baselines] == NAMES
     independent = comparison.baselines[0].entry
     assert independent.likelihood.kind is Kind.EXACT
     assert independent.headline.n == comparison.n == 300
@@ -49,10 +59,10 @@ def test_every_table_report_has_two_baselines_and_says_who_loses(people: Dataset
     (line,) = [line for line in comparison.verdict if line.title == "Loses"]
     assert line.warning
     assert "autoregressive loses to independent columns" in str(comparison)
-    assert "independent columns  =" in str(comparison)
+    assert re.search("independent columns +=", str(comparison))
     record = comparison.record()
     assert record["paradigms"][0]["loses"] == lost
-    assert [b["name"] for b in record["baselines"]] == ["independent columns", "Gaussian copula"]
+    assert [b["name"] for b in record["baselines"]] == NAMES
     page = comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count('<span class="sub failed">loses to') == len(lost)
     assert "Columns: data grey, samples in colour" in page
@@ -64,17 +74,17 @@ def test_every_table_report_has_two_baselines_and_says_who_loses(people: Dataset
 
 
 def test_a_baseline_has_a_colour_of_its_own(people: Dataset, tmp_path: Path):
-    x = people.train.x[:200]
-    comparison = make_up(people, tmp_path, {"latent-variable": Fake(x), "latent-flow": Fake(x)}, n=200)
+    x = people.train.x[:300]
+    comparison = make_up(people, tmp_path, {"latent-variable": Fake(x), "latent-flow": Fake(x)}, n=300)
     page = comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
     colours = re.findall(r'class="card (c\d+)"', page)
-    assert len(colours) == len(set(colours)) == 4
+    assert len(colours) == len(set(colours)) == 2 + len(NAMES)
 
 
 def test_a_model_that_draws_the_data_loses_to_nobody(people: Dataset, tmp_path: Path):
-    comparison = make_up(people, tmp_path, {"autoregressive": Fake(people.train.x[:300], likelihood=-8.0)}, n=300)
+    comparison = make_up(people, tmp_path, {"autoregressive": Fake(people.train.x[:300], likelihood=-6.2)}, n=300)
     assert losses(comparison.entries[0], comparison.baselines) == []
-    assert "no model loses to independent columns and Gaussian copula" in str(comparison).replace("\n", " ")
+    assert "no model loses to independent columns, Gaussian copula" in " ".join(str(comparison).split())
 
 
 def test_a_target_is_named_where_data_are_loaded(tmp_path: Path):
@@ -107,8 +117,8 @@ def test_only_what_is_told_apart_and_of_one_kind_is_a_loss():
 
 
 def test_a_space_without_baselines_says_nothing_of_them(tmp_path: Path):
-    moons = load("two-moons", limit=1000)
-    comparison = make_up(moons, tmp_path, {"flow": Fake(moons.train.x[:100])}, n=100)
+    digits = load("digits", limit=400)
+    comparison = make_up(digits, tmp_path, {"flow": Fake(digits.train.x[:100])}, n=100)
     assert comparison.baselines == ()
     assert not any(line.title in ("Baselines", "Loses") for line in comparison.verdict)
 

@@ -280,7 +280,8 @@ def test_a_report_shows_numbers_where_a_picture_fails(made: Made, moons: Dataset
     comparison = made({"flow": Fake(near(moons, 200, 0.5)), "diffusion": Fake(near(moons, 200, 0.1))})
     comparison = replace(comparison, dataset=replace(moons, space=Broken(2, ("x", "y"))))
     page = comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("no picture: KeyError: &#39;&lt;no pencil&gt;&#39;") == 3  # of the data and of two models
+    shown = 1 + 2 + len(comparison.baselines)  # the data, two models, and the baselines
+    assert page.count("no picture: KeyError: &#39;&lt;no pencil&gt;&#39;") == shown == 7
     first = str(examples(moons, comparison.data["references"]).test[0])
     assert f"<pre>{first}</pre>" in page
     assert "MMD²" in page

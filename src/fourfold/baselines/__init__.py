@@ -13,26 +13,33 @@ from typing import final
 import torch
 from torch import Tensor
 
+from fourfold.baselines.mixtures import ClassGaussians, GaussianMixture, KernelDensity, ProductMixture
 from fourfold.baselines.sequences import FirstOrderRows, IndependentRows
 from fourfold.baselines.tables import GaussianCopula, IndependentColumns
 from fourfold.baselines.text import KneserNey
 from fourfold.core import Baseline, LogProb, Space
-from fourfold.spaces import Sequences, Table, Text
+from fourfold.spaces import Sequences, Table, Text, Vectors
 
 __all__ = [
     "Baseline",
+    "ClassGaussians",
     "FirstOrderRows",
     "Fitted",
     "GaussianCopula",
+    "GaussianMixture",
     "IndependentColumns",
     "IndependentRows",
+    "KernelDensity",
     "KneserNey",
+    "ProductMixture",
     "baselines_of",
     "fit_baseline",
 ]
 
 MOST_COLUMNS = 2000
 """Columns of which a matrix of correlations is computed, at most."""
+MOST_IN_PARTS = 128
+"""Columns of a mixture of several components, at most."""
 FEWEST = 50
 """Examples of a label that have a model of their own."""
 
@@ -45,7 +52,20 @@ def baselines_of(space: Space) -> tuple[type[Baseline], ...]:
 
 @baselines_of.register
 def _(space: Table) -> tuple[type[Baseline], ...]:
-    return (IndependentColumns, GaussianCopula) if space.dims <= MOST_COLUMNS else (IndependentColumns,)
+    return IndependentColumns, *((GaussianCopula,) if space.dims <= MOST_COLUMNS else ()), *_mixtures(space)
+
+
+@baselines_of.register
+def _(space: Vectors) -> tuple[type[Baseline], ...]:
+    return _mixtures(space)
+
+
+def _mixtures(space: Space) -> tuple[type[Baseline], ...]:
+    """The baselines of vectors and tables alike."""
+    if space.dims > MOST_COLUMNS:
+        return ()
+    several = (GaussianMixture, ProductMixture, KernelDensity) if space.dims <= MOST_IN_PARTS else ()
+    return ClassGaussians, *several
 
 
 @baselines_of.register
