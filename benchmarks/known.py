@@ -54,7 +54,7 @@ from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Vectors
 from fourfold.tasks.evaluation import mean_likelihood
 from fourfold.tournament import combine
-from fourfold.tournament.ranking import apart, lead
+from fourfold.tournament.ranking import RISK, difference, lead
 from fourfold.vocabulary import Kind
 
 PATHS = (EDM(), VE(), VP(), SubVP(), Cosine(), RectifiedFlow())
@@ -443,7 +443,7 @@ def equal_models(name: str, repeats: Iterable[list[Measurement]]) -> Iterator[Ro
     scores = list(repeats)
     for count in (1, 2):
         models = [[combine(trainings[i : i + count]) for i in range(0, 5 * count, count)] for trainings in scores]
-        pairs = [apart(trainings[0], trainings[1]) for trainings in models]
+        pairs = [difference(trainings[0], trainings[1]).p <= RISK for trainings in models]
         leads = [lead(by_number(trainings)) for trainings in models]
         several = [len({*leading.leaders, *leading.near}) < 5 for leading in leads]
         for case, wrong in ((f"{name}, a pair", pairs), (f"{name}, five", several)):

@@ -1,5 +1,6 @@
 """Student's t against scipy, pooled errors against simulation, whole draws against closed forms."""
 
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import scipy.stats
 import torch
 
 from fourfold.core import LogProb
-from fourfold.maths.uncertainty import pooled_error, student_t
+from fourfold.maths.uncertainty import adjusted, p_value, pooled_error, student_t
 from fourfold.vocabulary import Kind
 
 
@@ -116,3 +117,35 @@ def test_kinds_behind_a_codec_that_bounds() -> None:
     same = {Kind.LOWER_BOUND, Kind.ESTIMATED_BOUND, Kind.UNNORMALISED, Kind.NONE}
     assert all(kind.bounded is kind for kind in same)
     assert Kind.ESTIMATED_BOUND.words == "estimated bound"
+
+
+@pytest.mark.parametrize(("value", "freedom"), [(2.0, 3), (-1.3, 17.3), (0.0, 9), (2.5, math.inf)])
+def test_p_values_are_those_of_student(value: float, freedom: float) -> None:
+    exact = 2 * (scipy.stats.norm if math.isinf(freedom) else scipy.stats.t(freedom)).sf(abs(value))
+    assert p_value(2 * value, 2.0, freedom) == pytest.approx(exact, rel=1e-6)
+    assert (p_value(0.0, 0.0, 3), p_value(1.0, 0.0, 3)) == (1, 0)
+    assert math.isnan(p_value(1.0, math.nan, 3))
+
+
+def test_independent_p_values_are_adjusted_by_sidaks_steps() -> None:
+    p = torch.tensor([0.01, 0.04, 0.03, 0.005, math.nan], dtype=torch.float64)
+    steps = [1 - (1 - value) ** (5 - i) for i, value in enumerate((0.005, 0.01, 0.03, 0.04))]
+    exact = torch.tensor([steps[1], steps[3], steps[2], steps[0], 1.0]).double()
+    exact[[1, 2]] = max(steps[2:])  # no smaller than one before it
+    torch.testing.assert_close(adjusted(p, torch.eye(5).double()), exact, atol=0.006, rtol=0)
+
+
+def test_figures_that_tell_of_the_same_are_not_counted_twice() -> None:
+    p = torch.full((6,), 0.03, dtype=torch.float64)
+    torch.testing.assert_close(adjusted(p, torch.ones(6, 1).double()), p, atol=0.006, rtol=0)
+
+
+def test_all_pairs_of_equal_means_are_adjusted_as_tukeys_range() -> None:
+    pairs = list(itertools.combinations(range(5), 2))
+    effects = torch.zeros(len(pairs), 5).double()
+    for row, (i, j) in zip(effects, pairs, strict=True):
+        row[[i, j]] = torch.tensor([1.0, -1.0]).double()
+    z = scipy.stats.studentized_range.isf(0.05, 5, 1e6) / math.sqrt(2)
+    p = torch.ones(len(pairs), dtype=torch.float64)
+    p[0] = 2 * scipy.stats.norm.sf(z)
+    assert float(adjusted(p, effects)[0]) == pytest.approx(0.05, abs=0.006)

@@ -1,11 +1,17 @@
 """Who leads: never at unequal numbers, beyond the floor, or where no interval is known."""
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 
 from fourfold.metrics import Measurement
 from fourfold.tournament.ranking import Lead, at_floor, lead
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import verdicts
 
 
 def distance(value: float, half: float = 0.1, n: int = 100, floor: tuple[float, float] = (0.2, 0.4)) -> Measurement:
@@ -88,3 +94,23 @@ def test_half_is_best_for_an_area_under_the_curve() -> None:
     assert lead({"a": auc(0.369), "b": auc(0.53), "c": auc(0.47), "d": auc(0.8)}) == Lead(("b", "c"), floor=True)
     assert not at_floor(auc(0.369))
     assert at_floor(auc(0.46))
+
+
+def test_twelve_equal_models_are_one_family() -> None:
+    """Each pair at 5 % would call some of twelve equal models different in 2 of 5 comparisons."""
+    found = [found for found, _ in verdicts.leads(verdicts.by_likelihood, [0.6] * 12, 180, 1, 60)]
+    assert sum(len({*lead.leaders, *lead.near}) < 12 for lead in found) <= 8  # 3 on average, and so many in 1 of 100
+
+
+def test_one_better_model_of_five_is_found_and_never_beaten() -> None:
+    """A lead of 0.135 nats a row, at 1,000 rows."""
+    found = [found for found, _ in verdicts.leads(verdicts.by_likelihood, [0.3] + [0.6] * 4, 1000, 1, 40)]
+    assert all(lead.leaders == ("0",) for lead in found)
+    assert sum(not lead.near for lead in found) >= 36
+
+
+def test_models_whose_intervals_alone_are_known_share_the_risk() -> None:
+    """Two that are just apart as a pair are not among ten."""
+    scores = {str(i): distance(1.2 - 0.205 * (i == 0), 0.1, floor=(0.1, 0.2)) for i in range(10)}
+    assert lead({name: scores[name] for name in "01"}).near == ()
+    assert lead(scores).near == tuple("123456789")

@@ -306,7 +306,7 @@ def test_a_conditional_comparison_names_the_best_for_conditions_and_shows_draws(
     (right, draws), (wrong, _) = fake(references.cond), fake(references.cond[torch.randperm(200)])
     comparison = made_up.make_up(dataset, tmp_path, {"flow": right, "diffusion": wrong})
     line = next(line for line in comparison.verdict if line.title == "For conditions")
-    assert str(line).startswith("For conditions: flow (one seed): energy score (standardised)")
+    assert str(line).startswith("For conditions: flow leads in this run: energy score (standardised)")
     assert "not significantly different" not in str(line)
     folder = comparison.entries[0].outcomes[0].folder
     save_samples(folder, {"samples": right.x, "given": draws.x[:6], "rows": draws.rows[:6]})

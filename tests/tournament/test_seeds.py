@@ -17,7 +17,7 @@ from fourfold.metrics import Measurement, mmd
 from fourfold.metrics.score import UncertainValue, half_width, spread, t_quantile
 from fourfold.tasks.evaluation import mean_likelihood
 from fourfold.tournament import combine
-from fourfold.tournament.ranking import apart, lead
+from fourfold.tournament.ranking import RISK, difference, lead
 from fourfold.vocabulary import Kind
 
 
@@ -69,10 +69,10 @@ def test_models_on_the_same_examples_are_compared_example_by_example():
     examples = torch.randn(200, generator=generator)
     better, worse = (likelihood(examples + gap + 0.1 * torch.randn(200, generator=generator)) for gap in (0.05, 0.0))
     assert better.low < worse.high
-    assert apart(better, worse)
+    assert difference(better, worse).p <= RISK
     assert lead({"better": better, "worse": worse}).near == ()
     other = likelihood(torch.randn(200, generator=generator).sort().values)
-    assert not apart(better, other)
+    assert difference(better, other).p > RISK
 
 
 def test_equal_models_are_called_different_in_one_case_of_twenty_at_most():
@@ -101,8 +101,8 @@ def test_samples_are_compared_against_the_same_references():
     for _ in range(30):
         y = torch.randn(100, 2, generator=generator)
         a, b, c = (mmd(0.8 * torch.randn(100, 2, generator=generator) + s, y, features="f") for s in (0.5, 0.5, 0.8))
-        equal += apart(a, b)
-        other += apart(a, c) - (a.high < c.low)
+        equal += difference(a, b).p <= RISK
+        other += (difference(a, c).p <= RISK) - (a.high < c.low)
     assert equal <= 3
     assert other >= 5
 

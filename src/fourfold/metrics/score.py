@@ -31,6 +31,7 @@ __all__ = [
     "share_interval",
     "spread",
     "t_quantile",
+    "total_error",
 ]
 
 GROUPS = 10
@@ -268,23 +269,28 @@ def spread(deviations: Sequence[float]) -> float:
 def half_width(error: float, deviations: Sequence[float] = (), freedom: float = math.inf, level: float = 0.95) -> float:
     """Half the interval of a score with two independent errors, ``t_f sqrt(error² + spread)``.
 
-    Degrees of freedom are those of Satterthwaite: ``f = (a + b)² / (a² / f_a + b² / f_b)`` for two variances.
-
     Args:
         error: of what is drawn anew.
         deviations: see :class:`UncertainValue`.
-        freedom: degrees of freedom of ``error``. Those of the deviations are one less than there are.
+        freedom: degrees of freedom of ``error``.
         level: the probability that the interval holds.
+    """
+    total, degrees = total_error(error, deviations, freedom)
+    return student_t(degrees, level) * total if total > 0 else total
+
+
+def total_error(error: float, deviations: Sequence[float] = (), freedom: float = math.inf) -> tuple[float, float]:
+    """The standard error of a score with two independent errors, ``sqrt(error² + spread)``, and its degrees of freedom.
+
+    These are Satterthwaite's: ``f = (a + b)² / (a² / f_a + b² / f_b)`` for two variances. Those of the deviations are
+    one less than there are.
 
     Reference: Satterthwaite 1946, https://doi.org/10.2307/3002019
     """
     variance, shared = error**2, spread(deviations)
     total = variance + shared
-    if not total > 0:
-        return total
     parts = variance**2 / freedom + shared**2 / max(len(deviations) - 1, 1)
-    degrees = total**2 / parts if parts > 0 else 1e9
-    return student_t(degrees, level) * math.sqrt(total)
+    return math.sqrt(total), total**2 / parts if parts > 0 else 1e9
 
 
 def jackknife_of_both(

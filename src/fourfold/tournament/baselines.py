@@ -21,7 +21,7 @@ from fourfold.tasks.evaluation import mean_likelihood, scored_examples
 from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.jobs import FORMAT
-from fourfold.tournament.ranking import apart
+from fourfold.tournament.ranking import RISK, adjusted_p
 from fourfold.tournament.samples import load_samples, save_samples
 from fourfold.tournament.words import label
 
@@ -116,24 +116,27 @@ def _load(folder: Path, kind: type[Baseline]) -> Rated | None:
         return None
 
 
-def losses(entry: Entry, baselines: Sequence[Rated]) -> list[str]:
-    """The baselines that an entry loses to, each with the scores that show it.
+def losses(entries: Sequence[Entry], baselines: Sequence[Rated]) -> dict[str, list[str]]:
+    """The baselines that each entry loses to, with the scores that show it, by the entry's name.
 
-    A score counts where both are :func:`~fourfold.tournament.ranking.apart`. Likelihoods count only if both are exact
-    for the same tokens.
+    A score counts where its difference is significant over all entries, baselines and scores at once
+    (:func:`~fourfold.tournament.ranking.adjusted_p`). Likelihoods count only if both are exact for the same tokens.
     """
-    sentences = []
-    for rated in baselines:
-        pairs = [(entry.headline, rated.entry.headline)]
-        likelihood, baseline = entry.likelihood, rated.entry.likelihood
-        if likelihood is not None and baseline is not None and of_tokens(likelihood) and of_tokens(baseline):
-            pairs.append((likelihood, baseline))
-        worse = [label(a.name).partition(" (")[0] for a, b in pairs if a is not None and b is not None and _worse(a, b)]
-        if worse:
-            sentences.append(f"loses to {rated.entry.name}: {', '.join(worse)}")
+    cases = [(entry, rated, *pair) for entry in entries for rated in baselines for pair in _pairs(entry, rated.entry)]
+    p_values = adjusted_p([(a, b) for *_, a, b in cases])
+    worse = dict[tuple[str, str], list[str]]()
+    for (entry, rated, a, b), p in zip(cases, p_values, strict=True):
+        if p <= RISK and (a.value > b.value if a.better == "lower" else a.value < b.value):
+            worse.setdefault((entry.name, rated.entry.name), []).append(label(a.name).partition(" (")[0])
+    sentences: dict[str, list[str]] = {entry.name: [] for entry in entries}
+    for (name, base), names in worse.items():
+        sentences[name].append(f"loses to {base}: {', '.join(names)}")
     return sentences
 
 
-def _worse(a: Measurement, b: Measurement) -> bool:
-    a, b = a.ranked(), b.ranked()
-    return apart(a, b) and (a.value > b.value if a.better == "lower" else a.value < b.value)
+def _pairs(entry: Entry, baseline: Entry) -> list[tuple[Measurement, Measurement]]:
+    """The scores of an entry that can be held against those of a baseline, with these."""
+    pairs = [(entry.headline, baseline.headline)]
+    if all(p is not None and of_tokens(p) for p in (entry.likelihood, baseline.likelihood)):
+        pairs.append((entry.likelihood, baseline.likelihood))
+    return [(a.ranked(), b.ranked()) for a, b in pairs if a is not None and b is not None]

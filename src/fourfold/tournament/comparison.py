@@ -63,10 +63,11 @@ class Comparison(Results):
             [rated.entry.record() | {"seconds": rated.seconds} for rated in group]
             for group in (self.baselines, self.published)
         )
+        defeats = losses(self.entries, self.baselines)
         return {
             "format": 2,
             **about,
-            "paradigms": [entry.record() | {"loses": losses(entry, self.baselines)} for entry in self.entries],
+            "paradigms": [entry.record() | {"loses": defeats[entry.name]} for entry in self.entries],
             "baselines": baselines,
             "published": published,
         }

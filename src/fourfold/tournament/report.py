@@ -363,7 +363,7 @@ class _View:
     @property
     def losses_to(self) -> list[str]:
         """The baselines that it loses to, with the scores that show it."""
-        return losses(self.entry, self.comparison.baselines)
+        return losses(self.comparison.entries, self.comparison.baselines)[self.entry.name]
 
     def details(self) -> list[tuple[str, Markup]]:
         """Pictures of how its samples differ from the data, each with a title."""

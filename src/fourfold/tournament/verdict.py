@@ -14,7 +14,7 @@ from fourfold.pictures.charts import number
 from fourfold.tournament.baselines import losses
 from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.health import advice, causes
-from fourfold.tournament.ranking import lead
+from fourfold.tournament.ranking import difference, lead
 from fourfold.tournament.results import Results
 from fourfold.tournament.words import interval, label, listed, plural
 from fourfold.vocabulary import ONE_TOKENISATION, Kind
@@ -43,7 +43,7 @@ def verdict(comparison: Results) -> list[Line]:
     warnings = [*_marked(comparison, entries), *incomplete, *defeats, *_copies(entries)]
     if not entries or any(entry.marks for entry in entries):
         return [*warnings, *_next(comparison, entries)]
-    seeds = "" if comparison.settings.seeds > 1 else "one seed"
+    seeds = comparison.settings.seeds
     lines = [
         _best("For look", entries, lambda e: e.headline, seeds),
         _best("For coverage", entries, lambda e: e.score("coverage"), seeds),
@@ -59,7 +59,8 @@ def verdict(comparison: Results) -> list[Line]:
 
 def _defeats(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     """The models that lose to a model that needs no training."""
-    defeats = [(entry, words) for entry in entries if (words := losses(entry, comparison.baselines))]
+    sentences = losses(entries, comparison.baselines)
+    defeats = [(entry, words) for entry in entries if (words := sentences[entry.name])]
     return [Line("Loses", (entry, f" {'; '.join(words)}"), True) for entry, words in defeats]
 
 
@@ -121,8 +122,8 @@ def _marked(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     return lines + [Line("Too little", (entry, f": {listed(marks)}"), True) for entry, marks in reasons] + unlike
 
 
-def _best(title: str, entries: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: str) -> Line | None:
-    """The leader by a score, and the models that cannot be distinguished from it."""
+def _best(title: str, entries: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: int) -> Line | None:
+    """The leader by a score, and the models that do not differ significantly from it."""
     scores = {entry.name: score for entry in entries if (score := pick(entry)) is not None}
     if not scores:
         return None
@@ -130,14 +131,37 @@ def _best(title: str, entries: Sequence[Entry], pick: Callable[[Entry], Measurem
     if not leading.leaders:
         return Line(title, (f"nobody is named: {leading.reason}",))
     leaders, near = ([by_name[name] for name in names] for names in (leading.leaders, leading.near))
-    best, after = scores[leaders[0].name], f" ({seeds})" if seeds else ""
+    best = scores[leaders[0].name]
     data = f"; training examples score {number(best.floor)}{_floor(best)}" if math.isfinite(best.floor) else ""
     figure = f"{label(best.name)} {number(best.value)}{interval(best)}{data}"
-    equal = f"not distinguishable from training data with {plural(best.n, 'sample')}; " if leading.floor else ""
-    shared = ("; not significantly different: ", *_with_commas(near)) if near else ()
+    equal = f"not significantly different from training data {_with(best)}; " if leading.floor else ""
+    shared: list[str | Entry] = [f"; not significantly different {_with(best)}: "] if near else []
+    for i, entry in enumerate(near):
+        shared += [", " if i else "", entry, _behind(best, scores[entry.name])]
+    first = "" if len(leaders) > 1 else _place(seeds, bool(near))
     return Line(
-        title, (*_with_commas(leaders), f"{after}: {equal}{'best ' if len(leaders) > 1 else ''}{figure}", *shared)
+        title, (*_with_commas(leaders), f"{first}: {equal}{'best ' if len(leaders) > 1 else ''}{figure}", *shared)
     )
+
+
+def _place(seeds: int, shared: bool) -> str:
+    """The place of a single leader. One run says nothing of another training, so it never shows the best paradigm."""
+    if seeds == 1:
+        return " leads in this run"
+    return f" {'leads' if shared else 'is best'} over {plural(seeds, 'seed')}"
+
+
+def _with(score: Measurement) -> str:
+    """The examples that a score rests on: samples, or test examples of a likelihood."""
+    return f"with {plural(score.n, 'sample' if score.kind is None else 'test example')}"
+
+
+def _behind(best: Measurement, score: Measurement) -> str:
+    """The difference of a likelihood from the best, with half its interval. Empty for other scores."""
+    if score.kind is None:
+        return ""
+    distance = difference(score, best)
+    return f" ({'+' if distance.value >= 0 else ''}{number(distance.value)} ± {number(distance.half)})"
 
 
 def _floor(score: Measurement) -> str:
@@ -152,7 +176,7 @@ def _with_commas(entries: Sequence[Entry]) -> list[str | Entry]:
     return parts
 
 
-def _likelihoods(entries: Sequence[Entry], seeds: str) -> Line | None:
+def _likelihoods(entries: Sequence[Entry], seeds: int) -> Line | None:
     """The best exact likelihood of the same tokens. Bounds and estimates, of unknown gaps, are not ranked."""
     scores = {entry.name: p for entry in entries if (p := entry.likelihood) is not None and math.isfinite(p.value)}
     if not scores:
@@ -187,15 +211,15 @@ def _speeds(entries: Sequence[Entry]) -> Line | None:
         return Line("For speed", ("nobody is named: the machine was busy while ", busy[0], " sampled"))
     timed = {name: _timed(score) for name, score in scores.items()}
     by_name = {entry.name: entry for entry in entries}
-    ranked = lead(timed)
-    first, near = by_name[ranked.leaders[0]], [by_name[name] for name in ranked.near]
-    slowest = by_name[max(timed, key=lambda name: timed[name].value)]
+    order = sorted(timed, key=lambda name: timed[name].value)
+    first, near = by_name[order[0]], [by_name[name] for name in order[1:] if timed[name].low <= timed[order[0]].high]
+    slowest = by_name[order[-1]]
     fast, slow = (entry.score("evaluations_per_sample") for entry in (first, slowest))
     assert fast is not None
     assert slow is not None
     times = timed[slowest.name].value / max(timed[first.name].value, 1e-9)
     words = f": {number(timed[first.name].value)} ms and {_evaluations(fast)}"
-    shared = ("; not significantly different: ", *_with_commas(near)) if near else ()
+    shared = ("; about as fast: ", *_with_commas(near)) if near else ()
     end = (f" takes {number(times)} times as long ({_evaluations(slow)})",)
     return Line("For speed", (first, words, *shared, "; ", slowest, *end))
 
@@ -203,7 +227,7 @@ def _speeds(entries: Sequence[Entry]) -> Line | None:
 def _timed(score: Measurement) -> Measurement:
     has_interval = math.isfinite(score.low) and score.high > score.low
     low, high = (score.low, score.high) if has_interval else (score.value / 2, 2 * score.value)
-    return replace(score, low=low, high=high, n=0)
+    return replace(score, low=low, high=high)
 
 
 def _evaluations(score: Measurement) -> str:
