@@ -46,6 +46,8 @@ from fourfold.vocabulary import Kind
 
 SIMULATIONS, HELD_OUT, OBSERVATIONS = 10_000, 500, 10
 RANKED, RANK_DRAWS = 1000, 99
+GRID = 800
+"""Points a side of the grid by which a posterior on a square is integrated."""
 FOLDS, BATCH, RATE, DECAY, PATIENCE, TOLERANCE = 5, 200, 1e-3, 1e-4, 10, 1e-4
 """The classifier's folds and training: the defaults of scikit-learn's MLPClassifier."""
 
@@ -84,6 +86,23 @@ def moon(theta: Tensor, generator: torch.Generator) -> Tensor:
     return point + torch.stack([-theta.sum(1).abs(), theta[:, 1] - theta[:, 0]], 1) / math.sqrt(2)
 
 
+def crescents(theta: Tensor, x: Tensor) -> Tensor:
+    """The posterior of :func:`square` and :func:`moon`: the density of the arc's point, divided by its integral."""
+    centres = (torch.arange(GRID) + 0.5) * (2 / GRID) - 1
+    log_integral = moon_log_prob(torch.cartesian_prod(centres, centres), x).logsumexp(0) + 2 * math.log(2 / GRID)
+    inside = (theta.abs() <= 1).all(1)
+    return (moon_log_prob(theta, x) - log_integral).where(inside, -math.inf)
+
+
+def moon_log_prob(theta: Tensor, x: Tensor) -> Tensor:
+    """``log p(x | theta)`` of :func:`moon`: ``N(r; 0.1, 0.01^2) / (pi r)`` at radius ``r``, on the right half."""
+    point = x - torch.stack([-theta.sum(1).abs(), theta[:, 1] - theta[:, 0]], 1) / math.sqrt(2)
+    point = point - torch.tensor([0.25, 0.0])
+    radius = point.norm(dim=1)
+    log_radius = -((radius - 0.1) / 0.01).square() / 2 - math.log(0.01 * math.sqrt(2 * math.pi))
+    return (log_radius - math.log(math.pi) - radius.log()).where(point[:, 0] > 0, -math.inf)
+
+
 def gaussian(n: int, generator: torch.Generator) -> Tensor:
     """Ten independent normals of variance 0.1."""
     return math.sqrt(0.1) * torch.randn(n, 10, generator=generator)
@@ -114,7 +133,7 @@ def four_points(theta: Tensor, generator: torch.Generator) -> Tensor:
 
 
 TASKS = {
-    "two_moons": Task(square, moon, 0.606, 6.2),
+    "two_moons": Task(square, moon, 0.606, 6.2, crescents),
     "gaussian_linear": Task(gaussian, noisy, 0.552, 3.4, halfway),
     "slcp": Task(cube, four_points, 0.901, 7.8),
 }

@@ -32,6 +32,7 @@ from fourfold.core import (
 )
 from fourfold.estimands import Conditionals, StepwiseConditionals
 from fourfold.maths.categorical import categorical
+from fourfold.nn.regression import Regression
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
 
@@ -254,14 +255,19 @@ class VectorConditionals(Conditionals):
         net: gives three numbers per component and coordinate: log-weight, mean, log-scale.
         dim: length of the vectors.
         components: number of components.
+        regression: where there is one, ``x`` above are its residuals.
     """
 
     measure = Measure.LEBESGUE
 
-    def __init__(self, net: ValueTransformer, dim: int, components: int) -> None:
+    def __init__(self, net: ValueTransformer, dim: int, components: int, regression: Regression | None = None) -> None:
         super().__init__()
-        self.net, self.components = net, components
+        self.net, self.components, self.regression = net, components, regression
         self.event = (dim,)
+
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+        if self.regression is not None:
+            self.regression.fit(x, cond)
 
     def _mixture(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, means and log-scales, each ``(..., K)``, from the network's numbers."""
@@ -271,10 +277,11 @@ class VectorConditionals(Conditionals):
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x_i | x_<i, c)`` of ``(B, D)``, ``(B, D)``, float32."""
+        x, log_slopes = (x, 0.0) if self.regression is None else self.regression.residuals(x, cond)
         logits, means, log_scales = self._mixture(self.net(F.pad(x[:, :-1], (1, 0)), cond))
         z = (x.unsqueeze(-1) - means) * (-log_scales).exp()
         log_density = -z - log_scales - 2 * F.softplus(-z)
-        return (logits.log_softmax(-1) + log_density).logsumexp(-1)
+        return (logits.log_softmax(-1) + log_density).logsumexp(-1) + log_slopes
 
     def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
         return Drawing(self.net.cache(batch), cond, torch.zeros(batch, device=self.net.head.weight.device))
@@ -288,7 +295,16 @@ class VectorConditionals(Conditionals):
         quantile = torch.logit(u[1], eps=1e-7)
         scale = temperature * log_scales.gather(1, component).squeeze(1).exp()
         state.last = means.gather(1, component).squeeze(1) + scale * quantile
-        return state.last, state
+        return self._restored(state), state
+
+    def _restored(self, state: Drawing) -> Tensor:
+        """The coordinate whose residual was drawn last, ``(B,)``."""
+        if self.regression is None:
+            return state.last
+        state.past.append(state.last)
+        y = torch.stack(state.past, 1)
+        whole = F.pad(y, (0, self.event[0] - y.shape[1]))
+        return self.regression.restored(whole, state.cond)[:, y.shape[1] - 1]
 
 
 # --- the two answers --------------------------------------------------------------------------------------------------

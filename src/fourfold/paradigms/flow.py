@@ -22,11 +22,13 @@ from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective
 from fourfold.estimands import Bijection
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Monotone
+from fourfold.nn.regression import Regression
 from fourfold.nn.tarflow import PatchStack, from_patches, patches
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
     "AutoregressiveFlow",
+    "CentredFlow",
     "ChangeOfVariables",
     "CouplingFlow",
     "Denoised",
@@ -164,6 +166,41 @@ class TransformerFlow(Bijection):
         for n in range(z.shape[1]):
             patches_.append(self.maps[layer].inverse(z[:, n : n + 1], self.net(patches_[-1], layer, shares, cache)))
         return torch.cat(patches_[1:], 1)
+
+
+@final
+class CentredFlow(Bijection):
+    """``x = A c + L g(z; c)``: an invertible map to the residuals of a linear regression on the condition.
+
+    Args:
+        flow: ``g``.
+        regression: ``A`` and ``L``.
+    """
+
+    def __init__(self, flow: Bijection, regression: Regression) -> None:
+        super().__init__()
+        self.flow, self.regression = flow, regression
+        self.event, self.latent, self.cost = flow.event, flow.latent, flow.cost  # type: ignore[misc]
+
+    @classmethod
+    def of(cls, flow: Bijection, regression: Regression | None) -> Bijection:
+        """The flow itself where there is no regression."""
+        return flow if regression is None else cls(flow, regression)
+
+    @property
+    def summary(self) -> str:
+        return f"{self.flow.summary}; it models what {self.regression.summary} leaves"
+
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+        self.regression.fit(x, cond)
+
+    def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, log_slopes = self.regression.residuals(x, cond)
+        z, log_det = self.flow.inverse(y, cond)
+        return z, log_det + log_slopes.sum(1)
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.regression.restored(self.flow(z, cond), cond)
 
 
 # --- the objective ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from fourfold.maths.ngrams import LONGEST
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.ngrams import BesideNgrams
 from fourfold.nn.reading import reading_of
+from fourfold.nn.regression import regression_of
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
@@ -180,7 +181,8 @@ def _(space: Vectors, size: str) -> GenerativeModel:
     (net_size, components), reading = VECTORS[size], reading_of(space)
     net = ValueTransformer(space.dim, 3 * components, net_size.width, net_size.depth, net_size.heads, reading=reading)
     training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
-    return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
+    estimand = VectorConditionals(net, space.dim, components, regression_of(space))
+    return _model(space, Standardised(space), estimand, training)
 
 
 @likelihood.register

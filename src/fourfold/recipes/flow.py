@@ -15,12 +15,14 @@ from fourfold.nn.glow import Glow
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Affine, LogisticMixture, Monotone, Spline, Triangular
 from fourfold.nn.reading import reading_of
+from fourfold.nn.regression import regression_of
 from fourfold.nn.tarflow import PatchStack, side
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms.continuous_flow import ContinuousLikelihood, FreeVelocity
 from fourfold.paradigms.flow import (
     NO_DENSITY,
     AutoregressiveFlow,
+    CentredFlow,
     ChangeOfVariables,
     CouplingFlow,
     Denoised,
@@ -117,6 +119,7 @@ def _no_columns(space: Space, recipe: str, least: int) -> TypeError:
 def _of_columns(space: Space, codec: Codec, estimand: Bijection, learning_rate: float = 2e-3) -> GenerativeModel:
     """The parts that all flows of vectors share."""
     training = Training(batch_size=512, learning_rate=learning_rate, smoothing=0.5)
+    estimand = CentredFlow.of(estimand, regression_of(space))
     return GenerativeModel(space, codec, estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), training)
 
 
