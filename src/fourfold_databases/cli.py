@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 
-from fourfold.cli.commands.data import DescribeData
-from fourfold.cli.printing import print_line, say, write_text
-from fourfold.output.printable import plural
-from fourfold_databases.database import Database, read_database
-from fourfold_databases.schema import Schema
+import pandas as pd
 
-__all__ = ["data"]
+from fourfold.cli.command import Command
+from fourfold.cli.commands.data import DescribeData
+from fourfold.cli.commands.runs import Sample, ScoreExamples
+from fourfold.cli.commands.train import Fit
+from fourfold.cli.printing import print_line, say, write_text
+from fourfold.cli.train import new_folder
+from fourfold.core import LogProb
+from fourfold.data.errors import DataError
+from fourfold.data.tables import raw_frame
+from fourfold.output.printable import plural, shortened
+from fourfold_databases.database import Database, read_database
+from fourfold_databases.fitting import fit_database
+from fourfold_databases.run import DatabaseRun
+from fourfold_databases.schema import Schema
+from fourfold_databases.writing import check_new, write_database
+
+__all__ = ["data", "fit", "sample", "score"]
 
 
 def data(command: DescribeData) -> None:
@@ -28,6 +42,107 @@ def data(command: DescribeData) -> None:
         say(f"{new}: edit it, then: fourfold data {command.name} --schema {new}")
     elif path is None and not command.as_json:
         print_line(f"\nto change keys and links:\n  fourfold data {command.name} --schema NEW.toml")
+
+
+def fit(command: Fit) -> None:
+    """Train a model of each table, or go on with a training."""
+    _refuse(command, "paradigm", "data", "settings", "out", "resume", "threads", "config", "context", "data_options")
+    options = {key: value for key, value in command.data_options.items() if key not in ("schema", "skip_bad")}
+    if options:
+        raise ValueError(f"{min(options)} must be left out for a database, got {options[min(options)]!r}")
+    if command.data is None or command.paradigm is None:
+        raise ValueError("a paradigm and the database must be named to resume, got none; its data is not recorded")
+    folder = command.resume or command.out or new_folder(command.paradigm, command.data, command.settings)
+    fit_database(
+        command.paradigm,
+        command.data,
+        schema=command.data_options.get("schema"),
+        skip_bad=command.data_options.get("skip_bad") or False,
+        out=folder,
+        resume=command.resume is not None,
+        say=say,
+        **command.settings,
+    )
+    print_line(f"{folder}: next: fourfold sample {folder} --scale 1 --out new.db")
+
+
+def sample(command: Sample) -> None:
+    """Draw a database and write it."""
+    _refuse(command, "run", "scale", "given", "seed", "out", "device", "as_json")
+    path = Path(command.out or command.run / "samples")
+    check_new(path)
+    run = DatabaseRun.load(command.run, command.device)
+    frames = run.sample(command.scale or 1.0, command.seed, _given(command.given or [], run))
+    write_database(path, frames, run.schema)
+    rows = {table: len(frame) for table, frame in frames.items()}
+    if command.as_json:
+        print_line(json.dumps({"rows": rows, "written": str(path)}))
+    else:
+        print_line(f"{path}: " + ", ".join(f"{table} {count:,}" for table, count in rows.items()))
+
+
+def score(command: ScoreExamples) -> None:
+    """Print the log-probability of a database by its tables."""
+    _refuse(command, "run", "data", "skip_bad", "seed", "device", "as_json")
+    if command.data is None:
+        raise ValueError("DATA must name a database to score, got none")
+    run = DatabaseRun.load(command.run, command.device)
+    scores = run.log_prob(read_database(command.data, run.schema, skip_bad=command.skip_bad or False), command.seed)
+    if command.as_json:
+        print_line(json.dumps({table: _score_record(result) for table, result in scores.items()}, indent=1))
+        return
+    width = max(map(len, scores))
+    for table, result in scores.items():
+        record = _score_record(result)
+        noun = "rows" if run.plans[table].alone else "sequences"
+        print_line(
+            f"{table:<{width}}  {record['nats']:>14,.1f} nats  {record['examples']:>9,} {noun:<9}  "
+            f"{record['mean']:>9.3f} each  {result.kind}"
+        )
+    total = sum(float(result.nats.sum()) for result in scores.values())
+    print_line(f"{'in all':<{width}}  {total:>14,.1f} nats")
+
+
+def _score_record(result: LogProb) -> dict[str, object]:
+    return {
+        "nats": float(result.nats.sum()),
+        "examples": len(result.nats),
+        "mean": float(result.nats.mean()),
+        "kind": str(result.kind),
+    }
+
+
+def _refuse(command: Command, *names: str) -> None:
+    """Refuse options that mean nothing for a database.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    for item in fields(command):
+        default = {} if item.default is MISSING else item.default
+        value = getattr(command, item.name)
+        if item.name not in names and value not in (default, None, {}):
+            raise ValueError(f"--{item.name.replace('_', '-')} must be left out for a database, got {value!r}")
+
+
+def _given(texts: Sequence[str], run: DatabaseRun) -> dict[str, pd.DataFrame] | None:
+    """The tables that --given names: each a file, after which the table is called, or ``table=FILE``.
+
+    Raises:
+        DataError: for another table, or a file that cannot be read.
+    """
+    frames = {}
+    for text in texts:
+        table, _, name = text.rpartition("=")
+        path = Path(name)
+        table = table or path.stem
+        if table not in run.plans:
+            raise DataError(
+                f"--given must be a file named after a table, or TABLE=FILE, got {text!r}: tables are "
+                f"{shortened(run.plans)}"
+            )
+        frames[table] = raw_frame(path)[0]
+    return frames or None
 
 
 def _description(database: Database) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from fourfold.data.files import content_of
 from fourfold_databases.inference import inferred_schema
@@ -28,12 +29,16 @@ class Database:
         frames: the rows of each table. Keys are texts, and every link leads to a row.
         schema: the keys and links.
         notes: the changes that reading made.
+        numbers: the keys and links of each table that are numbers in the source.
+        as_text: whether the values are texts, as in a file.
     """
 
     name: str
     frames: Mapping[str, pd.DataFrame]
     schema: Schema
     notes: tuple[str, ...] = ()
+    numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    as_text: bool = True
 
 
 def read_database(
@@ -59,4 +64,9 @@ def read_database(
     columns = {table: tuple(map(str, frame.columns)) for table, frame in frames.items()}
     schema = schema.restricted(columns, name)
     sound, notes = sound_frames(name, frames, schema, skip_bad)
-    return Database(name, {table: sound[table] for table in frames}, schema, notes)
+    numbers = {
+        table: tuple(column for column in schema.without(table) if is_numeric_dtype(frame[column]))
+        for table, frame in frames.items()
+    }
+    in_order = {table: sound[table] for table in frames}
+    return Database(name, in_order, schema, notes, numbers, as_text=not isinstance(data, Mapping))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
@@ -102,6 +102,10 @@ class Schema:
         """The columns of a table that are keys, and so have no meaning of their own."""
         key = self.keys[table]
         return tuple(dict.fromkeys([*([] if key is None else [key]), *(link.column for link in self.links_of(table))]))
+
+    def unlinked(self, tables: Collection[str]) -> Schema:
+        """This schema without the links to some tables: their columns are then like any other."""
+        return dataclasses.replace(self, links=tuple(link for link in self.links if link.parent not in tables))
 
     def __str__(self) -> str:
         lines = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ PATIENCE = 120.0
 def sample(command: Sample) -> None:
     """Draw samples, and print or write them."""
     run = Run.load(command.run, command.device, opening=command.opening)
+    command = _scaled(command, run)
     conditional = run.model.space.conditional
     if command.fill is not None:
         _fill(command, run.model)
@@ -53,6 +55,23 @@ def sample(command: Sample) -> None:
         _continue_rows(command, run)
     else:
         _sample_examples(command, run)
+
+
+def _scaled(command: Sample, run: Run) -> Sample:
+    """The command with a number of samples in the place of a scale.
+
+    Raises:
+        ValueError: for a scale beside a number, one that is not positive, or of a run whose data is not recorded.
+    """
+    if command.scale is None:
+        return command
+    if command.n is not None:
+        raise ValueError(f"--scale must be left out beside -n, got --scale {command.scale:g} and -n {command.n}")
+    examples = run.card.get("data", {}).get("train")
+    if not command.scale > 0 or examples is None:
+        reason = "of a run that records its data" if examples is None else "positive"
+        raise ValueError(f"--scale must be {reason}, got {command.scale:g}; give a number by -n")
+    return replace(command, scale=None, n=max(round(command.scale * examples), 1))
 
 
 def _shaping(command: Sample) -> Shaping:

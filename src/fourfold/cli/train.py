@@ -20,7 +20,7 @@ from fourfold.runs.settings import FitKeywords, FitSettings
 from fourfold.settings.data import DataKeywords
 from fourfold.vocabulary import AUTO
 
-__all__ = ["fit"]
+__all__ = ["fit", "new_folder"]
 
 
 def fit(command: Fit) -> None:
@@ -38,7 +38,7 @@ def fit(command: Fit) -> None:
         return
     if under_torchrun() and resume is None and out is None:
         raise ValueError("--out must name the run folder, since torchrun starts several processes, which must agree")
-    folder = resume or out or _new_folder(paradigm, data, settings)
+    folder = resume or out or new_folder(paradigm, data, settings)
     try:
         with Bar(paradigm or str(folder)) as bar:
             run = engine.fit(
@@ -88,7 +88,7 @@ def _print_needs(
         print_line("\n\n".join(need.table() for need in needs))
 
 
-def _new_folder(paradigm: str | None, data: str | None, settings: FitKeywords) -> Path:
+def new_folder(paradigm: str | None, data: str | None, settings: FitKeywords) -> Path:
     """The first folder in ``runs`` that does not exist yet, named by the paradigm, the data, the size and the seed.
 
     A published model is named by its folder or file.

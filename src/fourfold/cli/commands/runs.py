@@ -60,6 +60,12 @@ class Sample(Command):
             metavar="N",
         ),
     ] = None
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Number of samples as a multiple of the training examples.", show_default="by -n", metavar="X"
+        ),
+    ] = None
     given: Annotated[
         list[str] | None,
         typer.Option(

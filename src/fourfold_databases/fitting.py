@@ -1,0 +1,162 @@
+"""Training on a database: a model for each table, within one budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import pandas as pd
+
+from fourfold.data import load
+from fourfold.data.errors import DataError
+from fourfold.engine import Run, fit
+from fourfold.runs.budget import Budget, parse_budget
+from fourfold.runs.checkpoint import check_vacant
+from fourfold.runs.settings import FitKeywords
+from fourfold_databases.database import Database, read_database
+from fourfold_databases.plan import Plan, plans
+from fourfold_databases.run import RECORD, DatabaseRun, given_rows, table_folder, training_rows
+from fourfold_databases.schema import Schema
+
+__all__ = ["fit_database"]
+
+FEWEST = 20
+"""The fewest rows of a table that can be modelled."""
+LEAST = 0.1
+"""The least share of the budget that a table gets, over the number of tables."""
+
+
+def fit_database(
+    paradigm: str,
+    data: Any,
+    *,
+    schema: Schema | str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    skip_bad: bool = False,
+    say: Callable[[str], None] | None = None,
+    **keywords: Unpack[FitKeywords],
+) -> DatabaseRun:
+    """Train models of the tables of a database, each given the rows that own its rows.
+
+    Seconds of the budget are divided by the number of values in each table. Steps are those of each table. A table of
+    fewer than 20 rows that names no other, such as a list of countries, stays as it is.
+
+    Args:
+        paradigm: a name for :func:`fourfold.fit` that models tables and, where a row owns several, sequences.
+        data: a database for :func:`~fourfold_databases.database.read_database`, or a :class:`Database`.
+        schema: its keys and links, or the TOML file that names them.
+        out: the run folder. Without one nothing is written.
+        resume: go on with a training that was stopped: tables that are trained already are not trained again.
+        skip_bad: leave out rows that break a key.
+        say: a function that is called with each message.
+        keywords: the settings of :func:`fourfold.fit`, such as ``budget`` and ``size``.
+
+    Raises:
+        DataError: for a database that cannot be read, or a table that is too short.
+        ValueError: as :func:`fourfold.fit` does.
+    """
+    database = data if isinstance(data, Database) else read_database(data, schema, skip_bad=skip_bad)
+    folder = None if out is None else Path(out)
+    if folder is not None and not resume:
+        check_vacant(folder)
+        if (folder / RECORD).exists():
+            raise ValueError(f"{folder} must be a new folder, got the run of a database; name another, or resume it")
+    fixed = _fixed(database)
+    modelled = _categorical(database, fixed)
+    plan = plans(modelled)
+    result = DatabaseRun(database.schema, plan, {}, fixed, database.as_text, folder)
+    if folder is not None:
+        result.save_record(folder)
+    for note in (*database.notes, *(f"{table}: {len(rows)} rows stay as they are" for table, rows in fixed.items())):
+        _tell(say, note)
+    budget = keywords.pop("budget", None)
+    shares = _shares(modelled, plan)
+    runs = {}
+    for table in modelled.schema.order:
+        part = None if budget is None else _part(parse_budget(budget), shares[table])
+        _tell(say, f"{table}: {_words(plan[table], part)}")
+        place = None if folder is None else table_folder(folder, table)
+        runs[table] = _fitted(paradigm, modelled, plan, table, place, part, resume, say, keywords)
+    return dataclasses.replace(result, runs=runs)
+
+
+def _tell(say: Callable[[str], None] | None, message: str) -> None:
+    if say is not None:
+        say(message)
+
+
+def _words(plan: Plan, budget: Budget | None) -> str:
+    rows = f"{plan.rows:,} rows" if plan.alone else f"{plan.rows:,} rows, at most {plan.longest:,} of one owner"
+    return rows if budget is None else f"{rows}, {budget.words}"
+
+
+def _fixed(database: Database) -> dict[str, pd.DataFrame]:
+    """The tables that stay as they are.
+
+    Raises:
+        DataError: for a short table whose rows name others.
+    """
+    short = [table for table, frame in database.frames.items() if len(frame) < FEWEST]
+    for table in short:
+        if database.schema.links_of(table):
+            raise DataError(
+                f"{database.name}, table {table}: must have at least {FEWEST} rows to be modelled, got "
+                f"{len(database.frames[table])}; leave it out of the database"
+            )
+    return {table: database.frames[table] for table in short}
+
+
+def _categorical(database: Database, fixed: Mapping[str, pd.DataFrame]) -> Database:
+    """The tables that are modelled. Links to fixed rows are categories of their own."""
+    frames = {table: frame for table, frame in database.frames.items() if table not in fixed}
+    for link in database.schema.links:
+        if link.parent in fixed:
+            frame = frames[link.child]
+            frames[link.child] = frame.assign(**{link.column: frame[link.column].astype("category")})
+    linked = database.schema.unlinked(fixed)
+    keys = {table: key for table, key in linked.keys.items() if table in frames}
+    return dataclasses.replace(database, frames=frames, schema=dataclasses.replace(linked, keys=keys))
+
+
+def _shares(database: Database, plan: Mapping[str, Plan]) -> dict[str, float]:
+    """The share of the budget of each table: by the number of its values, and a tenth of an equal share at least."""
+    values = np.array([plan[table].rows * max(len(plan[table].own), 1) for table in plan], dtype=np.float64)
+    shares = LEAST / len(plan) + (1 - LEAST) * values / values.sum()
+    return dict(zip(plan, shares.tolist(), strict=True))
+
+
+def _part(budget: Budget, share: float) -> Budget:
+    """The budget of a table: a share of seconds or operations. Steps and epochs are those of each table."""
+    return budget.part(share) if math.isfinite(min(budget.seconds, budget.operations)) else budget
+
+
+def _fitted(
+    paradigm: str,
+    database: Database,
+    plan: Mapping[str, Plan],
+    table: str,
+    folder: Path | None,
+    budget: Budget | None,
+    resume: bool,
+    say: Callable[[str], None] | None,
+    keywords: FitKeywords,
+) -> Run:
+    """The run of one table."""
+    frames, schema = database.frames, database.schema
+    rows, known = training_rows(frames, schema, plan, table), given_rows(frames, schema, plan, table)
+    owner, own = schema.owner(table), plan[table]
+    reading: dict[str, Any] = {} if known is None else {"given": known}
+    if owner is not None and not own.alone:
+        reading |= {"group": owner.column, "order": own.order, "length": max(own.longest, 2)}
+    else:
+        reading["space"] = "table"
+    data = load(rows, seed=keywords.get("seed") or 0, **reading)
+    settings: FitKeywords = {**keywords} if budget is None else {**keywords, "budget": budget}
+    again = resume and folder is not None and folder.exists()
+    return fit(paradigm, data, out=folder, resume=again, say=say, progress=False, **settings)

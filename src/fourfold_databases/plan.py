@@ -1,0 +1,224 @@
+"""How each table of a database is modelled: the columns of its rows, and the row that they are given.
+
+The probability of a unit (a row that no other owns, with all rows below it) is a product over its rows::
+
+    p(unit) = p(row) * product over the tables that it owns of p(their rows, as a sequence | row)
+
+Two kinds of columns are added to the rows of a table. A *flag* says whether a row owns rows of a table, so that a
+sequence has one row at least. The *columns of a reference* are those of the row that a further link names. In samples,
+the row that is most like them is named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fourfold.data import load
+from fourfold.data.schema import Coded, Inferred, infer
+from fourfold.spaces.columns import DateTime, Graded, Identifier
+from fourfold_databases.database import Database
+from fourfold_databases.reading import Frames
+from fourfold_databases.schema import Link, Schema
+
+__all__ = [
+    "NO",
+    "ROW",
+    "YES",
+    "Plan",
+    "context",
+    "flag",
+    "free_key",
+    "in_order",
+    "owners_of",
+    "plans",
+    "presence",
+    "reference_columns",
+    "rows_of",
+    "with_place",
+]
+
+YES, NO = "yes", "no"
+"""The values of a flag."""
+ROW = "row"
+"""The column that orders the rows of a sequence where no column of the table does."""
+PLACES = re.compile(r"(year|month|week|day|hour|date|time|visit|wave|round|period)s?$", re.IGNORECASE)
+"""Names of columns, beside those of times, whose numbers order rows."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a table is modelled.
+
+    Attributes:
+        columns: of the table, in the order of the file.
+        own: those that are neither keys nor links.
+        described: those of its own columns that say what a row is like, for rows that are given it.
+        flags: the tables of which some rows own no row.
+        order: the column that orders the rows of a sequence. :data:`ROW` where none of its own does.
+        alone: whether each row of the owner owns one row at most, so that there are no sequences.
+        named: the links of references that some rows leave empty.
+        key: how fresh keys look: the attributes of :class:`~fourfold.spaces.columns.Identifier`. ``None``: no key.
+        rows: how many rows the data has.
+        longest: the most rows that one row owns.
+        free: how many rows name no owner.
+        numbers: the keys and links that are numbers in the data.
+    """
+
+    columns: tuple[str, ...]
+    own: tuple[str, ...]
+    described: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+    order: str | None = None
+    alone: bool = False
+    named: tuple[str, ...] = ()
+    key: Mapping[str, Any] | None = None
+    rows: int = 0
+    longest: int = 1
+    free: int = 0
+    numbers: tuple[str, ...] = ()
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Plan:
+        """The plan that :meth:`record` wrote."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
+        return cls(**values)
+
+    def record(self) -> dict[str, Any]:
+        """The plan as a JSON value."""
+        return asdict(self)
+
+    def fresh_keys(self, n: int) -> pd.Series:
+        """Keys that the data does not have."""
+        assert self.key is not None, "the table has a key"
+        return Identifier(**self.key).text(np.zeros(n, dtype=np.int64))
+
+
+def plans(database: Database) -> dict[str, Plan]:
+    """The plan of each table."""
+    return {table: _plan(database, table) for table in database.schema.order}
+
+
+def _plan(database: Database, table: str) -> Plan:
+    frame, schema = database.frames[table], database.schema
+    own = tuple(str(column) for column in frame if column not in schema.without(table))
+    about = load(frame[[*own]], space="table").columns if own else ()
+    owner, key = schema.owner(table), schema.keys[table]
+    counts = frame[owner.column].value_counts() if owner is not None else pd.Series([1])
+    alone = owner is None or int(counts.max()) == 1
+    return Plan(
+        columns=tuple(map(str, frame)),
+        own=own,
+        described=tuple(item.column.name for item in about if item.kind in ("number", "time", "category", "boolean")),
+        flags=tuple(link.child for link in schema.children(table) if not _all_own(database, link)),
+        order=None if alone else next((item.column.name for item in about if _orders(item)), ROW),
+        alone=alone,
+        named=tuple(link.column for link in schema.references(table) if frame[link.column].isna().any()),
+        key=None if key is None else asdict(_identifier(key, frame[key])),
+        rows=len(frame),
+        longest=int(counts.max()),
+        free=0 if owner is None else int(frame[owner.column].isna().sum()),
+        numbers=tuple(database.numbers.get(table, ())),
+    )
+
+
+def _identifier(name: str, keys: pd.Series) -> Identifier:
+    column = infer(Coded(name, np.arange(len(keys), dtype=np.int32), keys), {"kind": "identifier"}).column
+    assert isinstance(column, Identifier), "the hint asks for one"
+    return column
+
+
+def _all_own(database: Database, link: Link) -> bool:
+    """Whether every row of a parent owns a row of a table."""
+    key = database.schema.keys[link.parent]
+    return bool(database.frames[link.parent][key].isin(database.frames[link.child][link.column]).all())
+
+
+def _orders(item: Inferred) -> bool:
+    """Whether a column orders the rows of a sequence: a time that every row has, or a number that is named like one."""
+    graded = isinstance(item.column, Graded) and not item.missing
+    return graded and (isinstance(item.column, DateTime) or PLACES.search(item.column.name) is not None)
+
+
+# --- rows and what they are given -------------------------------------------------------------------------------------
+
+
+def flag(table: str) -> str:
+    """The name of the column that says whether a row owns rows of a table."""
+    return f"has {table}"
+
+
+def presence(link: Link) -> str:
+    """The name of the column that says whether a link names a row."""
+    return f"has {link.column}"
+
+
+def reference_columns(link: Link, parent: Plan) -> dict[str, str]:
+    """The columns that a reference adds to a row, and the parent's columns that they are."""
+    return {f"{link.column}.{column}": column for column in parent.described}
+
+
+def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str) -> pd.DataFrame:
+    """The rows of a table as they are modelled: its own columns, flags, and the columns of references."""
+    frame = frames[table]
+    rows = frame[[*plan[table].own]].reset_index(drop=True)
+    for link in schema.children(table):
+        if link.child in plan[table].flags:
+            owns = frame[schema.keys[table]].isin(frames[link.child][link.column])
+            rows[flag(link.child)] = np.where(owns, YES, NO)
+    for link in schema.references(table):
+        parent_key = schema.keys[link.parent]
+        columns = reference_columns(link, plan[link.parent])
+        parents = frames[link.parent].set_index(parent_key)[[*columns.values()]]
+        named = parents.reindex(frame[link.column]).reset_index(drop=True)
+        rows = pd.concat([rows, named.set_axis([*columns], axis=1)], axis=1)
+        if link.column in plan[table].named:
+            rows[presence(link)] = np.where(frame[link.column].isna(), NO, YES)
+    return rows
+
+
+def context(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str) -> pd.DataFrame:
+    """What the rows of a table's children are given, one row for each of its rows, without keys.
+
+    Its own columns and those of the rows above it, with the names of their tables.
+    """
+    frame = frames[table]
+    rows = [frame[[*plan[table].described]].reset_index(drop=True).add_prefix(f"{table}.")]
+    owner = schema.owner(table)
+    if owner is not None:
+        above = context(frames, schema, plan, owner.parent)
+        above.index = pd.Index(frames[owner.parent][schema.keys[owner.parent]])
+        rows.append(above.reindex(frame[owner.column]).reset_index(drop=True))
+    return pd.concat(rows, axis=1)
+
+
+def owners_of(frame: pd.DataFrame, link: Link) -> pd.Series:
+    """The key of each row's owner. A row without one has an owner of its own, of which nothing is known."""
+    keys = frame[link.column].reset_index(drop=True)
+    free = keys.isna()
+    return keys.mask(free, pd.Series([free_key(link, i) for i in range(len(keys))]).where(free))
+
+
+def free_key(link: Link, number: int) -> str:
+    """The key that stands for no owner."""
+    return f"no {link.parent} {number}"
+
+
+def in_order(rows: pd.DataFrame, order: str) -> pd.DataFrame:
+    """Rows sorted by a column of numbers or times. Rows of one place keep the order of the file."""
+    inverse, distinct = pd.factorize(rows[order])
+    coded = Coded(order, inverse.astype(np.int32), pd.Series(distinct))
+    codes = infer(coded).column.codes_of(coded.inverse, coded.distinct)
+    return rows.iloc[np.argsort(codes, kind="stable")].reset_index(drop=True)
+
+
+def with_place(rows: pd.DataFrame, owners: Sequence[str] | pd.Series) -> pd.DataFrame:
+    """Rows with their place among those of one owner, from 0, in the column :data:`ROW`."""
+    return rows.assign(**{ROW: rows.groupby(np.asarray(owners), sort=False).cumcount().to_numpy()})

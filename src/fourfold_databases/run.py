@@ -1,0 +1,271 @@
+"""A trained model of a database: one run for each table. It samples whole databases and scores units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import pandas as pd
+
+from fourfold.core import LogProb
+from fourfold.data import read_all
+from fourfold.data.errors import DataError
+from fourfold.engine import BrokenRun, Run
+from fourfold.spaces import Sequences
+from fourfold.spaces.written import WrittenRows
+from fourfold_databases.database import Database
+from fourfold_databases.matching import matches
+from fourfold_databases.plan import (
+    ROW,
+    YES,
+    Plan,
+    context,
+    flag,
+    free_key,
+    in_order,
+    owners_of,
+    presence,
+    reference_columns,
+    rows_of,
+    with_place,
+)
+from fourfold_databases.reading import Frames
+from fourfold_databases.schema import Link, Schema
+
+__all__ = ["RECORD", "DatabaseRun", "given_rows", "training_rows"]
+
+RECORD = "database.json"
+"""The file of a run folder that makes it the run of a database."""
+CODES = 1 << 24
+"""Codes of sequences that are drawn at once."""
+
+
+@final
+@dataclass(frozen=True)
+class DatabaseRun:
+    """Models of the tables of a database.
+
+    Attributes:
+        schema: of the database.
+        plans: how each table is modelled.
+        runs: of each table that is modelled.
+        fixed: the rows of tables that are too short to be modelled, and stay as they are.
+        as_text: whether values are texts, as the file has them.
+        folder: the run folder, or ``None``.
+    """
+
+    schema: Schema
+    plans: Mapping[str, Plan]
+    runs: Mapping[str, Run]
+    fixed: Frames = field(default_factory=dict)
+    as_text: bool = True
+    folder: Path | None = None
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str = "auto") -> DatabaseRun:
+        """Load the run folder of a database. The data is not needed.
+
+        Raises:
+            BrokenRun: naming the file that is missing or damaged.
+        """
+        folder = Path(folder)
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            schema = Schema.of_toml(str(folder / RECORD), record["schema"])
+            plans = {table: Plan.of_record(plan) for table, plan in record["plans"].items()}
+            fixed = {table: pd.DataFrame(rows, dtype=object) for table, rows in record["fixed"].items()}
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise BrokenRun(f"{folder / RECORD}: cannot be read ({error}); copy the whole run folder") from None
+        runs = {table: Run.load(table_folder(folder, table), device) for table in plans}
+        return cls(schema, plans, runs, fixed, record["as_text"], folder)
+
+    def save_record(self, folder: Path) -> None:
+        """Write the file beside the folders of the tables' runs."""
+        fixed = {table: frame.astype(object).where(frame.notna(), None) for table, frame in self.fixed.items()}
+        record = {
+            "schema": self.schema.toml,
+            "plans": {table: plan.record() for table, plan in self.plans.items()},
+            "fixed": {table: frame.to_dict(orient="list") for table, frame in fixed.items()},
+            "as_text": self.as_text,
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RECORD).write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
+
+    # --- samples ------------------------------------------------------------------------------------------------------
+
+    def sample(self, scale: float = 1.0, seed: int = 0, given: Frames | None = None) -> dict[str, pd.DataFrame]:
+        """Draw a database: every key differs, and every link leads to a row.
+
+        Args:
+            scale: rows of the tables that no other owns, as a multiple of those of the data.
+            seed: of the samples.
+            given: rows of tables that are taken as they are, such as customers whose orders are drawn.
+
+        Raises:
+            ValueError: for a scale that is not positive.
+            DataError: for given rows without their key.
+        """
+        if not scale > 0:
+            raise ValueError(f"scale must be positive, got {scale:g}; 1 draws as many rows as the data has")
+        frames: dict[str, pd.DataFrame] = {table: frame.copy() for table, frame in self.fixed.items()}
+        described: dict[str, pd.DataFrame] = {}
+        for number, table in enumerate(self._order):
+            if given is not None and table in given:
+                frames[table] = self._taken(table, given[table])
+                continue
+            rows = self._drawn(table, frames, described, scale, seed + number)
+            described[table] = rows
+            generator = np.random.default_rng((seed, number))
+            frames[table] = self._completed(table, rows, frames, generator)
+        return {table: self._typed(table, frames[table]) for table in self.schema.keys}
+
+    def _typed(self, table: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """A table whose keys and links have the types of the data."""
+        names = self.plans[table].numbers if table in self.plans else ()
+        columns = {name: pd.to_numeric(frame[name]) for name in names}
+        return frame.assign(
+            **{name: keys.astype("Int64" if keys.hasnans else "int64") for name, keys in columns.items()}
+        )
+
+    @property
+    def _order(self) -> tuple[str, ...]:
+        return tuple(table for table in self.schema.order if table in self.plans)
+
+    @property
+    def _linked(self) -> Schema:
+        """The schema among the tables that are modelled."""
+        return self.schema.unlinked(self.fixed)
+
+    def _drawn(self, table: str, frames: Frames, described: Frames, scale: float, seed: int) -> pd.DataFrame:
+        """Rows of a table with all columns that are modelled, and the link to their owner."""
+        owner, plan = self._linked.owner(table), self.plans[table]
+        if owner is None:
+            n = max(round(scale * plan.rows), 1)
+            return self._framed(table, n, None, None, seed)
+        parents = frames[owner.parent]
+        flags = described.get(owner.parent, pd.DataFrame())
+        owns = flags[flag(table)].astype(str) == YES if flag(table) in flags else pd.Series(True, index=parents.index)
+        keys = parents[self.schema.keys[owner.parent]][owns.to_numpy()].astype(str)
+        known = context(frames, self._linked, self.plans, owner.parent)[owns.to_numpy()]
+        free = [free_key(owner, i) for i in range(round(scale * plan.free))]
+        keys = pd.concat([keys, pd.Series(free, dtype=object)], ignore_index=True)
+        rows = self._framed(table, len(keys), keys, known.reset_index(drop=True).reindex(range(len(keys))), seed)
+        if plan.alone:
+            rows[owner.column] = keys.to_numpy()
+        rows[owner.column] = rows[owner.column].mask(rows[owner.column].isin(free), None)
+        return rows
+
+    def _framed(
+        self, table: str, n: int, keys: pd.Series | None, known: pd.DataFrame | None, seed: int
+    ) -> pd.DataFrame:
+        """Samples of a table's model as a frame, one example for each row of what is given."""
+        model = self.runs[table].model
+        assert isinstance(model.space, WrittenRows), "tables and sequences are written as text"
+        space, step = model.space, max(CODES // int(np.prod(model.space.shape)), 1)
+        parts = []
+        for start in range(0, n, step):
+            stop = min(start + step, n)
+            cond = None
+            if known is not None and space.given is not None:
+                cond = read_all(known[start:stop].reset_index(drop=True), space.given)[0].x
+            x = model.sample(stop - start, cond, seed, None, start).cpu()
+            shown: WrittenRows = space
+            if isinstance(space, Sequences):
+                assert keys is not None, "sequences have owners"
+                shown = space.with_keys(keys[start:stop].astype(str).tolist())
+            parts.append(shown.text(x) if self.as_text else shown.table(x))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*self.plans[table].columns])
+
+    def _completed(
+        self, table: str, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator
+    ) -> pd.DataFrame:
+        """Rows with fresh keys and with the links of references, in the columns of the table."""
+        plan, key = self.plans[table], self.schema.keys[table]
+        if key is not None:
+            rows = rows.assign(**{key: plan.fresh_keys(len(rows)).to_numpy()})
+        for link in self._linked.references(table):
+            rows[link.column] = self._named(link, rows, frames, generator)
+        return rows[[*plan.columns]].reset_index(drop=True)
+
+    def _named(self, link: Link, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator) -> pd.Series:
+        """The keys of the rows that a link names."""
+        own = link.parent == link.child
+        parents = rows if own else frames[link.parent]
+        columns = reference_columns(link, self.plans[link.parent])
+        drawn = rows[[*columns]].set_axis([*columns.values()], axis=1)
+        there = parents[[*columns.values()]].reset_index(drop=True)
+        places = matches(drawn, there, generator, np.arange(len(rows)) if own else None)
+        keys = parents[self.schema.keys[link.parent]].reset_index(drop=True).iloc[places].reset_index(drop=True)
+        empty = pd.Series(False, index=keys.index)
+        if link.column in self.plans[link.child].named:
+            empty = rows[presence(link)].astype(str).reset_index(drop=True) != YES
+        if own:
+            empty.iloc[:1] = True  # nothing stands before the first row
+        return keys.mask(empty, None)
+
+    def _taken(self, table: str, rows: pd.DataFrame) -> pd.DataFrame:
+        """Given rows of a table, with their key.
+
+        Raises:
+            DataError: for a column that is missing.
+        """
+        needed = [column for column in (self.schema.keys[table], *self.plans[table].described) if column is not None]
+        absent = [column for column in needed if column not in rows]
+        if absent:
+            raise DataError(f"given {table}: must have the column {absent[0]!r}, has {', '.join(map(str, rows))}")
+        return rows.reset_index(drop=True)
+
+    # --- likelihood ---------------------------------------------------------------------------------------------------
+
+    def log_prob(self, database: Database, seed: int = 0) -> dict[str, LogProb]:
+        """The log-probability of each example of each table: a row, or a sequence of rows given their owner's.
+
+        Args:
+            database: of the tables of this model.
+            seed: of likelihoods that are estimates.
+        """
+        scores = {}
+        for table in self._order:
+            split, _ = self.runs[table].examples(
+                training_rows(database.frames, self._linked, self.plans, table),
+                given=given_rows(database.frames, self._linked, self.plans, table),
+            )
+            scores[table] = self.runs[table].model.log_prob(split.x, split.cond, seed)
+        return scores
+
+
+def table_folder(folder: Path, table: str) -> Path:
+    """The run folder of a table."""
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in table)
+    return folder / "tables" / safe
+
+
+def training_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], table: str) -> pd.DataFrame:
+    """The rows of a table as its model learns them. Those of sequences have the link to their owner, and an order."""
+    rows, plan, owner = rows_of(frames, schema, plans, table), plans[table], schema.owner(table)
+    if owner is None or plan.alone:
+        return rows
+    rows[owner.column] = owners_of(frames[table], owner)
+    return with_place(rows, rows[owner.column]) if plan.order == ROW else in_order(rows, str(plan.order))
+
+
+def given_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], table: str) -> pd.DataFrame | None:
+    """What the examples of a table are given. ``None`` for a table that nothing owns, or whose owner says nothing."""
+    owner = schema.owner(table)
+    if owner is None:
+        return None
+    known = context(frames, schema, plans, owner.parent)
+    if not known.shape[1]:
+        return None
+    keys = frames[owner.parent][schema.keys[owner.parent]]
+    if plans[table].alone:
+        known.index = pd.Index(keys)
+        return known.reindex(frames[table][owner.column]).reset_index(drop=True)
+    owns = keys.isin(frames[table][owner.column])
+    owners = owners_of(frames[table], owner)[frames[table][owner.column].isna()]
+    free = pd.DataFrame({owner.column: owners})
+    return pd.concat([known.assign(**{owner.column: keys})[owns], free], ignore_index=True)

@@ -1,0 +1,97 @@
+"""Databases as files: SQLite, DuckDB, or a folder of CSV or Parquet files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+import pandas as pd
+
+from fourfold.data.errors import DataError
+from fourfold_databases.reading import Frames
+from fourfold_databases.schema import Schema
+
+__all__ = ["check_new", "write_database"]
+
+SQLITE = (".db", ".sqlite", ".sqlite3")
+"""Endings of files of SQLite."""
+
+
+def check_new(path: Path) -> None:
+    """Refuse a file or folder that cannot be made.
+
+    Raises:
+        DataError: for one that exists, or an ending of other files.
+    """
+    if path.exists():
+        raise DataError(f"{path}: must be a new file or folder, got one that exists; name another")
+    if path.suffix.lower() not in (*SQLITE, ".duckdb", ""):
+        raise DataError(f"{path}: must end in {', '.join(SQLITE)} or .duckdb, or be a folder, got {path.suffix}")
+
+
+def write_database(path: Path, frames: Frames, schema: Schema, parquet: bool = False) -> None:
+    """Write the tables of a database, with its keys where the file has them.
+
+    Args:
+        path: a new file of SQLite or DuckDB, by its ending, or a new folder.
+        frames: the rows of each table.
+        schema: the keys and links.
+        parquet: whether the files of a folder are Parquet, and not CSV.
+
+    Raises:
+        DataError: as :func:`check_new` does.
+    """
+    check_new(path)
+    if path.suffix.lower() in SQLITE:
+        with contextlib.closing(sqlite3.connect(path)) as base:
+            for table in schema.order:
+                base.execute(_create(table, frames[table], schema))
+                frames[table].to_sql(table, base, if_exists="append", index=False, chunksize=1 << 14)
+            base.commit()
+    elif path.suffix.lower() == ".duckdb":
+        _write_duckdb(path, frames, schema)
+    else:
+        path.mkdir(parents=True)
+        for table, frame in frames.items():
+            file = path / f"{table.replace(os.sep, '_')}.{'parquet' if parquet else 'csv'}"
+            frame.to_parquet(file, index=False) if parquet else frame.to_csv(file, index=False)
+
+
+def _write_duckdb(path: Path, frames: Frames, schema: Schema) -> None:
+    try:
+        import duckdb  # optional
+    except ImportError:
+        raise DataError(f"{path}: needs duckdb: pip install '.[tables]' in its clone, or write a .db") from None
+    with contextlib.closing(duckdb.connect(str(path))) as base:
+        for table in schema.order:
+            base.execute(_create(table, frames[table], schema))
+            base.register("rows of a table", frames[table])
+            base.execute(f'insert into {_quoted(table)} select * from "rows of a table"')
+            base.unregister("rows of a table")
+
+
+def _create(table: str, frame: pd.DataFrame, schema: Schema) -> str:
+    """The statement that makes a table. A link to the own table is no constraint, since rows come in one order."""
+    key = schema.keys[table]
+    columns = [
+        f"{_quoted(column)} {_type(frame[column])}{' primary key' if column == key else ''}"
+        for column in map(str, frame)
+    ]
+    columns += [
+        f"foreign key ({_quoted(link.column)}) references {_quoted(link.parent)}"
+        for link in schema.links_of(table)
+        if link.parent != table
+    ]
+    return f"create table {_quoted(table)} ({', '.join(columns)})"
+
+
+def _quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def _type(values: pd.Series) -> str:
+    if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
+        return "text"
+    return "bigint" if pd.api.types.is_integer_dtype(values) else "double"

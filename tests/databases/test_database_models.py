@@ -1,0 +1,170 @@
+"""Models of a database: keys and links of samples, likelihoods of units, and the dependence between tables."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fourfold.main import run as command
+from fourfold_databases.database import read_database
+from fourfold_databases.fitting import fit_database
+from fourfold_databases.matching import matches
+from fourfold_databases.run import DatabaseRun
+
+
+def shop(customers=150, seed=0):
+    """Customers who order, more in Oslo; items that name products by their kind; staff with managers; 4 countries."""
+    rng = np.random.default_rng(seed)
+    city = rng.choice(["Rome", "Oslo"], customers)
+    people = pd.DataFrame(
+        {
+            "customer_id": 1000 + np.arange(customers),
+            "country_id": rng.choice(["it", "no", "se"], customers),
+            "city": city,
+        }
+    )
+    countries = pd.DataFrame({"country_id": ["it", "no", "se"], "name": ["Italy", "Norway", "Sweden"]})
+    products = pd.DataFrame({"product_id": [f"p{i:02d}" for i in range(40)], "kind": ["book", "toy"] * 20})
+    counts = np.where(city == "Oslo", rng.integers(2, 5, customers), rng.integers(0, 2, customers))
+    owner = np.repeat(people["customer_id"].to_numpy(), counts)
+    year = np.concatenate([2000 + np.sort(rng.integers(0, 20, k)) for k in counts])
+    orders = pd.DataFrame({"customer_id": owner, "year": year})
+    orders = orders.sample(frac=1, random_state=0).reset_index(drop=True)  # a file in no order
+    orders.insert(0, "order_id", np.arange(len(orders)))
+    orders["gift"] = rng.choice(["no", "yes"], len(orders))
+    number = np.repeat(np.arange(len(orders)), rng.integers(1, 3, len(orders)))
+    gifts = orders["gift"].to_numpy()[number] == "yes"
+    item = np.where(gifts, 2 * rng.integers(0, 20, len(number)) + 1, 2 * rng.integers(0, 20, len(number)))
+    items = pd.DataFrame({"order_id": number, "product_id": products["product_id"].to_numpy()[item]})
+    staff = pd.DataFrame({"staff_id": range(60), "manager_id": [None, *(i // 3 for i in range(1, 60))]})
+    staff["level"] = np.minimum(np.log2(1 + np.arange(60)).astype(int), 3)
+    tables = {"customers": people, "countries": countries, "products": products, "orders": orders}
+    return {**tables, "order_items": items, "staff": staff}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("database") / "run"
+    fit_database("autoregressive", shop(), out=folder, budget="100 steps", size="xs", precision="float32")
+    return DatabaseRun.load(folder)
+
+
+@pytest.fixture(scope="module")
+def drawn(trained):
+    return trained.sample(2.0, seed=1)
+
+
+def test_keys_differ_and_every_link_leads_to_a_row(trained, drawn):
+    data = shop()
+    for table, frame in drawn.items():
+        assert list(frame.columns) == list(data[table].columns)
+        key = trained.schema.keys[table]
+        assert key is None or frame[key].is_unique
+        for link in trained.schema.links_of(table):
+            parents = drawn[link.parent][trained.schema.keys[link.parent]]
+            assert frame[link.column].dropna().isin(parents).all(), link
+    assert len(drawn["customers"]) == 300
+    assert drawn["countries"].astype(str).equals(data["countries"].astype(str))
+    assert drawn["orders"]["customer_id"].dtype == data["orders"]["customer_id"].dtype
+
+
+def test_nobody_is_above_himself(drawn):
+    staff = drawn["staff"]
+    place = dict(zip(staff["staff_id"], range(len(staff)), strict=True))
+    named = staff.dropna(subset="manager_id")
+    assert len(named) > len(staff) / 2
+    assert all(place[above] < place[own] for own, above in zip(named["staff_id"], named["manager_id"], strict=True))
+
+
+def test_children_follow_their_parents(drawn):
+    people, orders = drawn["customers"], drawn["orders"]
+    counts = orders["customer_id"].value_counts().reindex(people["customer_id"], fill_value=0).to_numpy()
+    oslo = (people["city"] == "Oslo").to_numpy()
+    assert counts[oslo].mean() > 2 > 1 > counts[~oslo].mean()  # 3 and 0.5 in the data
+    assert (orders.groupby("customer_id")["year"].diff().dropna() >= 0).all()
+    items = drawn["order_items"].merge(orders, on="order_id").merge(drawn["products"], on="product_id")
+    agrees = (items["gift"] == "yes") == (items["kind"] == "toy")
+    assert agrees.mean() > 0.8  # 0.5 if items did not follow their orders, 1 in the data
+
+
+def test_the_likelihood_of_a_unit_is_the_product_of_its_tables(trained):
+    data = read_database(shop(20, seed=5))
+    whole = trained.log_prob(data)
+    assert {str(result.kind) for result in whole.values()} == {"exact"}
+    assert len(whole["customers"].nats) == 20
+    parts = [0.0, 0.0]
+    owners = data.frames["customers"]["customer_id"]
+    for i, keys in enumerate((owners[:10], owners[10:])):  # two halves of the customers with all that they own
+        frames = shop(20, seed=5)
+        frames["customers"] = frames["customers"][frames["customers"]["customer_id"].astype(str).isin(keys)]
+        frames["orders"] = frames["orders"][frames["orders"]["customer_id"].astype(str).isin(keys)]
+        frames["order_items"] = frames["order_items"][
+            frames["order_items"]["order_id"].isin(frames["orders"]["order_id"])
+        ]
+        scores = trained.log_prob(read_database(frames, trained.schema))
+        parts[i] = sum(float(scores[table].nats.sum()) for table in ("customers", "orders", "order_items"))
+    total = sum(float(whole[table].nats.sum()) for table in ("customers", "orders", "order_items"))
+    assert sum(parts) == pytest.approx(total, rel=1e-5)
+
+
+def test_given_parents_stay_and_get_children(trained):
+    parents = pd.DataFrame({"customer_id": [7, 8, 9] * 10, "country_id": "no", "city": "Oslo"})
+    parents["customer_id"] = range(30)
+    drawn = trained.sample(given={"customers": parents})
+    assert drawn["customers"].equals(parents)
+    assert set(drawn["orders"]["customer_id"]) <= set(range(30))
+    assert 1 < len(drawn["orders"]) / 30 < 5  # 3 in the data
+
+
+def test_samples_of_a_seed_repeat(trained, drawn):
+    again = trained.sample(2.0, seed=1)
+    assert all(again[table].equals(drawn[table]) for table in drawn)
+
+
+def test_a_drawn_reference_names_the_row_that_is_most_alike():
+    parents = pd.DataFrame({"kind": ["a", "b", "a", "b"], "price": ["1", "1", "9", "9"]})
+    drawn = pd.DataFrame({"kind": ["b", "a", "a"], "price": ["8.5", "2", "9"]})
+    assert matches(drawn, parents, np.random.default_rng(0)).tolist() == [3, 0, 2]
+
+
+def test_rows_that_are_alike_are_named_equally_often():
+    parents = pd.DataFrame({"kind": ["a"] * 10 + ["b"] * 10})
+    drawn = pd.DataFrame({"kind": ["a"] * 2000})
+    counts = np.bincount(matches(drawn, parents, np.random.default_rng(0)), minlength=20)
+    assert counts[10:].sum() == 0
+    assert counts[:10].min() > 0
+
+
+def test_the_command_line_draws_a_database_with_its_keys(trained, tmp_path, capsys):
+    out = tmp_path / "new.db"
+    assert command(["sample", str(trained.folder), "--scale", "0.5", "--out", str(out)]) == 0
+    with sqlite3.connect(out) as base:
+        assert base.execute("pragma foreign_key_check").fetchall() == []
+        assert base.execute("select count(*) from customers").fetchone() == (75,)
+    assert read_database(out).schema.links_of("order_items")[0].parent == "orders"
+    capsys.readouterr()
+    assert command(["sample", str(trained.folder), "--steps", "5", "--out", str(tmp_path / "x.db")]) == 2
+    assert "--steps" in capsys.readouterr().err
+    assert command(["score", str(trained.folder), str(out)]) == 0
+    assert "in all" in capsys.readouterr().out
+
+
+def test_a_short_table_that_names_others_is_refused():
+    data = shop()
+    data["order_items"] = data["order_items"][:5]
+    with pytest.raises(ValueError, match="table order_items: must have at least 20 rows"):
+        fit_database("autoregressive", data, budget="1 steps", size="xs")
+
+
+def test_links_may_be_empty():
+    data = shop(60)
+    data["orders"]["customer_id"] = data["orders"]["customer_id"].astype("Int64")
+    data["orders"].loc[::3, "customer_id"] = pd.NA
+    run = fit_database("autoregressive", data, budget="10 steps", size="xs", precision="float32")
+    orders = run.sample(1.0)["orders"]
+    assert 0.1 < orders["customer_id"].isna().mean() < 0.7  # a third in the data
