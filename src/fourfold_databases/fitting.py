@@ -149,9 +149,9 @@ def _fitted(
 ) -> Run:
     """The run of one table."""
     frames, schema = database.frames, database.schema
-    rows, known = training_rows(frames, schema, plan, table), given_rows(frames, schema, plan, table)
+    rows, conditions = training_rows(frames, schema, plan, table), given_rows(frames, schema, plan, table)
     owner, own = schema.owner(table), plan[table]
-    reading: dict[str, Any] = {} if known is None else {"given": known}
+    reading: dict[str, Any] = {} if conditions is None else {"given": conditions}
     if owner is not None and not own.alone:
         reading |= {"group": owner.column, "order": own.order, "length": max(own.longest, 2)}
     else:

@@ -177,8 +177,8 @@ def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str
         parent_key = schema.keys[link.parent]
         columns = reference_columns(link, plan[link.parent])
         parents = frames[link.parent].set_index(parent_key)[[*columns.values()]]
-        named = parents.reindex(frame[link.column]).reset_index(drop=True)
-        rows = pd.concat([rows, named.set_axis([*columns], axis=1)], axis=1)
+        parent_rows = parents.reindex(frame[link.column]).reset_index(drop=True)
+        rows = pd.concat([rows, parent_rows.set_axis([*columns], axis=1)], axis=1)
         if link.column in plan[table].named:
             rows[presence(link)] = np.where(frame[link.column].isna(), NO, YES)
     return rows

@@ -67,7 +67,7 @@ class DatabaseRun:
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> DatabaseRun:
-        """Load the run folder of a database. The data is not needed.
+        """Load the run folder of a database. The data is not names.
 
         Raises:
             BrokenRun: naming the file that is missing or damaged.
@@ -115,9 +115,9 @@ class DatabaseRun:
         described: dict[str, pd.DataFrame] = {}
         for number, table in enumerate(self._order):
             if given is not None and table in given:
-                frames[table] = self._taken(table, given[table])
+                frames[table] = self._checked(table, given[table])
                 continue
-            rows = self._drawn(table, frames, described, scale, seed + number)
+            rows = self._table_rows(table, frames, described, scale, seed + number)
             described[table] = rows
             generator = np.random.default_rng((seed, number))
             frames[table] = self._completed(table, rows, frames, generator)
@@ -140,7 +140,7 @@ class DatabaseRun:
         """The schema among the tables that are modelled."""
         return self.schema.unlinked(self.fixed)
 
-    def _drawn(self, table: str, frames: Frames, described: Frames, scale: float, seed: int) -> pd.DataFrame:
+    def _table_rows(self, table: str, frames: Frames, described: Frames, scale: float, seed: int) -> pd.DataFrame:
         """Rows of a table with all columns that are modelled, and the link to their owner."""
         owner, plan = self._linked.owner(table), self.plans[table]
         if owner is None:
@@ -150,17 +150,17 @@ class DatabaseRun:
         flags = described.get(owner.parent, pd.DataFrame())
         owns = flags[flag(table)].astype(str) == YES if flag(table) in flags else pd.Series(True, index=parents.index)
         keys = parents[self.schema.keys[owner.parent]][owns.to_numpy()].astype(str)
-        known = context(frames, self._linked, self.plans, owner.parent)[owns.to_numpy()]
+        conditions = context(frames, self._linked, self.plans, owner.parent)[owns.to_numpy()]
         free = [free_key(owner, i) for i in range(round(scale * plan.free))]
         keys = pd.concat([keys, pd.Series(free, dtype=object)], ignore_index=True)
-        rows = self._framed(table, len(keys), keys, known.reset_index(drop=True).reindex(range(len(keys))), seed)
+        rows = self._framed(table, len(keys), keys, conditions.reset_index(drop=True).reindex(range(len(keys))), seed)
         if plan.alone:
             rows[owner.column] = keys.to_numpy()
         rows[owner.column] = rows[owner.column].mask(rows[owner.column].isin(free), None)
         return rows
 
     def _framed(
-        self, table: str, n: int, keys: pd.Series | None, known: pd.DataFrame | None, seed: int
+        self, table: str, n: int, keys: pd.Series | None, conditions: pd.DataFrame | None, seed: int
     ) -> pd.DataFrame:
         """Samples of a table's model as a frame, one example for each row of what is given."""
         model = self.runs[table].model
@@ -170,14 +170,14 @@ class DatabaseRun:
         for start in range(0, n, step):
             stop = min(start + step, n)
             cond = None
-            if known is not None and space.given is not None:
-                cond = read_all(known[start:stop].reset_index(drop=True), space.given)[0].x
+            if conditions is not None and space.given is not None:
+                cond = read_all(conditions[start:stop].reset_index(drop=True), space.given)[0].x
             x = model.sample(stop - start, cond, seed, None, start).cpu()
-            shown: WrittenRows = space
+            written: WrittenRows = space
             if isinstance(space, Sequences):
                 assert keys is not None, "sequences have owners"
-                shown = space.with_keys(keys[start:stop].astype(str).tolist())
-            parts.append(shown.text(x) if self.as_text else shown.table(x))
+                written = space.with_keys(keys[start:stop].astype(str).tolist())
+            parts.append(written.text(x) if self.as_text else written.table(x))
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*self.plans[table].columns])
 
     def _completed(
@@ -188,10 +188,10 @@ class DatabaseRun:
         if key is not None:
             rows = rows.assign(**{key: plan.fresh_keys(len(rows)).to_numpy()})
         for link in self._linked.references(table):
-            rows[link.column] = self._named(link, rows, frames, generator)
+            rows[link.column] = self._link_keys(link, rows, frames, generator)
         return rows[[*plan.columns]].reset_index(drop=True)
 
-    def _named(self, link: Link, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator) -> pd.Series:
+    def _link_keys(self, link: Link, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator) -> pd.Series:
         """The keys of the rows that a link names."""
         own = link.parent == link.child
         parents = rows if own else frames[link.parent]
@@ -207,14 +207,14 @@ class DatabaseRun:
             empty.iloc[:1] = True  # nothing stands before the first row
         return keys.mask(empty, None)
 
-    def _taken(self, table: str, rows: pd.DataFrame) -> pd.DataFrame:
+    def _checked(self, table: str, rows: pd.DataFrame) -> pd.DataFrame:
         """Given rows of a table, with their key.
 
         Raises:
             DataError: for a column that is missing.
         """
-        needed = [column for column in (self.schema.keys[table], *self.plans[table].described) if column is not None]
-        absent = [column for column in needed if column not in rows]
+        names = [column for column in (self.schema.keys[table], *self.plans[table].described) if column is not None]
+        absent = [column for column in names if column not in rows]
         if absent:
             raise DataError(f"given {table}: must have the column {absent[0]!r}, has {', '.join(map(str, rows))}")
         return rows.reset_index(drop=True)
@@ -258,14 +258,14 @@ def given_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], table:
     owner = schema.owner(table)
     if owner is None:
         return None
-    known = context(frames, schema, plans, owner.parent)
-    if not known.shape[1]:
+    conditions = context(frames, schema, plans, owner.parent)
+    if not conditions.shape[1]:
         return None
     keys = frames[owner.parent][schema.keys[owner.parent]]
     if plans[table].alone:
-        known.index = pd.Index(keys)
-        return known.reindex(frames[table][owner.column]).reset_index(drop=True)
+        conditions.index = pd.Index(keys)
+        return conditions.reindex(frames[table][owner.column]).reset_index(drop=True)
     owns = keys.isin(frames[table][owner.column])
     owners = owners_of(frames[table], owner)[frames[table][owner.column].isna()]
     free = pd.DataFrame({owner.column: owners})
-    return pd.concat([known.assign(**{owner.column: keys})[owns], free], ignore_index=True)
+    return pd.concat([conditions.assign(**{owner.column: keys})[owns], free], ignore_index=True)
