@@ -1,14 +1,16 @@
-"""Samples of any generator are measured by the code that measures a run."""
+"""Samples of any system are measured by the code that measures a model, against the right rows."""
 
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import fourfold
+from fourfold.data import DataError
 from fourfold.main import run
-from fourfold.tasks.evaluation import evaluate_samples
+from fourfold.tasks.evaluation import examples, quality
 
 rng = np.random.default_rng(0)
 FRAME = pd.DataFrame(
@@ -20,9 +22,12 @@ def call(*words):
     return run([str(word) for word in words], False)
 
 
-def shown(capsys):
-    captured = capsys.readouterr()
-    return {one["name"]: one["value"] for one in json.loads(captured.out)}, captured.err
+def by_name(scores):
+    return {score.name.partition("[")[0]: score for score in scores}
+
+
+def vectors(n, seed=0, scale=1.0):
+    return (scale * np.random.default_rng(seed).normal(size=(n, 2))).astype("float32")
 
 
 def test_samples_of_a_run_have_the_scores_of_the_run(tmp_path, capsys):
@@ -32,39 +37,105 @@ def test_samples_of_a_run_have_the_scores_of_the_run(tmp_path, capsys):
     assert call("sample", tmp_path / "run", "-n", 40, "--out", tmp_path / "new.npy") == 0
     capsys.readouterr()
     assert call("evaluate", tmp_path / "run", "-n", 40, "--json") == 0
-    own, _ = shown(capsys)
-    assert call("evaluate", tmp_path / "new.npy", "--data", tmp_path / "real.npy", "-n", 40, "--json") == 0
-    scores, said = shown(capsys)
+    own = {one["name"]: one["value"] for one in json.loads(capsys.readouterr().out)}
+    out = tmp_path / "judge.html"
+    assert call("judge", tmp_path / "real.npy", tmp_path / "new.npy", "-n", 40, "--json", "--out", out) == 0
+    record = json.loads(capsys.readouterr().out)
+    scores = {one["name"]: one["value"] for one in record["samples"][0]["scores"][1:]}
     assert len(scores) > 4
     assert scores == {name: own[name] for name in scores}
-    assert "40 of its examples are the references, and copies are looked for among 320 others" in " ".join(said.split())
+    assert json.loads((tmp_path / "judge.json").read_text())["samples"] == record["samples"]
+    assert "new" in out.read_text()
 
 
-def test_copies_of_rows_are_found_in_a_file_of_anybody(tmp_path, capsys):
-    FRAME.to_csv(tmp_path / "real.csv", index=False)
-    data = fourfold.load(tmp_path / "real.csv")
-    data.space.table(data.train.x[:200]).to_csv(tmp_path / "copies.csv", index=False)
-    other = FRAME.assign(city=rng.permutation(FRAME["city"]), age=rng.integers(18, 90, 600))[["paid", "age", "city"]]
-    other.to_parquet(tmp_path / "other.parquet")
-    assert call("evaluate", tmp_path / "copies.csv", "--data", tmp_path / "real.csv", "--json") == 0
-    assert shown(capsys)[0]["copies[training rows]"] == 1
-    assert call("evaluate", tmp_path / "other.parquet", "--data", tmp_path / "real.csv", "--json") == 0
-    assert shown(capsys)[0]["copies[training rows]"] < 0.8
+def test_rows_that_were_learned_from_are_told_from_rows_that_were_not():
+    whole = vectors(900)
+    learned, unseen, more = whole[:400], whole[400:700], whole[700:]
+    for real, options in ((learned, {"held_out": unseen}), (unseen, {"train": learned})):
+        copies = fourfold.judge(real, learned[:200], **options)
+        fresh = fourfold.judge(real, more, **options)
+        assert len(copies.dataset.train) == 400
+        assert by_name(copies.scores)["memorisation_ratio"].value == 0
+        ratio = by_name(fresh.scores)["memorisation_ratio"]
+        assert ratio.low < ratio.floor_high
+        assert ratio.high > ratio.floor_low
+        assert any(line.title == "Copies" for line in copies.verdict)
+        assert not any(line.title == "Copies" for line in fresh.verdict)
+    three = fourfold.judge(unseen, learned, train=learned, held_out=more).dataset
+    assert [len(part) for part in (three.train, three.test, three.validation)] == [400, 300, 200]
 
 
-def test_samples_in_memory():
-    data = fourfold.load(FRAME)
-    scores, notes = evaluate_samples(FRAME.assign(city="Rom"), data)
-    assert any("'Rom' is a value that the model never saw" in note for note in notes)
-    assert next(one.value for one in scores if one.name == "shape[columns]") < 0.8
-    with pytest.raises(ValueError, match="samples must be at least 2 to be measured, got 1"):
-        evaluate_samples(FRAME.head(1), data)
+def test_a_stream_keeps_its_order_when_its_parts_lie_in_several_files(tmp_path):
+    for name, start in (("real", 0), ("unseen", 7), ("new", 3)):
+        (tmp_path / f"{name}.txt").write_text("".join("abcdefgh"[(start + i * i) % 8] for i in range(2400)))
+    judgement = fourfold.judge(
+        tmp_path / "real.txt", tmp_path / "new.txt", held_out=tmp_path / "unseen.txt", length=16, tokens="bytes"
+    )
+    space, data = judgement.dataset.space, judgement.dataset
+    assert space.show(data.train.x) == (tmp_path / "real.txt").read_text()
+    assert space.show(torch.cat([data.test.x, data.validation.x])) == (tmp_path / "unseen.txt").read_text()
+    assert judgement.n == len(space.rows(data.test.x)) == 120
 
 
-def test_samples_without_data_are_refused_with_the_way_out(tmp_path, capsys):
+def test_pairs_are_those_of_the_samples_themselves():
+    x = np.concatenate([vectors(300) + 3 * i for i in range(2)])
+    y = np.repeat([0, 1], 300)
+    order = np.random.default_rng(1).permutation(600)
+    x, y = x[order], y[order]
+    data = dict(zip(("real", "labels"), (x[:500], y[:500]), strict=True))
+
+    def judged(labels):
+        frame = pd.DataFrame(x[:500], columns=["a", "b"]).assign(c=data["labels"])
+        new = pd.DataFrame(x[500:], columns=["a", "b"]).assign(c=labels)
+        return by_name(fourfold.judge(frame, new, given=["c"], seed=0).scores)
+
+    right, wrong = judged(y[500:]), judged(1 - y[500:])
+    assert right["pairs_mmd²"].value < right["pairs_mmd²"].floor_high
+    assert wrong["pairs_mmd²"].low > wrong["pairs_mmd²"].floor_high
+    assert wrong["pairs_auc"].low > 0.8 > right["pairs_auc"].value
+    assert wrong["mmd²"].value == right["mmd²"].value
+
+
+def test_without_conditions_of_their_own_samples_are_joined_with_none():
+    frame = pd.DataFrame(vectors(400), columns=["a", "b"]).assign(c=rng.integers(0, 2, 400))
+    said = []
+    judgement = fourfold.judge(frame, frame[["a", "b"]].iloc[:100], given=["c"], say=said.append)
+    assert not [name for name in by_name(judgement.scores) if name.startswith("pairs")]
+    assert any("has no conditions" in line for line in said)
+
+
+def test_the_samples_are_scored_as_a_models_are():
+    judgement = fourfold.judge(FRAME, FRAME.assign(city="Rom"), space="table", n=40)
+    dataset = judgement.dataset
+    split = dataset.space.conform(judgement.samples[0].x)
+    expected = quality(split, dataset, examples(dataset, 40))
+    assert [score.value for score in judgement.scores] == pytest.approx([s.value for s in expected], nan_ok=True)
+    assert by_name(judgement.scores)["shape"].value < 0.8
+
+
+def test_it_takes_one_screen(tmp_path):
+    lines = str(fourfold.judge(FRAME, FRAME.sample(200, random_state=1), target="paid", n=40)).splitlines()
+    assert len(lines) < 40
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        (FRAME.drop(columns="age"), "column 'age'"),
+        (FRAME.assign(age="old"), "column age"),
+        (FRAME.head(15), "at least 16 examples to be measured, got 15"),
+        (vectors(30), "5 columns|3 columns"),
+    ],
+)
+def test_samples_of_another_kind_are_refused_with_the_place(new, words):
+    with pytest.raises((DataError, ValueError), match=words):
+        fourfold.judge(FRAME, new, space="table")
+
+
+def test_files_that_are_no_run_lead_to_judge(tmp_path, capsys):
     FRAME.to_csv(tmp_path / "new.csv", index=False)
     assert call("evaluate", tmp_path / "new.csv") == 2
-    assert "must be the folder of a run" in (line := capsys.readouterr().err)
-    assert "--data REAL" in line
-    assert call("evaluate", tmp_path / "new.csv", "--data", "two-moons") == 2
+    assert "fourfold judge REAL" in capsys.readouterr().err
+    assert call("judge", "two-moons", tmp_path / "new.csv", "--out", tmp_path / "page.html") == 2
     assert "new.csv" in capsys.readouterr().err

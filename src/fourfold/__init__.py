@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # the public names for type checkers, editors and the documen
     from fourfold.engine import Run, fit, train
     from fourfold.paradigms import build
     from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
-    from fourfold.tournament import Comparison, compare
+    from fourfold.tournament import Comparison, Judgement, compare, judge
     from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
 __version__ = "0.2.0"
@@ -44,7 +44,7 @@ _WHERE = {
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
-    "fourfold.tournament": "Comparison compare",
+    "fourfold.tournament": "Comparison Judgement compare judge",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 
@@ -58,6 +58,7 @@ __all__ = [
     "Estimand",
     "GenerativeModel",
     "Images",
+    "Judgement",
     "Kind",
     "Likelihood",
     "LogProb",
@@ -79,6 +80,7 @@ __all__ = [
     "compare",
     "count_evaluations",
     "fit",
+    "judge",
     "load",
     "train",
     "view",

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -23,13 +24,14 @@ from fourfold.metrics import Measurement
 from fourfold.paradigms import build, cards, resolve
 from fourfold.runs.card import card_of_model
 from fourfold.spaces import Text, Vectors
-from fourfold.tournament import Comparison, combine, compare
-from fourfold.tournament.comparison import _within
+from fourfold.tournament import Comparison, combine, compare, gather
 from fourfold.tournament.jobs import Job, run
+from fourfold.tournament.outside import named
 from fourfold.tournament.report import COLOURS
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import load_snapshot, save_snapshot
 from fourfold.tournament.tournament import _choose_paradigms
+from fourfold.tournament.words import within
 from fourfold.tournament.worker import columns
 from fourfold.vocabulary import Kind
 
@@ -212,13 +214,13 @@ def test_progress_keeps_its_clock_within_eighty_columns() -> None:
 
 def test_half_an_interval_is_told_to_its_first_digit() -> None:
     def told(value: float, half: float) -> str:
-        return _within(Measurement("d[f]", value, value - half, value + half, better="lower"))
+        return within(Measurement("d[f]", value, value - half, value + half, better="lower"))
 
     assert told(1.0543, 0.0891) == "1.05 ± 0.09"
     assert told(154.2, 12.3) == "154 ± 12"
     assert told(0.5, math.nan) == "0.5"
     assert told(12345.6, 0.0) == "12346"
-    assert _within(None) == ""
+    assert within(None) == ""
 
 
 def test_paradigms_that_cannot_are_left_out_with_the_reason() -> None:
@@ -260,3 +262,35 @@ def test_bad_requests_are_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         compare("python-docs", paradigms=["adversarial"], runs_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_of_another_system_stand_beside_models_without_budget_and_likelihood(
+    finished: tuple[Comparison, Path],
+) -> None:
+    before, folder = finished
+    path = folder / "wide.npy"
+    np.save(path, 3 * np.random.default_rng(1).normal(size=(48, 2)).astype("float32"))
+    comparison = gather([folder / "runs"], folder / "beside.html", [f"wide={path}"])
+    assert comparison.n == 48 < before.n  # all are judged by one number
+    (wide,) = comparison.samples
+    assert wide.entry.headline is not None
+    assert {entry.headline.n for entry in [*comparison.entries, wide.entry] if entry.headline} == {48}
+    (row,) = (line for line in str(comparison).splitlines() if line.startswith("wide"))
+    assert "none" in row
+    assert any("worse than real" in str(line) for line in comparison.verdict if line.title == "Samples")
+    assert f"--samples wide={path}" in comparison.again(comparison.settings) + comparison.settings.command("x")
+    page = (folder / "beside.html").read_text()
+    assert "unknown" in page
+    assert 'href="#beside-wide"' in page
+
+
+@pytest.mark.parametrize(("words", "names"), [(["a=x.csv", "b.csv"], {"a": "x.csv", "b": "b.csv"}), ([], {})])
+def test_names_of_samples(words: list[str], names: dict[str, str]) -> None:
+    assert named(words) == names
+    assert Settings.of(samples=names).samples == (tuple(f"{name}={path}" for name, path in names.items()) or None)
+
+
+@pytest.mark.parametrize("words", [["a=x.csv", "a=y.csv"], ["=x.csv"], ["a="]])
+def test_samples_need_a_name_each(words: list[str]) -> None:
+    with pytest.raises(ValueError, match=words[-1]):
+        named(words)

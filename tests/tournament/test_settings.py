@@ -31,6 +31,7 @@ EVERY: dict[str, Any] = {
     "compile": False,
     "device": "cpu",
     "executor": "cluster:cpus=2,gpus=0.5",
+    "samples": ("theirs=new.csv", "old.csv"),
     "data_options": {"limit": 500, "conditional": True, "n_values": 16, "size": 8, "fractions": [0.7, 0.2, 0.1]},
     "out": "a folder/r.html",
     "runs_dir": "somewhere",
@@ -132,7 +133,7 @@ def test_the_whole_time_lies_between_training_alone_and_all_that_measuring_may_t
 def test_the_keywords_for_editors_are_the_fields_and_their_types() -> None:
     declared, keywords = get_type_hints(Settings), get_type_hints(CompareKeywords)
     assert set(keywords) == set(declared)
-    wider = {"budget", "paradigms", "out", "runs_dir"}  # other forms of one value, which Settings.of makes one
+    wider = {"budget", "paradigms", "samples", "out", "runs_dir"}  # Settings.of makes one value of them
     assert {name: keywords[name] for name in set(keywords) - wider} == {
         name: declared[name] for name in set(declared) - wider
     }
@@ -144,7 +145,7 @@ def test_each_option_is_that_of_its_field() -> None:
     assert {f.name for f in fields(Settings)} - set(options) == {"out", "runs_dir", "data_options"}
     for name, option in options.items():
         assert parameters[name].help == option.help
-        assert name == "paradigms" or hints[name] in (option.type, option.type | None)
+        assert name in ("paradigms", "samples") or hints[name] in (option.type, option.type | None)
 
 
 def test_an_unknown_keyword_is_refused_with_the_nearest_name() -> None:

@@ -11,7 +11,7 @@ from fourfold import __version__
 from fourfold.cli import about
 from fourfold.cli.command import Command
 from fourfold.cli.commands.captions import CaptionImages
-from fourfold.cli.commands.compare import Compare, Demo
+from fourfold.cli.commands.compare import Compare, Demo, Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.commands.tables import Classify, Impute
@@ -57,6 +57,7 @@ COMMANDS: dict[str, type[Command]] = {
     "classify": Classify,
     "caption": CaptionImages,
     "compare": Compare,
+    "judge": Judge,
     "demo": Demo,
     "data": DescribeData,
 }

@@ -1,4 +1,4 @@
-"""The work of ``compare`` and ``demo``."""
+"""The work of ``compare``, ``demo`` and ``judge``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 
 import typer
 
-from fourfold.cli.commands.compare import Compare, Demo
+from fourfold.cli.commands.compare import Compare, Demo, Judge
 from fourfold.cli.printing import print_line, say, write_repeat
 from fourfold.engine import Interrupted
+from fourfold.settings.data import DataKeywords
 from fourfold.tournament import Comparison, Settings, gather, print_jobs, run_comparison
+from fourfold.tournament import judge as judge_samples
 
-__all__ = ["compare", "demo"]
+__all__ = ["compare", "demo", "judge"]
 
 
 def compare(command: Compare) -> None:
     """Train and compare; or gather runs of other machines; or print the command of each run."""
     if command.run_folders:
-        _show(gather(command.run_folders, command.out), command.out, command.as_json)
+        comparison = gather(command.run_folders, command.out, command.settings["samples"] or (), say)
+        _show(comparison, command.out, command.as_json)
         return
     if command.data is None:
         raise ValueError("data must be given, or the runs to report on by --from; got neither")
@@ -87,6 +90,27 @@ Try next:
   fourfold place "Stable Diffusion"           where a system stands on the map""")
     if comparison.failed:
         raise typer.Exit(1)
+
+
+def judge(command: Judge) -> None:
+    """Measure samples of any system beside real data."""
+    options: DataKeywords = {**command.data_options, "seed": command.seed}
+    judgement = judge_samples(
+        command.real,
+        command.synthetic,
+        train=command.train,
+        held_out=command.held_out,
+        n=command.n,
+        features=command.features,
+        out=command.out,
+        say=say,
+        **options,
+    )
+    if command.as_json:
+        print_line(json.dumps(judgement.record(), indent=1))
+    else:
+        print_line(judgement)
+        print_line(f"report: {command.out}")
 
 
 DEMO_BUDGET = "400 steps or 30s"

@@ -15,7 +15,7 @@ from fourfold.adapters import adapter_of
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.printing import print_data, print_line, print_parts, say, say_notes, write_text
 from fourfold.core import Condition, GenerativeModel, Space
-from fourfold.data import Dataset, Split, load
+from fourfold.data import Split
 from fourfold.data.writers import as_lines, usual_suffix, write_examples
 from fourfold.engine import Run, inference
 from fourfold.estimands import Continuing
@@ -27,7 +27,6 @@ from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.spaces import Table
 from fourfold.tasks import language
 from fourfold.tasks.drawing import adjusted, beside
-from fourfold.tasks.evaluation import evaluate_samples
 from fourfold.tasks.forecasting import forecast
 from fourfold.tasks.given import Given, requirements, sample_given
 from fourfold.tasks.language import Shaping, generate, stream_text, truncation_note
@@ -315,7 +314,7 @@ def _quantity(run: Run, part: Split, data: str | None) -> str:
 
 
 def evaluate(command: Evaluate) -> None:
-    """Measure a run, or samples of any generator, and print and write the scores."""
+    """Measure a run, and print and write the scores."""
     scores = _measured(command)
     if copying := [score.name for score in scores if repeats(score)]:
         say(f"copies: samples lie closer to training examples than new examples do ({', '.join(copying)})")
@@ -328,37 +327,18 @@ def evaluate(command: Evaluate) -> None:
 
 
 def _measured(command: Evaluate) -> list[Measurement]:
-    """The scores of a run, of a published model, or of a file or folder of samples.
+    """The scores of a run, or of a published model.
 
     Raises:
-        ValueError: for samples without the data that they should resemble.
+        ValueError: for a file or folder of samples.
     """
-    path, data = command.run, command.data or command.real
-    labels, skip_bad = command.labels, bool(command.skip_bad)
+    path = command.run
     published = adapter_of(path) is not None
     if path.exists() and not (path / "model.json").exists() and not published:
-        if command.real is None:
-            raise ValueError(
-                f"{path} must be the folder of a run, got samples; measure them against the data that they should "
-                f"resemble, with --data REAL"
-            )
-        _refuse_options("a file of samples", {"--given": command.given})
-        return _of_samples(path, load(command.real, seed=command.seed, labels=labels, skip_bad=skip_bad), command)
+        raise ValueError(f"{path} must be the folder of a run, got none; measure samples by fourfold judge REAL {path}")
     run = Run.load(path, command.device, opening=command.opening)
-    dataset = run.test_set(data, labels=labels, given=command.given, skip_bad=skip_bad)
+    skip_bad = bool(command.skip_bad)
+    dataset = run.test_set(command.data, labels=command.labels, given=command.given, skip_bad=skip_bad)
     say_notes(dataset)
     seconds = PATIENCE if command.patience is None and published else command.patience
     return run.evaluate(dataset, command.n, command.seed, features=command.features, seconds=seconds, say=say)
-
-
-def _of_samples(samples: Path, dataset: Dataset, command: Evaluate) -> list[Measurement]:
-    """The scores of a file or folder of samples against real data."""
-    say_notes(dataset)
-    scores, notes = evaluate_samples(samples, dataset, n=command.n, features=command.features)
-    for note in notes:
-        say(note)
-    say(
-        f"{command.real}: {len(dataset.test):,} of its {dataset.space.item_name} are the references, and copies are "
-        f"looked for among {dataset.examples:,} others"
-    )
-    return scores

@@ -73,11 +73,14 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
     """Refuse settings that were given and mean nothing for this kind of data, beside those that have these names.
 
     Raises:
-        DataError: naming the first.
+        DataError: naming the first, or the space of the model that such data is not for.
     """
     for name, value in options.changed().items():
-        if name not in _GENERAL.union(names) and value is not False:
-            raise DataError(f"{name} must be left out for {description}, got {option(name, value)}")
+        if name in _GENERAL.union(names) or value is False:
+            continue
+        if options.model is not None and name in options.model.reading():  # which the user did not give
+            raise DataError(f"{description}: data must be {options.model}; give data of the same kind")
+        raise DataError(f"{name} must be left out for {description}, got {option(name, value)}")
 
 
 _GENERAL = frozenset(

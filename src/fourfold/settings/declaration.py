@@ -86,7 +86,7 @@ class Option:
             on, _, off = self.flags[0].partition("/")
             word = on if value or value is None else off
             return [word] if word else []
-        if self.type is not str and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if self.type is not str and isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return [word for item in value for word in self.words(name, item) or []]  # a flag for each
         if isinstance(value, (tuple, list)) and self.type is str:
             value = ",".join(map(str, value))

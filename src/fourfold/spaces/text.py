@@ -171,7 +171,7 @@ class Text(WrittenTexts):
             if len(foreign):
                 at = start + int(foreign[0])
                 where = f"character {text[at]!r} at position {first + at}"
-                raise ValueError(f"{where} is not in the vocabulary: train on bytes, or remove it")
+                raise ValueError(f"{where} is not in the vocabulary: read all as bytes (--tokens bytes), or remove it")
             token_ids[start : start + len(ids)] = ids
         return torch.from_numpy(token_ids)
 

@@ -15,7 +15,7 @@ from fourfold.tasks.classifying import (
 )
 from fourfold.tasks.completing import complete, completions, conditional, log_prob_given, prob_given
 from fourfold.tasks.conditions import Conditioning, conditioning
-from fourfold.tasks.evaluation import evaluate, evaluate_samples
+from fourfold.tasks.evaluation import evaluate
 from fourfold.tasks.forecasting import Forecast, forecast
 from fourfold.tasks.given import AcceptedSamples, Given, requirements, sample_given
 from fourfold.tasks.imputing import Imputed, Skipped, impute
@@ -46,7 +46,6 @@ __all__ = [
     "conditional",
     "conditioning",
     "evaluate",
-    "evaluate_samples",
     "fill",
     "forecast",
     "generate",

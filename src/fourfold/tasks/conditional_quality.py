@@ -42,23 +42,28 @@ class DrawsGiven:
     judged: bool
 
 
-def measure_pairs(x: Tensor, dataset: Dataset, references: References) -> list[Measurement]:
+def measure_pairs(
+    x: Tensor, dataset: Dataset, references: References, cond_of_x: Tensor | None = None
+) -> list[Measurement]:
     """Two-sample tests of pairs of a sample and its condition. Empty for unconditional models.
 
     Args:
-        x: samples, ``(n, *shape)``. Sample ``i`` was drawn for ``references.cond[i]``.
+        x: samples, ``(n, *shape)``. Sample ``i`` was drawn for ``references.cond[i]``, or has ``cond_of_x[i]``.
         dataset: whose space has coordinates of examples and of conditions.
         references: test examples with their conditions. Those with an unknown condition are left out.
+        cond_of_x: own conditions of samples, ``(n, *given.shape)``. Those with an unknown one are left out.
     """
     space, cond, train, rows = dataset.space, references.cond, references.train, _with_condition(references)
-    if cond is None or space.given is None or int((rows < len(x)).sum()) < FEWEST:
+    samples = rows[rows < len(x)] if cond_of_x is None else (~unknown(cond_of_x)).nonzero().flatten()
+    if cond is None or space.given is None or min(len(samples), len(rows)) < FEWEST:
         return []
     if train.cond is None or bool(unknown(train.cond).any()):
         train = Draws(train.pool, train.rows)  # whose pairs are not real ones
     test, cond = references.test[rows], space.given.examples_of(cond[rows])
     features = space.coordinates(train.pool)
     features_of_cond = space.given.coordinates(cond if train.cond is None else space.given.examples_of(train.cond))
-    return list(by_pairs(x[rows[rows < len(x)]], test, cond, train, features, features_of_cond))
+    own = None if cond_of_x is None else space.given.examples_of(cond_of_x[samples])
+    return list(by_pairs(x[samples], test, cond, train, features, features_of_cond, own))
 
 
 def draw_given(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel, LogProb, no_likelihood
-from fourfold.data import Data, Dataset, Split, read_all
+from fourfold.data import Dataset, Split
 from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.floor import choose_draws
@@ -27,13 +27,13 @@ __all__ = [
     "Drawn",
     "draw",
     "evaluate",
-    "evaluate_samples",
     "examples",
     "headline",
     "likelihood",
     "log_prob",
     "mean_likelihood",
     "peak_memory",
+    "permutation",
     "quality",
     "scored_examples",
 ]
@@ -48,13 +48,13 @@ def examples(dataset: Dataset, n: int = 2000) -> References:
     """Choose ``min(n, len(test), len(train))`` examples (of a stream, windows) of each split by a fixed permutation."""
     test, train, fresh = (_examples(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
     n = min(n, len(test), len(train))
-    rows = _permutation(len(test))[:n]
+    rows = permutation(len(test))[:n]
     cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None
     return References(
         choose_draws(train.x, n, train.cond, cond),
         test.x[rows],
         cond,
-        fresh.x[_permutation(len(fresh))[:n]],
+        fresh.x[permutation(len(fresh))[:n]],
         dataset.train.x,
     )
 
@@ -64,7 +64,8 @@ def _examples(dataset: Dataset, split: Split) -> Split:
     return Split(dataset.space.rows(split.x), split.cond)
 
 
-def _permutation(n: int) -> Tensor:
+def permutation(n: int) -> Tensor:
+    """The order in which examples are chosen: a fixed one of ``range(n)``."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(0))
 
 
@@ -136,33 +137,6 @@ def evaluate(
     ]
 
 
-def evaluate_samples(
-    samples: Data, dataset: Dataset, *, n: int = 2000, features: str | None = None
-) -> tuple[list[Measurement], tuple[str, ...]]:
-    """Measure the samples of any generator, by the measures that a model's own samples have, and notes on reading them.
-
-    The first score is the headline of quality. There is neither a likelihood nor a cost.
-
-    Args:
-        samples: a file, a folder, an array or a data frame, which is read as examples of the space of the data set.
-        dataset: whose test examples are the references. Copies are looked for among its training examples.
-        n: samples and references at most. Fewer where there are fewer.
-        features: as for :func:`evaluate`.
-
-    Raises:
-        DataError: for samples that the space does not hold, with their place.
-        ValueError: for fewer than two samples, or a feature space that the data's space does not have.
-        TypeError: for a space without measures.
-    """
-    dataset.space.check_features(features)
-    split, notes = read_all(samples, dataset.space)
-    if len(split) < 2:
-        raise ValueError(f"samples must be at least 2 to be measured, got {len(split)}: give more, at best {n:,}")
-    references = examples(dataset, n)
-    rows = _permutation(len(split))[: len(references.test)].sort().values
-    return quality(split.x[rows], dataset, references, features), notes
-
-
 def _span(seconds: float) -> str:
     """A duration in words."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
@@ -214,7 +188,7 @@ def log_prob(
 def scored_examples(dataset: Dataset, n: int) -> Split:
     """The test examples whose likelihood is measured: the same ones for every model and seed."""
     test = _examples(dataset, dataset.test)
-    rows = _permutation(len(test))[:n]
+    rows = permutation(len(test))[:n]
     cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None
     return Split(test.x[rows], cond)
 

@@ -12,18 +12,32 @@ if TYPE_CHECKING:  # the same names as in _WHERE
     from fourfold.tournament.comparison import Comparison
     from fourfold.tournament.entries import Entry, combine
     from fourfold.tournament.gathering import gather
+    from fourfold.tournament.judgement import Judgement, judge
     from fourfold.tournament.settings import Settings
     from fourfold.tournament.tournament import compare, print_jobs, run_comparison
 
-__all__ = ["Comparison", "Entry", "Settings", "combine", "compare", "gather", "print_jobs", "run_comparison"]
+__all__ = [
+    "Comparison",
+    "Entry",
+    "Judgement",
+    "Settings",
+    "combine",
+    "compare",
+    "gather",
+    "judge",
+    "print_jobs",
+    "run_comparison",
+]
 
 _WHERE = {
     "Comparison": "comparison",
     "Entry": "entries",
+    "Judgement": "judgement",
     "Settings": "settings",
     "combine": "entries",
     "compare": "tournament",
     "gather": "gathering",
+    "judge": "judgement",
     "print_jobs": "tournament",
     "run_comparison": "tournament",
 }

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from fourfold.metrics import Measurement
 from fourfold.output import notebook
-from fourfold.runs.files import write_json
 from fourfold.tournament.baselines import losses
 from fourfold.tournament.entries import Entry, mark
-from fourfold.tournament.outputs import check_outputs, results_path
-from fourfold.tournament.report import write_report
+from fourfold.tournament.report import save_report
 from fourfold.tournament.results import Results
 from fourfold.tournament.verdict import Line, verdict
-from fourfold.tournament.words import plural
+from fourfold.tournament.words import plural, short, within, wrapped
 from fourfold.vocabulary import Kind
 
 __all__ = ["Comparison"]
-
-WIDTH = 80
-"""The columns of the terminal."""
 
 
 @final
@@ -43,17 +37,10 @@ class Comparison(Results):
     def record(self) -> dict[str, Any]:
         """The content of ``results.json``."""
         about = {
-            "data": self.data,
             "budget": self.settings.budget,
             "size": self.settings.size,
             "seeds": list(self.settings.numbers),
-            "n": self.n,
-            "command": self.command,
-            "call": self.call,
-            "hardware": self.hardware,
             "places": self.places,
-            "versions": self.versions,
-            "date": self.date,
             "left_out": self.left_out,
             "truth": None if math.isnan(self.truth) else self.truth,
             "marked": {entry.name: entry.marks for entry in self.entries if entry.marks},
@@ -64,21 +51,23 @@ class Comparison(Results):
             for group in (self.baselines, self.published)
         )
         defeats = losses(self.entries, self.baselines)
+        samples = [rated.entry.record() for rated in self.samples]
         return {
-            "format": 2,
+            **self.about(),
             **about,
             "paradigms": [entry.record() | {"loses": defeats[entry.name]} for entry in self.entries],
             "baselines": baselines,
             "published": published,
+            "samples": samples,
         }
 
     def __str__(self) -> str:
         """Warnings, a table with likelihoods by kind, and the verdict, in at most 80 columns."""
         lines = self.verdict
-        first = [_wrapped(str(line)) for line in lines if line.warning]
-        last = [str(line) if line.title == "Next" else _wrapped(str(line)) for line in lines if not line.warning]
+        first = [wrapped(str(line)) for line in lines if line.warning]
+        last = [str(line) if line.title == "Next" else wrapped(str(line)) for line in lines if not line.warning]
         omissions = f"left out, each with its reason in the report: {', '.join(self.left_out)}"
-        return "\n".join([*first, *self._table(), *last, *([_wrapped(omissions)] if self.left_out else [])])
+        return "\n".join([*first, *self._table(), *last, *([wrapped(omissions)] if self.left_out else [])])
 
     def _repr_html_(self) -> str:
         """The verdict and the table, for notebooks."""
@@ -102,6 +91,7 @@ class Comparison(Results):
         rows += [row for entry in self.entries for row in (_row(entry), *_of_draws(entry))]
         rows += [_row(rated.entry) for rated in self.baselines]
         rows += [(f"{name} *", *rest) for name, *rest in (_row(rated.entry) for rated in self.published)]
+        rows += [(f"{name} +", *rest) for name, *rest in (_row(rated.entry) for rated in self.samples)]
         rows.append(("floor", "", *map(_floor, (head, covered)), "", ""))
         return rows
 
@@ -118,6 +108,7 @@ class Comparison(Results):
             else []
         )
         noted += ["* published: not trained under this budget, so not ranked"] if self.published else []
+        noted += ["+ samples of another system: no budget known, no likelihood, so not ranked"] if self.samples else []
         return [marks, kinds, judged, *noted]
 
     def _first(self, name: str) -> Measurement | None:
@@ -131,27 +122,13 @@ class Comparison(Results):
             ValueError: if a file is in the way that no comparison wrote, or the place cannot be written to.
             RuntimeError: if the report cannot be drawn. The numbers are written.
         """
-        path = Path(path)
-        check_outputs(path)
-        results = results_path(path)
-        write_json(results, self.record())
-        try:
-            write_report(self, path)
-        except Exception as error:
-            raise RuntimeError(
-                f"the report cannot be drawn ({type(error).__name__}: {error}); the results are in {results}"
-            ) from error
-        return path
-
-
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False)
+        return save_report(self, self.record(), Path(path))
 
 
 def _of_draws(entry: Entry) -> list[tuple[str, ...]]:
     """A row with the scores of random draws, if the model shows medians or means."""
     scores = [entry.of_draws(score) for score in (entry.headline, entry.score("coverage"))]
-    return [("  its draws", "", *map(_within, scores), "", "")] if any(scores) else []
+    return [("  its draws", "", *map(within, scores), "", "")] if any(scores) else []
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
@@ -160,9 +137,9 @@ def _row(entry: Entry) -> tuple[str, ...]:
         return entry.name, "failed" if entry.failures else "not run", "", "", "", ""
     p = entry.likelihood
     likelihood = "none" if p is None or p.kind in (None, Kind.NONE) else f"{mark(p)} {p.value:.3g}"
-    quality, covered = (_within(score) for score in (entry.headline, entry.score("coverage")))
+    quality, covered = (within(score) for score in (entry.headline, entry.score("coverage")))
     cost = [entry.score(name) for name in ("evaluations_per_sample", "milliseconds_per_sample")]
-    evaluations, milliseconds = ("" if score is None else _short(score.value) for score in cost)
+    evaluations, milliseconds = ("" if score is None else short(score.value) for score in cost)
     name = f"{entry.name} !" if entry.marks else entry.name
     return name, likelihood, quality, covered, evaluations, milliseconds
 
@@ -171,22 +148,4 @@ def _floor(score: Measurement | None) -> str:
     """The floor of a score and half its interval."""
     if score is None:
         return ""
-    return _within(Measurement(score.name, score.floor, score.floor_low, score.floor_high))
-
-
-def _short(value: float) -> str:
-    """A number with three digits, without an exponent if it is below a million. A dash for NaN."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
-
-
-def _within(score: Measurement | None) -> str:
-    """A score and half its interval, ``1.05 ± 0.09``, rounded to the first digits of that half."""
-    if score is None:
-        return ""
-    half = (score.high - score.low) / 2
-    if not half > 0 or not math.isfinite(score.value):
-        return _short(score.value)
-    places = min(max(0, -math.floor(math.log10(half / 2))), 4)
-    return f"{score.value:.{places}f} ± {half:.{places}f}"
+    return within(Measurement(score.name, score.floor, score.floor_low, score.floor_high))

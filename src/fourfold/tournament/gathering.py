@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.jobs import Job, outcome_of, read_job
 from fourfold.tournament.outputs import check_outputs
+from fourfold.tournament.outside import of_settings
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import load_snapshot
 from fourfold.tournament.tournament import comparison_of
@@ -19,12 +20,19 @@ SHARED = ("digest", "budget", "size", "precision", "compile", "evaluation")
 """The fields in which the jobs of one comparison agree."""
 
 
-def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
+def gather(
+    runs: Sequence[Path],
+    out: Path | None = None,
+    samples: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> Comparison:
     """Compare the runs in some folders. Those that have not ended are counted as missing.
 
     Args:
         runs: folders of runs (``--runs-dir`` of a comparison), or single runs.
         out: the file of the report.
+        samples: samples of other systems, as for :func:`fourfold.compare`.
+        say: is called with notes on these.
 
     Raises:
         ValueError: if there are no runs, none has a result, two are of one paradigm and seed, or they are
@@ -53,12 +61,14 @@ def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
         compile=first.compile,
         out=None if out is None else str(out),
         runs_dir=str(runs[0]),
+        samples=tuple(samples) or None,
     )
     outcomes = [outcome for folder, job in folders if (outcome := outcome_of(job, folder)) is not None]
     if not any(outcome.result for outcome in outcomes):
         raise ValueError(f"--from {runs[0]} must hold a finished run, got {len(jobs)} without a result; run them first")
     dataset = load_snapshot(_snapshot(first, [folder for folder, _ in folders]))
-    comparison = replace(comparison_of(settings, dataset, names, outcomes, dataset.name), planned=len(jobs))
+    outside = of_settings(settings, dataset, say)
+    comparison = replace(comparison_of(settings, dataset, names, outcomes, dataset.name, outside), planned=len(jobs))
     if out is not None:
         comparison.save(out)
     return comparison

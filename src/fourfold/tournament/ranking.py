@@ -15,7 +15,7 @@ from fourfold.maths.uncertainty import adjusted, p_value, student_t
 from fourfold.metrics import Measurement
 from fourfold.metrics.score import total_error
 
-__all__ = ["RISK", "Difference", "Lead", "adjusted_p", "at_floor", "difference", "lead"]
+__all__ = ["RISK", "Difference", "Lead", "adjusted_p", "apart_from_floor", "at_floor", "difference", "lead"]
 
 RISK = 0.05
 """The probability that any of several equal models is called different from another, at most."""
@@ -48,6 +48,14 @@ def at_floor(score: Measurement) -> bool:
     if score.better == "lower":
         return score.value <= (score.floor if math.isnan(score.floor_high) else score.floor_high)
     return score.value >= (score.floor if math.isnan(score.floor_low) else score.floor_low)
+
+
+def apart_from_floor(score: Measurement) -> bool:
+    """True if a score is worse than its floor, and the intervals of both do not overlap."""
+    score = score.ranked()
+    if score.better == "lower":
+        return score.low > (score.floor if math.isnan(score.floor_high) else score.floor_high)
+    return score.high < (score.floor if math.isnan(score.floor_low) else score.floor_low)
 
 
 def lead(scores: Mapping[str, Measurement]) -> Lead:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
@@ -23,19 +23,20 @@ from fourfold.metrics import Floor, Measurement, References
 from fourfold.paradigms import build, cards, resolve
 from fourfold.pictures.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
 from fourfold.runs.budget import Seconds
+from fourfold.runs.files import write_json
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament import modes
 from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.modes import Measured, read_log
-from fourfold.tournament.outputs import GENERATOR, results_path
+from fourfold.tournament.outputs import GENERATOR, check_outputs, results_path
 from fourfold.tournament.results import Results
-from fourfold.tournament.samples import load_samples
+from fourfold.tournament.samples import NEIGHBOURS, load_samples
 from fourfold.tournament.verdict import verdict
 from fourfold.tournament.words import interval, label, plural
 from fourfold.vocabulary import Card, Facts, FailureMode, Kind, recorded_facts
 
-__all__ = ["write_report"]
+__all__ = ["save_report"]
 
 COLOURS = 12
 """The number of colours in the page's style sheet."""
@@ -47,7 +48,26 @@ LONGEST = 400
 """The most characters of an example that is shown as text."""
 
 
-def write_report(comparison: Results, path: Path) -> None:
+def save_report(results: Results, record: Mapping[str, Any], path: Path) -> Path:
+    """Write the numbers beside the report (``results.json`` for ``report.html``), then the report. Return its path.
+
+    Raises:
+        ValueError: if a file is in the way that no comparison wrote, or the place cannot be written to.
+        RuntimeError: if the report cannot be drawn. The numbers are written.
+    """
+    check_outputs(path)
+    numbers = results_path(path)
+    write_json(numbers, record)
+    try:
+        _write(results, path)
+    except Exception as error:
+        raise RuntimeError(
+            f"the report cannot be drawn ({type(error).__name__}: {error}); the results are in {numbers}"
+        ) from error
+    return path
+
+
+def _write(comparison: Results, path: Path) -> None:
     """Render the page of a comparison and write it. All HTML is in the template. Every inserted value is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
@@ -66,7 +86,7 @@ def write_report(comparison: Results, path: Path) -> None:
 
 
 def _context(comparison: Results, path: Path) -> dict[str, Any]:
-    beside = [*comparison.baselines, *comparison.published]
+    beside = [*comparison.baselines, *comparison.published, *comparison.samples]
     entries = [*comparison.entries, *(rated.entry for rated in beside)]
     colours = _colours([entry.name for entry in entries])
     space, references = comparison.dataset.space, examples(comparison.dataset, comparison.data["references"])
@@ -75,10 +95,16 @@ def _context(comparison: Results, path: Path) -> dict[str, Any]:
     for view in scored:
         view.teacher = next((v for v in scored if view.taught and v.entry.name == view.card.teacher), None)
     rows = [*(view.entry for view in scored), *(rated.entry for rated in beside)]
-    baselines, published = (
-        [_BesideView(rated, colours[rated.entry.name], space, references) for rated in group]
-        for group in (comparison.baselines, comparison.published)
+    plain = replace(references, cond=None)  # samples of others were not drawn for the conditions of test examples
+    baselines, published, samples = (
+        [_BesideView(rated, colours[rated.entry.name], space, of_group) for rated in group]
+        for group, of_group in (
+            (comparison.baselines, references),
+            (comparison.published, references),
+            (comparison.samples, plain),
+        )
     )
+    listed = [view.entry for view in scored] + [rated.entry for rated in comparison.samples]
     return {
         "c": comparison,
         "verdict": verdict(comparison),
@@ -86,7 +112,8 @@ def _context(comparison: Results, path: Path) -> dict[str, Any]:
         "done": scored,
         "baselines": baselines,
         "published": published,
-        "by_name": {view.entry.name: view for view in views},
+        "samples": samples,
+        "by_name": {view.entry.name: view for view in views} | {view.entry.name: view for view in samples},
         "used": _budget_words(scored, comparison.settings.budget),
         "kinds": _kind_groups(scored),
         "quality": _Column([entry.headline for entry in rows]),
@@ -95,7 +122,8 @@ def _context(comparison: Results, path: Path) -> dict[str, Any]:
         "narrow_trade": _trade(scored, 380, 400),
         "data_picture": _picture(space, references.test, references, "behind"),
         "references": comparison.data["references"],
-        "names": list(dict.fromkeys(score.name for view in scored for score in view.entry.scores)),
+        "first_of": {score.name: score for entry in reversed(listed) for score in entry.scores},
+        "names": list(dict.fromkeys(score.name for entry in listed for score in entry.scores)),
         "counted": space.item_name,
         "rows": "examples" if space.window is None else "windows",
         "phases": _phases(scored),
@@ -212,7 +240,7 @@ class _Mode:
 @final
 @dataclass(frozen=True, eq=False)
 class _BesideView:
-    """A baseline or a published model as the page shows it."""
+    """A baseline, a published model or the samples of another system as the page shows it."""
 
     rated: Rated
     css: str
@@ -225,9 +253,20 @@ class _BesideView:
         return self.rated.entry
 
     @property
+    def anchor(self) -> str:
+        """The part of the page that tells of it."""
+        return f"beside-{self.entry.name}"
+
+    @property
     def likelihood(self) -> str:
         """The likelihood with the mark of its kind."""
         return _likelihood(self.entry)
+
+    def nearest(self) -> Markup:
+        """A few samples above their nearest training examples. Empty if the space does not show these."""
+        x = self.rated.x[:NEIGHBOURS]
+        below = self.space.nearest(x, self.references.all_train)
+        return Markup("") if below is None else _picture(self.space, torch.cat([x, below]), None, self.css, len(x))
 
     def picture(self) -> Markup:
         """The picture of its samples."""

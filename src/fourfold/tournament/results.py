@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import math
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fourfold.data import Dataset
+from fourfold.metrics import References
 from fourfold.tournament.baselines import Rated
 from fourfold.tournament.entries import Entry
 from fourfold.tournament.places import places
 from fourfold.tournament.settings import Settings
 
-__all__ = ["Results"]
+__all__ = ["Results", "described", "versions"]
+
+
+def described(dataset: Dataset, references: References) -> dict[str, Any]:
+    """The record of a data set, with its space, its unit and the number of references."""
+    about = {"space": repr(dataset.space), "unit": dataset.space.unit, "references": len(references.test)}
+    return {**dataset.record(), **about}
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that scores depend on, and of Python."""
+    packages = {name: importlib.metadata.version(name) for name in ("fourfold", "torch", "numpy")}
+    return {**packages, "python": platform.python_version()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +49,7 @@ class Results:
         left_out: the paradigms that do not model this kind of data, each with the reason.
         baselines: models in closed form, with their scores. Most spaces have none.
         published: published models, with their scores. They were not trained under the budget and are not ranked.
+        samples: samples of other systems, with their scores. Their budget is not known, and they are not ranked.
     """
 
     entries: tuple[Entry, ...]
@@ -50,6 +66,20 @@ class Results:
     left_out: Mapping[str, str] = field(default_factory=dict)
     baselines: tuple[Rated, ...] = field(default=(), repr=False)
     published: tuple[Rated, ...] = field(default=(), repr=False)
+    samples: tuple[Rated, ...] = field(default=(), repr=False)
+
+    def about(self) -> dict[str, Any]:
+        """The part of the record that every kind of results has."""
+        return {
+            "format": 2,
+            "data": self.data,
+            "n": self.n,
+            "command": self.command,
+            "call": self.call,
+            "hardware": self.hardware,
+            "versions": self.versions,
+            "date": self.date,
+        }
 
     @property
     def command(self) -> str:

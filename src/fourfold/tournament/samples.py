@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from fourfold.metrics import Measurement
 from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.jobs import Outcome
 
-__all__ = ["draws_at", "load_samples", "save_samples", "scores_at", "smallest", "sweep_at"]
+__all__ = ["NEIGHBOURS", "draws_at", "load_samples", "save_samples", "scores_at", "smallest", "sweep_at"]
 
+NEIGHBOURS = 8
+"""The number of samples that are shown with their nearest training example."""
 _FILE = "samples.safetensors"
 
 
@@ -33,10 +35,10 @@ def load_samples(folder: Path, name: str, n: int | None = None) -> Tensor | None
         return None
 
 
-def smallest(outcomes: Sequence[Outcome]) -> int:
-    """The largest number of samples that every finished run has. 0 if no run is finished."""
+def smallest(outcomes: Sequence[Outcome], others: Sequence[Sized] = ()) -> int:
+    """The largest number of samples that every finished run and every other system has. 0 if no run is finished."""
     numbers = [Measurement.from_record(o.result["scores"][1]).n for o in outcomes if o.result is not None]
-    return min(numbers, default=0)
+    return min([*numbers, *map(len, others)]) if numbers else 0
 
 
 def scores_at(outcome: Outcome, benchmark: Benchmark) -> list[Measurement]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict, Unpack, final
 
@@ -75,6 +75,7 @@ class CompareKeywords(TypedDict, total=False):
     likelihood_examples: int
     patience: float | None
     sweep: bool
+    samples: Mapping[str, str | os.PathLike[str]] | Sequence[str] | None
     data_options: DataKeywords | None
 
 
@@ -103,6 +104,8 @@ class Settings:
         patience: the most seconds for sampling in one run, and the most for scoring. If they are over, fewer examples
             are used. By default half the seconds of the budget, but at least 5, and 120 for other budgets.
         sweep: whether quality is also measured at other numbers of sampling steps.
+        samples: files or folders with samples of other systems, by name, or as ``NAME=PATH``. They are measured as the
+            samples of models are and shown beside these, but not ranked, since their budget is not known.
         precision: precision of the steps, see :func:`fourfold.fit`.
         compile: whether steps are compiled, see :func:`fourfold.fit`.
         device: device of all runs, see :func:`fourfold.fit`.
@@ -163,6 +166,15 @@ class Settings:
         True,
         Option(bool, "Also measure other numbers of sampling steps.", ("--sweep/--no-sweep",), MEASURING_PANEL),
     )
+    samples: tuple[str, ...] | None = setting(
+        None,
+        Option(
+            list[str],
+            "Samples of another system, to stand beside the models: NAME=PATH. Can be repeated.",
+            panel=MEASURING_PANEL,
+            metavar="NAME=PATH",
+        ),
+    )
     data_options: DataKeywords | None = None
 
     def __post_init__(self) -> None:
@@ -184,7 +196,10 @@ class Settings:
         if not isinstance(values.get("budget", ""), str):
             values["budget"] = str(parse_budget(values["budget"]))
         paths = {name: os.fspath(values[name]) for name in ("out", "runs_dir") if values.get(name) is not None}
-        sequences = {"paradigms": tuple(values.get("paradigms") or ()) or None}
+        samples = values.get("samples") or ()
+        if isinstance(samples, Mapping):
+            samples = [f"{name}={os.fspath(path)}" for name, path in samples.items()]
+        sequences = {"paradigms": tuple(values.get("paradigms") or ()) or None, "samples": tuple(samples) or None}
         return cls(**{**values, **paths, **sequences, "data_options": values.get("data_options") or None})
 
     @property

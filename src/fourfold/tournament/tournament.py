@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import importlib.metadata
 import json
 import math
 import os
-import platform
 import signal
 import sys
 import threading
@@ -38,7 +36,9 @@ from fourfold.tournament.entries import Entry, combine
 from fourfold.tournament.executors import Executor, executor_of
 from fourfold.tournament.jobs import Job, Outcome, commands, outcome_of
 from fourfold.tournament.outputs import check_outputs
+from fourfold.tournament.outside import Outside, of_settings, rate_outside
 from fourfold.tournament.places import elsewhere, usual_machine
+from fourfold.tournament.results import described, versions
 from fourfold.tournament.rivals import rival_of
 from fourfold.tournament.samples import draws_at, scores_at, smallest, sweep_at
 from fourfold.tournament.settings import CompareKeywords, Settings
@@ -99,7 +99,7 @@ def run_comparison(
 
     def so_far() -> Comparison:
         order = sorted(outcomes, key=lambda outcome: plan.jobs.index(outcome.job))
-        comparison = comparison_of(settings, plan.dataset, plan.names, order, plan.source)
+        comparison = comparison_of(settings, plan.dataset, plan.names, order, plan.source, plan.outside)
         return replace(comparison, planned=len(plan.jobs), left_out=plan.left_out)
 
     try:
@@ -107,7 +107,7 @@ def run_comparison(
             for i, outcome in enumerate(stream, 1):
                 outcomes.append(outcome)
                 say(f"[{i}/{len(plan.jobs)}] {_in_a_line(outcome)}")
-            published = _published(settings, plan.dataset, smallest(outcomes), say)
+            published = _published(settings, plan.dataset, smallest(outcomes, plan.outside), say)
     except KeyboardInterrupt as stop:
         raise Interrupted(_stopped(so_far(), stop)) from None
     comparison = replace(so_far(), published=published)
@@ -145,6 +145,7 @@ class _Plan:
     names: Sequence[str]
     left_out: Mapping[str, str]
     jobs: Sequence[Job]
+    outside: Sequence[Outside] = ()
 
 
 def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) -> _Plan:
@@ -164,7 +165,8 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
     if left_out:
         say(f"left out, as they do not model {type(dataset.space).__name__}: {', '.join(left_out)}")
     source = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
-    return _Plan(executor, dataset, source, names, left_out, _jobs(settings, names, dataset, device))
+    outside = of_settings(settings, dataset, say)
+    return _Plan(executor, dataset, source, names, left_out, _jobs(settings, names, dataset, device), outside)
 
 
 def _published(settings: Settings, dataset: Dataset, n: int, say: Callable[[str], None]) -> tuple[Rated, ...]:
@@ -316,10 +318,15 @@ def _in_a_line(outcome: Outcome) -> str:
 
 
 def comparison_of(
-    settings: Settings, dataset: Dataset, names: Sequence[str], outcomes: Sequence[Outcome], source: str
+    settings: Settings,
+    dataset: Dataset,
+    names: Sequence[str],
+    outcomes: Sequence[Outcome],
+    source: str,
+    outside: Sequence[Outside] = (),
 ) -> Comparison:
     """The comparison of some outcomes, all measured at the number of samples that every run has."""
-    n, references = smallest(outcomes), examples(dataset, settings.n)
+    n, references = smallest(outcomes, outside), examples(dataset, settings.n)
     benchmark = Benchmark(dataset, references, settings.protocol, n, settings.seed)
     folder = Path(settings.runs_dir) / "baselines"
     usual = usual_machine(outcomes)
@@ -328,20 +335,18 @@ def comparison_of(
         for name in names
         for of_name in ([o for o in outcomes if o.job.paradigm == name],)
     ]
-    packages = ("fourfold", "torch", "numpy")
-    about = {"space": repr(dataset.space), "unit": dataset.space.unit, "references": len(references.test)}
-    versions = {name: importlib.metadata.version(name) for name in packages}
     return Comparison(
         entries=tuple(sorted(entries, key=_rank)),
-        data={**dataset.record(), **about},
+        data=described(dataset, references),
         settings=settings,
         hardware=machine(),
-        versions={**versions, "python": platform.python_version()},
+        versions=versions(),
         dataset=dataset,
         n=n,
         source=source,
         truth=_truth(dataset),
         baselines=rate(benchmark, folder, settings.resume) if n else (),
+        samples=tuple(rate_outside(of_system, benchmark) for of_system in outside) if n else (),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

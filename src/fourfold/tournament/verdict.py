@@ -14,7 +14,7 @@ from fourfold.pictures.charts import number
 from fourfold.tournament.baselines import losses
 from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.health import advice, causes
-from fourfold.tournament.ranking import difference, lead
+from fourfold.tournament.ranking import apart_from_floor, at_floor, difference, lead
 from fourfold.tournament.results import Results
 from fourfold.tournament.words import interval, label, listed, plural
 from fourfold.vocabulary import ONE_TOKENISATION, Kind
@@ -38,11 +38,13 @@ class Line:
 def verdict(comparison: Results) -> list[Line]:
     """The lines, warnings first. If a model was trained too little, or disturbed, no winner is named."""
     entries = [entry for entry in comparison.entries if entry.has_scores]
-    defeats = _defeats(comparison, entries)
+    others = [rated.entry for rated in comparison.samples]
+    defeats = _defeats(comparison, [*entries, *others])
     incomplete = [*_stopped(comparison), *_failures(comparison.entries)]
-    warnings = [*_marked(comparison, entries), *incomplete, *defeats, *_copies(entries)]
+    warnings = [*_marked(comparison, entries), *incomplete, *defeats, *_copies([*entries, *others])]
+    beside = [line for entry in others if (line := _outside(comparison, entry)) is not None]
     if not entries or any(entry.marks for entry in entries):
-        return [*warnings, *_next(comparison, entries)]
+        return [*warnings, *beside, *_next(comparison, entries)]
     seeds = comparison.settings.seeds
     lines = [
         _best("For look", entries, lambda e: e.headline, seeds),
@@ -51,6 +53,7 @@ def verdict(comparison: Results) -> list[Line]:
         _likelihoods(entries, seeds),
         None if defeats else _baselines(comparison),
         _published(comparison),
+        *beside,
         _speeds(entries),
         _confidence(comparison),
     ]
@@ -85,6 +88,24 @@ def _published(comparison: Results) -> Line | None:
     names = listed([rated.entry.name for rated in comparison.published])
     words = "trained elsewhere, not under this budget, and perhaps on this text: shown beside, and not ranked"
     return Line("Published", (f"{names}, {words}",)) if names else None
+
+
+def _outside(comparison: Results, entry: Entry) -> Line | None:
+    """Samples of another system beside real examples: by the first score that has a value, then the worse ones."""
+    scores = [score for score in entry.scores[1:] if math.isfinite(score.value) and math.isfinite(score.floor)]
+    if not scores:
+        return None
+    first, real = scores[0], f"real {comparison.dataset.space.item_name}"
+    if at_floor(first):
+        words = f": not significantly different from {real} with {plural(first.n, 'sample')}"
+    else:
+        words = f": {'worse than' if apart_from_floor(first) else 'not known to be worse than'} {real}"
+    figure = (
+        f"; {label(first.name)} {number(first.value)}{interval(first)}, {real} {number(first.floor)}{_floor(first)}"
+    )
+    worse = [label(score.name) for score in scores[1:] if score.better and apart_from_floor(score)]
+    also = f"; {'but' if at_floor(first) else 'also'} worse: {', '.join(worse)}" if worse else ""
+    return Line("Samples", (entry, words, figure, also))
 
 
 def _stopped(comparison: Results) -> list[Line]:

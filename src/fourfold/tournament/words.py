@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 from fourfold.metrics import Measurement
 from fourfold.output.printable import plural
 from fourfold.pictures.charts import number
 
-__all__ = ["interval", "label", "listed", "plural"]
+__all__ = ["interval", "label", "listed", "plural", "short", "within", "wrapped"]
+
+WIDTH = 80
+"""The columns of the terminal."""
 
 _LABELS = {
     "frechet_distance": "Fréchet distance",
@@ -55,3 +59,26 @@ def interval(score: Measurement) -> str:
 def listed(items: list[str]) -> str:
     """Items joined by commas, and by "and" before the last one."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def wrapped(line: str) -> str:
+    """A line in lines that the terminal has room for. No word is broken."""
+    return textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def short(value: float) -> str:
+    """A number with three digits, without an exponent if it is below a million. A dash for NaN."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
+
+
+def within(score: Measurement | None) -> str:
+    """A score and half its interval, ``1.05 ± 0.09``, rounded to the first digits of that half."""
+    if score is None:
+        return ""
+    half = (score.high - score.low) / 2
+    if not half > 0 or not math.isfinite(score.value):
+        return short(score.value)
+    places = min(max(0, -math.floor(math.log10(half / 2))), 4)
+    return f"{score.value:.{places}f} ± {half:.{places}f}"

@@ -49,7 +49,7 @@ from fourfold.tasks.evaluation import (
     scored_examples,
 )
 from fourfold.tournament.jobs import FORMAT, Job, read_job
-from fourfold.tournament.samples import save_samples
+from fourfold.tournament.samples import NEIGHBOURS, save_samples
 from fourfold.tournament.snapshot import load_snapshot
 from fourfold.vocabulary import Kind
 
@@ -57,8 +57,6 @@ __all__ = ["main"]
 
 COLUMNS_OF = 256
 """Test rows whose likelihood is split into columns."""
-NEIGHBOURS = 8
-"""The number of samples that are shown with their nearest training example."""
 
 
 @final

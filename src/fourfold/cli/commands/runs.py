@@ -215,26 +215,12 @@ class Evaluate(Command):
     all examples of anything else.
 
     Files are read as for training. Columns of a table are found by name.
-
-    SAMPLES --data REAL measures a file or folder of samples of any generator. A
-    test split of the real data is the reference, and copies are looked for in
-    its training split.
     """
 
     work = "fourfold.cli.runs:evaluate"
 
-    run: Annotated[
-        Path,
-        typer.Argument(
-            help="The folder of a run, or a published model; with --data, also a file or folder of samples.",
-            show_default=False,
-        ),
-    ]
+    run: Folder
     data: OtherData = None
-    real: Annotated[
-        str | None,
-        typer.Option("--data", help="Data that samples of any generator are measured against.", show_default=False),
-    ] = None
     n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000
     labels: Labels = None
     given: OtherConditions = None

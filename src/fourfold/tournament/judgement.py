@@ -1,0 +1,256 @@
+"""``judge``: samples of any system beside real data, by the scores, floors and intervals that models have here."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Unpack, final
+
+from fourfold.data import IN_MEMORY, Data, Dataset, Split, load, read_raw
+from fourfold.data.separate import cut, separate
+from fourfold.machine.hardware import machine
+from fourfold.metrics import Measurement
+from fourfold.output import notebook
+from fourfold.settings.data import DataKeywords, DataOptions, words_of
+from fourfold.settings.declaration import spelled_out
+from fourfold.tasks.evaluation import examples
+from fourfold.tournament.baselines import losses, rate
+from fourfold.tournament.benchmark import Benchmark
+from fourfold.tournament.outputs import check_outputs
+from fourfold.tournament.outside import rate_outside, read_outside
+from fourfold.tournament.ranking import apart_from_floor, at_floor
+from fourfold.tournament.report import save_report
+from fourfold.tournament.results import Results, described, versions
+from fourfold.tournament.settings import Settings
+from fourfold.tournament.verdict import Line, verdict
+from fourfold.tournament.words import label, within, wrapped
+
+__all__ = ["Judgement", "judge"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Judgement(Results):
+    """The scores of the samples of another system beside those of real data. Printed, they take one screen.
+
+    Attributes:
+        command_words: the command line that repeats it. Empty if only Python can.
+        call_words: the call in Python that repeats it.
+    """
+
+    command_words: str = ""
+    call_words: str = ""
+
+    @property
+    def command(self) -> str:
+        return self.command_words
+
+    @property
+    def call(self) -> str:
+        return self.call_words
+
+    @property
+    def scores(self) -> tuple[Measurement, ...]:
+        """The scores, the headline first."""
+        return self.samples[0].entry.scores[1:]
+
+    @property
+    def verdict(self) -> list[Line]:
+        """The lines of the verdict, warnings first."""
+        return verdict(self)
+
+    def record(self) -> dict[str, Any]:
+        """The content of the file of numbers beside the report."""
+        entries = [rated.entry for rated in self.samples]
+        defeats = losses(entries, self.baselines)
+        return {
+            **self.about(),
+            "verdict": [str(line) for line in self.verdict],
+            "paradigms": [],
+            "baselines": [rated.entry.record() | {"seconds": rated.seconds} for rated in self.baselines],
+            "samples": [entry.record() | {"loses": defeats[entry.name]} for entry in entries],
+        }
+
+    def save(self, path: str | os.PathLike[str] = "judge.html") -> Path:
+        """Write the numbers beside the report (``judge.json`` for ``judge.html``), then the report. Return its path.
+
+        Raises:
+            ValueError: if a file is in the way that fourfold did not write, or the place cannot be written to.
+        """
+        return save_report(self, self.record(), Path(path))
+
+    def __str__(self) -> str:
+        """The scores beside those of real examples, and the verdict, in at most 80 columns."""
+        items = self.dataset.space.item_name
+        about = f"{self.samples[0].entry.name} beside {self.data['name']}: {self.n:,} samples, "
+        about += f"{self.data['references']:,} test examples; copies are looked for among {self.data['train']:,} "
+        rows = self._rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [wrapped(str(line)) for line in self.verdict]
+        note = "± is half a 95 % interval; worse: beyond both intervals"
+        return "\n".join([wrapped(f"{about}training {items}"), "", *table, note, "", *lines])
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        """The table of scores, head first."""
+        head = ("score", "samples", f"real {self.dataset.space.item_name}", "")
+        return [head, *((_short(label(s.name)), within(s), within(_floor(s)), _word(s)) for s in self.scores)]
+
+    def _repr_html_(self) -> str:
+        """The verdict and the table, for notebooks."""
+        lines = [(line.title, str(line).partition(": ")[2]) for line in self.verdict]
+        title = f"{self.samples[0].entry.name} beside {self.data['name']}"
+        return notebook.block(title, notebook.facts(lines), notebook.grid(self._rows(), ""))
+
+
+LONGEST = 36
+"""The most letters of the name of a score in the terminal."""
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
+
+
+def _floor(score: Measurement) -> Measurement:
+    """The floor of a score as a score."""
+    return Measurement(score.name, score.floor, score.floor_low, score.floor_high)
+
+
+def _word(score: Measurement) -> str:
+    """A word on a score beside its floor. Empty where neither direction is better."""
+    if not score.better or math.isnan(score.value) or math.isnan(score.floor):
+        return ""
+    return "like real" if at_floor(score) else "worse" if apart_from_floor(score) else "unclear"
+
+
+# --- the work ---------------------------------------------------------------------------------------------------------
+
+
+@spelled_out(DataKeywords, {f.name: f.default for f in fields(DataOptions)})
+def judge(
+    real: Data,
+    synthetic: Data,
+    *,
+    train: Data | None = None,
+    held_out: Data | None = None,
+    n: int = 2000,
+    features: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    say: Callable[[str], None] | None = None,
+    **keywords: Unpack[DataKeywords],
+) -> Judgement:
+    """Measure the samples of any system as the samples of a model are measured here.
+
+    ``real`` alone is split by the seed: samples are held against its test split, and copies are looked for in its
+    training split. With ``train`` or ``held_out``, every example of each file has its part:
+
+    * ``train``: the examples that the system learned from. Copies are looked for among these, and ``real`` are the
+      references.
+    * ``held_out``: examples that it never saw. Without ``train`` they are the references, and it learned from ``real``.
+      With ``train`` they stand in the place of samples for the floors of copies.
+
+    Args:
+        real: data for :func:`fourfold.load`.
+        synthetic: the samples: data of the same kind.
+        train: see above.
+        held_out: see above.
+        n: the most samples and references.
+        features: feature space of images, see :func:`fourfold.compare`.
+        out: the file of the report. Its numbers are written beside it.
+        say: is called with notes on what reading the data changed.
+        keywords: the settings of :class:`~fourfold.settings.data.DataOptions`, such as ``labels``, ``conditional`` and
+            ``target``, by which all of the files are read.
+
+    Raises:
+        DataError: for data that cannot be read, and samples of another kind, size or other columns.
+        ValueError: for too few samples, or an unknown feature space.
+        TypeError: for a space without measures.
+    """
+    say = say or (lambda line: None)
+    settings = Settings.of(n=n, features=features, seed=keywords.get("seed") or 0, out=out, data_options=keywords)
+    if out is not None:
+        check_outputs(Path(out))
+    dataset = _real(real, train, held_out, keywords)
+    dataset.space.check_features(features)
+    for note in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
+        say(note)
+    outside = read_outside(_stem(synthetic), synthetic, dataset, keywords, say)
+    references = examples(dataset, n)
+    count = min(len(outside), len(references.test))
+    benchmark = Benchmark(dataset, references, settings.protocol, count, settings.seed)
+    judgement = Judgement(
+        entries=(),
+        data=described(dataset, references),
+        settings=settings,
+        hardware=machine(),
+        versions=versions(),
+        dataset=dataset,
+        n=count,
+        baselines=rate(benchmark),
+        samples=(rate_outside(outside, benchmark),),
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command_words=_command([real, synthetic], {"train": train, "held-out": held_out}, settings),
+        call_words=_call([real, synthetic], {"train": train, "held_out": held_out}, settings),
+    )
+    if out is not None:
+        judgement.save(out)
+    return judgement
+
+
+def _real(real: Data, train: Data | None, held_out: Data | None, keywords: DataKeywords) -> Dataset:
+    """The data set of real examples: one source that is split, or one for each part."""
+    if train is None and held_out is None:
+        return load(real, **keywords)
+    training = load(real if train is None else train, **keywords)
+    notes = list[str]()
+
+    def read(data: Data) -> Split:
+        skip_bad = bool(keywords.get("skip_bad"))
+        part, changes = read_raw(data, training.space, labels=keywords.get("labels"), skip_bad=skip_bad)
+        notes.extend(changes)
+        return part
+
+    name = _name(real)
+    if train is not None and held_out is not None:
+        parts = read(real), read(held_out)
+    else:
+        source = real if held_out is None else held_out
+        parts = cut(_name(source), read(source), training)
+    return separate(training, *parts, name, tuple(notes))
+
+
+def _name(data: Data) -> str:
+    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
+
+
+def _stem(data: Data) -> str:
+    return Path(data).stem if isinstance(data, (str, os.PathLike)) else "samples"
+
+
+def _command(data: list[Data], parts: dict[str, Data | None], settings: Settings) -> str:
+    """The command line. Empty where data lies in memory, or a setting has no option."""
+    given = {name: part for name, part in parts.items() if part is not None}
+    options = [words_of(name, value) for name, value in (settings.data_options or {}).items() if value is not None]
+    if None in options or any(_name(part) == IN_MEMORY for part in (*data, *given.values())):
+        return ""
+    words = ["fourfold", "judge", *map(_name, data)]
+    words += [word for name, part in given.items() for word in (f"--{name}", _name(part))]
+    words += [word for option in options for word in option or []]
+    words += ["-n", str(settings.n)] if settings.n != Settings.n else []
+    words += ["--features", settings.features] if settings.features is not None else []
+    return shlex.join(words)
+
+
+def _call(data: list[Data], parts: dict[str, Data | None], settings: Settings) -> str:
+    """The call in Python."""
+    words = [repr(name) if (name := _name(part)) != IN_MEMORY else "data" for part in data]
+    words += [f"{key}={_name(part)!r}" for key, part in parts.items() if part is not None]
+    changes = {"n": settings.n, "features": settings.features, **(settings.data_options or {})}
+    usual = {"n": Settings.n, "features": None}
+    words += [f"{key}={value!r}" for key, value in changes.items() if value is not None and value != usual.get(key)]
+    return f"fourfold.judge({', '.join(words)})"
