@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
-from fourfold.machine.libraries import sklearn
+from fourfold.machine.libraries import scipy, sklearn
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, Graded
@@ -226,23 +226,29 @@ def judge(name: str, p: Tensor, y: Tensor, seed: int = 0) -> ClassifierScores:
         y: the true ones, ``(B,)``.
         seed: of the bootstrap.
     """
+    truth, values = y.numpy(), p.numpy()
+    resamples = np.random.default_rng(seed).integers(0, len(truth), (RESAMPLES, len(truth)))
+    rows = np.vstack([np.arange(len(truth)), resamples])  # the first are the rows themselves
+    surprise = -np.log(np.clip(values[np.arange(len(truth)), truth], np.finfo(values.dtype).eps, 1))
+    scores = (
+        (truth == values.argmax(1))[rows].mean(1),
+        surprise[rows].mean(1),
+        np.array([_area(values[i], truth[i]) for i in rows]),
+    )
+    return ClassifierScores(name, *map(_interval, scores))
 
-    def accuracy(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> float:
-        return float(sklearn.metrics.accuracy_score(y, p.argmax(1)))
 
-    def loss(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> float:
-        return float(sklearn.metrics.log_loss(y, p, labels=range(p.shape[1])))
+def _area(p: npt.NDArray[np.float64], y: npt.NDArray[np.int64]) -> float:
+    """The mean area under the curve of each class against the others: the statistic of Mann and Whitney 1947."""
+    truth = y[:, None] == np.arange(p.shape[1])
+    count = truth.sum(0)
+    pairs = count * (len(y) - count)
+    wins = (scipy.stats.rankdata(p, axis=0) * truth).sum(0) - count * (count + 1) / 2
+    return float(np.mean((wins / np.maximum(pairs, 1))[pairs > 0])) if pairs.any() else math.nan
 
-    def area(y: npt.NDArray[Any], p: npt.NDArray[Any]) -> float:
-        categories = range(p.shape[1]) if p.shape[1] > 2 else (1,)
-        areas = [sklearn.metrics.roc_auc_score(y == k, p[:, k]) for k in categories if 0 < (y == k).sum() < len(y)]
-        return float(np.mean(areas)) if areas else math.nan
 
-    resamples = np.random.default_rng(seed).integers(0, len(y), (RESAMPLES, len(y)))
-
-    def interval(score: Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]) -> tuple[float, float, float]:
-        values = [score(y.numpy()[rows], p.numpy()[rows]) for rows in resamples]
-        low, high = np.quantile([value for value in values if not math.isnan(value)] or [math.nan], (0.025, 0.975))
-        return score(y.numpy(), p.numpy()), float(low), float(high)
-
-    return ClassifierScores(name, interval(accuracy), interval(loss), interval(area))
+def _interval(scores: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """The first score, and the ends of the interval that 95 % of the others lie in."""
+    defined = scores[1:][~np.isnan(scores[1:])]
+    low, high = np.quantile(defined, (0.025, 0.975)) if len(defined) else (math.nan, math.nan)
+    return float(scores[0]), float(low), float(high)
