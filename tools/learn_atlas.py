@@ -188,7 +188,7 @@ def _exact(x: sp.csr_matrix, target: npt.NDArray[np.int64], weight: Array) -> Ar
     The last column is the bias.
     """
     cells = len(CELLS)
-    start = LogisticRegression(C=1.0, max_iter=2000, tol=1e-6).fit(x, target, sample_weight=weight)
+    start = LogisticRegression(C=1.0, max_iter=2000, tol=1e-4).fit(x, target, sample_weight=weight)
     w = np.hstack([start.coef_, start.intercept_[:, None]])
     x1 = sp.hstack([x, np.ones((x.shape[0], 1))]).tocsr()
     xt = x1.T.tocsr()
