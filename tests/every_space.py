@@ -1,8 +1,12 @@
-"""A small space of each kind, with and without conditions."""
+"""A small space of each kind, with and without conditions, and every recipe's model of it."""
 
+import functools
 from collections.abc import Mapping
 
-from fourfold.core import Space
+import torch
+
+from fourfold.core import GenerativeModel, Space
+from fourfold.paradigms import build, recipes
 from fourfold.spaces import (
     Audio,
     Categorical,
@@ -19,7 +23,7 @@ from fourfold.spaces import (
     Video,
 )
 
-__all__ = ["SPACES"]
+__all__ = ["SPACES", "models"]
 
 KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
 ROWS = Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user")
@@ -38,3 +42,17 @@ SPACES: Mapping[str, Space] = {
     "windows": Sequences((DateTime("day", resolution=86400, high=90), Numeric("price", high=99)), "day", (1, 3), 5),
     "clips": Video(4, 8, 8, n_values=17, frames=4),
 }
+
+
+@functools.cache
+def models() -> Mapping[tuple[str, str], GenerativeModel]:
+    """Untrained models by (recipe, space), to look at: a test that changes a model builds its own."""
+    untrained = {}
+    for name in recipes():
+        for space, value in SPACES.items():
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    untrained[name, space] = build(name, value, "xs")
+            except TypeError:
+                continue
+    return untrained

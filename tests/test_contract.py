@@ -46,12 +46,8 @@ def parts(model: GenerativeModel) -> tuple[object, ...]:
 def models() -> dict[tuple[str, str], Built]:
     """Every (recipe, space) for which the recipe builds a model."""
     built = {}
-    for name in recipes():
-        for space, value in SPACES.items():
-            try:
-                model = build(name, value, "xs")
-            except TypeError:
-                continue
+    for (name, space), model in every_space.models().items():
+        if space in SPACES:
             settings = space, model.configuration(), dataclasses.asdict(model.training_defaults)
             built[name, space] = Built(json.dumps(settings), parts(model), model.paradigm)
     return built
