@@ -46,7 +46,7 @@ def flow(data: Dataset) -> GenerativeModel:
         torch.manual_seed(0)
         model = build("flow/maf", data.space, "xs")
     if data is not LARGE:
-        model.training_defaults = replace(model.training_defaults, batch_size=48, learning_rate=2e-3, **CONSTANT)
+        model.training_defaults = replace(model.training_defaults, batch_size=48, learning_rate=4e-3, **CONSTANT)
     return model
 
 
@@ -93,10 +93,10 @@ def test_training_ends_where_only_overfitting_is_left_and_the_best_weights_are_k
 
 
 def test_the_last_weights_are_kept_where_there_is_no_overfitting():
-    run = trained(LARGE, 150)
-    assert run.card["choice"]["kept_step"] == run.card["steps"] == 150
+    run = trained(LARGE, 80)
+    assert run.card["choice"]["kept_step"] == run.card["steps"] == 80
     assert not run.card["choice"]["stopped"]
-    assert equal(run.model, trained(LARGE, 150, choose=False).model)
+    assert equal(run.model, trained(LARGE, 80, choose=False).model)
 
 
 def test_what_was_chosen_is_the_same_after_any_interruption(tmp_path, whole):
@@ -112,25 +112,16 @@ def test_what_was_chosen_is_the_same_after_any_interruption(tmp_path, whole):
     for i in range(len(at)):
         with pytest.raises(Interrupted):
             trained(SMALL, 2000, folder, observe=stop, resume=i > 0)
-    assert json.loads((folder / "card.json").read_text())["steps"] == end
+        card = json.loads((folder / "card.json").read_text())
+        if card["steps"] > best + 1:  # a checkpoint in between holds the best weights so far
+            assert card["choice"]["kept_step"] == best
+            assert equal(whole.model, Run.load(folder).model)
+    assert card["steps"] == end
     resumed = trained(SMALL, 2000, folder, resume=True)
     assert equal(whole.model, resumed.model)
     assert equal(whole.model, Run.load(folder).model)
-    told = [{k: v for k, v in run.card["choice"].items() if k != "seconds"} for run in (whole, resumed)]
-    assert told[0] == told[1]
-
-
-def test_a_checkpoint_in_between_holds_the_best_weights_so_far(tmp_path, whole):
-    end = whole.card["steps"]
-
-    def stop(step):
-        if step.index == end - 1:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(Interrupted):
-        trained(SMALL, 2000, tmp_path, observe=stop)
-    assert json.loads((tmp_path / "card.json").read_text())["choice"]["kept_step"] == whole.card["choice"]["best_step"]
-    assert equal(Run.load(tmp_path).model, whole.model)
+    choices = [{k: v for k, v in run.card["choice"].items() if k != "seconds"} for run in (whole, resumed)]
+    assert choices[0] == choices[1]
 
 
 def test_a_run_begun_before_there_was_a_choice_goes_on(tmp_path, monkeypatch):
@@ -289,11 +280,7 @@ def test_few_step_trains_the_same_model_again_and_after_a_kill_in_the_students_s
     """Its counter of solved paths passes 40, where watching once moved it."""
     settings = {"budget": "100 steps", "size": "xs", "seed": 3, "precision": "float32"}
     small = replace(gaussians(600, 2), name="plane")
-    one, other = (fit("few-step", small, **settings) for _ in range(2))
-    assert equal(one.model, other.model)
-    buffers = dict(one.model.named_buffers()), dict(other.model.named_buffers())
-    assert int(buffers[0]["objective.count"]) == 50
-    assert all(torch.equal(b, buffers[1][name]) for name, b in buffers[0].items())
+    one = fit("few-step", small, **settings)
 
     def stop(step):
         if not step.stage and step.index == 45:
@@ -301,4 +288,8 @@ def test_few_step_trains_the_same_model_again_and_after_a_kill_in_the_students_s
 
     with pytest.raises(Interrupted):
         fit("few-step", small, out=tmp_path, observe=stop, **settings)
-    assert equal(one.model, fit("few-step", small, out=tmp_path, resume=True, **settings).model)
+    other = fit("few-step", small, out=tmp_path, resume=True, **settings)
+    assert equal(one.model, other.model)
+    buffers = dict(one.model.named_buffers()), dict(other.model.named_buffers())
+    assert int(buffers[0]["objective.count"]) == 50
+    assert all(torch.equal(b, buffers[1][name]) for name, b in buffers[0].items())

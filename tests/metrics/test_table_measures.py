@@ -59,19 +59,27 @@ def scores(x: Tensor, of: References) -> dict[str, float]:
     return {score.name.partition("[")[0]: score.value for score in found}
 
 
+def of_records(x: Tensor, of: References) -> dict[str, float]:
+    """What the samples give away, without the trees of the other measures."""
+    records = Records(x, of.all_train, of.test, of.fresh, COLUMNS)
+    every = records.closer(), records.closest(), records.copies(), records.attack()
+    return {score.name.partition("[")[0]: score.value for score in every}
+
+
 def test_every_measure_moves_as_it_must():
     of = references()
     new, apart = scores(rows(600, 3), of), scores(shuffled(rows(600, 3)), of)
-    copied = scores(of.all_train[:600], of)
-    few = scores(of.all_train[:20].repeat(30, 1), of)
+    repeated = of.all_train[:20].repeat(30, 1)
+    copied, few = (of_records(x, of) for x in (of.all_train[:600], repeated))
+    rare = rare_categories(repeated, of.test, COLUMNS, of.all_train)
     assert abs(new["two_sample_auc"] - 0.5) < 0.06
-    assert min(apart["two_sample_auc"], few["two_sample_auc"]) > 0.85
+    assert min(apart["two_sample_auc"], two_sample_auc(repeated, of.test, COLUMNS).value) > 0.85
     assert new["shape"] > 0.9
     assert apart["shape"] == pytest.approx(new["shape"])
     assert new["trend"] > 0.85
     assert apart["trend"] < new["trend"] - 0.2
     assert new["train_on_synthetic"] > 0.9 > 0.7 > apart["train_on_synthetic"]
-    assert new["coverage"] > 2 * few["coverage"]
+    assert new["coverage"] > 2 * rare.value
     assert new["missing"] < 0.05
     assert new["broken_rules"] == 0 < 0.5 < apart["broken_rules"]
     assert new["copies"] == 0

@@ -418,17 +418,18 @@ def test_a_guided_model_is_a_model():
 @pytest.mark.parametrize("recipe", ["denoising", "velocity", "optimal-transport", "vp", "ve", "subvp", "sliced"])
 def test_a_trained_model_scores_and_samples_its_data(recipe):
     """A few hundred steps on a one-dimensional mixture: density near the truth, samples in both modes."""
-    steps = {"sliced": 800, "vp": 300, "ve": 300}.get(recipe, 200)  # without a target, a loss of more variance
+    steps = {"sliced": 400, "vp": 300, "ve": 300}.get(recipe, 200)
+    rate = 5e-3 if recipe == "sliced" else 3e-3  # without a target, a loss of more variance
     torch.manual_seed(0)
     model = RECIPES[recipe](Vectors(1), "xs")
     mixture = torch.distributions.MixtureSameFamily(
         torch.distributions.Categorical(torch.tensor([0.3, 0.7])),
         torch.distributions.Normal(torch.tensor([-1.5, 0.65]), torch.tensor([0.3, 0.3])),
     )
-    optimizer = torch.optim.AdamW(model.estimand.parameters(), 3e-3)
+    optimizer = torch.optim.AdamW(model.estimand.parameters(), rate, fused=True)
     (term,) = model.terms().values()
     for i in range(steps):
-        optimizer.param_groups[0]["lr"] = 3e-3 * 0.5 * (1 + math.cos(math.pi * i / steps))
+        optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * i / steps))
         optimizer.zero_grad()
         term(Batch(mixture.sample((256,))[:, None])).mean().backward()
         optimizer.step()
