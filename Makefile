@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test without published ranks test-cluster docs dist env clean
+.PHONY: demo test without published references ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -21,6 +21,9 @@ without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make wit
 
 published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m published tests
+
+references: $(VENV)/references.stamp  ## the scores, against those of the packages that people know
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m references tests/metrics
 
 test-cluster: $(VENV)/cluster.stamp  ## the tests that start nodes of Ray on this machine
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests
@@ -52,6 +55,10 @@ $(VENV)/cluster.stamp: pyproject.toml $(VENV)/bin/python
 $(VENV)/test.stamp: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,metrics]'
 	touch $@ $(VENV)/demo.stamp
+
+$(VENV)/references.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[references]'
+	touch $@
 
 $(VENV)/hf.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --editable '.[hf]'

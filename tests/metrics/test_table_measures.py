@@ -239,6 +239,7 @@ def test_shape_and_trend_are_what_sdmetrics_gives(seed: int, shape: float, trend
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.references
 @pytest.mark.skipif(importlib.util.find_spec("sdmetrics") is None, reason="sdmetrics is not installed")
 @pytest.mark.parametrize("seed", range(4))
 def test_shape_and_trend_of_each_column_and_pair_are_those_of_sdmetrics(seed: int):
