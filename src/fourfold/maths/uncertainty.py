@@ -43,7 +43,7 @@ def adjusted(p_values: Tensor, effects: Tensor, draws: int = 10_000) -> Tensor:
 
     Args:
         p_values: float64 ``(m,)``. NaN counts as 1.
-        effects: ``(m, r)``, the effect of each of ``r`` independent sources of error on each figure.
+        effects: ``(m, r)``, the effect of each of ``r`` independent sources of error on each figure. NaN where unknown.
         draws: number of draws, of one seed.
 
     Reference: Westfall, Young 1993, Resampling-Based Multiple Testing, algorithm 2.8; Romano, Wolf 2005,
@@ -51,7 +51,7 @@ def adjusted(p_values: Tensor, effects: Tensor, draws: int = 10_000) -> Tensor:
     """
     order = p_values.nan_to_num(1.0).argsort()
     z = -torch.special.ndtri(p_values.nan_to_num(1.0)[order].clamp(min=1e-300) / 2)
-    u, s, _ = torch.linalg.svd(torch.nn.functional.normalize(effects[order], dim=1), full_matrices=False)
+    u, s, _ = torch.linalg.svd(torch.nn.functional.normalize(effects[order].nan_to_num(0.0), dim=1), full_matrices=False)
     sources = (u * s)[:, s > 1e-6 * s[0]].float()  # as few as tell of all correlations
     noise = torch.randn(sources.shape[1], draws, generator=torch.Generator().manual_seed(0))
     largest = (sources @ noise).abs_()
