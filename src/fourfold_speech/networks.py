@@ -12,17 +12,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, ClassVar, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, States
 from fourfold.maths.spectra import log_mel
-from fourfold.nn.transformer import Block, Cache, attention, matrix, self_attention
+from fourfold.nn.attending import CrossAttention, Memory, matrix, positions
+from fourfold.nn.transformer import Block, Cache, self_attention
 
-__all__ = ["SoundStates", "SpeechNetwork", "SpeechTransformer", "sound_lengths"]
+__all__ = ["SpeechNetwork", "SpeechTransformer", "sound_lengths"]
 
 RANGE = 12.0
 """Nats of power below the loudest band of a sound at which everything counts as silence: 52 dB."""
@@ -36,19 +37,6 @@ def sound_lengths(sound: Tensor) -> Tensor:
     """Samples of each sound ``(B, L)`` before the zeros at its end, ``(B,)`` int64, at least 1."""
     place = torch.arange(1, sound.shape[1] + 1, device=sound.device)
     return (place * (sound != 0)).amax(1).clamp(min=1)
-
-
-class SoundStates(NamedTuple):
-    """States of the encoder for sounds."""
-
-    features: Tensor
-    """``(B, T, C)``."""
-    mask: Tensor
-    """Which frames belong to the sound, ``(B, T)`` bool."""
-
-    def select(self, rows: Tensor) -> SoundStates:
-        """Some rows ``(B',)``, in that order. A row may be there several times."""
-        return SoundStates(self.features[rows], self.mask[rows])
 
 
 class SpeechNetwork(Part, nn.Module, ABC):
@@ -67,7 +55,7 @@ class SpeechNetwork(Part, nn.Module, ABC):
     not_first: tuple[int, ...] = ()
 
     @abstractmethod
-    def encode(self, sound: Tensor) -> SoundStates:
+    def encode(self, sound: Tensor) -> States:
         """The states that an encoder gives for sounds ``(B, L)`` int16."""
 
     @abstractmethod
@@ -75,11 +63,11 @@ class SpeechNetwork(Part, nn.Module, ABC):
         """The ids that stand before every text, ``(batch, S)``."""
 
     @abstractmethod
-    def cache(self, sound: SoundStates) -> Any:
+    def cache(self, sound: States) -> Any:
         """An empty cache. It copies rows by ``select(rows)``."""
 
     @abstractmethod
-    def forward(self, ids: Tensor, sound: SoundStates, cache: Any = None) -> Tensor:
+    def forward(self, ids: Tensor, sound: States, cache: Any = None) -> Tensor:
         """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``, float32.
 
         With a cache the ids follow those that it holds.
@@ -136,7 +124,7 @@ class SpeechTransformer(SpeechNetwork):
 
     # --- the encoder --------------------------------------------------------------------------------------------------
 
-    def encode(self, sound: Tensor) -> SoundStates:
+    def encode(self, sound: Tensor) -> States:
         """As :meth:`SpeechNetwork.encode`. Sounds of about one length are encoded together, to save padding."""
         lengths = sound_lengths(sound)
         order = lengths.argsort()
@@ -144,9 +132,9 @@ class SpeechTransformer(SpeechNetwork):
         most = max(part.mask.shape[1] for part in parts)
         features = torch.cat([F.pad(h, (0, 0, 0, most - h.shape[1])) for h, _ in parts])
         mask = torch.cat([F.pad(mask, (0, most - mask.shape[1])) for _, mask in parts])
-        return SoundStates(features, mask).select(order.argsort())
+        return States(features, mask).select(order.argsort())
 
-    def _encoded(self, sound: Tensor, lengths: Tensor) -> SoundStates:
+    def _encoded(self, sound: Tensor, lengths: Tensor) -> States:
         counts = -(-lengths // (self.rate // 100))
         sound = sound[:, : int(lengths.max())]
         x = self._bands(F.pad(sound, (0, -sound.shape[1] % (GRID * STRIDE * self.rate // 100))), counts)
@@ -155,10 +143,10 @@ class SpeechTransformer(SpeechNetwork):
         h = h * _mask(-(-counts // 2), h.shape[2])[:, None]
         h = F.gelu(self.narrow(h)).transpose(1, 2)
         mask = _mask(-(-counts // STRIDE), h.shape[1])
-        h = (h + _positions(h.shape[1], self.width, h)) * mask[..., None]
+        h = (h + positions(h.shape[1], self.width, h)) * mask[..., None]
         for layer in self.listening:
             h = layer(h, mask)
-        return SoundStates(F.layer_norm(h, (self.width,)), mask)
+        return States(F.layer_norm(h, (self.width,)), mask)
 
     def _bands(self, sound: Tensor, counts: Tensor) -> Tensor:
         """Logarithms of mel bands relative to the loudest of each sound, ``(B, bands, T)``, in [-1.5, 1.5]."""
@@ -184,12 +172,12 @@ class SpeechTransformer(SpeechNetwork):
     def start(self, batch: int) -> Tensor:
         return torch.full((batch, 1), self.tokens, device=self.head.weight.device)
 
-    def cache(self, sound: SoundStates) -> _Memory:
+    def cache(self, sound: States) -> _Remembered:
         layers, size = self._writers(), self.width // self.heads
         text = Cache(len(layers), len(sound.mask), self.heads, self.length, size, self.head.weight)
-        return _Memory(text, [layer.keys(sound) for layer in layers])
+        return _Remembered(text, self._memory(sound))
 
-    def forward(self, ids: Tensor, sound: SoundStates, cache: _Memory | None = None) -> Tensor:
+    def forward(self, ids: Tensor, sound: States, cache: _Remembered | None = None) -> Tensor:
         """As :meth:`SpeechNetwork.forward`.
 
         Raises:
@@ -199,48 +187,43 @@ class SpeechTransformer(SpeechNetwork):
         if length + ids.shape[1] > self.length:
             raise ValueError(f"{ids.shape[1]} positions after {length} do not fit into a context of {self.length}")
         h = self.embedding(ids)
-        h = h + _positions(length + ids.shape[1], self.width, h)[length:]
-        mask = sound.mask[:, None, None]
+        h = h + positions(length + ids.shape[1], self.width, h)[length:]
+        memory = self._memory(sound) if cache is None else cache.sound
         for i, layer in enumerate(self._writers()):
-            if cache is None:
-                h = layer.block(layer(h, layer.keys(sound), mask))
-            else:
-                h = layer.block(layer(h, cache.keys[i], mask), partial(cache.text.attend, i))
+            h = layer(h, memory.keys[i], memory.mask)
+            h = layer.block(h, None if cache is None else partial(cache.text.attend, i))
         if cache is not None:
             cache.text.position += ids.shape[1]
         logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
         return logits.float()
 
+    def _memory(self, sound: States) -> Memory:
+        """Keys and values of the frames for each layer of the decoder."""
+        return Memory([layer.keys(sound) for layer in self._writers()], sound.mask[:, None, None])
+
     def _writers(self) -> list[_Writing]:
         return [layer for layer in self.writing if isinstance(layer, _Writing)]
 
 
-class _Memory:
+class _Remembered:
     """Keys and values of a text so far, and of the sound.
 
     Args:
         text: those of the text.
-        keys: those of the sound, ``(2, B, H, T, D)`` for each layer.
+        sound: those of the sound.
     """
 
-    def __init__(self, text: Cache, keys: list[Tensor]) -> None:
-        self.text, self.keys = text, keys
+    def __init__(self, text: Cache, sound: Memory) -> None:
+        self.text, self.sound = text, sound
 
-    def select(self, rows: Tensor) -> _Memory:
+    def select(self, rows: Tensor) -> _Remembered:
         """A copy of some rows ``(B',)``, in that order. A row may be there several times."""
-        return _Memory(self.text.copy(rows), [layer[:, rows] for layer in self.keys])
+        return _Remembered(self.text.copy(rows), self.sound.select(rows))
 
 
 def _mask(counts: Tensor, length: int) -> Tensor:
     """Which of ``length`` frames are among the first ``counts`` of each sound, ``(B, length)`` bool."""
     return torch.arange(length, device=counts.device) < counts[:, None]
-
-
-def _positions(length: int, width: int, like: Tensor) -> Tensor:
-    """Sines and cosines of positions, ``(length, width)`` (Vaswani et al. 2017)."""
-    rates = 10000.0 ** -torch.linspace(0, 1, width // 2, device=like.device)
-    angles = torch.arange(length, device=like.device)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], 1).to(like.dtype)
 
 
 class _Listening(Part, nn.Module):
@@ -264,26 +247,9 @@ class _Listening(Part, nn.Module):
         return mixed
 
 
-class _Writing(Part, nn.Module):
-    """A layer of the decoder: it attends to the sound ``s``, ``h + W_o attention(W_q norm h, W_k s, W_v s)``.
-
-    Its ``block`` then attends to earlier tokens.
-    """
+class _Writing(CrossAttention):
+    """A layer of the decoder: it attends to the sound. Its ``block`` then attends to earlier tokens."""
 
     def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query, self.key_value = matrix(width, width, 1.0), matrix(2 * width, width, 1.0)
-        self.out = matrix(width, width, 0.0)
+        super().__init__(width, heads)
         self.block = Block(width, heads)
-
-    def keys(self, sound: SoundStates) -> Tensor:
-        """Keys and values of the frames, ``(2, B, H, T, D)``."""
-        B, T, _ = sound.features.shape
-        return F.linear(sound.features, self.key_value).view(B, T, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-
-    def forward(self, h: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        B, L, C = h.shape
-        q = F.linear(F.layer_norm(h, (C,)), self.query).view(B, L, self.heads, -1).transpose(1, 2)
-        mixed = attention(q, keys[0], keys[1], mask)
-        return h + F.linear(mixed.transpose(1, 2).reshape(B, L, C), self.out)

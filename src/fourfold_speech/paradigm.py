@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, unknown
+from fourfold.core import Batch, Estimand, Measure, Noise, Objective, States, Term, unknown
 from fourfold.estimands import Conditionals, StepwiseConditionals
 from fourfold.maths.categorical import categorical
 from fourfold.paradigms.autoregressive import LOGITS, Uniforms
 from fourfold.vocabulary import Principle
-from fourfold_speech.networks import SoundStates, SpeechNetwork
+from fourfold_speech.networks import SpeechNetwork
 
 __all__ = ["Alignments", "JointLikelihood", "TranscriptConditionals", "Writing"]
 
@@ -41,7 +41,7 @@ class Writing:
         finished_mask: which texts have ended, ``(B,)`` bool.
     """
 
-    def __init__(self, sound: SoundStates, cache: Any, last: Tensor, finished_mask: Tensor) -> None:
+    def __init__(self, sound: States, cache: Any, last: Tensor, finished_mask: Tensor) -> None:
         self.sound, self.cache, self.last, self.finished_mask = sound, cache, last, finished_mask
         self.uniforms: Uniforms | None = None
 
@@ -79,12 +79,12 @@ class TranscriptConditionals(StepwiseConditionals):
         """
         return self.log_masses(x, self.encode(len(x), cond))
 
-    def encode(self, batch: int, cond: Tensor | None) -> SoundStates:
+    def encode(self, batch: int, cond: Tensor | None) -> States:
         """The encoded sounds ``(B, N)``. An unknown one is silence."""
         silence = torch.zeros(batch, 1, dtype=torch.int16, device=next(self.net.parameters()).device)
         return self.net.encode(silence if cond is None else cond.masked_fill(unknown(cond)[:, None], 0))
 
-    def log_masses(self, x: Tensor, sound: SoundStates) -> Tensor:
+    def log_masses(self, x: Tensor, sound: States) -> Tensor:
         """:meth:`forward` given the encoded sound."""
         lengths = ((x != self.end).sum(1) + 1).clamp(max=x.shape[1])
         ids, start = x[:, : -(-int(lengths.max()) // GRID) * GRID], self.net.start(len(x))
@@ -206,7 +206,7 @@ class JointLikelihood(Objective):
         self.alignment = alignment
         self.names = nn.Linear(width, tokens)
 
-    def alignments(self, sound: SoundStates, blank: int) -> Alignments:
+    def alignments(self, sound: States, blank: int) -> Alignments:
         """The alignments of the only sound."""
         return Alignments(self.log_names(sound.features[sound.mask]), blank)
 
@@ -237,7 +237,7 @@ class _JointTerm(Term):
             nats = nats + share * self._aligned(batch.x, sound)
         return nats / batch.x.shape[1]
 
-    def _aligned(self, x: Tensor, sound: SoundStates) -> Tensor:
+    def _aligned(self, x: Tensor, sound: States) -> Tensor:
         """``-log p_ctc``, ``(B,)``. 0 for a text with more tokens than its sound has frames."""
         names = (
             self.objective.names(sound.features.to(self.objective.names.weight)).float().log_softmax(-1).transpose(0, 1)

@@ -22,11 +22,11 @@ from torch import Tensor
 from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
 from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, naming, quiet
 from fourfold.codecs import LineTokens
-from fourfold.core import GenerativeModel, Training
+from fourfold.core import GenerativeModel, States, Training
 from fourfold.core.header import read_header
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
 from fourfold.spaces import Audio, Lines, Text, Tokenizer
-from fourfold_speech.networks import SoundStates, SpeechNetwork, sound_lengths
+from fourfold_speech.networks import SpeechNetwork, sound_lengths
 from fourfold_speech.paradigm import TranscriptConditionals
 
 __all__ = ["PublishedWhisper", "open_whisper"]
@@ -65,22 +65,22 @@ class PublishedWhisper(SpeechNetwork):
             feature_size=settings.num_mel_bins, chunk_length=seconds
         )
 
-    def encode(self, sound: Tensor) -> SoundStates:
+    def encode(self, sound: Tensor) -> States:
         """Frames of 20 ms. A sound is continued by silence to the length that the network knows."""
         lengths = sound_lengths(sound).tolist()
         waves = [row[:n].float().cpu().numpy() / 32768 for row, n in zip(sound, lengths, strict=True)]
         mels = self._mel_features(waves, sampling_rate=RATE, return_tensors="pt").input_features
         weight = self.inner.proj_out.weight
         features = self.inner.model.encoder(mels.to(weight.device, weight.dtype)).last_hidden_state
-        return SoundStates(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+        return States(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
 
     def start(self, batch: int) -> Tensor:
         return torch.tensor([self.prompt], device=self.inner.proj_out.weight.device).expand(batch, -1)
 
-    def cache(self, sound: SoundStates) -> _Past:
+    def cache(self, sound: States) -> _Past:
         return _Past(self.inner.config)
 
-    def forward(self, ids: Tensor, sound: SoundStates, cache: _Past | None = None) -> Tensor:
+    def forward(self, ids: Tensor, sound: States, cache: _Past | None = None) -> Tensor:
         past = {} if cache is None else {self._cache_argument: cache.values, "use_cache": True}
         output = self.inner.model.decoder(input_ids=ids, encoder_hidden_states=sound.features, **past)
         return torch.as_tensor(self.inner.proj_out(output.last_hidden_state)).float()

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from fourfold.core import configuration, construct
+from fourfold.nn.attending import attention
 from fourfold.nn.dit import DiT
 from fourfold.nn.reading.labels import LabelReading
-from fourfold.nn.transformer import attention
 
 
 def shaken(net):

@@ -20,7 +20,7 @@ from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.quality import Quality
-from fourfold.core.reading import Reading
+from fourfold.core.reading import Reading, States
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import ALONE, Beside, Pairs, Space, Writer
 from fourfold.core.training import Training
@@ -66,6 +66,7 @@ __all__ = [
     "Space",
     "Stage",
     "Staged",
+    "States",
     "Strip",
     "Strips",
     "Term",

@@ -62,7 +62,7 @@ def unknown(cond: Tensor) -> Tensor:
     All values of such a row are NaN, or the lowest integer but :data:`SIGNS`. A label that is unknown may also be -1,
     see :class:`~fourfold.spaces.Categories`.
     """
-    values = as_condition(cond).reshape(len(cond), -1)
+    values = as_condition(cond).unsqueeze(-1).flatten(1)
     return (values.isnan() if values.is_floating_point() else values == _sign(values.dtype)).all(1)
 
 

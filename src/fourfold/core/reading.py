@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,29 @@ from torch import Tensor, nn
 from fourfold.core.conditions import unknown
 from fourfold.core.parts import Part
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "States"]
+
+
+class States(NamedTuple):
+    """Conditions as sequences of vectors, which a network attends to."""
+
+    features: Tensor
+    """``(B, T, states)``."""
+    mask: Tensor
+    """Which vectors are there, ``(B, T)`` bool."""
+
+    def select(self, rows: Tensor) -> States:
+        """Some rows ``(B',)``, in that order. A row may be there several times."""
+        return States(self.features[rows], self.mask[rows])
 
 
 class Reading(Part, nn.Module, ABC):
-    """A condition as a vector ``r(c)``, ``(B, width)``, of squared length about one, and as maps beside an image.
+    """A condition as a vector ``r(c)``, ``(B, width)``, of squared length about one, as a sequence, and as maps.
 
         r(c) = f(c) / sqrt(width),    a learned vector where c is unknown
 
-    A network adds a linear map of the vector to its own vectors. A network of images may also join maps to its input,
-    see :meth:`spread`.
+    A network adds a linear map of the vector to its own vectors. A transformer may also attend to the sequence, see
+    :meth:`sequence`, and a network of images may join maps to its input, see :meth:`spread`.
 
     Args:
         width: length of the vector.
@@ -29,6 +42,7 @@ class Reading(Part, nn.Module, ABC):
     Attributes:
         labels: the number of conditions that there are, where they are labels. 0 elsewhere.
         maps: channels of :meth:`spread`. 0 where the condition has no places.
+        states: length of the vectors of :meth:`sequence`. 0 where the condition is no sequence.
         gain: scale of a network's linear map at the start. It is 0 for features of a frozen network: directions that
             no training condition has must add nothing to a new one.
     """
@@ -36,6 +50,7 @@ class Reading(Part, nn.Module, ABC):
     gain: ClassVar[float] = 1.0
     labels: int = 0
     maps: int = 0
+    states: int = 0
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -54,11 +69,27 @@ class Reading(Part, nn.Module, ABC):
         if cond is None:
             return self.unknown.repeat(batch, 1)
         hidden = unknown(cond)
-        if cond.is_floating_point():  # torch.where passes NaN on to the gradients of what it leaves out
-            cond = cond.masked_fill(hidden.view(-1, *[1] * (cond.ndim - 1)), 0.0)
-        vector = self.features(cond).to(self.unknown.dtype) / math.sqrt(self.width)
+        vector = self.features(_finite(cond, hidden)).to(self.unknown.dtype) / math.sqrt(self.width)
         return torch.where(hidden[:, None], self.unknown, vector)
+
+    def steps(self, cond: Tensor) -> States:
+        """The vectors of :meth:`sequence`, of order one. Those of an unknown condition do not matter."""
+        raise NotImplementedError(f"{type(self).__name__} offers no sequence")
+
+    def sequence(self, cond: Tensor | None, batch: int) -> States:
+        """The condition as vectors ``(B, T, states)`` to attend to. An unknown one has none."""
+        if cond is None:
+            empty = torch.zeros(batch, 1, dtype=torch.bool, device=self.unknown.device)
+            return States(self.unknown.new_zeros(batch, 1, self.states), empty)
+        hidden = unknown(cond)
+        features, mask = self.steps(_finite(cond, hidden))
+        return States(features, mask & ~hidden[:, None])
 
     def spread(self, cond: Tensor | None, batch: int, size: tuple[int, int]) -> Tensor:
         """The condition as maps ``(B, maps, H, W)`` of a size, in [-1, 1]. They are 0 where it is unknown."""
         return self.unknown.new_zeros(batch, 0, *size)
+
+
+def _finite(cond: Tensor, hidden: Tensor) -> Tensor:
+    """Conditions without NaN in unknown ones, which ``torch.where`` passes to gradients of what it leaves out."""
+    return cond.masked_fill(hidden.view(-1, *[1] * (cond.ndim - 1)), 0.0) if cond.is_floating_point() else cond

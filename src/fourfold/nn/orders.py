@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
+from fourfold.nn.attending import Attending, Shares, positions
 from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.layers import zeroed
 from fourfold.nn.transformer import Block, Cache, placed, self_attention
@@ -35,7 +36,7 @@ class OrderedTransformer(Part, nn.Module):
         length: places of tokens, ``1 .. length``.
         block: places of a block. The place that is asked for lies in the block of the token's own, or in the next.
         width, depth, heads, ratio: its size, see :class:`~fourfold.nn.transformer.Block`.
-        reading: reads the condition, which is added to every input, or ``None``.
+        reading: reads the condition, or ``None``. Its vector is added to every input, which attends to its sequence.
 
     Raises:
         ValueError: if ``width`` is not a multiple of ``2 · heads``.
@@ -63,7 +64,7 @@ class OrderedTransformer(Part, nn.Module):
         self.way = nn.Embedding(3 * block - 1, width)
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
         self.head = zeroed(nn.Linear(width, tokens))
-        self.given = ConditionEntry.of(reading, width, 0.5)
+        self.given, self.attending = ConditionEntry.of(reading, width, 0.5), Attending(reading, width, heads, depth)
         for table in (self.embedding, self.left, self.right, self.way):
             nn.init.normal_(table.weight, std=0.5)
 
@@ -72,9 +73,9 @@ class OrderedTransformer(Part, nn.Module):
         inputs = self.length + self.block  # those of one evaluation that are forgotten are written, too
         return Cache(len(self.blocks), batch, self.heads, inputs, self.width // self.heads, self.head.weight)
 
-    def read(self, cond: Tensor | None, batch: int) -> Tensor | None:
+    def read(self, cond: Tensor | None, batch: int) -> Shares | None:
         """The shares of conditions in the inputs, for :meth:`forward`. ``None`` without a reading."""
-        return None if self.given is None else self.given(cond, batch)
+        return None if self.given is None else Shares(self.given(cond, batch), self.attending.read(cond, batch))
 
     def forward(
         self,
@@ -84,7 +85,7 @@ class OrderedTransformer(Part, nn.Module):
         sides: Tensor,
         cache: Cache | None = None,
         last: int = 1,
-        shares: Tensor | None = None,
+        shares: Shares | None = None,
     ) -> Tensor:
         """Logits of the tokens at the places ``target``, ``(B, T, tokens)``, float32.
 
@@ -101,15 +102,19 @@ class OrderedTransformer(Part, nn.Module):
             shares: of the conditions, by :meth:`read`.
         """
         h = self.embedding(ids) + self.left(sides[0]) + self.right(sides[1]) + self.way(target - at + self.block - 1)
-        h = h if shares is None else h + shares[:, None]
+        memory = None if shares is None else shares.memory
+        if shares is not None:
+            h = h + shares.vector[:, None]
+        if memory is not None:
+            h = h + positions(1 + self.length, self.width, h)[target]
         places = torch.stack([target - 1, at, torch.zeros_like(at)], 2)  # queries look from the place asked for
         angles = placed(1 + self.length, self.width // self.heads, places, h.dtype)
         attend = [partial(self_attention, angles=angles)] * len(self.blocks)
         if cache is not None:
             mask = self._mask(cache.position, h.shape[1], last, h.device)
             attend = [partial(cache.attend, i, angles=angles, mask=mask) for i in range(len(self.blocks))]
-        for block, attention in zip(self.blocks, attend, strict=True):
-            h = block(h, attention)
+        for i, block in enumerate(self.blocks):
+            h = block(self.attending(h, i, memory), attend[i])
         if cache is not None:
             cache.position, h = cache.position + h.shape[1] - last + 1, h[:, -last:]
         logits: Tensor = self.head(F.layer_norm(h, (self.width,)))

@@ -1,4 +1,4 @@
-"""A transformer's mean over its inputs: how networks make one vector of many."""
+"""Inputs behind a transformer, and their mean: how networks make vectors, or one vector, of many."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from collections.abc import Iterable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["pooled"]
+from fourfold.core import States
+
+__all__ = ["mixed", "pooled"]
 
 
-def pooled(h: Tensor, mask: Tensor, layers: Iterable[nn.Module]) -> Tensor:
-    """The normalised mean of inputs ``(B, L, width)`` that a mask ``(B, L)`` names, behind layers, ``(B, width)``.
+def mixed(h: Tensor, mask: Tensor, layers: Iterable[nn.Module]) -> States:
+    """Inputs ``(B, L, width)`` that a mask ``(B, L)`` names, behind layers, each normalised.
 
     Inputs that the mask leaves out are attended to by none, unless there are no others.
     """
+    return States(F.layer_norm(_behind(h, mask, layers), h.shape[-1:]), mask)
+
+
+def pooled(h: Tensor, mask: Tensor, layers: Iterable[nn.Module]) -> Tensor:
+    """The normalised mean of inputs behind layers, as in :func:`mixed`, ``(B, width)``."""
+    h = _behind(h, mask, layers)
+    mean = (h * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    return F.layer_norm(mean.float(), mean.shape[-1:])
+
+
+def _behind(h: Tensor, mask: Tensor, layers: Iterable[nn.Module]) -> Tensor:
     attended = mask | ~mask.any(1, keepdim=True)
     for layer in layers:
         h = layer(h, mask=attended[:, None, None])
-    mean = (h * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-    return F.layer_norm(mean.float(), mean.shape[-1:])
+    return h

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
+from fourfold.nn.attending import Attending, Shares
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.relative import nearest
@@ -37,7 +38,7 @@ class SequenceNetwork(Part, nn.Module):
             (:mod:`fourfold.nn.relative`): in the rows before, and behind if it is not causal.
         missing: the ordered columns whose last token is "missing". Only for a network that is relative.
         dropout: share of the columns' hidden units that are dropped in training.
-        reading: reads the condition, or ``None``. Every row sees it.
+        reading: reads the condition, or ``None``. Every row sees its vector and attends to its sequence.
 
     Raises:
         ValueError: if ``features`` is not a multiple of ``2 · heads``.
@@ -78,21 +79,23 @@ class SequenceNetwork(Part, nn.Module):
         self.given = ConditionEntry.of(reading, features + len(sizes) * width + length * (not causal), 0.25)
         if causal:
             self.first = nn.Parameter(0.5 * torch.randn(features))
-            self.trunk = Transformer(features, layers, heads, length)
+            self.trunk = Transformer(features, layers, heads, length, reading=reading)
         else:
+            self.attending = Attending(reading, features, heads, layers)
             self.blocks = nn.ModuleList(Block(features, heads, causal=False) for _ in range(layers))
 
     def cache(self, batch: int) -> Cache:
         """An empty cache of the rows of a causal network."""
         return self.trunk.cache(batch)
 
-    def read(self, cond: Tensor | None, batch: int) -> Tensor | None:
+    def read(self, cond: Tensor | None, batch: int) -> Shares | None:
         """The shares of conditions in the layers, for :meth:`forward`. ``None`` without a reading."""
-        return None if self.given is None else self.given(cond, batch)
+        attending = self.trunk.attending if self.causal else self.attending
+        return None if self.given is None else Shares(self.given(cond, batch), attending.read(cond, batch))
 
-    def marks(self, shares: Tensor) -> Tensor:
+    def marks(self, shares: Shares) -> Tensor:
         """The part of :meth:`read` that belongs to the length, ``(B, length)``, of a network that is not causal."""
-        return shares[:, -self.place.num_embeddings :]
+        return shares.vector[:, -self.place.num_embeddings :]
 
     def near(self, x: Tensor, mask: Tensor) -> Tensor | None:
         """The nearest known tokens of other rows, ``(B, T, C, sides, 2)``, or ``None`` for a network that takes none.
@@ -112,7 +115,7 @@ class SequenceNetwork(Part, nn.Module):
         mask: Tensor | None = None,
         cache: Cache | None = None,
         near: Tensor | None = None,
-        shares: Tensor | None = None,
+        shares: Shares | None = None,
     ) -> Tensor:
         """The contexts of rows, float32.
 
@@ -127,27 +130,28 @@ class SequenceNetwork(Part, nn.Module):
         """
         position = 0 if cache is None else cache.position
         place = self.place.weight[position : position + x.shape[1]]
+        memory = None if shares is None else shares.memory
         if shares is not None:
-            place = place + shares[:, None, : self.features]
+            place = place + shares.vector[:, None, : self.features]
         flat = None if near is None else near.flatten(0, 1)
         e = self.columns.embedded(x.flatten(0, 1), flat).view(*x.shape, -1)
         if not self.causal:
             assert mask is not None
             h = torch.cat([(e * mask[..., None]).flatten(2), mask.to(e.dtype)], 2)
             h = self.entry(h) + place
-            for block in self.blocks:
-                h = block(h)
+            for i, block in enumerate(self.blocks):
+                h = block(self.attending(h, i, memory))
             return self._contexts(F.layer_norm(h, (self.features,)), shares)
         h = self.entry(e.flatten(2))
         if cache is None:
             h = F.pad(h[:, :-1], (0, 0, 1, 0))
         if not position:
             h = torch.cat([self.first.expand(len(x), 1, -1), h[:, 1:]], 1)
-        return self._contexts(self.trunk(h + place, cache), shares)
+        return self._contexts(self.trunk(h + place, cache, memory), shares)
 
-    def _contexts(self, h: Tensor, shares: Tensor | None) -> Tensor:
+    def _contexts(self, h: Tensor, shares: Shares | None) -> Tensor:
         """The contexts of features ``(B, T, features)`` and of conditions."""
         context: Tensor = self.context(h)
         if shares is not None:
-            context = context + shares[:, None, self.features : self.features + context.shape[2]]
+            context = context + shares.vector[:, None, self.features : self.features + context.shape[2]]
         return context.float()

@@ -21,21 +21,31 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fourfold.core import Part
-from fourfold.nn.pooled import pooled
+from fourfold.core import Part, States
+from fourfold.nn.pooled import mixed, pooled
 from fourfold.nn.transformer import TransformerBlock
 
 __all__ = ["ByteEncoder", "MissingEncoder", "SentenceEncoder", "TextEncoder", "text_encoder"]
 
 
 class TextEncoder(Part, nn.Module, ABC):
-    """A caption as one vector of ``width`` numbers of order one."""
+    """A caption as one vector of ``width`` numbers of order one, and perhaps as a sequence of vectors.
+
+    Attributes:
+        width: length of the vector.
+        states: length of those of :meth:`sequence`. 0 for an encoder that has none.
+    """
 
     width: int
+    states: int = 0
 
     @abstractmethod
     def forward(self, cond: Tensor) -> Tensor:
         """Vectors ``(B, width)`` of captions' bytes ``(B, L)``."""
+
+    def sequence(self, cond: Tensor) -> States:
+        """A vector for each byte of captions, ``(B, T, states)``."""
+        raise NotImplementedError(f"{type(self).__name__} offers no sequence")
 
 
 class MissingEncoder(ImportError):  # noqa: N818 (it says what is missing)
@@ -229,14 +239,18 @@ class ByteEncoder(TextEncoder):
 
     def __init__(self, length: int, width: int = 192, depth: int = 2, heads: int = 3, tokens: int = 256) -> None:
         super().__init__()
-        self.width = width
+        self.width = self.states = width
         self.embedding = nn.Embedding(tokens, width)
         self.positions = nn.Parameter(0.5 * torch.randn(length, width))
         self.layers = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
 
-    def forward(self, cond: Tensor) -> Tensor:
+    def _inputs(self, cond: Tensor) -> tuple[Tensor, Tensor]:
         longest = max(int((cond >= 0).sum(1).max()), 1)
         cond = cond[:, :longest]
-        mask = cond >= 0
-        h = self.embedding(cond.clamp(min=0).long()) + self.positions[:longest]
-        return pooled(h, mask, self.layers)
+        return self.embedding(cond.clamp(min=0).long()) + self.positions[:longest], cond >= 0
+
+    def forward(self, cond: Tensor) -> Tensor:
+        return pooled(*self._inputs(cond), self.layers)
+
+    def sequence(self, cond: Tensor) -> States:
+        return mixed(*self._inputs(cond), self.layers)

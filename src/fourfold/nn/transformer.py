@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
+from fourfold.nn.attending import Attending, Memory, attention, matrix
 from fourfold.nn.entry import ConditionEntry, Offset
 from fourfold.nn.layers import zeroed
 
@@ -33,8 +34,6 @@ __all__ = [
     "Transformer",
     "TransformerBlock",
     "ValueTransformer",
-    "attention",
-    "matrix",
     "modulated",
     "placed",
     "rotary",
@@ -150,26 +149,8 @@ def self_attention(
     return attention(q, k, x[2], mask, causal).transpose(1, 2)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
-    """``softmax(q k^T / sqrt(D)) v`` over the positions of a mask, ``(B, H, L, D)``.
-
-    Short ones that are masked or trained are two products on a CPU: the fused kernel's backward pass is slow there.
-    """
-    short = q.device.type == "cpu" and not causal and q.shape[2] * k.shape[2] <= 512**2
-    if not short or (mask is None and not q.requires_grad):
-        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
-    weights = (q * q.shape[-1] ** -0.5) @ k.mT
-    mixed: Tensor = (weights if mask is None else weights.masked_fill(~mask, -math.inf)).softmax(-1) @ v
-    return mixed
-
-
 Attend: TypeAlias = Callable[[Tensor], Tensor]
 """Attention of a block, from queries, keys and values ``(B, L, 3, H, D)`` to ``(B, L, H, D)``."""
-
-
-def matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:
-    """A matrix with normal entries of standard deviation ``gain / sqrt(inputs)``."""
-    return nn.Parameter(torch.randn(outputs, inputs) * (gain / math.sqrt(inputs)))
 
 
 @final
@@ -266,6 +247,7 @@ class Cache:
         self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
         self.position, self.length = 0, length
         self.start: Tensor | None = None
+        self.memory: Memory | None = None
 
     def attend(self, block: int, qkv: Tensor, angles: Angles | None = None, mask: Tensor | None = None) -> Tensor:
         """Attention of new positions of a block to the cached ones and to each other. Keys and values are cached.
@@ -304,6 +286,7 @@ class Cache:
         cache.blocks = [block[rows] for block in self.blocks]
         cache.position, cache.length = self.position, self.length
         cache.start = None if self.start is None else self.start[rows]
+        cache.memory = None if self.memory is None else self.memory.select(rows)
         return cache
 
     def clear(self) -> None:
@@ -328,6 +311,8 @@ class Branches:
         self.texts = [block[0, :, :, : text.position] for block in text.blocks]
         self.blocks = [block.new_empty(rows, *block.shape[1:3], 0, block.shape[4]) for block in text.blocks]
         self.position, self.length = text.position, text.length
+        one = torch.zeros(rows, dtype=torch.long, device=text.blocks[0].device)
+        self.memory = None if text.memory is None else text.memory.select(one)
 
     def attend(self, block: int, qkv: Tensor) -> Tensor:
         """Attention of one new position of every branch, ``(B, 1, 3, H, D)``, to the text and to the branch.
@@ -351,6 +336,7 @@ class Branches:
         branches = object.__new__(Branches)
         branches.blocks = [block.index_select(0, rows) for block in self.blocks]
         branches.texts, branches.position, branches.length = self.texts, self.position, self.length
+        branches.memory = None if self.memory is None else self.memory.select(rows)
         return branches
 
 
@@ -361,27 +347,34 @@ class Transformer(Part, nn.Module):
     Args:
         width, depth, heads, ratio: its size, see :class:`Block`.
         length: the longest sequence, in positions.
+        reading: reads the condition, whose sequence all positions attend to, or ``None``. See :class:`Attending`.
 
     Raises:
         ValueError: if ``width`` is not a multiple of ``2 · heads``.
     """
 
-    def __init__(self, width: int, depth: int, heads: int, length: int, ratio: int = 4) -> None:
+    def __init__(
+        self, width: int, depth: int, heads: int, length: int, ratio: int = 4, reading: Reading | None = None
+    ) -> None:
         super().__init__()
         if width % (2 * heads):
             raise ValueError(f"width must be a multiple of 2 · heads, got width {width} and {heads} heads")
         self.width, self.heads, self.length = width, heads, length
+        self.attending = Attending(reading, width, heads, depth)
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
 
-    def cache(self, batch: int) -> Cache:
-        """An empty cache for ``batch`` sequences."""
+    def cache(self, batch: int, memory: Memory | None = None) -> Cache:
+        """An empty cache for ``batch`` sequences, which attend to a memory of conditions if there is one."""
         like = next(self.parameters())
-        return Cache(len(self.blocks), batch, self.heads, self.length, self.width // self.heads, like)
+        cache = Cache(len(self.blocks), batch, self.heads, self.length, self.width // self.heads, like)
+        cache.memory = memory
+        return cache
 
-    def forward(self, h: Tensor, cache: Cache | Branches | None = None) -> Tensor:
+    def forward(self, h: Tensor, cache: Cache | Branches | None = None, memory: Memory | None = None) -> Tensor:
         """Mix ``(B, T, width)`` causally. Return the normalised features of the same shape.
 
-        With a cache the ``T`` positions follow the cached ones. Of branches, one at a time.
+        With a cache the ``T`` positions follow the cached ones. Of branches, one at a time. Positions attend to the
+        memory of conditions, if there is one, or to that of the cache.
 
         Raises:
             ValueError: if the positions do not fit into ``length`` or the cache.
@@ -389,8 +382,10 @@ class Transformer(Part, nn.Module):
         position = 0 if cache is None else cache.position
         if position + h.shape[1] > self.length:
             raise ValueError(f"positions must fit into a context of {self.length}, got {position} + {h.shape[1]}")
+        memory = memory if cache is None or cache.memory is None else cache.memory
+        h = self.attending.placed(h, memory, position)
         for i, block in enumerate(self.blocks):
-            h = block(h, None if cache is None else partial(cache.attend, i))
+            h = block(self.attending(h, i, memory), None if cache is None else partial(cache.attend, i))
         if cache is not None:
             cache.position += h.shape[1]
         return F.layer_norm(h, (self.width,))
@@ -443,7 +438,8 @@ class TokenTransformer(NextToken):
         length: the longest input, start symbol included.
         width, depth, heads, ratio: its size, see :class:`Block`.
         starts: number of start symbols.
-        reading: reads the condition, which is added to the start symbol, or ``None``.
+        reading: reads the condition, or ``None``. Its vector is added to the start symbol, and every position attends
+            to its sequence.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("head",)
@@ -462,14 +458,14 @@ class TokenTransformer(NextToken):
         super().__init__()
         self.tokens, self.length = tokens, length
         self.embedding = nn.Embedding(tokens + starts, width)
-        self.trunk = Transformer(width, depth, heads, length, ratio)
+        self.trunk = Transformer(width, depth, heads, length, ratio, reading)
         self.head = zeroed(nn.Linear(width, tokens))
         self.given = ConditionEntry.of(reading, width, 0.5)
         nn.init.normal_(self.embedding.weight, std=0.5)
 
     def cache(self, batch: int, cond: Tensor | None = None) -> Cache:
         """An empty cache for ``batch`` sequences of some conditions."""
-        cache = self.trunk.cache(batch)
+        cache = self.trunk.cache(batch, self.trunk.attending.read(cond, batch))
         if self.given is not None:
             cache.start = self.given(cond, batch)
         return cache
@@ -480,7 +476,8 @@ class TokenTransformer(NextToken):
         if self.given is not None and (cache is None or not cache.position):
             start = cache.start if isinstance(cache, Cache) and cache.start is not None else self.given(cond, len(ids))
             h = torch.cat([h[:, :1] + start.unsqueeze(1), h[:, 1:]], 1)
-        logits: Tensor = self.head(self.trunk(h, cache))
+        memory = None if cache is not None else self.trunk.attending.read(cond, len(ids))
+        logits: Tensor = self.head(self.trunk(h, cache, memory))
         return logits.float()
 
 
@@ -507,16 +504,17 @@ class MaskedTransformer(Part, nn.Module):
             raise ValueError(f"width must be a multiple of 2 · heads, got width {width} and {heads} heads")
         self.tokens, self.width = tokens, width
         self.embedding = nn.Embedding(tokens + 1, width)
-        self.given = Offset(reading, width, 0.5)
+        self.given, self.attending = Offset(reading, width, 0.5), Attending(reading, width, heads, depth)
         self.blocks = nn.ModuleList(Block(width, heads, ratio, causal=False) for _ in range(depth))
         self.head = zeroed(nn.Linear(width, tokens))
         nn.init.normal_(self.embedding.weight, std=0.5)
 
     def forward(self, ids: Tensor, cond: Tensor | None = None) -> Tensor:
         """Logits ``(B, L, tokens)`` of ids ``(B, L)``, some of which are masks, float32."""
-        h = self.embedding(ids) + self.given(cond, len(ids)).unsqueeze(1)
-        for block in self.blocks:
-            h = block(h)
+        memory = self.attending.read(cond, len(ids))
+        h = self.attending.placed(self.embedding(ids) + self.given(cond, len(ids)).unsqueeze(1), memory)
+        for i, block in enumerate(self.blocks):
+            h = block(self.attending(h, i, memory))
         logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
         return logits.float()
 
@@ -553,14 +551,14 @@ class ValueTransformer(Part, nn.Module):
         self.entry = nn.Linear(2 + 2 * waves, width)
         self.position = nn.Embedding(dim, width)
         self.given = Offset(reading, width, 0.5)
-        self.trunk = Transformer(width, depth, heads, dim, ratio)
+        self.trunk = Transformer(width, depth, heads, dim, ratio, reading)
         self.head = nn.Linear(width, outputs)
         nn.init.normal_(self.position.weight, std=0.5)
         nn.init.normal_(self.head.weight, std=0.1 / math.sqrt(width))
 
-    def cache(self, batch: int) -> Cache:
-        """An empty cache for ``batch`` vectors."""
-        return self.trunk.cache(batch)
+    def cache(self, batch: int, cond: Tensor | None = None) -> Cache:
+        """An empty cache for ``batch`` vectors of some conditions."""
+        return self.trunk.cache(batch, self.trunk.attending.read(cond, batch))
 
     def forward(self, previous: Tensor, cond: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """``(B, T, outputs)`` for the coordinates after ``previous``, ``(B, T)``, float32.
@@ -570,7 +568,8 @@ class ValueTransformer(Part, nn.Module):
         first = 0 if cache is None else cache.position
         at = torch.arange(first, first + previous.shape[1], device=previous.device)
         h = self.entry(self._features(previous)) * (at > 0).to(self.entry.weight.dtype)[:, None] + self.position(at)
-        out: Tensor = self.head(self.trunk(h + self.given(cond, len(h)).unsqueeze(1), cache))
+        memory = None if cache is not None else self.trunk.attending.read(cond, len(h))
+        out: Tensor = self.head(self.trunk(h + self.given(cond, len(h)).unsqueeze(1), cache, memory))
         return out.float()
 
     def _features(self, x: Tensor) -> Tensor:

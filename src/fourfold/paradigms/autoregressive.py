@@ -284,7 +284,7 @@ class VectorConditionals(Conditionals):
         return (logits.log_softmax(-1) + log_density).logsumexp(-1) + log_slopes
 
     def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
-        return Drawing(self.net.cache(batch), cond, torch.zeros(batch, device=self.net.head.weight.device))
+        return Drawing(self.net.cache(batch, cond), cond, torch.zeros(batch, device=self.net.head.weight.device))
 
     def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
         """One coordinate. A temperature divides the log-weights and multiplies the scales."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fourfold.core import Measure, Noise
 from fourfold.estimands import Continuing, StepwiseConditionals, TokenDenoiser
 from fourfold.maths.categorical import categorical
+from fourfold.nn.attending import Shares
 from fourfold.nn.sequences import SequenceNetwork
 from fourfold.spaces.sequences import ABSENT
 
@@ -111,7 +112,7 @@ class _Drawing:
     context: Tensor | None = None
     near: Tensor | None = None
     u: Tensor | None = None
-    shares: Tensor | None = None
+    shares: Shares | None = None
 
 
 @final
@@ -240,7 +241,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
             reached, lasts = F.pad(there[:, :-1], (1, 0), value=True).sum(0), there.sum(0)
             self.lasting.copy_(((lasts + 0.5) / (reached - lasts + 0.5)).log())
 
-    def _log_lasting(self, shares: Tensor | None) -> Tensor:
+    def _log_lasting(self, shares: Shares | None) -> Tensor:
         """``log p(m_t | m_t-1 = 1, c)`` for ``m_t = 0, 1``, ``(B or 1, length, 2)``. The first row is there."""
         assert self.lasting is not None
         logits = self.lasting[None] if shares is None else self.lasting + self.net.marks(shares)
@@ -248,7 +249,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         first = torch.arange(log_p.shape[1], device=log_p.device)[:, None] == 0
         return torch.where(first, log_p.new_tensor([-torch.inf, 0.0]), log_p)
 
-    def _context(self, rows: Tensor, observed_mask: Tensor, shares: Tensor | None) -> _Context:
+    def _context(self, rows: Tensor, observed_mask: Tensor, shares: Shares | None) -> _Context:
         """The rows as the network sees them. It always sees the marks."""
         mask = observed_mask & self.layout.there(rows)[..., None]
         mask = torch.cat([torch.ones_like(mask[..., :1]), mask[..., 1:]], 2)
@@ -265,7 +266,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         nats = torch.where(there[..., None], nats, 0.0)
         return torch.cat([self._marks(there, shares)[..., None], nats[..., 1:]], 2).flatten(1)
 
-    def _marks(self, there: Tensor, shares: Tensor | None) -> Tensor:
+    def _marks(self, there: Tensor, shares: Shares | None) -> Tensor:
         """``log p(m_t | m_t-1, c)``, ``(B, length)``. 0 behind the end."""
         if not self.layout.keyed:
             return torch.zeros_like(there, dtype=torch.float32)
@@ -303,7 +304,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         some = target_mask[..., 1:].flatten(1).any(1)  # the network sees only sequences of which a value is drawn
         if some.any():
             part, target_mask, u = rows[some], target_mask[some], u[some]
-            context = self._context(part, observed_mask[some], None if shares is None else shares[some])
+            context = self._context(part, observed_mask[some], None if shares is None else shares.select(some))
             for slot in (target_mask[..., 1:].any(0).any(0).nonzero().flatten() + 1).tolist():
                 self._draw_slot(part, slot, target_mask[..., slot], u[..., slot], context)
             rows[some] = part

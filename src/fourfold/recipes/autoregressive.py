@@ -86,7 +86,7 @@ def _(space: Text, size: str) -> GenerativeModel:
 def _text_network(space: Text | Lines, size: str) -> TokenTransformer:
     net_size, (length,) = TEXT[size], space.shape
     width, depth, heads = net_size.width, net_size.depth, net_size.heads
-    return TokenTransformer(space.tokens, length, width, depth, heads, reading=reading_of(space))
+    return TokenTransformer(space.tokens, length, width, depth, heads, reading=reading_of(space, attends=True))
 
 
 def _text(space: Text, size: str, net: NextToken) -> GenerativeModel:
@@ -178,7 +178,7 @@ def _(space: Audio, size: str) -> GenerativeModel:
 
 @likelihood.register
 def _(space: Vectors, size: str) -> GenerativeModel:
-    (net_size, components), reading = VECTORS[size], reading_of(space)
+    (net_size, components), reading = VECTORS[size], reading_of(space, attends=True)
     net = ValueTransformer(space.dim, 3 * components, net_size.width, net_size.depth, net_size.heads, reading=reading)
     training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
     estimand = VectorConditionals(net, space.dim, components, regression_of(space))

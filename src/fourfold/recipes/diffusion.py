@@ -358,7 +358,9 @@ def _(space: Table, size: str) -> GenerativeModel:
 @masked.register
 def _(space: Text, size: str) -> GenerativeModel:
     net_size = TEXT[size]
-    net = MaskedTransformer(space.tokens, net_size.width, net_size.depth, net_size.heads, reading=reading_of(space))
+    net = MaskedTransformer(
+        space.tokens, net_size.width, net_size.depth, net_size.heads, reading=reading_of(space, attends=True)
+    )
     sampler = _unmasking(space.length)
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
     parts = (TextTokens(space), TextDenoiser(net, space.length), MaskedDenoising(), sampler, MaskedBound(), training)
@@ -379,7 +381,7 @@ def blocks(space: Space, size: str) -> GenerativeModel:
 def _(space: Text, size: str) -> GenerativeModel:
     net_size = TEXT[size]
     shape = (net_size.width, net_size.depth, net_size.heads)
-    net = OrderedTransformer(space.tokens, space.length, BLOCK, *shape, reading=reading_of(space))
+    net = OrderedTransformer(space.tokens, space.length, BLOCK, *shape, reading=reading_of(space, attends=True))
     parts = (
         TextTokens(space),
         BlockDenoiser(net, space.length, LEAN),

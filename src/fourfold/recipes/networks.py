@@ -149,6 +149,6 @@ def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, S
         relative=True,
         missing=codec.missing,
         dropout=dropout_of(space),
-        reading=reading_of(space),
+        reading=reading_of(space, attends=True),
     )
     return codec, net

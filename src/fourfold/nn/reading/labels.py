@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Reading
+from fourfold.nn.reading.registry import reading
+from fourfold.spaces import Categories
 
 __all__ = ["LabelReading"]
 
@@ -36,3 +38,8 @@ class LabelReading(Reading):
         if cond is None:
             return self.features(self.first - 1).repeat(batch, 1)
         return self.features(cond)
+
+
+@reading.register
+def _(given: Categories, attends: bool = False) -> LabelReading:
+    return LabelReading(given.count)

@@ -8,8 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.core import Reading
+from fourfold.core import Reading, States
+from fourfold.nn.attending import positions
+from fourfold.nn.reading.registry import reading
 from fourfold.nn.resnet import ResNetEncoder
+from fourfold.spaces import Images
 
 __all__ = ["PictureReading"]
 
@@ -36,9 +39,16 @@ class PictureReading(Reading):
         self.n_values, self.maps = n_values, shape[0] + 1
         self.size = (min(shape[1], LARGEST), min(shape[2], LARGEST))
         self.encoder = ResNetEncoder((self.maps, *self.size), outputs, width, 1)
+        self.states = self.encoder.trunk.pyramid.widths[-1]
 
     def features(self, cond: Tensor) -> Tensor:
         return self.encoder(self.spread(cond, len(cond), self.size))
+
+    def steps(self, cond: Tensor) -> States:
+        """The coarsest map of the encoder, place by place."""
+        h = self.encoder.trunk.pyramid_of(self.spread(cond, len(cond), self.size), None)[-1].flatten(2).mT
+        h = F.layer_norm(h, h.shape[2:]) + positions(h.shape[1], h.shape[2], h)
+        return States(h, torch.ones(h.shape[:2], dtype=torch.bool, device=h.device))
 
     def spread(self, cond: Tensor | None, batch: int, size: tuple[int, int]) -> Tensor:
         if cond is None:
@@ -54,3 +64,8 @@ def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
     least = (min(x.shape[2], size[0]), min(x.shape[3], size[1]))
     x = x if x.shape[2:] == least else F.interpolate(x, size=least, mode="area")
     return x if least == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+@reading.register
+def _(given: Images, attends: bool = False) -> PictureReading:
+    return PictureReading((given.channels, given.height, given.width), given.n_values)

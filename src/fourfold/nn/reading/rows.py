@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from fourfold.core import Reading
 from fourfold.nn.columns import CodeEmbedding
 from fourfold.nn.reading.numbers import Standardiser
+from fourfold.nn.reading.registry import reading
 from fourfold.nn.resnet import ResMLP
+from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, Modelled
 from fourfold.spaces.sequences import ABSENT
 
@@ -92,3 +94,8 @@ class RowReading(Reading):
     def features(self, cond: Tensor) -> Tensor:
         z = self.vectors(cond)
         return torch.cat([z, self.net(z)], 1)
+
+
+@reading.register
+def _(given: Table, attends: bool = False) -> RowReading:
+    return RowReading(categories_of(given.modelled))

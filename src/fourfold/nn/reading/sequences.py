@@ -8,10 +8,12 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Reading
-from fourfold.nn.pooled import pooled
-from fourfold.nn.reading.rows import RowVectors
+from fourfold.core import Reading, States
+from fourfold.nn.pooled import mixed, pooled
+from fourfold.nn.reading.registry import reading
+from fourfold.nn.reading.rows import RowVectors, categories_of
 from fourfold.nn.transformer import TransformerBlock
+from fourfold.spaces import Sequences
 from fourfold.spaces.sequences import ABSENT
 
 __all__ = ["SequenceReading"]
@@ -44,7 +46,7 @@ class SequenceReading(Reading):
     ) -> None:
         rows, start = RowVectors(categories), RowVectors([0]) if keyed else None
         super().__init__(rows.width + 1 + (0 if start is None else start.width) + hidden)
-        self.rows, self.start, self.order = rows, start, order
+        self.rows, self.start, self.order, self.states = rows, start, order, hidden
         self.entry = nn.Linear(rows.width, hidden)
         self.positions = nn.Parameter(0.5 * torch.randn(length, hidden))
         self.layers = nn.ModuleList(TransformerBlock(hidden, heads) for _ in range(depth))
@@ -64,11 +66,25 @@ class SequenceReading(Reading):
         if self.start is not None:
             self.start.fit(start)
 
-    def features(self, cond: Tensor) -> Tensor:
+    def _inputs(self, cond: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The rows as numbers, which of them there are, the starts, and the inputs of the transformer."""
         mask, (rows, start) = cond[..., self.order] != ABSENT, self._split(cond)
-        z, count = self.rows(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]), mask.sum(1)
+        z = self.rows(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+        return z, mask, start, self.entry(z.to(self.entry.weight.dtype)) + self.positions
+
+    def features(self, cond: Tensor) -> Tensor:
+        z, mask, start, h = self._inputs(cond)
+        count = mask.sum(1)
         last = z[torch.arange(len(z), device=z.device), (count - 1).clamp(min=0)]
-        share = 2 * count[:, None] / rows.shape[1] - 1
-        h = self.entry(z.to(self.entry.weight.dtype)) + self.positions
+        share = 2 * count[:, None] / z.shape[1] - 1
         parts = [last, share, pooled(h, mask, self.layers)]
         return torch.cat(parts if self.start is None else [*parts, self.start(start)], 1)
+
+    def steps(self, cond: Tensor) -> States:
+        _, mask, _, h = self._inputs(cond)
+        return mixed(h, mask, self.layers)
+
+
+@reading.register
+def _(given: Sequences, attends: bool = False) -> SequenceReading:
+    return SequenceReading(categories_of(given.modelled), given.length, given.at, given.key is not None)

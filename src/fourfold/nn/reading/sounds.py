@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Reading
+from fourfold.core import Reading, States
 from fourfold.maths.spectra import hop_of, log_mel
+from fourfold.nn.attending import positions
 from fourfold.nn.reading.numbers import Standardiser
+from fourfold.nn.reading.registry import reading
+from fourfold.spaces import Audio
 from fourfold.spaces.audio import FULL_SCALE
 
 __all__ = ["SoundReading"]
@@ -35,7 +38,7 @@ class SoundReading(Reading):
 
     def __init__(self, rate: int, bands: int = 40, hidden: int = 64, depth: int = 3) -> None:
         super().__init__(bands + hidden)
-        self.rate, self.bands, self.hop = rate, bands, hop_of(rate)
+        self.rate, self.bands, self.hop, self.states = rate, bands, hop_of(rate), hidden
         self.standardised = Standardiser(bands)
         widths = [bands, *[hidden] * depth]
         self.layers = nn.ModuleList(nn.Conv1d(a, b, 5, 2, 2) for a, b in itertools.pairwise(widths))
@@ -51,7 +54,8 @@ class SoundReading(Reading):
         x, mask = self._frames(cond[:: -(-len(cond) // FITTED)])
         self.standardised.fit(x[mask])
 
-    def features(self, cond: Tensor) -> Tensor:
+    def _listened(self, cond: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Frames of power, which belong to the sound, and the same of the network's frames, ``(B, hidden, T / 8)``."""
         x, mask = self._frames(cond)
         x = self.standardised(x) * mask[..., None]
         h = x.mT.to(self.unknown.dtype)
@@ -59,5 +63,20 @@ class SoundReading(Reading):
         for layer in self.layers:
             marks = marks[..., ::2]
             h = F.silu(layer(h)) * marks
+        return x, mask, h, marks
+
+    def features(self, cond: Tensor) -> Tensor:
+        x, mask, h, marks = self._listened(cond)
         mean = h.sum(2) / marks.sum(2)
         return torch.cat([x.sum(1) / mask.sum(1, keepdim=True), F.layer_norm(mean.float(), mean.shape[1:])], 1)
+
+    def steps(self, cond: Tensor) -> States:
+        """The frames of the network, with their positions."""
+        _, _, h, marks = self._listened(cond)
+        h = F.layer_norm(h.mT, h.shape[1:2])
+        return States(h + positions(h.shape[1], h.shape[2], h), marks[:, 0] > 0)
+
+
+@reading.register
+def _(given: Audio, attends: bool = False) -> SoundReading:
+    return SoundReading(given.rate)

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import cast, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Reading
+from fourfold.core import Reading, States
 from fourfold.core.conditions import unknown
+from fourfold.nn.reading.registry import reading
 from fourfold.spaces.together import Together
 
 __all__ = ["TogetherReading"]
@@ -18,11 +20,11 @@ __all__ = ["TogetherReading"]
 
 @final
 class TogetherReading(Reading):
-    """The vectors of all parts of a condition side by side, and their maps too.
+    """The vectors of all parts of a condition side by side, their maps too, and their sequences one after the other.
 
         r(c_1 ... c_k) = (r_1(c_1), ..., r_k(c_k)) / sqrt(k)
 
-    Each part has its own vector where it is unknown.
+    Each part has its own vector where it is unknown. Vectors of a sequence have a range of coordinates for each part.
 
     Args:
         given: the space of the conditions.
@@ -30,11 +32,12 @@ class TogetherReading(Reading):
     """
 
     def __init__(self, given: Together, readings: Sequence[Reading]) -> None:
-        super().__init__(sum(reading.width for reading in readings))
+        super().__init__(sum(net.width for net in readings))
         del self.unknown
         self.given, self.readings = given, nn.ModuleList(readings)
-        self.maps = sum(reading.maps for reading in readings)
-        self.gain = min(reading.gain for reading in readings)  # type: ignore[misc]
+        self.maps = sum(net.maps for net in readings)
+        self.states = sum(net.states for net in readings)
+        self.gain = min(net.gain for net in readings)  # type: ignore[misc]
 
     def _parts(self, cond: Tensor | None) -> list[tuple[Reading, Tensor | None]]:
         """The reading of each part with its conditions."""
@@ -42,17 +45,31 @@ class TogetherReading(Reading):
         return list(zip(cast("Sequence[Reading]", self.readings), parts, strict=True))
 
     def fit(self, cond: Tensor) -> None:
-        for reading, part in self._parts(cond):
+        for net, part in self._parts(cond):
             assert part is not None
-            reading.fit(part[~unknown(part)])
+            net.fit(part[~unknown(part)])
 
     def features(self, cond: Tensor) -> Tensor:
         return self(cond, len(cond)) * math.sqrt(self.width)
 
     def forward(self, cond: Tensor | None, batch: int) -> Tensor:
-        vectors = [reading(part, batch) for reading, part in self._parts(cond)]
+        vectors = [net(part, batch) for net, part in self._parts(cond)]
         return torch.cat(vectors, 1) / math.sqrt(len(vectors))
 
     def spread(self, cond: Tensor | None, batch: int, size: tuple[int, int]) -> Tensor:
-        parts = [(reading, part) for reading, part in self._parts(cond) if reading.maps]
-        return torch.cat([reading.spread(part, batch, size) for reading, part in parts], 1)
+        parts = [(net, part) for net, part in self._parts(cond) if net.maps]
+        return torch.cat([net.spread(part, batch, size) for net, part in parts], 1)
+
+    def sequence(self, cond: Tensor | None, batch: int) -> States:
+        parts, first = [], 0
+        for net, part in self._parts(cond):
+            if net.states:
+                features, mask = net.sequence(part, batch)
+                parts.append((F.pad(features, (first, self.states - first - net.states)), mask))
+                first += net.states
+        return States(torch.cat([features for features, _ in parts], 1), torch.cat([mask for _, mask in parts], 1))
+
+
+@reading.register
+def _(given: Together, attends: bool = False) -> TogetherReading:
+    return TogetherReading(given, [reading(part, attends) for part in given.parts])
