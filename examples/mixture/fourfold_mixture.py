@@ -30,7 +30,7 @@ class Components(core.Part, nn.Module):
         nn.init.normal_(self.table.weight, std=0.7)
 
     def forward(self, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits, rest = self.table(labels + 1).split([self.k, 2 * self.k * self.dim], 1)
+        logits, rest = self.table((labels + 1).clamp(min=0)).split([self.k, 2 * self.k * self.dim], 1)
         mean, log_scale = rest.reshape(len(labels), 2, self.k, self.dim).unbind(1)
         return logits.log_softmax(1), mean, (log_scale - 1).clamp(-6, 3)
 
