@@ -325,7 +325,7 @@ def fit(folder: Path, run: Path, budget: str, size: str) -> None:
     """Train by the recipe of :mod:`fourfold`, with nothing changed, on all clips but one in 25."""
     import fourfold
 
-    options = {"space": "transcripts", "fractions": (0.96, 0.02, 0.02)}
+    options = {"space": "lines", "fractions": (0.96, 0.02, 0.02)}
     fourfold.fit("autoregressive", folder, budget=budget, size=size, out=run, data_options=options, say=print)
 
 
@@ -334,7 +334,7 @@ def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float, a
     import fourfold
 
     model = fourfold.Run.load(folder, "cpu").model
-    rate = model.space.rate
+    rate = model.space.given.rate
     waves = [one.wave if one.rate == rate else soxr.resample(one.wave, one.rate, rate) for one in test]
     search = {"beams": beams, "penalty": penalty, "alignment": alignment}
     return [fourfold.transcribe(model, w.clip(-1, 1), **search).text for w in waves]
