@@ -16,7 +16,7 @@ from fourfold.core.evaluations import evaluating
 from fourfold.data import load
 from fourfold.metrics.sequences import autocorrelations, lengths, transition_matrix
 from fourfold.paradigms import build
-from fourfold.spaces import Categorical, Identifier, Numeric, Sequences
+from fourfold.spaces import Categorical, Categories, Identifier, Numeric, Sequences
 from fourfold.spaces.sequences import ABSENT
 from fourfold.tasks.forecasting import Prefixes, forecast_prefixes
 
@@ -61,14 +61,18 @@ def test_samples_have_the_frequencies_that_the_chain_rule_tells(space):
     assert float(z[often].abs().max()) < 4.5
 
 
-def test_going_on_from_rows_is_the_conditional_distribution():
-    model = disturbed("autoregressive", TINY, 0.15)
+@pytest.mark.parametrize("label", [None, 1])
+def test_going_on_from_rows_is_the_conditional_distribution(label):
+    space = TINY if label is None else TINY.conditioned_on(Categories.numbered(2))
+    model = disturbed("autoregressive", space, 0.15)
     every, _ = TINY.support(0, 0)
-    p = model.log_prob(every).nats.double().exp()
+    p = model.log_prob(every, label).nats.double().exp()
     given = every[(TINY.row_counts(every) == 1)][1]
     x = torch.full((5000, *TINY.shape), ABSENT)
     x[:] = given
-    drawn = forecast_prefixes(model, Prefixes(x, torch.ones(len(x), dtype=torch.long), TINY), batch_size=5056).x
+    cond = None if label is None else torch.full((len(x),), label)
+    begun = Prefixes(x, torch.ones(len(x), dtype=torch.long), space, cond=cond)
+    drawn = forecast_prefixes(model, begun, batch_size=5056).x
     own = (every[:, 0] == given[0]).all(1)
     share = p[own] / p[own].sum()
     found, counts = torch.unique(drawn, dim=0, return_counts=True)

@@ -311,3 +311,21 @@ def test_a_series_goes_on_after_its_end(tmp_path):
     table = found.table()
     assert table["v"].head(4).tolist() == frame["v"].tail(4).tolist()
     assert table["day"].tolist() == pd.date_range("2023-08-20", periods=8).tolist()
+
+
+def test_a_forecast_follows_the_condition_of_each_sequence():
+    """The first page says nothing of the later ones, and the condition tells them."""
+    group = np.random.default_rng(0).choice(["p", "q"], 200)
+    frame = pd.DataFrame({"user": np.repeat(np.arange(200), 4), "at": np.tile(np.arange(4), 200)})
+    frame["page"] = np.where((np.repeat(group, 4) == "p") & (frame["at"] > 0), "x", "y")
+    given = pd.DataFrame({"group": group})
+    data = load(frame, group="user", order="at", given=given)
+    run = fourfold.engine.fit("autoregressive", data, budget="40 steps", size="xs", precision="float32")
+    begun = frame[frame["at"] == 0].head(2)
+    table = forecast(run.model, begun, 30, given={"group": ["p", "q"]}).table()
+    later = table[table["at"] > 0].assign(user=table["user"].str.split("#").str[0])
+    share = (later["page"] == "x").groupby(later["user"]).mean()
+    assert share["0"] > 0.8
+    assert share["1"] < 0.2
+    with pytest.raises(ValueError, match="2"):
+        forecast(run.model, begun, given=given.head(3))

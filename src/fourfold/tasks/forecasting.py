@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences
 from fourfold.spaces.sequences import ABSENT
+from fourfold.tasks.conditions import conditioning
 
 __all__ = ["Forecast", "Prefixes", "forecast", "forecast_prefixes", "prefixes"]
 
@@ -33,12 +34,14 @@ class Prefixes:
         rows: how many rows of each are given, ``(B,)``.
         space: the model's space, which writes these sequences under their own names, or from their own time on.
         notes: changes that reading made.
+        cond: the conditions of the sequences, ``(B, *)``, or ``None``.
     """
 
     x: Tensor
     rows: Tensor
     space: Sequences
     notes: tuple[str, ...] = ()
+    cond: Tensor | None = None
 
 
 @final
@@ -63,7 +66,9 @@ class Forecast:
         return self.space.table(self.x)
 
 
-def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0) -> Forecast:
+def forecast(
+    model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, given: Any = None
+) -> Forecast:
     """Draw the rows that follow those of a file or a data frame, ``n`` times for each sequence.
 
     The data holds the first rows of sequences, under their keys, or the end of a series, of which half a window counts.
@@ -73,12 +78,18 @@ def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0) -> F
         data: the rows, with the columns of the model.
         n: how many forecasts of each sequence are drawn.
         seed: of the draws.
+        given: the condition of the model, see :func:`fourfold.tasks.conditioning`: one for all sequences, or one for
+            each in the order of the data.
 
     Raises:
         TypeError: for a model of anything else than sequences, or one that cannot be conditioned on rows.
         DataError: for rows that do not suit the model.
+        ValueError: for conditions that the model does not have.
     """
-    return forecast_prefixes(model, prefixes(model.space, data, n), seed)
+    beginnings = prefixes(model.space, data, n)
+    cond = model.space.encode_condition(conditioning(model.space, given).condition, len(beginnings.x) // n)
+    cond = None if cond is None else cond.repeat_interleave(n, 0)
+    return forecast_prefixes(model, dataclasses.replace(beginnings, cond=cond), seed)
 
 
 @singledispatch
@@ -165,7 +176,8 @@ def forecast_prefixes(model: GenerativeModel, prefixes: Prefixes, seed: int = 0,
                     raise ValueError(
                         f"sequence {sequence} must have values of the training data, got a new one: correct it"
                     )
-                drawn_rows = codec.decode(estimand.go_on(z, rows, noise), noise)
+                cond = None if prefixes.cond is None else prefixes.cond[batch].to(model.device)
+                drawn_rows = codec.decode(estimand.go_on(z, rows, noise, cond), noise)
                 drawn_rows[:, :rows] = prefix[:, :rows]
                 x[batch] = drawn_rows.cpu()
     return Forecast(x, prefixes.rows, dataclasses.replace(prefixes.space), prefixes.notes)
