@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import torch
 
 from fourfold.core import Reading, unknown_like
 from fourfold.core.conditions import Batch
 from fourfold.core.parts import configuration, construct
 from fourfold.nn.reading import reading
+from fourfold.nn.reading.numbers import Ramps
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Categories, DateTime, Numeric, Table, Together, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
@@ -41,6 +43,34 @@ def test_a_row_is_read_in_standard_units_with_its_gaps() -> None:
     other = x[:1].repeat(5, 1)
     other[:, 0] = torch.tensor([0, 1, 2, MISSING, UNSEEN])
     assert len(torch.unique(net(other, 5), dim=0)) == 5
+
+
+def test_ramps_add_up_to_a_line_through_the_quantiles() -> None:
+    """The ramps of a number together are its rank among the quantiles, by numpy's own interpolation."""
+    draw = np.random.default_rng(0)
+    columns = [
+        draw.lognormal(3, 2, 500),
+        draw.integers(0, 4, 500).astype(float),
+        np.full(500, 7.0),
+        draw.normal(size=500),
+    ]
+    x = np.stack(columns, 1)
+    x[::5, 3] = np.nan
+    ramps = Ramps(4, 8)
+    ramps.fit(torch.from_numpy(x))
+    new = np.concatenate([x, x.max(0, keepdims=True) + 5, x[:1] - 1e4])
+    shares = ramps(torch.from_numpy(new)).view(-1, 4, 8)
+    assert shares.abs().max() == 1
+    assert (shares[np.isnan(new)] == 0).all()
+    assert (shares[:, 2] == 0).all()  # a constant says nothing
+    for i in (0, 1, 3):
+        column = x[:, i][~np.isnan(x[:, i])]
+        corners = np.unique(np.quantile(column, np.linspace(0, 1, 9)))
+        ranks = np.interp(new[:, i], corners, np.arange(len(corners)))
+        there = ~np.isnan(ranks)
+        total = ((shares[:, i, : len(corners) - 1] + 1) / 2).sum(1).numpy()
+        np.testing.assert_allclose(total[there], ranks[there], atol=1e-4)
+        assert (shares[:, i, len(corners) - 1 :] == 0).all()
 
 
 def test_an_unknown_row_is_a_learned_vector_and_no_missing_one() -> None:

@@ -63,7 +63,7 @@ def test_the_last_row_and_the_start_are_read_in_standard_units():
     torch.testing.assert_close(z[:, 1], ((last - prices.mean()) / prices.std(correction=0)).float())
     torch.testing.assert_close(z[:, width], (2 * there.sum(1) / 6 - 1).float())
     start = cond[:, 0, 0].double()
-    torch.testing.assert_close(z[:, -2], ((start - start.mean()) / start.std(correction=0)).float())
+    torch.testing.assert_close(z[:, -net.start.width], ((start - start.mean()) / start.std(correction=0)).float())
     assert z[:, :width].abs().max() < 5  # starts, which are far larger, are no steps
 
 

@@ -33,6 +33,8 @@ COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
 """The most bins of a number, length of a token's vector, and hidden units and layers of each column."""
 ALONE = 4
 """A column alone, often given many others, has so many times the hidden units of a column, from 8,000 rows on."""
+FINER = 2
+"""A column alone has so many times the bins: it is one softmax in a row, and all rows teach it."""
 ROWS: Sizes[tuple[int, Size]] = Sizes(
     {"xs": (128, Size(64, 2, 2)), "s": (512, Size(128, 3, 4)), "m": (1024, Size(256, 4, 4))}
 )
@@ -112,8 +114,9 @@ def column_network(space: Table, size: str) -> tuple[ColumnTokens, ColumnNetwork
     """
     check_width(space, "conditionals")
     bins, embedding, net_size = _columns(space.dims, size)
-    codec, rest = ColumnTokens(space, bins_of(space, bins)), (reading_of(space), dropout_of(space))
-    width = net_size.width * (ALONE if space.dims == 1 and dropout_of(space) <= 0.1 else 1)
+    rest, alone = (reading_of(space), dropout_of(space)), space.dims == 1
+    codec = ColumnTokens(space, bins_of(space, bins) * (FINER if alone else 1))
+    width = net_size.width * (ALONE if alone and dropout_of(space) <= 0.1 else 1)
     return codec, ColumnNetwork(codec.sizes, embedding, width, net_size.depth, codec.graded, *rest)
 
 

@@ -66,9 +66,7 @@ class Forecast:
         return self.space.table(self.x)
 
 
-def forecast(
-    model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, given: Any = None
-) -> Forecast:
+def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, given: Any = None) -> Forecast:
     """Draw the rows that follow those of a file or a data frame, ``n`` times for each sequence.
 
     The data holds the first rows of sequences, under their keys, or the end of a series, of which half a window counts.

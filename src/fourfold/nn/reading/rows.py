@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Reading
 from fourfold.nn.columns import CodeEmbedding
-from fourfold.nn.reading.numbers import Standardiser
+from fourfold.nn.reading.numbers import MOST, Ramps, Standardiser, ramps_of
 from fourfold.nn.reading.registry import reading
 from fourfold.nn.resnet import ResMLP
 from fourfold.spaces import Table
@@ -29,25 +29,27 @@ def categories_of(columns: Sequence[Modelled]) -> tuple[int, ...]:
 class RowVectors(nn.Module):
     """The codes of a row as numbers of order one, ``(B, C)`` to ``(B, width)`` float32.
 
-    A number or a time is standardised, and has a flag that says whether it is missing. A category is an embedding.
+    A number or a time is standardised and has ramps, and a flag says whether it is missing. A category is an embedding.
     A missing and an unseen category have one of their own.
 
     Args:
         categories: the number of categories of each column, 0 for a number or a time.
         embedding: length of the vector of a category.
+        ramps: the most ramps of a number, see :class:`~fourfold.nn.reading.numbers.Ramps`.
     """
 
     origin: Tensor
     counts: Tensor
 
-    def __init__(self, categories: Sequence[int], embedding: int = 8) -> None:
+    def __init__(self, categories: Sequence[int], embedding: int = 8, ramps: int = MOST) -> None:
         super().__init__()
         self.quantities = [i for i, count in enumerate(categories) if not count]
         self.categorical = [i for i, count in enumerate(categories) if count]
-        self.width = 2 * len(self.quantities) + embedding * len(self.categorical)
+        self.width = (2 + ramps) * len(self.quantities) + embedding * len(self.categorical)
         self.register_buffer("origin", torch.zeros(len(self.quantities), dtype=torch.long))
         self.register_buffer("counts", torch.tensor([categories[i] for i in self.categorical]), persistent=False)
         self.standardised = Standardiser(len(self.quantities))
+        self.ramps = Ramps(len(self.quantities), ramps)
         sizes = [categories[i] + 2 for i in self.categorical]
         self.embedding = CodeEmbedding(sizes, embedding) if sizes else None
 
@@ -62,11 +64,13 @@ class RowVectors(nn.Module):
         for i, column in enumerate(codes.T):
             values = column[column > ABSENT]
             self.origin[i] = values.median() if len(values) else 0
-        self.standardised.fit(self._numbers(x))
+        numbers = self._numbers(x)
+        self.standardised.fit(numbers)
+        self.ramps.fit(numbers)
 
     def forward(self, x: Tensor) -> Tensor:
         numbers = self._numbers(x)
-        parts = [self.standardised(numbers), numbers.isnan().float()]
+        parts = [self.standardised(numbers), numbers.isnan().float(), self.ramps(numbers)]
         if self.embedding is not None:
             codes = x[:, self.categorical]
             places = torch.where(codes == MISSING, self.counts, torch.where(codes < 0, self.counts + 1, codes))
@@ -80,11 +84,12 @@ class RowReading(Reading):
 
     Args:
         categories: the number of categories of each column, 0 for a number or a time.
+        ramps: the most ramps of a number.
         hidden: outputs and width of the network.
     """
 
-    def __init__(self, categories: Sequence[int], hidden: int = 64) -> None:
-        vectors = RowVectors(categories)
+    def __init__(self, categories: Sequence[int], ramps: int = MOST, hidden: int = 64) -> None:
+        vectors = RowVectors(categories, ramps=ramps)
         super().__init__(vectors.width + hidden)
         self.vectors, self.net = vectors, ResMLP(vectors.width, hidden, hidden, 2)
 
@@ -98,4 +103,4 @@ class RowReading(Reading):
 
 @reading.register
 def _(given: Table, attends: bool = False) -> RowReading:
-    return RowReading(categories_of(given.modelled))
+    return RowReading(categories_of(given.modelled), ramps_of(given.observed))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Reading, States
 from fourfold.nn.pooled import mixed, pooled
+from fourfold.nn.reading.numbers import MOST, ramps_of
 from fourfold.nn.reading.registry import reading
 from fourfold.nn.reading.rows import RowVectors, categories_of
 from fourfold.nn.transformer import TransformerBlock
@@ -28,6 +29,7 @@ class SequenceReading(Reading):
         length: the most rows.
         order: the place of the column that holds steps.
         keyed: whether that column holds the start of the sequence in the first row.
+        ramps: the most ramps of a number.
         hidden: width of the transformer.
         depth, heads: its layers and attention heads.
     """
@@ -40,11 +42,12 @@ class SequenceReading(Reading):
         length: int,
         order: int,
         keyed: bool,
+        ramps: int = MOST,
         hidden: int = 64,
         depth: int = 2,
         heads: int = 2,
     ) -> None:
-        rows, start = RowVectors(categories), RowVectors([0]) if keyed else None
+        rows, start = RowVectors(categories, ramps=ramps), RowVectors([0], ramps=ramps) if keyed else None
         super().__init__(rows.width + 1 + (0 if start is None else start.width) + hidden)
         self.rows, self.start, self.order, self.states = rows, start, order, hidden
         self.entry = nn.Linear(rows.width, hidden)
@@ -87,4 +90,5 @@ class SequenceReading(Reading):
 
 @reading.register
 def _(given: Sequences, attends: bool = False) -> SequenceReading:
-    return SequenceReading(categories_of(given.modelled), given.length, given.at, given.key is not None)
+    ramps = ramps_of(given.observed)
+    return SequenceReading(categories_of(given.modelled), given.length, given.at, given.key is not None, ramps)
