@@ -314,18 +314,25 @@ def test_a_series_goes_on_after_its_end(tmp_path):
 
 
 def test_a_forecast_follows_the_condition_of_each_sequence():
-    """The first page says nothing of the later ones, and the condition tells them."""
-    group = np.random.default_rng(0).choice(["p", "q"], 200)
-    frame = pd.DataFrame({"user": np.repeat(np.arange(200), 4), "at": np.tile(np.arange(4), 200)})
-    frame["page"] = np.where((np.repeat(group, 4) == "p") & (frame["at"] > 0), "x", "y")
-    given = pd.DataFrame({"group": group})
-    data = load(frame, group="user", order="at", given=given)
+    """The first page says nothing of the later ones, and the condition tells them: that of the rows, or another."""
+    group = np.repeat(np.random.default_rng(0).choice(["p", "q"], 200), 4)
+    frame = pd.DataFrame({"user": np.repeat(np.arange(200), 4), "at": np.tile(np.arange(4), 200), "group": group})
+    frame["page"] = np.where((frame["group"] == "p") & (frame["at"] > 0), "x", "y")
+    data = load(frame, group="user", order="at", given=["group"])
     run = fourfold.engine.fit("autoregressive", data, budget="40 steps", size="xs", precision="float32")
-    begun = frame[frame["at"] == 0].head(2)
-    table = forecast(run.model, begun, 30, given={"group": ["p", "q"]}).table()
-    later = table[table["at"] > 0].assign(user=table["user"].str.split("#").str[0])
-    share = (later["page"] == "x").groupby(later["user"]).mean()
-    assert share["0"] > 0.8
-    assert share["1"] < 0.2
-    with pytest.raises(ValueError, match="2"):
-        forecast(run.model, begun, given=given.head(3))
+    begun = frame[frame["at"] == 0].groupby("group").head(1).sort_values("group")
+
+    def shares(rows, given=None):
+        table = forecast(run.model, rows, 30, given=given).table()
+        later = table[table["at"] > 0].assign(user=table["user"].str.split("#").str[0])
+        return [float((later["page"][later["user"] == str(user)] == "x").mean()) for user in begun["user"]]
+
+    bare = begun.drop(columns="group")
+    for first, second in (shares(begun), shares(bare, {"group": ["p", "q"]})):
+        assert first > 0.8
+        assert second < 0.2
+    first, second = shares(begun, {"group": ["q", "p"]})  # what is given counts
+    assert first < 0.2
+    assert second > 0.8
+    with pytest.raises(ValueError, match="3"):
+        forecast(run.model, bare, given={"group": ["p", "q", "q"]})

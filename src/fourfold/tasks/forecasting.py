@@ -77,7 +77,7 @@ def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, g
         n: how many forecasts of each sequence are drawn.
         seed: of the draws.
         given: the condition of the model, see :func:`fourfold.tasks.conditioning`: one for all sequences, or one for
-            each in the order of the data.
+            each in the order of the data. By default the one that the rows hold in columns of their own.
 
     Raises:
         TypeError: for a model of anything else than sequences, or one that cannot be conditioned on rows.
@@ -85,9 +85,10 @@ def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, g
         ValueError: for conditions that the model does not have.
     """
     beginnings = prefixes(model.space, data, n)
-    cond = model.space.encode_condition(conditioning(model.space, given).condition, len(beginnings.x) // n)
-    cond = None if cond is None else cond.repeat_interleave(n, 0)
-    return forecast_prefixes(model, dataclasses.replace(beginnings, cond=cond), seed)
+    if given is not None:
+        cond = model.space.encode_condition(conditioning(model.space, given).condition, len(beginnings.x) // n)
+        beginnings = dataclasses.replace(beginnings, cond=None if cond is None else cond.repeat_interleave(n, 0))
+    return forecast_prefixes(model, beginnings, seed)
 
 
 @singledispatch
@@ -122,7 +123,8 @@ def _(space: Sequences, data: Data, n: int = 1) -> Prefixes:
             f"model, got {space.length} or more: give fewer rows, or train with a greater --length"
         )
     names = keys if n == 1 else [f"{key}#{i + 1}" for key in keys for i in range(n)]
-    return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), space.with_keys(names), notes)
+    cond = None if raw.cond is None else raw.cond.repeat_interleave(n, 0)
+    return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), space.with_keys(names), notes, cond)
 
 
 def _of_series(space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: tuple[str, ...]) -> Prefixes:
