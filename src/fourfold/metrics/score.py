@@ -32,6 +32,7 @@ __all__ = [
     "spread",
     "t_quantile",
     "total_error",
+    "wilson_interval",
 ]
 
 GROUPS = 10
@@ -172,7 +173,7 @@ class Measurement:
         low, high = value - half, value + half
         if self.share and 0 < value < 1 and half > 0:
             deviation = math.sqrt(error**2 + spread(deviations))
-            low, high = _wilson_interval(value, value * (1 - value) / deviation**2, half / deviation)
+            low, high = wilson_interval(value, value * (1 - value) / deviation**2, half / deviation)
         return dataclasses.replace(
             self,
             value=value,
@@ -343,7 +344,7 @@ def share_interval(share: float, n: int) -> tuple[float, float]:
     return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
 
 
-def _wilson_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
+def wilson_interval(share: float, n: float, quantile: float) -> tuple[float, float]:
     """The ends of the interval of a share: all ``p`` with ``|share - p| <= quantile sqrt(p (1 - p) / n)``.
 
     Reference: Wilson 1927, Probable Inference, https://doi.org/10.1080/01621459.1927.10502953
