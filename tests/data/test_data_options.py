@@ -40,6 +40,7 @@ EVERY: dict[str, Any] = {
     "seconds": 1.5,
     "n_values": 17,
     "skip_bad": True,
+    "deduplicate": True,
     "stream": True,
     "length": 64,
     "tokens": "bpe:512",

@@ -1,5 +1,8 @@
 """What samples give away: copies and near copies are seen whatever the numbers of training and of test rows."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +12,10 @@ from fourfold.metrics.records import Records
 from fourfold.metrics.rows import Columns
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.sequences import by_sequences
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import copies as copying
 
 COLUMNS = Columns(("a", "b", "c", "level"), (False, False, False, True), ("", "", "", ""))
 HELD = 150
@@ -121,3 +128,28 @@ def test_text_with_a_few_letters_changed_is_seen(ratio):
     near = torch.where(torch.rand(near.shape, generator=generator) < 0.01, 26, near)
     assert flagged(copied_ngrams(near, stream, held.view(50, 128)))
     assert not flagged(copied_ngrams(new.view(50, 128), stream, held.view(50, 128)))
+
+
+def test_which_rows_are_in_training_is_a_coin_to_whoever_draws_common_rows():
+    """Common rows, of a coarse table, have twins in training and test data: the mean over tables is 1/2."""
+    kind, generator, values = copying.KINDS["coarse table"], torch.Generator().manual_seed(0), []
+    for _ in range(60):
+        train, test, fresh = (kind.law(n, generator) for n in (720, 180, 180))
+        x = copying.samples(kind, "typical", train, generator)
+        values.append(kind.score(x, train, test, fresh).value)
+    assert sum(values) / 60 == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("name", copying.KINDS)
+def test_copies_are_seen_in_data_of_each_kind_and_new_examples_are_not(name):
+    """At 2.5 % there are three false alarms of six in 3 of 10,000 cases. 200 repeats: ``benchmarks/copies.py``."""
+    kind, alarms, least = copying.KINDS[name], [], {"coarse table": 2}.get(name, 6)
+    for generator_name in ("new", "copies"):
+        generator, count = torch.Generator().manual_seed(1), 0
+        for _ in range(6):
+            train, test, fresh = (kind.law(n, generator) for n in (720, 180, 180))
+            x = copying.samples(kind, generator_name, train, generator)
+            count += copying.repeats(kind.score(x, train, test, fresh))
+        alarms.append(count)
+    assert alarms[0] <= 2
+    assert alarms[1] >= least

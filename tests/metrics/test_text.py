@@ -21,6 +21,16 @@ def test_ngrams_are_equal_where_the_text_is() -> None:
     assert len(codes.unique()) == 3
 
 
+def test_ngrams_are_the_polynomial_of_their_tokens() -> None:
+    x = torch.randint(90, (3, 40), generator=torch.Generator().manual_seed(0))
+    factor = 6364136223846793005
+    for n in (1, 2, 7, 32, 40):
+        code = torch.zeros(3, 41 - n, dtype=torch.long)
+        for i in range(n):
+            code = code * factor + x[:, i : i + 41 - n] + 1
+        assert torch.equal(ngrams(x, n), code)
+
+
 def test_divergence_of_equal_disjoint_and_half_shared_texts() -> None:
     assert ngram_divergence(ids("abab"), ids("baba"), 1).value == pytest.approx(0)
     assert ngram_divergence(ids("aaaa"), ids("bbbb"), 1).value == pytest.approx(1)

@@ -10,6 +10,7 @@ import numpy as np
 
 from fourfold.core import Space
 from fourfold.data.dataset import Dataset, digest
+from fourfold.data.duplicates import duplicate_notes, without_duplicates
 from fourfold.data.errors import DataError, option
 from fourfold.data.source import Source
 from fourfold.data.splits import FEWEST, Split, fractions_of, split
@@ -55,7 +56,7 @@ def assemble(name: str, source: Source | Stored, options: DataOptions) -> Datase
         density=parts.source.density,
         given=parts.source.given,
         seed=options.seed,
-        notes=(*parts.source.notes, *space.notes(parts.train.x)),
+        notes=(*parts.source.notes, *space.notes(parts.train.x), *parts.notes),
         columns=parts.source.columns,
         streamed=parts.streamed,
     )
@@ -63,7 +64,7 @@ def assemble(name: str, source: Source | Stored, options: DataOptions) -> Datase
 
 @dataclass(frozen=True)
 class _Parts:
-    """A source as its training examples describe it, its splits, its digest, and the examples that stay in files."""
+    """A source as its training examples describe it, its splits, its digest, the examples that stay in files, notes."""
 
     source: Source
     train: Split
@@ -71,6 +72,7 @@ class _Parts:
     test: Split
     digest: str
     streamed: Streamed | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _conditioned(source: Source, options: DataOptions) -> Space:
@@ -82,10 +84,12 @@ def _conditioned(source: Source, options: DataOptions) -> Space:
 
 
 def _of_memory(name: str, source: Source, options: DataOptions) -> _Parts:
+    source = without_duplicates(name, source) if options.deduplicate else source
     _check_labels(name, source, options)
     sha = source.digest or digest(source.x, source.cond)
     source, (train, validation, test) = split(name, source, options)
-    return _Parts(source, train, validation, test, sha)
+    notes = () if options.deduplicate else duplicate_notes(source.space, train.x, test.x)
+    return _Parts(source, train, validation, test, sha, notes=notes)
 
 
 def _check_labels(name: str, source: Source, options: DataOptions) -> None:
@@ -110,6 +114,8 @@ def _check_conditional(name: str, labelled: bool, hint: str, options: DataOption
 
 def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
     _check_conditional(name, stored.given is not None, stored.hint, options)
+    if options.deduplicate:
+        raise DataError(f"{name}: {option('deduplicate', True)} must be left out for examples that stay in files")
     if len(stored) < FEWEST:
         raise DataError(f"{name}: examples must be at least {FEWEST}, got {len(stored)}")
     parts, held_out = _draw_rows(stored, options)

@@ -84,6 +84,9 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
 
 
 _GENERAL = frozenset(
-    ["seed", "conditional", "given", "limit", "length", "skip_bad", "fractions", "space", "data_dir", "index"]
+    [
+        *("seed", "conditional", "given", "limit", "length", "skip_bad", "deduplicate", "fractions", "space"),
+        *("data_dir", "index"),
+    ]
 )
 """Settings that mean something for every kind of data, or are checked where they are used."""

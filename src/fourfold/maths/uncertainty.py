@@ -51,7 +51,9 @@ def adjusted(p_values: Tensor, effects: Tensor, draws: int = 10_000) -> Tensor:
     """
     order = p_values.nan_to_num(1.0).argsort()
     z = -torch.special.ndtri(p_values.nan_to_num(1.0)[order].clamp(min=1e-300) / 2)
-    u, s, _ = torch.linalg.svd(torch.nn.functional.normalize(effects[order].nan_to_num(0.0), dim=1), full_matrices=False)
+    u, s, _ = torch.linalg.svd(
+        torch.nn.functional.normalize(effects[order].nan_to_num(0.0), dim=1), full_matrices=False
+    )
     sources = (u * s)[:, s > 1e-6 * s[0]].float()  # as few as tell of all correlations
     noise = torch.randn(sources.shape[1], draws, generator=torch.Generator().manual_seed(0))
     largest = (sources @ noise).abs_()

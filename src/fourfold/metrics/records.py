@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fourfold.maths.uncertainty import student_t
 from fourfold.metrics.rows import Columns, Metric, digests
 from fourfold.metrics.score import Floor, Measurement, UncertainValue, jackknife, mean_interval, share_interval
 from fourfold.metrics.twosample import area
@@ -23,6 +24,8 @@ MOST = 10_000
 """Test rows that distances are measured to."""
 FEW = 2000
 """Samples and held-out rows whose nearest is looked for among all training rows."""
+RISK = 0.025
+"""The probability that any of several models that copy nothing is called a copier."""
 
 
 @final
@@ -89,11 +92,13 @@ class Records:
     def closer(self) -> Measurement:
         """The share of samples whose nearest row is a training row and not a test row, at even odds: 0.5 is ideal.
 
-        Ties count half. The floor is that share of fresh held-out rows, with the interval that holds the share of as
-        many new rows as there are samples. Both are over samples: training and test rows are these.
+        Of rows that all equal the sample, the share of training rows counts, so that rows which are often in the data
+        show nothing. Any other tie counts as a training row at its odds. The floor is that share of fresh held-out
+        rows, with the interval that holds the share of as many new rows as there are samples. Both are over samples:
+        training and test rows are these.
         """
         n, n_train, n_test = len(self.x[:FEW]), len(self.train), len(self.test[:MOST])
-        share, error = _share_of_training(*self._from_samples, n_train / n_test)
+        share, error = self._share_of_training(self.x[:FEW], *self._from_samples)
         words = (
             f"the nearest of {n_train} training and {n_test} test rows, by the share of the data between two values; "
             f"at even odds, so a test row counts {n_train / n_test:.3g} times; 0.5 is ideal, 1 is a memory; floor: "
@@ -105,9 +110,27 @@ class Records:
         score = score.within(UncertainValue(share, error))
         if not len(self.fresh):
             return score
-        base, error = _share_of_training(*self._from_fresh, n_train / n_test)
+        base, error = self._share_of_training(self.fresh[:FEW], *self._from_fresh)
         half = 1.96 * error * math.sqrt(1 + len(self.fresh[:FEW]) / n)
         return score.beside(Floor(base, base - half, base + half))
+
+    def _share_of_training(self, rows: Tensor, to_train: Tensor, to_test: Tensor) -> tuple[float, float]:
+        """The share of rows whose nearest is a training row, at even odds, and its standard error over these rows.
+
+        Args:
+            rows: ``(n, C)``.
+            to_train: their distances to the nearest training row, ``(n,)``.
+            to_test: their distances to the nearest test row.
+        """
+        test = self.test[:MOST]
+        ratio = len(self.train) / len(test)
+        hits = (to_train < to_test).double() + (to_train == to_test).double() * ratio / (1 + ratio)
+        twins, test_twins = (_equal_rows(rows, part) for part in (self.train, test))
+        hits = torch.where((twins > 0) & (test_twins > 0), twins / (twins + test_twins), hits)
+        share, widened = hits.mean().item(), torch.cat([hits, hits.new_tensor([0.0, 0.0, 1.0, 1.0])])
+        error = widened.std().item() / math.sqrt(len(widened))
+        low, high = (_at_even_odds(share + sign * error, ratio) for sign in (-1, 1))
+        return _at_even_odds(share, ratio), (high - low) / 2
 
     def _nearest(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Distances to the nearest of many other rows, and its place."""
@@ -173,15 +196,26 @@ class Records:
         return order, place[order]
 
 
-def repeats(score: Measurement) -> bool:
-    """True if a score shows that samples lie closer to training examples than new examples do, beyond both intervals.
+def repeats(score: Measurement, tests: int = 1) -> bool:
+    """True if a score shows that samples lie significantly closer to training examples than new examples do.
 
-    Only scores count that compare training with held-out examples, so that dense regions of the data show nothing.
+    Only scores count that compare training with held-out examples, so that dense regions of the data show nothing. The
+    halves of the intervals of score and floor that face each other are those of two independent figures: their
+    difference has the root of the sum of both squares. One of several models that copy nothing is accused with
+    probability :data:`RISK` at most.
+
+    Args:
+        score: beside its floor.
+        tests: number of scores that are asked together, such as one of each model.
     """
     name = score.name.partition("[")[0]
     if name == "memorisation_ratio":  # the distance to training examples, relative to held-out ones
-        return score.high < score.floor_low
-    return name in ("closer_to_training", "copied") and score.low > score.floor_high
+        distance, halves = score.floor - score.value, (score.high - score.value, score.floor - score.floor_low)
+    elif name in ("closer_to_training", "copied"):
+        distance, halves = score.value - score.floor, (score.value - score.low, score.floor_high - score.floor)
+    else:
+        return False
+    return distance > math.hypot(*halves) * student_t(math.inf, 1 - 2 * RISK / tests) / student_t(math.inf)
 
 
 def _at_even_odds(share: float, ratio: float) -> float:
@@ -195,18 +229,11 @@ def _at_even_odds(share: float, ratio: float) -> float:
     return share / (share + (1 - share) * ratio)
 
 
-def _share_of_training(to_train: Tensor, to_test: Tensor, ratio: float) -> tuple[float, float]:
-    """The share of rows that lie closer to a training row, at even odds, and its standard error over these rows.
-
-    Args:
-        to_train: distances to the nearest training row, ``(n,)``.
-        to_test: distances to the nearest test row.
-        ratio: training rows for a test row.
-    """
-    hits = (to_train < to_test).double() + (to_train == to_test).double() / 2
-    share = hits.mean().item()
-    low, high = (_at_even_odds(end, ratio) for end in share_interval(share, len(hits)))
-    return _at_even_odds(share, ratio), (high - low) / (2 * 1.96)
+def _equal_rows(rows: Tensor, others: Tensor) -> Tensor:
+    """The number of other rows that equal each row, ``(n,)`` float64."""
+    codes, ordered = digests(rows), np.sort(digests(others))
+    counts = np.searchsorted(ordered, codes, "right") - np.searchsorted(ordered, codes, "left")
+    return torch.from_numpy(counts).double()
 
 
 def _among_nearest(distance: Tensor, is_training: Tensor, names: int) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Array", "Columns", "Metric", "digests", "join_labels"]
+__all__ = ["Array", "Columns", "Metric", "byte_digests", "digests", "join_labels"]
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -67,13 +67,29 @@ def digests(x: Tensor) -> npt.NDArray[np.int64]:
     Reference: Steele, Lea, Flood 2014, Fast Splittable Pseudorandom Number Generators,
     https://doi.org/10.1145/2660193.2660195
     """
-    odd = np.random.default_rng(0).integers(0, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    return np.concatenate([_mixed(part, odd) for part in torch.split(x, 65536)])
+    return np.concatenate([_mixed(_as_words(part)) for part in torch.split(x, 65536)])
 
 
-def _mixed(x: Tensor, odd: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+def byte_digests(x: Tensor) -> Tensor:
+    """:func:`digests` of the bytes of examples ``(N, *)``, ``(N,)`` int64: of one type of numbers, and faster."""
+    parts = [torch.from_numpy(_mixed(_as_bytes(part))) for part in torch.split(x, 65536)]
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.long)
+
+
+def _as_words(x: Tensor) -> npt.NDArray[np.uint64]:
     values = x.double().numpy() + 0.0  # -0.0 becomes 0.0
-    z = np.where(np.isnan(values), 0.5e300, values).view(np.uint64)
+    return np.where(np.isnan(values), 0.5e300, values).view(np.uint64)
+
+
+def _as_bytes(x: Tensor) -> npt.NDArray[np.uint64]:
+    rows = np.ascontiguousarray(x.numpy()).reshape(len(x), -1).view(np.uint8)
+    return np.ascontiguousarray(np.pad(rows, ((0, 0), (0, -rows.shape[1] % 8)))).view(np.uint64)
+
+
+def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """A number of 64 bits for each row of words ``(N, W)``."""
+    odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    z = words
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
     return ((z ^ (z >> np.uint64(31))) * odd).sum(1, dtype=np.uint64).view(np.int64)

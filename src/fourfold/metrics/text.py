@@ -12,13 +12,18 @@ from fourfold.metrics.score import GROUPS, Floor, Measurement, bootstrap, jackkn
 
 __all__ = ["copied_ngrams", "ngram_divergence", "ngrams", "repetition"]
 
-_MULTIPLIER = 6364136223846793005
+_MULTIPLIERS = (6364136223846793005, pow(6364136223846793005, -1, 1 << 64) - (1 << 64))
+"""An odd number below 2^63, and its inverse modulo 2^64 as a number with a sign."""
 PORTION = 1 << 22
 """Tokens of a stream that are looked at once."""
 
 
 def ngrams(windows: Tensor, n: int) -> Tensor:
     """A 64-bit code of every n-gram: ``(B, L) -> (B, L - n + 1)``. Codes of different n-grams rarely collide.
+
+    With an odd ``M``, ``code_i = Σ_j (x_{i+j} + 1) M^{n-1-j}`` modulo 2^64 is a difference of sums of ``(x_k + 1)
+    M^{-k}``, times a power, so that time does not grow with ``n`` (Karp and Rabin 1987,
+    https://doi.org/10.1147/rd.312.0249).
 
     Raises:
         ValueError: if a window is shorter than ``n``.
@@ -27,11 +32,10 @@ def ngrams(windows: Tensor, n: int) -> Tensor:
         raise ValueError(
             f"windows must have at least {n} tokens for {n}-grams, got {windows.shape[1]}; use longer ones"
         )
-    length = windows.shape[1] - n + 1
-    code = torch.zeros(len(windows), length, dtype=torch.long)
-    for i in range(n):
-        code = code * _MULTIPLIER + windows[:, i : i + length] + 1
-    return code
+    length = windows.shape[1]
+    powers, inverses = (torch.full((length,), m).index_fill_(0, torch.tensor([0]), 1).cumprod(0) for m in _MULTIPLIERS)
+    sums = torch.nn.functional.pad(((windows.long() + 1) * inverses).cumsum(1), (1, 0))
+    return (sums[:, n:] - sums[:, :-n]) * powers[n - 1 :]
 
 
 def ngram_divergence(

@@ -43,6 +43,7 @@ class DataKeywords(TypedDict, total=False):
     seconds: float | None
     n_values: int | None
     skip_bad: bool
+    deduplicate: bool
     stream: bool | None
     length: int | None
     tokens: str | os.PathLike[str] | None
@@ -108,6 +109,8 @@ class DataOptions:
             Shorter ones are padded. By default the length of the longest file, at most 2 s without transcripts.
         n_values: number of values that a pixel of an array can take, if fewer than 256.
         skip_bad: leave out images and sounds that cannot be read, and list them in ``dataset.skipped``.
+        deduplicate: leave out examples that equal an earlier one, or one of an official test set. Of a text, leave out
+            passages of 50 tokens that stand in it before.
         stream: leave the training examples of an ``.npy`` or of a folder of images (however deep) in their files, and
             read them while a model is trained. ``Dataset.train`` is then a sample of them. By default an ``.npy`` that
             does not fit into memory is streamed, and images in shards always are.
@@ -209,6 +212,9 @@ class DataOptions:
     )
     skip_bad: bool = setting(
         False, _images(bool, "Leave out files that cannot be read, and list them.", ("--skip-bad",))
+    )
+    deduplicate: bool = setting(
+        False, _any(bool, "Leave out repeated examples, or passages of a text.", ("--deduplicate",))
     )
     stream: bool | None = setting(None, _any(bool, "Read images or an .npy from disk while training.", ("--stream",)))
     length: int | None = setting(

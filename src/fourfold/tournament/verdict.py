@@ -68,10 +68,10 @@ def _defeats(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
 
 
 def _copies(entries: Sequence[Entry]) -> list[Line]:
-    """The models whose samples lie closer to training examples than new examples do, beyond both intervals."""
+    """The models whose samples lie significantly closer to training examples than new examples do."""
     lines = []
     for entry in entries:
-        scores = [score for score in entry.scores if repeats(score)]
+        scores = [score for score in entry.scores if repeats(score, len(entries))]
         words = [f"{label(s.name)} {number(s.value)}{interval(s)}, new examples {number(s.floor)}" for s in scores]
         if words:
             lines.append(Line("Copies", (entry, f" repeats training examples: {'; '.join(words)}"), True))
