@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Noise, Reading, States, unknown_like
 from fourfold.nn.attending import Attending, CrossAttention
+from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.reading import reading
 from fourfold.nn.reading.texts import TextReading
 from fourfold.nn.text_encoder import ByteEncoder
@@ -70,19 +71,24 @@ def test_attention_is_the_weighted_sum_over_the_states_that_are_there():
 def test_a_reading_offers_a_sequence_and_nothing_where_it_is_unknown(given):
     net, cond = reading(given, attends=True), drawn(given, 7)[1:]  # the first text is empty
     net.fit(cond)
-    features, mask = shaken(net).sequence(cond, 6)
+    vector, (features, mask) = shaken(net).sequence(cond, 6)
+    torch.testing.assert_close(vector, net(cond, 6))
     assert features.shape == (*mask.shape, net.states)
     assert mask.any(1).all()
     assert 0.2 < features[mask].square().mean() * max(sum(part.dims > 2 for part in given.parts), 1) < 3
-    alone = net.sequence(cond[:1], 1)
+    _, alone = net.sequence(cond[:1], 1)
     torch.testing.assert_close(features[0][mask[0]], alone.features[0][alone.mask[0]], rtol=1e-3, atol=1e-4)
     mixed = torch.cat([cond[:1], unknown_like(cond[:1])])
-    assert net.sequence(mixed, 2).mask.any(1).tolist() == [True, False]
-    assert not net.sequence(None, 2).mask.any()
-    layers = Attending(net, 16, 2, 2)
+    assert net.sequence(mixed, 2)[1].mask.any(1).tolist() == [True, False]
+    assert not net.sequence(None, 2)[1].mask.any()
+    torch.testing.assert_close(net.sequence(mixed, 2)[0], net(mixed, 2))
+    torch.testing.assert_close(net.sequence(None, 2)[0], net(None, 2))
+    layers, entry = Attending(net, 16, 2, 2), ConditionEntry(net, 5)
     h = torch.randn(2, 3, 16)
     shaken(layers)
-    out = layers(h, 1, layers.read(mixed, 2))
+    shares = layers.read(entry, mixed, 2)
+    torch.testing.assert_close(shares.vector, entry(mixed, 2))
+    out = layers(h, 1, shares.memory)
     assert torch.equal(out[1], h[1])
     assert (out[0] - h[0]).abs().max() > 1e-3
     assert not len(Attending(reading(Categories.numbered(2)), 16, 2, 2).layers)

@@ -69,21 +69,23 @@ class Reading(Part, nn.Module, ABC):
         if cond is None:
             return self.unknown.repeat(batch, 1)
         hidden = unknown(cond)
-        vector = self.features(_finite(cond, hidden)).to(self.unknown.dtype) / math.sqrt(self.width)
-        return torch.where(hidden[:, None], self.unknown, vector)
+        return self._vector(self.features(_finite(cond, hidden)), hidden)
 
-    def steps(self, cond: Tensor) -> States:
-        """The vectors of :meth:`sequence`, of order one. Those of an unknown condition do not matter."""
+    def _vector(self, features: Tensor, hidden: Tensor) -> Tensor:
+        return torch.where(hidden[:, None], self.unknown, features.to(self.unknown.dtype) / math.sqrt(self.width))
+
+    def steps(self, cond: Tensor) -> tuple[Tensor, States]:
+        """:meth:`features`, and the vectors of :meth:`sequence`, of order one: a reading that has these defines it."""
         raise NotImplementedError(f"{type(self).__name__} offers no sequence")
 
-    def sequence(self, cond: Tensor | None, batch: int) -> States:
-        """The condition as vectors ``(B, T, states)`` to attend to. An unknown one has none."""
+    def sequence(self, cond: Tensor | None, batch: int) -> tuple[Tensor, States]:
+        """The vectors of conditions, and vectors ``(B, T, states)`` to attend to. An unknown condition has none."""
         if cond is None:
             empty = torch.zeros(batch, 1, dtype=torch.bool, device=self.unknown.device)
-            return States(self.unknown.new_zeros(batch, 1, self.states), empty)
+            return self(cond, batch), States(self.unknown.new_zeros(batch, 1, self.states), empty)
         hidden = unknown(cond)
-        features, mask = self.steps(_finite(cond, hidden))
-        return States(features, mask & ~hidden[:, None])
+        features, (states, mask) = self.steps(_finite(cond, hidden))
+        return self._vector(features, hidden), States(states, mask & ~hidden[:, None])
 
     def spread(self, cond: Tensor | None, batch: int, size: tuple[int, int]) -> Tensor:
         """The condition as maps ``(B, maps, H, W)`` of a size, in [-1, 1]. They are 0 where it is unknown."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading, States
+from fourfold.nn.entry import ConditionEntry, Offset
 
 __all__ = ["Attending", "CrossAttention", "Memory", "Shares", "attention", "matrix", "positions"]
 
@@ -116,15 +117,20 @@ class Attending(nn.Module):
         states = 0 if reading is None else reading.states
         self.layers = nn.ModuleList(CrossAttention(width, heads, states) for _ in range(depth if states else 0))
 
-    def read(self, cond: Tensor | None, batch: int) -> Memory | None:
-        """The memory of ``batch`` conditions, or ``None`` without layers."""
+    def read(self, entry: ConditionEntry | Offset | None, cond: Tensor | None, batch: int) -> Shares | None:
+        """The shares of ``batch`` conditions, read once: that of the vector by another layer, and the memory.
+
+        ``None`` without that layer.
+        """
         (reading,) = self.source
-        if reading is None or not len(self.layers):
+        if entry is None:
             return None
-        states = reading.sequence(cond, batch)
+        if reading is None or not len(self.layers):
+            return Shares(entry(cond, batch), None)
+        vector, states = reading.sequence(cond, batch)
         there = states.mask.any(1, keepdim=True)
         keys = [layer.keys(states) * there[..., None, None] for layer in self._layers()]  # a value of 0 adds nothing
-        return Memory(keys, (states.mask | ~there)[:, None, None])
+        return Shares(entry.share(vector), Memory(keys, (states.mask | ~there)[:, None, None]))
 
     def _layers(self) -> list[CrossAttention]:
         return [layer for layer in self.layers if isinstance(layer, CrossAttention)]

@@ -74,7 +74,11 @@ class ConditionEntry(nn.Module):
 
     def forward(self, cond: Tensor | None, batch: int) -> Tensor:
         """The shares of ``batch`` conditions, in the dtype of the weights."""
-        return F.linear(self.reading(cond, batch).to(self.weight.dtype), self.weight)
+        return self.share(self.reading(cond, batch))
+
+    def share(self, vector: Tensor) -> Tensor:
+        """The shares of vectors that the reading gave."""
+        return F.linear(vector.to(self.weight.dtype), self.weight)
 
     def beside(self, z: Tensor, cond: Tensor | None) -> Tensor:
         """Vectors ``(B, n)`` with the share of their conditions beside them, ``(B, n + outputs)``."""
@@ -102,6 +106,10 @@ class Offset(nn.Module):
     def forward(self, cond: Tensor | None, batch: int) -> Tensor:
         """The vectors of ``batch`` conditions."""
         return self.bias.expand(batch, -1) if self.given is None else self.bias + self.given(cond, batch)
+
+    def share(self, vector: Tensor) -> Tensor:
+        """The vectors of those that the reading gave."""
+        return self.bias if self.given is None else self.bias + self.given.share(vector)
 
 
 @final

@@ -75,7 +75,7 @@ class OrderedTransformer(Part, nn.Module):
 
     def read(self, cond: Tensor | None, batch: int) -> Shares | None:
         """The shares of conditions in the inputs, for :meth:`forward`. ``None`` without a reading."""
-        return None if self.given is None else Shares(self.given(cond, batch), self.attending.read(cond, batch))
+        return self.attending.read(self.given, cond, batch)
 
     def forward(
         self,

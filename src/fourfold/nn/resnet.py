@@ -86,10 +86,15 @@ class ResNetEncoder(Part, nn.Module):
         self.head = linear(outputs * 4, outputs)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        h = self.hidden(self.trunk(x, cond))
+        return self.with_map(x, cond)[0]
+
+    def with_map(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The vectors, and the map of the coarsest stage."""
+        coarsest = self.trunk.pyramid_of(x, cond)[-1]
+        h = self.hidden(self.trunk.features(coarsest))
         if self.given is not None:
             h = h + self.given(cond, len(x))
-        return self.head(phi(h)).float()
+        return self.head(phi(h)).float(), coarsest
 
 
 @final

@@ -90,8 +90,7 @@ class SequenceNetwork(Part, nn.Module):
 
     def read(self, cond: Tensor | None, batch: int) -> Shares | None:
         """The shares of conditions in the layers, for :meth:`forward`. ``None`` without a reading."""
-        attending = self.trunk.attending if self.causal else self.attending
-        return None if self.given is None else Shares(self.given(cond, batch), attending.read(cond, batch))
+        return (self.trunk.attending if self.causal else self.attending).read(self.given, cond, batch)
 
     def marks(self, shares: Shares) -> Tensor:
         """The part of :meth:`read` that belongs to the length, ``(B, length)``, of a network that is not causal."""

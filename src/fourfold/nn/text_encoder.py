@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fourfold.core import Part, States
-from fourfold.nn.pooled import mixed, pooled
+from fourfold.nn.pooled import pooled
 from fourfold.nn.transformer import TransformerBlock
 
 __all__ = ["ByteEncoder", "MissingEncoder", "SentenceEncoder", "TextEncoder", "text_encoder"]
@@ -33,7 +33,7 @@ class TextEncoder(Part, nn.Module, ABC):
 
     Attributes:
         width: length of the vector.
-        states: length of those of :meth:`sequence`. 0 for an encoder that has none.
+        states: length of those of :meth:`steps`. 0 for an encoder that has none.
     """
 
     width: int
@@ -43,8 +43,8 @@ class TextEncoder(Part, nn.Module, ABC):
     def forward(self, cond: Tensor) -> Tensor:
         """Vectors ``(B, width)`` of captions' bytes ``(B, L)``."""
 
-    def sequence(self, cond: Tensor) -> States:
-        """A vector for each byte of captions, ``(B, T, states)``."""
+    def steps(self, cond: Tensor) -> tuple[Tensor, States]:
+        """The vectors, and a vector for each byte, ``(B, T, states)``."""
         raise NotImplementedError(f"{type(self).__name__} offers no sequence")
 
 
@@ -244,13 +244,11 @@ class ByteEncoder(TextEncoder):
         self.positions = nn.Parameter(0.5 * torch.randn(length, width))
         self.layers = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
 
-    def _inputs(self, cond: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, cond: Tensor) -> Tensor:
+        return self.steps(cond)[0]
+
+    def steps(self, cond: Tensor) -> tuple[Tensor, States]:
         longest = max(int((cond >= 0).sum(1).max()), 1)
         cond = cond[:, :longest]
-        return self.embedding(cond.clamp(min=0).long()) + self.positions[:longest], cond >= 0
-
-    def forward(self, cond: Tensor) -> Tensor:
-        return pooled(*self._inputs(cond), self.layers)
-
-    def sequence(self, cond: Tensor) -> States:
-        return mixed(*self._inputs(cond), self.layers)
+        h = self.embedding(cond.clamp(min=0).long()) + self.positions[:longest]
+        return pooled(h, cond >= 0, self.layers)

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
-from fourfold.nn.attending import Attending, Memory, attention, matrix
+from fourfold.nn.attending import Attending, Memory, Shares, attention, matrix
 from fourfold.nn.entry import ConditionEntry, Offset
 from fourfold.nn.layers import zeroed
 
@@ -246,8 +246,7 @@ class Cache:
     def __init__(self, depth: int, batch: int, heads: int, length: int, size: int, like: Tensor) -> None:
         self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
         self.position, self.length = 0, length
-        self.start: Tensor | None = None
-        self.memory: Memory | None = None
+        self.shares: Shares | None = None
 
     def attend(self, block: int, qkv: Tensor, angles: Angles | None = None, mask: Tensor | None = None) -> Tensor:
         """Attention of new positions of a block to the cached ones and to each other. Keys and values are cached.
@@ -285,8 +284,7 @@ class Cache:
         cache = object.__new__(Cache)
         cache.blocks = [block[rows] for block in self.blocks]
         cache.position, cache.length = self.position, self.length
-        cache.start = None if self.start is None else self.start[rows]
-        cache.memory = None if self.memory is None else self.memory.select(rows)
+        cache.shares = None if self.shares is None else self.shares.select(rows)
         return cache
 
     def clear(self) -> None:
@@ -312,7 +310,7 @@ class Branches:
         self.blocks = [block.new_empty(rows, *block.shape[1:3], 0, block.shape[4]) for block in text.blocks]
         self.position, self.length = text.position, text.length
         one = torch.zeros(rows, dtype=torch.long, device=text.blocks[0].device)
-        self.memory = None if text.memory is None else text.memory.select(one)
+        self.shares = None if text.shares is None else text.shares.select(one)
 
     def attend(self, block: int, qkv: Tensor) -> Tensor:
         """Attention of one new position of every branch, ``(B, 1, 3, H, D)``, to the text and to the branch.
@@ -336,7 +334,7 @@ class Branches:
         branches = object.__new__(Branches)
         branches.blocks = [block.index_select(0, rows) for block in self.blocks]
         branches.texts, branches.position, branches.length = self.texts, self.position, self.length
-        branches.memory = None if self.memory is None else self.memory.select(rows)
+        branches.shares = None if self.shares is None else self.shares.select(rows)
         return branches
 
 
@@ -363,18 +361,18 @@ class Transformer(Part, nn.Module):
         self.attending = Attending(reading, width, heads, depth)
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
 
-    def cache(self, batch: int, memory: Memory | None = None) -> Cache:
-        """An empty cache for ``batch`` sequences, which attend to a memory of conditions if there is one."""
+    def cache(self, batch: int, shares: Shares | None = None) -> Cache:
+        """An empty cache for ``batch`` sequences, which keeps the shares of their conditions if there are some."""
         like = next(self.parameters())
         cache = Cache(len(self.blocks), batch, self.heads, self.length, self.width // self.heads, like)
-        cache.memory = memory
+        cache.shares = shares
         return cache
 
     def forward(self, h: Tensor, cache: Cache | Branches | None = None, memory: Memory | None = None) -> Tensor:
         """Mix ``(B, T, width)`` causally. Return the normalised features of the same shape.
 
         With a cache the ``T`` positions follow the cached ones. Of branches, one at a time. Positions attend to the
-        memory of conditions, if there is one, or to that of the cache.
+        memory of conditions, if there is one.
 
         Raises:
             ValueError: if the positions do not fit into ``length`` or the cache.
@@ -382,7 +380,6 @@ class Transformer(Part, nn.Module):
         position = 0 if cache is None else cache.position
         if position + h.shape[1] > self.length:
             raise ValueError(f"positions must fit into a context of {self.length}, got {position} + {h.shape[1]}")
-        memory = memory if cache is None or cache.memory is None else cache.memory
         h = self.attending.placed(h, memory, position)
         for i, block in enumerate(self.blocks):
             h = block(self.attending(h, i, memory), None if cache is None else partial(cache.attend, i))
@@ -465,19 +462,15 @@ class TokenTransformer(NextToken):
 
     def cache(self, batch: int, cond: Tensor | None = None) -> Cache:
         """An empty cache for ``batch`` sequences of some conditions."""
-        cache = self.trunk.cache(batch, self.trunk.attending.read(cond, batch))
-        if self.given is not None:
-            cache.start = self.given(cond, batch)
-        return cache
+        return self.trunk.cache(batch, self.trunk.attending.read(self.given, cond, batch))
 
     def forward(self, ids: Tensor, cache: Cache | Branches | None = None, cond: Tensor | None = None) -> Tensor:
         """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``. See :meth:`Transformer.forward`."""
         h = self.embedding(ids)
-        if self.given is not None and (cache is None or not cache.position):
-            start = cache.start if isinstance(cache, Cache) and cache.start is not None else self.given(cond, len(ids))
-            h = torch.cat([h[:, :1] + start.unsqueeze(1), h[:, 1:]], 1)
-        memory = None if cache is not None else self.trunk.attending.read(cond, len(ids))
-        logits: Tensor = self.head(self.trunk(h, cache, memory))
+        shares = self.trunk.attending.read(self.given, cond, len(ids)) if cache is None else cache.shares
+        if shares is not None and (cache is None or not cache.position):
+            h = torch.cat([h[:, :1] + shares.vector.unsqueeze(1), h[:, 1:]], 1)
+        logits: Tensor = self.head(self.trunk(h, cache, None if shares is None else shares.memory))
         return logits.float()
 
 
@@ -511,8 +504,10 @@ class MaskedTransformer(Part, nn.Module):
 
     def forward(self, ids: Tensor, cond: Tensor | None = None) -> Tensor:
         """Logits ``(B, L, tokens)`` of ids ``(B, L)``, some of which are masks, float32."""
-        memory = self.attending.read(cond, len(ids))
-        h = self.attending.placed(self.embedding(ids) + self.given(cond, len(ids)).unsqueeze(1), memory)
+        shares = self.attending.read(self.given, cond, len(ids))
+        assert shares is not None
+        h, memory = self.embedding(ids) + shares.vector.unsqueeze(1), shares.memory
+        h = self.attending.placed(h, memory)
         for i, block in enumerate(self.blocks):
             h = block(self.attending(h, i, memory))
         logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
@@ -558,7 +553,7 @@ class ValueTransformer(Part, nn.Module):
 
     def cache(self, batch: int, cond: Tensor | None = None) -> Cache:
         """An empty cache for ``batch`` vectors of some conditions."""
-        return self.trunk.cache(batch, self.trunk.attending.read(cond, batch))
+        return self.trunk.cache(batch, self.trunk.attending.read(self.given, cond, batch))
 
     def forward(self, previous: Tensor, cond: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """``(B, T, outputs)`` for the coordinates after ``previous``, ``(B, T)``, float32.
@@ -568,8 +563,9 @@ class ValueTransformer(Part, nn.Module):
         first = 0 if cache is None else cache.position
         at = torch.arange(first, first + previous.shape[1], device=previous.device)
         h = self.entry(self._features(previous)) * (at > 0).to(self.entry.weight.dtype)[:, None] + self.position(at)
-        memory = None if cache is not None else self.trunk.attending.read(cond, len(h))
-        out: Tensor = self.head(self.trunk(h + self.given(cond, len(h)).unsqueeze(1), cache, memory))
+        shares = self.trunk.attending.read(self.given, cond, len(h)) if cache is None else cache.shares
+        assert shares is not None
+        out: Tensor = self.head(self.trunk(h + shares.vector.unsqueeze(1), cache, shares.memory))
         return out.float()
 
     def _features(self, x: Tensor) -> Tensor:

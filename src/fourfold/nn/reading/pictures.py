@@ -44,11 +44,12 @@ class PictureReading(Reading):
     def features(self, cond: Tensor) -> Tensor:
         return self.encoder(self.spread(cond, len(cond), self.size))
 
-    def steps(self, cond: Tensor) -> States:
-        """The coarsest map of the encoder, place by place."""
-        h = self.encoder.trunk.pyramid_of(self.spread(cond, len(cond), self.size), None)[-1].flatten(2).mT
+    def steps(self, cond: Tensor) -> tuple[Tensor, States]:
+        """The sequence is the coarsest map of the encoder, place by place."""
+        vector, coarsest = self.encoder.with_map(self.spread(cond, len(cond), self.size))
+        h = coarsest.flatten(2).mT
         h = F.layer_norm(h, h.shape[2:]) + positions(h.shape[1], h.shape[2], h)
-        return States(h, torch.ones(h.shape[:2], dtype=torch.bool, device=h.device))
+        return vector, States(h, torch.ones(h.shape[:2], dtype=torch.bool, device=h.device))
 
     def spread(self, cond: Tensor | None, batch: int, size: tuple[int, int]) -> Tensor:
         if cond is None:

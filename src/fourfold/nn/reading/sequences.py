@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import Reading, States
-from fourfold.nn.pooled import mixed, pooled
+from fourfold.nn.pooled import pooled
 from fourfold.nn.reading.numbers import MOST, ramps_of
 from fourfold.nn.reading.registry import reading
 from fourfold.nn.reading.rows import RowVectors, categories_of
@@ -69,23 +69,18 @@ class SequenceReading(Reading):
         if self.start is not None:
             self.start.fit(start)
 
-    def _inputs(self, cond: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The rows as numbers, which of them there are, the starts, and the inputs of the transformer."""
-        mask, (rows, start) = cond[..., self.order] != ABSENT, self._split(cond)
-        z = self.rows(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-        return z, mask, start, self.entry(z.to(self.entry.weight.dtype)) + self.positions
-
     def features(self, cond: Tensor) -> Tensor:
-        z, mask, start, h = self._inputs(cond)
-        count = mask.sum(1)
-        last = z[torch.arange(len(z), device=z.device), (count - 1).clamp(min=0)]
-        share = 2 * count[:, None] / z.shape[1] - 1
-        parts = [last, share, pooled(h, mask, self.layers)]
-        return torch.cat(parts if self.start is None else [*parts, self.start(start)], 1)
+        return self.steps(cond)[0]
 
-    def steps(self, cond: Tensor) -> States:
-        _, mask, _, h = self._inputs(cond)
-        return mixed(h, mask, self.layers)
+    def steps(self, cond: Tensor) -> tuple[Tensor, States]:
+        """The sequence is that of the transformer's rows."""
+        mask, (rows, start) = cond[..., self.order] != ABSENT, self._split(cond)
+        z, count = self.rows(rows.flatten(0, 1)).unflatten(0, rows.shape[:2]), mask.sum(1)
+        last = z[torch.arange(len(z), device=z.device), (count - 1).clamp(min=0)]
+        share = 2 * count[:, None] / rows.shape[1] - 1
+        mean, states = pooled(self.entry(z.to(self.entry.weight.dtype)) + self.positions, mask, self.layers)
+        parts = [last, share, mean]
+        return torch.cat(parts if self.start is None else [*parts, self.start(start)], 1), states
 
 
 @reading.register

@@ -54,8 +54,11 @@ class SoundReading(Reading):
         x, mask = self._frames(cond[:: -(-len(cond) // FITTED)])
         self.standardised.fit(x[mask])
 
-    def _listened(self, cond: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Frames of power, which belong to the sound, and the same of the network's frames, ``(B, hidden, T / 8)``."""
+    def features(self, cond: Tensor) -> Tensor:
+        return self.steps(cond)[0]
+
+    def steps(self, cond: Tensor) -> tuple[Tensor, States]:
+        """The sequence is that of the network's frames, with their positions."""
         x, mask = self._frames(cond)
         x = self.standardised(x) * mask[..., None]
         h = x.mT.to(self.unknown.dtype)
@@ -63,18 +66,10 @@ class SoundReading(Reading):
         for layer in self.layers:
             marks = marks[..., ::2]
             h = F.silu(layer(h)) * marks
-        return x, mask, h, marks
-
-    def features(self, cond: Tensor) -> Tensor:
-        x, mask, h, marks = self._listened(cond)
         mean = h.sum(2) / marks.sum(2)
-        return torch.cat([x.sum(1) / mask.sum(1, keepdim=True), F.layer_norm(mean.float(), mean.shape[1:])], 1)
-
-    def steps(self, cond: Tensor) -> States:
-        """The frames of the network, with their positions."""
-        _, _, h, marks = self._listened(cond)
-        h = F.layer_norm(h.mT, h.shape[1:2])
-        return States(h + positions(h.shape[1], h.shape[2], h), marks[:, 0] > 0)
+        vector = torch.cat([x.sum(1) / mask.sum(1, keepdim=True), F.layer_norm(mean.float(), mean.shape[1:])], 1)
+        h = F.layer_norm(h.mT, mean.shape[1:])
+        return vector, States(h + positions(h.shape[1], h.shape[2], h), marks[:, 0] > 0)
 
 
 @reading.register

@@ -37,8 +37,8 @@ class TextReading(Reading):
     def features(self, cond: Tensor) -> Tensor:
         return self.encoder(self._padded(cond))
 
-    def steps(self, cond: Tensor) -> States:
-        return self.encoder.sequence(self._padded(cond))
+    def steps(self, cond: Tensor) -> tuple[Tensor, States]:
+        return self.encoder.steps(self._padded(cond))
 
 
 @reading.register

@@ -60,14 +60,18 @@ class TogetherReading(Reading):
         parts = [(net, part) for net, part in self._parts(cond) if net.maps]
         return torch.cat([net.spread(part, batch, size) for net, part in parts], 1)
 
-    def sequence(self, cond: Tensor | None, batch: int) -> States:
-        parts, first = [], 0
+    def sequence(self, cond: Tensor | None, batch: int) -> tuple[Tensor, States]:
+        vectors, states, first = [], [], 0
         for net, part in self._parts(cond):
-            if net.states:
-                features, mask = net.sequence(part, batch)
-                parts.append((F.pad(features, (first, self.states - first - net.states)), mask))
-                first += net.states
-        return States(torch.cat([features for features, _ in parts], 1), torch.cat([mask for _, mask in parts], 1))
+            if not net.states:
+                vectors.append(net(part, batch))
+                continue
+            vector, (features, mask) = net.sequence(part, batch)
+            vectors.append(vector)
+            states.append(States(F.pad(features, (first, self.states - first - net.states)), mask))
+            first += net.states
+        whole = States(torch.cat([part.features for part in states], 1), torch.cat([part.mask for part in states], 1))
+        return torch.cat(vectors, 1) / math.sqrt(len(vectors)), whole
 
 
 @reading.register
