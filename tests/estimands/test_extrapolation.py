@@ -1,12 +1,14 @@
 """Guidance of tokens and energies: 0 is the unconditional model, 1 the conditional one, others extrapolate."""
 
+import itertools
+
 import pytest
 import torch
 
 from fourfold.core import configuration, construct
 from fourfold.estimands.guidance import classifier_free
 from fourfold.paradigms import build
-from fourfold.spaces import Categorical, Categories, Images, Numeric, Table, Vectors
+from fourfold.spaces import Categorical, Categories, Images, Numeric, Table, Text, Vectors
 
 ROW = Table(
     (
@@ -74,6 +76,37 @@ def test_guided_rows_have_masses_that_add_up_to_one_and_are_drawn():
     p = strong.log_prob(x, 1).nats.double().exp()
     assert p.sum().item() == pytest.approx(1, abs=1e-4)
     drawn = strong.sample(4000, 1)
+    shares = (drawn[:, None] == x[None]).all(2).double().mean(0)
+    assert ((shares - p).abs() < 4.5 * (p / 4000).sqrt() + 1e-3).all()
+
+
+@pytest.mark.parametrize(("recipe", "space"), [("diffusion/masked", Text("abc", 3)), ("diffusion", ROW)])
+def test_masked_tokens_are_extrapolated_and_drawn(recipe, space):
+    """One token at a time, draws follow the product of the guided masses over all orders."""
+    built, w = model(recipe, space.conditioned_on(POINT), 1.0), 2.5
+    x, cond = space.support(0, 0.0)[0], built.space.given.conditions([1.0, -2.0], 1)
+    z, net = built.codec.encode(x, None)[0], built.estimand
+    strong = classifier_free(built, w)
+    with torch.no_grad():
+        observed_mask = torch.rand(z.shape) < 0.5
+        rows = cond.expand(len(z), -1)
+        for i in range(z.shape[1]):
+            log_c, log_u = (net.conditional(z, observed_mask, i, c) for c in (rows, None))
+            truth = ((1 - w) * log_u + w * log_c).log_softmax(1)
+            torch.testing.assert_close(
+                strong.estimand.conditional(z, observed_mask, i, rows), truth, atol=1e-5, rtol=1e-4
+            )
+            nats = strong.estimand(z, observed_mask, rows)[:, i]
+            torch.testing.assert_close(nats, truth.gather(1, z[:, [i]])[:, 0], atol=1e-5, rtol=1e-4)
+        places = torch.tensor(list(itertools.permutations(range(z.shape[1]))))
+        in_order = [
+            strong.estimand(z, (place < k).expand(z.shape), rows)[:, int((place == k).nonzero())]
+            for place in places
+            for k in range(z.shape[1])
+        ]
+    p = torch.stack(in_order).view(len(places), z.shape[1], -1).sum(1).double().exp().mean(0)
+    assert p.sum().item() == pytest.approx(1, abs=1e-3)
+    drawn = strong.sample(4000, cond[0])
     shares = (drawn[:, None] == x[None]).all(2).double().mean(0)
     assert ((shares - p).abs() < 4.5 * (p / 4000).sqrt() + 1e-3).all()
 

@@ -35,6 +35,7 @@ from fourfold.estimands.base import (
     StepwiseConditionals,
     TiltedReference,
     TokenDenoiser,
+    TokenwiseDenoiser,
     VectorField,
     Velocity,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "StepwiseConditionals",
     "TiltedReference",
     "TokenDenoiser",
+    "TokenwiseDenoiser",
     "VectorField",
     "Velocity",
 ]

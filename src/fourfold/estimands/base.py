@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ __all__ = [
     "StepwiseConditionals",
     "TiltedReference",
     "TokenDenoiser",
+    "TokenwiseDenoiser",
     "VectorField",
     "Velocity",
 ]
@@ -387,6 +389,19 @@ class TokenDenoiser(ArbitraryConditionals, Estimand):
     @abstractmethod
     def draw(self, x: Tensor, observed_mask: Tensor, mask: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
         """``x`` with the tokens of ``mask``, ``(B, L)``, drawn given the observed ones by uniform ``u``, ``(B, L)``."""
+
+
+class TokenwiseDenoiser(TokenDenoiser):
+    """A denoiser that tells the masses of all tokens at once, and draws each of them on its own."""
+
+    @abstractmethod
+    def log_masses(
+        self, x: Tensor, observed_mask: Tensor, positions: Sequence[int], cond: Tensor | None = None
+    ) -> Sequence[Tensor]:
+        """``log p(x_i = k | x_S, c)`` of every token ``k`` at each of some positions, ``(B, V_i)`` each."""
+
+    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
+        return self.log_masses(x, observed_mask, [position], cond)[0]
 
 
 class MixedDenoiser(Estimand):

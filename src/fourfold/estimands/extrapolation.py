@@ -7,6 +7,7 @@ see :mod:`fourfold.estimands.guidance`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -20,10 +21,11 @@ from fourfold.estimands.base import (
     NoisedEnergy,
     StepwiseConditionals,
     TiltedReference,
+    TokenwiseDenoiser,
 )
 from fourfold.maths.categorical import categorical
 
-__all__ = ["GuidedColumns", "GuidedConditionals", "GuidedMixture", "GuidedNoisedEnergy", "GuidedTilt"]
+__all__ = ["GuidedColumns", "GuidedConditionals", "GuidedMixture", "GuidedNoisedEnergy", "GuidedTilt", "GuidedTokens"]
 
 
 def both(cond: Tensor) -> Tensor:
@@ -150,6 +152,40 @@ class GuidedColumns(AnyOrderConditionals):
         x[:, i] = categorical(self.conditional(x, observed_mask, i, state.cond) / temperature, noise.uniform())
         state.count += 1
         return x[:, i], state
+
+
+@final
+class GuidedTokens(TokenwiseDenoiser):
+    """``p_w(x_i | x_S, c)`` of each masked token with the logits ``l_u + w (l_c - l_u)``.
+
+    Args:
+        denoiser: trained with dropped conditions.
+        scale: ``w``.
+    """
+
+    def __init__(self, denoiser: TokenwiseDenoiser, scale: float = 2.0) -> None:
+        super().__init__()
+        self.denoiser, self.scale, self.event = denoiser, scale, denoiser.event
+
+    def log_masses(
+        self, x: Tensor, observed_mask: Tensor, positions: Sequence[int], cond: Tensor | None = None
+    ) -> Sequence[Tensor]:
+        if cond is None:
+            return self.denoiser.log_masses(x, observed_mask, positions)
+        rows = x.repeat(2, 1), observed_mask.repeat(2, 1)
+        return [_log_masses(part, self.scale) for part in self.denoiser.log_masses(*rows, positions, both(cond))]
+
+    def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
+        parts = self.log_masses(x, observed_mask, range(x.shape[1]), cond)
+        return torch.cat([part.gather(1, x[:, [i]]) for i, part in enumerate(parts)], 1)
+
+    def draw(
+        self, x: Tensor, observed_mask: Tensor, target_mask: Tensor, u: Tensor, cond: Tensor | None = None
+    ) -> Tensor:
+        z, positions = x.clone(), target_mask.any(0).nonzero().flatten().tolist()
+        for i, log_p in zip(positions, self.log_masses(x, observed_mask, positions, cond), strict=True):
+            z[:, i] = torch.where(target_mask[:, i], categorical(log_p, u[:, i]), z[:, i])
+        return z
 
 
 @final

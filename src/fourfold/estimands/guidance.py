@@ -36,6 +36,7 @@ from fourfold.estimands import (
     StepwiseConditionals,
     TiltedReference,
     TokenDenoiser,
+    TokenwiseDenoiser,
     VectorField,
     Velocity,
 )
@@ -45,6 +46,7 @@ from fourfold.estimands.extrapolation import (
     GuidedMixture,
     GuidedNoisedEnergy,
     GuidedTilt,
+    GuidedTokens,
     both,
 )
 from fourfold.maths.paths import Path, broadcast
@@ -273,6 +275,7 @@ _EXTRAPOLATED: Mapping[type[Estimand], Callable[[Any, float], Estimand]] = {
     AnyOrderConditionals: GuidedColumns,
     StepwiseConditionals: GuidedConditionals,
     MixedDenoiser: GuidedMixture,
+    TokenwiseDenoiser: GuidedTokens,
     TiltedReference: GuidedTilt,
     NoisedEnergy: GuidedNoisedEnergy,
 }
@@ -280,7 +283,7 @@ _EXTRAPOLATED: Mapping[type[Estimand], Callable[[Any, float], Estimand]] = {
 
 _REASONS: Mapping[type[Estimand], str] = {
     Conditionals: "its next value has no logits, and an extrapolated density cannot be drawn from",
-    TokenDenoiser: "it tells the masses of given tokens alone, not those of all tokens at once",
+    TokenDenoiser: "its tokens are not drawn one by one: the length of a sequence is drawn before its values",
     Pushforward: "it maps noise to examples at once, and has no score or logits to extrapolate",
     AverageVelocity: "its jumps are not linear in the score: guide the model that it was learned from",
     ConsistencyFunction: "its jumps are not linear in the score: guide the model that it was learned from",

@@ -9,7 +9,7 @@ are masked at first, and drawn in a random order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -29,7 +29,7 @@ from fourfold.core import (
     forgetful,
 )
 from fourfold.distributions.times import quantiles, watched_by_noise
-from fourfold.estimands import TokenDenoiser
+from fourfold.estimands import TokenDenoiser, TokenwiseDenoiser
 from fourfold.maths.categorical import categorical
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.transformer import MaskedTransformer
@@ -39,7 +39,7 @@ __all__ = ["ColumnDenoiser", "MaskedBound", "MaskedDenoising", "TextDenoiser", "
 
 
 @final
-class ColumnDenoiser(JointConditionals, TokenDenoiser):
+class ColumnDenoiser(JointConditionals, TokenwiseDenoiser):
     """``p(x_i | x_S, c)`` of the columns of a table.
 
     Args:
@@ -54,8 +54,10 @@ class ColumnDenoiser(JointConditionals, TokenDenoiser):
     def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.net(x, observed_mask, cond)
 
-    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
-        return self.net(x, observed_mask, cond, position)
+    def log_masses(
+        self, x: Tensor, observed_mask: Tensor, positions: Sequence[int], cond: Tensor | None = None
+    ) -> Sequence[Tensor]:
+        return [self.net(x, observed_mask, cond, i) for i in positions]
 
     def draw(
         self, x: Tensor, observed_mask: Tensor, target_mask: Tensor, u: Tensor, cond: Tensor | None = None
@@ -74,7 +76,7 @@ class ColumnDenoiser(JointConditionals, TokenDenoiser):
 
 
 @final
-class TextDenoiser(TokenDenoiser):
+class TextDenoiser(TokenwiseDenoiser):
     """``p(x_i | x_S, c)`` of the tokens of a text, all of them in one evaluation.
 
     Args:
@@ -93,8 +95,10 @@ class TextDenoiser(TokenDenoiser):
     def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
         return self._log_p(x, observed_mask, cond).gather(2, x.unsqueeze(2)).squeeze(2)
 
-    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
-        return self._log_p(x, observed_mask, cond)[:, position]
+    def log_masses(
+        self, x: Tensor, observed_mask: Tensor, positions: Sequence[int], cond: Tensor | None = None
+    ) -> Sequence[Tensor]:
+        return self._log_p(x, observed_mask, cond)[:, list(positions)].unbind(1)
 
     def draw(
         self, x: Tensor, observed_mask: Tensor, target_mask: Tensor, u: Tensor, cond: Tensor | None = None
