@@ -10,7 +10,7 @@ import fourfold
 from fourfold.core import Noise
 from fourfold.nn.regression import Regression, ridge
 from fourfold.paradigms.autoregressive import VectorConditionals
-from fourfold.spaces import Vectors
+from fourfold.spaces import Images, Vectors
 
 FACTOR = torch.tensor([[0.5, 0.0], [1.5, 1.0]])
 NOISE = torch.distributions.MultivariateNormal(torch.zeros(2), scale_tril=FACTOR)
@@ -89,3 +89,11 @@ def test_a_missing_number_adds_nothing():
     zero = torch.zeros(1, 1)
     assert float(regression.restored(zero, torch.tensor([[1.0, math.nan]]))) == pytest.approx(0.5**0.5, abs=0.1)
     assert float(regression.restored(zero, torch.tensor([[math.nan, math.nan]]))) == 0
+
+
+def test_a_flow_of_codes_has_no_regression_of_raw_images():
+    model = fourfold.build("latent-flow", Images(1, 8, 8, given=Vectors(3)), size="xs")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (64, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    model.fit_statistics(images, torch.randn(64, 3, generator=generator))
+    assert not any(isinstance(part, Regression) for part in model.modules())

@@ -41,9 +41,11 @@ __all__ = [
     "columns",
     "continuous",
     "coupling",
+    "couplings",
     "glow",
     "maf",
     "mixture",
+    "of_columns",
     "patchwise",
     "realnvp",
     "spline",
@@ -116,8 +118,8 @@ def _no_columns(space: Space, recipe: str, least: int) -> TypeError:
     return TypeError(f"{recipe} models vectors and tables{at_least}, not {space}: {way}")
 
 
-def _of_columns(space: Space, codec: Codec, estimand: Bijection, learning_rate: float = 2e-3) -> GenerativeModel:
-    """The parts that all flows of vectors share."""
+def of_columns(space: Space, codec: Codec, estimand: Bijection, learning_rate: float = 2e-3) -> GenerativeModel:
+    """The parts that all flows of vectors share, and those of codes that are vectors."""
     training = Training(batch_size=512, learning_rate=learning_rate, smoothing=0.5)
     estimand = CentredFlow.of(estimand, regression_of(space))
     return GenerativeModel(space, codec, estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), training)
@@ -133,29 +135,34 @@ def mixture(space: Space, size: str) -> GenerativeModel:
     """One autoregressive layer whose maps are mixtures of logistics, as in Flow++ (Ho et al. 2019)."""
     codec = columns(space, "flow/mixture")
     net, components = MIXTURE[size]
-    return _of_columns(space, codec, _masked(space, codec, LogisticMixture(components), net, layers=1))
+    return of_columns(space, codec, _masked(space, codec, LogisticMixture(components), net, layers=1))
 
 
 def spline(space: Space, size: str) -> GenerativeModel:
     """Autoregressive neural spline flow (Durkan et al. 2019, https://arxiv.org/abs/1906.04032)."""
     codec = columns(space, "flow/spline")
     net, layers, bins = SPLINE[size]
-    return _of_columns(space, codec, _masked(space, codec, Spline(bins), net, layers))
+    return of_columns(space, codec, _masked(space, codec, Spline(bins), net, layers))
 
 
 def maf(space: Space, size: str) -> GenerativeModel:
     """Masked autoregressive flow: affine maps (Papamakarios, Pavlakou, Murray 2017)."""
     codec = columns(space, "flow/maf")
     net, layers = MAF[size]
-    return _of_columns(space, codec, _masked(space, codec, Affine(), net, layers, waves=0), 1e-3)
+    return of_columns(space, codec, _masked(space, codec, Affine(), net, layers, waves=0), 1e-3)
 
 
 def coupling(space: Space, size: str) -> GenerativeModel:
     """Neural spline flow of couplings: samples in one evaluation (Durkan et al. 2019)."""
     codec = columns(space, "flow/coupling", 2)
+    return of_columns(space, codec, couplings(space, codec.event[0], size))
+
+
+def couplings(space: Space, dim: int, size: str) -> CouplingFlow:
+    """Spline couplings of ``dim`` numbers, given the conditions of a space."""
     net_size, layers, bins = COUPLING[size]
-    net = CouplingStack(codec.event[0], Spline(bins), net_size.width, net_size.depth, layers, reading_of(space))
-    return _of_columns(space, codec, CouplingFlow(net, codec.event))
+    net = CouplingStack(dim, Spline(bins), net_size.width, net_size.depth, layers, reading_of(space))
+    return CouplingFlow(net, (dim,))
 
 
 def realnvp(space: Space, size: str) -> GenerativeModel:
@@ -163,7 +170,7 @@ def realnvp(space: Space, size: str) -> GenerativeModel:
     codec = columns(space, "flow/realnvp", 2)
     net_size, layers = REAL_NVP[size]
     net = CouplingStack(codec.event[0], Affine(), net_size.width, net_size.depth, layers, reading_of(space))
-    return _of_columns(space, codec, CouplingFlow(net, codec.event), 1e-3)
+    return of_columns(space, codec, CouplingFlow(net, codec.event), 1e-3)
 
 
 def continuous(space: Space, size: str) -> GenerativeModel:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from fourfold.codecs import LearnedCodec
 from fourfold.core import GenerativeModel, Space
-from fourfold.paradigms.hybrid import behind
 from fourfold.paradigms.latent import CodeDecoder
 from fourfold.recipes import flow
 from fourfold.recipes.latent import convolutional
-from fourfold.spaces import Vectors
 
 __all__ = ["coupling", "vector_codes"]
 
@@ -19,7 +17,7 @@ __all__ = ["coupling", "vector_codes"]
 def coupling(space: Space, size: str) -> GenerativeModel:
     """A coupling flow of the codes of :func:`fourfold.recipes.latent.convolutional`."""
     codec = vector_codes(space, size)
-    return behind(codec, flow.coupling(Vectors(codec.event[0], given=space.given), size), space)
+    return flow.of_columns(space, codec, flow.couplings(space, codec.event[0], size))
 
 
 def vector_codes(space: Space, size: str) -> LearnedCodec:
