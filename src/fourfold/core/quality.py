@@ -96,6 +96,10 @@ class Quality:
         """One example ``(*shape)`` as a page shows it as a condition."""
         return self.picture(x[None], None, 1)
 
+    def picture_of_few(self, x: Tensor, references: References) -> Picture:
+        """A few examples ``(n, *shape)`` side by side, as a page shows the likeliest samples, for example."""
+        return self.picture(x, None, len(x))
+
     def picture_of_draws(self, draws: Tensor, truth: Tensor, data: Tensor) -> Picture:
         """The true example ``(*shape)`` and then draws ``(k, *shape)`` given its condition.
 

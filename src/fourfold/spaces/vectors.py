@@ -142,6 +142,10 @@ class Vectors(Space):
         rows = tuple((name, f"{value:.4g}") for name, value in zip(names, x.tolist(), strict=True))
         return Rows(("column", "value"), rows[:LINES])
 
+    def picture_of_few(self, x: Tensor, references: References) -> Cloud:
+        """Points over those of the data."""
+        return self.picture(x, references)
+
     def picture_of_draws(self, draws: Tensor, truth: Tensor, data: Tensor) -> Strips:
         return Strips.of(self.columns or numbered(self.dim), draws[:, :LINES], truth[:LINES], data[:, :LINES])
 

@@ -28,10 +28,11 @@ from fourfold.tasks.evaluation import examples
 from fourfold.tournament import modes
 from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.entries import Entry, mark
+from fourfold.tournament.galleries import TITLES, galleries, nearest_of
 from fourfold.tournament.modes import Measured, read_log
 from fourfold.tournament.outputs import GENERATOR, check_outputs, results_path
 from fourfold.tournament.results import Results
-from fourfold.tournament.samples import NEIGHBOURS, load_samples
+from fourfold.tournament.samples import load_samples
 from fourfold.tournament.verdict import verdict
 from fourfold.tournament.words import interval, label, plural
 from fourfold.vocabulary import Card, Facts, FailureMode, Kind, recorded_facts
@@ -262,11 +263,10 @@ class _BesideView:
         """The likelihood with the mark of its kind."""
         return _likelihood(self.entry)
 
-    def nearest(self) -> Markup:
-        """A few samples above their nearest training examples. Empty if the space does not show these."""
-        x = self.rated.x[:NEIGHBOURS]
-        below = self.space.nearest(x, self.references.all_train)
-        return Markup("") if below is None else _picture(self.space, torch.cat([x, below]), None, self.css, len(x))
+    def galleries(self) -> list[tuple[str, Markup]]:
+        """A few samples of each kind, those with neighbours above these."""
+        tensors = galleries(self.space, self.rated.x, self.references.all_train)
+        return _galleries(self.space, tensors.get, self.references, self.css)
 
     def picture(self) -> Markup:
         """The picture of its samples."""
@@ -427,14 +427,12 @@ class _View:
         title = "Nats of each column of test rows, the most surprising first; they add up to the likelihood"
         return [(title, _figure(Rows(head, tuple(rows[:MOST_COLUMNS])), self.css, ""))]
 
-    def nearest(self) -> Markup:
-        """A few samples above their nearest training examples. Empty if the space does not show these."""
-        below = None if self.folder is None else load_samples(self.folder, "nearest")
-        above = None if self.folder is None or below is None else load_samples(self.folder, "samples", len(below))
-        if above is None or below is None:
-            return Markup("")
-        grid = torch.cat([above, below[: len(above)]])
-        return _picture(self.comparison.dataset.space, grid, None, self.css, len(above))
+    def galleries(self) -> list[tuple[str, Markup]]:
+        """A few samples of each kind, those with neighbours above these."""
+        if self.folder is None:
+            return []
+        load = partial(load_samples, self.folder)
+        return _galleries(self.comparison.dataset.space, load, self.references, self.css)
 
     @cached_property
     def given_pictures(self) -> list[tuple[Markup, Markup]]:
@@ -560,6 +558,21 @@ def _details(space: Space, x: Tensor, references: References, css: str) -> list[
     except Exception as error:
         why = Markup('<p class="small-print">{}: {}</p>').format(type(error).__name__, str(error)[:LONGEST])
         return [("No details", why)]
+
+
+def _galleries(
+    space: Space, tensor: Callable[[str], Tensor | None], references: References, css: str
+) -> list[tuple[str, Markup]]:
+    """The galleries that have samples, each with its title."""
+    pictures = []
+    for name, title in TITLES.items():
+        x, below = tensor(name), tensor(nearest_of(name))
+        if x is not None and below is not None:
+            grid = _picture(space, torch.cat([x, below]), None, css, len(x))
+            pictures.append((f"{title}, and under each its nearest training example", grid))
+        elif x is not None:
+            pictures.append((title, _beside(partial(space.picture_of_few, x, references), css)))
+    return pictures
 
 
 def _figure(picture: Picture, css: str, role: str) -> Markup:

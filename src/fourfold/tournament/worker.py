@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,8 +49,9 @@ from fourfold.tasks.evaluation import (
     quality,
     scored_examples,
 )
+from fourfold.tournament.galleries import by_likelihood, galleries
 from fourfold.tournament.jobs import FORMAT, Job, read_job
-from fourfold.tournament.samples import NEIGHBOURS, save_samples
+from fourfold.tournament.samples import save_samples
 from fourfold.tournament.snapshot import load_snapshot
 from fourfold.vocabulary import Kind
 
@@ -238,19 +240,20 @@ def _measure(
     start = time.perf_counter()
     test = log_prob(model, dataset, protocol.likelihood_examples, job.seed, patience)
     scored = mean_likelihood(test, dataset.space.unit)
-    extra = _own_likelihood(model, dataset, draws or sampling, references, test, time.perf_counter() - start, patience)
+    own = _own_likelihood(model, dataset, draws or sampling, references, test, time.perf_counter() - start, patience)
     columns = _of_columns(model, dataset)
     clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
     swept = _sweep(model, dataset, references, job, sampling) if protocol.sweep else []
-    tensors = _examples_to_show(sampling, references, dataset) | ({} if draws is None else {"draws": draws.x})
+    shown = galleries(dataset.space, sampling.x, references.all_train, own.extremes)
+    tensors = {"samples": sampling.x, **shown} | ({} if draws is None else {"draws": draws.x})
     if several is not None:
         tensors |= {"given": several.x[:SHOWN], "rows": several.rows[:SHOWN]}
     save_samples(folder, tensors | {f"steps.{sweep.steps}": sweep.x for sweep in swept})
     clock.lap("sweep")
     bar.update(task, advance=1, note="done")
     return {
-        "scores": [score.record() for score in (scored, *scores, *extra, *sampling.scores())],
+        "scores": [score.record() for score in (scored, *scores, *own.scores, *sampling.scores())],
         "draws": [score.record() for score in beside],
         "conditional": [score.record() for score in conditional],
         "nats_of_columns": columns,
@@ -271,10 +274,13 @@ def _draws(model: GenerativeModel, sampling: Drawn, references: References, job:
     return draw(model_of_draws, len(sampling.x), job.seed, references.cond)
 
 
-def _examples_to_show(sampling: Drawn, references: References, dataset: Dataset) -> dict[str, Tensor]:
-    """The samples and, if the space shows them, the nearest training examples of the first ones."""
-    nearest = dataset.space.nearest(sampling.x[:NEIGHBOURS], references.all_train)
-    return {"samples": sampling.x} | ({} if nearest is None else {"nearest": nearest})
+@final
+@dataclass(frozen=True)
+class _OwnLikelihood:
+    """The scores of own samples by their likelihood, and the likeliest and unlikeliest of them."""
+
+    scores: Sequence[Measurement] = ()
+    extremes: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 def _own_likelihood(
@@ -285,14 +291,14 @@ def _own_likelihood(
     test: LogProb,
     seconds: float,
     patience: float,
-) -> list[Measurement]:
+) -> _OwnLikelihood:
     """The likelihood of training examples and of own samples, minus that of test examples: overfitting and drift.
 
     Whoever knows the likelihood of an example may guess from it whether the model was trained on it: that attack is
     measured too. All of it only if the model has a likelihood and scoring is cheap.
     """
     if test.kind is Kind.NONE or 4 * seconds > patience or len(sampling.x) < 2:
-        return []
+        return _OwnLikelihood()
     training = dataclasses.replace(dataset, test=dataset.train)
     x = sampling.x if dataset.space.window is None else sampling.x.flatten(0, 1)
     labels = None if references.cond is None else references.cond[: len(x)]
@@ -300,11 +306,13 @@ def _own_likelihood(
     train, of_samples = (log_prob(model, part, len(test), 0, patience / 2) for part in (training, drawn_ones))
     train_mean, drawn_mean, test_mean = (mean_likelihood(p, dataset.space.unit) for p in (train, of_samples, test))
     attack = membership(train.nats[train.inside], test.nats[test.inside], "likelihood", "log p(x)")
-    return [
+    scored = scored_examples(drawn_ones, len(of_samples)).x[of_samples.inside]
+    scores = (
         _difference("likelihood_gap", train_mean, test_mean, "training less test examples"),
         _difference("drift", drawn_mean, test_mean, "own samples less test examples"),
         dataclasses.replace(attack, name="membership_by_likelihood"),
-    ]
+    )
+    return _OwnLikelihood(scores, by_likelihood(scored, of_samples.nats[of_samples.inside]))
 
 
 def _of_columns(model: GenerativeModel, dataset: Dataset) -> list[float] | None:
