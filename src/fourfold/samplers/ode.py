@@ -454,6 +454,10 @@ def _sum(weights: Sequence[float], values: Sequence[tuple[Knot, Tensor]], scale:
     return torch.stack(parts).sum(0)
 
 
+GAUSS = np.polynomial.legendre.leggauss(24)
+"""Places in (-1, 1) and weights of Gauss' rule."""
+
+
 def _integrals(
     nodes: Sequence[float], low: float, high: float, weight: Callable[[np.ndarray], np.ndarray]
 ) -> list[float]:
@@ -461,11 +465,9 @@ def _integrals(
 
     Exact to rounding for a weight of ``e^u`` over a few units of ``u``.
     """
-    u, w = np.polynomial.legendre.leggauss(24)
-    u, w = (
-        (low + high) / 2 + (high - low) / 2 * u,
-        (high - low) / 2 * w * weight((low + high) / 2 + (high - low) / 2 * u),
-    )
+    half = (high - low) / 2
+    u = (low + high) / 2 + half * GAUSS[0]
+    w = half * GAUSS[1] * weight(u)
     return [float((w * _lagrange(nodes, i, u)).sum()) for i in range(len(nodes))]
 
 
