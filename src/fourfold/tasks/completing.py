@@ -128,13 +128,11 @@ def completions(
         for rows, samples in search(model, x, mask, restrictions, labels, seed):
             yield Completed(rows, samples, torch.zeros(len(rows), dtype=torch.bool))
         return
-    for low, high in Noise.spans(start, start + len(x), batch_size):
+    for (low, high), block, block_mask, block_cond in _blocks(model, x, mask, labels, batch_size, start):
         rows = torch.arange(low - start, high - start)
         noise, decoding = (Noise(seed, low, high, name, model.device) for name in ("complete", "decode"))
         with torch.no_grad(), evaluating(model):
-            block = x[rows].to(model.device), mask[rows].to(model.device), restrictions
-            labels_of_block = None if labels is None else labels[rows.to(labels.device)]
-            parts = complete_block(model, *block, noise, decoding, labels_of_block)
+            parts = complete_block(model, block, block_mask, restrictions, noise, decoding, block_cond)
         completed, possible, approximate = (part.to(rows.device) for part in parts)
         yield Completed(rows[possible], completed[possible], approximate[possible])
         if not bool(possible.all()):
@@ -194,10 +192,9 @@ def weighted_probabilities(
     mask, parts = _expanded(x, observed_mask), []
     labels = model.space.encode_condition(cond, len(x), model.device)
     with evaluating(model):
-        for low, high in Noise.spans(start, start + len(x), batch_size):
-            rows, noise = slice(low - start, high - start), Noise(seed, low, high, "probability", model.device)
-            block = x[rows].to(model.device), mask[rows].to(model.device), events
-            parts.append(prob_block(model, *block, noise, None if labels is None else labels[rows]))
+        for (low, high), block, block_mask, block_cond in _blocks(model, x, mask, labels, batch_size, start):
+            noise = Noise(seed, low, high, "probability", model.device)
+            parts.append(prob_block(model, block, block_mask, events, noise, block_cond))
     p, approximate = zip(*parts, strict=True)
     return torch.cat(p).cpu(), torch.cat(approximate).cpu()
 
@@ -228,14 +225,8 @@ def log_prob_given(
     labels = model.space.encode_condition(cond, len(x), model.device)
     with evaluating(model):
         parts = [
-            score_given(
-                estimand,
-                codec,
-                x[i : i + batch_size].to(model.device),
-                mask[i : i + batch_size].to(model.device),
-                None if labels is None else labels[i : i + batch_size],
-            )
-            for i in range(0, len(x), batch_size)
+            score_given(estimand, codec, block, block_mask, block_cond)
+            for _, block, block_mask, block_cond in _blocks(model, x, mask, labels, batch_size)
         ]
     result = LogProb.cat(parts)
     return dataclasses.replace(
@@ -273,12 +264,20 @@ def conditional(
     labels = model.space.encode_condition(cond, len(x), model.device)
     parts = []
     with evaluating(model):
-        for i in range(0, len(x), batch_size):
-            rows = slice(i, i + batch_size)
-            z, log_mass = codec.tokenize(x[rows].to(model.device))
-            finite = mask[rows].to(model.device) & torch.isfinite(log_mass)
-            parts.append(estimand.conditional(z, finite, column, None if labels is None else labels[rows]))
+        for _, block, block_mask, block_cond in _blocks(model, x, mask, labels, batch_size):
+            z, log_mass = codec.tokenize(block)
+            parts.append(estimand.conditional(z, block_mask & torch.isfinite(log_mass), column, block_cond))
     return torch.cat(parts)
+
+
+def _blocks(
+    model: GenerativeModel, x: Tensor, mask: Tensor, labels: Tensor | None, batch_size: int, start: int = 0
+) -> Iterator[tuple[tuple[int, int], Tensor, Tensor, Tensor | None]]:
+    """The first index of some rows and the one behind them, then the rows, their mask and labels on the device."""
+    for low, high in Noise.spans(start, start + len(x), batch_size):
+        rows = slice(low - start, high - start)
+        cond = None if labels is None else labels[rows]
+        yield (low, high), x[rows].to(model.device), mask[rows].to(model.device), cond
 
 
 def _expanded(x: Tensor, observed_mask: Tensor) -> Tensor:
