@@ -71,8 +71,8 @@ OF_PARTS = list({MODELS[pair].parts: pair for pair in DISTINCT}.values())
 
 OF_EACH_MODEL = ("samples", "cost", "likelihood", "configuration")
 """Checks of what a setting may break; the others depend on the classes of a model's parts alone."""
-OF_ANY_STEPS = ("seeds", "batch_split", "likelihood", "saved")
-"""Checks of promises that do not depend on the number of steps: few are enough; the others see the recipe's own."""
+OF_ANY_STEPS = ("samples", "seeds", "batch_split", "likelihood", "saved")
+"""Checks of promises that do not depend on the number of steps: few are enough; ``cost`` counts the recipe's own."""
 TRAINING = ("resume", "watching")
 """Checks that train the model that they are given."""
 
