@@ -38,9 +38,9 @@ def test_shares_of_clips_and_frames():
             return torch.nn.functional.one_hot(x[:, :, 0, 0].long(), 3).float()
 
     x = torch.tensor([[0, 0, 1], [2, 2, 2], [1, 1, 1], [2, 1, 1]])[..., None, None].to(torch.uint8)
-    told = clips.readings(Told(), x, torch.tensor([0, 2, 1, 2]))
-    assert told["clips misread"] == "25.0 % [4.6, 69.9] of 4"
-    assert (told["frames misread"], told["frames unlike their clip"]) == ("25.0 %", "16.7 %")
+    readings = clips.readings(Told(), x, torch.tensor([0, 2, 1, 2]))
+    assert readings["clips misread"] == "25.0 % [4.6, 69.9] of 4"
+    assert (readings["frames misread"], readings["frames unlike their clip"]) == ("25.0 %", "16.7 %")
     assert clips.readings(Told(), x, None)["clips misread"] == ""
 
 

@@ -113,8 +113,8 @@ def test_a_step_more_is_told_and_taken():
     ],
 )
 def test_kind_and_cost_of_recipes_that_differ_from_their_paradigm(name, data, kind, cost):
-    told = facts(name, "xs")[data]
-    assert (told.likelihood, told.cost) == (kind, cost)
+    card = facts(name, "xs")[data]
+    assert (card.likelihood, card.cost) == (kind, cost)
 
 
 def test_what_the_audit_missed_on_cards_is_said():
@@ -146,18 +146,18 @@ def test_a_card_speaks_only_where_it_has_something_of_its_own():
 
 
 def test_what_follows_from_kind_cost_and_parts_is_listed():
-    told = dataclasses.replace(FACTS[Paradigm.DIFFUSION], likelihood=Kind.NONE, parts=("teacher", "autoencoder"))
-    assert told.drawbacks.startswith("no likelihood, ")
-    assert told.drawbacks.endswith(
+    distilled = dataclasses.replace(FACTS[Paradigm.DIFFUSION], likelihood=Kind.NONE, parts=("teacher", "autoencoder"))
+    assert distilled.drawbacks.startswith("no likelihood, ")
+    assert distilled.drawbacks.endswith(
         "the errors of its teacher, samples no better than what its autoencoder can reconstruct"
     )
-    assert "likelihood" not in told.gives
+    assert "likelihood" not in distilled.gives
 
 
 def test_a_record_is_read_back_and_cannot_steer_a_terminal():
-    told = build("latent-diffusion", Images(1, 8, 8), "xs").facts
-    record = told.record(Paradigm.DIFFUSION)
-    assert recorded_facts(record) == told
+    card = build("latent-diffusion", Images(1, 8, 8), "xs").facts
+    record = card.record(Paradigm.DIFFUSION)
+    assert recorded_facts(record) == card
     assert recorded_facts({**record, "objective": "a\x1b[31mb"}).objective == "a[31mb"
     with pytest.raises(KeyError):
         recorded_facts({"paradigm": "diffusion"})

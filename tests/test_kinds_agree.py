@@ -186,14 +186,14 @@ class LogRatio(nn.Module):
         return (self.density.log_prob(x) - self.reference.log_prob(x)).float() + self.log_z
 
 
-def assert_between(log_z: LogZ, nats: Tensor, exact: float, known: float) -> None:
+def assert_between(log_z: LogZ, nats: Tensor, exact: float, reference: float) -> None:
     """The bracket holds ``log Z``, and so the mean log-density ``mean(-E) - log Z``, and is narrow enough to say
     something.
     """
     low, high = log_z.interval(4)
     assert low < exact < high
     mean = float(nats.double().mean())
-    assert mean - high < known < mean - low
+    assert mean - high < reference < mean - low
     assert high - low < 0.6
 
 

@@ -71,9 +71,9 @@ def test_every_default_is_told_and_short_help_works(capsys, monkeypatch):
         assert call(name, "-h") == 0
         text = " ".join(re.sub(r"[│\s]+", " ", capsys.readouterr().out).split())
         for parameter in inspect.signature(callback, eval_str=True).parameters.values():
-            told = getattr(getattr(parameter.annotation, "__metadata__", [None])[0], "show_default", True)
-            if isinstance(told, str):
-                assert f"[default: ({told})]" in text
+            default = getattr(getattr(parameter.annotation, "__metadata__", [None])[0], "show_default", True)
+            if isinstance(default, str):
+                assert f"[default: ({default})]" in text
         assert not re.search(r"\bOf (images|each|every|a text)\b", text)
 
 

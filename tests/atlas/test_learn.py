@@ -47,10 +47,10 @@ def test_the_fit_ends_at_the_minimum_wherever_it_starts(monkeypatch):
 def test_every_weight_is_of_a_rule_a_cell_or_a_word_that_exists():
     rows = [line.split("\t")[0] for line in learn.WEIGHTS.read_text("utf-8").splitlines() if line[0] != "#"]
     assert len(rows) == len(set(rows)) == len(weights())
-    known = {"rule": set(rule_ids()), "cell": set(Cell), "kind": {"card", "line", "code"}}
+    names = {"rule": set(rule_ids()), "cell": set(Cell), "kind": {"card", "line", "code"}}
     for row in rows:
         head, colon, name = row.partition(":")
-        assert not colon or name in known[head], row
+        assert not colon or name in names[head], row
     assert all(len(row) == len(CELLS) for row in weights().values())
     assert max(abs(sum(row)) for row in weights().values()) <= 7 * UNIT / 2 + 1e-9, "only differences matter"
 
@@ -152,6 +152,6 @@ def test_held_out_systems_are_not_learned_from():
     options = learn.Options(rated=0.0)
     found = learn.held_out(twice, options, {})
     right = np.mean([CELLS[p.argmax()] is e.cell for p, e in zip(found, twice, strict=True)])
-    known = learn.Model(options).fit(twice, {}).probabilities(twice)
-    assert np.mean([CELLS[p.argmax()] is e.cell for p, e in zip(known, twice, strict=True)]) == 1.0
+    probabilities = learn.Model(options).fit(twice, {}).probabilities(twice)
+    assert np.mean([CELLS[p.argmax()] is e.cell for p, e in zip(probabilities, twice, strict=True)]) == 1.0
     assert right < 0.4

@@ -112,7 +112,7 @@ def test_every_variant_has_claims_and_no_claim_tells_two():
     named = {cell.paradigm: set(names) for cell, names in _CLAIMS.items()}
     assert set(VARIANTS) <= set(named)
     assert all(set(variants) <= named[paradigm] for paradigm, variants in VARIANTS.items())
-    claims = [claim for names in _CLAIMS.values() for told in names.values() for claim in told]
+    claims = [claim for names in _CLAIMS.values() for variant_claims in names.values() for claim in variant_claims]
     assert len(claims) == len(set(claims))
 
 

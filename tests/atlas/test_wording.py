@@ -269,12 +269,12 @@ def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_
     row = Evidence("noise", "offset 0", Claim.DENOISE, 2.0, Reader.WORDS)
     doubtful = Placement("card", Cell.DIFFUSION, 0.5, ((Cell.DIFFUSION, 0.5),), evidence=(row,))
     card = "# Bark\n\nVoices are listed below."
-    known = _or_mention(doubtful, card)
-    assert known.prior
-    assert known.cell is Cell.AUTOREGRESSIVE
-    assert "the text itself leans to diffusion, with 0.50 only" in known.notes
-    assert all(found.kind is Reader.NAME for found in known.evidence), "prior knowledge and evidence never mix"
-    assert "a hint" not in show.text(known)
+    answer = _or_mention(doubtful, card)
+    assert answer.prior
+    assert answer.cell is Cell.AUTOREGRESSIVE
+    assert "the text itself leans to diffusion, with 0.50 only" in answer.notes
+    assert all(found.kind is Reader.NAME for found in answer.evidence), "prior knowledge and evidence never mix"
+    assert "a hint" not in show.text(answer)
     likely = replace(doubtful, confidence=UNSURE)
     assert _or_mention(likely, card).prior, "a title outweighs words that are not certain"
     assert "the text itself leans to diffusion, with 0.75" in _or_mention(likely, card).notes
@@ -362,13 +362,13 @@ def test_a_citation_is_a_hint_wherever_it_stands(line):
 
 
 def test_a_paper_cited_in_passing_or_beside_another_cell_is_no_hint():
-    known = {
+    papers = {
         system.paradigm: found[0]
         for system in systems()
         for link in system.source
         if (found := re.findall(r"arxiv\.org/abs/(\d{4}\.\d{4,5})", link))
     }
-    one, other = (_CITATION.format(f"eprint={{{known[cell]}}}") for cell in (Cell.ADVERSARIAL, Cell.DIFFUSION))
+    one, other = (_CITATION.format(f"eprint={{{papers[cell]}}}") for cell in (Cell.ADVERSARIAL, Cell.DIFFUSION))
     assert mentioned(one) is not None
     assert mentioned(one + other) is None
     assert mentioned("# A vocoder of ours\n\n" + "It is fast. " * 300 + "See also arXiv:1609.03499.") is None
@@ -391,8 +391,8 @@ def test_a_base_model_is_a_hint(base, name):
 
 
 def test_links_that_disagree_name_nothing():
-    known = {system.paradigm: link for system in systems() for link in system.source if "arxiv.org/abs" in link}
-    assert mentioned(f"See {known[Cell.ADVERSARIAL]} and {known[Cell.DIFFUSION]}.") is None
+    papers = {system.paradigm: link for system in systems() for link in system.source if "arxiv.org/abs" in link}
+    assert mentioned(f"See {papers[Cell.ADVERSARIAL]} and {papers[Cell.DIFFUSION]}.") is None
 
 
 def test_a_text_that_states_its_mechanism_is_evidence_whatever_its_title():

@@ -364,8 +364,8 @@ def test_a_cards_yaml_says_what_it_is_for(yaml, cell):
     text = f"---\nlicense: mit\n{yaml}\n---\n# My model\n\nEnjoy it."
     placed = place_words(text)
     assert placed.cell is cell
-    told = next(row for row in placed.evidence if row.claim.cell is cell and not row.rule)
-    assert int(told.where.removeprefix("offset ")) < text.index("# My")
+    evidence = next(row for row in placed.evidence if row.claim.cell is cell and not row.rule)
+    assert int(evidence.where.removeprefix("offset ")) < text.index("# My")
     assert place_words("# My model\n\nEnjoy it.").cell is None
 
 

@@ -94,10 +94,10 @@ def test_samples_have_the_masses_that_are_scored(ngrams):
 
 
 def test_a_text_it_knows_is_likelier_than_noise(ngrams):
-    known = SPACE.rows(SPACE.ids(TEXT).long())
-    noise = SPACE.examples(len(known), torch.Generator().manual_seed(2))
-    assert ngrams.log_prob(known).nats.mean() > ngrams.log_prob(noise).nats.mean() + 10
-    assert ngrams.log_prob(known).kind == "exact"
+    rows = SPACE.rows(SPACE.ids(TEXT).long())
+    noise = SPACE.examples(len(rows), torch.Generator().manual_seed(2))
+    assert ngrams.log_prob(rows).nats.mean() > ngrams.log_prob(noise).nats.mean() + 10
+    assert ngrams.log_prob(rows).kind == "exact"
 
 
 def test_a_text_that_is_too_long_is_counted_in_part_and_says_so(monkeypatch):

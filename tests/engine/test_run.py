@@ -298,8 +298,8 @@ def test_what_takes_the_time_of_a_short_budget_is_said(tmp_path, monkeypatch):
 
     monkeypatch.setattr(execution, "decided", slow)
     run(tmp_path, "0.5s", precision="float32", say=lines.append)
-    told = re.compile(r"training took [\d.]+ s of a budget of 0.5s: what comes before the first step took [\d.]+ s")
-    assert list(filter(told.fullmatch, lines))
+    notice = re.compile(r"training took [\d.]+ s of a budget of 0.5s: what comes before the first step took [\d.]+ s")
+    assert list(filter(notice.fullmatch, lines))
 
 
 def test_epochs_are_counted():

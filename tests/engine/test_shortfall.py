@@ -53,8 +53,8 @@ def test_a_busy_machine_is_named_with_the_steps_that_were_expected(monkeypatch):
     monkeypatch.setattr(Usage, "share", property(lambda self: 0.43))
     said = []
     run = fourfold.fit("flow", MOONS, budget="1s", precision="float32", say=said.append)
-    told = f"{run.card['steps']:,} steps of 90,000 expected: the machine gave 43% of the processor"
-    assert [line for line in said if line.startswith(told)]
+    message = f"{run.card['steps']:,} steps of 90,000 expected: the machine gave 43% of the processor"
+    assert [line for line in said if line.startswith(message)]
     said.clear()
     fourfold.fit("flow", MOONS, budget="3 steps", say=said.append, **XS)
     assert not [line for line in said if "processor" in line]

@@ -135,13 +135,13 @@ def test_rows_of_masks_and_noise_are_extrapolated():
         torch.full((12,), 0.5),
     )
     with torch.no_grad():
-        known, unknown = built.estimand(*inputs, cond), built.estimand(*inputs)
-        for w, truth in ((1.0, known), (0.0, unknown)):
+        conditional, unknown = built.estimand(*inputs, cond), built.estimand(*inputs)
+        for w, truth in ((1.0, conditional), (0.0, unknown)):
             log_p, reals = classifier_free(built, w).estimand(*inputs, cond)
             torch.testing.assert_close(reals, truth[1], atol=1e-5, rtol=1e-4)
             for part, whole in zip(log_p, truth[0], strict=True):
                 torch.testing.assert_close(part, whole, atol=1e-5, rtol=1e-4)
-    assert (known[1] - unknown[1]).abs().max() > 1e-3
+    assert (conditional[1] - unknown[1]).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(

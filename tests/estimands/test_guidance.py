@@ -159,8 +159,8 @@ def test_a_guided_field_extrapolates_and_stays_a_field():
     strong = classifier_free(model, 3.0)
     assert isinstance(strong.estimand, GuidedField)
     x, t, cond = torch.randn(5, 2), torch.rand(5), torch.tensor([0, 1, 2, 0, -1])
-    known, unknown = model.estimand(x, t, cond), model.estimand(x, t, torch.full_like(cond, -1))
-    torch.testing.assert_close(strong.estimand(x, t, cond), unknown + 3 * (known - unknown), atol=1e-5, rtol=1e-5)
+    conditional, unknown = model.estimand(x, t, cond), model.estimand(x, t, torch.full_like(cond, -1))
+    torch.testing.assert_close(strong.estimand(x, t, cond), unknown + 3 * (conditional - unknown), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(strong.estimand(x, t), model.estimand(x, t))
     with pytest.raises(TypeError, match="must be a Denoiser or have a view as one"):
         view(strong.estimand, Denoiser)

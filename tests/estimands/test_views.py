@@ -74,8 +74,8 @@ def test_ends_of_a_straight_path_are_finite(kind):
     torch.testing.assert_close(view(source, NoisePredictor)(x, one), x, atol=1e-5, rtol=0)
     torch.testing.assert_close(view(source, Velocity)(x, zero), -x, atol=0.02, rtol=0)
     mean = torch.tensor([0.4, 0.35]).expand(16, 2)
-    known = kind in (Denoiser, Velocity)
-    torch.testing.assert_close(view(source, Denoiser)(x, one), mean * known, atol=1e-3, rtol=0)
+    has_limit = kind in (Denoiser, Velocity)
+    torch.testing.assert_close(view(source, Denoiser)(x, one), mean * has_limit, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("path", [VP(), EDM(), RectifiedFlow()], ids=lambda p: type(p).__name__)

@@ -250,8 +250,8 @@ def test_shape_and_trend_of_each_column_and_pair_are_those_of_sdmetrics(seed: in
     kinds = {name: {"sdtype": "categorical" if name in "de" else "numerical"} for name in "abcdef"}
     report = QualityReport()
     report.generate(real, made, {"columns": kinds}, verbose=False)
-    known = report.get_details("Column Shapes").set_index("Column")["Score"]
-    assert np.allclose(shapes(x, y, columns), known[list("abcdef")], atol=1e-6, equal_nan=True)
+    reference = report.get_details("Column Shapes").set_index("Column")["Score"]
+    assert np.allclose(shapes(x, y, columns), reference[list("abcdef")], atol=1e-6, equal_nan=True)
     trends = Trends(y, columns)
     own = {("abcdef"[i], "abcdef"[j]): s for (i, j), s in zip(trends.pairs, trends(x).tolist(), strict=True)}
     pairs = report.get_details("Column Pair Trends")

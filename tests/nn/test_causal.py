@@ -34,10 +34,10 @@ def test_steps_equal_the_whole_plane(other: int, moved: int, overall: bool) -> N
         p.data.add_(0.2 * torch.randn_like(p))
     x, kind = torch.randint(0, 7, (3, 5, 6)), torch.tensor([0, 1, 2])
     c = net.condition(torch.tensor([-1, 1, 0]), 3)
-    known = torch.stack([torch.randint(0, 7, (3, 5, 6)), torch.full((3, 5, 6), -1)], 1)
+    planes = torch.stack([torch.randint(0, 7, (3, 5, 6)), torch.full((3, 5, 6), -1)], 1)
     with torch.no_grad():
-        whole = net(x, kind, known, before=known[:, 0], c=c).flatten(1, 2)
-        cache = net.cache(kind, known, known[:, 0], c)
+        whole = net(x, kind, planes, before=planes[:, 0], c=c).flatten(1, 2)
+        cache = net.cache(kind, planes, planes[:, 0], c)
         previous = [torch.zeros(3, dtype=torch.long), *x.flatten(1)[:, :-1].unbind(1)]
         steps = torch.stack([net(value, kind, None, cache) for value in previous], 1)
     torch.testing.assert_close(steps, whole, atol=1e-4, rtol=1e-4)
@@ -99,8 +99,8 @@ def test_displaced_copies_are_those_of_the_formula() -> None:
 
     for n, i, j in [(0, 0, 0), (0, 0, 4), (1, 2, 2), (1, 3, 4), (0, 3, 1)]:
         seen = [(i + r - 1, j + c - 2, mixture.w[r, c]) for r in (0, 1) for c in range(5) if r == 0 or c < 2]
-        known = [(p, q, w) for p, q, w in seen if p >= 0 and 0 <= q < width]
-        e = [sum(float(w) * apart(n, p, q, s) for p, q, w in known) for s in shifts]
+        neighbours = [(p, q, w) for p, q, w in seen if p >= 0 and 0 <= q < width]
+        e = [sum(float(w) * apart(n, p, q, s) for p, q, w in neighbours) for s in shifts]
         m = (a[n, i, j] - torch.tensor(e)).softmax(0) * g[n, i, j].sigmoid()
         inside = [k for k in range(9) if source(n, i, j, shifts[k]) is not None]
         law = logits[n, i, j].softmax(0) * (1 - m[inside].sum())

@@ -90,9 +90,9 @@ def test_a_fitted_mixture_finds_the_mixture_of_its_codes():
     for batch in u.split(50):
         standard = prior.log_prob(batch)
         torch.testing.assert_close(standard, standard_log_prob(batch))
-    known = GaussianMixture(8, random_state=0).fit(u[:10_000])
+    reference = GaussianMixture(8, random_state=0).fit(u[:10_000])
     with torch.no_grad():
-        assert prior.eval().log_prob(u).mean() > known.score(u) - 0.05
+        assert prior.eval().log_prob(u).mean() > reference.score(u) - 0.05
 
 
 def test_no_component_of_a_fitted_mixture_stays_behind():

@@ -49,11 +49,13 @@ def test_dropout_hides_whole_captions():
 def test_guidance_of_weight_zero_and_one():
     estimand = shaken(tiny())
     x, t, cond = torch.randn(4, 3, 8, 8), torch.full((4,), 0.7), encode_captions(["red", "blue", "a", ""], 16)
-    known, unknown = estimand(x, t, cond), estimand(x, t, None)
+    conditional, unknown = estimand(x, t, cond), estimand(x, t, None)
     torch.testing.assert_close(Guided(estimand, 0.0)(x, t, cond), unknown, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(Guided(estimand, 1.0)(x, t, cond), known, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(Guided(estimand, 3.0)(x, t, cond), unknown + 3 * (known - unknown), atol=1e-4, rtol=1e-4)
-    assert (known - unknown)[:3].abs().amax((1, 2, 3)).min() > 1e-4
+    torch.testing.assert_close(Guided(estimand, 1.0)(x, t, cond), conditional, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        Guided(estimand, 3.0)(x, t, cond), unknown + 3 * (conditional - unknown), atol=1e-4, rtol=1e-4
+    )
+    assert (conditional - unknown)[:3].abs().amax((1, 2, 3)).min() > 1e-4
 
 
 def test_a_text_a_list_and_bytes_mean_the_same():

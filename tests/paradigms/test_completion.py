@@ -44,10 +44,10 @@ def law(request):
     each = []
     with torch.no_grad():
         for order in permutations(range(4)):
-            known, nats = torch.zeros(len(x), 4, dtype=torch.bool), log_mass.double()
+            observed_mask, nats = torch.zeros(len(x), 4, dtype=torch.bool), log_mass.double()
             for i in order:
-                nats = nats + model.estimand.conditional(z, known, i).gather(1, z[:, [i]])[:, 0]
-                known[:, i] = True
+                nats = nats + model.estimand.conditional(z, observed_mask, i).gather(1, z[:, [i]])[:, 0]
+                observed_mask[:, i] = True
             each.append(nats)
     return model, x, torch.stack(each).exp().mean(0)
 

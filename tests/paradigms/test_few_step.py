@@ -87,8 +87,8 @@ def test_a_student_starts_as_its_teacher(path):
     made = cards()["diffusion"].recipes["denoising"](Vectors(3), "xs")
     for p in made.estimand.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
-    known = Preconditioned(made.estimand.net, (3,), path, 1.0)
-    model = GenerativeModel(made.space, made.codec, known, made.objective, made.sampler, made.likelihood)
+    denoiser = Preconditioned(made.estimand.net, (3,), path, 1.0)
+    model = GenerativeModel(made.space, made.codec, denoiser, made.objective, made.sampler, made.likelihood)
     net = parts(Vectors(3), "xs", times=2).net
     student = NetworkAverage(net, (3,), path, 1.0)
     few_step.TrajectoryDistillation(model, paths=8, sigma_data=1.0).ready(student)
@@ -96,9 +96,9 @@ def test_a_student_starts_as_its_teacher(path):
     x_t = torch.randn(32, 3)
     with torch.no_grad():
         ratio = (path.sigma(s) / path.sigma(t))[:, None]
-        expected = ratio * x_t + (path.alpha(s)[:, None] - path.alpha(t)[:, None] * ratio) * known(x_t, t)
+        expected = ratio * x_t + (path.alpha(s)[:, None] - path.alpha(t)[:, None] * ratio) * denoiser(x_t, t)
         assert torch.allclose(x_t + (s - t)[:, None] * student(x_t, t, s), expected, atol=1e-4 * float(t.max()))
-        assert torch.allclose(view(student, Velocity)(x_t, t), view(known, Velocity)(x_t, t), atol=1e-4)
+        assert torch.allclose(view(student, Velocity)(x_t, t), view(denoiser, Velocity)(x_t, t), atol=1e-4)
 
 
 @pytest.mark.parametrize("path", [EDM(), VP(), RectifiedFlow()], ids=lambda p: type(p).__name__)
@@ -258,7 +258,7 @@ def test_every_sampler_of_diffusion_runs_on_an_average_velocity():
     """Seen as a denoiser, the exact jump is the exact denoiser: every solver returns the same samples from both."""
     oracle, seen = GaussianDenoiser(EDM(), MEAN, COVARIANCE), view(average(EDM()), Denoiser)
     for sampler in (DDIM(30), DPMSolver(20), Heun(12)):
-        one, other = (sampler(view(known, sampler.needs), Noise(0, 0, 64)) for known in (oracle, seen))
+        one, other = (sampler(view(estimand, sampler.needs), Noise(0, 0, 64)) for estimand in (oracle, seen))
         assert torch.allclose(one, other, atol=1e-3)
 
 

@@ -28,11 +28,11 @@ def model():
 
 
 @torch.no_grad()
-def _by_order(model, order, x, known=()):
+def _by_order(model, order, x, context=()):
     """``log p(x_rest | x_known)`` in one order, by the network alone."""
     total = torch.zeros(len(x), dtype=torch.float64)
     seen = torch.zeros(x.shape, dtype=torch.bool)
-    seen[:, list(known)] = True
+    seen[:, list(context)] = True
     for i in order:
         ids = x.masked_fill(~seen, SPACE.tokens)
         total += model.estimand.net(ids).log_softmax(-1)[:, i].gather(1, x[:, i : i + 1]).squeeze(1)
@@ -85,7 +85,7 @@ def test_what_is_missing_is_filled_in_given_the_rest(model):
     filled = complete(model, x, observed_mask, seed=2)
     assert (filled[:, [0, 2]] == torch.tensor([2, 1])).all()
     choices = torch.tensor([[2, k, 1] for k in range(3)])
-    p = _by_order(model, [1], choices, known=(0, 2)).exp()
+    p = _by_order(model, [1], choices, context=(0, 2)).exp()
     seen = torch.bincount(filled[:, 1], minlength=3) / len(filled)
     assert (seen - p).abs().max() < 5 * (0.25 / len(filled)) ** 0.5
 

@@ -15,9 +15,9 @@ from fourfold.spaces import Categories, Video
 
 def conditionals(frames: int, past: int, colours: int = 1, side: int = 3, classes: int | None = None):
     torch.manual_seed(0)
-    known = (past + (colours > 1)) * colours
+    earlier_colours = (past + (colours > 1)) * colours
     reading = None if classes is None else LabelReading(classes)
-    more = {"planes": known, "reader": 8, "reader_depth": 1, "moved": 1, "overall": True}
+    more = {"planes": earlier_colours, "reader": 8, "reader_depth": 1, "moved": 1, "overall": True}
     net = CausalConvNet(3, side, side, 8, 8, 1, 8, 1, kinds=colours, reading=reading, **more)
     for p in net.parameters():
         p.data.add_(0.3 * torch.randn_like(p))

@@ -149,10 +149,10 @@ def test_unmasking_draws_from_the_mixture_of_all_orders_and_its_bound_lies_below
     by_order = []
     with torch.no_grad():
         for order in permutations(range(3)):
-            known, nats = torch.zeros(len(x), 3, dtype=torch.bool), log_mass.double()
+            observed_mask, nats = torch.zeros(len(x), 3, dtype=torch.bool), log_mass.double()
             for i in order:
-                nats = nats + model.estimand.conditional(z, known, i).gather(1, z[:, [i]])[:, 0]
-                known[:, i] = True
+                nats = nats + model.estimand.conditional(z, observed_mask, i).gather(1, z[:, [i]])[:, 0]
+                observed_mask[:, i] = True
             by_order.append(nats)
     mass = torch.stack(by_order).exp().mean(0)
     assert float(mass.sum()) == pytest.approx(1, abs=1e-5)

@@ -70,7 +70,7 @@ def test_a_comparison_shows_a_published_model_and_does_not_rank_it(tmp_path):
     published = _written(tmp_path / "published", Text("", 64, tokenizer=Tokenizer.learn(TEXT, 300)))
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
-    told: list[str] = []
+    messages: list[str] = []
     comparison = compare(
         text,
         budget="60 steps",
@@ -83,7 +83,7 @@ def test_a_comparison_shows_a_published_model_and_does_not_rank_it(tmp_path):
         runs_dir=tmp_path / "runs",
         out=tmp_path / "report.html",
         progress=False,
-        say=told.append,
+        say=messages.append,
     )
     assert [entry.name for entry in comparison.entries] == ["autoregressive"]
     (rated,) = comparison.published

@@ -112,8 +112,8 @@ def test_a_table_shows_columns_beside_the_data_and_says_what_is_wrong():
     of = References(choose_draws(train, 200), test, None, fresh, train)
     shuffled = torch.stack([column[torch.randperm(200, generator=g)] for column in rows(200).T], 1)
     x = torch.cat([shuffled[:150], train[:50]])
-    told = {title.partition(":")[0]: picture for title, picture in space.details(x, of)}
-    bars = told["Columns"].bars
+    details = {title.partition(":")[0]: picture for title, picture in space.details(x, of)}
+    bars = details["Columns"].bars
     assert [bar.name for bar in bars] == ["kind", "low", "high", "zeros"]
     for bar in bars:
         assert sum(bar.samples) == pytest.approx(1)
@@ -122,13 +122,13 @@ def test_a_table_shows_columns_beside_the_data_and_says_what_is_wrong():
     assert bars[0].labels[-2:] == ("6 other categories", "missing")
     assert bars[3].data[0] > 0.7
     assert bars[3].labels[0].startswith("0.0")
-    matrices = dict(told["Association of columns"].matrices)
+    matrices = dict(details["Association of columns"].matrices)
     assert matrices["data"][1][2] > 0.9 > 0.5 > matrices["samples"][1][2] > 0
-    assert told["Rules of all training rows that samples break most"].rows[0][0] == "low ≤ high"
-    leaks = told["Samples (first) closest to a training row (second), closer than to any test row"]
+    assert details["Rules of all training rows that samples break most"].rows[0][0] == "low ≤ high"
+    leaks = details["Samples (first) closest to a training row (second), closer than to any test row"]
     assert leaks.rows[0] == leaks.rows[1]
-    assert "low and high" in told
-    for picture in told.values():
+    assert "low and high" in details
+    for picture in details.values():
         page = picture._repr_html_()
         assert "nan" not in page
         assert "<script" not in page

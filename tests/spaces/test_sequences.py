@@ -78,11 +78,11 @@ def test_files_come_back_as_they_were(tmp_path, suffix):
     assert torch.equal(again.x, x.x)
     assert notes == ()
     if suffix == ".csv":
-        written, told = pd.read_csv(back, dtype=str), pd.read_csv(source, dtype=str)
+        written, original = pd.read_csv(back, dtype=str), pd.read_csv(source, dtype=str)
         assert list(written.columns) == list(frame.columns)
         assert written["user"].iloc[0] == "U060"
-        order = told.assign(first=told.groupby("user")["at"].transform("min"), row=range(len(told)))
-        place = {user: k for k, user in enumerate(dict.fromkeys(told["user"]))}
+        order = original.assign(first=original.groupby("user")["at"].transform("min"), row=range(len(original)))
+        place = {user: k for k, user in enumerate(dict.fromkeys(original["user"]))}
         order = order.assign(place=order["user"].map(place)).sort_values(["place", "row"], kind="stable")
         for name in ("at", "page", "paid"):
             assert written[name].fillna("").tolist() == order[name].fillna("").tolist()

@@ -13,8 +13,8 @@ from fourfold.tournament.health import advice, causes, health_of
 
 
 def result(steps: int = 500, seconds: float = 15.0, share: float | None = 0.99, stages: tuple[int, ...] = ()) -> Any:
-    known = {"steps": steps, "seconds": seconds, "epochs": 1.5, "stages": [{"steps": s} for s in stages]}
-    return {**known, "usage": {} if share is None else {"share": share}}
+    record = {"steps": steps, "seconds": seconds, "epochs": 1.5, "stages": [{"steps": s} for s in stages]}
+    return {**record, "usage": {} if share is None else {"share": share}}
 
 
 def test_a_healthy_training_has_no_mark() -> None:
