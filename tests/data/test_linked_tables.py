@@ -10,6 +10,7 @@ import torch
 import fourfold
 from fourfold.data import DataError, load, read_all
 from fourfold.data.writers import write_examples
+from fourfold.main import run as fourfold_command
 from fourfold.spaces import Table
 from fourfold.tasks.drawing import beside
 
@@ -108,3 +109,30 @@ def test_a_model_of_sequences_given_rows_reads_both_forms_and_writes_the_conditi
     assert len(frame) == sum(counts)
     expected = space.given.table(one.cond[:3])["age"].repeat(counts)
     assert frame["age"].tolist() == expected.tolist()
+
+
+def test_rows_to_go_on_from_keep_their_condition_and_other_files_are_conditions(tmp_path: Path):
+    run = fourfold.fit(
+        "autoregressive",
+        orders(),
+        budget="3 steps",
+        precision="float32",
+        size="xs",
+        data_options={**ORDERED, "given": "kind,age"},
+        out=tmp_path / "run",
+    )
+    assert run.card["steps"] == 3
+    begun = orders().query("day == 0").head(7)
+    begun.to_csv(tmp_path / "begun.csv", index=False)
+    customers().head(4).to_csv(tmp_path / "new.csv", index=False)
+    words = ["sample", str(tmp_path / "run"), "-n", "2"]
+    assert fourfold_command([*words, "--given", str(tmp_path / "begun.csv"), "--out", str(tmp_path / "more.csv")]) == 0
+    more = pd.read_csv(tmp_path / "more.csv")
+    first = more[more["day"] == 0].assign(customer=more["customer"].str.split("#").str[0])
+    both = first.merge(begun, on="customer", suffixes=("", "_begun"))
+    assert len(both) == 14
+    for column in ("amount", "kind", "age"):
+        assert both[column].tolist() == both[f"{column}_begun"].tolist()
+    assert fourfold_command([*words, "--given", str(tmp_path / "new.csv"), "--out", str(tmp_path / "drawn.csv")]) == 0
+    drawn = pd.read_csv(tmp_path / "drawn.csv").groupby("customer", sort=False).first()
+    assert drawn["age"].tolist() == customers().head(4)["age"].repeat(2).tolist()

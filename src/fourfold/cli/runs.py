@@ -27,7 +27,7 @@ from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.spaces import Table
 from fourfold.tasks import language
 from fourfold.tasks.drawing import adjusted, beside
-from fourfold.tasks.forecasting import forecast
+from fourfold.tasks.forecasting import forecast, holds_rows
 from fourfold.tasks.given import Given, requirements, sample_given
 from fourfold.tasks.language import Shaping, generate, stream_text, truncation_note
 from fourfold.tasks.scores import score_record, score_table, summary, write_scores
@@ -50,7 +50,7 @@ def sample(command: Sample) -> None:
         _continue_texts(command, run)
     elif _rules_tokens(command):
         raise ValueError(f"rules of drawing tokens need a model of text, got one of {run.model.space}; leave them out")
-    elif command.given and not conditional and isinstance(run.model.estimand, Continuing):
+    elif isinstance(run.model.estimand, Continuing) and _goes_on(command.given or [], run.model.space):
         _continue_rows(command, run)
     else:
         _sample_examples(command, run)
@@ -231,6 +231,11 @@ def _give_texts(texts: list[str], out: str | None, as_json: bool) -> None:
     print_line(out)
 
 
+def _goes_on(texts: Sequence[str], space: Space) -> bool:
+    """Whether what is given are rows to go on from, and no conditions."""
+    return bool(texts) and (not space.conditional or holds_rows(Path(texts[0]).expanduser(), space))
+
+
 def _continue_rows(command: Sample, run: Run) -> None:
     """Draw rows that follow those of a file, and write both to a file or to standard output."""
     if len(command.given or []) > 1:
@@ -239,10 +244,11 @@ def _continue_rows(command: Sample, run: Run) -> None:
     for note in continuation.notes:
         say(note)
     x, space = continuation.x, continuation.space
+    columns = beside(space, continuation.cond, run.label_column or "label")
     if command.out == "-":
-        print_data(as_lines(x, space))
+        print_data(as_lines(x, space, columns))
         return
-    path = write_examples(command.out or command.run / f"samples{usual_suffix(space)}", x, space)
+    path = write_examples(command.out or command.run / f"samples{usual_suffix(space)}", x, space, columns)
     print_line(json.dumps({"samples": len(x), "written": str(path)}) if command.as_json else path)
 
 

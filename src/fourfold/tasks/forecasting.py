@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import singledispatch
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -21,7 +22,10 @@ from fourfold.spaces import Sequences
 from fourfold.spaces.sequences import ABSENT
 from fourfold.tasks.conditions import conditioning
 
-__all__ = ["Forecast", "Prefixes", "forecast", "forecast_prefixes", "prefixes"]
+__all__ = ["Forecast", "Prefixes", "forecast", "forecast_prefixes", "holds_rows", "prefixes"]
+
+TABLES = (".csv", ".tsv", ".parquet", ".feather", ".arrow")
+"""Endings of the files that rows are read from."""
 
 
 @final
@@ -54,16 +58,25 @@ class Forecast:
         rows: how many rows of each were given, ``(B,)``.
         space: writes them.
         notes: remarks for the user.
+        cond: the conditions of the sequences, ``(B, *)``, or ``None``.
     """
 
     x: Tensor
     rows: Tensor
     space: Sequences
     notes: tuple[str, ...] = ()
+    cond: Tensor | None = None
 
     def table(self) -> pd.DataFrame:
         """All rows as a data frame."""
         return self.space.table(self.x)
+
+
+def holds_rows(path: Path, space: Space) -> bool:
+    """Whether a file is a table with the columns of sequences, and not of their conditions alone."""
+    if path.suffix.lower() not in TABLES or not path.is_file():
+        return False
+    return set(space.columns) <= set(raw_frame(path)[0].columns)
 
 
 def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, given: Any = None) -> Forecast:
@@ -180,4 +193,4 @@ def forecast_prefixes(model: GenerativeModel, prefixes: Prefixes, seed: int = 0,
                 drawn_rows = codec.decode(estimand.go_on(z, rows, noise, cond), noise)
                 drawn_rows[:, :rows] = prefix[:, :rows]
                 x[batch] = drawn_rows.cpu()
-    return Forecast(x, prefixes.rows, dataclasses.replace(prefixes.space), prefixes.notes)
+    return Forecast(x, prefixes.rows, dataclasses.replace(prefixes.space), prefixes.notes, prefixes.cond)
