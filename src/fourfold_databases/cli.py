@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from fourfold.cli.command import Command
+from fourfold.cli.commands.compare import Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Sample, ScoreExamples
 from fourfold.cli.commands.train import Fit
@@ -21,11 +22,13 @@ from fourfold.data.tables import raw_frame
 from fourfold.output.printable import plural, shortened
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.fitting import fit_database
+from fourfold_databases.judging import judge_database
+from fourfold_databases.page import write_page
 from fourfold_databases.run import DatabaseRun
 from fourfold_databases.schema import Schema
 from fourfold_databases.writing import check_new, write_database
 
-__all__ = ["data", "fit", "sample", "score"]
+__all__ = ["data", "fit", "judge", "sample", "score"]
 
 
 def data(command: DescribeData) -> None:
@@ -101,6 +104,22 @@ def score(command: ScoreExamples) -> None:
         )
     total = sum(float(result.nats.sum()) for result in scores.values())
     print_line(f"{'in all':<{width}}  {total:>14,.1f} nats")
+
+
+def judge(command: Judge) -> None:
+    """Judge a synthetic database: one report for each view of it, and a first page."""
+    _refuse(command, "real", "synthetic", "held_out", "n", "out", "threads", "as_json", "data_options")
+    folder = command.out.with_suffix("")
+    if folder.exists():
+        raise DataError(f"--out must be a new folder, got {folder}, which exists; name another")
+    real = read_database(command.real, command.data_options.get("schema"), skip_bad=True)
+    judgement = judge_database(real, command.synthetic, held_out=command.held_out, n=command.n, out=folder, say=say)
+    page = write_page(judgement, real.schema, folder)
+    if command.as_json:
+        print_line(json.dumps(judgement.record(), indent=1))
+    else:
+        print_line(judgement)
+        print_line(f"report: {page}")
 
 
 def _score_record(result: LogProb) -> dict[str, object]:

@@ -19,14 +19,12 @@ from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.checkpoint import check_vacant
 from fourfold.runs.settings import FitKeywords
 from fourfold_databases.database import Database, read_database
-from fourfold_databases.plan import Plan, plans
+from fourfold_databases.plan import FEWEST, Plan, plans
 from fourfold_databases.run import RECORD, DatabaseRun, given_rows, table_folder, training_rows
 from fourfold_databases.schema import Schema
 
 __all__ = ["fit_database"]
 
-FEWEST = 20
-"""The fewest rows of a table that can be modelled."""
 LEAST = 0.1
 """The least share of the budget that a table gets, over the number of tables."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fourfold.cli.command import Command
+from fourfold.cli.commands.compare import Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Sample, ScoreExamples
 from fourfold.cli.commands.train import Fit
@@ -21,6 +22,8 @@ def work_of(command: Command) -> str | None:
     """The function that does the work of a command for a database. ``None`` for other data."""
     if isinstance(command, DescribeData):
         return f"{WORK}:data" if _is_database(command.name) and "query" not in command.data_options else None
+    if isinstance(command, Judge):
+        return f"{WORK}:judge" if _is_database(command.real) and "query" not in command.data_options else None
     if isinstance(command, Fit):
         database = _is_run(command.resume) or (_is_database(command.data) and "query" not in command.data_options)
         return f"{WORK}:fit" if database else None

@@ -10,7 +10,7 @@ from fourfold.data.errors import DataError, option
 from fourfold_databases.reading import Frames, keys_in
 from fourfold_databases.schema import Link, Schema
 
-__all__ = ["sound_frames"]
+__all__ = ["faults_of", "sound_frames"]
 
 
 def sound_frames(
@@ -33,9 +33,7 @@ def sound_frames(
     sound: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
     for table in schema.order:
-        columns = schema.without(table)
-        texts = {name: keys_in(f"{where}, table {table}, column {name}", frames[table][name]) for name in columns}
-        frame = frames[table].reset_index(drop=True).assign(**texts)
+        frame = _with_texts(where, frames, schema, table)
         while (fault := next(_faults(frame, schema, table, sound), None)) is not None:
             column, bad, rule = fault
             row = frame.index[bad][0]
@@ -50,6 +48,23 @@ def sound_frames(
             raise DataError(f"{where}, table {table}: must have rows with sound keys, got none")
         sound[table] = frame.reset_index(drop=True)
     return sound, tuple(notes)
+
+
+def faults_of(where: str, frames: Frames, schema: Schema) -> dict[tuple[str, str], int]:
+    """How many rows break each key and link, by table and column. Those that nothing breaks are left out."""
+    texts = {table: _with_texts(where, frames, schema, table) for table in schema.keys}
+    counts: dict[tuple[str, str], int] = {}
+    for table, frame in texts.items():
+        for column, bad, _ in _faults(frame, schema, table, texts):
+            counts[table, column] = counts.get((table, column), 0) + int(bad.sum())
+    return counts
+
+
+def _with_texts(where: str, frames: Frames, schema: Schema, table: str) -> pd.DataFrame:
+    """The rows of a table with keys and links as texts."""
+    names = schema.without(table)
+    texts = {name: keys_in(f"{where}, table {table}, column {name}", frames[table][name]) for name in names}
+    return frames[table].reset_index(drop=True).assign(**texts)
 
 
 def _faults(frame: pd.DataFrame, schema: Schema, table: str, sound: Frames) -> Iterator[tuple[str, pd.Series, str]]:

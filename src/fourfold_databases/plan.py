@@ -27,6 +27,7 @@ from fourfold_databases.reading import Frames
 from fourfold_databases.schema import Link, Schema
 
 __all__ = [
+    "FEWEST",
     "NO",
     "ROW",
     "YES",
@@ -47,6 +48,8 @@ YES, NO = "yes", "no"
 """The values of a flag."""
 ROW = "row"
 """The column that orders the rows of a sequence where no column of the table does."""
+FEWEST = 20
+"""The fewest rows of a table that can be modelled."""
 PLACES = re.compile(r"(year|month|week|day|hour|date|time|visit|wave|round|period)s?$", re.IGNORECASE)
 """Names of columns, beside those of times, whose numbers order rows."""
 
@@ -109,7 +112,7 @@ def plans(database: Database) -> dict[str, Plan]:
 def _plan(database: Database, table: str) -> Plan:
     frame, schema = database.frames[table], database.schema
     own = tuple(str(column) for column in frame if column not in schema.without(table))
-    about = load(frame[[*own]], space="table").columns if own else ()
+    about = load(frame[[*own]], space="table").columns if own and len(frame) >= FEWEST else ()
     owner, key = schema.owner(table), schema.keys[table]
     counts = frame[owner.column].value_counts() if owner is not None else pd.Series([1])
     alone = owner is None or int(counts.max()) == 1

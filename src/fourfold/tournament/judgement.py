@@ -140,6 +140,7 @@ def judge(
     held_out: Data | None = None,
     n: int = 2000,
     features: str | None = None,
+    baselines: bool = True,
     out: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] | None = None,
     **keywords: Unpack[DataKeywords],
@@ -161,6 +162,7 @@ def judge(
         held_out: see above.
         n: the most samples and references.
         features: feature space of images, see :func:`fourfold.compare`.
+        baselines: whether the baselines of the space stand beside the samples. They take most of the time.
         out: the file of the report. Its numbers are written beside it.
         say: is called with notes on what reading the data changed.
         keywords: the settings of :class:`~fourfold.settings.data.DataOptions`, such as ``labels``, ``conditional`` and
@@ -191,7 +193,7 @@ def judge(
         versions=versions(),
         dataset=dataset,
         n=count,
-        baselines=rate(benchmark),
+        baselines=rate(benchmark) if baselines else (),
         samples=(rate_outside(outside, benchmark),),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command_words=_command([real, synthetic], {"train": train, "held-out": held_out}, settings),

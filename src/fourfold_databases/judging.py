@@ -1,0 +1,219 @@
+"""Judging a synthetic database: keys, each table, and each link, by the scores that every table has here.
+
+A *view* is one table that holds what a database should keep:
+
+* a table alone;
+* ``parent and child``: the rows of a child beside the columns of the row that they name;
+* ``numbers``: the rows of a parent with the number of rows that each owns;
+* ``siblings``: the rows of a child beside those of the row before of the same owner.
+
+:func:`fourfold.judge` measures each view of the synthetic database beside that of the real one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+
+from fourfold.data.errors import DataError
+from fourfold.output.printable import plural
+from fourfold.tournament.judgement import Judgement, judge
+from fourfold.tournament.words import label
+from fourfold_databases.database import Database, read_database
+from fourfold_databases.integrity import faults_of
+from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, plans
+from fourfold_databases.reading import frames_of
+from fourfold_databases.schema import Link, Schema
+
+__all__ = ["DatabaseJudgement", "LinkCheck", "judge_database", "page_name", "views"]
+
+LEAST = 40
+"""The fewest rows of a view that is measured."""
+SHOWN = ("shape", "two_sample_auc")
+"""The scores of the first page."""
+COUNT = "number of rows"
+"""The column of a parent's view that counts the rows which it owns."""
+
+
+@final
+@dataclass(frozen=True)
+class LinkCheck:
+    """How many rows of a synthetic database break a key or a link.
+
+    Attributes:
+        name: of the key or link.
+        rows: how many rows have it.
+        broken: how many of them break it.
+    """
+
+    name: str
+    rows: int
+    broken: int
+
+    def __str__(self) -> str:
+        state = "holds in all" if not self.broken else f"is broken in {self.broken:,} of"
+        return f"{self.name}: {state} {plural(self.rows, 'row')}"
+
+
+@final
+@dataclass(frozen=True)
+class DatabaseJudgement:
+    """The scores of a synthetic database.
+
+    Attributes:
+        name: of the synthetic database.
+        checks: of keys and links.
+        views: the judgement of each view, by its name.
+        short: the views with too few rows to be measured.
+    """
+
+    name: str
+    checks: tuple[LinkCheck, ...]
+    views: Mapping[str, Judgement]
+    short: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table of views, head first: each score of the synthetic rows, and of real rows behind it."""
+        head = ("view", *(word for name in SHOWN for word in (label(name), "real")))
+        return [
+            head,
+            *((name, *(word for score in SHOWN for word in _words(view, score))) for name, view in self.views.items()),
+        ]
+
+    def __str__(self) -> str:
+        """Keys and links, then the scores of each view, in at most 80 columns."""
+        widths = [max(len(row[i]) for row in self.rows) for i in range(len(self.rows[0]))]
+        table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in self.rows]
+        short = [f"too few rows to be measured: {', '.join(self.short)}"] if self.short else []
+        return "\n".join([*map(str, self.checks), "", *table, *short])
+
+    def record(self) -> dict[str, Any]:
+        """The judgement as a JSON value."""
+        return {
+            "database": self.name,
+            "checks": [{"name": check.name, "rows": check.rows, "broken": check.broken} for check in self.checks],
+            "views": {name: view.record() for name, view in self.views.items()},
+        }
+
+
+def _words(view: Judgement, name: str) -> tuple[str, str]:
+    """A score of a view and that of real rows. Empty where it could not be measured."""
+    score = next((score for score in view.scores if score.name.partition("[")[0] == name), None)
+    values = (math.nan, math.nan) if score is None else (score.value, score.floor)
+    return tuple("" if math.isnan(value) else f"{value:.3f}" for value in values)  # type: ignore[return-value]
+
+
+def page_name(view: str) -> str:
+    """The file of a view's report."""
+    return f"{''.join(letter if letter.isalnum() else '-' for letter in view)}.html"
+
+
+def views(database: Database, plan: Mapping[str, Plan]) -> dict[str, pd.DataFrame]:
+    """The views of a database, by name. Keys are in none of them.
+
+    Args:
+        database: real or synthetic.
+        plan: the plans of the real one, so that both have the same columns.
+    """
+    frames, schema = database.frames, database.schema
+    tables: dict[str, pd.DataFrame] = {}
+    for table in schema.order:
+        own = frames[table][[*plan[table].own]]
+        if own.shape[1]:
+            tables[table] = own
+        for link in schema.links_of(table):
+            tables |= _of_link(link, database, plan)
+    return tables
+
+
+def _of_link(link: Link, database: Database, plan: Mapping[str, Plan]) -> dict[str, pd.DataFrame]:
+    frames, schema = database.frames, database.schema
+    child, parent = frames[link.child], frames[link.parent].set_index(schema.keys[link.parent])
+    own = child[[*plan[link.child].own]]
+    above = parent[[*plan[link.parent].described]].add_prefix(f"{link.parent}.")
+    linked = child[link.column].notna()
+    beside = above.reindex(child[link.column]).set_axis(child.index)
+    joint = pd.concat([own, beside], axis=1)[linked].reset_index(drop=True)
+    views = {f"{link.child} by {link.column}": joint} if own.shape[1] and above.shape[1] else {}
+    if link != schema.owner(link.child):
+        return views
+    counts = child[link.column].value_counts().reindex(parent.index, fill_value=0)
+    views[f"numbers of {link.child}"] = above.assign(**{COUNT: counts}).reset_index(drop=True)
+    if not plan[link.child].alone and own.shape[1]:
+        views[f"siblings in {link.child}"] = _siblings(child[linked], link, plan[link.child])
+    return views
+
+
+def _siblings(child: pd.DataFrame, link: Link, plan: Plan) -> pd.DataFrame:
+    """The rows of a child beside the row before of the same owner, but for the first ones."""
+    rows = child if plan.order in (None, ROW) else in_order(child, str(plan.order))
+    before = rows.groupby(link.column, sort=False)[[*plan.own]].shift(1)
+    later = rows.groupby(link.column, sort=False).cumcount() > 0
+    return pd.concat([rows[[*plan.own]], before.add_prefix("before: ")], axis=1)[later].reset_index(drop=True)
+
+
+def checks_of(name: str, frames: Mapping[str, pd.DataFrame], schema: Schema) -> tuple[LinkCheck, ...]:
+    """How often each key and each link is broken."""
+    broken = faults_of(name, frames, schema)
+    keys = [(f"key {table}.{key}", table, key) for table, key in schema.keys.items() if key is not None]
+    links = [(f"link {link}", link.child, link.column) for link in schema.links]
+    return tuple(
+        LinkCheck(label, len(frames[table]), broken.get((table, column), 0)) for label, table, column in (*keys, *links)
+    )
+
+
+def judge_database(
+    real: Any,
+    synthetic: Any,
+    *,
+    held_out: Any = None,
+    schema: Any = None,
+    n: int = 2000,
+    out: Path | str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> DatabaseJudgement:
+    """Judge the synthetic database of any system.
+
+    Args:
+        real: the database that it learned from.
+        synthetic: the database that it drew.
+        held_out: a database that it never saw, for the references. ``None``: rows of the real one.
+        schema: keys and links, as for :func:`~fourfold_databases.database.read_database`.
+        n: the most rows and references of a view.
+        out: a new folder for the report of each view.
+        say: a function that is called with each message.
+
+    Raises:
+        DataError: for databases that cannot be read, or of other tables.
+    """
+    data = real if isinstance(real, Database) else read_database(real, schema, skip_bad=True)
+    raw, _ = frames_of(synthetic)
+    name = Path(synthetic).name if isinstance(synthetic, (str, Path)) else "samples"
+    linked = data.schema.restricted({table: tuple(map(str, frame)) for table, frame in raw.items()}, name)
+    checks = checks_of(name, raw, linked)
+    data = replace(data, schema=data.schema.unlinked([t for t, frame in data.frames.items() if len(frame) < FEWEST]))
+    samples = read_database(synthetic, data.schema, skip_bad=True)
+    never = None if held_out is None else read_database(held_out, data.schema, skip_bad=True)
+    plan = plans(data)
+    of_real, of_samples = views(data, plan), views(samples, plan)
+    of_never = {} if never is None else views(never, plan)
+    judgements, short = dict[str, Judgement](), list[str]()
+    for view, frame in of_real.items():
+        if min(len(frame), len(of_samples[view]), *(len(part[view]) for part in [of_never] if part)) < LEAST:
+            short.append(view)
+            continue
+        if say is not None:
+            say(f"{view}: {len(of_samples[view]):,} rows beside {len(frame):,}")
+        place = None if out is None else Path(out) / page_name(view)
+        judgements[view] = judge(
+            frame, of_samples[view], held_out=of_never.get(view), n=n, baselines=False, space="table", out=place
+        )
+    if not judgements:
+        raise DataError(f"{name}: must have at least {LEAST} rows in some table, got fewer in all")
+    return DatabaseJudgement(name, checks, judgements, tuple(short))
