@@ -12,6 +12,7 @@ from fourfold.data import DataError, load, read_all
 from fourfold.data.writers import write_examples
 from fourfold.main import run as fourfold_command
 from fourfold.spaces import Table
+from fourfold.tasks.conditions import conditioning
 from fourfold.tasks.drawing import beside
 
 
@@ -102,6 +103,13 @@ def test_a_model_of_sequences_given_rows_reads_both_forms_and_writes_the_conditi
     model.fit_statistics(data.train.x, data.train.cond)
     nats = model.log_prob(one.x[:8], one.cond[:8]).nats
     assert torch.equal(nats, model.log_prob(other.x[:8], other.cond[:8]).nats)
+    parts = conditioning(space, tmp_path / "customers.csv")
+    names = customers()["customer"].tolist()
+    assert list(parts.keys) == names
+    assert parts.named(space, 2).keys[:3] == (f"{names[0]}#1", f"{names[0]}#2", f"{names[1]}#1")
+    assert conditioning(space, {"kind": "a", "age": 21}).named(space) is space
+    drawn = parts.named(space).table(model.sample(4, parts.condition[:4]))
+    assert drawn["customer"].drop_duplicates().tolist() == names[:4]
     x = model.sample(3, one.cond[:3])
     write_examples(tmp_path / "drawn.csv", x, space, beside(space, one.cond[:3]))
     frame = pd.read_csv(tmp_path / "drawn.csv")

@@ -144,6 +144,7 @@ def _sample_examples(command: Sample, run: Run) -> None:
             )
     if not is_first():
         return
+    space = parts.named(space, n)
     suffix, columns = usual_suffix(space), beside(space, each, run.label_column or "label")
     if cond is not None and space.given is not None and usual_suffix(space.given) == ".txt":  # texts stand below images
         columns = columns._replace(prompts=beside(space, cond).table.iloc[:, 0].tolist())  # type: ignore[union-attr]

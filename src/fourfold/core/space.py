@@ -296,6 +296,10 @@ class Space(Quality, Example):
         rows = self.table(self.examples_of(cond[observed_mask]))
         return rows.set_index(observed_mask.nonzero().flatten().numpy()).reindex(range(len(cond)))
 
+    def with_keys(self, keys: Sequence[str]) -> Self:
+        """The same space, whose first examples are written to files under these names, if files name examples."""
+        return self
+
     def lines(self, x: Tensor, beside: Beside = ALONE) -> str | None:
         """Examples as plain text for standard output. ``None``: as a table."""
         return None

@@ -247,7 +247,8 @@ class Run:
                 f"the columns of a data frame must have names, got samples of {space}: run.sample({n}) gives a tensor, "
                 "and fourfold.data.writers.write_examples writes it to a file"
             )
-        cond = space.encode_condition(self.conditioning(given).condition, n)
+        parts = self.conditioning(given)
+        cond, space = space.encode_condition(parts.condition, n), parts.named(space)
         x = self.sample(n, given, seed, balance=balance, require=require)
         return beside(space, cond, self.label_column or "label").after(space.table(x), space.row_counts(x))
 

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -248,8 +248,7 @@ class Sequences(WrittenRows):
         """The same series, of which samples go on from another code of the order column."""
         return dataclasses.replace(self, origin=origin)
 
-    def with_keys(self, keys: Sequence[str]) -> Sequences:
-        """The same sequences, of which the first ones are written to files under these names."""
+    def with_keys(self, keys: Sequence[str]) -> Self:
         return dataclasses.replace(self, keys=tuple(keys))
 
     def table(self, x: Tensor) -> pd.DataFrame:

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from fourfold.core import Condition, Space
 from fourfold.data import read_all
+from fourfold.data.tables import raw_frame
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.tasks.examples import raw_examples
 from fourfold.tasks.given import Given, code_of, parse_given
 
-__all__ = ["Conditioning", "conditioning"]
+__all__ = ["Conditioning", "conditioning", "numbered_keys"]
 
 
 @final
@@ -29,10 +30,21 @@ class Conditioning:
     Attributes:
         condition: in any form that the space of conditions takes, or ``None``.
         restrictions: values of columns of the samples.
+        keys: the key of each condition, where a table of them has the column that names the samples.
     """
 
     condition: Condition = None
     restrictions: Given = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+
+    def named(self, space: Space, n: int = 1) -> Space:
+        """The space of ``n`` samples for each condition, under the keys of these."""
+        return space.with_keys(numbered_keys(self.keys, n)) if self.keys else space
+
+
+def numbered_keys(keys: Sequence[str], n: int) -> list[str]:
+    """The keys of ``n`` samples for each: a number stands behind them if there are several."""
+    return [key if n == 1 else f"{key}#{i + 1}" for key in keys for i in range(n)]
 
 
 def conditioning(space: Space, given: Any, label: str | None = None) -> Conditioning:
@@ -56,7 +68,9 @@ def conditioning(space: Space, given: Any, label: str | None = None) -> Conditio
     items = [given] if isinstance(given, (str, os.PathLike)) else given
     if isinstance(items, Sequence) and items and all(isinstance(item, (str, os.PathLike)) for item in items):
         return _by_text(space, items, label, given)
-    return Conditioning(raw_examples(given, given_space(space)) if hasattr(given, "columns") else given)
+    if hasattr(given, "columns"):
+        return Conditioning(raw_examples(given, given_space(space)), keys=_keys(space, given))
+    return Conditioning(given)
 
 
 def given_space(space: Space) -> Space:
@@ -100,7 +114,10 @@ def _by_text(space: Space, items: Sequence[str | os.PathLike[str]], label: str |
         if paths and len(paths) < len(items):
             other = next(item for item in items if item not in paths)
             raise ValueError(f"given must be files or conditions, got {paths[0]} and {other!r}: leave one out")
-        return Conditioning(torch.cat([_read(space, path) for path in paths]) if paths else given)
+        if not paths:
+            return Conditioning(given)
+        keys = tuple(key for path in paths for key in _keys(space, path))
+        return Conditioning(torch.cat([_read(space, path) for path in paths]), keys=keys)
     row: dict[str, list[str]] = {}
     for text in assigned:
         if name := _column(text, own):
@@ -122,6 +139,15 @@ def _column(text: str, names: Sequence[str]) -> str:
 def _read(space: Space, path: os.PathLike[str]) -> Tensor:
     """The conditions in a file or folder."""
     return read_all(path, given_space(space))[0].x
+
+
+def _keys(space: Space, given: Any) -> tuple[str, ...]:
+    """The keys in a table of conditions, if it has the column that names examples of the space."""
+    key = getattr(space, "key", None)
+    if key is None or not given_space(space).columns:
+        return ()
+    frame, _ = raw_frame(given)
+    return tuple(frame[key].astype(str).str.strip()) if key in frame else ()
 
 
 def _by_column(space: Space, given: Mapping[str, Any], label: str | None) -> Conditioning:

@@ -20,7 +20,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences
 from fourfold.spaces.sequences import ABSENT
-from fourfold.tasks.conditions import conditioning
+from fourfold.tasks.conditions import conditioning, numbered_keys
 
 __all__ = ["Forecast", "Prefixes", "forecast", "forecast_prefixes", "holds_rows", "prefixes"]
 
@@ -135,9 +135,9 @@ def _(space: Sequences, data: Data, n: int = 1) -> Prefixes:
             f"{space.key} {shortened(full, 3)} must have fewer rows than the {space.length} of a sequence of the "
             f"model, got {space.length} or more: give fewer rows, or train with a greater --length"
         )
-    names = keys if n == 1 else [f"{key}#{i + 1}" for key in keys for i in range(n)]
+    named = space.with_keys(numbered_keys(keys, n))
     cond = None if raw.cond is None else raw.cond.repeat_interleave(n, 0)
-    return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), space.with_keys(names), notes, cond)
+    return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), named, notes, cond)
 
 
 def _of_series(space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: tuple[str, ...]) -> Prefixes:
