@@ -1,6 +1,7 @@
 """The promises of the design, on everything the walk finds: stationarity, ranks, mass, bounds."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -98,8 +99,8 @@ def test_the_check_of_densities_can_fail() -> None:
         checks.check_known_density(model, x, torch.zeros(len(x)))
 
 
-def trained(name: str, steps: int, data: str = "gaussian-mixture", batch_size: int | None = None) -> GenerativeModel:
-    return fit(name, data, budget=f"{steps} steps", size="xs", precision="float32", batch_size=batch_size).model
+def trained(name: str, steps: int, data: str = "gaussian-mixture") -> GenerativeModel:
+    return fit(name, data, budget=f"{steps} steps", size="xs", precision="float32").model
 
 
 def test_exact_densities_integrate_to_one() -> None:
@@ -136,9 +137,11 @@ def test_learned_vectors_resemble_the_data(name: str) -> None:
     from fourfold.metrics import mmd
 
     data = load("two-moons")
-    steps = {"adversarial": 900, "adversarial-student": 450}.get(name, 150)
-    batch_size = None if steps > 150 or name == "few-step" else 128  # games and students need large ones
-    model = trained(name, steps, "two-moons", batch_size)
+    steps, rate = {"adversarial": (500, 3.0), "adversarial-student": (400, 1.0)}.get(name, (150, 1.0))
+    defaults = build(name, data.space, "xs").training_defaults
+    batch_size = defaults.batch_size if name == "few-step" else 128  # students of paths need large ones
+    training = replace(defaults, batch_size=batch_size, learning_rate=rate * defaults.learning_rate)
+    model = fit(name, data, budget=f"{steps} steps", size="xs", precision="float32", training=training).model
     x, y = model.sample(1000), data.test.x[:1000]
     shuffled = torch.stack([y[:, 0], y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0)), 1]], 1)
     assert mmd(x, y, features="raw").value < mmd(shuffled, y, features="raw").value
