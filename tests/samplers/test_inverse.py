@@ -104,9 +104,10 @@ def by_quadrature(mixture, row, y, sigma):
     return float(p[x[:, 0] > 0].sum()), p @ x
 
 
-@pytest.mark.parametrize("path", [EDM(), VP()], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize(
-    ("mixture", "row", "y"), [(ROUND, (1.0, 0.0), 0.1), (OBLIQUE, (1.0, 0.5), 0.0)], ids=["round", "oblique"]
+    ("path", "mixture", "row", "y"),
+    [(EDM(), ROUND, (1.0, 0.0), 0.1), (VP(), OBLIQUE, (1.0, 0.5), 0.0)],
+    ids=["EDM-round", "VP-oblique"],
 )
 def test_particles_keep_the_weights_of_modes(path, mixture, row, y):
     """Against quadrature, within three standard errors of 1,024 samples; :class:`Posterior` is off by .13 and more."""
