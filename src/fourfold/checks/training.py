@@ -39,7 +39,7 @@ def _loop(model: GenerativeModel, processes: Processes | None = None, parts: int
     return Loop(model, loader, training, processes=processes, parts=parts)
 
 
-def check_resume(model: GenerativeModel, steps: int = 4, at: int = 2) -> None:
+def check_resume(model: GenerativeModel, steps: int = 3, at: int = 2) -> None:
     """Training that is stopped, saved and resumed reaches the same weights to the bit.
 
     Args:
