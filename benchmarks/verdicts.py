@@ -1,12 +1,12 @@
 """How often the verdict of a comparison errs, and how often it finds a difference that is there.
 
-Usage: python benchmarks/verdicts.py [--only likelihood,mmd,...] [--repeats 200] [--out results/verdicts.json]
+Usage: python benchmarks/verdicts.py [--only likelihood mmd ...] [--repeats 200] [--out results/verdicts.json]
 
 Nothing is trained. Each model is a Gaussian ``N(mu, I)`` in two dimensions, and the data are ``N(0, I)``. Models that
 are equally far from the data, in different directions, are equally good: their mean log-densities differ from that of
 the data by ``r² / 2`` nats. Each repeat draws test rows, training rows and samples anew, scores the models as
 ``compare`` does, and asks :func:`fourfold.tournament.ranking.lead`, as its verdict does. With several seeds, each
-training moves ``mu`` by a normal step of 0.1.
+training moves ``mu`` by a normal step of 0.1. With five folds each fifth of the rows has a training of its own.
 
 A row has the percentages of repeats in which
 - *equal*: any of several equal models (``r = 0.6``) is called significantly worse than another: 5 at most;
@@ -42,6 +42,7 @@ from fourfold.metrics.rows import Columns
 from fourfold.metrics.twosample import two_sample_auc
 from fourfold.tasks.evaluation import mean_likelihood
 from fourfold.tournament import combine
+from fourfold.tournament.entries import pool
 from fourfold.tournament.ranking import Lead, at_floor, lead
 from fourfold.vocabulary import Kind
 
@@ -78,6 +79,14 @@ def by_likelihood(means: Tensor, n: int, generator: torch.Generator) -> list[Mea
     return [combine([mean_likelihood(LogProb(row, Kind.EXACT), "nats") for row in of_model]) for of_model in nats]
 
 
+def by_folds(means: Tensor, n: int, generator: torch.Generator) -> list[Measurement]:
+    """The same where each fifth of the rows is judged by a training of its own, in another direction from the data."""
+    angles = 2 * math.pi * torch.rand(5, len(means), 1, generator=generator)
+    x, y = means.unbind(-1)
+    turned = torch.stack([angles.cos() * x - angles.sin() * y, angles.sin() * x + angles.cos() * y], -1)
+    return [pool(scores) for scores in zip(*(by_likelihood(part, n // 5, generator) for part in turned), strict=True)]
+
+
 def by_samples(measure: Callable[..., Measurement]) -> Scorer:
     """The scores of ``n`` samples of each training against ``n`` test rows, beside the floor of training rows."""
 
@@ -103,6 +112,7 @@ SCORES: Mapping[str, tuple[Scorer, int, Cases]] = {
         5,
         ((2, 180, 1), (5, 50, 1), (5, 180, 1), (5, 500, 1), (12, 180, 1), (12, 500, 1), (5, 180, 3), (5, 500, 3)),
     ),
+    "likelihood, 5 folds": (by_folds, 5, ((5, 500, 1),)),
     "mmd": (by_samples(mmd), 1, ((2, 180, 1), (5, 60, 1), (5, 180, 1), (5, 180, 3))),
     "frechet": (by_samples(frechet_distance), 1, ((2, 180, 1), (5, 60, 1), (5, 180, 1), (5, 180, 3))),
     "coverage": (by_samples(coverage), 1, ((2, 180, 1), (5, 60, 1), (5, 180, 1))),
@@ -137,7 +147,7 @@ def row(name: str, models: int, n: int, seeds: int, repeats: int) -> Row:
     equal = [*leads(scorer, [FAR] * models, n, seeds, repeats)]
     better = [found for found, _ in leads(scorer, [NEAR] + [FAR] * (models - 1), n, seeds, repeats)]
     behind = [models - len({*found.leaders, *found.near}) for found in better]
-    floors = name != "likelihood"
+    floors = "likelihood" not in name
     perfect = [found for found, _ in leads(scorer, [0.0] * models, n, seeds, repeats)] if floors and seeds == 1 else []
     return Row(
         name,
@@ -169,18 +179,18 @@ def line(cells: Sequence[object]) -> str:
     """A row in at most 80 columns."""
     words = ["" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells]
     name, *rest = (word.replace("as training data", "as train") for word in words)
-    return f"{name:<11}" + "".join(f"{word:>{9 if i == 4 else 7}}" for i, word in enumerate(rest)).rstrip()
+    return f"{name:<19}" + "".join(f"{word:>{9 if i == 4 else 6}}" for i, word in enumerate(rest)).rstrip()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=",".join(SCORES), help="scores, separated by commas")
+    parser.add_argument("--only", nargs="+", default=list(SCORES), choices=SCORES, help="scores")
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "verdicts.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(line(HEAD))
-    for name in arguments.only.split(","):
+    for name in arguments.only:
         rows, start = [], time.process_time()
         for case in SCORES[name][2]:
             rows.append(row(name, *case, arguments.repeats))

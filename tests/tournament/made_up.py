@@ -112,12 +112,12 @@ def make_up(dataset: Dataset, folder: Path, fakes: Mapping[str, Fake | list[Fake
     lists = {name: fake if isinstance(fake, list) else [fake] for name, fake in fakes.items()}
     seeds = len(next(iter(lists.values())))
     asked = Settings(**{"budget": "15s", "runs_dir": str(folder / "runs"), "seeds": seeds, "n": 200, **settings})
-    jobs = _jobs(asked, list(fakes), dataset, "cpu")
+    jobs = _jobs(asked, list(fakes), [dataset], "cpu")
     Path(asked.runs_dir).mkdir(exist_ok=True)
     if not (Path(asked.runs_dir) / "baselines").exists():
         (Path(asked.runs_dir) / "baselines").symlink_to(RATINGS.name)
     outcomes = [outcome(j, lists[j.paradigm][j.seed], dataset, Path(asked.runs_dir)) for j in jobs]
-    return replace(comparison_of(asked, dataset, list(fakes), outcomes, dataset.name), planned=len(jobs))
+    return replace(comparison_of(asked, [dataset], list(fakes), outcomes, dataset.name), planned=len(jobs))
 
 
 def near(dataset: Dataset, n: int, noise: float, seed: int = 0) -> Tensor:

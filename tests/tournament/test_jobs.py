@@ -30,7 +30,7 @@ LONG = "100000 steps"
 
 def job(runs: Path, budget: str = "3 steps") -> Job:
     settings = Settings(budget=budget, runs_dir=str(runs), **SMALL)
-    return _jobs(settings, ["adversarial"], load("two-moons", limit=400), "cpu")[0]
+    return _jobs(settings, ["adversarial"], [load("two-moons", limit=400)], "cpu")[0]
 
 
 def wait_for(path: Path) -> None:

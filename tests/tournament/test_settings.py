@@ -20,6 +20,7 @@ EVERY: dict[str, Any] = {
     "budget": "300 steps",
     "paradigms": ("flow/maf", "diffusion"),
     "seeds": 3,
+    "folds": 5,
     "seed": 7,
     "size": "xs",
     "n": 128,

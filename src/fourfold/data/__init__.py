@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.arrays import as_array, of_array
-from fourfold.data.assembly import assemble
+from fourfold.data.assembly import assemble, assemble_folds
 from fourfold.data.builtin import BUILTIN
 from fourfold.data.dataset import Dataset, describe, describe_record
 from fourfold.data.densities import Checkerboard, GaussianMixture
@@ -57,6 +57,7 @@ __all__ = [
     "describe",
     "describe_record",
     "examples_of",
+    "folds",
     "load",
     "names",
     "read_all",
@@ -95,6 +96,31 @@ def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
+    name, source, options, record = _read(data, keywords)
+    return dataclasses.replace(assemble(name, source, options), options=record)
+
+
+@spelled_out(DataKeywords, {f.name: f.default for f in dataclasses.fields(DataOptions)})
+def folds(data: Data, count: int, **keywords: Unpack[DataKeywords]) -> list[Dataset]:
+    """Load data for cross-validation: each example is a test example of one data set, and a training one of the others.
+
+    A tenth of the other examples is for validation. The schema of each is that of its own training examples.
+
+    Args:
+        data: as for :func:`load`.
+        count: number of parts. Classes have their share in each, and groups stay together.
+        keywords: as for :func:`load`, without ``fractions``.
+
+    Raises:
+        DataError: for data that is cut by position, stays in its files or has an official test set, and as for
+            :func:`load`.
+    """
+    name, source, options, record = _read(data, keywords)
+    return [dataclasses.replace(part, options=record) for part in assemble_folds(name, source, options, count)]
+
+
+def _read(data: Data, keywords: DataKeywords) -> tuple[str, Source | Stored, DataOptions, dict[str, Any]]:
+    """The name of data, its source, the settings it is split by, and those that load it again."""
     options, name = _options(**keywords), _name(data)
     kind = _kind(options.space)
     source = _source(data, name, options if kind is None else options.without(kind.settings))
@@ -108,7 +134,7 @@ def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
     record = recordable({key: value for key, value in keywords.items() if key != "given"})
     if options.given is not None and isinstance(source, Source) and source.given is not None:
         record["given"] = recorded(options.given, source.given.columns)
-    return dataclasses.replace(assemble(name, source, options), options=record)
+    return name, source, options, record
 
 
 def read_all(

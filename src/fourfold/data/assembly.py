@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,26 +17,55 @@ from fourfold.data.splits import FEWEST, Split, fractions_of, split
 from fourfold.data.stored import Stored, Streamed, edges_within, example_bytes, random_rows
 from fourfold.settings.data import DataOptions
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "assemble_folds"]
 
 SAMPLE = 1 << 25
 """Bytes of a held-out part, or of the sample of training examples: if that is few examples, :data:`FEW` of them."""
 FEW = 2048
 
 
-def assemble(name: str, source: Source | Stored, options: DataOptions) -> Dataset:
+def assemble_folds(name: str, source: Source | Stored, options: DataOptions, count: int) -> list[Dataset]:
+    """:func:`assemble` for each of so many parts, which is held out.
+
+    Raises:
+        DataError: for data that cannot be cut so.
+    """
+    if not isinstance(source, Source):
+        raise DataError(f"{name}: folds must be left out for examples that stay in their files, got {count}")
+    reason = ""
+    if source.space.window is not None:
+        reason = "a text or a series, whose parts follow one another"
+    elif source.test:
+        reason = f"data with an official test set, of {source.test:,} examples"
+    elif options.fractions:
+        reason = f"{option('fractions')}, which cut the data once"
+    if reason:
+        raise DataError(f"{name}: folds must be left out for {reason}, got {count}")
+    if not 2 <= count <= len(source.x) // 2:
+        raise DataError(f"{name}: folds must be 2 to {len(source.x) // 2}, half the examples, got {count}")
+    copies = (replace(source, x=source.x.clone()) for _ in range(count))  # large data is reordered in its place
+    return [assemble(name, copy, options, (place, count)) for place, copy in enumerate(copies)]
+
+
+def assemble(name: str, source: Source | Stored, options: DataOptions, fold: tuple[int, int] | None = None) -> Dataset:
     """Check a source, split it by its seed, and, for conditional data, name its classes in the space.
 
     Stored examples stay in their files, but the held-out ones and a sample of the training examples are loaded.
     Held-out parts have the share of ``fractions`` if these are given. By default a tenth each, but no more than
     :data:`SAMPLE` bytes or :data:`FEW` examples.
 
+    Args:
+        name: of the data.
+        source: of its examples.
+        options: the settings of reading.
+        fold: the place of the part that is held out, and the number of parts. The digest is then that of the part.
+
     Raises:
         DataError: for missing labels of conditional data, too few examples, one that cannot be read, or values outside
             the space.
     """
     if isinstance(source, Source):
-        parts = _of_memory(name, source, options)
+        parts = _of_memory(name, source, options, fold)
     else:
         parts = _of_files(name, source, options)
     try:
@@ -83,11 +112,12 @@ def _conditioned(source: Source, options: DataOptions) -> Space:
 # --- examples in memory -----------------------------------------------------------------------------------------------
 
 
-def _of_memory(name: str, source: Source, options: DataOptions) -> _Parts:
+def _of_memory(name: str, source: Source, options: DataOptions, fold: tuple[int, int] | None) -> _Parts:
     source = without_duplicates(name, source) if options.deduplicate else source
     _check_labels(name, source, options)
     sha = source.digest or digest(source.x, source.cond)
-    source, (train, validation, test) = split(name, source, options)
+    sha = sha if fold is None else hashlib.sha256(f"{sha}, part {fold}".encode()).hexdigest()
+    source, (train, validation, test) = split(name, source, options, fold)
     notes = () if options.deduplicate else duplicate_notes(source.space, train.x, test.x)
     return _Parts(source, train, validation, test, sha, notes=notes)
 

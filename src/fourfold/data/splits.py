@@ -43,10 +43,19 @@ class Split:
         return f"Split(x {tuple(self.x.shape)} {self.x.dtype}{conditions})"
 
 
-def split(name: str, source: Source, options: DataOptions) -> tuple[Source, Sequence[Split]]:
-    """A source with the schema of its training examples, which held-out ones must not influence, and its splits."""
+def split(
+    name: str, source: Source, options: DataOptions, fold: tuple[int, int] | None = None
+) -> tuple[Source, Sequence[Split]]:
+    """A source with the schema of its training examples, which held-out ones must not influence, and its splits.
+
+    Args:
+        name: of the data.
+        source: of its examples.
+        options: shares and seed.
+        fold: the place of the part that is the test split, and the number of equal parts. By default one of a share.
+    """
     if source.space.window is None:
-        rows = _by_seed(name, source, options)
+        rows = _by_seed(name, source, options, fold)
         source = source if source.schema is None else source.schema(rows[0])
         splits = _take(source, rows, options.conditional)
     else:
@@ -87,7 +96,7 @@ def _by_position(name: str, source: Source, options: DataOptions) -> list[slice]
     return parts
 
 
-def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
+def _by_seed(name: str, source: Source, options: DataOptions, fold: tuple[int, int] | None = None) -> list[Tensor]:
     """Draw the rows of the splits: every class keeps its share in each. An official test set stays as it is."""
     generator = torch.Generator().manual_seed(options.seed)
     pool = len(source.x) - source.test
@@ -98,6 +107,8 @@ def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
     order = order[: round(pool * keep)]
     if len(order) < FEWEST:
         raise DataError(f"{name}: {source.space.item_name} must be at least {FEWEST}, got {len(order)}")
+    if fold is not None:
+        return [_shuffled(rows, generator) for rows in _of_fold(name, order, groups, *fold)]
     shares = fractions_of(options, (0.8, 0.1, 0.1))
     if source.test:
         share = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out
@@ -109,6 +120,18 @@ def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
         rest = torch.randperm(source.test, generator=generator)[: max(round(source.test * keep), 1)]
         rows.append(pool + (rest if options.limit is not None else torch.arange(source.test)))
     return rows
+
+
+def _of_fold(name: str, order: Tensor, groups: Tensor | None, place: int, count: int) -> list[Tensor]:
+    """The training, validation and test rows if one of equal parts of an order is the test split."""
+
+    def cut(rows: Tensor, shares: Sequence[float]) -> list[Tensor]:
+        parts = _ranges(len(rows), shares)
+        return [rows[part] for part in (parts if groups is None else _at_borders(name, parts, groups[rows]))]
+
+    parts = cut(order, [1 / count] * count)
+    rest = torch.cat([*parts[place + 1 :], *parts[:place]])
+    return [*cut(rest, (0.9, 0.1)), parts[place]]
 
 
 def chosen_rows(n: int, options: DataOptions, labels: Tensor | None = None) -> np.ndarray:

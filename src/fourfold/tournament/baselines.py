@@ -19,13 +19,13 @@ from fourfold.metrics import Measurement
 from fourfold.runs.files import write_json
 from fourfold.tasks.evaluation import mean_likelihood, scored_examples
 from fourfold.tournament.benchmark import Benchmark
-from fourfold.tournament.entries import Entry, of_tokens
+from fourfold.tournament.entries import Entry, merged, of_tokens, pool
 from fourfold.tournament.jobs import FORMAT
 from fourfold.tournament.ranking import RISK, adjusted_p
 from fourfold.tournament.samples import load_samples, save_samples
 from fourfold.tournament.words import label
 
-__all__ = ["Rated", "losses", "rate"]
+__all__ = ["Rated", "losses", "pooled", "rate"]
 
 
 @final
@@ -66,6 +66,16 @@ def rate(benchmark: Benchmark, folder: Path | None = None, resume: bool = True) 
                 _write(place, rated)
         ratings.append(rated)
     return tuple(ratings)
+
+
+def pooled(ratings: Sequence[Sequence[Rated]]) -> tuple[Rated, ...]:
+    """The baselines on all parts of a cross-validation, with samples and columns of the first."""
+    whole = []
+    for of_parts in zip(*ratings, strict=True):
+        scores = merged([rated.entry.scores for rated in of_parts], pool)
+        first = of_parts[0]
+        whole.append(dataclasses.replace(first, entry=dataclasses.replace(first.entry, scores=scores)))
+    return tuple(whole)
 
 
 def _rated(kind: type[Baseline], benchmark: Benchmark) -> Rated:

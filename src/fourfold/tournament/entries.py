@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -15,7 +15,7 @@ from fourfold.tournament.health import Health, health_of
 from fourfold.tournament.jobs import Outcome
 from fourfold.vocabulary import ONE_TOKENISATION, Kind
 
-__all__ = ["Entry", "combine", "mark", "of_tokens"]
+__all__ = ["Entry", "combine", "mark", "merged", "of_tokens", "pool"]
 
 _MARKS = {
     Kind.EXACT: "=",
@@ -77,7 +77,7 @@ class Entry:
 
     @property
     def marks(self) -> list[str]:
-        """The reasons why its scores say nothing about it, each with its seed if there are several."""
+        """The reasons why its scores say nothing about it, each once, with its seed if there are several."""
         several = len(self.health) > 1
         seeds = [o.job.seed for o in self.outcomes if o.result is not None]
         by_seed = [
@@ -85,7 +85,7 @@ class Entry:
             for seed, health in zip(seeds, self.health, strict=True)
             for mark in health.marks
         ]
-        return [*by_seed, *self.elsewhere]
+        return [*dict.fromkeys(by_seed), *self.elsewhere]
 
     def score(self, name: str) -> Measurement | None:
         """The score of a name, which is given without the brackets."""
@@ -125,6 +125,15 @@ def mark(p: Measurement) -> str:
     return _HIGHER.get(sign, sign) if p.better == "higher" else sign
 
 
+def merged(
+    results: Sequence[Sequence[Measurement]], merge: Callable[[Sequence[Measurement]], Measurement]
+) -> tuple[Measurement, ...]:
+    """The scores that all results have, each merged over them. A busy machine may skip a score in one of them."""
+    names = [{score.name for score in scores} for scores in results]
+    common = [score.name for score in results[0] if all(score.name in of_run for of_run in names)] if results else []
+    return tuple(merge([s for scores in results for s in scores if s.name == name]) for name in common)
+
+
 def combine(scores: Sequence[Measurement]) -> Measurement:
     """Combine the scores of several seeds: their mean, and a 95 % interval for other trainings and test examples.
 
@@ -159,6 +168,50 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
     parted = len(counts) == 1 and len({len(s.deviations) for s in scores}) == 1
     parted = parted and all(math.isfinite(score.error) for score in scores)
     return mean.within(_parted(scores)) if parted else _cautious(mean, scores)
+
+
+def pool(scores: Sequence[Measurement]) -> Measurement:
+    """Pool the scores of a paradigm on the parts of a cross-validation, each of a model that is trained on the others.
+
+    The mean, weighted by the numbers of examples. Parts have no test examples in common, so their errors are
+    independent, and the interval is that of other test examples and samples, for the mean of these very models. It says
+    nothing of other trainings, of which several seeds tell.
+
+    Raises:
+        ValueError: if the scores have different names or kinds.
+
+    Reference: Bayle, Bayle, Janson, Mackey 2020, Cross-validation Confidence Intervals for Test Error,
+    https://arxiv.org/abs/2007.12671
+    """
+    first, total = scores[0], sum(score.n for score in scores)
+    if len({(score.name, score.kind) for score in scores}) != 1:
+        raise ValueError(f"scores must have one name and one kind, got several names or kinds beside {first.name}")
+    if len(scores) == 1:
+        return first
+    weights = [score.n / total if total else 1 / len(scores) for score in scores]
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(w * value for w, value in zip(weights, values, strict=True))
+
+    def error(values: Sequence[float]) -> float:
+        return math.hypot(*(w * value for w, value in zip(weights, values, strict=True)))
+
+    floor = mean([s.floor for s in scores])
+    below, above = error([s.floor - s.floor_low for s in scores]), error([s.floor_high - s.floor for s in scores])
+    whole = replace(
+        first,
+        value=mean([s.value for s in scores]),
+        n=total,
+        outside=sum(s.outside for s in scores),
+        references=sum(s.references for s in scores),
+        protocol=f"mean of {len(scores)} parts, each judged by a model that is trained on the others; {first.protocol}",
+    ).beside(Floor(floor, floor - below, floor + above))
+    if not all(math.isfinite(score.error) for score in scores):
+        half = error([(s.high - s.low) / 2 for s in scores])
+        return replace(whole, low=whole.value - half, high=whole.value + half, error=math.nan, deviations=())
+    deviations = tuple(w * d for w, s in zip(weights, scores, strict=True) for d in s.deviations)
+    freedom = sum(score.freedom for score in scores)
+    return whole.within(UncertainValue(whole.value, error([s.error for s in scores]), deviations, freedom))
 
 
 def _parted(scores: Sequence[Measurement]) -> UncertainValue:

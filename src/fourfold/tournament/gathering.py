@@ -68,7 +68,7 @@ def gather(
         raise ValueError(f"--from {runs[0]} must hold a finished run, got {len(jobs)} without a result; run them first")
     dataset = load_snapshot(_snapshot(first, [folder for folder, _ in folders]))
     outside = of_settings(settings, dataset, say)
-    comparison = replace(comparison_of(settings, dataset, names, outcomes, dataset.name, outside), planned=len(jobs))
+    comparison = replace(comparison_of(settings, [dataset], names, outcomes, dataset.name, outside), planned=len(jobs))
     if out is not None:
         comparison.save(out)
     return comparison

@@ -31,6 +31,8 @@ from fourfold.vocabulary import AUTO, parse_size
 
 __all__ = ["CompareKeywords", "Protocol", "Settings"]
 
+EVERY = 1 << 30
+"""More test examples than there are: in a cross-validation all are scored, as far as the time allows."""
 START = 8.0
 """Seconds that a run takes to start, to read its data and to end."""
 
@@ -61,6 +63,7 @@ class CompareKeywords(TypedDict, total=False):
     budget: str | float | Budget
     paradigms: Sequence[str] | None
     seeds: int
+    folds: int
     seed: int
     size: str
     out: str | os.PathLike[str] | None
@@ -93,6 +96,8 @@ class Settings:
             For text, also paths of published models: they are measured on the same windows and shown beside the
             others, but not ranked, since they were not trained for this.
         seeds: number of runs of each paradigm. With several, intervals are over seeds.
+        folds: number of parts for cross-validation: each part is judged by models that are trained on the others, so
+            that every example is judged once, and small data decide more. With 1, a tenth of the data is judged.
         seed: the first seed. It also splits the data, in the same way for all runs.
         size: size of the models, as :func:`fourfold.fit` takes it. ``auto`` chooses for each paradigm.
         out: the file of the report. Its numbers are written beside it (``results.json`` for ``report.html``).
@@ -126,6 +131,10 @@ class Settings:
         ),
     )
     seeds: int = setting(1, Option(int, "Number of runs of each paradigm.", min=1, metavar="N"))
+    folds: int = setting(
+        1,
+        Option(int, "Cross-validate in N parts: every example is judged once.", min=1, metavar="N"),
+    )
     seed: int = setting(0, SEED)
     size: str = setting(AUTO, SIZE)
     out: str | None = None
@@ -182,7 +191,7 @@ class Settings:
         if self.size != AUTO:
             parse_size(self.size)
         check_precision(self.precision or "float32", bool(self.compile))
-        least = {"seeds": 1, "n": 16, "likelihood_examples": 2}
+        least = {"seeds": 1, "folds": 1, "n": 16, "likelihood_examples": 2}
         for name, limit in least.items():
             if getattr(self, name) < limit:
                 raise ValueError(f"{name} must be at least {limit}, got {getattr(self, name)}")
@@ -233,7 +242,8 @@ class Settings:
     @property
     def protocol(self) -> Protocol:
         """The measurement of the trained models."""
-        return Protocol(self.n, self.features, self.likelihood_examples, self.sweep, self.seconds)
+        rows = self.likelihood_examples if self.folds == 1 else EVERY
+        return Protocol(self.n, self.features, rows, self.sweep, self.seconds)
 
     def changes(self) -> dict[str, Any]:
         """Every field that differs from its default, in the order of the fields."""

@@ -19,7 +19,7 @@ from typing import Any, Unpack
 
 from fourfold.adapters import adapter_of
 from fourfold.core import Space, configuration, strangers
-from fourfold.data import Data, Dataset, load
+from fourfold.data import Data, Dataset, folds, load
 from fourfold.engine import Interrupted
 from fourfold.engine.progress import shower_for
 from fourfold.machine.hardware import find_device, machine
@@ -29,10 +29,10 @@ from fourfold.paradigms import cards, check_names, resolve
 from fourfold.settings.data import DataKeywords
 from fourfold.settings.declaration import spelled_out
 from fourfold.tasks.evaluation import examples
-from fourfold.tournament.baselines import Rated, rate
+from fourfold.tournament.baselines import Rated, pooled, rate
 from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.comparison import Comparison
-from fourfold.tournament.entries import Entry, combine
+from fourfold.tournament.entries import Entry, combine, merged, pool
 from fourfold.tournament.executors import Executor, executor_of
 from fourfold.tournament.jobs import Job, Outcome, commands, outcome_of
 from fourfold.tournament.outputs import check_outputs
@@ -99,7 +99,7 @@ def run_comparison(
 
     def so_far() -> Comparison:
         order = sorted(outcomes, key=lambda outcome: plan.jobs.index(outcome.job))
-        comparison = comparison_of(settings, plan.dataset, plan.names, order, plan.source, plan.outside)
+        comparison = comparison_of(settings, plan.parts, plan.names, order, plan.source, plan.outside)
         return replace(comparison, planned=len(plan.jobs), left_out=plan.left_out)
 
     try:
@@ -107,7 +107,7 @@ def run_comparison(
             for i, outcome in enumerate(stream, 1):
                 outcomes.append(outcome)
                 say(f"[{i}/{len(plan.jobs)}] {_in_a_line(outcome)}")
-            published = _published(settings, plan.dataset, smallest(outcomes, plan.outside), say)
+            published = _published(settings, plan.parts[0], smallest(outcomes, plan.outside), say)
     except KeyboardInterrupt as stop:
         raise Interrupted(_stopped(so_far(), stop)) from None
     comparison = replace(so_far(), published=published)
@@ -136,11 +136,11 @@ def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str],
 class _Plan:
     """The plan of a comparison: data, its source as an argument, paradigms, those left out, and a job for each run.
 
-    The executor makes the runs.
+    The executor makes the runs. In a cross-validation there is a data set for each part that is held out.
     """
 
     executor: Executor
-    dataset: Dataset
+    parts: Sequence[Dataset]
     source: str
     names: Sequence[str]
     left_out: Mapping[str, str]
@@ -158,7 +158,8 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
     if isinstance(data, Dataset) and options.get("given") is not None:
         way = "load it by fourfold.load(x, given=c)"
         raise ValueError(f"given must be left out for a Dataset, which has its own, got some; {way}")
-    dataset = data if isinstance(data, Dataset) else load(data, **options)
+    parts = _parts(data, settings, options)
+    dataset = parts[0]
     names, left_out = _choose_paradigms(settings, dataset.space)
     for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
         say(line)
@@ -166,7 +167,18 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
         say(f"left out, as they do not model {type(dataset.space).__name__}: {', '.join(left_out)}")
     source = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
     outside = of_settings(settings, dataset, say)
-    return _Plan(executor, dataset, source, names, left_out, _jobs(settings, names, dataset, device), outside)
+    return _Plan(executor, parts, source, names, left_out, _jobs(settings, names, parts, device), outside)
+
+
+def _parts(data: Data | Dataset, settings: Settings, options: DataKeywords) -> list[Dataset]:
+    """The data set or, in a cross-validation, one for each part that is held out."""
+    if settings.folds == 1:
+        return [data if isinstance(data, Dataset) else load(data, **options)]
+    if isinstance(data, Dataset):
+        raise ValueError(f"folds must be 1 for a Dataset, which is cut already, got {settings.folds}; give its data")
+    if settings.samples:
+        raise ValueError(f"folds must be 1 beside samples, whose training rows are unknown, got {settings.folds}")
+    return folds(data, settings.folds, **options)
 
 
 def _published(settings: Settings, dataset: Dataset, n: int, say: Callable[[str], None]) -> tuple[Rated, ...]:
@@ -276,10 +288,11 @@ def _refusal(name: str, space: Space) -> str:
     return ""
 
 
-def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset, device: str) -> list[Job]:
-    """One job for each seed and paradigm, all on one snapshot of the data."""
-    snapshot = Path(settings.runs_dir) / "data" / f"{_identity(dataset)}.safetensors"
-    save_snapshot(dataset, snapshot)
+def _jobs(settings: Settings, names: Sequence[str], parts: Sequence[Dataset], device: str) -> list[Job]:
+    """One job for each seed, data set and paradigm, on one snapshot of each data set."""
+    snapshots = [Path(settings.runs_dir) / "data" / f"{_identity(part)}.safetensors" for part in parts]
+    for part, snapshot in zip(parts, snapshots, strict=True):
+        save_snapshot(part, snapshot)
     return [
         Job(
             paradigm=name,
@@ -294,6 +307,7 @@ def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset, device: st
             evaluation=settings.protocol,
         )
         for number in settings.numbers
+        for snapshot in snapshots
         for name in names
     ]
 
@@ -319,53 +333,69 @@ def _in_a_line(outcome: Outcome) -> str:
 
 def comparison_of(
     settings: Settings,
-    dataset: Dataset,
+    parts: Sequence[Dataset],
     names: Sequence[str],
     outcomes: Sequence[Outcome],
     source: str,
     outside: Sequence[Outside] = (),
 ) -> Comparison:
     """The comparison of some outcomes, all measured at the number of samples that every run has."""
-    n, references = smallest(outcomes, outside), examples(dataset, settings.n)
-    benchmark = Benchmark(dataset, references, settings.protocol, n, settings.seed)
+    n, dataset = smallest(outcomes, outside), parts[0]
+    benchmarks = {
+        _identity(part): Benchmark(part, examples(part, settings.n), settings.protocol, n, settings.seed)
+        for part in parts
+    }
+    benchmark = next(iter(benchmarks.values()))
     folder = Path(settings.runs_dir) / "baselines"
     usual = usual_machine(outcomes)
     entries = [
-        replace(_entry(name, of_name, benchmark), elsewhere=elsewhere(of_name, usual))
+        replace(_entry(name, of_name, benchmarks), elsewhere=elsewhere(of_name, usual))
         for name in names
         for of_name in ([o for o in outcomes if o.job.paradigm == name],)
     ]
     return Comparison(
         entries=tuple(sorted(entries, key=_rank)),
-        data=described(dataset, references),
+        data=described(dataset, benchmark.references),
         settings=settings,
         hardware=machine(),
         versions=versions(),
         dataset=dataset,
-        n=n,
+        n=n * len(parts),
         source=source,
         truth=_truth(dataset),
-        baselines=rate(benchmark, folder, settings.resume) if n else (),
+        baselines=pooled([rate(b, folder, settings.resume) for b in benchmarks.values()]) if n else (),
         samples=tuple(rate_outside(of_system, benchmark) for of_system in outside) if n else (),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _entry(name: str, outcomes: Sequence[Outcome], benchmark: Benchmark) -> Entry:
-    """All runs of a paradigm, with their scores at the benchmark's number of samples combined."""
+def _entry(name: str, outcomes: Sequence[Outcome], benchmarks: Mapping[str, Benchmark]) -> Entry:
+    """All runs of a paradigm, with their scores at the benchmarks' number of samples combined."""
     successes = [outcome for outcome in outcomes if outcome.result is not None]
-    scores, draws = (
-        _combined([measure(outcome, benchmark) for outcome in successes]) for measure in (scores_at, draws_at)
-    )
-    sweeps = sweep_at(successes[0], benchmark) if successes else ()
+    scores, draws = (_scores(successes, benchmarks, measure) for measure in (scores_at, draws_at))
+    sweeps = sweep_at(successes[0], _benchmark(successes[0], benchmarks)) if successes else ()
     return Entry(name, tuple(outcomes), scores, sweeps, draws)
 
 
-def _combined(results: Sequence[Sequence[Measurement]]) -> tuple[Measurement, ...]:
-    """The scores that all runs have, each combined over the runs. A busy machine may skip a score in one of them."""
-    names = [{score.name for score in scores} for scores in results]
-    common = [score.name for score in results[0] if all(score.name in of_run for of_run in names)] if results else []
-    return tuple(combine([s for scores in results for s in scores if s.name == name]) for name in common)
+def _scores(
+    outcomes: Sequence[Outcome],
+    benchmarks: Mapping[str, Benchmark],
+    measure: Callable[[Outcome, Benchmark], list[Measurement]],
+) -> tuple[Measurement, ...]:
+    """The scores of runs, pooled over the parts of a cross-validation and then combined over seeds.
+
+    A seed of which a part is missing is left out, unless no seed is complete.
+    """
+    results: dict[int, list[list[Measurement]]] = {}
+    for outcome in outcomes:
+        results.setdefault(outcome.job.seed, []).append(measure(outcome, _benchmark(outcome, benchmarks)))
+    most = max(map(len, results.values()), default=0)
+    return merged([merged(of_seed, pool) for of_seed in results.values() if len(of_seed) == most], combine)
+
+
+def _benchmark(outcome: Outcome, benchmarks: Mapping[str, Benchmark]) -> Benchmark:
+    """The measurement of a run: on the part that it was not trained on, where there are several."""
+    return benchmarks[outcome.job.digest] if len(benchmarks) > 1 else next(iter(benchmarks.values()))
 
 
 def _rank(entry: Entry) -> tuple[int, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import TypeAlias, final
 
 from fourfold.machine.usage import LEAST_SHARE
 from fourfold.metrics import Measurement
@@ -20,6 +20,10 @@ from fourfold.tournament.words import interval, label, listed, plural
 from fourfold.vocabulary import ONE_TOKENISATION, Kind
 
 __all__ = ["Line", "verdict"]
+
+
+Runs: TypeAlias = tuple[int, int]
+"""Numbers of seeds and of parts of a cross-validation."""
 
 
 @final
@@ -45,12 +49,12 @@ def verdict(comparison: Results) -> list[Line]:
     beside = [line for entry in others if (line := _outside(comparison, entry)) is not None]
     if not entries or any(entry.marks for entry in entries):
         return [*warnings, *beside, *_next(comparison, entries)]
-    seeds = comparison.settings.seeds
+    runs = (comparison.settings.seeds, comparison.settings.folds)
     lines = [
-        _best("For look", entries, lambda e: e.headline, seeds),
-        _best("For coverage", entries, lambda e: e.score("coverage"), seeds),
-        _best("For conditions", entries, lambda e: e.score("energy_score") or e.score("pairs_mmd²"), seeds),
-        _likelihoods(entries, seeds),
+        _best("For look", entries, lambda e: e.headline, runs),
+        _best("For coverage", entries, lambda e: e.score("coverage"), runs),
+        _best("For conditions", entries, lambda e: e.score("energy_score") or e.score("pairs_mmd²"), runs),
+        _likelihoods(entries, runs),
         None if defeats else _baselines(comparison),
         _published(comparison),
         *beside,
@@ -143,7 +147,7 @@ def _marked(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     return lines + [Line("Too little", (entry, f": {listed(marks)}"), True) for entry, marks in reasons] + unlike
 
 
-def _best(title: str, entries: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: int) -> Line | None:
+def _best(title: str, entries: Sequence[Entry], pick: Callable[[Entry], Measurement | None], runs: Runs) -> Line | None:
     """The leader by a score, and the models that do not differ significantly from it."""
     scores = {entry.name: score for entry in entries if (score := pick(entry)) is not None}
     if not scores:
@@ -159,16 +163,16 @@ def _best(title: str, entries: Sequence[Entry], pick: Callable[[Entry], Measurem
     shared: list[str | Entry] = [f"; not significantly different {_with(best)}: "] if near else []
     for i, entry in enumerate(near):
         shared += [", " if i else "", entry, _behind(best, scores[entry.name])]
-    first = "" if len(leaders) > 1 else _place(seeds, bool(near))
+    first = "" if len(leaders) > 1 else _place(*runs, bool(near))
     return Line(
         title, (*_with_commas(leaders), f"{first}: {equal}{'best ' if len(leaders) > 1 else ''}{figure}", *shared)
     )
 
 
-def _place(seeds: int, shared: bool) -> str:
+def _place(seeds: int, folds: int, shared: bool) -> str:
     """The place of a single leader. One run says nothing of another training, so it never shows the best paradigm."""
     if seeds == 1:
-        return " leads in this run"
+        return f" leads in {'this run' if folds == 1 else f'these {folds} runs'}"
     return f" {'leads' if shared else 'is best'} over {plural(seeds, 'seed')}"
 
 
@@ -197,7 +201,7 @@ def _with_commas(entries: Sequence[Entry]) -> list[str | Entry]:
     return parts
 
 
-def _likelihoods(entries: Sequence[Entry], seeds: int) -> Line | None:
+def _likelihoods(entries: Sequence[Entry], runs: Runs) -> Line | None:
     """The best exact likelihood of the same tokens. Bounds and estimates, of unknown gaps, are not ranked."""
     scores = {entry.name: p for entry in entries if (p := entry.likelihood) is not None and math.isfinite(p.value)}
     if not scores:
@@ -206,7 +210,7 @@ def _likelihoods(entries: Sequence[Entry], seeds: int) -> Line | None:
     rest = len(scores) - len(exact)
     kinds = "is a bound or an estimate, which is" if rest == 1 else "are bounds or estimates, which are"
     unranked = f"{plural(rest, 'likelihood')} {kinds} not ranked" if rest else ""
-    line = _best("For a likelihood", [e for e in entries if e.name in exact], lambda e: e.likelihood, seeds)
+    line = _best("For a likelihood", [e for e in entries if e.name in exact], lambda e: e.likelihood, runs)
     if line is None or len(exact) < 2:
         only = [entry for entry in entries if entry.name in exact]
         values = [
@@ -257,7 +261,7 @@ def _evaluations(score: Measurement) -> str:
 
 def _confidence(comparison: Results) -> Line:
     """The confidence in the lines above."""
-    seeds, n = comparison.settings.seeds, comparison.n
+    seeds, folds, n = comparison.settings.seeds, comparison.settings.folds, comparison.n
     if seeds == 1:
         over = "one seed: intervals are over samples and test examples; another training may change the order"
     elif seeds == 2:
@@ -265,7 +269,8 @@ def _confidence(comparison: Results) -> Line:
     else:
         over = f"{seeds} seeds: intervals are over trainings, samples and test examples"
     level = "low" if seeds < 3 else "medium" if n < 500 else "good"
-    return Line("Confidence", (f"{level}; {over}; all were judged by {n} samples",))
+    once = f"; {folds} parts, so that every example was judged once" if folds > 1 else ""
+    return Line("Confidence", (f"{level}; {over}{once}; all were judged by {n} samples",))
 
 
 def _next(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
@@ -286,6 +291,6 @@ def _next(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     else:
         return []
     same = settings.resume and settings.budget == comparison.settings.budget
-    runs = len(comparison.entries) * settings.seeds - (count if same else 0)
+    runs = len(comparison.entries) * settings.seeds * settings.folds - (count if same else 0)
     takes = [Line("It takes", (settings.time(runs),))] if runs > 0 and settings.executor is None else []
     return [Line("Next", (comparison.again(settings),)), *takes]
