@@ -16,6 +16,10 @@ from fourfold.spaces import Vectors
 
 __all__ = ["Regression", "regression_of"]
 
+FITTED = 100_000
+"""The most examples that are fitted."""
+WIDEST = 2000
+"""The most numbers of a condition, and of a vector, that have a regression: its time grows with their cube."""
 SMALLEST = 1e-3
 """The least standard deviation of residuals that is added to those of the data."""
 
@@ -54,9 +58,11 @@ class Regression(Part, nn.Module):
         """Fit ``A`` and ``L`` to raw examples ``(N, outputs)`` and their conditions ``(N, inputs)``."""
         if cond is None or bool(unknown(cond).all()):
             return
-        rows, x = ~unknown(cond), x.double()
-        self.standardised.fit(cond[rows])
-        c, z = self.standardised(cond[rows]).double(), (x[rows] - x.mean(0)) / x.std(0)
+        self.standardised.fit(cond[~unknown(cond)])
+        mean, std = x.double().mean(0), x.double().std(0)
+        x, cond = (values[:: -(-len(values) // FITTED)] for values in (x, cond))
+        rows = ~unknown(cond)
+        c, z = self.standardised(cond[rows]).double(), (x[rows].double() - mean) / std
         slopes = ridge(c, z)
         residuals = z - c @ slopes
         least = SMALLEST**2 * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
@@ -103,7 +109,7 @@ def _on(given: Space, outputs: int) -> Regression | None:
 
 @_on.register
 def _(given: Vectors, outputs: int) -> Regression | None:
-    return Regression(given.dim, outputs)
+    return Regression(given.dim, outputs) if max(given.dim, outputs) <= WIDEST else None
 
 
 PENALTIES = torch.logspace(-6, 3, 28, dtype=torch.float64)
