@@ -169,7 +169,7 @@ def test_conditions_of_another_number_or_of_no_file_are_refused(tmp_path):
     with pytest.raises(DataError, match="'nothing'"):
         load(x, given="nothing")
     with pytest.raises(DataError, match="stream"):
-        load(tmp_path / "x.npy", given=x, stream=True)
+        load(tmp_path / "x.npy", given=x, stream=True, limit=50)
     with pytest.raises(DataError, match="conditional"):
         load(x, given=x, conditional=True)
     with pytest.raises(ValueError, match="Dataset"):

@@ -250,6 +250,9 @@ def test_a_missing_label_and_a_missing_column_are_named(tmp_path: Path) -> None:
 def test_a_broken_image_is_named_and_can_be_skipped(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", range(N), lambda i: {"png": b"broken" if i == 30 else png(i)})
     refused(tmp_path / "a.tar", "a.tar, member 000030.png", "cannot be read as PNG", "--skip-bad")
+    numbers = np.arange(N, dtype=np.float32) + 0.5
+    stand_in = load(tmp_path / "a.tar", skip_bad=True, given=numbers).streamed.batch(np.array([30]))
+    assert identities(stand_in.x)[0] + 0.5 == stand_in.cond.item()  # its own condition, not that of the broken image
     data = load(tmp_path / "a.tar", skip_bad=True)
     batch = data.streamed.batch(np.array([30, 31]))
     assert identities(batch.x)[0] in identities(data.train.x)  # a stand-in
@@ -294,3 +297,33 @@ print(data.examples, "do not fit" in data.notes[0])
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert ended.stdout.split() == ["523616", "True"], ended.stderr
+
+
+def test_streamed_examples_have_conditions_in_memory(tmp_path):
+    """Columns beside images in shards, arrays beside an array, and files beside a folder: all pair as in memory."""
+    folder = as_parquet(tmp_path)
+    shards = sorted(folder.iterdir())
+    for k, shard in enumerate(shards):
+        rows = pq.read_table(shard)
+        pq.write_table(rows.append_column("age", pa.array([60 * k + i + 0.5 for i in range(len(rows))])), shard)
+    dataset = load(folder, given="age")
+    assert dataset.streamed is not None
+    assert dataset.space.given.columns == ("age",)
+    batch = dataset.streamed.batch(np.arange(5, 9))
+    assert dataset.space.given.table(batch.cond)["age"].tolist() == [5.5, 6.5, 7.5, 8.5]
+    x = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "c.npy", x[:, :2] + 1)
+    streamed = load(tmp_path / "x.npy", given=tmp_path / "c.npy", stream=True)
+    for part in (streamed.train, streamed.validation, streamed.test):
+        assert torch.equal(part.x[:, :2] + 1, part.cond)
+    with pytest.raises(DataError, match=r"as many conditions.* got 100 and 60"):
+        load(tmp_path / "x.npy", given=x[:60], stream=True)
+    with pytest.raises(DataError, match="'height'"):
+        load(folder, given="height")
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in as_folder(tmp_path).rglob("*.png"):
+        (other / f"a{path.name}").write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="the same names in the same order"):
+        load(tmp_path / "images", given=other, stream=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, Unpack, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fourfold.core import Space
@@ -18,10 +19,11 @@ from fourfold.data.assembly import assemble, assemble_folds
 from fourfold.data.builtin import BUILTIN
 from fourfold.data.dataset import Dataset, describe, describe_record
 from fourfold.data.densities import Checkerboard, GaussianMixture
-from fourfold.data.errors import DataError, refuse_other
+from fourfold.data.errors import DataError, option, refuse_other
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
+from fourfold.data.mixed import table_of
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
-from fourfold.data.pairing import aligned
+from fourfold.data.pairing import aligned, columns_named, paired
 from fourfold.data.readers import read
 from fourfold.data.source import Density, Source
 from fourfold.data.splits import Split, chosen_rows
@@ -129,10 +131,11 @@ def _read(data: Data, keywords: DataKeywords) -> tuple[str, Source | Stored, Dat
             raise DataError(f"{name}: space must be left out to stream {source.space}, got {kind.__name__}")
     elif kind is not None:
         source = read_as(name, source, kind, options)
-    if isinstance(source, Source) and (source.conditions or source.space.given is not None):  # or it was turned round
+    turned = isinstance(source, Source) and bool(source.conditions or source.space.given is not None)
+    if turned or (options.given is not None and options.model is None):
         options = dataclasses.replace(options, conditional=True)
     record = recordable({key: value for key, value in keywords.items() if key != "given"})
-    if options.given is not None and isinstance(source, Source) and source.given is not None:
+    if options.given is not None and source.given is not None:
         record["given"] = recorded(options.given, source.given.columns)
     return name, source, options, record
 
@@ -231,11 +234,17 @@ def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
     """The source that data stands for, with the conditions that ``options`` name."""
     if options.given is None:
         return _unpaired(data, name, options)
-    if options.stream:
-        raise DataError(f"{name}: stream must be left out with given: the pairs are read into memory")
     if options.conditional and options.model is None:
-        raise DataError(f"{name}: conditional must be left out with given, which names the conditions; choose one")
-    source = _in_memory(_unpaired(data, name, options, whole=True))
+        raise DataError(
+            f"{name}: conditional must be left out with given, which names all conditions; name the file or column of "
+            "the classes too"
+        )
+    examples = _unpaired(data, name, options, whole=True)
+    if not isinstance(examples, Source) and options.model is None and options.limit is None:
+        return _beside(name, examples, options)
+    if options.stream:
+        raise DataError(f"{name}: stream must be left out with given for data that is read into memory, as this is")
+    source = _in_memory(examples)
     space = None if options.model is None else options.model.given
     if options.model is not None and space is None:
         raise DataError(f"{name}: given must be left out for a model without conditions")
@@ -248,6 +257,30 @@ def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
         given, given_name = _conditions(name, item, dataclasses.replace(options, space=part), source.key)
         source = aligned(name, source, given_name, given, options.skip_bad, label)
     return source if space is None else dataclasses.replace(source, given=space)
+
+
+def _beside(name: str, stored: Stored, options: DataOptions) -> Stored:
+    """Examples that stay in their files, with conditions in memory: columns beside them, or data in the same order.
+
+    Raises:
+        DataError: for conditions of another number, or of files with other names.
+    """
+    parts = {}
+    for label, item in conditions_in(options.given).items():
+        columns = columns_named(name, item, stored.columns) if stored.columns else ()
+        if columns:
+            part = table_of(name, stored.batches(columns), DataOptions(seed=options.seed))
+        else:
+            part, _ = _conditions(name, item, options, None)
+        if len(part.x) != len(stored) or (part.names and stored.names and part.names != tuple(stored.names)):
+            raise DataError(
+                f"{name}: streamed examples must have as many conditions, of the same names in the same order, got "
+                f"{len(stored):,} and {len(part.x):,}; correct them, or leave out {option('stream')}"
+            )
+        parts[label] = part
+    pairs = paired(Source(torch.empty(len(stored), 0), stored.space, stored.where), parts)
+    stored.cond, stored.given, stored.notes = pairs.cond, pairs.given, (*stored.notes, *pairs.notes)
+    return stored
 
 
 def _elsewhere(source: Source, given: Any) -> dict[str, Any]:

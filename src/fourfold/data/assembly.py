@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.core import Space
+from fourfold.core import Batch, Space
 from fourfold.data.dataset import Dataset, digest
 from fourfold.data.duplicates import duplicate_notes, without_duplicates
 from fourfold.data.errors import DataError, option
@@ -156,7 +156,7 @@ def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
         splits.append(Split(x, stored.conditions(rows) if options.conditional else None))
         skipped += lines
     train = splits[-1]
-    streamed = Streamed(stored, held_out, options.conditional, train.x, _reading(options))
+    streamed = Streamed(stored, held_out, options.conditional, Batch(train.x, train.cond), _reading(options))
     source = stored.source(train.x, train.cond, skipped)
     return _Parts(source, train, splits[0], splits[-2], _digest(stored), streamed)
 

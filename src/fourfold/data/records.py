@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -38,12 +38,14 @@ class StoredRecords(ABC):
         edges: ``(blocks + 1,)`` the first record of each block. The records of a block lie together.
         block_bytes: the bytes of a block, on average.
         official: how many records at the end are an official test set.
+        columns: the names of the columns, where records are rows.
     """
 
     name: str
     edges: np.ndarray
     block_bytes: float
     official: int = 0
+    columns: Sequence[str] = ()
 
     def __len__(self) -> int:
         return int(self.edges[-1])
@@ -67,6 +69,10 @@ class StoredRecords(ABC):
 
         ``None`` where there are none.
         """
+
+    def batches(self, names: Sequence[str]) -> Iterable[Any]:
+        """Some columns of all records, as batches of Arrow. None where records are no rows."""
+        return ()
 
     def captions(self, rows: np.ndarray) -> list[str] | None:
         """The captions of some records. ``None`` where there are none."""

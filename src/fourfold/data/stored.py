@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, final
 
@@ -40,6 +40,8 @@ class Stored(ABC):
         where: where the examples come from, in words.
         notes: what reading changes.
         hint: the way out if conditions are needed and missing.
+        columns: the names of columns beside the examples, where they are rows of tables.
+        names: the name of each example, where each has a file.
     """
 
     name: str
@@ -52,6 +54,12 @@ class Stored(ABC):
     where: str = ""
     notes: tuple[str, ...] = ()
     hint: str = "load it without conditional"
+    columns: Sequence[str] = ()
+    names: Sequence[str] = ()
+
+    def batches(self, names: Sequence[str]) -> Iterable[Any]:
+        """Some of the columns, for all examples, as batches of Arrow."""
+        return ()
 
     def __len__(self) -> int:
         return int(self.edges[-1])
@@ -158,7 +166,7 @@ class Streamed:
     """
 
     def __init__(
-        self, stored: Stored, held_out: np.ndarray, conditional: bool, spare: Tensor, options: Mapping[str, Any]
+        self, stored: Stored, held_out: np.ndarray, conditional: bool, spare: Batch, options: Mapping[str, Any]
     ) -> None:
         self.stored, self.held_out, self.conditional = stored, held_out, conditional
         self.spare, self.options = spare, options
@@ -202,9 +210,13 @@ class Streamed:
     def batch(self, rows: np.ndarray) -> Batch:
         """Raw examples, with their conditions if those are used."""
         x, skipped = self.stored.select(rows)
+        cond = self.stored.conditions(rows) if self.conditional else None
         for i in skipped:
-            x[i] = self.spare[int(rows[i]) % len(self.spare)]
-        return Batch(x, self.stored.conditions(rows) if self.conditional else None)
+            j = int(rows[i]) % len(self.spare.x)
+            x[i] = self.spare.x[j]
+            if cond is not None and self.spare.cond is not None:
+                cond[i] = self.spare.cond[j]
+        return Batch(x, cond)
 
 
 def edges_within(edges: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -53,6 +54,9 @@ class StoredImages(Stored):
         remark = "" if len(rows) == len(self) else f" (of {len(self):,}, which were not all looked at)"
         self.notes = tuple(f"{note}{remark}" for note in notes_of(headers, self.form, options))
         self.where = f"{len(records.files):,} file{'s' if len(records.files) > 1 else ''} of {root}, streamed"
+        self.columns = records.columns
+        if len(records.files) == len(records):
+            self.names = [file.relative_to(root).with_suffix("").as_posix() for file in records.files if file != root]
         self._take_labels()
         captions = records.captions(rows) if self.given is None else None
         if captions is not None:
@@ -84,6 +88,9 @@ class StoredImages(Stored):
             way = f"give {option('size', self.form.height)}"
         return DataError(f"{self.records.where(row)}: {reason}: {way}")
 
+    def batches(self, names: Sequence[str]) -> Iterable[Any]:
+        return self.records.batches(names)
+
     def digest(self) -> str:
         return digest_of(self.records.files, self.root)
 
@@ -99,7 +106,7 @@ class StoredImages(Stored):
         return torch.from_numpy(x), skipped
 
     def conditions(self, rows: np.ndarray) -> Tensor | None:
-        if not isinstance(self.given, Lines):
+        if self.cond is not None or not isinstance(self.given, Lines):
             return super().conditions(rows)
         most = self.given.text.length - 1
         captions = [_shortened(" ".join(caption.split()), most) for caption in self.records.captions(rows) or []]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,7 @@ class TableRecords(StoredRecords):
         self._files = sorted(files, key=lambda path: (is_official(path), path))
         shards = [_shard(path) for path in self._files]
         self.schema = shards[0].schema
+        self.columns = self.schema.names
         self.image = str(image_column(self.schema))
         self.label = _label_column(self.schema, label, self._files[0])
         self.caption = next((name for name in ("caption", "text") if _is_text(self.schema, name)), None)
@@ -106,6 +107,10 @@ class TableRecords(StoredRecords):
         path = self._files[shard]
         with _readable(path):
             return _shard(path).read(group, names)
+
+    def batches(self, names: Sequence[str]) -> Iterable[pyarrow.RecordBatch]:
+        for shard, group in self.groups:
+            yield from self._columns(shard, group, [*names]).combine_chunks().to_batches()
 
     def where(self, row: int) -> str:
         group = int(np.searchsorted(self.edges, row, side="right")) - 1
