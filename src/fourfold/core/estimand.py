@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar
 
 from torch import Tensor, nn
 
+from fourfold.core.codec import Codec
 from fourfold.core.measure import Measure
 from fourfold.core.parts import Part
 from fourfold.vocabulary import Cost
@@ -31,10 +32,16 @@ class Estimand(Part, nn.Module, ABC):
     cost: ClassVar[Cost | None] = None
     reads_condition: ClassVar[bool] = False
 
-    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
-        """Set the statistics that are counted in raw training examples and their conditions.
+    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
+        """Take from raw training examples and their conditions what is not learned by steps: counts, or trees.
 
-        Most estimands count nothing.
+        Most estimands take nothing. This comes before the first step, counts as training, and its draws are seeded. The
+        steps go on from it, so budget, checkpoints and the choice by held-out examples are those of every model.
+
+        Args:
+            x: raw training examples ``(N, *shape)``.
+            cond: their conditions ``(N, *)``, or ``None``.
+            codec: encodes them. Its own statistics are set.
         """
 
     @property

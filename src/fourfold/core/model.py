@@ -150,7 +150,7 @@ class GenerativeModel(Part, nn.Module):
     def fit_statistics(self, x: Tensor, cond: Tensor | None = None) -> None:
         """Take the statistics of raw training examples and their conditions that are not learned by steps."""
         self.codec.fit(x)
-        self.estimand.fit(x, cond)
+        self.estimand.fit(x, cond, self.codec)
         if cond is not None:
             readings = [part for part in self.modules() if isinstance(part, Reading)]
             inside = {part for reading in readings for part in reading.modules() if part is not reading}

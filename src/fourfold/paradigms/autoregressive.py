@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fourfold.core import (
     Batch,
+    Codec,
     Estimand,
     Likelihood,
     LogProb,
@@ -116,7 +117,7 @@ class TokenConditionals(StepwiseConditionals):
     def summary(self) -> str:
         return super().summary + self.net.remark
 
-    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         self.net.fit(x)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -265,7 +266,7 @@ class VectorConditionals(Conditionals):
         self.net, self.components, self.regression = net, components, regression
         self.event = (dim,)
 
-    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         if self.regression is not None:
             self.regression.fit(x, cond)
 

@@ -18,7 +18,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
+from fourfold.core import Batch, Codec, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
 from fourfold.estimands import Bijection
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Monotone
@@ -191,7 +191,7 @@ class CentredFlow(Bijection):
     def summary(self) -> str:
         return f"{self.flow.summary}; it models what {self.regression.summary} leaves"
 
-    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         self.regression.fit(x, cond)
 
     def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:

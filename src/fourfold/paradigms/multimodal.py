@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.core import Batch, CaptionConditionals, Estimand, Measure, Noise, Objective, Term, forgetful
+from fourfold.core import Batch, CaptionConditionals, Codec, Estimand, Measure, Noise, Objective, Term, forgetful
 from fourfold.estimands import Conditionals
 from fourfold.maths.categorical import categorical
 from fourfold.nn.caption_words import CaptionWords
@@ -72,7 +72,7 @@ class PairConditionals(Conditionals, CaptionConditionals):
     def summary(self) -> str:
         return "the conditional distribution of each token of a picture given its caption, and the other way round"
 
-    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         """Count the words of captions."""
         if cond is not None:
             self.words.learn(_bytes(len(x), cond, x.device))

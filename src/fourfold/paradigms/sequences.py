@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Measure, Noise
+from fourfold.core import Codec, Measure, Noise
 from fourfold.estimands import Continuing, StepwiseConditionals, TokenDenoiser
 from fourfold.maths.categorical import categorical
 from fourfold.nn.attending import Shares
@@ -234,7 +234,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         self.lasting = nn.Parameter(torch.full((length,), 2.0)) if keyed else None
 
     @torch.no_grad()
-    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         """Count how often sequences go on, so that lengths are right before the first step. Half a case is added."""
         if self.lasting is not None:
             there = x[..., 0] != ABSENT

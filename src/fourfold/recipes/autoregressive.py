@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from fourfold.codecs import LineTokens, MuLaw, Standardised, TextTokens, Tokens
+from fourfold.codecs import ColumnTokens, LineTokens, MuLaw, Standardised, TextTokens, Tokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.maths.ngrams import LONGEST
@@ -13,6 +13,7 @@ from fourfold.nn.ngrams import BesideNgrams
 from fourfold.nn.reading import reading_of
 from fourfold.nn.regression import regression_of
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
+from fourfold.nn.trees import ColumnTrees
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
     Ancestral,
@@ -24,11 +25,13 @@ from fourfold.paradigms.autoregressive import (
 )
 from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
-from fourfold.recipes.networks import column_network, row_network
+from fourfold.paradigms.trees import TreeConditionals
+from fourfold.recipes.networks import bins_of, check_width, column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
+from fourfold.spaces.columns import Graded
 
-__all__ = ["any_order", "likelihood", "ngrams", "text_training", "texts"]
+__all__ = ["any_order", "likelihood", "ngrams", "text_training", "texts", "trees"]
 
 TEXT: Sizes[Size] = Sizes(
     {
@@ -63,6 +66,13 @@ VECTORS: Sizes[tuple[Size, int]] = Sizes(
     {"xs": (Size(32, 1, 1), 8), "s": (Size(96, 2, 2), 24), "m": (Size(192, 4, 4), 32)}
 )
 """The network, and the components of each conditional."""
+
+TREES: Sizes[tuple[int, int, int]] = Sizes({"xs": (32, 4, 32), "s": (128, 12, 256), "m": (256, 24, 512)})
+"""The most bins of a number, trees of a column, and leaves of a tree."""
+LEAST = 5
+"""The fewest rows of a leaf."""
+NODES = 1 << 23
+"""Counts in the nodes of all trees, at most: each takes 20 bytes."""
 
 SEQUENCES = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2, weight_decay=0.01)
 
@@ -224,6 +234,47 @@ def _(space: Table, size: str) -> GenerativeModel:
     estimand, objective = ColumnConditionals(net, space.dims), AnyOrderLikelihood(0.3)
     training = Training(batch_size=256, learning_rate=1e-2, weight_decay=0.1)
     return GenerativeModel(space, codec, estimand, objective, Ancestral(), ChainRule(), training)
+
+
+@singledispatch
+def trees(space: Space, size: str) -> GenerativeModel:
+    """Trees of each column given those before it, grown at once: for tables of few rows.
+
+    Raises:
+        TypeError: for a space that is not registered, or conditions that are not labels.
+    """
+    raise TypeError(f"trees know tables, not {type(space).__name__}")
+
+
+@trees.register
+def _(space: Table, size: str) -> GenerativeModel:
+    """Fewer trees where there are many nodes: rows are many then, and trees agree."""
+    check_width(space, "trees")
+    reading = reading_of(space)
+    classes = 0 if reading is None else reading.labels
+    if reading is not None and not classes:
+        raise TypeError(f"trees read labels, not {space.given}: model the condition as columns of the table")
+    bins, most, leaves = TREES[size]
+    codec = ColumnTokens(space, bins_of(space, bins))
+    leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
+    count = max(1, min(most, NODES // (2 * leaves * max(codec.sizes) * space.dims)))
+    missing = [i for i, column in enumerate(space.modelled) if column.missing]
+    net = ColumnTrees(codec.sizes, count, leaves, codec.graded, missing, classes, LEAST, tree_order(space))
+    training = Training(batch_size=128, learning_rate=0.05)
+    return _model(space, codec, TreeConditionals(net, space.dims), training)
+
+
+def tree_order(space: Table) -> tuple[int, ...]:
+    """Categories before quantities, a category that is the target first, a quantity that is the target last.
+
+    Groups of rows are then known before their quantities, which differ by group.
+    """
+
+    def place(i: int) -> tuple[bool, bool, int]:
+        graded, target = isinstance(space.modelled[i], Graded), space.columns[i] == space.target
+        return graded, target if graded else not target, 0 if graded else space.modelled[i].span[1]
+
+    return tuple(sorted(range(space.dims), key=place))
 
 
 def _model(space: Space, codec: Codec, estimand: Conditionals, training: Training) -> GenerativeModel:

@@ -1,0 +1,404 @@
+"""Trees of the columns of a table: masses of each column's tokens given the columns before it.
+
+A tree is a set of arrays: feature, threshold and children of each node, and how many training rows of each token lie
+in it. So it is saved as tensors, and a row finds its way by indexing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.machine.libraries import sklearn
+
+__all__ = ["ColumnTrees"]
+
+GROWN = 20_000
+"""Rows that a tree grows on, at most. All rows are counted in its nodes."""
+SHARE = 0.7
+"""The share of the rows that a tree grows on. The others tell how well it predicts."""
+SPLIT = 0.6
+"""The share of the features that are tried at a node."""
+HOT = 32
+"""Categories of a column that are features of their own, at most. Columns of more are one ordered feature."""
+LINEAR = 3
+"""Linear predictions of a column that are features of its trees, at most."""
+DEPTH = 12
+"""Steps from the root to a leaf, at most."""
+JUDGED = 2
+"""Trees of a column that predict a row in training."""
+SCALES = 24
+"""Powers of two of the rows of a node, at most."""
+WIDTHS = (0.0, 1 / 48, 1 / 16, 1 / 6)
+"""Widths of the kernels that smooth counts of ordered tokens, as parts of their number."""
+
+
+@final
+class ColumnTrees(Part, nn.Module):
+    """``p(x_i | x_<i, c)`` of the tokens of each column: a mixture of several trees, whose nodes smooth their leaves.
+
+    A node ``v`` with ``n`` training rows, ``N(k)`` of them with token ``k`` after smoothing by kernels, has the masses
+
+        p_v(k) = (N(k) + a p_u(k)) / (n + a),    u: the node above it; above the root all tokens are alike.
+
+    The leaf of a row gives the masses of its tree. Kernels and ``a`` depend on the column and on the size of the node.
+    They are the parameters, which training by steps learns. :meth:`fit` grows the trees and counts. A tree grows on
+    seven tenths of the rows. In training a row is predicted by the trees that grew without it, and it is not counted:
+    else every leaf would seem certain.
+
+    A feature of a tree is the normal score of an ordered token, whether a value is missing, whether it is one of the
+    categories, a number of the condition, or a linear prediction of the tree's column. So a gap is a branch.
+
+    Reference: Breiman, Friedman, Olshen, Stone 1984, Classification and Regression Trees; Reiter 2005 (synthetic rows
+    by trees, https://www.scb.se/contentassets/ca21efb41fee47d293bbee5bf7be7fb3/using-cart-to-generate-partially-
+    synthetic-public-use-microdata.pdf); Breiman 2001 (forests, https://doi.org/10.1023/A:1010933404324).
+
+    Args:
+        sizes: tokens of each column.
+        trees: of each column.
+        leaves: of each tree, at most.
+        ordered: the columns whose tokens are ordered.
+        missing: the columns whose last token is "missing".
+        classes: of the labels that are the condition. 0: the condition is numbers, or there is none.
+        least: the fewest rows of a leaf.
+        order: the columns in the order of the chain rule. By default their own.
+
+    Raises:
+        ValueError: for an order that does not name each column once.
+    """
+
+    feature: Tensor
+    threshold: Tensor
+    child: Tensor
+    counts: Tensor
+    scores: Tensor
+    linear: Tensor
+    edges: Tensor
+    line: Tensor
+    kernels: Tensor
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        trees: int,
+        leaves: int,
+        ordered: Sequence[int] = (),
+        missing: Collection[int] = (),
+        classes: int = 0,
+        least: int = 5,
+        order: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        if order and sorted(order) != list(range(len(sizes))):
+            raise ValueError(f"order must name each of {len(sizes)} columns once, got {tuple(order)}")
+        self.order = tuple(order) or tuple(range(len(sizes)))
+        self.sizes, self.trees, self.least, self.classes = tuple(sizes), trees, least, classes
+        columns, most, nodes = len(sizes), max(sizes), 2 * leaves - 1
+        self.columns, self.leaves, self.ordered, self.missing = columns, leaves, tuple(ordered), tuple(missing)
+        self.places = list(self._places())
+        rows = columns * trees
+        self.register_buffer("feature", torch.zeros(rows, nodes, dtype=torch.int32))
+        self.register_buffer("threshold", torch.zeros(rows, nodes))
+        self.register_buffer(
+            "child", torch.full((rows, nodes, 2), -1, dtype=torch.int16 if nodes < 1 << 15 else torch.int32)
+        )
+        self.register_buffer("counts", torch.zeros(rows, nodes, most))
+        self.register_buffer("scores", torch.zeros(columns, most))
+        self.register_buffer("linear", torch.zeros(columns, LINEAR, len(self.places) + classes))
+        last = torch.tensor([size - (i in self.missing) for i, size in enumerate(sizes)]).unsqueeze(1)
+        even = torch.special.ndtri((torch.arange(most + 1) / last).clamp(max=1))
+        self.register_buffer("edges", even)
+        self.register_buffer("line", torch.tensor([0.0, 1.0, 0.0]).repeat(columns, 1))
+        self.register_buffer("kernels", _kernels(sizes, ordered, missing), persistent=False)
+        self.log_prior = nn.Parameter(torch.full((columns, SCALES), math.log(5.0)))
+        start = torch.tensor([0.0, 0.5, 1.0, 0.0]).repeat(columns, SCALES, 1)
+        self.smoothing = nn.Parameter(start)
+        self.weight = nn.Parameter(torch.zeros(columns, trees))
+        self.beside = nn.Parameter(torch.full((columns,), -1.0))
+        self._memory = dict[str, tuple[tuple[Tensor, ...], Tensor]]()
+
+    # --- features -----------------------------------------------------------------------------------------------------
+
+    def _places(self) -> list[tuple[int, int]]:
+        """The features of rows: a column, and the token that is asked for, or -1 for its score."""
+        places = []
+        for i, size in enumerate(self.sizes):
+            gap = [(i, size - 1)] if i in self.missing else []
+            hot = [(i, k) for k in range(size if size > 2 else 1)]
+            places += [(i, -1), *gap] if i in self.ordered or size > HOT else hot
+        return places
+
+    def _features(self, x: Tensor, cond: Tensor | None) -> Tensor:
+        """The features of tokens ``(B, C)`` and of their conditions, ``(B, F)``."""
+        column, token = (torch.tensor(part, device=x.device) for part in zip(*self.places, strict=True))
+        values = x[:, column]
+        score = self.scores[column, values]
+        rows = torch.where(token < 0, score, (values == token).to(score))
+        if self.classes:
+            labels = x.new_full((len(x),), -1) if cond is None else cond
+            rows = torch.cat([rows, (labels.unsqueeze(1) == torch.arange(self.classes, device=x.device)).float()], 1)
+        return rows
+
+    def _targets(self, i: int, x: Tensor) -> Tensor:
+        """The numbers that the trees of a column predict, ``(N, K)``: a score and a gap, or the categories."""
+        if i in self.ordered:
+            gap = [(x == self.sizes[i] - 1).float()] if i in self.missing else []
+            return torch.stack([self.scores[i, x], *gap], 1)
+        often = torch.bincount(x, minlength=self.sizes[i]).argsort(descending=True, stable=True)[:HOT]
+        return (x.unsqueeze(1) == often).float()
+
+    # --- growing ------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+        """Grow the trees on tokens ``(N, C)`` and their conditions, and count in their nodes. Data alone decide."""
+        self._set_scores(x)
+        features, inside = self._features(x, cond), self._inside(x)
+        rank = torch.tensor([self.order.index(column) for column, _ in self.places])
+        for i in self.order:
+            earlier = (rank < self.order.index(i)).nonzero().flatten()
+            features_before = torch.cat([earlier, torch.arange(len(rank), features.shape[1])])
+            targets = self._targets(i, x[:, i])
+            self._fit_linear(i, x[:, i], features, targets, features_before)
+            inputs = torch.cat([features[:, features_before], features @ self.linear[i].T], 1)
+            index = torch.cat([features_before, features.shape[1] + LINEAR * i + torch.arange(LINEAR)])
+            for t in range(self.trees):
+                self._grow(i * self.trees + t, inputs, targets, inside[:, t], index)
+        self._count(x, cond)
+
+    def _set_scores(self, x: Tensor) -> None:
+        """Normal scores of ordered tokens and of the ends of their intervals. A gap has 0: another feature tells it."""
+        for i, size in enumerate(self.sizes):
+            last = size - (i in self.missing)
+            counts = torch.bincount(x[:, i], minlength=size)[:last].double() + 0.5 / last
+            below = counts.cumsum(0) / counts.sum()
+            middle = below - counts / 2 / counts.sum()
+            self.scores[i].zero_()[:last] = torch.special.ndtri(middle.clamp(1e-4, 1 - 1e-4)).float()
+            self.edges[i].fill_(torch.inf)[:last] = torch.special.ndtri(below.roll(1)).float()
+            self.edges[i, 0] = -torch.inf
+            self.line[i] = torch.tensor([0.0, 1.0, float((x[:, i] >= last).float().mean())])
+
+    def _fit_linear(self, i: int, x: Tensor, features: Tensor, targets: Tensor, features_before: Tensor) -> None:
+        """A ridge regression of a column's targets on the features before it, with the error of rows left out."""
+        self.linear[i].zero_()
+        rows = (
+            (x < self.sizes[i] - (i in self.missing)).nonzero().flatten() if i in self.ordered else torch.arange(len(x))
+        )
+        rows = rows[:: -(-len(rows) // GROWN) or 1]
+        if not len(features_before) or len(rows) < 2 * self.least:
+            return
+        y = targets[rows, :1] if i in self.ordered else targets[rows, :LINEAR]
+        model = sklearn.linear_model.RidgeCV(alphas=[0.1, 1.0, 10.0, 100.0, 1000.0], store_cv_results=True)
+        ridge = model.fit(features[rows][:, features_before].numpy(), y.numpy())
+        weights = torch.from_numpy(ridge.coef_).float().reshape(y.shape[1], -1)
+        self.linear[i, : len(weights), features_before] = weights
+        error = float(ridge.cv_results_.reshape(len(rows), -1, len(model.alphas)).mean((0, 1)).min())
+        self.line[i, 0], self.line[i, 1] = float(ridge.intercept_.reshape(-1)[0]), max(error, 1e-6) ** 0.5
+
+    def _grow(self, r: int, features: Tensor, targets: Tensor, inside: Tensor, index: Tensor) -> None:
+        """Grow tree ``r`` on the rows inside, with features whose places among all features are an index."""
+        self.child[r].fill_(-1)
+        rows = inside.nonzero().flatten()
+        rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(r))[:GROWN]]
+        if len(rows) < 2 * self.least:
+            return
+        model = sklearn.tree.DecisionTreeRegressor(
+            max_leaf_nodes=max(self.leaves, 2),
+            min_samples_leaf=self.least,
+            max_features=SPLIT,
+            max_depth=DEPTH,
+            min_impurity_decrease=1e-7,
+            random_state=r,
+        ).fit(features[rows].numpy(), targets[rows].numpy())
+        tree = model.tree_
+        count = min(tree.node_count, self.feature.shape[1])
+        self.feature[r, :count] = index[torch.from_numpy(tree.feature[:count]).clamp(min=0).long()].int()
+        self.threshold[r, :count] = torch.from_numpy(tree.threshold[:count]).float()
+        self.child[r, :count, 0] = torch.from_numpy(tree.children_left[:count]).to(self.child)
+        self.child[r, :count, 1] = torch.from_numpy(tree.children_right[:count]).to(self.child)
+
+    def _count(self, x: Tensor, cond: Tensor | None) -> None:
+        """Count the tokens of rows in each node on their way."""
+        self.counts.zero_()
+        flat = self.counts.view(-1)
+        nodes, most = self.counts.shape[1:]
+        for low in range(0, len(x), 4096):
+            part = x[low : low + 4096]
+            inputs = self._inputs(part, None if cond is None else cond[low : low + 4096])
+            path = self._paths(inputs, torch.arange(len(self.counts)))
+            token = part.repeat_interleave(self.trees, 1).unsqueeze(2)
+            place = (torch.arange(path.shape[1]).unsqueeze(1) * nodes + path) * most + token
+            flat += torch.bincount(place[path >= 0], minlength=flat.numel()).float()
+
+    def _inside(self, x: Tensor) -> Tensor:
+        """Which trees grow on which rows, ``(N, trees)``: a function of the row alone, so equal rows go together."""
+        if self.trees == 1:
+            return torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
+        generator = torch.Generator().manual_seed(0)
+        factors = torch.randint(1, 1 << 20, (self.columns, self.trees), generator=generator).to(x.device)
+        mixed = ((x + 1).unsqueeze(2) * factors).sum(1)
+        mixed = (mixed ^ (mixed >> 7)) * 2654435761 % (1 << 32)
+        return ((mixed >> 8) % 1000).float() < 1000 * SHARE
+
+    # --- masses -------------------------------------------------------------------------------------------------------
+
+    def _inputs(self, x: Tensor, cond: Tensor | None) -> Tensor:
+        """All features of rows, the linear predictions of each column behind the others, ``(B, F + C · LINEAR)``."""
+        features = self._features(x, cond)
+        return torch.cat([features, torch.einsum("bf,cmf->bcm", features, self.linear).flatten(1)], 1)
+
+    def _paths(self, inputs: Tensor, trees: Tensor) -> Tensor:
+        """The nodes from root to leaf of each row in some trees ``(R,)`` or ``(B, R)``: ``(B, R, D)``, -1 behind it."""
+        node = torch.zeros(len(inputs), trees.shape[-1], dtype=torch.long, device=inputs.device)
+        path = [node]
+        for _ in range(DEPTH):
+            value = torch.gather(inputs, 1, self.feature[trees, node].long())
+            after = self.child[trees, node, (value > self.threshold[trees, node]).long()].long()
+            if bool((after < 0).all()):
+                break
+            path.append(torch.where(path[-1] < 0, -1, after))
+            node = torch.where(after < 0, node, after)
+        return torch.stack(path, 2)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None, column: int | None = None) -> Tensor:
+        """``log p(x_i | x_<i, c)`` of tokens ``(B, C)``, or of each token of one column, ``(B, sizes[column])``."""
+        inputs = self._inputs(x, cond)
+        if column is not None:
+            trees = column * self.trees + torch.arange(self.trees, device=x.device)
+            masses = self._tables()[trees, self._paths(inputs, trees).amax(2)]
+            masses = torch.einsum("t,btk->bk", self.weight[column].softmax(0), masses)[:, : self.sizes[column]]
+            tokens = torch.arange(self.sizes[column], device=x.device).expand(len(x), -1)
+            columns = torch.tensor([column], device=x.device)
+            return self._mixed(masses, inputs, tokens, columns).log()
+        if self.training:
+            masses = self._left_out(x, inputs)
+        else:
+            trees = torch.arange(len(self.counts), device=x.device)
+            leaf, token = self._paths(inputs, trees).amax(2), x.repeat_interleave(self.trees, 1)
+            masses = self._tables()[trees, leaf, token].view(len(x), self.columns, self.trees)
+            masses = (masses * self.weight.softmax(1)).sum(2)
+        return self._mixed(masses, inputs, x, torch.arange(self.columns, device=x.device)).log()
+
+    def _mixed(self, masses: Tensor, inputs: Tensor, tokens: Tensor, columns: Tensor) -> Tensor:
+        """Masses of ``tokens`` by trees and, in ordered columns, by a Gaussian about the linear prediction, mixed."""
+        offset, scale, gap = self.line[columns].unbind(1)
+        mean = inputs[:, inputs.shape[1] - self.columns * LINEAR :: LINEAR][:, columns] + offset
+        low, high = (torch.special.ndtr((self.edges[columns, tokens + k] - mean) / scale) for k in (0, 1))
+        line = torch.where(torch.isinf(low) | (tokens >= self._last()[columns]), gap, (1 - gap) * (high - low))
+        share = torch.where(self._is_ordered()[columns], self.beside[columns].sigmoid(), 0.0)
+        return (1 - share) * masses + share * line
+
+    def _last(self) -> Tensor:
+        """The number of tokens of each column that are no gap."""
+        return torch.tensor([k - (i in self.missing) for i, k in enumerate(self.sizes)], device=self.counts.device)
+
+    def _is_ordered(self) -> Tensor:
+        return torch.tensor([i in self.ordered for i in range(self.columns)], device=self.counts.device)
+
+    def _rows(self) -> Tensor:
+        """The column of each tree."""
+        return torch.arange(self.columns, device=self.counts.device).repeat_interleave(self.trees)
+
+    def _weights(self) -> tuple[Tensor, Tensor]:
+        """``a`` by column and size, ``(C, SCALES)``, and the shares of the kernels, ``(C, SCALES, K)``."""
+        return self.log_prior.exp(), self.smoothing.softmax(2)
+
+    def _left_out(self, x: Tensor, inputs: Tensor) -> Tensor:
+        """``p(x_i | x_<i, c)`` by some trees that grew without each row, and by counts without it, ``(B, C)``."""
+        prior, shares = self._weights()
+        later = torch.rand(len(x), self.trees, device=x.device) + self._inside(x)
+        judges = later.topk(min(JUDGED, self.trees), largest=False).indices
+        column = torch.arange(self.columns, device=x.device).repeat_interleave(judges.shape[1])
+        trees = (torch.arange(self.columns, device=x.device)[:, None] * self.trees + judges[:, None]).flatten(1)
+        path, token = self._paths(inputs, trees), x.repeat_interleave(judges.shape[1], 1)
+        place, tree = path.clamp(min=0), trees.unsqueeze(2)
+        total = self._totals()[tree, place]
+        size = _scale(total)
+        a, share = prior[column.unsqueeze(1), size], shares[column.unsqueeze(1), size]
+        smooth = self._smooth()[tree, place, :, token.unsqueeze(2)] - self.kernels[column, :, token, token].unsqueeze(2)
+        evidence, total = (smooth * share).sum(3).clamp(min=0), (total - 1).clamp(min=0)
+        p = 1 / torch.tensor(self.sizes, device=x.device)[column].expand(len(x), -1)
+        for d in range(path.shape[2]):
+            better = (evidence[:, :, d] + a[:, :, d] * p) / (total[:, :, d] + a[:, :, d])
+            p = torch.where(path[:, :, d] >= 0, better, p)
+        weight = self.weight[:, judges].softmax(2).transpose(0, 1)
+        return (p.view(weight.shape) * weight).sum(2)
+
+    def _totals(self) -> Tensor:
+        """The rows in each node, ``(R, nodes)``."""
+        return self._remembered("totals", [self.counts], lambda: self.counts.sum(2))
+
+    def _smooth(self) -> Tensor:
+        """Counts of tokens under each kernel, ``(R, nodes, K, tokens)``."""
+        return self._remembered("smooth", [self.counts], self._compute_smooth)
+
+    def _compute_smooth(self) -> Tensor:
+        kernels = self.kernels[self._rows()]
+        return torch.einsum("rnt,rkts->rnks", self.counts, kernels)
+
+    def _tables(self) -> Tensor:
+        """The masses of all tokens in each node, ``(R, nodes, tokens)``."""
+        return self._remembered("tables", [self.counts, self.log_prior, self.smoothing], self._compute_tables)
+
+    def _compute_tables(self) -> Tensor:
+        (prior, shares), column, child = self._weights(), self._rows(), self.child.long()
+        smooth, total = self._smooth(), self._totals()
+        tree, node = torch.arange(len(column), device=child.device), torch.zeros_like(column)
+        above = self._uniform()[column]
+        place, parts, count = child.new_zeros(child.shape[:2]), list[Tensor](), 0
+        for _ in range(DEPTH + 1):
+            of, size = column[tree], _scale(total[tree, node])
+            a = prior[of, size].unsqueeze(1)
+            evidence = (smooth[tree, node] * shares[of, size].unsqueeze(2)).sum(1)
+            parts.append((evidence + a * above) / (total[tree, node].unsqueeze(1) + a))
+            place[tree, node] = count + torch.arange(len(tree), device=child.device)
+            count += len(tree)
+            below = child[tree, node]
+            source, side = (below > 0).nonzero().unbind(1)
+            above, tree, node = parts[-1][source], tree[source], below[source, side]
+            if not len(tree):
+                break
+        return torch.cat(parts)[place]
+
+    def _uniform(self) -> Tensor:
+        """All tokens of a column alike, ``(C, tokens)``."""
+        size = torch.tensor(self.sizes, device=self.counts.device).unsqueeze(1)
+        return (torch.arange(max(self.sizes), device=size.device) < size) / size
+
+    def _remembered(self, name: str, sources: list[Tensor], compute: Callable[[], Tensor]) -> Tensor:
+        """A table that is computed once for the tensors that it depends on, unless a gradient is asked for."""
+        if torch.is_grad_enabled() and any(source.requires_grad for source in sources):
+            return compute()
+        memory = self._memory.get(name)
+        if memory is None or not all(map(_same, memory[0], sources)):
+            with torch.no_grad():
+                memory = tuple(source.detach().clone() for source in sources), compute()
+            self._memory[name] = memory
+        return memory[1]
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.device == b.device and torch.equal(a, b)
+
+
+def _scale(total: Tensor) -> Tensor:
+    """The power of two of a number of rows."""
+    return total.clamp(min=1).log2().long().clamp(max=SCALES - 1)
+
+
+def _kernels(sizes: Sequence[int], ordered: Collection[int], missing: Collection[int]) -> Tensor:
+    """Kernels of each column, ``(C, K, tokens, tokens)``: from each token to all, masses that add up to 1."""
+    most = max(sizes)
+    kernels = torch.eye(most).repeat(len(sizes), len(WIDTHS), 1, 1)
+    for i in ordered:
+        last = sizes[i] - (i in missing)
+        distance = torch.arange(last).unsqueeze(1) - torch.arange(last)
+        for k, width in enumerate(WIDTHS[1:], 1):
+            kernel = torch.exp(-((distance / max(width * last, 0.5)) ** 2) / 2)
+            kernels[i, k, :last, :last] = kernel / kernel.sum(1, keepdim=True)
+    return kernels

@@ -1,0 +1,185 @@
+"""Trees of columns: masses that add up to 1, the definition in plain Python, and structure that is found again."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from fourfold.core import GenerativeModel
+from fourfold.nn.trees import ColumnTrees
+from fourfold.paradigms import build
+from fourfold.recipes.autoregressive import tree_order
+from fourfold.spaces import Categorical, Categories, Numeric, Table, Vectors
+from fourfold.spaces.columns import MISSING
+from fourfold.tasks import complete
+
+SCHEMA = (
+    Numeric("count", "int64", low=-2, high=9, missing=True),
+    Categorical("kind", categories=("a", "b", "c"), missing=True),
+    Numeric("more", "int64", low=0, high=11),
+    Categorical("odd", categories=("no", "yes")),
+)
+TABLE = Table(SCHEMA, target="odd", observed=400)
+
+
+def rows(n: int, seed: int = 0) -> Tensor:
+    """The counts grow with the kind and with each other. ``odd`` is yes where exactly one of two things holds."""
+    g = torch.Generator().manual_seed(seed)
+    kind = torch.randint(3, (n,), generator=g)
+    count = 3 * kind + torch.randint(4, (n,), generator=g) - 2
+    more = (count + 2 + torch.randint(2, (n,), generator=g)).clamp(max=11)
+    gap = torch.rand(n, generator=g) < 0.2
+    odd = (more > 5) ^ gap
+    hidden = torch.rand(n, generator=g) < 0.1
+    return torch.stack([count.masked_fill(gap, MISSING), kind.masked_fill(hidden, MISSING), more, odd.long()], 1)
+
+
+def fitted(
+    space: Table = TABLE, x: Tensor | None = None, cond: Tensor | None = None, size: str = "xs"
+) -> GenerativeModel:
+    """A model whose trees are grown, with parameters that no step has trained but that differ."""
+    torch.manual_seed(0)
+    model = build("autoregressive/trees", space, size)
+    model.fit_statistics(rows(400) if x is None else x, cond)
+    with torch.no_grad():
+        for parameter in model.estimand.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> GenerativeModel:
+    return fitted()
+
+
+def test_masses_of_all_rows_add_up_to_one(model: GenerativeModel) -> None:
+    every, _ = TABLE.support(9, 3.0)
+    for each in (model, build("autoregressive/trees", TABLE, "xs").eval()):
+        assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_samples_follow_the_masses(model: GenerativeModel) -> None:
+    n, (every, _) = 20_000, TABLE.support(9, 3.0)
+    masses = model.log_prob(every).nats.double().exp()
+    place = {tuple(row): i for i, row in enumerate(every.tolist())}
+    drawn = torch.tensor([place[tuple(row)] for row in model.sample(n).tolist()])
+    counts, often = torch.bincount(drawn, minlength=len(every)), masses * n > 10
+    chi2 = float(((counts - masses * n).square() / (masses * n))[often].sum())
+    assert chi2 < int(often.sum()) + 4 * math.sqrt(2 * int(often.sum()))
+
+
+@torch.no_grad()
+def plain(net: ColumnTrees, z: Tensor, row: int, i: int, trees: list[int], left_out: bool) -> list[float]:
+    """The masses of the tokens of column ``i`` by some of its trees: the definition, counting rows one by one."""
+    inputs, size = net._inputs(z, None), net.sizes[i]
+    masses, weights = [0.0] * size, net.weight[i, trees].softmax(0).tolist()
+    for t, weight in zip(trees, weights, strict=True):
+        r, node, p, inside = i * net.trees + t, 0, [1 / size] * size, list(range(len(z)))
+        while node >= 0:
+            n = len(inside)
+            scale = int(math.log2(n)) if n else 0
+            counts = torch.bincount(z[[j for j in inside if not (left_out and j == row)], i], minlength=size).float()
+            shares, a = net.smoothing[i, scale].softmax(0), float(net.log_prior[i, scale].exp())
+            smooth = [float((shares * (counts @ net.kernels[i, :, :size, k].T)).sum()) for k in range(size)]
+            total = n - left_out
+            p = [(s + a * q) / (total + a) for s, q in zip(smooth, p, strict=True)]
+            right = [float(inputs[j, net.feature[r, node]]) > float(net.threshold[r, node]) for j in inside]
+            goes = float(inputs[row, net.feature[r, node]]) > float(net.threshold[r, node])
+            inside = [j for j, side in zip(inside, right, strict=True) if side == goes]
+            node = int(net.child[r, node, int(goes)])
+        masses = [m + weight * q for m, q in zip(masses, p, strict=True)]
+    if i in net.ordered:
+        offset, scale, gap = net.line[i].tolist()
+        mean, normal = offset + float(net._features(z, None)[row] @ net.linear[i, 0]), torch.distributions.Normal(0, 1)
+        last = size - (i in net.missing)
+        below = normal.cdf((net.edges[i, : last + 1] - mean) / scale)
+        line = [(1 - gap) * float(mass) for mass in below.diff()] + [gap] * (size - last)
+        share = float(net.beside[i].sigmoid())
+        masses = [(1 - share) * m + share * q for m, q in zip(masses, line, strict=True)]
+    return masses
+
+
+def test_masses_are_those_of_the_definition(model: GenerativeModel) -> None:
+    net, z = model.estimand.net, model.codec.encode(rows(400))[0]
+    assert int((net.child >= 0).sum()) > 40  # trees have branches
+    for row, i in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 2)]:
+        with torch.no_grad():
+            found = net(z[row : row + 1], None, i)[0].exp().tolist()
+        assert found == pytest.approx(plain(net, z, row, i, list(range(net.trees)), False), abs=2e-6)
+        assert sum(found) == pytest.approx(1, abs=1e-6)
+
+
+def test_training_counts_a_row_in_no_tree_that_predicts_it(model: GenerativeModel) -> None:
+    net, z = model.estimand.net, model.codec.encode(rows(400))[0]
+    outside = (~net._inside(z)).sum(1) == 2
+    row = int(outside.nonzero()[0])
+    trees = (~net._inside(z)[row]).nonzero().flatten().tolist()
+    net.train()
+    with torch.no_grad():
+        found = net(z[row : row + 1]).exp()[0]
+    net.eval()
+    for i in range(4):
+        assert float(found[i]) == pytest.approx(plain(net, z, row, i, trees, True)[int(z[row, i])], abs=2e-6)
+
+
+def test_leaves_hold_enough_rows(model: GenerativeModel) -> None:
+    net = model.estimand.net
+    reached = net.counts.sum(2) > 0
+    assert float(net.counts.sum(2)[reached].min()) >= net.least == 5
+    assert net.counts[:, 0].sum(1).unique().tolist() == [400]
+
+
+def test_trees_find_what_depends_on_several_columns_and_on_gaps() -> None:
+    """``odd`` follows from two columns, one by its gaps: neither alone tells it."""
+    model, test = fitted(TABLE, rows(3000), size="s"), rows(500, 1)
+    flipped = test.clone()
+    flipped[:, 3] = 1 - flipped[:, 3]
+    assert float((model.log_prob(test).nats - model.log_prob(flipped).nats).mean()) > 3
+
+
+def test_categories_come_before_quantities_and_a_target_at_its_end() -> None:
+    assert tree_order(TABLE) == (3, 1, 0, 2)
+    assert tree_order(Table(SCHEMA, target="kind")) == (1, 3, 0, 2)
+    assert tree_order(Table(SCHEMA, target="count")) == (3, 1, 2, 0)
+
+
+def test_labels_are_features_and_may_be_unknown() -> None:
+    x = rows(600)
+    space = Table(SCHEMA[:3], given=Categories(("no", "yes")), observed=600)
+    model = fitted(space, x[:, :3], x[:, 3])
+    every, _ = space.support(9, 3.0)
+    for label in (0, 1, None):
+        assert float(model.log_prob(every, label).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+    right, wrong = (model.log_prob(x[:, :3], label).nats.mean() for label in (x[:, 3], 1 - x[:, 3]))
+    assert right > wrong + 1
+
+
+def test_rows_are_completed_by_draws_that_agree(model: GenerativeModel) -> None:
+    x = torch.tensor([[MISSING, 2, 0, 0]] * 40)
+    observed_mask = torch.tensor([False, True, False, False])
+    drawn = complete(model, x, observed_mask)
+    assert (drawn[:, 1] == 2).all()
+    counts = drawn[drawn[:, 0] != MISSING, 0]
+    assert counts.double().mean() > 4  # the third kind has counts from 4 to 7
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_few_equal_or_empty_rows_have_a_model(count: int) -> None:
+    every, _ = TABLE.support(9, 3.0)
+    empty = rows(40)
+    empty[:, 0] = MISSING
+    for x in (rows(count), rows(1).expand(30, -1), empty):
+        each = fitted(TABLE, x.contiguous())
+        assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_other_data_is_refused_with_the_reason() -> None:
+    with pytest.raises(TypeError, match="tables, not Vectors"):
+        build("autoregressive/trees", Vectors(2))
+    with pytest.raises(TypeError, match="labels, not real vectors of 2 columns"):
+        build("autoregressive/trees", Table(SCHEMA, given=Vectors(2)))
+    with pytest.raises(ValueError, match=r"order must name each of 2 columns once, got \(0, 0\)"):
+        ColumnTrees((2, 2), 1, 4, order=(0, 0))
