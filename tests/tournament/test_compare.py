@@ -26,7 +26,7 @@ from fourfold.runs.card import card_of_model
 from fourfold.spaces import Text, Vectors
 from fourfold.tournament import Comparison, combine, compare, gather
 from fourfold.tournament.jobs import Job, run
-from fourfold.tournament.outside import named
+from fourfold.tournament.outside import named, of_settings
 from fourfold.tournament.report import COLOURS
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import load_snapshot, save_snapshot
@@ -288,6 +288,11 @@ def test_samples_of_another_system_stand_beside_models_without_budget_and_likeli
 def test_names_of_samples(words: list[str], names: dict[str, str]) -> None:
     assert named(words) == names
     assert Settings.of(samples=names).samples == (tuple(f"{name}={path}" for name, path in names.items()) or None)
+
+
+def test_samples_have_another_name_than_a_model() -> None:
+    with pytest.raises(ValueError, match="'flow'"):
+        of_settings(Settings(samples=("flow=x.npy",)), load("two-moons", limit=100), print)
 
 
 @pytest.mark.parametrize("words", [["a=x.csv", "a=y.csv"], ["=x.csv"], ["a="]])

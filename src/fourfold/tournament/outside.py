@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+from fourfold.baselines import baselines_of
 from fourfold.data import Data, Dataset, Split, read_all
 from fourfold.metrics import Measurement
+from fourfold.paradigms import cards
 from fourfold.tasks.conditional_quality import measure_pairs
 from fourfold.tasks.evaluation import examples, permutation, quality
 from fourfold.tournament.baselines import Rated
@@ -87,9 +89,17 @@ def read_outside(
 
 
 def of_settings(settings: Settings, dataset: Dataset, say: Callable[[str], None]) -> list[Outside]:
-    """The samples that the settings of a comparison name."""
-    options = settings.data_options or {}
-    return [read_outside(name, path, dataset, options, say) for name, path in named(settings.samples or ()).items()]
+    """The samples that the settings of a comparison name.
+
+    Raises:
+        ValueError: for the name of a paradigm or of a baseline, which stands in the same table.
+    """
+    options, paths = settings.data_options or {}, named(settings.samples or ())
+    model_names = {*cards(), *(kind.name for kind in baselines_of(dataset.space))}
+    for name in paths:
+        if name.partition("/")[0] in model_names:
+            raise ValueError(f"samples must have another name than a model, got {name!r}; give NAME={paths[name]}")
+    return [read_outside(name, path, dataset, options, say) for name, path in paths.items()]
 
 
 def _place(name: str, samples: Data) -> str:
