@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_diabetes, load_wine
 
 import fourfold
+from fourfold.core import unknown
 from fourfold.data import DataError, load, read_all
 from fourfold.data.dataset import digest
 from fourfold.settings.data import recorded
@@ -323,3 +324,24 @@ def test_several_arrays_and_texts():
     place = {tuple(row): i for i, row in enumerate(x.tolist())}
     assert space.parts[1].strings(words) == [f"number {place[tuple(row)]}" for row in dataset.test.x.tolist()]
     assert recorded({"shift": x, "word": "words.txt"}) == "<data in memory>"
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1)], ids=["channels first", "channels last"])
+def test_pictures_with_unknown_pixels_are_conditions(axes):
+    """-1 is a pixel that is unknown. A picture without any pixel is an unknown condition."""
+    x = np.arange(40 * 3 * 5 * 6, dtype=np.uint8).reshape(40, 3, 5, 6)
+    holes = x.astype(np.int16)
+    holes[:, 1, 2:4, 1:3] = -1
+    holes[0] = -1
+    data = load(x, given=holes.transpose(axes))
+    assert data.space.given == Images(3, 5, 6)
+    for part in (data.train, data.validation, data.test):
+        hidden = unknown(part.cond)
+        known = part.cond[~hidden]
+        assert torch.equal(known[:, 1, 2:4, 1:3], torch.full_like(known[:, 1, 2:4, 1:3], -1))
+        assert (known[:, 0] == part.x[~hidden][:, 0]).all()
+        assert torch.equal(hidden, (part.x == torch.from_numpy(x[0])).flatten(1).all(1))
+    with pytest.raises(DataError, match=r"from -1 \(unknown\) to 255, got -6"):
+        load(x, given=holes - 5)
+    with pytest.raises(DataError, match="must be uint8, got int16"):
+        load(holes)

@@ -27,7 +27,7 @@ from fourfold.data.source import Source
 from fourfold.data.splits import chosen_rows
 from fourfold.data.stored import Stored
 from fourfold.output.printable import shortened
-from fourfold.settings.data import DataOptions, names_of
+from fourfold.settings.data import ConditionOptions, DataOptions, names_of
 from fourfold.spaces import Images, Vectors, Video
 
 __all__ = ["StoredArray", "as_array", "finite_vectors", "of_array", "read_array"]
@@ -317,7 +317,9 @@ def of_array(
 
 
 def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Images]:
-    """uint8 images as ``(N, C, H, W)``, a view where possible."""
+    """uint8 images as ``(N, C, H, W)``, a view where possible. Conditions may have unknown pixels."""
+    if x.dtype == np.int16 and isinstance(options, ConditionOptions):
+        return _with_holes(name, x, options)
     if x.dtype != np.uint8:
         raise DataError(_of_floats(name, x))
     if 0 in x.shape:
@@ -334,6 +336,16 @@ def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tenso
         )
     channels, height, width = channels_first.shape[1:]
     return torch.from_numpy(channels_first), Images(channels, height, width, n_values)
+
+
+def _with_holes(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Images]:
+    """int16 pictures as conditions. A pixel of -1 is unknown."""
+    if x.size and (x.min() < -1 or x.max() > 255):
+        raise DataError(f"{name}: pixel values must be from -1 (unknown) to 255, got {x.min()} to {x.max()}")
+    hidden = x == -1
+    pixels, space = _images(name, np.where(hidden, 0, x).astype(np.uint8), options)
+    holes, _ = _images(name, hidden.astype(np.uint8), options)
+    return space.conditions(pixels.to(torch.int16).masked_fill(holes.bool(), -1), len(pixels)), space
 
 
 def _clips(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Video]:
