@@ -237,7 +237,7 @@ def test_angles_are_compared_sampled_scored_and_evaluated(angles, tmp_path, caps
     assert dependent.likelihood.low > independent.likelihood.high
     assert dependent.headline.high < independent.headline.low
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count('class="dots') == 5  # the data, and twice samples over it
+    assert page.count('class="dots') == 5 + 2 * 3  # the data, twice samples over it, and three choices of each model
     assert "no picture" not in page
     assert f"{comparison.truth:.2f}".replace("-", "−") in page
     run = dependent.outcomes[0].folder / "run"
