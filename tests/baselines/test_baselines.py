@@ -10,9 +10,9 @@ from torch import Tensor
 from fourfold.baselines import (
     ClassGaussians,
     GaussianCopula,
-    GaussianMixture,
     IndependentColumns,
     KernelDensity,
+    MixedGaussians,
     ProductMixture,
     baselines_of,
     fit_baseline,
@@ -87,7 +87,7 @@ def test_impossible_codes_have_no_mass():
 
 
 def test_vectors_and_tables_have_the_classics():
-    classics = (ClassGaussians, GaussianMixture, ProductMixture, KernelDensity)
+    classics = (ClassGaussians, MixedGaussians, ProductMixture, KernelDensity)
     assert baselines_of(TABLE) == (IndependentColumns, GaussianCopula, *classics)
     assert baselines_of(Vectors(2)) == classics
     assert baselines_of(Vectors(500)) == (ClassGaussians,)

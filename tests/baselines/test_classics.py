@@ -12,13 +12,13 @@ import sklearn.neighbors
 import torch
 from torch import Tensor
 
-from fourfold.baselines import Baseline, ClassGaussians, GaussianMixture, KernelDensity, ProductMixture
+from fourfold.baselines import Baseline, ClassGaussians, KernelDensity, MixedGaussians, ProductMixture
 from fourfold.baselines.mixtures import log_between
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.vocabulary import Kind
 
-ALL = [ClassGaussians, GaussianMixture, ProductMixture, KernelDensity]
+ALL = [ClassGaussians, MixedGaussians, ProductMixture, KernelDensity]
 TABLE = Table(
     (
         Categorical("kind", categories=("a", "b", "c"), missing=True),

@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.baselines.mixtures import ClassGaussians, GaussianMixture, KernelDensity, ProductMixture
+from fourfold.baselines.mixtures import ClassGaussians, KernelDensity, MixedGaussians, ProductMixture
 from fourfold.baselines.sequences import FirstOrderRows, IndependentRows
 from fourfold.baselines.tables import GaussianCopula, IndependentColumns
 from fourfold.baselines.text import KneserNey
@@ -26,11 +26,11 @@ __all__ = [
     "FirstOrderRows",
     "Fitted",
     "GaussianCopula",
-    "GaussianMixture",
     "IndependentColumns",
     "IndependentRows",
     "KernelDensity",
     "KneserNey",
+    "MixedGaussians",
     "ProductMixture",
     "baselines_of",
     "fit_baseline",
@@ -64,7 +64,7 @@ def _mixtures(space: Space) -> tuple[type[Baseline], ...]:
     """The baselines of vectors and tables alike."""
     if space.dims > MOST_COLUMNS:
         return ()
-    several = (GaussianMixture, ProductMixture, KernelDensity) if space.dims <= MOST_IN_PARTS else ()
+    several = (MixedGaussians, ProductMixture, KernelDensity) if space.dims <= MOST_IN_PARTS else ()
     return ClassGaussians, *several
 
 

@@ -13,10 +13,10 @@ from fourfold.core import Space
 from fourfold.spaces import Table, Vectors
 from fourfold.spaces.columns import MISSING, Categorical, Graded
 
-__all__ = ["Frame", "Parts", "frame_of"]
+__all__ = ["Frame", "RowParts", "frame_of"]
 
 
-class Parts(NamedTuple):
+class RowParts(NamedTuple):
     """Rows by their parts."""
 
     tokens: Tensor
@@ -24,9 +24,9 @@ class Parts(NamedTuple):
     values: Tensor
     """The quantities in units of their standard deviation in training, ``(N, Q)`` float64. NaN where missing."""
 
-    def rows(self, index: Tensor | slice) -> Parts:
+    def rows(self, index: Tensor | slice) -> RowParts:
         """Some of the rows."""
-        return Parts(self.tokens[index], self.values[index])
+        return RowParts(self.tokens[index], self.values[index])
 
 
 class Frame(ABC):
@@ -52,11 +52,11 @@ class Frame(ABC):
         self.low, self.high = (low - self.mean) / self.scale, (high - self.mean) / self.scale
 
     @abstractmethod
-    def parts(self, x: Tensor) -> Parts:
+    def parts(self, x: Tensor) -> RowParts:
         """The parts of raw rows."""
 
     @abstractmethod
-    def raw(self, parts: Parts) -> Tensor:
+    def raw(self, parts: RowParts) -> Tensor:
         """The raw rows of parts."""
 
     def scaled(self, raw: Tensor) -> Tensor:
@@ -72,10 +72,10 @@ class _Reals(Frame):
         end = torch.full((x.shape[1],), torch.inf, dtype=torch.float64)
         super().__init__(x.double(), 0.0, -end, end)
 
-    def parts(self, x: Tensor) -> Parts:
-        return Parts(torch.zeros(len(x), 0, dtype=torch.long), self.scaled(x.double()))
+    def parts(self, x: Tensor) -> RowParts:
+        return RowParts(torch.zeros(len(x), 0, dtype=torch.long), self.scaled(x.double()))
 
-    def raw(self, parts: Parts) -> Tensor:
+    def raw(self, parts: RowParts) -> Tensor:
         return (parts.values * self.scale + self.mean).float()
 
 
@@ -95,15 +95,15 @@ class _Codes(Frame):
         low, high = torch.tensor(limits, dtype=torch.float64).reshape(-1, 2).T
         super().__init__(_quantities(x[:, self.graded]), 1.0, low, high)
 
-    def parts(self, x: Tensor) -> Parts:
+    def parts(self, x: Tensor) -> RowParts:
         last = torch.tensor(self.sizes) - 1
         graded = torch.zeros(len(self.sizes), dtype=torch.bool).index_fill(0, torch.tensor(self.graded).long(), True)
         tokens = torch.where(graded & (x != MISSING), 0, torch.where(x == MISSING, last, x))
         possible = torch.tensor([column.missing for column in self.space.modelled])
         wrong = ((x == MISSING) & ~possible) | self.space.foreign(x) | (tokens < 0) | (tokens > last)
-        return Parts(tokens.masked_fill(wrong, -1), self.scaled(_quantities(x[:, self.graded])))
+        return RowParts(tokens.masked_fill(wrong, -1), self.scaled(_quantities(x[:, self.graded])))
 
-    def raw(self, parts: Parts) -> Tensor:
+    def raw(self, parts: RowParts) -> Tensor:
         last = torch.tensor(self.sizes) - 1
         gap = torch.tensor([column.missing for column in self.space.modelled]) & (parts.tokens == last)
         x = parts.tokens.clone()

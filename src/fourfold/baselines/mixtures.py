@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.baselines.frame import Frame, Parts, frame_of
+from fourfold.baselines.frame import Frame, RowParts, frame_of
 from fourfold.core import Baseline, LogProb, Space
 from fourfold.machine.libraries import sklearn
 from fourfold.vocabulary import Kind
 
-__all__ = ["ClassGaussians", "GaussianMixture", "KernelDensity", "ProductMixture"]
+__all__ = ["ClassGaussians", "KernelDensity", "MixedGaussians", "ProductMixture"]
 
 ROWS = 4000
 """Training rows that a mixture is fitted to, at most."""
@@ -140,7 +140,7 @@ class _Components:
         self.frame, self.weights, self.tables, self.means, self.spread = frame, weights, tables, means, spread
         self._log_tables = [torch.cat([t.log(), torch.full_like(t[:, :1], -torch.inf)], 1) for t in tables]
 
-    def log_joint(self, parts: Parts, exact: bool = True) -> Tensor:
+    def log_joint(self, parts: RowParts, exact: bool = True) -> Tensor:
         """``log w_k p_k(x)``, ``(B, K)``.
 
         If not ``exact``, quantities have densities on no grid and without limits, and those that are missing lie at
@@ -150,7 +150,7 @@ class _Components:
         chunks = [parts.rows(slice(i, i + rows)) for i in range(0, len(parts.values), rows)]
         return torch.cat([self._block(chunk, exact) for chunk in chunks])
 
-    def _block(self, parts: Parts, exact: bool) -> Tensor:
+    def _block(self, parts: RowParts, exact: bool) -> Tensor:
         nats = self.weights.log().expand(len(parts.values), -1).clone()
         for d, table in enumerate(self._log_tables):
             nats += table[:, parts.tokens[:, d]].T  # -1 is the last one, of no mass
@@ -182,11 +182,11 @@ class _Components:
                 torch.searchsorted(sums, u[:, 1 + d, None].contiguous()).squeeze(1).clamp(max=table.shape[1] - 1)
             )
         values = torch.zeros(len(u), self.means.shape[1], dtype=torch.float64)
-        observed_mask = ~torch.isnan(frame.parts(frame.raw(Parts(tokens, values))).values)
+        observed_mask = ~torch.isnan(frame.parts(frame.raw(RowParts(tokens, values))).values)
         rows = max(NUMBERS // max(values.shape[1] ** 2, 1), 1)
         for part in torch.split(torch.arange(len(u)), rows):
             values[part] = self._quantities(k[part], observed_mask[part], u[part, 1 + discrete :])
-        return frame.raw(Parts(tokens, values))
+        return frame.raw(RowParts(tokens, values))
 
     def _quantities(self, k: Tensor, observed_mask: Tensor, u: Tensor) -> Tensor:
         root, frame = self.spread.roots(k, observed_mask), self.frame
@@ -244,7 +244,7 @@ class _Mixture(Baseline):
 
     @classmethod
     @abstractmethod
-    def _fitted(cls, frame: Frame, parts: Parts) -> _Components:
+    def _fitted(cls, frame: Frame, parts: RowParts) -> _Components:
         """The components of training rows."""
 
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
@@ -259,7 +259,7 @@ class _Mixture(Baseline):
 # --- how it is fitted -------------------------------------------------------------------------------------------------
 
 
-def _tables(frame: Frame, parts: Parts, shares: Tensor) -> list[Tensor]:
+def _tables(frame: Frame, parts: RowParts, shares: Tensor) -> list[Tensor]:
     """Masses of categories in each component: its counts, and one row more of all components, ``(K, size)`` each."""
     tables, total = [], shares.sum(0).unsqueeze(1)
     for d, size in enumerate(frame.sizes):
@@ -310,7 +310,7 @@ class ClassGaussians(_Mixture):
     note = "Gaussians with shrunk covariances"
 
     @classmethod
-    def _fitted(cls, frame: Frame, parts: Parts) -> _Components:
+    def _fitted(cls, frame: Frame, parts: RowParts) -> _Components:
         size = 1 if frame.target is None else frame.sizes[frame.target]
         label = parts.tokens.new_zeros(len(parts.values)) if frame.target is None else parts.tokens[:, frame.target]
         shares = (label.unsqueeze(1) == torch.arange(size)).double()
@@ -341,7 +341,7 @@ class _ByExpectation(_Mixture):
     """
 
     @classmethod
-    def _fitted(cls, frame: Frame, parts: Parts) -> _Components:
+    def _fitted(cls, frame: Frame, parts: RowParts) -> _Components:
         best, count = -math.inf, 1
         different = len(torch.unique(torch.cat([parts.tokens, parts.values.nan_to_num()], 1), dim=0))
         for k in COUNTS:
@@ -355,7 +355,7 @@ class _ByExpectation(_Mixture):
         return cls._expected(frame, parts, count)
 
     @classmethod
-    def _held_out(cls, frame: Frame, parts: Parts, count: int) -> float:
+    def _held_out(cls, frame: Frame, parts: RowParts, count: int) -> float:
         """Mean nats of rows that a mixture was not fitted to."""
         n, nats = len(parts.values), []
         place = torch.from_numpy(np.random.default_rng(0).permutation(n)) % 3
@@ -367,7 +367,7 @@ class _ByExpectation(_Mixture):
         return float(every[torch.isfinite(every)].mean())
 
     @classmethod
-    def _expected(cls, frame: Frame, parts: Parts, count: int) -> _Components:
+    def _expected(cls, frame: Frame, parts: RowParts, count: int) -> _Components:
         shares, before = _clusters(frame, parts, count), -math.inf
         for _ in range(ROUNDS if count > 1 else 1):
             components = cls._maximised(frame, parts, shares)
@@ -380,7 +380,7 @@ class _ByExpectation(_Mixture):
         return cls._maximised(frame, parts, shares)
 
     @classmethod
-    def _maximised(cls, frame: Frame, parts: Parts, shares: Tensor) -> _Components:
+    def _maximised(cls, frame: Frame, parts: RowParts, shares: Tensor) -> _Components:
         """The components of rows that belong to them by shares ``(N, K)``."""
         means = _means(parts.values, shares)
         spread = cls._spread(frame, parts.values, means, shares)
@@ -392,7 +392,7 @@ class _ByExpectation(_Mixture):
         """The covariances of the components."""
 
 
-def _clusters(frame: Frame, parts: Parts, count: int) -> Tensor:
+def _clusters(frame: Frame, parts: RowParts, count: int) -> Tensor:
     """Shares ``(N, K)`` of rows in the clusters where expectation and maximisation begin."""
     if count == 1:
         return torch.ones(len(parts.values), 1, dtype=torch.float64)
@@ -403,7 +403,7 @@ def _clusters(frame: Frame, parts: Parts, count: int) -> Tensor:
 
 
 @final
-class GaussianMixture(_ByExpectation):
+class MixedGaussians(_ByExpectation):
     """Gaussians with full covariances and categories, by EM.
 
     The covariance of a component has a prior of ``Q + 2`` rows, spread as those within all components: shrunk as
@@ -454,12 +454,12 @@ class KernelDensity(_Mixture):
     note = "kernels at training rows"
 
     @classmethod
-    def _fitted(cls, frame: Frame, parts: Parts) -> _Components:
+    def _fitted(cls, frame: Frame, parts: RowParts) -> _Components:
         subset = parts.rows(slice(None, None, -(-len(parts.values) // TRIED)))
         every = _tables(frame, parts, torch.ones(len(parts.values), 1, dtype=torch.float64))
-        bare = Parts(subset.tokens[:, :0], subset.values)
+        bare = RowParts(subset.tokens[:, :0], subset.values)
         smooth = [_kernels(frame, bare, [], width, 0.5).log_joint(bare) for width in WIDTHS]
-        flat = Parts(subset.tokens, subset.values[:, :0])
+        flat = RowParts(subset.tokens, subset.values[:, :0])
         discrete = [_kernels(frame, flat, every, 1.0, leak).log_joint(flat, exact=False) for leak in LEAKS]
         scores = torch.tensor([[_left_out(a + b) for b in discrete] for a in smooth])
         width, leak = divmod(int(scores.argmax()), len(LEAKS))
@@ -474,7 +474,7 @@ def _left_out(joint: Tensor) -> float:
     return float(nats[torch.isfinite(nats)].mean()) if len(joint) > 1 else 0.0
 
 
-def _kernels(frame: Frame, parts: Parts, every: list[Tensor], width: float, leak: float) -> _Components:
+def _kernels(frame: Frame, parts: RowParts, every: list[Tensor], width: float, leak: float) -> _Components:
     n = len(parts.values)
     tables = []
     for d, table in enumerate(every):
