@@ -22,7 +22,7 @@ LEAST_SHARE = 0.01
 BY_CHANCE = 0.01
 """The most training examples that may equal a new one by chance. In coarse data, such as a few categories, more do."""
 MOST_TOKENS = 1 << 22
-"""Training tokens in which passages are looked for: the last ones."""
+"""Tokens of each part that are looked at: the last training tokens, and the first test tokens behind them."""
 
 
 def duplicate_notes(space: Space, train: Tensor, test: Tensor) -> tuple[str, ...]:
@@ -70,7 +70,8 @@ def _shared_passages(train: Tensor, test: Tensor) -> float:
     """The share of passages of a test text that stand in the training text. 0 for a series, whose rows are numbers."""
     if train.ndim > 1 or min(len(train), len(test)) < PASSAGE:
         return 0.0
-    return torch.isin(*(_passages(part) for part in (test, train[-MOST_TOKENS:]))).double().mean().item()
+    parts = test[:MOST_TOKENS], train[-MOST_TOKENS:]
+    return torch.isin(*(_passages(part) for part in parts)).double().mean().item()
 
 
 def _passages(stream: Tensor) -> Tensor:

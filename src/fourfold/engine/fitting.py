@@ -28,7 +28,7 @@ from fourfold.engine.signals import Interrupted
 from fourfold.engine.step import Step
 from fourfold.machine.hardware import find_device
 from fourfold.machine.usage import Usage
-from fourfold.paradigms import check_names
+from fourfold.paradigms import check_names, resolve
 from fourfold.parallel.processes import Processes, join, losing, restarted, under_torchrun
 from fourfold.runs.card import read_card
 from fourfold.runs.checkpoint import check_vacant, resumable
@@ -221,7 +221,10 @@ def _dataset(
     else:
         assert card is not None
         dataset = load_own(card, folder)
-    for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
+    lines = (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped))
+    if lines and isinstance(paradigm, str):
+        resolve(paradigm, dataset.space)  # a refusal comes alone
+    for line in lines:
         say(line)
     return dataset
 

@@ -98,7 +98,7 @@ class Records:
         training and test rows are these.
         """
         n, n_train, n_test = len(self.x[:FEW]), len(self.train), len(self.test[:MOST])
-        share, error = self._share_of_training(self.x[:FEW], *self._from_samples)
+        share, error = self._share(self.x[:FEW], *self._from_samples)
         words = (
             f"the nearest of {n_train} training and {n_test} test rows, by the share of the data between two values; "
             f"at even odds, so a test row counts {n_train / n_test:.3g} times; 0.5 is ideal, 1 is a memory; floor: "
@@ -110,27 +110,15 @@ class Records:
         score = score.within(UncertainValue(share, error))
         if not len(self.fresh):
             return score
-        base, error = self._share_of_training(self.fresh[:FEW], *self._from_fresh)
+        base, error = self._share(self.fresh[:FEW], *self._from_fresh)
         half = 1.96 * error * math.sqrt(1 + len(self.fresh[:FEW]) / n)
         return score.beside(Floor(base, base - half, base + half))
 
-    def _share_of_training(self, rows: Tensor, to_train: Tensor, to_test: Tensor) -> tuple[float, float]:
-        """The share of rows whose nearest is a training row, at even odds, and its standard error over these rows.
-
-        Args:
-            rows: ``(n, C)``.
-            to_train: their distances to the nearest training row, ``(n,)``.
-            to_test: their distances to the nearest test row.
-        """
+    def _share(self, rows: Tensor, to_train: Tensor, to_test: Tensor) -> tuple[float, float]:
+        """:func:`share_of_training` of rows ``(n, C)`` with these distances."""
         test = self.test[:MOST]
-        ratio = len(self.train) / len(test)
-        hits = (to_train < to_test).double() + (to_train == to_test).double() * ratio / (1 + ratio)
-        twins, test_twins = (_equal_rows(rows, part) for part in (self.train, test))
-        hits = torch.where((twins > 0) & (test_twins > 0), twins / (twins + test_twins), hits)
-        share, widened = hits.mean().item(), torch.cat([hits, hits.new_tensor([0.0, 0.0, 1.0, 1.0])])
-        error = widened.std().item() / math.sqrt(len(widened))
-        low, high = (_at_even_odds(share + sign * error, ratio) for sign in (-1, 1))
-        return _at_even_odds(share, ratio), (high - low) / 2
+        twins = _equal_rows(rows, self.train), _equal_rows(rows, test)
+        return share_of_training(to_train, to_test, len(self.train) / len(test), twins)
 
     def _nearest(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Distances to the nearest of many other rows, and its place."""
@@ -216,6 +204,27 @@ def repeats(score: Measurement, tests: int = 1) -> bool:
     else:
         return False
     return distance > math.hypot(*halves) * student_t(math.inf, 1 - 2 * RISK / tests) / student_t(math.inf)
+
+
+def share_of_training(
+    to_train: Tensor, to_test: Tensor, ratio: float, twins: tuple[Tensor, Tensor] | None = None
+) -> tuple[float, float]:
+    """The share of rows whose nearest is a training row, at even odds, and its standard error over these rows.
+
+    Args:
+        to_train: distances of rows to the nearest training row, ``(n,)``.
+        to_test: their distances to the nearest test row.
+        ratio: the number of training rows for each test row.
+        twins: how many training and test rows equal each row. A row with both counts by their shares.
+    """
+    hits = (to_train < to_test).double() + (to_train == to_test).double() * ratio / (1 + ratio)
+    if twins is not None:
+        train, test = twins
+        hits = torch.where((train > 0) & (test > 0), train / (train + test), hits)
+    share, widened = hits.mean().item(), torch.cat([hits, hits.new_tensor([0.0, 0.0, 1.0, 1.0])])
+    error = widened.std().item() / math.sqrt(len(widened))
+    low, high = (_at_even_odds(share + sign * error, ratio) for sign in (-1, 1))
+    return _at_even_odds(share, ratio), (high - low) / 2
 
 
 def _at_even_odds(share: float, ratio: float) -> float:
