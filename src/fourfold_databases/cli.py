@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,9 +18,10 @@ from fourfold.cli.commands.train import Fit
 from fourfold.cli.printing import print_line, say, write_text
 from fourfold.cli.train import new_folder
 from fourfold.core import LogProb
-from fourfold.data.errors import DataError
+from fourfold.data.errors import DataError, option
 from fourfold.data.tables import raw_frame
 from fourfold.output.printable import plural, shortened
+from fourfold.settings.data import DataKeywords
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.fitting import fit_database
 from fourfold_databases.judging import judge_database
@@ -34,11 +36,9 @@ __all__ = ["data", "fit", "judge", "sample", "score"]
 def data(command: DescribeData) -> None:
     """Describe a database: its tables, its keys with their reasons, and its links."""
     assert command.name is not None, "the handler asks for it"
-    path = command.data_options.get("schema")
+    path, skip_bad = _reading(command.data_options)
     new = Path(path) if path is not None and not Path(path).exists() else None
-    database = read_database(
-        command.name, None if new else path, skip_bad=command.data_options.get("skip_bad") or False
-    )
+    database = read_database(command.name, None if new else path, skip_bad=skip_bad)
     print_line(json.dumps(_record(database), indent=1) if command.as_json else _description(database))
     if new is not None:
         write_text(new, database.schema.toml)
@@ -50,17 +50,15 @@ def data(command: DescribeData) -> None:
 def fit(command: Fit) -> None:
     """Train a model of each table, or go on with a training."""
     _refuse(command, "paradigm", "data", "settings", "out", "resume", "threads", "config", "context", "data_options")
-    options = {key: value for key, value in command.data_options.items() if key not in ("schema", "skip_bad")}
-    if options:
-        raise ValueError(f"{min(options)} must be left out for a database, got {options[min(options)]!r}")
+    schema, skip_bad = _reading(command.data_options)
     if command.data is None or command.paradigm is None:
         raise ValueError("a paradigm and the database must be named to resume, got none; its data is not recorded")
     folder = command.resume or command.out or new_folder(command.paradigm, command.data, command.settings)
     fit_database(
         command.paradigm,
         command.data,
-        schema=command.data_options.get("schema"),
-        skip_bad=command.data_options.get("skip_bad") or False,
+        schema=schema,
+        skip_bad=skip_bad,
         out=folder,
         resume=command.resume is not None,
         say=say,
@@ -112,7 +110,9 @@ def judge(command: Judge) -> None:
     folder = command.out.with_suffix("")
     if folder.exists():
         raise DataError(f"--out must be a new folder, got {folder}, which exists; name another")
-    real = read_database(command.real, command.data_options.get("schema"), skip_bad=True)
+    real = read_database(command.real, _reading(command.data_options)[0], skip_bad=True)
+    for note in real.notes:
+        say(note)
     judgement = judge_database(real, command.synthetic, held_out=command.held_out, n=command.n, out=folder, say=say)
     page = write_page(judgement, real.schema, folder)
     if command.as_json:
@@ -142,6 +142,18 @@ def _refuse(command: Command, *names: str) -> None:
         value = getattr(command, item.name)
         if item.name not in names and value not in (default, None, {}):
             raise ValueError(f"--{item.name.replace('_', '-')} must be left out for a database, got {value!r}")
+
+
+def _reading(options: DataKeywords) -> tuple[Any, bool]:
+    """The options of reading that a database has: the file of its schema, and whether bad rows are left out.
+
+    Raises:
+        ValueError: for another option.
+    """
+    other = sorted(options.keys() - {"schema", "skip_bad"})
+    if other:
+        raise ValueError(f"{option(other[0])} must be left out for a database, which reads --schema and --skip-bad")
+    return options.get("schema"), bool(options.get("skip_bad"))
 
 
 def _given(texts: Sequence[str], run: DatabaseRun) -> dict[str, pd.DataFrame] | None:

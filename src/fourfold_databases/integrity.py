@@ -10,7 +10,7 @@ from fourfold.data.errors import DataError, option
 from fourfold_databases.reading import Frames, keys_in
 from fourfold_databases.schema import Link, Schema
 
-__all__ = ["faults_of", "sound_frames"]
+__all__ = ["faults", "faults_of", "sound_frames", "with_texts"]
 
 
 def sound_frames(
@@ -33,8 +33,8 @@ def sound_frames(
     sound: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
     for table in schema.order:
-        frame = _with_texts(where, frames, schema, table)
-        while (fault := next(_faults(frame, schema, table, sound), None)) is not None:
+        frame = with_texts(where, frames, schema, table)
+        while (fault := next(faults(frame, schema, table, sound), None)) is not None:
             column, bad, rule = fault
             row = frame.index[bad][0]
             if not skip_bad:
@@ -52,26 +52,28 @@ def sound_frames(
 
 def faults_of(where: str, frames: Frames, schema: Schema) -> dict[tuple[str, str], int]:
     """How many rows break each key and link, by table and column. Those that nothing breaks are left out."""
-    texts = {table: _with_texts(where, frames, schema, table) for table in schema.keys}
+    texts = {table: with_texts(where, frames, schema, table) for table in schema.keys}
     counts: dict[tuple[str, str], int] = {}
     for table, frame in texts.items():
-        for column, bad, _ in _faults(frame, schema, table, texts):
+        for column, bad, _ in faults(frame, schema, table, texts):
             counts[table, column] = counts.get((table, column), 0) + int(bad.sum())
     return counts
 
 
-def _with_texts(where: str, frames: Frames, schema: Schema, table: str) -> pd.DataFrame:
+def with_texts(where: str, frames: Frames, schema: Schema, table: str) -> pd.DataFrame:
     """The rows of a table with keys and links as texts."""
     names = schema.without(table)
     texts = {name: keys_in(f"{where}, table {table}, column {name}", frames[table][name]) for name in names}
     return frames[table].reset_index(drop=True).assign(**texts)
 
 
-def _faults(frame: pd.DataFrame, schema: Schema, table: str, sound: Frames) -> Iterator[tuple[str, pd.Series, str]]:
+def faults(frame: pd.DataFrame, schema: Schema, table: str, sound: Frames) -> Iterator[tuple[str, pd.Series, str]]:
     """Each rule that rows of a table break: the column, which rows, and the rule."""
     key = schema.keys[table]
     if key is not None:
-        rules = [(frame[key].isna(), "must name the row"), (frame[key].duplicated(), "must differ in every row")]
+        missing = frame[key].isna()
+        doubled = frame[key].duplicated() & ~missing
+        rules = [(missing, "must name the row"), (doubled, "must differ in every row")]
         yield from ((key, bad, rule) for bad, rule in rules if bad.any())
     for link in schema.links_of(table):
         parents = _parents(link, frame, schema, sound)

@@ -21,7 +21,7 @@ from typing import Any, final
 import pandas as pd
 
 from fourfold.data.errors import DataError
-from fourfold.output.printable import plural
+from fourfold.output.printable import plural, shortened
 from fourfold.tournament.judgement import Judgement, judge
 from fourfold.tournament.words import label
 from fourfold_databases.database import Database, read_database
@@ -47,7 +47,7 @@ class LinkCheck:
 
     Attributes:
         name: of the key or link.
-        rows: how many rows have it.
+        rows: how many rows have the key, or name a row by the link.
         broken: how many of them break it.
     """
 
@@ -140,14 +140,14 @@ def _of_link(link: Link, database: Database, plan: Mapping[str, Plan]) -> dict[s
     linked = child[link.column].notna()
     beside = above.reindex(child[link.column]).set_axis(child.index)
     joint = pd.concat([own, beside], axis=1)[linked].reset_index(drop=True)
-    views = {f"{link.child} by {link.column}": joint} if own.shape[1] and above.shape[1] else {}
+    tables = {f"{link.child} by {link.column}": joint} if own.shape[1] and above.shape[1] else {}
     if link != schema.owner(link.child):
-        return views
+        return tables
     counts = child[link.column].value_counts().reindex(parent.index, fill_value=0)
-    views[f"numbers of {link.child}"] = above.assign(**{COUNT: counts}).reset_index(drop=True)
+    tables[f"numbers of {link.child}"] = above.assign(**{COUNT: counts}).reset_index(drop=True)
     if not plan[link.child].alone and own.shape[1]:
-        views[f"siblings in {link.child}"] = _siblings(child[linked], link, plan[link.child])
-    return views
+        tables[f"siblings in {link.child}"] = _siblings(child[linked], link, plan[link.child])
+    return tables
 
 
 def _siblings(child: pd.DataFrame, link: Link, plan: Plan) -> pd.DataFrame:
@@ -158,13 +158,31 @@ def _siblings(child: pd.DataFrame, link: Link, plan: Plan) -> pd.DataFrame:
     return pd.concat([rows[[*plan.own]], before.add_prefix("before: ")], axis=1)[later].reset_index(drop=True)
 
 
+def _check_columns(database: Database, plan: Mapping[str, Plan]) -> None:
+    """Refuse a database that lacks a column of the real one.
+
+    Raises:
+        DataError: naming the table and the column.
+    """
+    for table, own in plan.items():
+        columns = database.frames[table].columns
+        absent = [name for name in own.own if name not in columns]
+        if absent:
+            raise DataError(
+                f"{database.name}, table {table}: must have the column {absent[0]!r} of the real one, has "
+                f"{shortened(columns)}; add it"
+            )
+
+
 def checks_of(name: str, frames: Mapping[str, pd.DataFrame], schema: Schema) -> tuple[LinkCheck, ...]:
     """How often each key and each link is broken."""
     broken = faults_of(name, frames, schema)
     keys = [(f"key {table}.{key}", table, key) for table, key in schema.keys.items() if key is not None]
     links = [(f"link {link}", link.child, link.column) for link in schema.links]
+    counts = {label: int(frames[table][column].notna().sum()) for label, table, column in links}
+    counts |= {label: len(frames[table]) for label, table, _ in keys}
     return tuple(
-        LinkCheck(label, len(frames[table]), broken.get((table, column), 0)) for label, table, column in (*keys, *links)
+        LinkCheck(label, counts[label], broken.get((table, column), 0)) for label, table, column in (*keys, *links)
     )
 
 
@@ -201,6 +219,8 @@ def judge_database(
     samples = read_database(synthetic, data.schema, skip_bad=True)
     never = None if held_out is None else read_database(held_out, data.schema, skip_bad=True)
     plan = plans(data)
+    for part in (samples, *([] if never is None else [never])):
+        _check_columns(part, plan)
     of_real, of_samples = views(data, plan), views(samples, plan)
     of_never = {} if never is None else views(never, plan)
     judgements, short = dict[str, Judgement](), list[str]()

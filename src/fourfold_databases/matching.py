@@ -31,8 +31,8 @@ def matches(
         drawn: the columns of the parent as a model of the child draws them, ``(n, C)``.
         parents: the same columns of the rows that there are, ``(m, C)``.
         generator: breaks ties.
-        places: of the drawn rows in their own table, where that is the parent: a row then names an earlier one, and the
-            first names itself nowhere.
+        places: of the drawn rows in their own table, where that is the parent: a row then names an earlier one. The
+            first has none, and gets 0.
 
     Returns:
         ``(n,)``, each in ``0 .. m - 1``.

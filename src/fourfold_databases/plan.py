@@ -21,6 +21,7 @@ import pandas as pd
 
 from fourfold.data import load
 from fourfold.data.schema import Coded, Inferred, infer
+from fourfold.data.sequences import order_of
 from fourfold.spaces.columns import DateTime, Graded, Identifier
 from fourfold_databases.database import Database
 from fourfold_databases.reading import Frames
@@ -188,9 +189,9 @@ def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str
 
 
 def context(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str) -> pd.DataFrame:
-    """What the rows of a table's children are given, one row for each of its rows, without keys.
+    """The conditions of a table's children: a row for each of its rows, without keys.
 
-    Its own columns and those of the rows above it, with the names of their tables.
+    It holds the row's own columns and those of the rows above it, with the names of their tables.
     """
     frame = frames[table]
     rows = [frame[[*plan[table].described]].reset_index(drop=True).add_prefix(f"{table}.")]
@@ -218,7 +219,7 @@ def in_order(rows: pd.DataFrame, order: str) -> pd.DataFrame:
     """Rows sorted by a column of numbers or times. Rows of one place keep the order of the file."""
     inverse, distinct = pd.factorize(rows[order])
     coded = Coded(order, inverse.astype(np.int32), pd.Series(distinct))
-    codes = infer(coded).column.codes_of(coded.inverse, coded.distinct)
+    codes = order_of("rows", coded, {}).column.codes_of(coded.inverse, coded.distinct)
     return rows.iloc[np.argsort(codes, kind="stable")].reset_index(drop=True)
 
 

@@ -15,9 +15,12 @@ from fourfold.core import LogProb
 from fourfold.data import read_all
 from fourfold.data.errors import DataError
 from fourfold.engine import BrokenRun, Run
-from fourfold.spaces import Sequences
+from fourfold.output.printable import shortened
+from fourfold.spaces import Sequences, Table
 from fourfold.spaces.written import WrittenRows
+from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
+from fourfold_databases.integrity import faults, with_texts
 from fourfold_databases.matching import matches
 from fourfold_databases.plan import (
     ROW,
@@ -67,7 +70,7 @@ class DatabaseRun:
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> DatabaseRun:
-        """Load the run folder of a database. The data is not names.
+        """Load the run folder of a database. The data is not needed.
 
         Raises:
             BrokenRun: naming the file that is missing or damaged.
@@ -103,11 +106,12 @@ class DatabaseRun:
         Args:
             scale: rows of the tables that no other owns, as a multiple of those of the data.
             seed: of the samples.
-            given: rows of tables that are taken as they are, such as customers whose orders are drawn.
+            given: rows of tables that are taken as they are, such as customers whose orders are drawn. Whether a row
+                owns rows of a table is drawn given its columns, if the table stands alone. Else every row owns some.
 
         Raises:
             ValueError: for a scale that is not positive.
-            DataError: for given rows without their key.
+            DataError: for given rows whose key is missing or not unique, or whose links lead to no row.
         """
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale:g}; 1 draws as many rows as the data has")
@@ -115,7 +119,8 @@ class DatabaseRun:
         described: dict[str, pd.DataFrame] = {}
         for number, table in enumerate(self._order):
             if given is not None and table in given:
-                frames[table] = self._checked(table, given[table])
+                frames[table] = self._checked(table, given[table], frames)
+                described[table] = self._flags(table, frames[table], seed + number)
                 continue
             rows = self._table_rows(table, frames, described, scale, seed + number)
             described[table] = rows
@@ -207,22 +212,44 @@ class DatabaseRun:
             empty.iloc[:1] = True  # nothing stands before the first row
         return keys.mask(empty, None)
 
-    def _checked(self, table: str, rows: pd.DataFrame) -> pd.DataFrame:
-        """Given rows of a table, with their key.
+    def _checked(self, table: str, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
+        """Given rows of a table, with keys and links as texts.
 
         Raises:
-            DataError: for a column that is missing.
+            DataError: for a column that is missing, a key that is not unique, or a link to a row that is not there.
         """
-        names = [column for column in (self.schema.keys[table], *self.plans[table].described) if column is not None]
-        absent = [column for column in names if column not in rows]
+        links = [link.column for link in self._linked.links_of(table)]
+        names = [name for name in (self.schema.keys[table], *links, *self.plans[table].described) if name is not None]
+        absent = [name for name in names if name not in rows]
         if absent:
-            raise DataError(f"given {table}: must have the column {absent[0]!r}, has {', '.join(map(str, rows))}")
-        return rows.reset_index(drop=True)
+            raise DataError(
+                f"given {table}: must have the columns {shortened(names)}, got none called {absent[0]!r}; add it"
+            )
+        frame = with_texts("given", {table: rows}, self._linked, table)
+        fault = next(faults(frame, self._linked, table, frames), None)
+        if fault is not None:
+            column, bad, rule = fault
+            row = int(bad.to_numpy().argmax())
+            raise DataError(
+                f"given {table}, row {row + 1}, column {column}: {rule}, got {frame[column][row]!r}; correct "
+                "it, or give the rows that it names too"
+            )
+        return frame
+
+    def _flags(self, table: str, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+        """Whether given rows own rows of other tables, drawn given their columns. Empty where no model tells."""
+        model = self.runs[table].model
+        names = [flag(child) for child in self.plans[table].flags if flag(child) in model.space.columns]
+        if not names or not isinstance(model.space, Table):
+            return pd.DataFrame()
+        return impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names).table[names]
 
     # --- likelihood ---------------------------------------------------------------------------------------------------
 
     def log_prob(self, database: Database, seed: int = 0) -> dict[str, LogProb]:
         """The log-probability of each example of each table: a row, or a sequence of rows given their owner's.
+
+        A reference counts by the columns of the row that it names, not by its key.
 
         Args:
             database: of the tables of this model.
@@ -254,7 +281,7 @@ def training_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], tab
 
 
 def given_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], table: str) -> pd.DataFrame | None:
-    """What the examples of a table are given. ``None`` for a table that nothing owns, or whose owner says nothing."""
+    """The conditions of a table's examples. ``None`` for a table without an owner, or with one that has keys alone."""
     owner = schema.owner(table)
     if owner is None:
         return None

@@ -140,7 +140,7 @@ class Schema:
             text: its content.
 
         Raises:
-            DataError: for what is no such file.
+            DataError: for a text that is no schema.
         """
         try:
             sections = tomllib.loads(text)

@@ -1,4 +1,4 @@
-"""Databases as files: SQLite, DuckDB, or a folder of CSV or Parquet files."""
+"""Databases as files: SQLite, DuckDB, or a folder of CSV files."""
 
 from __future__ import annotations
 
@@ -31,14 +31,13 @@ def check_new(path: Path) -> None:
         raise DataError(f"{path}: must end in {', '.join(SQLITE)} or .duckdb, or be a folder, got {path.suffix}")
 
 
-def write_database(path: Path, frames: Frames, schema: Schema, parquet: bool = False) -> None:
+def write_database(path: Path, frames: Frames, schema: Schema) -> None:
     """Write the tables of a database, with its keys where the file has them.
 
     Args:
         path: a new file of SQLite or DuckDB, by its ending, or a new folder.
         frames: the rows of each table.
         schema: the keys and links.
-        parquet: whether the files of a folder are Parquet, and not CSV.
 
     Raises:
         DataError: as :func:`check_new` does.
@@ -55,8 +54,7 @@ def write_database(path: Path, frames: Frames, schema: Schema, parquet: bool = F
     else:
         path.mkdir(parents=True)
         for table, frame in frames.items():
-            file = path / f"{table.replace(os.sep, '_')}.{'parquet' if parquet else 'csv'}"
-            frame.to_parquet(file, index=False) if parquet else frame.to_csv(file, index=False)
+            frame.to_csv(path / f"{table.replace(os.sep, '_')}.csv", index=False)
 
 
 def _write_duckdb(path: Path, frames: Frames, schema: Schema) -> None:

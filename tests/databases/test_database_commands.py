@@ -41,3 +41,8 @@ def test_a_schema_of_other_tables_is_one_line(shop, capsys):
     schema.write_text('[customers]\nkey = "name"\n')
     assert run(["data", str(shop), "--schema", str(schema)]) == 2
     assert "table customers: must have the column 'name'" in capsys.readouterr().err
+
+
+def test_options_that_a_database_does_not_read_are_refused(shop, capsys):
+    assert run(["data", str(shop), "--limit", "5"]) == 2
+    assert "--limit" in capsys.readouterr().err

@@ -59,3 +59,10 @@ def test_broken_links_are_counted():
     counts = {check.name: check.broken for check in judgement.checks}
     assert counts["key customers.customer_id"] == 1
     assert counts["link orders.customer_id -> customers"] >= 10
+
+
+def test_a_column_that_is_missing_is_named():
+    wrong = tables(1)
+    wrong["orders"] = wrong["orders"].drop(columns="gift")
+    with pytest.raises(ValueError, match="table orders: must have the column 'gift'"):
+        judge_database(tables(0), wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 
 import numpy as np
@@ -112,13 +113,43 @@ def test_the_likelihood_of_a_unit_is_the_product_of_its_tables(trained):
     assert sum(parts) == pytest.approx(total, rel=1e-5)
 
 
-def test_given_parents_stay_and_get_children(trained):
-    parents = pd.DataFrame({"customer_id": [7, 8, 9] * 10, "country_id": "no", "city": "Oslo"})
-    parents["customer_id"] = range(30)
+def test_given_parents_stay_and_get_the_children_that_theirs_have(trained):
+    parents = pd.DataFrame({"customer_id": range(200), "country_id": "no", "city": ["Oslo", "Rome"] * 100})
     drawn = trained.sample(given={"customers": parents})
     assert drawn["customers"].equals(parents)
-    assert set(drawn["orders"]["customer_id"]) <= set(range(30))
-    assert 1 < len(drawn["orders"]) / 30 < 5  # 3 in the data
+    counts = drawn["orders"]["customer_id"].value_counts().reindex(range(200), fill_value=0).to_numpy()
+    assert counts.sum() == len(drawn["orders"])
+    assert counts[::2].mean() > 2  # 3 in the data
+    assert 0.25 < (counts[1::2] == 0).mean() < 0.75  # half of the customers in Rome order nothing
+    assert set(drawn["order_items"]["order_id"]) <= set(drawn["orders"]["order_id"])
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "message"),
+    [
+        ("customers", {"customer_id": 7}, "row 2, column customer_id: must differ"),
+        ("customers", {"city": None}, "got none called 'city'"),
+        ("orders", {}, "row 1, column customer_id: must name a row of customers"),
+    ],
+)
+def test_given_rows_that_would_break_a_key_are_refused(trained, table, change, message):
+    rows = shop(5)[table]
+    for name, value in change.items():
+        rows = rows.drop(columns=name) if value is None else rows.assign(**{name: value})
+    with pytest.raises(ValueError, match=message):
+        trained.sample(given={table: rows})
+
+
+def test_a_table_that_is_trained_is_not_trained_again(tmp_path):
+    data = {table: shop()[table].drop(columns="country_id", errors="ignore") for table in ("customers", "orders")}
+    settings = {"budget": "4 steps", "size": "xs", "precision": "float32", "out": tmp_path / "run"}
+    first = fit_database("autoregressive", data, **settings)
+    weights = {table: run.model.state_dict() for table, run in first.runs.items()}
+    shutil.rmtree(tmp_path / "run" / "tables" / "orders")  # as if the process had died before it
+    again = fit_database("autoregressive", data, resume=True, **settings)
+    for table, run in again.runs.items():
+        assert run.card["steps"] == 4
+        assert all(torch.equal(value, weights[table][name]) for name, value in run.model.state_dict().items())
 
 
 def test_samples_of_a_seed_repeat(trained, drawn):
