@@ -16,7 +16,7 @@ from fourfold.data import read_all
 from fourfold.data.errors import DataError
 from fourfold.engine import BrokenRun, Run
 from fourfold.output.printable import shortened
-from fourfold.spaces import Sequences, Table
+from fourfold.spaces import Sequences
 from fourfold.spaces.written import WrittenRows
 from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
@@ -237,10 +237,10 @@ class DatabaseRun:
         return frame
 
     def _flags(self, table: str, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
-        """Whether given rows own rows of other tables, drawn given their columns. Empty where no model tells."""
+        """Whether given rows own rows of other tables, drawn given their columns. Empty for rows that others own."""
         model = self.runs[table].model
         names = [flag(child) for child in self.plans[table].flags if flag(child) in model.space.columns]
-        if not names or not isinstance(model.space, Table):
+        if not names or self._linked.owner(table) is not None:
             return pd.DataFrame()
         return impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names).table[names]
 
