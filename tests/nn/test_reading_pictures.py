@@ -217,8 +217,8 @@ def test_a_model_learns_to_enlarge_pictures():
     assert wrong + 20 < given < -64 * math.log(3)
 
 
-def test_a_student_of_few_steps_learns_the_paths_of_pictures_that_are_given():
-    """A stack of pictures has five dimensions, and training lays out tensors of four with channels last."""
+def test_a_student_of_few_steps_learns_the_paths_of_pictures_that_are_given(tmp_path):
+    """A stack of pictures has five dimensions: training and loading lay out tensors of four with channels last."""
     torch.manual_seed(0)
     model = build("few-step", Images(1, 8, 8, n_values=17, given=GIVEN), "xs")
     x, _, c = upsampled(32, 0)
@@ -226,3 +226,6 @@ def test_a_student_of_few_steps_learns_the_paths_of_pictures_that_are_given():
     assert all(math.isfinite(loss) for losses in steps for loss in losses.values())
     paths = model.objective.cond[0].flatten(1)
     assert all((path == c.flatten(1)).all(1).any() or unknown(path[None]) for path in paths)
+    fourfold.Run(model).save(tmp_path / "run")
+    again = fourfold.Run.load(tmp_path / "run").model
+    assert torch.equal(again.sample(2, cond=c[:2]), model.sample(2, cond=c[:2]))

@@ -48,7 +48,7 @@ from fourfold.parallel.models import brought_together, to_train
 from fourfold.parallel.processes import Processes
 from fourfold.runs.budget import Budget
 from fourfold.runs.card import parameters, read_card
-from fourfold.runs.checkpoint import BrokenRun, Checkpoint, resumable, save_start
+from fourfold.runs.checkpoint import TWO_RUNS, BrokenRun, Checkpoint, resumable, save_start
 from fourfold.runs.files import sweep, write_json
 from fourfold.runs.lock import RunInUse, locked
 from fourfold.runs.precision import FLOAT32
@@ -264,7 +264,7 @@ def _load(loop: Loop, held_out: HeldOut, checkpoint: Checkpoint, folder: Path | 
         held_out.load(checkpoint.state)
     except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
-        raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): they are of two runs") from None
+        raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): {TWO_RUNS}") from None
 
 
 def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> None:

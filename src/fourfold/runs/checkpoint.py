@@ -25,6 +25,7 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.core.header import TooLarge, read_header
+from fourfold.parallel.models import channels_last
 from fourfold.parallel.processes import ALONE, Processes
 from fourfold.parallel.shards import memory, whole
 from fourfold.runs.blueprint import build
@@ -33,6 +34,7 @@ from fourfold.runs.files import write_json, write_lines
 from fourfold.runs.shards import REST, Shards, newest, remove_shards, save_shards
 
 __all__ = [
+    "TWO_RUNS",
     "BrokenRun",
     "Checkpoint",
     "check_vacant",
@@ -191,7 +193,8 @@ def load_model(folder: Path | str, trust: Sequence[type] = ()) -> GenerativeMode
         raise BrokenRun(f"{path} is missing: training has not reached its first checkpoint; go on with --resume")
     model = untrained_model(folder, path, trust)
     load_weights(model, path)
-    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    channels_last(model)
+    return model.eval()
 
 
 def load_weights(model: GenerativeModel, path: Path) -> None:
@@ -219,7 +222,7 @@ def _give(model: GenerativeModel, tensors: Mapping[str, Tensor], path: Path, str
     try:
         model.load_state_dict(tensors, strict=strict)
     except RuntimeError as error:
-        raise BrokenRun(f"{path} does not fit model.json ({_second_line(error)}): they are of two runs") from None
+        raise BrokenRun(f"{path} does not fit model.json ({_second_line(error)}): {TWO_RUNS}") from None
 
 
 def untrained_model(folder: Path, source: Path, trust: Sequence[type] = ()) -> GenerativeModel:
@@ -240,9 +243,13 @@ def untrained_model(folder: Path, source: Path, trust: Sequence[type] = ()) -> G
     try:
         return build(value, header, trust)
     except TooLarge as error:
-        raise BrokenRun(f"{source} does not fit model.json ({error}): they are of two runs") from None
+        raise BrokenRun(f"{source} does not fit model.json ({error}): {TWO_RUNS}") from None
     except Exception as error:  # whatever a constructor raises for settings that may come from anywhere
         raise BrokenRun(f"{path} does not describe a model of this version: {_line(error)}") from None
+
+
+TWO_RUNS = "they are of two runs, or of another version; restore both from one copy, or train again"
+"""The cause and the way out where two files of a run do not fit each other."""
 
 
 def _second_line(error: Exception) -> str:
@@ -359,6 +366,6 @@ def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
     values = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(("buffer.", "fixed."))}
     names = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     if not values.keys() <= names:
-        raise BrokenRun(f"{path} does not fit model.json (it holds {min(values.keys() - names)}): they are of two runs")
+        raise BrokenRun(f"{path} does not fit model.json (it holds {min(values.keys() - names)}): {TWO_RUNS}")
     _give(model, values, path, strict=False)
     return Checkpoint(tensors, progress)
