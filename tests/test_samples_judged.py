@@ -52,6 +52,7 @@ def test_rows_that_were_learned_from_are_told_from_rows_that_were_not():
     whole = vectors(900)
     learned, unseen, more = whole[:400], whole[400:700], whole[700:]
     for real, options in ((learned, {"held_out": unseen}), (unseen, {"train": learned})):
+        options["baselines"] = False
         copies = fourfold.judge(real, learned[:200], **options)
         fresh = fourfold.judge(real, more, **options)
         assert len(copies.dataset.train) == 400
@@ -61,7 +62,7 @@ def test_rows_that_were_learned_from_are_told_from_rows_that_were_not():
         assert ratio.high > ratio.floor_low
         assert any(line.title == "Copies" for line in copies.verdict)
         assert not any(line.title == "Copies" for line in fresh.verdict)
-    three = fourfold.judge(unseen, learned, train=learned, held_out=more).dataset
+    three = fourfold.judge(unseen, learned, train=learned, held_out=more, baselines=False).dataset
     assert [len(part) for part in (three.train, three.test, three.validation)] == [400, 300, 200]
 
 
@@ -87,7 +88,7 @@ def test_pairs_are_those_of_the_samples_themselves():
     def judged(labels):
         frame = pd.DataFrame(x[:500], columns=["a", "b"]).assign(c=data["labels"])
         new = pd.DataFrame(x[500:], columns=["a", "b"]).assign(c=labels)
-        return by_name(fourfold.judge(frame, new, given=["c"], seed=0).scores)
+        return by_name(fourfold.judge(frame, new, given=["c"], seed=0, baselines=False).scores)
 
     right, wrong = judged(y[500:]), judged(1 - y[500:])
     assert right["pairs_mmd²"].value < right["pairs_mmd²"].floor_high
@@ -99,13 +100,13 @@ def test_pairs_are_those_of_the_samples_themselves():
 def test_without_conditions_of_their_own_samples_are_joined_with_none():
     frame = pd.DataFrame(vectors(400), columns=["a", "b"]).assign(c=rng.integers(0, 2, 400))
     said = []
-    judgement = fourfold.judge(frame, frame[["a", "b"]].iloc[:100], given=["c"], say=said.append)
+    judgement = fourfold.judge(frame, frame[["a", "b"]].iloc[:100], given=["c"], say=said.append, baselines=False)
     assert not [name for name in by_name(judgement.scores) if name.startswith("pairs")]
     assert any("has no conditions" in line for line in said)
 
 
 def test_the_samples_are_scored_as_a_models_are():
-    judgement = fourfold.judge(FRAME, FRAME.assign(city="Rom"), space="table", n=40)
+    judgement = fourfold.judge(FRAME, FRAME.assign(city="Rom"), space="table", n=40, baselines=False)
     dataset = judgement.dataset
     split = dataset.space.conform(judgement.samples[0].x)
     expected = quality(split, dataset, examples(dataset, 40))
