@@ -140,6 +140,17 @@ def test_classes_are_drawn_with_their_own_gaussians() -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
+def test_gaps_do_not_narrow_a_column(kind: type) -> None:
+    space = Table(tuple(Numeric(name, "int64", low=-900, high=900, missing=name == "a") for name in "ab"))
+    x = (100 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))).round().long()
+    x[:700, 0] = MISSING
+    drawn = kind.fit(space, x).sample(8000)
+    for i in range(2):
+        true, ours = (rows[rows[:, i] != MISSING, i].double().std() for rows in (x, drawn))
+        assert float(ours / true) == pytest.approx(1, abs=0.08)
+
+
+@pytest.mark.parametrize("kind", ALL)
 def test_rows_that_are_few_equal_or_empty_have_a_model(kind: type) -> None:
     every, _ = TABLE.support(9, 3.0)
     empty = rows(30)

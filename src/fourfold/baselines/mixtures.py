@@ -261,14 +261,13 @@ class _Mixture(Baseline):
 
 def _tables(frame: Frame, parts: RowParts, shares: Tensor) -> list[Tensor]:
     """Masses of categories in each component: its counts, and one row more of all components, ``(K, size)`` each."""
-    tables, total = [], shares.sum(0).unsqueeze(1)
+    tables = []
     for d, size in enumerate(frame.sizes):
         counts = torch.zeros(shares.shape[1], size + 1, dtype=torch.float64)
         counts.index_add_(1, torch.where(parts.tokens[:, d] < 0, size, parts.tokens[:, d]), shares.T.contiguous())
         counts = counts[:, :size]
         every = (counts.sum(0) + 1 / size) / (counts.sum() + 1)
         tables.append((counts + every) / (counts.sum(1, keepdim=True) + 1))
-    assert all(len(table) == len(total) for table in tables)
     return tables
 
 
@@ -278,7 +277,7 @@ def _weights(shares: Tensor) -> Tensor:
 
 
 def _means(values: Tensor, shares: Tensor) -> Tensor:
-    """The mean of each component, one row at the mean of all more, ``(K, Q)``."""
+    """The mean of each component and of a thousandth of a row at the mean of all, ``(K, Q)``."""
     observed_mask = (~torch.isnan(values)).double()
     return shares.T @ values.nan_to_num() / (shares.T @ observed_mask + 1e-3)
 
@@ -300,6 +299,7 @@ class ClassGaussians(_Mixture):
     """One Gaussian for each class of the target, or one for all rows, with covariances by Ledoit and Wolf.
 
     Categories are independent within a class. Classes of fewer than three rows have the covariance within all classes.
+    Rows that miss one of two values weaken their correlation.
 
     Reference: Ledoit, Wolf 2004, A well-conditioned estimator for large-dimensional covariance matrices,
     https://doi.org/10.1016/S0047-259X(03)00096-4
@@ -318,7 +318,7 @@ class ClassGaussians(_Mixture):
         if frame.target is not None:
             tables[frame.target] = torch.eye(size, dtype=torch.float64)
         residual = parts.values - means[label.clamp(min=0)]
-        within = torch.sqrt(residual.nan_to_num().square().mean(0) + _least(frame))
+        within = torch.sqrt(residual.square().nanmean(0).nan_to_num() + _least(frame))
         every = _shrunk(residual / within)
         covariances = [_shrunk(residual[label == k] / within) if (label == k).sum() > 2 else every for k in range(size)]
         scaled = torch.stack(covariances) * within.unsqueeze(0) * within.unsqueeze(1) + torch.diag(_least(frame))
@@ -326,8 +326,12 @@ class ClassGaussians(_Mixture):
 
 
 def _shrunk(z: Tensor) -> Tensor:
-    """The covariance of rows, ``(Q, Q)``, by Ledoit and Wolf's share of the identity."""
-    rows = z.nan_to_num().numpy()
+    """The covariance of rows, ``(Q, Q)``, by Ledoit and Wolf's share of the identity.
+
+    Missing values lie at the mean, and do not count: the variance of a column is that of the values that it has.
+    """
+    share = (~torch.isnan(z)).double().mean(0)
+    rows = (z.nan_to_num() / torch.where(share > 0, share, 1.0).sqrt()).numpy()
     if not rows.shape[1] or len(rows) < 2:
         return torch.eye(rows.shape[1], dtype=torch.float64)
     return torch.from_numpy(sklearn.covariance.ledoit_wolf(rows, assume_centered=True)[0])
