@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.baselines import Baseline, ClassGaussians, KernelDensity, MixedGaussians, ProductMixture
-from fourfold.baselines.mixtures import log_between
+from fourfold.baselines.mixtures import between, log_between
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.vocabulary import Kind
@@ -176,3 +176,11 @@ def test_the_mass_of_an_interval_is_right_in_the_tails() -> None:
         ends = sorted([float(tail(low)), float(tail(low + width))])
         expected = ends[1] + math.log(-math.expm1(ends[0] - ends[1]))
         assert float(log_between(a, b)) == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("low", [-70.0, -9.0, -1.0, 0.5, 8.0, 60.0])
+def test_draws_between_two_ends_have_the_shares_of_their_masses(low: float) -> None:
+    u = torch.linspace(0.01, 0.99, 25, dtype=torch.float64)
+    a, b = torch.full_like(u, low), torch.full_like(u, low + 2)
+    z = between(a, b, u)
+    assert torch.allclose((log_between(a, z) - log_between(a, b)).exp(), u, atol=1e-3)

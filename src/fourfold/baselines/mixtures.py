@@ -195,7 +195,7 @@ class _Components:
             mean, scale = self.means[k, i] + (root[:, i, :i] * e[:, :i]).sum(1), root[:, i, i]
             half = frame.step[i] / 2
             low, high = (frame.low[i] - half - mean) / scale, (frame.high[i] + half - mean) / scale
-            x[:, i] = mean + scale * _between(low, high, u[:, i])
+            x[:, i] = mean + scale * between(low, high, u[:, i])
             if frame.step[i] > 0:  # the value on its grid, counted from one of its values
                 origin = -frame.mean[i] / frame.scale[i]
                 places = ((x[:, i] - origin) / frame.step[i]).round()
@@ -220,12 +220,14 @@ def log_between(low: Tensor, high: Tensor) -> Tensor:
     return torch.where(mass > 1e-290, mass.clamp(min=1e-300).log(), tail)
 
 
-def _between(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
+def between(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
     """Standard normal numbers between two ends, by uniform ``u``."""
     flip = low + high > 0
     a, b, v = torch.where(flip, -high, low), torch.where(flip, -low, high), torch.where(flip, 1 - u, u)
-    below = torch.special.ndtr(a)
-    z = torch.special.ndtri(below + v * (torch.special.ndtr(b) - below)).maximum(a).minimum(b)
+    below, above = (torch.special.erfc(-end / math.sqrt(2)) / 2 for end in (a, b))  # ndtr rounds tails to 1e-16
+    inner = torch.special.ndtri(below + v * (above - below))
+    tail = b - v.log() / b  # beyond 38 standard deviations: the quantile of an exponential tail
+    z = torch.where(above > 0, inner, tail).maximum(a).minimum(b)
     return torch.where(flip, -z, z)
 
 
