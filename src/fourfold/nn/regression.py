@@ -55,14 +55,13 @@ class Regression(Part, nn.Module):
         self.register_buffer("whitening", torch.eye(outputs))
 
     def fit(self, x: Tensor, cond: Tensor | None) -> None:
-        """Fit ``A`` and ``L`` to raw examples ``(N, outputs)`` and their conditions ``(N, inputs)``."""
+        """Fit ``A`` and ``L`` to standardised vectors ``(N, outputs)`` and their raw conditions ``(N, inputs)``."""
         if cond is None or bool(unknown(cond).all()):
             return
         self.standardised.fit(cond[~unknown(cond)])
-        mean, std = x.double().mean(0), x.double().std(0)
         x, cond = (values[:: -(-len(values) // FITTED)] for values in (x, cond))
         rows = ~unknown(cond)
-        c, z = self.standardised(cond[rows]).double(), (x[rows].double() - mean) / std
+        c, z = self.standardised(cond[rows]).double(), x[rows].double()
         slopes = ridge(c, z)
         residuals = z - c @ slopes
         least = SMALLEST**2 * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)

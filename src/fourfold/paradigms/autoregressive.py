@@ -268,7 +268,7 @@ class VectorConditionals(Conditionals):
 
     def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         if self.regression is not None:
-            self.regression.fit(x, cond)
+            self.regression.fit(codec.encode(x)[0], cond)
 
     def _mixture(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits, means and log-scales, each ``(..., K)``, from the network's numbers."""

@@ -192,7 +192,7 @@ class CentredFlow(Bijection):
         return f"{self.flow.summary}; it models what {self.regression.summary} leaves"
 
     def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
-        self.regression.fit(x, cond)
+        self.regression.fit(codec.encode(x)[0], cond)
 
     def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         y, log_slopes = self.regression.residuals(x, cond)
