@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ __all__ = [
     "NoisePredictor",
     "NoisedEnergy",
     "Observation",
+    "PartialRows",
     "Pushforward",
     "Reference",
     "Score",
@@ -69,6 +71,15 @@ class Conditionals(Estimand):
     @abstractmethod
     def draw(self, state: Any, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Any]:
         """Draw the next token of every example. Return it, ``(B,)``, and the advanced state."""
+
+
+@dataclass
+class PartialRows:
+    """The state of rows ``x`` that are drawn: their first ``count`` values were handed out."""
+
+    x: Tensor
+    cond: Tensor | None
+    count: int = 0
 
 
 class StepwiseConditionals(Conditionals):

@@ -11,28 +11,18 @@ learned, so the order of the columns accepts what the other one proposes (``four
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forgetful
-from fourfold.estimands import AnyOrderConditionals
+from fourfold.estimands import AnyOrderConditionals, PartialRows
 from fourfold.maths.categorical import categorical
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.vocabulary import Principle
 
 __all__ = ["AnyOrderLikelihood", "ColumnConditionals"]
-
-
-@dataclass
-class _Row:
-    """Rows being drawn: the first ``count`` columns of ``x``."""
-
-    x: Tensor
-    cond: Tensor | None
-    count: int = 0
 
 
 @final
@@ -59,10 +49,10 @@ class ColumnConditionals(AnyOrderConditionals):
     def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
         return self.net(x, observed_mask, cond, position)
 
-    def begin(self, batch: int, cond: Tensor | None = None) -> _Row:
-        return _Row(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.entry.device), cond)
+    def begin(self, batch: int, cond: Tensor | None = None) -> PartialRows:
+        return PartialRows(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.entry.device), cond)
 
-    def draw(self, state: _Row, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Row]:
+    def draw(self, state: PartialRows, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, PartialRows]:
         i = state.count
         observed_mask = (torch.arange(*self.event, device=state.x.device) < i).expand(state.x.shape)
         state.x[:, i] = categorical(

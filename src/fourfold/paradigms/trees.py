@@ -8,27 +8,17 @@ before it alone, so these models have one order. Rows with given values are draw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
 from fourfold.core import Codec, Measure, Noise
-from fourfold.estimands import Conditionals
+from fourfold.estimands import Conditionals, PartialRows
 from fourfold.maths.categorical import categorical
 from fourfold.nn.trees import ColumnTrees
 
 __all__ = ["TreeConditionals"]
-
-
-@dataclass
-class _Row:
-    """Rows being drawn, of which ``count`` columns were handed out."""
-
-    x: Tensor
-    cond: Tensor | None
-    count: int = 0
 
 
 @final
@@ -63,10 +53,10 @@ class TreeConditionals(Conditionals):
         masses: Tensor = self.net(x, cond)
         return masses
 
-    def begin(self, batch: int, cond: Tensor | None = None) -> _Row:
-        return _Row(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.counts.device), cond)
+    def begin(self, batch: int, cond: Tensor | None = None) -> PartialRows:
+        return PartialRows(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.counts.device), cond)
 
-    def draw(self, state: _Row, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Row]:
+    def draw(self, state: PartialRows, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, PartialRows]:
         """The next column. All are drawn in the order of the trees when the first is asked for."""
         for i in () if state.count else self.net.order:
             state.x[:, i] = categorical(self.net(state.x, state.cond, i) / temperature, noise.uniform())
