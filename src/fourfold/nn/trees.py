@@ -61,7 +61,7 @@ class ColumnTrees(Part, nn.Module):
     Args:
         sizes: tokens of each column.
         trees: of each column.
-        leaves: of each tree, at most.
+        leaves: of each tree, at most. At least 2.
         ordered: the columns whose tokens are ordered.
         missing: the columns whose last token is "missing".
         classes: of the labels that are the condition. 0: the condition is numbers, or there is none.
@@ -69,7 +69,7 @@ class ColumnTrees(Part, nn.Module):
         order: the columns in the order of the chain rule. By default their own.
 
     Raises:
-        ValueError: for an order that does not name each column once.
+        ValueError: for fewer than two leaves, or an order that does not name each column once.
     """
 
     feature: Tensor
@@ -94,6 +94,8 @@ class ColumnTrees(Part, nn.Module):
         order: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        if leaves < 2:
+            raise ValueError(f"leaves must be at least 2, got {leaves}")
         if order and sorted(order) != list(range(len(sizes))):
             raise ValueError(f"order must name each of {len(sizes)} columns once, got {tuple(order)}")
         self.order = tuple(order) or tuple(range(len(sizes)))
@@ -208,7 +210,7 @@ class ColumnTrees(Part, nn.Module):
         if len(rows) < 2 * self.least:
             return
         model = sklearn.tree.DecisionTreeRegressor(
-            max_leaf_nodes=max(self.leaves, 2),
+            max_leaf_nodes=self.leaves,
             min_samples_leaf=self.least,
             max_features=SPLIT,
             max_depth=DEPTH,
@@ -216,11 +218,11 @@ class ColumnTrees(Part, nn.Module):
             random_state=r,
         ).fit(features[rows].numpy(), targets[rows].numpy())
         tree = model.tree_
-        count = min(tree.node_count, self.feature.shape[1])
-        self.feature[r, :count] = index[torch.from_numpy(tree.feature[:count]).clamp(min=0).long()].int()
-        self.threshold[r, :count] = torch.from_numpy(tree.threshold[:count]).float()
-        self.child[r, :count, 0] = torch.from_numpy(tree.children_left[:count]).to(self.child)
-        self.child[r, :count, 1] = torch.from_numpy(tree.children_right[:count]).to(self.child)
+        nodes = slice(tree.node_count)
+        self.feature[r, nodes] = index[torch.from_numpy(tree.feature).clamp(min=0).long()].int()
+        self.threshold[r, nodes] = torch.from_numpy(tree.threshold).float()
+        self.child[r, nodes, 0] = torch.from_numpy(tree.children_left).to(self.child)
+        self.child[r, nodes, 1] = torch.from_numpy(tree.children_right).to(self.child)
 
     def _count(self, x: Tensor, cond: Tensor | None) -> None:
         """Count the tokens of rows in each node on their way."""
@@ -289,7 +291,7 @@ class ColumnTrees(Part, nn.Module):
         offset, scale, gap = self.line[columns].unbind(1)
         mean = inputs[:, inputs.shape[1] - self.columns * LINEAR :: LINEAR][:, columns] + offset
         low, high = (torch.special.ndtr((self.edges[columns, tokens + k] - mean) / scale) for k in (0, 1))
-        line = torch.where(torch.isinf(low) | (tokens >= self._last()[columns]), gap, (1 - gap) * (high - low))
+        line = torch.where(tokens >= self._last()[columns], gap, (1 - gap) * (high - low))
         share = torch.where(self._is_ordered()[columns], self.beside[columns].sigmoid(), 0.0)
         return (1 - share) * masses + share * line
 

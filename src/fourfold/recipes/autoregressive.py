@@ -72,7 +72,7 @@ TREES: Sizes[tuple[int, int, int]] = Sizes({"xs": (32, 4, 32), "s": (128, 12, 25
 LEAST = 5
 """The fewest rows of a leaf."""
 NODES = 1 << 23
-"""Counts in the nodes of all trees, at most: each takes 20 bytes."""
+"""Counts in the nodes of all trees, at most: each takes 36 bytes."""
 
 SEQUENCES = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2, weight_decay=0.01)
 
@@ -224,7 +224,7 @@ def any_order(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"models of any order know tables, not {type(space).__name__}")
+    raise TypeError(f"models of any order know tables, not {type(space).__name__}: use autoregressive")
 
 
 @any_order.register
@@ -243,7 +243,7 @@ def trees(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered, or conditions that are not labels.
     """
-    raise TypeError(f"trees know tables, not {type(space).__name__}")
+    raise TypeError(f"trees know tables, not {type(space).__name__}: use autoregressive")
 
 
 @trees.register
@@ -253,7 +253,8 @@ def _(space: Table, size: str) -> GenerativeModel:
     reading = reading_of(space)
     classes = 0 if reading is None else reading.labels
     if reading is not None and not classes:
-        raise TypeError(f"trees read labels, not {space.given}: model the condition as columns of the table")
+        way = "let the table hold the condition as columns, or use autoregressive"
+        raise TypeError(f"trees read labels, not {space.given}: {way}")
     bins, most, leaves = TREES[size]
     codec = ColumnTokens(space, bins_of(space, bins))
     leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
