@@ -1,5 +1,7 @@
 """No example of a space is taken for an unknown condition, and an unknown one stays so on every way."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -62,6 +64,25 @@ def test_a_label_may_be_left_out_by_minus_one_or_none():
     with pytest.raises(ValueError, match="-1: unknown"):
         space.conditions([0, -2], 2)
     assert space.condition_table(space.conditions(["dog", None], 2))["label"].tolist() == ["dog", ""]
+
+
+@pytest.mark.parametrize("space", [Categories(("cat", "dog")), Lines.of_bytes(3)], ids=["labels", "texts"])
+def test_texts_stand_in_lists_arrays_and_columns_of_frames(space):
+    """A gap is unknown, whether the column says it by ``None``, NaN or NA."""
+    expected = space.conditions(["dog", None, "cat"], 3)
+    assert unknown(expected).tolist() == [False, True, False]
+    for column in (["dog", None, "cat"], ["dog", np.nan, "cat"]):
+        for dtype in (object, "string"):
+            assert torch.equal(space.conditions(pd.Series(column, dtype=dtype), 3), expected)
+    assert torch.equal(space.conditions(np.array(["dog", "cat"]), 2), expected[[0, 2]])
+    assert torch.equal(space.conditions(np.array("dog"), 2), expected[[0, 0]])
+
+
+@pytest.mark.parametrize("space", [Vectors(2), Images(1, 2, 2), Categories(("cat", "dog")), Lines.of_bytes(3)])
+@pytest.mark.parametrize("value", [None, [[1.0, None]], [[1, 2], [3]], np.array([], dtype=str)], ids=str)
+def test_a_condition_that_is_no_array_of_numbers_is_refused_in_one_line(space, value):
+    with pytest.raises(ValueError, match=r"^the condition must be [^\n]*got [^\n]*$"):
+        space.conditions(value, 2)
 
 
 def test_a_picture_of_holes_alone_is_unknown():

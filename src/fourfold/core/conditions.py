@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Condition", "as_condition", "forgetful", "numbered", "numbers_of", "unknown", "unknown_like"]
+from fourfold.machine.libraries import pandas as pd
+
+__all__ = ["Batch", "Condition", "as_condition", "forgetful", "items_of", "numbered", "numbers_of", "unknown", "unknown_like"]
 
 
 class Batch(NamedTuple):
@@ -32,18 +34,33 @@ SIGNS = 4
 
 
 def numbers_of(value: Any) -> Tensor:
-    """What a user gives as a tensor.
+    """The numbers of a user as a tensor: a number, nested lists of them, an array or a tensor.
 
     Raises:
-        ValueError: for texts, which may be names of files that do not exist.
+        ValueError: for texts, which may be names of files that do not exist, for lists of several lengths, and for
+            anything else that is not a number.
     """
     if isinstance(value, Tensor):
         return value
-    array = np.asarray(value)
-    if array.dtype.kind in "US":
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        array = np.array(None)
+    if array.dtype.kind in "US" and array.size:
         text = str(array.reshape(-1)[0])[:80]
         raise ValueError(f"the condition must be numbers or a file that exists, a pathlib.Path, got the text {text!r}")
-    return torch.as_tensor(array)
+    if array.dtype.kind not in "biuf":
+        words = " ".join(str(value).split())[:60]
+        raise ValueError(f"the condition must be numbers, equally many for each sample, got {words}; correct it")
+    return torch.as_tensor(array if array.flags.writeable else array.copy())
+
+
+def items_of(value: Any) -> Any:
+    """The texts of an array or of a column of a data frame as a list, with ``None`` for each gap. Else the value."""
+    if isinstance(value, (Tensor, str)) or not hasattr(value, "tolist"):
+        return value
+    array = np.asarray(value)
+    return np.where(pd.isna(array), None, array).tolist() if array.dtype.kind in "OU" else value
 
 
 def as_condition(x: Tensor) -> Tensor:

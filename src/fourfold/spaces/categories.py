@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fourfold.core import Excerpts, Space, unknown_like
-from fourfold.core.conditions import unknown
+from fourfold.core import Excerpts, Space, numbers_of, unknown_like
+from fourfold.core.conditions import items_of, unknown
 from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.coordinates import OneHot
 from fourfold.metrics.references import References
@@ -92,11 +92,12 @@ class Categories(Space):
 
         A name that is also a number stands for the category of that name.
         """
+        value = items_of(value)
         if isinstance(value, str):
             value = self._label(value)
         elif isinstance(value, Sequence):
             value = [self._label(name) if isinstance(name, str) else -1 if name is None else name for name in value]
-        labels = torch.as_tensor(value)
+        labels = numbers_of(value)
         labels = labels.masked_fill(unknown(labels.reshape(-1, 1)).view(labels.shape), -1)
         labels = labels.reshape(-1).expand(n) if labels.numel() == 1 else labels
         whole = not labels.is_floating_point() and labels.shape == (n,)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Excerpts, Pairs, Space
-from fourfold.core.conditions import as_condition, unknown, unknown_like
+from fourfold.core.conditions import as_condition, items_of, numbers_of, unknown, unknown_like
 from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.coordinates import TokenCounts
 from fourfold.metrics.references import References
@@ -181,10 +181,11 @@ class Lines(WrittenTexts):
         return super().conform(x, source)
 
     def conditions(self, value: Any, n: int) -> Tensor:
-        """One text for all samples, or one for each. The empty text is "unknown"."""
+        """One text for all samples, or one for each. The empty text and ``None`` are "unknown"."""
+        value = items_of(value)
         texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
-            return super().conditions(self._filled_up(torch.as_tensor(value)), n)
+        if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str | None) for text in texts):
+            return super().conditions(self._filled_up(numbers_of(value)), n)
         cond = torch.cat([self.parse([text]) if text else self.unknown(1) for text in texts])
         return super().conditions(cond[0] if isinstance(value, str) else cond, n)
 
