@@ -194,6 +194,24 @@ def test_a_new_category_in_python_is_a_warning_and_not_a_bare_infinity():
     assert scored.count_words == "4 of 6"
 
 
+def test_a_new_value_of_a_condition_makes_a_guess_and_has_no_probability(tmp_path):
+    """A frame, a file of conditions and a file with the examples say the same of it."""
+    frame = rows(60)[["city", "age", "income"]]
+    run = fourfold.fit("autoregressive", frame, given=["city", "age"], budget="1 steps", size="xs")
+    odd = rows(2, 1)[["city", "age", "income"]].assign(city=["Trier", "Ulm"], age=[30, 2000])
+    odd[["city", "age"]].to_csv(tmp_path / "given.csv", index=False)
+    odd.to_csv(tmp_path / "all.csv", index=False)
+    for given in (odd[["city", "age"]], tmp_path / "given.csv"):
+        with pytest.warns(UserWarning) as remarks:
+            assert len(run.sample(2, given=given)) == 2
+        lines = sorted(str(remark.message) for remark in remarks)
+        assert [line.partition(": '")[0] for line in lines] == ["row 1, column city", "row 2, column age"]
+        assert all("a result given it is" in line and "probab" not in line for line in lines)
+    notes = read_all(tmp_path / "all.csv", run.model.space)[1]
+    assert sum("a result given it is" in note for note in notes) == 2
+    assert not any("column city" in note and "probability is 0" in note for note in notes)
+
+
 def test_a_column_that_is_constant_in_training_alone_is_said_to_be_ignored():
     frame = rows()
     out = held_out(frame)

@@ -326,6 +326,20 @@ def test_several_arrays_and_texts():
     assert recorded({"shift": x, "word": "words.txt"}) == "<data in memory>"
 
 
+def test_a_trained_model_reads_unknown_pixels_from_a_file(tmp_path):
+    x = np.random.default_rng(0).integers(0, 17, (30, 1, 4, 4)).astype(np.uint8)
+    holes = x.astype(np.int16)
+    holes[:, :, 1:3, 1:3] = -1
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "holes.npy", holes)
+    space = load(x, given=holes).space
+    cond = fourfold.tasks.conditioning(space, tmp_path / "holes.npy").condition
+    assert torch.equal(space.given.conditions(cond, 30), torch.from_numpy(holes))
+    pairs, _ = read_all(tmp_path / "x.npy", space, given=tmp_path / "holes.npy")
+    assert torch.equal(pairs.cond, torch.from_numpy(holes))
+    assert torch.equal(pairs.x, torch.from_numpy(x))
+
+
 @pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1)], ids=["channels first", "channels last"])
 def test_pictures_with_unknown_pixels_are_conditions(axes):
     """-1 is a pixel that is unknown. A picture without any pixel is an unknown condition."""

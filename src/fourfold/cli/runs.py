@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -123,7 +124,11 @@ def _continue_texts(command: Sample, run: Run) -> None:
 def _sample_examples(command: Sample, run: Run) -> None:
     """Draw examples of any other space, and print them as lines or write them to a file."""
     space = run.model.space
-    parts = run.conditioning(_conditions(command.given or [], space))
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always", UserWarning)
+        parts = run.conditioning(_conditions(command.given or [], space))
+    for remark in remarks:
+        say(remark.message)
     restrictions = parts.restrictions
     cond = space.encode_condition(parts.condition, _count(parts.condition, space))
     n = command.n or max(64 // (1 if cond is None else len(cond)), 1)

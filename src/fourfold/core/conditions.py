@@ -11,7 +11,17 @@ from torch import Tensor
 
 from fourfold.machine.libraries import pandas as pd
 
-__all__ = ["Batch", "Condition", "as_condition", "forgetful", "items_of", "numbered", "numbers_of", "unknown", "unknown_like"]
+__all__ = [
+    "Batch",
+    "Condition",
+    "as_condition",
+    "forgetful",
+    "items_of",
+    "numbered",
+    "numbers_of",
+    "unknown",
+    "unknown_like",
+]
 
 
 class Batch(NamedTuple):
@@ -60,7 +70,11 @@ def items_of(value: Any) -> Any:
     if isinstance(value, (Tensor, str)) or not hasattr(value, "tolist"):
         return value
     array = np.asarray(value)
-    return np.where(pd.isna(array), None, array).tolist() if array.dtype.kind in "OU" else value
+    if array.dtype.kind not in "OU":
+        return value
+    items = array.astype(object)
+    items[pd.isna(items)] = None
+    return items.tolist()
 
 
 def as_condition(x: Tensor) -> Tensor:

@@ -63,6 +63,7 @@ __all__ = [
     "load",
     "names",
     "read_all",
+    "read_conditions",
     "read_raw",
     "summaries",
 ]
@@ -98,7 +99,7 @@ def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
-    name, source, options, record = _read(data, keywords)
+    name, source, options, record = _source_and_record(data, keywords)
     return dataclasses.replace(assemble(name, source, options), options=record)
 
 
@@ -117,11 +118,11 @@ def folds(data: Data, count: int, **keywords: Unpack[DataKeywords]) -> list[Data
         DataError: for data that is cut by position, stays in its files or has an official test set, and as for
             :func:`load`.
     """
-    name, source, options, record = _read(data, keywords)
+    name, source, options, record = _source_and_record(data, keywords)
     return [dataclasses.replace(part, options=record) for part in assemble_folds(name, source, options, count)]
 
 
-def _read(data: Data, keywords: DataKeywords) -> tuple[str, Source | Stored, DataOptions, dict[str, Any]]:
+def _source_and_record(data: Data, keywords: DataKeywords) -> tuple[str, Source | Stored, DataOptions, dict[str, Any]]:
     """The name of data, its source, the settings it is split by, and those that load it again."""
     options, name = _options(**keywords), _name(data)
     kind = _kind(options.space)
@@ -175,6 +176,21 @@ def read_all(
     raw, notes = _read_set(data, options)
     x = examples_of(_name(data), raw.x, space, short)
     return Split(x[:limit], None if raw.cond is None else raw.cond[:limit]), notes
+
+
+def read_conditions(data: Data, space: Space, index: str | None = None) -> tuple[Tensor, tuple[str, ...]]:
+    """The conditions in a file, a folder or memory, ``(N, *)``, and notes on the changes that reading made.
+
+    Args:
+        data: as for :func:`load`. Pixels of -1 in an array of int16 are unknown.
+        space: the space of a model's conditions.
+        index: the column of a table whose values tell which example each row belongs to, if it has one.
+
+    Raises:
+        DataError: naming the file, row, column or argument, and the way out.
+    """
+    raw, notes = _read_set(data, ConditionOptions(space=space, index=index))
+    return examples_of(_name(data), raw.x, space), notes
 
 
 def read_raw(
@@ -368,7 +384,7 @@ def _unpaired(data: Data, name: str, options: DataOptions, whole: bool = False) 
         if space is None and options.limit is None:
             return source
         source = source.source_of(chosen_rows(len(source), options, source.cond))
-    return source if space is None else matched(name, source, space)
+    return source if space is None else matched(name, source, space, isinstance(options, ConditionOptions))
 
 
 def _names_columns(given: Any) -> bool:

@@ -76,8 +76,14 @@ def examples_of(name: str, x: Tensor, space: Space, short: bool = False) -> Tens
         raise DataError(f"{name}: {error}") from None
 
 
-def matched(name: str, source: Source, space: Space) -> Source:
+def matched(name: str, source: Source, space: Space, conditions: bool = False) -> Source:
     """A source in the space of a model, without its classes, but with labels numbered as the model numbers them.
+
+    Args:
+        name: of the data, for messages.
+        source: the data as it was read.
+        space: of the model.
+        conditions: whether the examples are conditions, of which parts may be unknown.
 
     Raises:
         DataError: for data of another kind or size, other columns, or a class that the model does not have.
@@ -87,7 +93,9 @@ def matched(name: str, source: Source, space: Space) -> Source:
         if pairs is not None:
             return _turn_round(source, pairs)
         x = space.conform(source.x, source.space)
-        if space.window is None:
+        if conditions:
+            x = space.conditions(x, len(x))
+        elif space.window is None:
             space.check(x)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None

@@ -345,7 +345,8 @@ def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOp
     if space is not None and space.parts:
         space = next(part for part in space.parts if columns[0] in part.columns)
     target = dataclasses.replace(options, given=None)
-    return target, dataclasses.replace(target, target=None, labels=None, space=space, group=None, order=None)
+    conditions = ConditionOptions.beside(target)
+    return target, dataclasses.replace(conditions, target=None, labels=None, space=space, group=None, order=None)
 
 
 def _of_columns(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions, headless: bool) -> Source:
@@ -368,7 +369,7 @@ def _as_asked(bare: Source, where: str, columns: Sequence[Coded], options: DataO
         space, x = vectors_of(where, columns)
         return dataclasses.replace(bare, space=space, x=x)
     if options.model.mixed:
-        x, notes = for_space(options.model, where, columns, headless)
+        x, notes = for_space(options.model, where, columns, headless, isinstance(options, ConditionOptions))
         return dataclasses.replace(bare, space=options.model, x=x, notes=(*bare.notes, *notes))
     space, x, notes = vectors_for(options.model, where, columns, headless)
     return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
@@ -554,7 +555,9 @@ def _remarks(inferred: Sequence[Inferred]) -> tuple[str, ...]:
 
 
 @singledispatch
-def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
+def for_space(
+    space: Space, where: str, columns: Sequence[Coded], headless: bool, conditions: bool = False
+) -> tuple[Tensor, tuple[str, ...]]:
     """The raw set that a table is for a model of a space, and remarks. Another space registers its own.
 
     Args:
@@ -562,6 +565,7 @@ def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool
         where: the file, for messages.
         columns: of the table. Found by name, or by place where a file has no header.
         headless: whether it has none.
+        conditions: whether the rows are conditions, which have no probability.
 
     Raises:
         DataError: for a column that is not there, or a value that the space does not hold.
@@ -570,7 +574,9 @@ def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool
 
 
 @for_space.register
-def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
+def _(
+    space: Sequences, where: str, columns: Sequence[Coded], headless: bool, conditions: bool = False
+) -> tuple[Tensor, tuple[str, ...]]:
     codes, notes, _ = _matched(space.file_table, where, columns, headless)
     gaps = (codes[:, space.at] == UNSEEN).nonzero()
     if len(gaps):
@@ -586,9 +592,11 @@ def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) ->
 
 
 @for_space.register
-def _(space: Table, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
+def _(
+    space: Table, where: str, columns: Sequence[Coded], headless: bool, conditions: bool = False
+) -> tuple[Tensor, tuple[str, ...]]:
     codes, notes, coded = _matched(space, where, columns, headless)
-    return codes, (*notes, *_new_values(space, codes, coded))
+    return codes, (*notes, *_new_values(space, codes, coded, conditions))
 
 
 def _matched(
@@ -617,16 +625,22 @@ SHOWN = 3
 """New values of a column that are shown."""
 
 
-def _new_values(space: Table, codes: Tensor, coded: Sequence[Coded]) -> Iterator[str]:
-    """A line on the values of each column that the training data did not have, or that lie beyond its range."""
+def _new_values(space: Table, codes: Tensor, coded: Sequence[Coded], conditions: bool) -> Iterator[str]:
+    """A line on the values of each column that the training data did not have, or that lie beyond its range.
+
+    An example with such a value is impossible or improbable. A condition has no probability.
+    """
     foreign, beyond = space.foreign(codes), space.beyond(codes)
+    new, outer = (
+        ("a result given it is a guess", "a result given it is extrapolated")
+        if conditions
+        else ("its probability is 0", "it is improbable")
+    )
     for i, (column, values) in enumerate(zip(space.modelled, coded, strict=True)):
-        yield from _line(column, values, foreign[:, i], "is a value that the model never saw: its probability is 0")
+        yield from _line(column, values, foreign[:, i], f"is a value that the model never saw: {new}")
         if isinstance(column, Graded):
             low, high = column.text(np.array(column.span, dtype=np.int64))
-            yield from _line(
-                column, values, beyond[:, i], f"is beyond {low} to {high}, as in training: it is improbable"
-            )
+            yield from _line(column, values, beyond[:, i], f"is beyond {low} to {high}, as in training: {outer}")
 
 
 def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterator[str]:

@@ -331,10 +331,16 @@ class ConditionOptions(DataOptions):
     """The settings by which conditions are read.
 
     Attributes:
-        index: the column of a table that names the example of each row. It is no condition itself.
+        index: the column of a table whose values tell which example each row belongs to. It is not part of the
+            condition.
     """
 
     index: str | None = None
+
+    @classmethod
+    def beside(cls, options: DataOptions) -> ConditionOptions:
+        """The settings by which the examples are read, for conditions in the same file."""
+        return cls(**{f.name: getattr(options, f.name) for f in fields(DataOptions)})
 
 
 def words_of(name: str, value: object = None) -> list[str] | None:

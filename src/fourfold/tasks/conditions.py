@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Condition, Space
-from fourfold.data import read_all
 from fourfold.data.tables import raw_frame
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
-from fourfold.tasks.examples import raw_examples
+from fourfold.tasks.examples import raw_conditions
 from fourfold.tasks.given import Given, code_of, parse_given
 
 __all__ = ["Conditioning", "conditioning", "numbered_keys"]
@@ -69,7 +68,7 @@ def conditioning(space: Space, given: Any, label: str | None = None) -> Conditio
     if isinstance(items, Sequence) and items and all(isinstance(item, (str, os.PathLike)) for item in items):
         return _by_text(space, items, label, given)
     if hasattr(given, "columns"):
-        return Conditioning(raw_examples(given, given_space(space)), keys=_keys(space, given))
+        return _read(space, given)
     return Conditioning(given)
 
 
@@ -116,8 +115,8 @@ def _by_text(space: Space, items: Sequence[str | os.PathLike[str]], label: str |
             raise ValueError(f"given must be files or conditions, got {paths[0]} and {other!r}: leave one out")
         if not paths:
             return Conditioning(given)
-        keys = tuple(key for path in paths for key in _keys(space, path))
-        return Conditioning(torch.cat([_read(space, path) for path in paths]), keys=keys)
+        parts = [_read(space, path) for path in paths]
+        return Conditioning(torch.cat([part.condition for part in parts]), keys=sum((part.keys for part in parts), ()))
     row: dict[str, list[str]] = {}
     for text in assigned:
         if name := _column(text, own):
@@ -136,9 +135,11 @@ def _column(text: str, names: Sequence[str]) -> str:
     return max((name for name in names if text.startswith(f"{name}=")), key=len, default="")
 
 
-def _read(space: Space, path: os.PathLike[str]) -> Tensor:
-    """The conditions in a file or folder."""
-    return read_all(path, given_space(space))[0].x
+def _read(space: Space, given: Any) -> Conditioning:
+    """The conditions in a file, a folder or a data frame, with the keys of the samples where it names them."""
+    keys = _keys(space, given)
+    index = getattr(space, "key", None) if keys else None
+    return Conditioning(raw_conditions(given, given_space(space), index), keys=keys)
 
 
 def _keys(space: Space, given: Any) -> tuple[str, ...]:
@@ -187,4 +188,6 @@ def _encoded(given: Space, columns: Mapping[str, list[Any]]) -> Tensor:
     if isinstance(given, Table):  # values of a table are categories, dates and numbers
         codes = [[code_of(column, value) for value in columns[column.name]] for column in given.modelled]
         return torch.tensor(codes).T
-    return raw_examples(pd.DataFrame({name: pd.to_numeric(pd.Series(columns[name])) for name in given.columns}), given)
+    return raw_conditions(
+        pd.DataFrame({name: pd.to_numeric(pd.Series(columns[name])) for name in given.columns}), given
+    )

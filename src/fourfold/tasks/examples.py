@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space
-from fourfold.data import read_all
+from fourfold.data import Data, read_all, read_conditions
 from fourfold.data.arrays import as_array
 
-__all__ = ["raw_examples"]
+__all__ = ["raw_conditions", "raw_examples"]
 
 
 def raw_examples(x: Any, space: Space) -> Tensor:
@@ -34,3 +34,22 @@ def raw_examples(x: Any, space: Space) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(f"raw examples must be a tensor, an array or a data frame, got {type(x).__name__}")
     return space.conform(x)
+
+
+def raw_conditions(data: Data, given: Space, index: str | None = None) -> Tensor:
+    """Conditions in a file, a folder or a data frame, for a model whose conditions lie in a space.
+
+    A warning names each change that reading makes, such as a value that is not in the training data.
+
+    Args:
+        data: the file, folder or data frame.
+        given: the space of the conditions.
+        index: the column whose values tell which example each row belongs to, if there is one.
+
+    Raises:
+        DataError: naming the file, row or column, and the way out.
+    """
+    x, notes = read_conditions(data, given, index)
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+    return x
