@@ -23,7 +23,7 @@ from fourfold.spaces import (
     Video,
 )
 
-__all__ = ["SPACES", "models"]
+__all__ = ["KIND", "PRICE", "ROWS", "SPACES", "models"]
 
 KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
 ROWS = Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user")

@@ -3,23 +3,11 @@
 import pytest
 import torch
 
+from every_space import KIND, PRICE, ROWS
 from fourfold import checks
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import (
-    Audio,
-    Categorical,
-    Categories,
-    Identifier,
-    Images,
-    Lines,
-    Numeric,
-    Sequences,
-    Table,
-    Text,
-    Vectors,
-)
+from fourfold.spaces import Audio, Categories, Images, Lines, Table, Text, Vectors
 
-KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
 SOUND = Audio(512, 8000, given=Categories.numbered(2))
 SPACES = (
     Vectors(2),
@@ -31,10 +19,7 @@ SPACES = (
     Images(3, 8, 6, given=Lines.of_bytes(12)),
     SOUND,
 )
-OTHERS = (
-    SOUND,
-    Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user"),
-)
+OTHERS = (SOUND, ROWS)
 
 
 def built(name, space):

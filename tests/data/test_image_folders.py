@@ -257,5 +257,6 @@ def test_too_few_images_are_refused(tmp_path):
 
 def test_one_image_is_no_data_set(tmp_path):
     fill(tmp_path / "f", n=1)
-    with pytest.raises(DataError, match="got one image: give its folder"):
-        load(tmp_path / "f" / "000.png")
+    for space in (None, "images"):
+        with pytest.raises(DataError, match="got one image: give its folder"):
+            load(tmp_path / "f" / "000.png", space=space)

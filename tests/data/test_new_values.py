@@ -202,7 +202,7 @@ def test_a_new_value_of_a_condition_makes_a_guess_and_has_no_probability(tmp_pat
     odd[["city", "age"]].to_csv(tmp_path / "given.csv", index=False)
     odd.to_csv(tmp_path / "all.csv", index=False)
     for given in (odd[["city", "age"]], tmp_path / "given.csv"):
-        with pytest.warns(UserWarning) as remarks:
+        with pytest.warns(UserWarning, match="a result given it is") as remarks:
             assert len(run.sample(2, given=given)) == 2
         lines = sorted(str(remark.message) for remark in remarks)
         assert [line.partition(": '")[0] for line in lines] == ["row 1, column city", "row 2, column age"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from every_space import ROWS
 from fourfold.core import Noise, Reading, States, unknown_like
 from fourfold.nn.attending import Attending, CrossAttention
 from fourfold.nn.entry import ConditionEntry
@@ -15,24 +16,9 @@ from fourfold.nn.text_encoder import ByteEncoder
 from fourfold.nn.transformer import MaskedTransformer, TokenTransformer
 from fourfold.paradigms import build
 from fourfold.paradigms.autoregressive import LineConditionals
-from fourfold.spaces import (
-    Audio,
-    Categorical,
-    Categories,
-    Identifier,
-    Images,
-    Lines,
-    Numeric,
-    Sequences,
-    Text,
-    Together,
-    Vectors,
-)
+from fourfold.spaces import Audio, Categories, Images, Lines, Text, Together, Vectors
 
 TEXTS = Lines(Text("abcd", 7))
-ROWS = Sequences(
-    (Identifier("user"), Numeric("day", high=9), Categorical("page", categories=("a", "b"))), "day", (0, 3), 4, "user"
-)
 GIVENS = [TEXTS, ROWS, Audio(2000, 8000), Images(1, 8, 8), Together((TEXTS, Vectors(2), ROWS))]
 
 
@@ -183,3 +169,10 @@ def test_masked_tokens_attend_too():
     swapped[:, :2] = cond[:, :2].flip(1)
     moved = (swapped != cond).any(1)
     assert ((net(ids, swapped) - out).abs().amax((1, 2)) > 1e-4)[moved].all()
+
+
+def test_a_reading_that_claims_a_sequence_and_has_none_is_told_what_to_define():
+    net = Pooled(reading(TEXTS, attends=True))
+    net.states = 8
+    with pytest.raises(NotImplementedError, match=r"Pooled must define steps.* 8"):
+        net.sequence(drawn(TEXTS, 2), 2)

@@ -42,7 +42,8 @@ class Reading(Part, nn.Module, ABC):
     Attributes:
         labels: the number of conditions that there are, where they are labels. 0 elsewhere.
         maps: channels of :meth:`spread`. 0 where the condition has no places.
-        states: length of the vectors of :meth:`sequence`. 0 where the condition is no sequence.
+        states: length of the vectors of :meth:`sequence`. 0 where the condition is no sequence. A reading that sets it
+            defines :meth:`steps`.
         gain: scale of a network's linear map at the start. It is 0 for features of a frozen network: directions that
             no training condition has must add nothing to a new one.
     """
@@ -75,8 +76,15 @@ class Reading(Part, nn.Module, ABC):
         return torch.where(hidden[:, None], self.unknown, features.to(self.unknown.dtype) / math.sqrt(self.width))
 
     def steps(self, cond: Tensor) -> tuple[Tensor, States]:
-        """:meth:`features`, and the vectors of :meth:`sequence`, of order one: a reading that has these defines it."""
-        raise NotImplementedError(f"{type(self).__name__} offers no sequence")
+        """:meth:`features`, and the vectors of :meth:`sequence`, of order one.
+
+        Raises:
+            NotImplementedError: for a reading that sets :attr:`states` and does not define this method.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define steps(cond), as it has states of length {self.states}; see "
+            "fourfold.core.Reading.sequence, or set states to 0"
+        )
 
     def sequence(self, cond: Tensor | None, batch: int) -> tuple[Tensor, States]:
         """The vectors of conditions, and vectors ``(B, T, states)`` to attend to. An unknown condition has none."""

@@ -59,9 +59,9 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
 
 
 def _read_example(path: Path, options: DataOptions) -> Source:
-    """A recording, an image or a text."""
+    """A recording, an image or a text. One image is too little to train on: only a trained model reads it."""
     suffix = path.suffix.lower()
-    if suffix in IMAGES and options.space is not None:  # one is no data set, but may be a condition, or be scored
+    if suffix in IMAGES and options.model is not None:
         return _read_images(path, options)
     return _read_sound(path, options) if suffix in SOUNDS else _read_text(path, options)
 

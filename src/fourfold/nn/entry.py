@@ -77,7 +77,7 @@ class ConditionEntry(nn.Module):
         return self.share(self.reading(cond, batch))
 
     def share(self, vector: Tensor) -> Tensor:
-        """The shares of vectors that the reading gave."""
+        """The shares of conditions that the reading has read already, ``(B, width)``."""
         return F.linear(vector.to(self.weight.dtype), self.weight)
 
     def beside(self, z: Tensor, cond: Tensor | None) -> Tensor:
@@ -108,8 +108,9 @@ class Offset(nn.Module):
         return self.bias.expand(batch, -1) if self.given is None else self.bias + self.given(cond, batch)
 
     def share(self, vector: Tensor) -> Tensor:
-        """The vectors of those that the reading gave."""
-        return self.bias if self.given is None else self.bias + self.given.share(vector)
+        """The vectors of conditions that the reading has read already, ``(B, width)``."""
+        assert self.given is not None, "there is a reading"
+        return self.bias + self.given.share(vector)
 
 
 @final

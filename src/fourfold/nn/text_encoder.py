@@ -33,7 +33,7 @@ class TextEncoder(Part, nn.Module, ABC):
 
     Attributes:
         width: length of the vector.
-        states: length of those of :meth:`steps`. 0 for an encoder that has none.
+        states: length of the vectors of :meth:`steps`. 0 for an encoder that has none.
     """
 
     width: int
@@ -44,8 +44,14 @@ class TextEncoder(Part, nn.Module, ABC):
         """Vectors ``(B, width)`` of captions' bytes ``(B, L)``."""
 
     def steps(self, cond: Tensor) -> tuple[Tensor, States]:
-        """The vectors, and a vector for each byte, ``(B, T, states)``."""
-        raise NotImplementedError(f"{type(self).__name__} offers no sequence")
+        """The vectors, and a vector for each byte, ``(B, T, states)``.
+
+        Raises:
+            NotImplementedError: for an encoder that sets :attr:`states` and does not define this method.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define steps(cond), as it has states of length {self.states}; or set them to 0"
+        )
 
 
 class MissingEncoder(ImportError):  # noqa: N818 (it says what is missing)

@@ -36,20 +36,20 @@ def raw_examples(x: Any, space: Space) -> Tensor:
     return space.conform(x)
 
 
-def raw_conditions(data: Data, given: Space, index: str | None = None) -> Tensor:
+def raw_conditions(data: Data, space: Space, index: str | None = None) -> Tensor:
     """Conditions in a file, a folder or a data frame, for a model whose conditions lie in a space.
 
     A warning names each change that reading makes, such as a value that is not in the training data.
 
     Args:
         data: the file, folder or data frame.
-        given: the space of the conditions.
+        space: the space of the conditions.
         index: the column whose values tell which example each row belongs to, if there is one.
 
     Raises:
         DataError: naming the file, row or column, and the way out.
     """
-    x, notes = read_conditions(data, given, index)
+    x, notes = read_conditions(data, space, index)
     for note in notes:
         warnings.warn(note, stacklevel=3)
     return x
