@@ -390,7 +390,7 @@ def contest(name: str, recipe: str, options: argparse.Namespace) -> dict[str, An
     counts = ranks(model.sample, task, options.seed)
     if options.plot is not None:
         plot(counts, options.plot / f"ranks-{name}-{recipe.replace('/', '-')}.png", f"{name}, {recipe}")
-    peer, minutes = task.peers.get(options.simulations, (math.nan, math.nan))
+    peer, minutes = task.peers.get(options.simulations, ("", ""))
     record = {
         "task": name,
         "simulations": options.simulations,
@@ -412,11 +412,11 @@ def contest(name: str, recipe: str, options: argparse.Namespace) -> dict[str, An
     return record
 
 
-def control(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def control(
+    name: str, draw: Callable[[Tensor, torch.Generator], Tensor], options: argparse.Namespace
+) -> dict[str, Any]:
     """The ranks of exact draws for the same fresh simulations: their p-values vary by chance alone."""
     task = TASKS[name]
-    draw = task.posterior
-    assert draw is not None
 
     def sample(x: Tensor, seed: int) -> Tensor:
         return within(lambda c, k: draw(c, torch.Generator().manual_seed(k)), task.inside, x, seed)
@@ -471,11 +471,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     for name in options.only.split(","):
-        for recipe in options.recipes.split(","):
-            if recipe == EXACT or (name, recipe) in SETTINGS:
-                record = control(name, options) if recipe == EXACT else contest(name, recipe, options)
-                if options.out is not None:
-                    save(options, record)
+        records = list(measure(name, options))
+        if not records:
+            print(f"{name}: no recipe of {options.recipes} has settings; add them to SETTINGS")
+
+
+def measure(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The row of each recipe that has settings for a task, and of its exact posterior. Each is written at once."""
+    for recipe in options.recipes.split(","):
+        draw = TASKS[name].posterior
+        if recipe == EXACT and draw is not None:
+            record = control(name, draw, options)
+        elif (name, recipe) in SETTINGS:
+            record = contest(name, recipe, options)
+        else:
+            continue
+        if options.out is not None:
+            save(options, record)
+        yield record
 
 
 def save(options: argparse.Namespace, record: dict[str, Any]) -> None:
