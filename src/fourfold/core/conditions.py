@@ -40,7 +40,7 @@ Condition: TypeAlias = Any
 
 
 SIGNS = 4
-"""So many of the lowest integers are signs of spaces, such as that of a missing value in a table."""
+"""How many of the lowest integers are signs of a space, such as that of a missing value in a table."""
 
 
 def numbers_of(value: Any) -> Tensor:
@@ -90,8 +90,8 @@ def _sign(dtype: torch.dtype) -> float:
 def unknown(cond: Tensor) -> Tensor:
     """True for the rows of conditions ``(B, *)`` that are unknown: ``(B,)``.
 
-    All values of such a row are NaN, or the lowest integer but :data:`SIGNS`. A label that is unknown may also be -1,
-    see :class:`~fourfold.spaces.Categories`.
+    All values of such a row are NaN, or the integer :data:`SIGNS` above the lowest one. A label that is unknown may
+    also be -1, see :class:`~fourfold.spaces.Categories`.
     """
     values = as_condition(cond).unsqueeze(-1).flatten(1)
     return (values.isnan() if values.is_floating_point() else values == _sign(values.dtype)).all(1)
