@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 
 from fourfold.core import LogProb
-from fourfold.maths.uncertainty import adjusted, p_value, pooled_error, student_t
+from fourfold.maths.uncertainty import adjusted, p_value, pooled_error, satterthwaite, student_t
 from fourfold.vocabulary import Kind
 
 
@@ -124,7 +124,18 @@ def test_p_values_are_those_of_student(value: float, freedom: float) -> None:
     exact = 2 * (scipy.stats.norm if math.isinf(freedom) else scipy.stats.t(freedom)).sf(abs(value))
     assert p_value(2 * value, 2.0, freedom) == pytest.approx(exact, rel=1e-6)
     assert (p_value(0.0, 0.0, 3), p_value(1.0, 0.0, 3)) == (1, 0)
-    assert math.isnan(p_value(1.0, math.nan, 3))
+    assert all(map(math.isnan, (p_value(1.0, math.nan, 3), p_value(math.nan, 0.0, 3))))
+
+
+def test_the_freedom_of_a_sum_is_welchs() -> None:
+    groups = [
+        scale * torch.randn(n, generator=torch.Generator().manual_seed(n)).double() for n, scale in ((9, 3), (40, 1))
+    ]
+    variances = [x.var().item() / len(x) for x in groups]
+    exact = scipy.stats.ttest_ind(*map(torch.Tensor.numpy, groups), equal_var=False).df
+    assert satterthwaite(variances, [8, 39]) == pytest.approx(exact)
+    assert satterthwaite([2.0, 2.0], [9, 9]) == pytest.approx(18)
+    assert satterthwaite([0.0, 0.0], [9, 9]) == math.inf
 
 
 def test_independent_p_values_are_adjusted_by_sidaks_steps() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from fourfold.machine.libraries import scipy
 
-__all__ = ["adjusted", "p_value", "pooled_error", "student_t"]
+__all__ = ["adjusted", "p_value", "pooled_error", "satterthwaite", "student_t"]
 
 
 def student_t(freedom: float, level: float = 0.95) -> float:
@@ -23,10 +24,19 @@ def student_t(freedom: float, level: float = 0.95) -> float:
     return float(scipy.special.stdtrit(freedom, (1 + level) / 2))
 
 
+def satterthwaite(variances: Sequence[float], freedoms: Sequence[float]) -> float:
+    """The degrees of freedom of a sum of independent variances: ``(Σ v_i)² / Σ (v_i² / f_i)``. ``inf`` for no variance.
+
+    Reference: Satterthwaite 1946, https://doi.org/10.2307/3002019
+    """
+    parts = sum(variance**2 / freedom for variance, freedom in zip(variances, freedoms, strict=True))
+    return sum(variances) ** 2 / parts if parts > 0 else math.inf
+
+
 def p_value(value: float, error: float, freedom: float) -> float:
-    """The two-sided p-value of ``value`` under the hypothesis that it is 0, by Student's t. NaN for an error of NaN."""
+    """The two-sided p-value of ``value`` under the hypothesis that it is 0, by Student's t. NaN if either is NaN."""
     if error == 0:
-        return float(value == 0)
+        return math.nan if math.isnan(value) else float(value == 0)
     return float(2 * scipy.special.stdtr(min(freedom, 1e9), -abs(value) / error))
 
 

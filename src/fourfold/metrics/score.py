@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from fourfold.maths.uncertainty import student_t
+from fourfold.maths.uncertainty import satterthwaite, student_t
 from fourfold.vocabulary import Kind
 
 __all__ = [
@@ -283,15 +283,10 @@ def half_width(error: float, deviations: Sequence[float] = (), freedom: float = 
 def total_error(error: float, deviations: Sequence[float] = (), freedom: float = math.inf) -> tuple[float, float]:
     """The standard error of a score with two independent errors, ``sqrt(error² + spread)``, and its degrees of freedom.
 
-    These are Satterthwaite's: ``f = (a + b)² / (a² / f_a + b² / f_b)`` for two variances. Those of the deviations are
-    one less than there are.
-
-    Reference: Satterthwaite 1946, https://doi.org/10.2307/3002019
+    These are those of :func:`~fourfold.maths.uncertainty.satterthwaite`. Deviations have one less than there are.
     """
-    variance, shared = error**2, spread(deviations)
-    total = variance + shared
-    parts = variance**2 / freedom + shared**2 / max(len(deviations) - 1, 1)
-    return math.sqrt(total), total**2 / parts if parts > 0 else 1e9
+    variances = error**2, spread(deviations)
+    return math.sqrt(sum(variances)), satterthwaite(variances, (freedom, max(len(deviations) - 1, 1)))
 
 
 def jackknife_of_both(

@@ -9,6 +9,7 @@ from typing import Any, final
 
 import torch
 
+from fourfold.maths.uncertainty import satterthwaite
 from fourfold.metrics import Measurement
 from fourfold.metrics.score import Floor, UncertainValue, t_quantile
 from fourfold.tournament.health import Health, health_of
@@ -210,8 +211,9 @@ def pool(scores: Sequence[Measurement]) -> Measurement:
         half = error([(s.high - s.low) / 2 for s in scores])
         return replace(whole, low=whole.value - half, high=whole.value + half, error=math.nan, deviations=())
     deviations = tuple(w * d for w, s in zip(weights, scores, strict=True) for d in s.deviations)
-    freedom = sum(score.freedom for score in scores)
-    return whole.within(UncertainValue(whole.value, error([s.error for s in scores]), deviations, freedom))
+    variances = [(w * s.error) ** 2 for w, s in zip(weights, scores, strict=True)]
+    freedom = satterthwaite(variances, [score.freedom for score in scores])
+    return whole.within(UncertainValue(whole.value, math.sqrt(sum(variances)), deviations, freedom))
 
 
 def _parted(scores: Sequence[Measurement]) -> UncertainValue:

@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.maths.uncertainty import adjusted, p_value, student_t
+from fourfold.maths.uncertainty import adjusted, p_value, satterthwaite, student_t
 from fourfold.metrics import Measurement
 from fourfold.metrics.score import total_error
 
@@ -128,9 +128,9 @@ def difference(a: Measurement, b: Measurement) -> Difference:
     if not (paired and math.isfinite(a.error) and math.isfinite(b.error)):
         low, high = (b, a) if value > 0 else (a, b)
         return Difference(value, ((high.value - high.low) + (low.high - low.value)) / student_t(math.inf))
-    error, parts = math.hypot(a.error, b.error), a.error**4 / a.freedom + b.error**4 / b.freedom
+    error, freedom = math.hypot(a.error, b.error), satterthwaite((a.error**2, b.error**2), (a.freedom, b.freedom))
     deviations = [of_a - of_b for of_a, of_b in zip(a.deviations, b.deviations, strict=True)]
-    return Difference(value, *total_error(error, deviations, error**4 / parts if parts > 0 else math.inf))
+    return Difference(value, *total_error(error, deviations, freedom))
 
 
 def adjusted_p(pairs: Sequence[tuple[Measurement, Measurement]]) -> list[float]:
@@ -154,6 +154,6 @@ def _effects(scores: Sequence[Measurement]) -> Tensor:
     effects = torch.zeros(len(scores), len(places) + width * len(names), dtype=torch.float64)
     for row, score in zip(effects, scores, strict=True):
         half, start = (score.high - score.low) / 2, len(places) + width * names.index(score.name)
-        row[places[id(score)]] = half if math.isnan(score.error) else score.error
+        row[places[id(score)]] = half / student_t(math.inf) if math.isnan(score.error) else score.error
         row[start : start + len(score.deviations)] = torch.tensor(score.deviations, dtype=torch.float64)
     return effects
