@@ -116,6 +116,17 @@ def test_only_what_is_told_apart_and_of_one_kind_is_a_loss():
     assert not losses([bound], [rated(0.9, 0.8, 0.95, Kind.EXACT, x)])["bound"]  # a bound tells nothing
 
 
+def test_the_error_of_a_model_is_one_beside_any_number_of_baselines():
+    """A deviation of two standard errors stays significant: the baselines have none of their own."""
+
+    def entry(value: float, half: float) -> Entry:
+        head = Measurement("two_sample_auc[trees]", value, value - half, value + half, floor=0.5, better="nearer")
+        return Entry("any", (), (Measurement("likelihood", 1.0), head))
+
+    several = [Rated(entry(0.747, 0.0), "", torch.zeros(1), 0.1) for _ in range(9)]
+    assert losses([entry(0.8, 0.05)], several)["any"]
+
+
 def test_a_space_without_baselines_says_nothing_of_them(tmp_path: Path):
     digits = load("digits", limit=400)
     comparison = make_up(digits, tmp_path, {"flow": Fake(digits.train.x[:100])}, n=100)

@@ -132,21 +132,27 @@ def losses(entries: Sequence[Entry], baselines: Sequence[Rated]) -> dict[str, li
     A score counts where its difference is significant over all entries, baselines and scores at once
     (:func:`~fourfold.tournament.ranking.adjusted_p`). Likelihoods count only if both are exact for the same tokens.
     """
-    cases = [(entry, rated, *pair) for entry in entries for rated in baselines for pair in _pairs(entry, rated.entry)]
+    models, others = ([(e.name, _compared(e)) for e in group] for group in (entries, [r.entry for r in baselines]))
+    cases = [
+        (name, base, a, b)
+        for name, scores in models
+        for base, beside in others
+        for a, b in zip(scores, beside, strict=True)
+        if a is not None and b is not None
+    ]
     p_values = adjusted_p([(a, b) for *_, a, b in cases])
     worse = dict[tuple[str, str], list[str]]()
-    for (entry, rated, a, b), p in zip(cases, p_values, strict=True):
+    for (name, base, a, b), p in zip(cases, p_values, strict=True):
         if p <= RISK and (a.value > b.value if a.better == "lower" else a.value < b.value):
-            worse.setdefault((entry.name, rated.entry.name), []).append(label(a.name).partition(" (")[0])
+            worse.setdefault((name, base), []).append(label(a.name).partition(" (")[0])
     sentences: dict[str, list[str]] = {entry.name: [] for entry in entries}
     for (name, base), names in worse.items():
         sentences[name].append(f"loses to {base}: {', '.join(names)}")
     return sentences
 
 
-def _pairs(entry: Entry, baseline: Entry) -> list[tuple[Measurement, Measurement]]:
-    """The scores of an entry that can be held against those of a baseline, with these."""
-    pairs = [(entry.headline, baseline.headline)]
-    if all(p is not None and of_tokens(p) for p in (entry.likelihood, baseline.likelihood)):
-        pairs.append((entry.likelihood, baseline.likelihood))
-    return [(a.ranked(), b.ranked()) for a, b in pairs if a is not None and b is not None]
+def _compared(entry: Entry) -> list[Measurement | None]:
+    """The headline and the exact likelihood of an entry, as they are ranked. ``None`` for what it does not have."""
+    likelihood = entry.likelihood
+    exact = likelihood if likelihood is not None and of_tokens(likelihood) else None
+    return [None if score is None else score.ranked() for score in (entry.headline, exact)]
