@@ -17,8 +17,9 @@ from fourfold.data import DataError, Dataset, folds, load
 from fourfold.metrics import Measurement
 from fourfold.spaces.columns import UNSEEN
 from fourfold.tasks.evaluation import examples, mean_likelihood
-from fourfold.tournament import Settings, baselines, compare
+from fourfold.tournament import Settings, baselines, compare, gather
 from fourfold.tournament.entries import pool
+from fourfold.tournament.jobs import prepare
 from fourfold.tournament.ranking import RISK, difference
 from fourfold.tournament.tournament import _jobs, comparison_of
 from fourfold.vocabulary import Kind
@@ -77,6 +78,14 @@ def test_a_dataset_that_is_cut_already_is_refused() -> None:
         compare(load("two-moons", limit=100), folds=5)
 
 
+def test_parts_of_a_cross_validation_are_not_gathered(tmp_path: Path) -> None:
+    asked = Settings(runs_dir=str(tmp_path), folds=3, paradigms=("flow",))
+    for job in _jobs(asked, ["flow"], folds("two-moons", 3, limit=60), "cpu"):
+        prepare(job, tmp_path)
+    with pytest.raises(ValueError, match=r"without folds.*--runs-dir"):
+        gather([tmp_path])
+
+
 def of_rows(nats: torch.Tensor) -> Measurement:
     return mean_likelihood(LogProb(nats, Kind.EXACT), "nats")
 
@@ -89,14 +98,15 @@ def test_pooled_parts_are_the_mean_of_all_rows_with_its_error() -> None:
     assert whole.high - whole.value == pytest.approx(1.96 * nats.std().item() / 500**0.5, rel=0.1)
     uneven = pool([of_rows(part) for part in nats.split([150, 250, 100])])
     assert uneven.value == pytest.approx(nats.mean().item())
+    assert uneven.high - uneven.value == pytest.approx(1.96 * nats.std().item() / 500**0.5, rel=0.1)
 
 
 def test_five_parts_decide_where_one_part_does_not() -> None:
     """0.135 nats a row between models: 500 rows against the 50 of one held-out tenth."""
     lead = functools.partial(verdicts.leads, radii=[0.3, 0.6], seeds=1, repeats=40)
     tenth, whole = ([*lead(scorer, n=n)] for scorer, n in ((verdicts.by_likelihood, 50), (verdicts.by_folds, 500)))
-    assert sum(not found.near for found, _ in tenth) <= 16
-    assert sum(not found.near for found, _ in whole) >= 30
+    assert sum(not ranking.near for ranking, _ in tenth) <= 16
+    assert sum(not ranking.near for ranking, _ in whole) >= 30
 
 
 def test_a_comparison_pools_the_parts_and_judges_each_run_by_its_own(
@@ -104,7 +114,7 @@ def test_a_comparison_pools_the_parts_and_judges_each_run_by_its_own(
 ) -> None:
     """Each run's samples are near copies of its own training examples, but those of one model have more noise."""
     monkeypatch.setattr(baselines, "baselines_of", lambda space: baselines_of(space)[:1])  # all of them take long
-    parts = folds("two-moons", 3, limit=240)
+    parts = folds("eight-gaussians", 3, limit=240)
     asked = Settings(budget="15s", runs_dir=str(tmp_path / "runs"), folds=3, n=200, paradigms=("flow", "diffusion"))
     jobs = _jobs(asked, ["flow", "diffusion"], parts, "cpu")
     assert len({job.folder(Path(asked.runs_dir)) for job in jobs}) == len(jobs) == 6
@@ -115,7 +125,7 @@ def test_a_comparison_pools_the_parts_and_judges_each_run_by_its_own(
         n = len(examples(part, 200).test)
         fake = Fake(near(part, n, noise[job.paradigm]), likelihood=-1.0)
         outcomes.append(made_up.outcome(job, fake, part, Path(asked.runs_dir)))
-    comparison = comparison_of(asked, parts, ["flow", "diffusion"], outcomes, "two-moons")
+    comparison = comparison_of(asked, parts, ["flow", "diffusion"], outcomes, "eight-gaussians")
     assert comparison.n == 240
     heads = {entry.name: entry.headline for entry in comparison.entries}
     assert heads["flow"] is not None
@@ -127,5 +137,10 @@ def test_a_comparison_pools_the_parts_and_judges_each_run_by_its_own(
     assert baseline.entry.likelihood.n == 240
     said = {line.title: str(line) for line in comparison.verdict}
     assert said["For look"].startswith("For look: flow leads in these 3 runs: ")
-    assert "every example was judged once" in said["Confidence"]
+    assert "3 parts, each judged by models that were trained on the others" in said["Confidence"]
     assert "--folds 3" in comparison.command
+    assert comparison.record()["folds"] == 3
+    density = [part.density.log_prob(part.test.x) for part in parts if part.density is not None]
+    assert comparison.truth == pytest.approx(torch.cat(density).mean().item())
+    page = comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "against 240 test examples" in page

@@ -40,6 +40,7 @@ class Comparison(Results):
             "budget": self.settings.budget,
             "size": self.settings.size,
             "seeds": list(self.settings.numbers),
+            "folds": self.settings.folds,
             "places": self.places,
             "left_out": self.left_out,
             "truth": None if math.isnan(self.truth) else self.truth,

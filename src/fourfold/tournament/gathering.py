@@ -10,7 +10,7 @@ from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.jobs import Job, outcome_of, read_job
 from fourfold.tournament.outputs import check_outputs
 from fourfold.tournament.outside import of_settings
-from fourfold.tournament.settings import Settings
+from fourfold.tournament.settings import EVERY, Settings
 from fourfold.tournament.snapshot import load_snapshot
 from fourfold.tournament.tournament import comparison_of
 
@@ -36,7 +36,7 @@ def gather(
 
     Raises:
         ValueError: if there are no runs, none has a result, two are of one paradigm and seed, or they are
-            of different comparisons.
+            of different comparisons or of a cross-validation.
     """
     if out is not None:
         check_outputs(out)
@@ -87,6 +87,11 @@ def _jobs(runs: Sequence[Path]) -> list[tuple[Path, Job]]:
                 job = read_job(folder)
             except (TypeError, ValueError, KeyError) as error:
                 raise ValueError(f"{folder / 'job.json'} is damaged ({error}); remove the folder, or repeat") from None
+            if job.evaluation.likelihood_examples == EVERY:
+                raise ValueError(
+                    f"--from must hold runs without folds, got one part of a cross-validation in {folder}; repeat "
+                    f"the comparison with its --folds and --runs-dir {root}, which takes up runs that have ended"
+                )
             first_folder, _ = jobs.setdefault((job.paradigm, job.seed), (folder, job))
             if first_folder != folder:
                 raise ValueError(

@@ -122,7 +122,7 @@ def _context(comparison: Results, path: Path) -> dict[str, Any]:
         "trade": _trade(scored, 1130, 430),
         "narrow_trade": _trade(scored, 380, 400),
         "data_picture": _picture(space, references.test, references, "behind"),
-        "references": comparison.data["references"],
+        "references": comparison.data["references"] * comparison.settings.folds,
         "first_of": {score.name: score for entry in reversed(listed) for score in entry.scores},
         "names": list(dict.fromkeys(score.name for entry in listed for score in entry.scores)),
         "counted": space.item_name,

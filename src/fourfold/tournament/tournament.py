@@ -9,6 +9,7 @@ import json
 import math
 import os
 import signal
+import statistics
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -362,7 +363,7 @@ def comparison_of(
         dataset=dataset,
         n=n * len(parts),
         source=source,
-        truth=_truth(dataset),
+        truth=statistics.fmean(map(_truth, parts)),
         baselines=pooled([rate(b, folder, settings.resume) for b in benchmarks.values()]) if n else (),
         samples=tuple(rate_outside(of_system, benchmark) for of_system in outside) if n else (),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),

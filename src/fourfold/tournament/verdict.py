@@ -269,8 +269,8 @@ def _confidence(comparison: Results) -> Line:
     else:
         over = f"{seeds} seeds: intervals are over trainings, samples and test examples"
     level = "low" if seeds < 3 else "medium" if n < 500 else "good"
-    once = f"; {folds} parts, so that every example was judged once" if folds > 1 else ""
-    return Line("Confidence", (f"{level}; {over}{once}; all were judged by {n} samples",))
+    parts = f"; {folds} parts, each judged by models that were trained on the others" if folds > 1 else ""
+    return Line("Confidence", (f"{level}; {over}{parts}; all were judged by {n} samples",))
 
 
 def _next(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
