@@ -145,23 +145,28 @@ def row(name: str, models: int, n: int, seeds: int, repeats: int) -> Row:
     scorer, factor, _ = SCORES[name]
     repeats = (repeats * factor if factor else repeats // 10) // (4 if models >= FEW else 1)
     equal = [*leads(scorer, [FAR] * models, n, seeds, repeats)]
-    better = [found for found, _ in leads(scorer, [NEAR] + [FAR] * (models - 1), n, seeds, repeats)]
-    behind = [models - len({*found.leaders, *found.near}) for found in better]
+    better = [ranking for ranking, _ in leads(scorer, [NEAR] + [FAR] * (models - 1), n, seeds, repeats)]
+    behind = [models - len(unbeaten(ranking)) for ranking in better]
     floors = "likelihood" not in name
-    perfect = [found for found, _ in leads(scorer, [0.0] * models, n, seeds, repeats)] if floors and seeds == 1 else []
+    perfect = [*leads(scorer, [0.0] * models, n, seeds, repeats)] if floors and seeds == 1 else []
     return Row(
         name,
         models,
         n,
         seeds,
-        percent(len({*found.leaders, *found.near}) < models for found, _ in equal),
-        percent(len({*found.leaders, *found.near}) < models for found in perfect) if perfect else None,
-        percent("0" not in {*found.leaders, *found.near} for found in better),
-        percent(found.leaders == ("0",) and not found.near for found in better),
+        percent(len(unbeaten(ranking)) < models for ranking, _ in equal),
+        percent(len(unbeaten(ranking)) < models for ranking, _ in perfect) if perfect else None,
+        percent("0" not in unbeaten(ranking) for ranking in better),
+        percent(unbeaten(ranking) == {"0"} for ranking in better),
         100 * sum(behind) / (len(behind) * (models - 1)),
         percent(not near for _, near in equal) if floors else None,
         repeats,
     )
+
+
+def unbeaten(ranking: Lead) -> set[str]:
+    """The models that are not called significantly worse than another."""
+    return {*ranking.leaders, *ranking.near}
 
 
 def percent(cases: Iterator[bool]) -> float:

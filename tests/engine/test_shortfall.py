@@ -91,7 +91,7 @@ def test_timing_a_size_takes_one_step_where_that_is_long_already(monkeypatch):
 
 
 def shown_in_a_terminal(monkeypatch, **settings):
-    """What a short training shows on a standard error that is a terminal."""
+    """The text that a short training writes to a terminal."""
     master, slave = pty.openpty()
     shown = []
     reader = threading.Thread(target=lambda: shown.extend(iter(lambda: _read(master), b"")))

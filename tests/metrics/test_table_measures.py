@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.metrics import References, choose_draws
 from fourfold.metrics.records import Records, membership
-from fourfold.metrics.rows import Columns, Metric, digests
+from fourfold.metrics.rows import Columns, Metric, byte_digests, digests
 from fourfold.metrics.rules import AtMost, Determines, find_rules, rare_categories, violations
 from fourfold.metrics.shapes import Trends, shapes
 from fourfold.metrics.tables import by_rows, gaps
@@ -60,7 +60,7 @@ def scores(x: Tensor, of: References) -> dict[str, float]:
 
 
 def of_records(x: Tensor, of: References) -> dict[str, float]:
-    """What the samples give away, without the trees of the other measures."""
+    """The scores of copies and attacks by name. They need no trees, which take long to grow."""
     records = Records(x, of.all_train, of.test, of.fresh, COLUMNS)
     every = records.closer(), records.closest(), records.copies(), records.attack()
     return {score.name.partition("[")[0]: score.value for score in every}
@@ -159,6 +159,14 @@ def test_distances_are_those_of_the_definition_and_gaps_are_values():
     assert squares[1, 2] == pytest.approx(1)
     assert squares[3, 4] == pytest.approx(0)
     assert squares[2, 3] == pytest.approx(1)
+
+
+def test_digests_of_bytes_are_equal_exactly_where_examples_are():
+    x = torch.randint(2, (300, 3, 2), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    equal = (x[:, None] == x).flatten(2).all(2)
+    codes = byte_digests(x)
+    assert torch.equal(codes[:, None] == codes, equal)
+    assert byte_digests(x[:0]).shape == (0,)
 
 
 def test_digests_are_equal_exactly_where_rows_are():

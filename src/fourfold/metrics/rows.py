@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,8 +73,7 @@ def digests(x: Tensor) -> npt.NDArray[np.int64]:
 
 def byte_digests(x: Tensor) -> Tensor:
     """:func:`digests` of the bytes of examples ``(N, *)``, ``(N,)`` int64: of one type of numbers, and faster."""
-    parts = [torch.from_numpy(_mixed(_as_bytes(part))) for part in torch.split(x, 65536)]
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.long)
+    return torch.cat([torch.from_numpy(_mixed(_as_bytes(part))) for part in torch.split(x, 65536)])
 
 
 def _as_words(x: Tensor) -> npt.NDArray[np.uint64]:
@@ -82,7 +82,7 @@ def _as_words(x: Tensor) -> npt.NDArray[np.uint64]:
 
 
 def _as_bytes(x: Tensor) -> npt.NDArray[np.uint64]:
-    rows = np.ascontiguousarray(x.numpy()).reshape(len(x), -1).view(np.uint8)
+    rows = np.ascontiguousarray(x.numpy()).reshape(len(x), math.prod(x.shape[1:])).view(np.uint8)
     return np.ascontiguousarray(np.pad(rows, ((0, 0), (0, -rows.shape[1] % 8)))).view(np.uint64)
 
 
