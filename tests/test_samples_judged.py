@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import fourfold
-from fourfold.data import DataError
+from fourfold.data import DataError, Split
+from fourfold.data.separate import cut
 from fourfold.main import run
 from fourfold.tasks.evaluation import examples, quality
 
@@ -76,6 +77,12 @@ def test_a_stream_keeps_its_order_when_its_parts_lie_in_several_files(tmp_path):
     assert space.show(data.train.x) == (tmp_path / "real.txt").read_text()
     assert space.show(torch.cat([data.test.x, data.validation.x])) == (tmp_path / "unseen.txt").read_text()
     assert judgement.n == len(space.rows(data.test.x)) == 120
+
+
+def test_windows_that_are_too_few_to_be_references_are_counted():
+    part = Split(torch.zeros(79, dtype=torch.long))
+    with pytest.raises(DataError, match=r"windows of 16 .* at least 8 .* got 4"):
+        cut("short.txt", part, fourfold.load("python-docs", length=16, limit=4000))
 
 
 def test_pairs_are_those_of_the_samples_themselves():

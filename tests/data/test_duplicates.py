@@ -99,7 +99,7 @@ def test_a_table_without_repeats_is_the_table_that_never_had_any() -> None:
     assert cut.space == alone.space
     assert torch.equal(cut.train.x, alone.train.x)
     assert torch.equal(cut.test.x, alone.test.x)
-    assert cut.notes[-1] == "left out 80 of 380 examples, which stand in it before"
+    assert cut.notes[-1] == "left out 80 of 380 examples, which repeat others"
 
 
 def test_a_series_stays_whole() -> None:

@@ -287,6 +287,7 @@ def test_samples_of_another_system_stand_beside_models_without_budget_and_likeli
 @pytest.mark.parametrize(("words", "names"), [(["a=x.csv", "b.csv"], {"a": "x.csv", "b": "b.csv"}), ([], {})])
 def test_names_of_samples(words: list[str], names: dict[str, str]) -> None:
     assert named(words) == names
+    assert Settings.of(samples="new.csv").samples == ("new.csv",)
     assert Settings.of(samples=names).samples == (tuple(f"{name}={path}" for name, path in names.items()) or None)
 
 

@@ -26,9 +26,10 @@ MOST_TOKENS = 1 << 22
 
 
 def duplicate_notes(space: Space, train: Tensor, test: Tensor) -> tuple[str, ...]:
-    """A line on the share of test examples that also stand in the training data, if that is no chance and not small.
+    """A line that says how many test examples are training examples too: a model that memorises them scores well.
 
-    Of a text, the share of its passages of :data:`PASSAGE` tokens. Likelihoods and copies are then those of a memory.
+    Of a text it counts passages of :data:`PASSAGE` tokens. There is no line for a share below :data:`LEAST_SHARE`, nor
+    for coarse data, in which many new examples equal an old one by chance.
 
     Args:
         space: of one example.
@@ -36,13 +37,13 @@ def duplicate_notes(space: Space, train: Tensor, test: Tensor) -> tuple[str, ...
         test: the test split.
     """
     if space.window is None:
-        share, things = _shared_examples(train, test), f"{len(test):,} test {space.item_name}"
+        share, words = _shared_examples(train, test), f"{len(test):,} test {space.item_name}"
     else:
-        share, things = _shared_passages(train, test), f"the test text, in passages of {PASSAGE} {space.item_name},"
+        share, words = _shared_passages(train, test), f"the test text, in passages of {PASSAGE} {space.item_name},"
     if share < LEAST_SHARE:
         return ()
-    way = f"leave repeats out with {option('deduplicate', True)}"
-    return (f"{100 * share:.2g} % of {things} also stand in the training data, so that a memory scores well: {way}",)
+    end = f"so a model that memorises them scores well: leave repeats out with {option('deduplicate', True)}"
+    return (f"{100 * share:.2g} % of {words} also stand in the training data, {end}",)
 
 
 def _shared_examples(train: Tensor, test: Tensor) -> float:
@@ -55,8 +56,8 @@ def _shared_examples(train: Tensor, test: Tensor) -> float:
 def expected_matches(x: Tensor, rows: int = 1000, columns: int = 64) -> float:
     """The number of examples ``(N, *)`` that a new one equals if columns are independent: ``N Π_j Σ_v p_j(v)²``.
 
-    Estimated without bias from evenly spaced examples and columns. Columns that are left out only raise it, and so do
-    repeats: those of a single column say nothing.
+    Estimated without bias from evenly spaced examples. Columns that are left out only raise the number, and so do
+    repeated examples: in data of a single column they look like coarse values.
     """
     flat = x.reshape(len(x), -1)[:: -(-len(x) // rows)]
     chance, pairs = float(len(x)), max(len(flat) * (len(flat) - 1), 1)
@@ -85,7 +86,7 @@ def _passages(stream: Tensor) -> Tensor:
 def without_duplicates(name: str, source: Source) -> Source:
     """A source whose examples differ. The first of equal ones stays, and an official test set stays as it is.
 
-    Of a text, every token of a passage that stands before it is left out.
+    In a text, a passage of :data:`PASSAGE` tokens that has stood earlier is left out.
 
     Raises:
         DataError: for a series, which must stay whole.
@@ -102,8 +103,9 @@ def without_duplicates(name: str, source: Source) -> Source:
     places = mask.nonzero().flatten()
     if len(places) == len(source.x):
         return source
-    gone = f"left out {len(source.x) - len(places):,} of {len(source.x):,} {source.space.item_name}"
-    return _part(source, places, f"{gone}, which stand in it before")
+    count = len(source.x) - len(places)
+    note = f"left out {count:,} of {len(source.x):,} {source.space.item_name}, which repeat others"
+    return _part(source, places, note)
 
 
 def _first_examples(x: Tensor, official: int) -> Tensor:

@@ -206,7 +206,9 @@ class Settings:
             values["budget"] = str(parse_budget(values["budget"]))
         paths = {name: os.fspath(values[name]) for name in ("out", "runs_dir") if values.get(name) is not None}
         samples = values.get("samples") or ()
-        if isinstance(samples, Mapping):
+        if isinstance(samples, str):
+            samples = [samples]
+        elif isinstance(samples, Mapping):
             samples = [f"{name}={os.fspath(path)}" for name, path in samples.items()]
         sequences = {"paradigms": tuple(values.get("paradigms") or ()) or None, "samples": tuple(samples) or None}
         return cls(**{**values, **paths, **sequences, "data_options": values.get("data_options") or None})
