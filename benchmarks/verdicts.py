@@ -178,13 +178,15 @@ def percent(cases: Iterator[bool]) -> float:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 HEAD = ("score", "models", "n", "seeds", "equal", "as training data", "wrong", "power", "pairs", "floor", "repeats")
+WIDTHS = (6, 4, 6, 6, 9, 6, 6, 6, 6, 6)
+"""Columns of the terminal that each number takes, after 19 of the score."""
 
 
 def line(cells: Sequence[object]) -> str:
     """A row in at most 80 columns."""
     words = ["" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells]
-    name, *rest = (word.replace("as training data", "as train") for word in words)
-    return f"{name:<19}" + "".join(f"{word:>{9 if i == 4 else 6}}" for i, word in enumerate(rest)).rstrip()
+    name, *rest = (word.replace("as training data", "as train").replace("repeats", "times") for word in words)
+    return f"{name:<19}" + "".join(f"{word:>{width}}" for word, width in zip(rest, WIDTHS, strict=True)).rstrip()
 
 
 def main() -> None:
