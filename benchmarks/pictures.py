@@ -260,7 +260,7 @@ def contest(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             model, data, budget=budget, size=size, seed=options.seed, precision="float32", progress=False
         )
         cost = {
-            "steps x batch": f"{run.card['steps']} x {options.batch_size}",
+            "steps x batch": f"{run.card['steps']} x {run.card['training']['batch_size']}",
             "processor, s": round(time.process_time() - start),
         }
         draw = drawing(run, name == "holes")
@@ -332,7 +332,6 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(TASKS))
     parser.add_argument("--recipes", default="regression,diffusion/velocity")
     parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--size", default="s/4")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the runs")
