@@ -151,6 +151,17 @@ def test_gaps_do_not_narrow_a_column(kind: type) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
+def test_a_column_that_a_class_lacks_has_the_scale_of_all(kind: type) -> None:
+    columns = (Numeric("a", "int64", low=-900, high=900, missing=True), Categorical("k", categories=("x", "y")))
+    a = (100 * torch.randn(400, generator=torch.Generator().manual_seed(0))).round().long()
+    k = torch.arange(400) % 2
+    model = kind.fit(Table(columns, target="k"), torch.stack([a.masked_fill(k == 1, MISSING), k], 1))
+    nats = model.log_prob(torch.stack([a, k], 1)[1::2]).nats.mean()
+    rare = math.log(0.5) + math.log(0.5 / 201)  # about the mass of the class, and of a value in it that is there
+    assert float(nats) > rare - math.log(100 * math.sqrt(2 * math.pi * math.e)) - 1
+
+
+@pytest.mark.parametrize("kind", ALL)
 def test_rows_that_are_few_equal_or_empty_have_a_model(kind: type) -> None:
     every, _ = TABLE.support(9, 3.0)
     empty = rows(30)

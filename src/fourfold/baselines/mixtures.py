@@ -300,8 +300,8 @@ def _least(frame: Frame) -> Tensor:
 class ClassGaussians(_Mixture):
     """One Gaussian for each class of the target, or one for all rows, with covariances by Ledoit and Wolf.
 
-    Categories are independent within a class. Classes of fewer than three rows have the covariance within all classes.
-    Rows that miss one of two values weaken their correlation.
+    Categories are independent within a class. Columns of which a class has fewer than three values vary as they do
+    within all classes. Rows that miss one of two values weaken their correlation.
 
     Reference: Ledoit, Wolf 2004, A well-conditioned estimator for large-dimensional covariance matrices,
     https://doi.org/10.1016/S0047-259X(03)00096-4
@@ -322,9 +322,16 @@ class ClassGaussians(_Mixture):
         residual = parts.values - means[label.clamp(min=0)]
         within = torch.sqrt(residual.square().nanmean(0).nan_to_num() + _least(frame))
         every = _shrunk(residual / within)
-        covariances = [_shrunk(residual[label == k] / within) if (label == k).sum() > 2 else every for k in range(size)]
+        covariances = [_of_class(residual[label == k] / within, every) for k in range(size)]
         scaled = torch.stack(covariances) * within.unsqueeze(0) * within.unsqueeze(1) + torch.diag(_least(frame))
         return _Components(frame, _weights(shares), tables, means, _Full(scaled))
+
+
+def _of_class(z: Tensor, every: Tensor) -> Tensor:
+    """The covariance of a class, ``(Q, Q)``, with the block of ``every`` for columns of fewer than three values."""
+    few = (~torch.isnan(z)).sum(0) < 3
+    own = torch.where(few.unsqueeze(1) | few, 0.0, _shrunk(z))
+    return torch.where(few.unsqueeze(1) & few, every, own)
 
 
 def _shrunk(z: Tensor) -> Tensor:
