@@ -36,6 +36,8 @@ def test_drawn_examples_are_samples_and_the_others_are_test_examples(model: Gene
     assert 8 < int(quiz.drawn.sum()) < 32
     assert torch.equal(make_quiz(model, data, 40, seed=3).x, quiz.x)
     assert not torch.equal(make_quiz(model, data, 40, seed=4).drawn, quiz.drawn)
+    with pytest.raises(ValueError, match="n must be at least 1, got -5"):
+        make_quiz(model, data, -5)
 
 
 def test_the_rate_has_the_interval_of_wilson():

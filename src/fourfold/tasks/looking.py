@@ -67,7 +67,12 @@ def make_quiz(model: GenerativeModel, dataset: Dataset, n: int = 40, seed: int =
         dataset: whose test examples are the real ones.
         n: number of examples, at most as many as there are test examples.
         seed: of the coins, the choice and the samples.
+
+    Raises:
+        ValueError: for n < 1.
     """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}; ask about one example or more")
     generator = torch.Generator().manual_seed(seed)
     references = examples(dataset, max(n, 2000))
     rows = torch.randperm(len(references.test), generator=generator)[:n]
