@@ -46,7 +46,7 @@ def test_samples_of_a_run_have_the_scores_of_the_run(tmp_path, capsys):
     assert len(scores) > 4
     assert scores == {name: own[name] for name in scores}
     assert json.loads((tmp_path / "judge.json").read_text())["samples"] == record["samples"]
-    assert "new" in out.read_text()
+    assert 'id="beside-new"' in out.read_text()
 
 
 def test_rows_that_were_learned_from_are_told_from_rows_that_were_not():

@@ -15,6 +15,7 @@ from fourfold.baselines import baselines_of
 from fourfold.core import LogProb
 from fourfold.data import DataError, Dataset, folds, load
 from fourfold.metrics import Measurement
+from fourfold.metrics.score import UncertainValue
 from fourfold.spaces.columns import UNSEEN
 from fourfold.tasks.evaluation import examples, mean_likelihood
 from fourfold.tournament import Settings, baselines, compare, gather
@@ -99,6 +100,12 @@ def test_pooled_parts_are_the_mean_of_all_rows_with_its_error() -> None:
     uneven = pool([of_rows(part) for part in nats.split([150, 250, 100])])
     assert uneven.value == pytest.approx(nats.mean().item())
     assert uneven.high - uneven.value == pytest.approx(1.96 * nats.std().item() / 500**0.5, rel=0.1)
+
+
+def test_one_uncertain_part_gives_the_pool_its_own_degrees_of_freedom() -> None:
+    parts = [Measurement("d[f]", 0.0, n=50).within(UncertainValue(0.0, error, (), 9)) for error in (1.0, 1e-4, 1e-4)]
+    assert pool(parts).freedom == pytest.approx(9, rel=1e-3)
+    assert pool([parts[0]] * 3).freedom == pytest.approx(27)
 
 
 def test_five_parts_decide_where_one_part_does_not() -> None:

@@ -128,7 +128,8 @@ def _foretell(jobs: Sequence[Job], settings: Settings, say: Callable[[str], None
 def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str], None] | None = None) -> list[str]:
     """Write the jobs of a comparison into their folders. Return the command of each, for any scheduler.
 
-    :func:`~fourfold.tournament.gathering.gather` makes the report of them.
+    :func:`~fourfold.tournament.gathering.gather` makes the report of them. Of those of a cross-validation the same
+    comparison makes it, which takes up runs that have ended.
     """
     return commands(_plan(data, settings, say or (lambda line: None)).jobs, settings)
 
