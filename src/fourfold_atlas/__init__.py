@@ -17,6 +17,7 @@ _WHERE = {
     "fourfold_atlas.placement": "Inherited Placement",
     "fourfold_atlas.prose": "place_words",
     "fourfold_atlas.catalogue": "CatalogueError System",
+    "fourfold_atlas.ranking": "Landmark landmarks",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 __all__ = ["drawing", "show", "systems", *sorted(_PUBLIC)]  # noqa: PLE0604 - all strings: the rule does not see through the star
