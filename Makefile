@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test without published references ranks test-cluster docs dist env clean
+.PHONY: demo test without web published references ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -18,6 +18,9 @@ test: $(VENV)/test.stamp  ## the environment, then everything CI checks
 
 without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make without WING=atlas, or the next in turn
 	$(BIN)/python tools/without.py $(WING)
+
+web: $(VENV)/web.stamp  ## the page in a browser: every view is opened, used and looked at; needs chromium
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m web tests/web
 
 published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m published tests
@@ -62,6 +65,10 @@ $(VENV)/references.stamp: $(VENV)/test.stamp
 
 $(VENV)/hf.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --editable '.[hf]'
+	touch $@
+
+$(VENV)/web.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	touch $@
 
 $(VENV)/docs.stamp: $(VENV)/test.stamp

@@ -1,0 +1,146 @@
+"""The server of the page: its routes, and the worker that has the models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fourfold import __version__
+from fourfold.main import FAILURES, MISTAKES
+from fourfold_web import map as map_data
+from fourfold_web.guard import LIMITS, Guard, Limits, refusal
+from fourfold_web.work import BusyError, Worker
+
+__all__ = ["App", "server_of"]
+
+STATIC = Path(__file__).parent / "static"
+
+
+class App:
+    """The application.
+
+    Attributes:
+        runs: the folders of runs by name.
+        token: the secret of the address.
+        port: the port of the address.
+        limits: the most that a client may ask for.
+    """
+
+    def __init__(self, runs: Mapping[str, Path], token: str, port: int, limits: Limits = LIMITS) -> None:
+        self.runs, self.token, self.port, self.limits = runs, token, port, limits
+        self.models = Worker("models", limits.waiting)
+        self.reader = Worker("reader", limits.waiting)
+        handlers: Any = {HTTPException: _known, BusyError: _busy}
+        handlers |= dict.fromkeys(MISTAKES, _mistake) | dict.fromkeys(FAILURES, _failure)
+        inner = Starlette(
+            routes=self._routes(),
+            middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=6)],
+            exception_handlers=handlers,
+        )
+        self._guard = Guard(inner, token, port, limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._guard(scope, receive, send)
+
+    @property
+    def address(self) -> str:
+        """The address that opens the page."""
+        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+
+    def _routes(self) -> list[Any]:
+        return [
+            Route("/", _index),
+            Route("/api/about.json", self._about),
+            Route("/api/map.json", self._map),
+            Route("/api/systems.json", self._systems),
+            Mount("/api", app=_nothing),
+            Mount("/", app=StaticFiles(directory=STATIC)),
+        ]
+
+    async def _about(self, request: Request) -> Response:
+        return JSONResponse({"version": __version__, "runs": [*self.runs], "atlas": map_data.is_there()})
+
+    async def _map(self, request: Request) -> Response:
+        return _json(await self.reader.run(map_data.dots))
+
+    async def _systems(self, request: Request) -> Response:
+        return _json(await self.reader.run(map_data.cards))
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")
+
+
+async def _index(request: Request) -> Response:
+    return FileResponse(STATIC / "index.html")
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    raise HTTPException(404)
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    """A page for an error of HTTP."""
+    assert isinstance(error, HTTPException)
+    words = {404: "there is no such page; go back to the first one", 405: "this page cannot be asked so; go back"}
+    return refusal(request.scope, error.status_code, words.get(error.status_code, error.detail))
+
+
+async def _mistake(request: Request, error: Exception) -> Response:
+    return refusal(request.scope, 400, str(error))
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    return refusal(request.scope, 500, str(error))
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return refusal(request.scope, 503, str(error))
+
+
+PATIENCE = 20.0
+"""Seconds until the head of the first request of a connection must be whole."""
+
+
+def _impatient(**settings: Any) -> Any:
+    """A connection that is closed where the head of its first request does not come."""
+    protocol = H11Protocol(**settings)
+    protocol.loop.call_later(PATIENCE, _close_if_silent, protocol)
+    return protocol
+
+
+def _close_if_silent(protocol: Any) -> None:
+    if protocol.cycle is None and protocol.transport is not None and not protocol.transport.is_closing():
+        protocol.transport.close()
+
+
+def server_of(app: App) -> uvicorn.Server:
+    """The server of the application: its ``run(sockets=[...])`` answers until ``should_exit`` or Ctrl-C."""
+    connection: Any = _impatient  # a function that makes a connection serves as its class
+    config = uvicorn.Config(
+        app,
+        http=connection,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=2,
+        limit_concurrency=2 * app.limits.requests + 64,
+        h11_max_incomplete_event_size=64 << 10,
+    )
+    return uvicorn.Server(config)

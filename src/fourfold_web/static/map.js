@@ -1,0 +1,432 @@
+// The map: every system a dot, in territories of paradigms, along the years, or by what a sample costs.
+import { h, tell } from "./shell.js";
+import d3 from "./vendor/d3.js";
+
+const CELLS = ["autoregressive", "latent-variable", "adversarial", "diffusion", "flow", "energy", "not-generative"];
+const COSTS = { constant: "one pass", length: "token after token", steps: "solver steps", chain: "Markov chain", not_applicable: "nothing is drawn" };
+const LIKELIHOODS = { exact: "exact", lower_bound: "a lower bound", estimate: "an estimate", estimated_bound: "an estimated bound", unnormalised: "unnormalised", none: "none" };
+const PUBLISHED = { weights: "weights", code: "code", paper: "a paper alone" };
+const GAP = 8; // between two dots, in units of the map
+const FIRST = 1985;
+
+export async function mount(element, api, here) {
+  const data = await api.get("map");
+  const dots = data.systems.map((row) => Object.fromEntries(data.columns.map((name, i) => [name, row[i]])));
+  for (const dot of dots) Object.assign(dot, { x: 0, y: 0, alpha: 1, words: `${dot.name} ${dot.organisation} ${dot.id}`.toLowerCase() });
+  const years = [FIRST, d3.max(dots, (dot) => dot.year)];
+  const filter = { text: "", modality: "", likelihood: "", cost: "", published: "", from: 0, to: years[1], cell: "" };
+  const picked = here.rest.filter((id) => dots.some((dot) => dot.id === id)).slice(0, 2);
+  const chart = h("div", { class: "chart" });
+  const side = h("div", { class: "side" });
+  const count = h("span", { class: "count", role: "status" });
+  let list = dots;
+
+  const canvas = draw(chart, dots, data.paradigms, { pick, pickCell, layout: "paradigms", picked });
+  const timeline = drawYears(dots, years, (to) => { filter.to = to; change(); });
+  element.append(bar(), chart, timeline.element, side);
+  canvas.start();
+
+  function bar() {
+    const choose = (key, title, options) => h("select", { "aria-label": title, onchange: (event) => { filter[key] = event.target.value; change(); } },
+      h("option", { value: "" }, title), options.map(([value, text]) => h("option", { value }, text)));
+    const modalities = [...new Set(dots.map((dot) => dot.modality))].sort().map((name) => [name, name]);
+    const arrangements = [["paradigms", "Paradigms"], ["years", "Years"], ["costs", "Cost"]].map(([name, text]) =>
+      h("button", { type: "button", "aria-pressed": String(name === "paradigms"), onclick: (event) => {
+        for (const other of event.currentTarget.parentNode.children) other.setAttribute("aria-pressed", String(other === event.currentTarget));
+        canvas.arrange(name);
+      } }, text));
+    return h("div", { class: "bar" },
+      h("input", { type: "search", placeholder: "Find a system", "aria-label": "Find a system", value: here.query.get("q") ?? "", oninput: (event) => { filter.text = event.target.value.trim().toLowerCase(); change(); } }),
+      h("div", { class: "choices", role: "group", "aria-label": "Arrange by" }, arrangements),
+      choose("modality", "Any modality", modalities), choose("likelihood", "Any likelihood", Object.entries(LIKELIHOODS).map(([k, v]) => [k, `likelihood: ${v}`])),
+      choose("cost", "Any cost", Object.entries(COSTS)), choose("published", "Any source", Object.entries(PUBLISHED).map(([k, v]) => [k, `published: ${v}`])), count);
+  }
+
+  function matches(dot) {
+    return dot.year <= filter.to && (!filter.text || dot.words.includes(filter.text)) && (!filter.cell || dot.paradigm === filter.cell)
+      && ["modality", "likelihood", "cost", "published"].every((key) => !filter[key] || dot[key] === filter[key]);
+  }
+
+  function change() {
+    list = dots.filter(matches);
+    const shown = new Set(list);
+    for (const dot of dots) dot.hidden = !shown.has(dot);
+    count.textContent = `${list.length.toLocaleString("en")} of ${dots.length.toLocaleString("en")} systems`;
+    canvas.refresh();
+    timeline.refresh(list);
+    if (!picked.length && !filter.cell) showList();
+  }
+
+  function pick(id, beside = false) {
+    if (beside && picked.length && picked[0] !== id) picked.splice(1, 1, id);
+    else picked.splice(0, 2, id);
+    showPicked();
+  }
+
+  function pickCell(cell) {
+    picked.length = 0;
+    filter.cell = filter.cell === cell ? "" : cell;
+    change();
+    if (filter.cell) showParadigm(cell);
+  }
+
+  function remember() {
+    history.replaceState(null, "", `#/map${picked.map((id) => `/${encodeURIComponent(id)}`).join("")}`);
+    canvas.refresh();
+  }
+
+  async function showPicked() {
+    remember();
+    element.classList.toggle("wide", picked.length === 2);
+    if (!picked.length) return change();
+    const cards = await api.get("systems").catch(tell);
+    if (!cards) return;
+    const close = h("button", { type: "button", class: "plain", onclick: () => { picked.length = 0; showPicked(); } }, "← All systems");
+    const boxes = picked.map((id) => systemCard(dots.find((dot) => dot.id === id), cards[id]));
+    side.replaceChildren(close, h("div", { class: picked.length === 2 ? "beside" : "" }, boxes), picked.length === 2 ? null : besideForm());
+    side.scrollTop = 0;
+  }
+
+  function besideForm() {
+    const input = h("input", { list: "systems", placeholder: "Another system", "aria-label": "Another system to put beside this one" });
+    const names = new Map(dots.map((dot) => [dot.name, dot.id]));
+    input.addEventListener("change", () => names.has(input.value) && pick(names.get(input.value), true));
+    return h("section", {}, h("h3", {}, "Put beside"), input, h("datalist", { id: "systems" }, dots.map((dot) => h("option", { value: dot.name }))),
+      h("p", { class: "note" }, "Or hold Shift while you choose a dot."));
+  }
+
+  function showParadigm(cell) {
+    element.classList.remove("wide");
+    const facts = data.paradigms[cell];
+    const close = h("button", { type: "button", class: "plain", onclick: () => pickCell(cell) }, "← All systems");
+    side.replaceChildren(close, paradigmCard(cell, facts), names());
+  }
+
+  function showList() {
+    element.classList.remove("wide");
+    side.replaceChildren(h("h1", { class: "h2" }, "The map of generative models"),
+      h("p", { class: "note" }, "Two answers place a system: what is its training objective, and what is its sampling procedure? Choose a dot or a territory."), names());
+  }
+
+  function names() {
+    const rows = [...list].sort((a, b) => b.year - a.year || a.name.localeCompare(b.name));
+    const box = h("ol", { class: "names", "aria-label": "Systems" });
+    const more = (from) => {
+      box.append(...rows.slice(from, from + 100).map((dot) => h("li", {}, h("button", { type: "button", onclick: (event) => pick(dot.id, event.shiftKey) },
+        h("span", { class: "chip", "data-cell": dot.paradigm }, dot.name), h("small", {}, dot.year)))));
+      if (from + 100 < rows.length) box.append(h("li", {}, h("button", { type: "button", class: "plain", onclick: (event) => { event.currentTarget.parentNode.remove(); more(from + 100); } }, `${rows.length - from - 100} more`)));
+    };
+    more(0);
+    return rows.length ? box : h("p", { class: "empty" }, "No system is like that. Take a filter away.");
+  }
+
+  change();
+  if (picked.length) await showPicked();
+  return () => { canvas.stop(); timeline.stop(); };
+}
+
+function systemCard(dot, card) {
+  const rows = [["likelihood", LIKELIHOODS[dot.likelihood]], ["cost of a sample", COSTS[dot.cost]], ["conditions", card.conditioning.join(", ")], ["also called", card.aliases.join(", ")], ["inherits", card.inherited.join(", ").replaceAll("_", " ")]];
+  return h("article", { class: "system", "data-cell": dot.paradigm },
+    h("span", { class: "chip" }, dot.paradigm), h("h2", {}, dot.name), h("p", { class: "note" }, `${dot.year} · ${dot.organisation} · ${dot.modality}`),
+    h("h3", {}, "What is its training objective?"), h("p", {}, card.objective),
+    h("h3", {}, "What is its sampling procedure?"), h("p", {}, card.sampling),
+    h("dl", { class: "facts" }, rows.filter(([, text]) => text).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)])),
+    h("h3", {}, card.components.length > 1 ? "Its pieces, in a chain" : "Its piece"),
+    h("ol", { class: "chain" }, card.components.map((part) => h("li", {}, h("b", {}, part.name), part.role, part.trained ? h("span", { class: "note" }, ` · trained ${part.trained}`) : null))),
+    h("h3", {}, "Sources"), h("ul", { class: "sources" }, card.source.map((link) => h("li", {}, h("a", { href: link, target: "_blank", rel: "noreferrer noopener" }, link.replace(/^https?:\/\//, ""))))));
+}
+
+function paradigmCard(cell, facts) {
+  if (!facts) return h("article", { class: "system", "data-cell": cell }, h("h2", {}, h("span", { class: "chip" }, "not generative")), h("p", {}, "Beyond the border: labels, vectors, codes or one best answer. A generative model has p(x) or p(x given c), and draws from it."));
+  return h("article", { class: "system", "data-cell": cell }, h("h2", {}, h("span", { class: "chip" }, cell)), h("p", {}, facts.represents),
+    h("h3", {}, "What is its training objective?"), h("p", {}, facts.objective), h("p", { class: "formula" }, facts.objective_formula),
+    h("h3", {}, "What is its sampling procedure?"), h("p", {}, facts.sampling), h("p", { class: "formula" }, facts.sampling_formula),
+    h("dl", { class: "facts" }, [["likelihood", `${LIKELIHOODS[facts.likelihood]}: ${facts.likelihood_note}`], ["cost", facts.cost_note], ["gives", facts.gives], ["drawbacks", facts.drawbacks],
+      ["watch for", facts.failures.map((mode) => mode.name).join(", ")]].flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)])),
+    h("ul", { class: "sources" }, facts.papers.map((paper) => h("li", {}, h("a", { href: paper.link, target: "_blank", rel: "noreferrer noopener" }, `${paper.authors} ${paper.year}`)))));
+}
+
+// The timeline: how many systems of each paradigm came out in each year, and a slider that plays them.
+function drawYears(dots, [first, last], onYear) {
+  const slider = h("input", { type: "range", min: first, max: last, value: last, "aria-label": "Until the year" });
+  const output = h("span", {}, `until ${last}`);
+  const play = h("button", { type: "button", class: "play" }, "▶ ", output);
+  const svg = d3.create("svg").attr("viewBox", "0 0 1000 44").attr("preserveAspectRatio", "none").attr("aria-hidden", "true");
+  let timer = null;
+  const set = (year) => { slider.value = year; output.textContent = `until ${year}`; onYear(year); };
+  const stop = () => { timer?.stop(); timer = null; play.firstChild.textContent = "▶ "; };
+  slider.addEventListener("input", () => { stop(); set(Number(slider.value)); });
+  play.addEventListener("click", () => {
+    if (timer) return stop();
+    let year = Number(slider.value) >= last ? first : Number(slider.value);
+    play.firstChild.textContent = "❚❚ ";
+    timer = d3.interval(() => { set(year); if (year++ >= last) stop(); }, 320);
+  });
+  const x = d3.scaleBand(d3.range(first, last + 1), [8, 992]).paddingInner(0.15);
+  const bars = (list) => {
+    const rows = d3.rollup(list, (group) => group.length, (dot) => Math.max(first, dot.year), (dot) => dot.paradigm);
+    const most = d3.max(d3.rollup(dots, (group) => group.length, (dot) => Math.max(first, dot.year)).values());
+    return [...rows].flatMap(([year, cells]) => {
+      let top = 44;
+      return CELLS.filter((cell) => cells.has(cell)).map((cell) => { const tall = 44 * Math.sqrt(cells.get(cell) / most) * 0.5; top -= tall; return { year, cell, top, tall }; });
+    });
+  };
+  return {
+    element: h("div", { class: "years" }, play, svg.node(), slider), stop,
+    refresh(list) {
+      svg.selectAll("rect").data(bars(list), (row) => `${row.year} ${row.cell}`).join("rect").attr("x", (row) => x(row.year)).attr("width", x.bandwidth())
+        .attr("y", (row) => row.top).attr("height", (row) => row.tall).attr("style", null).each(function (row) { this.style.fill = `var(--${row.cell})`; });
+    },
+  };
+}
+
+// The canvas: dots move to where an arrangement puts them, labels stand where there is room.
+function draw(box, dots, facts, options) {
+  const canvas = h("canvas", { tabindex: 0, role: "img", "aria-label": `Map of ${dots.length} systems in ${CELLS.length} territories. The list beside it has the same systems.` });
+  const tip = h("div", { class: "tip", hidden: true });
+  const zoomBy = (factor) => d3.select(canvas).transition().duration(200).call(zoom.scaleBy, factor);
+  box.append(canvas, tip, h("div", { class: "zoom" },
+    h("button", { type: "button", "aria-label": "Zoom in", onclick: () => zoomBy(1.6) }, "+"), h("button", { type: "button", "aria-label": "Zoom out", onclick: () => zoomBy(1 / 1.6) }, "−"),
+    h("button", { type: "button", "aria-label": "Show the whole map", onclick: () => d3.select(canvas).transition().duration(300).call(zoom.transform, d3.zoomIdentity) }, "⤢")));
+  const context = canvas.getContext("2d");
+  let view = d3.zoomIdentity, base = { k: 1, x: 0, y: 0 }, size = [1, 1], titles = [], colours = {}, hover = null, tree = null, frame = 0, moving = null;
+  let arrangement = options.layout;
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const byFame = [...dots].sort((a, b) => b.fame - a.fame);
+
+  const zoom = d3.zoom().scaleExtent([0.8, 40]).on("zoom", (event) => { view = event.transform; paint(); });
+  d3.select(canvas).call(zoom).on("dblclick.zoom", null);
+  const toScreen = (x, y) => [view.applyX(x * base.k + base.x), view.applyY(y * base.k + base.y)];
+  const scale = () => base.k * view.k;
+
+  function at(event) {
+    const [px, py] = d3.pointer(event, canvas);
+    const x = (view.invertX(px) - base.x) / base.k, y = (view.invertY(py) - base.y) / base.k;
+    const dot = tree?.find(x, y, Math.max(GAP * 0.7, 12 / scale()));
+    const title = titles.find((row) => row.cell && row.box && px > row.box[0] && px < row.box[2] && py > row.box[1] && py < row.box[3]);
+    return { dot, title, px, py };
+  }
+  canvas.addEventListener("pointermove", (event) => {
+    const { dot, title, px, py } = at(event);
+    canvas.classList.toggle("over", Boolean(dot || title));
+    if (dot !== hover) { hover = dot; paint(); }
+    tip.hidden = !dot;
+    if (!dot) return;
+    tip.replaceChildren(h("b", {}, dot.name), `${dot.year} · ${dot.organisation} · ${dot.modality}`);
+    tip.style.left = `${Math.min(px + 14, size[0] - tip.offsetWidth - 8)}px`;
+    tip.style.top = `${Math.min(py + 14, size[1] - tip.offsetHeight - 8)}px`;
+  });
+  canvas.addEventListener("pointerleave", () => { hover = null; tip.hidden = true; paint(); });
+  canvas.addEventListener("click", (event) => {
+    const { dot, title } = at(event);
+    if (dot) options.pick(dot.id, event.shiftKey);
+    else if (title) options.pickCell(title.cell);
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key];
+    if (step) { event.preventDefault(); d3.select(canvas).call(zoom.translateBy, step[0] / view.k, step[1] / view.k); }
+    if (event.key === "+" || event.key === "=") zoomBy(1.4);
+    if (event.key === "-") zoomBy(1 / 1.4);
+    if (event.key === "0") d3.select(canvas).call(zoom.transform, d3.zoomIdentity);
+  });
+
+  function arrange(name, quick = false) {
+    arrangement = name;
+    const plan = ARRANGEMENTS[name](dots, size[0] / size[1]);
+    titles = plan.titles;
+    const k = Math.min(size[0] / plan.width, size[1] / plan.height);
+    base = { k, x: (size[0] - k * plan.width) / 2, y: (size[1] - k * plan.height) / 2 };
+    zoom.translateExtent([[-size[0] * 0.3, -size[1] * 0.3], [size[0] * 1.3, size[1] * 1.3]]).extent([[0, 0], size]);
+    const from = dots.map((dot) => [dot.x, dot.y]);
+    const set = (t) => { const e = d3.easeCubicInOut(t); dots.forEach((dot, i) => { dot.x = from[i][0] + e * (plan.points[i][0] - from[i][0]); dot.y = from[i][1] + e * (plan.points[i][1] - from[i][1]); }); };
+    moving?.stop();
+    const end = () => { set(1); moving?.stop(); moving = null; refresh(); };
+    if (quick || still.matches) return end();
+    d3.select(canvas).call(zoom.transform, d3.zoomIdentity);
+    moving = d3.timer((elapsed) => { if (elapsed > 700) return end(); set(elapsed / 700); paint(); });
+  }
+
+  function refresh() {
+    tree = d3.quadtree(dots.filter((dot) => !dot.hidden), (dot) => dot.x, (dot) => dot.y);
+    paint();
+  }
+  function paint() { frame ||= requestAnimationFrame(() => { frame = 0; render(); }); }
+
+  function render() {
+    const ratio = devicePixelRatio || 1, [width, height] = size;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    const k = scale(), radius = Math.max(1.2, Math.min(9, GAP * 0.38 * k));
+    for (const row of titles) if (row.ground) ground(row, k);
+    for (const hidden of [true, false]) {
+      for (const cell of CELLS) {
+        context.fillStyle = colours[cell];
+        context.globalAlpha = hidden ? 0.13 : 1;
+        context.beginPath();
+        for (const dot of dots) {
+          if (dot.paradigm !== cell || Boolean(dot.hidden) !== hidden) continue;
+          const [x, y] = toScreen(dot.x, dot.y);
+          if (x < -10 || y < -10 || x > width + 10 || y > height + 10) continue;
+          context.moveTo(x + radius, y);
+          context.arc(x, y, radius, 0, 7);
+        }
+        context.fill();
+      }
+    }
+    context.globalAlpha = 1;
+    const taken = [];
+    for (const row of titles) title(row, taken);
+    if (!moving) labels(radius, taken);
+    for (const dot of dots) if (dot === hover || options.picked.includes(dot.id)) ring(dot, radius);
+  }
+
+  function ground(row, k) {
+    const [x, y] = toScreen(row.ground[0], row.ground[1]);
+    context.fillStyle = colours[row.cell];
+    context.globalAlpha = 0.08;
+    context.beginPath();
+    if (row.ground.length === 3) context.arc(x, y, row.ground[2] * k, 0, 7);
+    else context.roundRect(x, y, row.ground[2] * k, row.ground[3] * k, 6);
+    context.fill();
+    context.globalAlpha = 1;
+  }
+
+  function title(row, taken) {
+    let [x, y] = toScreen(row.x, row.y);
+    context.font = `${row.cell ? "650 15px" : "12.5px"} ${colours.font}`;
+    const width = context.measureText(row.text).width, left = row.align === "left" ? x : x - width / 2;
+    if (row.every && taken.some((other) => left < other[2] + 6 && left + width > other[0] - 6 && Math.abs(other[1] + 10 - y) < 10)) return (row.box = null);
+    row.box = [left - 4, y - 14, left + width + 4, y + 5];
+    context.textAlign = "left";
+    context.lineWidth = 4;
+    context.strokeStyle = colours.paper;
+    context.lineJoin = "round";
+    context.strokeText(row.text, left, y);
+    context.fillStyle = row.cell ? colours[row.cell] : colours.soft;
+    context.fillText(row.text, left, y);
+    taken.push(row.box);
+  }
+
+  function labels(radius, taken) {
+    const grid = new Set(taken.flatMap((box) => cellsOf(box)));
+    const room = scale() * GAP;
+    context.font = `11.5px ${colours.font}`;
+    context.textAlign = "left";
+    context.lineWidth = 3;
+    let drawn = 0;
+    for (const dot of byFame) {
+      if (dot.hidden || drawn > 160) continue;
+      const [x, y] = toScreen(dot.x, dot.y);
+      if (x < 0 || y < 0 || x > size[0] || y > size[1]) continue;
+      if (room < 9 && dot.fame < 3) continue;
+      dot.wide ??= context.measureText(dot.name).width;
+      const box = [x + radius + 2, y - 8, x + radius + 6 + dot.wide, y + 6];
+      const cells = cellsOf(box);
+      if (cells.some((cell) => grid.has(cell))) continue;
+      for (const cell of cells) grid.add(cell);
+      drawn++;
+      context.strokeStyle = colours.paper;
+      context.strokeText(dot.name, box[0] + 2, y + 4);
+      context.fillStyle = colours.ink;
+      context.fillText(dot.name, box[0] + 2, y + 4);
+    }
+  }
+
+  function ring(dot, radius) {
+    const [x, y] = toScreen(dot.x, dot.y);
+    context.beginPath();
+    context.arc(x, y, radius + 3, 0, 7);
+    context.lineWidth = 2;
+    context.strokeStyle = colours.ink;
+    context.stroke();
+  }
+
+  function paints() {
+    const style = getComputedStyle(document.documentElement);
+    for (const name of [...CELLS, "ink", "soft", "paper"]) colours[name] = style.getPropertyValue(`--${name}`).trim();
+    colours.font = getComputedStyle(document.body).fontFamily;
+    paint();
+  }
+  const observer = new ResizeObserver(() => {
+    size = [box.clientWidth, box.clientHeight];
+    const ratio = devicePixelRatio || 1;
+    [canvas.width, canvas.height] = size.map((length) => Math.round(length * ratio));
+    arrange(arrangement, true);
+  });
+  return {
+    arrange, refresh,
+    start() { paints(); observer.observe(box); dark.addEventListener("change", paints); },
+    stop() { observer.disconnect(); dark.removeEventListener("change", paints); moving?.stop(); cancelAnimationFrame(frame); },
+  };
+}
+
+// The squares of a coarse grid that a box covers.
+function cellsOf([left, top, right, bottom]) {
+  const cells = [];
+  for (let i = Math.floor(left / 12); i <= right / 12; i++) for (let j = Math.floor(top / 7); j <= bottom / 7; j++) cells.push(`${i},${j}`);
+  return cells;
+}
+
+const ARRANGEMENTS = {
+  // Territories: each grows in rings from its oldest system.
+  paradigms(dots, aspect) {
+    const groups = d3.group([...dots].sort((a, b) => a.year - b.year), (dot) => dot.paradigm);
+    const circles = CELLS.filter((cell) => groups.has(cell)).map((cell) => ({ cell, list: groups.get(cell), r: GAP * (0.56 * Math.sqrt(groups.get(cell).length) + 1.2) }));
+    const plan = pack(circles, aspect);
+    const where = new Map();
+    for (const { list, x, y } of circles) list.forEach((dot, i) => { const r = GAP * 0.56 * Math.sqrt(i + 0.5), a = i * 2.399963; where.set(dot, [x + r * Math.cos(a), y + r * Math.sin(a)]); });
+    return { ...plan, points: dots.map((dot) => where.get(dot)), titles: circles.map(({ cell, list, x, y, r }) => ({ cell, text: `${cell.replace("not-", "not ")} ${list.length}`, x, y: y - r - 5, ground: [x, y, r] })) };
+  },
+  years: (dots, aspect) => bands(dots, aspect, (dot) => Math.max(FIRST, dot.year), (year) => (year === FIRST ? "to 1985" : String(year))),
+  costs: (dots, aspect) => bands(dots, aspect, (dot) => dot.cost, (cost) => COSTS[cost], Object.keys(COSTS)),
+};
+
+// Circles in rows, as many in a row as suit the shape of the window.
+function pack(circles, aspect) {
+  const plans = d3.range(1, circles.length + 1).map((across) => {
+    const rows = d3.range(0, circles.length, across).map((i) => circles.slice(i, i + across));
+    const width = d3.max(rows, (row) => d3.sum(row, (c) => 2 * c.r + 14)) + 14;
+    const height = d3.sum(rows, (row) => 2 * d3.max(row, (c) => c.r) + 34) + 10;
+    return { rows, width, height, k: Math.min(aspect / width, 1 / height) };
+  });
+  const best = d3.greatest(plans, (plan) => plan.k);
+  let y = 0;
+  for (const row of best.rows) {
+    const tall = d3.max(row, (c) => c.r), free = (best.width - d3.sum(row, (c) => 2 * c.r)) / (row.length + 1);
+    let x = 0;
+    for (const circle of row) { x += free + circle.r; Object.assign(circle, { x, y: y + 30 + tall }); x += circle.r; }
+    y += 2 * tall + 34;
+  }
+  return { width: best.width, height: best.height };
+}
+
+// A band for each paradigm, a column for each value: dots fill a cell from below, as wide as its fullest needs.
+function bands(dots, aspect, key, text, order) {
+  const columns = order ?? [...new Set(dots.map(key))].sort();
+  const cells = d3.group(dots, (dot) => dot.paradigm, key);
+  const counts = CELLS.map((cell) => columns.map((column) => cells.get(cell)?.get(column)?.length ?? 0));
+  const plans = d3.range(4, 40).map((rows) => {
+    const across = columns.map((_, j) => Math.max(order ? 3 : 1, d3.max(counts, (row) => Math.ceil(row[j] / rows))));
+    const deep = counts.map((row) => Math.max(2, d3.max(row, (n, j) => Math.ceil(n / across[j]))));
+    const width = d3.sum(across, (n) => (n + 0.8) * GAP) + 20, height = d3.sum(deep, (n) => n * GAP + 26) + 24;
+    return { across, deep, width, height, k: Math.min(aspect / width, 1 / height) };
+  });
+  const { across, deep, width, height } = d3.greatest(plans, (plan) => plan.k);
+  const titles = [], where = new Map();
+  let y = 20;
+  CELLS.forEach((cell, i) => {
+    const floor = y + 22 + deep[i] * GAP;
+    let x = 10;
+    columns.forEach((column, j) => {
+      const list = [...(cells.get(cell)?.get(column) ?? [])].sort((a, b) => a.year - b.year);
+      list.forEach((dot, n) => where.set(dot, [x + (n % across[j] + 0.9) * GAP, floor - (Math.floor(n / across[j]) + 0.5) * GAP]));
+      if (i === 0) titles.push({ text: text(column), x: x + (across[j] + 0.8) * GAP / 2, y: 10, every: true });
+      x += (across[j] + 0.8) * GAP;
+    });
+    titles.push({ cell, text: cell.replace("not-", "not "), x: 14, y: y + 16, align: "left", ground: [6, y, width - 12, deep[i] * GAP + 24] });
+    y = floor + 4;
+  });
+  return { width, height, points: dots.map((dot) => where.get(dot)), titles };
+}

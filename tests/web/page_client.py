@@ -1,0 +1,63 @@
+"""The page on a port of this machine, and a client that speaks HTTP to it."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+pytest.importorskip("starlette", reason="the page needs starlette: pip install 'fourfold[web]'")
+pytest.importorskip("uvicorn", reason="the page needs uvicorn: pip install 'fourfold[web]'")
+
+from fourfold_web.guard import LIMITS, Limits
+from fourfold_web.server import App, server_of
+from fourfold_web.serving import bound
+
+TOKEN = "t" * 32
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+
+class Client:
+    """Speaks to the page, with its token unless another header is named."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.address = port, f"http://127.0.0.1:{port}/?token={TOKEN}"
+
+    def ask(self, path: str, body: object = None, headers: Mapping[str, str] = {}, method: str = "") -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        own = {"Authorization": f"Bearer {TOKEN}", **headers}
+        connection.request(method or ("GET" if body is None else "POST"), path, content, own)
+        response = connection.getresponse()
+        answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read().decode())
+        connection.close()
+        return answer
+
+
+@contextmanager
+def serving(runs: Mapping[str, Path] = {}, limits: Limits = LIMITS) -> Iterator[Client]:
+    """The page in a thread."""
+    listener = bound(0)
+    port = listener.getsockname()[1]
+    server = server_of(App(runs, TOKEN, port, limits))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield Client(port)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listener.close()
