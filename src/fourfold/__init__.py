@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # the public names for type checkers, editors and the documen
     from fourfold.engine import Run, fit, train
     from fourfold.paradigms import build
     from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
-    from fourfold.tournament import Comparison, Judgement, compare, judge
+    from fourfold.tournament import Comparison, Judgement, Race, compare, fit_best, judge
     from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
 __version__ = "0.2.0"
@@ -44,7 +44,7 @@ _WHERE = {
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
-    "fourfold.tournament": "Comparison Judgement compare judge",
+    "fourfold.tournament": "Comparison Judgement Race compare fit_best judge",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 
@@ -66,6 +66,7 @@ __all__ = [
     "Objective",
     "Paradigm",
     "Principle",
+    "Race",
     "Run",
     "Sampler",
     "Sequences",
@@ -80,6 +81,7 @@ __all__ = [
     "compare",
     "count_evaluations",
     "fit",
+    "fit_best",
     "judge",
     "load",
     "train",

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from fourfold import engine
-from fourfold.cli.commands.train import Fit
+from fourfold.cli.commands.train import BEST, Fit
 from fourfold.cli.printing import print_line, say, write_repeat
 from fourfold.data import load
 from fourfold.engine.estimate import estimates, planned
@@ -18,6 +18,7 @@ from fourfold.machine.threads import is_first
 from fourfold.parallel.processes import under_torchrun
 from fourfold.runs.settings import FitKeywords, FitSettings
 from fourfold.settings.data import DataKeywords
+from fourfold.tournament import fit_best
 from fourfold.vocabulary import AUTO
 
 __all__ = ["fit", "new_folder"]
@@ -39,6 +40,11 @@ def fit(command: Fit) -> None:
     if under_torchrun() and resume is None and out is None:
         raise ValueError("--out must name the run folder, since torchrun starts several processes, which must agree")
     folder = resume or out or new_folder(paradigm, data, settings)
+    if paradigm == BEST and data is not None and resume is None:
+        _race(command, data, folder, settings)
+        return
+    if command.aim is not None or command.candidates is not None:
+        raise ValueError(f"--aim and --candidates need best in the place of a paradigm, got {paradigm}")
     try:
         with Bar(paradigm or str(folder)) as bar:
             run = engine.fit(
@@ -62,6 +68,29 @@ def fit(command: Fit) -> None:
         print_line(json.dumps({"run": str(folder), **card}, indent=1))
         return
     print_line(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
+
+
+def _race(command: Fit, data: str, folder: Path, settings: FitKeywords) -> None:
+    """Train the best model of data."""
+    names = None if command.candidates is None else [name.strip() for name in command.candidates.split(",")]
+    try:
+        with Bar(BEST) as bar:
+            race = fit_best(
+                data,
+                out=folder,
+                aim=command.aim or "distance",
+                candidates=names,
+                observe=bar,
+                say=bar.say,
+                **settings,
+            )
+    except engine.Interrupted:
+        say(f"the race in {folder} is interrupted; the same command with --out {folder} goes on")
+        raise typer.Exit(130) from None
+    write_repeat(folder / "run.toml", command.context)
+    print_line(json.dumps({"run": str(folder), **race.run.card}, indent=1) if command.as_json else race)
+    if not command.as_json:
+        print_line(f"{folder}: {race.run.card['steps']} steps in {race.run.card['seconds']:.1f} s")
 
 
 def _print_needs(

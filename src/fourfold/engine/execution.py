@@ -273,8 +273,8 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
     with signals() as stop:
         try:
             for step in () if recorder.choice.over else train(loop.model, dataset, budget=budget, loop=loop):
-                recorder.record(loop, step)
-                stopped = loop.processes.largest(stop.signal)  # every process stops, whichever was asked to
+                pauses = recorder.record(loop, step)
+                stopped = loop.processes.largest(stop.signal or PAUSE * pauses)  # every process, whichever was asked to
                 if stopped or recorder.choice.over:
                     break
         except Diverged as error:
@@ -291,4 +291,9 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
             loop.finish()
         stopped = stopped or loop.processes.largest(stop.signal)  # asked while the last checkpoint was written
     if stopped:
-        raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stopped).name}")
+        cause = "its observer" if stopped == PAUSE else signal.Signals(stopped).name
+        raise Interrupted(f"stopped at step {loop.progress.steps} by {cause}")
+
+
+PAUSE = signal.NSIG
+"""The number of a stop that the observer of a training asks for. Greater than that of any signal."""

@@ -53,7 +53,7 @@ def fit(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     trust: Sequence[type] = (),
-    observe: Callable[[Step], None] | None = None,
+    observe: Callable[[Step], bool | None] | None = None,
     say: Callable[[str], None] | None = None,
     progress: bool = True,
     **keywords: Unpack[FitKeywords],
@@ -80,7 +80,8 @@ def fit(
         out: the run folder. Without one nothing is written.
         resume: continue from the last checkpoint in ``out``.
         trust: classes of your own in the model of a resumed run, as for :meth:`Run.load`.
-        observe: a function that is called with each step.
+        observe: a function that is called with each step. If it returns ``True``, training is saved and stops, as after
+            SIGINT.
         say: a function that is called with each message.
         progress: whether a notebook or a terminal shows a bar and the messages, where neither ``observe`` nor ``say``
             is given.
@@ -97,7 +98,7 @@ def fit(
             setting that contradicts the run that is.
         RunInUse: if another process trains in the folder.
         Diverged: at a loss that is not finite. The last good state is in the folder.
-        Interrupted: after SIGINT or SIGTERM. Everything is in the folder.
+        Interrupted: after SIGINT or SIGTERM, or if ``observe`` asks for it. Everything is in the folder.
         LostProcess: if another process is gone. The last checkpoint is in the folder.
     """
     folder = None if out is None else Path(out)

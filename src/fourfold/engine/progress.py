@@ -126,8 +126,8 @@ class NotebookBar:
 
 @contextmanager
 def shower_for(
-    label: str, observe: Callable[[Step], None] | None, say: Callable[[str], None] | None, bar: bool = True
-) -> Iterator[tuple[Callable[[Step], None] | None, Callable[[str], None] | None]]:
+    label: str, observe: Callable[[Step], bool | None] | None, say: Callable[[str], None] | None, bar: bool = True
+) -> Iterator[tuple[Callable[[Step], bool | None] | None, Callable[[str], None] | None]]:
     """The functions for each step and each message: the given ones, else a bar in a notebook or terminal, else none."""
     if observe is not None or say is not None or not bar or not (in_notebook() or sys.stderr.isatty()):
         yield observe, say

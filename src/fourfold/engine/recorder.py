@@ -38,7 +38,7 @@ class Recorder:
     card: dict[str, Any]
     choice: HeldOut
     every: float
-    observe: Callable[[Step], None] | None = None
+    observe: Callable[[Step], bool | None] | None = None
     stage: str = ""
     log_every: float = 1.0
     _saved: float = field(default_factory=time.monotonic)
@@ -88,11 +88,10 @@ class Recorder:
         write_lines(log, lines() if step and log.exists() else ())
         return damaged
 
-    def record(self, loop: Loop, step: Step) -> None:
-        """Observe a step. Log and save if that is due. All of it counts as training."""
+    def record(self, loop: Loop, step: Step) -> bool:
+        """Observe a step. Log and save if that is due. All of it counts as training. True if the observer pauses it."""
         start = time.monotonic()
-        if self.observe is not None:
-            self.observe(step)
+        pauses = self.observe is not None and self.observe(step) is True
         for name, value in step.losses.items() if self.writes else ():
             self._sums.setdefault(f"{name}/loss", []).append(value)
         held_out, now, self._last = self.choice(), time.monotonic(), step
@@ -102,6 +101,7 @@ class Recorder:
         if self.processes.agreed(now - self._saved >= self.every):
             self.save(loop)
         loop.spend(time.monotonic() - start)
+        return pauses
 
     def _log(self, loop: Loop, step: Step, held_out: Mapping[str, float]) -> None:
         """Write a line: the mean losses since the last line, and the latest values of everything else."""

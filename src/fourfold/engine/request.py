@@ -49,7 +49,7 @@ class Request:
     folder: Path | None
     resume: bool
     trust: Sequence[type]
-    observe: Callable[[Step], None] | None
+    observe: Callable[[Step], bool | None] | None
     say: Callable[[str], None]
     stage: str = ""
     sizing: Sizing | None = None

@@ -111,16 +111,16 @@ def folder_of(folder: Path | None, stage: Stage) -> Path | None:
 
 
 def watched(
-    observe: Callable[[Step], None] | None, name: str, start: float, share: float
-) -> Callable[[Step], None] | None:
+    observe: Callable[[Step], bool | None] | None, name: str, start: float, share: float
+) -> Callable[[Step], bool | None] | None:
     """An observer that passes on the steps of one stage with its name and the used fraction of the whole budget."""
     if observe is None:
         return None
     pass_on = observe
 
-    def pass_step(step: Step) -> None:
+    def pass_step(step: Step) -> bool | None:
         label = "/".join(part for part in (name, step.stage) if part)
-        pass_on(replace(step, stage=label, used=start + share * step.used))
+        return pass_on(replace(step, stage=label, used=start + share * step.used))
 
     return pass_step
 

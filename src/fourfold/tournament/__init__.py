@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # the same names as in _WHERE
     from fourfold.tournament.entries import Entry, combine
     from fourfold.tournament.gathering import gather
     from fourfold.tournament.judgement import Judgement, judge
+    from fourfold.tournament.race import Race, fit_best
     from fourfold.tournament.settings import Settings
     from fourfold.tournament.tournament import compare, print_jobs, run_comparison
 
@@ -20,9 +21,11 @@ __all__ = [
     "Comparison",
     "Entry",
     "Judgement",
+    "Race",
     "Settings",
     "combine",
     "compare",
+    "fit_best",
     "gather",
     "judge",
     "print_jobs",
@@ -33,9 +36,11 @@ _WHERE = {
     "Comparison": "comparison",
     "Entry": "entries",
     "Judgement": "judgement",
+    "Race": "race",
     "Settings": "settings",
     "combine": "entries",
     "compare": "tournament",
+    "fit_best": "race",
     "gather": "gathering",
     "judge": "judgement",
     "print_jobs": "tournament",

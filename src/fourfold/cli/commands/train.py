@@ -15,13 +15,19 @@ from fourfold.cli.options import AsJson, Data, Threads, machines
 from fourfold.runs.settings import FitKeywords, FitSettings
 from fourfold.settings.data import DataKeywords, DataOptions
 
-__all__ = ["Fit"]
+__all__ = ["BEST", "Fit"]
+
+BEST = "best"
+"""The word in the place of a paradigm that asks for a race."""
+RACE_PANEL = "The race of best"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Fit(Command):
     """Train a model of a paradigm on data, within a budget.
+
+    'best' races paradigms and sizes and trains the best of them.
 
     --resume continues a run under its own settings. Its budget, device,
     precision, compiling, checkpoints and choice of weights may change. Other
@@ -40,6 +46,22 @@ class Fit(Command):
     data: Data = None
     settings: Annotated[FitKeywords, settings_of(FitSettings, optional=True)]
     opening: Annotated[dict[str, Any], opening_of(tuning=True)]
+    aim: Annotated[
+        str | None,
+        typer.Option(
+            help="With best: the score that decides: distance, likelihood, coverage or speed.",
+            rich_help_panel=RACE_PANEL,
+            show_default="distance",
+        ),
+    ] = None
+    candidates: Annotated[
+        str | None,
+        typer.Option(
+            help="With best: paradigms or recipes, separated by commas.",
+            rich_help_panel=RACE_PANEL,
+            show_default="all that model the data",
+        ),
+    ] = None
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new one in runs/")
     ] = None

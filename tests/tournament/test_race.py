@@ -1,0 +1,93 @@
+"""A race of candidates under one budget: its order, its winner to the bit, its interruption."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+import torch
+
+import fourfold
+from fourfold.data import Dataset
+from fourfold.engine import Interrupted, fit
+from fourfold.metrics import Measurement
+from fourfold.tournament.race import fit_best
+from fourfold.tournament.standings import Standing, in_order
+from fourfold.vocabulary import Kind
+
+RACERS = ("flow/maf", "latent-variable", "adversarial")
+
+
+@pytest.fixture(scope="module")
+def moons() -> Dataset:
+    return fourfold.load(torch.randn(600, 2, generator=torch.Generator().manual_seed(0)).numpy())
+
+
+def race(data, out, **keywords):
+    settings = {"candidates": RACERS, "size": "xs", "budget": "48 steps", "progress": False} | keywords
+    return fit_best(data, out=out, **settings)
+
+
+def weights(run):
+    return torch.cat([p.detach().flatten() for p in run.model.parameters()])
+
+
+def test_an_interrupted_race_goes_on_and_its_winner_is_the_run_that_its_budget_gives_alone(moons, tmp_path) -> None:
+    steps = itertools.count()
+    with pytest.raises(Interrupted):
+        race(moons, tmp_path, aim="likelihood", observe=lambda step: next(steps) == 12)
+    result = race(moons, tmp_path, aim="likelihood")
+    assert [len(standings) for standings in result.rounds] == [3, 3, 1]
+    assert result.rounds[0][0].scores["likelihood"].kind is Kind.EXACT
+    alone = fit(result.rounds[-1][0].name, moons, budget=result.run.card["budget"], size="xs")
+    assert torch.equal(weights(result.run), weights(alone))
+    assert torch.equal(weights(fourfold.Run.load(tmp_path)), weights(alone))
+    record = json.loads((tmp_path / "race" / "race.json").read_text())
+    assert [standing["name"] for standing in record["rounds"][-1]] == [alone.card["recipe"]]
+
+
+def test_a_candidate_that_fails_is_last_and_named(moons, tmp_path, monkeypatch) -> None:
+    from fourfold.tournament import race as module
+
+    def broken(name, *arguments, **keywords):
+        if name.startswith("adversarial"):
+            raise RuntimeError("no memory left")
+        return fit(name, *arguments, **keywords)
+
+    monkeypatch.setattr(module, "fit", broken)
+    result = race(moons, tmp_path / "best", candidates=("adversarial", "flow/maf"))
+    assert "no memory left" in result.rounds[0][-1].failure
+    assert "no memory left" in str(result)
+    assert result.rounds[-1][0].name == "flow/maf"
+
+
+def standing(name: str, distance: float, nats: float, kind: Kind, milliseconds: float = 1.0) -> Standing:
+    far = {"n": 100, "better": "lower"}
+    scores = {
+        "distance": Measurement("d", distance, distance - 0.1, distance + 0.1, floor=0.0, error=0.05, **far),
+        "likelihood": Measurement("likelihood", nats, nats - 1, nats + 1, better="higher", kind=kind),
+        "speed": Measurement("ms", milliseconds, better="lower"),
+    }
+    return Standing(name, scores=scores)
+
+
+def test_level_candidates_are_ordered_by_likelihood_of_one_kind_alone() -> None:
+    near = standing("near", 1.0, -9.0, Kind.EXACT)
+    level = standing("level", 1.02, -5.0, Kind.EXACT)
+    other = standing("other", 1.03, -1.0, Kind.LOWER_BOUND)
+    far = standing("far", 3.0, 0.0, Kind.EXACT, 0.1)
+    everyone = [far, other, near, level, Standing("broken", failure="x")]
+    assert [s.name for s in in_order(everyone, "distance")] == ["level", "near", "other", "far", "broken"]
+    assert [s.name for s in in_order(everyone, "likelihood")] == ["far", "level", "near", "other", "broken"]
+    assert in_order(everyone, "speed")[0].name != "far"
+
+
+@pytest.mark.parametrize(
+    ("keywords", "noun"),
+    [({"aim": "beauty"}, "aim"), ({"candidates": ["nobody"]}, "nobody"), ({"budget": "5"}, "unit")],
+)
+def test_wrong_settings_are_refused_before_training(moons, tmp_path, keywords, noun) -> None:
+    with pytest.raises(ValueError, match=noun):
+        race(moons, tmp_path / "best", **keywords)
+    assert not (tmp_path / "best").exists()
