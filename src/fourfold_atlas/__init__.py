@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "fourfold_atlas.api": "place place_code place_files",
+    "fourfold_atlas.api": "place place_code place_files place_text",
     "fourfold_atlas.bounded": "UnreadableError",
     "fourfold_atlas.evidence": "Cell Claim Evidence Reader",
     "fourfold_atlas.decision": "decide",

@@ -20,7 +20,7 @@ from fourfold_atlas.prose import place_words, title
 from fourfold_atlas.runs import place_run
 from fourfold_atlas.sources import is_code, read_notebook
 
-__all__ = ["place", "place_code", "place_files", "place_words"]
+__all__ = ["place", "place_code", "place_files", "place_text", "place_words"]
 
 NOTHING = "subject must be a name, a text, a path or a model, got nothing: or give objective= and sampling="
 #: a text of no more characters may be a name, and of no more words is taken for one where it says nothing
@@ -81,6 +81,17 @@ def _place_text(text: str) -> Placement:
         return _place_path(path)
     if line and (text.startswith(("./", "../", "/", "~/")) or _FILE.fullmatch(text)):
         raise UnreadableError(f"{text}: must be a file or folder, got a name of none: correct the path")
+    return place_text(text)
+
+
+def place_text(text: str) -> Placement:
+    """Place by a text alone: a name, prose, code or a configuration. No file is read, whatever the text says.
+
+    Raises:
+        UnreadableError: for an empty text.
+    """
+    if not text.strip():
+        raise UnreadableError(NOTHING)
     name = len(text) < LONGEST_NAME and "\n" not in text.strip()
     if name and (placement := place_name(text)) is not None:
         return placement

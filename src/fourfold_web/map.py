@@ -23,7 +23,7 @@ COLUMNS = (
     "cost",
     "published",
     "parts",
-    "fame",
+    "zoom",
 )
 """The fields of a dot."""
 WEIGHTS, CODE = "huggingface.co", ("github.com", "gitlab.com", "pypi.org", "bitbucket.org", "codeberg.org")
@@ -36,15 +36,22 @@ def is_there() -> bool:
 
 @functools.cache
 def dots() -> bytes:
-    """JSON of all systems in rows of :data:`COLUMNS`, and the facts of each paradigm."""
-    from fourfold_atlas.catalogue import systems
+    """JSON of all systems in rows of :data:`COLUMNS`, the best known first, and the facts of each paradigm.
+
+    Raises:
+        LookupError: if the atlas is not installed.
+    """
+    if not is_there():
+        raise LookupError("the map needs the atlas, a part of fourfold that is missing here; install fourfold whole")
+    from fourfold_atlas.ranking import landmarks
 
     rows = [
         [
             *(system.id, system.name, system.year, system.organisation, system.modality, system.paradigm.value),
-            *(system.likelihood, system.cost, _published(system.source), len(system.inherited), len(system.aliases)),
+            *(system.likelihood, system.cost, _published(system.source), len(system.inherited), landmark.zoom),
         ]
-        for system in systems()
+        for landmark in landmarks()
+        for system in [landmark.system]
     ]
     facts = {paradigm.value: _facts(paradigm) for paradigm in FACTS}
     return json.dumps({"columns": COLUMNS, "systems": rows, "paradigms": facts}, ensure_ascii=False).encode()

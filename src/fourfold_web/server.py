@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from fourfold import __version__
 from fourfold.main import FAILURES, MISTAKES
 from fourfold_web import map as map_data
+from fourfold_web import place
 from fourfold_web.guard import LIMITS, Guard, Limits, refusal
 from fourfold_web.work import BusyError, Worker
 
@@ -44,12 +46,13 @@ class App:
         self.models = Worker("models", limits.waiting)
         self.reader = Worker("reader", limits.waiting)
         handlers: Any = {HTTPException: _known, BusyError: _busy}
-        handlers |= dict.fromkeys(MISTAKES, _mistake) | dict.fromkeys(FAILURES, _failure)
+        handlers |= dict.fromkeys(MISTAKES, _mistake) | dict.fromkeys((*FAILURES, Exception), _failure)
         inner = Starlette(
             routes=self._routes(),
             middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=6)],
             exception_handlers=handlers,
         )
+        self.reader.start(map_data.dots)
         self._guard = Guard(inner, token, port, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,6 +69,8 @@ class App:
             Route("/api/about.json", self._about),
             Route("/api/map.json", self._map),
             Route("/api/systems.json", self._systems),
+            Route("/api/place", self._place, methods=["POST"]),
+            Route("/api/pdf", self._pdf, methods=["POST"]),
             Mount("/api", app=_nothing),
             Mount("/", app=StaticFiles(directory=STATIC)),
         ]
@@ -76,8 +81,38 @@ class App:
     async def _map(self, request: Request) -> Response:
         return _json(await self.reader.run(map_data.dots))
 
+    async def _place(self, request: Request) -> Response:
+        """The verdict on ``{"text": ...}`` or on ``{"files": {path: text}}``."""
+        asked = _object(await request.body())
+        text, files = asked.get("text"), asked.get("files")
+        if isinstance(text, str):
+            return JSONResponse(await self.reader.run(lambda: place.place_pasted(text)))
+        if isinstance(files, dict) and all(isinstance(content, str) for content in files.values()):
+            return JSONResponse(await self.reader.run(lambda: place.place_dropped(files)))
+        raise ValueError("a request must have a text or files, got neither; paste or drop something")
+
+    async def _pdf(self, request: Request) -> Response:
+        """The text of a PDF."""
+        content = await request.body()
+        return JSONResponse({"text": await self.reader.run(lambda: place.text_of_pdf(content))})
+
     async def _systems(self, request: Request) -> Response:
         return _json(await self.reader.run(map_data.cards))
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a request.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError("a request must be a JSON object, got something else; reload the page")
+    return content
 
 
 def _json(content: bytes) -> Response:
@@ -104,7 +139,8 @@ async def _mistake(request: Request, error: Exception) -> Response:
 
 
 async def _failure(request: Request, error: Exception) -> Response:
-    return refusal(request.scope, 500, str(error))
+    expected = isinstance(error, FAILURES)
+    return refusal(request.scope, 500, str(error) if expected else "the page has a fault; its trace is in the terminal")
 
 
 async def _busy(request: Request, error: Exception) -> Response:

@@ -55,6 +55,10 @@ class Worker:
         finally:
             self._count -= 1
 
+    def start(self, function: Callable[[], object]) -> None:
+        """Call a function before anybody asks, so that its result is there."""
+        self._pool.submit(function)
+
     async def run(self, function: Callable[[], T]) -> T:
         """The result of a function that the thread calls."""
         with self._place():

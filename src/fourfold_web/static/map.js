@@ -194,7 +194,7 @@ function draw(box, dots, facts, options) {
   let arrangement = options.layout;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const byFame = [...dots].sort((a, b) => b.fame - a.fame);
+  const byFame = dots;
 
   const zoom = d3.zoom().scaleExtent([0.8, 40]).on("zoom", (event) => { view = event.transform; paint(); });
   d3.select(canvas).call(zoom).on("dblclick.zoom", null);
@@ -320,7 +320,7 @@ function draw(box, dots, facts, options) {
       if (dot.hidden || drawn > 160) continue;
       const [x, y] = toScreen(dot.x, dot.y);
       if (x < 0 || y < 0 || x > size[0] || y > size[1]) continue;
-      if (room < 9 && dot.fame < 3) continue;
+      if (dot.zoom > Math.log2(view.k) + 0.6) continue;
       dot.wide ??= context.measureText(dot.name).width;
       const box = [x + radius + 2, y - 8, x + radius + 6 + dot.wide, y + 6];
       const cells = cellsOf(box);
