@@ -1,7 +1,8 @@
 """A database: baseball's players, batting and fielding, judged by ``mostlyai-qa``, for tables apart and given players.
 
     python benchmarks/databases.py FOLDER [--budget 270s] [--size auto] --out OUT
-    OTHER/python benchmarks/databases.py FOLDER --judge OUT      # in an environment with mostlyai-qa
+    OTHER/python benchmarks/databases.py FOLDER --peer --out PEER    # in an environment with mostlyai-engine
+    OTHER/python benchmarks/databases.py FOLDER --judge OUT          # in an environment with mostlyai-qa
 
 FOLDER holds players.csv.gz, batting.csv.gz and fielding.csv.gz (mostly-ai/public-demo-data on GitHub). Half of the
 players, with all their rows, are trained on. The others are held out. As many players are drawn. The published
@@ -15,16 +16,20 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
 TABLES = ("players", "batting", "fielding")
+Frames: TypeAlias = dict[str, pd.DataFrame]
+"""The rows of each table."""
 
 
 def halves(folder: Path) -> list[dict[str, pd.DataFrame]]:
-    """The database of half of the players, and that of the others."""
+    """The database of half of the players, and that of the others. Last names, which are free text, are left out."""
     frames = {table: pd.read_csv(folder / f"{table}.csv.gz") for table in TABLES}
+    frames["players"] = frames["players"].drop(columns="nameLast")
     ids = frames["players"]["id"].to_numpy()
     first = set(np.random.default_rng(0).permutation(ids)[: len(ids) // 2])
     keys = {"players": "id", "batting": "players_id", "fielding": "players_id"}
@@ -44,9 +49,7 @@ def draw(folder: Path, out: Path, budget: str, size: str) -> None:
     samples = run.sample(1.0, seed=0)
     drawn = time.perf_counter()
     scores = run.log_prob(read_database(held_out, run.schema))
-    for name, frames in (("train", train), ("held-out", held_out), ("samples", samples)):
-        for table, frame in frames.items():
-            frame.to_csv(out / f"{name}-{table}.csv", index=False)
+    _write(out, train, held_out, samples)
     nats = {table: [round(float(score.nats.mean()), 3), str(score.kind)] for table, score in scores.items()}
     record = {
         "seconds": [trained - start, drawn - trained],
@@ -55,6 +58,44 @@ def draw(folder: Path, out: Path, budget: str, size: str) -> None:
     }
     (out / "run.json").write_text(json.dumps(record, indent=1))
     print(json.dumps(record))
+
+
+def peer(folder: Path, out: Path, minutes: float) -> None:
+    """TabularARGN on the same half of the players: players alone, and each other table given its players.
+
+    It stops by its own held-out loss, or after ``minutes`` a table. It need not protect rare values, as ours need not.
+    """
+    from mostlyai import engine
+
+    train, held_out = halves(folder)
+    samples: dict[str, pd.DataFrame] = {}
+    seconds: dict[str, list[float]] = {}
+    for table in TABLES:
+        space, start = out / f"workspace-{table}", time.process_time()
+        keys: dict[str, str] = {"tgt_primary_key": "id"}
+        given: dict[str, pd.DataFrame] = {}
+        if table != "players":
+            keys = {"tgt_context_key": "players_id", "ctx_primary_key": "id"}
+            given = {"ctx_data": train["players"]}
+        engine.split(train[table], **given, **keys, model_type="TABULAR", workspace_dir=space)
+        engine.analyze(value_protection=False, workspace_dir=space)
+        engine.encode(workspace_dir=space)
+        engine.train(max_training_time=minutes, enable_flexible_generation=False, device="cpu", workspace_dir=space)
+        trained = time.process_time()
+        wanted = {"ctx_data": samples["players"]} if given else {"sample_size": len(train[table])}
+        engine.generate(**wanted, device="cpu", workspace_dir=space)
+        samples[table] = pd.read_parquet(space / "SyntheticData")
+        seconds[table] = [trained - start, time.process_time() - trained]
+        print(table, len(samples[table]), seconds[table], flush=True)
+    _write(out, train, held_out, samples)
+    (out / "run.json").write_text(json.dumps({"seconds": seconds, "rows": {t: len(f) for t, f in samples.items()}}))
+
+
+def _write(out: Path, train: Frames, held_out: Frames, samples: Frames) -> None:
+    """The three databases as CSV files, as :func:`judge` reads them."""
+    for name, frames in (("train", train), ("held-out", held_out), ("samples", samples)):
+        for table, frame in frames.items():
+            frame.to_csv(out / f"{name}-{table}.csv", index=False)
 
 
 def judge(out: Path) -> None:
@@ -87,11 +128,16 @@ def main() -> None:
     parser.add_argument("--size", default="auto")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--judge", type=Path)
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--minutes", type=float, default=5.0)
     options = parser.parse_args()
     if options.judge is not None:
         judge(options.judge)
+        return
+    options.out.mkdir(parents=True)
+    if options.peer:
+        peer(options.folder, options.out, options.minutes)
     else:
-        options.out.mkdir(parents=True)
         draw(options.folder, options.out, options.budget, options.size)
 
 

@@ -1,6 +1,7 @@
 """Models of sequences: exact masses against enumeration, and chains, autoregressions and lengths that are recovered."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,8 @@ TINY = Sequences(
     3,
     "user",
 )
+LAST = replace(TINY, schema=(TINY.schema[0], TINY.schema[2], TINY.schema[1]))
+"""The order column stands behind another: the network's columns begin with a value, not with the start."""
 WINDOWS = Sequences(
     (Numeric("when", low=0, high=9), Categorical("kind", categories=("a", "b", "c"))), "when", (1, 2), 3
 )
@@ -41,7 +44,7 @@ def disturbed(name, space, scale=0.4):
     return model
 
 
-@pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])
+@pytest.mark.parametrize("space", [TINY, LAST, WINDOWS], ids=["keyed", "ordered by the last", "windows"])
 def test_masses_of_all_sequences_sum_to_one(space):
     every, _ = space.support(0, 0)
     space.check(every)
@@ -49,7 +52,7 @@ def test_masses_of_all_sequences_sum_to_one(space):
     checks.check_integrates(disturbed("autoregressive", space), tolerance=1e-4)
 
 
-@pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])
+@pytest.mark.parametrize("space", [TINY, LAST, WINDOWS], ids=["keyed", "ordered by the last", "windows"])
 def test_samples_have_the_frequencies_that_the_chain_rule_tells(space):
     model = disturbed("autoregressive", space, 0.15)
     x = model.sample(6000, batch_size=2048)
@@ -59,6 +62,22 @@ def test_samples_have_the_frequencies_that_the_chain_rule_tells(space):
     often = p * len(x) > 20
     assert often.sum() >= 8
     assert float(z[often].abs().max()) < 4.5
+
+
+@pytest.mark.parametrize("space", [TINY, LAST, WINDOWS], ids=["keyed", "ordered by the last", "windows"])
+def test_logits_of_one_token_after_the_other_are_those_that_score(space):
+    """Sequences end at different times, and those that go on take the places of those that ended."""
+    model = disturbed("autoregressive", space, 0.15)
+    estimand, nats = model.estimand, []
+    with torch.no_grad():
+        state = estimand.begin(64)
+        for _ in range(*estimand.event):
+            logits = estimand.logits(state)
+            token = torch.multinomial(logits.exp(), 1)[:, 0]
+            nats.append(logits.gather(1, token[:, None])[:, 0])
+            estimand.take(state, token)
+        assert torch.allclose(torch.stack(nats, 1), estimand(state.z), atol=1e-5)
+    assert space.key is None or len(space.row_counts(model.codec.decode(state.z)).unique()) > 1
 
 
 @pytest.mark.parametrize("label", [None, 1])

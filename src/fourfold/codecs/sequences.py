@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import final
 
 import torch
@@ -41,21 +42,27 @@ class RowTokens(Codec):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Tokens of the mark, of the start of a keyed sequence, and of the values of a row."""
-        start = () if self.starts is None else self.starts.sizes
-        return (2 if self.starts is not None else 1, *start, *self.row.sizes)
+        """Tokens of the mark and of the values of a row. Those of a keyed sequence's start stand before the step's."""
+        if self.starts is None:
+            return (1, *self.row.sizes)
+        at = self.space.at
+        return (2, *self.row.sizes[:at], *self.starts.sizes, *self.row.sizes[at:])
+
+    def _places(self, columns: Iterable[int]) -> list[int]:
+        """Where the values of some columns stand among :attr:`sizes`."""
+        start = self.space.at if self.starts is not None else len(self.row.sizes)
+        return [1 + i + (i >= start) for i in columns]
 
     @property
     def graded(self) -> tuple[int, ...]:
         """The places among :attr:`sizes` whose tokens are ordered."""
-        start = () if self.starts is None else (1,)
-        return (*start, *(1 + len(start) + i for i in self.row.graded))
+        start = [] if self.starts is None else [1 + self.space.at]
+        return tuple(sorted([*start, *self._places(self.row.graded)]))
 
     @property
     def missing(self) -> tuple[int, ...]:
         """Those of :attr:`graded` whose last token is "missing"."""
-        first = len(self.sizes) - len(self.row.sizes)
-        return tuple(first + i for i in self.row.graded if self.space.modelled[i].missing)
+        return tuple(self._places(i for i in self.row.graded if self.space.modelled[i].missing))
 
     def fit(self, x: Tensor) -> None:
         """Place the bins by the rows of sequences ``(N, length, C)``, or of a series ``(N, C)``."""
@@ -85,11 +92,12 @@ class RowTokens(Codec):
         rows = z.view(len(z), self.length, -1)
         token, at = rows[..., 1:].clone(), self.space.at
         u = torch.rand(token.shape, device=z.device) if noise is None else noise.uniform(*token.shape[1:])
-        first = token[:, 0, at].clone()
-        if self.starts is not None:
-            token[:, 0, at] = 0
-        x = self.row.at(token.flatten(0, 1), u.flatten(0, 1)).view(token.shape)
         if self.starts is None:
-            return x
-        x[:, 0, at] = self.starts.at(first[:, None], u[:, 0, at, None])[:, 0]
-        return x.masked_fill(rows[..., :1].cumprod(1) == 0, ABSENT)
+            return self.row.at(token.flatten(0, 1), u.flatten(0, 1)).view(token.shape)
+        start = self.starts.at(token[:, 0, at, None], u[:, 0, at, None])[:, 0]
+        token[:, 0, at] = 0
+        there = rows[..., 0].cumprod(1) > 0
+        x = torch.full_like(token, ABSENT)
+        x[there] = self.row.at(token[there], u[there])
+        x[:, 0, at] = start
+        return x

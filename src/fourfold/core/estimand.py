@@ -25,12 +25,14 @@ class Estimand(Part, nn.Module, ABC):
     one encoded example. Times ``t`` and conditions have the shapes ``(B,)`` and
     ``(B, *)``. ``cost`` overrides the sampler's cost law where
     drawing a sample follows another law. Both are checked by counting. ``reads_condition`` is true where conditions are
-    read without a :class:`~fourfold.core.Reading`.
+    read without a :class:`~fourfold.core.Reading`. ``rows_at_once`` is how many samples are best drawn at once, where
+    that is not a matter of their size alone.
     """
 
     event: tuple[int, ...]
     cost: ClassVar[Cost | None] = None
     reads_condition: ClassVar[bool] = False
+    rows_at_once: ClassVar[int | None] = None
 
     def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         """Take from raw training examples and their conditions what is not learned by steps: counts, or trees.

@@ -111,7 +111,7 @@ class GenerativeModel(Part, nn.Module):
     @property
     def rows_at_once(self) -> int:
         """Samples per network call unless a caller says otherwise. Small ones cost Python more than arithmetic."""
-        return 1024 if math.prod(self.space.shape) <= 64 else 256
+        return self.estimand.rows_at_once or (1024 if math.prod(self.space.shape) <= 64 else 256)
 
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"training": self.training_defaults}

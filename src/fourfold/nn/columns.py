@@ -64,9 +64,9 @@ class CodeEmbedding(nn.Module):
                 place = self.offsets[alike][:, None] + torch.arange(size)
                 self.table.weight[place] = 0.3 * self.table.weight[place] + 0.95 * part
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C)`` tokens to ``(B, C, width)``."""
-        return self.table(x + self.offsets)
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """``(B, C)`` tokens of the columns from ``first`` on to ``(B, C, width)``."""
+        return self.table(x + self.offsets[first : first + x.shape[1]])
 
 
 @final
@@ -118,12 +118,13 @@ class ColumnHeads(nn.Module):
                 table = torch.stack([torch.cat([waves(sizes[i]), torch.zeros(k - sizes[i], 32)]) for i in group])
                 self.register_buffer(f"waves_{g}", table.mT.contiguous(), persistent=False)
 
-    def _weights(self, g: int) -> Tensor:
-        """``W`` of a group, ``(columns, width, tokens)``."""
+    def _weights(self, g: int, only: slice = slice(None)) -> Tensor:
+        """``W`` of (some columns of) a group, ``(columns, width, tokens)``."""
+        matrix = self.matrix[g][only]
         if not self.waved[g]:
-            return self.matrix[g]
-        smooth = self.smooth[g - self.waved.index(True)]
-        return torch.baddbmm(self.FREE * self.matrix[g], smooth, getattr(self, f"waves_{g}").to(smooth.dtype))
+            return matrix
+        smooth = self.smooth[g - self.waved.index(True)][only]
+        return torch.baddbmm(self.FREE * matrix, smooth, getattr(self, f"waves_{g}")[only].to(smooth.dtype))
 
     def forward(self, h: Tensor, x: Tensor, near: Tensor | None = None) -> Tensor:
         """``log p(x_i)`` of tokens ``(B, C)`` from features ``(C, B, width)``, ``(B, C)`` float32."""
@@ -138,14 +139,20 @@ class ColumnHeads(nn.Module):
         order = torch.tensor([i for group in self.groups for i in group], device=x.device)
         return -torch.cat(parts)[order.argsort()].T
 
-    def column(self, h: Tensor, i: int, near: Tensor | None = None) -> Tensor:
-        """``log p(x_i = k)`` of each token of one column from its features ``(B, width)``, ``(B, sizes[i])``."""
-        g, j = self.place[i]
-        k = self.sizes[i]
-        logits = torch.addmm(self.bias[g][j, :, :k], h, self._weights(g)[j, :, :k])
+    def logits(self, h: Tensor, i: int, near: Tensor | None = None) -> Tensor:
+        """``log p(x_i = k)`` up to a constant, of each token of one column, ``(B, sizes[i])`` float32.
+
+        Args:
+            h: its features ``(B, width)``.
+            i: number of the column.
+            near: its nearest tokens of other rows, ``(B, sides, 2)``.
+        """
+        (g, j), k = self.place[i], self.sizes[i]
+        only = slice(j, j + 1)
+        logits = torch.addmm(self.bias[g][j, :, :k], h, self._weights(g, only)[0, :, :k])
         if self.relative is not None and near is not None:
-            logits = logits + self.relative(g, h[None], near[:, i, None], slice(j, j + 1))[0, :, :k]
-        return logits.float().log_softmax(1)
+            logits += self.relative(g, h[None], near[:, None], only)[0, :, :k]
+        return logits.float()
 
 
 @final
@@ -194,10 +201,35 @@ class ColumnNetwork(Part, nn.Module):
         self.steps = RelativeSteps(sizes, embedding, ordered, sides) if sides else None
         self.heads = ColumnHeads(sizes, width, ordered, missing, sides)
 
-    def embedded(self, x: Tensor, near: Tensor | None = None) -> Tensor:
-        """Vectors of the tokens ``(B, C)``, with the steps from the nearest ones, ``(B, C, embedding)``."""
-        e = self.code_embedding(x)
-        return e if self.steps is None or near is None else e + self.steps(x, near)
+    def embedded(self, x: Tensor, near: Tensor | None = None, first: int = 0) -> Tensor:
+        """Vectors of the tokens ``(B, C)``, with the steps from the nearest ones, ``(B, C, embedding)``.
+
+        The tokens are of the columns from ``first`` on.
+        """
+        e = self.code_embedding(x, first)
+        return e if self.steps is None or near is None else e + self.steps(x, near, first)
+
+    def offsets(self, context: Tensor) -> Tensor:
+        """What the hidden layer of each column sees beside the columns before it, ``(B, C, width)``.
+
+        Args:
+            context: as of :meth:`forward`. There is no condition.
+        """
+        base = self.given(None, len(context))
+        return (base + context.to(base)).view(-1, self.columns, self.width)
+
+    def next_logits(self, e: Tensor, offset: Tensor, near: Tensor | None = None) -> Tensor:
+        """Logits of the tokens of the next column, ``(B, K)``, given those before it in the order of the columns.
+
+        Args:
+            e: vectors of the tokens of the columns before it, by :meth:`embedded`, ``(B, i, embedding)``.
+            offset: what else its hidden layer sees, with the share of the condition, ``(B, width)``.
+            near: its nearest tokens of other rows, ``(B, sides, 2)``.
+        """
+        i = e.shape[1]
+        own = slice(i * self.width, (i + 1) * self.width)
+        h = torch.addmm(offset, e.flatten(1), self.entry[: i * self.embedding, own])
+        return self.heads.logits(self._deep(h[None], slice(i, i + 1))[0], i, near)
 
     def forward(
         self,
@@ -232,9 +264,8 @@ class ColumnNetwork(Part, nn.Module):
             h = (inputs @ self.entry).view(len(x), self.columns, self.width).transpose(0, 1)
             return self.heads(self._deep(h + labels, slice(None)), x, near)
         h = inputs @ self.entry[:, column * self.width : (column + 1) * self.width]
-        return self.heads.column(
-            self._deep(h + labels[column : column + 1], slice(column, column + 1))[0], column, near
-        )
+        deep = self._deep(h + labels[column : column + 1], slice(column, column + 1))[0]
+        return self.heads.logits(deep, column, None if near is None else near[:, column]).log_softmax(1)
 
     def _in_order(self, x: Tensor, order: Tensor, near: Tensor | None = None) -> Tensor:
         """The hidden layers before their nonlinearity, ``(C, B, width)``, each from the columns before its own."""

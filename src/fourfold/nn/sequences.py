@@ -119,9 +119,9 @@ class SequenceNetwork(Part, nn.Module):
         """The contexts of rows, float32.
 
         Args:
-            x: tokens ``(B, T, C)`` of the rows. Of a causal network the context of row ``t`` is of the rows before it.
-                With a cache, ``x`` holds the rows before each of the rows that follow the cached ones, and the first
-                row of an empty cache is ignored.
+            x: tokens ``(B, T, C)`` of the rows, or their vectors by :meth:`ColumnNetwork.embedded`. Of a causal network
+                the context of row ``t`` is of the rows before it. With a cache, ``x`` holds the rows before each of the
+                rows that follow the cached ones, and the first row of an empty cache is ignored.
             mask: which codes are observed, bool ``(B, T, C)``. Only for a network that is not causal.
             cache: of earlier rows.
             near: of these rows, by :meth:`near`.
@@ -133,7 +133,7 @@ class SequenceNetwork(Part, nn.Module):
         if shares is not None:
             place = place + shares.vector[:, None, : self.features]
         flat = None if near is None else near.flatten(0, 1)
-        e = self.columns.embedded(x.flatten(0, 1), flat).view(*x.shape, -1)
+        e = x if x.is_floating_point() else self.columns.embedded(x.flatten(0, 1), flat).view(*x.shape, -1)
         if not self.causal:
             assert mask is not None
             h = torch.cat([(e * mask[..., None]).flatten(2), mask.to(e.dtype)], 2)

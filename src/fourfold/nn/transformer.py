@@ -1,4 +1,4 @@
-"""A causal transformer with rotary positions and a preallocated cache, for tokens and for real values.
+"""A causal transformer with rotary positions and a cache, for tokens and for real values.
 
 Blocks normalise before each branch and start as the identity (output matrices are zero). Attention is causal, with
 rotary positions (Su, Lu, Pan, Murtadha, Wen, Liu 2021, https://arxiv.org/abs/2104.09864); the transformer is that of
@@ -42,6 +42,8 @@ __all__ = [
 ]
 
 
+SHORT = 16
+"""Positions that a cache holds at first."""
 Angles: TypeAlias = tuple[Tensor, Tensor]
 """Tables of :func:`rotary`: of positions in order, ``(L, D)``, or of queries, keys and values, ``(B, L, 3, 1, D)``."""
 
@@ -235,7 +237,7 @@ def modulated(h: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 @final
 class Cache:
-    """Keys and values of earlier positions, ``(B, 2, H, L, D)`` per block, allocated once.
+    """Keys and values of earlier positions, ``(B, 2, H, L, D)`` per block. The memory doubles when it is full.
 
     Args:
         depth: number of blocks.
@@ -244,7 +246,7 @@ class Cache:
     """
 
     def __init__(self, depth: int, batch: int, heads: int, length: int, size: int, like: Tensor) -> None:
-        self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
+        self.blocks = [like.new_empty(batch, 2, heads, min(length, SHORT), size) for _ in range(depth)]
         self.position, self.length = 0, length
         self.shares: Shares | None = None
 
@@ -261,13 +263,23 @@ class Cache:
             ``(B, L, H, D)``.
         """
         at, end = self.position, self.position + qkv.shape[1]
-        memory, (cos, sin) = self.blocks[block], angles or following(self.length, qkv, at)
+        memory, (cos, sin) = self._memory(block, end), angles or following(self.length, qkv, at)
         x = rotated(qkv, cos, sin).permute(2, 0, 3, 1, 4)
         memory[:, :, :, at:end] = x[1:].transpose(0, 1)
         if mask is None and end - at > 1:
             mask = torch.ones(end - at, end, dtype=torch.bool, device=x.device).tril(at)
         k, v = memory[:, :, :, :end].unbind(1)
         return F.scaled_dot_product_attention(x[0], k, v, mask).transpose(1, 2)
+
+    def _memory(self, block: int, end: int) -> Tensor:
+        """The memory of a block, of ``end`` positions at least."""
+        memory = self.blocks[block]
+        if end > memory.shape[3]:
+            size = min(max(2 * memory.shape[3], end), self.length)
+            memory = memory.new_empty(*memory.shape[:3], size, memory.shape[4])
+            memory[:, :, :, : self.position] = self.blocks[block][:, :, :, : self.position]
+            self.blocks[block] = memory
+        return memory
 
     def select(self, rows: Tensor) -> Branches:
         """Branches ``(B',)`` of the text of the only row.
@@ -286,6 +298,21 @@ class Cache:
         cache.position, cache.length = self.position, self.length
         cache.shares = None if self.shares is None else self.shares.select(rows)
         return cache
+
+    def drop(self, ended: Tensor) -> Tensor:
+        """Forget the rows of a mask, bool ``(B,)``. Rows from the end take their places, so that few are copied.
+
+        Returns:
+            The numbers of the rows that stay, in their new order.
+        """
+        order = torch.arange(len(ended), device=ended.device)
+        n = int((~ended).sum())
+        holes, last = order[:n][ended[:n]], order[n:][~ended[n:]]
+        order[holes] = last
+        for i, block in enumerate(self.blocks):
+            block[holes, :, :, : self.position] = block[last, :, :, : self.position]
+            self.blocks[i] = block[:n]
+        return order[:n]
 
     def clear(self) -> None:
         """Forget every position. The memory stays."""

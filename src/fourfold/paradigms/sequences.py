@@ -14,7 +14,7 @@ bound of masked tokens is that of ``log p(n) + log p(x | n)``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,7 @@ from fourfold.estimands import Continuing, StepwiseConditionals, TokenDenoiser
 from fourfold.maths.categorical import categorical
 from fourfold.nn.attending import Shares
 from fourfold.nn.sequences import SequenceNetwork
+from fourfold.nn.transformer import Cache
 from fourfold.spaces.sequences import ABSENT
 
 __all__ = ["SequenceConditionals", "SequenceDenoiser"]
@@ -55,6 +56,12 @@ class _Layout:
         """Which rows are there, by their marks, bool ``(B, length)``."""
         return rows[..., 0] > 0 if self.keyed else torch.ones_like(rows[..., 0], dtype=torch.bool)
 
+    def reach(self, rows: Tensor) -> int:
+        """How many rows any of some sequences reaches, the mark of an end included. All, where that costs more."""
+        if not self.keyed or rows.is_meta or torch.compiler.is_compiling():
+            return self.length
+        return min(int(self.there(rows).sum(1).max()) + 1, self.length)
+
     def spread(self, rows: Tensor, first: int = 0) -> Tensor:
         """Codes or flags of the rows from ``first`` on, as columns of the network. What does not apply is 0."""
         if not self.keyed:
@@ -62,10 +69,7 @@ class _Layout:
         start, step = torch.zeros_like(rows[..., 0]), rows[..., self.order].clone()
         if first == 0:
             start[:, 0], step[:, 0] = rows[:, 0, self.order], 0
-        parts = [rows[..., :1], start[..., None], rows[..., 1:]]
-        x = torch.cat(parts, 2)
-        x[..., self.order + 1] = step
-        return x
+        return torch.cat([rows[..., : self.order], start[..., None], step[..., None], rows[..., self.order + 1 :]], 2)
 
     def value_mask(self, rows: Tensor) -> Tensor:
         """Which columns of the network hold a value, bool."""
@@ -75,16 +79,14 @@ class _Layout:
         """Nats of the network's columns ``(B, length, 1 + C or more)``, as those of slots."""
         if not self.keyed:
             return nats
-        slots = torch.cat([nats[..., :1], nats[..., 2:]], 2)
+        slots = torch.cat([nats[..., : self.order], nats[..., self.order + 1 :]], 2)
         first = slots[:, :1].clone()
-        first[..., self.order] = nats[:, :1, 1]
+        first[..., self.order] = nats[:, :1, self.order]
         return torch.cat([first, slots[:, 1:]], 1)
 
     def column(self, slot: int, t: int) -> int:
-        """The network's column of a slot in row ``t``."""
-        if not self.keyed or slot == 0:
-            return slot
-        return 1 if slot == self.order and t == 0 else slot + 1
+        """The network's column of a slot in row ``t``. That of the start comes before that of the step."""
+        return slot if not self.keyed or slot < self.order or (slot == self.order and t == 0) else slot + 1
 
 
 def _at(near: Tensor | None, rows: Tensor | tuple[slice, slice | int]) -> Tensor | None:
@@ -100,19 +102,34 @@ def _certain(like: Tensor, token: int, tokens: int) -> Tensor:
 
 
 @dataclass
-class _Drawing:
-    """Sequences being drawn: the first ``count`` tokens of ``z``. Context and nearest tokens of the row in hand.
+class _Row:
+    """The row in hand of sequences that go on: tokens of the network's columns, and vectors of the first of them."""
 
-    Shares are those of the conditions.
+    x: Tensor
+    near: Tensor | None
+    offset: Tensor
+    e: Tensor
+    count: int = 0
+
+    def select(self, rows: Tensor) -> _Row:
+        """That of some sequences."""
+        return _Row(self.x[rows], _at(self.near, rows), self.offset[rows], self.e[rows], self.count)
+
+
+@dataclass
+class _Drawing:
+    """Sequences being drawn: the first ``count`` tokens of ``z``.
+
+    Those that go on have numbers in ``alive``, a place in the cache and in ``shares``, which are those of conditions.
     """
 
     z: Tensor
-    cache: object
+    cache: Cache
+    alive: Tensor
+    shares: Shares | None
     count: int = 0
-    context: Tensor | None = None
-    near: Tensor | None = None
+    row: _Row | None = None
     u: Tensor | None = None
-    shares: Shares | None = None
 
 
 @final
@@ -128,6 +145,7 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
     """
 
     measure = Measure.COUNTING
+    rows_at_once: ClassVar[int | None] = 4096
 
     def __init__(self, net: SequenceNetwork, length: int, slots: int, order: int, keyed: bool) -> None:
         super().__init__()
@@ -136,67 +154,123 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         rows = self.layout.rows(x)
+        nats = self._nats(rows[:, : self.layout.reach(rows)], cond)
+        return F.pad(nats, (0, 0, 0, rows.shape[1] - nats.shape[1])).flatten(1)
+
+    def _nats(self, rows: Tensor, cond: Tensor | None) -> Tensor:
+        """``log p`` of the tokens of rows, ``(B, T, slots)``."""
         there, spread = self.layout.there(rows), self.layout.spread(rows)
         near = self.net.near(spread, self.layout.value_mask(rows))
-        context = self.net(spread, near=near, shares=self.net.read(cond, len(x)))
+        context = self.net(spread, near=near, shares=self.net.read(cond, len(rows)))
         reached = F.pad(there[:, :-1], (1, 0), value=True)  # a row, or the mark that there is none
-        order = torch.arange(spread.shape[2], device=x.device)
+        order = torch.arange(spread.shape[2], device=rows.device)
         log_p = self.net.columns(spread[reached], order, context=context[reached], near=_at(near, reached))
         nats = log_p.new_zeros(spread.shape).masked_scatter(reached[..., None], log_p)
         nats = self.layout.gather(nats)
-        mark = nats[..., :1] * (torch.arange(rows.shape[1], device=x.device) > 0)[:, None]
+        mark = nats[..., :1] * (torch.arange(rows.shape[1], device=rows.device) > 0)[:, None]
         columns = torch.where(there[..., None], nats[..., 1:], 0.0)
-        return torch.cat([torch.where(reached[..., None], mark, 0.0), columns], 2).flatten(1)
+        return torch.cat([torch.where(reached[..., None], mark, 0.0), columns], 2)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
         device = self.net.place.weight.device
         z = torch.zeros(batch, *self.event, dtype=torch.long, device=device)
-        return _Drawing(z, self.net.cache(batch), shares=self.net.read(cond, batch))
+        every = torch.arange(batch, device=device)
+        return _Drawing(z, self.net.cache(batch), every, self.net.read(cond, batch))
 
     def logits(self, state: _Drawing) -> Tensor:
+        some = self._next(state).log_softmax(1)
+        if len(some) == len(state.z):
+            return some
+        return _certain(state.z[:, 0], 0, some.shape[1]).index_copy(0, state.alive, some)  # 0 behind the end
+
+    def _next(self, state: _Drawing) -> Tensor:
+        """Logits of the next token of the sequences that go on."""
         t, slot = divmod(state.count, self.layout.slots)
-        rows = self.layout.rows(state.z)
         if slot == 0:
-            last, prefix = slice(max(t - 1, 0), max(t, 1)), rows[:, : t + 1]
-            spread = self.layout.spread(prefix)
-            near = self.net.near(spread, self.layout.value_mask(prefix))
-            beside = _at(near, (slice(None), last))
-            state.context = self.net(spread[:, last], cache=state.cache, near=beside, shares=state.shares)[:, 0]
-            state.near = _at(near, (slice(None), t))
+            self._begin_row(state, t)
             if t == 0 or not self.layout.keyed:
-                return _certain(rows[:, 0, 0], int(self.layout.keyed), 2)
-        there = self.layout.there(rows)[:, t - 1 if slot == 0 else t]
+                return _certain(state.alive, int(self.layout.keyed), 2)
         at = self.layout.column(slot, t)
-        x = self.layout.spread(rows[:, t, None], t)[:, 0]
-        earlier = (torch.arange(x.shape[1], device=x.device) < at).expand(x.shape)
-        log_p = self.net.columns(x, earlier, column=at, context=state.context, near=state.near)
-        return torch.where(there[:, None], log_p, _certain(log_p[:, 0], 0, log_p.shape[1]))  # 0 behind the end
+        row = self._embedded(state, at)
+        near = _at(row.near, (slice(None), at))
+        return self.net.columns.next_logits(row.e[:, :at], row.offset[:, at], near)
+
+    def _begin_row(self, state: _Drawing, t: int) -> None:
+        """Put row ``t`` in hand, once the network has seen the row before."""
+        columns = len(self.net.columns.code_embedding.offsets)
+        if t == 0:
+            e = self.net.place.weight.new_zeros(len(state.alive), columns, self.net.columns.embedding)
+        else:
+            e = self._embedded(state, columns).e
+        context = self.net(e[:, None], cache=state.cache, shares=state.shares)[:, 0]
+        rows = self.layout.rows(state.z)[state.alive, : t + 1]
+        near = _at(self.net.near(self.layout.spread(rows), self.layout.value_mask(rows)), (slice(None), t))
+        x = torch.zeros(e.shape[:2], dtype=torch.long, device=e.device)
+        state.row = _Row(x, near, self.net.columns.offsets(context), torch.empty_like(e))
+
+    def _embedded(self, state: _Drawing, end: int) -> _Row:
+        """The row in hand, with the vectors of its columns up to ``end``."""
+        row = state.row
+        assert row is not None, "a row is in hand"
+        if row.count < end:
+            columns = slice(row.count, end)
+            near = _at(row.near, (slice(None), columns))
+            row.e[:, columns] = self.net.columns.embedded(row.x[:, columns], near, row.count)
+            row.count = end
+        return row
 
     def take(self, state: _Drawing, token: Tensor) -> None:
         t, slot = divmod(state.count, self.layout.slots)
-        self.layout.rows(state.z)[:, t, slot] = token
+        some = token[state.alive]
+        self.layout.rows(state.z)[state.alive, t, slot] = some
         state.count += 1
+        if state.row is not None:
+            state.row.x[:, self.layout.column(slot, t)] = some
+        if slot == 0 and self.layout.keyed and not some.all():
+            self._drop(state, some == 0)
+
+    def _drop(self, state: _Drawing, ended: Tensor) -> None:
+        """Go on without the sequences of a mask: each ends with this mark."""
+        stay = state.cache.drop(ended)
+        state.row = None if state.row is None else state.row.select(stay)
+        state.alive = state.alive[stay]
+        state.shares = None if state.shares is None else state.shares.select(stay)
 
     def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
         slot = state.count % self.layout.slots
         state.u = noise.uniform(self.layout.slots) if slot == 0 or state.u is None else state.u
-        token = categorical(self.logits(state) / temperature, state.u[:, slot])
+        token = torch.zeros(len(state.z), dtype=torch.long, device=state.z.device)  # 0 behind the end
+        if len(state.alive):
+            logits = self._next(state)
+            hot = logits if temperature == 1 else logits / temperature
+            token[state.alive] = categorical(hot, state.u[state.alive, slot])
         self.take(state, token)
         return token, state
 
     def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
         state = self.begin(len(x), cond)
-        state.z[:, : rows * self.layout.slots] = x[:, : rows * self.layout.slots]
-        state.count = rows * self.layout.slots
-        all_rows = self.layout.rows(state.z)
-        before = self.layout.spread(all_rows)
+        known = self.layout.rows(x)[:, :rows]
         if rows:
-            near = self.net.near(before, self.layout.value_mask(all_rows))
-            near = None if near is None else F.pad(near[:, : rows - 1], (0, 0, 0, 0, 0, 0, 1, 0))
-            self.net(F.pad(before[:, : rows - 1], (0, 0, 1, 0)), cache=state.cache, near=near, shares=state.shares)
+            self._read(state, known)
         while state.count < self.event[0]:
             state = self.draw(state, noise)[1]
         return state.z
+
+    def _read(self, state: _Drawing, known: Tensor) -> None:
+        """Take whole rows ``(B, rows, slots)`` that are known."""
+        rows = known.shape[1]
+        self.layout.rows(state.z)[:, :rows], state.count = known, rows * self.layout.slots
+        before, mask = self.layout.spread(known), self.layout.value_mask(known)
+        near = self.net.near(before, mask)
+        beside = None if near is None else F.pad(near[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
+        context = self.net(F.pad(before[:, :-1], (0, 0, 1, 0)), cache=state.cache, near=beside, shares=state.shares)
+        last = _at(near, (slice(None), -1))
+        offset = self.net.columns.offsets(context[:, -1])
+        e = self.net.columns.embedded(before[:, -1], last)
+        state.row = _Row(before[:, -1], last, offset, e, e.shape[1])
+        ended = ~self.layout.there(known)[:, -1]
+        if ended.any():
+            self._drop(state, ended)
 
 
 @final
