@@ -136,6 +136,8 @@ class Chains:
         step_size: of each chain, ``(B,)``.
         energies: the energy after every step that followed the warm-up, ``(B, steps)``.
         states: the kept states, flat, ``(B, draws, D)``. Empty where ``keep`` was 0.
+        earlier: the states at the end of each temperature before these, flat, ``(B, temperatures, D)``. ``None``
+            where the chains were not annealed, or ``keep`` was 0.
     """
 
     x: Tensor
@@ -144,6 +146,7 @@ class Chains:
     step_size: Tensor
     energies: Tensor
     states: Tensor
+    earlier: Tensor | None = None
 
     def diagnose(self) -> Diagnostics:
         """Acceptance, R-hat and effective sample size of the energy and of the kept coordinates.

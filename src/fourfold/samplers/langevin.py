@@ -375,13 +375,23 @@ class Annealed(Sampler):
         return self.run(estimand, noise, cond).x
 
     def run(self, energy: Energy, noise: Noise, cond: Tensor | None = None, keep: int = 0) -> Chains:
-        """Anneal, then record the chain at temperature 1. See :meth:`MarkovChain.run`."""
+        """Anneal, then record the chain at temperature 1. See :meth:`MarkovChain.run`.
+
+        With ``keep`` above 0 the result also holds the start and the states at each temperature.
+        """
         x = reference_of(energy, noise)
         step, reference = x.new_full((len(x),), self.chain.step_size), energy.reference.at_rest()
-        for k in range(1, self.temperatures + 1):
-            bridge = Bridge(energy, (k / self.temperatures) ** self.power, reference)
-            x, step = self._rung(bridge, x, step, noise, cond)
-        return self.chain.run(Bridge(energy, 1.0, reference), noise, cond, x, step, keep)
+        earlier = [x.flatten(1)]
+        for b in self.ladder:
+            x, step = self._rung(Bridge(energy, b, reference), x, step, noise, cond)
+            earlier += [x.flatten(1)] if keep else []
+        chains = self.chain.run(Bridge(energy, 1.0, reference), noise, cond, x, step, keep)
+        return replace(chains, earlier=torch.stack(earlier, 1)) if keep else chains
+
+    @property
+    def ladder(self) -> list[float]:
+        """The inverse temperatures ``b`` from the reference to 1, in order."""
+        return [(k / self.temperatures) ** self.power for k in range(1, self.temperatures + 1)]
 
     def _rung(
         self, bridge: Bridge, x: Tensor, step: Tensor, noise: Noise, cond: Tensor | None
