@@ -8,6 +8,7 @@ group                  what an entry point names                                
 ``fourfold.executors`` where runs are made, :class:`fourfold.tournament.executors.Executor`              that place
 ``fourfold.handlers``  a function that names who works for a command: ``MODULE:FUNCTION`` or ``None``       any
 ``fourfold.names``     a public name of ``import fourfold``                                          that name
+``fourfold.places``    a function from the name of a run to its folder (``zoo:digits/diffusion``)       before a colon
 ``fourfold.recipes``   a module that registers recipes of a space                                    any
 ``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival` any
 ``fourfold.spaces``    a class of spaces, :class:`fourfold.core.Space`                               that space
@@ -25,7 +26,18 @@ from types import MappingProxyType
 
 __all__ = ["extensions", "packages"]
 
-GROUPS = ("adapters", "commands", "executors", "handlers", "names", "paradigms", "recipes", "rivals", "spaces")
+GROUPS = (
+    "adapters",
+    "commands",
+    "executors",
+    "handlers",
+    "names",
+    "paradigms",
+    "places",
+    "recipes",
+    "rivals",
+    "spaces",
+)
 """What follows ``fourfold.`` in the names of the groups."""
 
 

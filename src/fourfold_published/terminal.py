@@ -27,7 +27,7 @@ def chat(command: Chat) -> None:
     """Answer each line of the user."""
     run = Run.load(command.run, command.device, opening=command.opening)
     text_parts(run.model)
-    trained_here = (command.run / "model.json").exists()
+    trained_here = run.folder is not None and (run.folder / "model.json").exists()
     template = None if trained_here else chat_template(command.run)
     shaping = Shaping(temperature=command.temperature, top_k=command.top_k, top_p=command.top_p)
     if template is None:

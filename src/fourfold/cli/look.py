@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from fourfold.cli.commands.look import Look
-from fourfold.cli.printing import print_line, say_notes, write_text
+from fourfold.cli.printing import print_line, results_of, say_notes, write_text
 from fourfold.engine import Run
 from fourfold.metrics import Measurement
 from fourfold.tasks.looking import Quiz, make_quiz, parse_answers
@@ -34,7 +34,7 @@ def look(command: Look) -> None:
     elif in_lines:
         answers = ask(quiz, input)
     else:
-        path = command.out or command.run / "look.html"
+        path = command.out or results_of(command.run) / "look.html"
         write_text(path, quiz_page(quiz, dataset.name))
         print_line(json.dumps({"examples": len(quiz), "written": str(path)}) if command.as_json else path)
         return

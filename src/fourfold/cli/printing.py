@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fourfold.data import Dataset
 
 
-__all__ = ["print_data", "print_line", "print_parts", "say", "say_notes", "write_repeat", "write_text"]
+__all__ = ["print_data", "print_line", "print_parts", "results_of", "say", "say_notes", "write_repeat", "write_text"]
 
 
 def print_line(line: object) -> None:
@@ -52,6 +52,11 @@ def say_notes(dataset: Dataset) -> None:
     """Say what reading the data changed and left out."""
     for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
         say(line)
+
+
+def results_of(run: Path) -> Path:
+    """The folder for results that name no other: that of the run, or the working folder for a run of a place."""
+    return run if run.is_dir() else Path()
 
 
 def write_text(path: Path, text: str) -> None:

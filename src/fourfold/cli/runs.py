@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fourfold.adapters import adapter_of
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
-from fourfold.cli.printing import print_data, print_line, print_parts, say, say_notes, write_text
+from fourfold.cli.printing import print_data, print_line, print_parts, results_of, say, say_notes, write_text
 from fourfold.core import Condition, GenerativeModel, Space
 from fourfold.data import Split
 from fourfold.data.writers import as_lines, usual_suffix, write_examples
@@ -156,7 +156,7 @@ def _sample_examples(command: Sample, run: Run) -> None:
     if command.out == "-" or (command.out is None and suffix == ".txt"):
         print_data(as_lines(x, space, columns))
         return
-    path = write_examples(command.out or command.run / f"samples{suffix}", x, space, columns)
+    path = write_examples(command.out or results_of(command.run) / f"samples{suffix}", x, space, columns)
     print_line(json.dumps({"samples": len(x), "written": str(path)}) if command.as_json else path)
 
 
@@ -254,7 +254,7 @@ def _continue_rows(command: Sample, run: Run) -> None:
     if command.out == "-":
         print_data(as_lines(x, space, columns))
         return
-    path = write_examples(command.out or command.run / f"samples{usual_suffix(space)}", x, space, columns)
+    path = write_examples(command.out or results_of(command.run) / f"samples{usual_suffix(space)}", x, space, columns)
     print_line(json.dumps({"samples": len(x), "written": str(path)}) if command.as_json else path)
 
 

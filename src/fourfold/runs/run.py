@@ -30,6 +30,7 @@ from fourfold.runs.card import ELSEWHERE, outside_card, read_card
 from fourfold.runs.checkpoint import check_vacant, load_model, save_model, undefined
 from fourfold.runs.files import write_json
 from fourfold.runs.lock import locked
+from fourfold.runs.places import folder_at
 from fourfold.runs.remembered import load_own
 from fourfold.tasks.bayes import PosteriorDraws, posterior
 from fourfold.tasks.completing import approximate_note
@@ -88,6 +89,7 @@ class Run:
 
         Args:
             folder: may come from anywhere: nothing in it is executed, and it cannot ask for more memory than it has.
+                ``zoo:digits/diffusion`` is a run of an installed place (:mod:`fourfold.runs.places`).
             device: device of the model: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
             trust: classes of your own that the model consists of, such as those of a script.
             opening: how a published model is opened: options of its :class:`~fourfold.adapters.Adapter`.
@@ -96,7 +98,7 @@ class Run:
             BrokenRun: naming the file that is missing or damaged.
             ValueError: for a device that this machine does not have, or options of a model that has none.
         """
-        folder, place = Path(folder), find_device(device)
+        folder, place = folder_at(folder), find_device(device)
         adapter = adapter_of(folder)
         if adapter is not None:
             return cls(adapter.open(folder, opening, place.type).to(place), folder)
