@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LIMITS", "Guard", "Limits", "refusal"]
+__all__ = ["LIMITS", "Guard", "Limits", "object_of", "refusal"]
 
 HEADERS = {
     "content-security-policy": (
@@ -195,3 +196,18 @@ PAGE = """<!doctype html>
 <body class="alone"><main><h1>{title}</h1><p>{message}</p></main></body>
 </html>
 """
+
+
+def object_of(body: bytes) -> dict[str, Any]:
+    """The JSON object of a request.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError("a request must be a JSON object, got something else; reload the page")
+    return content

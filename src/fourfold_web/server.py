@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from fourfold import __version__
 from fourfold.main import FAILURES, MISTAKES
 from fourfold_web import map as map_data
 from fourfold_web import place
-from fourfold_web.guard import LIMITS, Guard, Limits, refusal
+from fourfold_web.guard import LIMITS, Guard, Limits, object_of, refusal
+from fourfold_web.live import Live
 from fourfold_web.work import BusyError, Worker
 
 __all__ = ["App", "server_of"]
@@ -44,6 +44,7 @@ class App:
     def __init__(self, runs: Mapping[str, Path], token: str, port: int, limits: Limits = LIMITS) -> None:
         self.runs, self.token, self.port, self.limits = runs, token, port, limits
         self.models = Worker("models", limits.waiting)
+        self.live = Live(limits)
         self.reader = Worker("reader", limits.waiting)
         handlers: Any = {HTTPException: _known, BusyError: _busy}
         handlers |= dict.fromkeys(MISTAKES, _mistake) | dict.fromkeys((*FAILURES, Exception), _failure)
@@ -71,6 +72,7 @@ class App:
             Route("/api/systems.json", self._systems),
             Route("/api/place", self._place, methods=["POST"]),
             Route("/api/pdf", self._pdf, methods=["POST"]),
+            *self.live.routes(),
             Mount("/api", app=_nothing),
             Mount("/", app=StaticFiles(directory=STATIC)),
         ]
@@ -83,7 +85,7 @@ class App:
 
     async def _place(self, request: Request) -> Response:
         """The verdict on ``{"text": ...}`` or on ``{"files": {path: text}}``."""
-        asked = _object(await request.body())
+        asked = object_of(await request.body())
         text, files = asked.get("text"), asked.get("files")
         if isinstance(text, str):
             return JSONResponse(await self.reader.run(lambda: place.place_pasted(text)))
@@ -98,21 +100,6 @@ class App:
 
     async def _systems(self, request: Request) -> Response:
         return _json(await self.reader.run(map_data.cards))
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise ValueError("a request must be a JSON object, got something else; reload the page")
-    return content
 
 
 def _json(content: bytes) -> Response:

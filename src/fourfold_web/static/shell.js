@@ -5,13 +5,14 @@ const live = document.body.dataset.live === "true";
 // A view is a module with `mount(element, api, route)`; what it returns is called when another view takes its place.
 const VIEWS = [
   { name: "map", title: "Map", load: () => import("./map.js") },
+  { name: "paradigms", title: "Paradigms at work", load: () => import("./paradigms.js") },
   { name: "place", title: "Place", load: () => import("./place.js"), live: true },
 ].filter((view) => live || !view.live);
 
 // `get` reads JSON: from the server, or from a file beside an exported page. The others need the server.
 export const api = {
   live,
-  get: async (path) => answer(await fetch(`api/${path}.json`)),
+  get: async (path) => (live ? answer(await fetch(`api/${path}.json`)) : recorded(path)),
   post: async (path, body, signal) => answer(await send(path, body, signal)),
   async stream(path, body, onRow, signal) {
     const response = await send(path, body, signal);
@@ -31,6 +32,14 @@ export const api = {
     }
   },
 };
+
+// Data of an exported page is in scripts, because a browser fetches nothing from a disk.
+function recorded(path) {
+  return new Promise((resolve, reject) => {
+    const lost = () => reject(new Error(`api/${path}.js must be beside this page`));
+    document.head.append(h("script", { src: `api/${path}.js`, onload: () => resolve(globalThis.recorded[path]), onerror: lost }));
+  });
+}
 
 function send(path, body, signal) {
   const raw = body instanceof Blob || body instanceof ArrayBuffer;
