@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import singledispatch
 from itertools import islice
 from typing import Any
 
@@ -49,6 +50,8 @@ RECIPES = {
     "latent-diffusion": "latent-diffusion",
 }
 """The recipe of each paradigm for points of the plane."""
+SIZE = "xs/2"
+"""The size of models that are trained live."""
 SLICE = 0.12
 """Seconds that a model trains in its turn."""
 FEWEST, MOST = 40, 5000
@@ -57,7 +60,7 @@ LONGEST = 120.0
 """Seconds of training of one model, at most."""
 
 
-def model_of_points(recipe: str, space: Vectors, size: str) -> GenerativeModel:
+def model_of_points(recipe: str, space: Space, size: str) -> GenerativeModel:
     """The untrained model of a recipe for points of the plane.
 
     ``latent-diffusion`` is put together here from an autoencoder of points and a diffusion of its codes, because its
@@ -317,7 +320,8 @@ class Pupil:
             row |= {"step": self.last.index, "used": self.last.used, "stage": self.last.stage}
             row["loss"] = {name: round(value, 4) for name, value in self.last.losses.items()}
         if not self.error and self.last is not None:
-            row["samples"] = _rounded(self.shown().sample(160 if self.model.space.shape == (2,) else 9, seed=seed))
+            count = 160 if self.model.space.shape == (2,) else 9
+            row["samples"] = listed(self.model.space, self.shown().sample(count, seed=seed))
         return row
 
     def shown(self) -> GenerativeModel:
@@ -326,10 +330,17 @@ class Pupil:
         return stages.get(self.last.stage, self.model) if self.last is not None else self.model
 
 
-def _rounded(x: Tensor) -> list[Any]:
-    """Samples as lists: points to three digits, or the values of pixels."""
-    values: list[Any] = (x * 1000).round().div(1000).tolist() if x.is_floating_point() else x.flatten(1).tolist()
+@singledispatch
+def listed(space: Space, x: Tensor) -> list[Any]:
+    """Examples as lists that a page draws: points, to three digits."""
+    values: list[Any] = (x.double() * 1000).round().div(1000).tolist()
     return values
+
+
+@listed.register
+def _(space: Images, x: Tensor) -> list[Any]:
+    """The brightness of the pixels of the first channel, 0 to 1, in rows."""
+    return listed.dispatch(Space)(space, x[:, 0].flatten(1) / (space.n_values - 1))
 
 
 class Studio:
@@ -348,8 +359,8 @@ class Studio:
     def _pupil(self, name: str) -> Pupil:
         space = self.dataset.space
         torch.manual_seed(self.request.seed)
-        recipe, size = (name, "xs/2") if isinstance(space, Images) else (RECIPES[name], "xs/2")
-        model = model_of_points(recipe, space, size) if isinstance(space, Vectors) else build(recipe, space, size=size)
+        points = space.shape == (2,)
+        model = model_of_points(RECIPES[name], space, SIZE) if points else build(name, space, size=SIZE)
         for failure in self.request.failures:
             if FAILURES[failure].paradigm == name:
                 model = FAILURES[failure].change(model)
@@ -361,7 +372,8 @@ class Studio:
 
     def rows(self, gone: Callable[[], bool] = lambda: False) -> Iterator[dict[str, Any]]:
         """Train, and give rows: ``start``, ``progress`` after each slice, the ``trace`` of each model, ``end``."""
-        yield {"kind": "start", "data": _rounded(self.dataset.test.x[:600]), "space": _space(self.dataset.space)}
+        space, x = self.dataset.space, self.dataset.test.x
+        yield {"kind": "start", "data": listed(space, x[:600]), "shape": list(space.shape)}
         waiting = dict(self._pupils)
         while waiting and not gone():
             if self.pause.is_set() and not self._single.is_set():
@@ -408,11 +420,6 @@ class Studio:
                 density=plane,
             ).record()
         return {"kind": "trace", "name": name, "trace": record | {"options": options_of(model)}}
-
-
-def _space(space: Space) -> dict[str, Any]:
-    """What a page needs to draw examples."""
-    return {"shape": list(space.shape), "values": space.n_values if isinstance(space, Images) else 0}
 
 
 def options_of(model: GenerativeModel) -> dict[str, Any]:

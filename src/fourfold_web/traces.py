@@ -55,6 +55,7 @@ __all__ = [
     "critic_layers",
     "first_density",
     "landscape",
+    "panel_of",
     "places",
     "scores",
     "trace",
@@ -558,19 +559,21 @@ def _spread(count: int, most: int) -> list[int]:
 
 def _panels(model: GenerativeModel, way: Way, samples: Tensor, data: Tensor, density: bool) -> list[Panel]:
     """The planes of codes, where there are some, and the plane of the data or a wall of images."""
-    if not isinstance(model.codec, LearnedCodec):
-        below = [] if not way.codes else [Panel("the codes", [*_behind_codes(model, data), *way.codes])]
-        return [*below, _plane_of_data(model.space, model, way.states, samples, data, way.layers, density)]
-    shown = _decoded(model, way.states, samples)
-    code_points = Layer("points", "codes", way.states.float())
-    codes = [_points("codes of data", model.codec.encode(data[:600])[0]), *way.layers, code_points]
+    x, planes, layers = _decoded(model, way.states, samples), list[Panel](), way.layers
+    if isinstance(model.codec, LearnedCodec) and way.states.shape[2:] == (2,):
+        codes = [_points("codes of data", model.codec.encode(data[:600])[0]), *layers]
+        planes = [Panel("the codes", [*codes, Layer("points", "codes", way.states.float())])]
+        layers = _decoded_grid(model) if samples.shape[1:] == (2,) else []
+    elif way.codes:
+        planes = [Panel("the codes", [*_behind_codes(model, data), *way.codes])]
+    return [*planes, panel_of(model.space, model, x, data, layers, density)]
+
+
+def _decoded_grid(model: GenerativeModel) -> list[Layer]:
+    """A grid of the codes on the plane of the data."""
     grid = _grid_lines()
-    planes = [] if way.states.shape[2:] != (2,) else [Panel("the codes", codes)]
-    lines = []
-    if planes and samples.shape[1:] == (2,):
-        flat = _decoded(model, grid.flatten(0, 1)[None], None)[0]
-        lines = [Layer("lines", "the decoded grid", _plane(model, flat).view(1, *grid.shape))]
-    return [*planes, _plane_of_raw(model.space, model, shown, data, lines, density)]
+    x = _decoded(model, grid.flatten(0, 1)[None], None)[0]
+    return [Layer("lines", "the decoded grid", _plane(model, x).view(1, *grid.shape))]
 
 
 def _decoded(model: GenerativeModel, states: Tensor, samples: Tensor | None) -> Tensor:
@@ -591,33 +594,18 @@ def _behind_codes(model: GenerativeModel, data: Tensor) -> list[Layer]:
     return [_points("codes of data", estimand.posterior(parameters).mu)]
 
 
-def _plane_of_data(
-    space: Space,
-    model: GenerativeModel,
-    states: Tensor,
-    samples: Tensor,
-    data: Tensor,
-    layers: Sequence[Layer],
-    density: bool,
-) -> Panel:
-    """The panel of states that are codes of a codec that learns nothing."""
-    if isinstance(space, Images):
-        frames, count = states.shape[:2]
-        x = model.codec.decode(states.flatten(0, 1), Noise(0, 0, frames * count))
-        return _plane_of_raw(space, model, x.view(frames, count, *space.shape), data, layers, density)
-    points = Layer("points", "samples", states.float())
-    behind = [_points("data", model.codec.encode(data[:600])[0]), *_density(model, density)]
-    return Panel("the data", [*behind, *layers, points])
-
-
-def _plane_of_raw(
+@singledispatch
+def panel_of(
     space: Space, model: GenerativeModel, x: Tensor, data: Tensor, layers: Sequence[Layer], density: bool
 ) -> Panel:
-    """The panel of raw examples ``(F, N, *shape)``."""
-    if isinstance(space, Images):
-        return Panel("the images", [Layer("images", "samples", x[:, :64].float() / (space.n_values - 1), 8)])
+    """The panel of raw examples ``(F, N, *shape)``: points of the plane, unless a space registers its own."""
     points = Layer("points", "samples", torch.stack([_plane(model, part) for part in x]))
     return Panel("the data", [_points("data", _plane(model, data[:600])), *_density(model, density), *layers, points])
+
+
+@panel_of.register
+def _(space: Images, model: GenerativeModel, x: Tensor, data: Tensor, layers: Sequence[Layer], density: bool) -> Panel:
+    return Panel("the images", [Layer("images", "samples", x[:, :64].float() / (space.n_values - 1), 8)])
 
 
 def _plane(model: GenerativeModel, x: Tensor) -> Tensor:

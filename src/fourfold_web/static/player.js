@@ -285,7 +285,7 @@ export class Snapshot {
     const colour = colours(this.canvas);
     g.fillStyle = colour.card;
     g.fillRect(0, 0, side, side);
-    if (this.data.space.values) return this.wall(samples, side);
+    if (this.data.shape.length === 3) return this.wall(samples, side);
     const [x, y] = [0, 1].map((axis) => axisOf(this.data.data.map((row) => row[axis])));
     const dots = (rows, r) => {
       for (const row of rows) g.fillRect(side / 2 + ((row[0] - x.mean) / x.deviation) * side / 5.2 - r / 2, side / 2 - ((row[1] - y.mean) / y.deviation) * side / 5.2 - r / 2, r, r);
@@ -299,11 +299,11 @@ export class Snapshot {
   }
 
   wall(samples, side) {
-    const [, high, wide] = this.data.space.shape, across = Math.ceil(Math.sqrt(samples.length)), cell = side / across, g = this.context;
+    const [, high, wide] = this.data.shape, across = Math.ceil(Math.sqrt(samples.length)), cell = side / across, g = this.context;
     samples.forEach((pixels, n) => {
       const left = (n % across) * cell, top = Math.floor(n / across) * cell, unit = (cell - 2) / wide;
       pixels.slice(0, high * wide).forEach((value, i) => {
-        const light = 255 * (dark.matches ? value / (this.data.space.values - 1) : 1 - value / (this.data.space.values - 1));
+        const light = 255 * (dark.matches ? value : 1 - value);
         g.fillStyle = `rgb(${light} ${light} ${light})`;
         g.fillRect(left + (i % wide) * unit, top + Math.floor(i / wide) * unit, unit + 0.5, unit + 0.5);
       });
