@@ -2,6 +2,7 @@
 
     python benchmarks/atlas.py cases.jsonl [--blank] [--errors] [--sure 0.5] [--folder DIR]
     python benchmarks/atlas.py benchmarks/atlas_folders.jsonl --clones DIR [--part development] [--errors]
+    python benchmarks/atlas.py benchmarks/atlas_parts.jsonl --clones DIR --parts [--part development] [--errors]
     python benchmarks/atlas.py --catalogue
     python benchmarks/atlas.py --fuzz 10000
 
@@ -39,6 +40,7 @@ KIND = {
     "exact": "exact",
     "lower_bound": "lower_bound",
     "estimate": "indirect",
+    "estimated_bound": "indirect",
     "unnormalised": "unnormalised",
     "none": "none",
 }
@@ -70,7 +72,7 @@ def read_cases(path: Path) -> list[dict[str, Any]]:
         try:
             case = json.loads(line) if line.strip() else None
             if case is not None:
-                case["kind"], case["label"]["paradigm"]
+                case["kind"], case["parts"] if "parts" in case else case["label"]["paradigm"]
                 cases.append(case)
         except (ValueError, KeyError, TypeError) as error:
             raise SystemExit(
@@ -252,6 +254,45 @@ def clones(cases: list[dict[str, Any]], below: Path, errors: bool) -> None:
                 )
 
 
+def parts(cases: list[dict[str, Any]], below: Path | None, errors: bool) -> None:
+    """Print the share of the parts that are named, and of the named ones that are none, by kind of input and in all.
+
+    A case holds ``parts`` (alternatives joined by ``|``) and ``also`` (parts that are right but need not be named).
+    """
+    print(f"{'part':<12} {'input':<9} {'n':>3} {'parts':>6} {'named':>6} {'invented':>9}")
+    counts: dict[tuple[str, str], list[tuple[int, int, int, int]]] = defaultdict(list)
+    for case in cases:
+        placed = _hybrid(case, below)
+        if placed is None:
+            continue
+        roles = {part.role for part in placed.parts} | _WITHIN.get(str(placed.cell), set())
+        wanted = [set(part.split("|")) for part in case["parts"]]
+        right = set().union(*wanted, case["also"], _WITHIN.get(str(placed.cell), set()))
+        row = (len(wanted), sum(bool(part & roles) for part in wanted), len(roles), len(roles - right))
+        for key in ((case["part"], case["kind"]), (case["part"], "all"), ("all", "all")):
+            counts[key].append(row)
+        if errors and (row[1] < row[0] or row[3]):
+            missed = ["|".join(sorted(part)) for part in wanted if not part & roles]
+            print(f"- {case['id']} ({placed.cell}): missed {missed}, invented {sorted(roles - right)}")
+    for (part, kind), rows in sorted(counts.items()):
+        total, named, told, invented = map(sum, zip(*rows, strict=True))
+        print(f"{part:<12} {kind:<9} {len(rows):>3} {total:>6} {named / total:>6.2f} {invented / max(told, 1):>9.2f}")
+
+
+#: parts that a paradigm has within itself
+_WITHIN = {"adversarial": {"critic"}, "latent-variable": {"autoencoder"}}
+
+
+def _hybrid(case: Mapping[str, Any], below: Path | None) -> Placement | None:
+    """The placement of a hybrid by its prose, its README or its whole folder. ``None`` where that is not at hand."""
+    if case["kind"] == "prose":
+        return place_words(case["text"], case["id"])
+    folder = below / case["repository"].replace("/", "+") if below else None
+    if folder is None or not folder.is_dir():
+        return None
+    return _placed(readme(folder) if case["kind"] == "card" else folder)
+
+
 def _placed(path: Path | None) -> Placement:
     """The placement of a path; an unreadable one is left open."""
     with contextlib.suppress(UnreadableError):
@@ -334,8 +375,12 @@ def main() -> None:
     parser.add_argument("--catalogue", action="store_true", help="score the engine on the catalogue's own words")
     parser.add_argument("--half", type=int, choices=(0, 1), help="only this half of the catalogue: tune on 0, report 1")
     parser.add_argument("--fuzz", type=int, metavar="COUNT")
+    parser.add_argument("--parts", action="store_true", help="score the parts that are named of hybrids")
     given = parser.parse_args()
-    if given.cases and given.clones:
+    if given.cases and given.parts:
+        chosen = [case for case in read_cases(given.cases) if given.part in ("", case["part"])]
+        parts(chosen, given.clones, given.errors)
+    elif given.cases and given.clones:
         chosen = [case for case in read_cases(given.cases) if given.part in ("", case["part"])]
         clones(chosen, given.clones, given.errors)
     elif given.cases:

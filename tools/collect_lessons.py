@@ -35,7 +35,7 @@ from fourfold_atlas.catalogue import Component, systems
 from fourfold_atlas.code import read_statements
 from fourfold_atlas.evidence import Evidence
 from fourfold_atlas.sources import defining
-from fourfold_atlas.votes import by_claim, by_rule
+from fourfold_atlas.votes import by_claim, by_rule, weighs
 from fourfold_atlas.wording import stems
 from fourfold_atlas.words import MAX_PROSE, preamble, read_phrases, unfoiled, without_homonyms
 
@@ -169,8 +169,9 @@ def abstract(text: str) -> str:
 
 
 def _votes(rows: list[Evidence]) -> dict[str, dict[str, float]]:
-    """Votes by claim and by rule, rounded."""
-    claims = {str(claim): round(vote, 2) for claim, vote in by_claim(rows).items() if round(vote, 2)}
+    """Votes by claim, of those that are weighed, and by rule, rounded."""
+    votes = {claim: round(vote, 2) for claim, vote in by_claim(rows).items() if weighs(claim)}
+    claims = {str(claim): vote for claim, vote in votes.items() if vote}
     rules = {rule: round(vote, 2) for rule, vote in by_rule(rows).items() if round(vote, 2)}
     return {"claims": dict(sorted(claims.items())), "rules": dict(sorted(rules.items()))}
 

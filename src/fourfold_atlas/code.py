@@ -39,6 +39,8 @@ _ERROR = re.compile(r"([\w.]+) = [\w.]*(?:MSE|L1|SmoothL1|Huber)Loss\(")
 _SAMPLER = re.compile(r"langevin|sampl|chain|step|solve|ode|denois|diffus|len|range|print|float|int|str", re.I)
 #: finds that tell a game without a critic's name
 _JUDGED = ("code/game.held-constant", f"{COMPARED}{Claim.GAME}")
+#: a statement that tells people something; a rule of this weight states, one of less only hints
+_SAYS, FIRM = re.compile(r"^\w*(?:print|log|warn)\w*[.(]|add_argument\("), 1.5
 _QUOTES = re.compile(r"\"{3}|'{3}")
 _BEGUN = finder("code", "begun")
 #: from its opening quotes to its closing ones, or to the next definition where an excerpt cuts it
@@ -269,7 +271,8 @@ def _lines(rows: list[Statement], where: str) -> Iterator[Evidence]:
         for rule in statement_rules():
             if rule.pattern.search(row.text):
                 place, weight = f"{where}:{row.line}", rule.weight * factor
-                yield Evidence(shortened(row.text), place, rule.claim, weight, Reader.CODE, rule=rule.id)
+                form = Form.SCRAP if _SAYS.search(row.text) else Form.PASSAGE if rule.weight >= FIRM else Form.HINT
+                yield Evidence(shortened(row.text), place, rule.claim, weight, Reader.CODE, form, rule.id)
 
 
 def _loops(rows: list[Statement], where: str) -> list[Evidence]:

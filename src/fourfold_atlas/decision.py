@@ -6,16 +6,17 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from fourfold.vocabulary import COSTS, FACTS, Cost, Facts, FailureMode, Kind
-from fourfold_atlas.evidence import DEFAULTS, LEANS, OBJECTIVE_OF, Aspect, Cell, Claim, Evidence, Form, Reader
-from fourfold_atlas.placement import Inherited, Placement
+from fourfold.vocabulary import FACTS, Facts
+from fourfold_atlas.evidence import LEANS, OBJECTIVE_OF, Aspect, Cell, Claim, Evidence, Form, Reader
+from fourfold_atlas.parts import chain, ordered
+from fourfold_atlas.placement import Placement
+from fourfold_atlas.tradeoffs import cost_note, failures, likelihood, sampling, variable
 from fourfold_atlas.variants import variant
 from fourfold_atlas.votes import by_claim, by_rule, weigh
 from fourfold_atlas.wording import CARD, CODE, LINE, TextKind, mechanism, probabilities
 
-__all__ = ["decide", "describe", "stated", "states", "surely"]
+__all__ = ["decide", "describe", "stated", "states", "surely", "with_parts"]
 
-C = Claim
 #: below so many votes nothing is decided. A refusal needs more, since texts that say little of a mechanism speak of
 #: benchmarks and features all the same. The runner-up must stay below this share of the winner
 ENOUGH, ENOUGH_TO_REFUSE, CONTESTED = 1.6, 2.0, 0.97
@@ -64,7 +65,7 @@ def _open(
         None,
         0.0,
         ranked,
-        inherited=_inherited(rows, None),
+        parts=chain(rows, None),
         evidence=tuple(rows),
         missing=missing,
         would_change=_would_change(None, ranked),
@@ -76,7 +77,7 @@ def stated(placed: Placement, facts: Facts | None) -> Placement:
     """The placement with the model's own facts in place of those of its cell."""
     if facts is None or placed.cell is None:
         return placed
-    condition = ", given the condition" if any(part.part == "text_encoder" for part in placed.inherited) else ""
+    condition = ", given the condition" if any(part.role == "text_encoder" for part in placed.parts) else ""
     return replace(
         placed,
         likelihood=facts.likelihood,
@@ -84,6 +85,21 @@ def stated(placed: Placement, facts: Facts | None) -> Placement:
         cost=facts.cost,
         cost_note=facts.cost_note,
         facts=facts,
+    )
+
+
+def with_parts(placed: Placement, rows: Iterable[Evidence]) -> Placement:
+    """The placement with the parts that further evidence tells of, and what follows from the longer chain."""
+    if placed.cell is None or placed.cell is Cell.NOT_GENERATIVE:
+        return placed
+    roles = {part.role for part in placed.parts}
+    parts = ordered((*placed.parts, *(part for part in chain(rows, placed.cell) if part.role not in roles)))
+    return replace(
+        placed,
+        parts=parts,
+        likelihood_of=variable(placed.cell, parts),
+        cost_note=cost_note(placed.cost, parts),
+        failure_modes=failures(placed.cell, placed.variant, parts),
     )
 
 
@@ -122,7 +138,7 @@ def surely(placed: Placement, least: float) -> Placement:
         version = f"it is a version of {placed.system}, which answers with {placed.confidence:.2f} only"
         missing = f"which system the name means: {version}"
     undecided = _open(placed.subject, placed.ranked, list(placed.evidence), missing, placed.notes)
-    return replace(undecided, inherited=placed.inherited, prior=placed.prior, system=placed.system)
+    return replace(undecided, parts=placed.parts, prior=placed.prior, system=placed.system)
 
 
 def lean(rows: Iterable[Evidence], scores: Mapping[Cell, float]) -> dict[Cell, float]:
@@ -208,70 +224,26 @@ def describe(
     notes: tuple[str, ...] = (),
 ) -> Placement:
     """Everything that follows from a cell and the properties found."""
-    kind, cost = likelihood(cell, votes), sampling(cell, votes)
-    inherited = _inherited(rows, cell)
+    name = variant(cell, votes)
+    parts, cost = chain(rows, cell), sampling(cell, votes)
     return Placement(
         subject=subject,
         cell=cell,
         confidence=ranked[0][1] if ranked else 0.0,
         ranked=ranked,
         also=_also(cell, votes),
-        inherited=inherited,
-        likelihood=kind,
-        likelihood_of=_variable(cell, inherited),
+        parts=parts,
+        likelihood=likelihood(cell, votes, name),
+        likelihood_of=variable(cell, parts),
         cost=cost,
-        cost_note=cost_note(cost),
-        failure_modes=_failures(cell, inherited, votes),
+        cost_note=cost_note(cost, parts),
+        failure_modes=failures(cell, name, parts),
         evidence=tuple(rows),
         would_change=_would_change(cell, ranked),
         notes=notes,
-        variant=variant(cell, votes),
+        variant=name,
+        promises=_promises(rows),
     )
-
-
-def cost_note(cost: Cost | None) -> str:
-    """The growth of the evaluations per sample, in words."""
-    return COSTS[cost] if cost else "not applicable: nothing is drawn"
-
-
-def likelihood(cell: Cell, votes: Mapping[Claim, float]) -> Kind:
-    """The kind of likelihood of the variable that the generative step models."""
-    v = {claim: votes.get(claim, 0.0) for claim in Claim}
-    if cell is Cell.DIFFUSION:
-        if (
-            v[C.CONSISTENCY] >= 2
-            or v[C.DISTILLED] >= 4
-            or (v[C.DISTILLED] >= 2 and v[C.PART_TEACHER] > 0)
-            or (v[C.ONE_STEP] >= 2 and v[C.DISTILLED] + v[C.VELOCITY] >= 2)
-        ):
-            return Kind.NONE
-        if v[C.MASKED_BOUND] + v[C.FILL_MASKS] >= 2 or (v[C.BITS] >= 2 and v[C.VELOCITY] < 2) or (v[C.DISCRETE] >= 2):
-            return Kind.LOWER_BOUND
-    if cell is Cell.LATENT_VARIABLE:
-        if v[C.CODE_GAME] >= 2 and v[C.BOUND] < v[C.CODE_GAME]:
-            return Kind.NONE
-        if v[C.EXACT_LATENT] > v[C.BOUND] + v[C.CALLED_LATENT]:
-            return Kind.EXACT
-    if cell is Cell.AUTOREGRESSIVE and v[C.HEAD_PER_PIECE] >= 2:
-        return Kind.ESTIMATE
-    return DEFAULTS[cell][0]
-
-
-def sampling(cell: Cell, votes: Mapping[Claim, float]) -> Cost | None:
-    """The growth of the number of network evaluations of one sample."""
-    v = {claim: votes.get(claim, 0.0) for claim in Claim}
-    pieces = max(v[C.SEQUENTIAL_DECODER], v[C.ONE_BY_ONE] - 0.9)
-    few = v[C.CONSISTENCY] + v[C.DISTILLED] + v[C.VELOCITY]
-    exceptions: tuple[tuple[Cell, bool, Cost], ...] = (
-        (Cell.FLOW, v[C.SOLVES_ODE] >= 2, Cost.STEPS),
-        (Cell.FLOW, max(v[C.SEQUENTIAL_INVERSE], v[C.ONE_BY_ONE], v[C.NEXT_PIECE]) >= 2, Cost.LENGTH),
-        (Cell.DIFFUSION, v[C.ONE_STEP] >= 2 and few >= 2, Cost.CONSTANT),
-        (Cell.LATENT_VARIABLE, pieces >= 1.5, Cost.LENGTH),
-        (Cell.AUTOREGRESSIVE, v[C.HEAD_PER_PIECE] >= 2, Cost.STEPS),
-        (Cell.ADVERSARIAL, v[C.CALLED_DIFFUSION] + v[C.DENOISE] >= 4, Cost.STEPS),
-        (Cell.ADVERSARIAL, v[C.ONE_BY_ONE] >= 2.4, Cost.LENGTH),
-    )
-    return next((cost for owner, holds, cost in exceptions if owner is cell and holds), DEFAULTS[cell][1])
 
 
 def _also(cell: Cell, votes: Mapping[Claim, float]) -> Cell | None:
@@ -284,54 +256,15 @@ def _also(cell: Cell, votes: Mapping[Claim, float]) -> Cell | None:
     return best if best not in (None, cell, Cell.NOT_GENERATIVE) and by[best] >= 2.5 else None
 
 
-def _inherited(rows: list[Evidence], cell: Cell | None) -> tuple[Inherited, ...]:
-    parts: dict[str, Inherited] = {}
-    for row in rows:
-        part = row.claim.aspect is Aspect.PART and row.claim is not C.PART_NETWORK and row.weight >= 0.25
-        if part or (cell is Cell.LATENT_VARIABLE and row.claim is C.SEQUENTIAL_DECODER and row.weight > 0):
-            parts.setdefault(row.claim.value, Inherited(row.claim.value, row.claim.says, row.quote, row.where))
-    return () if cell is Cell.NOT_GENERATIVE else tuple(parts.values())
-
-
-def _variable(cell: Cell, inherited: tuple[Inherited, ...]) -> str:
-    parts = {part.part for part in inherited}
-    if cell is Cell.NOT_GENERATIVE:
-        return ""
-    condition = ", given the condition" if "text_encoder" in parts else ""
-    if "tokenizer" in parts:
-        return f"the tokens, not the raw data behind the tokenizer{condition}"
-    if "autoencoder" in parts and cell is not Cell.LATENT_VARIABLE:
-        return f"the autoencoder's latents, so a bound for the raw data{condition}"
-    return f"the data{condition}"
-
-
-_CEILING = FailureMode(
-    "reconstruction ceiling",
-    "no sample is better than what the frozen autoencoder or tokenizer can rebuild",
-    "reconstruction error of held-out data",
-)
-_NARROW = FailureMode(
-    "loss of diversity against the teacher",
-    "a student of few steps covers less than its teacher",
-    "recall of student against teacher samples",
-)
-
-
-def _failures(cell: Cell, inherited: tuple[Inherited, ...], votes: Mapping[Claim, float]) -> tuple[FailureMode, ...]:
-    paradigm = cell.paradigm
-    if paradigm is None:
-        return ()
-    parts = {part.part for part in inherited}
-    extra = [_CEILING] if parts & {"autoencoder", "tokenizer"} and cell is not Cell.LATENT_VARIABLE else []
-    if "teacher" in parts or (cell is Cell.DIFFUSION and votes.get(C.CONSISTENCY, 0.0) >= 2):
-        extra.append(_NARROW)
-    return (*FACTS[paradigm].failure_modes, *extra)
+def _promises(rows: list[Evidence]) -> tuple[Evidence, ...]:
+    """What the text claims of itself against the textbook, each claim once."""
+    firm = [row for row in rows if row.claim.aspect is Aspect.PROMISE and row.weight > 0 and row.form is Form.PASSAGE]
+    return tuple({row.claim: row for row in reversed(firm)}.values())
 
 
 def _would_change(cell: Cell | None, ranked: tuple[tuple[Cell, float], ...]) -> tuple[str, ...]:
-    rivals = [rival for rival, _ in ranked if rival is not cell][:2]
-    if not rivals:
-        rivals = [Cell.AUTOREGRESSIVE if cell is Cell.NOT_GENERATIVE else Cell.NOT_GENERATIVE]
+    """For each likely rival, the evidence that would speak for it."""
+    rivals = [rival for rival, share in ranked if rival is not cell and share >= SHOWN][:2]
     return tuple(f"{rival.value}: {_evidence_for(rival)}" for rival in rivals)
 
 

@@ -123,7 +123,7 @@ def _placed_card(row: Placement) -> dict[str, object]:
         "objective": "; ".join(quotes[:3]),
         "sampling": row.cost_note,
         "likelihood": row.likelihood.value.replace("_", " "),
-        "inherited": ", ".join(part.part for part in row.inherited),
+        "inherited": ", ".join(part.role.replace("_", " ") for part in row.parts),
         "parts": [],
         "source": [],
     }

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
 
-__all__ = ["CLAIMS", "DEFAULTS", "LEANS", "OBJECTIVE_OF", "SAMPLING_OF", "Aspect"]
+__all__ = ["CLAIMS", "DEFAULTS", "LEANS", "LONGEST_QUOTE", "OBJECTIVE_OF", "SAMPLING_OF", "Aspect"]
 __all__ += ["Cell", "Claim", "Evidence", "Form", "Reader", "shortened"]
 
 #: characters of a quote
@@ -41,6 +41,7 @@ class Aspect(StrEnum):
     WORDING = "wording"
     PROPERTY = "property"
     PART = "part"
+    PROMISE = "promise"
 
 
 class Reader(StrEnum):
@@ -54,9 +55,15 @@ class Reader(StrEnum):
 
 
 class Form(StrEnum):
-    """The kind of thing that was quoted: a passage or statement, a whole loop, or a comment beside code."""
+    """The kind of thing that was quoted.
+
+    A passage is a clause or a statement that says something. A hint only tilts the balance. A scrap is no sentence of
+    prose: a table, a prompt, an install note, a quotation of others.
+    """
 
     PASSAGE = "passage"
+    HINT = "hint"
+    SCRAP = "scrap"
     LOOP = "loop"
     COMMENT = "comment"
 
@@ -142,7 +149,20 @@ class Claim(StrEnum):
     LEAST_SQUARES = "least_squares", Aspect.PROPERTY, None, "its critic has a least-squares loss"
     GIBBS = "gibbs", Aspect.PROPERTY, None, "groups of variables are drawn in turn, each given the others"
     NOISE_CONTRAST = "noise_contrast", Aspect.PROPERTY, None, "its energy is learned by telling data from noise"
+    # promise: what a text says of itself against the textbook, by the failure modes that it denies
+    STABLE = "stable", Aspect.PROMISE, None, "that its training is stable"
+    COVERS = "covers", Aspect.PROMISE, None, "that it misses no modes"
+    NO_COLLAPSE = "no_collapse", Aspect.PROMISE, None, "that its posterior does not collapse"
+    NO_DRIFT = "no_drift", Aspect.PROMISE, None, "that errors do not add up"
+    SHARP = "sharp", Aspect.PROMISE, None, "that its samples are sharp"
+    FEW_STEPS = "few_steps", Aspect.PROMISE, None, "that few evaluations suffice"
     # part
+    PART_PRIOR = "prior", Aspect.PART, None, "a prior over its latents"
+    PART_HEAD = "head", Aspect.PART, None, "a head that draws each token"
+    PART_DECODER = "decoder", Aspect.PART, None, "a decoder from tokens or latents"
+    PART_UPSAMPLER = "upsampler", Aspect.PART, None, "a stage that raises the resolution"
+    PART_RERANKER = "reranker", Aspect.PART, None, "a scorer that chooses among candidates"
+    PART_CRITIC = "critic", Aspect.PART, None, "a discriminator that helps to train it"
     PART_AUTOENCODER = "autoencoder", Aspect.PART, None, "an autoencoder between data and latents"
     PART_TOKENIZER = "tokenizer", Aspect.PART, None, "a tokenizer or codec between data and tokens"
     PART_TEXT_ENCODER = "text_encoder", Aspect.PART, None, "a text encoder for conditioning"

@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_text
 from fourfold_atlas.code import read_definitions
-from fourfold_atlas.decision import decide, surely
+from fourfold_atlas.decision import decide, surely, with_parts
+from fourfold_atlas.evidence import Cell, Claim, Evidence
 from fourfold_atlas.hub import is_model_file, read_files, read_paths
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.prose import place_words
 from fourfold_atlas.rules import finder
-from fourfold_atlas.sources import Notebook, defining, read_notebook
+from fourfold_atlas.sources import Notebook, defining, named_parts, read_notebook
 
 __all__ = ["place_folder"]
 
@@ -49,11 +50,23 @@ def place_folder(folder: Path) -> Placement:
     for read in (_by_model_files, _by_card, _by_code, _by_settings):
         for placed in read(folder, files):
             if placed.cell is not None:
-                return placed
+                return with_parts(_reasoned(placed, folder, files), _named(folder, files))
             open_.append(placed)
     first = next((placed for placed in open_ if placed.evidence), open_[-1])
     notes = tuple(dict.fromkeys(note for placed in open_ for note in placed.notes))
     return replace(first, notes=notes)
+
+
+def _reasoned(placed: Placement, folder: Path, files: list[Path]) -> Placement:
+    """The placement, or that by the code where the card's wording alone leads to it and code states a reason."""
+    if placed.reason is not None or placed.cell is Cell.NOT_GENERATIVE:
+        return placed
+    code = next(_by_code(folder, files), None)
+    if code is None or code.cell is None or code.reason is None:
+        return placed
+    if code.cell is placed.cell:
+        return replace(code, confidence=max(code.confidence, placed.confidence))
+    return replace(placed, notes=(*placed.notes, f"its code leans to {code.cell}: {code.reason.quote}"))
 
 
 def _unwrapped(folder: Path) -> Path:
@@ -136,6 +149,16 @@ def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
                 yield name, read_notebook(read_text(path, NOTEBOOK_BYTES), name)
         except UnreadableError:
             continue
+
+
+def _named(folder: Path, files: list[Path]) -> Iterator[Evidence]:
+    """The parts that the sources define, each by the first that names it."""
+    claims: set[Claim] = set()
+    for name, notebook in _sources(folder, files):
+        for row in named_parts(notebook.code, name):
+            if row.claim not in claims:
+                claims.add(row.claim)
+                yield row
 
 
 def _by_settings(folder: Path, files: list[Path]) -> Iterator[Placement]:

@@ -11,10 +11,12 @@ from itertools import takewhile
 
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas.catalogue import CatalogueEntry, System, entries, plain
-from fourfold_atlas.decision import cost_note, describe
+from fourfold_atlas.decision import describe
 from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
-from fourfold_atlas.placement import Inherited, Placement
+from fourfold_atlas.parts import catalogued, ordered
+from fourfold_atlas.placement import Placement
 from fourfold_atlas.rules import finder
+from fourfold_atlas.tradeoffs import cost_note, failures
 from fourfold_atlas.votes import by_claim
 from fourfold_atlas.words import MAX_PROSE, preamble, read_phrases
 
@@ -230,17 +232,16 @@ def _placed(name: str, system: System, score: float, note: str) -> Placement:
     votes = by_claim(read_phrases(f"{system.objective} {system.sampling}"))
     placement = describe(name, cell, ((cell, round(score, 3)),), votes, [])
     cost = None if system.cost == "not_applicable" else Cost(system.cost)
-    parts = (
-        Inherited(text, "a part from elsewhere, by the catalogue", system.name, where) for text in system.inherited
-    )
+    parts = ordered(catalogued(text, where) for text in system.inherited)
     return replace(
         placement,
         also=None,
-        inherited=tuple(parts),
+        parts=parts,
         likelihood=Kind(system.likelihood),
         likelihood_of=_variable(system),
         cost=cost,
-        cost_note=cost_note(cost),
+        cost_note=cost_note(cost, parts),
+        failure_modes=failures(cell, placement.variant, parts),
         evidence=rows,
         would_change=("its model card, files or code: they are evidence, a name is not",),
         prior=True,

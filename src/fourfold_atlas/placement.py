@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypeAlias
 
 from fourfold.output import notebook
 from fourfold.output.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind, Paradigm
-from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Reader, shortened
+from fourfold_atlas.evidence import LEANS, Aspect, Cell, Claim, Evidence, Form, Reader
+from fourfold_atlas.parts import Part
 from fourfold_atlas.variants import variant_of
 
-__all__ = ["WIDTH", "Inherited", "Placement", "facts_of", "html", "text"]
+__all__ = ["WIDTH", "Placement", "facts_of", "html", "text"]
 
 WIDTH = 80
 #: evidence that weighs less only hints at a mechanism
 HINT = 1.5
+#: a clause of fewer words says little by itself
+FEW_WORDS = 5
+_BONUS = {Aspect.OBJECTIVE: 1.5, Aspect.SAMPLING: 0.5, Aspect.NAMED: 0.0}
 KIND_WORDS = {
     Kind.EXACT: "exact",
     Kind.LOWER_BOUND: "a lower bound",
@@ -26,16 +31,6 @@ KIND_WORDS = {
     Kind.UNNORMALISED: "unnormalised",
     Kind.NONE: "none",
 }
-
-
-@dataclass(frozen=True)
-class Inherited:
-    """A part that comes from elsewhere, and the words or keys that say so."""
-
-    part: str
-    says: str
-    quote: str
-    where: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Placement:
         confidence: between 0 and 1, the share of ``cell`` among the ranked.
         ranked: every cell with any support, and its share.
         also: the second cell, where objective and sampling point to different ones.
-        inherited: the parts from elsewhere.
+        parts: the parts beside its generative step, in the order in which an example passes them.
         likelihood: the kind of likelihood.
         likelihood_of: its variable.
         cost: how the evaluations per sample grow, ``None`` when nothing is drawn.
@@ -60,6 +55,7 @@ class Placement:
         prior: true when the answer comes from the name alone.
         facts: the facts that a model of this library states.
         variant: the variant of the paradigm (``masked or discrete``), or the empty string.
+        promises: what the text claims of itself against the textbook.
     """
 
     subject: str
@@ -67,7 +63,7 @@ class Placement:
     confidence: float
     ranked: tuple[tuple[Cell, float], ...]
     also: Cell | None = None
-    inherited: tuple[Inherited, ...] = ()
+    parts: tuple[Part, ...] = ()
     likelihood: Kind = Kind.NONE
     likelihood_of: str = ""
     cost: Cost | None = None
@@ -81,6 +77,12 @@ class Placement:
     notes: tuple[str, ...] = field(default=())
     facts: Facts | None = None
     variant: str = ""
+    promises: tuple[Evidence, ...] = ()
+
+    @property
+    def reason(self) -> Evidence | None:
+        """The clause of prose, or the line of code, that states its answer best. ``None`` where none does."""
+        return _best(self)
 
     def _repr_html_(self) -> str:
         return html(self)
@@ -96,7 +98,7 @@ def _wrap(label: str, body: str) -> str:
 
 def text(placed: Placement) -> str:
     """A placement in full: answer and best quote in three lines, consequences, more evidence, doubts."""
-    best, verdict = _best(placed), _verdict(placed)
+    best, verdict = placed.reason, _verdict(placed)
     title = f"{_shortened(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
     below = (_wrap(label, body) for label, body in _rows(placed, best))
     return "\n".join([title, *_opening(placed, best), "", *filter(None, below)])
@@ -104,8 +106,8 @@ def text(placed: Placement) -> str:
 
 def html(placed: Placement) -> str:
     """A placement in full, for notebooks."""
-    best = _best(placed)
-    opening = f"“{printable(best.quote)}” [{printable(best.where)}]" if best else placed.missing
+    best = placed.reason
+    opening = " ".join(line.strip() for line in _opening(placed, best))
     rows = [("", opening), *((label, printable(body)) for label, body in _rows(placed, best))]
     return notebook.block(f"{printable(placed.subject)}: {_verdict(placed)}", notebook.facts(rows))
 
@@ -119,8 +121,8 @@ def _rows(placed: Placement, best: Evidence | None) -> list[_Row]:
     return [
         *_follows(placed),
         *_evidence(placed, best),
-        *(("would change" if i == 0 else "", change) for i, change in enumerate(placed.would_change)),
-        *(("note" if i == 0 else "", note) for i, note in enumerate(placed.notes[:6])),
+        *_labelled("would change", placed.would_change),
+        *_labelled("note", placed.notes[:6]),
     ]
 
 
@@ -137,23 +139,38 @@ def _shortened(line: str, most: int) -> str:
 
 
 def _best(placed: Placement) -> Evidence | None:
-    """The row that speaks most clearly for the answer: for its objective, else its sampling, its name, its wording."""
-    order = (Aspect.OBJECTIVE, Aspect.SAMPLING, Aspect.NAMED, Aspect.WORDING)
-    rows = [row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell is not None]
-    return min(rows, key=lambda row: (order.index(row.claim.aspect), -row.weight), default=None)
+    """The clause that states the reason best: rather a whole clause than a name, and rather the objective than another.
+
+    Hints state none.
+    """
+    rows = [row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell and _states(row)]
+    return max(rows, key=_clearness, default=None) if placed.cell is not None else None
+
+
+def _clearness(row: Evidence) -> float:
+    short = row.kind is Reader.WORDS and len(row.quote.split()) < FEW_WORDS
+    return row.weight + _BONUS[row.claim.aspect] - 3 * (row.form is Form.COMMENT) - 3 * short
+
+
+def _states(row: Evidence) -> bool:
+    return row.claim.speaks and row.form not in (Form.HINT, Form.SCRAP)
 
 
 def _opening(placed: Placement, best: Evidence | None) -> list[str]:
-    """Below the verdict: the best quote with its place, in two lines, or the missing fact."""
-    if best is None:
+    """Below the verdict: the best quote with its place, or the words that it rests on, or the missing fact."""
+    if placed.cell is None:
         return _indented(placed.missing)
+    if best is None:
+        return _indented(_nearness(placed))
     place = _shortened(printable(f"[{best.where}]"), WIDTH - 4)
-    lines: list[str] = []
-    for most in range(2 * (WIDTH - 2) - len(place), 0, -8):
-        lines = _indented(f"“{shortened(printable(best.quote), most)}” {place}")
-        if len(lines) <= 2:
-            break
-    return lines
+    return _indented(f"“{printable(best.quote)}” {place}")
+
+
+def _nearness(placed: Placement) -> str:
+    """The reason of an answer that no clause states: words that only tilt the balance."""
+    row = next((row for row in placed.evidence if row.claim is LEANS.get(placed.cell or Cell.ENERGY)), None)
+    words = f", by words such as {printable(row.quote)}" if row and row.quote else ""
+    return f"no clause states it; its wording is near to that of {placed.cell} systems{words}"
 
 
 def _indented(text: str) -> list[str]:
@@ -164,7 +181,7 @@ def _follows(placed: Placement) -> list[_Row]:
     paradigm = placed.cell.paradigm if placed.cell else None
     if placed.cell is None:
         ranked = ", ".join(f"{cell.value} {share:.0%}" for cell, share in placed.ranked[:3])
-        return [("possible", ranked or "nothing speaks for any paradigm")]
+        return [("possible", ranked)]
     if paradigm is None:
         return [("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
     facts = facts_of(placed, paradigm)
@@ -181,16 +198,64 @@ def _follows(placed: Placement) -> list[_Row]:
         ("", answers.objective_formula),
         ("sampling", answers.sampling),
         ("", answers.sampling_formula),
+        *_chain(placed),
         ("likelihood", kind),
         ("cost", placed.cost_note),
-        ("inherited", "; ".join(part.part.replace("_", " ") for part in placed.inherited)),
         ("gives", facts.gives),
         ("drawbacks", facts.drawbacks),
-        *(
-            ("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}")
-            for i, mode in enumerate(placed.failure_modes)
-        ),
+        *_labelled("watch", (f"{mode.name}: {mode.measurement}" for mode in placed.failure_modes)),
+        *_labelled("it claims", _promises(placed)),
     ]
+
+
+def _labelled(label: str, bodies: Iterable[str]) -> list[_Row]:
+    return [(label if i == 0 else "", body) for i, body in enumerate(bodies)]
+
+
+def _chain(placed: Placement) -> list[_Row]:
+    """The parts in the order in which an example passes them, then each with its two answers and its quote."""
+    if not placed.parts:
+        return []
+    before, after = ("condition", "before"), ("within", "after", "choice")
+    names = [_name(part) for part in placed.parts if part.stage in before]
+    names += [f"the {placed.cell} step", *(_name(part) for part in placed.parts if part.stage in after)]
+    training = ", ".join(_name(part) for part in placed.parts if part.stage == "training")
+    line = " → ".join(names) + (f"; in training alone: {training}" if training else "")
+    return [("chain", line), *_labelled("parts", (_answers(part) for part in placed.parts))]
+
+
+def _name(part: Part) -> str:
+    return part.role.replace("_", " ")
+
+
+def _answers(part: Part) -> str:
+    own = f" ({part.cell})" if part.cell else ""
+    return f"{_name(part)}{own}: {part.objective}; {part.sampling}. “{part.quote}” [{part.where}]"
+
+
+#: the failure modes that a promise denies
+_DENIED: Mapping[Claim, frozenset[str]] = {
+    Claim.STABLE: frozenset(
+        {"oscillation", "saturated critic", "critic's game", "exploding energies", "unbounded slope"}
+    ),
+    Claim.COVERS: frozenset({"mode collapse", "critic's game", "loss of diversity"}),
+    Claim.NO_COLLAPSE: frozenset({"posterior collapse"}),
+    Claim.NO_DRIFT: frozenset({"drift", "repetition"}),
+    Claim.SHARP: frozenset({"blur", "blur at one step"}),
+    Claim.FEW_STEPS: frozenset({"discretisation error", "curved paths", "blur at one step"}),
+}
+
+
+def _promises(placed: Placement) -> Iterator[str]:
+    """What the text claims of itself against the failure modes of its kind."""
+    for row in placed.promises:
+        modes = [mode.name for mode in placed.failure_modes if mode.name in _DENIED[row.claim]]
+        if modes:
+            yield f"{row.claim.says}, where {', '.join(modes)} is usual: “{row.quote}” [{row.where}]"
+
+
+#: parts that no sample can be better than
+_LIMITING = ("autoencoder", "tokenizer", "vocoder")
 
 
 def facts_of(placed: Placement, paradigm: Paradigm) -> Facts:
@@ -198,7 +263,15 @@ def facts_of(placed: Placement, paradigm: Paradigm) -> Facts:
     if placed.facts is not None:
         return placed.facts
     common = FACTS[paradigm]
-    return replace(common, likelihood=placed.likelihood, cost=placed.cost or common.cost)
+    own = variant_of(placed.cell, placed.variant) or common
+    return replace(
+        common,
+        likelihood=placed.likelihood,
+        cost=placed.cost or common.cost,
+        strengths=own.strengths,
+        weaknesses=own.weaknesses,
+        parts=tuple(part.role for part in placed.parts if part.role in _LIMITING),
+    )
 
 
 def _because(placed: Placement) -> str:
@@ -207,17 +280,21 @@ def _because(placed: Placement) -> str:
 
 
 def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
-    """One row of each claim: first the evidence for the answer, then that against it."""
-    likeliest = placed.cell or next((cell for cell, _ in placed.ranked), None)
+    """One row of each claim: first the evidence for the answer, then that against it. Parts have rows of their own."""
+    parts = {part.cell for part in placed.parts} - {placed.cell, None}
     first_rows: dict[Claim, Evidence] = {}
     for row in placed.evidence:
-        elsewhere = row.claim.aspect is Aspect.WORDING and row.claim.cell is not likeliest
-        if row.weight > 0 and not elsewhere and (best is None or row.claim is not best.claim):
+        shown = row.weight > 0 and row.form is not Form.SCRAP and row.claim.aspect not in _ELSEWHERE
+        if shown and row.claim.cell not in parts and (best is None or row.claim is not best.claim):
             first_rows.setdefault(row.claim, row)
     rows = sorted(list(first_rows.values())[:6], key=lambda row: _against(row, placed))
     lines = [_quoted("evidence" if i == 0 else "", row, placed) for i, row in enumerate(rows)]
-    aside = next((row for row in placed.evidence if row.weight == 0 and row.claim.speaks), None)
+    aside = next((row for row in placed.evidence if row.weight == 0 and _states(row)), None)
     return [*lines, _quoted("set aside", aside, placed)] if aside else lines
+
+
+#: what has rows of its own, or is no quotation
+_ELSEWHERE = (Aspect.PART, Aspect.PROMISE, Aspect.WORDING)
 
 
 def _against(row: Evidence, placed: Placement) -> bool:
@@ -228,5 +305,6 @@ def _quoted(label: str, row: Evidence, placed: Placement) -> _Row:
     """A quote with its place, marked for or against the answer, and as a hint where it weighs little."""
     speaks = row.claim.cell is not None and row.weight > 0 and placed.cell is not None
     side = ("against: " if _against(row, placed) else "for: ") if speaks else ""
-    hint = "a hint: " if speaks and row.weight < HINT and row.kind is not Reader.NAME else ""
+    weak = row.weight < HINT or row.form is Form.HINT
+    hint = "a hint: " if speaks and weak and row.kind is not Reader.NAME else ""
     return label, f"“{row.quote}” [{row.where}] {side}{hint}{row.claim.says}"

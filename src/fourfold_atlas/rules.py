@@ -16,8 +16,8 @@ from typing import Any
 
 from fourfold_atlas.evidence import CLAIMS, Claim
 
-__all__ = ["COMPARED", "LOOP", "SHIFTED", "Rule", "cues", "file_rules", "finder", "part_rules", "rule_ids"]
-__all__ += ["statement_rules", "word_rules"]
+__all__ = ["COMPARED", "LOOP", "SHIFTED", "PartRule", "Rule", "cues", "file_rules", "finder", "hints"]
+__all__ += ["mechanism_part", "part_rules", "rule_ids", "statement_rules", "word_rules"]
 
 
 #: ids of finds of the code reader: in a whole loop, before the claim, and in statements that belong together
@@ -43,7 +43,7 @@ class Rule:
         return self.claims[0][1]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _document(name: str) -> Mapping[str, Any]:
     text = resources.files("fourfold_atlas").joinpath("rules", f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
@@ -69,20 +69,81 @@ def word_rules() -> tuple[Rule, ...]:
 
 
 @lru_cache(maxsize=1)
+def hints() -> frozenset[str]:
+    """The ids of rules that weigh much and state nothing: their finds are no reasons."""
+    return frozenset(f"words/{name}" for name in _document("words")["hints"])
+
+
+@lru_cache(maxsize=1)
 def statement_rules() -> tuple[Rule, ...]:
     """The rules that read statements of Python."""
     return tuple(_rules("code", 0))
 
 
+@dataclass(frozen=True)
+class PartRule:
+    """A part that systems have beside their generative step: its two answers, and how texts and code name it.
+
+    Attributes:
+        claim: the claim that there is such a part.
+        stage: where it stands: ``condition``, ``before``, ``within``, ``after``, ``choice``, ``training``.
+        objective: its first answer, where it has no paradigm of its own.
+        sampling: its second answer.
+        mechanism: its paradigm where the clause names none, or the empty string.
+        mixes: whether the clause may name its paradigm.
+        name: words that name it, and say nothing of the generative step.
+        told: other prose that tells of it.
+        code: the names of its classes and files.
+        catalogue: words of the catalogue's entries.
+        failure: the name, the meaning and the measurement of what goes wrong with it, if anything.
+    """
+
+    claim: Claim
+    stage: str
+    objective: str
+    sampling: str
+    mechanism: str
+    mixes: bool
+    name: re.Pattern[str] | None
+    told: re.Pattern[str] | None
+    code: re.Pattern[str] | None
+    catalogue: re.Pattern[str]
+    failure: tuple[str, str, str] | None
+
+
 @lru_cache(maxsize=1)
-def part_rules() -> tuple[Rule, ...]:
-    """The rules that find the parts of a system in prose."""
-    table = _document("words")
-    return tuple(
-        Rule(f"words/{claim}.{id_}", _pattern(table, pattern, re.IGNORECASE), ((CLAIMS[claim], 1.0),))
-        for claim, rows in table["parts"].items()
-        for id_, pattern in rows.items()
+def part_rules() -> Mapping[Claim, PartRule]:
+    """Every part, in the order in which a chain names them."""
+    return {CLAIMS[name]: _part_rule(CLAIMS[name], row) for name, row in _document("parts")["part"].items()}
+
+
+def _part_rule(claim: Claim, row: Mapping[str, Any]) -> PartRule:
+    def prose(key: str) -> re.Pattern[str] | None:
+        return re.compile(row[key], re.IGNORECASE) if key in row else None
+
+    return PartRule(
+        claim=claim,
+        stage=row["stage"],
+        objective=row["objective"],
+        sampling=row["sampling"],
+        mechanism=row.get("mechanism", ""),
+        mixes=row.get("mixes", False),
+        name=prose("name"),
+        told=prose("told"),
+        code=re.compile(row["code"]) if "code" in row else None,
+        catalogue=re.compile(row["catalogue"]),
+        failure=_three(row.get("failure")),
     )
+
+
+def _three(texts: list[str] | None) -> tuple[str, str, str] | None:
+    return (texts[0], texts[1], texts[2]) if texts else None
+
+
+def mechanism_part(cell: str, other: str) -> Claim | None:
+    """The part that a stated mechanism of another cell is in a system of this one, if any."""
+    name = _document("parts")["mechanism"].get(cell, {}).get(other)
+    return CLAIMS[name] if name else None
 
 
 @lru_cache(maxsize=16)

@@ -28,7 +28,7 @@ def side_by_side(placed: list[Placement]) -> str:
         ("paradigm", [row.cell.value if row.cell else f"not decided: {row.missing}" for row in placed]),
         ("likelihood", [_kind(row) for row in placed]),
         ("cost", [SHORT_COST[row.cost] if row.cell else "?" for row in placed]),
-        ("inherited", [", ".join(part.part.replace("_", " ") for part in row.inherited) or "-" for row in placed]),
+        ("parts", [", ".join(part.role.replace("_", " ") for part in row.parts) or "-" for row in placed]),
         ("gives", [_fact(row, "gives") for row in placed]),
         ("drawbacks", [_fact(row, "drawbacks") for row in placed]),
         ("watch", [", ".join(mode.name for mode in row.failure_modes) or "-" for row in placed]),

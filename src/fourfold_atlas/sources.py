@@ -7,17 +7,22 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from fourfold_atlas.bounded import load_json
-from fourfold_atlas.evidence import Evidence
-from fourfold_atlas.rules import finder
+from fourfold_atlas.evidence import Evidence, Reader, shortened
+from fourfold_atlas.rules import finder, part_rules
 
-__all__ = ["Notebook", "defining", "is_code", "parsed", "read_notebook"]
+__all__ = ["Notebook", "defining", "is_code", "named_parts", "parsed", "read_notebook"]
 
 _LOSS = finder("sources", "loss")
 #: functions that draw
 _DRAWS = re.compile(r"sampl|generat|decod|translat|langevin|sgld|gibbs|mcmc|hmc|revers|invers|infer|euler|heun", re.I)
+#: a class, names from another module, what an object holds
+_DEFINES = re.compile(r"class (?P<names>\w+)")
+_IMPORTS = re.compile(r"\s*from [\w.]+ import (?P<names>[\w, ]+)")
+_HOLDS = re.compile(r"\s+self\.(?P<names>\w+) = ")
 _TRAINS = frozenset({"backward", "minimize", "value_and_grad", "apply_gradients"})
 #: no definition of either has none of these letters
 _MAY_DEFINE = re.compile(rf"{_DRAWS.pattern}|loss|{'|'.join(_TRAINS)}|elbo|nll|log_", re.I)
@@ -97,6 +102,26 @@ def _names(node: ast.AST) -> Iterator[str]:
             yield part.id
         elif isinstance(part, ast.Attribute):
             yield part.attr
+
+
+def named_parts(source: str, name: str) -> Iterator[Evidence]:
+    """The parts that a source defines or imports, by the names of its classes and by its own name.
+
+    Args:
+        source: Python, read line by line.
+        name: the name of its file, which quotes carry.
+    """
+    lines = [(3, name, name, [PurePosixPath(name).stem])]
+    for number, line in enumerate(source.split("\n"), 1):
+        for rank, pattern in enumerate((_DEFINES, _IMPORTS, _HOLDS)):
+            if match := pattern.match(line):
+                names = re.findall(r"\w+", match["names"])
+                lines.append((rank, f"{name}:{number}", line.strip().rstrip(":"), names))
+    for claim, rule in part_rules().items():
+        hits = [row for row in lines if rule.code and any(map(rule.code.search, row[3]))]
+        if hits:
+            _, where, quote, _ = min(hits, key=lambda row: row[0])
+            yield Evidence(shortened(quote), where, claim, 1.0, Reader.CODE)
 
 
 def is_code(text: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from fourfold_atlas.evidence import Cell, Claim, Evidence
 
-__all__ = ["by_claim", "by_rule", "weigh"]
+__all__ = ["by_claim", "by_rule", "weigh", "weighs"]
 
 #: the weight of a repetition, as a share of the one before
 FADE = 0.6
@@ -29,6 +29,11 @@ def by_claim(rows: Iterable[Evidence]) -> dict[Claim, float]:
         votes[row.claim] = votes.get(row.claim, 0.0) + row.weight * FADE**k
         times[row.claim] = k + 1
     return votes
+
+
+def weighs(claim: Claim) -> bool:
+    """True if votes for the claim change how cells are weighed."""
+    return claim.cell is not None or claim is Claim.GENERATES
 
 
 def by_rule(rows: Iterable[Evidence]) -> dict[str, float]:

@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from fourfold_atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader, shortened
-from fourfold_atlas.rules import cues, file_rules, finder, part_rules, word_rules
+from fourfold_atlas.evidence import LEANS, LONGEST_QUOTE, Aspect, Claim, Evidence, Form, Reader, shortened
+from fourfold_atlas.rules import cues, file_rules, finder, hints, part_rules, word_rules
 from fourfold_atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
 
 __all__ = ["MAX_PROSE", "kind_of", "places", "preamble", "without_homonyms"]
@@ -37,9 +37,17 @@ _TAGS = re.compile(r"(?m)^tags:[ \t\r]*(?:\[[^\]]*\]|(?:\n[ \t]*-.*)+)")
 _PREAMBLE = finder("words", "preamble")
 #: data in letters, a rule of one sign: no language has words of so many signs
 _BLOB = re.compile(r"[!-~]{400,}")
-#: words that are quoted on either side of a find, and the most characters of a word
-QUOTED_BESIDE, LONGEST_WORD = 2, 40
-_AFTER = re.compile(rf"\S{{0,40}}(?:\s+\S{{1,40}}){{0,{QUOTED_BESIDE}}}(?!\S)")
+#: a rule of this weight states, one of less only hints; a sentence has so many words
+STATEMENT, FEWEST_WORDS = 2.0, 4
+_TAG = re.compile(r"</?[A-Za-z!][^<>]{0,1000}>")
+_CONJUNCTION = re.compile(r"^(?:and|but|which|that|while|so|because|as)\s(?=\w)", re.I)
+_MARKS = re.compile(
+    r"\[\[[^\[\]]*|!?\[(?=[^\]])|\](?!\w)|^\s*(?:[-*+•#>]+|\d+\.)\s|[*`]+|(?<!\w)_+|_+(?!\w)|^[#\s]+|&nbsp;|\|"
+)
+#: where a long sentence may be cut
+_CUT = re.compile(r"[,;:—–]\s|\s\+\s|\s(?=\(|(?:and|but|which|while|where|whose|that|so|because|although)\s)")
+#: a sentence that states no mechanism: an installation, a command, a list of news, a table, a reference
+_SCRAP = finder("words", "scrap")
 _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
 
 
@@ -51,6 +59,11 @@ class _Prose:
     quotable: str
     starts: list[int]
     weights: list[float]
+    asides: list[bool]
+
+    def aside(self, at: int) -> bool:
+        """True in code, in a table, and below a heading about something else than the system."""
+        return self.asides[bisect_right(self.starts, at) - 1]
 
     def sentence(self, at: int) -> tuple[int, int, float]:
         index = bisect_right(self.starts, at) - 1
@@ -71,8 +84,17 @@ def _prose(raw: str) -> _Prose:
     fences = [match.span() for match in re.finditer(r"(?s)```.*?(?:```|\Z)", raw[:MAX_PROSE])]
     first = _CONTRIBUTION.search(text, 0, 4000)
     begins = starts[bisect_right(starts, first.start()) - 1] if first else 0
-    weights = [_place_weight(text, at, quiet, fences) * (0.5 if 0 < at < begins else 1.0) for at in starts]
-    return _Prose(without_homonyms(text, raw), text, starts, weights)
+    placed = [_place_weight(text, at, quiet, fences) for at in starts]
+    weights = [weight * (0.5 if 0 < at < begins else 1.0) for at, weight in zip(starts, placed, strict=True)]
+    quotable = _without_tags(text, raw)
+    return _Prose(without_homonyms(text, raw), quotable, starts, weights, [weight < 0.5 for weight in placed])
+
+
+def _without_tags(text: str, raw: str) -> str:
+    """Text with the tags of HTML blanked in place. ``raw`` has the brackets that ``text`` may have lost."""
+    for tag in _TAG.finditer(raw[: len(text)]):
+        text = text[: tag.start()] + " " * (tag.end() - tag.start()) + text[tag.end() :]
+    return text
 
 
 def _quiet_spans(text: str) -> list[tuple[int, bool]]:
@@ -217,11 +239,16 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], text_kind
 
 
 def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, tuple[int, int]]]:
-    for rule in part_rules():
-        for match in rule.pattern.finditer(prose.text):
-            weight = prose.sentence(match.start())[2]
-            row = Evidence(_quote(prose.quotable, match), place(match.start()), rule.claim, weight, Reader.WORDS)
-            yield row, match.span()
+    """Evidence of parts, each with the span (perhaps empty) whose words say nothing of the generative step."""
+    for claim, rule in part_rules().items():
+        for pattern in filter(None, (rule.name, rule.told)):
+            for match in pattern.finditer(prose.text):
+                start, end, weight = prose.sentence(match.start())
+                if pattern is rule.told:
+                    weight *= _foil(prose.text, start, end, match, claim)
+                form = Form.SCRAP if _scrap(prose, match) else Form.PASSAGE
+                row = Evidence(_clause(prose, match), place(match.start()), claim, weight, Reader.WORDS, form)
+                yield row, match.span() if pattern is rule.name else (match.start(), match.start())
 
 
 def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, int]]:
@@ -238,18 +265,57 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
                 factor *= 3  # a title states the purpose of the system
             if _OWN.search(prose.text, start, end):
                 factor *= 1.35 if start < 1500 else 1.2
-            quote, votes = _quote(prose.quotable, match), round(weight * factor, 3)
-            yield Evidence(quote, place(match.start()), claim, votes, Reader.WORDS, rule=rule.id), start
+            hint = weight < STATEMENT or rule.id in hints()
+            form = Form.SCRAP if _scrap(prose, match) else Form.HINT if hint else Form.PASSAGE
+            quote, votes = _clause(prose, match), round(weight * factor, 3)
+            yield Evidence(quote, place(match.start()), claim, votes, Reader.WORDS, form, rule.id), start
 
 
-def _quote(text: str, match: re.Match[str]) -> str:
-    """A find with its neighbours, in whole words."""
-    begins = match.start()
-    for _ in range(1 + QUOTED_BESIDE):
-        before = text.rfind(" ", max(begins - LONGEST_WORD, 0), max(begins - 1, 0))
-        begins = before if before >= 0 else begins if begins > LONGEST_WORD else 0
-    after = _AFTER.match(text, match.end())
-    return shortened(text[begins : after.end() if after else match.end()])
+def _clause(prose: _Prose, match: re.Match[str]) -> str:
+    """The sentence of a find without markup, or as many of its clauses around the find as a quote may have."""
+    start, end, _ = prose.sentence(match.start())
+    end = max(end, match.end())
+    if len(_plain(prose.quotable[start:end])) > LONGEST_QUOTE:
+        cuts = [cut.start() for cut in _CUT.finditer(prose.quotable, start + 1, end)]
+        start, end = _around([start, *cuts, end], match, lambda a, b: len(_plain(prose.quotable[a:b])))
+    return shortened(_plain(prose.quotable[start:end]))
+
+
+def _around(cuts: list[int], match: re.Match[str], length: Callable[[int, int], int]) -> tuple[int, int]:
+    """The widest stretch between cuts around a find that is short enough. It grows to the left first."""
+    i = bisect_right(cuts, match.start()) - 1
+    j = next((k for k, cut in enumerate(cuts) if cut >= match.end()), len(cuts) - 1)
+    while i > 0 and length(cuts[i - 1], cuts[j]) <= LONGEST_QUOTE:
+        i -= 1
+    while j < len(cuts) - 1 and length(cuts[i], cuts[j + 1]) <= LONGEST_QUOTE:
+        j += 1
+    if length(cuts[i], cuts[j]) <= LONGEST_QUOTE:
+        return cuts[i], cuts[j]
+    begins = match.string.rfind(" ", 0, max(match.start() - LONGEST_QUOTE // 3, 0)) + 1
+    return max(cuts[i], begins), cuts[j]
+
+
+def _plain(text: str) -> str:
+    """Words without marks of Markdown, and without the conjunction that a cut left in front."""
+    words = " ".join(_MARKS.sub(" ", text).split()).strip(" ,;:—–-+")
+    return _CONJUNCTION.sub("", words)
+
+
+def _scrap(prose: _Prose, match: re.Match[str]) -> bool:
+    """True where a find stands in no sentence about the system: a table, a command, a prompt, a note, a reference."""
+    start, end, _ = prose.sentence(match.start())
+    if prose.aside(match.start()) or not prose.quotable[match.start() : match.end()].strip():
+        return True
+    sentence = prose.quotable[start : max(end, match.end())]
+    title = not prose.text[:start].strip("# \n\t")
+    if len(_plain(sentence).split()) < (2 if title else FEWEST_WORDS):
+        return True
+    return bool(_SCRAP.search(sentence)) or _quoted(prose.quotable[start : match.start()])
+
+
+def _quoted(before: str) -> bool:
+    """True where quotation marks were opened before and not closed."""
+    return before.count("“") > before.count("”") or before.count('"') % 2 == 1
 
 
 def _foil(text: str, start: int, end: int, match: re.Match[str], claim: Claim) -> float:
@@ -257,7 +323,8 @@ def _foil(text: str, start: int, end: int, match: re.Match[str], claim: Claim) -
     if _NON.search(text[max(start, match.start() - 5) : match.start()]):
         return -0.5 if claim is Claim.CALLED_AUTOREGRESSIVE else 0.0
     is_named = claim in _NAMED
-    for cue, reach, factor in _FOILS if is_named else _FOILS[:2]:
+    first = 1 if claim.aspect is Aspect.PROMISE else 3 if is_named else 2
+    for cue, reach, factor in _FOILS[:first]:
         behind = _reaches(text, cue, reach, max(start, match.start() - 140), match.start() + 4)
         if any(begins <= match.start() + 1 and match.start() <= stop for begins, stop in behind):
             return factor

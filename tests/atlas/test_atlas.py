@@ -220,7 +220,8 @@ def test_json_and_text():
     value = json.loads(placed.to_json())
     assert value["cell"] == "diffusion"
     assert value["likelihood"] == Kind.ESTIMATE
-    assert value["would_change"]
+    assert value["would_change"] == [], "no rival has any support"
+    assert place("a discriminator judges samples; we predict the noise that was added, in steps").would_change
     for text in (
         show.text(placed),
         show.side_by_side([placed, place("GPT-2")]),

@@ -94,13 +94,13 @@ def test_the_verdict_and_its_best_quote_come_first(tmp_path, card, verdict, quot
     (tmp_path / "README.md").write_text(card)
     lines = run("place", str(tmp_path)).output.splitlines()
     assert lines[0].startswith(f"{tmp_path.name}: {verdict}")
-    assert quote in " ".join(lines[1:3])
+    assert quote in " ".join(lines[1:4])
     assert all(len(line) <= 80 for line in lines)
     for name in ("Stable Diffusion", "x" * 300 + " image diffusion model"):
         lines = run("place", name).output.splitlines()
         assert "diffusion (" in lines[0]
         assert "“" in lines[1]
-        assert "]" in lines[1] + lines[2]
+        assert "]" in "".join(lines[1:4])
         assert all(len(line) <= 80 for line in lines)
 
 

@@ -27,7 +27,7 @@ def test_a_latent_diffusion_pipeline():
     }
     placed = place_files(pipeline("DDIMScheduler", **parts))
     assert (placed.cell, placed.likelihood, placed.cost) == (Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS)
-    assert {part.part for part in placed.inherited} == {"autoencoder", "text_encoder"}
+    assert {part.role for part in placed.parts} == {"autoencoder", "text_encoder"}
     assert any(row.where == "model_index.json: $.scheduler" for row in placed.evidence)
 
 
@@ -68,7 +68,7 @@ def test_an_encoder_of_an_encoder_decoder_is_not_generative():
 def test_an_adapter_is_a_part():
     placed = place_files({"adapter_config.json": json.dumps({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 8})})
     assert placed.cell is Cell.AUTOREGRESSIVE
-    assert "adapter" in {part.part for part in placed.inherited}
+    assert "adapter" in {part.role for part in placed.parts}
 
 
 def test_an_adapter_without_a_task_is_placed_by_the_class_it_adapts():
@@ -79,7 +79,7 @@ def test_an_adapter_without_a_task_is_placed_by_the_class_it_adapts():
     }
     placed = place_files({"adapter_config.json": json.dumps(config)})
     assert placed.cell is Cell.AUTOREGRESSIVE
-    assert "adapter" in {part.part for part in placed.inherited}
+    assert "adapter" in {part.role for part in placed.parts}
     assert any(row.where.endswith("$.auto_mapping.base_model_class") for row in placed.evidence)
     assert place_files({"adapter_config.json": json.dumps(config | {"auto_mapping": ["x"]})}).cell is None
 
@@ -104,7 +104,7 @@ def test_tensor_names_speak_and_weights_are_not_read(tmp_path):
     )
     placed = place(tmp_path / "model.safetensors")
     assert placed.cell is Cell.DIFFUSION
-    assert "autoencoder" in {part.part for part in placed.inherited}
+    assert "autoencoder" in {part.role for part in placed.parts}
 
 
 def test_a_pickle_is_never_opened(tmp_path):

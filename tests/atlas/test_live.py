@@ -42,7 +42,7 @@ def test_a_pipeline_by_its_configuration():
 
     placed = place(Pipeline())
     assert placed.cell is Cell.DIFFUSION
-    assert "autoencoder" in {part.part for part in placed.inherited}
+    assert "autoencoder" in {part.role for part in placed.parts}
 
 
 def test_a_model_by_its_configuration():
@@ -148,7 +148,7 @@ def test_a_hybrid_is_on_the_map_what_its_card_says(name):
         placed = place(model)
         assert placed.cell is not None
         assert placed.cell.paradigm is card.paradigm
-        assert {part.part for part in placed.inherited} == set(model.facts.parts)
+        assert {part.role for part in placed.parts} == set(model.facts.parts)
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=str)

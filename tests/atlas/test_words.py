@@ -5,8 +5,8 @@ import pytest
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas import Cell, place_words
 from fourfold_atlas.decision import decide
-from fourfold_atlas.evidence import Claim
-from fourfold_atlas.rules import part_rules, rule_ids, statement_rules, word_rules
+from fourfold_atlas.evidence import Aspect, Claim
+from fourfold_atlas.rules import hints, part_rules, rule_ids, statement_rules, word_rules
 from fourfold_atlas.votes import by_claim as tally
 from fourfold_atlas.votes import weigh
 from fourfold_atlas.words import preamble, read_phrases, read_words, unfoiled
@@ -142,7 +142,7 @@ def test_a_hybrid_is_placed_by_its_generative_step():
         "steps, then decode."
     )
     assert placed.cell is Cell.DIFFUSION
-    assert {part.part for part in placed.inherited} >= {"autoencoder", "text_encoder"}
+    assert {part.role for part in placed.parts} >= {"autoencoder", "text_encoder"}
     assert "latents" in placed.likelihood_of
     assert any(mode.name == "reconstruction ceiling" for mode in placed.failure_modes)
 
@@ -174,8 +174,8 @@ def test_comments_links_and_references_are_not_prose():
 def test_every_rule_has_an_id_of_its_own_and_a_sane_weight():
     ids = rule_ids()
     assert len(ids) == len(set(ids))
-    parts = [rule.id for rule in part_rules()]
-    assert len(parts) == len(set(parts))
+    assert {claim for claim in Claim if claim.aspect is Aspect.PART} - {Claim.PART_NETWORK} == set(part_rules())
+    assert hints() <= set(ids)
     assert all(0 < rule.weight <= 4 for rule in (*word_rules(), *statement_rules()))
 
 
@@ -414,7 +414,8 @@ def test_a_mask_in_the_title_is_a_name_taken_out():
         "# [MASK]: faces from [MASK]\n\n[MASK] is trained on faces. Run [MASK] with a seed to draw new ones from noise."
     )
     for text in (card, YAML + card):
-        assert read_words(text) == read_words(text.replace("[MASK]", "______"))
+        masked, blank = read_words(text), read_words(text.replace("[MASK]", "______"))
+        assert [(row.claim, row.weight) for row in masked] == [(row.claim, row.weight) for row in blank]
     drawn = "# A model of ours\n\nStart from all [MASK] tokens and unmask the most confident over several rounds."
     assert Claim.DISCRETE in {row.claim for row in read_words(drawn)}
     assert read_words(drawn) != read_words(drawn.replace("[MASK]", "______"))

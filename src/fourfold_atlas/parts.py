@@ -1,0 +1,145 @@
+"""The parts of a system beside its generative step, as a chain: each with its two answers and its quote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fourfold.vocabulary import FACTS
+from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form, Reader
+from fourfold_atlas.rules import PartRule, mechanism_part, part_rules
+from fourfold_atlas.votes import by_claim
+
+__all__ = ["Part", "catalogued", "chain", "ordered", "part_of"]
+
+#: evidence of a part counts from this weight on: below it stands in a section about something else
+SAID = 0.25
+#: a mechanism of another cell is stated from so many votes on, one of its rows with so many
+STATED, FIRM = 3.0, 1.5
+#: the paradigm of a part is named within so many characters of its name
+REACH = 40
+#: parts that a cell has within itself
+_OWN = {
+    Cell.ADVERSARIAL: {Claim.PART_CRITIC},
+    Cell.FLOW: {Claim.PART_PRIOR},
+    Cell.LATENT_VARIABLE: {Claim.PART_AUTOENCODER},
+}
+#: names of a paradigm that are names of a part too: "a variational autoencoder", "a normalizing flow"
+_NOUNS = (Claim.CALLED_LATENT, Claim.CALLED_FLOW)
+#: words of a clause that name the paradigm of the part in it, the first that it holds
+_NAMES = {
+    Cell.DIFFUSION: re.compile(r"diffusion|flow[- ]match|rectified[- ]flow|score-based|denois|DDPM|\bCFM", re.I),
+    Cell.AUTOREGRESSIVE: re.compile(r"auto-?regress|token by token|next[- ]token|wavenet", re.I),
+    Cell.FLOW: re.compile(r"\bflows?\b|coupling|invertible", re.I),
+    Cell.ENERGY: re.compile(r"\benergy\b", re.I),
+    Cell.ADVERSARIAL: re.compile(r"adversarial|GAN\b|discriminator", re.I),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part beside the generative step.
+
+    Attributes:
+        role: its role, such as ``autoencoder``.
+        says: the same in words.
+        stage: where it stands in the chain, such as ``after`` the generative step or in ``training`` alone.
+        cell: its own paradigm, if it has one.
+        objective: what it is trained for.
+        sampling: what it does when an example is drawn.
+        quote: the words, key or line that say so.
+        where: their place.
+    """
+
+    role: str
+    says: str
+    stage: str
+    cell: Cell | None
+    objective: str
+    sampling: str
+    quote: str
+    where: str
+
+
+def part_of(claim: Claim, quote: str, where: str, cell: Cell | None = None) -> Part:
+    """A part by the claim that there is one. Its paradigm is the given one, or the one that its clause names."""
+    rule = part_rules()[claim]
+    own = cell or _named(rule, quote)
+    facts = FACTS[own.paradigm] if own and own.paradigm else None
+    objective, sampling = (facts.objective, facts.sampling) if facts else (rule.objective, rule.sampling)
+    if rule.stage in ("training", "choice"):
+        objective, sampling = rule.objective, rule.sampling
+    return Part(claim.value, claim.says, rule.stage, own, objective, sampling, quote, where)
+
+
+def _named(rule: PartRule, quote: str) -> Cell | None:
+    """The paradigm that the words around a part's name give it, else the one that such a part usually has."""
+    near = _near(rule, quote) if rule.mixes else ""
+    named = (cell for cell, words in _NAMES.items() if words.search(near))
+    return next(named, Cell(rule.mechanism) if rule.mechanism else None)
+
+
+def _near(rule: PartRule, quote: str) -> str:
+    """The words around the name of a part, up to a comma or an "and" and no further than ``REACH``."""
+    finds = (match for pattern in (rule.told, rule.name) if pattern and (match := pattern.search(quote)))
+    match = next(finds, None)
+    if match is None:
+        return quote
+    before = re.split(r"[,;.(]|\band\b", quote[: match.start()])[-1][-REACH:]
+    after = re.split(r"[,;.(]|\band\b", quote[match.end() :])[0][:REACH]
+    return f"{before}{match.group()}{after}"
+
+
+def catalogued(name: str, where: str) -> Part:
+    """A part by its name in the catalogue, such as ``kl_autoencoder``."""
+    words = name.replace("_", " ")
+    claim = next((rule.claim for rule in part_rules().values() if rule.catalogue.search(name)), None)
+    if claim is None:
+        return Part(words, words, "within", None, "trained before", "", words, where)
+    return part_of(claim, words, where)
+
+
+def chain(rows: Iterable[Evidence], cell: Cell | None) -> tuple[Part, ...]:
+    """The parts that the evidence tells of, in the order in which an example passes them."""
+    if cell is Cell.NOT_GENERATIVE:
+        return ()
+    rows = list(rows)
+    own = _OWN.get(cell, set()) if cell else set()
+    parts = {row.claim: row for row in reversed(rows) if _is_part(row) and row.claim not in own}
+    told = {claim: part_of(claim, row.quote, row.where) for claim, row in parts.items()}
+    mechanisms = {part.cell for part in told.values()}
+    for other, row in _stated(rows, cell):
+        claim = mechanism_part(cell.value, other.value) if cell else None
+        if claim and claim not in told and other not in mechanisms:
+            told[claim] = part_of(claim, row.quote, row.where, other)
+    return ordered(told.values())
+
+
+def ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Parts in the order in which a chain names them."""
+    order = {claim.value: i for i, claim in enumerate(part_rules())}
+    return tuple(sorted(parts, key=lambda part: order.get(part.role, len(order))))
+
+
+def _is_part(row: Evidence) -> bool:
+    said = row.weight >= SAID and row.form is not Form.SCRAP
+    return said and row.claim.aspect is Aspect.PART and row.claim in part_rules()
+
+
+def _stated(rows: list[Evidence], cell: Cell | None) -> Iterator[tuple[Cell, Evidence]]:
+    """Mechanisms of other cells that are stated outright, each by its firmest row."""
+    for other in Cell:
+        of = [row for row in rows if row.claim.cell is other and _of_mechanism(row)]
+        if other is cell or not of or sum(by_claim(of).values()) < STATED:
+            continue
+        first = max(of, key=lambda row: row.weight)
+        if first.weight >= FIRM:
+            yield other, first
+
+
+def _of_mechanism(row: Evidence) -> bool:
+    firm = row.form in (Form.PASSAGE, Form.LOOP) and row.weight > 0
+    if row.kind is Reader.CODE:  # every program has loops that look like a sampler's
+        return firm and row.claim.aspect is Aspect.OBJECTIVE
+    return firm and (row.claim.aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING) or row.claim in _NOUNS)

@@ -1,0 +1,162 @@
+"""Hybrids come apart into a chain, reasons are clauses, and trade-offs follow from variant and parts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
+from fourfold_atlas import Cell, place, place_words, show
+from fourfold_atlas.evidence import Form
+
+SPEECH = (
+    "A causal transformer is trained with cross-entropy to predict the next speech token and draws one token at a "
+    "time. A flow-matching decoder turns the tokens into mel spectrograms, and a neural vocoder makes the waveform."
+)
+LATENT = (
+    "A denoiser predicts the added noise in the latent space of a pretrained VAE, given a frozen T5 text encoder; "
+    "we sample in 50 denoising steps."
+)
+
+
+def _shown(placed):
+    return " ".join(show.text(placed).split())
+
+
+def test_mechanisms_of_other_paradigms_are_parts_and_no_objections():
+    placed = place_words(SPEECH)
+    assert placed.cell is Cell.AUTOREGRESSIVE
+    assert [(part.role, part.cell) for part in placed.parts] == [
+        ("decoder", Cell.DIFFUSION),
+        ("vocoder", Cell.ADVERSARIAL),
+    ]
+    assert all(part.quote in SPEECH for part in placed.parts)
+    assert placed.parts[0].objective == FACTS[Paradigm.DIFFUSION].objective
+    shown = _shown(placed)
+    assert "the autoregressive step → decoder → vocoder" in shown
+    assert "against:" not in shown
+
+
+def test_evaluations_add_up_and_the_likelihood_ends_where_a_part_has_none():
+    speech, latent = place_words(SPEECH), place_words(LATENT)
+    assert (speech.likelihood, speech.cost) == (Kind.EXACT, Cost.LENGTH)
+    assert "the data behind" in speech.likelihood_of
+    assert "the solver steps of its decoder, one of its vocoder" in speech.cost_note
+    assert "a bound for the raw data" in latent.likelihood_of
+    assert "one of its text encoder, one of its autoencoder" in latent.cost_note
+    watched = {mode.name for mode in speech.failure_modes}
+    assert {"drift", "decoder mismatch", "vocoder artefacts"} <= watched
+    assert "reconstruction ceiling" in {mode.name for mode in latent.failure_modes}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "We train a denoiser to predict the noise of images, without a discriminator and without an upsampler.",
+        "Unlike models that rerank their samples, ours predicts the noise and denoises once.",
+    ],
+)
+def test_parts_that_others_have_are_not_named(text):
+    assert {part.role for part in place_words(text).parts} == set()
+
+
+def test_a_bound_with_a_flow_as_prior_and_a_critic():
+    placed = place_words(
+        "A variational autoencoder trained by the evidence lower bound. A normalizing flow is learned as the prior "
+        "over the latents, and a patch discriminator is trained beside the decoder."
+    )
+    assert placed.cell is Cell.LATENT_VARIABLE
+    assert [(part.role, part.stage, part.cell) for part in placed.parts] == [
+        ("prior", "before", Cell.FLOW),
+        ("critic", "training", Cell.ADVERSARIAL),
+    ]
+    assert "no part of the bound" in placed.likelihood_of
+    assert "critic" not in placed.cost_note
+
+
+CARD = """# Thing <span style="color: red">model</span>
+
+pip install thing; a diffusion model needs a GPU.
+
+| model | score |
+|---|---|
+| a rival diffusion model | 3.1 |
+
+- prompt: "a diffusion model of a cat, predicted noise"
+
+We train a network to **predict the noise** that was added to [images](https://example.org), and denoise in 30 steps.
+"""
+
+
+def test_a_reason_is_a_clause_of_the_text_and_no_scrap(tmp_path):
+    (tmp_path / "README.md").write_text(CARD)
+    placed = place(tmp_path)
+    assert placed.cell is Cell.DIFFUSION
+    assert placed.reason.where == "README.md:11"
+    assert placed.reason.quote.startswith("We train a network to predict the noise that was added to images")
+    scraps = {row.where for row in placed.evidence if row.form is Form.SCRAP}
+    assert {"README.md:3", "README.md:7", "README.md:9"} <= scraps
+    assert "rival" not in _shown(placed)
+    assert "<" not in _shown(placed).split("objective")[0]
+
+
+def test_words_that_only_tilt_the_balance_are_no_quotation():
+    placed = place_words(
+        "# Thing\n\nText-to-image synthesis with prompts, seeds, schedulers, inpainting, guidance and checkpoints. "
+        "High-resolution image generation and editing from a prompt, with image conditioning, "
+        "in a pipeline with safety checker and samplers."
+    )
+    assert placed.cell is Cell.DIFFUSION
+    assert placed.reason is None
+    first = show.text(placed).splitlines()[1:4]
+    assert "its wording is near to that of diffusion systems" in " ".join(" ".join(first).split())
+    assert "“" not in "".join(first)
+
+
+def test_failure_modes_are_those_of_the_variant():
+    mixture = place_words("A Gaussian mixture fitted by expectation-maximisation; draw a component, then a point.")
+    bound = place_words("We maximise the evidence lower bound with the reparameterisation trick.")
+    assert "local optimum" in {mode.name for mode in mixture.failure_modes}
+    assert "posterior collapse" not in _shown(mixture)
+    assert "posterior collapse" in _shown(bound)
+
+
+def test_what_a_text_claims_against_the_textbook_is_shown_as_its_claim():
+    placed = place_words(
+        "We train a generator against a discriminator with a relativistic loss. Our training is stable, and the model "
+        "avoids mode collapse."
+    )
+    shown = _shown(placed)
+    assert "mode collapse" in {mode.name for mode in placed.failure_modes}
+    assert "that its training is stable, where" in shown
+    assert "that it misses no modes, where mode collapse" in shown
+
+
+def test_a_checkout_names_its_parts_and_its_code_gives_the_reason(tmp_path):
+    (tmp_path / "README.md").write_text(
+        "# Thing\n\nImages from text prompts: seeds, schedulers, guidance, inpainting.\n"
+    )
+    (tmp_path / "model.py").write_text(
+        "from diffusers import AutoencoderKL\n\n\nclass Discriminator:\n    pass\n\n\n"
+        "def loss(net, x, t, noise):\n    x_t = q_sample(x, t, noise)\n    loss = F.mse_loss(net(x_t, t), noise)\n"
+        "    return loss\n"
+    )
+    placed = place(tmp_path)
+    assert placed.cell is Cell.DIFFUSION
+    assert placed.reason.where.startswith("model.py")
+    assert {part.role: part.where for part in placed.parts} == {
+        "autoencoder": "model.py:1",
+        "critic": "model.py:4",
+    }
+
+
+def test_the_parts_of_hybrids_in_prose():
+    """A floor below the figure of ``benchmarks/atlas.py --parts``, so that a change of the rules is seen."""
+    cases = Path(__file__).parents[2] / "benchmarks" / "atlas_parts.jsonl"
+    named = total = 0
+    for case in map(json.loads, cases.read_text().splitlines()):
+        if case["kind"] == "prose" and case["part"] == "development":
+            roles = {part.role for part in place_words(case["text"]).parts}
+            named += len(roles & set(case["parts"]))
+            total += len(case["parts"])
+    assert named / total >= 0.85
