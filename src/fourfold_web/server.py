@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import uvicorn
@@ -12,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
@@ -24,11 +27,35 @@ from fourfold_web import map as map_data
 from fourfold_web import place
 from fourfold_web.guard import LIMITS, Guard, Limits, object_of, refusal
 from fourfold_web.live import Live
-from fourfold_web.work import BusyError, Worker
+from fourfold_web.runs import Library, finite
+from fourfold_web.work import BusyError, Turn, Worker
 
 __all__ = ["App", "server_of"]
 
 STATIC = Path(__file__).parent / "static"
+
+
+def _tasks() -> ModuleType:
+    """The tasks of models. They load torch, in the thread that calls this."""
+    return importlib.import_module("fourfold_web.tasks")
+
+
+def _task(name: str, kind: str) -> Callable[..., Iterator[dict[str, Any]]]:
+    """A task by the names of its function and of its request."""
+
+    def rows(library: Library, run: str, values: Mapping[str, Any], turn: Turn) -> Iterator[dict[str, Any]]:
+        return getattr(_tasks(), name)(library, run, getattr(_tasks(), kind).of(values), turn)
+
+    return rows
+
+
+TASKS = {
+    "sample": _task("sampled", "Samples"),
+    "write": _task("written", "Writing"),
+    "between": _task("between", "Way"),
+    "fill": _task("inpainted", "Hole"),
+}
+"""What can be asked of a model, by the last part of the path."""
 
 
 class App:
@@ -43,6 +70,7 @@ class App:
 
     def __init__(self, runs: Mapping[str, Path], token: str, port: int, limits: Limits = LIMITS) -> None:
         self.runs, self.token, self.port, self.limits = runs, token, port, limits
+        self.library = Library(runs)
         self.models = Worker("models", limits.waiting)
         self.live = Live(limits)
         self.reader = Worker("reader", limits.waiting)
@@ -54,6 +82,8 @@ class App:
             exception_handlers=handlers,
         )
         self.reader.start(map_data.dots)
+        if runs:
+            self.models.start(_tasks)
         self._guard = Guard(inner, token, port, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +103,11 @@ class App:
             Route("/api/place", self._place, methods=["POST"]),
             Route("/api/pdf", self._pdf, methods=["POST"]),
             *self.live.routes(),
+            Route("/api/runs.json", self._runs),
+            Route("/api/runs/{name:path}/about.json", self._about_run),
+            Route("/api/runs/{name:path}/log.json", self._log),
+            Route("/api/runs/{name:path}/score", self._score, methods=["POST"]),
+            Route("/api/runs/{name:path}/{task}", self._task, methods=["POST"]),
             Mount("/api", app=_nothing),
             Mount("/", app=StaticFiles(directory=STATIC)),
         ]
@@ -98,8 +133,52 @@ class App:
         content = await request.body()
         return JSONResponse({"text": await self.reader.run(lambda: place.text_of_pdf(content))})
 
+    async def _runs(self, request: Request) -> Response:
+        return JSONResponse(await self.reader.run(self.library.summaries))
+
+    async def _about_run(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return JSONResponse(finite(await self.models.run(lambda: self.library.about(name))))
+
+    async def _log(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return JSONResponse(await self.reader.run(lambda: self.library.log(name)))
+
+    async def _task(self, request: Request) -> Response:
+        """A task of a model, whose rows come as they are ready."""
+        name, values = request.path_params["name"], object_of(await request.body())
+        task = TASKS.get(request.path_params["task"])
+        if task is None:
+            raise HTTPException(404)
+        return await self._stream(lambda turn: task(self.library, name, values, turn))
+
+    async def _score(self, request: Request) -> Response:
+        """The likelihood of the file that is the body."""
+        name, file, content = request.path_params["name"], request.query_params.get("file", ""), await request.body()
+        return await self._stream(lambda turn: _tasks().scored(self.library, name, file, content, turn))
+
+    async def _stream(self, rows: Callable[[Turn], Iterator[dict[str, Any]]]) -> Response:
+        """Rows of JSON, each in a line. An error before the first is an answer of its own, a later one the last row."""
+        coming = self.models.rows(rows, self.limits.seconds, self.limits.work)
+        first = await anext(coming)
+
+        async def lines() -> AsyncIterator[bytes]:
+            yield _line(first)
+            try:
+                async for row in coming:
+                    yield _line(row)
+            except (*MISTAKES, *FAILURES) as error:
+                yield _line({"error": str(error)})
+
+        headers = {"content-encoding": "identity"}  # a compressed stream would wait for more
+        return StreamingResponse(lines(), media_type="application/x-ndjson", headers=headers)
+
     async def _systems(self, request: Request) -> Response:
         return _json(await self.reader.run(map_data.cards))
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def _json(content: bytes) -> Response:

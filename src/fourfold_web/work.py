@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,10 +25,26 @@ class Turn:
 
     Attributes:
         gone: is set when nobody waits for the result any more.
+        seconds: how long it may take.
     """
 
-    def __init__(self) -> None:
-        self.gone = threading.Event()
+    def __init__(self, seconds: float) -> None:
+        self.gone, self.seconds, self._end = threading.Event(), seconds, math.inf
+
+    def begin(self) -> None:
+        """The time runs from here on."""
+        self._end = time.monotonic() + self.seconds
+
+    def check(self) -> None:
+        """End the turn if its client is gone, or its time is over.
+
+        Raises:
+            TimeoutError: if it must end.
+        """
+        if self.gone.is_set():
+            raise TimeoutError("nobody waits for this any more")
+        if time.monotonic() > self._end:
+            raise TimeoutError(f"a request must be done in {self.seconds:g} s; ask for less, or use the command line")
 
 
 class Worker:
@@ -64,24 +82,27 @@ class Worker:
         with self._place():
             return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    async def rows(self, rows: Callable[[Turn], Iterator[T]], seconds: float) -> AsyncIterator[T]:
+    async def rows(
+        self, rows: Callable[[Turn], Iterator[T]], seconds: float, work: float = math.inf
+    ) -> AsyncIterator[T]:
         """What an iterator gives, one after the other, while the thread goes on.
 
         Args:
-            rows: makes the iterator. It should look at :attr:`Turn.gone` where it takes long.
+            rows: makes the iterator. It calls :meth:`Turn.check` where it takes long.
             seconds: how long a row may wait for its client before the work ends.
+            work: how long the work may take.
         """
-        loop, turn = asyncio.get_running_loop(), Turn()
+        loop, turn = asyncio.get_running_loop(), Turn(work)
         queue: asyncio.Queue[T | BaseException | None] = asyncio.Queue(8)
 
         def put(row: T | BaseException | None) -> None:
             asyncio.run_coroutine_threadsafe(queue.put(row), loop).result(seconds)
 
         def work() -> None:
+            turn.begin()
             try:
                 for row in rows(turn):
-                    if turn.gone.is_set():
-                        return
+                    turn.check()
                     put(row)
                 put(None)
             except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fourfold.core import Estimand, GenerativeModel, Sampler, view
 
-__all__ = ["resampled", "sampler_by_name", "samplers"]
+__all__ = ["fitting", "resampled", "sampler_by_name", "samplers"]
 
 
 def samplers() -> Mapping[str, type[Sampler]]:
@@ -47,10 +47,15 @@ def sampler_by_name(name: str, estimand: Estimand, also: Sequence[str] = ()) -> 
     kinds = samplers()
     match = {_spelling(candidate): candidate for candidate in kinds}.get(_spelling(name))
     if match is None:
-        fit = [*also, *(name for name, kind in kinds.items() if _runs_on(kind, estimand))]
+        fit = [*also, *fitting(estimand)]
         choice = f"choose one of {', '.join(fit)}" if fit else "this model has only its own sampler"
         raise ValueError(f"unknown sampler {name!r}: {choice}")
     return kinds[match]()
+
+
+def fitting(estimand: Estimand) -> list[str]:
+    """The names of the samplers that run on an estimand with their default settings."""
+    return [name for name, kind in samplers().items() if _runs_on(kind, estimand)]
 
 
 def _spelling(name: str) -> str:

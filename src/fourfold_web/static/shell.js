@@ -7,6 +7,7 @@ const VIEWS = [
   { name: "map", title: "Map", load: () => import("./map.js") },
   { name: "paradigms", title: "Paradigms at work", load: () => import("./paradigms.js") },
   { name: "place", title: "Place", load: () => import("./place.js"), live: true },
+  { name: "runs", title: "Runs", load: () => import("./run.js"), live: true },
 ].filter((view) => live || !view.live);
 
 // `get` reads JSON: from the server, or from a file beside an exported page. The others need the server.
@@ -63,6 +64,18 @@ export function h(name, attributes = {}, ...children) {
   }
   element.append(...children.flat().filter((child) => child != null && child !== false));
   return element;
+}
+
+// A picture that the server drew: scripts are dropped. Its styles are set one by one, since the policy refuses attributes;
+// quotes within texts are escaped there, so ` style="` begins an attribute.
+export function picture(html) {
+  const parsed = new DOMParser().parseFromString(html.replaceAll(' style="', ' data-style="'), "text/html").body;
+  for (const element of parsed.querySelectorAll("script, iframe, object, embed, link, style, form")) element.remove();
+  for (const element of parsed.querySelectorAll("*")) {
+    for (const { name } of [...element.attributes]) if (name.startsWith("on")) element.removeAttribute(name);
+  }
+  for (const element of parsed.querySelectorAll("[data-style]")) element.style.cssText = element.dataset.style;
+  return h("div", { class: "picture" }, [...parsed.childNodes]);
 }
 
 export function tell(error) {
