@@ -341,7 +341,6 @@ def _condition(run: Run, given: Sequence[str], n: int) -> Tensor | None:
 @contextmanager
 def _interruptible(turn: Turn) -> Iterator[None]:
     """Stop at the next call of a network once the client is gone or the time is over."""
-
     thread = threading.get_ident()
 
     def check(module: Any, args: Any) -> None:

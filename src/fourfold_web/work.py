@@ -98,7 +98,7 @@ class Worker:
         def put(row: T | BaseException | None) -> None:
             asyncio.run_coroutine_threadsafe(queue.put(row), loop).result(seconds)
 
-        def work() -> None:
+        def produce() -> None:
             turn.begin()
             try:
                 for row in rows(turn):
@@ -110,7 +110,7 @@ class Worker:
                     put(error)
 
         with self._place():
-            task = loop.run_in_executor(self._pool, work)
+            task = loop.run_in_executor(self._pool, produce)
             try:
                 while (row := await queue.get()) is not None:
                     if isinstance(row, BaseException):
