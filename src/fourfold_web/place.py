@@ -112,7 +112,7 @@ def _verdict(placed: Placement, texts: Mapping[str, str]) -> dict[str, Any]:
         "missing": placed.missing,
         "would_change": placed.would_change,
         "notes": placed.notes,
-        "parts": [asdict(part) for part in placed.inherited],
+        "parts": [asdict(part) for part in placed.parts],
         "failures": [{"name": mode.name, "meaning": mode.meaning} for mode in placed.failure_modes],
         "objective": facts.objective if facts else "",
         "sampling": facts.sampling if facts else "",
