@@ -25,7 +25,7 @@ PDF_SECONDS = 20.0
 _LINE = re.compile(r"^(?P<file>.*?):(?P<line>\d+)$")
 _OFFSET = re.compile(r"^offset (\d+)$")
 _CELL = re.compile(r"^(?P<file>[^:]+\.\w+): ")
-ROLES = {"for": 0, "against": 1, "part": 2, "aside": 3}
+ROLES = {"for": 0, "against": 1, "part": 2, "wording": 3, "aside": 4}
 
 
 def place_pasted(text: str) -> dict[str, Any]:
@@ -99,6 +99,7 @@ def _verdict(placed: Placement, texts: Mapping[str, str]) -> dict[str, Any]:
     facts = placed.facts or (FACTS[placed.cell.paradigm] if placed.cell and placed.cell.paradigm else None)
     return {
         "subject": placed.subject,
+        "reason": placed.reason and placed.reason.quote,
         "cell": placed.cell,
         "confidence": placed.confidence,
         "prior": placed.prior,
@@ -116,7 +117,7 @@ def _verdict(placed: Placement, texts: Mapping[str, str]) -> dict[str, Any]:
         "failures": [{"name": mode.name, "meaning": mode.meaning} for mode in placed.failure_modes],
         "objective": facts.objective if facts else "",
         "sampling": facts.sampling if facts else "",
-        "evidence": sorted(rows, key=lambda row: (ROLES[row["side"]], row["aspect"] == "wording", -row["weight"])),
+        "evidence": sorted(rows, key=lambda row: (ROLES[row["side"]], -row["weight"])),
         "texts": {file: text[:SHOWN] for file, text in texts.items() if file in named or len(texts) == 1},
     }
 
@@ -148,9 +149,11 @@ def _row(evidence: Evidence, placed: Placement, texts: Mapping[str, str]) -> dic
 
 
 def _side(evidence: Evidence, placed: Placement) -> str:
-    """For the verdict, against it, set aside, or a part or property that speaks for no cell."""
+    """For the verdict, against it, set aside, a hint of wording, or a part or property that speaks for no cell."""
     if evidence.weight == 0:
         return "aside"
+    if evidence.claim.aspect == "wording":
+        return "wording"
     if evidence.claim.cell is None:
         return "part"
     return "for" if placed.cell in (None, evidence.claim.cell) else "against"

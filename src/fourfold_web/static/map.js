@@ -112,9 +112,9 @@ export async function mount(element, api, here) {
     const rows = [...list].sort((a, b) => b.year - a.year || a.name.localeCompare(b.name));
     const box = h("ol", { class: "names", "aria-label": "Systems" });
     const more = (from) => {
-      box.append(...rows.slice(from, from + 100).map((dot) => h("li", {}, h("button", { type: "button", onclick: (event) => pick(dot.id, event.shiftKey) },
+      box.append(...rows.slice(from, from + 60).map((dot) => h("li", {}, h("button", { type: "button", onclick: (event) => pick(dot.id, event.shiftKey) },
         h("span", { class: "chip", "data-cell": dot.paradigm }, dot.name), h("small", {}, dot.year)))));
-      if (from + 100 < rows.length) box.append(h("li", {}, h("button", { type: "button", class: "plain", onclick: (event) => { event.currentTarget.parentNode.remove(); more(from + 100); } }, `${rows.length - from - 100} more`)));
+      if (from + 60 < rows.length) box.append(h("li", {}, h("button", { type: "button", class: "plain", onclick: (event) => { event.currentTarget.parentNode.remove(); more(from + 60); } }, `${rows.length - from - 60} more`)));
     };
     more(0);
     return rows.length ? box : h("p", { class: "empty" }, "No system is like that. Take a filter away.");
@@ -169,7 +169,7 @@ function drawYears(dots, [first, last], onYear) {
     const most = d3.max(d3.rollup(dots, (group) => group.length, (dot) => Math.max(first, dot.year)).values());
     return [...rows].flatMap(([year, cells]) => {
       let top = 44;
-      return CELLS.filter((cell) => cells.has(cell)).map((cell) => { const tall = 44 * Math.sqrt(cells.get(cell) / most) * 0.5; top -= tall; return { year, cell, top, tall }; });
+      return CELLS.filter((cell) => cells.has(cell)).map((cell) => { const tall = (42 * cells.get(cell)) / most; top -= tall; return { year, cell, top, tall }; });
     });
   };
   return {
@@ -379,7 +379,7 @@ const ARRANGEMENTS = {
     for (const { list, x, y } of circles) list.forEach((dot, i) => { const r = GAP * 0.56 * Math.sqrt(i + 0.5), a = i * 2.399963; where.set(dot, [x + r * Math.cos(a), y + r * Math.sin(a)]); });
     return { ...plan, points: dots.map((dot) => where.get(dot)), titles: circles.map(({ cell, list, x, y, r }) => ({ cell, text: `${cell.replace("not-", "not ")} ${list.length}`, x, y: y - r - 5, ground: [x, y, r] })) };
   },
-  years: (dots, aspect) => bands(dots, aspect, (dot) => Math.max(FIRST, dot.year), (year) => (year === FIRST ? "to 1985" : String(year))),
+  years: (dots, aspect) => bands(dots, aspect, (dot) => Math.max(FIRST, dot.year), (year) => (year === FIRST ? "≤ 1985" : String(year))),
   costs: (dots, aspect) => bands(dots, aspect, (dot) => dot.cost, (cost) => COSTS[cost], Object.keys(COSTS)),
 };
 
@@ -422,7 +422,7 @@ function bands(dots, aspect, key, text, order) {
     columns.forEach((column, j) => {
       const list = [...(cells.get(cell)?.get(column) ?? [])].sort((a, b) => a.year - b.year);
       list.forEach((dot, n) => where.set(dot, [x + (n % across[j] + 0.9) * GAP, floor - (Math.floor(n / across[j]) + 0.5) * GAP]));
-      if (i === 0) titles.push({ text: text(column), x: x + (across[j] + 0.8) * GAP / 2, y: 10, every: true });
+      if (i === 0) titles.push({ text: text(column), x: Math.max(x + ((across[j] + 0.8) * GAP) / 2, 16), y: 10, every: true });
       x += (across[j] + 0.8) * GAP;
     });
     titles.push({ cell, text: cell.replace("not-", "not "), x: 14, y: y + 16, align: "left", ground: [6, y, width - 12, deep[i] * GAP + 24] });

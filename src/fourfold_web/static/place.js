@@ -9,7 +9,7 @@ const EXAMPLES = {
 const READ = /\.(md|markdown|rst|txt|py|ipynb|json|ya?ml|toml|ini|cfg|gin|html?)$|(^|\/)(readme|model_?card)$/i;
 const SKIP = /(^|\/)(\.git|node_modules|__pycache__|\.venv|venv)\//;
 const MOST_BYTES = 24e6, FILE_BYTES = 2e6;
-const SIDES = { for: "for", against: "against", part: "a part or a property", aside: "set aside" };
+const SIDES = { for: "for", against: "against", part: "a part or a property", wording: "wording as a whole", aside: "set aside" };
 
 export function mount(element, api) {
   const text = h("textarea", { rows: 12, spellcheck: "false", "aria-label": "A name, a model card, an abstract, code or a configuration", placeholder: "Paste a name, a model card, an abstract, code or a configuration.\nOr drop a folder, a PDF or a file anywhere on this page." });
@@ -80,20 +80,34 @@ export function mount(element, api) {
       h("p", { class: "note" }, result.subject.slice(0, 120)),
       h("h2", { class: "answer" }, cell ? h("span", { class: "chip" }, cell.replace("not-", "not ")) : "Not decided"),
       h("p", {}, cell ? (result.prior ? "By the catalogue alone." : `Confidence ${Math.round(100 * result.confidence)} %.`) : result.missing, result.also ? ` Its sampling procedure is ${result.also}; the objective decides.` : ""),
+      result.reason ? h("blockquote", {}, result.reason) : null,
       likeliest.length > 1 || !cell ? h("ul", { class: "shares" }, likeliest.map(([name, share]) => h("li", { "data-cell": name }, h("span", {}, name), h("meter", { min: 0, max: 1, value: share, "aria-label": `${name} ${Math.round(share * 100)} %` }), h("span", {}, `${Math.round(share * 100)} %`)))) : null,
       result.objective ? [h("h3", {}, "Training objective"), h("p", {}, result.objective), h("h3", {}, "Sampling procedure"), h("p", {}, result.sampling)] : null,
-      cell && result.objective ? h("dl", { class: "facts" }, [["likelihood", `${result.likelihood}${result.likelihood_of ? ` (of ${result.likelihood_of})` : ""}`], ["cost", result.cost], ["variant", result.variant], ["inherits", result.parts.map((part) => part.role.replaceAll("_", " ")).join(", ")], ["watch for", result.failures.map((mode) => mode.name).join(", ")]].filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])) : null,
+      cell && result.objective ? h("dl", { class: "facts" }, [["likelihood", `${result.likelihood}${result.likelihood_of ? ` (of ${result.likelihood_of})` : ""}`], ["cost", result.cost], ["variant", result.variant], ["watch for", result.failures.map((mode) => mode.name).join(", ")]].filter(([, value]) => value).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])) : null,
+      chainOf(result),
       Object.entries(SIDES).map(([side, title]) => evidenceList(rows.filter((row) => row.side === side), title)),
       result.would_change.length ? [h("h3", {}, "This would change the answer"), h("ul", {}, result.would_change.map((line) => h("li", {}, line)))] : null,
       result.notes.length ? h("p", { class: "note" }, result.notes.join(" ")) : null,
       result.system ? h("p", {}, h("a", { href: `#/map/${encodeURIComponent(result.system)}` }, "Show it on the map")) : null);
   }
 
+  // The pieces in the order in which an example passes them; the generative step stands among them.
+  function chainOf(result) {
+    if (!result.parts.length || !result.cell) return null;
+    const step = h("li", { "data-cell": result.cell, class: "step" }, h("b", {}, "the generative step"), result.objective, h("span", { class: "note" }, ` · ${result.sampling}`));
+    const items = result.parts.map((part) => [part.stage, h("li", { "data-cell": part.cell ?? "" }, h("b", {}, part.role.replaceAll("_", " ")), part.says, part.objective ? h("span", { class: "note" }, ` · ${part.objective}`) : null)]);
+    const at = (...stages) => items.filter(([stage]) => stages.includes(stage)).map(([, item]) => item);
+    const late = at("after"), aside = at("training", "choice");
+    const early = items.filter(([stage]) => !["after", "training", "choice"].includes(stage)).map(([, item]) => item);
+    return [h("h3", {}, "Its pieces, in a chain"), h("ol", { class: "chain" }, early, step, late), aside.length ? [h("p", { class: "note" }, "In training alone, or for choosing:"), h("ul", { class: "chain loose" }, aside)] : null];
+  }
+
   function evidenceList(rows, title) {
     if (!rows.length) return null;
-    const list = h("ul", { class: "evidence" }, rows.slice(0, 8).map((row) => h("li", { "data-cell": row.cell ?? "" },
+    const quotes = [...Map.groupBy(rows, (row) => row.quote).values()].map((same) => ({ ...same[0], says: [...new Set(same.map((row) => row.says))].join("; ") }));
+    const list = h("ul", { class: "evidence" }, quotes.slice(0, 8).map((row) => h("li", { "data-cell": row.cell ?? "" },
       h("button", { type: "button", disabled: row.start == null, title: row.where, onclick: () => jump(row.i) }, `“${row.quote}”`), h("span", { class: "note" }, ` ${row.says}`))));
-    return h("details", { open: title === "for" || title === "against" }, h("summary", {}, `${title[0].toUpperCase()}${title.slice(1)} (${rows.length})`), list);
+    return h("details", { open: title === "for" || title === "against" }, h("summary", {}, `${title[0].toUpperCase()}${title.slice(1)} (${quotes.length})`), list);
   }
 
   function jump(i) {
