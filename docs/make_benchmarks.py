@@ -1,8 +1,9 @@
-"""Write docs/benchmarks.md and the table of README.md from benchmarks/results/*.json. ``--check`` only compares.
+"""Write docs/benchmarks.md, docs/published.md and the table of README.md from results. ``--check`` only compares.
 
 A result is a mapping of figures, or holds ``rows``, which are lists beside ``columns`` or mappings, and as much of
 ``title``, ``order``, ``machine``, ``date``, ``commit``, ``seeds``, ``command`` and ``notes`` as is known. Every file is
 a table of docs/benchmarks.md. :data:`MEASURED` names the figures that README shows, and nothing there is typed.
+``published.json`` holds the rows of ``benchmarks/published.py``, and :mod:`make_published` writes their page.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from make_published import PUBLISHED, published_page
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 PAGE = Path(__file__).with_name("benchmarks.md")
@@ -175,7 +178,9 @@ def readme(text: str, results: Mapping[str, dict[str, Any]]) -> str:
 def main() -> None:
     """Write both files, or say which is out of date."""
     results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))}
+    rows = results.pop("published")
     texts = {PAGE: page(results), README: readme(README.read_text(encoding="utf-8"), results)}
+    texts[PUBLISHED] = published_page(rows)
     for path, text in texts.items():
         if "--check" not in sys.argv:
             path.write_text(text, encoding="utf-8")

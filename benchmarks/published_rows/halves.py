@@ -1,0 +1,149 @@
+"""T1. Four tables in halves by MOSTLY AI's benchmark of 2024: accuracy by mostlyai-qa."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from beside import run_peer
+
+import fourfold
+from published_rows import Anchor, Line, Missing, Options, Row, located
+
+ORIGIN = "mostly-ai/paper-fidelity-accuracy, 2024-12/data, in the folder tables"
+STEPS = {"adult": 1500, "bank-marketing": 1500, "credit-default": 1000, "online-shoppers": 1000}
+"""Steps of the preset."""
+ROWS = 50_000
+"""Rows that are drawn. The first of them, as many as trained on, are judged here."""
+STORED: Mapping[str, tuple[float, Mapping[str, tuple[float, str]]]] = {
+    "adult": (
+        0.988,
+        {
+            "mostlyai": (0.959, "60 at most"),
+            "synthcity-ddpm": (0.958, "602"),
+            "gretel-TabularDP-e100": (0.943, "1,917"),
+            "gretel-NavFT": (0.883, "238"),
+            "synthcity-arf": (0.855, "629"),
+            "synthcity-bayesian_network": (0.840, "30"),
+            "synthcity-ctgan": (0.785, "1,231"),
+            "synthcity-nflow": (0.711, "1,305"),
+        },
+    ),
+    "bank-marketing": (
+        0.988,
+        {
+            "mostlyai": (0.970, "60 at most"),
+            "synthcity-arf": (0.908, "339"),
+            "synthcity-bayesian_network": (0.895, "29"),
+        },
+    ),
+    "credit-default": (
+        0.980,
+        {
+            "mostlyai": (0.940, "60 at most"),
+            "synthcity-arf": (0.836, "715"),
+            "synthcity-ctgan": (0.758, "1,981"),
+            "synthcity-bayesian_network": (0.756, "103"),
+        },
+    ),
+    "online-shoppers": (
+        0.974,
+        {
+            "mostlyai": (0.945, "60 at most"),
+            "synthcity-bayesian_network": (0.919, "15"),
+            "synthcity-arf": (0.893, "152"),
+        },
+    ),
+}
+"""The most that noise allows, and accuracy and seconds of training of each engine: 2024-12/metrics.csv."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Rows of a model, and what its training took."""
+
+    frame: pd.DataFrame
+    seconds: float
+    steps: int
+
+
+@functools.cache
+def drawn(name: str, seed: int, options: Options) -> Draws:
+    """Train on the training half, of which a twentieth chooses the weights, and draw."""
+    train, start = located(options, f"tables/{name}_trn.csv.gz", ORIGIN), time.process_time()
+    data: fourfold.settings.data.DataKeywords = {"fractions": (0.95, 0.05)}
+    budget = options.steps(STEPS[name])
+    run = fourfold.fit("autoregressive", train, budget=budget, seed=seed, progress=False, data_options=data)
+    taken = time.process_time() - start
+    frame = run.model.space.table(run.sample(ROWS, seed=seed))
+    return Draws(frame, taken, run.card["steps"])
+
+
+def judged(kind: str, options: Options, *arguments: object) -> dict[str, Any]:
+    """The scores of ``judge_tables.py`` in its environment.
+
+    Raises:
+        Missing: without one, or where it fails.
+    """
+    if options.judge is None:
+        raise Missing("the environment of foreign scores is not named: --judge PYTHON, with mostlyai-qa and lightgbm")
+    with tempfile.TemporaryDirectory() as folder:
+        scores = run_peer(options.judge, "judge_tables.py", (kind, *arguments, folder), Path(folder))
+    if "note" in scores:
+        raise Missing(f"judge_tables.py {kind} failed: {scores['note']}")
+    return scores
+
+
+def accuracy(name: str, synthetic: Path, options: Options) -> dict[str, float]:
+    """The figures of a synthetic table by name: the mean of those of columns and of pairs, then both."""
+    scores = judged("accuracy", options, located(options, f"tables/{name}_trn.csv.gz", ORIGIN), synthetic)
+    columns, pairs = scores["univariate"], scores["bivariate"]
+    most = (scores["univariate at most"] + scores["bivariate at most"]) / 2
+    return {"accuracy": (columns + pairs) / 2, "of columns": columns, "of pairs": pairs, "most": most}
+
+
+def anchors(name: str, options: Options) -> Iterator[Anchor]:
+    """The most that noise allows, and the best stored table."""
+    best = next(iter(STORED[name][1]))
+    stored = accuracy(name, located(options, f"tables/{name}_{best}.csv.gz", ORIGIN), options)
+    yield Anchor("the most that noise allows", STORED[name][0], stored["most"], 6e-4)
+    yield Anchor(f"accuracy of the table of {best}", STORED[name][1][best][0], stored["accuracy"], 6e-4)
+
+
+def measure(name: str, options: Options) -> Iterator[Line]:
+    """Ours, judged once."""
+    half = pd.read_csv(located(options, f"tables/{name}_trn.csv.gz", ORIGIN))
+    draws = drawn(name, 0, options)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "synthetic.csv"
+        draws.frame.head(len(half)).to_csv(path, index=False)
+        figures = accuracy(name, path, options)
+    system = f"fourfold autoregressive, {draws.steps} steps"
+    yield Line(name, system, figures, seconds=f"{draws.seconds:.0f} of the processor", seeds=1)
+
+
+ROW = Row(
+    title="Four tables in halves (T1)",
+    figure="accuracy",
+    lower=False,
+    protocol="Train on one half, draw as many rows, hold them against that half by the functions of mostlyai-qa: the "
+    "mean of the accuracies of columns and of pairs of columns in ten bins.",
+    source="mostly-ai/paper-fidelity-accuracy at c31860c, 2024-12/metrics.csv",
+    data=ORIGIN,
+    chosen="none: the preset, size auto",
+    interval="none, one training",
+    sets=tuple(STORED),
+    published=tuple(
+        Line(name, engine, {"accuracy": value, "most": most}, seconds=seconds, source="2024-12/metrics.csv")
+        for name, (most, engines) in STORED.items()
+        for engine, (value, seconds) in engines.items()
+    ),
+    anchors=anchors,
+    measure=measure,
+)
