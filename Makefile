@@ -2,9 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# files that benchmarks ask for, and the environments of peers
+DATA ?= data
+ENVS ?= $(VENV)/peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test without web published references ranks test-cluster docs dist env clean
+.PHONY: demo test without web test-published published peers references ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -22,8 +25,16 @@ without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make wit
 web: $(VENV)/web.stamp  ## the page in a browser: every view is opened, used and looked at; needs chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m web tests/web
 
-published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
+test-published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m published tests
+
+published: $(VENV)/test.stamp  ## published rows and ours again, docs/published.md: make published DATA=FOLDER; hours
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/published.py all --data $(DATA) --judge $(ENVS)/judge; status=$$?; \
+	$(BIN)/python docs/make_benchmarks.py; exit $$status
+
+peers: $(VENV)/hf.stamp  ## figures beside peers again, those of README: make peers DATA=FOLDER; hours
+	$(BIN)/python benchmarks/again.py --data $(DATA) --envs $(ENVS); status=$$?; \
+	$(BIN)/python docs/make_benchmarks.py; exit $$status
 
 references: $(VENV)/references.stamp  ## the scores, against those of the packages that people know
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m references tests/metrics

@@ -1,6 +1,6 @@
 """Published rows beside ours: one row of a paper, its anchor recomputed, then our models on the same data.
 
-    python benchmarks/published.py ROW --data FOLDER [--only SET,SET] [--seeds 3] [--judge PYTHON]
+    python benchmarks/published.py ROW --data FOLDER [--only SET,SET] [--seeds 3] [--judge ENVIRONMENT]
     python benchmarks/published.py all --data FOLDER
     python benchmarks/published.py all --data FOLDER --anchors      # the anchors alone: seconds to minutes
 
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", help="names of sets, by commas")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--judge", type=Path, help="the interpreter of an environment with mostlyai-qa")
+    parser.add_argument("--judge", type=Path, help="the environment of mostlyai-qa and lightgbm, which pip fills")
     parser.add_argument("--anchors", action="store_true", help="recompute the anchors alone")
     parser.add_argument("--quick", action="store_true", help="take 20 steps, to try the code")
     parser.add_argument("--out", type=Path, default=RESULTS)

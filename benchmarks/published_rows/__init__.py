@@ -75,7 +75,7 @@ class Options:
     Attributes:
         folder: where the data lies.
         seeds: trainings of each setting.
-        judge: the interpreter of an environment with the packages of foreign metrics.
+        judge: the environment of foreign metrics.
         quick: whether few steps are taken, to try the code.
     """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from beside import run_peer
+from beside import environment, run_peer
 
 import fourfold
 from published_rows import Anchor, Line, Missing, Options, Row, located
@@ -19,6 +19,7 @@ from published_rows import Anchor, Line, Missing, Options, Row, located
 ORIGIN = "mostly-ai/paper-fidelity-accuracy, 2024-12/data, in the folder tables"
 STEPS = {"adult": 1500, "bank-marketing": 1500, "credit-default": 1000, "online-shoppers": 1000}
 """Steps of the preset."""
+JUDGES = ("mostlyai-qa", "lightgbm")
 ROWS = 50_000
 """Rows that are drawn. The first of them, as many as trained on, are judged here."""
 STORED: Mapping[str, tuple[float, Mapping[str, tuple[float, str]]]] = {
@@ -92,9 +93,11 @@ def judged(kind: str, options: Options, *arguments: object) -> dict[str, Any]:
         Missing: without one, or where it fails.
     """
     if options.judge is None:
-        raise Missing("the environment of foreign scores is not named: --judge PYTHON, with mostlyai-qa and lightgbm")
+        raise Missing(f"no environment for {', '.join(JUDGES)} is named: --judge ENVIRONMENT")
     with tempfile.TemporaryDirectory() as folder:
-        scores = run_peer(options.judge, "judge_tables.py", (kind, *arguments, folder), Path(folder))
+        scores = run_peer(
+            environment(options.judge, JUDGES), "judge_tables.py", (kind, *arguments, folder), Path(folder)
+        )
     if "note" in scores:
         raise Missing(f"judge_tables.py {kind} failed: {scores['note']}")
     return scores

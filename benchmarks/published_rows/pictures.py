@@ -42,7 +42,7 @@ ROW = Row(
     figure="bits/dim",
     lower=True,
     protocol="Mean bits for each of 784 pixels of 8 bits, over all 10,000 test images.",
-    source="Juice-jl/ProbabilisticCircuits.jl at e531bb0, examples/train_mnist_hclt.ipynb, figures of Liu, Mandt and Van "
+    source="Juice-jl/ProbabilisticCircuits.jl at e531bb0, examples/train_mnist_hclt.ipynb, figures of Liu, Mandt, Van "
     "den Broeck, ICLR 2022",
     data="Debian's package dataset-fashion-mnist",
     chosen="presets, with test figures in sight (docs/notes)",
