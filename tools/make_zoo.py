@@ -1,4 +1,4 @@
-"""Train the zoo, the small trained runs that come with the page: ``python tools/make_zoo.py [NAME ...]``.
+"""Train the zoo, the small trained runs that come with the page: ``python tools/make_zoo.py (--all | NAME ...)``.
 
 Two-moons, digits, the cultivars of wine and the species of iris are in scikit-learn or in fourfold itself. ``names``
 are the first names of the census of the United States of 1990 (public domain), one a line, as the package ``names``
@@ -12,6 +12,8 @@ A run is trained for steps, not seconds, so that a busy machine gives the same w
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import shutil
 import tempfile
 import time
@@ -26,6 +28,7 @@ from fourfold.core import GenerativeModel
 from fourfold.data import Dataset
 from fourfold.spaces import Vectors
 from fourfold_web.paradigms import model_of_points
+from fourfold_web.recorded import write_traces
 from fourfold_web.zoo import FOLDER
 
 
@@ -128,15 +131,20 @@ def train(name: str, entry: Entry, arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Train the runs that are named, or all."""
+    """Train the runs that are named, or all, and write the traces of all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="*", metavar="NAME")
+    parser.add_argument("runs", nargs="*", metavar="NAME", help="runs to train again; without any, only the traces")
+    parser.add_argument("--all", action="store_true")
     parser.add_argument("--names", type=Path)
     parser.add_argument("--chorales", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for name in arguments.runs or ENTRIES:
+    for name in ENTRIES if arguments.all else arguments.runs:
         train(name, ENTRIES[name], arguments)
+    write_traces()
+    weights = {path.relative_to(FOLDER).as_posix(): path for path in sorted(FOLDER.rglob("*.safetensors"))}
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in weights.items()}
+    (FOLDER / "digests.json").write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The declaration of ``serve``. Torch-free."""
+"""The declarations of ``serve`` and ``export-page``. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated, final
 import typer
 
 from fourfold.cli.command import Command
+from fourfold.cli.options import AsJson, Device, Seed
 
-__all__ = ["Serve"]
+__all__ = ["ExportPage", "Serve"]
 
 
 @final
@@ -30,3 +31,22 @@ class Serve(Command):
     ] = None
     port: Annotated[int, typer.Option(help="The port. 0 is any that is free.", min=0, max=65535, metavar="N")] = 8444
     open_: Annotated[bool, typer.Option("--open", help="Also open the page in the browser.")] = False
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ExportPage(Command):
+    """Write the page as files that need no server: map, paradigms, a run.
+
+    Open index.html from the disk, or put the folder on any host. With a run the
+    page also shows its card, its samples, the way its sampler goes, and the
+    report of the comparison that it is from.
+    """
+
+    work = "fourfold_web.export:export"
+
+    run: Annotated[Path | None, typer.Argument(help="The folder of a run, or zoo:NAME.", show_default="no run")] = None
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the page.")] = Path("page")
+    seed: Seed = 0
+    device: Device = "auto"
+    as_json: AsJson = False

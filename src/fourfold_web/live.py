@@ -50,7 +50,7 @@ class Live:
 
     async def _trace(self, asked: Asked) -> Response:
         data, name = asked.path_params["data"], asked.path_params["name"]
-        return JSONResponse(await self._drawing.run(lambda: recorded.trace_of(data, name)))
+        return Response(await self._drawing.run(lambda: recorded.trace_of(data, name)), media_type="application/json")
 
     async def _choices(self, asked: Asked) -> Response:
         failures = [{"name": name, "paradigm": item.paradigm, "title": item.title} for name, item in FAILURES.items()]

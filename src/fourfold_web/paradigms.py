@@ -31,12 +31,13 @@ from fourfold.paradigms.hybrid import behind
 from fourfold.paradigms.latent import VariationalBound
 from fourfold.recipes.diffusion import denoising
 from fourfold.recipes.latent_flow import vector_codes
-from fourfold.runs.budget import parse_budget
+from fourfold.runs.budget import Budget, parse_budget
 from fourfold.spaces import Images, Vectors
 from fourfold.tasks.drawing import adjusted
+from fourfold.vocabulary import Kind
 from fourfold_web.traces import trace
 
-__all__ = ["DATA", "FAILURES", "RECIPES", "Request", "Settings", "Studio", "model_of_points"]
+__all__ = ["DATA", "FAILURES", "RECIPES", "Request", "Settings", "Studio", "lessons", "model_of_points"]
 
 DATA = ("two-moons", "eight-gaussians", "pinwheel", "checkerboard", "digits")
 """The built-in sets that are trained on live."""
@@ -56,8 +57,11 @@ SLICE = 0.12
 """Seconds that a model trains in its turn."""
 FEWEST, MOST = 40, 5000
 """Points that a person may draw."""
+QUICK = (Kind.EXACT, Kind.LOWER_BOUND, Kind.UNNORMALISED)
+"""Kinds of likelihood that are soon known at every place of a plane. The others solve an ODE."""
 LONGEST = 120.0
 """Seconds of training of one model, at most."""
+MOST_STEPS = 100_000
 
 
 def model_of_points(recipe: str, space: Space, size: str) -> GenerativeModel:
@@ -142,6 +146,7 @@ class Request:
         data: a set of :data:`DATA`, or points ``(N, 2)``.
         paradigms: names in :data:`RECIPES`.
         seconds: budget of each model.
+        steps: its budget in steps instead. 0: in seconds.
         failures: names in :data:`FAILURES`.
         conditional: whether models learn the classes of a built-in set.
         seed: of weights, order and draws.
@@ -153,6 +158,7 @@ class Request:
     data: str | tuple[tuple[float, float], ...] = "two-moons"
     paradigms: tuple[str, ...] = tuple(RECIPES)
     seconds: float = 10.0
+    steps: int = 0
     failures: tuple[str, ...] = ()
     conditional: bool = False
     seed: int = 0
@@ -171,6 +177,13 @@ class Request:
             _check("failures", name, tuple(FAILURES))
         if not 0 < self.seconds <= LONGEST:
             raise ValueError(f"seconds must be above 0 and at most {LONGEST:g}, got {self.seconds:g}")
+        if not 0 <= self.steps <= MOST_STEPS:
+            raise ValueError(f"steps must be 0 to {MOST_STEPS:,}, got {self.steps}")
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of each model."""
+        return parse_budget(f"{self.steps} steps" if self.steps else self.seconds)
 
     @classmethod
     def of(cls, value: Any) -> Request:
@@ -189,6 +202,7 @@ class Request:
         if "data" in values and not isinstance(values["data"], str):
             values["data"] = _pairs(values["data"])
         values["seconds"] = _number("seconds", values.get("seconds", cls.seconds))
+        values["steps"] = int(_number("steps", values.get("steps", cls.steps)))
         values["seed"] = int(_number("seed", values.get("seed", cls.seed)))
         values["conditional"] = bool(values.get("conditional", False))
         return cls(**values)
@@ -256,9 +270,9 @@ class Settings:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def lessons(model: GenerativeModel, dataset: Dataset, seconds: float, seed: int) -> Iterator[Step]:
-    """Train a model and, before it, the models that its parts hold, each for its share of the time."""
-    plan = plan_of(model, parse_budget(seconds))
+def lessons(model: GenerativeModel, dataset: Dataset, budget: Budget, seed: int) -> Iterator[Step]:
+    """Train a model and, before it, the models that its parts hold, each for its share of the budget."""
+    plan = plan_of(model, budget)
     for planned in plan.stages:
         name, share, inner = planned.stage.name, planned.stage.share, planned.stage.model
         for step in train(inner, data_of(dataset, inner), budget=planned.budget, seed=seed, watch_every=10):
@@ -364,7 +378,7 @@ class Studio:
         for failure in self.request.failures:
             if FAILURES[failure].paradigm == name:
                 model = FAILURES[failure].change(model)
-        return Pupil(name, model, lessons(model, self.dataset, self.request.seconds, self.request.seed))
+        return Pupil(name, model, lessons(model, self.dataset, self.request.budget, self.request.seed))
 
     def step(self) -> None:
         """While paused: let every model take one step."""
@@ -416,8 +430,8 @@ class Studio:
                 240 if plane else 16,
                 settings.seed,
                 settings.given,
-                scored=256 if plane else 32,
-                density=plane,
+                scored=128 if plane else 32,
+                density=plane and model.likelihood.kind in QUICK,
             ).record()
         return {"kind": "trace", "name": name, "trace": record | {"options": options_of(model)}}
 

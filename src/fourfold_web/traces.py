@@ -17,12 +17,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import singledispatch
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fourfold import Run, load
 from fourfold.codecs import LearnedCodec
 from fourfold.core import Codec, Condition, Estimand, GenerativeModel, Noise, Space, count_evaluations, view
 from fourfold.core.evaluations import evaluating
@@ -59,6 +61,7 @@ __all__ = [
     "places",
     "scores",
     "trace",
+    "traced",
     "walk",
     "warped",
 ]
@@ -71,7 +74,7 @@ ARROWS = 17
 """Arrows of a field along each side."""
 LINES = 15
 """Lines of a grid in each direction."""
-SPOTLIGHTS = 6
+SPOTLIGHTS = 4
 """Points that are drawn one after the other before all others."""
 
 
@@ -157,6 +160,16 @@ class Trace:
     answers: dict[str, Any] = field(repr=False)
     score: dict[str, Any] | None = None
 
+    def moment(self, share: float) -> tuple[int, float]:
+        """The frame that comes next after a share of the whole time, and the share of the way there."""
+        starts = [0.0]
+        for frame in self.frames:
+            starts.append(starts[-1] + frame.move + frame.rest)
+        at = min(max(share, 0.0), 1.0) * starts[-1]
+        i = max(k for k in range(len(self.frames)) if k == 0 or at >= starts[k])
+        t = min((at - starts[i]) / self.frames[i].move, 1.0)
+        return i, t * t * (3 - 2 * t) if self.frames[i].rest else t
+
     def record(self) -> dict[str, Any]:
         """A JSON value: what ``player.js`` plays."""
         return {
@@ -206,6 +219,17 @@ def evaluations_of(model: GenerativeModel, n: int = 16) -> float:
     with count_evaluations(model.estimand) as count:
         model.sample(n)
     return count.rows / n
+
+
+WALL = 16
+"""Images of a trace."""
+
+
+def traced(folder: FilePath | str, data: str) -> Trace:
+    """The trace of a run of a built-in set, with the likelihood of its test examples."""
+    model = Run.load(folder, "cpu").model
+    plane = model.space.shape == (2,)
+    return trace(model, load(data).test.x, n=240 if plane else WALL, scored=256 if plane else 128)
 
 
 def answers_of(model: GenerativeModel) -> dict[str, Any]:
@@ -387,13 +411,13 @@ def _tokens(z: Tensor) -> Way:
 
 def _pair(estimand: Conditionals, z: Tensor) -> Way:
     """``x_1`` on the axis, then ``x_2`` given ``x_1``: first one point after the other, then all."""
-    frames, states, columns = [Frame("p(x₁)", rest=1.0)], [torch.full_like(z, math.nan)], [_no_column()]
+    frames, states, columns = [Frame("p(x₁)", rest=0.5)], [torch.full_like(z, math.nan)], [_no_column()]
     for k in range(min(SPOTLIGHTS, len(z))):
         for drawn in (False, True):
             state = torch.full_like(z, math.nan)
             state[: k + 1] = z[: k + 1]
             state[k, 1] = z[k, 1] if drawn else -REACH
-            frames.append(Frame("x₂ ~ p(x₂ | x₁)" if drawn else "x₁ ~ p(x₁)", rest=1.0))
+            frames.append(Frame("x₂ ~ p(x₂ | x₁)" if drawn else "x₁ ~ p(x₁)", rest=0.5))
             states.append(state)
             columns.append(torch.cat([z[k, :1], conditional_density(estimand, float(z[k, 0]))]))
     first = torch.stack([z[:, 0], torch.full_like(z[:, 0], -REACH)], 1)

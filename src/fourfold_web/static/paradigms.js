@@ -44,7 +44,7 @@ export async function mount(element, api, here) {
 }
 
 // Tiles of all models on one clock, and one of them in full.
-function stage(first = "diffusion", again = null) {
+export function stage(first = "diffusion", again = null) {
   const shown = new Set([...ALWAYS, "data", "field", "lines", "arrows", "trails"]);
   const sparse = new Set([...shown].filter((kind) => kind !== "arrows" && kind !== "trails"));
   const tiles = new Map();
@@ -85,7 +85,7 @@ function stage(first = "diffusion", again = null) {
     tile.plane?.stop();
     Object.assign(tile, { trace, plane: new Plane(tile.canvas, trace, trace.panels.at(-1), sparse) });
     tile.bar.hidden = true;
-    tell(name, [trace.score ? `${trace.score.nats.toFixed(2)} nats, ${trace.score.kind}` : "no likelihood", `${count(trace)} a sample`]);
+    tell(name, [trace.score ? `${trace.score.nats.toFixed(2)} nats, ${trace.score.kind}` : `likelihood: ${trace.answers.likelihood}`, `${count(trace)} a sample`]);
     tile.plane.fit();
     if (!chosen || name === chosen || name === first) pick(name);
   }
@@ -177,12 +177,13 @@ function count(trace) {
   return `${number} evaluation${number === 1 ? "" : "s"}`;
 }
 
-function answers(name, trace) {
+export function answers(name, trace) {
   const say = trace.answers;
   const score = trace.score
     ? [h("b", {}, `${trace.score.nats.toFixed(3)} ± ${trace.score.error.toFixed(3)} nats`), ` a test example: ${trace.score.kind} (${trace.score.note})`]
     : [`${say.likelihood}: ${say.likelihood_note}`];
-  const facts = [["likelihood", score], ["cost", `${count(trace)} of the network for a sample, counted; ${say.cost}`], ["learns", say.represents]];
+  const cost = trace.evaluations ? `${count(trace)} of the network for a sample, counted; ${say.cost}` : say.cost;
+  const facts = [["likelihood", score], ["cost", cost], ["learns", say.represents]];
   return h("div", { class: "answers" }, h("h2", {}, h("span", { class: "chip" }, titleOf(name))),
     h("h3", {}, "What is its training objective?"), h("p", {}, say.objective), h("p", { class: "formula" }, say.objective_formula),
     h("h3", {}, "What is its sampling procedure?"), h("p", {}, say.sampling), h("p", { class: "formula" }, say.sampling_formula),

@@ -8,7 +8,8 @@ const VIEWS = [
   { name: "paradigms", title: "Paradigms at work", load: () => import("./paradigms.js") },
   { name: "place", title: "Place", load: () => import("./place.js"), live: true },
   { name: "runs", title: "Runs", load: () => import("./run.js"), live: true },
-].filter((view) => live || !view.live);
+  { name: "exported", title: "Run", load: () => import("./exported.js"), run: true },
+].filter((view) => (live || !view.live) && (!view.run || document.body.dataset.run === "true"));
 
 // `get` reads JSON: from the server, or from a file beside an exported page. The others need the server.
 export const api = {
