@@ -109,7 +109,7 @@ ABOUT = ("title", "figure", "lower", "protocol", "source", "data", "chosen", "in
 def main() -> None:
     """Measure the rows, and name those whose data is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("row", choices=(*ROWS, "all"))
+    parser.add_argument("rows", metavar="ROW", help=f"all, or some by commas: {', '.join(ROWS)}")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", help="names of sets, by commas")
     parser.add_argument("--seeds", type=int, default=3)
@@ -119,7 +119,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args()
     options, missing = Options(chosen.data, chosen.seeds, chosen.judge, chosen.quick), []
-    for name in ROWS if chosen.row == "all" else (chosen.row,):
+    names = ROWS if chosen.rows == "all" else chosen.rows.split(",")
+    if unknown := sorted(set(names) - set(ROWS)):
+        parser.error(f"ROW must be all or among {', '.join(ROWS)}, got {unknown[0]!r}")
+    for name in names:
         row = row_of(name)
         for key in chosen.only.split(",") if chosen.only else row.sets:
             try:

@@ -25,20 +25,39 @@ def published_page(rows: Mapping[str, dict[str, Any]]) -> str:
     return "\n".join([HEAD, *summary(rows), *(section(name, row) for name, row in rows.items())])
 
 
-def summary(rows: Mapping[str, dict[str, Any]]) -> Iterator[str]:
-    """One line for each set: the best published figure, ours, and which is better."""
-    yield "## In one table\n"
-    yield "| row | set | figure | best published | fourfold | better | data, split, metric are the same |"
-    yield "| --- " * 7 + "|"
+def pairs(rows: Mapping[str, dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]]]:
+    """Of each set that has both: its row, its name, our best line and the best published one."""
     for row in rows.values():
         for name, measured in row["sets"].items():
             ours, theirs = best(row, measured.get("lines", [])), best(row, row["published"], name)
             if ours is not None and theirs is not None:
-                figures = [text(line["figures"][row["figure"]]) for line in (theirs, ours)]
-                same = "yes" if set(ours["same"].values()) == {"yes"} else "no, see below"
-                cells = (row["title"], name, direction(row), f"{theirs['system']}: {figures[0]}", figures[1])
-                yield "| " + " | ".join((*cells, verdict(row, ours, theirs), same)) + " |"
+                yield row, name, ours, theirs
+
+
+def summary(rows: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """One line for each set: the best published figure, ours, and which is better."""
+    yield "## In one table\n"
+    yield "Where we show several systems of ours, the best one by the same test data stands here, with their number.\n"
+    yield "| row | set | figure | best published | fourfold | better | data, split, metric are the same |"
+    yield "| --- " * 7 + "|"
+    for row, name, ours, theirs in pairs(rows):
+        figures = [text(line["figures"][row["figure"]]) for line in (theirs, ours)]
+        same = "yes" if set(ours["same"].values()) == {"yes"} else "no, see below"
+        count = sum(not line["reference"] for line in row["sets"][name]["lines"])
+        several = f", best of {count}" if count > 1 else ""
+        cells = (row["title"], name, direction(row), f"{theirs['system']}: {figures[0]}", figures[1] + several)
+        yield "| " + " | ".join((*cells, verdict(row, ours, theirs), same)) + " |"
     yield ""
+
+
+def counts(rows: Mapping[str, dict[str, Any]]) -> str:
+    """One sentence for README: on how many sets ours is better than every published figure, and on how many not."""
+    verdicts = [verdict(row, ours, theirs) for row, _, ours, theirs in pairs(rows)]
+    better, even = verdicts.count("fourfold"), verdicts.count("not told apart")
+    return (
+        f"Beside figures that others published, on the same data ([every row](docs/published.md)): better than each of "
+        f"them on {better} of {len(verdicts)} sets, not told apart on {even}, worse on {len(verdicts) - better - even}."
+    )
 
 
 def verdict(row: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -> str:

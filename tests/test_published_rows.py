@@ -16,6 +16,7 @@ from published_rows import Anchor, Line  # noqa: E402
 from published_rows.binary import chow_liu  # noqa: E402
 from published_rows.chorales import written  # noqa: E402
 from published_rows.modes import centres, figures  # noqa: E402
+from published_rows.simulated import Node, counted, probabilities, sampled  # noqa: E402
 from published_rows.three_way import distance  # noqa: E402
 
 import published  # noqa: E402
@@ -54,6 +55,17 @@ def test_three_way_distance_equals_counted_marginals() -> None:
         counted.append(pd.Series(list(zip(place, frame["a"], frame["b"], strict=True))).value_counts(normalize=True))
     expected = counted[0].sub(counted[1], fill_value=0).abs().sum() / 2
     assert distance(one, two) == pytest.approx(expected)
+
+
+def test_a_network_is_a_distribution_that_its_rows_give_back() -> None:
+    tables = np.array([0.3, 0.7]), np.array([[0.9, 0.1, 0.0], [0.2, 0.3, 0.5]])
+    nodes = [Node(1, (), tables[0]), Node(0, (1,), tables[1])]
+    every = np.array(list(itertools.product(range(3), range(2))))
+    assert probabilities(nodes, every).sum() == pytest.approx(1)
+    assert probabilities(nodes, np.array([[2, 1]]))[0] == pytest.approx(0.35)
+    again = counted(nodes, sampled(nodes, 40_000, seed=0))
+    for node, table in zip(again, tables, strict=True):
+        np.testing.assert_allclose(node.table, table, atol=0.015)
 
 
 def test_a_frame_has_one_text() -> None:
