@@ -96,8 +96,8 @@ MEASURED = (
 
 
 SETTINGS = {
-    "peers": "Images: pythae's model by its documentation, DCGAN by its paper, the U-Net of diffusers narrowed by us to "
-    "what trains in the time. Ours: presets, which were chosen while we saw test figures of Fashion-MNIST.",
+    "peers": "Images: pythae by its documentation, DCGAN by its paper, the U-Net of diffusers narrowed by us to what "
+    "trains in the time. Ours: presets, which were chosen while we saw test figures of Fashion-MNIST.",
     "mixed-tables": "Tables: every peer by its authors' defaults. Ours: presets, chosen while we saw test figures of "
     "census and diamonds.",
     "language": "Text: Kneser-Ney counts n-grams with the discounts of its paper. Ours: presets, chosen while we saw "
