@@ -5,7 +5,8 @@ A *view* is one table that holds what a database should keep:
 * a table alone;
 * ``parent and child``: the rows of a child beside the columns of the row that they name;
 * ``numbers``: the rows of a parent with the number of rows that each owns;
-* ``siblings``: the rows of a child beside those of the row before of the same owner.
+* ``siblings``: the rows of a child beside those of the row before of the same owner;
+* ``beside``: what the rows of two tables of one owner are like on average, for each owner.
 
 :func:`fourfold.judge` measures each view of the synthetic database beside that of the real one.
 """
@@ -13,22 +14,25 @@ A *view* is one table that holds what a database should keep:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import pandas as pd
 
 from fourfold.data.errors import DataError
 from fourfold.output.printable import plural, shortened
+from fourfold.pictures.panels import Bars
 from fourfold.tournament.judgement import Judgement, judge
-from fourfold.tournament.words import label
+from fourfold.tournament.words import label, wrapped
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.integrity import faults_of
-from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, plans
+from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, lags, plans
 from fourfold_databases.reading import frames_of
 from fourfold_databases.schema import Link, Schema
+from fourfold_databases.summaries import summary
 
 __all__ = ["DatabaseJudgement", "LinkCheck", "judge_database", "page_name", "views"]
 
@@ -36,6 +40,8 @@ LEAST = 40
 """The fewest rows of a view that is measured."""
 SHOWN = ("shape", "two_sample_auc")
 """The scores of the first page."""
+HOLDS = 0.99
+"""The share of real rows from which an order of two times is a rule."""
 COUNT = "number of rows"
 """The column of a parent's view that counts the rows which it owns."""
 
@@ -62,6 +68,27 @@ class LinkCheck:
 
 @final
 @dataclass(frozen=True)
+class TimeOrder:
+    """How often a time of a child's row is not before one of its owner's row.
+
+    Attributes:
+        link: to the owner.
+        name: of both columns.
+        real: the share of rows of the real database.
+        synthetic: that of the synthetic one.
+    """
+
+    link: Link
+    name: str
+    real: float
+    synthetic: float
+
+    def __str__(self) -> str:
+        return f"{self.name}: in {self.synthetic:.1%} of the rows, in the real database in {self.real:.1%}"
+
+
+@final
+@dataclass(frozen=True)
 class DatabaseJudgement:
     """The scores of a synthetic database.
 
@@ -69,12 +96,20 @@ class DatabaseJudgement:
         name: of the synthetic database.
         checks: of keys and links.
         views: the judgement of each view, by its name.
+        sizes: the rows of each table, of the real database and of the synthetic one.
+        counts: for each owner's link, the shares of its rows that own so many rows.
+        orders: how often times of children are not before those of their owner.
+        held_out: whether rows that the system never saw are the references.
         short: the views with too few rows to be measured.
     """
 
     name: str
     checks: tuple[LinkCheck, ...]
     views: Mapping[str, Judgement]
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    counts: Mapping[Link, Bars] = field(default_factory=dict)
+    orders: tuple[TimeOrder, ...] = ()
+    held_out: bool = False
     short: tuple[str, ...] = ()
 
     @property
@@ -91,13 +126,16 @@ class DatabaseJudgement:
         widths = [max(len(row[i]) for row in self.rows) for i in range(len(self.rows[0]))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in self.rows]
         short = [f"too few rows to be measured: {', '.join(self.short)}"] if self.short else []
-        return "\n".join([*map(str, self.checks), "", *table, *short])
+        orders = [wrapped(str(order)) for order in self.orders]
+        return "\n".join([*map(str, self.checks), *orders, "", *table, *short])
 
     def record(self) -> dict[str, Any]:
         """The judgement as a JSON value."""
         return {
             "database": self.name,
             "checks": [{"name": check.name, "rows": check.rows, "broken": check.broken} for check in self.checks],
+            "rows": {table: {"real": real, "synthetic": drawn} for table, (real, drawn) in self.sizes.items()},
+            "orders": [{"name": order.name, "real": order.real, "synthetic": order.synthetic} for order in self.orders],
             "views": {name: view.record() for name, view in self.views.items()},
         }
 
@@ -147,7 +185,15 @@ def _of_link(link: Link, database: Database, plan: Mapping[str, Plan]) -> dict[s
     tables[f"numbers of {link.child}"] = above.assign(**{COUNT: counts}).reset_index(drop=True)
     if not plan[link.child].alone and own.shape[1]:
         tables[f"siblings in {link.child}"] = _siblings(child[linked], link, plan[link.child])
-    return tables
+    summaries = {
+        other.child: summary(frames[other.child], other, plan[other.child], pd.Series(parent.index))
+        for other in schema.children(link.parent)
+        if other.child in (link.child, *plan[link.child].siblings)
+    }
+    return tables | {
+        f"{link.child} beside {other}": pd.concat([summaries[link.child], summaries[other]], axis=1)
+        for other in plan[link.child].siblings
+    }
 
 
 def _siblings(child: pd.DataFrame, link: Link, plan: Plan) -> pd.DataFrame:
@@ -236,4 +282,46 @@ def judge_database(
         )
     if not judgements:
         raise DataError(f"{name}: must have at least {LEAST} rows in some table, got fewer in all")
-    return DatabaseJudgement(name, checks, judgements, tuple(short))
+    owners = [link for table in data.schema.keys if (link := data.schema.owner(table)) is not None]
+    return DatabaseJudgement(
+        name,
+        checks,
+        judgements,
+        {table: (len(frame), len(raw[table])) for table, frame in data.frames.items()},
+        {link: _cardinality(link, data, samples) for link in owners},
+        tuple(order for link in owners for order in _orders(link, data, samples, plan)),
+        held_out is not None,
+        tuple(short),
+    )
+
+
+def _cardinality(link: Link, real: Database, samples: Database) -> Bars:
+    """How many rows of a child each row of an owner owns: 0, 1, 2, ..., and so many or more."""
+    counts = [_numbers(link, part) for part in (real, samples)]
+    most = max(int(counts[0].quantile(0.98)), 1)
+    shares = [np.bincount(count.clip(upper=most), minlength=most + 1) / len(count) for count in counts]
+    labels = (*map(str, range(most)), f"{most} or more")
+    data, drawn = (tuple(map(float, share)) for share in shares)
+    return Bars(f"rows of {link.child}", labels, data, drawn, ("0", f"{most}+"))
+
+
+def _numbers(link: Link, database: Database) -> pd.Series:
+    """How many rows of a child each row of its owner owns."""
+    keys = database.frames[link.parent][database.schema.keys[link.parent]]
+    return database.frames[link.child][link.column].value_counts().reindex(keys, fill_value=0)
+
+
+def _orders(link: Link, real: Database, samples: Database, plan: Mapping[str, Plan]) -> Iterator[TimeOrder]:
+    """The pairs of times of which that of the child is hardly ever before that of its owner."""
+    for above in plan[link.parent].times:
+        for name in plan[link.child].times:
+            shares = [share_in_order(link, part, above, name) for part in (real, samples)]
+            if shares[0] >= HOLDS:
+                yield TimeOrder(link, f"{link.child}.{name} not before {link.parent}.{above}", *shares)
+
+
+def share_in_order(link: Link, database: Database, above: str, name: str) -> float:
+    """The share of a child's rows whose time is not before that of their owner. Rows without either do not count."""
+    after = lags(database.frames, database.schema, link, name, above)
+    known = after[~np.isnat(after)]
+    return float((known >= np.timedelta64(0)).mean()) if len(known) else math.nan

@@ -4,6 +4,9 @@ The probability of a unit (a row that no other owns, with all rows below it) is 
 
     p(unit) = p(row) * product over the tables that it owns of p(their rows, as a sequence | row)
 
+A table that the same row owns comes earlier or later: the later one is also given a *summary* of the rows of the
+earlier one (:mod:`fourfold_databases.summaries`), so their dependence is kept and the product stays exact.
+
 Two kinds of columns are added to the rows of a table. A *flag* says whether a row owns rows of a table, so that a
 sequence has one row at least. The *columns of a reference* are those of the row that a further link names. In samples,
 the row that is most like them is named.
@@ -11,12 +14,14 @@ the row that is most like them is named.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fourfold.data import load
@@ -37,6 +42,7 @@ __all__ = [
     "flag",
     "free_key",
     "in_order",
+    "lags",
     "owners_of",
     "plans",
     "presence",
@@ -63,6 +69,11 @@ class Plan:
         columns: of the table, in the order of the file.
         own: those that are neither keys nor links.
         described: those of its own columns that say what a row is like, for rows that are given it.
+        quantities: those of them that are numbers.
+        categories: those of them that are categories.
+        times: those of them that are times.
+        later: those of its times that are never before a time of its owner's row, with that time.
+        siblings: the earlier tables of the same owner, of whose rows its rows are given a summary.
         flags: the tables of which some rows own no row.
         order: the column that orders the rows of a sequence. :data:`ROW` where none of its own does.
         alone: whether each row of the owner owns one row at most, so that there are no sequences.
@@ -77,6 +88,11 @@ class Plan:
     columns: tuple[str, ...]
     own: tuple[str, ...]
     described: tuple[str, ...]
+    quantities: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    later: tuple[tuple[str, str], ...] = ()
+    siblings: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     order: str | None = None
     alone: bool = False
@@ -107,7 +123,20 @@ class Plan:
 
 def plans(database: Database) -> dict[str, Plan]:
     """The plan of each table."""
-    return {table: _plan(database, table) for table in database.schema.order}
+    result: dict[str, Plan] = {}
+    for table in database.schema.order:
+        plan, owner = _plan(database, table), database.schema.owner(table)
+        above = () if owner is None else result[owner.parent].times
+        pairs = ((name, other) for name in plan.times for other in above)
+        later = tuple(pair for pair in pairs if owner is not None and _never_before(database, owner, *pair))
+        result[table] = replace(plan, later=later)
+    return result
+
+
+def _never_before(database: Database, link: Link, name: str, above: str) -> bool:
+    after = lags(database.frames, database.schema, link, name, above)
+    known = after[~np.isnat(after)]
+    return len(known) >= FEWEST and bool((known >= np.timedelta64(0)).all())
 
 
 def _plan(database: Database, table: str) -> Plan:
@@ -120,7 +149,11 @@ def _plan(database: Database, table: str) -> Plan:
     return Plan(
         columns=tuple(map(str, frame)),
         own=own,
-        described=tuple(item.column.name for item in about if item.kind in ("number", "time", "category", "boolean")),
+        described=_of_kinds(about, "number", "time", "category", "boolean"),
+        quantities=_of_kinds(about, "number"),
+        categories=_of_kinds(about, "category", "boolean"),
+        times=_of_kinds(about, "time"),
+        siblings=_siblings(schema, table),
         flags=tuple(link.child for link in schema.children(table) if not _all_own(database, link)),
         order=None if alone else next((item.column.name for item in about if _orders(item)), ROW),
         alone=alone,
@@ -131,6 +164,19 @@ def _plan(database: Database, table: str) -> Plan:
         free=0 if owner is None else int(frame[owner.column].isna().sum()),
         numbers=tuple(database.numbers.get(table, ())),
     )
+
+
+def _of_kinds(about: Sequence[Inferred], *kinds: str) -> tuple[str, ...]:
+    return tuple(item.column.name for item in about if item.kind in kinds)
+
+
+def _siblings(schema: Schema, table: str) -> tuple[str, ...]:
+    """The tables of a table's owner that come before it."""
+    owner = schema.owner(table)
+    if owner is None:
+        return ()
+    children = {link.child for link in schema.children(owner.parent)}
+    return tuple(itertools.takewhile(lambda other: other != table, (t for t in schema.order if t in children)))
 
 
 def _identifier(name: str, keys: pd.Series) -> Identifier:
@@ -221,6 +267,26 @@ def in_order(rows: pd.DataFrame, order: str) -> pd.DataFrame:
     coded = Coded(order, inverse.astype(np.int32), pd.Series(distinct))
     codes = order_of("rows", coded, {}).column.codes_of(coded.inverse, coded.distinct)
     return rows.iloc[np.argsort(codes, kind="stable")].reset_index(drop=True)
+
+
+def lags(frames: Frames, schema: Schema, link: Link, name: str, above: str) -> npt.NDArray[np.timedelta64]:
+    """How long after a time of its owner's row a time of each row is. Missing where either is.
+
+    Args:
+        frames: the rows of child and owner.
+        schema: of the database.
+        link: from the child to its owner.
+        name: the column of the child.
+        above: that of the owner.
+    """
+    parents = frames[link.parent].set_index(schema.keys[link.parent])[above]
+    own, other = frames[link.child][name], parents.reindex(frames[link.child][link.column])
+    return _instants(own).to_numpy() - _instants(other).to_numpy()
+
+
+def _instants(column: pd.Series) -> pd.Series:
+    """The values of a column of times. Those that are no time are missing."""
+    return pd.to_datetime(column, errors="coerce", format="mixed", utc=True).dt.tz_localize(None)
 
 
 def with_place(rows: pd.DataFrame, owners: Sequence[str] | pd.Series) -> pd.DataFrame:

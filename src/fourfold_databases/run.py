@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fourfold.core import LogProb
@@ -30,6 +31,7 @@ from fourfold_databases.plan import (
     flag,
     free_key,
     in_order,
+    lags,
     owners_of,
     presence,
     reference_columns,
@@ -38,11 +40,16 @@ from fourfold_databases.plan import (
 )
 from fourfold_databases.reading import Frames
 from fourfold_databases.schema import Link, Schema
+from fourfold_databases.summaries import summary
 
 __all__ = ["RECORD", "DatabaseRun", "given_rows", "training_rows"]
 
 RECORD = "database.json"
 """The file of a run folder that makes it the run of a database."""
+TRIES = 20
+"""How often the rows of an owner are drawn until their times are in order."""
+STRIDE = 1_000_003
+"""Seeds of repeated draws lie so far apart."""
 CODES = 1 << 24
 """Codes of sequences that are drawn at once."""
 
@@ -155,13 +162,42 @@ class DatabaseRun:
         flags = described.get(owner.parent, pd.DataFrame())
         owns = flags[flag(table)].astype(str) == YES if flag(table) in flags else pd.Series(True, index=parents.index)
         keys = parents[self.schema.keys[owner.parent]][owns.to_numpy()].astype(str)
-        conditions = context(frames, self._linked, self.plans, owner.parent)[owns.to_numpy()]
+        conditions = conditions_of(frames, self._linked, self.plans, owner)[owns.to_numpy()]
         free = [free_key(owner, i) for i in range(round(scale * plan.free))]
         keys = pd.concat([keys, pd.Series(free, dtype=object)], ignore_index=True)
-        rows = self._framed(table, len(keys), keys, conditions.reset_index(drop=True).reindex(range(len(keys))), seed)
-        if plan.alone:
-            rows[owner.column] = keys.to_numpy()
+        conditions = conditions.reset_index(drop=True).reindex(range(len(keys)))
+        rows = self._owned(table, owner, keys, conditions, seed)
+        for attempt in range(1, TRIES):
+            early = keys.isin(rows[owner.column][self._early(owner, rows, frames)])
+            if not early.any():
+                break
+            again = self._owned(table, owner, keys[early], conditions[early], seed + attempt * STRIDE)
+            rows = pd.concat([rows[~rows[owner.column].isin(keys[early])], again], ignore_index=True)
+        rows = self._in_time(owner, rows, frames)
+        rows = rows.iloc[np.argsort(pd.Index(keys).get_indexer(pd.Index(rows[owner.column])), kind="stable")]
+        rows = rows.reset_index(drop=True)
         rows[owner.column] = rows[owner.column].mask(rows[owner.column].isin(free), None)
+        return rows
+
+    def _owned(self, table: str, owner: Link, keys: pd.Series, conditions: pd.DataFrame, seed: int) -> pd.DataFrame:
+        """Rows of a table with the link to their owner, given the owner's conditions."""
+        rows = self._framed(table, len(keys), keys.reset_index(drop=True), conditions.reset_index(drop=True), seed)
+        return rows.assign(**{owner.column: keys.to_numpy()}) if self.plans[table].alone else rows
+
+    def _early(self, owner: Link, rows: pd.DataFrame, frames: Frames) -> npt.NDArray[np.bool_]:
+        """The rows with a time before one of their owner's that it never precedes in the data."""
+        early = np.zeros(len(rows), dtype=np.bool_)
+        for name, above in self.plans[owner.child].later:
+            early |= lags({**frames, owner.child: rows}, self._linked, owner, name, above) < np.timedelta64(0)
+        return early
+
+    def _in_time(self, owner: Link, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
+        """Rows of which none is before its owner: those that still are after several draws get the owner's time."""
+        parents = frames[owner.parent].set_index(self.schema.keys[owner.parent])
+        for name, above in self.plans[owner.child].later:
+            early = lags({**frames, owner.child: rows}, self._linked, owner, name, above) < np.timedelta64(0)
+            bounds = parents[above].reindex(rows[owner.column]).to_numpy()
+            rows = rows.assign(**{name: np.where(early, bounds, rows[name])}) if early.any() else rows
         return rows
 
     def _framed(
@@ -280,12 +316,20 @@ def training_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], tab
     return with_place(rows, rows[owner.column]) if plan.order == ROW else in_order(rows, str(plan.order))
 
 
+def conditions_of(frames: Frames, schema: Schema, plans: Mapping[str, Plan], owner: Link) -> pd.DataFrame:
+    """A row for each row of an owner: its columns, those of the rows above it, and summaries of earlier children."""
+    keys = frames[owner.parent][schema.keys[owner.parent]]
+    links = [link for link in schema.children(owner.parent) if link.child in plans[owner.child].siblings]
+    summaries = [summary(frames[link.child], link, plans[link.child], keys) for link in links]
+    return pd.concat([context(frames, schema, plans, owner.parent), *summaries], axis=1)
+
+
 def given_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], table: str) -> pd.DataFrame | None:
     """The conditions of a table's examples. ``None`` for a table without an owner, or with one that has keys alone."""
     owner = schema.owner(table)
     if owner is None:
         return None
-    conditions = context(frames, schema, plans, owner.parent)
+    conditions = conditions_of(frames, schema, plans, owner)
     if not conditions.shape[1]:
         return None
     keys = frames[owner.parent][schema.keys[owner.parent]]

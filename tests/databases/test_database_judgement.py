@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_database_models import shop
+from test_database_models import clinic, shop
 
-from fourfold_databases.judging import judge_database
+from fourfold_databases.database import read_database
+from fourfold_databases.judging import judge_database, views
+from fourfold_databases.plan import plans
 
 TABLES = ("customers", "orders")
 
@@ -66,3 +68,11 @@ def test_a_column_that_is_missing_is_named():
     wrong["orders"] = wrong["orders"].drop(columns="gift")
     with pytest.raises(ValueError, match="table orders: must have the column 'gift'"):
         judge_database(tables(0), wrong)
+
+
+def test_a_view_holds_two_tables_of_one_owner_beside_each_other():
+    database = read_database(clinic(60))
+    frames = views(database, plans(database))["bills beside visits"]
+    high = frames["bills mean amount"] > 300
+    assert len(frames) == 60
+    assert (high == (frames["visits often ward"] == "ear")).all()

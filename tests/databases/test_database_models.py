@@ -14,7 +14,10 @@ from fourfold.main import run as command
 from fourfold_databases.database import read_database
 from fourfold_databases.fitting import fit_database
 from fourfold_databases.matching import matches
+from fourfold_databases.plan import Plan
 from fourfold_databases.run import DatabaseRun
+from fourfold_databases.schema import Link
+from fourfold_databases.summaries import summary
 
 
 def shop(customers=150, seed=0):
@@ -199,3 +202,54 @@ def test_links_may_be_empty():
     run = fit_database("autoregressive", data, budget="10 steps", size="xs", precision="float32")
     orders = run.sample(1.0)["orders"]
     assert 0.1 < orders["customer_id"].isna().mean() < 0.7  # a third in the data
+
+
+def clinic(patients=200, seed=0):
+    """Patients whose visits and bills share a kind that no column of the patient tells."""
+    rng = np.random.default_rng(seed)
+    key = np.arange(patients)
+    kind, owner = rng.choice(["eye", "ear"], patients), np.repeat(key, 2)
+    visits = pd.DataFrame({"patient_id": owner, "year": np.tile([2001, 2002], patients), "ward": kind[owner]})
+    amount = np.where(kind[owner] == "eye", 100, 500) + rng.integers(0, 50, len(owner))
+    bills = pd.DataFrame({"patient_id": owner, "year": np.tile([2003, 2004], patients), "amount": amount})
+    people = pd.DataFrame({"patient_id": key, "age": rng.integers(20, 80, patients)})
+    return {"patients": people, "visits": visits, "bills": bills}
+
+
+def test_tables_of_one_owner_depend_on_each_other_as_in_the_data():
+    torch.manual_seed(0)
+    run = fit_database("autoregressive", clinic(), budget="40 steps", size="xs", precision="float32")
+    assert [run.plans[table].siblings for table in ("visits", "bills")] == [(), ("visits",)]
+    drawn = run.sample(1.0, seed=3)
+    ward = drawn["visits"].groupby("patient_id")["ward"].first()
+    bills = drawn["bills"].assign(ward=drawn["bills"]["patient_id"].map(ward)).dropna(subset="ward")
+    assert len(bills) > 300
+    agrees = (bills["amount"].astype(float) < 300) == (bills["ward"] == "eye")
+    assert agrees.mean() > 0.9  # 0.5 if bills were drawn given the patient alone, 1 in the data
+
+
+def test_a_summary_tells_of_the_rows_of_each_owner():
+    child = pd.DataFrame({"o": ["b", "a", "b", None, "b"], "t": ["3", "1", "1", "1", "2"], "k": list("xyzxz")})
+    plan = Plan(tuple("otk"), tuple("tk"), tuple("tk"), quantities=("t",), categories=("k",), order="t", longest=3)
+    table = summary(child, Link("c", "o", "p"), plan, pd.Series(["a", "b", "z"]))
+    assert table["c rows"].tolist() == [1, 3, 0]
+    assert table["c mean t"].tolist()[:2] == [1.0, 2.0]
+    assert table["c first k"].tolist()[:2] == ["y", "z"]
+    assert table["c last k"].tolist()[:2] == ["y", "x"]
+    assert table["c often k"].tolist()[:2] == ["y", "z"]
+    assert table.iloc[2, 1:].isna().all()
+
+
+def test_no_child_is_before_its_owner_where_none_is_in_the_data():
+    data, rng = clinic(60), np.random.default_rng(0)
+    start = pd.Timestamp("2020-01-01")
+    since = start + pd.to_timedelta(rng.integers(0, 300, 60), "D")
+    data["patients"]["since"] = since.strftime("%Y-%m-%d")
+    later = since[data["visits"]["patient_id"]] + pd.to_timedelta(rng.integers(0, 100, 120), "D")
+    data["visits"]["day"] = later.strftime("%Y-%m-%d")
+    run = fit_database("autoregressive", data, budget="8 steps", size="xs", precision="float32")
+    assert run.plans["visits"].later == (("day", "since"),)
+    drawn = run.sample(2.0)
+    since = drawn["patients"].set_index("patient_id")["since"].reindex(drawn["visits"]["patient_id"])
+    assert (pd.to_datetime(drawn["visits"]["day"]).to_numpy() >= pd.to_datetime(since).to_numpy()).all()
+    assert drawn["visits"]["patient_id"].is_monotonic_increasing

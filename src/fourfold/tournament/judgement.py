@@ -30,7 +30,7 @@ from fourfold.tournament.settings import Settings
 from fourfold.tournament.verdict import Line, verdict
 from fourfold.tournament.words import label, within, wrapped
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["Judgement", "judge", "words_beside"]
 
 
 @final
@@ -89,23 +89,24 @@ class Judgement(Results):
         items = self.dataset.space.item_name
         about = f"{self.samples[0].entry.name} beside {self.data['name']}: {self.n:,} samples, "
         about += f"{self.data['references']:,} test examples; copies are looked for among {self.data['train']:,} "
-        rows = self._rows()
+        rows = self.rows
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines = [wrapped(str(line)) for line in self.verdict]
         note = "± is half a 95 % interval; worse: beyond both intervals"
         return "\n".join([wrapped(f"{about}training {items}"), "", *table, note, "", *lines])
 
-    def _rows(self) -> list[tuple[str, str, str, str]]:
+    @property
+    def rows(self) -> list[tuple[str, str, str, str]]:
         """The table of scores, head first."""
         head = ("score", "samples", f"real {self.dataset.space.item_name}", "")
-        return [head, *((_short(label(s.name)), within(s), within(_floor(s)), _word(s)) for s in self.scores)]
+        return [head, *((_short(label(s.name)), within(s), within(_floor(s)), words_beside(s)) for s in self.scores)]
 
     def _repr_html_(self) -> str:
         """The verdict and the table, for notebooks."""
         lines = [(line.title, str(line).partition(": ")[2]) for line in self.verdict]
         title = f"{self.samples[0].entry.name} beside {self.data['name']}"
-        return notebook.block(title, notebook.facts(lines), notebook.grid(self._rows(), ""))
+        return notebook.block(title, notebook.facts(lines), notebook.grid(self.rows, ""))
 
 
 LONGEST = 36
@@ -121,7 +122,7 @@ def _floor(score: Measurement) -> Measurement:
     return Measurement(score.name, score.floor, score.floor_low, score.floor_high)
 
 
-def _word(score: Measurement) -> str:
+def words_beside(score: Measurement) -> str:
     """A word on a score beside its floor. Empty where neither direction is better."""
     if not score.better or math.isnan(score.value) or math.isnan(score.floor):
         return ""

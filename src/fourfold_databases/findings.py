@@ -1,0 +1,144 @@
+"""The verdict on a synthetic database in plain sentences, for readers who answer for privacy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from fourfold.metrics import Measurement
+from fourfold.output.printable import plural
+from fourfold.tournament.ranking import apart_from_floor
+from fourfold.tournament.words import listed
+from fourfold_databases.judging import DatabaseJudgement
+from fourfold_databases.schema import Schema
+
+__all__ = ["ATTACK", "COPIES", "LIKENESS", "NEARNESS", "Finding", "conclusion", "findings", "score_of"]
+
+COPIES, NEARNESS, ATTACK, LIKENESS = "copies", "closer_to_training", "membership", "two_sample_auc"
+"""The scores that the verdict reads."""
+
+
+SLACK = 0.005
+"""The share of rows by which an order in time may hold less often than in the real database."""
+
+
+@final
+@dataclass(frozen=True)
+class Finding:
+    """One sentence of the verdict.
+
+    Attributes:
+        subject: the question that it answers.
+        text: the sentence.
+        bad: whether it speaks against the database.
+        private: whether it is about privacy.
+    """
+
+    subject: str
+    text: str
+    bad: bool
+    private: bool = False
+
+
+def score_of(judgement: DatabaseJudgement, view: str, name: str) -> Measurement | None:
+    """A score of a view. ``None`` where it was not measured."""
+    scores = judgement.views[view].scores if view in judgement.views else ()
+    return next((score for score in scores if score.name.partition("[")[0] == name), None)
+
+
+def conclusion(judgement: DatabaseJudgement, schema: Schema) -> str:
+    """The first sentence of the report."""
+    bad = [item for item in findings(judgement, schema) if item.bad]
+    private = [item.subject for item in bad if item.private]
+    if private:
+        return f"Do not share this database before you have looked at its {listed(private)}."
+    if bad:
+        subjects = listed([item.subject for item in bad])
+        return f"No sign was found that real rows were copied. Its {subjects} differ from the real database."
+    return "No sign was found that real rows were copied, and the database looks like the real one."
+
+
+def findings(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
+    """The sentences of the verdict: keys, three on privacy, and two on likeness."""
+    tables = [table for table in schema.keys if table in judgement.views]
+    links = [view for view in judgement.views if view not in schema.keys]
+    return [
+        _keys(judgement),
+        *_orders(judgement),
+        _privacy(
+            "exact copies",
+            {table: score_of(judgement, table, COPIES) for table in tables},
+            "more rows are exact copies of training rows than of held-out real rows",
+            "No table holds more exact copies of training rows than real rows do that were held out",
+            lambda score: f"{score.value:.1%}, held-out rows {score.floor:.1%}",
+            apart_from_floor,
+        ),
+        _privacy(
+            "nearness to training rows",
+            {table: score_of(judgement, table, NEARNESS) for table in tables},
+            "rows are nearer to training rows than chance has it",
+            "Rows are as near to training rows as to held-out ones",
+            lambda score: f"{score.value:.1%} are nearer to training rows, new real rows {score.floor:.1%}",
+            apart_from_floor,
+        ),
+        _privacy(
+            "membership attack",
+            {table: score_of(judgement, table, ATTACK) for table in tables},
+            "an attack tells training rows from others",
+            "An attack that guesses the training rows is not shown to beat chance",
+            lambda score: f"AUC {score.value:.2f}, where a guess has 0.50",
+            apart_from_floor,
+        ),
+        _likeness("tables", "rows", judgement, tables),
+        _likeness("links", "linked rows", judgement, links),
+    ]
+
+
+def _keys(judgement: DatabaseJudgement) -> Finding:
+    broken = [f"{check.name} in {plural(check.broken, 'row')}" for check in judgement.checks if check.broken]
+    if broken:
+        return Finding("keys", f"Some rows break a key or a link: {listed(broken)}.", True)
+    return Finding("keys", "Every key differs, and every link leads to a row.", False)
+
+
+def _orders(judgement: DatabaseJudgement) -> list[Finding]:
+    """A sentence on times that come before those of the row that owns them, if the data has such an order."""
+    broken = [order for order in judgement.orders if order.synthetic < order.real - SLACK]
+    if broken:
+        return [Finding("order in time", f"Times are out of order. {'; '.join(map(str, broken))}.", True)]
+    if judgement.orders:
+        return [Finding("order in time", "Times come after those of the row that they belong to.", False)]
+    return []
+
+
+def _privacy(
+    subject: str,
+    scores: Mapping[str, Measurement | None],
+    bad: str,
+    good: str,
+    words: Callable[[Measurement], str],
+    fails: Callable[[Measurement], bool],
+) -> Finding:
+    """A sentence on one measure of privacy: the tables that fail it, else the table that comes nearest to it."""
+    present = {table: score for table, score in scores.items() if score is not None}
+    if not present:
+        return Finding(subject, "No table could be measured.", False, private=True)
+    failing = [f"{table} ({words(score)})" for table, score in present.items() if fails(score)]
+    if failing:
+        return Finding(subject, f"In {listed(failing)} {bad}.", True, private=True)
+    worst = max(present, key=lambda table: present[table].value - present[table].floor)
+    return Finding(subject, f"{good}. At the most, in {worst}: {words(present[worst])}.", False, private=True)
+
+
+def _likeness(subject: str, noun: str, judgement: DatabaseJudgement, views: list[str]) -> Finding:
+    """A sentence on what trained trees can tell from real rows."""
+    scores = {view: score_of(judgement, view, LIKENESS) for view in views}
+    present = {view: score for view, score in scores.items() if score is not None}
+    apart = [f"{view} (AUC {score.value:.2f})" for view, score in present.items() if apart_from_floor(score)]
+    like = plural(len(present) - len(apart), "table" if noun == "rows" else "view")
+    if not apart:
+        return Finding(subject, f"Trained trees cannot tell {noun} from real ones, in any of {like}.", False)
+    return Finding(
+        subject, f"Trained trees tell {noun} of {listed(apart)} from real ones, and not those of {like}.", True
+    )

@@ -1,0 +1,84 @@
+"""The verdict on a synthetic database says what its scores say."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from test_keys_and_links import shop
+
+from fourfold.metrics import Floor, Measurement
+from fourfold_databases.findings import conclusion, findings
+from fourfold_databases.inference import inferred_schema
+from fourfold_databases.judging import DatabaseJudgement, LinkCheck, TimeOrder
+from fourfold_databases.page import schema_picture
+from fourfold_databases.reading import frames_of
+
+SCHEMA = inferred_schema(*frames_of(shop()))
+
+
+class View(NamedTuple):
+    """The scores of a judgement, which are all that the verdict reads."""
+
+    scores: tuple[Measurement, ...]
+
+
+def score(name, value, floor, half=0.02, better="lower"):
+    measured = Measurement(name, value, value - half, value + half, n=500, better=better)
+    return measured.beside(Floor(floor, floor - half, floor + half))
+
+
+def judgement(copies=0.1, nearer=0.5, attack=0.5, auc=0.5, broken=0, orders=()):
+    scores = (
+        score("two_sample_auc[trees]", auc, 0.5),
+        score("copies[training rows]", copies, 0.1),
+        score("closer_to_training[rows]", nearer, 0.5),
+        score("membership[distance]", attack, 0.5),
+    )
+    view = View(scores)
+    checks = (LinkCheck("link orders.customer_id -> customers", 10, broken),)
+    return DatabaseJudgement("new", checks, {"orders": view, "siblings in orders": view}, orders=orders)
+
+
+def bad(**changes):
+    return [item.subject for item in findings(judgement(**changes), SCHEMA) if item.bad]
+
+
+def test_a_database_like_real_rows_has_no_finding_against_it():
+    assert bad() == []
+    assert "looks like the real one" in conclusion(judgement(), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject"),
+    [
+        ({"broken": 3}, "keys"),
+        ({"copies": 0.2}, "exact copies"),
+        ({"nearer": 0.7}, "nearness to training rows"),
+        ({"attack": 0.6}, "membership attack"),
+    ],
+)
+def test_each_fault_is_one_finding(changes, subject):
+    assert bad(**changes) == [subject]
+    private = subject != "keys"
+    assert conclusion(judgement(**changes), SCHEMA).startswith("Do not share") == private
+
+
+def test_rows_and_links_that_trees_tell_apart_are_named():
+    assert bad(auc=0.8) == ["tables", "links"]
+    texts = [item.text for item in findings(judgement(auc=0.8), SCHEMA) if item.bad]
+    assert "orders (AUC 0.80)" in texts[0]
+    assert "siblings in orders (AUC 0.80)" in texts[1]
+
+
+def test_times_out_of_order_are_a_finding_by_the_share_of_real_rows():
+    link = SCHEMA.owner("orders")
+    assert bad(orders=(TimeOrder(link, "a not before b", 1.0, 0.7),)) == ["order in time"]
+    assert bad(orders=(TimeOrder(link, "a not before b", 0.99, 0.99),)) == []
+
+
+def test_the_picture_of_a_schema_names_each_table_with_its_rows():
+    picture = str(schema_picture(SCHEMA, dict.fromkeys(SCHEMA.keys, (10, 12))))
+    assert all(f">{table}<" in picture for table in SCHEMA.keys)
+    assert picture.count("12 rows, real 10") == len(SCHEMA.keys)
+    assert picture.count("<path") == len(SCHEMA.links)
