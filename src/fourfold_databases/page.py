@@ -42,8 +42,8 @@ svg { max-width: 100%; height: auto } svg.bars text { font-size: 10px }
   :root { --box: #20252b; --c: #8ab4f8; --behind: #5d6672; --bad: #ff7b8a; --fine: #6fcf97 } }
 """
 LEGEND = (
-    "Each chart shows how many rows of a table the rows of its owner have: grey bars for the real database, blue lines for "
-    "the synthetic one."
+    "Each chart shows how many rows of a table the rows of its owner have: grey bars for the real database, blue lines "
+    "for the synthetic one."
 )
 BOX = (190, 42)
 """Width and height of a table in the picture of the schema."""
