@@ -8,9 +8,10 @@ of more than ``MOST_LAYERS`` layers (:mod:`fourfold.core.header`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -60,7 +61,7 @@ def build(value: Any, header: Header, trust: Sequence[type] = ()) -> GenerativeM
 
 _FILLS = frozenset(
     (
-        "__setitem__", "add_", "clamp_", "copy_", "div_", "fill_", "mul_", "normal_", "sub_", "uniform_",
+        "__setitem__", "add_", "clamp_", "copy_", "div_", "fill_", "index_add_", "mul_", "normal_", "sub_", "uniform_",
         "zero_",
     )
 )  # fmt: skip
@@ -70,7 +71,8 @@ _ELEMENTWISE = frozenset(
         "__floordiv__", "__rdiv__", "__rfloordiv__", "__rpow__", "__rsub__", "__rtruediv__", "abs", "add",
         "bitwise_and", "bitwise_not", "bitwise_or", "ceil", "clamp", "cos", "cumsum", "div", "eq", "exp",
         "floor", "floor_divide", "ge", "gt", "le", "log", "lt", "maximum", "minimum", "mul", "ne", "neg", "pow",
-        "remainder", "round", "sign", "sin", "sqrt", "square", "sub", "tril", "triu", "true_divide", "where",
+        "remainder", "round", "sign", "sin", "special_ndtri", "sqrt", "square", "sub", "tril",
+        "triu", "true_divide", "where",
     )
 )  # fmt: skip
 """Names of what gives one value for each, or for each pair that broadcasting makes."""
@@ -87,10 +89,8 @@ class _Shapes(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
-        if name in ("linspace", "logspace") and "device" not in kwargs:
-            name, args, kwargs = "rand", args[2:3] or (kwargs["steps"],), {"dtype": kwargs.get("dtype")}
-        if name in ("rand", "randn"):
-            return torch.empty(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
+        if name in _MAKERS and "device" not in kwargs:
+            return _MAKERS[name](*args, **{key: value for key, value in kwargs.items() if key != "generator"})
         if name in ("cat", "stack") and any(value.is_meta for value in args[0]):
             return _concatenate(name == "stack", *args, **kwargs)
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
@@ -99,11 +99,74 @@ class _Shapes(TorchFunctionMode):
         if name in _FILLS or getattr(func, "__module__", "") == "torch.nn.init":
             return tensors[0]
         if name in _ELEMENTWISE:
-            small = {key: _first(value) for key, value in kwargs.items()}
-            dtype = func(*map(_first, args), **small).dtype
-            shape = torch.broadcast_shapes(*(value.shape for value in tensors))  # type: ignore[no-untyped-call]
-            return torch.empty(shape, dtype=dtype)
-        return func(*args, **kwargs)
+            return _broadcast(func, tensors, args, kwargs)
+        change = _CHANGES.get(name)
+        return func(*args, **kwargs) if change is None else change(*args, **kwargs)
+
+
+def _broadcast(func: Any, tensors: Sequence[Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
+    """A tensor of the shape and dtype of one value for each, or for each pair that broadcasting makes."""
+    dtype = func(*map(_first, args), **{key: _first(value) for key, value in kwargs.items()}).dtype
+    shape = np.broadcast_shapes(*(tuple(value.shape) for value in tensors))  # torch's own loads its compiler
+    return torch.empty(shape, dtype=dtype)
+
+
+def _copy(x: Tensor, *values: Any, dtype: torch.dtype | None = None, **rest: Any) -> Tensor:
+    """A tensor of the shape of another one."""
+    return torch.empty(x.shape, dtype=dtype or x.dtype)
+
+
+def _sum(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """A tensor of the shape and dtype of ``x.sum(dim, keepdim)``."""
+    at = None if dim is None else dim % x.dim()
+    shape = [1 if at in (None, i) else n for i, n in enumerate(x.shape) if keepdim or at not in (None, i)]
+    return torch.empty(shape, dtype=x.dtype if x.is_floating_point() else torch.int64)
+
+
+def _repeat(x: Tensor, *counts: Any) -> Tensor:
+    """A tensor of the shape of ``x.repeat(counts)``."""
+    numbers = counts[0] if isinstance(counts[0], Sequence) else counts
+    shape = (1,) * (len(numbers) - x.dim()) + tuple(x.shape)
+    return torch.empty([a * b for a, b in zip(shape, numbers, strict=True)], dtype=x.dtype)
+
+
+def _arange(*ends: float, step: float = 1, dtype: torch.dtype | None = None, **rest: Any) -> Tensor:
+    """A tensor of the shape and dtype of ``torch.arange``."""
+    low, high, step = {1: (0, *ends, step), 2: (*ends, step), 3: ends}[len(ends)]
+    plain = torch.int64 if all(isinstance(end, int) for end in (low, high, step)) else torch.get_default_dtype()
+    return torch.empty(max(math.ceil((high - low) / step), 0), dtype=dtype or plain)
+
+
+def _linspace(low: float, high: float, steps: int, dtype: torch.dtype | None = None, **rest: Any) -> Tensor:
+    """A tensor of the shape of ``torch.linspace`` and ``torch.logspace``."""
+    return torch.empty(steps, dtype=dtype)
+
+
+def _eye(rows: int, columns: int | None = None, dtype: torch.dtype | None = None, **rest: Any) -> Tensor:
+    """A tensor of the shape of ``torch.eye``."""
+    return torch.empty(rows, rows if columns is None else columns, dtype=dtype)
+
+
+_MAKERS: Mapping[str, Callable[..., Tensor]] = {
+    "arange": _arange,
+    "eye": _eye,
+    "linspace": _linspace,
+    "logspace": _linspace,
+    "rand": torch.empty,
+    "randn": torch.empty,
+}
+"""Functions that make a tensor, by the name of that of torch in whose place they stand. They leave out the values."""
+_CHANGES: Mapping[str, Callable[..., Tensor]] = {
+    "clone": _copy,
+    "flip": _copy,
+    "full_like": _copy,
+    "normalize": _copy,
+    "ones_like": _copy,
+    "repeat": _repeat,
+    "sum": _sum,
+    "zeros_like": _copy,
+}
+"""Functions of a tensor, likewise."""
 
 
 def _concatenate(new: bool, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
