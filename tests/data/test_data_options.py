@@ -26,6 +26,7 @@ WIDER = {
     "size": int | tuple[int, int] | None,
     "tokens": str | os.PathLike[str] | None,
     "schema": str | os.PathLike[str] | None,
+    "rules": bool,
     "data_dir": str | os.PathLike[str] | None,
 }
 """What a caller may give where a reader takes one form."""
@@ -48,6 +49,7 @@ EVERY: dict[str, Any] = {
     "fractions": [0.5, 0.25, 0.25],
     "space": "table",
     "schema": __file__,
+    "rules": False,
     "header": False,
     "query": "select * from t",
     "target": "y",

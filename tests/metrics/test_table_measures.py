@@ -13,7 +13,8 @@ from torch import Tensor
 from fourfold.metrics import References, choose_draws
 from fourfold.metrics.records import Records, membership
 from fourfold.metrics.rows import Columns, Metric, byte_digests, digests
-from fourfold.metrics.rules import AtMost, Determines, find_rules, rare_categories, violations
+from fourfold.metrics.rule_search import find_rules
+from fourfold.metrics.rules import AtMost, Determines, rare_categories, violations
 from fourfold.metrics.shapes import Trends, shapes
 from fourfold.metrics.tables import by_rows, gaps
 from fourfold.metrics.twosample import area, two_sample_auc, utility

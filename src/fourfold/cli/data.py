@@ -18,6 +18,7 @@ from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.printing import print_data, print_line, say, write_text
 from fourfold.data import Dataset, describe, describe_record, load, summaries
 from fourfold.data.schema import Inferred, schema_text
+from fourfold.data.schema.rules import rule_rows
 from fourfold.data.writers import as_lines, write_examples
 from fourfold.output.printable import printable
 from fourfold.settings.data import DataKeywords
@@ -43,6 +44,8 @@ def data(command: DescribeData) -> None:
         tell(json.dumps(describe_record(dataset), indent=1))
     else:
         _describe(dataset, command.name, tell, schema is None)
+    if command.data_options.get("rules"):
+        _print_rules(dataset, tell, command.as_json)
     if new_schema is not None:
         _write_schema(new_schema, dataset, command.name)
     if command.out is not None:
@@ -75,6 +78,27 @@ def _describe(dataset: Dataset, name: str, tell: Callable[[object], None], infer
             "\nto change a kind:\n  " + " \\\n  ".join(command) + "\n"
             "writes this list; edit it, and give it back by --schema NEW.toml"
         )
+
+
+def _print_rules(dataset: Dataset, tell: Callable[[object], None], as_json: bool) -> None:
+    """The rules of a table with the share of rows that keep each, those that samples keep first."""
+    rows = rule_rows(dataset)
+    if as_json:
+        tell(json.dumps([row._asdict() for row in rows], indent=1))
+        return
+    if not rows:
+        tell("\nno rules: none has the evidence that it needs")
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, width=80)
+    table.add_column("rule", overflow="fold")
+    table.add_column("rows that keep it", justify="right", no_wrap=True)
+    table.add_column("samples", no_wrap=True)
+    for row in rows:
+        share = f"{min(100 * row.share, 99.99):.2f} %" if row.share < 1 else "all"
+        table.add_row(Text(printable(row.rule)), share, "always keep it" if row.always else "as the data")
+    buffer = io.StringIO()
+    Console(width=80, file=buffer, no_color=True).print(table)
+    tell("\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines()))
 
 
 def _write_schema(path: Path, dataset: Dataset, name: str) -> None:

@@ -12,6 +12,7 @@ from fourfold.core.conditions import Batch, Condition, as_condition, forgetful, 
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import Evaluations, count_evaluations
+from fourfold.core.free import FreeCodec, whole_model
 from fourfold.core.likelihood import Likelihood
 from fourfold.core.log_prob import LogProb, no_likelihood
 from fourfold.core.measure import Measure
@@ -46,6 +47,7 @@ __all__ = [
     "Estimand",
     "Evaluations",
     "Excerpts",
+    "FreeCodec",
     "GenerativeModel",
     "JointConditionals",
     "Likelihood",
@@ -89,4 +91,5 @@ __all__ = [
     "unknown",
     "unknown_like",
     "view",
+    "whole_model",
 ]

@@ -257,6 +257,23 @@ class Space(Quality, Example):
         """Remarks on a raw set that its user should read, such as tied values."""
         return ()
 
+    @property
+    def free(self) -> Space:
+        """The space of what models learn, where a part of an example follows from the rest. By default the space."""
+        return self
+
+    def reduce(self, x: Tensor) -> Tensor:
+        """Raw examples ``(B, *shape)`` as examples of :attr:`free`. One without mass has none there."""
+        return x
+
+    def expand(self, x: Tensor) -> Tensor:
+        """The raw examples ``(B, *shape)`` of examples of :attr:`free`. It undoes :meth:`reduce`."""
+        return x
+
+    def confirmed(self, x: Tensor) -> Self:
+        """The space without those of its findings that held-out examples contradict, such as rules of a table."""
+        return self
+
     def fits(self, other: Space) -> bool:
         """True if examples of another space are examples of this one without a change."""
         return type(other) is type(self) and other.shape == self.shape

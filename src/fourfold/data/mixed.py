@@ -21,6 +21,7 @@ from fourfold.data.memory import require
 from fourfold.data.numeric import continuous_vectors, vectors_for, vectors_of
 from fourfold.data.pairing import columns_named, paired
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
+from fourfold.data.schema.rules import ruled
 from fourfold.data.sequences import (
     arranged,
     check_named,
@@ -390,6 +391,8 @@ def _with_schema(
     file = {item.column.name: item for item in of_file}
     learn = _inferred if options.order is None and options.group is None else _in_order
     inferred, space, x, notes = learn(where, columns, options, train, file)
+    if train is not None and options.rules:
+        space = ruled(space, x[train])
     notes = (*bare.notes, *notes, *_not_constant([item.column for item in inferred], columns))
     descriptions = tuple(map(_description, of_file or inferred, inferred))
     alike_rows = () if isinstance(space, Sequences) else resemblance(columns, of_file or inferred)  # a table may be one

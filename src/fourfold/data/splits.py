@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ def split(
         rows = _by_seed(name, source, options, fold)
         source = source if source.schema is None else source.schema(rows[0])
         splits = _take(source, rows, options.conditional)
+        source = replace(source, space=source.space.confirmed(splits[1].x))
     else:
         parts = _by_position(name, source, options)
         source = source if source.schema is None else source.schema(torch.arange(parts[0].stop))

@@ -1,13 +1,11 @@
-"""Rules that every training row keeps, found by looking, and categories that few training rows have."""
+"""Rules that rows keep, such as ``a <= b``, and categories that few training rows have."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -15,22 +13,22 @@ from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.rows import Array, Columns
 from fourfold.metrics.score import Floor, Measurement, mean_interval
 
-__all__ = ["AtMost", "Determines", "Rule", "find_rules", "rare_categories", "violations"]
+__all__ = [
+    "AddsUp",
+    "AtMost",
+    "Determines",
+    "ExactlyOne",
+    "Pairs",
+    "Rule",
+    "gaps_as_infinity",
+    "rare_categories",
+    "violations",
+]
 
-LEAST_BROKEN = 0.01
-"""The part of independent rows that would break a rule, at least: a rule that cannot be broken says nothing."""
-MOST_VALUES = 1000
-"""Different values of a column that may determine another."""
-LEAST_REPEATED = 5
-"""Rows for each value of a column that determines another, on average: with fewer, it may be so by chance."""
-MOST_COLUMNS = 200
-"""Columns among which rules are looked for: the first ones."""
-MOST_ROWS = 200_000
-"""Training rows that rules are looked for in."""
 RARE = 0.01
 """The part of training rows that a rare category has, at most."""
-
-Codes: TypeAlias = npt.NDArray[np.int64]
+CLOSE = 1e-6
+"""The error of a sum that rounding explains, as a part of its largest term."""
 
 
 @final
@@ -72,77 +70,85 @@ class Determines:
 
     def broken(self, x: Tensor) -> Tensor:
         """Which rows break it, ``(n,)``: a value of ``a`` that no training row has breaks nothing."""
-        a, b = (_gaps_as_infinity(x[:, j]) for j in (self.a, self.b))
+        a, b = (gaps_as_infinity(x[:, j]) for j in (self.a, self.b))
         at = np.searchsorted(self.values, a).clip(max=len(self.values) - 1)
         return torch.from_numpy((self.values[at] == a) & (self.partners[at] != b))
 
 
-Rule: TypeAlias = AtMost | Determines
+@final
+@dataclass(frozen=True)
+class AddsUp:
+    """``total = sum of the parts``, each with its sign, where all are known."""
+
+    total: int
+    parts: tuple[int, ...]
+    signs: tuple[int, ...]
+
+    def words(self, names: tuple[str, ...]) -> str:
+        """The rule as a person writes it."""
+        terms = [f"{'+' if sign > 0 else '−'} {names[j]}" for j, sign in zip(self.parts, self.signs, strict=True)]
+        return f"{names[self.total]} = {' '.join(terms).removeprefix('+ ')}"
+
+    def broken(self, x: Tensor) -> Tensor:
+        """Which rows break it, ``(n,)``."""
+        terms = x[:, list(self.parts)].double() * torch.tensor(self.signs)
+        scale = terms.abs().amax(1).maximum(x[:, self.total].double().abs()).clamp(min=1)
+        return (terms.sum(1) - x[:, self.total]).abs() > CLOSE * scale  # a gap compares as false
 
 
-def _gaps_as_infinity(values: Tensor) -> Array:
+@final
+@dataclass(frozen=True)
+class ExactlyOne:
+    """Exactly one of columns of two categories has the second: a category in one column for each of its values."""
+
+    columns: tuple[int, ...]
+
+    def words(self, names: tuple[str, ...]) -> str:
+        """The rule as a person writes it."""
+        return f"exactly one of {', '.join(names[j] for j in self.columns)}"
+
+    def broken(self, x: Tensor) -> Tensor:
+        """Which rows break it, ``(n,)``."""
+        return (x[:, list(self.columns)] == 1).sum(1) != 1
+
+
+@final
+@dataclass(frozen=True)
+class Pairs:
+    """Columns ``a`` and ``b`` have only pairs of values that training rows have. A gap is a value.
+
+    Attributes:
+        a, b: the columns.
+        values: of ``a`` and ``b`` in the training rows, sorted, a gap as infinity.
+        possible: which pairs there are, bool.
+    """
+
+    a: int
+    b: int
+    values: tuple[Array, Array]
+    possible: Tensor
+
+    def words(self, names: tuple[str, ...]) -> str:
+        """The rule as a person writes it."""
+        count = int(self.possible.sum())
+        return f"{names[self.a]} and {names[self.b]} have only {count} of {self.possible.numel()} pairs of values"
+
+    def broken(self, x: Tensor) -> Tensor:
+        """Which rows break it, ``(n,)``: values that no training row has break nothing."""
+        places, known = [], np.ones(len(x), dtype=bool)
+        for j, values in zip((self.a, self.b), self.values, strict=True):
+            column = gaps_as_infinity(x[:, j])
+            places.append(np.searchsorted(values, column).clip(max=len(values) - 1))
+            known &= values[places[-1]] == column
+        return ~self.possible[torch.from_numpy(places[0]), torch.from_numpy(places[1])] & torch.from_numpy(known)
+
+
+Rule: TypeAlias = AtMost | Determines | AddsUp | ExactlyOne | Pairs
+
+
+def gaps_as_infinity(values: Tensor) -> Array:
     """Values with gaps as infinity, which sorts and equals itself."""
     return values.double().nan_to_num(nan=torch.inf).numpy()
-
-
-def find_rules(train: Tensor, columns: Columns) -> list[Rule]:
-    """The rules that hold in every training row and that independent columns would break.
-
-    Pairs of columns are looked at: ``a <= b`` for quantities of one unit, and "``a`` determines ``b``" for columns of
-    at most :data:`MOST_VALUES` values. Each pair is first tried on a few rows, since most fail there.
-
-    Args:
-        train: ``(N, C)``. Of very many, :data:`MOST_ROWS` are looked at.
-        columns: of the rows.
-    """
-    x = train[:: -(-len(train) // MOST_ROWS), :MOST_COLUMNS]
-    few = x[:: max(len(x) // 1000, 1)]
-    return [*_inequalities(x, few, columns), *_dependencies(x, few)]
-
-
-def _inequalities(x: Tensor, few: Tensor, columns: Columns) -> list[Rule]:
-    rules: list[Rule] = []
-    here = [j for j in columns.quantities if j < x.shape[1]]
-    for a, b in itertools.permutations(here, 2):
-        rule = AtMost(a, b)
-        if columns.units[a] != columns.units[b] or rule.broken(few).any() or rule.broken(x).any():
-            continue
-        complete = ~x[:, [a, b]].isnan().any(1)
-        low, high = (np.sort(x[complete, j].double().numpy()) for j in (a, b))
-        broken = 1 - np.searchsorted(low, high, "right").mean() / len(low) if len(low) else 0.0
-        same = bool((x[complete, a] == x[complete, b]).all())
-        if complete.double().mean() * broken >= LEAST_BROKEN and not same:
-            rules.append(rule)
-    return rules
-
-
-def _dependencies(x: Tensor, few: Tensor) -> list[Rule]:
-    rules: list[Rule] = []
-    values, codes = [], []
-    for j in range(x.shape[1]):
-        categories, place = np.unique(_gaps_as_infinity(x[:, j]), return_inverse=True)
-        values.append(categories)
-        codes.append(place)
-    step = max(len(x) // 1000, 1)
-    usable = [1 < len(v) <= min(MOST_VALUES, len(x) // LEAST_REPEATED) for v in values]
-    assert len(few) == len(codes[0][::step])
-    for a, b in itertools.permutations(range(len(values)), 2):
-        if not usable[a] or len(values[b]) < 2 or _partner(codes[a][::step], codes[b][::step], len(values[a])) is None:
-            continue
-        partner = _partner(codes[a], codes[b], len(values[a]))
-        if partner is None:
-            continue
-        p, q = (np.bincount(codes[j], minlength=len(values[j])) / len(x) for j in (a, b))
-        if 1 - p @ q[partner] >= LEAST_BROKEN:
-            rules.append(Determines(a, b, values[a], values[b][partner]))
-    return rules
-
-
-def _partner(a: Codes, b: Codes, count: int) -> Codes | None:
-    """The code of ``b`` that goes with each code of ``a``. ``None`` if one goes with two."""
-    partner = np.zeros(count, dtype=np.int64)
-    partner[a] = b
-    return partner if (partner[a] == b).all() else None
 
 
 def violations(x: Tensor, test: Tensor, rules: list[Rule], columns: Columns) -> Measurement:
@@ -151,7 +157,7 @@ def violations(x: Tensor, test: Tensor, rules: list[Rule], columns: Columns) -> 
     Args:
         x: samples.
         test: rows that no training has seen.
-        rules: from :func:`find_rules`.
+        rules: from :func:`fourfold.metrics.rule_search.find_rules`.
         columns: of the rows.
     """
     hits, floor = (_broken(rows, rules) for rows in (x, test))
@@ -159,9 +165,10 @@ def violations(x: Tensor, test: Tensor, rules: list[Rule], columns: Columns) -> 
         ((rule.broken(x).double().mean().item(), rule.words(columns.names)) for rule in rules), reverse=True
     )
     worst = ", ".join(f"{words} ({100 * share:.1f} %)" for share, words in shares[:3] if share > 0)
+    often = f"; most often broken: {worst}" if worst else ""
     words = (
-        f"{len(rules)} rules that every training row keeps and that independent columns would break (a ≤ b, a "
-        f"determines b){'; most often broken: ' + worst if worst else ''}; floor: {len(test)} held-out rows; interval "
+        f"{len(rules)} rules that every training row keeps and that independent columns would break (a ≤ b, sums, a "
+        f"determines b, pairs of values, exactly one of several){often}; floor: {len(test)} held-out rows; interval "
         "over samples (Agresti, Coull 1998)"
     )
     value, low, high = mean_interval(hits, share=True)
@@ -192,15 +199,13 @@ def rare_categories(
     """
     rare = []
     for j in columns.categorical_columns:
-        values, counts = np.unique(_gaps_as_infinity(all_train[:, j]), return_counts=True)
+        values, counts = np.unique(gaps_as_infinity(all_train[:, j]), return_counts=True)
         few = values[(counts <= RARE * len(all_train)) & np.isfinite(values)]
-        rare.append((j, np.intersect1d(few, _gaps_as_infinity(y[:, j]))))
+        rare.append((j, np.intersect1d(few, gaps_as_infinity(y[:, j]))))
 
     def hits(rows: Tensor) -> Tensor:
         return torch.from_numpy(
-            np.concatenate(
-                [np.isin(few, _gaps_as_infinity(rows[:, j])) for j, few in rare] or [np.zeros(0, dtype=bool)]
-            )
+            np.concatenate([np.isin(few, gaps_as_infinity(rows[:, j])) for j, few in rare] or [np.zeros(0, dtype=bool)])
         )
 
     categories_hit, name = hits(x), "coverage[rare categories]"

@@ -13,7 +13,8 @@ from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.records import Records
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns, join_labels
-from fourfold.metrics.rules import find_rules, rare_categories, violations
+from fourfold.metrics.rule_search import find_rules
+from fourfold.metrics.rules import rare_categories, violations
 from fourfold.metrics.score import Measurement, jackknife
 from fourfold.metrics.shapes import quality
 from fourfold.metrics.twosample import two_sample_auc, utility

@@ -109,7 +109,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     Raises:
         ValueError, TypeError: like :func:`build`.
     """
-    from fourfold.core import Space  # names and cards load without torch
+    from fourfold.core import Space, whole_model  # names and cards load without torch
 
     check_names(name, size)
     _register_recipes()
@@ -121,7 +121,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     for candidate in [recipe] if recipe else card.order(space):
         try:
             full = f"{card_name}/{candidate}"
-            return full, _reading(full, card.recipes[candidate](space, size))
+            return full, _reading(full, whole_model(space, card.recipes[candidate](space.free, size)))
         except TypeError as refusal:
             refusals.append(refusal)
     raise next((refusal for refusal in refusals if isinstance(refusal, TooManyColumns)), refusals[0])

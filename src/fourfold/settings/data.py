@@ -51,6 +51,7 @@ class DataKeywords(TypedDict, total=False):
     fractions: Sequence[float] | None
     space: Space | str | None
     schema: str | os.PathLike[str] | None
+    rules: bool
     header: bool | None
     query: str | None
     target: str | None
@@ -128,6 +129,7 @@ class DataOptions:
             ``"vectors"``, and any other, such as one of whole numbers, words, dates or gaps, is a ``"table"``.
         schema: a file that says what columns are, where that should not be inferred: see
             :func:`fourfold.data.schema.read_schema`.
+        rules: whether samples keep the rules that all training rows of a table keep.
         header: whether the first row of a CSV file names its columns, if looking at it errs.
         query: a query, or the name of a table, of a database that holds several.
         target: the column of a table of mixed columns that models are judged by predicting.
@@ -268,6 +270,14 @@ class DataOptions:
             "The kinds of the columns: a .toml that 'fourfold data' writes.",
             metavar="<path>",
             show_default="inferred",
+        ),
+    )
+    rules: bool = setting(
+        True,
+        _table(
+            bool,
+            "Whether samples keep the rules that all training rows keep. With data, --rules lists them.",
+            ("--rules/--no-rules",),
         ),
     )
     header: bool | None = setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -25,6 +25,7 @@ from fourfold.metrics.tables import by_rows
 from fourfold.output.printable import shortened
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Codes, Column, Graded, Modelled
 from fourfold.spaces.modelled import ModelledColumns
+from fourfold.spaces.rules import FreeRows, TableRule
 from fourfold.spaces.table_pictures import details, panels, rows_of
 from fourfold.spaces.written import WrittenRows
 
@@ -47,12 +48,14 @@ class Table(WrittenRows):
         schema: all columns in the order of the file. Identifiers and constants among them are not modelled.
         target: the column that models are judged by predicting, or ``None``. With labels, these are predicted.
         observed: how many rows the data has, or ``None``. Presets for few rows are coarser.
+        rules: those that every row keeps, see :mod:`fourfold.spaces.rules`. A row that breaks one has no mass.
     """
 
     mixed: ClassVar[bool] = True
     schema: tuple[Column, ...]
     target: str | None = None
     observed: int | None = field(default=None, compare=False)
+    rules: tuple[TableRule, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.modelled:
@@ -63,6 +66,21 @@ class Table(WrittenRows):
             raise ValueError(f"names of columns must differ, got {twice[0]!r} twice; rename one")
         if self.target is not None and self.target not in self.columns:
             raise ValueError(f"target must be one of {shortened(self.columns)}, got {self.target!r}")
+        _ = self.free_rows  # refuses rules that do not fit the columns
+
+    @cached_property
+    def free_rows(self) -> FreeRows:
+        """Rows without the parts that rules decide."""
+        return FreeRows(self.modelled, self.rules)
+
+    @cached_property
+    def free(self) -> Table:
+        """The table of :attr:`free_rows`, of which every row keeps all rules. The table itself if it has none."""
+        if not self.rules:
+            return self
+        columns = self.free_rows.columns
+        place = None if self.target is None else self.free_rows.place(self.target)
+        return replace(self, schema=columns, rules=(), target=None if place is None else columns[place].name)
 
     @cached_property
     def modelled(self) -> tuple[Modelled, ...]:
@@ -111,13 +129,12 @@ class Table(WrittenRows):
 
     def foreign(self, x: Tensor) -> Tensor:
         """Which codes their column does not have, bool ``(B, C)``: a new category, or a gap."""
-        return torch.stack([self._foreign(column, x[:, i]) for i, column in enumerate(self.modelled)], 1)
+        return torch.stack([self._foreign(i, x[:, i]) for i in range(len(self.modelled))], 1)
 
-    @staticmethod
-    def _foreign(column: Modelled, codes: Tensor) -> Tensor:
-        if not isinstance(column, Graded):
+    def _foreign(self, i: int, codes: Tensor) -> Tensor:
+        if not isinstance(self.modelled[i], Graded):
             return codes == UNSEEN
-        least, most = column.limits
+        least, most = self.free_rows.limits(i)
         return (codes != MISSING) & ((codes < least) | (codes > most))
 
     def beyond(self, x: Tensor) -> Tensor:
@@ -127,9 +144,15 @@ class Table(WrittenRows):
         return outer & ~self.foreign(x)
 
     def outside(self, x: Tensor) -> Tensor:
-        return self.foreign(x).any(1)
+        return self.foreign(x).any(1) | self.broken(x)
+
+    def broken(self, x: Tensor) -> Tensor:
+        """Which rows break a rule, bool ``(B,)``, or hold a value without mass."""
+        return self.free.foreign(self.reduce(x)).any(1)
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        if self.rules:
+            return self.expand(self.free.examples(n, generator))
         columns = []
         for column in self.modelled:
             codes = torch.randint(column.span[0], column.span[1] + 1, (n,), generator=generator)
@@ -138,7 +161,7 @@ class Table(WrittenRows):
         return torch.stack(columns, 1)
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
-        ends = [column.limits if isinstance(column, Graded) else column.span for column in self.modelled]
+        ends = [self.free_rows.limits(i) for i in range(len(self.modelled))]
         rows = math.prod(most - least + 1 + c.missing for c, (least, most) in zip(self.modelled, ends, strict=True))
         if rows > 1e5:
             raise ValueError(f"a table of {rows:.0e} different rows cannot be enumerated")
@@ -203,6 +226,25 @@ class Table(WrittenRows):
 
     def fits(self, other: Space) -> bool:
         return isinstance(other, Table) and other.schema == self.schema
+
+    def notes(self, x: Tensor) -> tuple[str, ...]:
+        texts = shortened([rule.text for rule in self.rules], 6, 28)
+        return (f"samples keep rules of all training rows: {texts}",) if self.rules else ()
+
+    def reduce(self, x: Tensor) -> Tensor:
+        return self.free_rows.reduce(x)
+
+    def expand(self, x: Tensor) -> Tensor:
+        return self.free_rows.expand(x)
+
+    def confirmed(self, x: Tensor) -> Table:
+        rules = tuple(rule for rule in self.rules if not bool(self.breaks(rule, x).any()))
+        return self if len(rules) == len(self.rules) else replace(self, rules=rules)
+
+    def breaks(self, rule: TableRule, x: Tensor) -> Tensor:
+        """Which rows break a rule, bool ``(B,)``. Those with a category that the schema lacks do not."""
+        alone = FreeRows(self.modelled, (rule,)).reduce(x)
+        return (alone == UNSEEN).any(1) & ~(x == UNSEEN).any(1)
 
     def codes(self, frame: pd.DataFrame) -> Tensor:
         """The raw examples ``(N, C)`` that the rows of a data frame are, found by the names of the columns.

@@ -12,7 +12,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.records import Records
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns
-from fourfold.metrics.rules import find_rules
+from fourfold.metrics.rule_search import find_rules
 from fourfold.metrics.shapes import Trends, associations, shapes
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
 from fourfold.pictures.picture import Cloud, Picture

@@ -8,13 +8,21 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, Condition, GenerativeModel, LogProb, Noise, TokenwiseCodec
 from fourfold.core.evaluations import evaluating
+from fourfold.spaces.columns import UNSEEN
 from fourfold.tasks.proposals import MOST, arbitrary, complete_block, prob_block, score_given
 from fourfold.tasks.rejection import search
+from fourfold.tasks.ruled import FreeCondition, agree, free_conditions, free_model, free_rows_of, too_few
+
+BLOCK = 1 << 14
+"""Proposals for all rows that are drawn at once, where draws may contradict a condition."""
+DRAWS = 16
+"""Draws of a row whose share is a probability, where that is no event of free columns."""
 
 __all__ = [
     "Completed",
@@ -122,6 +130,9 @@ def completions(
     mask = _expanded(x, observed_mask)
     restrictions = {i: values.flatten() for i, values in (restrictions or {}).items()}
     labels = model.space.encode_condition(cond, len(x), model.device)
+    if (free := free_model(model)) is not None:
+        yield from _ruled(model, free, x, mask, restrictions, labels, seed, batch_size)
+        return
     if not isinstance(model.estimand, ArbitraryConditionals) or not isinstance(model.codec, TokenwiseCodec):
         if x.is_floating_point() or x.ndim != 2:
             arbitrary(model)
@@ -140,6 +151,48 @@ def completions(
                 f"row {int(rows[~possible][0])}: the model has no row with these observed values and restrictions: "
                 "give others"
             )
+
+
+def _ruled(
+    model: GenerativeModel,
+    free: GenerativeModel,
+    x: Tensor,
+    mask: Tensor,
+    restrictions: Mapping[int, Tensor],
+    cond: Tensor | None,
+    seed: int,
+    batch_size: int,
+) -> Iterator[Completed]:
+    """Complete rows that keep rules, by their free columns. Draws that contradict the condition are drawn again."""
+    free_rows, pending, draws, proposals = free_rows_of(model), torch.arange(len(x)), 0, 0
+    while proposals < MOST:
+        times = max(min(proposals, BLOCK // len(pending)), 1)  # as many again as before, up to a block
+        proposals += times
+        numbers = pending.repeat_interleave(times)
+        for group in free_conditions(free_rows, x[numbers], mask[numbers], restrictions):
+            rows, draws = numbers[group.rows], draws + 1
+            labels = None if cond is None else cond[rows]
+            for part in _free_rows(free, group, labels, seed + (draws << 20), batch_size):
+                drawn, at = free_rows.expand(part.x.cpu()), rows[part.rows]
+                fits = agree(drawn, x[at].cpu(), mask[at].cpu(), restrictions) & torch.isin(at, pending)
+                hits, first = np.unique(at[fits].numpy(), return_index=True)
+                place = fits.nonzero().flatten()[torch.from_numpy(first)]
+                yield Completed(torch.from_numpy(hits), drawn[place], part.approximate[place])
+                pending = pending[~torch.isin(pending, at[fits])]
+        if not len(pending):
+            return
+    raise too_few(pending, free_rows)
+
+
+def _free_rows(
+    free: GenerativeModel, group: FreeCondition, cond: Tensor | None, seed: int, batch_size: int
+) -> Iterator[Completed]:
+    """Free rows of their condition."""
+    if group.among or bool(group.observed.any()):
+        yield from completions(free, group.y, group.observed, group.among, cond, seed, batch_size)
+    else:
+        rows = torch.arange(len(group.y))
+        yield Completed(rows, free.sample(len(rows), cond, seed), torch.zeros(len(rows), dtype=torch.bool))
 
 
 def prob_given(
@@ -191,12 +244,64 @@ def weighted_probabilities(
     """The probabilities of :func:`prob_given`, and true for approximate rows, bool ``(B,)``, instead of a warning."""
     mask, parts = _expanded(x, observed_mask), []
     labels = model.space.encode_condition(cond, len(x), model.device)
+    if (free := free_model(model)) is not None:
+        return _ruled_probabilities(model, free, x, mask, events, labels, seed, batch_size)
     with evaluating(model):
         for (low, high), block, block_mask, block_cond in _blocks(model, x, mask, labels, batch_size, start):
             noise = Noise(seed, low, high, "probability", model.device)
             parts.append(prob_block(model, block, block_mask, events, noise, block_cond))
     p, approximate = zip(*parts, strict=True)
     return torch.cat(p).cpu(), torch.cat(approximate).cpu()
+
+
+def _ruled_probabilities(
+    model: GenerativeModel,
+    free: GenerativeModel,
+    x: Tensor,
+    mask: Tensor,
+    events: Mapping[int, Tensor],
+    cond: Tensor | None,
+    seed: int,
+    batch_size: int,
+) -> tuple[Tensor, Tensor]:
+    """:func:`weighted_probabilities` of rows that keep rules: by their free columns, or by complete draws."""
+    free_rows, p = free_rows_of(model), torch.zeros(len(x), len(events), dtype=torch.float64)
+    approximate = torch.zeros(len(x), dtype=torch.bool)
+    for g, group in enumerate(free_conditions(free_rows, x, mask, {})):
+        some, number = None if cond is None else cond[group.rows], seed + (g << 20)
+        for k, (i, values) in enumerate(events.items()):
+            event = free_rows.event(i, values) if group.complete and not group.among else None
+            if event is None:
+                arguments = (x[group.rows], mask[group.rows], i, values, some, number, batch_size)
+                p[group.rows, k], flags = _share_of_draws(model, *arguments)
+            elif bool(group.observed[event[0]]):
+                p[group.rows, k], flags = torch.isin(group.y[:, event[0]], event[1]).double(), approximate[group.rows]
+            else:
+                at = {event[0]: event[1]}
+                part, flags = weighted_probabilities(free, group.y, group.observed, at, some, number, batch_size)
+                p[group.rows, k] = part[:, 0]
+            approximate[group.rows] |= flags
+    return p, approximate
+
+
+def _share_of_draws(
+    model: GenerativeModel,
+    x: Tensor,
+    mask: Tensor,
+    column: int,
+    values: Tensor,
+    cond: Tensor | None,
+    seed: int,
+    batch_size: int,
+) -> tuple[Tensor, Tensor]:
+    """The share of draws of each row that have one of the values, ``(B,)``, and which rows are approximate."""
+    rows = torch.arange(len(x)).repeat_interleave(DRAWS)
+    hits, approximate = torch.zeros(len(x), dtype=torch.float64), torch.zeros(len(x), dtype=torch.bool)
+    for part in completions(model, x[rows], mask[rows], {}, None if cond is None else cond[rows], seed, batch_size):
+        at = rows[part.rows]
+        hits.index_add_(0, at, torch.isin(part.x[:, column], values).double())
+        approximate[at] |= part.approximate
+    return hits / DRAWS, approximate
 
 
 @torch.no_grad()
@@ -219,6 +324,9 @@ def log_prob_given(
         TypeError: for a model without arbitrary conditionals.
         ValueError: if ``x`` does not belong to the space, or for shapes that differ.
     """
+    free = free_model(model)
+    if free is not None:
+        return _ruled_log_prob(model, free, x, _expanded(x, observed_mask), cond, batch_size)
     estimand, codec = arbitrary(model)
     model.space.check(x)
     mask = _expanded(x, observed_mask)
@@ -232,6 +340,35 @@ def log_prob_given(
     return dataclasses.replace(
         result, nats=result.nats.cpu(), dims=math.prod(x.shape[1:]), outside=model.space.outside(x)
     )
+
+
+def _ruled_log_prob(
+    model: GenerativeModel, free: GenerativeModel, x: Tensor, mask: Tensor, cond: Condition, batch_size: int
+) -> LogProb:
+    """:func:`log_prob_given` of rows that keep rules. A given value that rules tie to a missing one counts with it.
+
+    Of combinations, those that fit the given values share all probability.
+    """
+    model.space.check(x)
+    free_rows, labels = free_rows_of(model), model.space.encode_condition(cond, len(x), model.device)
+    whole = free_rows.reduce(x)
+    nats, terms, result = torch.zeros(len(x)), torch.zeros(x.shape, dtype=torch.float64), None
+    for group in free_conditions(free_rows, x, mask, {}):
+        y, observed = whole[group.rows], group.observed.clone()
+        some = None if labels is None else labels[group.rows]
+        log_p = torch.zeros(len(y))
+        for j, codes in group.among.items():
+            log_q = conditional(free, y, observed, j, some, batch_size).cpu()
+            fitting = log_q.gather(1, y[:, j, None].clamp(0, log_q.shape[1] - 1))[:, 0]
+            log_p += fitting - log_q[:, codes].logsumexp(1)
+            observed[j] = True
+        result = log_prob_given(free, y, observed, some, batch_size)
+        if result.terms is not None:
+            terms[group.rows[:, None], free_rows.places] = result.terms.cpu()
+        nats[group.rows] = result.nats + torch.where((y == UNSEEN).any(1), -torch.inf, log_p)
+    assert result is not None
+    outside = model.space.outside(x)
+    return dataclasses.replace(result, nats=nats, dims=math.prod(x.shape[1:]), outside=outside, terms=terms)
 
 
 @torch.no_grad()

@@ -1,0 +1,175 @@
+"""The rules of a table as its models keep them, found in training rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import Space
+from fourfold.data.dataset import Dataset
+from fourfold.data.schema.tails import tails_of
+from fourfold.metrics.rule_search import MOST_VALUES, find_rules, near_rules
+from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, Pairs, Rule
+from fourfold.spaces import Table
+from fourfold.spaces.columns import UNSEEN, Categorical, Graded, Modelled, Numeric
+from fourfold.spaces.rules import AtLeast, Combinations, FreeRows, TableRule, Total
+
+__all__ = ["RuleRow", "rule_rows", "ruled", "rules_of"]
+
+FEW_VALUES = 100
+"""Different numbers of a column whose combinations with another are counted: between more, new ones may lie."""
+S = TypeVar("S", bound=Space)
+EXAMPLES = 10_000
+"""Arbitrary rows that keep the rules of a space: if none of them breaks another rule, that one follows."""
+ROWS = 200_000
+"""Rows that rules are looked for in, at most."""
+
+
+def ruled(space: S, x: Tensor) -> S:
+    """The space with the rules of its training rows, where it is a table."""
+    table = _table(space)
+    return space if table is None else cast("S", dataclasses.replace(table, rules=rules_of(table, x)))
+
+
+def _table(space: Space) -> Table | None:
+    """A space of single rows of mixed columns. ``None`` for another one."""
+    return cast("Table", space) if space.mixed and len(space.shape) == 1 else None
+
+
+def rules_of(space: Table, x: Tensor) -> tuple[TableRule, ...]:
+    """The rules of rows ``(N, C)`` that a table can keep by what it computes, each column by one of them at most.
+
+    Combinations come first, then sums, then inequalities. A rule of columns that others compute already is left out.
+    """
+    train = x[:: -(-len(x) // ROWS) or 1]
+    found = find_rules(space.numbers(train), space.meaning)
+    rules: list[TableRule] = []
+    builders = (
+        _combinations(space, train, found),
+        _totals(space, [rule for rule in found if isinstance(rule, AddsUp)]),
+        _inequalities(space, train, [rule for rule in found if isinstance(rule, AtMost)]),
+    )
+    for candidates in builders:
+        for rule in candidates:
+            if _fits(space, [*rules, rule], x):
+                rules.append(rule)
+    return tuple(rules)
+
+
+class RuleRow(NamedTuple):
+    """A rule of a table, the share of all rows that keep it, and whether every sample does."""
+
+    rule: str
+    share: float
+    always: bool
+
+
+def rule_rows(dataset: Dataset) -> list[RuleRow]:
+    """The rules of a table: those that samples always keep, then others of all training rows, then nearly true ones."""
+    space = _table(dataset.space)
+    if space is None:
+        return []
+    samples = space.numbers(space.examples(EXAMPLES, torch.Generator().manual_seed(0)))
+    train, every = (space.numbers(part) for part in (dataset.train.x, _every(dataset)))
+    rules = {rule.words(space.columns): rule for rule in find_rules(train, space.meaning)}
+    rules |= {rule.words(space.columns): rule for rule in near_rules(train, space.meaning)}
+    shares = {text: 1 - float(rule.broken(every).double().mean()) for text, rule in rules.items()}
+    rows = [
+        RuleRow(text, shares[text], shares[text] == 1 and not bool(rule.broken(samples).any()))
+        for text, rule in rules.items()
+    ]
+    return sorted(rows, key=lambda row: (not row.always, -row.share))
+
+
+def _every(dataset: Dataset) -> Tensor:
+    """All rows."""
+    parts = [dataset.train.x, dataset.validation.x]
+    return torch.cat(parts if dataset.test is dataset.validation else [*parts, dataset.test.x])
+
+
+def _fits(space: Table, rules: Sequence[TableRule], x: Tensor) -> bool:
+    """True if rules can stand together and hold in all rows, which come back as they were."""
+    try:
+        free = FreeRows(space.modelled, rules)
+    except ValueError:
+        return False
+    y = free.reduce(x)
+    known = ~(x == UNSEEN).any(1)
+    return not bool((y[known] == UNSEEN).any()) and torch.equal(free.expand(y)[known], x[known])
+
+
+# --- combinations -----------------------------------------------------------------------------------------------------
+
+
+def _combinations(space: Table, x: Tensor, found: Iterable[Rule]) -> list[TableRule]:
+    """Groups of columns that have few combinations: a column with those it determines, one-hot groups, pairs."""
+    names = space.columns
+    closed = [isinstance(c, Categorical) or c.span[1] - c.span[0] < FEW_VALUES for c in space.modelled]
+    groups: list[tuple[tuple[int, ...], list[Rule]]] = []
+    by_source: dict[int, list[Determines]] = {}
+    for rule in found:
+        if isinstance(rule, Determines) and closed[rule.a]:
+            by_source.setdefault(rule.a, []).append(rule)
+        elif isinstance(rule, ExactlyOne):
+            groups.append((rule.columns, [rule]))
+        elif isinstance(rule, Pairs):
+            groups.append(((rule.a, rule.b), [rule]))
+    dependencies = [((a, *(r.b for r in rules)), list[Rule](rules)) for a, rules in by_source.items()]
+    dependencies.sort(key=lambda group: -len(group[0]))  # the one that determines most comes first
+    taken: set[int] = set()
+    result: list[TableRule] = []
+    for columns, rules in [*groups[:0], *dependencies, *groups]:
+        free = [j for j in columns if j not in taken]
+        complete = len(free) == len(columns) or (
+            len(free) > 1 and isinstance(rules[0], Determines) and free[0] == columns[0]
+        )
+        if not complete:
+            continue
+        rows = torch.unique(x[:, free][~(x[:, free] == UNSEEN).any(1)], dim=0)
+        if len(rows) > MOST_VALUES:
+            continue
+        taken.update(free)
+        text = "; ".join(r.words(names) for r in rules if not isinstance(r, Determines) or r.b in free)
+        result.append(Combinations(tuple(names[j] for j in free), tuple(map(tuple, rows.tolist())), text))
+    return result
+
+
+# --- sums and inequalities --------------------------------------------------------------------------------------------
+
+
+def _totals(space: Table, found: Iterable[AddsUp]) -> list[TableRule]:
+    names = space.columns
+    return [
+        Total(names[rule.total], tuple(names[j] for j in rule.parts), rule.signs, rule.words(names)) for rule in found
+    ]
+
+
+def _inequalities(space: Table, x: Tensor, found: Sequence[AtMost]) -> list[TableRule]:
+    """For each column the distance to the largest of the columns below it, but for those that follow from others."""
+    pairs = {(rule.a, rule.b) for rule in found}
+    names, result = space.columns, list[TableRule]()
+    for b in sorted({b for _, b in pairs}):
+        below = [a for a, other in pairs if other == b]
+        nearest = sorted(a for a in below if not any((a, c) in pairs for c in below if c != a))
+        result.append(_at_least(space, x, b, nearest, [AtMost(a, b).words(names) for a in nearest]))
+    return result
+
+
+def _at_least(space: Table, x: Tensor, b: int, bases: Sequence[int], texts: Sequence[str]) -> AtLeast:
+    """The rule, with the column of distances that these rows have."""
+    column: Modelled = space.modelled[b]
+    assert isinstance(column, Graded)
+    names = space.columns
+    empty = Numeric(f"{column.name} above {' and '.join(names[a] for a in bases)}", resolution=column.resolution)
+    empty = dataclasses.replace(empty, missing=column.missing)
+    rule = AtLeast(column.name, tuple(names[a] for a in bases), empty, "; ".join(texts))
+    free = FreeRows(space.modelled, [rule])
+    d = free.reduce(x)[:, free.sources.index(rule)]
+    codes, counts = np.unique(d[d > UNSEEN].numpy(), return_counts=True)
+    ends = {"low": int(codes[0]), "high": int(codes[-1]), **tails_of(codes, counts)}
+    return dataclasses.replace(rule, distance=dataclasses.replace(empty, **ends))  # type: ignore[arg-type]
