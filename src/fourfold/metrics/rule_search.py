@@ -182,12 +182,12 @@ class _Search:
         limit = EXACT * (scale[:, None] + scale[None] + scale[total])
         return ((error <= limit) | error.isnan()).all(0) & (~error.isnan()).any(0)
 
-    def _many_terms(self, known: set[int]) -> Iterator[AddsUp]:
+    def _many_terms(self, totals: set[int]) -> Iterator[AddsUp]:
         """A total of three columns or more, by least squares: its coefficients are 1, 0 and -1, and nothing is left.
 
-        Known totals are left out, since they depend on their parts.
+        Totals of two columns are left out, since they depend on their parts.
         """
-        places = [j for j in self._quantities if self.columns.units[j] != "time" and j not in known]
+        places = [j for j in self._quantities if self.columns.units[j] != "time" and j not in totals]
         few = self.few[:, places]
         few = few[~few.isnan().any(1)]
         if len(few) < 3 * len(places) or len(places) < 4:
@@ -211,9 +211,9 @@ class _Search:
             return False
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
         for j in together:
-            other = rows.clone()
-            other[:, j] = rows[order, j]
-            if not self._likely(rule.broken(other).double().mean().item(), len(rows), hypotheses):
+            mixed = rows.clone()
+            mixed[:, j] = rows[order, j]
+            if not self._likely(rule.broken(mixed).double().mean().item(), len(rows), hypotheses):
                 return False
         return True
 
@@ -278,14 +278,14 @@ class _Search:
         """Groups of columns of two categories, of which each row has the second in exactly one."""
         two = [j for j in self.columns.categorical_columns if j < self.x.shape[1]]
         two = [j for j in two if np.array_equal(self._values[j][0], [0.0, 1.0])]
-        ones = {j: self.x[:, j] == 1 for j in two}
+        second = {j: self.x[:, j] == 1 for j in two}
         rest = list(two)
         while rest:
-            group, covered = [rest[0]], ones[rest[0]].clone()
+            group, covered = [rest[0]], second[rest[0]].clone()
             for j in rest[1:]:
-                if not bool((covered & ones[j]).any()):
+                if not bool((covered & second[j]).any()):
                     group.append(j)
-                    covered |= ones[j]
+                    covered |= second[j]
             complete = len(group) > 2 and bool(covered.all())
             if complete and self._likely(1 - self._one_of(group), len(self.x), len(two)):
                 yield ExactlyOne(tuple(group))

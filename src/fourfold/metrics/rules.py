@@ -135,12 +135,12 @@ class Pairs:
 
     def broken(self, x: Tensor) -> Tensor:
         """Which rows break it, ``(n,)``: values that no training row has break nothing."""
-        places, known = [], np.ones(len(x), dtype=bool)
+        places, inside = [], np.ones(len(x), dtype=bool)
         for j, values in zip((self.a, self.b), self.values, strict=True):
             column = gaps_as_infinity(x[:, j])
             places.append(np.searchsorted(values, column).clip(max=len(values) - 1))
-            known &= values[places[-1]] == column
-        return ~self.possible[torch.from_numpy(places[0]), torch.from_numpy(places[1])] & torch.from_numpy(known)
+            inside &= values[places[-1]] == column
+        return ~self.possible[torch.from_numpy(places[0]), torch.from_numpy(places[1])] & torch.from_numpy(inside)
 
 
 Rule: TypeAlias = AtMost | Determines | AddsUp | ExactlyOne | Pairs

@@ -267,9 +267,9 @@ class FreeRows:
             values, code = torch.unique(rows[:, m], return_inverse=True)
             keys, key = torch.unique(key * len(values) + code, return_inverse=True)
             at = torch.searchsorted(values, x[:, m].contiguous()).clamp(max=len(values) - 1)
-            wanted = number * len(values) + at
-            place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-            fits = (values[at] == x[:, m]) & (keys[place] == wanted) & (number != UNSEEN)
+            target = number * len(values) + at
+            place = torch.searchsorted(keys, target).clamp(max=len(keys) - 1)
+            fits = (values[at] == x[:, m]) & (keys[place] == target) & (number != UNSEEN)
             number = torch.where(fits, place, UNSEEN)
         order = key.argsort()
         return torch.where(number == UNSEEN, UNSEEN, order[number.clamp(min=0)])
@@ -291,42 +291,42 @@ class FreeRows:
             free rows, which of their columns are observed ``(F,)``, the codes that others are among, and whether this
             says all. If not, rows that contradict the condition have to be drawn again.
         """
-        x, given, complete = *self._solved(x, set(observed)), True
+        x, places, complete = *self._solved(x, set(observed)), True
         y, mask = self.reduce(x), torch.zeros(len(self.sources), dtype=torch.bool)
         among: dict[int, Tensor] = {}
         for j, source in enumerate(self.sources):
             if isinstance(source, int):
-                mask[j] = source in given
+                mask[j] = source in places
                 if source in restrictions:
                     among[j] = restrictions[source]
             elif isinstance(source, AtLeast):
                 i, *bases = self._places[source]
-                mask[j] = given.issuperset([i, *bases])
-                complete &= i not in restrictions and (i not in given or bool(mask[j]))
+                mask[j] = places.issuperset([i, *bases])
+                complete &= i not in restrictions and (i not in places or bool(mask[j]))
             elif isinstance(source, Combinations):
-                fits = self._fitting(x, source, given, restrictions)
-                mask[j] = int(fits.sum()) == 1 and bool(given & set(self._places[source]))
+                fits = self._fitting(x, source, places, restrictions)
+                mask[j] = int(fits.sum()) == 1 and bool(places & set(self._places[source]))
                 y[:, j] = int(fits.int().argmax())
                 if not mask[j] and not bool(fits.all()):
                     among[j] = fits.nonzero().flatten()
         for i, rule in self._derived.items():
             if isinstance(rule, Total):
-                gap = i in given and any(bool(x[0, j] == MISSING) for j in given.intersection(self._places[rule][1:]))
-                complete &= i not in restrictions and (i not in given or gap or given.issuperset(self._places[rule]))
+                gap = i in places and any(bool(x[0, j] == MISSING) for j in places.intersection(self._places[rule][1:]))
+                complete &= i not in restrictions and (i not in places or gap or places.issuperset(self._places[rule]))
         return y, mask, among, complete
 
-    def _solved(self, x: Tensor, given: set[int]) -> tuple[Tensor, set[int]]:
-        """Rows with the one part of a total that follows from the total and all other parts, and what is then given."""
-        x, given = x.clone(), set(given)
+    def _solved(self, x: Tensor, places: set[int]) -> tuple[Tensor, set[int]]:
+        """Rows with the part of a total that follows from all others of its rule, and what is then observed."""
+        x, places = x.clone(), set(places)
         for i, rule in self._derived.items():
-            missing = [j for j in self._places[rule] if j not in given]
+            missing = [j for j in self._places[rule] if j not in places]
             if isinstance(rule, Total) and len(missing) == 1 and missing[0] in self.sources and x[0, i] != MISSING:
                 j = missing[0]
                 x[:, j] = 0
                 rest = (x[:, i] - self._total(x, rule)) * rule.signs[rule.parts.index(self.whole[j].name)]
                 x[:, j] = (rest / self._scaled(j, i, 1.0)).round().long()
-                given.add(j)
-        return x, given
+                places.add(j)
+        return x, places
 
     def event(self, i: int, values: Tensor) -> tuple[int, Tensor] | None:
         """The free column and its codes for which column ``i`` has one of some values. ``None`` if there is none."""
@@ -338,12 +338,12 @@ class FreeRows:
             return self.sources.index(source), values
         return None
 
-    def _fitting(self, x: Tensor, rule: Combinations, given: set[int], restrictions: Mapping[int, Tensor]) -> Tensor:
+    def _fitting(self, x: Tensor, rule: Combinations, places: set[int], restrictions: Mapping[int, Tensor]) -> Tensor:
         """Which combinations fit the values of the first row and the restrictions, bool ``(K,)``."""
         rows = self._rows(rule, torch.device("cpu"))
         fits = torch.ones(len(rows), dtype=torch.bool)
         for m, i in enumerate(self._places[rule]):
-            if i in given:
+            if i in places:
                 fits &= rows[:, m] == x[0, i].cpu()
             elif i in restrictions:
                 fits &= torch.isin(rows[:, m], restrictions[i].cpu())

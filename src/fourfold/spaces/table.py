@@ -229,7 +229,7 @@ class Table(WrittenRows):
 
     def notes(self, x: Tensor) -> tuple[str, ...]:
         texts = shortened([rule.text for rule in self.rules], 6, 28)
-        return (f"samples keep rules of all training rows: {texts}",) if self.rules else ()
+        return (f"samples keep these rules: {texts}",) if self.rules else ()
 
     def reduce(self, x: Tensor) -> Tensor:
         return self.free_rows.reduce(x)

@@ -47,15 +47,15 @@ def rules_of(space: Table, x: Tensor) -> tuple[TableRule, ...]:
     Combinations come first, then sums, then inequalities. A rule of columns that others compute already is left out.
     """
     train = x[:: -(-len(x) // ROWS) or 1]
-    found = find_rules(space.numbers(train), space.meaning)
+    candidates = find_rules(space.numbers(train), space.meaning)
     rules: list[TableRule] = []
-    builders = (
-        _combinations(space, train, found),
-        _totals(space, [rule for rule in found if isinstance(rule, AddsUp)]),
-        _inequalities(space, train, [rule for rule in found if isinstance(rule, AtMost)]),
+    kinds = (
+        _combinations(space, train, candidates),
+        _totals(space, [rule for rule in candidates if isinstance(rule, AddsUp)]),
+        _inequalities(space, train, [rule for rule in candidates if isinstance(rule, AtMost)]),
     )
-    for candidates in builders:
-        for rule in candidates:
+    for of_kind in kinds:
+        for rule in of_kind:
             if _fits(space, [*rules, rule], x):
                 rules.append(rule)
     return tuple(rules)
@@ -99,20 +99,20 @@ def _fits(space: Table, rules: Sequence[TableRule], x: Tensor) -> bool:
     except ValueError:
         return False
     y = free.reduce(x)
-    known = ~(x == UNSEEN).any(1)
-    return not bool((y[known] == UNSEEN).any()) and torch.equal(free.expand(y)[known], x[known])
+    complete = ~(x == UNSEEN).any(1)
+    return not bool((y[complete] == UNSEEN).any()) and torch.equal(free.expand(y)[complete], x[complete])
 
 
 # --- combinations -----------------------------------------------------------------------------------------------------
 
 
-def _combinations(space: Table, x: Tensor, found: Iterable[Rule]) -> list[TableRule]:
+def _combinations(space: Table, x: Tensor, candidates: Iterable[Rule]) -> list[TableRule]:
     """Groups of columns that have few combinations: a column with those it determines, one-hot groups, pairs."""
     names = space.columns
     closed = [isinstance(c, Categorical) or c.span[1] - c.span[0] < FEW_VALUES for c in space.modelled]
     groups: list[tuple[tuple[int, ...], list[Rule]]] = []
     by_source: dict[int, list[Determines]] = {}
-    for rule in found:
+    for rule in candidates:
         if isinstance(rule, Determines) and closed[rule.a]:
             by_source.setdefault(rule.a, []).append(rule)
         elif isinstance(rule, ExactlyOne):
@@ -123,7 +123,7 @@ def _combinations(space: Table, x: Tensor, found: Iterable[Rule]) -> list[TableR
     dependencies.sort(key=lambda group: -len(group[0]))  # the one that determines most comes first
     taken: set[int] = set()
     result: list[TableRule] = []
-    for columns, rules in [*groups[:0], *dependencies, *groups]:
+    for columns, rules in [*dependencies, *groups]:
         free = [j for j in columns if j not in taken]
         complete = len(free) == len(columns) or (
             len(free) > 1 and isinstance(rules[0], Determines) and free[0] == columns[0]
@@ -142,16 +142,17 @@ def _combinations(space: Table, x: Tensor, found: Iterable[Rule]) -> list[TableR
 # --- sums and inequalities --------------------------------------------------------------------------------------------
 
 
-def _totals(space: Table, found: Iterable[AddsUp]) -> list[TableRule]:
+def _totals(space: Table, candidates: Iterable[AddsUp]) -> list[TableRule]:
     names = space.columns
     return [
-        Total(names[rule.total], tuple(names[j] for j in rule.parts), rule.signs, rule.words(names)) for rule in found
+        Total(names[rule.total], tuple(names[j] for j in rule.parts), rule.signs, rule.words(names))
+        for rule in candidates
     ]
 
 
-def _inequalities(space: Table, x: Tensor, found: Sequence[AtMost]) -> list[TableRule]:
+def _inequalities(space: Table, x: Tensor, candidates: Sequence[AtMost]) -> list[TableRule]:
     """For each column the distance to the largest of the columns below it, but for those that follow from others."""
-    pairs = {(rule.a, rule.b) for rule in found}
+    pairs = {(rule.a, rule.b) for rule in candidates}
     names, result = space.columns, list[TableRule]()
     for b in sorted({b for _, b in pairs}):
         below = [a for a, other in pairs if other == b]
