@@ -17,10 +17,11 @@ import fourfold
 from fourfold.cli.app import app
 from fourfold.core import Space
 from fourfold.main import run
+from fourfold.privacy import Protection
 from fourfold.settings.data import DataKeywords, DataOptions, words_of
 from fourfold.settings.declaration import options_of
 
-TYPES = {"np": np, "Tensor": Tensor, "Space": Space}
+TYPES = {"np": np, "Tensor": Tensor, "Space": Space, "Protection": Protection}
 WIDER = {
     "labels": str | os.PathLike[str] | np.ndarray | Tensor | None,
     "size": int | tuple[int, int] | None,
@@ -94,7 +95,7 @@ def test_the_signature_spells_out_every_keyword_and_its_default() -> None:
 def test_every_setting_but_the_seed_is_an_option(command: str) -> None:
     params = {p.name: p for p in typer.main.get_command(app).commands[command].params}  # type: ignore[attr-defined]
     options = options_of(DataOptions)
-    assert set(options) == {f.name for f in fields(DataOptions)} - {"seed"} == set(EVERY)
+    assert set(options) == {f.name for f in fields(DataOptions)} - {"seed", "private"} == set(EVERY)
     for name, option in options.items():
         param = params[option.parameter(name)]
         assert (param.help, param.default) == (option.help, None)

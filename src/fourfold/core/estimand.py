@@ -46,6 +46,16 @@ class Estimand(Part, nn.Module, ABC):
             codec: encodes them. Its own statistics are set.
         """
 
+    def start(self, x: Tensor, codec: Codec) -> None:
+        """Begin at a closed form of raw examples whose coordinates are independent, where that is simple.
+
+        Training under a guarantee of privacy has such examples: they are drawn from noised counts.
+
+        Args:
+            x: raw examples ``(N, *shape)``.
+            codec: encodes them. Its own statistics are set.
+        """
+
     @property
     def measure(self) -> Measure | None:
         """The measure of its likelihood (masses or densities). ``None``: it has none, or the measure is not known."""

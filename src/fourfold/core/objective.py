@@ -28,12 +28,17 @@ class Term(nn.Module, ABC):
     is fixed. It does not where the target moves with the weights, as in a game or in a contrast with the model's own
     samples.
 
+    ``separate`` says whether the loss of an example depends on no other example, so that it has a gradient of its own.
+    ``shares_draws`` says whether some random draw, such as that of an order, serves a whole batch.
+
     Args:
         updates: the modules whose parameters the term trains.
         rate: multiplies the learning rates of :class:`Training` for this term.
     """
 
     judges: ClassVar[bool] = False
+    separate: ClassVar[bool] = False
+    shares_draws: ClassVar[bool] = False
 
     def __init__(self, updates: Sequence[nn.Module], rate: float = 1.0) -> None:
         super().__init__()

@@ -436,7 +436,7 @@ def _of_memory(data: object, options: DataOptions) -> Source:
         hint = "give its labels (labels=)"
         return of_array(IN_MEMORY, array.copy(), options.labels, "labels", options, hint=hint)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
-        refuse_other(options, "a table", "labels", "schema", "target", "group", "order")
+        refuse_other(options, "a table", "labels", "schema", "target", "group", "order", "private")
         return of_memory(IN_MEMORY, data, options)
     raise DataError(
         f"data must be a name, a path, a NumPy array, a tensor or a data frame, got a {type(data).__name__}"

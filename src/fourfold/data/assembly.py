@@ -88,6 +88,7 @@ def assemble(name: str, source: Source | Stored, options: DataOptions, fold: tup
         notes=(*parts.source.notes, *space.notes(parts.train.x), *parts.notes),
         columns=parts.source.columns,
         streamed=parts.streamed,
+        statistics=parts.source.statistics,
     )
 
 

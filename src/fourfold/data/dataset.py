@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Space
+from fourfold.core import Batch, Space
 from fourfold.data.source import Density
 from fourfold.data.splits import Split
 from fourfold.output import notebook
@@ -64,6 +64,7 @@ class Dataset:
     columns: tuple[Inferred, ...] = ()
     streamed: Streamed | None = None
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    statistics: Batch | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}: {self.space}, {_counts(self)})"

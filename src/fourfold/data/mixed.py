@@ -20,6 +20,7 @@ from fourfold.data.layout import Layout, plain
 from fourfold.data.memory import require
 from fourfold.data.numeric import continuous_vectors, vectors_for, vectors_of
 from fourfold.data.pairing import columns_named, paired
+from fourfold.data.private import private_table
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
 from fourfold.data.schema.rules import ruled
 from fourfold.data.sequences import (
@@ -202,6 +203,10 @@ def table_of(
     Raises:
         DataError: for a value that is of another kind than its column, with row, column and way out.
     """
+    looking = next((name for name in LOOKING if options.private and name in options.changed()), None)
+    if looking is not None:
+        way = "declare what is public instead (--public)" if looking == "schema" else "leave it out"
+        raise DataError(f"{where}: {looking} must be left out with private, whose guarantee does not cover it: {way}")
     names = None if layout is None else layout.names
     headless = layout is not None and not layout.header
     ordered = options.order is not None or options.group is not None
@@ -350,8 +355,14 @@ def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOp
     return target, dataclasses.replace(conditions, target=None, labels=None, space=space, group=None, order=None)
 
 
+LOOKING = ("given", "conditional", "labels", "schema", "deduplicate", "group", "order", "space")
+"""Settings under which reading a table looks at its rows, which a guarantee of privacy does not cover."""
+
+
 def _of_columns(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions, headless: bool) -> Source:
     """The source of some columns."""
+    if options.private is not None:
+        return private_table(bare, where, columns, options.private, options.target)
     ordered = options.order is not None or options.group is not None
     kind = space_named(options.space) if isinstance(options.space, str) else None
     if options.model is not None or not (kind is None or kind.mixed or ordered):

@@ -51,7 +51,7 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
         return read_array(path, options)
     if suffix in TABLES:
         database = TABLES[suffix]
-        names = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
+        names = ("private", *(("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()))
         description = "a database" if database else "a table"
         refuse_other(options, f"{path}, {description}", "labels", "schema", "target", "group", "order", *names)
         return read_table(path, options)

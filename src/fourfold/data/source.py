@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from fourfold.core import Space
+from fourfold.core import Batch, Space
 
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred
@@ -51,6 +51,8 @@ class Source:
         conditions: the sources of the conditions that the setting ``given`` names, by their labels.
         schema: gives the source with the schema of its training examples alone, by their places in ``x``. Examples keep
             their order, and held-out ones may hold values that it does not have. ``None``: nothing is inferred.
+        statistics: examples from which a codec and an estimand take their statistics, in the place of training
+            examples. ``None``: they take those.
     """
 
     x: Tensor
@@ -72,6 +74,7 @@ class Source:
     keys: tuple[str, ...] = ()
     conditions: Mapping[str, Source] = field(default_factory=dict)
     schema: Callable[[Tensor], Source] | None = None
+    statistics: Batch | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -39,16 +39,25 @@ class BatchParts:
         seed: the draws of part ``i`` at step ``s`` are seeded by ``(seed, s, i)``.
         processes: this process among others that take the same number of parts each.
         encoded: whether batches are encoded already, or, for a :class:`~fourfold.core.CachedCodec`, analysed.
+        uneven: whether parts may differ in size.
 
     Raises:
         ValueError: if the parts cannot be divided among the processes.
     """
 
-    def __init__(self, model: GenerativeModel, count: int, seed: int, processes: Processes, encoded: bool) -> None:
+    def __init__(
+        self,
+        model: GenerativeModel,
+        count: int,
+        seed: int,
+        processes: Processes,
+        encoded: bool,
+        uneven: bool = False,
+    ) -> None:
         if count % processes.world:
             raise ValueError(f"parts must be a multiple of the {processes.world} processes, got {count}")
         self.model, self.count, self.seed, self.processes, self.encoded = model, count, seed, processes, encoded
-        self.device = model.device
+        self.device, self.uneven = model.device, uneven
         saved, codec = set(model.state_dict(keep_vars=True)), set(model.codec.buffers())
         self._buffers = [b for _, b in model.named_buffers()]
         self._shared = [b for name, b in model.named_buffers() if name in saved and b not in codec]
@@ -72,9 +81,9 @@ class BatchParts:
             ValueError: if the rows cannot be divided into equal parts.
         """
         count = self.count // self.processes.world
-        if len(raw.x) % count:
+        if len(raw.x) % count and not self.uneven:
             raise ValueError(f"a batch must be divisible into {count} equal parts, got {len(raw.x)}; accumulate less")
-        x, cond = raw.x.chunk(count), [None] * count if raw.cond is None else raw.cond.chunk(count)
+        x, cond = raw.x.tensor_split(count), [None] * count if raw.cond is None else raw.cond.tensor_split(count)
         parts = []
         for i in range(count):
             reseed(_mix(self.seed, step, self.processes.rank * count + i), self.device)
@@ -113,7 +122,6 @@ class BatchParts:
             yield part
             part.streams, part.buffers = self._streams(), [b.clone() for b in self._buffers]
 
-    @torch.no_grad()
     @torch.no_grad()
     def share_buffers(self, parts: list[BatchPart]) -> None:
         """Let saved buffers be the mean over all parts of a batch. Others, such as chains, stay with their part."""

@@ -23,8 +23,10 @@ from fourfold.data import DataError, Dataset
 from fourfold.engine.auto import FALLBACK, Sizing, choose_size
 from fourfold.engine.choice import decided, settle
 from fourfold.engine.flops import count_flops
+from fourfold.engine.gradients import GradientRule, MeanRule
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop
+from fourfold.engine.private import NoisyRule, check_private
 from fourfold.engine.recorder import Recorder
 from fourfold.engine.request import Request, describe
 from fourfold.engine.signals import Interrupted, signals
@@ -166,6 +168,7 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     processes = request.processes
     clock = time.monotonic()
     model = to_train(start.model, processes)
+    rule = _rule(request, start)
     choice = decided(model, settings, start.precision, processes)
     loop = begin(
         model,
@@ -178,6 +181,7 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
         patience=0.1 * budget.seconds,
         parts=_parts(request, start),
         recomputes=bool(blocks(model)) if settings.recompute is None else settings.recompute,
+        rule=rule,
     )
     if choice is None:
         choice = settle(loop, budget, settings)
@@ -194,6 +198,7 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     if checkpoint is not None:
         _load(loop, held_out, checkpoint, folder)
         request.say(f"resumed at step {loop.progress.steps}")
+    budget = rule.planned(loop, budget)
     card = describe(request, start.name, start.recipe, start.model, start.training)
     card |= {"precision": choice.record(), "parts": loop.parts}
     if plan.stages:
@@ -223,6 +228,23 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
         lambda: GenerativeModel.from_configuration(configuration(), request.trust).to(start.model.device),
     )
     return Run(model=model, folder=folder, card=recorder.card, data=request.dataset)
+
+
+def _rule(request: Request, start: Start) -> GradientRule:
+    """How batches are drawn and gradients made, with or without a guarantee of privacy.
+
+    Raises:
+        ValueError: for a model, data or a training that cannot promise one.
+    """
+    protection, data = request.protection, request.dataset
+    if protection is None:
+        return MeanRule()
+    check_private(start.model, start.recipe or start.name)
+    if request.processes.world > 1:
+        raise ValueError(f"private must be left out in {request.processes.world} processes: train in one")
+    if data.statistics is None:
+        raise ValueError(f"private must be left out for {data.name}: it is for a table, which fit itself reads")
+    return NoisyRule(protection, len(data.train) + len(data.validation) + len(data.test))
 
 
 def _overshot(loop: Loop, budget: Budget, before: float) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 from fourfold.adapters import Adapter, adapter_of
 from fourfold.core import GenerativeModel
 from fourfold.data import Data, Dataset, load
+from fourfold.data.private import read_public
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.execution import execute
 from fourfold.engine.progress import shower_for
@@ -30,8 +31,10 @@ from fourfold.machine.hardware import find_device
 from fourfold.machine.usage import Usage
 from fourfold.paradigms import check_names, resolve
 from fourfold.parallel.processes import Processes, join, losing, restarted, under_torchrun
+from fourfold.privacy import Protection, new_secret
+from fourfold.privacy.accounting import require_accountant
 from fourfold.runs.card import read_card
-from fourfold.runs.checkpoint import check_vacant, resumable
+from fourfold.runs.checkpoint import check_vacant, recorded_secret, resumable
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import check_agrees, load_own, settings_of
 from fourfold.runs.run import Run
@@ -112,6 +115,9 @@ def fit(
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
     keywords["data_options"] = {**_conditions(data, labels, given), **(keywords.get("data_options") or {})}
     settings = before.changed(**keywords)
+    protection = _protection(settings, folder if resume else None)
+    if protection is not None:
+        settings = under_guarantee(settings)
     processes = _processes(settings)
     find_device(settings.device)
     adapter = adapter_of(paradigm) if isinstance(paradigm, str) else None
@@ -131,7 +137,7 @@ def fit(
         start, tell = Usage.now(), lines or _nobody
         request = Request(
             paradigm=paradigm,
-            dataset=_dataset(paradigm, data, settings, card, folder, tell),
+            dataset=_dataset(paradigm, data, settings, card, folder, tell, protection),
             settings=settings,
             folder=folder,
             resume=resume,
@@ -139,6 +145,7 @@ def fit(
             observe=steps,
             say=tell,
             processes=processes,
+            protection=protection,
         )
         run = execute(_shared(request))
         if busy := slowed(run.card, Usage.now().since(start).share, resume):
@@ -184,6 +191,32 @@ def _processes(settings: FitSettings) -> Processes:
     return processes.sharing(settings.parallel == "fsdp")
 
 
+def _protection(settings: FitSettings, folder: Path | None) -> Protection | None:
+    """The protection of the rows: with the secret of the run in a folder, or a new one.
+
+    Raises:
+        ModuleNotFoundError: without the accountant.
+    """
+    if settings.private is None:
+        return None
+    require_accountant()
+    public = settings.public or {}
+    public = public if isinstance(public, Mapping) else read_public(public)
+    secret = None if folder is None else recorded_secret(folder)
+    return Protection(settings.private, public, new_secret() if secret is None else secret)
+
+
+def under_guarantee(settings: FitSettings) -> FitSettings:
+    """The settings of a training under a guarantee: float32, the last weights, and a size that is not timed."""
+    return replace(
+        settings,
+        precision="float32",
+        compile=False,
+        choose=False,
+        size="xs" if settings.size == AUTO else settings.size,
+    )
+
+
 def _to_tune(adapter: Adapter, path: Path, settings: FitSettings, resumes: bool) -> tuple[GenerativeModel, FitSettings]:
     """A published model to be tuned, and settings by which data is read with its tokens and its window.
 
@@ -206,6 +239,7 @@ def _dataset(
     card: Mapping[str, Any] | None,
     folder: Path | None,
     say: Callable[[str], None],
+    protection: Protection | None,
 ) -> Dataset:
     """The data to train on. Messages name the changes that reading made.
 
@@ -217,11 +251,13 @@ def _dataset(
     if isinstance(data, Dataset):
         return data
     if data is not None:
-        reading: DataKeywords = {"seed": settings.seed, **settings.data_options}
+        reading: DataKeywords = {"seed": settings.seed, **settings.data_options, "private": protection}
         dataset = load(data, **reading)
     else:
         assert card is not None
-        dataset = load_own(card, folder)
+        dataset = load_own(card, folder, protection=protection)
+    if protection is not None:
+        return replace(dataset, digest=protection.digest(dataset.digest), notes=(), skipped=())
     lines = (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped))
     if lines and isinstance(paradigm, str):
         resolve(paradigm, dataset.space)  # a refusal comes alone

@@ -80,7 +80,7 @@ class HeldOut:
 
     def __init__(self, loop: Loop, data: Dataset, on: bool = True) -> None:
         self.loop, self.on = loop, on
-        self.judges = {name: term for name, term in loop.terms.items() if term.judges}
+        self.judges = {name: term for name, term in loop.terms.items() if term.judges and loop.rule.measures}
         self.best = self.latest = self.due = self.worse = self.count = 0
         self.seconds = 0.0
         self.weights, self.buffers = torch.empty(0), dict[str, Tensor]()
@@ -202,6 +202,8 @@ class HeldOut:
 
     def note(self) -> str:
         """The choice in one sentence."""
+        if not self.loop.rule.measures:
+            return "the last weights are kept: a choice would look at held-out rows, which are as private as the others"
         if not self.judges:
             return "nothing is chosen: no loss of this objective measures on held-out examples how good the weights are"
         if not self.on:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import final
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from fourfold.core import Batch, GenerativeModel, Training
 from fourfold.engine.batch_parts import BatchPart, BatchParts
+from fourfold.engine.gradients import GradientRule, MeanRule
 from fourfold.engine.loader import Batches
 from fourfold.engine.step import Diverged, Step
 from fourfold.engine.weights import TermOptimizer, Weights, network_parameters
@@ -47,6 +49,7 @@ class Loop:
         smooths: add noise to batches, as the settings of training say.
         parts: parts of a batch. By default one for each process.
         recomputes: keep only the inputs of large blocks for the backward pass (activation checkpointing).
+        rule: how a batch is drawn, and the gradient of a term made of it. By default that of the mean loss.
 
     Raises:
         ValueError: if the parts cannot be divided among the processes.
@@ -65,7 +68,9 @@ class Loop:
         smooths: bool = False,
         parts: int = 0,
         recomputes: bool = False,
+        rule: GradientRule | None = None,
     ) -> None:
+        self.rule = rule or MeanRule()
         self.model, self.batches, self.training = model, batches, training
         self.seed, self.processes, self.encoded, self.smooths = seed, processes, encoded, smooths
         self.parts, self.recomputes = parts or processes.world, recomputes
@@ -76,7 +81,7 @@ class Loop:
         self.training_mode()
         self._blocks = blocks(model) if recomputes else []
         recompute(self._blocks)
-        self._batch_parts = BatchParts(model, self.parts, seed, processes, encoded)
+        self._batch_parts = BatchParts(model, self.parts, seed, processes, encoded, self.rule.uneven)
         self.terms = model.terms()
         self.precision = precision = _within(precision, model, processes)
         low, compiled = precision.weights != torch.float32, precision.compiled
@@ -135,6 +140,7 @@ class Loop:
             smooths=self.smooths,
             parts=self.parts if processes is self.processes else 1,
             recomputes=self.recomputes,
+            rule=self.rule,
         )
         loop.progress = self.progress
         return loop
@@ -156,14 +162,16 @@ class Loop:
         with torch.random.fork_rng(devices=self._batch_parts.forked):
             parts = self._next_parts(noise)
             for name in self.terms:
-                losses[name] = self._backward(name, parts)
-                norms[name] = self._update(name, losses[name], rate)
+                loss = self._backward(name, parts)
+                norms[name] = self._update(name, loss, rate)
+                if self.rule.measures:
+                    losses[name] = loss
             self._batch_parts.share_buffers(parts)
         steps = self.progress.steps + 1
         self.weights.update_average(steps, self.training.ema)
         seconds = time.monotonic() - start
         self.progress = replace(self.progress, steps=steps, seconds=self.progress.seconds + seconds, last=seconds)
-        watched = self.watched() if watch else {}
+        watched = self.watched() if watch and self.rule.measures else {}
         return Step(steps, 0.0, losses, norms, watched, rate, seconds)
 
     def gradient_pass(self) -> list[Tensor]:
@@ -212,12 +220,9 @@ class Loop:
         with self._only(name):
             for part in self._batch_parts.turns(parts):
                 with self._wrapper.last(name, part is parts[-1]):
-                    with self.precision.context(self.device):
-                        loss = self._wrapper(name, part.batch).mean()
-                    if len(parts) > 1:
-                        loss = loss / len(parts)
-                    torch.autograd.backward(loss)
-                total += loss.detach()
+                    call = partial(self._wrapper, name, part.batch)
+                    total += self.rule.add(self, name, part.batch, len(parts), call)
+            self.rule.complete(self, name)
         self.processes.average(total)
         return float(total)
 
@@ -339,7 +344,7 @@ class Loop:
             f"optimizer.{name}.{key}": value
             for name, optimizer in self.optimizers.items()
             for key, value in optimizer.numbers().items()
-        }
+        } | dict(self.rule.numbers())
 
     def state(self) -> dict[str, Tensor]:
         """A copy of every tensor that training needs to continue: :meth:`live` and :meth:`numbers`."""
@@ -355,6 +360,7 @@ class Loop:
         fill({key: value for key, value in self.live().items() if not key.startswith("fixed.")}, state)
         for name, optimizer in self.optimizers.items():
             optimizer.load_numbers(_of(state, f"optimizer.{name}."))
+        self.rule.load(state)
         self.progress = replace(progress, per_epoch=self.progress.per_epoch)
         self._lower()
 

@@ -55,7 +55,7 @@ class Recorder:
         Returns:
             The number of damaged lines.
         """
-        self.card |= _totals(self.card, loop)
+        self.card |= _totals(self.card, loop) | loop.rule.record(loop)
         if self.folder is None:
             return 0
         damaged = 0
@@ -145,6 +145,7 @@ class Recorder:
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
         self.card |= _totals(self.card, loop) | {"choice": _finite(self.choice.record()), "done": finishes}
+        self.card |= loop.rule.record(loop)
         live, numbers = loop.live() | self.choice.live(), loop.numbers() | self.choice.numbers()
         if self.folder is not None:
             save_checkpoint(live, numbers, loop.progress, self.folder, self.processes)

@@ -13,6 +13,7 @@ from fourfold.engine.auto import Sizing
 from fourfold.engine.step import Step
 from fourfold.machine.hardware import machine
 from fourfold.parallel.processes import ALONE, Processes
+from fourfold.privacy import Protection
 from fourfold.runs.card import card_of_model
 from fourfold.runs.settings import FitSettings
 
@@ -41,6 +42,7 @@ class Request:
         sizing: the choice of the size, unless the size was given.
         seconds: seconds of training before this training begins.
         processes: the processes that share the training.
+        protection: how the rows are protected, under a guarantee of privacy.
     """
 
     paradigm: str | GenerativeModel | None
@@ -55,6 +57,7 @@ class Request:
     sizing: Sizing | None = None
     seconds: float = 0.0
     processes: Processes = ALONE
+    protection: Protection | None = None
 
 
 def describe(request: Request, name: str, recipe: str, model: GenerativeModel, training: Training) -> dict[str, Any]:
@@ -76,6 +79,7 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
         "budget": str(settings.budget),
         "training": asdict(training),
         "choice": {"on": settings.choose},
+        **({} if request.protection is None else {"private": request.protection.record()}),
         "asked": {key: getattr(settings, key) for key in ASKED},
         "parallel": request.processes.way,
         "hardware": {**machine(), "device": str(model.device), "processes": request.processes.world},

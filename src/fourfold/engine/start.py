@@ -12,6 +12,7 @@ import torch
 
 from fourfold.core import GenerativeModel, Training
 from fourfold.engine.estimate import planned
+from fourfold.engine.private import private_training
 from fourfold.engine.request import Request
 from fourfold.machine.hardware import find_device
 from fourfold.paradigms import build_recipe
@@ -98,7 +99,8 @@ def _from_the_beginning(request: Request, paradigm: str | GenerativeModel | None
             request.sizing.applied_to(model)
         name = paradigm
     model = model.to(find_device(settings.device))
-    return Start(name=name, recipe=recipe, model=model, training=settings.applied_to(model.training_defaults))
+    training = model.training_defaults if request.protection is None else private_training(model.training_defaults)
+    return Start(name=name, recipe=recipe, model=model, training=settings.applied_to(training))
 
 
 # --- a run that is resumed --------------------------------------------------------------------------------------------
@@ -112,10 +114,11 @@ def resumed(request: Request, folder: Path) -> Start:
         ValueError: for other data.
     """
     card = read_card(folder)
-    if card["data"]["digest"] != request.dataset.digest:
+    source = last_checkpoint(folder)
+    begins = source is None and request.protection is not None  # with another secret, which is in every digest
+    if card["data"]["digest"] != request.dataset.digest and not begins:
         was, now = card["data"]["name"], request.dataset.name
         raise ValueError(f"data must be that of {folder} ({was}), got {now}; resume with the same")
-    source = last_checkpoint(folder)
     if source is None:
         return _begun_again(request, card, folder)
     model = _recorded(request, folder, source)

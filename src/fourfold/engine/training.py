@@ -16,7 +16,8 @@ from torch import Tensor
 from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Training
 from fourfold.core.memory import keep_memory
 from fourfold.data import Dataset, Split
-from fourfold.engine.loader import Ahead, Batches, FileLoader, Loader, Stream, free_workers
+from fourfold.engine.gradients import GradientRule, MeanRule
+from fourfold.engine.loader import Ahead, Batches, FileLoader, Stream, free_workers
 from fourfold.engine.loop import Loop
 from fourfold.engine.step import Step
 from fourfold.parallel.models import arrange
@@ -100,6 +101,7 @@ def begin(
     patience: float = math.inf,
     parts: int = 0,
     recomputes: bool = False,
+    rule: GradientRule | None = None,
 ) -> Loop:
     """Make the loop of a model. If training is ``fresh``, the codec first takes its statistics from the training data.
 
@@ -109,7 +111,8 @@ def begin(
     """
     if model.device.type == "cpu":
         keep_memory()
-    rest: Any = {"parts": parts, "recomputes": recomputes}
+    rule = rule or MeanRule()
+    rest: Any = {"parts": parts, "recomputes": recomputes, "rule": rule}
     if callable(data):
         return Loop(model, data, training, seed, precision, processes, **rest)
     if not isinstance(data, (Dataset, Split, Tensor, np.ndarray)):
@@ -123,7 +126,10 @@ def begin(
     split = data.train if isinstance(data, Dataset) else data
     start = time.monotonic()
     if fresh:
-        _fit_statistics(model, Batch(split.x, split.cond), seed)
+        statistics = data.statistics if isinstance(data, Dataset) else None
+        _fit_statistics(model, statistics or Batch(split.x, split.cond), seed)
+        if statistics is not None:
+            model.estimand.start(statistics.x, model.codec)
     streamed = data.streamed if isinstance(data, Dataset) else None
     codes = None if streamed is not None else _codes(model, split.x, patience)
     seconds = time.monotonic() - start if fresh and isinstance(model.codec, Staged) else 0.0
@@ -135,17 +141,11 @@ def begin(
         loop = Loop(model, ahead, training, seed, precision, processes, files.steps_per_epoch, **rest)
         loop.progress = replace(loop.progress, seconds=seconds)
         return loop
-    loader = Loader(
-        split if codes is None else Split(codes, split.cond),
-        model.space,
-        training.batch_size,
-        seed,
-        processes.rank,
-        processes.world,
-        parts,
-    )
-    encoded, smooths, epoch = codes is not None, len(split.x) <= FEW, loader.steps_per_epoch
-    loop = Loop(model, loader, training, seed, precision, processes, epoch, encoded, smooths, parts, recomputes)
+    encoded, smooths = codes is not None, len(split.x) <= FEW
+    examples = split if codes is None else Split(codes, split.cond)
+    loader = rule.loader(examples, model.space, training, seed, processes, parts)
+    epoch = loader.steps_per_epoch
+    loop = Loop(model, loader, training, seed, precision, processes, epoch, encoded, smooths, **rest)
     loop.progress = replace(loop.progress, seconds=seconds)
     return loop
 

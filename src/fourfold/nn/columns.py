@@ -118,6 +118,14 @@ class ColumnHeads(nn.Module):
                 table = torch.stack([torch.cat([waves(sizes[i]), torch.zeros(k - sizes[i], 32)]) for i in group])
                 self.register_buffer(f"waves_{g}", table.mT.contiguous(), persistent=False)
 
+    @torch.no_grad()
+    def start(self, x: Tensor) -> None:
+        """Set each bias to the log-shares of the column's tokens ``(N, C)``, with half a row more for each."""
+        for i, size in enumerate(self.sizes):
+            g, j = self.place[i]
+            shares = (torch.bincount(x[:, i], minlength=size) + 0.5) / (len(x) + size / 2)
+            self.bias[g][j, 0, :size] = shares.log() - shares.log().mean()
+
     def _weights(self, g: int, only: slice = slice(None)) -> Tensor:
         """``W`` of (some columns of) a group, ``(columns, width, tokens)``."""
         matrix = self.matrix[g][only]

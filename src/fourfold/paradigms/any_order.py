@@ -16,7 +16,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forgetful
+from fourfold.core import Batch, Codec, Estimand, Measure, Noise, Objective, Term, forgetful
 from fourfold.estimands import AnyOrderConditionals, PartialRows
 from fourfold.maths.categorical import categorical
 from fourfold.nn.columns import ColumnNetwork
@@ -39,6 +39,11 @@ class ColumnConditionals(AnyOrderConditionals):
     def __init__(self, net: ColumnNetwork, columns: int) -> None:
         super().__init__()
         self.net, self.event = net, (columns,)
+
+    def start(self, x: Tensor, codec: Codec) -> None:
+        """Give each column the shares of its tokens, whatever the other columns hold."""
+        tokens = codec.encode(x.to(self.net.entry.device))[0]
+        self.net.heads.start(tokens)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.in_order(x, torch.arange(x.shape[1], device=x.device), cond)
@@ -91,6 +96,8 @@ class AnyOrderTerm(Term):
     """``-sum_i log p(x_i | earlier, c) / L``, ``(B,)``, in one order for the batch. Held-out examples see two."""
 
     judges: ClassVar[bool] = True
+    separate: ClassVar[bool] = True
+    shares_draws: ClassVar[bool] = True
 
     def __init__(self, estimand: AnyOrderConditionals, objective: AnyOrderLikelihood) -> None:
         super().__init__([estimand])

@@ -46,6 +46,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "read_json",
+    "recorded_secret",
     "resumable",
     "save_checkpoint",
     "save_model",
@@ -340,6 +341,21 @@ def last_checkpoint(folder: Path) -> Path | None:
     """The file or folder of tensors that training continues from, if there is one."""
     places = (newest(folder), _state(folder), _start(folder))
     return next((path for path in places if path is not None and path.exists()), None)
+
+
+def recorded_secret(folder: Path) -> bytes | None:
+    """The secret of a training under a guarantee of privacy. ``None`` before its first checkpoint.
+
+    Raises:
+        BrokenRun: if the checkpoint has none. Another one would spend the guarantee twice.
+    """
+    path = _state(folder)
+    if not path.exists():
+        return None
+    tensors, _ = _read_tensors(path)
+    if "privacy.secret" not in tensors:
+        raise BrokenRun(f"{path} has no secret to go on under its guarantee of privacy: train again in another folder")
+    return bytes(tensors["privacy.secret"].tolist())
 
 
 def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:

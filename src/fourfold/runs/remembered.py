@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, load, names
 from fourfold.data.text import LENGTH
 from fourfold.parallel.processes import under_torchrun
+from fourfold.privacy import Protection, parse_guarantee
 from fourfold.runs.budget import parse_budget
 from fourfold.runs.card import ELSEWHERE, training_of
 from fourfold.runs.checkpoint import BrokenRun
@@ -20,12 +21,19 @@ from fourfold.settings.data import recorded as recorded_conditions
 from fourfold.vocabulary import AUTO
 
 if TYPE_CHECKING:
+    from fourfold.core import Space
     from fourfold.settings.data import DataKeywords
 
 __all__ = ["check_agrees", "load_own", "settings_of"]
 
 
-def load_own(card: Mapping[str, Any], folder: Path | None, data: Data | None = None) -> Dataset:
+def load_own(
+    card: Mapping[str, Any],
+    folder: Path | None,
+    data: Data | None = None,
+    protection: Protection | None = None,
+    space: Space | None = None,
+) -> Dataset:
     """Load the data that a run was trained on, from its recorded place, or other data in the same way.
 
     Raises:
@@ -34,10 +42,11 @@ def load_own(card: Mapping[str, Any], folder: Path | None, data: Data | None = N
     """
     record = card["data"]
     place = record.get("path", record["name"]) if data is None else data
-    options = _options(record)
+    options: dict[str, Any] = {**_options(record), "private": protection}
+    options |= {} if space is None else {"space": space}
     try:
         dataset = load(place, **options)
-        if dataset.digest == record.get("digest") or "space" in options:
+        if dataset.digest == record.get("digest") or "space" in options or protection is not None:
             return dataset
         with contextlib.suppress(DataError):  # whole numbers were vectors once, whatever asked for them
             vectors = load(place, **options, space="vectors")
@@ -84,11 +93,20 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
             parallel=card.get("parallel", AUTO) if under_torchrun() and card.get("parallel") != "none" else AUTO,
             accumulate=request.get("accumulate", FitSettings.accumulate),
             recompute=request.get("recompute"),
+            **_private(card),
         )
     except BrokenRun:
         raise
     except (AttributeError, TypeError, ValueError) as error:
         raise BrokenRun(f"{folder / 'card.json'}: its settings are of another version ({error})") from None
+
+
+def _private(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded guarantee of privacy, and what was declared public."""
+    if "private" not in card:
+        return {}
+    record = card["private"]
+    return {"private": parse_guarantee(record["guarantee"]), "public": record["public"]}
 
 
 def check_agrees(settings: FitSettings, card: Mapping[str, Any], folder: Path, paradigm: str | None) -> None:
@@ -123,6 +141,7 @@ def _pairs(
         yield "paradigm", card["paradigm"], paradigm
     yield "size", card["size"], settings.size
     yield "seed", card["seed"], settings.seed
+    yield "private", card.get("private", {}).get("guarantee"), settings.private and str(settings.private)
     training = training_of(card, folder)
     current = asdict(settings.applied_to(training))
     yield from ((name, was, current[name]) for name, was in asdict(training).items())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, final
 
+from fourfold.privacy.guarantee import Guarantee, parse_guarantee
 from fourfold.runs.budget import Budget, Seconds, parse_budget
 from fourfold.settings.data import DataKeywords
 from fourfold.settings.declaration import (
@@ -14,6 +16,7 @@ from fourfold.settings.declaration import (
     DEVICE,
     MACHINES_PANEL,
     PRECISION,
+    PRIVACY_PANEL,
     SEED,
     SIZE,
     SPEED_PANEL,
@@ -59,6 +62,8 @@ class FitKeywords(TypedDict, total=False):
     recompute: bool | None
     accumulate: int | None
     parallel: str | None
+    private: str | float | Guarantee | None
+    public: str | os.PathLike[str] | Mapping[str, Any] | None
 
 
 @final
@@ -93,6 +98,10 @@ class FitSettings:
         parallel: how the processes that ``torchrun`` started share the training: ``ddp`` (each holds all weights) or
             ``fsdp`` (each holds a shard of every parameter). ``auto``, the default, takes ``ddp`` where that fits into
             memory. ``none`` trains in one process.
+        private: the guarantee of differential privacy for each row of a table, as ``epsilon=4`` or
+            ``epsilon=4,delta=1e-5``. By default there is none.
+        public: with ``private``, a schema file, or a dictionary like it, of what may be known of the columns: their
+            kinds, categories, ``low`` and ``high``. Everything else is counted with noise.
 
     Raises:
         ValueError: for a value out of range, or an unknown precision.
@@ -177,6 +186,25 @@ class FitSettings:
             show_default="auto: ddp where it fits",
         ),
     )
+    private: Guarantee | None = setting(  # noqa: RUF009 (it makes a field)
+        None,
+        Option(
+            str,
+            "Guarantee differential privacy of each row: epsilon=4[,delta=1e-5].",
+            panel=PRIVACY_PANEL,
+            metavar="WORDS",
+            parse=parse_guarantee,
+        ),
+    )
+    public: Any = setting(  # noqa: RUF009 (it makes a field)
+        None,
+        Option(
+            str,
+            "With --private: a .toml of what may be known of the columns; 'fourfold data' writes one.",
+            panel=PRIVACY_PANEL,
+            metavar="<path>",
+        ),
+    )
 
     def __post_init__(self) -> None:
         from fourfold.core import Training  # options are declared without torch, and checked with it
@@ -186,6 +214,8 @@ class FitSettings:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.parallel not in PARALLEL:
             raise ValueError(f"parallel must be one of {', '.join(PARALLEL)}, got {self.parallel!r}")
+        if self.public is not None and self.private is None:
+            raise ValueError("public must be left out without private, which gives a guarantee; got some")
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}")
         if self.size != AUTO:
@@ -209,6 +239,8 @@ class FitSettings:
         values: dict[str, Any] = {name: value for name, value in keywords.items() if value is not None}
         if values.get("size") == AUTO:
             del values["size"]
+        if "private" in values:
+            values["private"] = parse_guarantee(values["private"])
         if "budget" in values:
             values["budget"] = parse_budget(values["budget"])
         values["data_options"] = {**self.data_options, **values.get("data_options", {})}

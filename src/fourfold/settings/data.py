@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fourfold.core import Space
+    from fourfold.privacy import Protection
 
 __all__ = [
     "IN_MEMORY",
@@ -58,6 +59,7 @@ class DataKeywords(TypedDict, total=False):
     group: str | None
     order: str | None
     data_dir: str | os.PathLike[str] | None
+    private: Protection | None
 
 
 def shares_of(words: str) -> list[float]:
@@ -138,6 +140,7 @@ class DataOptions:
         order: the column, of numbers or times, that orders rows. Without ``group`` the table is one long series, and an
             example is a window of it. Splits are then cut by position.
         data_dir: where the files of Fashion-MNIST are.
+        private: how the rows of a table are protected. Its schema is then counted with noise.
 
     Raises:
         ValueError: for a limit below 1.
@@ -304,6 +307,7 @@ class DataOptions:
         ),
     )
     data_dir: str | None = setting(None, _any(str, "Folder with the files of Fashion-MNIST.", metavar="<path>"))
+    private: Protection | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

@@ -22,6 +22,7 @@ __all__ = [
     "MACHINES_PANEL",
     "MEASURING_PANEL",
     "PRECISION",
+    "PRIVACY_PANEL",
     "SEED",
     "SIZE",
     "SPEED_PANEL",
@@ -174,6 +175,7 @@ TRAINING_PANEL = "Training"
 SPEED_PANEL = "Speed and memory"
 MACHINES_PANEL = "Several processes and machines"
 MEASURING_PANEL = "Measuring"
+PRIVACY_PANEL = "Privacy"
 TEXT_PANEL = "Text"
 TABLE_PANEL = "Tables and sequences"
 

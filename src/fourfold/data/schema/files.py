@@ -38,8 +38,12 @@ _TYPES: Mapping[Any, str] = {
 """The types of settings in words."""
 
 
-def read_schema(path: Path | str) -> dict[str, Hint]:
+def read_schema(path: Path | str, more: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Hint]:
     """Read the settings of columns from a schema file, by their names. Columns that it does not name are inferred.
+
+    Args:
+        path: of the file.
+        more: further settings of each kind, with their types.
 
     Raises:
         DataError: for a file that is not TOML, an unknown kind or key, or a value of another type.
@@ -55,10 +59,10 @@ def read_schema(path: Path | str) -> dict[str, Hint]:
         raise DataError(
             f"{path}: must be a flat file, got deep nesting; 'fourfold data' writes a valid example"
         ) from None
-    return {name: _checked(f"{path}, [{name}]", hint) for name, hint in content.items()}
+    return {name: _checked(f"{path}, [{name}]", hint, more or {}) for name, hint in content.items()}
 
 
-def _checked(where: str, hint: Any) -> Hint:
+def _checked(where: str, hint: Any, more: Mapping[str, Mapping[str, Any]]) -> Hint:
     if not isinstance(hint, dict):
         raise DataError(
             f"{where}: must be a section, got {str(hint)[:40]!r}; write the settings of a column below its [name]"
@@ -68,7 +72,7 @@ def _checked(where: str, hint: Any) -> Hint:
         raise DataError(f"{where}: kind must be one of {', '.join(KEYS)}, got {kind!r}")
     types: dict[str, Any] = {"kind": str, "missing": list}
     for name in [kind] if kind else KEYS:
-        types |= KEYS[name]
+        types |= {**KEYS[name], **more.get(name, {})}
     for key, value in hint.items():
         if key not in types:
             close = difflib.get_close_matches(key, types, 1)

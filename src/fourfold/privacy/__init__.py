@@ -1,0 +1,8 @@
+"""Differential privacy: the guarantee, the accountant, and the secret that draws batches and noise."""
+
+from __future__ import annotations
+
+from fourfold.privacy.guarantee import Guarantee, parse_guarantee
+from fourfold.privacy.protection import Protection, new_secret
+
+__all__ = ["Guarantee", "Protection", "new_secret", "parse_guarantee"]

@@ -1,0 +1,78 @@
+"""What protects the rows of one training: its guarantee, its secret, and the part of the budget for counts."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+
+from fourfold.privacy.accounting import gaussian_multiplier
+from fourfold.privacy.guarantee import Guarantee
+
+__all__ = ["Protection", "new_secret"]
+
+COUNTS = 4.0
+"""Counts have so many times the noise of a single release that spends the whole budget: a 16th of it, by squares."""
+LEVELS = 0.1
+"""The part of delta that pays for the names of levels: one that a single row has must not show."""
+SECRET = 16
+"""Bytes of a secret."""
+
+
+def new_secret() -> bytes:
+    """A secret of the operating system's."""
+    return secrets.token_bytes(SECRET)
+
+
+@final
+@dataclass(frozen=True)
+class Protection:
+    """The guarantee for the rows of one training, and how it is kept.
+
+    Attributes:
+        guarantee: with the delta that was asked for, if one was.
+        public: what the user declares public of each column, as :func:`fourfold.data.private.read_public` reads it.
+        secret: draws batches and noise. Whoever knows it can take the noise away, so it is in ``resume/`` alone.
+    """
+
+    guarantee: Guarantee
+    public: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    secret: bytes = field(default_factory=new_secret, repr=False)
+
+    def record(self) -> dict[str, Any]:
+        """What a card says of it, from which a run goes on: everything but the secret."""
+        public = {name: dict(hint) for name, hint in self.public.items()}
+        return {"guarantee": str(self.guarantee), "public": public}
+
+    def stream(self, *name: str | int) -> np.random.Generator:
+        """A stream of random numbers of the secret. The same name gives the same numbers."""
+        key = hashlib.sha256(self.secret + repr(name).encode()).digest()
+        return np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
+
+    def digest(self, digest: str) -> str:
+        """The digest of data that may be shown: nobody can compare it with that of a guess."""
+        return hashlib.sha256(self.secret + digest.encode()).hexdigest()
+
+    def of_gradients(self, rows: int) -> Guarantee:
+        """The guarantee of counts and gradients together, without the part of delta for the names of levels."""
+        whole = self.guarantee.for_rows(rows)
+        assert whole.delta is not None
+        return Guarantee(whole.epsilon, (1 - LEVELS) * whole.delta)
+
+    def level_delta(self, rows: int) -> float:
+        """The probability with which a level that one row alone has may show."""
+        return LEVELS * (self.guarantee.for_rows(rows).delta or 0.0)
+
+    def counts(self, rows: int) -> float:
+        """The noise of all counts together over the most that a row changes them."""
+        return COUNTS * _single(self.of_gradients(rows))
+
+
+@functools.cache
+def _single(guarantee: Guarantee) -> float:
+    return gaussian_multiplier(guarantee)
