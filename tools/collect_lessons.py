@@ -1,15 +1,19 @@
 """Collect the lessons of the atlas: read the texts of ``lessons/sources.tsv``, and keep their words and votes.
 
-    python tools/collect_lessons.py --clones DIR
+    python tools/collect_lessons.py --clones DIR           # every source; stops at the first that is missing
+    python tools/collect_lessons.py --clones DIR --keep    # keeps what was read before of sources that are missing
+    python tools/collect_lessons.py --clones DIR --missing # prints the commands that fetch the missing sources
 
 A source is a file of a public repository at a commit, with the system it is about, the cell of that system, its kind
 (``card``, ``abstract``, ``code``) and the names that are blanked in it. ``DIR`` holds clones, ordinary or bare, at
-``DIR/owner+name`` or one folder below. To the sources come lines in our own words: the catalogue's on each system
+``DIR/owner+name`` or one folder below. With network access, ``--missing | sh`` fetches them all.
+To the sources come lines in our own words: the catalogue's on each system
 (objective and sampling; its parts) and those of ``lessons/lines.tsv``.
 
 What is written, ``lessons/lessons.jsonl.xz``, holds no sentence: of each text the SHA-256 digest of its file, the set
 of its stems (those that occur in texts of ``SYSTEMS`` systems or more and name no paradigm, system, organisation or
-person), and the votes that the rules find, by claim and by rule. A card is read whole and by its head alone, as it
+person), the votes that the rules find, by claim and by rule, and the digest of the rules that found them.
+A card is read whole and by its head alone, as it
 stands and with names and paradigm words blanked. ``tools/learn_atlas.py`` learns from that file alone.
 """
 
@@ -27,10 +31,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from fourfold_atlas import rules
 from fourfold_atlas.catalogue import Component, systems
 from fourfold_atlas.code import read_statements
 from fourfold_atlas.evidence import Evidence
@@ -65,7 +71,8 @@ yourself multi-modal matter big sentiment lib multi-task fair recommender thin t
 explainable genetic technolog industrial asymmetric model-bas adjustment revision pixel-level survival modulation
 atmospheric propagate sinusoidal electronic medicine personaliz personalization hyperbolic solid transducer
 dequantization data-dependent piecewise aligner stylization emerg inform rl gnn vq odes nmt rlhf wmt moe mrf mmd mm se
-mi sup vis cp db xi conformer speculative doubly tuner anatomy sleep rocket
+mi sup vis cp db xi conformer speculative doubly tuner anatomy sleep rocket bot canva discovery imagine lite micro
+playground pro
 """
 
 
@@ -172,8 +179,8 @@ def _votes(rows: list[Evidence]) -> dict[str, dict[str, float]]:
     """Votes by claim, of those that are weighed, and by rule, rounded."""
     votes = {claim: round(vote, 2) for claim, vote in by_claim(rows).items() if weighs(claim)}
     claims = {str(claim): vote for claim, vote in votes.items() if vote}
-    rules = {rule: round(vote, 2) for rule, vote in by_rule(rows).items() if round(vote, 2)}
-    return {"claims": dict(sorted(claims.items())), "rules": dict(sorted(rules.items()))}
+    found = {rule: round(vote, 2) for rule, vote in by_rule(rows).items() if round(vote, 2)}
+    return {"claims": dict(sorted(claims.items())), "rules": dict(sorted(found.items()))}
 
 
 def features(kind: str, text: str, names: Iterable[str]) -> list[dict[str, Any]]:
@@ -213,7 +220,58 @@ def read(source: Source, folder: Path) -> dict[str, Any]:
 
 def _lesson(system: str, cell: str, kind: str, where: str, raw: bytes, texts: list[dict[str, Any]]) -> dict[str, Any]:
     digest = hashlib.sha256(raw).hexdigest()
-    return {"system": system, "cell": cell, "kind": kind, "source": where, "digest": digest, "texts": texts}
+    head = {"system": system, "cell": cell, "kind": kind, "source": where, "digest": digest}
+    return {**head, "rules": rules_digest(), "texts": texts}
+
+
+@lru_cache(maxsize=1)
+def rules_digest() -> str:
+    """The digest of the rules as they stand."""
+    folder = Path(rules.__file__).parent / "rules"
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.toml")))).hexdigest()[:16]
+
+
+def read_before(path: Path = LESSONS) -> dict[tuple[str, str], dict[str, Any]]:
+    """The lessons of an earlier collection, by source and system, with their stems as words."""
+    first, *rows = lzma.decompress(path.read_bytes()).decode("utf-8").splitlines()
+    names: list[str] = json.loads(first)["stems"]
+    before = {}
+    for lesson in map(json.loads, rows):
+        texts = [{**text, "stems": [names[i] for i in accumulate(text["stems"])]} for text in lesson["texts"]]
+        before[lesson["source"], lesson["system"]] = {"rules": "", **lesson, "texts": texts}
+    return before
+
+
+def read_or_keep(source: Source, folder: Path, before: Mapping[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
+    """The lesson of a source, or the earlier one where the source is missing.
+
+    Raises:
+        SystemExit: the source is missing, and was never read.
+    """
+    try:
+        return read(source, folder)
+    except SystemExit:
+        where = f"https://github.com/{source.repository}/blob/{source.commit}/{source.path}"
+        if (where, source.system) not in before:
+            raise
+        return before[where, source.system]
+
+
+def missing(sources: Iterable[Source], folder: Path) -> list[str]:
+    """Commands of a shell that fetch the missing repositories at the commits that are read, each once."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        try:
+            content(source, folder)
+        except SystemExit:
+            wanted[source.repository].add(source.commit)
+    commands = []
+    for repository, commits in sorted(wanted.items()):
+        place = f"{folder}/{repository.replace('/', '+')}"
+        commands.append(f"git init -q --bare {place}")
+        link = f"https://github.com/{repository}"
+        commands += [f"git --git-dir {place} fetch -q --depth 1 {link} {commit}" for commit in sorted(commits)]
+    return commands
 
 
 def read_line(row: Line) -> dict[str, Any]:
@@ -269,7 +327,7 @@ def write(lessons: list[dict[str, Any]], path: Path = LESSONS) -> None:
     """One line with the stems, then a line per lesson with the stems' numbers; the same bytes for the same lessons."""
     kept = kept_stems(lessons)
     number = {stem: i for i, stem in enumerate(kept)}
-    rows = [json.dumps({"stems": kept}, ensure_ascii=False)]
+    rows = [json.dumps({"stems": kept, "rules": rules_digest()}, ensure_ascii=False)]
     for lesson in sorted(lessons, key=lambda row: (row["kind"], row["source"], row["system"])):
         texts = [
             {**text, "stems": _gaps(sorted(number[s] for s in text["stems"] if s in number))}
@@ -288,17 +346,25 @@ def _gaps(numbers: list[int]) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clones", type=Path, required=True, help="folder of the clones")
+    parser.add_argument("--keep", action="store_true", help="keep what was read before of sources that are missing")
+    parser.add_argument("--missing", action="store_true", help="print the commands that fetch the missing sources")
     parser.add_argument("--processes", type=int, default=None)
     given = parser.parse_args()
     apart = frozenset(APART.read_text(encoding="utf-8").split())
     sources = read_sources()
     if clash := {source.system for source in sources} & apart:
         raise SystemExit(f"{SOURCES}: {sorted(clash)[0]} is kept apart as a test ({APART.name}); remove it")
+    if given.missing:
+        print("\n".join(missing(sources, given.clones)))
+        return
+    reader = partial(read_or_keep, folder=given.clones, before=read_before() if given.keep else {})
     with ProcessPoolExecutor(given.processes) as pool:
-        lessons = list(pool.map(partial(read, folder=given.clones), sources, chunksize=8))
+        lessons = list(pool.map(reader, sources, chunksize=64))
         lessons += pool.map(read_line, lines(apart), chunksize=32)
     write(lessons)
-    print(f"{LESSONS}: {len(lessons)} lessons, {LESSONS.stat().st_size:,} bytes", file=sys.stderr)
+    old = sum(lesson["rules"] != rules_digest() for lesson in lessons)
+    size = LESSONS.stat().st_size
+    print(f"{LESSONS}: {len(lessons)} lessons, {old} of them read by earlier rules, {size:,} bytes", file=sys.stderr)
 
 
 if __name__ == "__main__":

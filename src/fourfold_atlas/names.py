@@ -13,8 +13,10 @@ from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas.catalogue import CatalogueEntry, System, entries, plain
 from fourfold_atlas.decision import describe
 from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
+from fourfold_atlas.links import hub_name, is_link, key
 from fourfold_atlas.parts import catalogued, ordered
 from fourfold_atlas.placement import Placement
+from fourfold_atlas.products import Product, products
 from fourfold_atlas.rules import finder
 from fourfold_atlas.tradeoffs import cost_note, failures
 from fourfold_atlas.votes import by_claim
@@ -46,23 +48,70 @@ _VERSION = finder("names", "version")
 SHORTEST_FAMILY = 3
 #: the confidence in a version of a known family
 BY_VERSION = 0.9
+#: a version is absurd so far behind the latest of its family, or where the family has none
+LATER, FIRST = 3.0, 9.0
 #: similarity from which a name is suggested, and how many are
 ALIKE, MOST_NEAR = 0.8, 3
 
 
 def find(name: str) -> tuple[System, float] | None:
-    """The system of that name or alias, with 1, or by its version or size, with ``BY_VERSION``.
+    """The system of that name, alias, link or id, with 1, or by its version or size, with ``BY_VERSION``.
 
     ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of systems in the catalogue. Where the versions that it
     has stand in different places, as those of DALL-E do, a version that it does not have is unknown.
     """
-    alias = plain(name)
-    if alias in _by_alias():
-        return _by_alias()[alias].system, 1.0
+    if (link := key(name)) and link in _by_link():
+        return _by_link()[link].system, 1.0
+    aliases = _aliases(name)
+    for alias in aliases:
+        if alias in _by_alias():
+            return _by_alias()[alias].system, 1.0
+    versions = (_version(alias) for alias in aliases)
+    return next(((system, BY_VERSION) for system in versions if system), None)
+
+
+def _aliases(name: str) -> tuple[str, ...]:
+    """The plain forms of a name: whole, and behind the owner of an id."""
+    return tuple(filter(None, dict.fromkeys((plain(name), plain(hub_name(name))))))
+
+
+def _version(alias: str) -> System | None:
+    """The system of which a plain name is a version: the latest for a later one, else that spelled most alike."""
     family = _families().get(_unversioned(alias), ())
     if len({entry.paradigm for _, entry in family}) != 1:
         return None
-    return max(family, key=lambda row: _shared(alias, row[0]))[1].system, BY_VERSION
+    late = _number(alias) > max(_number(row) for row, _ in family)
+    return max(family, key=lambda row: (_number(row[0]) * late, _shared(alias, row[0])))[1].system
+
+
+@lru_cache(maxsize=1)
+def _by_link() -> Mapping[str, CatalogueEntry]:
+    """Entries by their own links: those that no other entry gives."""
+    owners: dict[str, list[CatalogueEntry]] = {}
+    for entry in entries():
+        for link in {key(source) or "" for source in entry.source}:
+            owners.setdefault(link, []).append(entry)
+    return {link: rows[0] for link, rows in owners.items() if link and len(rows) == 1}
+
+
+def _number(alias: str) -> float:
+    """The version in a plain name: the number behind its family that is no size. ``llama-3-8-b`` is the third."""
+    match = re.match(r"-(?:v-)?(\d+(?:\.\d+)?)(?!-[bmkt](?:-|$))(?=-|$)", alias[len(_unversioned(alias)) :])
+    return float(match[1]) if match else 0.0
+
+
+def _caveat(name: str, system: System) -> tuple[str, bool]:
+    """The words that a version adds to the verdict, and whether nobody can mean it."""
+    alias = next(alias for alias in _aliases(name) if _unversioned(alias) in _families())
+    known = max(_number(row) for row, _ in _families()[_unversioned(alias)])
+    number = _number(alias)
+    if number <= known:
+        return f"as a version of {system.name}", False
+    absurd = number > known + (LATER if known else FIRST)
+    return (
+        f"as {system.name}; the catalogue has no version so late" if known else f"as a version of {system.name}",
+        absurd,
+    )
 
 
 def _shared(first: str, second: str) -> int:
@@ -203,17 +252,40 @@ def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placem
 
 
 def place_name(name: str) -> Placement | None:
-    """Placement by a catalogued name, exact or by version, labelled as prior knowledge. ``None`` if there is none."""
+    """Placement by a catalogued name, exact or by version, labelled as prior knowledge. ``None`` if there is none.
+
+    A product whose mechanism is not published is left open, with what is known of it.
+    """
     match = find(name)
+    product = products().get(plain(name)) or (None if match else products().get(_unversioned(plain(name))))
+    if product:
+        return _unpublished(name, product)
     if match is None:
         return None
     system, score = match
+    caveat, absurd = _caveat(name, system) if score < 1 else ("", False)
+    if absurd:
+        known = f"the catalogue's latest is {system.name} ({system.year})"
+        return _open(name, f"which version is meant: {known}, and this one is far from it")
     by = "the name alone" if score == 1 else "the name alone, as a version of a known system"
-    return _placed(name, system, score, f"from {by}: the catalogue's entry {system.name!r} ({system.year})")
+    note = f"from {by}: the catalogue's entry {system.name!r} ({system.year})"
+    return replace(_placed(name, system, score, note), caveat=caveat)
+
+
+def _unpublished(name: str, product: Product) -> Placement:
+    missing = f"its mechanism is not published; what is known is: {product.known}"
+    note = f"{product.name}, {product.organisation}, {product.year}: {product.source}"
+    return replace(_open(name, missing), system=product.name, notes=(note,))
+
+
+def _open(name: str, missing: str) -> Placement:
+    return Placement(name, None, 0.0, (), missing=missing, prior=True)
 
 
 def unknown(name: str) -> str:
     """The missing fact where a name is unknown: which of the names spelled alike is meant, or more than a name."""
+    if is_link(name):
+        return "more than a link, which is not opened: give the text behind it, or clone it and give the folder"
     alike = near(name)
     if alike:
         return f"which system is meant: did you mean {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}?"

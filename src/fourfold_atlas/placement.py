@@ -56,6 +56,7 @@ class Placement:
         facts: the facts that a model of this library states.
         variant: the variant of the paradigm (``masked or discrete``), or the empty string.
         promises: what the text claims of itself against the textbook.
+        caveat: how a name is related to the catalogue's entry, where it is not that entry's own.
     """
 
     subject: str
@@ -78,6 +79,7 @@ class Placement:
     facts: Facts | None = None
     variant: str = ""
     promises: tuple[Evidence, ...] = ()
+    caveat: str = ""
 
     @property
     def reason(self) -> Evidence | None:
@@ -128,10 +130,9 @@ def _rows(placed: Placement, best: Evidence | None) -> list[_Row]:
 
 def _verdict(placed: Placement) -> str:
     if placed.cell is None:
-        return "not decided"
-    return (
-        f"{placed.cell.value} ({'by the catalogue alone' if placed.prior else f'confidence {placed.confidence:.0%}'})"
-    )
+        return "not published" if placed.prior and placed.system else "not decided"
+    by = "by the catalogue alone" if placed.prior else f"confidence {placed.confidence:.0%}"
+    return f"{placed.cell.value} ({by}{f', {placed.caveat}' if placed.caveat else ''})"
 
 
 def _shortened(line: str, most: int) -> str:

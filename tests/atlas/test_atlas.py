@@ -174,7 +174,7 @@ def test_a_version_of_a_known_system_is_known(name, cell):
     [
         ("stable difusion", "did you mean Stable Diffusion"),
         ("Parallel", "did you mean Parallel Wave"),
-        ("DALL-E 3", "did you mean DALL-E"),
+        ("DALL-E 4", "did you mean DALL-E"),
         ("Zorblatt", "it is not among the 1,"),
         ("Zorblatt 7B", "it is not among the 1,"),
     ],

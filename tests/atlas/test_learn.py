@@ -30,6 +30,26 @@ def test_the_weights_are_rebuilt_to_the_byte_from_the_lessons(tmp_path):
     assert learn_to.read_bytes() == learn.WEIGHTS.read_bytes(), "run python tools/learn_atlas.py"
 
 
+def test_the_lessons_are_not_stale():
+    first, *rows = lzma.decompress(learn.LESSONS.read_bytes()).decode().splitlines()
+    way_out = "stale: run tools/collect_lessons.py --clones DIR --keep, then tools/learn_atlas.py"
+    assert json.loads(first)["rules"] == collect.rules_digest(), way_out
+    assert {json.loads(row)["rules"] for row in rows} <= {"", collect.rules_digest()}, "lessons of two rule sets"
+
+
+def test_old_votes_are_kept_for_absent_sources_and_what_to_get_is_listed(tmp_path):
+    before = collect.read_before()
+    source = next(source for source in collect.read_sources() if source.kind == "card")
+    lesson = collect.read_or_keep(source, tmp_path, before)
+    assert lesson["system"] == source.system
+    assert all(isinstance(stem, str) for text in lesson["texts"] for stem in text["stems"])
+    with pytest.raises(SystemExit):
+        collect.read_or_keep(source, tmp_path, {})
+    commands = collect.missing([source, source], tmp_path)
+    assert len(commands) == 2
+    assert commands[1].endswith(f"https://github.com/{source.repository} {source.commit}")
+
+
 def test_the_fit_ends_at_the_minimum_wherever_it_starts(monkeypatch):
     """So rounded weights do not depend on how far scikit-learn came, nor on the last bits of its sums."""
     rng = np.random.default_rng(0)

@@ -1,0 +1,94 @@
+"""Names that people ask about: products, versions, links and ids of hubs."""
+
+from pathlib import Path
+
+import pytest
+
+from fourfold_atlas import Cell, place, show
+from fourfold_atlas.catalogue import entries, plain
+from fourfold_atlas.links import hub_name, key
+from fourfold_atlas.names import find
+from fourfold_atlas.products import products
+
+NAMES = Path(__file__).parents[2] / "benchmarks" / "atlas_names.tsv"
+
+
+def test_the_names_that_people_ask_about_are_known():
+    rows = [line.split("\t") for line in NAMES.read_text("utf-8").splitlines()]
+    assert len(rows) >= 180
+    for name, expected in rows:
+        placed = place(name)
+        found = placed.cell.value if placed.cell else "not published" if placed.system else "unknown"
+        assert (name, found) == (name, expected)
+
+
+def test_a_mechanism_that_is_not_published_is_an_answer_of_its_own():
+    placed = place("Midjourney v7")
+    assert placed.cell is None
+    assert placed.system == "Midjourney"
+    lines = show.text(placed).splitlines()
+    assert lines[0] == "Midjourney v7: not published"
+    assert "what is known is:" in " ".join(lines[1:4])
+    assert "https://" in show.text(placed)
+
+
+def test_products_name_no_catalogued_system_and_have_sources():
+    names = {plain(name) for entry in entries() for name in entry.names}
+    assert not names & set(products())
+    for product in products().values():
+        assert product.source.startswith("https://")
+        assert not product.known.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Llama 4", "as Llama 3; the catalogue has no version so late"),
+        ("Stable Diffusion 3.5", "as Stable Diffusion 3; the catalogue has no version so late"),
+        ("openai/whisper-large-v3", "as a version of Whisper"),
+        ("meta-llama/Llama-3.1-8B-Instruct", "Llama 3"),
+    ],
+)
+def test_a_version_that_the_catalogue_does_not_have_says_so_in_the_first_line(name, words):
+    placed = place(name)
+    assert placed.confidence < 1
+    assert words in show.text(placed).splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["GPT-47", "Stable Diffusion 99", "Llama 400"])
+def test_an_absurd_version_asks_back(name):
+    placed = place(name)
+    assert placed.cell is None
+    assert placed.missing.startswith("which version is meant")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "black-forest-labs/FLUX.1-dev",
+        "https://huggingface.co/black-forest-labs/FLUX.1-dev",
+        "https://huggingface.co/black-forest-labs/FLUX.1-dev/tree/main",
+        "https://github.com/CompVis/stable-diffusion.git",
+        "arXiv:2006.11239",
+        "2006.11239v2",
+        "https://arxiv.org/pdf/2006.11239v2.pdf",
+        "https://doi.org/10.48550/arXiv.2006.11239",
+    ],
+)
+def test_links_and_ids_of_catalogued_systems_are_recognised(link):
+    assert find(link)[1] == 1.0
+    assert place(link).cell is Cell.DIFFUSION
+
+
+def test_a_link_that_is_not_known_is_not_opened():
+    placed = place("https://github.com/nobody/diffusion-of-nothing")
+    assert placed.cell is None
+    assert "not opened" in placed.missing
+
+
+def test_keys_of_links():
+    assert key("https://www.github.com/A/b/") == key("a/B") == "hub:a/b"
+    assert key("doi:10.1145/3065386") == "doi:10.1145/3065386"
+    assert key("a sentence about GANs") is None
+    assert hub_name("openai/whisper-large-v3") == "whisper-large-v3"
+    assert hub_name("Whisper") == ""
