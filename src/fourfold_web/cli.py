@@ -29,6 +29,9 @@ class Serve(Command):
         list[Path] | None,
         typer.Argument(metavar="[RUN]...", help="Folders of runs.", show_default="runs, if it is there"),
     ] = None
+    comparisons: Annotated[Path, typer.Option(help="The folder of comparisons that are started on the page.")] = Path(
+        "comparisons"
+    )
     port: Annotated[int, typer.Option(help="The port. 0 is any that is free.", min=0, max=65535, metavar="N")] = 8444
     open_: Annotated[bool, typer.Option("--open", help="Also open the page in the browser.")] = False
 

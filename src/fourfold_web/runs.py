@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fourfold.machine.regular import open_regular
+from fourfold.machine.regular import open_regular, text_of
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
     from fourfold.data import Dataset
     from fourfold.engine import Run
 
-__all__ = ["Library", "finite"]
+__all__ = ["Library", "finite", "json_object"]
 
 LOADED = 3
 """Models in memory."""
@@ -33,9 +33,13 @@ class Library:
     """
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
-        self.folders = folders
-        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self.folders = dict(folders)
+        self._runs: OrderedDict[tuple[str, float], Run] = OrderedDict()
         self._data: dict[str, Dataset | None] = {}
+
+    def add(self, name: str, folder: Path) -> None:
+        """Let the page open another run."""
+        self.folders[name] = folder
 
     def folder(self, name: str) -> Path:
         """The folder of a run.
@@ -49,10 +53,10 @@ class Library:
 
     def summaries(self) -> list[dict[str, Any]]:
         """Each run in a line. Torch-free."""
-        return [self._summary(name, folder) for name, folder in self.folders.items()]
+        return [self._summary(name, folder) for name, folder in [*self.folders.items()]]
 
     def _summary(self, name: str, folder: Path) -> dict[str, Any]:
-        card = _json(folder / "card.json")
+        card = json_object(folder / "card.json")
         data = card.get("data", {})
         return {
             "name": name,
@@ -74,12 +78,14 @@ class Library:
         from fourfold.engine import Run
 
         folder = self.folder(name)
-        if name not in self._runs:
-            self._runs[name] = Run.load(folder)
-        self._runs.move_to_end(name)
+        weights = folder / "weights.safetensors"
+        key = name, weights.stat().st_mtime if weights.exists() else 0.0  # a run in training gets new ones
+        if key not in self._runs:
+            self._runs[key] = Run.load(folder)
+        self._runs.move_to_end(key)
         while len(self._runs) > LOADED:
-            self._data.pop(self._runs.popitem(last=False)[0], None)
-        return self._runs[name]
+            self._data.pop(self._runs.popitem(last=False)[0][0], None)
+        return self._runs[key]
 
     def data(self, name: str) -> Dataset | None:
         """The data that a run was trained on. ``None`` where it is not at hand."""
@@ -133,16 +139,16 @@ class Library:
             points = [
                 (row["step"], row[key]) for row in rows if _is_number(row.get(key)) and _is_number(row.get("step"))
             ]
-            curves[key] = points[:: max(1, math.ceil(len(points) / POINTS))]
+            step = max(1, math.ceil(len(points) / POINTS))
+            curves[key] = [*points[:-1:step], *points[-1:]]
         last = rows[-1] if rows else {}
         return {"curves": curves, "step": last.get("step"), "trained": (folder / "weights.safetensors").exists()}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
     """A JSON object of a file, empty where it is missing or damaged."""
     try:
-        with open_regular(path) as file:
-            value = json.loads(file.read(LOG_BYTES))
+        value = json.loads(text_of(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -25,6 +25,7 @@ from fourfold import __version__
 from fourfold.main import FAILURES, MISTAKES
 from fourfold_web import map as map_data
 from fourfold_web import place
+from fourfold_web.comparisons import Comparisons, Race
 from fourfold_web.guard import LIMITS, Guard, Limits, object_of, refusal
 from fourfold_web.live import Live
 from fourfold_web.runs import Library, finite
@@ -32,6 +33,11 @@ from fourfold_web.work import BusyError, Turn, Worker
 
 __all__ = ["App", "server_of"]
 
+SANDBOX = (
+    "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "img-src data:; media-src data:; base-uri 'none'; form-action 'none'"
+)
+"""The policy of a report, which is one file with its own scripts and pictures."""
 STATIC = Path(__file__).parent / "static"
 
 
@@ -66,11 +72,20 @@ class App:
         token: the secret of the address.
         port: the port of the address.
         limits: the most that a client may ask for.
+        folder: where comparisons are written.
     """
 
-    def __init__(self, runs: Mapping[str, Path], token: str, port: int, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self,
+        runs: Mapping[str, Path],
+        token: str,
+        port: int,
+        limits: Limits = LIMITS,
+        folder: Path = Path("comparisons"),
+    ) -> None:
         self.runs, self.token, self.port, self.limits = runs, token, port, limits
         self.library = Library(runs)
+        self.comparisons = Comparisons(folder, self.library)
         self.models = Worker("models", limits.waiting)
         self.live = Live(limits)
         self.reader = Worker("reader", limits.waiting)
@@ -103,6 +118,12 @@ class App:
             Route("/api/place", self._place, methods=["POST"]),
             Route("/api/pdf", self._pdf, methods=["POST"]),
             *self.live.routes(),
+            Route("/api/data.json", self._data),
+            Route("/api/comparisons.json", self._comparisons),
+            Route("/api/comparisons", self._start, methods=["POST"]),
+            Route("/api/comparisons/{name}.json", self._comparison),
+            Route("/api/comparisons/{name}/report", self._report),
+            Route("/api/comparisons/{name}/{act}", self._act, methods=["POST"]),
             Route("/api/runs.json", self._runs),
             Route("/api/runs/{name:path}/about.json", self._about_run),
             Route("/api/runs/{name:path}/log.json", self._log),
@@ -132,6 +153,38 @@ class App:
         """The text of a PDF."""
         content = await request.body()
         return JSONResponse({"text": await self.reader.run(lambda: place.text_of_pdf(content))})
+
+    async def _data(self, request: Request) -> Response:
+        """The built-in sets, each in a line."""
+        sets = await self.models.run(lambda: importlib.import_module("fourfold.data").summaries())
+        return JSONResponse(sets)
+
+    async def _comparisons(self, request: Request) -> Response:
+        return JSONResponse(await self.reader.run(self.comparisons.summaries))
+
+    async def _start(self, request: Request) -> Response:
+        """Begin a comparison, by the settings in the address and the file in the body."""
+        race, content = Race.of(request.query_params), await request.body()
+        return JSONResponse({"name": await self.models.run(lambda: self.comparisons.start(race, content))})
+
+    async def _comparison(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return JSONResponse(finite(await self.reader.run(lambda: self.comparisons.state(name))))
+
+    async def _act(self, request: Request) -> Response:
+        """Stop a comparison, or go on with it."""
+        name, acts = request.path_params["name"], {"stop": self.comparisons.stop, "resume": self.comparisons.resume}
+        act = acts.get(request.path_params["act"])
+        if act is None:
+            raise HTTPException(404)
+        await self.reader.run(lambda: act(name))
+        return JSONResponse({"name": name})
+
+    async def _report(self, request: Request) -> Response:
+        """A report, in a sandbox: whatever stands in it, it can ask this page for nothing."""
+        name = request.path_params["name"]
+        path = await self.reader.run(lambda: self.comparisons.report(name))
+        return FileResponse(path, headers={"content-security-policy": SANDBOX})
 
     async def _runs(self, request: Request) -> Response:
         return JSONResponse(await self.reader.run(self.library.summaries))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fourfold.cli.printing import print_line
+from fourfold_web import zoo
 from fourfold_web.cli import Serve
 
 __all__ = ["HOST", "bound", "check_libraries", "serve"]
@@ -25,11 +26,11 @@ def serve(command: Serve) -> None:
     from fourfold_web.server import App, server_of
 
     folders = [Path("runs")] if command.runs is None and Path("runs").is_dir() else list(command.runs or [])
-    runs = runs_of(folders)
+    runs = {**runs_of(folders), **{f"zoo/{name}": zoo.folder_of(name) for name in zoo.names()}}
     with bound(command.port) as listener:
         port = listener.getsockname()[1]
-        app = App(runs, token=secrets.token_urlsafe(24), port=port)
-        print_line(f"runs: {', '.join(runs) or 'none; give their folders as fourfold serve RUN'}")
+        app = App(runs, token=secrets.token_urlsafe(24), port=port, folder=command.comparisons.resolve())
+        print_line(f"runs: {len(runs)}, {len(zoo.names())} of them from the zoo")
         print_line(f"page: {app.address}")
         if command.open_:
             webbrowser.open(app.address)

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,9 +51,10 @@ class Client:
 @contextmanager
 def serving(runs: Mapping[str, Path] = {}, limits: Limits = LIMITS) -> Iterator[Client]:
     """The page in a thread."""
+    folder = tempfile.TemporaryDirectory()
     listener = bound(0)
     port = listener.getsockname()[1]
-    server = server_of(App(runs, TOKEN, port, limits))
+    server = server_of(App(runs, TOKEN, port, limits, Path(folder.name)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -61,3 +63,4 @@ def serving(runs: Mapping[str, Path] = {}, limits: Limits = LIMITS) -> Iterator[
         server.should_exit = True
         thread.join(10)
         listener.close()
+        folder.cleanup()

@@ -71,7 +71,7 @@ export async function mount(element, api, here) {
   }
 
   function remember() {
-    history.replaceState(null, "", `#/map${picked.map((id) => `/${encodeURIComponent(id)}`).join("")}`);
+    if (element.isConnected) history.replaceState(null, "", `#/map${picked.map((id) => `/${encodeURIComponent(id)}`).join("")}`);
     canvas.refresh();
   }
 
@@ -350,6 +350,7 @@ function draw(box, dots, facts, options) {
     paint();
   }
   const observer = new ResizeObserver(() => {
+    if (!box.clientWidth || !box.clientHeight) return; // it is being taken away
     size = [box.clientWidth, box.clientHeight];
     const ratio = devicePixelRatio || 1;
     [canvas.width, canvas.height] = size.map((length) => Math.round(length * ratio));

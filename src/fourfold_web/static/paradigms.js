@@ -18,7 +18,7 @@ export async function mount(element, api, here) {
     leave();
     leave = () => {};
     leave = name === "train" ? await training(page, api, header(name)) : await recorded(name, first);
-    history.replaceState(null, "", `#/paradigms/${name}`);
+    if (element.isConnected) history.replaceState(null, "", `#/paradigms/${name}`);
   };
   await open(here.rest[0] === "train" && api.live ? "train" : Object.hasOwn(sets, here.rest[0]) ? here.rest[0] : Object.keys(sets)[0], here.rest[1]);
   return () => leave();

@@ -9,10 +9,12 @@ export async function mount(element, api, here) {
 
 async function all(element, api) {
   const runs = await api.get("runs");
-  const cards = runs.map((run) => h("li", {}, h("a", { class: "card run", href: `#/runs/${run.name.split("/").map(encodeURIComponent).join("/")}`, "data-cell": run.paradigm },
-    h("span", { class: "chip" }, run.paradigm || "model"), h("b", {}, run.name), h("span", { class: "note" }, [run.data, run.steps && `${run.steps.toLocaleString("en")} steps`, run.parameters && `${short(run.parameters)} parameters`].filter(Boolean).join(" · ")), run.trained ? null : h("span", { class: "note" }, "in training"))));
+  const card = (run) => h("li", {}, h("a", { class: "card run", href: `#/runs/${run.name.split("/").map(encodeURIComponent).join("/")}`, "data-cell": run.paradigm },
+    h("span", { class: "chip" }, run.paradigm || "model"), h("b", {}, run.name), h("span", { class: "note" }, [run.data, run.steps && `${run.steps.toLocaleString("en")} steps`, run.parameters && `${short(run.parameters)} parameters`].filter(Boolean).join(" · ")), run.trained ? null : h("span", { class: "note" }, "in training")));
+  const [zoo, own] = [runs.filter((run) => run.name.startsWith("zoo/")), runs.filter((run) => !run.name.startsWith("zoo/"))];
   element.append(h("div", { class: "page" }, h("h1", {}, "Runs"),
-    runs.length ? h("ul", { class: "cards" }, cards) : h("div", { class: "empty" }, h("h1", {}, "No run yet"), h("p", {}, "Train one, then open the page with its folder:"), h("pre", {}, "fourfold fit diffusion digits --budget 2m --out runs/mine\nfourfold serve runs"))));
+    own.length ? h("ul", { class: "cards" }, own.map(card)) : h("div", { class: "card" }, h("p", {}, "There is no run of yours yet. Train one, then open the page with its folder:"), h("pre", { tabindex: 0 }, "fourfold fit diffusion digits --budget 2m --out runs/mine\nfourfold serve runs")),
+    zoo.length ? [h("h2", { class: "below" }, "The zoo"), h("p", { class: "note" }, "Small trained runs that come with the page."), h("ul", { class: "cards" }, zoo.map(card))] : null));
 }
 
 const short = (number) => d3.format(".3~s")(number).replace("G", "B");
@@ -133,7 +135,7 @@ function save(columns, rows) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-function scatter(points, behind, line = false) {
+export function scatter(points, behind, line = false) {
   const every = [...behind, ...points];
   const pad = ([low, high]) => { const room = (high - low || 1) * 0.06; return [low - room, high + room]; };
   const x = d3.scaleLinear(pad(d3.extent(behind.length ? behind : every, (p) => p[0])), [36, 512]), y = d3.scaleLinear(pad(d3.extent(behind.length ? behind : every, (p) => p[1] ?? 0)), [492, 10]);

@@ -8,6 +8,7 @@ const VIEWS = [
   { name: "paradigms", title: "Paradigms at work", load: () => import("./paradigms.js") },
   { name: "place", title: "Place", load: () => import("./place.js"), live: true },
   { name: "runs", title: "Runs", load: () => import("./run.js"), live: true },
+  { name: "compare", title: "Compare", load: () => import("./compare.js"), live: true },
   { name: "exported", title: "Run", load: () => import("./exported.js"), run: true },
 ].filter((view) => (live || !view.live) && (!view.run || document.body.dataset.run === "true"));
 
@@ -93,6 +94,7 @@ const element = document.querySelector("#view");
 const links = document.querySelector("#views");
 let leave = null;
 let current = "";
+let turn = 0; // counts the views that were asked for, so that a slow one does not take the place of a later one
 
 // The route is the hash: #/view/rest?key=value
 export function route() {
@@ -106,6 +108,7 @@ async function show() {
   const view = VIEWS.find((other) => other.name === here.name);
   if (current === location.hash && leave) return;
   current = location.hash;
+  const mine = ++turn;
   leave?.();
   leave = null;
   for (const link of links.children) {
@@ -116,15 +119,16 @@ async function show() {
   if (!view) return element.replaceChildren(h("div", { class: "empty" }, h("h1", {}, "No such view"), h("p", {}, h("a", { href: "#/" }, "Go to the first one."))));
   document.title = `${view.title} · fourfold`;
   element.replaceChildren(h("p", { class: "empty", role: "status" }, "Loading…"));
-  const hash = location.hash;
   try {
     const module = await view.load();
-    if (hash !== location.hash) return;
+    if (mine !== turn) return;
     const room = h("div", { class: `view ${view.name}` });
     element.replaceChildren(room);
-    leave = (await module.mount(room, api, here)) ?? (() => {});
+    const left = (await module.mount(room, api, here)) ?? (() => {});
+    if (mine !== turn) return left();
+    leave = left;
   } catch (error) {
-    element.replaceChildren(h("div", { class: "empty" }, h("h1", {}, "This view could not be shown"), h("p", {}, error.message)));
+    if (mine === turn) element.replaceChildren(h("div", { class: "empty" }, h("h1", {}, "This view could not be shown"), h("p", {}, error.message)));
   }
 }
 
