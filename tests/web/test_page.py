@@ -44,7 +44,7 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 def tab(browser: Any, page: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
     """A page that is open, whose console stays silent."""
     width, theme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme, bypass_csp=True)
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
     opened, errors = context.new_page(), list[str]()
     opened.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
