@@ -25,6 +25,7 @@ from torch import Tensor
 from fourfold.baselines.frame import Frame, RowParts, frame_of
 from fourfold.core import Baseline, LogProb, Space
 from fourfold.machine.libraries import sklearn
+from fourfold.maths.covariance import class_covariance, shrunk_covariance
 from fourfold.vocabulary import Kind
 
 __all__ = ["ClassGaussians", "KernelDensity", "MixedGaussians", "ProductMixture"]
@@ -321,29 +322,10 @@ class ClassGaussians(_Mixture):
             tables[frame.target] = torch.eye(size, dtype=torch.float64)
         residual = parts.values - means[label.clamp(min=0)]
         within = torch.sqrt(residual.square().nanmean(0).nan_to_num() + _least(frame))
-        every = _shrunk(residual / within)
-        covariances = [_of_class(residual[label == k] / within, every) for k in range(size)]
+        every = shrunk_covariance(residual / within)
+        covariances = [class_covariance(residual[label == k] / within, every) for k in range(size)]
         scaled = torch.stack(covariances) * within.unsqueeze(0) * within.unsqueeze(1) + torch.diag(_least(frame))
         return _Components(frame, _weights(shares), tables, means, _Full(scaled))
-
-
-def _of_class(z: Tensor, every: Tensor) -> Tensor:
-    """The covariance of a class, ``(Q, Q)``, with the block of ``every`` for columns of fewer than three values."""
-    few = (~torch.isnan(z)).sum(0) < 3
-    own = torch.where(few.unsqueeze(1) | few, 0.0, _shrunk(z))
-    return torch.where(few.unsqueeze(1) & few, every, own)
-
-
-def _shrunk(z: Tensor) -> Tensor:
-    """The covariance of rows, ``(Q, Q)``, by Ledoit and Wolf's share of the identity.
-
-    Missing values lie at the mean, and do not count: the variance of a column is that of the values that it has.
-    """
-    share = (~torch.isnan(z)).double().mean(0)
-    rows = (z.nan_to_num() / torch.where(share > 0, share, 1.0).sqrt()).numpy()
-    if not rows.shape[1] or len(rows) < 2:
-        return torch.eye(rows.shape[1], dtype=torch.float64)
-    return torch.from_numpy(sklearn.covariance.ledoit_wolf(rows, assume_centered=True)[0])
 
 
 class _ByExpectation(_Mixture):
@@ -430,7 +412,7 @@ class MixedGaussians(_ByExpectation):
     @classmethod
     def _spread(cls, frame: Frame, values: Tensor, means: Tensor, shares: Tensor) -> _Spread:
         q, k = values.shape[1], shares.shape[1]
-        prior, count = _shrunk(values - means[shares.argmax(1)]), shares.sum(0)[:, None, None]
+        prior, count = shrunk_covariance(values - means[shares.argmax(1)]), shares.sum(0)[:, None, None]
         scatter = torch.stack([_scatter(values, means[j], shares[:, j]) for j in range(k)])
         covariances = (count * scatter + (q + 2) * prior) / (count + q + 2) if k > 1 else prior[None]
         return _Full(covariances + torch.diag(_least(frame)))

@@ -20,6 +20,7 @@ CARD = Card(
         "masked",
         "blocks",
         "joint",
+        "trees",
         "ddpm",
         "ddpm-velocity",
     ),

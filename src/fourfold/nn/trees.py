@@ -13,8 +13,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Part
 from fourfold.machine.libraries import sklearn
+from fourfold.nn.forest import DEPTH, Forest
 
 __all__ = ["ColumnTrees"]
 
@@ -28,8 +28,6 @@ HOT = 32
 """Categories of a column that are features of their own, at most. Columns of more are one ordered feature."""
 LINEAR = 3
 """Linear predictions of a column that are features of its trees, at most."""
-DEPTH = 12
-"""Steps from the root to a leaf, at most."""
 JUDGED = 2
 """Trees of a column that predict a row in training."""
 SCALES = 24
@@ -39,7 +37,7 @@ WIDTHS = (0.0, 1 / 48, 1 / 16, 1 / 6)
 
 
 @final
-class ColumnTrees(Part, nn.Module):
+class ColumnTrees(Forest):
     """``p(x_i | x_<i, c)`` of the tokens of each column: a mixture of several trees, whose nodes smooth their leaves.
 
     A node ``v`` with ``n`` training rows, ``N(k)`` of them with token ``k`` after smoothing by kernels, has the masses
@@ -72,9 +70,6 @@ class ColumnTrees(Part, nn.Module):
         ValueError: for fewer than two leaves, or an order that does not name each column once.
     """
 
-    feature: Tensor
-    threshold: Tensor
-    child: Tensor
     counts: Tensor
     scores: Tensor
     linear: Tensor
@@ -93,23 +88,15 @@ class ColumnTrees(Part, nn.Module):
         least: int = 5,
         order: Sequence[int] = (),
     ) -> None:
-        super().__init__()
-        if leaves < 2:
-            raise ValueError(f"leaves must be at least 2, got {leaves}")
+        super().__init__(len(sizes) * trees, leaves)
         if order and sorted(order) != list(range(len(sizes))):
             raise ValueError(f"order must name each of {len(sizes)} columns once, got {tuple(order)}")
         self.order = tuple(order) or tuple(range(len(sizes)))
         self.sizes, self.trees, self.least, self.classes = tuple(sizes), trees, least, classes
-        columns, most, nodes = len(sizes), max(sizes), 2 * leaves - 1
-        self.columns, self.leaves, self.ordered, self.missing = columns, leaves, tuple(ordered), tuple(missing)
+        columns, most = len(sizes), max(sizes)
+        self.columns, self.ordered, self.missing = columns, tuple(ordered), tuple(missing)
         self.places = list(self._places())
-        rows = columns * trees
-        self.register_buffer("feature", torch.zeros(rows, nodes, dtype=torch.int32))
-        self.register_buffer("threshold", torch.zeros(rows, nodes))
-        self.register_buffer(
-            "child", torch.full((rows, nodes, 2), -1, dtype=torch.int16 if nodes < 1 << 15 else torch.int32)
-        )
-        self.register_buffer("counts", torch.zeros(rows, nodes, most))
+        self.register_buffer("counts", torch.zeros(columns * trees, self.nodes, most))
         self.register_buffer("scores", torch.zeros(columns, most))
         self.register_buffer("linear", torch.zeros(columns, LINEAR, len(self.places) + classes))
         last = torch.tensor([size - (i in self.missing) for i, size in enumerate(sizes)]).unsqueeze(1)
@@ -217,12 +204,7 @@ class ColumnTrees(Part, nn.Module):
             min_impurity_decrease=1e-7,
             random_state=r,
         ).fit(features[rows].numpy(), targets[rows].numpy())
-        tree = model.tree_
-        nodes = slice(tree.node_count)
-        self.feature[r, nodes] = index[torch.from_numpy(tree.feature).clamp(min=0).long()].int()
-        self.threshold[r, nodes] = torch.from_numpy(tree.threshold).float()
-        self.child[r, nodes, 0] = torch.from_numpy(tree.children_left).to(self.child)
-        self.child[r, nodes, 1] = torch.from_numpy(tree.children_right).to(self.child)
+        self.plant(r, model.tree_, index)
 
     def _count(self, x: Tensor, cond: Tensor | None) -> None:
         """Count the tokens of rows in each node on their way."""
@@ -232,7 +214,7 @@ class ColumnTrees(Part, nn.Module):
         for low in range(0, len(x), 4096):
             part = x[low : low + 4096]
             inputs = self._inputs(part, None if cond is None else cond[low : low + 4096])
-            path = self._paths(inputs, torch.arange(len(self.counts)))
+            path = self.paths(inputs, torch.arange(len(self.counts)))
             token = part.repeat_interleave(self.trees, 1).unsqueeze(2)
             place = (torch.arange(path.shape[1]).unsqueeze(1) * nodes + path) * most + token
             flat += torch.bincount(place[path >= 0], minlength=flat.numel()).float()
@@ -254,25 +236,12 @@ class ColumnTrees(Part, nn.Module):
         features = self._features(x, cond)
         return torch.cat([features, torch.einsum("bf,cmf->bcm", features, self.linear).flatten(1)], 1)
 
-    def _paths(self, inputs: Tensor, trees: Tensor) -> Tensor:
-        """The nodes from root to leaf of each row in some trees ``(R,)`` or ``(B, R)``: ``(B, R, D)``, -1 behind it."""
-        node = torch.zeros(len(inputs), trees.shape[-1], dtype=torch.long, device=inputs.device)
-        path = [node]
-        for _ in range(DEPTH):
-            value = torch.gather(inputs, 1, self.feature[trees, node].long())
-            after = self.child[trees, node, (value > self.threshold[trees, node]).long()].long()
-            if bool((after < 0).all()):
-                break
-            path.append(torch.where(path[-1] < 0, -1, after))
-            node = torch.where(after < 0, node, after)
-        return torch.stack(path, 2)
-
     def forward(self, x: Tensor, cond: Tensor | None = None, column: int | None = None) -> Tensor:
         """``log p(x_i | x_<i, c)`` of tokens ``(B, C)``, or of each token of one column, ``(B, sizes[column])``."""
         inputs = self._inputs(x, cond)
         if column is not None:
             trees = column * self.trees + torch.arange(self.trees, device=x.device)
-            masses = self._tables()[trees, self._paths(inputs, trees).amax(2)]
+            masses = self._tables()[trees, self.paths(inputs, trees).amax(2)]
             masses = torch.einsum("t,btk->bk", self.weight[column].softmax(0), masses)[:, : self.sizes[column]]
             tokens = torch.arange(self.sizes[column], device=x.device).expand(len(x), -1)
             columns = torch.tensor([column], device=x.device)
@@ -281,7 +250,7 @@ class ColumnTrees(Part, nn.Module):
             masses = self._left_out(x, inputs)
         else:
             trees = torch.arange(len(self.counts), device=x.device)
-            leaf, token = self._paths(inputs, trees).amax(2), x.repeat_interleave(self.trees, 1)
+            leaf, token = self.paths(inputs, trees).amax(2), x.repeat_interleave(self.trees, 1)
             masses = self._tables()[trees, leaf, token].view(len(x), self.columns, self.trees)
             masses = (masses * self.weight.softmax(1)).sum(2)
         return self._mixed(masses, inputs, x, torch.arange(self.columns, device=x.device)).log()
@@ -317,7 +286,7 @@ class ColumnTrees(Part, nn.Module):
         judges = later.topk(min(JUDGED, self.trees), largest=False).indices
         column = torch.arange(self.columns, device=x.device).repeat_interleave(judges.shape[1])
         trees = (torch.arange(self.columns, device=x.device)[:, None] * self.trees + judges[:, None]).flatten(1)
-        path, token = self._paths(inputs, trees), x.repeat_interleave(judges.shape[1], 1)
+        path, token = self.paths(inputs, trees), x.repeat_interleave(judges.shape[1], 1)
         place, tree = path.clamp(min=0), trees.unsqueeze(2)
         total = self._totals()[tree, place]
         size = _scale(total)

@@ -1,9 +1,14 @@
-"""Autoregressive models whose conditionals are trees: grown at once, smoothed by steps.
+"""Trees in the place of networks: conditionals of columns, and denoisers of rows. They are grown at once.
 
     log p(x) = sum_i log p(x_o(i) | x_o(<i)),    by the trees of each column, in an order o of the columns
 
 :class:`~fourfold.nn.trees.ColumnTrees` says how a tree is grown and smoothed. The trees of a column know the columns
 before it alone, so these models have one order. Rows with given values are drawn whole, until some agree.
+
+:class:`TreeDenoiser` is ``E[x_0 | x_t]`` by an ensemble of each noise level and class, see
+:class:`~fourfold.nn.noise_trees.NoiseTrees`. It is a denoiser like any other, for every sampler. As it is constant
+between the thresholds of its trees, the divergence of its velocity is not that of the flow. So its likelihood is the
+variational bound, which holds for any function in the place of the denoiser.
 """
 
 from __future__ import annotations
@@ -11,14 +16,18 @@ from __future__ import annotations
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from fourfold.codecs.table import CORNER, FAR
 from fourfold.core import Codec, Measure, Noise
-from fourfold.estimands import Conditionals, PartialRows
+from fourfold.estimands import SMALLEST, Conditionals, Denoiser, PartialRows
 from fourfold.maths.categorical import categorical
+from fourfold.maths.paths import Path, broadcast
+from fourfold.nn.noise_trees import NoiseTrees
 from fourfold.nn.trees import ColumnTrees
 
-__all__ = ["TreeConditionals"]
+__all__ = ["TreeConditionals", "TreeDenoiser"]
 
 
 @final
@@ -62,3 +71,66 @@ class TreeConditionals(Conditionals):
             state.x[:, i] = categorical(self.net(state.x, state.cond, i) / temperature, noise.uniform())
         state.count += 1
         return state.x[:, state.count - 1], state
+
+
+@final
+class TreeDenoiser(Denoiser):
+    """``E[x_0 | x_t]`` of the rows of each class, or of a mixture of the classes.
+
+    The class is the condition, or it stands at the start of the code: a corner of :class:`~fourfold.codecs.RowVectors`.
+    Then the shares of the classes are those given both parts of the noised code, ``c_t`` and ``y``,
+
+        r_k ~ p_k N(c_t; FAR e_k, s^2 + w^2) N(y; mu_k, S_k + s^2 I),    s = sigma_t / alpha_t,
+
+    with the width ``w`` of a corner. As corners are far from each other, a class is drawn before most of a row's
+    numbers, which are then drawn by the trees of that class.
+
+    Args:
+        net: the denoisers of each class.
+        path: the noise process.
+        classes: corners at the start of the code. 0: there are none.
+        labels: of the condition. 0: there is none. A row of an unknown label has a class of its own, that of all rows.
+    """
+
+    masses: Tensor
+
+    def __init__(self, net: NoiseTrees, path: Path, classes: int = 0, labels: int = 0) -> None:
+        super().__init__()
+        self.net, self.path, self.classes, self.labels = net, path, classes, labels
+        self.event = (classes + net.dim,)
+        self.register_buffer("masses", torch.full((classes,), 1 / max(classes, 1)))
+
+    @property
+    def reads_condition(self) -> bool:  # type: ignore[override]
+        """True if there are trees of each label."""
+        return self.labels > 0
+
+    @property
+    def summary(self) -> str:
+        return f"{super().summary}: trees at {self.net.levels} noise levels beside a Gaussian, for each class"
+
+    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
+        """Fit the Gaussian of each class and grow the trees, on the codes of training examples."""
+        z = codec.encode(x, Noise(0, 0, len(x)))[0]
+        label = z[:, : self.classes].argmax(1) if self.classes else z.new_zeros(len(z), dtype=torch.long)
+        counts = torch.bincount(label, minlength=self.classes)[: self.classes] + 0.5
+        self.masses.copy_(counts / counts.sum())
+        if self.labels:
+            every = torch.full((len(z),), self.labels)
+            z, label = z.repeat(2, 1), torch.cat([every if cond is None else cond, every])
+        self.net.fit(z[:, self.classes :], label)
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        alpha = self.path.alpha(t).clamp(min=SMALLEST)
+        noise, y = (self.path.sigma(t) / alpha).to(x_t), x_t / broadcast(alpha, x_t)
+        corner, row = y[:, : self.classes], y[:, self.classes :]
+        variance, width = noise.square().unsqueeze(1), (FAR * CORNER) ** 2
+        if self.classes:
+            evidence = FAR * corner / (variance + width) + self.masses.log()
+        else:
+            label = torch.full((len(y),), self.labels, device=y.device) if cond is None else cond
+            label = torch.where(label < 0, self.labels, label)
+            evidence = F.one_hot(label, self.labels + 1).to(y).log()
+        denoised, share = self.net(row, noise, evidence)
+        clean = (variance * FAR * share[:, : self.classes] + width * corner) / (variance + width)
+        return torch.cat([clean, denoised], 1)

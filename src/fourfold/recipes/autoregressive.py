@@ -26,7 +26,7 @@ from fourfold.paradigms.autoregressive import (
 from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
 from fourfold.paradigms.trees import TreeConditionals
-from fourfold.recipes.networks import bins_of, check_width, column_network, row_network
+from fourfold.recipes.networks import bins_of, check_width, column_network, labels_of, row_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
 from fourfold.spaces.columns import Graded
@@ -250,12 +250,7 @@ def trees(space: Space, size: str) -> GenerativeModel:
 def _(space: Table, size: str) -> GenerativeModel:
     """Fewer trees where there are many nodes: rows are many then, and trees agree."""
     check_width(space, "trees")
-    reading = reading_of(space)
-    classes = 0 if reading is None else reading.labels
-    if reading is not None and not classes:
-        way = "let the table hold the condition as columns, or use autoregressive"
-        raise TypeError(f"trees read labels, not {space.given}: {way}")
-    bins, most, leaves = TREES[size]
+    classes, (bins, most, leaves) = labels_of(space), TREES[size]
     codec = ColumnTokens(space, bins_of(space, bins))
     leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
     count = max(1, min(most, NODES // (2 * leaves * max(codec.sizes) * space.dims)))

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Dequantised, LogMel, MixedColumns, Standardised, TextTokens
+from fourfold.codecs import Dequantised, LogMel, MixedColumns, RowVectors, Standardised, TextTokens
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -19,10 +19,11 @@ from fourfold.estimands.preconditioned import (
     SteppedNoise,
     SteppedVelocity,
 )
-from fourfold.likelihoods import NoDensity, ProbabilityFlow
+from fourfold.likelihoods import DiffusionBound, NoDensity, ProbabilityFlow
 from fourfold.maths.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.nn.dit import DiT
+from fourfold.nn.noise_trees import NoiseTrees
 from fourfold.nn.orders import OrderedTransformer
 from fourfold.nn.reading import reading_of
 from fourfold.nn.time_mlp import TimeMLP
@@ -40,11 +41,13 @@ from fourfold.paradigms.diffusion import (
 from fourfold.paradigms.joint import JointBound, JointDenoising, JointSteps, RowDenoiser
 from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, TextDenoiser, Unmasking
 from fourfold.paradigms.sequences import SequenceDenoiser
+from fourfold.paradigms.trees import TreeDenoiser
 from fourfold.recipes.autoregressive import SEQUENCES, TEXT, text_training
 from fourfold.recipes.networks import (
     batch_of,
     bins_of,
     column_network,
+    labels_of,
     map_unet,
     row_network,
     sides,
@@ -53,6 +56,7 @@ from fourfold.recipes.networks import (
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, UniPC
 from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
+from fourfold.vocabulary import TooManyColumns
 
 __all__ = [
     "Parts",
@@ -67,6 +71,7 @@ __all__ = [
     "parts",
     "sliced",
     "subvp",
+    "trees",
     "ve",
     "velocity",
     "vp",
@@ -116,6 +121,10 @@ ROWS: Sizes[tuple[int, Size]] = Sizes({"xs": (4, Size(64, 2)), "s": (8, Size(256
 """Length of a token's vector, and the network of all columns."""
 SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24, "l": 24, "xl": 24})
 """Solver steps of the likelihood."""
+FOREST: Sizes[tuple[int, int, int]] = Sizes({"xs": (6, 8, 16), "s": (12, 24, 32), "m": (20, 48, 48)})
+"""Noise levels that have trees, trees of an ensemble, and leaves of a tree."""
+MOST_NUMBERS = 256
+"""The most numbers of a row that trees denoise."""
 NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no density"
 """The reason why a density of mel bands is none of waveforms."""
 BLOCK = 4
@@ -411,6 +420,40 @@ def _(space: Table, size: str) -> GenerativeModel:
     estimand = RowDenoiser(net, sizes, reals, embedding, LinearLogSNR())
     training = Training(batch_size=batch_of(512, sum(sizes)), learning_rate=2e-3, weight_decay=0.01)
     return GenerativeModel(space, codec, estimand, JointDenoising(), JointSteps(), JointBound(), training)
+
+
+@singledispatch
+def trees(space: Space, size: str) -> GenerativeModel:
+    """A denoiser of boosted trees beside a Gaussian, at each noise level and for each class: for few rows.
+
+    Raises:
+        TypeError: for a space that is not registered, or conditions that are not labels.
+        TooManyColumns: for rows of too many numbers.
+    """
+    raise TypeError(f"trees know tables and vectors, not {type(space).__name__}: use diffusion")
+
+
+@trees.register
+def _(space: Table, size: str) -> GenerativeModel:
+    codec = RowVectors(space)
+    return _of_trees(space, size, codec, 0 if space.conditional else codec.far)
+
+
+@trees.register
+def _(space: Vectors, size: str) -> GenerativeModel:
+    return _of_trees(space, size, Standardised(space), 0)
+
+
+def _of_trees(space: Space, size: str, codec: Codec, classes: int) -> GenerativeModel:
+    """A model of codes whose first numbers are the corners of so many classes."""
+    (dim,), labels = codec.event, labels_of(space)
+    if dim > MOST_NUMBERS:
+        raise TooManyColumns(f"trees of {dim:,} numbers are more than the {MOST_NUMBERS:,} that fit: use diffusion")
+    levels, rounds, leaves = FOREST[size]
+    net = NoiseTrees(dim - classes, max(classes, labels + 1), levels, rounds, leaves)
+    estimand, training = TreeDenoiser(net, EDM(), classes, labels), Training(batch_size=128, learning_rate=0.01)
+    parts = (codec, estimand, Denoising(-1.2, 1.2, 1.0), DPMSolver(40), DiffusionBound(128), training)
+    return GenerativeModel(space, *parts)
 
 
 @masked.register
