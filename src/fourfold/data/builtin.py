@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from fourfold.data.densities import Checkerboard, GaussianMixture
+from fourfold.data.digits import read_digits
 from fourfold.data.errors import DataError
 from fourfold.data.source import Source
 from fourfold.data.text import Corpus, text_source
@@ -37,9 +38,8 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 def digits(options: DataOptions) -> Source:
     """1,797 grey images of handwritten digits, of 8 x 8 pixels of 17 values, in ten classes."""
-    bunch = sklearn.datasets.load_digits()
-    x = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    rows = torch.from_numpy(read_digits())
+    x, labels = rows[:, :-1].view(-1, 1, 8, 8), rows[:, -1].long()
     names = tuple(str(i) for i in range(10))
     return Source(x, Images(1, 8, 8, n_values=17), "scikit-learn, load_digits", labels, Categories(names))
 

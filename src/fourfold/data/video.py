@@ -10,12 +10,12 @@ import torch
 from PIL import Image, ImageOps, ImageSequence
 from torch import Tensor
 
+from fourfold.data.digits import read_digits
 from fourfold.data.errors import DataError, option
 from fourfold.data.folders import entries, limited, members
 from fourfold.data.images import UNREADABLE, fault, in_mode
 from fourfold.data.memory import require
 from fourfold.data.source import Source
-from fourfold.machine.libraries import sklearn
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Categories, Video
 
@@ -150,8 +150,8 @@ def moving_digits(options: DataOptions) -> Source:
     A digit of scikit-learn, enlarged twice, bounces off the walls. All clips of one are in one split. Positions and
     velocities are drawn with the seed: a speed of 1 to 3 pixels a frame in any direction.
     """
-    bunch = sklearn.datasets.load_digits()
-    small = torch.from_numpy(bunch.images.astype(np.uint8))
+    rows = torch.from_numpy(read_digits())
+    small = rows[:, :-1].view(-1, 8, 8)
     n, generator = options.limit or CLIPS, torch.Generator().manual_seed(options.seed)
     places = torch.randint(len(small), (n,), generator=generator)
     digits = small[places].repeat_interleave(2, 1).repeat_interleave(2, 2)
@@ -163,7 +163,7 @@ def moving_digits(options: DataOptions) -> Source:
     path = start[:, None] + time[:, None] * (speed * torch.stack([angle.cos(), angle.sin()], 1))[:, None]
     corner = (room - (path % (2 * room) - room).abs()).round().long()  # reflected at both walls
     x = _pasted(digits, corner)
-    labels = torch.from_numpy(bunch.target.astype(np.int64))[places]
+    labels = rows[places, -1].long()
     where = f"scikit-learn, load_digits, moved with seed {options.seed}"
     space = Video(FRAMES, SIDE, SIDE, n_values=17, frames=FRAMES)
     return Source(x, space, where, labels, Categories.numbered(10), groups=places)
