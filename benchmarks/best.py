@@ -1,0 +1,121 @@
+"""``fit best`` beside the paradigm that people take for a kind of data, under the same seconds, on ten data sets.
+
+    python benchmarks/best.py [--budget 60s] [--only digits,iris] [--diamonds diamonds.csv]
+        [--out benchmarks/results/best.json]
+
+The race decides by validation examples. Both models are then measured by test examples: the headline distance of the
+space with equally many samples, and likelihood where both have the same kind. ``better`` is the model whose distance is
+lower, and ``decided`` whether the difference is significant at 95 %. Seconds are those of the clock, race and judging
+included. The pick is diffusion for images, a flow for vectors, and autoregressive for tables and text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from provenance import commit
+from sklearn import datasets
+
+import fourfold
+from fourfold.core import GenerativeModel
+from fourfold.data import Dataset, load
+from fourfold.machine.hardware import machine
+from fourfold.metrics import Measurement
+from fourfold.runs.files import write_json
+from fourfold.tasks.evaluation import draw, examples, headline, likelihood
+from fourfold.tournament.ranking import difference
+
+SAMPLES = 1000
+
+
+def frame(read: Callable[..., Any]) -> Callable[[], Dataset]:
+    """The loader of one of scikit-learn's tables."""
+    return lambda: load(read(as_frame=True).frame)
+
+
+SETS: Mapping[str, tuple[str, Callable[[], Dataset]]] = {
+    "digits": ("diffusion", lambda: load("digits")),
+    "fashion-mnist": ("diffusion", lambda: load("fashion-mnist")),
+    "two-moons": ("flow", lambda: load("two-moons")),
+    "checkerboard": ("flow", lambda: load("checkerboard")),
+    "eight-gaussians": ("flow", lambda: load("eight-gaussians")),
+    "breast-cancer": ("flow", lambda: load("breast-cancer")),
+    "iris": ("autoregressive", frame(datasets.load_iris)),
+    "wine": ("autoregressive", frame(datasets.load_wine)),
+    "diabetes": ("autoregressive", frame(datasets.load_diabetes)),
+    "python-docs": ("autoregressive", lambda: load("python-docs")),
+}
+
+
+def scores(model: GenerativeModel, dataset: Dataset) -> tuple[Measurement, Measurement]:
+    """The distance and the likelihood of test examples."""
+    references = examples(dataset, SAMPLES)
+    samples = draw(model, len(references.test), 1, references.cond)
+    return headline(samples.x, dataset, references), likelihood(model, dataset, SAMPLES, 1, 60.0)
+
+
+def row(name: str, pick: str, dataset: Dataset, budget: str) -> dict[str, Any]:
+    """The race and the pick on one data set."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        race = fourfold.fit_best(dataset, out=Path(folder) / "best", budget=budget, say=print)
+        middle = time.perf_counter()
+        own = fourfold.fit(pick, dataset, budget=budget, say=lambda line: None)
+        end = time.perf_counter()
+    (best, best_nats), (plain, plain_nats) = scores(race.run.model, dataset), scores(own.model, dataset)
+    gap = difference(best, plain)
+    same = best_nats.kind is plain_nats.kind
+    return {
+        "data": name,
+        "best": race.rounds[-1][0].name,
+        "size": race.run.card["size"],
+        "pick": own.card["recipe"],
+        "measure": best.name,
+        "distance of best": round(best.value, 4),
+        "distance of pick": round(plain.value, 4),
+        "better": "same recipe" if gap.value == 0 else "best" if gap.value < 0 else "pick",
+        "decided": abs(gap.value) > gap.half,
+        "likelihood of best": f"{best_nats.value:.4g} {best_nats.kind}",
+        "likelihood of pick": f"{plain_nats.value:.4g} {plain_nats.kind}" + ("" if same else ", not comparable"),
+        "seconds of best": round(middle - start, 1),
+        "seconds of pick": round(end - middle, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--budget", default="60s")
+    parser.add_argument("--only", default=",".join(SETS))
+    parser.add_argument("--diamonds", help="diamonds.csv of ggplot2, as plotnine has it")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    sets = {name: SETS[name] for name in options.only.split(",")}
+    if options.diamonds:
+        sets["diamonds"] = ("autoregressive", lambda: load(options.diamonds))
+    rows = []
+    for name, (pick, read) in sets.items():
+        rows.append(row(name, pick, read(), options.budget))
+        print(rows[-1], flush=True)
+        if options.out:
+            write_json(
+                options.out,
+                {
+                    "title": f"`fit best` and the usual pick, {options.budget} each",
+                    "command": f"python benchmarks/best.py --budget {options.budget}",
+                    "machine": machine(),
+                    "date": str(datetime.date.today()),
+                    "commit": commit(),
+                    "seeds": 1,
+                    "rows": rows,
+                },
+            )
+
+
+if __name__ == "__main__":
+    main()
