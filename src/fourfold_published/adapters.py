@@ -22,9 +22,9 @@ WHISPER = "whisper"
 """A type of models of text given sound, which are none of language."""
 WEIGHTS = Option(
     str,
-    "float32, or int8: round the linear layers of a published language model.",
+    "float32, int8 (linear layers are rounded) or file (a GGUF file as it is, by llama.cpp).",
     panel=TEXT_PANEL,
-    show_default="float32",
+    show_default="float32, or file where llama.cpp is installed",
 )
 LORA = Option(
     int,
@@ -46,6 +46,7 @@ class LanguageModels(Adapter):
     )
     tuning: ClassVar[frozenset[str]] = frozenset({"lora"})
     trains = True
+    in_training: ClassVar[Mapping[str, Any]] = MappingProxyType({"weights": "float32"})
 
     def recognises(self, path: Path) -> bool:
         if is_gguf(path):

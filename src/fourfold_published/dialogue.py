@@ -13,7 +13,7 @@ from fourfold.adapters.reading import read_settings
 from fourfold.core import GenerativeModel
 from fourfold.machine.regular import text_of
 from fourfold.tasks.language import Shaping, stable_text, stream, text_parts
-from fourfold_published.gguf import source
+from fourfold_published.gguf import source_of_tokenizer
 from fourfold_published.rendering import render
 from fourfold_published.transformers import open_tokenizer
 
@@ -31,7 +31,7 @@ def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
     Args:
         path: a folder of ``transformers`` or a GGUF file.
     """
-    path = source(path)
+    path = source_of_tokenizer(path)
     if path.is_file():
         tokenizer = open_tokenizer(path)
         template = getattr(tokenizer, "chat_template", None)

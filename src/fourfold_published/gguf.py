@@ -15,11 +15,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Ids", "is_gguf", "keep", "kept_ids", "read_once", "source"]
+__all__ = ["Ids", "is_gguf", "keep", "keep_tokenizer", "kept_ids", "read_once", "source", "source_of_tokenizer"]
 
 SETTINGS, TOKENIZER, CONFIG, WEIGHTS = "tokenizer_config.json", "tokenizer.json", "config.json", "model.safetensors"
 """The files of a folder of the cache."""
@@ -34,9 +34,18 @@ def is_gguf(path: Path | str) -> bool:
 
 def source(path: Path) -> Path:
     """The folder of the cache that belongs to a GGUF file, if it is there. Of everything else the path itself."""
+    return _place(path, SETTINGS, TOKENIZER, CONFIG, WEIGHTS)
+
+
+def source_of_tokenizer(path: Path) -> Path:
+    """The folder of the cache with the tokenizer of a GGUF file, if it is there. Of everything else the path itself."""
+    return _place(path, SETTINGS, TOKENIZER)
+
+
+def _place(path: Path, *names: str) -> Path:
+    """The folder of the cache that belongs to a GGUF file, if it holds some files, else the path itself."""
     folder = _folder(path) if is_gguf(path) and path.is_file() else path
-    whole = all((folder / name).is_file() for name in (SETTINGS, TOKENIZER, CONFIG, WEIGHTS))
-    return folder if whole else path
+    return folder if all((folder / name).is_file() for name in names) else path
 
 
 def _folder(path: Path) -> Path:
@@ -58,8 +67,22 @@ def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> N
     """
     from safetensors.torch import save_file  # it loads torch, which recognising a model does not need
 
+    def write(place: Path) -> None:
+        save_file(_own_tensors(inner), place / WEIGHTS, {"format": "pt"})
+        (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        _write_tokenizer(tokenizer, place)
+
+    _fill(path, write, sum(p.numel() * p.element_size() for p in inner.parameters()))
+
+
+def keep_tokenizer(path: Path, tokenizer: Any) -> None:
+    """Write the tokenizer of a GGUF file alone into its folder of the cache."""
+    _fill(path, lambda place: _write_tokenizer(tokenizer, place))
+
+
+def _fill(path: Path, write: Callable[[Path], None], size: int = 0) -> None:
+    """Make the folder of the cache for a GGUF file anew. It appears as a whole, or not at all."""
     folder = _folder(path)
-    size = sum(p.numel() * p.element_size() for p in inner.parameters())
     with contextlib.suppress(OSError):
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if shutil.disk_usage(folder.parent).free < 2 * size:
@@ -67,12 +90,15 @@ def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> N
         with tempfile.TemporaryDirectory(dir=folder.parent) as part:
             place = Path(part) / folder.name
             place.mkdir()
-            save_file(_own_tensors(inner), place / WEIGHTS, {"format": "pt"})
-            (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
-            (place / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
-            (place / SETTINGS).write_text(json.dumps(_settings(tokenizer)), encoding="utf-8")
+            write(place)
             shutil.rmtree(folder, ignore_errors=True)  # what is not complete
             place.rename(folder)
+
+
+def _write_tokenizer(tokenizer: Any, place: Path) -> None:
+    """Write a tokenizer of the library and its settings into a folder."""
+    (place / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+    (place / SETTINGS).write_text(json.dumps(_settings(tokenizer)), encoding="utf-8")
 
 
 def _own_tensors(inner: Any) -> dict[str, Any]:

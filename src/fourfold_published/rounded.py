@@ -9,16 +9,12 @@ published one.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective
-from fourfold.estimands import Conditionals
-from fourfold.vocabulary import Kind
-
-__all__ = ["Linear8", "RoundedChainRule", "round_linear"]
+__all__ = ["NOTE", "Linear8", "round_linear"]
 
 NOTE = "of the model whose linear layers are rounded to 8 bits, not of the published one"
 LEAST = 1e-12
@@ -90,17 +86,3 @@ def round_linear(network: nn.Module) -> nn.Module:
             if isinstance(child, nn.Linear):
                 setattr(module, name, Linear8(child))
     return network
-
-
-@final
-class RoundedChainRule(Likelihood):
-    """The chain rule of a rounded model: exact for that model."""
-
-    needs: ClassVar[type[Estimand]] = Conditionals
-    kind = Kind.EXACT
-    summary = f"the chain rule makes log p(x) a sum over the tokens, {NOTE}"
-
-    def __call__(self, estimand: Conditionals, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        with torch.no_grad():
-            nats = estimand(batch.x, batch.cond).sum(1)
-        return LogProb(nats, Kind.EXACT, note=f"chain rule over all tokens, {NOTE}")

@@ -27,8 +27,10 @@ from fourfold.nn.transformer import NextToken, TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.spaces import Text, Tokenizer
 from fourfold.spaces.tokenizer import letters_of_bytes
-from fourfold_published.gguf import is_gguf, keep, kept_ids, read_once, source
-from fourfold_published.rounded import RoundedChainRule, round_linear
+from fourfold_published import llama, rounded
+from fourfold_published.gguf import is_gguf, keep, keep_tokenizer, kept_ids, read_once, source, source_of_tokenizer
+from fourfold_published.likelihood import NotedChainRule
+from fourfold_published.rounded import round_linear
 
 __all__ = [
     "PublishedTransformer",
@@ -40,7 +42,7 @@ __all__ = [
 
 START = "<|start|>"
 """The symbol that begins a text in a folder that is written here."""
-WEIGHTS = ("float32", "int8")
+WEIGHTS = ("float32", "int8", "file")
 """The weights that a published model is opened with."""
 PADDING = 1024
 """Tokens that a network may have beyond those of its tokenizer, however few these are."""
@@ -163,7 +165,7 @@ def _with_lora(inner: Any, rank: int) -> Any:
 
 
 def open_language_model(
-    path: Path, length: int | None = None, lora: int | None = None, weights: str = "float32"
+    path: Path, length: int | None = None, lora: int | None = None, weights: str | None = None
 ) -> GenerativeModel:
     """A folder or a GGUF file of a causal language model, with its tokenizer, as a generative model.
 
@@ -171,37 +173,86 @@ def open_language_model(
         path: the folder, which holds ``config.json`` and ``*.safetensors``, or the file.
         length: tokens in one window.
         lora: rank of the matrices that training adds, see :class:`PublishedTransformer`.
-        weights: ``float32``, or ``int8``: linear layers are rounded, which makes another model of it.
+        weights: ``float32``, or ``int8``: linear layers are rounded, which makes another model of it. ``file``: those
+            of a GGUF file as they are, computed by llama.cpp, by default where that is installed and nothing is tuned.
 
     Raises:
         ValueError: for an unknown kind of weights, other files than safetensors, missing, extra or misshapen tensors,
             code of its own, no tokenizer, or a window longer than the context.
     """
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights must be {' or '.join(WEIGHTS)}, got {weights!r}")
+    usual = "file" if is_gguf(path) and lora is None and llama.is_installed() else "float32"
+    weights = weights or usual
+    if weights not in WEIGHTS or (weights == "file" and not is_gguf(path)):
+        names = WEIGHTS if is_gguf(path) else WEIGHTS[:-1]
+        raise ValueError(f"weights must be {' or '.join(names)}, got {weights!r}")
+    if weights == "file":
+        return _open_file(path, length)
     with read_once(path):
         inner, library_tokenizer, tokenizer = _loaded(path)
     config = inner.config
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
-    if length is not None and length > context:
-        raise ValueError(f"{path}: length must be at most its context of {context} tokens, got {length}; shorten it")
-    window = length or min(WINDOW, context)
+    window = _window(path, length, context)
     embedded = int(inner.get_input_embeddings().num_embeddings)
     if path.is_dir():  # a file is of one model
         _check_tokenizer(path, library_tokenizer, tokenizer, config, embedded)
-    begins = (library_tokenizer.bos_token_id, library_tokenizer.eos_token_id)
-    start = next((i for i in begins if i is not None and i < embedded), None)
-    if start is None:
-        raise ValueError(f"{path}: its tokenizer has no symbol that begins a text: add a bos_token to it")
+    start = _start(path, library_tokenizer, embedded)
     with torch.device("meta"):
-        net = PublishedTransformer(json.dumps(_plain(config)), context, int(start), lora, weights)
+        net = PublishedTransformer(json.dumps(_plain(config)), context, start, lora, weights)
     net.inner = inner if lora is None else _with_lora(inner, lora)
     if weights == "int8":
         net.inner = round_linear(inner.requires_grad_(False))
-    space = Text("", window, tokenizer=tokenizer)
     training = Training(batch_size=8, learning_rate=2e-5 if lora is None else 5e-4, muon_rate=None)
-    estimand = TokenConditionals(net, window)
-    likelihood = RoundedChainRule() if weights == "int8" else ChainRule()
+    note = rounded.NOTE if weights == "int8" else ""
+    return _model(net, Text("", window, tokenizer=tokenizer), training, note)
+
+
+def _open_file(path: Path, length: int | None) -> GenerativeModel:
+    """A GGUF file as llama.cpp computes it, with the tokenizer that the other library reads in it.
+
+    Raises:
+        ValueError: as :func:`open_language_model`.
+    """
+    weights = llama.opened(str(path.absolute()))
+    place = source_of_tokenizer(path)
+    try:
+        ids, tokenizer = kept_ids(place), _parsed_tokenizer(place)
+    except (ValueError, OSError):  # there is no cache, or a damaged one
+        with read_once(path):
+            ids = open_tokenizer(path)
+            tokenizer = _parsed_tokenizer(path, ids)
+        keep_tokenizer(path, ids)
+    window = _window(path, length, weights.context)
+    net = llama.LlamaTransformer(str(path.absolute()), weights.context, _start(path, ids, weights.tokens))
+    return _model(net, Text("", window, tokenizer=tokenizer), Training(), llama.NOTE)
+
+
+def _window(path: Path, length: int | None, context: int) -> int:
+    """The tokens of one window: as many as are asked for.
+
+    Raises:
+        ValueError: for more than the context.
+    """
+    if length is not None and length > context:
+        raise ValueError(f"{path}: length must be at most its context of {context} tokens, got {length}; shorten it")
+    return length or min(WINDOW, context)
+
+
+def _start(path: Path, ids: Any, tokens: int) -> int:
+    """The id of the symbol that begins a text, or else of the one that ends it.
+
+    Raises:
+        ValueError: where there is neither.
+    """
+    start = next((i for i in (ids.bos_token_id, ids.eos_token_id) if i is not None and i < tokens), None)
+    if start is None:
+        raise ValueError(f"{path}: its tokenizer has no symbol that begins a text: add a bos_token to it")
+    return int(start)
+
+
+def _model(net: NextToken, space: Text, training: Training, note: str) -> GenerativeModel:
+    """A network of next-token logits as a model of text. The note says how it is computed."""
+    assert space.window is not None
+    estimand, likelihood = TokenConditionals(net, space.window), NotedChainRule(note) if note else ChainRule()
     parts = (space, TextTokens(space), estimand, MaximumLikelihood(), Ancestral(), likelihood, training)
     return GenerativeModel(*parts).eval()
 
@@ -273,7 +324,7 @@ def published_tokenizer(path: Path | str, tokenizer: Any = None) -> str:
     Raises:
         ValueError: where it has none that can be read.
     """
-    path = source(Path(path))
+    path = source_of_tokenizer(Path(path))
     if (path / "tokenizer.json").is_file():
         return file_of_tokenizer(path)
     if tokenizer is None:

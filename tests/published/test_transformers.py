@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_gguf import QWEN2, TEXT, write_gguf
 
 from fourfold import Run, build, fit
 from fourfold.adapters import adapter_of, open_published
 from fourfold.spaces import Text, Tokenizer
 from fourfold.tasks.language import score_text, stream
+from fourfold_published import llama
 from fourfold_published.gguf import source
 from fourfold_published.rounded import LARGE, Linear8, to_int8
 from fourfold_published.transformers import published_tokenizer, write_language_model
 
 pytestmark = pytest.mark.published
 transformers = pytest.importorskip("transformers")
-
-TEXT = "It was the best of times, it was the worst of times.\nIt was the age of wisdom. " * 40
 
 
 def _save(folder, config, **changes):
@@ -219,56 +219,6 @@ def test_positions_of_a_cache_can_be_forgotten(tmp_path, window):
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-4, rtol=1e-4)
 
 
-def _gguf(path, model, tied=False):
-    """A small Qwen 2 as a GGUF file."""
-    gguf = pytest.importorskip("gguf")
-    config, settings = model.config, json.loads(Tokenizer.learn(TEXT, 300).file)["model"]
-    writer = gguf.GGUFWriter(str(path), "qwen2")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list(sorted(settings["vocab"], key=settings["vocab"].get))
-    writer.add_token_merges([" ".join(pair) for pair in settings["merges"]])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
-    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
-    names |= {"self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up"}
-    names |= {"mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
-    names |= {"embed_tokens": "token_embd", "layers.": "blk.", "lm_head": "output"}
-    for name, value in model.state_dict().items():
-        if tied and name == "lm_head.weight":
-            continue
-        theirs = name.removeprefix("model.")
-        theirs = "output_norm.weight" if theirs == "norm.weight" else theirs
-        for own, other in names.items():
-            theirs = theirs.replace(own, other)
-        writer.add_tensor(theirs, value.numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-QWEN2 = {
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-    "tie_word_embeddings": False,
-}
-
-
 @pytest.fixture
 def gguf_file(tmp_path, monkeypatch):
     """A GGUF file in the working directory, the network that it holds, and a list that grows with each reading."""
@@ -277,7 +227,8 @@ def gguf_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where a path without a folder is that of the file
     torch.manual_seed(0)
     theirs = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**QWEN2)).eval()
-    _gguf(tmp_path / "m.gguf", theirs)
+    monkeypatch.setattr(llama, "is_installed", lambda: False)  # it is tested by itself
+    write_gguf(tmp_path / "m.gguf", theirs)
     readings, build = [], gguf.GGUFReader._build_fields
     monkeypatch.setattr(
         gguf.GGUFReader, "_build_fields", lambda self, *rest: readings.append(self.data) or build(self, *rest)
@@ -331,7 +282,7 @@ def test_a_tied_table_of_tokens_is_kept_under_its_own_name(gguf_file):
     path, theirs, _ = gguf_file
     with torch.no_grad():
         theirs.lm_head.weight.copy_(theirs.model.embed_tokens.weight)
-    _gguf(path, theirs, tied=True)
+    write_gguf(path, theirs, tied=True)
     logits = _logits(open_published(path, {"length": 24}))[1]
     with safe_open(source(path) / "model.safetensors", "pt") as file:
         names = set(file.keys())
@@ -361,7 +312,7 @@ def test_a_gguf_file_that_changes_is_read_again(gguf_file):
     open_published(path, {"length": 24})
     with torch.no_grad():
         theirs.lm_head.weight.mul_(2)
-    _gguf(path, theirs)
+    write_gguf(path, theirs)
     ids, logits = _logits(open_published(path, {"length": 24}))
     assert len(readings) == 2
     with torch.no_grad():

@@ -40,6 +40,8 @@ class Adapter(ABC):
     """Those of the options that ``fit`` has. Other commands have the rest."""
     trains: ClassVar[bool] = False
     """Whether ``fit`` goes on training such a model."""
+    in_training: ClassVar[Mapping[str, Any]] = NOTHING
+    """The options with which ``fit`` opens one, unless it is asked for others."""
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:

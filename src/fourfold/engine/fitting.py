@@ -227,7 +227,8 @@ def _to_tune(adapter: Adapter, path: Path, settings: FitSettings, resumes: bool)
         raise ValueError(f"paradigm must be left out to resume, got {path}; the run has the model that it tunes")
     if not adapter.trains:
         raise ValueError(f"{path} must be a model that can be tuned, got {adapter.noun}; name a paradigm")
-    model = adapter.open(path, {"length": settings.data_options.get("length"), **settings.opening})
+    length = settings.data_options.get("length")
+    model = adapter.open(path, {**adapter.in_training, "length": length, **settings.opening})
     reading: DataKeywords = {"tokens": os.path.abspath(path), "length": model.space.window}
     return model, replace(settings, data_options={**settings.data_options, **reading})
 
