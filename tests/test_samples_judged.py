@@ -67,6 +67,25 @@ def test_rows_that_were_learned_from_are_told_from_rows_that_were_not():
     assert [len(part) for part in (three.train, three.test, three.validation)] == [400, 300, 200]
 
 
+def test_the_first_line_on_rows_says_what_they_give_away_beside_new_rows():
+    draw = np.random.default_rng(5)
+    rows = pd.DataFrame(
+        {"a": draw.integers(0, 900, 900), "b": draw.choice(["u", "v"], 900), "c": draw.normal(size=900)}
+    )
+    learned, unseen, more = rows[:400], rows[400:700], rows[700:]
+    copies = fourfold.judge(learned, learned[:200], held_out=unseen, baselines=False)
+    fresh = fourfold.judge(learned, more, held_out=unseen, baselines=False)
+    for judgement in (copies, fresh):
+        first = judgement.verdict[0]
+        assert first.title == "Privacy"
+        for name in ("closer to training than to test rows", "copies", "membership attack"):
+            assert name in str(first)
+        assert str(first).count(" to ") >= 6  # an interval of each score and of each floor
+        assert first.parts[0] is judgement.samples[0].entry
+    assert "(training rows) 1 (" in str(copies.verdict[0])
+    assert "(training rows) 0 (" in str(fresh.verdict[0])
+
+
 def test_a_stream_keeps_its_order_when_its_parts_lie_in_several_files(tmp_path):
     for name, start in (("real", 0), ("unseen", 7), ("new", 3)):
         (tmp_path / f"{name}.txt").write_text("".join("abcdefgh"[(start + i * i) % 8] for i in range(2400)))

@@ -9,6 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from fourfold.paradigms import cards, defaults, facts, recipes
+from fourfold.privacy import guarantee_words
 from fourfold.vocabulary import recorded_facts
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def _of_card(card: Mapping[str, Any]) -> list[str]:
         "paradigm": f"{card.get('recipe') or card['paradigm']}{size}, {card['parameters']:,} parameters",
         "data": _data(card["data"]) if "data" in card else "not recorded",
         **({"trained": card["trained"]} if "trained" in card else _training(card)),
+        **({"privacy": words} if (words := guarantee_words(card)) else {}),
         "versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
         "command": card["command"],
     }

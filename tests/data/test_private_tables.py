@@ -57,6 +57,8 @@ def test_kinds_ends_and_levels_are_counted_with_noise():
     share = (x[:, [c.name for c in dataset.space.modelled].index("gaps")] == MISSING).double().mean()
     assert float(share) == pytest.approx(0.3, abs=0.05)
     assert not dataset.space.outside(dataset.train.x).any()
+    assert dataset.space.rules == ()
+    assert dataset.notes == ()
 
 
 def test_noised_rows_have_the_distribution_of_each_column():

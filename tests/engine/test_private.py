@@ -20,7 +20,7 @@ from fourfold.engine.private import NoisyRule, PoissonLoader, clipped_sum
 from fourfold.engine.training import begin
 from fourfold.paradigms import build_recipe
 from fourfold.paradigms.any_order import AnyOrderLikelihood
-from fourfold.privacy import Guarantee, Protection
+from fourfold.privacy import Guarantee, Protection, guarantee_words
 from fourfold.privacy.accounting import Spending
 from fourfold.runs.checkpoint import BrokenRun
 
@@ -207,6 +207,10 @@ def test_a_clock_that_ends_early_spends_less_and_shows_no_loss(tmp_path, monkeyp
     assert run.card["data"]["digest"] != load(frame()).digest
     loaded = fourfold.Run.load(tmp_path / "run")
     assert len(loaded.sample(20)) == 20
+    words = guarantee_words(loaded.card)
+    assert "of epsilon 2 is spent at delta 1e-05" in words
+    assert "one row" in words
+    assert words in loaded._repr_html_()
 
 
 @pytest.mark.parametrize(

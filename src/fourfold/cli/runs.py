@@ -25,6 +25,7 @@ from fourfold.metrics.records import repeats
 from fourfold.metrics.score import Measurement
 from fourfold.output.printable import shortened
 from fourfold.paradigms.autoregressive import TokenConditionals
+from fourfold.privacy import guarantee_words
 from fourfold.spaces import Table
 from fourfold.tasks import language
 from fourfold.tasks.drawing import adjusted, beside
@@ -349,6 +350,8 @@ def _measured(command: Evaluate) -> list[Measurement]:
     if path.exists() and not (path / "model.json").exists() and not published:
         raise ValueError(f"{path} must be the folder of a run, got none; measure samples by fourfold judge REAL {path}")
     run = Run.load(path, command.device, opening=command.opening)
+    if words := guarantee_words(run.card):
+        say(f"{words}; the scores, which compare samples with real rows, are not covered")
     skip_bad = bool(command.skip_bad)
     dataset = run.test_set(command.data, labels=command.labels, given=command.given, skip_bad=skip_bad)
     say_notes(dataset)

@@ -16,6 +16,7 @@ from fourfold.engine.estimate import estimates, planned
 from fourfold.engine.progress import Bar
 from fourfold.machine.threads import is_first
 from fourfold.parallel.processes import under_torchrun
+from fourfold.privacy import guarantee_words
 from fourfold.runs.settings import FitKeywords, FitSettings
 from fourfold.settings.data import DataKeywords
 from fourfold.tournament import fit_best
@@ -68,6 +69,8 @@ def fit(command: Fit) -> None:
         print_line(json.dumps({"run": str(folder), **card}, indent=1))
         return
     print_line(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
+    if words := guarantee_words(card):
+        print_line(words)
 
 
 def _race(command: Fit, data: str, folder: Path, settings: FitKeywords) -> None:

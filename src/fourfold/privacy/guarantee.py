@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
-__all__ = ["Guarantee", "parse_guarantee"]
+__all__ = ["Guarantee", "guarantee_words", "parse_guarantee"]
 
 LARGEST = 1e-5
 """The largest delta that is taken where none is given."""
@@ -66,3 +67,12 @@ def parse_guarantee(text: str | float | Guarantee) -> Guarantee:
     if not values or names not in (["epsilon"], ["epsilon", "delta"], ["delta", "epsilon"]):
         raise ValueError(f"private must be like epsilon=4 or epsilon=4,delta=1e-5, got {text!r}")
     return Guarantee(**values)
+
+
+def guarantee_words(card: Mapping[str, Any]) -> str:
+    """What a card says of the privacy of rows, in a sentence. Empty for a training without a guarantee."""
+    record = card.get("privacy")
+    if not isinstance(record, Mapping):
+        return ""
+    spent = f"{record['spent']:.4g} of epsilon {record['epsilon']:g} is spent at delta {record['delta']:g}"
+    return f"differential privacy of {record['unit']}: {spent}; public: {', '.join(record['public'])}"

@@ -25,6 +25,7 @@ from fourfold.output import notebook
 from fourfold.output.printable import shortened
 from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.parallel.processes import join
+from fourfold.privacy import guarantee_words
 from fourfold.runs.blueprint import check_loadable
 from fourfold.runs.card import ELSEWHERE, outside_card, read_card
 from fourfold.runs.checkpoint import check_vacant, load_model, save_model, undefined
@@ -157,6 +158,7 @@ class Run:
         rows = [
             ("data", f"{card['data']['name']}: {self.model.space}" if "data" in card else str(self.model.space)),
             ("trained", f"{training}, {card['parameters']:,} parameters" if training else "not recorded"),
+            *([("privacy", words)] if (words := guarantee_words(card)) else []),
             ("objective", facts.objective),
             ("sampling", f"{facts.sampling}; {facts.cost_note}"),
             ("likelihood", f"{facts.likelihood.words}: {facts.likelihood_note}"),

@@ -61,7 +61,7 @@ class Judgement(Results):
 
     @property
     def verdict(self) -> list[Line]:
-        """The lines of the verdict, warnings first."""
+        """The lines of the verdict: privacy of rows, warnings, then the rest."""
         return verdict(self)
 
     def record(self) -> dict[str, Any]:

@@ -40,15 +40,19 @@ class Line:
 
 
 def verdict(comparison: Results) -> list[Line]:
-    """The lines, warnings first. If a model was trained too little, or disturbed, no winner is named."""
+    """The lines: privacy of rows, warnings, then the rest.
+
+    If a model was trained too little, or disturbed, no winner is named.
+    """
     entries = [entry for entry in comparison.entries if entry.has_scores]
     others = [rated.entry for rated in comparison.samples]
     defeats = _defeats(comparison, [*entries, *others])
     incomplete = [*_stopped(comparison), *_failures(comparison.entries)]
     warnings = [*_marked(comparison, entries), *incomplete, *defeats, *_copies([*entries, *others])]
+    privacy = [line for entry in [*entries, *others] if (line := _privacy(entry)) is not None]
     beside = [line for entry in others if (line := _outside(comparison, entry)) is not None]
     if not entries or any(entry.marks for entry in entries):
-        return [*warnings, *beside, *_next(comparison, entries)]
+        return [*privacy, *warnings, *beside, *_next(comparison, entries)]
     runs = (comparison.settings.seeds, comparison.settings.folds)
     lines = [
         _best("For look", entries, lambda e: e.headline, runs),
@@ -61,7 +65,7 @@ def verdict(comparison: Results) -> list[Line]:
         _speeds(entries),
         _confidence(comparison),
     ]
-    return [*warnings, *(line for line in lines if line is not None), *_next(comparison, entries)]
+    return [*privacy, *warnings, *(line for line in lines if line is not None), *_next(comparison, entries)]
 
 
 def _defeats(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
@@ -80,6 +84,19 @@ def _copies(entries: Sequence[Entry]) -> list[Line]:
         if words:
             lines.append(Line("Copies", (entry, f" repeats training examples: {'; '.join(words)}"), True))
     return lines
+
+
+PRIVATE = ("closer_to_training", "copies", "membership_by_likelihood", "membership")
+"""The scores that tell how much samples or likelihoods give away of single rows."""
+
+
+def _privacy(entry: Entry) -> Line | None:
+    """How much an entry gives away of training rows, beside rows that no training has seen. ``None``: not measured."""
+    if entry.score("closer_to_training") is None:  # a space whose examples are not rows
+        return None
+    scores = [score for name in PRIVATE if (score := entry.score(name)) is not None and math.isfinite(score.value)]
+    words = [f"{label(s.name)} {number(s.value)}{interval(s)}, new rows {number(s.floor)}{_floor(s)}" for s in scores]
+    return Line("Privacy", (entry, f": {'; '.join(words)}")) if words else None
 
 
 def _baselines(comparison: Results) -> Line | None:
