@@ -134,7 +134,7 @@ class Comparisons:
         """End the process of a comparison, whose runs are saved first."""
         pid = self._pid(self._of(name))
         if pid is not None and self._lives(name, pid):
-            os.kill(pid, signal.SIGINT)
+            os.killpg(pid, signal.SIGINT)  # as Ctrl-C does: the process that trains hears it too
 
     def summaries(self) -> list[dict[str, Any]]:
         """Each comparison in a line, the latest first."""
@@ -170,7 +170,8 @@ class Comparisons:
         curves = self.library.log(run)["curves"]
         return {
             "name": run,
-            "paradigm": json_object(folder / "job.json").get("paradigm", ""),
+            "recipe": json_object(folder / "job.json").get("paradigm", ""),
+            "paradigm": json_object(folder / "run" / "card.json").get("paradigm", ""),
             "used": curves["used"][-1][1] if curves.get("used") else 0,
             "step": curves["used"][-1][0] if curves.get("used") else 0,
             "loss": next((points for key, points in curves.items() if key.endswith("loss")), []),

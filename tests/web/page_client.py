@@ -34,7 +34,8 @@ class Answer(NamedTuple):
 class Client:
     """Speaks to the page, with its token unless another header is named."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, folder: Path) -> None:
+        self.folder = folder
         self.port, self.address = port, f"http://127.0.0.1:{port}/?token={TOKEN}"
 
     def ask(self, path: str, body: object = None, headers: Mapping[str, str] = {}, method: str = "") -> Answer:
@@ -58,7 +59,7 @@ def serving(runs: Mapping[str, Path] = {}, limits: Limits = LIMITS) -> Iterator[
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        yield Client(port)
+        yield Client(port, Path(folder.name))
     finally:
         server.should_exit = True
         thread.join(10)

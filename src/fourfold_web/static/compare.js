@@ -83,8 +83,8 @@ function racer(api) {
   return {
     element,
     update(run) {
-      title.textContent = run.paradigm;
-      element.dataset.cell = run.paradigm.split("/")[0];
+      title.textContent = run.recipe;
+      element.dataset.cell = run.paradigm;
       bar.value = run.used;
       status.textContent = run.failed ? `failed: ${run.failed}` : run.done ? "done" : run.step ? `step ${run.step.toLocaleString("en")}` : "waiting";
       if (run.loss.length > 1) chart.replaceChildren(losses(run));
@@ -93,7 +93,7 @@ function racer(api) {
         weights = run.weights;
         const rows = [];
         const address = run.name.split("/").map(encodeURIComponent).join("/");
-        api.stream(`runs/${address}/sample`, { n: 12 }, (row) => rows.push(row)).then(() => samples.replaceChildren(...shown(rows)), () => (weights = null)).finally(() => (busy = false));
+        api.stream(`runs/${address}/sample`, { n: 64 }, (row) => rows.push(row)).then(() => samples.replaceChildren(...shown(rows)), () => (weights = null)).finally(() => (busy = false));
       }
     },
   };
@@ -107,10 +107,10 @@ function shown(rows) {
   return rows.flatMap((row) => row.pictures ?? []).slice(0, 12).map(picture);
 }
 
-function losses({ loss, held_out: held, paradigm }) {
+function losses({ loss, held_out: held, recipe }) {
   const every = [...loss, ...held], values = every.map((point) => point[1]);
   const x = d3.scaleLinear(d3.extent(every, (p) => p[0]), [36, 314]), y = d3.scaleLinear([d3.min(values), d3.quantile(values, 0.97)], [84, 8]).nice(3);
-  const svg = d3.create("svg").attr("viewBox", "0 0 320 108").attr("role", "img").attr("aria-label", `Loss of ${paradigm}, last ${d3.format(".3~g")(values.at(-1))}`);
+  const svg = d3.create("svg").attr("viewBox", "0 0 320 108").attr("role", "img").attr("aria-label", `Loss of ${recipe}, last ${d3.format(".3~g")(values.at(-1))}`);
   svg.append("g").attr("class", "axis").attr("transform", "translate(0,86)").call(d3.axisBottom(x).ticks(4, "~s"));
   svg.append("g").attr("class", "axis").attr("transform", "translate(36,0)").call(d3.axisLeft(y).ticks(3, "~g"));
   const line = d3.line((p) => x(p[0]), (p) => Math.max(3, y(p[1])));

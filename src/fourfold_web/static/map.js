@@ -295,17 +295,21 @@ function draw(box, dots, facts, options) {
 
   function title(row, taken) {
     let [x, y] = toScreen(row.x, row.y);
+    const room = row.ground?.length === 3 ? 2 * row.ground[2] * scale() + 10 : Infinity;
+    let text = row.text;
     context.font = `${row.cell ? "650 15px" : "12.5px"} ${colours.font}`;
-    const width = context.measureText(row.text).width, left = row.align === "left" ? x : x - width / 2;
+    if (context.measureText(text).width > room) text = text.replace(/ \d+$/, ""); // the number is left out before the name
+    if (context.measureText(text).width > room) context.font = `650 12.5px ${colours.font}`;
+    const width = context.measureText(text).width, left = row.align === "left" ? x : x - width / 2;
     if (row.every && taken.some((other) => left < other[2] + 6 && left + width > other[0] - 6 && Math.abs(other[1] + 10 - y) < 10)) return (row.box = null);
     row.box = [left - 4, y - 14, left + width + 4, y + 5];
     context.textAlign = "left";
     context.lineWidth = 4;
     context.strokeStyle = colours.paper;
     context.lineJoin = "round";
-    context.strokeText(row.text, left, y);
+    context.strokeText(text, left, y);
     context.fillStyle = row.cell ? colours[row.cell] : colours.soft;
-    context.fillText(row.text, left, y);
+    context.fillText(text, left, y);
     taken.push(row.box);
   }
 
