@@ -13,9 +13,9 @@ HEAD = """# Published rows beside ours
 `benchmarks/published.py`.
 
 Each table shows figures that others published, then ours on the same data. Before ours is trained, a figure that needs
-no training (an oracle, a naive forecast) is computed again and held against its published value. Settings of ours were
-chosen by validation data. A figure of ours is bold where it is better than every published one of its set. The first
-table counts losses like wins. Seconds of others are theirs, on their machines.
+no training (an oracle, a naive forecast) is computed again and held against its published value. Each section says how
+settings of ours were chosen, and what an interval is. A figure of ours is bold where it is better than every published
+one of its set. The first table counts losses like wins. Seconds of others are theirs, on their machines.
 """
 PARTS = ("data", "split", "metric")
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 
 import fourfold
 from fourfold.data import Dataset, Split
@@ -166,6 +167,15 @@ def naive(task: Task) -> np.ndarray:
     return np.repeat(np.stack(rows)[:, None], 9, 1)
 
 
+def random_walk(task: Task) -> np.ndarray:
+    """Normal steps without drift, of the spread of the steps of the past: quantiles ``(S, 9, H)``."""
+    rows, root = [], np.sqrt(np.arange(1, task.horizon + 1))
+    for values in task.series:
+        past = values[-task.horizon - task.past : -task.horizon]
+        rows.append(past[-1] + stats.norm.ppf(QUANTILES)[:, None] * np.diff(past).std() * root)
+    return np.stack(rows)
+
+
 def forecasts(task: Task, run: fourfold.Run) -> np.ndarray:
     """Quantiles of draws for the last window of each series, ``(S, 9, H)``."""
     quantiles = []
@@ -187,9 +197,16 @@ def anchors(name: str, options: Options) -> Iterator[Anchor]:
         yield Anchor(f"{figure} of seasonal naive", published, ours, 1e-5)
 
 
+def walk(name: str, series: Task) -> Line:
+    """The line of a random walk, which needs no training."""
+    figures = dict(zip(NAMES, scores(series, random_walk(series)), strict=True))
+    return Line(name, f"random walk, normal steps of the last {series.past}", figures, reference=True, seeds=1)
+
+
 def measure(name: str, options: Options) -> Iterator[Line]:
     """The recipe that later windows of the same series choose."""
     series = task(name, options)
+    yield walk(name, series)
 
     def fit(setting: Setting, seed: int) -> fourfold.Run:
         data, budget = dataset(name, series, seed), options.steps(setting.steps)

@@ -17,7 +17,7 @@ import fourfold
 from published_rows import Anchor, Line, Missing, Options, Row, located
 
 ORIGIN = "mostly-ai/paper-fidelity-accuracy, 2024-12/data, in the folder tables"
-STEPS = {"adult": 800, "bank-marketing": 800, "credit-default": 600, "online-shoppers": 600}
+STEPS = {"adult": 400, "bank-marketing": 400, "credit-default": 300, "online-shoppers": 300}
 """Steps of the preset."""
 JUDGES = ("mostlyai-qa", "lightgbm")
 ROWS = 50_000

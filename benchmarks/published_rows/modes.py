@@ -15,7 +15,7 @@ from fourfold.data import Dataset, Split
 from fourfold.spaces import Vectors
 from published_rows import Anchor, Line, Options, Row, spread
 
-DRAWS, POINTS, STEPS, SIZE = 2500, 100_000, 1500, "xs"
+DRAWS, POINTS, STEPS, SIZE = 2500, 100_000, 500, "xs"
 RECIPES = (
     "adversarial",
     "autoregressive",
