@@ -31,7 +31,7 @@ class Setting:
         return f"autoregressive {self.size}, {self.steps} steps"
 
 
-CANDIDATES = (Setting("xs", 800),)
+CANDIDATES = (Setting("xs", 3000),)
 
 
 def parts(name: str, options: Options) -> dict[str, list[str]]:

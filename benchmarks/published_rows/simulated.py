@@ -219,7 +219,8 @@ def dataset(name: str, options: Options) -> Dataset:
         train, test = train.float(), test.float()
     else:
         counts = {node.place: node.table.shape[-1] for node in network(name, options)}
-        columns = (Categorical(f"v{i}", "int64", tuple(map(str, range(counts[i])))) for i in range(len(counts)))
+        states = [tuple(map(str, range(counts[place]))) for place in range(len(counts))]
+        columns = (Categorical(f"v{i}", dtype="int64", categories=some) for i, some in enumerate(states))
         space = Table(tuple(columns), observed=len(train))
     tenth = len(train) // 10
     return Dataset(name, space, Split(train[tenth:]), Split(train[:tenth]), Split(test), digest="", source="drawn")
