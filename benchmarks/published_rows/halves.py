@@ -77,7 +77,8 @@ class Draws:
 @functools.cache
 def drawn(name: str, seed: int, options: Options) -> Draws:
     """Train on the training half, of which a twentieth chooses the weights, and draw."""
-    train, start = located(options, f"tables/{name}_trn.csv.gz", ORIGIN), time.process_time()
+    train = pd.read_csv(located(options, f"tables/{name}_trn.csv.gz", ORIGIN))
+    start = time.process_time()
     data: fourfold.settings.data.DataKeywords = {"fractions": (0.95, 0.05)}
     budget = options.steps(STEPS[name])
     run = fourfold.fit("autoregressive", train, budget=budget, seed=seed, progress=False, data_options=data)
