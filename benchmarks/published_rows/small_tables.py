@@ -222,7 +222,5 @@ ROW = Row(
     ),
     anchors=anchors,
     measure=measure,
-    differs={
-        "metric": "three draws a split, theirs five; F1 of two classifiers, theirs of four; the rest as theirs"
-    },
+    differs={"metric": "three draws a split, theirs five; F1 of two classifiers, theirs of four; the rest as theirs"},
 )

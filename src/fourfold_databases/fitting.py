@@ -57,8 +57,13 @@ def fit_database(
 
     Raises:
         DataError: for a database that cannot be read, or a table that is too short.
-        ValueError: as :func:`fourfold.fit` does.
+        ValueError: as :func:`fourfold.fit` does, and for a guarantee of privacy.
     """
+    if keywords.get("private") is not None:
+        raise ValueError(
+            "private must be left out for a database, whose rows of one person lie in several tables: "
+            "its guarantee is for the rows of one table"
+        )
     database = data if isinstance(data, Database) else read_database(data, schema, skip_bad=skip_bad)
     folder = None if out is None else Path(out)
     if folder is not None and not resume:

@@ -253,3 +253,9 @@ def test_no_child_is_before_its_owner_where_none_is_in_the_data():
     since = drawn["patients"].set_index("patient_id")["since"].reindex(drawn["visits"]["patient_id"])
     assert (pd.to_datetime(drawn["visits"]["day"]).to_numpy() >= pd.to_datetime(since).to_numpy()).all()
     assert drawn["visits"]["patient_id"].is_monotonic_increasing
+
+
+def test_a_guarantee_of_privacy_is_refused_for_a_database():
+    people = pd.DataFrame({"id": range(40), "age": [20 + i % 7 for i in range(40)]})
+    with pytest.raises(ValueError, match=r"private .* database"):
+        fit_database("autoregressive", {"people": people}, private="epsilon=3")

@@ -240,6 +240,11 @@ def test_other_data_and_public_alone_are_refused():
         fourfold.fit("autoregressive", load(frame()), private="epsilon=3", budget="1 steps")
 
 
+def test_a_race_makes_no_promise(tmp_path):
+    with pytest.raises(ValueError, match=r"private .* best"):
+        fourfold.fit_best(frame(), out=tmp_path / "best", private="epsilon=3")
+
+
 def test_an_attack_on_a_step_is_right_no_more_often_than_epsilon_allows(monkeypatch):
     """The strongest attack on one noised sum: the canary's own gradient, of the largest norm, is looked for in it."""
     guarantee = Guarantee(1.0, 1e-5)

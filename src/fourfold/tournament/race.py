@@ -107,6 +107,8 @@ def fit_best(
     """
     if aim not in AIMS:
         raise ValueError(f"aim must be one of {', '.join(AIMS)}, got {aim!r}")
+    if keywords.get("private") is not None:
+        raise ValueError("private must be left out with best, which looks at held-out rows: name a recipe")
     folder = Path(out)
     if folder.exists():
         check_vacant(folder)
