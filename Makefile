@@ -7,7 +7,7 @@ DATA ?= data
 ENVS ?= $(VENV)/peers
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test without web test-published published peers references ranks test-cluster docs dist env clean
+.PHONY: demo test agreement without web test-published published peers references ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -24,6 +24,9 @@ without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make wit
 
 web: $(VENV)/web.stamp  ## the page in a browser: every view is opened, used and looked at; needs chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m web tests/web
+
+agreement: $(VENV)/test.stamp  ## every recipe: its samplers and likelihoods tell of one distribution
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m agreement tests
 
 test-published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m published tests

@@ -104,6 +104,7 @@ def distinct() -> dict[str, bool]:
     return {name: name in last.values() for name in models if name in comparing or name in first.values()}
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize("name", distinct())
 def test_samplers_and_likelihoods_of_every_recipe_agree(name: str) -> None:
     """Without a training, the oracle in the network's seat alone: the model has more columns than are integrated."""
