@@ -4,8 +4,8 @@ const live = document.body.dataset.live === "true";
 
 // A view is a module with `mount(element, api, route)`; what it returns is called when another view takes its place.
 const VIEWS = [
+  { name: "paradigms", title: "Paradigms", load: () => import("./paradigms.js") },
   { name: "map", title: "Map", load: () => import("./map.js") },
-  { name: "paradigms", title: "Paradigms at work", load: () => import("./paradigms.js") },
   { name: "place", title: "Place", load: () => import("./place.js"), live: true },
   { name: "runs", title: "Runs", load: () => import("./run.js"), live: true },
   { name: "compare", title: "Compare", load: () => import("./compare.js"), live: true },

@@ -1,0 +1,99 @@
+"""The paradigms at work in a browser: recorded, exported to a disk, and trained live."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_page import axe, browser, tab  # noqa: F401 - fixtures
+
+from fourfold_web.export import export_page
+
+pytestmark = pytest.mark.web
+
+INK = """(canvas) => {
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const first = pixels.slice(0, 3).join();
+  let count = 0;
+  for (let i = 0; i < pixels.length; i += 4) count += pixels.slice(i, i + 3).join() !== first;
+  return count;
+}"""
+"""The number of pixels that differ from the first."""
+
+
+def scrub(page: Any, share: float) -> None:
+    page.locator(".transport input[type=range]").evaluate(
+        "(range, value) => { range.value = value; range.dispatchEvent(new Event('input')); }", round(1000 * share)
+    )
+
+
+def play(page: Any) -> None:
+    """Use all that a person can use."""
+    page.wait_for_selector(".detail canvas")
+    scrub(page, 1)
+    for canvas in page.locator(".tile canvas").all():
+        assert canvas.evaluate(INK) > 100
+    for tile in page.locator(".tile").all():
+        tile.click()
+        assert page.locator(".answers h2").inner_text() == tile.locator(".chip").inner_text()
+        assert "training objective" in page.locator(".answers").inner_text()
+    before = page.locator(".stage .caption").inner_text()
+    page.keyboard.press(",")
+    assert page.locator(".stage .caption").inner_text() != before
+    page.locator(".transport .first").click()
+    page.wait_for_timeout(200)
+    assert page.locator(".transport .first").inner_text() == "Pause"
+    page.locator(".transport .first").click()
+    for box in page.locator(".switches input").all():
+        box.click()
+
+
+@pytest.mark.parametrize("name", ["two-moons", "digits"])
+def test_recorded_paradigms_are_played(tab: Any, name: str):  # noqa: F811
+    tab.goto(f"{tab.url.split('#')[0]}#/paradigms/{name}")
+    play(tab)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_page(tmp_path_factory.mktemp("page"))
+
+
+def test_an_exported_page_opens_from_the_disk(browser: Any, folder: Path):  # noqa: F811
+    page, errors = browser.new_page(viewport={"width": 1280, "height": 900}), list[str]()
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(folder.as_uri())
+    play(page)
+    page.goto(f"{folder.as_uri()}#/map")
+    page.wait_for_selector(".map .names button")
+    assert page.locator("nav a").all_inner_texts() == ["Paradigms", "Map"]
+    page.close()
+    assert errors == []
+
+
+def test_whoever_wants_no_motion_sees_the_end(browser: Any, folder: Path):  # noqa: F811
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(folder.as_uri())
+    page.wait_for_selector(".detail canvas")
+    page.wait_for_timeout(300)
+    assert page.locator(".transport .first").inner_text() == "Play"
+    assert page.locator(".stage .caption").inner_text().startswith("samples")
+    context.close()
+
+
+def test_models_are_trained_on_a_drawing_and_sampled_again(tab: Any):  # noqa: F811
+    tab.goto(f"{tab.url.split('#')[0]}#/paradigms/train")
+    tab.select_option("#live-data", "own")
+    tab.click("text=A spiral")
+    tab.eval_on_selector("#live-budget", "(select) => select.append(new Option('short', 0.2, true, true))")
+    for label in tab.locator("fieldset >> nth=0").locator("label").all():
+        if label.inner_text() not in ("diffusion", "autoregressive"):
+            label.click()
+    tab.click("button:text-is('Train')")
+    tab.wait_for_selector(".again", timeout=60_000)
+    tab.wait_for_selector("button:text-is('Stop'):disabled", timeout=60_000)
+    tab.click(".tile:has-text('diffusion')")
+    tab.fill(".again label:has-text('Steps') input", "3")
+    tab.click("button:text-is('Draw again')")
+    tab.wait_for_selector(".tile:has-text('3 evaluations')", timeout=60_000)
