@@ -24,8 +24,9 @@ from typing import NamedTuple
 import torch
 
 import fourfold
-from fourfold.core import GenerativeModel
+from fourfold.core import GenerativeModel, Sampler
 from fourfold.data import Dataset
+from fourfold.samplers.langevin import MALA, Annealed
 from fourfold.spaces import Vectors
 from fourfold_web.paradigms import model_of_points
 from fourfold_web.recorded import write_traces
@@ -38,6 +39,8 @@ class Entry(NamedTuple):
     recipe: str
     steps: int
     size: str = "xs"
+    sampler: Sampler | None = None
+    """Another sampler than that of the size."""
 
 
 ENTRIES = {
@@ -46,18 +49,18 @@ ENTRIES = {
     "two-moons/adversarial": Entry("adversarial", 5000, "xs/2"),
     "two-moons/diffusion": Entry("diffusion", 4000, "xs/2"),
     "two-moons/flow": Entry("flow/coupling", 3000),
-    "two-moons/energy": Entry("energy", 3000, "s/4"),
+    "two-moons/energy": Entry("energy", 3000, sampler=Annealed(MALA(40, 0.05), 24, moves=2, jumps=1)),
     "two-moons/latent-diffusion": Entry("latent-diffusion", 5000, "xs/2"),
     "digits/autoregressive": Entry("autoregressive", 2500),
     "digits/latent-variable": Entry("latent-variable", 1500, "xs/4"),
     "digits/adversarial": Entry("adversarial", 2500, "xs/4"),
     "digits/diffusion": Entry("diffusion", 1500, "s/4"),
     "digits/flow": Entry("flow", 2500),
-    "digits/energy": Entry("energy", 2000),
-    "digits/latent-diffusion": Entry("latent-diffusion", 3000),
-    "iris/autoregressive": Entry("autoregressive", 1500),
-    "names/autoregressive": Entry("autoregressive", 1500, "xs/2"),
-    "chorales/autoregressive": Entry("autoregressive", 2500, "xs/2"),
+    "digits/energy": Entry("energy", 800),
+    "digits/latent-diffusion": Entry("latent-diffusion", 1500),
+    "iris/autoregressive": Entry("autoregressive", 400),
+    "names/autoregressive": Entry("autoregressive", 600, "xs/2"),
+    "chorales/autoregressive": Entry("autoregressive", 600, "xs/2"),
 }
 LENGTH = {"names": 64, "chorales": 128}
 """Characters of a window."""
@@ -123,6 +126,9 @@ def train(name: str, entry: Entry, arguments: argparse.Namespace) -> None:
             progress=False,
             choose=name.split("/", maxsplit=1)[0] != "two-moons",  # of drawn points there are more than training takes
         )
+        if entry.sampler is not None:
+            model = run.model.with_parts(sampler=entry.sampler)
+            run = replace(run, model=model, card=run.card | {"facts": model.facts.record(model.paradigm)})
         run.card["command"] = f"python tools/make_zoo.py {name}"
     shutil.rmtree(FOLDER / name, ignore_errors=True)
     run.save(FOLDER / name)
