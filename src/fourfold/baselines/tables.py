@@ -42,6 +42,7 @@ class IndependentColumns(Baseline):
     """Every column by itself: ``p(x) = prod_j p(x_j)``, each counted by :class:`~fourfold.baselines.codes.Marginal`."""
 
     name = "independent columns"
+    recipe = "autoregressive/trees"
     summary = "Each column is drawn from its own counted distribution, whatever the others hold"
 
     def __init__(self, marginals: list[Marginal]) -> None:
@@ -76,6 +77,7 @@ class GaussianCopula(Baseline):
     """
 
     name = "Gaussian copula"
+    recipe = "autoregressive/trees"
     summary = "Counted columns, tied together by the correlations of their normal scores"
 
     def __init__(self, marginals: list[Marginal], correlation: Floats) -> None:

@@ -23,6 +23,7 @@ class KneserNey(Baseline):
     """Interpolated n-grams of tokens with Kneser and Ney's counts, exact. See :class:`fourfold.maths.ngrams.Ngrams`."""
 
     name = "Kneser-Ney n-grams"
+    recipe = "autoregressive/ngrams"
     summary = "Each token is drawn by counts of the few tokens before it, those that it was seen after in training"
 
     space: Text

@@ -21,10 +21,12 @@ class Baseline(ABC):
     Attributes:
         name: in two or three words.
         summary: the model in one sentence.
+        recipe: the full name of one whose models begin from such a baseline or contain it, if there is one.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    recipe: ClassVar[str] = ""
 
     @classmethod
     @abstractmethod

@@ -20,6 +20,7 @@ from fourfold.adapters import Adapter, adapter_of
 from fourfold.core import GenerativeModel
 from fourfold.data import Data, Dataset, load
 from fourfold.data.private import read_public
+from fourfold.engine.counted import beaten
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.execution import execute
 from fourfold.engine.progress import shower_for
@@ -154,6 +155,8 @@ def fit(
             warnings.warn(few, stacklevel=3)
         elif few:
             tell(few)
+        if lines is not None and not processes.rank and protection is None and (better := beaten(run)):
+            tell(better)
     return run
 
 

@@ -1,0 +1,78 @@
+"""Says which baseline, a model in closed form, beats a trained model on held-out examples."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+from torch import Tensor
+
+from fourfold.baselines import baselines_of, fit_baseline
+from fourfold.core import LogProb
+from fourfold.engine.shortfall import FEWEST
+from fourfold.paradigms import resolve
+from fourfold.runs.run import Run
+from fourfold.tasks.evaluation import scored_examples
+from fourfold.vocabulary import Kind
+
+__all__ = ["beaten"]
+
+EXAMPLES = 256
+"""Held-out examples that are scored, at most."""
+SHARE = 0.1
+"""After this part of the training's time, and two seconds, no further baseline is fitted."""
+
+
+def beaten(run: Run) -> str | None:
+    """A line where a baseline gives held-out examples more nats than the model: which one, and what may be better.
+
+    A baseline counts if it is ahead by more than a standard error of the difference. Models without a likelihood, and
+    those of an estimate along an ODE, are not compared.
+    """
+    data, model, kinds = run.data, run.model, (Kind.EXACT, Kind.LOWER_BOUND)
+    candidates = () if data is None else baselines_of(data.space)
+    if data is None or not candidates or run.card["steps"] < FEWEST or model.likelihood.kind not in kinds:
+        return None
+    examples = scored_examples(dataclasses.replace(data, test=data.validation), EXAMPLES)
+    own = model.log_prob(examples.x, examples.cond)
+    best, end = own, time.monotonic() + 2 + SHARE * run.card["seconds"]
+    line = None
+    for kind in candidates:
+        if time.monotonic() > end:
+            break
+        fitted = fit_baseline(kind, data.space, data.train.x, data.train.cond)
+        scored = dataclasses.replace(fitted.log_prob(examples.x, examples.cond), outside=own.outside)
+        if _ahead(scored, own) and float((scored.nats - best.nats)[own.inside].mean()) > 0:
+            best, line = scored, _line(kind.name, kind.recipe, run, scored, own)
+    return line
+
+
+def _ahead(a: LogProb, b: LogProb) -> bool:
+    """True if the first has more nats in the mean, by more than a standard error."""
+    difference: Tensor = (a.nats - b.nats)[b.inside].double()
+    error = float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
+    return float(difference.mean()) > error
+
+
+def _line(name: str, recipe: str, run: Run, scored: LogProb, own: LogProb) -> str:
+    """A sentence with both means, and the way to a better model."""
+    unit, bound = run.model.space.unit, own.kind is Kind.LOWER_BOUND
+    theirs, ours = scored.mean_in(unit)[0], own.mean_in(unit)[0]
+    other = f"train {recipe}" if _other(recipe, run) else ""
+    longer = "" if run.card.get("choice", {}).get("stopped") else "give a longer budget"
+    ways = " or ".join(way for way in (other, longer) if way) or "more examples would help, a longer budget would not"
+    limit = ("at least " if unit == "nats" else "at most ") if bound else ""
+    figures = f"{name} with {theirs:.4g} {unit} against {limit}{ours:.4g}"
+    return f"ahead of this model on held-out examples: {figures}; {ways}"
+
+
+def _other(recipe: str, run: Run) -> bool:
+    """True for a recipe that models the data and is not that of the run."""
+    if not recipe or recipe == run.card["recipe"]:
+        return False
+    try:
+        resolve(recipe, run.model.space)
+    except TypeError:
+        return False
+    return True
