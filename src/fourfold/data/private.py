@@ -22,7 +22,6 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import ndtri
 
 from fourfold.core import Batch
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, unknown_columns
@@ -31,6 +30,7 @@ from fourfold.data.schema.numbers import NAMED
 from fourfold.data.schema.words import POOL
 from fourfold.data.source import Source
 from fourfold.machine.libraries import pandas as pd
+from fourfold.machine.libraries import scipy
 from fourfold.output.printable import shortened
 from fourfold.privacy import Protection
 from fourfold.spaces import Table
@@ -106,7 +106,7 @@ class _Noise:
 
     def threshold(self, delta: float, columns: int) -> float:
         """The count that a value of one row alone passes with probability ``delta`` in all columns together."""
-        return 1.0 - self.deviation * float(ndtri(delta / max(columns, 1)))
+        return 1.0 - self.deviation * float(scipy.special.ndtri(delta / max(columns, 1)))
 
 
 # --- forms ------------------------------------------------------------------------------------------------------------
