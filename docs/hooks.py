@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import html
 import re
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
@@ -29,6 +31,24 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
     if foreign:
         raise PluginError(f"{page.file.src_uri} loads from elsewhere: {foreign[0]}")
     return output
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Put the exported page on the front page, where the wing that writes it is installed."""
+    if page.file.src_uri != "index.md" or find_spec("fourfold_web") is None:
+        return markdown
+    title, _, rest = markdown.partition("\n")
+    title_of_frame = "The paradigms at work, and the map"
+    frame = f'<iframe class="front" src="page/index.html" title="{title_of_frame}" loading="lazy"></iframe>'
+    return f'{title}\n\n{frame}\n\n<a href="page/index.html">Open it alone</a>\n{rest}'
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Write the exported page beside the site."""
+    if find_spec("fourfold_web") is not None:
+        from fourfold_web.export import export_page
+
+        export_page(Path(config["site_dir"]) / "page")
 
 
 def on_page_content(content: str, **_: Any) -> str:
