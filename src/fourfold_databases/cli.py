@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import typer
 
 from fourfold.cli.command import Command
 from fourfold.cli.commands.compare import Judge
@@ -20,6 +21,7 @@ from fourfold.cli.train import new_folder
 from fourfold.core import LogProb
 from fourfold.data.errors import DataError, option
 from fourfold.data.tables import raw_frame
+from fourfold.engine import Interrupted
 from fourfold.output.printable import plural, shortened
 from fourfold.settings.data import DataKeywords
 from fourfold_databases.database import Database, read_database
@@ -51,19 +53,21 @@ def fit(command: Fit) -> None:
     """Train a model of each table, or go on with a training."""
     _refuse(command, "paradigm", "data", "settings", "out", "resume", "threads", "config", "context", "data_options")
     schema, skip_bad = _reading(command.data_options)
-    if command.data is None or command.paradigm is None:
-        raise ValueError("a paradigm and the database must be named to resume, got none; its data is not recorded")
     folder = command.resume or command.out or new_folder(command.paradigm, command.data, command.settings)
-    fit_database(
-        command.paradigm,
-        command.data,
-        schema=schema,
-        skip_bad=skip_bad,
-        out=folder,
-        resume=command.resume is not None,
-        say=say,
-        **command.settings,
-    )
+    try:
+        fit_database(
+            command.paradigm,
+            command.data,
+            schema=schema,
+            skip_bad=skip_bad,
+            out=folder,
+            resume=command.resume is not None,
+            say=say,
+            **command.settings,
+        )
+    except Interrupted as interruption:
+        say(f"{interruption}; go on with: fourfold fit --resume {folder}")
+        raise typer.Exit(130) from None
     print_line(f"{folder}: next: fourfold sample {folder} --scale 1 --out new.db")
 
 

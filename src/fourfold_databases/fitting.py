@@ -30,8 +30,8 @@ LEAST = 0.1
 
 
 def fit_database(
-    paradigm: str,
-    data: Any,
+    paradigm: str | None = None,
+    data: Any = None,
     *,
     schema: Schema | str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -42,12 +42,15 @@ def fit_database(
 ) -> DatabaseRun:
     """Train models of the tables of a database, each given the rows that own its rows.
 
-    Seconds of the budget are divided by the number of values in each table. Steps are those of each table. A table of
-    fewer than 20 rows that names no other, such as a list of countries, stays as it is.
+    Seconds of the budget are divided by the number of values in each table. Those that a table leaves, since its
+    held-out loss fell no more, are the next ones'. Steps are those of each table. A table of fewer than 20 rows that
+    names no other, such as a list of countries, stays as it is.
 
     Args:
-        paradigm: a name for :func:`fourfold.fit` that models tables and, where a row owns several, sequences.
-        data: a database for :func:`~fourfold_databases.database.read_database`, or a :class:`Database`.
+        paradigm: a name for :func:`fourfold.fit` that models tables and, where a row owns several, sequences. A run
+            that is resumed has recorded it, and its other arguments.
+        data: a database for :func:`~fourfold_databases.database.read_database`, or a :class:`Database`. A run that is
+            resumed has recorded the file or folder.
         schema: its keys and links, or the TOML file that names them.
         out: the run folder. Without one nothing is written.
         resume: go on with a training that was stopped: tables that are trained already are not trained again.
@@ -64,8 +67,15 @@ def fit_database(
             "private must be left out for a database, whose rows of one person lie in several tables: "
             "its guarantee is for the rows of one table"
         )
-    database = data if isinstance(data, Database) else read_database(data, schema, skip_bad=skip_bad)
     folder = None if out is None else Path(out)
+    if resume and folder is not None and (folder / RECORD).exists():
+        begun = DatabaseRun.begun(folder)
+        paradigm, skip_bad = paradigm or begun.training["paradigm"], skip_bad or begun.training["skip_bad"]
+        data, schema = begun.training["data"] if data is None else data, begun.schema if schema is None else schema
+        keywords = {**begun.training["settings"], **keywords}
+    if paradigm is None or data is None:
+        raise ValueError("paradigm and data must be given, got None; a run that is resumed has recorded files alone")
+    database = data if isinstance(data, Database) else read_database(data, schema, skip_bad=skip_bad)
     if folder is not None and not resume:
         check_vacant(folder)
         if (folder / RECORD).exists():
@@ -73,20 +83,32 @@ def fit_database(
     fixed = _fixed(database)
     modelled = _categorical(database, fixed)
     plan = plans(modelled)
-    result = DatabaseRun(database.schema, plan, {}, fixed, database.as_text, folder)
+    training = _recorded(paradigm, data, skip_bad, keywords)
+    result = DatabaseRun(database.schema, plan, {}, fixed, database.as_text, folder, training)
     if folder is not None:
         result.save_record(folder)
     for note in (*database.notes, *(f"{table}: {len(rows)} rows stay as they are" for table, rows in fixed.items())):
         _tell(say, note)
-    budget = keywords.pop("budget", None)
-    shares = _shares(modelled, plan)
-    runs = {}
+    budget, shares, seconds = keywords.pop("budget", None), _shares(modelled, plan), 0.0
+    runs: dict[str, Run] = {}
     for table in modelled.schema.order:
-        part = None if budget is None else _part(parse_budget(budget), shares[table])
+        rest = sum(share for other, share in shares.items() if other not in runs)
+        part = None if budget is None else _part(parse_budget(budget), shares[table], rest, seconds)
         _tell(say, f"{table}: {_words(plan[table], part)}")
         place = None if folder is None else table_folder(folder, table)
         runs[table] = _fitted(paradigm, modelled, plan, table, place, part, resume, say, keywords)
+        seconds += runs[table].card["seconds"]
     return dataclasses.replace(result, runs=runs)
+
+
+def _recorded(paradigm: str, data: Any, skip_bad: bool, keywords: FitKeywords) -> dict[str, Any]:
+    """What a training that goes on needs, as JSON values. Data in memory is not recorded."""
+    plain = (str, int, float, bool, dict)
+    settings = {name: value for name, value in keywords.items() if isinstance(value, plain)}
+    if isinstance(budget := keywords.get("budget"), Budget):
+        settings["budget"] = str(budget)
+    path = os.path.abspath(data) if isinstance(data, (str, os.PathLike)) else None
+    return {"paradigm": paradigm, "data": path, "skip_bad": skip_bad, "settings": settings}
 
 
 def _tell(say: Callable[[str], None] | None, message: str) -> None:
@@ -134,9 +156,18 @@ def _shares(database: Database, plan: Mapping[str, Plan]) -> dict[str, float]:
     return dict(zip(plan, shares.tolist(), strict=True))
 
 
-def _part(budget: Budget, share: float) -> Budget:
-    """The budget of a table: a share of seconds or operations. Steps and epochs are those of each table."""
-    return budget.part(share) if math.isfinite(min(budget.seconds, budget.operations)) else budget
+def _part(budget: Budget, share: float, rest: float, seconds: float) -> Budget:
+    """The budget of a table.
+
+    Args:
+        budget: of all tables. Steps and epochs are those of each table.
+        share: of this table.
+        rest: the sum of the shares of this table and the later ones.
+        seconds: that earlier tables took: those that they left are the others'.
+    """
+    if math.isfinite(budget.seconds):
+        return budget.less(seconds).part(share / rest)
+    return budget.part(share) if math.isfinite(budget.operations) else budget
 
 
 def _fitted(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +66,7 @@ class DatabaseRun:
         fixed: the rows of tables that are too short to be modelled, and stay as they are.
         as_text: whether values are texts, as the file has them.
         folder: the run folder, or ``None``.
+        training: what it was trained with, so that a training goes on: paradigm, data, skip_bad, settings.
     """
 
     schema: Schema
@@ -74,6 +75,7 @@ class DatabaseRun:
     fixed: Frames = field(default_factory=dict)
     as_text: bool = True
     folder: Path | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> DatabaseRun:
@@ -82,16 +84,24 @@ class DatabaseRun:
         Raises:
             BrokenRun: naming the file that is missing or damaged.
         """
-        folder = Path(folder)
+        run = cls.begun(Path(folder))
+        return replace(run, runs={table: Run.load(table_folder(Path(folder), table), device) for table in run.plans})
+
+    @classmethod
+    def begun(cls, folder: Path) -> DatabaseRun:
+        """The run folder of a database whose tables need not be trained yet, without their models.
+
+        Raises:
+            BrokenRun: naming the file that is missing or damaged.
+        """
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             schema = Schema.of_toml(str(folder / RECORD), record["schema"])
             plans = {table: Plan.of_record(plan) for table, plan in record["plans"].items()}
             fixed = {table: pd.DataFrame(rows, dtype=object) for table, rows in record["fixed"].items()}
+            return cls(schema, plans, {}, fixed, record["as_text"], folder, record["training"])
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BrokenRun(f"{folder / RECORD}: cannot be read ({error}); copy the whole run folder") from None
-        runs = {table: Run.load(table_folder(folder, table), device) for table in plans}
-        return cls(schema, plans, runs, fixed, record["as_text"], folder)
 
     def save_record(self, folder: Path) -> None:
         """Write the file beside the folders of the tables' runs."""
@@ -101,6 +111,7 @@ class DatabaseRun:
             "plans": {table: plan.record() for table, plan in self.plans.items()},
             "fixed": {table: frame.to_dict(orient="list") for table, frame in fixed.items()},
             "as_text": self.as_text,
+            "training": dict(self.training),
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from fourfold.main import run as command
+from fourfold.runs.budget import parse_budget
 from fourfold_databases.database import read_database
-from fourfold_databases.fitting import fit_database
+from fourfold_databases.fitting import _part, fit_database
 from fourfold_databases.matching import matches
 from fourfold_databases.plan import Plan
 from fourfold_databases.run import DatabaseRun
@@ -143,16 +144,29 @@ def test_given_rows_that_would_break_a_key_are_refused(trained, table, change, m
         trained.sample(given={table: rows})
 
 
-def test_a_table_that_is_trained_is_not_trained_again(tmp_path):
-    data = {table: shop()[table].drop(columns="country_id", errors="ignore") for table in ("customers", "orders")}
-    settings = {"budget": "4 steps", "size": "xs", "precision": "float32", "out": tmp_path / "run"}
-    first = fit_database("autoregressive", data, **settings)
-    weights = {table: run.model.state_dict() for table, run in first.runs.items()}
-    shutil.rmtree(tmp_path / "run" / "tables" / "orders")  # as if the process had died before it
-    again = fit_database("autoregressive", data, resume=True, **settings)
-    for table, run in again.runs.items():
-        assert run.card["steps"] == 4
-        assert all(torch.equal(value, weights[table][name]) for name, value in run.model.state_dict().items())
+def test_a_training_goes_on_by_its_folder_alone(tmp_path, capsys):
+    """Tables that are trained are not trained again."""
+    for table in ("customers", "orders"):
+        frame = shop()[table].drop(columns="country_id", errors="ignore")
+        frame.to_csv(tmp_path / f"{table}.csv", index=False)
+    run = tmp_path / "runs" / "shop"
+    settings = {"budget": "4 steps", "size": "xs", "precision": "float32"}
+    first = fit_database("autoregressive", tmp_path, out=run, **settings)
+    weights = {table: part.model.state_dict() for table, part in first.runs.items()}
+    shutil.rmtree(run / "tables" / "orders")  # as if the process had died before it
+    assert command(["fit", "--resume", str(run)]) == 0
+    for table, part in DatabaseRun.load(run).runs.items():
+        assert part.card["steps"] == 4
+        assert all(torch.equal(value, weights[table][name]) for name, value in part.model.state_dict().items())
+    capsys.readouterr()
+
+
+def test_seconds_that_a_table_leaves_are_the_next_ones():
+    budget = parse_budget("100s")
+    assert _part(budget, 0.4, 1.0, 0.0).seconds == pytest.approx(40)
+    assert _part(budget, 0.3, 0.6, 10.0).seconds == pytest.approx(45)  # 30 without the 30 that the first left
+    assert _part(budget, 0.3, 0.3, 100.0).seconds == pytest.approx(10)  # a tenth, where others took too long
+    assert str(_part(parse_budget("7 steps"), 0.3, 0.3, 50.0)) == "7 steps"
 
 
 def test_samples_of_a_seed_repeat(trained, drawn):
