@@ -29,7 +29,7 @@ from fourfold.data.schema import Coded, Inferred, infer
 from fourfold.data.sequences import order_of
 from fourfold.spaces.columns import DateTime, Graded, Identifier
 from fourfold_databases.database import Database
-from fourfold_databases.reading import Frames
+from fourfold_databases.reading import Frames, gaps_in
 from fourfold_databases.schema import Link, Schema
 
 __all__ = [
@@ -57,6 +57,8 @@ ROW = "row"
 """The column that orders the rows of a sequence where no column of the table does."""
 FEWEST = 20
 """The fewest rows of a table that can be modelled."""
+INFERRED = 50_000
+"""About so many rows tell the kinds of a table's columns."""
 PLACES = re.compile(r"(year|month|week|day|hour|date|time|visit|wave|round|period)s?$", re.IGNORECASE)
 """Names of columns, beside those of times, whose numbers order rows."""
 
@@ -142,7 +144,7 @@ def _never_before(database: Database, link: Link, name: str, above: str) -> bool
 def _plan(database: Database, table: str) -> Plan:
     frame, schema = database.frames[table], database.schema
     own = tuple(str(column) for column in frame if column not in schema.without(table))
-    about = load(frame[[*own]], space="table").columns if own and len(frame) >= FEWEST else ()
+    about = load(_some(frame[[*own]]), space="table").columns if own and len(frame) >= FEWEST else ()
     owner, key = schema.owner(table), schema.keys[table]
     counts = frame[owner.column].value_counts() if owner is not None else pd.Series([1])
     alone = owner is None or int(counts.max()) == 1
@@ -155,7 +157,7 @@ def _plan(database: Database, table: str) -> Plan:
         times=_of_kinds(about, "time"),
         siblings=_siblings(schema, table),
         flags=tuple(link.child for link in schema.children(table) if not _all_own(database, link)),
-        order=None if alone else next((item.column.name for item in about if _orders(item)), ROW),
+        order=None if alone else next((item.column.name for item in about if _orders(item, frame)), ROW),
         alone=alone,
         named=tuple(link.column for link in schema.references(table) if frame[link.column].isna().any()),
         key=None if key is None else asdict(_identifier(key, frame[key])),
@@ -191,10 +193,17 @@ def _all_own(database: Database, link: Link) -> bool:
     return bool(database.frames[link.parent][key].isin(database.frames[link.child][link.column]).all())
 
 
-def _orders(item: Inferred) -> bool:
+def _some(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by which the kinds of columns are told: every second or third, and so on, of a long table."""
+    return frame.iloc[:: max(len(frame) // INFERRED, 1)]
+
+
+def _orders(item: Inferred, frame: pd.DataFrame) -> bool:
     """Whether a column orders the rows of a sequence: a time that every row has, or a number that is named like one."""
-    graded = isinstance(item.column, Graded) and not item.missing
-    return graded and (isinstance(item.column, DateTime) or PLACES.search(item.column.name) is not None)
+    if not isinstance(item.column, Graded) or item.missing:
+        return False
+    named = isinstance(item.column, DateTime) or PLACES.search(item.column.name) is not None
+    return named and not gaps_in(frame[item.column.name]).any()
 
 
 # --- rows and what they are given -------------------------------------------------------------------------------------

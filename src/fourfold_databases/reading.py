@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api.types import is_integer_dtype
 
 from fourfold.data.databases import DeclaredKeys, batches_of_duckdb, batches_of_sqlite, declared_keys
 from fourfold.data.errors import DataError
@@ -17,7 +18,7 @@ from fourfold.data.readers import TABLES
 from fourfold.data.tables import raw_frame
 from fourfold.output.printable import shortened
 
-__all__ = ["Frames", "frames_of", "holds_tables", "keys_in"]
+__all__ = ["Frames", "frames_of", "gaps_in", "holds_tables", "keys_in"]
 
 Frames: TypeAlias = Mapping[str, pd.DataFrame]
 """The rows of each table, by its name."""
@@ -85,6 +86,13 @@ def _name(data: Any) -> str:
     return os.fspath(data) if isinstance(data, (str, os.PathLike)) else "database"
 
 
+def gaps_in(column: pd.Series) -> pd.Series:
+    """Which values are missing, texts that stand for none included."""
+    if column.dtype != object and not pd.api.types.is_string_dtype(column):
+        return column.isna()
+    return column.isna() | column.astype("string").str.strip().str.lower().isin(GAPS).fillna(True)
+
+
 def keys_in(where: str, column: pd.Series) -> pd.Series:
     """The values of a key as texts, ``None`` where there is none. ``7``, ``7.0`` and ``"7"`` are one key.
 
@@ -96,6 +104,9 @@ def keys_in(where: str, column: pd.Series) -> pd.Series:
         DataError: for numbers and words in one column, with the row of the first that differs.
     """
     values = column.reset_index(drop=True)
+    if is_integer_dtype(values):
+        texts = values.astype("string")
+        return texts.astype(object).where(texts.notna(), None)
     missing = values.isna()
     if values.dtype == object:
         kinds = values[~missing].map(

@@ -10,6 +10,7 @@ import numpy as np
 from fourfold.data.errors import option
 from fourfold.data.schema.values import Inferred, Values, answer, as_numbers
 from fourfold.machine.libraries import pandas as pd
+from fourfold.machine.libraries import pyarrow
 from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
 
 __all__ = ["boolean", "category", "constant", "drop", "fresh", "identifier", "own_categories", "text"]
@@ -127,6 +128,8 @@ def drop(values: Values) -> Inferred:
     return Inferred(column, "drop", "not in samples", "left out of the model and of samples", values.share)
 
 
+_COUNTED = r"^(?P<head>\D*)(?P<digits>\d{1,18})(?P<tail>\D*)$"
+"""Keys that count, such as ``A-007``."""
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -150,11 +153,14 @@ def _identifier(values: Values, reason: str) -> Inferred:
     """An identifier whose fresh values look like those of the data, if these are alike."""
     text = values.text
     pattern, width, first = _numbered(values), 0, 1
-    parts = text.str.extract(r"^(\D*)(\d{1,18})(\D*)$")
-    if len(parts) and parts.notna().all(axis=None) and len(parts[[0, 2]].drop_duplicates()) == 1:
-        lengths = parts[1].str.len()
-        pattern = f"{parts[0].iloc[0]}{{}}{parts[2].iloc[0]}"
-        width, first = (int(lengths.max()) if lengths.nunique() == 1 else 0), int(parts[1].astype("int64").max()) + 1
+    compute = pyarrow.compute
+    parts = compute.extract_regex(pyarrow.array(text, pyarrow.string()), _COUNTED)
+    head, digits, tail = parts.flatten() if len(text) and not parts.null_count else ((), (), ())
+    if len(digits) and len(head.unique()) == len(tail.unique()) == 1:
+        lengths = compute.min_max(compute.utf8_length(digits)).as_py()
+        pattern = f"{head[0]}{{}}{tail[0]}"
+        width = lengths["max"] if lengths["min"] == lengths["max"] else 0
+        first = compute.max(digits.cast("int64")).as_py() + 1
     elif len(text) and text.str.fullmatch(_UUID.pattern).all():
         pattern = "uuid"
     dtype = "int64" if pattern == "{}" and width == 0 else "str"
