@@ -153,14 +153,13 @@ def _identifier(values: Values, reason: str) -> Inferred:
     """An identifier whose fresh values look like those of the data, if these are alike."""
     text = values.text
     pattern, width, first = _numbered(values), 0, 1
-    compute = pyarrow.compute
-    parts = compute.extract_regex(pyarrow.array(text, pyarrow.string()), _COUNTED)
-    head, digits, tail = parts.flatten() if len(text) and not parts.null_count else ((), (), ())
-    if len(digits) and len(head.unique()) == len(tail.unique()) == 1:
-        lengths = compute.min_max(compute.utf8_length(digits)).as_py()
+    parts = pyarrow.compute.extract_regex(pyarrow.array(text, pyarrow.string()), _COUNTED)
+    head, digits, tail = parts.flatten()
+    if len(text) and not parts.null_count and len(head.unique()) == len(tail.unique()) == 1:
+        lengths = pyarrow.compute.min_max(pyarrow.compute.utf8_length(digits)).as_py()
         pattern = f"{head[0]}{{}}{tail[0]}"
         width = lengths["max"] if lengths["min"] == lengths["max"] else 0
-        first = compute.max(digits.cast("int64")).as_py() + 1
+        first = pyarrow.compute.max(digits.cast("int64")).as_py() + 1
     elif len(text) and text.str.fullmatch(_UUID.pattern).all():
         pattern = "uuid"
     dtype = "int64" if pattern == "{}" and width == 0 else "str"
