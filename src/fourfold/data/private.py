@@ -269,6 +269,8 @@ class _Counter:
         gaps = hint.get("missing", ())
         gap = sight.text.isin(gaps).to_numpy(dtype=bool)
         words, counts = sight.text[~gap].to_numpy(dtype=object), sight.counts[~gap]
+        order = np.argsort(words.astype(str), kind="stable")  # not that in which rows hold them
+        words, counts = words[order], counts[order]
         names: list[str] = list(hint.get("categories", ()))
         if names:
             present = dict(zip(words, counts, strict=True))
@@ -276,8 +278,7 @@ class _Counter:
         noised = self.values.added(sight.coded.name, np.append(counts, sight.empty + sight.counts[gap].sum()))
         noised, gap_rows = noised[:-1], float(noised[-1])
         if not names:
-            shows = (noised > self.threshold).nonzero()[0]
-            shows = shows[np.argsort(words[shows].astype(str), kind="stable")]
+            shows = noised > self.threshold
             names, noised = [str(word) for word in words[shows]], noised[shows]
         rest = self.rows - gap_rows * ("missing" in hint) - float(noised.sum())
         other: str | None = hint.get("other")

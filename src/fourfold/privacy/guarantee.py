@@ -18,7 +18,7 @@ LARGEST = 1e-5
 class Guarantee:
     """``P(M(D) in S) <= exp(epsilon) P(M(D') in S) + delta`` for data ``D`` and ``D'`` that differ in one row.
 
-    ``D'`` has the row left out, and counts it as empty: the number of rows is public. Dwork, Roth 2014
+    In ``D'`` the row takes part in no count and in no batch. The number of rows is public. Dwork, Roth 2014
     (https://doi.org/10.1561/0400000042).
 
     Attributes:
