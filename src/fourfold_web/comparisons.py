@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from fourfold.machine.regular import text_of
-from fourfold_web.runs import Library, json_object
+from fourfold_web.runs import Library, json_object, paradigm_of
 
 __all__ = ["Comparisons", "Race"]
 
@@ -171,7 +171,7 @@ class Comparisons:
         return {
             "name": run,
             "recipe": json_object(folder / "job.json").get("paradigm", ""),
-            "paradigm": json_object(folder / "run" / "card.json").get("paradigm", ""),
+            "paradigm": paradigm_of(json_object(folder / "run" / "card.json")),
             "used": curves["used"][-1][1] if curves.get("used") else 0,
             "step": curves["used"][-1][0] if curves.get("used") else 0,
             "loss": next((points for key, points in curves.items() if key.endswith("loss")), []),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fourfold.data import Dataset
     from fourfold.engine import Run
 
-__all__ = ["Library", "finite", "json_object"]
+__all__ = ["Library", "finite", "json_object", "paradigm_of"]
 
 LOADED = 3
 """Models in memory."""
@@ -60,7 +60,7 @@ class Library:
         data = card.get("data", {})
         return {
             "name": name,
-            "paradigm": card.get("paradigm", ""),
+            "paradigm": paradigm_of(card),
             "recipe": card.get("recipe", ""),
             "data": Path(str(data.get("name", ""))).name,
             "steps": card.get("steps"),
@@ -143,6 +143,13 @@ class Library:
             curves[key] = [*points[:-1:step], *points[-1:]]
         last = rows[-1] if rows else {}
         return {"curves": curves, "step": last.get("step"), "trained": (folder / "weights.safetensors").exists()}
+
+
+def paradigm_of(card: Mapping[str, Any]) -> str:
+    """The paradigm that follows from the parts of a run, or else the name that it was asked for."""
+    facts = card.get("facts")
+    paradigm = facts.get("paradigm") if isinstance(facts, dict) else None
+    return str(paradigm or card.get("paradigm", ""))
 
 
 def json_object(path: Path) -> dict[str, Any]:
