@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,27 +41,38 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=str)
-def tab(browser: Any, page: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
+@contextmanager
+def opened(browser: Any, page: Client, width: int, theme: str) -> Iterator[Any]:
     """A page that is open, whose console stays silent."""
-    width, theme = request.param
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
-    opened, errors = context.new_page(), list[str]()
-    opened.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(page.address)
-    yield opened
+    tab, errors = context.new_page(), list[str]()
+    tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(page.address)
+    yield tab
     context.close()
     assert errors == []
 
 
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=str)
+def tab(browser: Any, page: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
+    with opened(browser, page, *request.param) as opened_page:
+        yield opened_page
+
+
+@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=str)
+def any_tab(browser: Any, page: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
+    with opened(browser, page, *request.param) as opened_page:
+        yield opened_page
+
+
 @pytest.mark.parametrize("view", VIEWS)
-def test_axe_finds_nothing_serious(tab: Any, axe: str, view: str):
-    tab.goto(f"{tab.url.split('#')[0]}#/{view}")
-    tab.wait_for_selector(f".view.{view} *")
-    tab.wait_for_timeout(300)
-    tab.evaluate(axe)
-    rows = tab.evaluate("axe.run().then((result) => result.violations)")
+def test_axe_finds_nothing_serious(any_tab: Any, axe: str, view: str):
+    any_tab.goto(f"{any_tab.url.split('#')[0]}#/{view}")
+    any_tab.wait_for_selector(f".view.{view} *")
+    any_tab.wait_for_timeout(300)
+    any_tab.evaluate(axe)
+    rows = any_tab.evaluate("axe.run().then((result) => result.violations)")
     serious = [row for row in rows if row["impact"] in ("serious", "critical")]
     assert [(row["id"], [node["html"][:200] for node in row["nodes"]]) for row in serious] == []
 
