@@ -585,7 +585,7 @@ def _panels(model: GenerativeModel, way: Way, samples: Tensor, data: Tensor, den
     """The planes of codes, where there are some, and the plane of the data or a wall of images."""
     x, planes, layers = _decoded(model, way.states, samples), list[Panel](), way.layers
     if isinstance(model.codec, LearnedCodec) and way.states.shape[2:] == (2,):
-        codes = [_points("codes of data", model.codec.encode(data[:600])[0]), *layers]
+        codes = [_points("codes of data", _encoded(model.codec, data)), *layers]
         planes = [Panel("the codes", [*codes, Layer("points", "codes", way.states.float())])]
         layers = _decoded_grid(model) if samples.shape[1:] == (2,) else []
     elif way.codes:
@@ -614,7 +614,7 @@ def _behind_codes(model: GenerativeModel, data: Tensor) -> list[Layer]:
     estimand, objective = model.estimand, model.objective
     if not (isinstance(estimand, CodeDecoder) and isinstance(objective, VariationalBound)):
         return []
-    parameters = objective.encoder(model.codec.encode(data[:600])[0], None)
+    parameters = objective.encoder(_encoded(model.codec, data), None)
     return [_points("codes of data", estimand.posterior(parameters).mu)]
 
 
@@ -640,6 +640,12 @@ def _plane(model: GenerativeModel, x: Tensor) -> Tensor:
 def _raw(model: GenerativeModel, z: Tensor) -> Tensor:
     """Points of the plane as raw examples."""
     return innermost(model.codec).decode(z)
+
+
+def _encoded(codec: Codec, data: Tensor) -> Tensor:
+    """The codes of some examples, with draws of their own stream where the codec draws."""
+    x = data[:600]
+    return codec.encode(x, Noise(0, 0, len(x), "score"))[0]
 
 
 def innermost(codec: Codec) -> Codec:
