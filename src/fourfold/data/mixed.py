@@ -23,6 +23,7 @@ from fourfold.data.pairing import columns_named, paired
 from fourfold.data.private import private_table
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
 from fourfold.data.schema.rules import ruled
+from fourfold.data.schema.spelling import spelled
 from fourfold.data.sequences import (
     arranged,
     check_named,
@@ -41,7 +42,7 @@ from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 from fourfold.settings.data import ConditionOptions, DataOptions, conditions_in
 from fourfold.spaces import Categories, Sequences, Table, Vectors
-from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled
+from fourfold.spaces.columns import UNSEEN, Categorical, Column, Constant, FreeText, Graded, Modelled
 from fourfold.spaces.registry import space_named
 from fourfold.spaces.vectors import numbered
 
@@ -526,7 +527,8 @@ def _inferred(
                     "add it to the categories, or to the texts that mean a missing value"
                 )
             place += 1
-    return inferred, space, torch.from_numpy(codes), ()
+    x = torch.from_numpy(codes)
+    return inferred, space if train is None else spelled(space, columns, x, train), x, ()
 
 
 def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Inferred | None) -> Inferred:
@@ -536,6 +538,8 @@ def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Infe
     if not isinstance(of_file.column, (Modelled, Constant)):
         return of_file
     inferred = infer(coded.among(train.numpy()), hint)
+    if isinstance(inferred.column, FreeText) and isinstance(of_file.column, Categorical):  # all rows decide
+        inferred = infer(coded.among(train.numpy()), {**(hint or {}), "kind": "category"})
     if not isinstance(inferred.column, Modelled) or not isinstance(of_file.column, Modelled):
         return inferred
     return dataclasses.replace(inferred, column=dataclasses.replace(inferred.column, gaps=of_file.column.gaps))
@@ -557,7 +561,7 @@ def _remarks(inferred: Sequence[Inferred]) -> tuple[str, ...]:
     """Remarks on columns: of their inference, and on those that are not modelled."""
     unmodelled = {
         "identifier": "identifiers, not modelled; samples get fresh ones",
-        "text": "free text, not modelled; samples have it empty",
+        "text": "texts, no part of the likelihood; samples get new ones, letter by letter",
         "constant": "constant or empty, not modelled; samples get them back",
         "drop": "left out of the model and of samples",
     }

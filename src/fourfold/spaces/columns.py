@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fourfold.machine.libraries import pandas as pd
+from fourfold.spaces.spelling import Spelling
 
 __all__ = [
     "MISSING",
@@ -27,6 +28,7 @@ __all__ = [
     "Identifier",
     "Modelled",
     "Numeric",
+    "plain_numbers",
 ]
 
 MISSING = -(2**63)
@@ -45,6 +47,11 @@ CLOCK = (-2_208_988_800, -2_208_902_401)
 """The same for the day of 1900-01-01, on which times without a date lie."""
 EPOCHS = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000}
 """Formats of times that are numbers since 1970, by their units in a second."""
+
+REDRAWS = 50
+"""Draws of a text that no earlier row has, at most."""
+MIXING = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number whose multiples look random in their first bits."""
 
 Codes: TypeAlias = npt.NDArray[np.int64]
 
@@ -268,10 +275,15 @@ class Numeric(Graded):
     Attributes:
         decimals: the most digits behind the point in the file.
         least: the fewest digits behind the point in the file. Zeros fill them up.
+        prefix, suffix: the signs and units around each number, such as ``$`` and `` kg``.
+        thousands: the sign between groups of three digits, or none.
     """
 
     decimals: int = 0
     least: int = 0
+    prefix: str = ""
+    suffix: str = ""
+    thousands: str = ""
 
     @property
     def possible(self) -> tuple[int, int]:
@@ -287,6 +299,8 @@ class Numeric(Graded):
         return "a number"
 
     def _codes_without_gaps(self, distinct: pd.Series) -> Codes:
+        if self.prefix or self.suffix or self.thousands:
+            distinct = plain_numbers(distinct.astype(str), self.prefix, self.suffix, self.thousands)
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         places = numbers / self.resolution
         readable = np.abs(places) < 2.0**62  # not where NaN
@@ -299,11 +313,25 @@ class Numeric(Graded):
             numbers: Any = codes * int(self.resolution)
         else:
             numbers = np.round(codes * self.resolution, self.decimals)
-        if self.dtype in ("str", "object"):
+        if self.dtype in ("str", "object") or self.prefix or self.suffix or self.thousands:
             return pd.Series(self._text(codes), dtype=object).astype(str)
         return _cast(pd.Series(numbers), self.dtype if self.dtype[0] in "iufIUF" else str(numbers.dtype))
 
     def _text(self, codes: Codes) -> npt.NDArray[Any]:
+        full = self._plain(codes)
+        if not (self.prefix or self.suffix or self.thousands):
+            return full
+        return np.array([self._signed(number) for number in full], dtype=object)
+
+    def _signed(self, number: str) -> str:
+        """A number with its sign in front, groups of digits and units."""
+        minus, digits = ("-", number[1:]) if number.startswith("-") else ("", number)
+        whole, point, rest = digits.partition(".")
+        if self.thousands:
+            whole = f"{int(whole):,}".replace(",", self.thousands)
+        return f"{minus}{self.prefix}{whole}{point}{rest}{self.suffix}"
+
+    def _plain(self, codes: Codes) -> npt.NDArray[Any]:
         if self.decimals == 0 and self.resolution == int(self.resolution):
             return (codes * int(self.resolution)).astype(str).astype(object)
         full = pd.Series([f"{number:.{self.decimals}f}" for number in codes * self.resolution], dtype=object)
@@ -312,16 +340,37 @@ class Numeric(Graded):
         return full.to_numpy()
 
 
+_ZONE = re.compile(r"[+-]\d\d:?\d\d$")
+"""The end of a format of times in one zone: their distance from UTC."""
+
+
+def _offset(zone: str) -> pd.Timedelta:
+    """The time from UTC to a zone such as ``+02:00``."""
+    minutes = 60 * int(zone[1:3]) + int(zone[-2:])
+    return pd.Timedelta(minutes=-minutes if zone[0] == "-" else minutes)
+
+
+def plain_numbers(text: pd.Series, prefix: str, suffix: str, thousands: str) -> pd.Series:
+    """Texts such as ``-$1,200`` or ``12 kg`` as plain numbers. Those with other signs stay as they are."""
+    before, after = re.escape(prefix), re.escape(suffix)
+    parts = text.str.extract(rf"^(-?){before}(-?)(.+?){after}$")
+    bare = parts[0].fillna("") + parts[1].fillna("") + parts[2].fillna("nothing")
+    return bare.str.replace(thousands, "", regex=False) if thousands else bare
+
+
 @final
 @dataclass(frozen=True)
 class DateTime(Graded):
     """A date or a time: code ``k`` is ``resolution * k`` seconds after 1970-01-01 UTC.
 
     Attributes:
-        format: as the file writes it, in the letters of ``strftime``, or ``epoch s``, ``epoch ms``, ``epoch us``.
+        format: as the file writes it, in the letters of ``strftime``, or ``epoch s``, ``epoch ms``, ``epoch us``. A
+            time in a zone ends in its distance from UTC, as in ``%H:%M+02:00``.
+        others: further formats of the column, each with the share of times that have it.
     """
 
     format: str = "%Y-%m-%d"
+    others: tuple[tuple[str, float], ...] = ()
 
     @property
     def possible(self) -> tuple[int, int]:
@@ -341,6 +390,8 @@ class DateTime(Graded):
 
     def _codes_without_gaps(self, distinct: pd.Series) -> Codes:
         times = self.times(distinct, self.format)
+        for form, _ in self.others:
+            times = times.fillna(self.times(distinct, form))
         ticks = times.to_numpy(dtype="datetime64[us]").astype(np.int64)
         return np.where(times.isna().to_numpy(), UNREADABLE, (ticks + self._step // 2) // self._step)
 
@@ -353,6 +404,9 @@ class DateTime(Graded):
             numbers = pd.to_numeric(distinct, errors="coerce") * (1_000_000 // EPOCHS[form])
             return pd.Series(numbers.to_numpy(np.float64, na_value=np.nan)).astype("datetime64[us]")
         text = distinct.astype(str)
+        if (zone := _ZONE.search(form)) is not None:
+            local = text.str.removesuffix(zone[0]).where(text.str.endswith(zone[0]))
+            return DateTime.times(local.fillna(""), form[: zone.start()]) - _offset(zone[0])
         times = pd.to_datetime(text, format=form.replace("%-", "%"), errors="coerce", utc="%z" in form)
         return times.dt.tz_convert(None) if "%z" in form else times
 
@@ -372,9 +426,21 @@ class DateTime(Graded):
     def _text(self, codes: Codes) -> npt.NDArray[Any]:
         if self.format in EPOCHS:
             return (codes * self._step // (1_000_000 // EPOCHS[self.format])).astype(str).astype(object)
-        times = self.times_of(codes)
-        times = times.dt.tz_localize("UTC") if "%z" in self.format else times
-        return times.dt.strftime(self.format).to_numpy(dtype=object)
+        words = self._written(codes, self.format)
+        u = (codes.astype(np.uint64) * MIXING >> np.uint64(11)) / 2.0**53
+        shares = np.cumsum([share for _, share in self.others])
+        for (form, share), end in zip(self.others, shares, strict=True):  # by the time: a sample has one format
+            rows = (u >= end - share) & (u < end)
+            words[rows] = self._written(codes[rows], form)
+        return words
+
+    def _written(self, codes: Codes, form: str) -> npt.NDArray[Any]:
+        """Times in one format."""
+        times, zone = self.times_of(codes), _ZONE.search(form)
+        if zone is not None:
+            return ((times + _offset(zone[0])).dt.strftime(form[: zone.start()]) + zone[0]).to_numpy(dtype=object)
+        times = times.dt.tz_localize("UTC") if "%z" in form else times
+        return times.dt.strftime(form).to_numpy(dtype=object)
 
 
 @final
@@ -446,7 +512,17 @@ class Constant(Column):
 @final
 @dataclass(frozen=True)
 class FreeText(Column):
-    """Sentences, such as notes: they are not modelled, and samples have them empty."""
+    """Names, notes and other texts: no part of the likelihood. Samples get new ones, letter by letter.
+
+    Attributes:
+        spelling: draws them. ``None``: samples have them empty.
+        source: the column whose category a text is drawn given, or ``None``.
+        distinct: whether no two rows of the data have one text. Then samples of one table do not either.
+    """
+
+    spelling: Spelling | None = None
+    source: str | None = None
+    distinct: bool = False
 
     @property
     def blank(self) -> int:
@@ -454,6 +530,19 @@ class FreeText(Column):
 
     def read(self, distinct: pd.Series) -> Codes:
         return np.zeros(len(distinct), dtype=np.int64)
+
+    def drawn(self, seeds: Codes, levels: Codes | None) -> pd.Series:
+        """Texts of rows by their seeds, given the codes of :attr:`source`, if it has one."""
+        if self.spelling is None:
+            return self.text(seeds)
+        levels_of = [None] * len(seeds) if levels is None else [int(k) if k >= 0 else None for k in levels]
+        earlier, words = set[str](), []
+        for seed, level in zip(seeds.tolist(), levels_of, strict=True):
+            tries = (self.spelling.draw(seed + k, level) for k in range(REDRAWS))
+            words.append(next((text for text in tries if not text or text not in earlier), ""))
+            if self.distinct:
+                earlier.add(words[-1])
+        return pd.Series(words, dtype=object)
 
     def text(self, codes: Codes) -> pd.Series:
         return pd.Series([""] * len(codes), dtype=object)

@@ -19,11 +19,11 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.coordinates import RowPoints
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
-from fourfold.metrics.rows import Columns, digests
+from fourfold.metrics.rows import Columns, byte_digests, digests
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.tables import by_rows
 from fourfold.output.printable import shortened
-from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Codes, Column, Graded, Modelled
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Codes, Column, FreeText, Graded, Modelled
 from fourfold.spaces.modelled import ModelledColumns
 from fourfold.spaces.rules import FreeRows, TableRule
 from fourfold.spaces.table_pictures import details, panels, rows_of
@@ -33,6 +33,8 @@ __all__ = ["Table"]
 
 SHOWN = 8
 """Columns, or rows, of a picture."""
+MIXING = 0x1E3779B97F4A7C15
+"""An odd number whose multiples tell the places of equal rows apart."""
 MEASURED = 200_000
 """Training rows that samples are measured against, at most. Copies are looked for among all of them."""
 
@@ -264,11 +266,23 @@ class Table(WrittenRows):
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
-        return pd.DataFrame({column.name: column.values(codes) for column, codes in self._by_column(x)})
+        texts = self._texts(x)
+        parts = {c.name: c.values(codes) for c, codes in self._by_column(x)}
+        return pd.DataFrame(parts | {name: text.replace("", None).astype("str") for name, text in texts.items()})
 
     def text(self, x: Tensor) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
-        return pd.DataFrame({column.name: column.text(codes) for column, codes in self._by_column(x)})
+        return pd.DataFrame({c.name: c.text(codes) for c, codes in self._by_column(x)} | self._texts(x))
+
+    def _texts(self, x: Tensor) -> dict[str, pd.Series]:
+        """The texts of columns that are drawn letter by letter: functions of the row and its place."""
+        columns = [column for column in self.schema if isinstance(column, FreeText) and column.spelling is not None]
+        if not columns or not len(x):
+            return {}
+        seeds = (byte_digests(x.cpu()) + torch.arange(len(x)) * MIXING).numpy()
+        places = {name: i for i, name in enumerate(self.columns)}
+        levels = {c.name: None if c.source not in places else x[:, places[c.source]].cpu().numpy() for c in columns}
+        return {c.name: c.drawn(seeds ^ k, levels[c.name]) for k, c in enumerate(columns)}
 
     def _by_column(self, x: Tensor) -> Iterator[tuple[Column, Codes]]:
         """All columns of the file with their codes. Those that are not modelled have none, so zeros stand there."""

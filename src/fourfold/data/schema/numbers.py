@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ import numpy.typing as npt
 from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.times import epoch
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
-from fourfold.data.schema.words import category, fresh
+from fourfold.data.schema.words import NAMED, category, fresh
 from fourfold.machine.libraries import pyarrow
-from fourfold.spaces.columns import Numeric
+from fourfold.spaces.columns import Numeric, plain_numbers
 
 __all__ = ["number"]
 
@@ -31,6 +32,8 @@ NOISE = 9
 
 def number(values: Values) -> Inferred | None:
     by_hint = values.hint.get("kind") == "number"
+    if (inferred := _amounts(values)) is not None:
+        return inferred
     numbers = as_numbers(values.text)
     if not len(numbers) or (not by_hint and not _numeric(values, numbers)):
         return None
@@ -51,6 +54,44 @@ def number(values: Values) -> Inferred | None:
         if (reason := _codes(numbers, counts, whole)) is not None:
             return dataclasses.replace(category(values), reason="; ".join([reason, *values.remarks]))
     return _quantity(plain, numbers, counts, whole)
+
+
+_AMOUNT = re.compile(r"(-?)([^\d.,-]*?)(-?)(\d{1,3}(?:[, '\u00a0]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)([^\d.,-]{0,12})")
+"""A number with a sign or a unit, and with marks between groups of digits."""
+
+
+def _amounts(values: Values) -> Inferred | None:
+    """Numbers with one sign or unit, such as ``$1,200`` or ``12 kg``, which samples have as well."""
+    text = values.text
+    if not len(text) or values.coded.dtype == "category" or not np.isnan(as_numbers(text)).any():
+        return None
+    parts = [match.groups() if (match := _AMOUNT.fullmatch(word)) else None for word in text]
+    units = Counter((part[1], part[4]) for part in parts if part is not None)
+    if not units:
+        return None
+    (prefix, suffix), _ = units.most_common(1)[0]
+    marks = {mark for part in parts if part is not None for mark in re.sub(r"[\d.]", "", part[3])}
+    fits = np.array([part is not None and (part[1], part[4]) == (prefix, suffix) for part in parts])
+    if len(marks) > 1 or not (prefix or suffix or marks) or _coded(prefix, values):
+        return None
+    if values.counts[~fits].sum() > ODD * values.rows:
+        return None
+    mark = next(iter(marks), "")
+    values = without(values, ~fits, f"an amount like {text[fits].iloc[0]}")
+    bare = plain_numbers(values.text, prefix, suffix, mark)
+    column = number(dataclasses.replace(values, text=bare))
+    if column is None or not isinstance(column.column, Numeric):
+        return None
+    signed = dataclasses.replace(column.column, prefix=prefix, suffix=suffix, thousands=mark, dtype="str")
+    return answer(values, signed, "number", f"{column.reason}; written like {text[fits].iloc[0]}")
+
+
+def _coded(prefix: str, values: Values) -> bool:
+    """True for letters that are no unit, as in ``C00017`` or ``Item 3``. Codes of currencies, such as ``EUR``, are."""
+    word = prefix.strip()
+    coded = any(letter.isalpha() for letter in word) and not re.fullmatch(r"[A-Z]{1,3}?[$€£¥]|[A-Z]{3}", word)
+    zeros = values.text.str.extract(r"(\d+)")[0].fillna("").str.match(r"0\d").any()
+    return coded or bool(zeros)
 
 
 def _numeric(values: Values, numbers: npt.NDArray[Any]) -> bool:
@@ -90,10 +131,6 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
     kind = "whole numbers" if whole and resolution == 1 else f"multiples of {resolution:g}"
     inferred = answer(values, column, "number", "; ".join([kind, *remarks, *_shape(numbers, counts)]))
     return dataclasses.replace(inferred, continuous=not exact)
-
-
-NAMED = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rownames|row|no|nr)$|[a-z](Id|ID)$", re.IGNORECASE)
-"""Names of columns that number their rows."""
 
 
 def _counting(values: Values, numbers: npt.NDArray[Any]) -> Inferred | None:

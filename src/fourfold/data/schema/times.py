@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +48,10 @@ def time(values: Values) -> Inferred | None:
         mask = (values.coded.counts > 0) & values.coded.distinct.notna().to_numpy()
         return _times(values, values.coded.distinct[mask], form, "the data holds times")
     found = values.hint.get("format") or _format(values)
-    if found is None:
-        return None
+    if found is None or ("%z" in str(found) and "format" not in values.hint):
+        several = _formats(values, None if found is None else str(found))
+        if several or found is None:
+            return _in_formats(values, several) if several else None
     form = str(found)
     times = DateTime.times(values.text, form)
     if "format" in values.hint or values.hint.get("kind") == "time":
@@ -64,6 +68,66 @@ def time(values: Values) -> Inferred | None:
     if "%d" in form and swapped in FORMATS and swapped != form and DateTime.times(values.text, swapped).notna().all():
         reason += f"; the month could come first: write format = {swapped!r} into a schema if so"
     return _times(values, times, form, reason)
+
+
+SEVERAL = 6
+"""Formats of one column, at most."""
+LEAST = 0.01
+"""The share of times that have a further format, at least."""
+_OFFSET = re.compile(r"[+-]\d\d:?\d\d$")
+
+
+def _formats(values: Values, zoned: str | None) -> tuple[tuple[str, float], ...]:
+    """The formats of a column that has several, each with its share, or those of the zones of its times.
+
+    Each further format is that of most times that have none of the formats before it.
+    """
+    text, shares = values.text, list[tuple[str, float]]()
+    if not len(text) or text.str.contains(r"\d").mean() < 0.9 or text.str.len().max() > 40:
+        return ()
+    rest = np.ones(len(text), dtype=bool)
+    while len(shares) < SEVERAL and values.counts[rest].sum() > LEAST * values.rows:
+        part = text[rest].reset_index(drop=True)
+        form, fits = _best(part, zoned)
+        share = values.counts[rest][fits].sum() / values.rows
+        if form is None or share < LEAST:
+            break
+        shares.append((form, float(share)))
+        rest[np.flatnonzero(rest)[fits]] = False
+    least = 1 if zoned else 2
+    complete = values.counts[rest].sum() <= ODD * values.rows
+    return tuple(sorted(shares, key=lambda pair: -pair[1])) if len(shares) >= least and complete else ()
+
+
+def _best(text: pd.Series, zoned: str | None) -> tuple[str | None, npt.NDArray[np.bool_]]:
+    """The format of most texts, and which have it. With ``%z``, that with the zone of most."""
+    if zoned is not None:
+        zones = text.str.extract(rf"({_OFFSET.pattern})")[0].dropna()
+        forms = [zoned.replace("%z", str(zones.mode().iloc[0]))] if len(zones) else []
+    else:
+        few = text.iloc[np.linspace(0, len(text) - 1, min(len(text), 50)).astype(int)]
+        marks = set(map(_marks, few))
+        forms = [form for form in FORMATS if "%z" not in form and _marks(form) in marks and not _digits(form)]
+    fits = [(form, DateTime.times(text, form).notna().to_numpy()) for form in forms]
+    return max(fits, key=lambda pair: int(pair[1].sum()), default=(None, np.zeros(len(text), dtype=bool)))
+
+
+def _digits(form: str) -> bool:
+    """True for a format of digits alone, which any number may have."""
+    return form == "%Y%m%d"
+
+
+def _in_formats(values: Values, shares: tuple[tuple[str, float], ...]) -> Inferred:
+    """Times of several formats or zones."""
+    column = DateTime("", format=shares[0][0], others=shares[1:])
+    times = DateTime.times(values.text, column.format)
+    for form, _ in column.others:
+        times = times.fillna(DateTime.times(values.text, form))
+    values = without(values, times.isna().to_numpy(), f"a time like {column.format}")
+    reason = "written like " + " or ".join(f"{form} ({share:.0%})" for form, share in shares)
+    inferred = _times(values, times[times.notna()].reset_index(drop=True), column.format, reason)
+    times_column = cast("DateTime", inferred.column)
+    return dataclasses.replace(inferred, column=dataclasses.replace(times_column, others=column.others))
 
 
 def _date_only(times: pd.Series) -> bool:

@@ -12,8 +12,9 @@ from fourfold.data.schema.values import Inferred, Values, answer, as_numbers
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
+from fourfold.spaces.spelling import formats_of
 
-__all__ = ["boolean", "category", "constant", "drop", "fresh", "identifier", "own_categories", "text"]
+__all__ = ["NAMED", "boolean", "category", "constant", "drop", "fresh", "identifier", "own_categories", "text"]
 
 UNIQUE = 0.95
 """A column of words of which at least this share differ names its rows."""
@@ -21,6 +22,12 @@ RARE = 10
 """A category in fewer rows than this is rare: little is learned of it, and samples may give a person away."""
 SOME, MANY = 100, 1000
 """A column of more categories than SOME is warned of if most are rare. Of more than MANY, the rare ones are pooled."""
+NAMED = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rownames|row|no|nr)$|[a-z](Id|ID)$", re.IGNORECASE)
+"""Names of columns that name their rows."""
+DIGITS = 0.2
+"""The share of digits among the letters of names, at most."""
+OFTEN = 2
+"""Rows of a name or a code, on average: one with fewer is a text."""
 POOL = "other"
 """The category into which rare ones are pooled."""
 
@@ -64,9 +71,12 @@ def category(values: Values) -> Inferred:
     if "categories" in values.hint:
         return _category(values, tuple(values.hint["categories"]), 0, values.hint.get("other"))
     rare = values.counts < RARE
-    count, few = len(values.text), int(rare.sum())
-    if count > MANY and few and values.hint.get("kind") != "category":
-        if values.counts[rare].sum() > values.rows / 2:
+    count, few, free = len(values.text), int(rare.sum()), values.hint.get("kind") != "category"
+    scarce = bool(values.counts[rare].sum() > values.rows / 2)
+    if free and scarce and count > min(max(values.rows / OFTEN, SOME), MANY) and _named(values):
+        return _text(values, f"{count:,} different texts, of which {few:,} are in fewer than {RARE} rows each")
+    if count > MANY and few and free:
+        if scarce:
             return _identifier(values, f"{count:,} categories, of which {few:,} are in fewer than {RARE} rows each")
         common = dataclasses.replace(values, text=values.text[~rare], counts=values.counts[~rare])
         categories = tuple(dict.fromkeys((*_categories(common), POOL)))
@@ -113,8 +123,24 @@ def text(values: Values) -> Inferred | None:
     by_hint = values.hint.get("kind") == "text"
     if not by_hint and (len(values.text) < values.rows / 2 or not _sentences(values)):
         return None
-    reason = "most values have three words or more, and few occur again; not modelled"
-    return Inferred(values.column(FreeText, "str"), "text", "empty in samples", reason, values.share)
+    return _text(values, "most values have three words or more, and few occur again")
+
+
+def _text(values: Values, reason: str) -> Inferred:
+    """A column of texts. Their spelling is counted once it is known which rows are training rows."""
+    column = values.column(FreeText, "str", distinct=len(values.text) == values.rows)
+    return Inferred(column, "text", "new ones in samples", reason, values.share)
+
+
+def _named(values: Values) -> bool:
+    """True for names and texts of a format, such as postcodes, which need not differ from row to row."""
+    numbers = not np.isnan(as_numbers(values.text)).any() and not values.text.str.match(r"0\d").any()
+    if values.rows < 20 or NAMED.search(values.coded.name) or values.coded.dtype == "category" or numbers:
+        return False
+    letters = "".join(values.text.iloc[:: max(len(values.text) // 1000, 1)])
+    digits = sum(map(str.isdigit, letters)) / max(len(letters), 1)
+    formats = formats_of(values.text.tolist())
+    return digits < DIGITS or (bool(formats) and all("+" not in form.replace("\\+", "") for form, _ in formats))
 
 
 def _sentences(values: Values) -> bool:
@@ -140,7 +166,13 @@ def identifier(values: Values) -> Inferred | None:
         return None
     differ = "; ".join([f"{len(text):,} of {values.rows:,} values differ", *amounts(text)])
     inferred = _identifier(values, f"names its row: {differ}")
+    alike = isinstance(inferred.column, Identifier) and inferred.column.pattern == _numbered(values)
+    if alike and not by_hint and _named(values):
+        return _text(values, f"texts of which few occur again: {differ}")
     numbered = isinstance(inferred.column, Identifier) and inferred.column.pattern != _numbered(values)
+    again = numbered and len(text) < values.rows and values.rows >= 100 and _named(values)
+    if again and not by_hint:  # such as postcodes: two rows may share one
+        return _text(values, f"texts of a format that occur again: {differ}")
     return inferred if by_hint or numbered or not _sentences(values) else None
 
 

@@ -1,0 +1,72 @@
+"""The spelling of columns of texts, counted in training rows, given the category that tells most of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fourfold.data.schema.values import GAPS, Coded
+from fourfold.spaces import Table
+from fourfold.spaces.columns import Categorical, Column, FreeText
+from fourfold.spaces.spelling import spelling_of
+
+__all__ = ["spelled"]
+
+MOST_LEVELS = 60
+"""Categories of a column that a text is drawn given, at most."""
+
+
+def spelled(space: Table, columns: Sequence[Coded], x: Tensor, rows: Tensor) -> Table:
+    """The table whose texts can be drawn, by the texts of some rows.
+
+    Args:
+        space: of the rows.
+        columns: of the file.
+        x: all rows ``(N, C)``.
+        rows: the places of training rows.
+    """
+    if not any(isinstance(column, FreeText) for column in space.schema):
+        return space
+    by_name = {coded.name: coded for coded in columns}
+    schema = (
+        _spelled(space, column, by_name[column.name], x, rows) if isinstance(column, FreeText) else column
+        for column in space.schema
+    )
+    return dataclasses.replace(space, schema=tuple(schema))
+
+
+def _spelled(space: Table, column: FreeText, coded: Coded, x: Tensor, rows: Tensor) -> Column:
+    inverse = coded.inverse[rows.numpy()]
+    words = np.append(coded.distinct.astype(str).to_numpy(dtype=object), "")
+    words[np.isin(words, list(GAPS))] = ""
+    texts = words[inverse]
+    source = _source(space, texts, x[rows])
+    levels = [None] * len(texts) if source is None else [k if k >= 0 else None for k in x[rows, source].tolist()]
+    order = np.random.default_rng(0).permutation(len(texts))
+    spelling = spelling_of(texts[order].tolist(), [levels[i] for i in order])
+    return dataclasses.replace(column, spelling=spelling, source=None if source is None else space.columns[source])
+
+
+def _source(space: Table, texts: npt.NDArray[np.object_], x: Tensor) -> int | None:
+    """The categorical column that tells most of the first letter, beyond what chance would (Akaike 1974)."""
+    _, first = np.unique([text[:1] for text in texts], return_inverse=True)
+    gains = {}
+    for i, column in enumerate(space.modelled):
+        if isinstance(column, Categorical) and 1 < len(column.categories) <= MOST_LEVELS:
+            gains[i] = _gain(x[:, i].clamp(min=-1).numpy() + 1, first)
+    best = max(gains, key=lambda i: gains[i], default=None)
+    return best if best is not None and gains[best] > 0 else None
+
+
+def _gain(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> float:
+    """Mutual information of two variables in nats over all rows, less the parameters that it takes."""
+    counts = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
+    np.add.at(counts, (a, b), 1)
+    expected = counts.sum(1)[:, None] * counts.sum(0)[None] / len(a)
+    there = counts > 0
+    nats = float((counts[there] * np.log(counts[there] / expected[there])).sum())
+    return nats - ((counts.sum(1) > 0).sum() - 1) * ((counts.sum(0) > 0).sum() - 1)

@@ -1,0 +1,202 @@
+"""Texts of a column letter by letter, by counts of what follows in many rows: names, notes, postcodes, addresses."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+import random
+import re
+import string
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+__all__ = ["Spelling", "formats_of", "spelling_of"]
+
+START, END = "\x02", "\x03"
+LEVEL = 0xE000
+"""The first of the letters that stand for a category of the row: they belong to no alphabet."""
+ORDER = 6
+"""Letters before one that it depends on, at most."""
+LETTERS = 400_000
+"""Letters that are counted, at most."""
+SUPPORT = 5
+"""Rows that a context needs: what fewer rows have in common is not told."""
+CONTEXTS = 40_000
+"""Contexts that are kept, at most: the most frequent ones."""
+LONGEST = 2000
+"""Letters of a text, at most."""
+TRIES = 100
+"""Draws until a text has one of the formats, at most."""
+FORMATS = 20
+"""Formats of a column, at most. In more, texts have none."""
+
+
+@final
+@dataclass(frozen=True)
+class Spelling:
+    r"""``p(text | level) = prod_i p(letter_i | up to six letters before it, level)``, counted in many rows.
+
+    With the counts ``n`` of ``k`` different letters behind a context of ``N`` rows, the next letter is one of these
+    with probability ``N / (N + k)``, by their shares, and else depends on a shorter context (Witten, Bell 1991,
+    https://doi.org/10.1109/18.87000). The level is a category of the row. It stands before the first letter.
+
+    Attributes:
+        contexts: letters that precede one, ``\x02`` for the start.
+        letters: for each the letters that follow, ``\x03`` for the end.
+        counts: how often each does.
+        formats: patterns of which every text has one, as regular expressions, with the share of texts that have it.
+            Empty where there are none.
+    """
+
+    contexts: tuple[str, ...]
+    letters: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    formats: tuple[tuple[str, float], ...] = ()
+
+    @cached_property
+    def _table(self) -> Mapping[str, tuple[str, list[int]]]:
+        """For each context the letters behind it and the sums of their counts."""
+        sums = (list(itertools.accumulate(counts)) for counts in self.counts)
+        return dict(zip(self.contexts, zip(self.letters, sums, strict=True), strict=True))
+
+    @cached_property
+    def _format(self) -> re.Pattern[str] | None:
+        return re.compile("|".join(f"(?:{form})" for form, _ in self.formats)) if self.formats else None
+
+    def draw(self, seed: int, level: int | None = None) -> str:
+        """One text of a format, by the seed."""
+        generator, start = random.Random(seed), START if level is None else chr(LEVEL + level)
+        for _ in range(TRIES):
+            text = self._draw(generator, start)
+            if self._format is None or not text or self._format.fullmatch(text):
+                return text
+            if all("+" not in form.replace("\\+", "") for form, _ in self.formats):
+                return self._fill(generator, start)
+        return ""
+
+    def _fill(self, generator: random.Random, start: str) -> str:
+        """A text of one of the formats, whose lengths are fixed: each letter is drawn among those of its place."""
+        forms, shares = zip(*self.formats, strict=True)
+        text = start
+        for literal, kind, count in _PLACES.findall(generator.choices(forms, shares)[0]):
+            for _ in range(int(count or 1)):
+                text += literal.lstrip("\\") or self._letter_of(generator, text[-ORDER:], _LETTERS[kind])
+        return text[1:]
+
+    def _letter_of(self, generator: random.Random, context: str, letters: str) -> str:
+        """The next letter, if it is one of these, in some draws. Else one of them by chance."""
+        drawn = (self._next(generator, context) for _ in range(TRIES // 5))
+        return next((letter for letter in drawn if letter in letters), None) or generator.choice(letters)
+
+    def _draw(self, generator: random.Random, start: str) -> str:
+        text = start
+        while len(text) <= LONGEST and (letter := self._next(generator, text[-ORDER:])) != END:
+            text += letter
+        return text[1:]
+
+    def _next(self, generator: random.Random, context: str) -> str:
+        """The next letter: of the longest context that is counted, or by chance of a shorter one."""
+        while True:
+            if (entry := self._table.get(context)) is not None:
+                letters, sums = entry
+                place = generator.random() * (sums[-1] + (len(letters) if context else 0))
+                if place < sums[-1]:
+                    return letters[bisect.bisect_right(sums, place)]
+            context = START + context[1:] if context and ord(context[0]) >= LEVEL else context[1:]
+
+    def log_prob(self, text: str, level: int | None = None) -> float:
+        """``log p(text)`` without formats, in nats. ``-inf`` for a letter that no text has."""
+        total, done = 0.0, START if level is None else chr(LEVEL + level)
+        for letter in text + END:
+            p = self._mass(letter, done[-ORDER:])
+            total += math.log(p) if p > 0 else -math.inf
+            done += letter
+        return total
+
+    def _mass(self, letter: str, context: str) -> float:
+        shorter = START + context[1:] if context and ord(context[0]) >= LEVEL else context[1:]
+        below = self._mass(letter, shorter) if context else 0.0
+        if (entry := self._table.get(context)) is None:
+            return below
+        letters, sums = entry
+        at = letters.find(letter)
+        count = 0 if at < 0 else sums[at] - (sums[at - 1] if at else 0)
+        spare = len(letters) if context else 0
+        return (count + spare * below) / (sums[-1] + spare)
+
+
+def spelling_of(texts: Iterable[str], levels: Iterable[int | None]) -> Spelling | None:
+    """Count texts, the empty one included, each with the level of its row. ``None`` for too few rows.
+
+    Of very many, :data:`LETTERS` letters are counted. Contexts of fewer than :data:`SUPPORT` rows are left out.
+    """
+    follow: dict[str, Counter[str]] = defaultdict(Counter)
+    rows: Counter[str] = Counter()
+    letters, counted = 0, []
+    for text, level in zip(texts, levels, strict=True):
+        if letters > LETTERS:
+            break
+        letters += len(text) + 1
+        counted.append(text)
+        here = set()
+        for context, letter in _contexts(text[:LONGEST], level):
+            follow[context][letter] += 1
+            here.add(context)
+        rows.update(here)
+    chosen = sorted((c for c, n in rows.items() if n >= SUPPORT), key=lambda c: (-rows[c], len(c), c))[:CONTEXTS]
+    if "" not in chosen:
+        return None
+    counts = [follow[context].most_common() for context in chosen]
+    return Spelling(
+        tuple(chosen),
+        tuple("".join(letter for letter, _ in part) for part in counts),
+        tuple(tuple(count for _, count in part) for part in counts),
+        formats_of([text for text in counted if text]),
+    )
+
+
+def _contexts(text: str, level: int | None) -> Iterator[tuple[str, str]]:
+    """Each letter with the contexts before it, with and without the level."""
+    whole = START + text
+    marked = None if level is None else chr(LEVEL + level) + text
+    for i, letter in enumerate(text + END, 1):
+        for width in range(min(ORDER, i) + 1):
+            yield whole[i - width : i], letter
+        if marked is not None and i <= ORDER:
+            yield marked[:i], letter
+
+
+def formats_of(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    r"""The formats of texts as regular expressions, such as ``[A-Z]{2}\d{4}``. None if some text has another one.
+
+    There are at most :data:`FORMATS`, each of :data:`SUPPORT` rows or more. Runs of letters or digits have their
+    length, or else any length. The second of each pair is the share of texts that have it.
+    """
+    for exact in (True, False):
+        counts = Counter(_format(text, exact) for text in texts)
+        informative = any(re.search(r"\\d|[^A-Za-z\[\]+{}\d\-\\ ]", form) for form in counts)
+        if 0 < len(counts) <= FORMATS and min(counts.values()) >= SUPPORT and informative:
+            return tuple((form, count / len(texts)) for form, count in counts.most_common())
+    return ()
+
+
+_PLACES = re.compile(r"(\\[^d]|[^\[\\])|(\\d|\[A-Z\]|\[a-z\])\{(\d+)\}")
+"""The parts of a format: a letter as it stands, or a kind of letters and their number."""
+_LETTERS = {r"\d": string.digits, "[A-Z]": string.ascii_uppercase, "[a-z]": string.ascii_lowercase}
+_KINDS = (("[0-9]", r"\d"), ("[A-Z]", "[A-Z]"), ("[a-z]", "[a-z]"))
+
+
+def _format(text: str, exact: bool) -> str:
+    """The format of a text."""
+    parts = []
+    for run in re.findall(r"[0-9]+|[A-Z]+|[a-z]+|[^0-9A-Za-z]", text):
+        kind = next((form for letter, form in _KINDS if re.match(letter, run)), None)
+        if kind is None:
+            parts.append(re.escape(run))
+        else:
+            parts.append(kind + (f"{{{len(run)}}}" if exact else "+"))
+    return "".join(parts)
