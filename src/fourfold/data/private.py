@@ -26,8 +26,7 @@ import torch
 from fourfold.core import Batch
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, unknown_columns
 from fourfold.data.schema.files import read_schema
-from fourfold.data.schema.numbers import NAMED
-from fourfold.data.schema.words import POOL
+from fourfold.data.schema.words import NAMED, POOL
 from fourfold.data.source import Source
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import scipy
