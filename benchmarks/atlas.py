@@ -2,6 +2,7 @@
 
     python benchmarks/atlas.py cases.jsonl [--blank] [--errors] [--sure 0.5] [--folder DIR]
     python benchmarks/atlas.py benchmarks/atlas_folders.jsonl --clones DIR [--part development] [--errors]
+    python benchmarks/atlas.py benchmarks/atlas_bare.jsonl --clones DIR --bare [--part development] [--errors]
     python benchmarks/atlas.py benchmarks/atlas_parts.jsonl --clones DIR --parts [--part development] [--errors]
     python benchmarks/atlas.py --catalogue
     python benchmarks/atlas.py --fuzz 10000
@@ -23,6 +24,7 @@ import contextlib
 import json
 import random
 import re
+import shutil
 import tempfile
 import time
 import zlib
@@ -230,22 +232,37 @@ def readme(folder: Path) -> Path | None:
     return min(found, key=lambda path: (path.suffix.lower() != ".md", path.name), default=None)
 
 
-def clones(cases: list[dict[str, Any]], below: Path, errors: bool) -> None:
+#: prose, which a bare repository lacks
+_PROSE = shutil.ignore_patterns(
+    "*.md", "*.rst", "*.txt", "[Rr][Ee][Aa][Dd][Mm][Ee]*", "*.ipynb", "docs", "doc", ".git", "CITATION*", "LICENSE*"
+)
+
+
+def bare(folder: Path) -> Path:
+    """A copy of a repository without its README and its prose."""
+    copy = Path(tempfile.mkdtemp()) / folder.name
+    shutil.copytree(folder, copy, ignore=_PROSE)
+    return copy
+
+
+def clones(cases: list[dict[str, Any]], below: Path, errors: bool, without_prose: bool = False) -> None:
     """Print how many repositories are placed right, as folders and by their READMEs alone, by part and in all."""
+    inputs = (("bare", bare),) if without_prose else (("folder", lambda folder: folder), ("readme", readme))
     print(f"{'part':<12} {'input':<7} {'n':>4} {'paradigm':>9} {'macro':>6} {'wrong':>6} {'abstain':>8}")
     parts = [*dict.fromkeys(case["part"] for case in cases)]
     for part in [*parts, "all"] if len(parts) > 1 else parts:
         chosen = [case for case in cases if part in ("all", case["part"])]
-        for kind, input_of in (("folder", lambda folder: folder), ("readme", readme)):
+        for kind, input_of in inputs:
             rows = []
             for case in chosen:
                 folder = below / case["repository"].replace("/", "+")
                 if folder.is_dir():
-                    rows.append(judge(case, _placed(input_of(folder)), 0.0))
+                    placed = _placed(input_of(folder))
+                    rows.append(judge(case, placed, 0.0))
                     if errors and part != "all" and not rows[-1]["paradigm"]:
-                        print(
-                            f"- {case['repository']}: {case['label']['paradigm']} -> {_placed(input_of(folder)).cell}"
-                        )
+                        reason = placed.reason.where if placed.reason else placed.missing
+                        verdict = f"{placed.cell} {placed.confidence:.2f}"
+                        print(f"- {case['repository']}: {case['label']['paradigm']} -> {verdict} [{reason}]")
             if rows:
                 wrong, abstained = (sum(row[key] for row in rows) for key in ("wrong", "abstained"))
                 print(
@@ -375,6 +392,7 @@ def main() -> None:
     parser.add_argument("--catalogue", action="store_true", help="score the engine on the catalogue's own words")
     parser.add_argument("--half", type=int, choices=(0, 1), help="only this half of the catalogue: tune on 0, report 1")
     parser.add_argument("--fuzz", type=int, metavar="COUNT")
+    parser.add_argument("--bare", action="store_true", help="place repositories without README and prose")
     parser.add_argument("--parts", action="store_true", help="score the parts that are named of hybrids")
     given = parser.parse_args()
     if given.cases and given.parts:
@@ -382,7 +400,7 @@ def main() -> None:
         parts(chosen, given.clones, given.errors)
     elif given.cases and given.clones:
         chosen = [case for case in read_cases(given.cases) if given.part in ("", case["part"])]
-        clones(chosen, given.clones, given.errors)
+        clones(chosen, given.clones, given.errors, given.bare)
     elif given.cases:
         cases = read_cases(given.cases)
         score(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_text
+from fourfold_atlas.calls import reached
 from fourfold_atlas.code import read_definitions
 from fourfold_atlas.decision import decide, surely, with_parts
-from fourfold_atlas.evidence import Cell, Claim, Evidence
+from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence
 from fourfold_atlas.hub import is_model_file, read_files, read_paths
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.prose import place_words
 from fourfold_atlas.rules import finder
-from fourfold_atlas.sources import Notebook, defining, named_parts, read_notebook
+from fourfold_atlas.sources import Notebook, defining, named_parts, parsed, read_notebook
+from fourfold_atlas.votes import by_claim, weigh
 
 __all__ = ["place_folder"]
 
@@ -28,6 +30,12 @@ LONE = 0.5
 #: sources that are parsed, those that are read, and how much of them all
 MAX_PARSED, MAX_READ, MAX_SOURCE = 300, 8, 4_000_000
 MAX_CARDS = 3
+#: inner folders of parts that were copied with their own training: they say nothing of the system's
+_HELPER = re.compile(r"/(?:clap|clip|hifi_?gan|vocoders?|vae|autoencoders?|taming|lpips|bert|t5|encodec|vqgan)/", re.I)
+#: the training step speaks from so many votes on, and says nothing for a cell with fewer than these
+SAID, UNSAID = 4.0, 1.5
+#: the weight of a statement by the calls between the training step and it
+BY_DEPTH = (1.5, 1.2, 0.8, 0.6)
 _BESIDE = finder("folders", "beside")
 _OTHER_PROSE = finder("folders", "other_prose")
 _CARD = re.compile(r"^(read_?me|model[-_ ]?card)\b", re.I)
@@ -119,22 +127,57 @@ def _rank(path: Path) -> tuple[bool, int, str]:
 
 
 def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
-    """The definitions in the sources that define a loss or a sampling loop most clearly."""
-    sources, size = [], 0
-    for name, notebook in _sources(folder, files):
-        size += len(notebook.code)
-        strength, definitions = defining(notebook.code)
+    """The definitions of losses and sampling loops, those first that the training step reaches."""
+    found = _read_sources(folder, files)
+    own = {name: notebook.code for name, notebook in found.items() if not _HELPER.search(name)}
+    trained = reached({name: tree for name, code in own.items() if (tree := parsed(code))})
+    sources = []
+    for name, notebook in found.items():
+        strength, definitions = defining(notebook.code, trained.get(name, {}))
         if strength:
-            sources.append((strength, name, replace(notebook, code=definitions)))
-        if size > MAX_SOURCE:
-            break
-    sources.sort(key=lambda row: (-row[0], row[1].count("/")))
-    notebooks = {name: notebook for _, name, notebook in sources[:MAX_READ]}
+            sources.append((name in trained, strength, name, replace(notebook, code=definitions)))
+    sources.sort(key=lambda row: (-row[0], -row[1], row[2].count("/")))
+    notebooks = {name: notebook for _, _, name, notebook in sources[:MAX_READ]}
     if notebooks:
         rows = read_definitions({name: notebook.code for name, notebook in notebooks.items()})
+        depths = [_depth(row, trained) for row in rows]
+        rows = [row if depth is None else _weighed(row, depth) for row, depth in zip(rows, depths, strict=True)]
+        near = [row for row, depth in zip(rows, depths, strict=True) if depth in (0, 1)]
         for name, notebook in notebooks.items():
-            rows = notebook.placed(rows, name)
-        yield surely(decide(folder.name, rows), CODE_ANSWERS)
+            rows, near = notebook.placed(rows, name), notebook.placed(near, name)
+        yield surely(_by_step(decide(folder.name, rows), near), CODE_ANSWERS)
+
+
+def _by_step(placed: Placement, near: list[Evidence]) -> Placement:
+    """The placement, or that by the training step alone where it says another thing and nothing for the answer."""
+    scores = weigh(by_claim(near))
+    best = max(scores, key=lambda cell: scores[cell])
+    rules = {row.rule for row in near if row.claim.cell is best}
+    if placed.cell is None or scores[placed.cell] >= UNSAID or scores[best] < SAID or len(rules) < 2:
+        return placed
+    step = decide(placed.subject, near)
+    return placed if step.cell is None else step
+
+
+def _depth(row: Evidence, trained: Mapping[str, Mapping[int, int]]) -> int | None:
+    """The calls between the training step and the line of a statement, if the step reaches it."""
+    name, _, line = row.where.rpartition(":")
+    reaches = line.isdecimal() and row.claim.aspect is not Aspect.WORDING
+    return trained.get(name, {}).get(int(line)) if reaches else None
+
+
+def _weighed(row: Evidence, depth: int) -> Evidence:
+    return replace(row, weight=round(row.weight * BY_DEPTH[depth], 3))
+
+
+def _read_sources(folder: Path, files: list[Path]) -> dict[str, Notebook]:
+    """Sources by name, up to so many characters in all."""
+    found, size = {}, 0
+    for name, notebook in _sources(folder, files):
+        found[name], size = notebook, size + len(notebook.code)
+        if size > MAX_SOURCE:
+            break
+    return found
 
 
 def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -18,7 +18,9 @@ __all__ = ["Notebook", "defining", "is_code", "named_parts", "parsed", "read_not
 
 _LOSS = finder("sources", "loss")
 #: functions that draw
-_DRAWS = re.compile(r"sampl|generat|decod|translat|langevin|sgld|gibbs|mcmc|hmc|revers|invers|infer|euler|heun", re.I)
+_DRAWS = re.compile(
+    r"sampl|generat|denois|decod|translat|langevin|sgld|gibbs|mcmc|hmc|revers|invers|infer|euler|heun", re.I
+)
 #: a class, names from another module, what an object holds
 _DEFINES = re.compile(r"class (?P<names>\w+)")
 _IMPORTS = re.compile(r"\s*from [\w.]+ import (?P<names>[\w, ]+)")
@@ -41,15 +43,21 @@ def parsed(source: str) -> ast.Module | None:
         return None
 
 
-def defining(source: str) -> tuple[float, str]:
+def defining(source: str, trained: Container[int] = ()) -> tuple[float, str]:
     """A measure of how clearly a source defines a loss or a sampling loop, and the source with all else blanked.
 
     Lines stay where they are. Zero and nothing where it defines neither, or does not parse.
+
+    Args:
+        source: Python.
+        trained: the lines that the training step reaches, if it reaches any: losses elsewhere do not count then.
     """
     tree = parsed(source) if _MAY_DEFINE.search(source) else None
     if tree is None:
         return 0.0, ""
     definitions = [(strength, node) for node in _definitions(tree.body) if (strength := _strength(node)) >= ENOUGH]
+    if trained:
+        definitions = [row for row in definitions if row[1].lineno in trained or _DRAWS.search(_name(row[1]))]
     if not definitions:
         return 0.0, ""
     numbers = {line for _, node in definitions for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
@@ -76,12 +84,16 @@ def _definitions(body: list[ast.stmt]) -> Iterator[_Definition]:
 def _strength(node: _Definition) -> int:
     """Signs of a loss or a sampler in a definition: it trains, it holds losses, its name says so, or it loops."""
     inside = list(ast.walk(node))
-    name = getattr(node, "name", "")
+    name = _name(node)
     trains = any(isinstance(part, ast.Call) and _callee(part) in _TRAINS for part in inside)
     losses = sum(bool(_LOSS.search(name)) for part in inside for name in _names(part))
     loops = any(isinstance(part, ast.For | ast.While) for part in inside)
     draws = bool(name and _DRAWS.search(name))
     return 3 * trains + min(losses, 4) + 2 * bool(name and _LOSS.search(name)) + draws * (2 if loops else 1)
+
+
+def _name(node: ast.stmt) -> str:
+    return getattr(node, "name", "")
 
 
 def _callee(node: ast.Call) -> str:
