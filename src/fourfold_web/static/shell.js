@@ -112,8 +112,10 @@ async function show() {
   leave?.();
   leave = null;
   for (const link of links.children) {
-    if (link.dataset.view === here.name) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.dataset.view === here.name) {
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else link.removeAttribute("aria-current");
   }
   document.querySelector("#notice").hidden = true;
   if (!view) return element.replaceChildren(h("div", { class: "empty" }, h("h1", {}, "No such view"), h("p", {}, h("a", { href: "#/" }, "Go to the first one."))));
