@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from fourfold_atlas.decision import decide, states
 from fourfold_atlas.names import place_mention
 from fourfold_atlas.placement import Placement
+from fourfold_atlas.wording import PLAIN
 from fourfold_atlas.words import read_words
 
 __all__ = ["place_words", "title"]
 
+#: plain words of German, French, Spanish, Italian and Portuguese
+_OTHERS_TEXT = """
+der und ist ein eine nicht mit auf von wird für les des et est une dans pour qui sur los las que para con del una por
+il di che della sono não são uma com dos
+"""
+_OTHERS = frozenset(_OTHERS_TEXT.split())
+#: fewer words tell no language; English has a plain word among so many
+FEWEST, EVERY = 12, 14
 #: words yield to the catalogue below this confidence where the opening or a link names a system. Where the title names
 #: one, they yield unless they state their mechanism with more than that
 UNSURE, TITLED = 0.75, 0.95
@@ -24,7 +36,23 @@ def place_words(text: str, subject: str = "", where: str = "") -> Placement:
         subject: the name of the system that it describes. By default its first words.
         where: the name of the file that it stands in: quotes then carry their line.
     """
-    return _or_mention(decide(subject or title(text), read_words(text, where)), text)
+    placed = _or_mention(decide(subject or title(text), read_words(text, where)), text)
+    if english(text) or placed.prior:
+        return placed
+    note = "only English is read, and this text seems to be in another language"
+    if placed.reason is not None:
+        return replace(placed, notes=(note, *placed.notes))
+    missing = f"an English text: {note}; translate it, or give its files or code"
+    return replace(placed, cell=None, confidence=0.0, missing=missing)
+
+
+def english(text: str) -> bool:
+    """False for a text of some length with few plain English words, and with plain words or letters of others."""
+    words = re.findall(r"[^\W\d_]+", text[:5_000].lower())
+    foreign = sum(len(word) for word in words if not word.isascii())
+    plain, others = (sum(word in known for word in words) for known in (PLAIN, _OTHERS))
+    few = plain * EVERY <= len(words)
+    return len(words) < FEWEST or not (few and (others > 2 or foreign * 10 > sum(map(len, words))))
 
 
 def _or_mention(placed: Placement, text: str) -> Placement:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fourfold.output.printable import printable
 from fourfold.vocabulary import Cost
 from fourfold_atlas.placement import WIDTH, Placement, facts_of, html, text
+from fourfold_atlas.variants import variant_of
 
 __all__ = ["html", "side_by_side", "table", "text"]
 
@@ -26,6 +27,8 @@ def side_by_side(placed: list[Placement]) -> str:
     rows = [
         ("", [row.subject for row in placed]),
         ("paradigm", [row.cell.value if row.cell else f"not decided: {row.missing}" for row in placed]),
+        ("objective", [_answer(row, "objective") for row in placed]),
+        ("sampling", [_answer(row, "sampling") for row in placed]),
         ("likelihood", [_kind(row) for row in placed]),
         ("cost", [SHORT_COST[row.cost] if row.cell else "?" for row in placed]),
         ("parts", [", ".join(part.role.replace("_", " ") for part in row.parts) or "-" for row in placed]),
@@ -33,7 +36,31 @@ def side_by_side(placed: list[Placement]) -> str:
         ("drawbacks", [_fact(row, "drawbacks") for row in placed]),
         ("watch", [", ".join(mode.name for mode in row.failure_modes) or "-" for row in placed]),
     ]
-    return "\n".join(_columns(label, cells, width) for label, cells in rows)
+    return "\n".join([*(_columns(label, cells, width) for label, cells in rows), "", *_differences(placed, rows)])
+
+
+def _differences(placed: list[Placement], rows: list[tuple[str, list[str]]]) -> list[str]:
+    """The answers in which systems differ, and those in which they agree."""
+    if any(row.cell is None for row in placed):
+        return []
+    answers = [row for row in rows if row[0] in ("objective", "sampling", "likelihood", "cost", "parts")]
+    differ = [label for label, cells in answers if len(set(cells)) > 1]
+    agree = [label for label, cells in answers if len(set(cells)) == 1]
+    lines = [f"They differ in {_listed(differ)}." if differ else "They differ in no answer."]
+    if agree:
+        lines.append(f"{'Both' if len(placed) == 2 else 'All'} have the same {_listed(agree)}.")
+    return textwrap.wrap(" ".join(lines), WIDTH)
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _answer(row: Placement, name: str) -> str:
+    """The objective or the sampling of a system, by its variant."""
+    paradigm = row.cell.paradigm if row.cell else None
+    told = None if row.facts else variant_of(row.cell, row.variant)
+    return str(getattr(told or facts_of(row, paradigm), name)) if paradigm else "-"
 
 
 def _kind(row: Placement) -> str:

@@ -18,7 +18,7 @@ from importlib import resources
 from fourfold_atlas.evidence import Cell
 from fourfold_atlas.rules import cues
 
-__all__ = ["CARD", "CELLS", "CODE", "LINE", "UNIT", "Leaning", "TextKind"]
+__all__ = ["CARD", "CELLS", "CODE", "LINE", "PLAIN", "UNIT", "Leaning", "TextKind"]
 __all__ += ["leaning", "mechanism", "probabilities", "stems", "text_kind", "weights"]
 
 CELLS = tuple(Cell)
@@ -34,7 +34,7 @@ a an the of to in on at by for with from as and or is are was were be been it it
 your can will may not no than then there here which who has have had do does using used use via into over under such
 also more most very all any
 """
-_PLAIN = frozenset(_PLAIN_TEXT.split())
+PLAIN = frozenset(_PLAIN_TEXT.split())
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _LINK = re.compile(r"https?://\S+|www\.\S+")
 
@@ -73,7 +73,7 @@ def stems(text: str) -> dict[str, tuple[int, int]]:
     lower = _LINK.sub(lambda link: " " * len(link.group()), _lower(prose)).replace("_", " ")
     for word in _WORD.finditer(lower):
         stem = _stem(word.group())
-        if len(stem) > 1 and word.group() not in _PLAIN:
+        if len(stem) > 1 and word.group() not in PLAIN:
             spans.setdefault(stem, word.span())
     return spans
 

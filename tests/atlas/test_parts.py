@@ -160,3 +160,29 @@ def test_the_parts_of_hybrids_in_prose():
             named += len(roles & set(case["parts"]))
             total += len(case["parts"])
     assert named / total >= 0.85
+
+
+GERMAN = (
+    "Dieses Modell erzeugt Bilder aus Texten. Es wurde auf einer großen Menge von Bildern und Beschreibungen gelernt "
+    "und läuft auf einer einzelnen Karte. Die Gewichte sind frei verfügbar und dürfen weitergegeben werden."
+)
+CHINESE = "本模型根据文字生成图像。" * 3 + " 训练 数据 来自 互联网 的 图片 和 文字 说明 模型 权重 公开 可 下载 使用"
+
+
+@pytest.mark.parametrize("text", [GERMAN, CHINESE])
+def test_another_language_is_said_to_be_one(text):
+    placed = place_words(text)
+    assert placed.cell is None
+    assert placed.missing.startswith("an English text")
+
+
+def test_english_is_not_taken_for_another_language():
+    for text in (SPEECH, LATENT, CARD, "text-to-image diffusion transformer, rectified flow, 12B parameters"):
+        assert not any("another language" in note for note in place_words(text).notes)
+
+
+def test_two_systems_side_by_side_say_where_they_differ():
+    shown = " ".join(show.side_by_side([place("Stable Diffusion"), place("StyleGAN")]).split())
+    assert "They differ in objective, sampling, likelihood, cost and parts." in shown
+    same = " ".join(show.side_by_side([place("GPT-2"), place("GPT-4")]).split())
+    assert "They differ in no answer." in same
