@@ -69,13 +69,13 @@ def animation(traces: Mapping[str, Trace], points: int = 110) -> Markup:
 
 def positions(trace: Trace, layer: Layer, moments: int = MOMENTS) -> Tensor:
     """The values of a layer at evenly spaced moments, ``(moments, *)``. Between two frames they go straight."""
-    shown = []
+    values = []
     for k in range(moments):
         frame, t = trace.moment(k / (moments - 1))
         before, after = (layer.values[min(max(i, 0), len(layer.values) - 1)] for i in (frame - 1, frame))
         between = before + t * (after - before)
-        shown.append(torch.where(between.isnan(), after, between))
-    return torch.stack(shown)
+        values.append(torch.where(between.isnan(), after, between))
+    return torch.stack(values)
 
 
 def _plane(title: str, trace: Trace, count: int) -> Markup:
@@ -109,8 +109,8 @@ def _circle(x: float, y: float, r: float, **attributes: str) -> Markup:
 
 
 def _line(points: Sequence[Sequence[float]]) -> Markup:
-    shown = [_pixel(point) for point in points[::2] if not math.isnan(point[0])]
-    return element("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in shown), css="lines")
+    pixels = [_pixel(point) for point in points[::2] if not math.isnan(point[0])]
+    return element("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in pixels), css="lines")
 
 
 def _curve(values: Sequence[float]) -> Markup:
@@ -125,7 +125,7 @@ def _dot(states: Sequence[Sequence[float]]) -> Markup:
     x, y = states[-1]
     red, green, blue = colorsys.hls_to_rgb((math.atan2(y, x) / (2 * math.pi)) % 1, 0.42, 0.62)
     colour = f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
-    (left, top), places = _pixel(states[-1]), map(_pixel, states)
-    values = ";".join(f"{x - left:.0f},{y - top:.0f}" for x, y in places)  # whoever draws no motion sees the end
+    (x_end, y_end), places = _pixel(states[-1]), map(_pixel, states)
+    values = ";".join(f"{x - x_end:.0f},{y - y_end:.0f}" for x, y in places)  # whoever draws no motion sees the end
     motion = element("animateMotion", dur=f"{SECONDS:g}s", repeatCount="indefinite", calcMode="linear", values=values)
-    return element("circle", motion, cx=round(left, 1), cy=round(top, 1), r=2.6, fill=colour, css="p")
+    return element("circle", motion, cx=round(x_end, 1), cy=round(y_end, 1), r=2.6, fill=colour, css="p")

@@ -335,10 +335,10 @@ class Pupil:
             row["loss"] = {name: round(value, 4) for name, value in self.last.losses.items()}
         if not self.error and self.last is not None:
             count = 160 if self.model.space.shape == (2,) else 9
-            row["samples"] = listed(self.model.space, self.shown().sample(count, seed=seed))
+            row["samples"] = listed(self.model.space, self.current().sample(count, seed=seed))
         return row
 
-    def shown(self) -> GenerativeModel:
+    def current(self) -> GenerativeModel:
         """The model whose samples are shown: that of the stage, while there is one."""
         stages = {stage.name: stage.model for stage in self.model.stages()}
         return stages.get(self.last.stage, self.model) if self.last is not None else self.model

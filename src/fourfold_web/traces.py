@@ -116,8 +116,8 @@ class Layer:
     def record(self) -> dict[str, Any]:
         """A JSON value: numbers are cut into equal steps between the least and the largest. The last step is NaN."""
         x, top = self.values.float().numpy(), 2**self.bits - 1
-        drawn = x[np.isfinite(x)]
-        low, high = (float(drawn.min()), float(drawn.max())) if drawn.size else (0.0, 0.0)
+        finite = x[np.isfinite(x)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         steps = np.where(np.isfinite(x), np.round((x - low) / ((high - low) or 1.0) * (top - 1)), top)
         data = steps.astype("<u2" if self.bits == 16 else "u1").tobytes()
         shape = list(self.values.shape)
@@ -299,10 +299,10 @@ def _draw(model: GenerativeModel, noise: Noise, cond: Tensor | None, estimand: E
 @contextmanager
 def calls(module: nn.Module) -> Iterator[list[tuple[tuple[Any, ...], Any]]]:
     """The arguments and the result of every call of a module while the context is open."""
-    seen: list[tuple[tuple[Any, ...], Any]] = []
-    handle = module.register_forward_hook(lambda _, args, output: seen.append((args, output)))
+    records: list[tuple[tuple[Any, ...], Any]] = []
+    handle = module.register_forward_hook(lambda _, args, output: records.append((args, output)))
     try:
-        yield seen
+        yield records
     finally:
         handle.remove()
 
@@ -316,10 +316,10 @@ class _Watched(NoisedEnergy):
     def __init__(self, energy: NoisedEnergy) -> None:
         super().__init__()
         self.energy, self.path, self.event = energy, energy.path, energy.event
-        self.seen: list[tuple[tuple[Any, ...], Any]] = []
+        self.records: list[tuple[tuple[Any, ...], Any]] = []
 
     def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        self.seen.append(((x_t.detach(), t), None))
+        self.records.append(((x_t.detach(), t), None))
         return self.energy.at(x_t, t, cond)
 
 
@@ -328,23 +328,23 @@ class _Watched(NoisedEnergy):
 @walk.register(VectorField)
 @walk.register(Score)
 def _(estimand: Denoiser, model: GenerativeModel, noise: Noise, cond: Tensor | None) -> Way:
-    with calls(estimand) as seen:
+    with calls(estimand) as records:
         z = _draw(model, noise, cond)
-    return _along(estimand, model, seen, z)
+    return _along(estimand, model, records, z)
 
 
 @walk.register
 def _(estimand: NoisedEnergy, model: GenerativeModel, noise: Noise, cond: Tensor | None) -> Way:
     watched = _Watched(estimand)
     z = _draw(model, noise, cond, watched)
-    return _along(estimand, model, watched.seen, z)
+    return _along(estimand, model, watched.records, z)
 
 
 def _along(
-    estimand: Denoiser | NoisedEnergy, model: GenerativeModel, seen: Sequence[tuple[tuple[Any, ...], Any]], z: Tensor
+    estimand: Denoiser | NoisedEnergy, model: GenerativeModel, records: Sequence[tuple[tuple[Any, ...], Any]], z: Tensor
 ) -> Way:
     """The states at the times of a path, divided by their scale. Of several states at one time the last counts."""
-    at = {float(args[1].flatten()[0]): args[0][: len(z)] for args, _ in seen}
+    at = {float(args[1].flatten()[0]): args[0][: len(z)] for args, _ in records}
     times = sorted(at, reverse=True)
     scales = [_scale(estimand.path, t, model.codec.rms) for t in times]
     states = torch.stack([*(at[t] / scale for t, scale in zip(times, scales, strict=True)), z])
@@ -413,11 +413,11 @@ def _pair(estimand: Conditionals, z: Tensor) -> Way:
     """``x_1`` on the axis, then ``x_2`` given ``x_1``: first one point after the other, then all."""
     frames, states, columns = [Frame("p(x₁)", rest=0.5)], [torch.full_like(z, math.nan)], [_no_column()]
     for k in range(min(SPOTLIGHTS, len(z))):
-        for drawn in (False, True):
+        for has_both in (False, True):
             state = torch.full_like(z, math.nan)
             state[: k + 1] = z[: k + 1]
-            state[k, 1] = z[k, 1] if drawn else -REACH
-            frames.append(Frame("x₂ ~ p(x₂ | x₁)" if drawn else "x₁ ~ p(x₁)", rest=0.5))
+            state[k, 1] = z[k, 1] if has_both else -REACH
+            frames.append(Frame("x₂ ~ p(x₂ | x₁)" if has_both else "x₁ ~ p(x₁)", rest=0.5))
             states.append(state)
             columns.append(torch.cat([z[k, :1], conditional_density(estimand, float(z[k, 0]))]))
     first = torch.stack([z[:, 0], torch.full_like(z[:, 0], -REACH)], 1)
@@ -452,9 +452,9 @@ def conditional_density(estimand: Conditionals, x: float, cells: int = CELLS, re
 @walk.register
 def _(estimand: Pushforward, model: GenerativeModel, noise: Noise, cond: Tensor | None) -> Way:
     """A generator: its noise has more numbers than a plane shows, so the first two stand for it."""
-    with calls(estimand) as seen:
+    with calls(estimand) as records:
         z = _draw(model, noise, cond)
-    start = seen[0][0][0]
+    start = records[0][0][0]
     frames = [Frame("noise z", rest=1.0), Frame("samples x = G(z), by one evaluation", rest=5.0)]
     if estimand.event != (2,):
         walked = [estimand(start * share, cond) for share in torch.linspace(0, 1, 13)[:-1]]
@@ -481,9 +481,9 @@ def critic_layers(critic: nn.Module) -> list[Layer]:
 
 @walk.register
 def _(estimand: Bijection, model: GenerativeModel, noise: Noise, cond: Tensor | None) -> Way:
-    with calls(estimand) as seen:
+    with calls(estimand) as records:
         z = _draw(model, noise, cond)
-    start = seen[0][0][0]
+    start = records[0][0][0]
     if estimand.event != (2,):
         walked = [estimand(start * share, cond) for share in torch.linspace(0, 1, 13)[:-1]]
         frames = [Frame(f"f⁻¹({share:.2f} z)") for share in torch.linspace(0, 1, 13)[:-1]]
@@ -505,12 +505,12 @@ def warped(bijection: Bijection, z: Tensor) -> Tensor:
     net = getattr(bijection, "net", None)
     if not isinstance(net, CouplingStack):
         return torch.stack([z, bijection(z)])
-    read = list[Tensor]()
-    handles = [layer.register_forward_hook(lambda _, args, output: read.append(args[0][:, 0])) for layer in net.nets]
+    inputs = list[Tensor]()
+    handles = [layer.register_forward_hook(lambda _, args, output: inputs.append(args[0][:, 0])) for layer in net.nets]
     x = bijection(z)
     for handle in handles:
         handle.remove()
-    states = [torch.stack([a, b], 1) for a, b in zip(read, [z[:, 1], *read], strict=False)]
+    states = [torch.stack([a, b], 1) for a, b in zip(inputs, [z[:, 1], *inputs], strict=False)]
     turned = [state.flip(1) if (len(states) - i) % 2 else state for i, state in enumerate(states)]
     return torch.stack([*turned, x])
 
@@ -518,9 +518,9 @@ def warped(bijection: Bijection, z: Tensor) -> Tensor:
 @walk.register
 def _(estimand: CodeDecoder, model: GenerativeModel, noise: Noise, cond: Tensor | None) -> Way:
     """Noise, a code, the mean of the decoder, an example."""
-    with calls(estimand) as seen:
+    with calls(estimand) as records:
         z = _draw(model, noise, cond)
-    (start, *_), observation = seen[0]
+    (start, *_), observation = records[0]
     code = start if estimand.prior is None else estimand.prior(start, cond)
     hidden, mean = torch.full_like(z, math.nan, dtype=torch.float32), observation.mean()
     frames = [
@@ -653,9 +653,9 @@ def innermost(codec: Codec) -> Codec:
     return innermost(codec.autoencoder.codec) if isinstance(codec, LearnedCodec) else codec
 
 
-def _density(model: GenerativeModel, wanted: bool) -> list[Layer]:
+def _density(model: GenerativeModel, density: bool) -> list[Layer]:
     """The likelihood of each place, of its kind. Nothing for a model without one."""
-    if not wanted or model.likelihood.kind is Kind.NONE:
+    if not density or model.likelihood.kind is Kind.NONE:
         return []
     result = model.log_prob(_raw(model, places(CELLS)), batch_size=2304)
     relative = (result.nats - result.nats.max()).exp().float()
