@@ -55,7 +55,7 @@ def counts(rows: Mapping[str, dict[str, Any]]) -> str:
     verdicts = [verdict(row, ours, theirs) for row, _, ours, theirs in pairs(rows)]
     better, even = verdicts.count("fourfold"), verdicts.count("not told apart")
     return (
-        f"Beside figures that others published, on the same data ([every row](docs/published.md)): better than each of "
+        f"Beside figures that others published ([every row, and what differs](docs/published.md)): better than each of "
         f"them on {better} of {len(verdicts)} sets, not told apart on {even}, worse on {len(verdicts) - better - even}."
     )
 
