@@ -23,7 +23,7 @@ import pandas as pd
 
 EPSILONS = {10.9: 0.956, 4.3: 0.950, 3.4: 0.944, 1.6: 0.924}
 DELTA = 1e-5
-STEPS = 200
+STEPS = 60
 
 
 def adult(train: Path, out: Path, epsilons: list[float], steps: int) -> None:
@@ -81,10 +81,9 @@ def canary(epsilon: float, shadows: int, rows: int, steps: int) -> None:
     row = pd.DataFrame({name: ["3"] for name in "abcd"})
     base = base[(base != "3").any(axis=1)]
     base.loc[(base == "3").sum(axis=1) >= 2] = "0"  # nobody is like the canary
-    blank = base.iloc[:1].assign(**dict.fromkeys("abcd", "0"))
     scores: dict[bool, list[float]] = {False: [], True: []}
     for _, holds in itertools.product(range(shadows), (False, True)):
-        data = pd.concat([row if holds else blank, base], ignore_index=True)
+        data = pd.concat([row, base], ignore_index=True) if holds else base
         run = fourfold.fit(
             "autoregressive",
             data,
