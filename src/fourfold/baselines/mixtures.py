@@ -424,6 +424,7 @@ class ProductMixture(_ByExpectation):
     """Components of independent columns, by EM: latent classes."""
 
     name = "mixture of products"
+    recipe = "autoregressive/trees"
     summary = "Groups of rows by EM, as many as held-out rows want, in each of which columns are independent"
     note = "components of independent columns"
 
@@ -446,6 +447,7 @@ class KernelDensity(_Mixture):
     """
 
     name = "kernel density"
+    recipe = "autoregressive/trees"
     summary = "A kernel at each training row, as wide as makes each row likeliest given the others"
     note = "kernels at training rows"
 
