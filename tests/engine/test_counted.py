@@ -34,7 +34,7 @@ def test_a_line_names_the_baseline_both_means_and_a_better_recipe() -> None:
     assert ours == pytest.approx(float(run.model.log_prob(held_out.x).nats.mean()), rel=2e-3)
     baseline = ClassGaussians.fit(run.model.space, run.data.train.x).log_prob(held_out.x)
     assert theirs >= float(baseline.nats.mean()) - 0.01 > ours
-    assert "train diffusion/trees or give a longer budget" in line
+    assert line.endswith("; give a longer budget")
 
 
 def test_nothing_is_said_of_a_model_that_is_ahead_or_hardly_trained() -> None:

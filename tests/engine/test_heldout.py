@@ -79,8 +79,10 @@ def test_training_ends_where_only_overfitting_is_left_and_the_best_weights_are_k
     assert run.card["steps"] < 1500
     assert run.card["done"]
     assert choice["best_loss"] < choice["last_loss"]
-    assert choice["note"] == lines[-1]
-    assert lines[-1].startswith(f"stopped at step {run.card['steps']}: the held-out loss has not fallen since step ")
+    assert choice["note"] in lines
+    assert choice["note"].startswith(
+        f"stopped at step {run.card['steps']}: the held-out loss has not fallen since step "
+    )
     assert equal(run.model, Run.load(tmp_path / "run").model)
     assert equal(run.model, trained(SMALL, choice["kept_step"], choose=False).model)
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

@@ -163,7 +163,7 @@ def test_a_batch_size_walks_to_the_loader_and_one_model_is_built(tmp_path, monke
         return loaders[-1]
 
     monkeypatch.setattr("fourfold.engine.start.build_recipe", build)
-    monkeypatch.setattr("fourfold.engine.training.Loader", loader)
+    monkeypatch.setattr("fourfold.engine.gradients.Loader", loader)
     words = ("fit", "diffusion", "digits", "--budget", "2 steps", "--size", "xs", "--precision", "float32")
     assert call(*words, "--batch-size", 24, "--muon-rate", 0, "--out", tmp_path / "run") == 0
     assert len(built) == 1

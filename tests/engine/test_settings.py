@@ -1,8 +1,10 @@
 """A setting of a training is declared once: options, keywords and signature are made from ``FitSettings``."""
 
 import inspect
+import os
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 import typer
@@ -10,6 +12,7 @@ import typer
 import fourfold
 from fourfold.cli.app import app
 from fourfold.core import Training
+from fourfold.privacy import Guarantee
 from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.settings import FitKeywords, FitSettings
 from fourfold.settings.declaration import options_of
@@ -22,6 +25,8 @@ def test_the_keywords_for_editors_are_the_fields_and_their_types():
     keywords = get_type_hints(FitKeywords, localns=TYPES)
     assert list(keywords) == [f.name for f in fields(FitSettings)]
     assert keywords.pop("budget") == str | float | Budget | None
+    assert keywords.pop("private") == str | float | Guarantee | None
+    assert keywords.pop("public") == str | os.PathLike[str] | Mapping[str, Any] | None
     assert keywords == {name: declared[name] | None for name in keywords}
 
 
@@ -39,7 +44,7 @@ def test_the_command_line_has_an_option_for_each_setting_that_is_not_python_s_al
     for name, option in options.items():
         assert parameters[name].help == option.help
         assert parameters[name].default is None
-        assert name == "budget" or hints[name] in (option.type, option.type | None)
+        assert name in ("budget", "private", "public") or hints[name] in (option.type, option.type | None)
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("buget", "budget"), ("learningrate", "learning_rate"), ("outt", "out")])

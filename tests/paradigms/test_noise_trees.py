@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 import fourfold
-from fourfold.codecs import RowVectors
+from fourfold.codecs import RealRows
 from fourfold.core import GenerativeModel, Noise
 from fourfold.likelihoods import DiffusionBound
 from fourfold.nn.noise_trees import NoiseTrees
@@ -130,12 +130,12 @@ def test_the_bound_is_below_the_exact_log_density_of_the_mixture() -> None:
 
 
 def test_corners_and_cells_are_read_back_and_bound_the_mass_of_a_row() -> None:
-    codec, x = RowVectors(TABLE), rows(500)
+    codec, x = RealRows(TABLE), rows(500)
     codec.fit(x)
     z, log_det = codec.encode(x, Noise(0, 0, 500))
     assert torch.equal(codec.decode(z), x)
     # the density of the codes of a category with the masses p is sum_k p_k N(z; a e_k, (a w)^2): the bound is its mass
-    one = RowVectors(Table((SCHEMA[1],)))
+    one = RealRows(Table((SCHEMA[1],)))
     raw = torch.tensor([[0], [1], [2], [MISSING]]).repeat(50, 1)
     z, log_det = one.encode(raw, Noise(0, 0, 200))
     masses, corners = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.eye(4)

@@ -235,7 +235,6 @@ def between(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
 class _Mixture(Baseline):
     """A baseline that is a mixture. Subclasses say how its components are fitted."""
 
-    recipe = "diffusion/trees"
     note: ClassVar[str]
 
     def __init__(self, components: _Components, dims: int) -> None:

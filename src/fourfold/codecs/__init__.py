@@ -10,7 +10,7 @@ from fourfold.codecs.audio import CentredSamples, LogMel, MuLaw, Waveforms
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, GaussianPixels, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec, VocodedMel
 from fourfold.codecs.sequences import RowTokens
-from fourfold.codecs.table import ColumnTokens, GaussianColumns, MixedColumns, RowVectors
+from fourfold.codecs.table import ColumnTokens, GaussianColumns, MixedColumns, RealRows
 from fourfold.codecs.text import LineTokens, TextTokens
 from fourfold.codecs.vectors import Standardised
 
@@ -28,8 +28,8 @@ __all__ = [
     "MixedColumns",
     "MuLaw",
     "QuantisedCodec",
+    "RealRows",
     "RowTokens",
-    "RowVectors",
     "Standardised",
     "TextTokens",
     "Tokens",

@@ -21,7 +21,7 @@ from fourfold.maths.categorical import categorical, quantile_between
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Graded, Modelled
 
-__all__ = ["CORNER", "FAR", "ColumnTokens", "GaussianColumns", "MixedColumns", "RowVectors"]
+__all__ = ["CORNER", "FAR", "ColumnTokens", "GaussianColumns", "MixedColumns", "RealRows"]
 
 MOST = 1 / 3
 """The share of a bin that lies beyond the span, at most: a bin of few values is mostly for these."""
@@ -359,7 +359,7 @@ class MixedColumns(Codec):
 
 
 @final
-class RowVectors(Codec):
+class RealRows(Codec):
     """A row as one vector of reals: each category a corner of a simplex, each quantity in its standard deviation.
 
     A category ``k`` is ``z ~ N(a e_k, (a w)^2)``, and ``z`` is read as a draw of ``p(k | z)`` for equal shares of the

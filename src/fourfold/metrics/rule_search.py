@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.rows import Array, Columns
-from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, Pairs, Rule, gaps_as_infinity
+from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, LevelPairs, Rule, gaps_as_infinity
 
 __all__ = ["find_rules", "near_rules"]
 
@@ -254,7 +254,7 @@ class _Search:
         support = (sizes - 1).clip(min=0).sum() * (1 - (q**2).sum())
         return support / len(a) >= LEAST_BROKEN and self._convincing(float(log_chance), float(support), hypotheses)
 
-    def pairs(self) -> Iterator[Pairs]:
+    def pairs(self) -> Iterator[LevelPairs]:
         """Pairs of categories of which only some occur, each of these in :data:`LEAST_REPEATED` rows or more.
 
         If a further pair had a probability of 3 in as many rows, it would be there with probability 95 %.
@@ -272,7 +272,7 @@ class _Search:
             expected = counts.sum(1)[:, None] * counts.sum(0)[None] / len(self.x) ** 2
             broken = float(expected[counts == 0].sum())
             if self._likely(broken, len(self.x), len(places) * (len(places) - 1) // 2):
-                yield Pairs(a, b, (first, second), torch.from_numpy(counts > 0))
+                yield LevelPairs(a, b, (first, second), torch.from_numpy(counts > 0))
 
     def groups(self) -> Iterator[ExactlyOne]:
         """Groups of columns of two categories, of which each row has the second in exactly one."""

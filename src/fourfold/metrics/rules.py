@@ -18,7 +18,7 @@ __all__ = [
     "AtMost",
     "Determines",
     "ExactlyOne",
-    "Pairs",
+    "LevelPairs",
     "Rule",
     "gaps_as_infinity",
     "rare_categories",
@@ -114,7 +114,7 @@ class ExactlyOne:
 
 @final
 @dataclass(frozen=True)
-class Pairs:
+class LevelPairs:
     """Columns ``a`` and ``b`` have only pairs of values that training rows have. A gap is a value.
 
     Attributes:
@@ -143,7 +143,7 @@ class Pairs:
         return ~self.possible[torch.from_numpy(places[0]), torch.from_numpy(places[1])] & torch.from_numpy(inside)
 
 
-Rule: TypeAlias = AtMost | Determines | AddsUp | ExactlyOne | Pairs
+Rule: TypeAlias = AtMost | Determines | AddsUp | ExactlyOne | LevelPairs
 
 
 def gaps_as_infinity(values: Tensor) -> Array:

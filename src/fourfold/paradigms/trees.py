@@ -77,7 +77,7 @@ class TreeConditionals(Conditionals):
 class TreeDenoiser(Denoiser):
     """``E[x_0 | x_t]`` of the rows of each class, or of a mixture of the classes.
 
-    The class is the condition, or it stands at the start of the code: a corner of :class:`~fourfold.codecs.RowVectors`.
+    The class is the condition, or it stands at the start of the code: a corner of :class:`~fourfold.codecs.RealRows`.
     Then the shares of the classes are those given both parts of the noised code, ``c_t`` and ``y``,
 
         r_k ~ p_k N(c_t; FAR e_k, s^2 + w^2) N(y; mu_k, S_k + s^2 I),    s = sigma_t / alpha_t,

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Dequantised, LogMel, MixedColumns, RowVectors, Standardised, TextTokens
+from fourfold.codecs import Dequantised, LogMel, MixedColumns, RealRows, Standardised, TextTokens
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -435,7 +435,7 @@ def trees(space: Space, size: str) -> GenerativeModel:
 
 @trees.register
 def _(space: Table, size: str) -> GenerativeModel:
-    codec = RowVectors(space)
+    codec = RealRows(space)
     return _of_trees(space, size, codec, 0 if space.conditional else codec.far)
 
 

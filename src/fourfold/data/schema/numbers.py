@@ -65,7 +65,8 @@ def _amounts(values: Values) -> Inferred | None:
     text = values.text
     if not len(text) or values.coded.dtype == "category" or not np.isnan(as_numbers(text)).any():
         return None
-    parts = [match.groups() if (match := _AMOUNT.fullmatch(word)) else None for word in text]
+    matches = [_AMOUNT.fullmatch(word) if isinstance(word, str) else None for word in text]
+    parts = [None if match is None else match.groups() for match in matches]
     units = Counter((part[1], part[4]) for part in parts if part is not None)
     if not units:
         return None

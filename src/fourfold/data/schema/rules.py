@@ -14,7 +14,7 @@ from fourfold.core import Space
 from fourfold.data.dataset import Dataset
 from fourfold.data.schema.tails import tails_of
 from fourfold.metrics.rule_search import MOST_VALUES, find_rules, near_rules
-from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, Pairs, Rule
+from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, LevelPairs, Rule
 from fourfold.spaces import Table
 from fourfold.spaces.columns import UNSEEN, Categorical, Graded, Modelled, Numeric
 from fourfold.spaces.rules import AtLeast, Combinations, FreeRows, TableRule, Total
@@ -117,7 +117,7 @@ def _combinations(space: Table, x: Tensor, candidates: Iterable[Rule]) -> list[T
             by_source.setdefault(rule.a, []).append(rule)
         elif isinstance(rule, ExactlyOne):
             groups.append((rule.columns, [rule]))
-        elif isinstance(rule, Pairs):
+        elif isinstance(rule, LevelPairs):
             groups.append(((rule.a, rule.b), [rule]))
     dependencies = [((a, *(r.b for r in rules)), list[Rule](rules)) for a, rules in by_source.items()]
     dependencies.sort(key=lambda group: -len(group[0]))  # the one that determines most comes first
