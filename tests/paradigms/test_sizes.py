@@ -30,7 +30,7 @@ def test_narrowing_keeps_depth_and_the_length_of_heads():
     assert table["m"] == (Size(128, 4), 27)
 
 
-@pytest.mark.parametrize("name", recipes())
+@pytest.mark.parametrize("name", [name for name in recipes() if not name.endswith("/trees")])  # those have no width
 def test_every_recipe_is_narrowed(name):
     for space in SPACES:
         numbers = []
@@ -40,7 +40,6 @@ def test_every_recipe_is_narrowed(name):
                     model = build(name, space, size)
             except TypeError:
                 continue
-            if any(term.trainable() for term in model.terms().values()):  # trees have no size
-                numbers.append(sum(p.numel() for p in model.parameters()))
+            numbers.append(sum(p.numel() for p in model.parameters()))
         assert numbers == sorted(numbers)
         assert not numbers or (len(numbers) == 4 and numbers[0] < 0.7 * numbers[-1]), (space, numbers)

@@ -33,7 +33,9 @@ def _loop(model: GenerativeModel, processes: Processes | None = None, parts: int
     processes = processes or ALONE
     x, cond = raw_examples(model)
     split = Split(x if model.space.window is None else x.flatten(0, 1), cond)
-    model.fit_statistics(x, cond)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # a codec may draw, as in the engine
+        model.fit_statistics(x, cond)
     training = dataclasses.replace(model.training_defaults, batch_size=BATCH, clip=0.0)
     loader = Loader(split, model.space, BATCH, 0, processes.rank, processes.world)
     return Loop(model, loader, training, processes=processes, parts=parts)
