@@ -1,14 +1,65 @@
 """The page, for all tests."""
 
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from page_client import Client, serving
 
 from fourfold_web import zoo
 
+VENDOR = Path(__file__).parents[2] / "src" / "fourfold_web" / "static" / "vendor"
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    library = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright: make web")
+    if CHROMIUM is None:
+        pytest.skip("driving a browser needs chromium: apt-get install chromium, or name it by CHROMIUM=")
+    with library.sync_playwright() as playwright:
+        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield program
+        program.close()
+
 
 @pytest.fixture(scope="session")
 def page() -> Iterator[Client]:
     with serving({f"zoo/{name}": zoo.folder_of(name) for name in zoo.names()}) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The checks of axe-core, from the npm registry by the lock file."""
+    folder = tmp_path_factory.mktemp("axe")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(VENDOR / name, folder)
+    command = ["npm", "ci", "--ignore-scripts", "--silent", "--no-audit"]
+    if shutil.which("npm") is None or subprocess.run(command, cwd=folder, check=False).returncode:
+        pytest.skip("axe comes from the npm registry, got no npm or no registry")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
+@contextmanager
+def opened(browser: Any, page: Client, width: int, theme: str) -> Iterator[Any]:
+    """A page that is open, whose console stays silent."""
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
+    tab, errors = context.new_page(), list[str]()
+    tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(page.address)
+    yield tab
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=str)
+def tab(browser: Any, page: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
+    with opened(browser, page, *request.param) as opened_page:
+        yield opened_page

@@ -1,8 +1,5 @@
 """Every view in a browser: opened, used, without an error in its console, and held against axe."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,32 +10,7 @@ from page_client import Client
 
 pytestmark = pytest.mark.web
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-VENDOR = Path(__file__).parents[2] / "src" / "fourfold_web" / "static" / "vendor"
 VIEWS = ["paradigms", "map", "place", "runs", "compare"]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    library = pytest.importorskip("playwright.sync_api", reason="driving a browser needs playwright: make web")
-    if CHROMIUM is None:
-        pytest.skip("driving a browser needs chromium: apt-get install chromium, or name it by CHROMIUM=")
-    with library.sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield program
-        program.close()
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The checks of axe-core, from the npm registry by the lock file."""
-    folder = tmp_path_factory.mktemp("axe")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(VENDOR / name, folder)
-    command = ["npm", "ci", "--ignore-scripts", "--silent", "--no-audit"]
-    if shutil.which("npm") is None or subprocess.run(command, cwd=folder, check=False).returncode:
-        pytest.skip("axe comes from the npm registry, got no npm or no registry")
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @contextmanager
@@ -52,12 +24,6 @@ def opened(browser: Any, page: Client, width: int, theme: str) -> Iterator[Any]:
     yield tab
     context.close()
     assert errors == []
-
-
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=str)
-def tab(browser: Any, page: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
-    with opened(browser, page, *request.param) as opened_page:
-        yield opened_page
 
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=str)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_page import axe, browser, tab  # noqa: F401 - fixtures
 
 from fourfold_web.export import export_page
 
@@ -48,7 +47,7 @@ def play(page: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["two-moons", "digits"])
-def test_recorded_paradigms_are_played(tab: Any, name: str):  # noqa: F811
+def test_recorded_paradigms_are_played(tab: Any, name: str):
     tab.goto(f"{tab.url.split('#')[0]}#/paradigms/{name}")
     play(tab)
 
@@ -58,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_page(tmp_path_factory.mktemp("page"))
 
 
-def test_an_exported_page_opens_from_the_disk(browser: Any, folder: Path):  # noqa: F811
+def test_an_exported_page_opens_from_the_disk(browser: Any, folder: Path):
     page, errors = browser.new_page(viewport={"width": 1280, "height": 900}), list[str]()
     page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -71,7 +70,7 @@ def test_an_exported_page_opens_from_the_disk(browser: Any, folder: Path):  # no
     assert errors == []
 
 
-def test_whoever_wants_no_motion_sees_the_end(browser: Any, folder: Path):  # noqa: F811
+def test_whoever_wants_no_motion_sees_the_end(browser: Any, folder: Path):
     context = browser.new_context(reduced_motion="reduce")
     page = context.new_page()
     page.goto(folder.as_uri())
@@ -82,7 +81,7 @@ def test_whoever_wants_no_motion_sees_the_end(browser: Any, folder: Path):  # no
     context.close()
 
 
-def test_models_are_trained_on_a_drawing_and_sampled_again(tab: Any):  # noqa: F811
+def test_models_are_trained_on_a_drawing_and_sampled_again(tab: Any):
     tab.goto(f"{tab.url.split('#')[0]}#/paradigms/train")
     tab.select_option("#live-data", "own")
     tab.click("text=A spiral")
