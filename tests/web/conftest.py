@@ -4,12 +4,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from page_client import Client, serving
+from page_client import Client, opened, serving
 
 from fourfold_web import zoo
 
@@ -44,19 +43,6 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     if shutil.which("npm") is None or subprocess.run(command, cwd=folder, check=False).returncode:
         pytest.skip("axe comes from the npm registry, got no npm or no registry")
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
-
-
-@contextmanager
-def opened(browser: Any, page: Client, width: int, theme: str) -> Iterator[Any]:
-    """A page that is open, whose console stays silent."""
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
-    tab, errors = context.new_page(), list[str]()
-    tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.goto(page.address)
-    yield tab
-    context.close()
-    assert errors == []
 
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=str)

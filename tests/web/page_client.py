@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -65,3 +65,16 @@ def serving(runs: Mapping[str, Path] = {}, limits: Limits = LIMITS) -> Iterator[
         thread.join(10)
         listener.close()
         folder.cleanup()
+
+
+@contextmanager
+def opened(browser: Any, page: Client, width: int, theme: str) -> Iterator[Any]:
+    """A page that is open, whose console stays silent."""
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
+    tab, errors = context.new_page(), list[str]()
+    tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(page.address)
+    yield tab
+    context.close()
+    assert errors == []

@@ -1,29 +1,15 @@
 """Every view in a browser: opened, used, without an error in its console, and held against axe."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from page_client import Client
+from page_client import Client, opened
 
 pytestmark = pytest.mark.web
 
 VIEWS = ["paradigms", "map", "place", "runs", "compare"]
-
-
-@contextmanager
-def opened(browser: Any, page: Client, width: int, theme: str) -> Iterator[Any]:
-    """A page that is open, whose console stays silent."""
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)
-    tab, errors = context.new_page(), list[str]()
-    tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.goto(page.address)
-    yield tab
-    context.close()
-    assert errors == []
 
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")], ids=str)
