@@ -74,7 +74,7 @@ WORD = GAP_FORMS
 
 
 def read_public(path: Path | str) -> dict[str, Hint]:
-    """What a file declares public of the columns: a schema file, where numbers and times may have ``low`` and ``high``.
+    """The public facts of columns that a schema file declares. Numbers and times may have ``low`` and ``high``.
 
     Raises:
         DataError: as :func:`fourfold.data.schema.read_schema` does.

@@ -71,14 +71,14 @@ class GradientRule(ABC):
         return budget
 
     def numbers(self) -> Mapping[str, Tensor]:
-        """What a training needs to go on, as tensors of a checkpoint."""
+        """The tensors of a checkpoint with which a training goes on."""
         return {}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Continue from :meth:`numbers`."""
 
     def record(self, loop: InTraining) -> dict[str, Any]:
-        """What a card says of it."""
+        """The entries of the card."""
         return {}
 
 

@@ -218,7 +218,7 @@ class ColumnNetwork(Part, nn.Module):
         return e if self.steps is None or near is None else e + self.steps(x, near, first)
 
     def offsets(self, context: Tensor) -> Tensor:
-        """What the hidden layer of each column sees beside the columns before it, ``(B, C, width)``.
+        """The input of the hidden layer of each column beside the columns before it, ``(B, C, width)``.
 
         Args:
             context: as of :meth:`forward`. There is no condition.

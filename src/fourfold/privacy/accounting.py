@@ -24,7 +24,7 @@ FINENESS = 1e-3
 @final
 @dataclass(frozen=True)
 class Spending:
-    """What is released: noised counts, once, and the noised sums of clipped gradients of random batches.
+    """The releases of a training: noised counts, once, and the noised sums of clipped gradients of random batches.
 
     Attributes:
         counts: noise of the counts over the most that a row changes them, in the 2-norm. 0: nothing is counted.

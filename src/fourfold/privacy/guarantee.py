@@ -70,7 +70,7 @@ def parse_guarantee(text: str | float | Guarantee) -> Guarantee:
 
 
 def guarantee_words(card: Mapping[str, Any]) -> str:
-    """What a card says of the privacy of rows, in a sentence. Empty for a training without a guarantee."""
+    """The privacy of rows that a card records, in a sentence. Empty for a training without a guarantee."""
     record = card.get("privacy")
     if not isinstance(record, Mapping):
         return ""

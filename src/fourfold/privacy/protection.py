@@ -1,4 +1,4 @@
-"""What protects the rows of one training: its guarantee, its secret, and the part of the budget for counts."""
+"""The protection of the rows of one training: its guarantee, its secret, and the part of the budget for counts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Protection:
     secret: bytes = field(default_factory=new_secret, repr=False)
 
     def record(self) -> dict[str, Any]:
-        """What a card says of it, from which a run goes on: everything but the secret."""
+        """The entries of the card from which a run goes on: everything but the secret."""
         public = {name: dict(hint) for name, hint in self.public.items()}
         return {"guarantee": str(self.guarantee), "public": public}
 
