@@ -36,7 +36,7 @@ LAST = 4000
 @final
 @dataclass(frozen=True)
 class Race:
-    """What to compare.
+    """The request of a comparison.
 
     Attributes:
         data: a built-in set, or the name of the uploaded file, whose ending says its format.

@@ -78,7 +78,7 @@ def _facts(paradigm: Any) -> dict[str, Any]:
 
 
 def _published(links: tuple[str, ...]) -> str:
-    """What the sources of a system hold: ``weights``, ``code``, or a ``paper`` alone."""
+    """The content of the sources of a system: ``weights``, ``code``, or a ``paper`` alone."""
     if any(WEIGHTS in link for link in links):
         return "weights"
     return "code" if any(host in link for link in links for host in CODE) else "paper"

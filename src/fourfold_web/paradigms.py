@@ -143,7 +143,7 @@ FAILURES: Mapping[str, Failure] = {
 
 @dataclass(frozen=True)
 class Request:
-    """What to train on, and for how long.
+    """The data and the budget of a live training.
 
     Attributes:
         data: a set of :data:`DATA`, or points ``(N, 2)``.

@@ -98,7 +98,7 @@ class Library:
         return self._data[name]
 
     def about(self, name: str) -> dict[str, Any]:
-        """What a run is, and what can be asked of it."""
+        """The facts of a run, and the tasks that it can do."""
         run = self.run(name)
         model, card = run.model, run.card
         facts = model.facts

@@ -61,7 +61,7 @@ TASKS = {
     "between": _task("between", "Way"),
     "fill": _task("inpainted", "Hole"),
 }
-"""What can be asked of a model, by the last part of the path."""
+"""The tasks of a model, by the last part of the path."""
 
 
 class App:

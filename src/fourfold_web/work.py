@@ -85,7 +85,7 @@ class Worker:
     async def rows(
         self, rows: Callable[[Turn], Iterator[T]], seconds: float, work: float = math.inf
     ) -> AsyncIterator[T]:
-        """What an iterator gives, one after the other, while the thread goes on.
+        """The items of an iterator, one after the other, while the thread goes on.
 
         Args:
             rows: makes the iterator. It calls :meth:`Turn.check` where it takes long.
