@@ -248,7 +248,7 @@ _DENIED: Mapping[Claim, frozenset[str]] = {
 
 
 def _promises(placed: Placement) -> Iterator[str]:
-    """What the text claims of itself against the failure modes of its kind."""
+    """The claims of the text that contradict the failure modes of its kind."""
     for row in placed.promises:
         modes = [mode.name for mode in placed.failure_modes if mode.name in _DENIED[row.claim]]
         if modes:

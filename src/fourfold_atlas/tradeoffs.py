@@ -109,7 +109,7 @@ def variable(cell: Cell, parts: Iterable[Part]) -> str:
 
 
 def failures(cell: Cell, variant: str, parts: Iterable[Part]) -> tuple[FailureMode, ...]:
-    """What to watch for: the modes of the variant, then those of each part, each once."""
+    """The failure modes to watch for: those of the variant, then those of each part, each once."""
     paradigm = cell.paradigm
     if paradigm is None:
         return ()
