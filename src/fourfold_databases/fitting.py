@@ -102,7 +102,7 @@ def fit_database(
 
 
 def _recorded(paradigm: str, data: Any, skip_bad: bool, keywords: FitKeywords) -> dict[str, Any]:
-    """What a training that goes on needs, as JSON values. Data in memory is not recorded."""
+    """The settings with which a training goes on, as JSON values. Data in memory is not recorded."""
     plain = (str, int, float, bool, dict)
     settings = {name: value for name, value in keywords.items() if isinstance(value, plain)}
     if isinstance(budget := keywords.get("budget"), Budget):

@@ -22,7 +22,7 @@ from fourfold.nn.transformer import NextToken
 __all__ = ["NOTE", "LlamaTransformer", "is_installed", "opened"]
 
 NOTE = "computed by llama.cpp with the file's own weights"
-"""What a reader of a figure must know, for the end of a sentence."""
+"""A remark on a figure, for the end of a sentence."""
 LEAST = 512
 """The positions for which a fresh cache has room. It grows by factors of two."""
 TOGETHER = 512
