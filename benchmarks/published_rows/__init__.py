@@ -70,7 +70,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks of a row.
+    """The request of the command line to a row.
 
     Attributes:
         folder: where the data lies.

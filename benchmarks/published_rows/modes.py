@@ -66,7 +66,7 @@ def named(name: str, modes: float, quality: float, divergence: float | None = No
 
 
 def anchors(name: str, options: Options) -> Iterator[Anchor]:
-    """Of the law itself: all modes, and the share within three standard deviations, which is known."""
+    """The figures of the law itself: all modes, and the known share within three standard deviations."""
     truth = figures(name, draws(name, POINTS, 1))
     yield Anchor("modes of the law", len(centres(name)), truth["modes"], 0)
     yield Anchor("high quality of the law, %", 100 * QUALITY, truth["high quality, %"], 0.1)
