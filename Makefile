@@ -78,7 +78,7 @@ $(VENV)/references.stamp: $(VENV)/test.stamp
 	touch $@
 
 $(VENV)/hf.stamp: $(VENV)/test.stamp
-	$(BIN)/python -m pip install --quiet --editable '.[hf]'
+	$(BIN)/python -m pip install --quiet --editable '.[hf,whisper]'
 	touch $@
 
 $(VENV)/web.stamp: $(VENV)/test.stamp

@@ -22,7 +22,7 @@ class Whispers(Adapter):
     """Published models of speech recognition: a Whisper of ``transformers`` or of CTranslate2."""
 
     noun = "a Whisper model"
-    options: ClassVar[Mapping[str, Option | None]] = MappingProxyType({"language": None})
+    options: ClassVar[Mapping[str, Option | None]] = MappingProxyType({"language": None, "weights": None})
 
     def recognises(self, path: Path) -> bool:
         settings = read_settings(path / "config.json")

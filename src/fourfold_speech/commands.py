@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fourfold.cli.options import AsJson, Device
-from fourfold.cli.printing import print_line
+from fourfold.cli.printing import print_line, say
 from fourfold.machine.threads import set_threads
 
 if TYPE_CHECKING:
@@ -45,6 +45,14 @@ def transcribe(
             help="Language of the sound, for a Whisper model that knows several.", show_default="en", metavar="NAME"
         ),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="float32 or int8, for a Whisper model.",
+            show_default="int8 where CTranslate2 is installed",
+            metavar="NAME",
+        ),
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -59,14 +67,14 @@ def transcribe(
     from fourfold.machine.hardware import find_device
     from fourfold_speech.transcription import alignment_of, segments, transcript_parts
 
-    if language is not None and adapter_of(run) is None:
-        raise ValueError(f"{run}: is a run, which knows one language: leave --language out")
-    if language is None:
-        model = Run.load(run, device).model
-    else:
-        model = open_published(run, {"language": language}).to(find_device(device))
+    options = {name: value for name, value in (("language", language), ("weights", weights)) if value is not None}
+    if options and adapter_of(run) is None:
+        raise ValueError(f"{run}: is a run, not a published model: leave --{next(iter(options))} out")
+    model = open_published(run, options).to(find_device(device)) if options else Run.load(run, device).model
     transcript_parts(model)
     alignment_of(model, alignment)
+    if remark := transcript_parts(model)[-1].net.remark:
+        say(remark)
     for path in sounds:
         if len(sounds) > 1 and not as_json:
             print_line(f"{path}:")

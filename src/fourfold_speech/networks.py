@@ -73,6 +73,18 @@ class SpeechNetwork(Part, nn.Module, ABC):
         With a cache the ids follow those that it holds.
         """
 
+    @property
+    def remark(self) -> str:
+        """What a reader must know of its numbers."""
+        return ""
+
+    def likely_texts(self, sound: States, beams: int, length: int) -> list[tuple[int, ...]] | None:
+        """For each sound the likeliest text of at most ``length`` ids that a search meets, without its end.
+
+        None for a network without a search of its own.
+        """
+        return None
+
 
 @final
 class SpeechTransformer(SpeechNetwork):

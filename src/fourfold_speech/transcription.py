@@ -90,10 +90,27 @@ def beam_search(
             f"sound must be at most {sounds.length / sounds.rate:.1f} s long, got {len(sound) / sounds.rate:.1f} s: "
             "use transcribe, which cuts it"
         )
+    share = alignment_of(model, alignment)
     with evaluating(model):
-        texts = _Texts(model, sound, beams, penalty, alignment_of(model, alignment))
+        if not (share or penalty) and (likeliest := _by_the_network(model, sound, beams)):
+            return [likeliest]
+        texts = _Texts(model, sound, beams, penalty, share)
         search.beam_search(texts, beams, texts.length)
     return texts.ranked
+
+
+def _by_the_network(model: GenerativeModel, sound: Tensor, beams: int) -> Hypothesis | None:
+    """The likeliest text that a search of the network itself meets. None for a network without."""
+    space, _, estimand = transcript_parts(model)
+    length = math.prod(estimand.event)
+    states = estimand.encode(1, sound[None].to(model.device))
+    texts = estimand.net.likely_texts(states, beams, length)
+    if texts is None:
+        return None
+    x = torch.full((1, length), space.end, device=model.device)
+    x[0, : len(texts[0])] = torch.tensor(texts[0], device=model.device)
+    log_prob = float(estimand.log_masses(x, states).double().sum())
+    return Hypothesis(texts[0], log_prob, log_prob)
 
 
 @final

@@ -2,7 +2,8 @@
 
 A folder is one of ``transformers`` (``config.json``, ``*.safetensors``), or one of CTranslate2 (``model.bin``), which
 ``faster-whisper`` uses. Both hold the same network (Radford et al. 2022, Robust Speech Recognition via Large-Scale Weak
-Supervision, https://arxiv.org/abs/2212.04356), and both become one model here, with the library's own logits.
+Supervision, https://arxiv.org/abs/2212.04356), and both become one model here, with the library's own logits. Where
+CTranslate2 is installed, it encodes and searches for a folder of its own.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from fourfold.core import GenerativeModel, States, Training
 from fourfold.core.header import read_header
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
 from fourfold.spaces import Audio, Lines, Text, Tokenizer
+from fourfold_speech import ctranslate
 from fourfold_speech.networks import SpeechNetwork, sound_lengths
 from fourfold_speech.paradigm import TranscriptConditionals
 
@@ -46,9 +48,13 @@ class PublishedWhisper(SpeechNetwork):
         prompt: the ids before a text: they say language and task, and that there are no times.
         never: ids that no text holds, such as those of times, and those that the publisher suppresses.
         not_first: ids that no text begins with.
+
+    Attributes:
+        translated: the same weights in CTranslate2, for as long as none is trained. None where it is not installed.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ()
+    translated: ctranslate.TranslatedWhisper | None = None
 
     def __init__(
         self, config: str, prompt: Sequence[int], never: Sequence[int] = (), not_first: Sequence[int] = ()
@@ -71,7 +77,12 @@ class PublishedWhisper(SpeechNetwork):
         waves = [row[:n].float().cpu().numpy() / 32768 for row, n in zip(sound, lengths, strict=True)]
         mels = self._mel_features(waves, sampling_rate=RATE, return_tensors="pt").input_features
         weight = self.inner.proj_out.weight
-        features = self.inner.model.encoder(mels.to(weight.device, weight.dtype)).last_hidden_state
+        if torch.is_grad_enabled():
+            self.translated = None
+        if self.translated is not None:
+            features = self.translated.encode(mels).to(weight.device, weight.dtype)
+        else:
+            features = self.inner.model.encoder(mels.to(weight.device, weight.dtype)).last_hidden_state
         return States(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
 
     def start(self, batch: int) -> Tensor:
@@ -84,6 +95,15 @@ class PublishedWhisper(SpeechNetwork):
         past = {} if cache is None else {self._cache_argument: cache.values, "use_cache": True}
         output = self.inner.model.decoder(input_ids=ids, encoder_hidden_states=sound.features, **past)
         return torch.as_tensor(self.inner.proj_out(output.last_hidden_state)).float()
+
+    def likely_texts(self, sound: States, beams: int, length: int) -> list[tuple[int, ...]] | None:
+        if self.translated is None:
+            return None
+        return self.translated.likely_texts(sound.features, self.prompt, beams, length, self.never)
+
+    @property
+    def remark(self) -> str:
+        return "" if self.translated is None else ctranslate.NOTE
 
     @functools.cached_property
     def _cache_argument(self) -> str:
@@ -120,17 +140,21 @@ class _Past:
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
-def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
+def open_whisper(path: Path, language: str = "en", weights: str | None = None) -> GenerativeModel:
     """A folder of a Whisper model, with its tokenizer, as a model of transcripts given sound.
 
     Args:
         path: the folder.
         language: that of the sound, such as ``de``, for a model that knows several.
+        weights: ``float32``, or ``int8``: a folder of CTranslate2 by that library. By default the second where it is
+            installed.
 
     Raises:
-        ValueError: for a folder that is not of Whisper, missing or misshapen tensors, pickled weights, or a language
-            that the model does not know.
+        ValueError: for ``int8`` without CTranslate2 or its folder, for a folder that is not of Whisper, missing or
+            misshapen tensors, pickled weights, or a language that the model does not know.
     """
+    if weights not in (None, "float32", "int8"):
+        raise ValueError(f"weights must be float32 or int8, got {weights!r}")
     settings = _json(path / "config.json")
     ours = settings.get("model_type") == "whisper"
     if not ours and not ("alignment_heads" in settings and (path / "model.bin").is_file()):
@@ -148,6 +172,11 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
     with torch.device("meta"):
         net = PublishedWhisper(_plain(config), prompt, sorted({*never, *special, *extra}), first)
     net.inner = inner
+    translated = not ours and ctranslate.is_installed() and any(path.glob("vocabulary.*"))
+    if weights == "int8" and not translated:
+        raise ValueError(f"{path}: weights must be float32 without CTranslate2 or its folder; pip install '.[whisper]'")
+    if translated and weights != "float32":
+        net.translated = ctranslate.TranslatedWhisper(path)
     length = int(config.max_target_positions) - len(prompt) + 1
     sounds = Audio(int(config.max_source_positions) * HOP, RATE)
     space = Lines(Text("", length, tokenizer=tokenizer), " ", given=sounds)
@@ -240,7 +269,7 @@ def _ctranslate(
         arrays = _variables(file)
         weights = {name: torch.from_numpy(value.astype(np.float32)) for name, value in arrays.items() if value.ndim}
         inner = _network(arrays, weights, end, start)
-    return inner.eval(), (list(settings.get("suppress_ids", ())), list(settings.get("suppress_ids_begin", ())))
+    return inner.eval(), (list(settings.get("suppress_ids") or ()), list(settings.get("suppress_ids_begin") or ()))
 
 
 def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
@@ -269,6 +298,9 @@ def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
         if len(content) != size or size != int(np.prod(shape, dtype=np.int64)) * kind.itemsize:
             raise ValueError(f"model.bin must be whole, got one that ends within {name}; convert the model again")
         arrays[name] = np.frombuffer(content, kind).reshape(shape)
+    for _ in range(number("I")):  # equal arrays stand there once
+        name = word()
+        arrays[name] = arrays[word()]
     if any(name.endswith("weight_scale") for name in arrays):
         raise ValueError("weights must be floats, got quantised ones: convert the model with --quantization float16")
     return arrays

@@ -385,4 +385,4 @@ def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
     assert main(["transcribe", str(tmp_path / "run"), str(tmp_path / "b.wav")]) == 2
     assert "b.wav: is not a sound that can be read" in capsys.readouterr().err
     assert main([*command, "--language", "de"]) == 2
-    assert "is a run, which knows one language" in capsys.readouterr().err
+    assert "leave --language out" in capsys.readouterr().err

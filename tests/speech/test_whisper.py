@@ -1,7 +1,10 @@
 """Published Whisper models: our numbers equal those of the library that they come from."""
 
+import copy
 import json
+import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from fourfold.spaces import (  # noqa: E402
     Lines,
     Tokenizer,
 )
+from fourfold_speech.ctranslate import TranslatedWhisper  # noqa: E402
 from fourfold_speech.transcription import beam_search, transcribe  # noqa: E402
 
 SPECIAL = (
@@ -134,13 +138,10 @@ def test_the_search_is_as_good_as_that_of_the_library(model: GenerativeModel, se
         do_sample=False,
     )[0].tolist()[len(net.prompt) :]
     text = theirs[: theirs.index(space.end)] if space.end in theirs else theirs
-    row = torch.full((1, space.text.length), space.end)
-    row[0, : len(text)] = torch.tensor(text, dtype=torch.long)
-    ended = float(model.log_prob(row, sound).nats)
+    ended = float(model.log_prob(row_of(model, text), sound).nats)
     assert found.log_prob >= ended - 1e-4
-    again = torch.full((1, space.text.length), space.end)
-    again[0, : len(found.ids)] = torch.tensor(found.ids, dtype=torch.long)
-    assert found.log_prob == pytest.approx(float(model.log_prob(again, sound).nats), abs=1e-4)
+    again = float(model.log_prob(row_of(model, found.ids), sound).nats)
+    assert found.log_prob == pytest.approx(again, abs=1e-4)
 
 
 def test_it_samples_is_saved_and_transcribes_what_is_longer(
@@ -225,6 +226,64 @@ def test_a_folder_of_ctranslate2_is_the_same_model(
     assert torch.allclose(other.log_prob(x, sound).nats, model.log_prob(x, sound).nats, atol=error)
     assert 5 in other.estimand.net.never
     assert other.estimand.net.not_first == (6,)
+
+
+@pytest.fixture(scope="module")
+def translated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as CTranslate2 itself converts it."""
+    library = pytest.importorskip("ctranslate2")
+    path = tmp_path_factory.mktemp("translated") / "model"
+    library.converters.TransformersConverter(str(folder)).convert(str(path))
+    (path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    return path
+
+
+def test_ctranslate2_encodes_and_searches_as_the_network_does(model: GenerativeModel, translated: Path) -> None:
+    other = open_published(translated)
+    net = other.estimand.net
+    net.translated = TranslatedWhisper(translated, "float32")
+    for seed in range(3):
+        x, sound = model.space.parse(["press one"]), noise(24000, seed)
+        with torch.no_grad():
+            assert torch.allclose(
+                net.encode(sound[None]).features, model.estimand.net.encode(sound[None]).features, atol=1e-3
+            )
+        assert torch.allclose(other.log_prob(x, sound).nats, model.log_prob(x, sound).nats, atol=1e-3)
+        text, ours = beam_search(other, sound, beams=4)[0], beam_search(model, sound, beams=4)[0]
+        assert text.log_prob < ours.log_prob + 1e-3  # ours weighs an end at every token
+        assert text.log_prob == pytest.approx(float(model.log_prob(row_of(model, text.ids), sound).nats), abs=1e-3)
+        with torch.no_grad():
+            assert beam_search(other, sound, beams=1)[0].ids[:8] == greedy(model, sound, 8)
+
+
+def row_of(model: GenerativeModel, ids: Sequence[int]) -> torch.Tensor:
+    row = torch.full((1, model.space.text.length), model.space.end)
+    row[0, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+    return row
+
+
+def greedy(model: GenerativeModel, sound: torch.Tensor, count: int) -> tuple[int, ...]:
+    """The likeliest first token, then the likeliest after it, and so on."""
+    estimand, net = model.estimand, model.estimand.net
+    state, ids = estimand.begin(1, sound[None]), []
+    for i in range(count):
+        log_p = estimand.log_probs(state)[0]
+        log_p[[*net.never, *(() if i else net.not_first)]] = -math.inf
+        ids.append(int(log_p.argmax()))
+        estimand.take(state, torch.tensor(ids[-1:]))
+    return tuple(ids)
+
+
+def test_training_lets_go_of_ctranslate2_and_8_bits_change_little(model: GenerativeModel, translated: Path) -> None:
+    other = open_published(translated)
+    x, sound = model.space.parse(["press one or two", "hold"]), noise(24000)
+    nats = model.log_prob(x, sound).nats
+    assert 0 < float((other.log_prob(x, sound).nats - nats).abs().max()) < 0.02 * float(nats.abs().max())
+    trained = copy.deepcopy(other)
+    trained.estimand(x, sound.expand(2, -1)).sum().backward()
+    assert trained.estimand.net.translated is None
+    assert any(p.grad is not None for p in trained.estimand.net.inner.model.encoder.parameters())
+    assert other.estimand.net.translated is not None
 
 
 def test_refusals(folder: Path, tmp_path: Path) -> None:
