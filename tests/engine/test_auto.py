@@ -15,15 +15,19 @@ from fourfold.runs.budget import parse_budget
 MOONS = load("two-moons", limit=2000)
 DIGITS = load("digits")
 ORDER = list(LEAST_STEPS)
+BATCH = build("diffusion", DIGITS.space, "s").training_defaults.batch_size
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine whose steps take their parameters' number times a constant, plus an overhead."""
+    """A machine whose steps take a constant for each parameter and example, plus an overhead."""
     speed = {"parameter": 1e-7, "overhead": 1e-3, "timed": 0.0}
 
     def steps(model, dataset, seed, most):
-        seconds = speed["overhead"] + speed["parameter"] * sum(p.numel() for p in model.estimand.parameters())
+        examples = model.training_defaults.batch_size / BATCH
+        seconds = speed["overhead"] + speed["parameter"] * examples * sum(
+            p.numel() for p in model.estimand.parameters()
+        )
         speed["timed"] += 4 * seconds
         return [seconds] * 4
 
@@ -75,7 +79,17 @@ def test_where_steps_are_few_the_batch_is_smaller(machine):
     before = [one.training_defaults.batch_size for one, _ in auto._parts(model)]
     Sizing("s", 4).applied_to(model)
     assert [one.training_defaults.batch_size for one, _ in auto._parts(model)] == [b // 4 for b in before]
-    assert ENOUGH > 0
+
+
+def test_halves_of_a_batch_are_taken_while_they_shorten_a_step(machine):
+    parameters = sum(p.numel() for p in build("diffusion", DIGITS.space, "s/8").parameters())
+    machine |= {"parameter": 0.0, "overhead": 0.1}
+    assert chosen("15s").part == 1  # a small batch takes as long as a large one
+    machine |= {"parameter": 0.2 / parameters, "overhead": 0.0}
+    sizing = chosen("15s")
+    assert sizing.part == 4
+    assert sizing.steps == pytest.approx(TRAINED * 15 / (0.2 / 4), rel=0.05)
+    assert sizing.steps >= ENOUGH
 
 
 def test_a_wide_model_needs_data(machine):
@@ -137,5 +151,6 @@ def test_text_from_left_to_right_needs_few_steps(machine):
 
 @pytest.mark.parametrize(("overhead", "parameter", "size"), [(0.0411, 1.23e-7, "s/2"), (0.0037, 4.05e-7, "s/4")])
 def test_an_autoencoder_is_narrower_where_width_costs_more(machine, overhead, parameter, size):
-    machine |= {"overhead": overhead, "parameter": parameter}  # s/2 takes 1.2 and 2 times as long as s/4
+    whole = BATCH / build("latent-variable", DIGITS.space, "s").training_defaults.batch_size
+    machine |= {"overhead": overhead, "parameter": parameter * whole}  # s/2 takes 1.2 and 2 times as long as s/4
     assert chosen("60s", "latent-variable").size == size  # about 900 and 820 steps of s/2

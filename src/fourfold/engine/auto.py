@@ -3,7 +3,7 @@
 A wide network is better than a narrow one after equally many steps, and takes fewer of them in equal time. The scaling
 study (``benchmarks/scaling.py``) says after how many steps a size has overtaken the next narrower one in equal time.
 :func:`choose_size` times a few steps of the narrowest size and climbs, as long as the next size can take its steps
-within the budget. Where even the narrowest takes few steps, smaller batches make more of them.
+within the budget. Where even that takes few steps, smaller batches make more of them, if their steps are shorter.
 
 A budget that no clock ends, such as 400 steps, gets :data:`FALLBACK` on every machine.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -42,10 +43,12 @@ POWER = 8
 """Quality grows with about the seventh root of the steps, so needs grow with a high power of the time of a step."""
 ENOUGH = 200
 """With fewer steps than these, a smaller batch is better."""
-PARTS = (1, 2, 4)
-"""Divisors of a preset's batch."""
+PARTS = 4
+"""The largest divisor of a preset's batch."""
+WORTH = 0.75
+"""Half a batch is taken where its step takes at most this part of the time of a whole one."""
 TIMED = 5
-"""Steps that are timed, at most. The shortest counts, but not the first, which prepares kernels."""
+"""Steps that are timed, at most. Their median counts without the first, which prepares kernels."""
 SHARE = 0.1
 """The most of the budget that timing may take."""
 TRAINED = 0.9
@@ -158,26 +161,36 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
             limit = f"{size} would take too long to time"
             break
         if best is not None and candidate.steps(budget) < least:
-            limit = f"{size} would take {candidate.steps(budget):.0f} of {_two_digits(least)}"
+            limit = f"{size} would take {candidate.steps(budget):.0f} of {float(f'{least:.2g}'):,.0f}"
             break
         best = candidate
     if best is None:
         return Sizing(FALLBACK, why="the recipe has none of the sizes")
-    steps = best.steps(budget)
-    part = next((part for part in PARTS if part * steps >= min(ENOUGH, budget.steps)), PARTS[-1])
-    why = f"about {_two_digits(part * steps)} steps in {budget.seconds:g}s" + (f"; {limit}" if limit else "")
-    return Sizing(best.size, part, why, time.monotonic() - start, int(float(f"{part * steps:.2g}")))
+    part = 1
+    while part < PARTS and best.steps(budget) < min(ENOUGH, budget.steps):
+        smaller = _smaller(name, best, 2 * part, dataset, budget, device, seed)
+        if smaller.step > WORTH * best.step:
+            break
+        part, best = 2 * part, smaller
+    steps = int(float(f"{best.steps(budget):.2g}"))
+    why = f"about {steps:,} steps in {budget.seconds:g}s" + (f"; {limit}" if limit else "")
+    return Sizing(best.size, part, why, time.monotonic() - start, steps)
+
+
+def _smaller(name: str, best: _Timed, part: int, dataset: Dataset, budget: Budget, device: str, seed: int) -> _Timed:
+    """The same size with smaller batches. Where a step takes long, half the examples take half the time."""
+    if 2 * best.step > SHARE * budget.seconds:
+        return replace(best, step=best.step / 2)
+    model = _model_of(name, dataset, best.size, device, seed)
+    assert model is not None, "the size was timed before"
+    Sizing(best.size, part).applied_to(model)
+    return _timed(best.size, model, dataset, seed, SHARE * budget.seconds)
 
 
 def _least_steps(needs: Needs, dataset: Dataset) -> dict[str, int]:
     """The steps that the sizes of models with such needs take on this data."""
     windows = needs.steps_of_windows if dataset.space.window is not None else {}
     return {**LEAST_STEPS, **needs.steps, **windows}
-
-
-def _two_digits(steps: float) -> str:
-    """About how many steps: two digits."""
-    return f"{float(f'{steps:.2g}'):,.0f}"
 
 
 def _model_of(name: str, dataset: Dataset, size: str, device: str, seed: int) -> GenerativeModel | None:
@@ -205,7 +218,7 @@ def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most:
     """Take a few steps of every stage on a few examples, within ``most`` seconds if they allow. The slowest counts."""
     make_ready(model, seed)
     steps = [(_steps(part, data_of(dataset, part), seed, share * most), share) for part, share in _parts(model)]
-    slowest = max(min(times) / share for times, share in steps)
+    slowest = max(statistics.median(times) / share for times, share in steps)
     return _Timed(size, slowest, _count(model))
 
 

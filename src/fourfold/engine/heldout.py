@@ -59,8 +59,8 @@ class HeldOut:
 
     The loss is that of the terms that judge (:attr:`fourfold.core.Term.judges`), on the same examples with the same
     draws every time. It is measured at steps that are known beforehand, so a resumed run chooses as an uninterrupted
-    one does. The first measurements follow each other at 1.5 times the step. Later ones at least an eighth of the steps
-    apart, and so far apart that they cost less than ``SHARE`` of the time.
+    one does. The first ones cost at most ``FIRST`` of the time and follow each other at 1.5 times the step. Later ones
+    are at least an eighth of the steps apart, and so far apart that they cost less than ``SHARE`` of the time.
 
     Weights are worse than the best if their loss is higher by more than ``NOISE`` standard errors of the difference,
     paired by example. The last weights are kept unless they are worse. Training is over after ``PATIENCE`` worse
@@ -74,6 +74,7 @@ class HeldOut:
     """
 
     SHARE: ClassVar[float] = 0.02
+    FIRST: ClassVar[float] = 0.1
     NOISE: ClassVar[float] = 0.5
     PATIENCE: ClassVar[int] = 5
     LEAST: ClassVar[int] = 100
@@ -88,10 +89,9 @@ class HeldOut:
         if self.judges:
             batch = min(loop.training.batch_size, len(data.train.x))
             rows = min(max(batch, 64), 256)
-            steps = (
-                2 * rows / (3 * batch) + 0.5
-            )  # two losses, each a third of a step. 0.5 for the overhead of small models
-            self.every = math.ceil(steps / self.SHARE)
+            steps = 2 * rows / (3 * batch) + 0.5  # two losses of a third of a step, and what small models add
+            self.first, self.every = math.ceil(steps / self.FIRST), math.ceil(steps / self.SHARE)
+            self.due = self.first
             with loop.judging():
                 reseed(0, loop.model.device)
                 self._held_out, self._train = (_Examples(loop, part, rows) for part in (data.validation, data.train))
@@ -154,7 +154,7 @@ class HeldOut:
     def _following(self, step: int) -> int:
         """The step of the next measurement."""
         if step < self.every:
-            return max(step + 1, math.ceil(1.5 * step))
+            return max(math.ceil(1.5 * step), step + self.first)
         return step + max(self.every, math.ceil(step / 8))
 
     # --- the weights that are kept ------------------------------------------------------------------------------------
