@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from every_space import ROWS
 from fourfold.core import Noise, Reading, States, unknown_like
 from fourfold.nn.attending import Attending, CrossAttention
+from fourfold.nn.dit import DiT
 from fourfold.nn.entry import ConditionEntry
 from fourfold.nn.reading import reading
 from fourfold.nn.reading.texts import TextReading
@@ -176,3 +177,18 @@ def test_a_reading_that_claims_a_sequence_and_has_none_is_told_what_to_define():
     net.states = 8
     with pytest.raises(NotImplementedError, match=r"Pooled must define steps.* 8"):
         net.sequence(drawn(TEXTS, 2), 2)
+
+
+@torch.no_grad()
+def test_patches_of_images_attend_to_a_text_and_to_nothing_where_it_is_unknown():
+    net, cond = shaken(DiT((1, 8, 8), 16, 2, 2, 4, reading(TEXTS))), drawn(TEXTS, 4)[1:]
+    cond[2] = unknown_like(cond[:1])[0]
+    x, tau = torch.randn(3, 1, 8, 8), torch.rand(3)
+    out = net(x, tau, cond)
+    torch.testing.assert_close(net(x[:1], tau[:1], cond[:1]), out[:1], rtol=1e-3, atol=1e-4)
+    for layer in net.attending.layers:
+        layer.out.zero_()
+    alone = net(x, tau, cond)
+    assert (out[:2] - alone[:2]).abs().amax((1, 2, 3)).min() > 1e-3
+    torch.testing.assert_close(out[2], alone[2])
+    assert not len(DiT((1, 8, 8), 16, 2, 2, 4, reading(Images(1, 8, 8))).attending.layers)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
+from fourfold.nn.attending import Attending
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.entry import Maps
 from fourfold.nn.layers import images, patches, zeroed
@@ -24,6 +25,8 @@ __all__ = ["DiT"]
 @final
 class DiT(Part, nn.Module):
     """Images, times and labels to images: ``(B, C, H, W), (B,), (B,)`` to ``(B, C, H, W)``, float32. Zero at the start.
+
+    Patches attend to the sequence that a reading offers, such as the tokens of a text, unless it gives them maps.
 
     Args:
         shape: ``(C, H, W)`` of an image. Sides that ``patch`` does not divide are padded by edge values and cut back.
@@ -56,18 +59,21 @@ class DiT(Part, nn.Module):
         self.condition = Condition(width, reading, times)
         self.entry = nn.Linear(3 * channels * patch**2, width)
         self.maps = Maps(reading, width, patch)
+        self.attending = Attending(None if reading is None or reading.maps else reading, width, heads, depth)
         self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, width) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)
         self.exit = zeroed(nn.Linear(width, channels * patch**2))
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
-        c = self.condition(tau, cond)
+        shares = self.attending.read(self.condition.given, cond, len(x))
+        vector, memory = (None, None) if shares is None else shares
+        c = self.condition.joined(tau, vector)
         h = self.entry(self._tokens(x).to(self.entry.weight.dtype)) + self.positions
         share = self.maps.share(cond, len(x), (self.height, self.width))
         h = h if share is None else h + share.flatten(2).transpose(1, 2)
-        for block in self.blocks:
-            h = block(h, c)
+        for i, block in enumerate(self.blocks):
+            h = block(self.attending(h, i, memory), c)
         a, b = self.modulation(c)[:, None].chunk(2, 2)
         return self._images(self.exit(modulated(h, a, b)).float())
 

@@ -70,8 +70,12 @@ class Condition(Part, nn.Module):
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
         """The vector of times, ``(B,)`` or ``(B, 2)``, and of conditions ``(B, *)``."""
+        return self.joined(tau, None if self.given is None else self.given(cond, len(tau)))
+
+    def joined(self, tau: Tensor, share: Tensor | None) -> Tensor:
+        """The vector of times and of the shares of conditions that were read already, ``(B, width)``."""
         h = self.second(F.silu(self._times(tau)))
-        return F.silu(h if self.given is None else h + self.given(cond, len(tau)))
+        return F.silu(h if share is None else h + share)
 
     def _times(self, tau: Tensor) -> Tensor:
         """``W_1 fourier(tau)``, and the second time's share."""
