@@ -156,9 +156,47 @@ def test_colours_are_named_and_names_are_drawn(tmp_path):
 def test_a_model_without_captions_is_told_so():
     with pytest.raises(TypeError, match="load captioned images or sounds, conditional on their captions"):
         build("latent-autoregressive/multimodal", Images(3, 8, 8), size="xs")
-    model = build("diffusion", Images(1, 8, 8), size="xs")
-    with pytest.raises(TypeError, match="train latent-autoregressive/multimodal on captioned images"):
-        caption_nats(model, torch.zeros(1, 1, 8, 8, dtype=torch.uint8), ["red"])
+    x = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    with pytest.raises(TypeError, match="--given captions"):
+        caption_nats(build("flow", Images(1, 8, 8), size="xs"), x, ["red"])
+    silent = build("adversarial", Images(1, 8, 8, given=Lines.of_bytes(4)), size="xs")
+    with pytest.raises(ValueError, match="must have a likelihood"):
+        caption_nats(silent, x, ["red"])
+    with pytest.raises(TypeError, match="latent-autoregressive/multimodal"):
+        caption(silent, x)
+
+
+def shaken(model):
+    """An untrained model whose answers depend on its conditions."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.estimand.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def test_a_model_of_texts_given_pictures_captions_them():
+    model = shaken(build("autoregressive", Lines.of_bytes(3).conditioned_on(Images(1, 8, 8)), size="xs"))
+    x = Images(1, 8, 8).examples(3, torch.Generator().manual_seed(0))
+    captions = caption(model, x, draws=4)
+    nats = torch.tensor([item.nats for item in captions])
+    codes = model.sample(12, x.repeat_interleave(4, 0), seed=5)
+    again = caption(model, x, draws=4, temperature=1.0, seed=5)
+    every = model.log_prob(codes, x.repeat_interleave(4, 0)).nats.view(3, 4)
+    torch.testing.assert_close(torch.tensor([item.nats for item in again]), every.amax(1))
+    assert bool((nats < 0).all())
+    masses = caption_nats(model, x, ["a", "bc"])
+    assert masses[2, 1].item() == pytest.approx(model.log_prob(model.space.parse(["bc"]), x[2:]).nats.item(), rel=1e-5)
+
+
+def test_any_model_of_pictures_given_texts_tells_one_caption_from_another():
+    space = Images(1, 4, 4, 4, given=Lines.of_bytes(3))
+    model = shaken(build("autoregressive", space, size="xs"))
+    x = space.examples(2, torch.Generator().manual_seed(0))
+    masses = caption_nats(model, x, ["a", "b"])
+    for k, text in enumerate(["a", "b"]):
+        torch.testing.assert_close(masses[:, k], model.log_prob(x, text).nats)
+    assert float((masses[:, 0] - masses[:, 1]).abs().min()) > 0
 
 
 def test_the_model_keeps_its_promises():

@@ -4,7 +4,7 @@ A run has its model in ``run.model``: ``fourfold.tasks.impute(run.model, "holes.
 """
 
 from fourfold.tasks.bayes import PosteriorDraws, posterior
-from fourfold.tasks.captioning import Caption, caption, caption_nats
+from fourfold.tasks.captioning import Caption, caption, caption_nats, captioned
 from fourfold.tasks.classifying import (
     ClassifierScores,
     category_probabilities,
@@ -39,6 +39,7 @@ __all__ = [
     "Skipped",
     "caption",
     "caption_nats",
+    "captioned",
     "category_probabilities",
     "class_probabilities",
     "classifiers",

@@ -16,18 +16,22 @@ __all__ = ["CaptionImages"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class CaptionImages(Command):
-    """Describe pictures, by a model of pictures and their captions.
+    """Describe pictures, or other examples, by a model of texts.
 
-    Each line has the number of the picture, a caption, and its log-probability
-    given the picture. With --among, it has the probability of each of these
+    Each line has the number of the example, a caption, and its log-probability
+    given the example. With --among, it has the probability of each of these
     captions, if one of them is right.
+
+    A model of texts given pictures draws captions, and so does
+    latent-autoregressive/multimodal. With --among, any model of pictures given
+    captions that has a likelihood will do.
     """
 
     work = "fourfold.cli.captions:caption"
 
     run: Folder
     data: OtherData = None
-    n: Annotated[int, typer.Option("-n", "--n", help="The most pictures.", min=1, metavar="N")] = 16
+    n: Annotated[int, typer.Option("-n", "--n", help="The most examples.", min=1, metavar="N")] = 16
     among: Annotated[
         list[str] | None,
         typer.Option(
