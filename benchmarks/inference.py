@@ -387,8 +387,8 @@ def contest(name: str, recipe: str, options: argparse.Namespace) -> dict[str, An
         best_accuracy(model, task, x, theta[: options.draws], draw)
         for (x, theta), draw in zip(pairs, draws, strict=True)
     ]
-    counts = ranks(model.sample, task, options.seed)
     if options.plot is not None:
+        counts = ranks(model.sample, task, options.seed)
         plot(counts, options.plot / f"ranks-{name}-{recipe.replace('/', '-')}.png", f"{name}, {recipe}")
     peer, minutes = task.peers.get(options.simulations, ("", ""))
     record = {
@@ -404,7 +404,7 @@ def contest(name: str, recipe: str, options: argparse.Namespace) -> dict[str, An
         "sampling, s": round(sampled - middle, 1),
         "steps": run.card["steps"],
         "size": setting.size,
-        "ranks, p-values": ", ".join(f"{p:.2f}" for p in uniformity(counts)),
+        "ranks, p-values": p_values(model.sample, task, options),
         "NPE": peer,
         "NPE, min": minutes,
     }
@@ -421,8 +421,13 @@ def control(
     def sample(x: Tensor, seed: int) -> Tensor:
         return within(lambda c, k: draw(c, torch.Generator().manual_seed(k)), task.inside, x, seed)
 
-    p_values = ", ".join(f"{p:.2f}" for p in uniformity(ranks(sample, task, options.seed)))
-    return {"task": name, "simulations": "", "system": EXACT, "ranks, p-values": p_values}
+    return {"task": name, "simulations": "", "system": EXACT, "ranks, p-values": p_values(sample, task, options)}
+
+
+def p_values(sample: Callable[[Tensor, int], Tensor], task: Task, options: argparse.Namespace) -> str:
+    """The p-values of uniform ranks, one for each parameter, for each set of fresh simulations."""
+    seeds = range(options.seed, options.seed + 1000 * options.rank_sets, 1000)
+    return "; ".join(", ".join(f"{p:.2f}" for p in uniformity(ranks(sample, task, seed))) for seed in seeds)
 
 
 def ranks(sample: Callable[[Tensor, int], Tensor], task: Task, seed: int) -> Tensor:
@@ -465,6 +470,7 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=10_000, help="those held out are among them")
     parser.add_argument("--draws", type=int, default=10_000, help="for each observation")
     parser.add_argument("--classified", type=int, default=10_000, help="draws of them for C2ST; 0: no C2ST")
+    parser.add_argument("--rank-sets", type=int, default=1, help="sets of fresh simulations for the ranks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-folder", type=Path)
     parser.add_argument("--plot", type=Path)
