@@ -102,7 +102,7 @@ def draw(options: argparse.Namespace) -> None:
     for recipe in options.recipes:
         kind = "channels" if options.channels else "frames"
         folder = Path("runs") / f"clips-{recipe}-{kind}-{options.budget.replace(' ', '-')}"
-        data = fourfold.load("moving-digits", conditional=True)
+        data = fourfold.load("moving-digits", given="labels")
         model = as_channels(recipe, data.space, options.size) if options.channels else recipe
         size = None if options.channels else options.size
         run = fourfold.fit(model, data, budget=options.budget, size=size, out=folder, precision="bf16", say=print)
@@ -121,7 +121,7 @@ def judge(options: argparse.Namespace) -> None:
 
 def judged(run: Run, n: int) -> list[dict[str, Any]]:
     """The rows of real clips and of as many that a run draws for the same classes."""
-    data = fourfold.load("moving-digits", conditional=True)
+    data = fourfold.load("moving-digits", given="labels")
     chosen = evaluation.examples(data, n)
     assert isinstance(data.space, Video)
     assert chosen.cond is not None

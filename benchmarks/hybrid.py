@@ -2,13 +2,13 @@
 reconstructions.
 
     python benchmarks/hybrid.py --data emoji --budget 600s
-    python benchmarks/hybrid.py --data emoji --budget 600s --conditional --recipes latent-diffusion --grid /tmp/latent
-    --out runs
+    python benchmarks/hybrid.py --data emoji --budget 600s --given captions --recipes latent-diffusion
+    --grid /tmp/latent --out runs
 
 Each recipe is trained for the budget, all its stages included; then as many samples as there are test images (at most
 2,000) are drawn and held against the test images. The floor is what training images reach at the same number. For a
 model behind a learned codec the test images are also encoded and decoded: their distance is the ceiling of whatever
-models the codes. With ``--conditional`` a recipe is trained with the labels or captions, and samples are drawn for
+models the codes. With ``--given captions`` a recipe is trained with the labels or captions, and samples are drawn for
 those of the test images.
 """
 
@@ -52,7 +52,7 @@ def trained(recipe: str, data: Dataset, arguments: argparse.Namespace) -> Run:
         seed=arguments.seed,
         precision=arguments.precision,
         out=folder,
-        data_options={"conditional": True} if arguments.conditional else {},
+        data_options={"given": arguments.given} if arguments.given else {},
     )
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="emoji")
     parser.add_argument("--data-dir")
-    parser.add_argument("--conditional", action="store_true", help="with labels or captions")
+    parser.add_argument("--given", help="labels or captions")
     parser.add_argument("--budget", default="600s")
     parser.add_argument("--size", default="s")
     parser.add_argument("--recipes", default="latent-diffusion,diffusion")
@@ -104,9 +104,9 @@ def main() -> None:
     parser.add_argument("--inference", default="bf16", help="precision of the networks while drawing")
     arguments = parser.parse_args()
     if arguments.data == "emoji":
-        data = load_emoji(arguments.data_dir, arguments.conditional)
+        data = load_emoji(arguments.data_dir, arguments.given)
     else:
-        data = load(arguments.data, conditional=arguments.conditional, data_dir=arguments.data_dir)
+        data = load(arguments.data, given=arguments.given, data_dir=arguments.data_dir)
     print(f"{data.name}: {len(data.train)} training, {len(data.test)} test images, {torch.get_num_threads()} threads")
     for recipe in arguments.recipes.split(","):
         measure(recipe, data, arguments)

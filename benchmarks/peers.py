@@ -88,7 +88,7 @@ class Classified(Features):
     name = "classifier"
 
     def __init__(self, data: Dataset, epochs: int = 2) -> None:
-        labelled = fourfold.load(data.name, conditional=True)
+        labelled = fourfold.load(data.name, given="labels")
         assert labelled.train.cond is not None
         assert labelled.test.cond is not None
         torch.manual_seed(0)

@@ -106,7 +106,7 @@ def word_errors(heard: list[str], wanted: list[str]) -> str:
 def codecs(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure the loss of each codec on held-out clips: signal to noise, distance of log-mel power, and words."""
     listener = Listener()
-    data = fourfold.load(held_out(options.data), conditional=True, fractions=(0.5, 0.5))
+    data = fourfold.load(held_out(options.data), given="labels", fractions=(0.5, 0.5))
     x, space = data.test.x[: options.n], data.space
     wanted = data.space.given.strings(data.test.cond[: options.n])
     assert isinstance(space, Audio)
@@ -141,7 +141,7 @@ def speak(options: argparse.Namespace) -> list[dict[str, Any]]:
             learning_rate=options.learning_rate,
             muon_rate=options.muon_rate,
             out=Path("runs") / f"sound-{recipe.replace('/', '-')}",
-            data_options={"conditional": True},
+            data_options={"given": "labels"},
         )
         rows.append(judged(run, options))
     return rows

@@ -67,7 +67,7 @@ def main() -> None:
 def tell(options: argparse.Namespace) -> None:
     """Both directions of one model: captions told from pictures, and pictures drawn for captions; kept as results."""
     run = Run.load(options.run)
-    data = load_emoji(options.data_dir, conditional=True)
+    data = load_emoji(options.data_dir, given="captions")
     features = image_features("efficientnet-lite0")
     parts = {"test": _some(data.test, options.n), "training": _some(data.train, options.n)}
     known = {name: cached(features, part.x) for name, part in parts.items()}
@@ -131,7 +131,7 @@ def train(options: argparse.Namespace) -> None:
     with Bar(options.paradigm) as bar:
         run = fourfold.fit(
             options.paradigm,
-            load_emoji(options.data_dir, conditional=True),
+            load_emoji(options.data_dir, given="captions"),
             budget=f"{options.seconds}s",
             size=options.size,
             seed=options.seed,
@@ -148,7 +148,7 @@ def train(options: argparse.Namespace) -> None:
 def measure(options: argparse.Namespace) -> None:
     """Distance and agreement for each weight, on test captions, and agreement on training captions."""
     run = Run.load(options.run)
-    data = load_emoji(options.data_dir, conditional=True)
+    data = load_emoji(options.data_dir, given="captions")
     features = image_features("efficientnet-lite0")
     test, seen = _some(data.test, options.n), _some(data.train, options.n)
     known = {name: cached(features, part.x) for name, part in (("test", test), ("train", seen))}

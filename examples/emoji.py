@@ -1,7 +1,7 @@
 """Emoji with their names, for text to image: the pictures of two vendors, from two npm packages.
 
     python examples/emoji.py FOLDER     # fetches the packages once, and writes train.tar and test.tar
-    fourfold fit diffusion FOLDER --conditional --budget 10m --out run
+    fourfold fit diffusion FOLDER --given captions --budget 10m --out run
 
 Cal Henderson's packages ``emoji-datasource-google`` and ``emoji-datasource-twitter`` (MIT,
 https://github.com/iamcal/emoji-data) carry the pictures of Noto Emoji (Google; Apache-2.0, its fonts OFL-1.1) and of
@@ -83,19 +83,19 @@ def main() -> None:
     parser.add_argument("--packages", type=Path, help="a folder that holds both npm packages")
     arguments = parser.parse_args()
     try:
-        data = load_emoji(arguments.packages or fetch_emoji(), conditional=True)
+        data = load_emoji(arguments.packages or fetch_emoji(), given="captions")
     except DataError as error:
         raise SystemExit(f"emoji: {error}") from None
     write_shards(data, arguments.folder)
     print(describe(data))
 
 
-def load_emoji(folder: str | Path | None = None, conditional: bool = False, seed: int = 0) -> Dataset:
+def load_emoji(folder: str | Path | None = None, given: str | None = None, seed: int = 0) -> Dataset:
     """About 7,000 named emoji of 64 x 64 pixels, by Noto Emoji and Twemoji; splits keep variants together.
 
     Args:
         folder: with both packages; by default that of ``FOURFOLD_DATA``, or where :func:`fetch_emoji` puts them.
-        conditional: give the splits their captions.
+        given: ``"captions"`` gives the splits their captions.
         seed: draws the splits.
 
     Raises:
@@ -105,12 +105,12 @@ def load_emoji(folder: str | Path | None = None, conditional: bool = False, seed
     sheets = [_read_vendor(folder / f"emoji-datasource-{vendor}", vendor) for vendor in VENDORS]
     x = torch.from_numpy(np.concatenate([pixels for pixels, _ in sheets]))
     pictures = [picture for _, of_vendor in sheets for picture in of_vendor]
-    given = Lines.of_bytes(CAPTION)
-    captions = given.parse([picture.caption for picture in pictures])
+    texts = Lines.of_bytes(CAPTION)
+    captions = texts.parse([picture.caption for picture in pictures])
     groups = _groups([picture.emoji for picture in pictures], x)
     where = f"npm emoji-datasource {_version(folder)}: {', '.join(VENDORS.values())}; {folder}"
-    source = Source(x, Images(3, SIDE, SIDE), where, captions, given, groups=groups)
-    return assemble("emoji", source, DataOptions(seed=seed, conditional=conditional))
+    source = Source(x, Images(3, SIDE, SIDE), where, captions, texts, groups=groups)
+    return assemble("emoji", source, DataOptions(seed=seed, given=given))
 
 
 def write_shards(data: Dataset, folder: Path) -> None:

@@ -15,7 +15,7 @@ from fourfold.samplers.ode import DPMSolver
 
 def main() -> None:
     """Train for 20 s, then draw sevens with classifier-free guidance."""
-    data = fourfold.load("digits", conditional=True)
+    data = fourfold.load("digits", given="labels")
     model = fourfold.build("diffusion", data.space, size="xs")
     for step in fourfold.train(model, data, budget="20s"):
         if step.index % 50 == 0:

@@ -30,7 +30,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     common = ("--size", "xs", "--budget", "3 steps", "--precision", "float32")
     made = {
-        "images": ("diffusion", "digits", "--conditional"),
+        "images": ("diffusion", "digits", "--given", "labels"),
         "vectors": ("autoregressive", "wine"),
         "text": ("autoregressive", "python-docs", "--length", 32, "--limit", 5000),
     }

@@ -74,7 +74,7 @@ def test_a_run_writes_the_file_that_repeats_it_and_the_command_line_wins(tmp_pat
 
 def test_texts_survive_the_file(tmp_path):
     path = tmp_path / "c.toml"
-    values = {"data": 'a "quoted"\n\\ path', "seed": 3, "conditional": True, "learning_rate": 1e-05, "out": "elsewhere"}
+    values = {"data": 'a "quoted"\n\\ path', "seed": 3, "given": ["labels"], "learning_rate": 1e-05, "out": "elsewhere"}
     path.write_text(config_text(COMMANDS["fit"], values, "head"))
     assert read_config(path, COMMANDS["fit"]) == {name: value for name, value in values.items() if name != "out"}
 

@@ -84,7 +84,7 @@ def test_pictures_are_cut_out_and_seen_on_white(nowhere):
 
 
 def test_captions_and_the_space_that_has_them(nowhere):
-    data = emoji.load_emoji(packages(nowhere / "packages"), conditional=True)
+    data = emoji.load_emoji(packages(nowhere / "packages"), given="captions")
     assert data.space.given.text.length - 1 == emoji.CAPTION
     captions = {c for s in (data.train, data.validation, data.test) for c in decode_captions(s.cond)}
     assert {
@@ -101,7 +101,7 @@ def test_captions_and_the_space_that_has_them(nowhere):
 def test_variants_of_one_emoji_never_straddle_splits(nowhere):
     packages(nowhere / "packages")
     for seed in range(8):
-        data = emoji.load_emoji(nowhere / "packages", conditional=True, seed=seed)
+        data = emoji.load_emoji(nowhere / "packages", given="captions", seed=seed)
         parts = [set(decode_captions(s.cond)) for s in (data.train, data.validation, data.test)]
         assert all(parts)
         for i in range(3):
@@ -193,11 +193,11 @@ def test_failures_to_fetch_are_clear(nowhere):
 
 
 def test_shards_hold_every_picture_with_its_caption_in_its_part(nowhere, monkeypatch, capsys):
-    parts = emoji.load_emoji(packages(nowhere / "packages"), conditional=True)
+    parts = emoji.load_emoji(packages(nowhere / "packages"), given="captions")
     monkeypatch.setattr(sys, "argv", ["emoji.py", str(nowhere / "shards"), "--packages", str(nowhere / "packages")])
     emoji.main()
     assert "'flag of japan'" in capsys.readouterr().out
-    back = load(nowhere / "shards", conditional=True)
+    back = load(nowhere / "shards", given="captions")
 
     def pairs(*splits):
         return sorted(

@@ -24,7 +24,7 @@ import fourfold
 from fourfold.machine import libraries
 from fourfold.spaces import Numeric, Table
 table = Table((Numeric("a", high=99),))
-fourfold.load("two-moons", limit=100, conditional=True)
+fourfold.load("two-moons", limit=100, given="labels")
 assert not {"pandas", "pyarrow", "sklearn"} & set(sys.modules)
 assert libraries.pyarrow.csv.ParseOptions().delimiter == ","
 assert "pandas" not in sys.modules

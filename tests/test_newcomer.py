@@ -48,7 +48,7 @@ def runs(tmp_path_factory):
     frame = pd.DataFrame({"a,b": rng.normal(size=60), "=1+2": rng.normal(size=60), "two\nlines": rng.normal(size=60)})
     frame["grade"] = ["=low", "-1", "high"] * 20
     frame.to_parquet(folder / "t.parquet")
-    common = ("--conditional", "--size", "xs", "--budget", "1 steps", "--precision", "float32")
+    common = ("--given", "labels", "--size", "xs", "--budget", "1 steps", "--precision", "float32")
     made = {"images": ("diffusion", "digits"), "table": ("autoregressive", folder / "t.parquet", "--labels", "grade")}
     for name, words in made.items():
         assert call("fit", *words, *common, "--out", folder / name) == 0
@@ -324,7 +324,7 @@ def test_arrays_tensors_and_tables_are_data():
     digests.add(load(frame, labels="k").digest)
     assert len(digests) == 1
     assert load(frame, labels="k").space.columns == ("a", "b")
-    assert load(x, labels=y, conditional=True).space.given.count == 2
+    assert load(x, labels=y, given="labels").space.given.count == 2
     kept = x.copy()
     load(x).train.x.add_(1)
     assert np.array_equal(kept, x)
@@ -340,7 +340,7 @@ def test_arrays_tensors_and_tables_are_data():
 def test_a_run_on_data_in_memory_says_so_when_it_is_gone(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 2))
     options = {"budget": "1 steps", "size": "xs", "precision": "float32", "out": tmp_path / "r"}
-    fourfold.fit("autoregressive", x, data_options={"labels": np.arange(40) % 2, "conditional": True}, **options)
+    fourfold.fit("autoregressive", x, data_options={"labels": np.arange(40) % 2, "given": "labels"}, **options)
     run = Run.load(tmp_path / "r")
     with pytest.raises(ValueError, match="<data in memory> must be given again"):
         run.dataset()

@@ -23,7 +23,7 @@ def made(tmp_path_factory):
         (root / "images" / f"{i}.txt").write_text(f"{colour} square")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_encoder, "_folder", lambda package: None)
-        fit = ["fit", "diffusion", f"{root}/images", "--conditional", "--size", "xs", "--budget", "3 steps"]
+        fit = ["fit", "diffusion", f"{root}/images", "--given", "labels", "--size", "xs", "--budget", "3 steps"]
         assert main.run([*fit, "--precision", "float32", "--out", f"{root}/run"], False) == 0
     return root
 

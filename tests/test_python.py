@@ -79,7 +79,7 @@ def words_of(shown):
         lambda: fourfold.load(PEOPLE),
         lambda: fourfold.load(np.random.default_rng(0).normal(size=(300, 3))),
         lambda: fourfold.load("two-moons"),
-        lambda: fourfold.load("digits", conditional=True),
+        lambda: fourfold.load("digits", given="labels"),
         lambda: fourfold.load("python-docs"),
     ],
 )
@@ -109,7 +109,7 @@ def test_lists_and_labels_train_a_model_by_class():
     x = np.random.default_rng(0).normal(size=(200, 2)).astype("float32")
     y = (x[:, 0] > 0).astype(int) + 3
     run = fourfold.fit("flow", x.tolist(), labels=y.tolist(), **ABOUT)
-    same = fourfold.fit("flow", fourfold.load(x, labels=y, conditional=True), **ABOUT)
+    same = fourfold.fit("flow", fourfold.load(x, labels=y, given="labels"), **ABOUT)
     assert run.model.space.given.names == ("3", "4")
     assert torch.equal(run.sample(4, given="4"), same.sample(4, given="4"))
     scored = run.log_prob(x[:5].tolist(), given="3")
@@ -124,7 +124,7 @@ def test_what_is_no_table_of_numbers_is_refused_with_the_way_out():
             fourfold.fit("flow", rows)
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'y': .*labels"):
         fourfold.fit("flow", np.zeros((30, 2)), y=np.zeros(30))
-    with pytest.raises(ValueError, match=r"load it by fourfold.load\(x, labels=y, conditional=True\)"):
+    with pytest.raises(ValueError, match=r"load it by fourfold.load\(x, labels=y, given='labels'\)"):
         fourfold.fit("flow", fourfold.load("two-moons"), labels=np.zeros(3))
 
 

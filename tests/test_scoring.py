@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
     made = {
         "images": ("autoregressive", folder / "images.npy"),
         "numbers": ("autoregressive", folder / "numbers.csv"),
-        "table": ("autoregressive", folder / "table.csv", "--labels", "grade", "--conditional"),
+        "table": ("autoregressive", folder / "table.csv", "--labels", "grade", "--given", "labels"),
         "text": ("autoregressive", folder / "t.txt", "--length", 16),
     }
     for name, words in made.items():
@@ -261,7 +261,7 @@ def test_another_label_column_may_be_named(runs, tmp_path, capsys):
 
 def test_a_class_is_meant_by_its_name_before_its_number(tmp_path):
     FRAME.assign(grade=np.arange(200) % 3 + 1).to_csv(tmp_path / "t.csv", index=False)
-    words = ("--labels", "grade", "--conditional", "--size", "xs", "--budget", "1 steps", "--precision", "float32")
+    words = ("--labels", "grade", "--given", "labels", "--size", "xs", "--budget", "1 steps", "--precision", "float32")
     assert call("fit", "autoregressive", tmp_path / "t.csv", *words, "--out", tmp_path / "r") == 0
     run = Run.load(tmp_path / "r")
     assert run.model.space.given.names == ("1", "2", "3")

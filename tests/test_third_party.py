@@ -283,8 +283,8 @@ def test_a_space_by_name_reads_what_it_can(angles):
     assert load("gaussian-mixture", limit=100, space="torus").density is None  # the wrapped points have another one
     assert load("gaussian-mixture", limit=100, space="vectors").density is not None
     labels = np.repeat([0, 1, 2], 20)
-    assert load(raw, labels=labels, space="vectors", conditional=True).space.given.count == 3
-    assert load(raw, labels=labels, space="torus", conditional=True).space.given.count == 3
+    assert load(raw, labels=labels, space="vectors", given="labels").space.given.count == 3
+    assert load(raw, labels=labels, space="torus", given="labels").space.given.count == 3
     with pytest.raises(ValueError, match=r"digits: holds grey images of 8 x 8 .*, which cannot be read as Torus"):
         load("digits", space="torus")
     with pytest.raises(

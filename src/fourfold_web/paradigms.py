@@ -463,5 +463,5 @@ def options_of(model: GenerativeModel) -> dict[str, Any]:
 def dataset_of(request: Request) -> Dataset:
     """The data of a request."""
     if isinstance(request.data, str):
-        return load(request.data, conditional=request.conditional, limit=8000)
+        return load(request.data, given="labels" if request.conditional else None, limit=8000)
     return load(torch.tensor(request.data).numpy(), seed=request.seed)

@@ -81,7 +81,7 @@ def test_pixel_values(tmp_path):
 
 def test_npz_with_labels(tmp_path):
     for key, label in (("x", "y"), ("data", "target"), ("X", "labels")):
-        data = load(packed(tmp_path, **{key: VECTORS, label: LABELS}), conditional=True)
+        data = load(packed(tmp_path, **{key: VECTORS, label: LABELS}), given="labels")
         assert data.space.given.names == ("0", "1", "2", "3")
         index = {row.tobytes(): k for row, k in zip(VECTORS.astype("float32"), LABELS, strict=True)}
         assert [index[row.numpy().tobytes()] for row in data.train.x] == data.train.cond.tolist()
@@ -89,7 +89,7 @@ def test_npz_with_labels(tmp_path):
 
 def test_npz_with_named_arrays(tmp_path):
     path = packed(tmp_path, features=VECTORS, kind=np.array(["b", "a"] * 20))
-    assert load(path, labels="kind", conditional=True).given.names == ("a", "b")
+    assert load(path, labels="kind", given="labels").given.names == ("a", "b")
     with pytest.raises(DataError, match="got the arrays features, kind"):
         load(path)
     with pytest.raises(DataError, match="one of the arrays features, kind, got 'sort'"):
@@ -98,7 +98,7 @@ def test_npz_with_named_arrays(tmp_path):
 
 def test_npz_with_an_official_test_set(tmp_path):
     path = packed(tmp_path, x_train=COLOUR[:30], y_train=LABELS[:30], x_test=COLOUR[30:], y_test=LABELS[30:])
-    data = load(path, conditional=True)
+    data = load(path, given="labels")
     assert torch.equal(data.test.x, torch.tensor(COLOUR[30:].transpose(0, 3, 1, 2)))
     assert data.test.cond.tolist() == LABELS[30:].tolist()
     assert len(data.train) + len(data.validation) == 30
@@ -110,7 +110,7 @@ def test_npz_with_an_official_test_set(tmp_path):
 
 def test_npy_with_a_file_of_labels(tmp_path):
     np.save(tmp_path / "y.npy", LABELS)
-    data = load(saved(tmp_path, VECTORS), labels=tmp_path / "y.npy", conditional=True)
+    data = load(saved(tmp_path, VECTORS), labels=tmp_path / "y.npy", given="labels")
     assert data.space.given.count == 4
     with pytest.raises(DataError, match=r"labels must be another .npy .* got .*nope"):
         load(saved(tmp_path, VECTORS), labels="nope.npy")
@@ -133,14 +133,14 @@ def test_labels_that_do_not_match_are_refused(tmp_path, labels, message):
 
 def test_labels_may_be_a_column_floats_or_words(tmp_path):
     for labels in (LABELS[:, None], LABELS.astype(float), LABELS.astype(str), LABELS > 1):
-        assert load(packed(tmp_path, x=VECTORS, y=labels), conditional=True).space.given.count in (2, 4)
+        assert load(packed(tmp_path, x=VECTORS, y=labels), given="labels").space.given.count in (2, 4)
 
 
 def test_unlabelled_arrays_cannot_be_conditional(tmp_path):
     with pytest.raises(DataError, match="no labels to be conditional on"):
-        load(saved(tmp_path, VECTORS), conditional=True)
+        load(saved(tmp_path, VECTORS), given="labels")
     with pytest.raises(DataError, match="add an array 'y'"):
-        load(packed(tmp_path, x=VECTORS), conditional=True)
+        load(packed(tmp_path, x=VECTORS), given="labels")
 
 
 def with_value(value, row=7, column=1):

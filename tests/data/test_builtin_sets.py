@@ -55,7 +55,7 @@ def test_names():
 
 @pytest.mark.parametrize("name", [name for name in BUILTIN if name not in ("fashion-mnist", "python-docs")])
 def test_every_split_belongs_to_its_space(name):
-    data = load(name, conditional=True)
+    data = load(name, given="labels")
     for split in (data.train, data.validation, data.test):
         data.space.check(split.x)
         assert split.cond.dtype == torch.int64
@@ -123,7 +123,7 @@ def test_sampled_sets_follow_the_seed(name):
 
 
 def test_two_moons_lie_on_their_circles():
-    data = load("two-moons", conditional=True)
+    data = load("two-moons", given="labels")
     x, moon = data.train.x.double(), data.train.cond
     centre = torch.tensor([[0.0, 0.0], [1.0, 0.5]]).double()[moon]
     radius = (x - centre).norm(dim=1)
@@ -135,7 +135,7 @@ def test_two_moons_lie_on_their_circles():
 
 
 def test_eight_gaussians():
-    data = load("eight-gaussians", conditional=True)
+    data = load("eight-gaussians", given="labels")
     for k in range(8):
         x = data.train.x[data.train.cond == k].double()
         centre = torch.tensor([2 * math.cos(k * math.pi / 4), 2 * math.sin(k * math.pi / 4)]).double()
@@ -144,7 +144,7 @@ def test_eight_gaussians():
 
 
 def test_gaussian_mixture():
-    data = load("gaussian-mixture", conditional=True)
+    data = load("gaussian-mixture", given="labels")
     mixture = data.density
     for k in range(4):
         x = data.train.x[data.train.cond == k].double()
@@ -154,7 +154,7 @@ def test_gaussian_mixture():
 
 
 def test_checkerboard_fills_the_dark_squares_evenly():
-    data = load("checkerboard", conditional=True)
+    data = load("checkerboard", given="labels")
     cells = (whole(data) / 2 + 2).floor().long()
     assert ((cells >= 0) & (cells < 4)).all()
     assert (cells.sum(1) % 2 == 0).all()
@@ -167,7 +167,7 @@ def test_checkerboard_fills_the_dark_squares_evenly():
 
 
 def test_pinwheel_arms_are_rotations_of_each_other():
-    data = load("pinwheel", conditional=True)
+    data = load("pinwheel", given="labels")
     x, arm = data.train.x.double(), data.train.cond
     angle = -2 * math.pi / 5 * arm.double()
     turned = torch.stack(
@@ -211,7 +211,7 @@ def test_exact_densities_describe_their_samples(name):
 
 def test_fashion_mnist_keeps_its_official_test_set(nowhere, tmp_path):
     folder = write_fashion(tmp_path / "f")
-    data = load("fashion-mnist", data_dir=folder, conditional=True, seed=5)
+    data = load("fashion-mnist", data_dir=folder, given="labels", seed=5)
     assert data.space == Images(1, 28, 28, given=Categories(CLOTHES))
     assert (len(data.train), len(data.validation), len(data.test)) == (55, 5, 30)
     assert torch.equal(data.test.x[:, 0], torch.tensor(builtin.read_idx(folder / "t10k-images-idx3-ubyte.gz")))

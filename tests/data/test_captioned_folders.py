@@ -47,7 +47,7 @@ def matched(data):
 def test_a_list_of_captions(tmp_path, name):
     path = folder(tmp_path / "images")
     (path / name).write_text(FORMS[name](PAIRS), encoding="utf-8")
-    data = load(path, conditional=True)
+    data = load(path, given="captions")
     assert matched(data)
     assert data.space.given.text.length - 1 == 128
     assert load(path).space.given is None
@@ -58,7 +58,7 @@ def test_a_file_beside_each(tmp_path):
     path = folder(tmp_path / "images")
     for name, caption in PAIRS:
         (path / name).with_suffix(".txt").write_text(f" {caption}\n", encoding="utf-8")
-    data = load(path, conditional=True)
+    data = load(path, given="captions")
     assert matched(data)
     assert data.digest != load(folder(tmp_path / "bare")).digest
 
@@ -66,12 +66,12 @@ def test_a_file_beside_each(tmp_path):
 def test_spaces_separate_where_there_is_no_tab(tmp_path):
     path = folder(tmp_path / "images")
     (path / "captions.txt").write_text("\n".join(f"{name}  {caption}" for name, caption in PAIRS), encoding="utf-8")
-    assert matched(load(path, conditional=True))
+    assert matched(load(path, given="captions"))
 
 
 def test_without_captions_there_is_nothing_to_be_conditional_on(tmp_path):
     with pytest.raises(DataError, match=r"sub-folder of its own, or add captions \(captions\.txt\)"):
-        load(folder(tmp_path / "images"), conditional=True)
+        load(folder(tmp_path / "images"), given="captions")
 
 
 FAULTS = {
@@ -114,7 +114,7 @@ def test_a_table_of_captions_is_read_like_any_table(tmp_path):
     path = folder(tmp_path / "images")
     marked = as_csv(PAIRS).replace("file,caption", "file;caption").replace(".png,", ".png;")
     (path / "captions.csv").write_text("\ufeff" + marked.replace(", grün", ",\ngrün"), encoding="utf-8")
-    assert matched(load(path, conditional=True))
+    assert matched(load(path, given="captions"))
     for content, message in (
         ("file,caption\n00.png,a red, round one\n", r"csv, row 1: has 3 cells, .* quote a cell that holds ','"),
         ("file,caption\n00.png,red\nxx.png,blue\n", r"csv, row 2: there is no image 'xx\.png'"),
@@ -132,7 +132,7 @@ def test_a_table_of_captions_is_read_like_any_table(tmp_path):
 def test_images_without_a_caption_are_skipped_where_bad_ones_are(tmp_path):
     path = folder(tmp_path / "images")
     (path / "captions.txt").write_text(as_lines(PAIRS[:-2]), encoding="utf-8")
-    data = load(path, conditional=True, skip_bad=True)
+    data = load(path, given="captions", skip_bad=True)
     assert len(data.train) + len(data.validation) + len(data.test) == N - 2
     assert sum("has no caption" in line for line in data.skipped) == 2
     assert torch.isin(data.train.x[:, 0, 0, 0], torch.arange(N - 2)).all()

@@ -47,7 +47,7 @@ def test_an_array_of_five_axes_holds_clips(tmp_path):
 def test_clips_of_several_lengths_and_sizes_become_one_and_it_is_said(tmp_path):
     for i in range(24):
         animation(tmp_path / "ab"[i % 2] / f"{i}.gif", 4 if i else 3, size=(5, 6) if i > 1 else (10, 12))
-    data = load(str(tmp_path), conditional=True)
+    data = load(str(tmp_path), given="labels")
     assert data.space == Video(3, 6, 5, frames=3, given=Categories(("a", "b")))
     assert "cut 23 of 24 clips to 3 frames" in data.notes[0]
     assert "resized 2 of 24 clips to 6 x 5" in data.notes[1]

@@ -33,7 +33,6 @@ WIDER = {
 """What a caller may give where a reader takes one form."""
 EVERY: dict[str, Any] = {
     "labels": "kind",
-    "conditional": True,
     "given": ["age,income", "./faces"],
     "limit": 50,
     "size": (8, 8),

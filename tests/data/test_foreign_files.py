@@ -95,7 +95,7 @@ def test_a_large_array_is_read_in_part(tmp_path, little):
 
 def test_labels_keep_their_shares_in_a_part(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.arange(2000.0).reshape(1000, 2), y=np.arange(1000) // 900)
-    data = load(tmp_path / "a.npz", limit=100, conditional=True)
+    data = load(tmp_path / "a.npz", limit=100, given="labels")
     rows = torch.cat([data.train.x, data.validation.x, data.test.x])[:, 0] / 2
     labels = torch.cat([data.train.cond, data.validation.cond, data.test.cond])
     assert torch.equal(labels, (rows >= 900).long())
@@ -113,7 +113,7 @@ def test_rows_of_a_table_are_drawn_while_it_is_read(tmp_path, monkeypatch):
     frame = pd.DataFrame({"a": np.arange(5000), "b": np.arange(5000) ** 2 % 97, "kind": ["u"] * 2500 + ["v"] * 2500})
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
-    parts = [load(tmp_path / name, limit=200, labels="kind", conditional=True) for name in ("t.csv", "t.parquet")]
+    parts = [load(tmp_path / name, limit=200, labels="kind", given="labels") for name in ("t.csv", "t.parquet")]
     assert parts[0].digest == parts[1].digest
     whole = torch.cat([parts[0].train.x, parts[0].validation.x, parts[0].test.x])
     assert len(whole) == 200

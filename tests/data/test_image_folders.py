@@ -48,7 +48,7 @@ def test_jpeg_and_capital_suffixes(tmp_path):
 def test_sub_folders_are_classes(tmp_path):
     for k, name in enumerate(["cat", "dog", "eel"]):
         fill(tmp_path / "f" / name, n=30, first=100 * k)
-    data = load(tmp_path / "f", conditional=True)
+    data = load(tmp_path / "f", given="labels")
     assert data.given.names == data.space.given.names == ("cat", "dog", "eel")
     for x, k in zip(data.train.x, data.train.cond.tolist(), strict=True):
         originals = {pixels(100 * k + i).transpose(2, 0, 1).tobytes() for i in range(30)}
@@ -58,7 +58,7 @@ def test_sub_folders_are_classes(tmp_path):
 
 def test_a_flat_folder_has_no_classes(tmp_path):
     with pytest.raises(DataError, match=r"no labels.*sub-folder"):
-        load(fill(tmp_path / "f"), conditional=True)
+        load(fill(tmp_path / "f"), given="labels")
 
 
 def test_the_threads_keep_the_order(tmp_path):
@@ -189,7 +189,7 @@ def test_skipping_keeps_labels_with_their_images(tmp_path):
     for k, name in enumerate("ab"):
         fill(tmp_path / "f" / name, first=100 * k)
     truncate(tmp_path / "f" / "a" / "003.png")
-    data = load(tmp_path / "f", skip_bad=True, conditional=True)
+    data = load(tmp_path / "f", skip_bad=True, given="labels")
     for x, k in zip(data.train.x, data.train.cond.tolist(), strict=True):
         assert x.numpy().tobytes() in {pixels(100 * k + i).transpose(2, 0, 1).tobytes() for i in range(24)}
 

@@ -171,8 +171,8 @@ def test_conditions_of_another_number_or_of_no_file_are_refused(tmp_path):
         load(x, given="nothing")
     with pytest.raises(DataError, match="stream"):
         load(tmp_path / "x.npy", given=x, stream=True, limit=50)
-    with pytest.raises(DataError, match="conditional"):
-        load(x, given=x, conditional=True)
+    with pytest.raises(DataError, match="no labels"):
+        load(x, given=[x, "labels"])
     with pytest.raises(ValueError, match="Dataset"):
         fourfold.fit("flow", load(x), given=x)
     with pytest.raises(ValueError, match="Dataset"):
@@ -359,3 +359,33 @@ def test_pictures_with_unknown_pixels_are_conditions(axes):
         load(x, given=holes - 5)
     with pytest.raises(DataError, match="must be uint8, got int16"):
         load(holes)
+
+
+# --- labels that lie with the data ------------------------------------------------------------------------------------
+
+
+def test_labels_are_a_condition_beside_others(tmp_path):
+    rng = np.random.default_rng(0)
+    theta, kind = rng.standard_normal((90, 2)).astype(np.float32), np.arange(90) % 3
+    x = theta[:, :1] + kind[:, None].astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, y=kind)
+    np.save(tmp_path / "theta.npy", theta)
+    data = load(tmp_path / "x.npz", given=[str(tmp_path / "theta.npy"), "labels"])
+    assert data.space.given.labels == ("labels", "theta")
+    for part in splits(data):
+        label, numbers = data.space.given.split(part.cond)
+        torch.testing.assert_close(part.x, numbers[:, :1] + label[:, None])
+    np.savez(tmp_path / "new.npz", x=x[kind == 2], y=kind[kind == 2])
+    np.save(tmp_path / "other.npy", theta[kind == 2])
+    new, _ = read_all(tmp_path / "new.npz", data.space, given=["labels", str(tmp_path / "other.npy")])
+    assert set(data.space.given.split(new.cond)[0].tolist()) == {2}
+
+
+def test_the_word_for_labels_is_no_folder_of_this_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels(tmp_path / "labels", [f"p{i}" for i in range(30)], 4)
+    pixels(tmp_path / "photos", [f"p{i}" for i in range(30)], 8)
+    with pytest.raises(DataError, match="photos has no labels"):
+        load("photos", given="labels")
+    assert_equal_pixels(load("photos", given="./labels"))
+    assert recorded("labels") == "labels"

@@ -55,7 +55,7 @@ def test_lossy_formats_are_nearly_the_wave(tmp_path, suffix):
 def test_sub_folders_are_classes_and_pieces_of_a_file_stay_together(tmp_path):
     for k, name in enumerate(["bee", "cow"]):
         fill(tmp_path / "f" / name, n=15, first=100 * k, seconds=0.25)
-    data = load(tmp_path / "f", conditional=True, seconds=0.1)
+    data = load(tmp_path / "f", given="labels", seconds=0.1)
     assert data.given.names == ("bee", "cow")
     assert len(whole(data)) == 30 * 3
     assert any("cut 30 longer files into clips of 0.1 s" in note for note in data.notes)
@@ -81,7 +81,7 @@ def test_transcripts(tmp_path, form):
     else:
         for name, text in words.items():
             (folder / name).with_suffix(".txt").write_text(text)
-    data = load(folder, conditional=True)
+    data = load(folder, given="labels")
     assert data.space.given.text.length - 1 == 128
     for x, text in zip(data.train.x, decode_captions(data.train.cond), strict=True):
         own = soundfile.read(folder / f"{int(text.split()[1]):03}.wav", dtype="int16")[0]

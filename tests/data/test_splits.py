@@ -42,7 +42,7 @@ def test_splits_follow_the_seed_and_the_digest_does_not(numbered):
 
 
 def test_labels_stay_with_their_rows_and_every_class_keeps_its_share(numbered):
-    data = load(numbered, conditional=True)
+    data = load(numbered, given="labels")
     for split, counts in ((data.train, (160, 56, 24)), (data.validation, (20, 7, 3)), (data.test, (20, 7, 3))):
         found = torch.bincount(split.cond, minlength=3).tolist()
         assert all(abs(a - b) <= 1 for a, b in zip(found, counts, strict=True))
@@ -51,7 +51,7 @@ def test_labels_stay_with_their_rows_and_every_class_keeps_its_share(numbered):
 
 
 def test_the_order_of_a_split_is_random(numbered):
-    cond = load(numbered, conditional=True).train.cond
+    cond = load(numbered, given="labels").train.cond
     first = torch.bincount(cond[:120], minlength=3) / 120
     assert (first - torch.tensor([2 / 3, 0.7 / 3, 0.1])).abs().max() < 0.1
 
@@ -118,9 +118,9 @@ def test_digest_sees_every_bit_and_every_label():
 
 
 def test_large_data_is_reordered_in_place(numbered, monkeypatch):
-    small = load(numbered, conditional=True, seed=4)
+    small = load(numbered, given="labels", seed=4)
     monkeypatch.setattr(splits, "LARGE", 0)
-    large = load(numbered, conditional=True, seed=4)
+    large = load(numbered, given="labels", seed=4)
     storages = {split.x.untyped_storage().data_ptr() for split in (large.train, large.validation, large.test)}
     assert len(storages) == 1
     for part in ("train", "validation", "test"):
@@ -141,7 +141,7 @@ def test_large_data_in_any_layout_keeps_its_labels(axes, monkeypatch):
     source = Source(
         laid, Images(3, 2, 2), "made", cond=value // 20, given=Categories.numbered(int(value.max()) // 20 + 1)
     )
-    data = assemble("made", source, DataOptions(conditional=True))
+    data = assemble("made", source, DataOptions(given="labels"))
     for part in (data.train, data.validation, data.test):
         came = part.x[:, 0, 0, 0].long()
         assert torch.equal(part.x, x[came])

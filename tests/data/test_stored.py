@@ -96,7 +96,7 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def streamed(path: Path, **options) -> Streamed:
-    if options.get("conditional") and path.suffix == ".npy":
+    if options.get("given") and path.suffix == ".npy":
         options["labels"] = path.with_name("labels.npy")
     found = load(path, stream=True, **options).streamed
     assert found is not None
@@ -108,7 +108,7 @@ def identities(x: torch.Tensor) -> list[int]:
 
 
 def test_every_format_gives_the_same_images_and_labels(path: Path) -> None:
-    data = streamed(path, conditional=True)
+    data = streamed(path, given="labels")
     batch = data.batch(np.arange(N))
     order = np.argsort(identities(batch.x))
     assert np.array_equal(batch.x.permute(0, 2, 3, 1).numpy()[order], X)
@@ -166,7 +166,7 @@ def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> Non
 
 def test_a_limit_reads_into_memory_and_keeps_classes_in_their_share(path: Path) -> None:
     labels = {"labels": path.with_name("labels.npy")} if path.suffix == ".npy" else {}
-    data = load(path, stream=True, limit=60, conditional=True, **labels)
+    data = load(path, stream=True, limit=60, given="labels", **labels)
     assert data.streamed is None
     assert len(data.train) + len(data.validation) + len(data.test) == 60
     assert torch.cat([data.train.cond, data.validation.cond, data.test.cond]).bincount().tolist() == [20, 20, 20]
@@ -182,7 +182,7 @@ def test_test_shards_are_the_test_set(tmp_path: Path) -> None:
 
 def test_captions_are_read_with_their_images(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", range(N), lambda i: {"png": png(i), "txt": f"a picture of {i}".encode()})
-    data = load(tmp_path, conditional=True)
+    data = load(tmp_path, given="labels")
     assert data.space.given.text.length - 1 == 128
     batch = data.streamed.batch(np.array([3]))
     assert data.space.given.strings(batch.cond) == ["a picture of 3"]
@@ -240,7 +240,7 @@ def test_tars_that_are_none_are_refused(tmp_path: Path) -> None:
 def test_a_missing_label_and_a_missing_column_are_named(tmp_path: Path) -> None:
     both = {"png": png(0), "cls": b"1"}
     write_tar(tmp_path / "a.tar", range(40), lambda i: {"png": png(i)} if i == 30 else both)
-    refused(tmp_path / "a.tar", "a.tar, member 000030.png", ".cls", conditional=True)
+    refused(tmp_path / "a.tar", "a.tar, member 000030.png", ".cls", given="labels")
     folder = as_parquet(tmp_path)
     refused(folder, "train-0.parquet", "'digit'", "label", labels="digit")
     pq.write_table(table(range(5)).drop_columns("label"), folder / "train-2.parquet")

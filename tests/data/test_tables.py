@@ -63,7 +63,7 @@ def test_labels_by_name(tmp_path):
     FRAME.to_parquet(tmp_path / "t.parquet")
     digests = set()
     for name in ("t.csv", "t.parquet"):
-        data = load(tmp_path / name, labels="kind", conditional=True)
+        data = load(tmp_path / name, labels="kind", given="labels")
         same(data)
         assert data.space.given.names == ("u", "v")
         assert data.space.columns == ("a", "b")
@@ -78,7 +78,7 @@ def test_labels_by_name(tmp_path):
 
 def test_labels_without_a_header(tmp_path):
     lines = [f"{x},{i % 3}" for i, x in enumerate(FRAME["a"])]
-    data = load(write(tmp_path / "t.csv", "\n".join(lines)), labels="column 2", conditional=True)
+    data = load(write(tmp_path / "t.csv", "\n".join(lines)), labels="column 2", given="labels")
     assert data.given.names == ("0", "1", "2")
 
 
@@ -177,7 +177,7 @@ def test_missing_labels_are_refused(tmp_path):
 
 def test_conditional_without_labels_is_refused(tmp_path):
     with pytest.raises(DataError, match="name its label column"):
-        load(write(tmp_path / "t.csv", text()), conditional=True)
+        load(write(tmp_path / "t.csv", text()), given="labels")
 
 
 def test_labels_alone_are_refused(tmp_path):

@@ -61,7 +61,7 @@ def test_limit_takes_the_first_tokens(tmp_path):
         (b"short", {}, "must have a window of 256 tokens, got 1 .*; give a longer text or a smaller length"),
         (b"ab\ncd\xff" * 2000, {}, "line 2, byte 5: must be UTF-8, got 0xff.*iconv.*--tokens bytes"),
         (b"text " * 2000, {"length": 0}, "length must be at least 2, got 0"),
-        (b"text " * 2000, {"conditional": True}, "no labels"),
+        (b"text " * 2000, {"given": "labels"}, "no labels"),
         (b"text " * 2000, {"fractions": (0.99, 0.005, 0.005)}, "must have a window of 256 tokens"),
     ],
 )

@@ -224,7 +224,7 @@ def test_a_recipe_that_cannot_promise_it_is_refused_by_name(recipe, noun):
 
 @pytest.mark.parametrize(
     "options",
-    [{"given": "group"}, {"conditional": True, "labels": "group"}, {"deduplicate": True}, {"schema": "x.toml"}],
+    [{"given": "group"}, {"labels": "group"}, {"deduplicate": True}, {"schema": "x.toml"}],
 )
 def test_settings_that_look_at_rows_are_refused(options):
     with pytest.raises(DataError, match=next(iter(options))):

@@ -39,7 +39,13 @@ def folder(tmp_path_factory):
         (("--size", "m"), "size m contradicts {}, which has xs"),
         (("--seed", "0"), "seed 0 contradicts {}, which has 4"),
         (("--limit", "50"), "limit 50 contradicts {}, which has 100"),
-        (("--conditional",), "conditional True contradicts {}, which has the default"),
+        (
+            (
+                "--given",
+                "labels",
+            ),
+            "given labels contradicts {}, which has the default",
+        ),
         (("--batch-size", "8"), "batch size 8 contradicts {}, which has 16"),
         (("--learning-rate", "0.5"), "learning rate 0.5 contradicts {}, which has "),
         (("--out", "elsewhere"), "--resume {} already names the run folder, got --out elsewhere"),

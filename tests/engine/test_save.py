@@ -43,7 +43,7 @@ def trained_by_hand(data, steps=30):
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory):
-    data = fourfold.load("wine", conditional=True)
+    data = fourfold.load("wine", given="labels")
     return Run(trained_by_hand(data), data=data).save(tmp_path_factory.mktemp("saved") / "mine")
 
 
@@ -125,7 +125,7 @@ def test_what_could_not_be_opened_again_is_not_written(tmp_path):
 
 def test_a_data_set_is_loaded_again_as_it_was(tmp_path):
     (tmp_path / "t.csv").write_text("a,b,kind\n" + "".join(f"{i}.5,{i % 7},{'uv'[i % 2]}\n" for i in range(60)))
-    data = fourfold.load(tmp_path / "t.csv", labels="kind", conditional=True, fractions=(0.5, 0.5), seed=3)
+    data = fourfold.load(tmp_path / "t.csv", labels="kind", given="labels", fractions=(0.5, 0.5), seed=3)
     Run(trained_by_hand(data, 1), data=data).save(tmp_path / "mine")
     again = Run.load(tmp_path / "mine").dataset()
     assert (again.space, again.digest, again.seed) == (data.space, data.digest, 3)

@@ -45,7 +45,7 @@ def test_one_draw_and_draws_of_nearly_the_whole_pool_have_no_interval() -> None:
 
 
 def test_draws_have_the_labels_of_the_samples_in_their_order() -> None:
-    data = load("digits", conditional=True)
+    data = load("digits", given="labels")
     chosen = examples(data, 150)
     labels = {x.numpy().tobytes(): int(c) for x, c in zip(data.train.x, data.train.cond, strict=True)}
     assert len(chosen.train.rows) == TIMES
@@ -69,7 +69,7 @@ def test_labels_too_rare_are_drawn_again_and_missing_ones_are_stood_in_for() -> 
 
 def test_a_floor_with_labels_is_lower_than_one_without() -> None:
     """Digits drawn with the labels of the test digits lie closer to them than digits of random labels."""
-    data = load("digits", conditional=True)
+    data = load("digits", given="labels")
     chosen = examples(data, 100)
     free = choose_draws(data.train.x, 100)
     x, y = torch.randn(100, 64), chosen.test.flatten(1).float() / 16

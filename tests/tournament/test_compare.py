@@ -53,7 +53,7 @@ def wait_for(path: Path) -> None:
 
 
 def test_a_snapshot_is_the_data_set(tmp_path: Path) -> None:
-    data = load("wine", conditional=True)
+    data = load("wine", given="labels")
     save_snapshot(data, tmp_path / "a.safetensors")
     back = load_snapshot(tmp_path / "a.safetensors")
     assert back.space == data.space

@@ -33,7 +33,7 @@ EVERY: dict[str, Any] = {
     "device": "cpu",
     "executor": "cluster:cpus=2,gpus=0.5",
     "samples": ("theirs=new.csv", "old.csv"),
-    "data_options": {"limit": 500, "conditional": True, "n_values": 16, "size": 8, "fractions": [0.7, 0.2, 0.1]},
+    "data_options": {"limit": 500, "given": "labels", "n_values": 16, "size": 8, "fractions": [0.7, 0.2, 0.1]},
     "out": "a folder/r.html",
     "runs_dir": "somewhere",
     "resume": False,

@@ -46,7 +46,7 @@ def test_every_example_is_a_test_example_once_and_trains_the_other_models() -> N
 def test_classes_have_their_share_in_each_part() -> None:
     labels = np.array([0] * 80 + [1] * 20)
     x = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
-    for part in folds(x, 5, labels=labels, conditional=True):
+    for part in folds(x, 5, labels=labels, given="labels"):
         assert part.test.cond is not None
         assert part.test.cond.bincount().tolist() == [16, 4]
 

@@ -33,6 +33,7 @@ from fourfold.data.texts import are_texts, holds_texts, read_texts, texts_of
 from fourfold.machine.libraries import pandas as pd
 from fourfold.settings.data import (
     IN_MEMORY,
+    OWN,
     ConditionOptions,
     DataKeywords,
     DataOptions,
@@ -40,6 +41,7 @@ from fourfold.settings.data import (
     names_of,
     recordable,
     recorded,
+    stands_apart,
 )
 from fourfold.settings.declaration import spelled_out
 from fourfold.spaces.registry import space_named
@@ -133,10 +135,10 @@ def _source_and_record(data: Data, keywords: DataKeywords) -> tuple[str, Source 
     elif kind is not None:
         source = read_as(name, source, kind, options)
     turned = isinstance(source, Source) and bool(source.conditions or source.space.given is not None)
-    if turned or (options.given is not None and options.model is None):
-        options = dataclasses.replace(options, conditional=True)
+    if turned and options.given is None:
+        options = dataclasses.replace(options, given=OWN[0])
     record = recordable({key: value for key, value in keywords.items() if key != "given"})
-    if options.given is not None and source.given is not None:
+    if keywords.get("given") is not None and source.given is not None:
         record["given"] = recorded(options.given, source.given.columns)
     return name, source, options, record
 
@@ -250,21 +252,26 @@ def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:
     """The source that data stands for, with the conditions that ``options`` name."""
     if options.given is None:
         return _unpaired(data, name, options)
-    if options.conditional and options.model is None:
-        raise DataError(
-            f"{name}: conditional must be left out with given, which names all conditions; name the file or column of "
-            "the classes too"
-        )
-    examples = _unpaired(data, name, options, whole=True)
+    space = None if options.model is None else options.model.given
+    if options.model is not None and space is None:
+        raise DataError(f"{name}: given must be left out for a model without conditions")
+    items = conditions_in(options.given)
+    own = next((label for label, item in items.items() if isinstance(item, str) and item in OWN), None)
+    if own is not None and len(items) == 1:
+        return _unpaired(data, name, options)
+    reading = options
+    if own is not None and options.model is not None and space is not None and space.parts:  # labels are the first part
+        reading = dataclasses.replace(options, space=options.model.conditioned_on(space.parts[0]))
+    examples = _unpaired(data, name, reading, whole=True)
     if not isinstance(examples, Source) and options.model is None and options.limit is None:
+        if own is not None:
+            raise DataError(f"{name}: given must be {items[own]!r} alone for examples that stay in their files")
         return _beside(name, examples, options)
     if options.stream:
         raise DataError(f"{name}: stream must be left out with given for data that is read into memory, as this is")
     source = _in_memory(examples)
-    space = None if options.model is None else options.model.given
-    if options.model is not None and space is None:
-        raise DataError(f"{name}: given must be left out for a model without conditions")
-    items = _elsewhere(source, options.given)
+    items = {label: item for label, item in _elsewhere(source, options.given).items() if label != own}
+    source = source if own is None else _with_labels(name, source, own)
     count, most = len(source.conditions) + len(items), 1 if space is None else max(len(space.parts), 1)
     if space is not None and count != most:
         raise DataError(f"{name}: given must be {most} conditions, as the model has ({space}), got {count}")
@@ -299,6 +306,20 @@ def _beside(name: str, stored: Stored, options: DataOptions) -> Stored:
     return stored
 
 
+def _with_labels(name: str, source: Source, label: str) -> Source:
+    """A source whose labels are one of several conditions.
+
+    Raises:
+        DataError: for data without labels, or with conditions that are columns of its own.
+    """
+    if source.conditions:
+        raise DataError(f"{name}: given must name the column of the labels, beside other columns, got {label!r}")
+    if source.cond is None or source.given is None:
+        raise DataError(f"{name} has no labels to be conditional on: {source.hint}")
+    labels = Source(source.cond, source.given, source.where)
+    return paired(dataclasses.replace(source, cond=None, given=None), {label: labels})
+
+
 def _elsewhere(source: Source, given: Any) -> dict[str, Any]:
     """The conditions by their labels, but for columns and arrays of the data, which its reader has paired."""
     items = conditions_in(given)
@@ -308,7 +329,7 @@ def _elsewhere(source: Source, given: Any) -> dict[str, Any]:
 
 
 def _exists(name: str) -> bool:
-    return name in BUILTIN or Path(name).expanduser().exists()
+    return name in BUILTIN or stands_apart(name)
 
 
 def _conditions(name: str, given: Any, options: DataOptions, index: str | None) -> tuple[Source, str]:
@@ -349,7 +370,7 @@ def _reading_of(name: str, given: Dataset) -> dict[str, Any]:
     return {name: value for name, value in given.options.items() if name in _READING}
 
 
-_READING = frozenset(f.name for f in dataclasses.fields(DataOptions)) - {"conditional", "given", "limit", "fractions"}
+_READING = frozenset(f.name for f in dataclasses.fields(DataOptions)) - {"given", "limit", "fractions"}
 """The settings of a data set by which its source is read, as conditions."""
 
 

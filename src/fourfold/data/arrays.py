@@ -27,7 +27,7 @@ from fourfold.data.source import Source
 from fourfold.data.splits import chosen_rows
 from fourfold.data.stored import Stored
 from fourfold.output.printable import shortened
-from fourfold.settings.data import ConditionOptions, DataOptions, names_of
+from fourfold.settings.data import OWN, ConditionOptions, DataOptions, names_of
 from fourfold.spaces import Images, Vectors, Video
 
 __all__ = ["StoredArray", "as_array", "finite_vectors", "of_array", "read_array"]
@@ -66,7 +66,8 @@ def _given_array(path: Path, arrays: _Members, options: DataOptions) -> tuple[st
     """The array of conditions of an ``.npz``, and its name in messages, where its key was named."""
     if options.model is not None or not names_of(options.given):
         return None
-    keys = columns_named(str(path), options.given, arrays.names, things="arrays")
+    others = [name for name in arrays.names if name not in OWN]  # an array of labels holds classes, no numbers
+    keys = columns_named(str(path), options.given, others, things="arrays")
     if len(keys) > 1:
         raise DataError(f"{path}: given must be one array, got {shortened(keys)}; join them in one")
     if not keys:

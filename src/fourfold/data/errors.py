@@ -85,7 +85,7 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
 
 _GENERAL = frozenset(
     [
-        *("seed", "conditional", "given", "limit", "length", "skip_bad", "deduplicate", "fractions", "space"),
+        *("seed", "given", "limit", "length", "skip_bad", "deduplicate", "fractions", "space"),
         *("data_dir", "index"),
     ]
 )

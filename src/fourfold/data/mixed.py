@@ -356,7 +356,7 @@ def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOp
     return target, dataclasses.replace(conditions, target=None, labels=None, space=space, group=None, order=None)
 
 
-LOOKING = ("given", "conditional", "labels", "schema", "deduplicate", "group", "order", "space")
+LOOKING = ("given", "labels", "schema", "deduplicate", "group", "order", "space")
 """Settings under which reading a table looks at its rows, which a guarantee of privacy does not cover."""
 
 

@@ -14,7 +14,7 @@ from fourfold.core.conditions import as_condition
 from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike
 from fourfold.data.source import Source
-from fourfold.settings.data import names_of
+from fourfold.settings.data import OWN, names_of, stands_apart
 from fourfold.spaces import Together
 
 __all__ = ["aligned", "columns_named", "paired"]
@@ -38,7 +38,7 @@ def columns_named(
     Raises:
         DataError: for a column that is not there, or if none is left to model.
     """
-    names = [name for name in names_of(given) if name in columns or not Path(name).expanduser().exists()]
+    names = [name for name in names_of(given) if name in columns or not (name in OWN or stands_apart(name))]
     if not names:
         return ()
     parts = [part.strip() for name in names for part in ([name] if name in columns else name.split(","))]

@@ -64,7 +64,7 @@ class Source:
     held_out: float = 0.1
     skipped: tuple[str, ...] = ()
     density: Density | None = None
-    hint: str = field(default="load it without conditional")
+    hint: str = field(default="load it without given")
     groups: Tensor | None = None
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()

@@ -53,7 +53,7 @@ class Stored(ABC):
     given: Space | None = None
     where: str = ""
     notes: tuple[str, ...] = ()
-    hint: str = "load it without conditional"
+    hint: str = "load it without given"
     columns: Sequence[str] = ()
     names: Sequence[str] = ()
 

@@ -13,7 +13,7 @@ from typing import BinaryIO, final
 import numpy as np
 
 from fourfold.data.captions import LONGEST
-from fourfold.data.errors import DataError
+from fourfold.data.errors import DataError, option
 from fourfold.data.folders import IMAGES
 from fourfold.data.records import StoredRecords, edges_of, is_official
 from fourfold.machine.regular import open_regular
@@ -90,7 +90,8 @@ class Tars(StoredRecords):
         missing = next((row for row, label in enumerate(texts) if label is None), None)
         if missing is not None:
             raise DataError(
-                f"{self.where(missing)}: must have a label (.cls), got none: add one, or leave out --conditional"
+                f"{self.where(missing)}: must have a label (.cls), got none: add one, or leave out "
+                f"{option('given', 'labels')}"
             )
         numbers = all(str(label).isdecimal() for label in texts)
         return np.array([int(str(label)) for label in texts] if numbers else texts), f"{self.name} (.cls)", None

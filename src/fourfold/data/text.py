@@ -187,7 +187,7 @@ def text_source(corpus: Corpus, options: DataOptions, where: str) -> Source:
     ids, digest = _stored(corpus, survey, space, options)
     if space.tokenizer is not None:
         where = f"{where}, in tokens of {survey.size / max(len(ids), 1):.2f} bytes"
-    return Source(ids, space, where, hint="a text has no labels, load it without conditional", digest=digest)
+    return Source(ids, space, where, hint="a text has no labels, load it without given", digest=digest)
 
 
 def _space_of(corpus: Corpus, survey: _Survey, options: DataOptions) -> Text:

@@ -78,7 +78,7 @@ def fit(
             which is trained in place.
         data: data for :func:`fourfold.load`, or a data set.
         labels: the class of each example, or where it stands, as :func:`fourfold.load` takes it: the model then learns
-            the examples of each class (``conditional``).
+            the examples of each class, unless ``given`` names other conditions.
         given: the condition of each example, such as columns of a table, a file or an array, as :func:`fourfold.load`
             takes it: the model then learns the examples given these.
         out: the run folder. Without one nothing is written.
@@ -169,11 +169,11 @@ def _conditions(data: Data | Dataset | None, labels: Any, given: Any) -> DataKey
     if labels is None and given is None:
         return {}
     if isinstance(data, Dataset):
-        name, way = ("given", "given=c") if labels is None else ("labels", "labels=y, conditional=True")
+        name, way = ("given", "given=c") if labels is None else ("labels", "labels=y, given='labels'")
         raise ValueError(
             f"{name} must be left out for a Dataset, which has its own, got some; load it by fourfold.load(x, {way})"
         )
-    classes: DataKeywords = {} if labels is None else {"labels": labels, "conditional": True}
+    classes: DataKeywords = {} if labels is None else {"labels": labels, "given": "labels"}
     return classes if given is None else {**classes, "given": given}
 
 

@@ -495,7 +495,6 @@ class Run:
         return load(
             data,
             space=space,
-            conditional=space.conditional,
             labels=labels or self._labels(data),
             given=given,
             skip_bad=skip_bad,

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IN_MEMORY",
+    "OWN",
     "DataKeywords",
     "DataOptions",
     "conditions_in",
     "names_of",
     "recordable",
     "recorded",
+    "stands_apart",
     "words_of",
 ]
 
@@ -35,7 +37,6 @@ class DataKeywords(TypedDict, total=False):
 
     seed: int
     labels: str | os.PathLike[str] | np.ndarray | Tensor | None
-    conditional: bool
     given: Any
     limit: int | None
     size: int | tuple[int, int] | None
@@ -95,13 +96,13 @@ class DataOptions:
         seed: draws sampled sets and splits.
         labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the
             labels of an array in memory.
-        conditional: give the splits their labels and the space its classes, or captions, where examples have those.
-        given: the condition of each example, in the place of a class or caption. Columns of a table by their names, as
-            in ``"age,income"``, of which the other columns are then the examples (``"rest"``: all but ``target``). A
-            file or folder of any data, of which files pair by their names, rows with sequences by the column ``group``,
-            and other rows, arrays and lines of text in their order. In Python also an array, a tensor, a data frame, a
-            list of texts, or a data set that is read from a file. A list or a dictionary of these holds several
-            conditions at once. Each is read as it stands: ``size``, ``rate`` and such are for the examples alone.
+        given: the condition of each example. ``"labels"``, ``"captions"`` or ``"transcripts"``: the class or text that
+            lies with it. Columns of a table by their names, as in ``"age,income"``, of which the other columns are then
+            the examples (``"rest"``: all but ``target``). A file or folder of any data, of which files pair by their
+            names, rows with sequences by the column ``group``, and other rows, arrays and lines of text in their order.
+            In Python also an array, a tensor, a data frame, a list of texts, or a data set that is read from a file. A
+            list or a dictionary of these holds several conditions at once. Each is read as it stands: ``size``,
+            ``rate`` and such are for the examples alone.
         limit: use at most this many examples, or the first so many tokens of a text. Of an ``.npy``, a table or a text
             no more than that is kept in memory.
         size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly). By
@@ -150,12 +151,12 @@ class DataOptions:
     labels: str | np.ndarray | None = setting(  # noqa: RUF009 (it makes a field)
         None, _any(str, "Where the classes are: a column of a table, an array of an .npz, or a file for an .npy.")
     )
-    conditional: bool = setting(False, _any(bool, "Learn to draw examples of a class or caption.", ("--conditional",)))
     given: Any = setting(  # noqa: RUF009
         None,
         _any(
             list[str],
-            "The conditions: columns (age,income), or a file or folder that pairs by name or order. Can be repeated.",
+            "The conditions: labels or captions that lie with the data, columns (age,income), or a file or folder that "
+            "pairs by name or order. Can be repeated.",
             metavar="WHAT",
             parse=_one_or_several,
         ),
@@ -328,6 +329,11 @@ class DataOptions:
         """The space of the trained model that the data is for, if it is for one."""
         return None if isinstance(self.space, str) else self.space
 
+    @property
+    def conditional(self) -> bool:
+        """Whether the examples are modelled given their conditions."""
+        return self.given is not None if self.model is None else self.model.conditional
+
     def without(self, names: Sequence[str]) -> DataOptions:
         """The same settings, but for some that have their defaults of ``None``."""
         nothing: dict[str, Any] = dict.fromkeys(names)
@@ -366,6 +372,8 @@ def words_of(name: str, value: object = None) -> list[str] | None:
     return options[name].words(name, value) if name in options else None
 
 
+OWN = ("labels", "captions", "transcripts")
+"""Words for the conditions that lie with the examples."""
 IN_MEMORY = "<data in memory>"
 """The name of data that has neither a name nor a path."""
 FEWEST = 20
@@ -390,6 +398,11 @@ def names_of(given: Any) -> list[str]:
     return [os.fspath(item) for item in conditions_in(given).values() if isinstance(item, (str, os.PathLike))]
 
 
+def stands_apart(name: str) -> bool:
+    """Whether conditions of this name are a file or folder. A word of :data:`OWN` never is: ``./labels`` may be."""
+    return name not in OWN and Path(name).expanduser().exists()
+
+
 def recorded(given: Any, columns: Sequence[str] = ()) -> str | list[str] | dict[str, str]:
     """The setting ``given`` as a run records it: files by their absolute paths, data in memory as :data:`IN_MEMORY`.
 
@@ -408,8 +421,7 @@ def recorded(given: Any, columns: Sequence[str] = ()) -> str | list[str] | dict[
 
 def _place(name: str, columns: Sequence[str]) -> str:
     """The absolute path of a file. A column stays as it is."""
-    path = Path(name).expanduser()
-    return str(path.absolute()) if path.exists() and name not in columns else name
+    return str(Path(name).expanduser().absolute()) if stands_apart(name) and name not in columns else name
 
 
 def recordable(keywords: Mapping[str, Any]) -> dict[str, Any]:

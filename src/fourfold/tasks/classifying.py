@@ -128,7 +128,7 @@ def class_probabilities(
     given = model.space.given
     count = 0 if given is None else len(given.names)
     if not count:
-        raise ValueError(f"this model of {model.space} has no classes: train with --conditional on data that has some")
+        raise ValueError(f"this model of {model.space} has no classes: train with --given labels on data that has some")
     p = torch.full((count,), 1 / count, dtype=torch.float64) if prior is None else prior.double()
     if p.shape != (count,) or float(p.min()) < 0 or abs(float(p.sum()) - 1) > 1e-6:
         raise ValueError(f"prior must be {count} probabilities that add up to 1, got {p.tolist()[:9]}")

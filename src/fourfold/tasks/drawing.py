@@ -42,7 +42,7 @@ def adjusted(
 
 def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
     if not model.space.conditional:
-        raise ValueError("guidance must be left out for an unconditional model: train it with --conditional")
+        raise ValueError("guidance must be left out for an unconditional model: train it with --given")
     try:
         return classifier_free(model, scale).eval()
     except TypeError as error:

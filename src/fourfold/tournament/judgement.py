@@ -166,7 +166,7 @@ def judge(
         baselines: whether the baselines of the space stand beside the samples. They take most of the time.
         out: the file of the report. Its numbers are written beside it.
         say: is called with notes on what reading the data changed.
-        keywords: the settings of :class:`~fourfold.settings.data.DataOptions`, such as ``labels``, ``conditional`` and
+        keywords: the settings of :class:`~fourfold.settings.data.DataOptions`, such as ``labels``, ``given`` and
             ``target``, by which all of the files are read.
 
     Raises:
