@@ -1,7 +1,7 @@
 """Where the time of a step and of a sample goes, for recipes of images and of text.
 
-    python benchmarks/profile_steps.py --only training --size m --out benchmarks/results/profile.json
-    python benchmarks/profile_steps.py [--recipes diffusion,autoregressive@python-docs,...] [--size s]
+    python benchmarks/profile_steps.py --only training --sizes s/2,s,m --out benchmarks/results/profile.json
+    python benchmarks/profile_steps.py [--recipes diffusion,autoregressive@python-docs,...] [--sizes s]
 
 A recipe stands before ``@`` and its data behind it; without data they are images of Fashion-MNIST. ``--out`` keeps a
 table of the steps, one row for each recipe, size and precision.
@@ -48,7 +48,18 @@ from fourfold.engine.training import begin
 from fourfold.machine.hardware import machine
 from fourfold.runs.precision import parse_precision
 
-RECIPES = ("diffusion", "latent-variable", "adversarial", "diffusion/dit", "autoregressive@python-docs")
+RECIPES = (
+    "autoregressive",
+    "latent-variable",
+    "adversarial",
+    "diffusion",
+    "flow",
+    "energy",
+    "few-step",
+    "latent-diffusion",
+    "diffusion/dit",
+    "autoregressive@python-docs",
+)
 BATCHES = (16, 64, 256)
 """Rows of an evaluation of the network, among which the cheapest counts."""
 
@@ -293,26 +304,27 @@ def main() -> None:
     """Profile, print, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", default=",".join(RECIPES))
-    parser.add_argument("--size", default="s")
+    parser.add_argument("--sizes", default="s")
     parser.add_argument("--precisions", default="bf16,float32")
     parser.add_argument("--only", choices=("training", "sampling"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    precisions, rows = tuple(options.precisions.split(",")), []
+    precisions, sizes, rows = tuple(options.precisions.split(",")), options.sizes.split(","), []
     recipes = [
         (recipe, source or "fashion-mnist")
         for recipe, _, source in (r.partition("@") for r in options.recipes.split(","))
     ]
     data = {source: load(source) for _, source in recipes}
-    for precision, (recipe, source) in itertools.product(precisions if options.only != "sampling" else (), recipes):
-        line = trained(recipe, options.size, data[source], precision)
+    steps = itertools.product(precisions, recipes, sizes) if options.only != "sampling" else ()
+    for precision, (recipe, source), size in steps:
+        line = trained(recipe, size, data[source], precision)
         print(json.dumps(line, indent=1), flush=True)
         rows.append(row(line))
         if options.out is not None:
             options.out.write_text(json.dumps(result(rows), indent=1) + "\n", encoding="utf-8")
-    for recipe, source in recipes if options.only != "training" else ():
-        print(json.dumps(sampled(recipe, options.size, data[source], precisions), indent=1), flush=True)
+    for (recipe, source), size in itertools.product(recipes, sizes) if options.only != "training" else ():
+        print(json.dumps(sampled(recipe, size, data[source], precisions), indent=1), flush=True)
 
 
 if __name__ == "__main__":
