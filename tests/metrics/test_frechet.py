@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from fourfold.metrics import frechet_distance, gaussian_distance
+from fourfold.metrics.score import spread
 
 
 def whitened(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -61,7 +63,26 @@ def test_the_interval_covers_the_spread_of_repeated_draws() -> None:
     scores = [frechet_distance(1.3 * torch.randn(400, 4).double(), y, features="f") for _ in range(40)]
     values = torch.tensor([score.value for score in scores])
     widths = torch.tensor([score.high - score.low for score in scores])
-    assert widths.mean() == pytest.approx(2 * 2.26 * values.std().item(), rel=0.45)
+    assert widths.mean() == pytest.approx(2 * 1.97 * values.std().item(), rel=0.45)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(40, 30, 3), (20, 24, 30)])
+def test_errors_are_those_of_the_derivatives_by_the_weights_of_rows(n: int, m: int, d: int) -> None:
+    x, y = 1.2 * torch.randn(n, d).double() + 0.2, torch.randn(m, d).double()
+
+    def influences(rows: Tensor, other: Tensor, step: float = 1e-4) -> Tensor:
+        def moved(i: int, by: float) -> float:
+            weights = torch.full((len(rows),), (1 - by) / len(rows), dtype=torch.float64)
+            weights[i] += by
+            mean = weights @ rows
+            cov = (rows - mean).T @ (weights[:, None] * (rows - mean)) * len(rows) / (len(rows) - 1)
+            return gaussian_distance(mean, cov, other.mean(0), other.T.cov())
+
+        return torch.tensor([(moved(i, step) - moved(i, -step)) / (2 * step) for i in range(len(rows))])
+
+    score = frechet_distance(x, y, features="f")
+    assert score.error**2 == pytest.approx(influences(x, y).var().item() / n, rel=0.01)
+    assert spread(score.deviations) == pytest.approx(influences(y, x).var().item() / m, rel=0.01)
 
 
 def test_the_floor_is_the_score_of_training_examples_at_the_same_n() -> None:

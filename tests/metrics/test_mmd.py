@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fourfold.metrics import median_bandwidth, mmd
+from fourfold.metrics.score import left_out, spread
 
 
 def test_against_loops() -> None:
@@ -25,6 +26,18 @@ def test_it_is_unbiased() -> None:
     values = [mmd(torch.randn(20, 2), torch.randn(20, 2), features="f", bandwidths=(1.0,)).value for _ in range(300)]
     error = torch.tensor(values).std().item() / math.sqrt(300)
     assert abs(sum(values) / 300) < 4 * error
+
+
+def test_errors_are_those_of_leaving_out_one_row_at_a_time() -> None:
+    x, y = torch.randn(60, 2).double() + 0.7, torch.randn(40, 2).double()
+
+    def value(samples: torch.Tensor, tests: torch.Tensor) -> float:
+        return mmd(samples, tests, features="f", bandwidths=(1.0,)).value
+
+    score = mmd(x, y, features="f", bandwidths=(1.0,))
+    assert score.error**2 == pytest.approx(spread(left_out(lambda keep: value(x[keep], y), 60, 60)), rel=0.05)
+    shared = spread(left_out(lambda keep: value(x, y[keep]), 40, 40))
+    assert spread(score.deviations) == pytest.approx(shared, rel=0.1)
 
 
 def test_gaussians_have_a_closed_form() -> None:

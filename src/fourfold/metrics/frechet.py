@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Measurement, jackknife_of_both
+from fourfold.metrics.score import Measurement, of_influences
 
 __all__ = ["frechet_distance", "gaussian_distance"]
 
@@ -32,65 +33,85 @@ def frechet_distance(
     *,
     features: str,
     train: Tensor | Draws | None = None,
-    groups: int = GROUPS,
     protocol: str = "",
 ) -> Measurement:
     """The squared Frechet distance of features of samples and of references. It is biased upwards by about ``1/n``.
 
-    The interval is over samples and references, by a jackknife of each with ``groups``: drawing with replacement would
-    shrink the covariances' rank and move the whole interval upwards.
+    The interval is over samples and references, by the influence of each. That of a sample, with the root ``R = (z Σ_b
+    zᵀ)^½`` of the centred samples ``z_i = (x_i - μ_a) / sqrt(n-1)``, is
+
+    ``2 (μ_a - μ_b) (x_i - μ_a) + n (|z_i|² - R_ii)`` less its mean, and ``d² = |μ_a - μ_b|² + Σ |z_i|² + tr Σ_b - 2
+    tr R``.
+
+    A reference has the same with both sides changed.
 
     Args:
         x: features of samples, ``(n, D)``. ``n < D`` is allowed.
         y: features of references, ``(m, D)``.
         features: the name of the feature space. Only ``inception`` makes it the FID of the literature.
         train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
-        groups: number of groups of the jackknife.
         protocol: the feature space in words.
 
     Reference: Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, https://arxiv.org/abs/1706.08500
     """
     _check(x, y)
-    reference, sample = _Reference(y), _Reference(x)
-
-    def distance(samples: Tensor, references: Tensor) -> float:
-        return reference.distance(x[samples]) if bool(references.all()) else sample.distance(y[references])
-
-    estimate = jackknife_of_both(distance, len(x), len(y), groups)
+    samples, references = _Side(x), _Side(y)
+    own, shared = samples.influences(references), references.influences(samples)
+    estimate = of_influences(samples.distance(references), own, shared)
     score = Measurement(
         "FID[inception]" if features == "inception" else f"frechet_distance[{features}]",
         estimate.value,
         n=len(x),
         protocol=f"{protocol or features}; {len(x)} samples against {len(y)} references; float64; "
-        f"interval over samples and references: jackknife of {groups} groups of each",
+        "interval over samples and references: influence of each",
         better="lower",
     )
-    return score.within(estimate).beside(floor_of(train, len(x), reference.distance))
+    floor = floor_of(train, len(x), lambda base: _Side(base).distance(references))
+    return score.within(estimate).beside(floor)
 
 
-class _Reference:
-    """The Gaussian of one side, with the root of its covariance, which is computed once."""
+class _Side:
+    """One side of a distance: its mean, its centred rows over ``sqrt(n-1)``, and the root of their covariance."""
 
-    def __init__(self, y: Tensor) -> None:
-        y = y.double()
-        self.mean = y.mean(0)
-        self.cov = torch.cov(y.T).reshape(y.shape[1], y.shape[1])
-        self.root: Tensor | None = None
-
-    def distance(self, x: Tensor) -> float:
+    def __init__(self, x: Tensor) -> None:
         x = x.double()
-        mean = x.mean(0)
-        z = (x - mean) / math.sqrt(len(x) - 1)
-        cross = z @ self.cov @ z.T if len(z) < z.shape[1] else self._inner(z)
-        return (
-            (mean - self.mean).square().sum() + z.square().sum() + self.cov.trace() - 2 * _trace_of_root(cross)
-        ).item()
+        self.mean = x.mean(0)
+        self.z = (x - self.mean) / math.sqrt(len(x) - 1)
 
-    def _inner(self, z: Tensor) -> Tensor:
-        """``Σ_b^½ Σ_a Σ_b^½``: the same non-zero eigenvalues as ``z Σ_b zᵀ``, and smaller where n > D."""
-        self.root = _root(self.cov) if self.root is None else self.root
-        half = z @ self.root
+    @functools.cached_property
+    def cov(self) -> Tensor:
+        return self.z.T @ self.z
+
+    @functools.cached_property
+    def root(self) -> Tensor:
+        return _root(self.cov)
+
+    def distance(self, other: _Side) -> float:
+        means, traces = (self.mean - other.mean).square().sum(), self.z.square().sum() + other.z.square().sum()
+        return (means + traces - 2 * _trace_of_root(self._cross(other))).item()
+
+    def influences(self, other: _Side) -> Tensor:
+        """The influence of each row on the distance, ``(n,)``, of mean 0."""
+        n = len(self.z)
+        quadratic = n * (self.z.square().sum(1) - self._diagonal_of_root(other))
+        return 2 * math.sqrt(n - 1) * self.z @ (self.mean - other.mean) + quadratic - quadratic.mean()
+
+    def _cross(self, other: _Side) -> Tensor:
+        """``z Σ_b zᵀ``, or ``Σ_b^½ Σ_a Σ_b^½`` where that is smaller: their eigenvalues are the same but for zeros."""
+        if len(self.z) < self.z.shape[1]:
+            return self.z @ other.cov @ self.z.T
+        half = self.z @ other.root
         return half.T @ half
+
+    def _diagonal_of_root(self, other: _Side) -> Tensor:
+        """The diagonal of ``(z Σ_b zᵀ)^½``, ``(n,)``."""
+        cross = self._cross(other)
+        values, vectors = torch.linalg.eigh((cross + cross.T) / 2)
+        if len(cross) == len(self.z) < self.z.shape[1]:
+            return vectors.square() @ values.clamp(min=0).sqrt()
+        kept = values > values.max() * len(values) * torch.finfo(torch.float64).eps
+        projected = self.z @ other.root @ vectors[:, kept]
+        return projected.square() @ values[kept].rsqrt()
 
 
 def _root(cov: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Measurement, jackknife_of_both
+from fourfold.metrics.score import Measurement, of_influences
 
 __all__ = ["median_bandwidth", "mmd"]
 
@@ -27,14 +27,14 @@ def mmd(
     features: str,
     train: Tensor | Draws | None = None,
     bandwidths: tuple[float, ...] | None = None,
-    groups: int = GROUPS,
     paired: bool = False,
 ) -> Measurement:
     """The unbiased estimate of the squared maximum mean discrepancy. It may be negative.
 
     ``MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean_{ij} k(x_i, y_j)`` with ``k(a, b) = mean_h exp(-|a
-    - b|² / 2 h²)``. The interval is over samples and references, by a jackknife of each: a bootstrap would draw
-    examples twice and compare them with themselves in the first mean.
+    - b|² / 2 h²)``. The interval is over samples and references, by the influence of each: that of a sample is ``2
+    (mean_{j≠i} k(x_i, x_j) - mean_j k(x_i, y_j))`` less its mean. A bootstrap would draw examples twice and compare
+    them with themselves.
 
     Args:
         x: features of samples, ``(n, D)``, n at least 2.
@@ -42,7 +42,6 @@ def mmd(
         features: the name of the feature space.
         train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
         bandwidths: each ``h``. By default 1/4, 1/2 and 1 times :func:`median_bandwidth` of the references.
-        groups: number of groups of the jackknife.
         paired: whether sample ``i`` and reference ``i`` share something, such as a condition. The last mean is then
             over ``i≠j`` too.
 
@@ -55,36 +54,26 @@ def mmd(
         raise ValueError(f"samples and references must be at least 2 each, got {len(x)} and {len(y)}; draw more")
     median = median_bandwidth(y)
     h = (median / 4, median / 2, median) if bandwidths is None else bandwidths
-    inner = _kernel(y, y, h)
-    estimate = jackknife_of_both(_Discrepancy(x, y, h, inner, paired), len(x), len(y), groups)
-    floor = floor_of(train, len(x), lambda base: _Discrepancy(base, y, h, inner).of_all())
+    xx, xy, yy = _kernel(x, x, h), _kernel(x, y, h), _kernel(y, y, h)
+    own, shared = _row_means(xx) - _row_means(xy, paired), _row_means(yy) - _row_means(xy.T, paired)
+    estimate = of_influences(_squared(xx, xy, yy, paired), 2 * own, 2 * shared)
+    floor = floor_of(train, len(x), lambda base: _squared(_kernel(base, base, h), _kernel(base, y, h), yy))
     rule = "1/4, 1/2 and 1 times the median distance of references" if bandwidths is None else "given"
     widths = ", ".join(f"{value:.4g}" for value in h)
     words = (
         f"{features}; unbiased MMD², mean of Gaussian kernels of bandwidth {widths} ({rule}); {len(x)} samples "
-        f"against {len(y)} references; interval over samples and references: jackknife of {groups} groups of each"
+        f"against {len(y)} references; interval over samples and references: influence of each"
     )
     name = f"mmd²[{features}, gaussian]"
     score = Measurement(name, estimate.value, n=len(x), protocol=words, better="lower")
     return score.within(estimate).beside(floor)
 
 
-class _Discrepancy:
-    """MMD² of any subset of the samples and of the references, from kernel matrices computed once."""
-
-    def __init__(self, x: Tensor, y: Tensor, h: tuple[float, ...], inner: Tensor, paired: bool = False) -> None:
-        self.xx, self.xy, self.yy = _kernel(x, x, h), _kernel(x, y, h), inner
-        self.diagonal, self.paired = self.xy.diagonal(), float(paired)
-
-    def __call__(self, samples: Tensor, references: Tensor) -> float:
-        a, b = samples.double(), references.double()
-        shared = (a[: len(self.diagonal)] * b[: len(self.diagonal)]) * self.paired
-        cross = ((a @ self.xy @ b - shared @ self.diagonal) / (a.sum() * b.sum() - shared.sum())).item()
-        return _off_diagonal(self.xx, a) + _off_diagonal(self.yy, b) - 2 * cross
-
-    def of_all(self) -> float:
-        """MMD² of all samples and references."""
-        return self(torch.ones(len(self.xx)), torch.ones(len(self.yy)))
+def _squared(xx: Tensor, xy: Tensor, yy: Tensor, paired: bool = False) -> float:
+    """MMD² from the kernels of all pairs."""
+    shared = xy.diagonal() * float(paired)
+    cross = (xy.sum() - shared.sum()) / (xy.numel() - len(shared) * paired)
+    return (_row_means(xx).mean() + _row_means(yy).mean() - 2 * cross).item()
 
 
 def _kernel(a: Tensor, b: Tensor, bandwidths: tuple[float, ...]) -> Tensor:
@@ -93,7 +82,10 @@ def _kernel(a: Tensor, b: Tensor, bandwidths: tuple[float, ...]) -> Tensor:
     return torch.stack([(squares / (-2 * h * h)).exp() for h in bandwidths]).mean(0)
 
 
-def _off_diagonal(kernel: Tensor, rows: Tensor) -> float:
-    """The mean over pairs of different rows, of which those with a 1 count."""
-    n = rows.sum()
-    return ((rows @ kernel @ rows - rows @ kernel.diagonal()) / (n * (n - 1))).item()
+def _row_means(kernel: Tensor, leave: bool = True) -> Tensor:
+    """The mean of each row. The diagonal may be left out."""
+    sums, counts = kernel.sum(1), torch.full((len(kernel),), kernel.shape[1], dtype=torch.float64)
+    if leave:
+        sums[: kernel.shape[1]] -= kernel.diagonal()
+        counts[: kernel.shape[1]] -= 1
+    return sums / counts

@@ -28,6 +28,7 @@ __all__ = [
     "left_out",
     "mean_interval",
     "means_left_out",
+    "of_influences",
     "share_interval",
     "spread",
     "t_quantile",
@@ -312,6 +313,28 @@ def jackknife_of_both(
     sample_variance = spread(left_out(lambda keep: statistic(keep, all_tests), n, groups))
     deviations = left_out(lambda keep: statistic(every, keep), m, groups)
     return UncertainValue(value, math.sqrt(sample_variance), deviations, groups - 1)
+
+
+def of_influences(value: float, own: Tensor, shared: Tensor) -> UncertainValue:
+    """A statistic of samples and of test examples whose first-order influences are known.
+
+    Its variance over ``n`` samples is that of the mean of their influences: the infinitesimal jackknife.
+
+    Args:
+        value: the statistic.
+        own: influences of samples, ``(n,)``.
+        shared: influences of test examples, ``(m,)``.
+
+    Returns:
+        The estimate. Its error is NaN with fewer than ``2 GROUPS`` of either.
+
+    Reference: Jaeckel 1972, The Infinitesimal Jackknife, Bell Laboratories memorandum MM 72-1215-11
+    """
+    n, m = len(own), len(shared)
+    if min(n, m) < 2 * GROUPS:
+        return UncertainValue(value, math.nan)
+    deviations = means_left_out(shared, torch.ones_like(shared), min(PARTS, m))
+    return UncertainValue(value, own.std().item() / math.sqrt(n), deviations, n - 1)
 
 
 def mean_interval(values: Tensor, share: bool = False) -> tuple[float, float, float]:
