@@ -11,6 +11,7 @@ group                  what an entry point names                                
 ``fourfold.places``    a function from the name of a run to its folder (``zoo:digits/diffusion``)       before a colon
 ``fourfold.recipes``   a module that registers recipes of a space                                    any
 ``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival` any
+``fourfold.services``  what a person asks of some runs, :class:`fourfold.runs.services.Service`              any
 ``fourfold.spaces``    a class of spaces, :class:`fourfold.core.Space`                               that space
 ====================== ============================================================================= ============
 
@@ -36,6 +37,7 @@ GROUPS = (
     "places",
     "recipes",
     "rivals",
+    "services",
     "spaces",
 )
 """What follows ``fourfold.`` in the names of the groups."""

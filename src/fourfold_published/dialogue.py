@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import final
 
@@ -12,15 +13,18 @@ import torch
 from fourfold.adapters.reading import read_settings
 from fourfold.core import GenerativeModel
 from fourfold.machine.regular import text_of
+from fourfold.runs.run import Run
 from fourfold.tasks.language import Shaping, stable_text, stream, text_parts
 from fourfold_published.gguf import source_of_tokenizer
 from fourfold_published.rendering import render
 from fourfold_published.transformers import open_tokenizer
 
-__all__ = ["Dialogue", "chat_template"]
+__all__ = ["Dialogue", "chat_template", "template_of"]
 
 PLAIN = ("You: ", "\nModel: ", "\n")
 """Before a question, before an answer and after it, for a model without a template of its own."""
+PLAINLY = "This model has no chat template: it goes on with the dialogue as plain text."
+"""A line for a person who talks with such a model."""
 MARK = "\u2063{}\u2063"
 """Stands for the words of turn ``{}`` in a template: invisible, and in no text that people write."""
 
@@ -45,6 +49,17 @@ def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
     values = {name: about.get(name) or "" for name in ("bos_token", "eos_token")}
     symbols = {name: value["content"] if isinstance(value, dict) else str(value) for name, value in values.items()}
     return template, symbols
+
+
+@lru_cache(4)
+def _template_at(path: Path) -> tuple[str, dict[str, str]] | None:
+    return chat_template(path)
+
+
+def template_of(run: Run) -> tuple[str, dict[str, str]] | None:
+    """The chat template of a run of a published model. One that was trained here has none."""
+    here = run.folder is None or (run.folder / "model.json").exists()
+    return None if here or run.folder is None else _template_at(run.folder)
 
 
 @final

@@ -14,7 +14,7 @@ from fourfold.output.printable import printable
 from fourfold.spaces import Text
 from fourfold.tasks.language import Shaping, text_parts
 from fourfold_published.commands import Chat, Complete, Export, Speculate
-from fourfold_published.dialogue import Dialogue, chat_template
+from fourfold_published.dialogue import PLAINLY, Dialogue, template_of
 from fourfold_published.pipelines import write_pipeline
 from fourfold_published.speculation import Draft, generate
 from fourfold_published.transformers import write_language_model
@@ -27,12 +27,10 @@ def chat(command: Chat) -> None:
     """Answer each line of the user."""
     run = Run.load(command.run, command.device, opening=command.opening)
     text_parts(run.model)
-    trained_here = run.folder is not None and (run.folder / "model.json").exists()
-    template = None if trained_here else chat_template(command.run)
+    template = template_of(run)
     shaping = Shaping(temperature=command.temperature, top_k=command.top_k, top_p=command.top_p)
     if template is None:
-        base = "" if trained_here else ", so it is most likely not trained on dialogues"
-        say(f"This model has no chat template{base}: it goes on with the dialogue as plain text.")
+        say(PLAINLY)
     talk = Dialogue(run.model, template, shaping, command.length, seed=command.seed)
     while (line := _line("you: ")) is not None:
         if line == "/quit":

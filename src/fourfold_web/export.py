@@ -24,7 +24,7 @@ from fourfold_web.traces import answers_of, trace
 __all__ = ["STATIC", "export", "export_page", "files", "import_map", "page"]
 
 STATIC = Path(__file__).parent / "static"
-LIVE = frozenset({"place.js", "run.js", "compare.js"})
+LIVE = frozenset({"place.js", "run.js", "compare.js", "forms.js", "services.js"})
 """Modules of views that need the server."""
 _IMPORT = re.compile(r"""(\bfrom\s*|\bimport\s*\(?\s*)(["'])(?:\./|\.\./)*([\w./-]+\.js)\2""")
 

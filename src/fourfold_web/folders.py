@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from fourfold.adapters import adapter_of
+
 __all__ = ["runs_of"]
 
 DEPTH = 3
@@ -14,7 +16,7 @@ MOST = 500
 
 
 def runs_of(folders: Sequence[Path]) -> Mapping[str, Path]:
-    """The runs in folders, by names that are unique and short.
+    """The runs in folders and published models, by names that are unique and short.
 
     Raises:
         ValueError: for a folder that is none, or holds no run.
@@ -24,8 +26,12 @@ def runs_of(folders: Sequence[Path]) -> Mapping[str, Path]:
 
 
 def _below(folder: Path) -> list[Path]:
+    if adapter_of(folder) is not None:
+        return [folder.resolve()]
     if not folder.is_dir():
-        raise ValueError(f"RUN must be a folder, got {folder}: train a run by fourfold fit, or leave it out")
+        raise ValueError(
+            f"RUN must be a folder or a published model, got {folder}: train a run by fourfold fit, or leave it out"
+        )
     paths = list(_runs(folder.resolve(), DEPTH))[:MOST]
     if not paths:
         raise ValueError(f"RUN must hold a run, got {folder} without model.json: give the folder of a run")

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from fourfold.data import Dataset
     from fourfold.engine import Run
 
-__all__ = ["Library", "finite", "json_object", "paradigm_of"]
+__all__ = ["Library", "finite", "json_object", "paradigm_of", "takes_numbers"]
 
 LOADED = 3
 """Models in memory."""
 LOG_BYTES, POINTS = 8 << 20, 400
 """The most bytes of a log that are read, and the most points of a curve."""
-CATEGORIES = 200
+CATEGORIES, FIELDS = 200, 60
+"""The most names of a choice, and the most fields of a form."""
 
 
 class Library:
@@ -65,7 +66,7 @@ class Library:
             "data": Path(str(data.get("name", ""))).name,
             "steps": card.get("steps"),
             "parameters": card.get("parameters"),
-            "trained": (folder / "weights.safetensors").exists(),
+            "trained": (folder / "weights.safetensors").exists() or not (folder / "model.json").exists(),
         }
 
     def run(self, name: str) -> Run:
@@ -99,10 +100,13 @@ class Library:
 
     def about(self, name: str) -> dict[str, Any]:
         """The facts of a run, and the tasks that it can do."""
+        from fourfold.runs.services import services
+
         run = self.run(name)
         model, card = run.model, run.card
         facts = model.facts
         return self._summary(name, self.folder(name)) | {
+            "paradigm": str(model.paradigm),
             "space": str(model.space),
             "shape": list(model.space.shape),
             "unit": model.space.unit,
@@ -126,6 +130,11 @@ class Library:
             "plane": tuple(model.space.shape) == (2,),
             "writes": _streams_text(model),
             "pixels": len(model.space.shape) == 3,
+            "services": [
+                {"name": key, "title": service.title, "reads": service.reads, "note": service.note(run)}
+                for key, service in services().items()
+                if service.fits(run)
+            ],
             "log": (self.folder(name) / "log.jsonl").exists(),
         }
 
@@ -202,17 +211,27 @@ def _guided(model: GenerativeModel) -> bool:
 
 
 def _given(space: Space) -> dict[str, Any] | None:
-    """The form of a condition: a choice among names, fields of columns, a text, or a file."""
+    """The form of a condition: a choice among names, fields of columns, numbers, a text, or a file."""
     from fourfold.data.writers import usual_suffix
 
     given = space.given
     if given is None:
         return None
+    suffix = usual_suffix(given)
     if given.names:
         return {"kind": "choice", "names": list(given.names)[:CATEGORIES]}
     if given.columns:
-        return {"kind": "columns", "columns": _columns(given)}
-    return {"kind": "text" if usual_suffix(given) == ".txt" else "file", "suffix": usual_suffix(given)}
+        return {"kind": "columns", "columns": _columns(given), "suffix": suffix}
+    if takes_numbers(given):
+        return {"kind": "numbers", "count": given.shape[0], "suffix": suffix}
+    return {"kind": "text" if suffix == ".txt" else "file", "about": str(given), "suffix": suffix}
+
+
+def takes_numbers(given: Space) -> bool:
+    """Whether a condition is a few numbers without names, which a person may write."""
+    from fourfold.data.writers import usual_suffix
+
+    return len(given.shape) == 1 and given.shape[0] <= FIELDS and not given.columns and usual_suffix(given) == ".csv"
 
 
 def _columns(space: Space) -> list[dict[str, Any]]:

@@ -60,6 +60,8 @@ TASKS = {
     "write": _task("written", "Writing"),
     "between": _task("between", "Way"),
     "fill": _task("inpainted", "Hole"),
+    "score": _task("scored", "Scoring"),
+    "answer": _task("answered", "Talk"),
 }
 """The tasks of a model, by the last part of the path."""
 
@@ -127,7 +129,6 @@ class App:
             Route("/api/runs.json", self._runs),
             Route("/api/runs/{name:path}/about.json", self._about_run),
             Route("/api/runs/{name:path}/log.json", self._log),
-            Route("/api/runs/{name:path}/score", self._score, methods=["POST"]),
             Route("/api/runs/{name:path}/{task}", self._task, methods=["POST"]),
             Mount("/api", app=_nothing),
             Mount("/", app=StaticFiles(directory=STATIC)),
@@ -204,11 +205,6 @@ class App:
         if task is None:
             raise HTTPException(404)
         return await self._stream(lambda turn: task(self.library, name, values, turn))
-
-    async def _score(self, request: Request) -> Response:
-        """The likelihood of the file that is the body."""
-        name, file, content = request.path_params["name"], request.query_params.get("file", ""), await request.body()
-        return await self._stream(lambda turn: _tasks().scored(self.library, name, file, content, turn))
 
     async def _stream(self, rows: Callable[[Turn], Iterator[dict[str, Any]]]) -> Response:
         """Rows of JSON, each in a line. An error before the first is an answer of its own, a later one the last row."""

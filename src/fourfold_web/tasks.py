@@ -1,4 +1,4 @@
-"""Requests to a model: samples as they come, text token by token, codes in between, pictures with holes, scores."""
+"""Requests to a model: samples as they come, texts and answers, codes in between, pictures with holes, scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -19,20 +19,37 @@ import torch
 from torch import Tensor
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from fourfold.codecs.learned import LearnedCodec
 from fourfold.core import GenerativeModel, Noise, Space, view
 from fourfold.core.evaluations import evaluating
+from fourfold.data import Dataset
+from fourfold.distributions.observations import located
 from fourfold.engine import Run
 from fourfold.estimands import Denoiser
 from fourfold.pictures.panels import Rows
-from fourfold.samplers.inverse import Inpainting, Posterior
-from fourfold.tasks import complete
+from fourfold.runs.services import Question, services
+from fourfold.samplers.inverse import Decoded, Inpainting, Measurement, ParticlePosterior
+from fourfold.tasks import Conditioning, complete
 from fourfold.tasks.drawing import adjusted
 from fourfold.tasks.language import Shaping, stream_text
 from fourfold.tasks.scores import score_record
-from fourfold_web.runs import Library, finite
+from fourfold_web.runs import Library, finite, takes_numbers
 from fourfold_web.work import Turn
 
-__all__ = ["Hole", "Samples", "Way", "Writing", "between", "inpainted", "sampled", "scored", "written"]
+__all__ = [
+    "Hole",
+    "Samples",
+    "Scoring",
+    "Talk",
+    "Way",
+    "Writing",
+    "answered",
+    "between",
+    "inpainted",
+    "sampled",
+    "scored",
+    "written",
+]
 
 EXAMPLES = 200
 """Test and training examples that a score is set beside."""
@@ -40,6 +57,10 @@ SCORED = 512
 """Examples of a file that are scored."""
 FIRST = 4
 """Samples of the first batch, so that something is seen soon. Each further batch has twice as many."""
+
+
+HOLE_NOISE = 0.2
+"""Deviation from the pixels around a hole, in encoded units: a smaller one leads the solver astray at high noise."""
 
 
 class _Request:
@@ -74,8 +95,17 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 
 
+UPLOADS = ("condition", "file")
+"""Fields that hold a file: ``{"name": ..., "content": ...}``, the content in base64."""
+UPLOAD = {"name": str, "content": str}
+
+
 def _check(name: str, value: Any, default: Any, bounds: tuple[float, float] | None) -> None:
     if value is None and default is None:
+        return
+    if name in UPLOADS:
+        if not isinstance(value, dict) or {key: type(item) for key, item in value.items()} != UPLOAD:
+            raise ValueError(f"{name} must be a file with its name and content, got {type(value).__name__}")
         return
     if bounds is not None:
         whole = name not in ("guidance", "temperature", "top_p")
@@ -97,11 +127,12 @@ def _check(name: str, value: Any, default: Any, bounds: tuple[float, float] | No
 @final
 @dataclass(frozen=True)
 class Samples(_Request):
-    """Samples: their number, seed, conditions as texts, sampler, and requirements."""
+    """Samples: their number, seed, conditions as texts or as a file, sampler, and requirements."""
 
     n: int = 16
     seed: int = 0
     given: tuple[str, ...] = ()
+    condition: Mapping[str, str] | None = None
     require: tuple[str, ...] = ()
     sampler: str | None = None
     steps: int | None = None
@@ -123,6 +154,20 @@ class Writing(_Request):
 
 @final
 @dataclass(frozen=True)
+class Talk(_Request):
+    """A question to a service of a run, see :mod:`fourfold.runs.services`."""
+
+    service: str = ""
+    texts: tuple[str, ...] = ()
+    file: Mapping[str, str] | None = None
+    length: int = 256
+    seed: int = 0
+    temperature: float | None = None
+    top_p: float | None = None
+
+
+@final
+@dataclass(frozen=True)
 class Way(_Request):
     """A path from the code of one seed to that of another."""
 
@@ -130,6 +175,7 @@ class Way(_Request):
     seed: int = 0
     other: int = 1
     given: tuple[str, ...] = ()
+    condition: Mapping[str, str] | None = None
     sampler: str | None = None
     steps: int | None = None
     guidance: float | None = None
@@ -138,48 +184,66 @@ class Way(_Request):
 @final
 @dataclass(frozen=True)
 class Hole(_Request):
-    """A picture with a hole: sample ``index`` of a seed, or a file in base64, and for each pixel 1 in the hole."""
+    """A picture with a hole: sample ``index`` of a seed, or a file, and for each pixel 1 in the hole."""
 
     mask: tuple[int, ...] = ()
     n: int = 4
     seed: int = 0
     index: int = 0
     given: tuple[str, ...] = ()
-    upload: str | None = None
+    condition: Mapping[str, str] | None = None
+    file: Mapping[str, str] | None = None
 
 
-def sampled(library: Library, name: str, asked: Samples, turn: Turn) -> Iterator[dict[str, Any]]:
+@final
+@dataclass(frozen=True)
+class Scoring(_Request):
+    """The likelihood of the examples of a file."""
+
+    file: Mapping[str, str] | None = None
+    given: tuple[str, ...] = ()
+    condition: Mapping[str, str] | None = None
+
+
+def sampled(library: Library, name: str, request: Samples, turn: Turn) -> Iterator[dict[str, Any]]:
     """Samples in batches, as pictures or as rows of a table."""
     run = library.run(name)
-    space = run.model.space
     start = time.monotonic()
     with _interruptible(turn), _remarks() as remarks:
-        for low, x in _batches(run, asked):
-            shown = _shown(space, x, low, library, name)
-            yield {"total": asked.n, "start": low, **shown, "seconds": time.monotonic() - start}
+        parts = _conditioning(run, request)
+        yield from _conditions_shown(run, request, parts)
+        for low, x in _batches(run, request, parts):
+            shown = _shown(run.model.space, x, library.data(name) if low == 0 else None)
+            yield {"total": request.n, "start": low, **shown, "seconds": time.monotonic() - start}
     yield {"notes": [str(remark.message) for remark in remarks], "seconds": time.monotonic() - start}
 
 
-def _batches(run: Run, asked: Samples) -> Iterator[tuple[int, Tensor]]:
+def _conditions_shown(run: Run, request: Samples, parts: Conditioning) -> Iterator[dict[str, Any]]:
+    """The conditions of a file, so that a person sees them beside the samples."""
+    if request.condition is not None and run.model.space.given is not None:
+        given = run.model.space.given
+        yield {"given": _shown(given, given.examples_of(parts.condition[: request.n]))}
+
+
+def _batches(run: Run, request: Samples, parts: Conditioning) -> Iterator[tuple[int, Tensor]]:
     """Samples with the index of the first, in batches that grow. Rows with given values are drawn together."""
-    parts = run.conditioning(list(asked.given) or None)
-    if parts.restrictions or asked.require:
-        yield 0, run.sample(asked.n, list(asked.given) or None, asked.seed, require=asked.require)
+    cond = _condition_rows(run, parts, request.n)
+    if parts.restrictions or request.require:
+        given = list(request.given) if parts.restrictions else cond
+        yield 0, run.sample(request.n, given, request.seed, require=request.require)
         return
-    model = adjusted(run.model, asked.sampler, asked.steps, asked.guidance)
+    model = adjusted(run.model, request.sampler, request.steps, request.guidance)
     low, size = 0, FIRST
-    cond = _condition(run, asked.given, asked.n)
-    while low < asked.n:
-        size = min(size, asked.n - low)
+    while low < request.n:
+        size = min(size, request.n - low)
         rows = None if cond is None else cond[low : low + size]
-        yield low, model.sample(size, rows, asked.seed, start=low).cpu()
+        yield low, model.sample(size, rows, request.seed, start=low).cpu()
         low, size = low + size, 2 * size
 
 
-def _shown(space: Space, x: Tensor, low: int, library: Library, name: str) -> dict[str, Any]:
-    """Examples as rows of a table, as points of one picture, or each as a picture of its own."""
+def _shown(space: Space, x: Tensor, data: Dataset | None = None) -> dict[str, Any]:
+    """Examples as rows of a table, as points of one picture over those of the data, or each as a picture of its own."""
     if tuple(space.shape) == (2,) and x.is_floating_point():
-        data = library.data(name) if low == 0 else None
         return {"points": x.tolist(), "behind": None if data is None else data.test.x[:500].tolist()}
     if space.columns and isinstance(space.picture_of_one(x[0]), Rows):
         frame = space.table(x)
@@ -187,16 +251,33 @@ def _shown(space: Space, x: Tensor, low: int, library: Library, name: str) -> di
     return {"pictures": [space.picture_of_one(row)._repr_html_() for row in x]}
 
 
-def written(library: Library, name: str, asked: Writing, turn: Turn) -> Iterator[dict[str, Any]]:
+def written(library: Library, name: str, request: Writing, turn: Turn) -> Iterator[dict[str, Any]]:
     """A text in parts, as its tokens are drawn."""
-    temperature = 1.0 if asked.temperature is None else asked.temperature
-    shaping = Shaping(temperature=temperature, top_k=asked.top_k, top_p=asked.top_p)
+    temperature = 1.0 if request.temperature is None else request.temperature
+    shaping = Shaping(temperature=temperature, top_k=request.top_k, top_p=request.top_p)
     start, tokens = time.monotonic(), 0
     with _interruptible(turn):
-        for part in stream_text(library.run(name).model, asked.prefix, asked.length, asked.seed, shaping):
+        for part in stream_text(library.run(name).model, request.prefix, request.length, request.seed, shaping):
             tokens += 1
             yield {"text": part}
     yield {"tokens": tokens, "seconds": time.monotonic() - start}
+
+
+def answered(library: Library, name: str, request: Talk, turn: Turn) -> Iterator[dict[str, Any]]:
+    """The answer of a service in pieces.
+
+    Raises:
+        ValueError: for a service that the run does not have.
+    """
+    run, service = library.run(name), services().get(request.service)
+    if service is None or not service.fits(run):
+        raise ValueError(f"the run {name} must have the service, got {request.service[:40]!r}; choose another")
+    temperature = 1.0 if request.temperature is None else request.temperature
+    shaping = Shaping(temperature=temperature, top_p=request.top_p)
+    with _interruptible(turn), _remarks() as remarks, _upload_file(request.file) as path:
+        for piece in service.answer(run, Question(request.texts, path, request.length, request.seed, shaping)):
+            yield {key: value for key, value in asdict(piece).items() if value is not None}
+    yield {"notes": [str(remark.message) for remark in remarks]}
 
 
 class _Between(Noise):
@@ -224,19 +305,19 @@ class _Between(Noise):
 
 
 @torch.no_grad()
-def between(library: Library, name: str, asked: Way, turn: Turn) -> Iterator[dict[str, Any]]:
+def between(library: Library, name: str, request: Way, turn: Turn) -> Iterator[dict[str, Any]]:
     """Samples on the path between the codes of two seeds."""
     run = library.run(name)
-    model = adjusted(run.model, asked.sampler, asked.steps, asked.guidance)
-    cond = _condition(run, asked.given, asked.n)
-    noise = _Between((asked.seed, asked.other), asked.n, model.device)
+    model = adjusted(run.model, request.sampler, request.steps, request.guidance)
+    cond = _condition_rows(run, _conditioning(run, request), request.n)
+    noise = _Between((request.seed, request.other), request.n, model.device)
     with _interruptible(turn), evaluating(model):
         codes = model.sampler(view(model.estimand, model.sampler.needs), noise, cond)
         x = model.codec.decode(codes, noise).cpu()
-    yield {"start": 0, **_shown(model.space, x, 0, library, name)}
+    yield {"start": 0, **_shown(model.space, x, library.data(name))}
 
 
-def inpainted(library: Library, name: str, asked: Hole, turn: Turn) -> Iterator[dict[str, Any]]:
+def inpainted(library: Library, name: str, request: Hole, turn: Turn) -> Iterator[dict[str, Any]]:
     """Draws of what stands in the hole of a picture.
 
     Raises:
@@ -247,28 +328,20 @@ def inpainted(library: Library, name: str, asked: Hole, turn: Turn) -> Iterator[
     if len(space.shape) != 3:
         raise ValueError(f"the model must be of pictures to fill holes, got one of {space}")
     size = space.shape[1] * space.shape[2]
-    if len(asked.mask) != size or not 0 < sum(map(bool, asked.mask)) < size:
+    if len(request.mask) != size or not 0 < sum(map(bool, request.mask)) < size:
         raise ValueError(f"mask must have {size} pixels, with some in the hole and some outside")
-    observed = ~torch.tensor(asked.mask, dtype=torch.bool).view(space.shape[1:])
+    observed = ~torch.tensor(request.mask, dtype=torch.bool).view(space.shape[1:])
     with _interruptible(turn), _remarks():
-        x = _uploaded(run, asked.upload) if asked.upload else _sample_at(run, asked)
-        filled = _filled(run.model, x, observed, asked.n, asked.seed, _condition(run, asked.given, asked.n))
-    yield {"original": space.picture_of_one(x)._repr_html_(), "start": 0, **_shown(space, filled, 0, library, name)}
+        x = _examples(run, request)[0][0] if request.file else _sample_at(run, request)
+        cond = _condition_rows(run, _conditioning(run, request), request.n)
+        filled = _filled(run.model, x, observed, request.n, request.seed, cond)
+    yield {"original": space.picture_of_one(x)._repr_html_(), "start": 0, **_shown(space, filled)}
 
 
-def _sample_at(run: Run, asked: Hole) -> Tensor:
+def _sample_at(run: Run, request: Hole) -> Tensor:
     """One sample of a seed by its index."""
-    cond = _condition(run, asked.given, asked.index + 1)
-    return run.model.sample(1, None if cond is None else cond[-1:], asked.seed, start=asked.index)[0].cpu()
-
-
-def _uploaded(run: Run, content: str) -> Tensor:
-    """The first example of a picture in base64."""
-    try:
-        raw = base64.b64decode(content, validate=True)
-    except binascii.Error:
-        raise ValueError("the picture must be in base64, got something else; choose it again") from None
-    return _examples(run, "picture.png", raw)[0]
+    cond = _condition_rows(run, _conditioning(run, request), request.index + 1)
+    return run.model.sample(1, None if cond is None else cond[-1:], request.seed, start=request.index)[0].cpu()
 
 
 def _filled(model: GenerativeModel, x: Tensor, observed: Tensor, n: int, seed: int, cond: Tensor | None) -> Tensor:
@@ -279,62 +352,127 @@ def _filled(model: GenerativeModel, x: Tensor, observed: Tensor, n: int, seed: i
         mask = observed.expand(x.shape).reshape(-1)
         rows = complete(model, x.reshape(1, -1).repeat(n, 1), mask, cond=cond, seed=seed)
         return rows.view(n, *x.shape)
-    code = model.codec.encode(x[None].to(model.device), Noise(seed, 0, 1, "score", model.device))[0]
-    if code.shape[-2:] != observed.shape:
-        raise ValueError("the model must draw pixels to fill holes, got one of codes behind an autoencoder")
-    mask = observed.to(code)
-    drawn = model.with_parts(sampler=Posterior(Inpainting(mask), code * mask)).sample(n, cond, seed).cpu()
+    y, measurement = _measured(model, x[None].to(model.device), observed.to(model.device))
+    sampler = ParticlePosterior(measurement, y, HOLE_NOISE, particles=8, steps=30)
+    drawn = model.with_parts(sampler=sampler).sample(n, cond, seed).cpu()
     return torch.where(observed, x.to(drawn), drawn)
 
 
-def scored(library: Library, name: str, file: str, content: bytes, turn: Turn) -> Iterator[dict[str, Any]]:
-    """The likelihood of each example of a file, its kind, and its place among test and training examples."""
+def _measured(model: GenerativeModel, x: Tensor, observed: Tensor) -> tuple[Tensor, Measurement]:
+    """The observed pixels of a picture ``(1, C, H, W)``, and how they follow from the codes of a model."""
+    codec = model.codec
+    inner = codec.autoencoder.codec if isinstance(codec, LearnedCodec) else codec
+    code = inner.encode(x, Noise(0, 0, 1, "score", model.device))[0]
+    if code.shape[-2:] != observed.shape:
+        raise ValueError("the model must draw pixels to fill holes, got one of other codes")
+    pixels = Inpainting(observed.to(code))
+    if isinstance(codec, LearnedCodec):
+        return pixels(code), Decoded(pixels, lambda z: located(codec.observation(z)).centre())
+    return pixels(code), pixels
+
+
+def scored(library: Library, name: str, request: Scoring, turn: Turn) -> Iterator[dict[str, Any]]:
+    """The likelihood of each example of a file, its kind, and its place among test and training examples.
+
+    Raises:
+        ValueError: where there is no file.
+    """
     run = library.run(name)
     space = run.model.space
+    if request.file is None:
+        raise ValueError("the file must hold examples to score, got none; choose one")
     with _interruptible(turn), _remarks() as remarks:
-        x = _examples(run, file, content)
-        result = run.log_prob(x)
+        x, cond = _examples(run, request)
+        result = run.log_prob(x, cond)
         yield {
             "nats": finite(result.nats.tolist()),
             "values": finite(result.in_unit(space.unit).tolist()),
             "errors": None if result.std_error is None else finite(result.std_error.tolist()),
             "kind": result.kind.words,
             "summary": finite(score_record(result, space.unit)),
-            **_shown(space, x[:16], 0, library, name),
+            **_shown(space, x[:16]),
         }
-        for part, rows in _others(library, name).items():
-            values = run.log_prob(rows).in_unit(space.unit)
+        for part, split in _references(library, name).items():
+            values = run.log_prob(*split).in_unit(space.unit)
             yield {"part": part, "values": finite(values.tolist())}
     yield {"notes": [str(remark.message) for remark in remarks]}
 
 
-def _examples(run: Run, file: str, content: bytes) -> Tensor:
-    """The examples of an uploaded file, which is written to a folder that is thrown away."""
-    suffix = Path(file).suffix[:10]
+@contextmanager
+def _upload_file(upload: Mapping[str, str] | None) -> Iterator[Path | None]:
+    """The file of an upload, in a folder that is thrown away."""
+    if upload is None:
+        yield None
+        return
+    suffix = Path(upload["name"]).suffix[:10]
     if not suffix[1:].isalnum():
-        raise ValueError(f"the file must have an ending that says its format, got {file[:80]!r}; rename it")
+        raise ValueError(f"the file must have an ending that says its format, got {upload['name'][:80]!r}; rename it")
+    try:
+        content = base64.b64decode(upload["content"], validate=True)
+    except binascii.Error:
+        raise ValueError("the file must be in base64, got something else; choose it again") from None
     with tempfile.TemporaryDirectory(prefix="fourfold-") as folder:
         path = Path(folder) / f"upload{suffix}"
         path.write_bytes(content)
-        part, _ = run.examples(path, limit=SCORED)
-    return part.x[:SCORED]
+        yield path
 
 
-def _others(library: Library, name: str) -> dict[str, Tensor]:
-    """Test and training examples, where the data is at hand and needs no condition."""
+def _examples(run: Run, request: Hole | Scoring) -> tuple[Tensor, Tensor | None]:
+    """The examples of an uploaded file and their conditions: of the same file, of another, or one for all."""
+    with _upload_file(request.file) as path, _upload_file(request.condition) as given:
+        part, _ = run.examples(path, limit=SCORED, given=given if isinstance(request, Scoring) else None)
+    x, cond = part.x[:SCORED], part.cond
+    if cond is None and request.given:
+        return x, _condition_rows(run, _conditioning(run, request), len(x))
+    return x, None if cond is None else cond[:SCORED]
+
+
+def _references(library: Library, name: str) -> dict[str, tuple[Tensor, Tensor | None]]:
+    """Test and training examples with their conditions, where the data is at hand."""
     data = library.data(name)
-    if data is None or data.space.conditional:
+    if data is None:
         return {}
-    return {"test": data.space.rows(data.test.x)[:EXAMPLES], "training": data.space.rows(data.train.x)[:EXAMPLES]}
+    parts = {"test": data.test, "training": data.train}
+    rows = {part: (data.space.rows(split.x), split.cond) for part, split in parts.items()}
+    return {
+        part: (x[:EXAMPLES], None if cond is None else cond[:EXAMPLES])
+        for part, (x, cond) in rows.items()
+        if cond is None or len(cond) == len(x)
+    }
 
 
-def _condition(run: Run, given: Sequence[str], n: int) -> Tensor | None:
+def _conditioning(run: Run, request: Samples | Way | Hole | Scoring) -> Conditioning:
+    """What is given: texts, numbers or a file."""
+    with _upload_file(request.condition) as path:
+        if path is not None:
+            return run.conditioning([*request.given, path])
+    given = run.model.space.given
+    if given is not None and takes_numbers(given) and request.given:
+        return run.conditioning(_numbers(request.given))
+    return run.conditioning(list(request.given) or None)
+
+
+def _numbers(texts: Sequence[str]) -> list[float]:
+    """The numbers of a condition that a person wrote.
+
+    Raises:
+        ValueError: for a text that is none.
+    """
+    try:
+        return [float(text) for text in texts]
+    except ValueError:
+        raise ValueError(f"the condition must be numbers, got {' '.join(texts)[:40]!r}; write them as 0.5, 1") from None
+
+
+def _condition_rows(run: Run, parts: Conditioning, n: int) -> Tensor | None:
     """The encoded conditions of ``n`` samples, which take turns where several are given."""
-    space = run.model.space
-    if not given:
-        return space.encode_condition(None, n)
-    several = len(given) if space.given is not None and space.given.names else 1
-    cond = space.encode_condition(run.conditioning(list(given)).condition, several)
+    value, space = parts.condition, run.model.space
+    if value is None or space.given is None:
+        return space.encode_condition(value, n)
+    several = len(value) if isinstance(value, Tensor) and value.ndim > len(space.given.shape) else 1
+    if space.given.names and isinstance(value, list):
+        several = len(value)
+    cond = space.encode_condition(value, several)
     return None if cond is None else cond[torch.arange(n) % several]
 
 

@@ -15,6 +15,7 @@ from fourfold.paradigms import build
 from fourfold.samplers.inverse import (
     Blur,
     Conditioned,
+    Decoded,
     Inpainting,
     Matrix,
     ParticlePosterior,
@@ -71,6 +72,30 @@ def test_the_denoiser_of_the_posterior_is_exact_at_every_level():
     t, x = torch.linspace(0.05, 0.95, 16).double(), torch.randn(16, 3).double()
     found = Conditioned(prior, H, Y.expand(16, 2).double(), SIGMA, 4)(x, t)
     assert torch.allclose(found, right(x, t), atol=1e-6)
+
+
+def test_a_linear_decoder_before_a_measurement_is_one_measurement():
+    b, prior = torch.randn(3, 3, generator=torch.Generator().manual_seed(0)), GaussianDenoiser(VP(), MEAN, COVARIANCE)
+    t, x = torch.linspace(0.05, 0.95, 16), torch.randn(16, 3)
+    y = Y.expand(16, 2)
+    decoded, direct = Decoded(H, lambda z: z @ b.T), Matrix(H.matrix @ b)
+    found = Conditioned(prior, decoded, y, SIGMA, 4).explain(x, t)
+    right = Conditioned(prior, direct, y, SIGMA, 4).explain(x, t)
+    assert all(torch.allclose(a, c, atol=1e-4) for a, c in zip(found, right, strict=True))
+
+
+def test_particles_of_codes_behind_a_curved_decoder_have_the_posterior_of_a_grid():
+    """``y = z_1 + sin(2 z_1) / 3`` of a Gaussian code, against quadrature."""
+    prior, y = GaussianDenoiser(VP(), (0.3, -0.2), ((1.0, 0.5), (0.5, 0.8))), 0.9
+    decoded = Decoded(Matrix(torch.tensor([[1.0, 0.0]])), lambda z: z + torch.sin(2 * z) / 3)
+    with torch.no_grad():
+        z = ParticlePosterior(decoded, torch.tensor([[y]]), SIGMA, particles=8, steps=30)(prior, Noise(0, 0, 1024))
+    grid = torch.linspace(-5, 5, 4001).double()
+    p = (-(grid - 0.3).square() / 2 - (grid + torch.sin(2 * grid) / 3 - y).square() / (2 * SIGMA**2)).softmax(0)
+    mean, second = float(p @ grid), float(p @ grid**2)
+    assert float(z[:, 0].mean()) == pytest.approx(mean, abs=0.03)
+    assert float(z[:, 0].std()) == pytest.approx((second - mean**2) ** 0.5, abs=0.03)
+    assert float(z[:, 1].mean()) == pytest.approx(-0.2 + 0.5 * (mean - 0.3), abs=0.06)
 
 
 def test_the_posterior_of_a_mixture_is_close():

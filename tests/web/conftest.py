@@ -15,6 +15,9 @@ from fourfold_web import zoo
 VENDOR = Path(__file__).parents[2] / "src" / "fourfold_web" / "static" / "vendor"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
+FLAGS = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+"""The browser has a microphone that beeps."""
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
@@ -22,7 +25,7 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("driving a browser needs chromium: apt-get install chromium, or name it by CHROMIUM=")
     with library.sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        program = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield program
         program.close()
 

@@ -20,7 +20,7 @@ from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.tasks import generate
 from fourfold_web.guard import Limits
 
-FLOW, DIGITS, LETTERS = "flow", "digits <b>", "deep/letters"
+FLOW, DIGITS, LETTERS, GIVEN = "flow", "digits <b>", "deep/letters", "given"
 PIXELS = Images(1, 4, 4, given=Categories(("odd", "even")))
 
 
@@ -30,6 +30,7 @@ def models() -> dict[str, GenerativeModel]:
         FLOW: fourfold.build("flow", Vectors(2), size="xs"),
         DIGITS: fourfold.build("diffusion", PIXELS, size="xs"),
         LETTERS: fourfold.build("autoregressive", Text(length=16), size="xs"),
+        GIVEN: fourfold.build("flow", Vectors(3, given=Vectors(2)), size="xs"),
     }
 
 
@@ -49,6 +50,16 @@ def rows(client: Client, path: str, body: object) -> list[dict]:
     answer = client.ask(path, body)
     assert answer.status == 200, answer.text
     return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def upload(name: str, content: bytes) -> dict[str, str]:
+    return {"name": name, "content": base64.b64encode(content).decode()}
+
+
+def array_of(x: object) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.asarray(x, dtype="float32"))
+    return file.getvalue()
 
 
 def pixels(html: str) -> np.ndarray:
@@ -95,11 +106,36 @@ def test_a_text_is_that_of_the_library(page: Client, runs: dict[str, Path]):
     assert text == generate(Run.load(runs[LETTERS]).model, "ab", length=12, seed=4)[0]
 
 
+def test_a_condition_may_be_a_file_whose_rows_take_turns(page: Client, runs: dict[str, Path], tmp_path: Path):
+    (tmp_path / "c.npy").write_bytes(content := array_of([[0.5, -1.0], [1.5, 2.0]]))
+    asked = {"n": 5, "seed": 2, "condition": upload("c.npy", content)}
+    given, *shown = rows(page, "/api/runs/given/sample", asked)
+    assert given["given"]["points"] == [[0.5, -1.0], [1.5, 2.0]]
+    c = torch.tensor([[0.5, -1.0], [1.5, 2.0]])[torch.arange(5) % 2]
+    expected = Run.load(runs[GIVEN]).sample(5, given=c, seed=2)
+    assert [text for row in shown for text in row.get("pictures", [])] == [
+        Vectors(3).picture_of_one(x)._repr_html_() for x in expected
+    ]
+
+
+def test_numbers_of_a_condition_may_be_written(page: Client, runs: dict[str, Path]):
+    shown = rows(page, "/api/runs/given/sample", {"n": 1, "given": ["0.5", "-1"]})
+    expected = Run.load(runs[GIVEN]).sample(1, given=[0.5, -1.0])
+    assert shown[0]["pictures"] == [Vectors(3).picture_of_one(expected[0])._repr_html_()]
+    assert page.ask("/api/runs/given/about.json").json["given"]["count"] == 2
+    assert "must be numbers" in page.ask("/api/runs/given/sample", {"given": ["a", "b"]}).json["error"]
+
+
+def test_scores_are_given_the_condition_of_each_example(page: Client, runs: dict[str, Path]):
+    x, c = torch.randn(4, 3), torch.randn(4, 2)
+    files = {"file": upload("x.npy", array_of(x)), "condition": upload("c.npy", array_of(c))}
+    first, *_ = rows(page, "/api/runs/given/score", files)
+    np.testing.assert_allclose(first["nats"], Run.load(runs[GIVEN]).log_prob(x, c).nats.tolist(), rtol=1e-4)
+
+
 def test_scores_are_those_of_the_library_with_their_kind(page: Client, runs: dict[str, Path]):
     x = np.random.default_rng(0).normal(size=(6, 2)).astype("float32")
-    file = io.BytesIO()
-    np.save(file, x)
-    first, *_ = rows(page, "/api/runs/flow/score?file=x.npy", file.getvalue())
+    first, *_ = rows(page, "/api/runs/flow/score", {"file": upload("x.npy", array_of(x))})
     result = Run.load(runs[FLOW]).log_prob(x)
     np.testing.assert_allclose(first["nats"], result.nats.tolist(), rtol=1e-4)
     assert first["kind"] == "exact"
@@ -112,7 +148,7 @@ def test_what_a_run_is_and_what_can_be_asked_of_it(page: Client):
     assert about["guided"]
     assert "DPMSolver" in about["samplers"]
     assert page.ask("/api/runs/deep/letters/about.json").json["writes"]
-    assert [run["name"] for run in page.ask("/api/runs.json").json] == [FLOW, DIGITS, LETTERS]
+    assert [run["name"] for run in page.ask("/api/runs.json").json] == [FLOW, DIGITS, LETTERS, GIVEN]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +167,15 @@ def test_what_a_run_is_and_what_can_be_asked_of_it(page: Client):
         ("/api/runs/flow/write", {}, 400, "text"),
         ("/api/runs/flow/fill", {"mask": [1]}, 400, "pictures"),
         ("/api/runs/flow/nothing", {}, 404, "page"),
-        ("/api/runs/flow/score?file=../../x", b"1", 400, "file"),
-        ("/api/runs/flow/score?file=x.npy", b"\x93NUMPY broken", 400, ""),
+        ("/api/runs/flow/score", {}, 400, "file"),
+        ("/api/runs/flow/score", {"file": {"name": "../../x", "content": ""}}, 400, "ending"),
+        ("/api/runs/flow/score", {"file": {"name": "x.npy", "content": "<script>"}}, 400, "base64"),
+        ("/api/runs/flow/score", {"file": {"name": "x.npy", "content": "k05VTVBZ"}}, 400, ""),
+        ("/api/runs/flow/score", {"file": "/etc/passwd"}, 400, "file must be a file"),
+        ("/api/runs/flow/score", {"file": {"name": "x.npy"}}, 400, "name and content"),
+        ("/api/runs/flow/sample", {"condition": {"name": "/etc/passwd", "content": ""}}, 400, "ending"),
+        ("/api/runs/flow/answer", {"service": "chat", "texts": ["a"]}, 400, "service"),
+        ("/api/runs/flow/answer", {"service": "os.system"}, 400, "service"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(page: Client, path: str, body: object, status: int, noun: str):

@@ -188,9 +188,13 @@ class LearnedCodec(CachedCodec, Staged):
         log_q = q.log_prob(u) + self.scale.log().expand(self.event).sum()
         return (u - self.mean) / self.scale, log_det + self._decoder.decode(u).log_prob(y) - log_q
 
+    def observation(self, z: Tensor) -> Observation:
+        """``p(y | z)`` of the examples that the autoencoder's own codec encodes, differentiable in the codes."""
+        return self._decoder.decode(z.float() * self.scale + self.mean)
+
     @torch.no_grad()
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        return _raw(self.autoencoder, self._decoder.decode(z.float() * self.scale + self.mean), noise)
+        return _raw(self.autoencoder, self.observation(z), noise)
 
 
 @final

@@ -42,9 +42,11 @@ from fourfold.vocabulary import Cost
 __all__ = [
     "Blur",
     "Conditioned",
+    "Decoded",
     "Explained",
     "Inpainting",
     "Matrix",
+    "Measurement",
     "Operator",
     "ParticlePosterior",
     "Posterior",
@@ -55,8 +57,8 @@ __all__ = [
 # --- operators --------------------------------------------------------------------------------------------------------
 
 
-class Operator(ABC):
-    """A linear measurement ``H`` of encoded examples, with its adjoint: a frozen dataclass.
+class Measurement(ABC):
+    """A differentiable measurement of encoded examples: a frozen dataclass.
 
     Examples are encoded by the model's codec: images in [-1, 1], vectors standardised. ``model.encode(x).x`` encodes
     raw examples.
@@ -65,6 +67,17 @@ class Operator(ABC):
     @abstractmethod
     def __call__(self, x: Tensor) -> Tensor:
         """``H x`` of examples ``(B, *event)``: ``(B, *measurement)``."""
+
+    @abstractmethod
+    def near(self, x: Tensor) -> Operator:
+        """Its derivative at examples ``(B, *event)``, which is itself where it is linear."""
+
+
+class Operator(Measurement):
+    """A linear measurement ``H`` of encoded examples, with its adjoint."""
+
+    def near(self, x: Tensor) -> Operator:
+        return self
 
     @abstractmethod
     def adjoint(self, y: Tensor) -> Tensor:
@@ -150,6 +163,52 @@ class Matrix(Operator):
         return y @ self.matrix.to(y)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Decoded(Measurement):
+    """A linear measurement of what codes are decoded to, ``H g(z)``, such as the known pixels of a latent model.
+
+    At each evaluation ``g`` is replaced by its tangent at ``E[z | z_t]``, which is the step of Gauss and Newton.
+
+    Attributes:
+        operator: ``H``.
+        decode: ``g``, differentiable twice, row by row.
+    """
+
+    operator: Operator
+    decode: Callable[[Tensor], Tensor]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.operator(self.decode(x))
+
+    @torch.enable_grad()
+    def near(self, x: Tensor) -> Operator:
+        z = x.detach().requires_grad_()
+        decoded = self.decode(z)
+        cotangent = torch.zeros_like(decoded, requires_grad=True)
+        pulled = torch.autograd.grad(decoded, z, cotangent, create_graph=True)[0]
+        return _Tangent(self.operator, z, decoded, cotangent, pulled)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Tangent(Operator):
+    """``H J`` for the derivative ``J`` of a decoder at ``z``, by two graphs: ``J^T u``, and its derivative in ``u``."""
+
+    operator: Operator
+    z: Tensor
+    decoded: Tensor
+    cotangent: Tensor
+    pulled: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        (tangent,) = torch.autograd.grad(self.pulled, self.cotangent, x, retain_graph=True)
+        return self.operator(tangent)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return torch.autograd.grad(self.decoded, self.z, self.operator.adjoint(y), retain_graph=True)[0]
+
+
 # --- the posterior ----------------------------------------------------------------------------------------------------
 
 
@@ -178,13 +237,13 @@ class Conditioned(Denoiser):
 
     Args:
         denoiser: of the prior ``p(x)``.
-        operator: ``H``.
+        operator: ``H``. One that is not linear is replaced by its derivative at ``D``.
         y: the measurement of each row, ``(B, *measurement)``.
         sigma_y: standard deviation of its noise.
         iterations: number of iterations of conjugate gradients.
     """
 
-    def __init__(self, denoiser: Denoiser, operator: Operator, y: Tensor, sigma_y: float, iterations: int) -> None:
+    def __init__(self, denoiser: Denoiser, operator: Measurement, y: Tensor, sigma_y: float, iterations: int) -> None:
         super().__init__()
         self.denoiser, self.path, self.event = denoiser, denoiser.path, denoiser.event
         self.operator, self.y, self.sigma_y, self.iterations = operator, y, sigma_y, iterations
@@ -206,15 +265,17 @@ class Conditioned(Denoiser):
         x_0 = self.denoiser(x_t, t, cond)
         ratio = broadcast(self.path.sigma(t) ** 2 / self.path.alpha(t).clamp(min=SMALLEST), x_t)
 
+        operator = self.operator.near(x_0)
+
         def covariance(v: Tensor) -> Tensor:
             return ratio * torch.autograd.grad(x_0, x_t, v.to(x_0), retain_graph=True)[0]
 
         def system(u: Tensor) -> Tensor:
-            return self.sigma_y**2 * u + self.operator(covariance(self.operator.adjoint(u)))
+            return self.sigma_y**2 * u + operator(covariance(operator.adjoint(u)))
 
         residual = self.y.to(x_0) - self.operator(x_0.detach())
         solution = _conjugate_gradients(system, residual, self.sigma_y**2, self.iterations)
-        posterior = (x_0 + covariance(self.operator.adjoint(solution))).detach()
+        posterior = (x_0 + covariance(operator.adjoint(solution))).detach()
         square = _dot(residual.double(), solution.double())
         fit = torch.where(square > 0, square, residual.double().square().flatten(1).sum(1) / self.sigma_y**2) / -2
         return Explained(x_0.detach(), posterior, fit)
@@ -257,7 +318,7 @@ class _Measured(Sampler):
         ValueError: for a noise level that is not positive: the system would have no lower bound.
     """
 
-    operator: Operator
+    operator: Measurement
     y: Tensor
     sigma_y: float = 0.05
 

@@ -1,5 +1,7 @@
-// One's own runs: samples as they come, texts, paths between codes, holes filled with a brush, scores, and live curves.
+// One's own runs: samples as they come, texts, services such as a dialogue, paths between codes, holes filled with a brush, scores, and live curves.
 import { h, picture, tell } from "./shell.js";
+import { controls, runner, uploaded } from "./forms.js";
+import { serviceView } from "./services.js";
 import d3 from "./vendor/d3.js";
 
 export async function mount(element, api, here) {
@@ -22,7 +24,8 @@ const short = (number) => d3.format(".3~s")(number).replace("G", "B");
 async function one(element, api, name) {
   const path = `runs/${name.split("/").map(encodeURIComponent).join("/")}`;
   const about = await api.get(`${path}/about`);
-  const views = { Samples: samples, ...(about.writes ? { Write: write } : {}), "In between": between, ...(about.pixels ? { "Fill a hole": hole } : {}), Likelihood: score, ...(about.log ? { Training: training } : {}), About: describe };
+  const services = Object.fromEntries(about.services.map((service) => [service.title, (...rest) => serviceView(service, ...rest)]));
+  const views = { ...services, Samples: samples, ...(about.writes ? { Write: write } : {}), "In between": between, ...(about.pixels ? { "Fill a hole": hole } : {}), ...(about.likelihood === "none" ? {} : { Likelihood: score }), ...(about.log ? { Training: training } : {}), About: describe };
   const room = h("div", { class: "room" });
   let leave = () => {};
   const open = (title) => {
@@ -34,70 +37,8 @@ async function one(element, api, name) {
   const tabs = h("div", { class: "choices tabs", role: "group", "aria-label": "What to do with the run" }, Object.keys(views).map((title) => h("button", { type: "button", onclick: () => open(title) }, title)));
   element.append(h("div", { class: "page", "data-cell": about.paradigm }, h("p", { class: "note" }, h("a", { href: "#/runs" }, "← All runs")),
     h("h1", {}, about.name), h("p", { class: "note" }, h("span", { class: "chip" }, about.paradigm), ` · ${about.space} · likelihood: ${about.likelihood} · ${about.sampler}`), tabs, room));
-  open(about.writes ? "Write" : "Samples");
+  open(Object.keys(services)[0] ?? (about.writes ? "Write" : "Samples"));
   return () => leave();
-}
-
-// Fields shared by several forms. `read()` gives the request, without what is left open.
-function controls(about, { n = 16, most = 1024, seeds = ["seed"], columns = false } = {}) {
-  const fields = [];
-  const add = (key, label, input, read) => { fields.push({ key, input, read }); return h("label", { class: "field" }, label, input); };
-  const number = (value, attributes) => h("input", { type: "number", value, ...attributes });
-  const whole = (input) => (input.value === "" ? undefined : Number(input.value));
-  const rows = [add("n", "number", number(n, { min: 1, max: most }), whole), ...seeds.map((key, i) => add(key, key === "other" ? "to seed" : seeds.length > 1 ? "from seed" : "seed", number(i, { min: 0, max: 2147483647 }), whole))];
-  if (about.given?.kind === "choice") rows.push(add("given", "condition", h("select", {}, h("option", { value: "" }, "any"), h("option", { value: "\u0000all" }, "each in turn"), about.given.names.map((value) => h("option", { value }, value))), (input) => (input.value === "\u0000all" ? about.given.names : input.value ? [input.value] : undefined)));
-  if (about.given?.kind === "text") rows.push(add("given", "condition", h("input", { type: "text", placeholder: "a text" }), (input) => (input.value ? [input.value] : undefined)));
-  if (about.samplers.length > 1) rows.push(add("sampler", "sampler", h("select", {}, about.samplers.map((value, i) => h("option", { value: i ? value : "" }, value))), (input) => input.value || undefined));
-  if (about.steps_of_sampler || about.samplers.length > 1) rows.push(add("steps", "steps", number("", { min: 1, max: 1000, placeholder: about.steps_of_sampler ?? "" }), whole));
-  if (about.guided) rows.push(add("guidance", "guidance", number("", { min: 0, max: 50, step: 0.5, placeholder: "1" }), whole));
-  const grid = [];
-  for (const set of [...(about.given?.kind === "columns" ? [about.given.columns] : []), ...(columns && about.fills ? [about.columns] : [])]) {
-    for (const column of set.slice(0, 60)) {
-      const input = column.categories.length ? h("select", {}, h("option", { value: "" }, ""), column.categories.map((value) => h("option", { value }, value))) : h("input", { type: "text", placeholder: "open, or 3..5" });
-      fields.push({ key: "columns", input, read: () => (input.value === "" ? undefined : `${column.name}=${input.value}`) });
-      grid.push(h("label", { class: "field" }, column.name, input));
-    }
-  }
-  const require = h("input", { type: "text", placeholder: "a <= b" });
-  if (columns && about.fills) fields.push({ key: "require", input: require, read: () => (require.value.trim() ? [require.value.trim()] : undefined) });
-  return {
-    element: h("div", { class: "controls" }, h("div", { class: "row" }, rows),
-      grid.length ? h("details", { open: true }, h("summary", {}, "Given values: every other column is a gap that the model fills"), h("div", { class: "cells" }, grid), columns && about.fills ? h("label", { class: "field" }, "required", require) : null) : null),
-    read() {
-      const request = {};
-      for (const { key, input, read } of fields) {
-        const value = read(input);
-        if (value === undefined) continue;
-        if (key === "columns") (request.given ??= []).push(value);
-        else request[key] = key === "given" ? [...(request.given ?? []), ...value] : value;
-      }
-      return request;
-    },
-  };
-}
-
-// A button that starts a stream and stops it.
-function runner(label, start) {
-  const status = h("span", { class: "note", role: "status" });
-  const bar = h("progress", { max: 1, value: 0, hidden: true, "aria-label": "Progress" });
-  let control = null;
-  const button = h("button", { type: "button", class: "first", onclick: () => (control ? control.abort() : go()) }, label);
-  async function go() {
-    const mine = (control = new AbortController());
-    button.textContent = "Stop";
-    status.textContent = "working…";
-    try {
-      await start(mine.signal, { status, bar });
-    } catch (error) {
-      status.textContent = error.name === "AbortError" ? "stopped" : "";
-      tell(error);
-    } finally {
-      if (control === mine) control = null;
-      button.textContent = label;
-      bar.hidden = true;
-    }
-  }
-  return { element: h("div", { class: "row actions" }, button, bar, status), go, stop: () => control?.abort() };
 }
 
 // What comes from the server, whatever the kind of examples.
@@ -108,13 +49,18 @@ function gallery(about, onPick) {
     element: box,
     clear() { box.replaceChildren(); table = frame = null; points = []; rows = []; box.classList.remove("tall"); },
     add(row) {
+      if (row.given) {
+        const shown = gallery(about);
+        shown.add({ start: 0, ...row.given });
+        box.append(h("section", { class: "given" }, h("h3", {}, "Conditions"), shown.element, h("h3", {}, "Samples")));
+      }
       if (row.pictures) row.pictures.forEach((html, i) => {
         const view = picture(html);
         const index = row.start + i;
         box.append(onPick ? h("button", { type: "button", class: "pick", "aria-label": `Sample ${index}`, onclick: () => onPick(index) }, view) : view);
       });
       if (row.columns) {
-        if (!table) { table = h("table", {}, h("thead", {}, h("tr", {}, row.columns.map((column) => h("th", { scope: "col" }, column)))), h("tbody", {})); box.append(h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" }, table), h("button", { type: "button", class: "plain", onclick: () => save(row.columns, rows) }, "Save as CSV")); }
+        if (!table) { table = h("table", {}, h("thead", {}, h("tr", {}, row.columns.map((column, i) => h("th", { scope: "col", class: row.rows.some((cells) => typeof cells[i] === "number") ? "figure" : "" }, column)))), h("tbody", {})); box.append(h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" }, table), h("button", { type: "button", class: "plain", onclick: () => save(row.columns, rows) }, "Save as CSV")); }
         rows.push(...row.rows);
         table.tBodies[0].append(...row.rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", { class: typeof cell === "number" ? "figure" : "" }, cell === null ? "" : typeof cell === "number" ? d3.format(".5~g")(cell) : String(cell))))));
       }
@@ -155,7 +101,7 @@ function samples(room, api, path, about) {
   const job = runner("Draw", async (signal, { status, bar }) => {
     view.clear();
     let total = 1, done = 0;
-    await api.stream(`${path}/sample`, form.read(), (row) => {
+    await api.stream(`${path}/sample`, await form.read(), (row) => {
       total = row.total ?? total;
       view.add(row);
       done += (row.pictures ?? row.rows ?? row.points ?? []).length;
@@ -199,7 +145,7 @@ function between(room, api, path, about) {
   const job = runner("Walk", async (signal, { status }) => {
     view.clear();
     large.replaceChildren();
-    await api.stream(`${path}/between`, form.read(), (row) => {
+    await api.stream(`${path}/between`, await form.read(), (row) => {
       pictures = row.pictures ?? [];
       slider.max = Math.max(0, pictures.length - 1);
       if (row.points) view.element.append(scatter(row.points, row.behind ?? [], true));
@@ -226,8 +172,7 @@ function hole(room, api, path, about) {
   const view = gallery(about), choice = gallery(about, (i) => choose(i));
   let index = 0, upload = null;
   const file = h("input", { type: "file", accept: "image/*", hidden: true, onchange: async () => {
-    const bytes = new Uint8Array(await file.files[0].arrayBuffer());
-    upload = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+    upload = await uploaded(file.files[0]);
     image.src = URL.createObjectURL(file.files[0]);
   } });
   const paint = () => {
@@ -252,12 +197,12 @@ function hole(room, api, path, about) {
   const choose = (i) => { index = i; upload = null; image.src = choice.element.querySelectorAll("img")[i]?.src ?? ""; };
   const job = runner("Fill", async (signal, { status }) => {
     view.clear();
-    await api.stream(`${path}/fill`, { ...form.read(), mask: [...mask], index, ...(upload ? { upload } : {}) }, (row) => view.add(row), signal);
+    await api.stream(`${path}/fill`, { ...(await form.read()), mask: [...mask], index, ...(upload ? { file: upload } : {}) }, (row) => view.add(row), signal);
     status.textContent = "";
   });
   const first = async () => {
-    const { seed, given, sampler, steps, guidance } = form.read();
-    await api.stream(`${path}/sample`, { n: 8, seed, ...(given ? { given } : {}) }, (row) => choice.add(row));
+    const { seed, given, condition } = await form.read();
+    await api.stream(`${path}/sample`, { n: 8, seed, ...(given ? { given } : {}), ...(condition ? { condition } : {}) }, (row) => choice.add(row));
     choose(0);
   };
   room.append(h("p", { class: "note" }, "Choose a picture, paint a hole, and let the model fill it. Shift and the pointer take paint away."), h("div", { class: "holes" }, h("div", {}, canvas, h("label", { class: "field" }, "brush", size),
@@ -270,20 +215,22 @@ function hole(room, api, path, about) {
 
 function score(room, api, path, about) {
   const output = h("div", { class: "scores" });
+  const form = controls({ ...about, samplers: [], steps_of_sampler: null, guided: false }, { n: null, seeds: [] });
   const file = h("input", { type: "file", "aria-label": "A file of examples", onchange: () => file.files[0] && job.go() });
   const job = runner("Score", async (signal, { status }) => {
     const chosen = file.files[0];
     if (!chosen) throw new Error("There is no file yet: choose one.");
     const parts = {}, view = gallery(about);
     let result = null;
-    await api.stream(`${path}/score?file=${encodeURIComponent(chosen.name)}`, chosen, (row) => {
+    const { given, condition } = await form.read();
+    await api.stream(`${path}/score`, { file: await uploaded(chosen), ...(given ? { given } : {}), ...(condition ? { condition } : {}) }, (row) => {
       if (row.summary) { result = row; view.add(row); }
       if (row.part) parts[row.part] = row.values;
       if (result) output.replaceChildren(scoreOf(result, parts, about.unit), view.element);
     }, signal);
     status.textContent = "";
   });
-  room.append(h("p", { class: "lead" }, `log p(x) of each example of a file in ${about.unit}: ${about.likelihood}. ${about.likelihood_note}.`), h("div", { class: "row" }, file), job.element, output);
+  room.append(h("p", { class: "lead" }, `log p(x) of each example of a file in ${about.unit}: ${about.likelihood}. ${about.likelihood_note}.`), h("div", { class: "row" }, h("label", { class: "field" }, "examples", file)), about.given ? form.element : null, job.element, output);
   room.addEventListener("dragover", (event) => event.preventDefault());
   room.addEventListener("drop", (event) => { event.preventDefault(); file.files = event.dataTransfer.files; job.go(); });
   return job.stop;
