@@ -15,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from fourfold.metrics.conditional import crps, energy
 from fourfold.metrics.frechet import frechet_distance
+from fourfold.metrics.mauve import mauve
 from fourfold.metrics.mmd import mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
 from fourfold.metrics.records import share_of_training
@@ -116,6 +117,18 @@ def test_area_under_the_curve_is_that_of_scikit_learn():
 def test_explained_variance_is_r2_of_scikit_learn():
     truth, predicted = TRUTH[:, 0].numpy(), DRAWS[:, 0, 0].numpy()
     assert _explained(predicted[:, None], truth) == pytest.approx(r2_score(truth, predicted))
+
+
+# --- clusters --------------------------------------------------------------------------------------------------------
+
+
+def test_mauve_is_that_of_mauve_text():
+    theirs = pytest.importorskip("mauve")
+    centres, generator = 5 * torch.eye(16, dtype=torch.float64)[:5], torch.Generator().manual_seed(0)
+    shares = torch.tensor([[1.0, 1, 1, 1, 1], [3, 3, 1, 1, 0]])
+    x, y = (centres[p.multinomial(300, True, generator=generator)] + normals(300, 16, scale=0.01) for p in shares)
+    expected = theirs.compute_mauve(p_features=x.numpy(), q_features=y.numpy(), num_buckets=5).mauve
+    assert mauve(x, y, features="f", clusters=5).value == pytest.approx(expected)
 
 
 # --- draws for a condition --------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from fourfold.metrics.features import (
 from fourfold.metrics.floor import Draws, choose_draws, floor_of
 from fourfold.metrics.frechet import frechet_distance, gaussian_distance
 from fourfold.metrics.images import detail_ratio
+from fourfold.metrics.mauve import frontier_area, mauve
 from fourfold.metrics.measures import by_draws, by_features, by_frechet, by_neighbours
 from fourfold.metrics.mmd import median_bandwidth, mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
@@ -67,12 +68,14 @@ __all__ = [
     "examples",
     "floor_of",
     "frechet_distance",
+    "frontier_area",
     "gaussian_distance",
     "headline",
     "image_features",
     "interval_coverage",
     "jackknife",
     "likelihood",
+    "mauve",
     "median_bandwidth",
     "memorisation_ratio",
     "mmd",
