@@ -10,12 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.compose import ColumnTransformer
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
 
 from published_rows import Anchor, Line, Options, Row, located
-from published_rows.halves import drawn, judged
+from published_rows.halves import drawn, judged, nearness
 
 ORIGIN = "mostly-ai/paper-fidelity-accuracy, 2023-05/data, in the folder tables-2023"
 TARGETS = {"adult": ("income", ">50K"), "online-shoppers": ("Revenue", "True")}
@@ -53,6 +50,12 @@ def table(name: str, which: str, options: Options) -> Path:
     return located(options, f"tables-2023/{name}_{which}.csv.gz", ORIGIN)
 
 
+def halves(name: str, options: Options) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The training half and the held-out one."""
+    train, held_out = (pd.read_csv(table(name, which, options)) for which in ("trn", "val"))
+    return train, held_out
+
+
 def codes(train: pd.Series, other: pd.Series) -> list[Codes]:
     """Both columns as bins: of a number the quantiles of the training half, of a category the most frequent there."""
     if pd.api.types.is_numeric_dtype(train) and train.dtype != bool:
@@ -76,21 +79,6 @@ def distance(train: pd.DataFrame, other: pd.DataFrame) -> float:
     return float(np.mean(total))
 
 
-def nearness(name: str, synthetic: pd.DataFrame, options: Options) -> float:
-    """The share of 5,000 synthetic rows that are nearer to a training row than to any held-out row; ties count half."""
-    halves = [pd.read_csv(table(name, half, options)) for half in ("trn", "val")]
-    rows = [*halves, synthetic.dropna()[:5000]]
-    numbers = halves[0].select_dtypes("number").columns
-    steps = [("words", OneHotEncoder(), halves[0].columns.difference(numbers))]
-    steps += [("numbers", QuantileTransformer(output_distribution="normal"), numbers)]
-    points = ColumnTransformer(steps).fit(pd.concat(rows)).transform
-    distances = [
-        NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points(half)).kneighbors(points(rows[2]))[0]
-        for half in halves
-    ]
-    return float((distances[0] < distances[1]).mean() + (distances[0] == distances[1]).mean() / 2)
-
-
 def anchors(name: str, options: Options) -> Iterator[Anchor]:
     """Held-out rows and one stored table by both figures."""
     train, other = (pd.read_csv(table(name, which, options)) for which in ("trn", "ctgan"))
@@ -103,7 +91,7 @@ def anchors(name: str, options: Options) -> Iterator[Anchor]:
         yield Anchor(
             f"nearness of {engine}'s table",
             share,
-            nearness(name, pd.read_csv(table(name, engine, options)), options),
+            nearness(*halves(name, options), pd.read_csv(table(name, engine, options))),
             5e-3,
         )
     yield Anchor("AUC of training rows", auc, scores["auc"], 1e-6)
@@ -117,7 +105,7 @@ def measure(name: str, options: Options) -> Iterator[Line]:
         draws.frame.to_csv(path, index=False)
         scores = judged("target", options, table(name, "val", options), path, *TARGETS[name])
     figures = {"target AUC": scores["auc"], "three-way distance": distance(train, draws.frame)}
-    figures["nearness"] = nearness(name, draws.frame, options)
+    figures["nearness"] = nearness(*halves(name, options), draws.frame)
     system = f"fourfold autoregressive, {draws.steps} steps"
     yield Line(name, system, figures, seconds=f"{draws.seconds:.0f} of the processor", seeds=1)
 
