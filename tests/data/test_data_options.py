@@ -50,6 +50,8 @@ EVERY: dict[str, Any] = {
     "space": "table",
     "schema": __file__,
     "rules": False,
+    "rare": 7,
+    "keep_rare": True,
     "header": False,
     "query": "select * from t",
     "target": "y",

@@ -120,7 +120,7 @@ def test_rare_categories_that_are_most_rows_are_texts_of_their_format():
 
 def test_a_category_of_mostly_rare_categories_is_warned_of():
     names = [f"n{i}" for i in range(150)] * 2
-    data = load(pd.DataFrame({"name": names, "age": rng.integers(18, 90, 300)}))
+    data = load(pd.DataFrame({"name": names, "age": rng.integers(18, 90, 300)}), keep_rare=True)
     assert len(data.columns[0].column.categories) == 150
     assert 'samples repeat them: kind = "text", "identifier" or "drop"' in data.notes[0]
 

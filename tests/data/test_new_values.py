@@ -8,7 +8,7 @@ import torch
 import fourfold
 from fourfold.core import LogProb
 from fourfold.data import load, read_all
-from fourfold.data.schema.tails import tails_of
+from fourfold.data.schema.tails import ends_of
 from fourfold.metrics import Measurement
 from fourfold.spaces.columns import UNSEEN
 from fourfold.tasks.evaluation import evaluate, mean_likelihood
@@ -85,7 +85,7 @@ def events(n=60):
 
 def test_held_out_sequences_do_not_influence_the_schema():
     frame = events()
-    settings = {"group": "user", "order": "at"}
+    settings = {"group": "user", "order": "at", "keep_rare": True}
     before = load(frame, **settings)
     tagged = load(frame.assign(tag=[f"t{user}" for user in frame["user"]]), **settings)
     tags = next(column for column in tagged.space.modelled if column.name == "tag").categories
@@ -123,14 +123,14 @@ def test_a_value_beyond_the_largest_of_n_is_as_likely_as_exchangeable_values_say
     n, beyond, mass = 60, 0, 0.0
     for _ in range(4000):
         values = np.sort(np.rint(1e6 * draw.exponential(size=n)).astype(np.int64))
-        tails = tails_of(values, np.ones(n, dtype=np.int64))
+        tails = ends_of(values, np.ones(n, dtype=np.int64))
         beyond += int(1e6 * draw.exponential() > values[-1])
         mass += tails["beyond"][1]
     assert mass == pytest.approx(beyond, rel=0.25), "4,000 / 61 = 66 of them"
 
 
 def test_an_end_that_many_values_share_is_hardly_exceeded():
-    tails = tails_of(np.array([0, 3, 9]), np.array([50, 1, 1]))
+    tails = ends_of(np.array([0, 3, 9]), np.array([50, 1, 1]))
     assert tails["beyond"] == pytest.approx((1 / (50 * 53), 1 / 53))
     assert tails["scale"][0] == 1, "the smallest values are the same"
 

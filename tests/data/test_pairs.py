@@ -69,7 +69,7 @@ def test_columns_of_a_table_are_conditions_of_the_others(given):
 
 def test_the_schema_of_conditions_is_that_of_training_rows_alone():
     frame = wine()
-    dataset = load(frame, given="proline")
+    dataset = load(frame, given="proline", keep_rare=True)
     given = dataset.space.given
     train = given.table(dataset.train.cond).proline
     assert given.modelled[0].span == tuple(

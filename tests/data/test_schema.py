@@ -26,7 +26,7 @@ def one(tmp_path, values, name="x", **options):
     """The column that texts are, beside a column of two words."""
     lines = [f'{"uv"[i % 2]},"{value}"' for i, value in enumerate(values)]
     (tmp_path / "t.csv").write_text("\n".join([f"kind,{name}", *lines]) + "\n", encoding="utf-8")
-    found, reasons = columns(tmp_path / "t.csv", **options)
+    found, reasons = columns(tmp_path / "t.csv", keep_rare=True, **options)
     return found[name], reasons[name]
 
 

@@ -106,7 +106,7 @@ def test_the_space_that_is_asked_for_decides(tmp_path):
 
 def test_a_word_among_few_numbers_is_a_category(tmp_path):
     values = np.where(np.arange(N) == 56, "rotary", rng.integers(3, 9, N).astype(str))
-    data = load(source(pd.DataFrame({"cylinders": values, "price": HEIGHTS["a"]}), ".csv", tmp_path))
+    data = load(source(pd.DataFrame({"cylinders": values, "price": HEIGHTS["a"]}), ".csv", tmp_path), keep_rare=True)
     assert data.columns[0].column.categories == ("3", "4", "5", "6", "7", "8", "rotary")
     assert data.notes == ()
 

@@ -23,8 +23,8 @@ from fourfold.spaces.columns import MISSING, UNSEEN, Graded, Modelled
 
 __all__ = ["CORNER", "FAR", "ColumnTokens", "GaussianColumns", "MixedColumns", "RealRows"]
 
-MOST = 1 / 3
-"""The share of a bin that lies beyond the span, at most: a bin of few values is mostly for these."""
+MOST = 0.9
+"""The share of a bin that lies beyond the span, at most: its values have a mass in any case."""
 ROWS = 200_000
 """Rows from which a codec takes its statistics, at most."""
 CORNER = 0.1
@@ -317,9 +317,11 @@ class MixedColumns(Codec):
             return
         rows = x[:: -(-len(x) // ROWS), list(self.graded)]
         for g, (column, count) in enumerate(zip(self.quantities.space.modelled, self.spiked, strict=True)):
-            values, counts = np.unique(rows[:, g][rows[:, g] > UNSEEN].cpu().numpy(), return_counts=True)
+            low, high = column.span
+            inside = (rows[:, g] >= low) & (rows[:, g] <= high)
+            values, counts = np.unique(rows[:, g][inside].cpu().numpy(), return_counts=True)
             frequent = values[np.argsort(-counts, kind="stable")][:count].tolist()
-            frequent += [value for value in range(column.span[0], column.span[0] + 2 * count) if value not in frequent]
+            frequent += [value for value in range(low, low + 2 * count) if value not in frequent]
             self.frequent[g, :count] = torch.tensor(frequent[:count], dtype=torch.int64)
         self.quantities.fit(rows.masked_fill(self._spikes(rows)[1], UNSEEN))
 

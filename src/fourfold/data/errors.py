@@ -86,7 +86,7 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
 _GENERAL = frozenset(
     [
         *("seed", "given", "limit", "length", "skip_bad", "deduplicate", "fractions", "space"),
-        *("data_dir", "index"),
+        *("data_dir", "index", "keep_rare"),
     ]
 )
 """Settings that mean something for every kind of data, or are checked where they are used."""

@@ -404,7 +404,8 @@ def _with_schema(
     learn = _inferred if options.order is None and options.group is None else _in_order
     inferred, space, x, notes = learn(where, columns, options, train, file)
     if train is not None and options.rules:
-        space = ruled(space, x[train])
+        plain = ~_replaced(inferred, columns)
+        space = ruled(space, x[train], torch.from_numpy(plain)[train], options.support)
     notes = (*bare.notes, *notes, *_not_constant([item.column for item in inferred], columns))
     descriptions = tuple(map(_description, of_file or inferred, inferred))
     alike_rows = () if isinstance(space, Sequences) else resemblance(columns, of_file or inferred)  # a table may be one
@@ -412,7 +413,11 @@ def _with_schema(
         bare,
         x=x,
         space=space,
-        notes=(*notes, *_remarks([item for item in descriptions if item.column.name != options.group]), *alike_rows),
+        notes=(
+            *notes,
+            *_remarks([item for item in descriptions if item.column.name != options.group], options.support),
+            *alike_rows,
+        ),
         columns=descriptions,
         schema=lambda rows: _with_schema(bare, where, columns, options, rows, inferred),
     )
@@ -504,7 +509,7 @@ def _inferred(
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
     settled = settled or {}
     inferred = tuple(
-        settled.get(column.name) or _column(column, hints.get(column.name), train, of_file.get(column.name))
+        settled.get(column.name) or _column(column, hints.get(column.name), train, of_file.get(column.name), options)
         for column in columns
     )
     try:
@@ -531,18 +536,31 @@ def _inferred(
     return inferred, space if train is None else spelled(space, columns, x, train), x, ()
 
 
-def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Inferred | None) -> Inferred:
+def _column(
+    coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Inferred | None, options: DataOptions
+) -> Inferred:
     """A column, inferred from training rows or from all rows. See :func:`_with_schema`."""
+    support = 1 if (hint or {}).get("kind") == "category" else options.support  # a schema's word keeps all categories
     if train is None or of_file is None:
-        return infer(coded, hint)
+        return infer(coded, hint, support)
     if not isinstance(of_file.column, (Modelled, Constant)):
         return of_file
-    inferred = infer(coded.among(train.numpy()), hint)
+    inferred = infer(coded.among(train.numpy()), hint, support)
     if isinstance(inferred.column, FreeText) and isinstance(of_file.column, Categorical):  # all rows decide
-        inferred = infer(coded.among(train.numpy()), {**(hint or {}), "kind": "category"})
+        inferred = infer(coded.among(train.numpy()), {**(hint or {}), "kind": "category"}, support)
     if not isinstance(inferred.column, Modelled) or not isinstance(of_file.column, Modelled):
         return inferred
     return dataclasses.replace(inferred, column=dataclasses.replace(inferred.column, gaps=of_file.column.gaps))
+
+
+def _replaced(inferred: Sequence[Inferred], columns: Sequence[Coded]) -> npt.NDArray[np.bool_]:
+    """Which rows hold a category that is pooled or replaced, ``(N,)``: a rule may not hold among these."""
+    replaced = np.zeros(len(columns[0].inverse), dtype=bool)
+    for item, coded in zip(inferred, columns, strict=True):
+        if item.rare and isinstance(item.column, Categorical):
+            listed = dataclasses.replace(item.column, other=None, nearest=False)
+            replaced |= listed.codes_of(coded.inverse, coded.distinct) == UNSEEN
+    return replaced
 
 
 def _description(of_file: Inferred, of_training: Inferred) -> Inferred:
@@ -557,8 +575,8 @@ def _codes(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
         raise DataError(f"{where}, {error}") from None
 
 
-def _remarks(inferred: Sequence[Inferred]) -> tuple[str, ...]:
-    """Remarks on columns: of their inference, and on those that are not modelled."""
+def _remarks(inferred: Sequence[Inferred], support: int) -> tuple[str, ...]:
+    """Remarks on columns: of their inference, on rare values, and on those that are not modelled."""
     unmodelled = {
         "identifier": "identifiers, not modelled; samples get fresh ones",
         "text": "texts, no part of the likelihood; samples get new ones, letter by letter",
@@ -569,6 +587,14 @@ def _remarks(inferred: Sequence[Inferred]) -> tuple[str, ...]:
     for kind, remark in unmodelled.items():
         names = [item.column.name for item in inferred if item.kind == kind]
         lines += [f"{remark}: {shortened(names)}"] if names else []
+    rare = [item for item in inferred if item.rare]
+    if rare:
+        count, columns = sum(item.rare for item in rare), shortened([item.column.name for item in rare], 3)
+        verb = "categories are" if count > 1 else "category is"
+        lines.append(
+            f"{count:,} {verb} pooled or replaced, in fewer than {support} rows each: {columns} "
+            f"({option('keep_rare', True)} keeps all)"
+        )
     return tuple(lines)
 
 

@@ -17,7 +17,7 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike
 from fourfold.data.memory import require
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer
-from fourfold.data.schema.tails import tails_of
+from fourfold.data.schema.tails import ends_of
 from fourfold.data.schema.times import AS_TIME
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Sequences, Table
@@ -187,9 +187,7 @@ def within(order: Inferred, places: Codes) -> Inferred:
     """The order column with the range of some rows."""
     codes, counts = np.unique(places, return_counts=True)
     assert isinstance(order.column, Graded)
-    low, high = int(codes[0]), int(codes[-1])
-    column = dataclasses.replace(order.column, low=low, high=high, **tails_of(codes, counts))
-    return dataclasses.replace(order, column=column)
+    return dataclasses.replace(order, column=dataclasses.replace(order.column, **ends_of(codes, counts)))
 
 
 def _refuse_gap(where: str, coded: Coded, column: Column) -> None:
@@ -303,7 +301,8 @@ def _range(steps: Codes) -> dict[str, Any]:
     if not len(steps):
         return {"steps": (0, 1)}
     codes, counts = np.unique(steps, return_counts=True)
-    return {"steps": (int(codes[0]), int(codes[-1])), **tails_of(codes, counts)}
+    ends = ends_of(codes, counts)
+    return {"steps": (ends["low"], ends["high"]), "beyond": ends["beyond"], "scale": ends["scale"]}
 
 
 def windows_of(where: str, space: Sequences, codes: Codes) -> tuple[Tensor, tuple[str, ...]]:

@@ -7,6 +7,7 @@ bound.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -40,14 +41,19 @@ class Spending:
 
     def epsilon(self, delta: float) -> float:
         """The epsilon that is spent, for a delta."""
-        library = require_accountant()
-        accountant = library.pld.PLDAccountant(value_discretization_interval=GRID)
-        if self.counts:
-            accountant.compose(library.GaussianDpEvent(self.counts))
-        if self.steps and self.multiplier:
-            step = library.PoissonSampledDpEvent(self.rate, library.GaussianDpEvent(self.multiplier))
-            accountant.compose(library.SelfComposedDpEvent(step, self.steps))
-        return float(accountant.get_epsilon(delta))
+        return _epsilon(self, delta)
+
+
+@functools.lru_cache(maxsize=1024)
+def _epsilon(spending: Spending, delta: float) -> float:
+    library = require_accountant()
+    accountant = library.pld.PLDAccountant(value_discretization_interval=GRID)
+    if spending.counts:
+        accountant.compose(library.GaussianDpEvent(spending.counts))
+    if spending.steps and spending.multiplier:
+        step = library.PoissonSampledDpEvent(spending.rate, library.GaussianDpEvent(spending.multiplier))
+        accountant.compose(library.SelfComposedDpEvent(step, spending.steps))
+    return float(accountant.get_epsilon(delta))
 
 
 def require_accountant() -> Any:

@@ -54,6 +54,8 @@ class DataKeywords(TypedDict, total=False):
     space: Space | str | None
     schema: str | os.PathLike[str] | None
     rules: bool
+    rare: int
+    keep_rare: bool
     header: bool | None
     query: str | None
     target: str | None
@@ -133,6 +135,9 @@ class DataOptions:
         schema: a file that says what columns are, where that should not be inferred: see
             :func:`fourfold.data.schema.read_schema`.
         rules: whether samples keep the rules that all training rows of a table keep.
+        rare: categories that fewer training rows have are pooled or replaced, and numbers beyond the one of this rank
+            from either end are drawn from a smooth tail, so that samples do not give a person away.
+        keep_rare: keep them all.
         header: whether the first row of a CSV file names its columns, if looking at it errs.
         query: a query, or the name of a table, of a database that holds several.
         target: the column of a table of mixed columns that models are judged by predicting.
@@ -144,7 +149,7 @@ class DataOptions:
         private: how the rows of a table are protected. Its schema is then counted with noise.
 
     Raises:
-        ValueError: for a limit below 1.
+        ValueError: for a limit or a number of rare rows below 1.
     """
 
     seed: int = 0
@@ -284,6 +289,18 @@ class DataOptions:
             ("--rules/--no-rules",),
         ),
     )
+    rare: int = setting(
+        5,
+        _table(
+            int,
+            "Categories in fewer rows are pooled or replaced, and as many numbers at either end are smoothed.",
+            min=1,
+            metavar="N",
+        ),
+    )
+    keep_rare: bool = setting(
+        False, _table(bool, "Keep rare categories and extreme numbers as they are.", ("--keep-rare",))
+    )
     header: bool | None = setting(
         None,
         _table(
@@ -313,6 +330,8 @@ class DataOptions:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1, got {self.limit}")
+        if self.rare < 1:
+            raise ValueError(f"rare must be at least 1 row, got {self.rare}; keep_rare keeps every value")
 
     @classmethod
     def of(cls, **keywords: Unpack[DataKeywords]) -> DataOptions:
@@ -333,6 +352,11 @@ class DataOptions:
     def conditional(self) -> bool:
         """Whether the examples are modelled given their conditions."""
         return self.given is not None if self.model is None else self.model.conditional
+
+    @property
+    def support(self) -> int:
+        """The least number of rows of a value that models learn as it is."""
+        return 1 if self.keep_rare else self.rare
 
     def without(self, names: Sequence[str]) -> DataOptions:
         """The same settings, but for some that have their defaults of ``None``."""

@@ -191,11 +191,13 @@ class Categorical(Modelled):
         categories: their text in the file.
         ordered: whether the order of the categories means something.
         other: the category of all values that are not listed. ``None``: such values have no code.
+        nearest: whether a number that is not listed has the category of the nearest number.
     """
 
     categories: tuple[str, ...] = ()
     ordered: bool = False
     other: str | None = None
+    nearest: bool = False
 
     @property
     def span(self) -> tuple[int, int]:
@@ -205,8 +207,11 @@ class Categorical(Modelled):
         text, numbers = distinct.astype(str), self.numbers
         codes = pd.Index(self.categories, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
         if numbers is not None:  # 1 and 1.0 are one number, however they are written
-            values = pd.Index(pd.to_numeric(text, errors="coerce").astype(float))
-            codes = np.where(codes < 0, pd.Index(numbers).get_indexer(values), codes)
+            values = pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+            codes = np.where(codes < 0, pd.Index(numbers).get_indexer(pd.Index(values)), codes)
+            if self.nearest:
+                distance = np.abs(values[:, None] - numbers[None])
+                codes = np.where((codes < 0) & np.isfinite(values), distance.argmin(1), codes)
         elif self.dtype == "bool":
             lower = pd.Index([category.lower() for category in self.categories], dtype=object)
             codes = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)

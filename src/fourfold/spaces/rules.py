@@ -52,12 +52,14 @@ class AtLeast:
         bases: those of the other columns.
         distance: the column of distances. Where no base is known, the distance is that to the least value.
         text: the rule as a person writes it.
+        least: the code from which distances count where no base is known. ``None``: the low end of the column.
     """
 
     column: str
     bases: tuple[str, ...]
     distance: Numeric
     text: str
+    least: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -179,8 +181,8 @@ class FreeRows:
         ends = [[self._scaled(j, i, end) for end in self.limits(j)] for j in self._places[rule][1:]]
         if isinstance(rule, AtLeast):
             least, most = rule.distance.limits
-            low = min([column.low, *(low for low, _ in ends)])
-            high = max([column.low, *(high for _, high in ends)])
+            low = min([self._least(rule), *(low for low, _ in ends)])
+            high = max([self._least(rule), *(high for _, high in ends)])
             return math.ceil(low + least - FINE), math.ceil(high + most - FINE)
         assert isinstance(rule, Total)
         pairs = [sorted((sign * low, sign * high)) for sign, (low, high) in zip(rule.signs, ends, strict=True)]
@@ -240,13 +242,17 @@ class FreeRows:
     def _floor(self, x: Tensor, rule: AtLeast) -> Tensor:
         """The largest base of each row on the grid of the column, or the least value where none is known, ``(B,)``."""
         i, *bases = self._places[rule]
-        column = self.whole[i]
-        assert isinstance(column, Graded)
         floor = torch.full_like(x[:, i], MISSING)
         for j in bases:
             scaled = torch.ceil(self._scaled(j, i, 1.0) * x[:, j].double() - FINE).long()
             floor = torch.where(x[:, j] <= UNSEEN, floor, torch.maximum(floor, scaled))
-        return torch.where(floor == MISSING, column.low, floor)
+        return torch.where(floor == MISSING, self._least(rule), floor)
+
+    def _least(self, rule: AtLeast) -> int:
+        """The code from which distances count where no base is known."""
+        column = self.whole[self._places[rule][0]]
+        assert isinstance(column, Graded)
+        return column.low if rule.least is None else rule.least
 
     def _total(self, x: Tensor, rule: Total) -> Tensor:
         """The sum of each row, ``(B,)``, or a gap."""

@@ -178,11 +178,12 @@ def judge(
     settings = Settings.of(n=n, features=features, seed=keywords.get("seed") or 0, out=out, data_options=keywords)
     if out is not None:
         check_outputs(Path(out))
-    dataset = _real(real, train, held_out, keywords)
+    reading: DataKeywords = {"keep_rare": True, **keywords}  # rows are judged as they are
+    dataset = _real(real, train, held_out, reading)
     dataset.space.check_features(features)
     for note in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
         say(note)
-    outside = read_outside(_stem(synthetic), synthetic, dataset, keywords, say)
+    outside = read_outside(_stem(synthetic), synthetic, dataset, reading, say)
     references = examples(dataset, n)
     count = min(len(outside), len(references.test))
     benchmark = Benchmark(dataset, references, settings.protocol, count, settings.seed)

@@ -15,7 +15,7 @@ from fourfold.data.schema.words import boolean, category, constant, drop, identi
 __all__ = ["GAPS", "Coded", "Hint", "Inferred", "as_numbers", "infer", "read_schema", "schema_text", "unknown_columns"]
 
 
-def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
+def infer(coded: Coded, hint: Hint | None = None, support: int = 1) -> Inferred:
     """Infer the kind of a column.
 
     A column is, in this order: empty or constant; true and false; numbers; times; an identifier, if nearly every value
@@ -28,11 +28,12 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
     Args:
         coded: the column as it was read.
         hint: the settings of a schema file. The rest is inferred.
+        support: the least rows of a category. Others are pooled or replaced, and as many extreme numbers are smoothed.
 
     Raises:
         DataError: for a hint that the values contradict, with row and way out.
     """
-    values = values_of(coded, hint or {})
+    values = values_of(coded, hint or {}, support)
     kind = values.hint.get("kind")
     builders: dict[str, Callable[[Values], Inferred | None]] = {
         "constant": constant,

@@ -18,7 +18,7 @@ __all__ = ["read_schema", "schema_text", "unknown_columns"]
 
 KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "number": {"resolution": (int, float), "decimals": int},
-    "category": {"categories": list, "ordered": bool, "other": str},
+    "category": {"categories": list, "ordered": bool, "other": str, "nearest": bool},
     "time": {"format": str, "resolution": (int, float)},
     "identifier": {"pattern": str},
     "constant": {},

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fourfold.data.schema.tails import tails_of
+from fourfold.data.schema.tails import ends_of
 from fourfold.data.schema.times import epoch
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.data.schema.words import NAMED, category, fresh
@@ -127,7 +127,7 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
     least = min(int(values.hint.get("least", least)), digits)
     plain = "int64" if whole and digits == 0 and values.coded.dtype is None else "float64"
     codes = np.rint(numbers / resolution).astype(np.int64)
-    ends = {"low": int(codes[0]), "high": int(codes[-1]), **tails_of(codes, counts)}
+    ends = ends_of(codes, counts, values.support)
     column = values.column(Numeric, plain, resolution=resolution, decimals=digits, least=least, **ends)
     kind = "whole numbers" if whole and resolution == 1 else f"multiples of {resolution:g}"
     inferred = answer(values, column, "number", "; ".join([kind, *remarks, *_shape(numbers, counts)]))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.dataset import Dataset
-from fourfold.data.schema.tails import tails_of
+from fourfold.data.schema.tails import ends_of
 from fourfold.metrics.rule_search import MOST_VALUES, find_rules, near_rules
 from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, LevelPairs, Rule
 from fourfold.spaces import Table
@@ -30,10 +30,10 @@ ROWS = 200_000
 """Rows that rules are looked for in, at most."""
 
 
-def ruled(space: S, x: Tensor) -> S:
-    """The space with the rules of its training rows, where it is a table."""
+def ruled(space: S, x: Tensor, plain: Tensor, support: int) -> S:
+    """The space with the rules of its training rows, where it is a table. See :func:`rules_of`."""
     table = _table(space)
-    return space if table is None else cast("S", dataclasses.replace(table, rules=rules_of(table, x)))
+    return space if table is None else cast("S", dataclasses.replace(table, rules=rules_of(table, x, plain, support)))
 
 
 def _table(space: Space) -> Table | None:
@@ -41,18 +41,25 @@ def _table(space: Space) -> Table | None:
     return cast("Table", space) if space.mixed and len(space.shape) == 1 else None
 
 
-def rules_of(space: Table, x: Tensor) -> tuple[TableRule, ...]:
+def rules_of(space: Table, x: Tensor, plain: Tensor | None = None, support: int = 1) -> tuple[TableRule, ...]:
     """The rules of rows ``(N, C)`` that a table can keep by what it computes, each column by one of them at most.
 
     Combinations come first, then sums, then inequalities. A rule of columns that others compute already is left out.
+
+    Args:
+        space: of the rows.
+        x: training rows.
+        plain: which of them hold no pooled category, ``(N,)``: rules are looked for among these.
+        support: the rows that an end of a column of distances stands for.
     """
     train = x[:: -(-len(x) // ROWS) or 1]
-    candidates = find_rules(space.numbers(train), space.meaning)
+    searched = train if plain is None else train[plain[:: -(-len(x) // ROWS) or 1]]
+    candidates = find_rules(space.numbers(searched), space.meaning)
     rules: list[TableRule] = []
     kinds = (
         _combinations(space, train, candidates),
         _totals(space, [rule for rule in candidates if isinstance(rule, AddsUp)]),
-        _inequalities(space, train, [rule for rule in candidates if isinstance(rule, AtMost)]),
+        _inequalities(space, train, [rule for rule in candidates if isinstance(rule, AtMost)], support),
     )
     for of_kind in kinds:
         for rule in of_kind:
@@ -150,27 +157,29 @@ def _totals(space: Table, candidates: Iterable[AddsUp]) -> list[TableRule]:
     ]
 
 
-def _inequalities(space: Table, x: Tensor, candidates: Sequence[AtMost]) -> list[TableRule]:
+def _inequalities(space: Table, x: Tensor, candidates: Sequence[AtMost], support: int) -> list[TableRule]:
     """For each column the distance to the largest of the columns below it, but for those that follow from others."""
     pairs = {(rule.a, rule.b) for rule in candidates}
     names, result = space.columns, list[TableRule]()
     for b in sorted({b for _, b in pairs}):
         below = [a for a, other in pairs if other == b]
         nearest = sorted(a for a in below if not any((a, c) in pairs for c in below if c != a))
-        result.append(_at_least(space, x, b, nearest, [AtMost(a, b).words(names) for a in nearest]))
+        result.append(_at_least(space, x, b, nearest, [AtMost(a, b).words(names) for a in nearest], support))
     return result
 
 
-def _at_least(space: Table, x: Tensor, b: int, bases: Sequence[int], texts: Sequence[str]) -> AtLeast:
+def _at_least(space: Table, x: Tensor, b: int, bases: Sequence[int], texts: Sequence[str], support: int) -> AtLeast:
     """The rule, with the column of distances that these rows have."""
     column: Modelled = space.modelled[b]
     assert isinstance(column, Graded)
     names = space.columns
     empty = Numeric(f"{column.name} above {' and '.join(names[a] for a in bases)}", resolution=column.resolution)
     empty = dataclasses.replace(empty, missing=column.missing)
-    rule = AtLeast(column.name, tuple(names[a] for a in bases), empty, "; ".join(texts))
+    values = x[:, b][x[:, b] > UNSEEN]
+    below = max(column.low - int(values.min()), 0) if len(values) else 0
+    least = column.low - (1 << below.bit_length() if below else 0)  # rounded, so that it is no row's value
+    rule = AtLeast(column.name, tuple(names[a] for a in bases), empty, "; ".join(texts), least)
     free = FreeRows(space.modelled, [rule])
     d = free.reduce(x)[:, free.sources.index(rule)]
     codes, counts = np.unique(d[d > UNSEEN].numpy(), return_counts=True)
-    ends = {"low": int(codes[0]), "high": int(codes[-1]), **tails_of(codes, counts)}
-    return dataclasses.replace(rule, distance=dataclasses.replace(empty, **ends))  # type: ignore[arg-type]
+    return dataclasses.replace(rule, distance=dataclasses.replace(empty, **ends_of(codes, counts, support)))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fourfold.data.errors import DataError
-from fourfold.data.schema.tails import tails_of
+from fourfold.data.schema.tails import ends_of
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces.columns import EPOCHS, DateTime
@@ -178,7 +178,7 @@ def _times(values: Values, times: pd.Series, form: str, reason: str) -> Inferred
     step = round(resolution * 1e6)
     order = ticks.argsort(kind="stable")
     codes = (ticks[order] + step // 2) // step
-    ends = {"low": int(codes[0]), "high": int(codes[-1]), **tails_of(codes, values.counts[order])}
+    ends = ends_of(codes, values.counts[order], values.support)
     dtype = "int64" if form in EPOCHS or form == "%Y%m%d" else "str"
     column = values.column(DateTime, dtype, resolution=float(resolution), format=form, **ends)
     word = {86400.0: "days", 3600: "hours", 60: "minutes", 1: "seconds"}.get(float(resolution), f"{resolution:g} s")

@@ -100,6 +100,7 @@ class Inferred:
         missing: the share of rows without a value.
         continuous: true for numbers whose digits a grid cannot keep.
         notes: what the user should know before anything is trained.
+        rare: how many categories are pooled or replaced, since few rows have them.
     """
 
     column: Column
@@ -109,6 +110,7 @@ class Inferred:
     missing: float = 0.0
     continuous: bool = False
     notes: tuple[str, ...] = ()
+    rare: int = 0
 
     def record(self) -> dict[str, Any]:
         """The same as a JSON value."""
@@ -118,7 +120,10 @@ class Inferred:
 
 @dataclass(frozen=True)
 class Values:
-    """The values of a column that are there: texts, each with the number of its rows."""
+    """The values of a column that are there: texts, each with the number of its rows.
+
+    A value of fewer rows than ``support`` is rare.
+    """
 
     coded: Coded
     text: pd.Series
@@ -128,6 +133,7 @@ class Values:
     remarks: tuple[str, ...]
     hint: Hint
     notes: tuple[str, ...] = ()
+    support: int = 1
 
     @property
     def rows(self) -> int:
@@ -144,12 +150,12 @@ class Values:
     def column(self, kind: type[Column], dtype: str, **fields: Any) -> Any:
         """A column of a kind, with the name, gaps and dtype of these values."""
         hint = dict(self.hint)
-        hint = {key: hint[key] for key in hint.keys() & {"ordered", "other"} if kind is Categorical}
+        hint = {key: hint[key] for key in hint.keys() & {"ordered", "other", "nearest"} if kind is Categorical}
         modelled = {"missing": self.missing, "gaps": self.gaps} if issubclass(kind, Modelled) else {}
         return kind(**{"name": self.coded.name, "dtype": self.coded.dtype or dtype, **modelled, **fields, **hint})
 
 
-def values_of(coded: Coded, hint: Hint) -> Values:
+def values_of(coded: Coded, hint: Hint, support: int = 1) -> Values:
     """The values of a column without its gaps."""
     counts = coded.counts
     typed = coded.dtype is not None and not pd.api.types.is_string_dtype(coded.distinct.dtype)
@@ -164,7 +170,7 @@ def values_of(coded: Coded, hint: Hint) -> Values:
     if coded.padded and text.duplicated().any():  # blanks around a word do not make another word
         sums = pd.Series(counts, index=text).groupby(level=0).sum()
         text, counts = pd.Series(sums.index.astype(str)), sums.to_numpy()
-    return Values(coded, text.reset_index(drop=True), counts, gaps, gap_rows, remarks, hint)
+    return Values(coded, text.reset_index(drop=True), counts, gaps, gap_rows, remarks, hint, support=support)
 
 
 def _gaps(text: pd.Series, hint: Hint) -> npt.NDArray[np.bool_]:

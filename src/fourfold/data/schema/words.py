@@ -21,7 +21,10 @@ UNIQUE = 0.95
 RARE = 10
 """A category in fewer rows than this is rare: little is learned of it, and samples may give a person away."""
 SOME, MANY = 100, 1000
-"""A column of more categories than SOME is warned of if most are rare. Of more than MANY, the rare ones are pooled."""
+"""A column of more categories than SOME is warned of if most are rare. Of more than MANY, the rare ones are pooled.
+
+In fewer rows than SOME, categories of mostly rare ones are pooled, since nobody can learn how they are spelled.
+"""
 NAMED = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rownames|row|no|nr)$|[a-z](Id|ID)$", re.IGNORECASE)
 """Names of columns that name their rows."""
 DIGITS = 0.2
@@ -72,21 +75,63 @@ def category(values: Values) -> Inferred:
         return _category(values, tuple(values.hint["categories"]), 0, values.hint.get("other"))
     rare = values.counts < RARE
     count, few, free = len(values.text), int(rare.sum()), values.hint.get("kind") != "category"
-    scarce = bool(values.counts[rare].sum() > values.rows / 2)
-    if free and scarce and count > min(max(values.rows / OFTEN, SOME), MANY) and _named(values):
-        return _text(values, f"{count:,} different texts, of which {few:,} are in fewer than {RARE} rows each")
+    if free and (names := _names(values)) is not None:
+        return names
     if count > MANY and few and free:
-        if scarce:
-            return _identifier(values, f"{count:,} categories, of which {few:,} are in fewer than {RARE} rows each")
         common = dataclasses.replace(values, text=values.text[~rare], counts=values.counts[~rare])
         categories = tuple(dict.fromkeys((*_categories(common), POOL)))
         return _with_note(
             _category(values, categories, 0, POOL), values, f'are pooled as {POOL!r}: kind = "category"', few
         )
+    if (values.counts < values.support).any() and not (count == 2 and _numeric(values)):  # 0 and 1 name nobody
+        return _supported(values)
     inferred = _category(values, _categories(values), few, None)
     if count > SOME and few > count / 2:
         return _with_note(inferred, values, 'samples repeat them: kind = "text", "identifier" or "drop"', few)
     return inferred
+
+
+def _names(values: Values) -> Inferred | None:
+    """A column of texts or an identifier, if most rows have a value that is rare."""
+
+    def most(least: int) -> str | None:
+        rare = values.counts < least
+        few = f"of which {int(rare.sum()):,} are in fewer than {least} rows each"
+        return few if values.counts[rare].sum() > values.rows / 2 else None
+
+    count, often = len(values.text), max(values.rows / OFTEN, SOME)
+    if (few := most(RARE)) is not None and count > min(often, MANY) and _named(values):
+        return _text(values, f"{count:,} different texts, {few}")
+    if few is not None and count > MANY:
+        return _identifier(values, f"{count:,} categories, {few}")
+    if (few := most(values.support)) is not None and values.rows >= SOME:
+        return _text(values, f"{count:,} different texts, {few}")
+    return None
+
+
+def _supported(values: Values) -> Inferred:
+    """A column without the categories that too few rows have.
+
+    A rare number counts as the nearest one that is frequent. Rare words are pooled, or count as the most frequent word
+    where all of them together are rare.
+    """
+    rare, numeric = values.counts < values.support, _numeric(values)
+    if numeric and rare.all():
+        rare = values.counts < values.counts.max()
+    common = dataclasses.replace(values, text=values.text[~rare], counts=values.counts[~rare])
+    pooled = rare.all() or values.counts[rare].sum() >= values.support
+    other = POOL if pooled else str(values.text.iloc[int(values.counts.argmax())])
+    if numeric:
+        common = dataclasses.replace(common, hint={**values.hint, "nearest": True})
+        inferred = _category(common, _categories(common), 0, None)
+    else:
+        inferred = _category(common, tuple(dict.fromkeys((*_categories(common), other))), 0, other)
+    return dataclasses.replace(inferred, rare=int(rare.sum()))
+
+
+def _numeric(values: Values) -> bool:
+    """True for categories that are numbers, in the file or in the data frame."""
+    return plain_dtype(values.text) != "str" and (values.coded.dtype or "int64")[0] in "iufIUF"
 
 
 def _categories(values: Values) -> tuple[str, ...]:

@@ -1,0 +1,127 @@
+"""Rare values of a table: pooled, replaced or smoothed before a model sees them, and switched off by one setting."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import fourfold
+from fourfold.codecs import ColumnTokens
+from fourfold.core import Noise
+from fourfold.data import load
+from fourfold.data.schema.tails import ends_of
+from fourfold.settings.data import DataOptions
+from fourfold.spaces.columns import Categorical, Numeric
+
+rng = np.random.default_rng(0)
+N = 600
+
+
+def frame(n=N):
+    town = rng.choice(["Bern", "Oslo", "Rome"], n)
+    rooms = rng.choice([2, 3, 4, 6], n)
+    income = np.exp(rng.normal(10, 0.4, n)).round(-1).astype(int)
+    return pd.DataFrame({"town": town, "country": town, "rooms": rooms, "income": income})
+
+
+def column(data, name):
+    return next(c for c in data.space.modelled if c.name == name)
+
+
+def every(data):
+    return torch.cat([data.train.x, data.validation.x, data.test.x])
+
+
+def test_rare_words_are_pooled_rare_numbers_become_the_nearest_and_both_are_said():
+    rows = frame()
+    rows.loc[:5, "town"] = ["Vaduz", "Pisa", "Nice", "Vaduz", "Pisa", "Bonn"]
+    rows.loc[:2, "rooms"] = [5, 9, 1]
+    data = load(rows, fractions=(0.96, 0.02, 0.02), rules=False)
+    town, rooms = column(data, "town"), column(data, "rooms")
+    assert isinstance(town, Categorical)
+    assert (town.categories, town.other) == (("Bern", "Oslo", "Rome", "other"), "other")
+    assert (rooms.categories, rooms.nearest, rooms.dtype) == (("2", "3", "4", "6"), True, "int64")
+    assert rooms.values(rooms.codes(pd.Series([5, 9, 1, 3]))).tolist() == [4, 6, 2, 3]
+    assert any("7 categories are pooled or replaced, in fewer than 5 rows each: town, rooms" in n for n in data.notes)
+    whole = load(rows, keep_rare=True, fractions=(0.96, 0.02, 0.02), rules=False)
+    assert {"Vaduz", "Pisa"} <= set(whole.space.table(whole.train.x)["town"])
+    assert not any("pooled" in note for note in whole.notes)
+
+
+def test_a_pool_that_would_be_rare_itself_joins_the_most_frequent_word():
+    rows = frame()
+    rows.loc[:400, "town"] = "Oslo"
+    rows.loc[0, "town"] = "Vaduz"
+    data = load(rows, fractions=(0.96, 0.02, 0.02))
+    assert column(data, "town").categories == ("Bern", "Oslo", "Rome")
+    assert column(data, "town").values(column(data, "town").codes(pd.Series(["Vaduz"]))).tolist() == ["Oslo"]
+
+
+@pytest.mark.parametrize("values", [["yes"] * 3 + ["no"] * 597, [True] * 3 + [False] * 597, [1] * 3 + [0] * 597])
+def test_truth_values_keep_both_levels_and_two_words_do_not(values):
+    data = load(frame().assign(flag=values), fractions=(0.98, 0.01, 0.01))
+    assert len(column(data, "flag").categories) == (1 if values[0] == "yes" else 2)
+
+
+def test_a_schema_that_names_categories_keeps_them(tmp_path):
+    rows = frame()
+    rows.loc[0, "town"] = "Vaduz"
+    (tmp_path / "s.toml").write_text('[town]\nkind = "category"\n')
+    assert "Vaduz" in column(load(rows, schema=tmp_path / "s.toml", fractions=(0.98, 0.01, 0.01)), "town").categories
+
+
+def test_a_town_still_determines_its_country_where_rare_towns_are_pooled():
+    rows = frame(2000)
+    rows["country"] = rows["town"].map({"Bern": "CH", "Oslo": "NO", "Rome": "IT"})
+    rows.loc[:7, "town"] = [f"village {k}" for k in range(8)]
+    data = load(rows, fractions=(0.9, 0.05, 0.05))
+    assert [rule.text for rule in data.space.rules] == ["town determines country"]
+    drawn = data.space.table(data.space.examples(500, torch.Generator().manual_seed(0)))
+    pairs = drawn[drawn["town"] != "other"].drop_duplicates(["town", "country"])
+    assert len(pairs) == 3
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_end_is_the_value_of_the_rank_and_what_lies_beyond_has_the_share_of_exchangeable_values():
+    values = np.arange(100, dtype=np.int64) ** 2
+    ends = ends_of(values, np.ones(100, dtype=np.int64), 5)
+    assert (ends["low"], ends["high"]) == (16, 95**2)
+    assert ends["beyond"] == pytest.approx((5 / 101, 5 / 101))
+    shared = ends_of(np.array([0, 1, 9]), np.array([50, 40, 10]), 5)
+    assert (shared["low"], shared["high"], shared["beyond"]) == (0, 9, pytest.approx((1 / 50 / 101, 1 / 10 / 101)))
+    signs = ends_of(np.array([-7, 0, 3]), np.array([2, 90, 2]), 5)
+    assert (signs["low"], signs["high"]) == (-1, 1), "values of both signs keep a mass"
+
+
+def test_samples_hold_the_share_beyond_the_ends_and_no_extreme_value_itself():
+    """The codec alone: codes of training rows, drawn again. The mass of all values stays 1."""
+    x = torch.arange(1, 401)[:, None] ** 2 + 10**6
+    ends = ends_of(x[:, 0].numpy(), np.ones(400, dtype=np.int64), 5)
+    table = fourfold.spaces.Table((Numeric("income", **ends),))
+    codec = ColumnTokens(table, 40)
+    codec.fit(x)
+    z, log_mass = codec.encode(x)
+    assert torch.isfinite(log_mass).all()
+    drawn = codec.decode(z.repeat(50, 1), Noise(0, 0, 20_000))[:, 0]
+    above = (drawn > ends["high"]).double().mean()
+    assert float(above) == pytest.approx(4 / 400, rel=0.25)
+    assert torch.isin(drawn[drawn > ends["high"]], x).double().mean() < 0.02
+
+
+@pytest.mark.parametrize("paradigm", ["autoregressive", "diffusion/joint"])
+def test_likelihoods_of_rare_values_are_finite_and_samples_do_not_repeat_them(paradigm):
+    rows = frame().drop(columns="country").assign(wealth=np.exp(rng.normal(12, 2, N)).round().astype(int))
+    rows.loc[:7, "town"] = [f"village {k}" for k in range(8)]
+    run = fourfold.fit(paradigm, rows, budget="3 steps", size="xs", progress=False)
+    assert torch.isfinite(run.log_prob(run.model.space.codes(rows.head(60))).nats).all()
+    drawn = run.table(800, seed=1)
+    assert not drawn["town"].str.startswith("village").any()
+    extremes = set(rows["wealth"].nlargest(4)) | set(rows["wealth"].nsmallest(4))
+    assert not set(drawn["wealth"]) & {value for value in extremes if value > 10_000}
+
+
+def test_a_number_of_rows_below_one_is_refused():
+    with pytest.raises(ValueError, match="rare must be at least 1 row, got 0"):
+        DataOptions(rare=0)
