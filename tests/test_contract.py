@@ -5,20 +5,23 @@ import dataclasses
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import pytest
 import torch
 
 import every_space
 from fourfold import checks
-from fourfold.core import GenerativeModel, Reading, Space, classes
+from fourfold.core import Codec, GenerativeModel, Objective, Reading, Space, classes
 from fourfold.nn.text_encoder import TextEncoder
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import Paradigm
 from shorter import shorter
+
+Features: TypeAlias = Callable[[tuple[str, str]], set[object]]
 
 SPACES = {name: space for name, space in every_space.SPACES.items() if name != "clips"}
 """But for clips, whose networks are those of images, or have tests of their own."""
@@ -28,29 +31,38 @@ SPACES = {name: space for name, space in every_space.SPACES.items() if name != "
 class Built:
     """A model that a recipe builds: its configuration, the classes of its parts, and its paradigm."""
 
+    recipe: str
     configuration: str
-    parts: tuple[object, ...]
+    objective: frozenset[type]
+    codec: frozenset[type]
+    sampler: type
+    networks: frozenset[type]
+    likelihood: type
     paradigm: Paradigm
 
+    @property
+    def parts(self) -> tuple[object, ...]:
+        """All but the likelihood, which goes with the sampler."""
+        return self.objective, self.codec, self.sampler, self.networks
 
-def parts(model: GenerativeModel) -> tuple[object, ...]:
-    """The classes of a model's objective, codec, sampler and networks, but for those that read a condition."""
+
+def classes_of(part: Objective | Codec) -> frozenset[type]:
+    """The classes of a part and of those inside it, but for those that read a condition."""
+    return frozenset(kind for kind in classes(part) if not issubclass(kind, Reading | TextEncoder | Space))
+
+
+def described(name: str, space: str, model: GenerativeModel) -> Built:
+    settings = space, model.configuration(), dataclasses.asdict(model.training_defaults)
+    objective, codec = classes_of(model.objective), classes_of(model.codec)
     networks = frozenset(map(type, model.estimand.children()))
-    objective, codec = (
-        frozenset(kind for kind in classes(part) if not issubclass(kind, Reading | TextEncoder | Space))
-        for part in (model.objective, model.codec)
-    )
-    return objective, codec, type(model.sampler), networks
+    ends = type(model.sampler), networks, type(model.likelihood)
+    return Built(name, json.dumps(settings), objective, codec, *ends, model.paradigm)
 
 
 def models() -> dict[tuple[str, str], Built]:
     """Every (recipe, space) for which the recipe builds a model."""
-    built = {}
-    for (name, space), model in every_space.models().items():
-        if space in SPACES:
-            settings = space, model.configuration(), dataclasses.asdict(model.training_defaults)
-            built[name, space] = Built(json.dumps(settings), parts(model), model.paradigm)
-    return built
+    every = every_space.models()
+    return {pair: described(*pair, model) for pair, model in every.items() if pair[1] in SPACES}
 
 
 def of_conditions(built: Mapping[tuple[str, str], Built]) -> Iterator[tuple[str, str]]:
@@ -68,23 +80,49 @@ DISTINCT = list({MODELS[pair].configuration: pair for pair in reversed(CHOSEN)}.
 """The first (recipe, space) of each model: a recipe under a second name is the same."""
 OF_PARTS = list({MODELS[pair].parts: pair for pair in DISTINCT}.values())
 """The last (recipe, space) of each kind of objective, codec, sampler and networks: with conditions, if any."""
+OF_RECIPES = list(dict.fromkeys([*OF_PARTS, *{MODELS[pair].recipe: pair for pair in DISTINCT}.values()]))
+"""These, and a space for each recipe that shares all its parts with another one."""
 
-OF_EACH_MODEL = ("samples", "cost", "likelihood", "configuration")
-"""Checks of what a setting may break; the others depend on the classes of a model's parts alone."""
-OF_ANY_STEPS = ("samples", "seeds", "batch_split", "likelihood", "saved")
-"""Checks of promises that do not depend on the number of steps: few are enough; ``cost`` counts the recipe's own."""
 TRAINING = ("resume", "watching")
 """Checks that train the model that they are given."""
+OF_ANY_STEPS = ("samples", "seeds", "batch_split", "likelihood", "saved")
+"""Checks of promises that do not depend on the number of steps: few are enough; ``cost`` counts the recipe's own."""
+
+
+def trained_parts(pair: tuple[str, str]) -> set[object]:
+    """What training may break, each by itself: the space, the objective, the codec and the networks."""
+    built = MODELS[pair]
+    return {pair[1], ("objective", built.objective), ("codec", built.codec), *built.networks}
+
+
+def sampled_parts(pair: tuple[str, str]) -> set[object]:
+    """What sampling and scoring may break: the space, the codec, the networks, the sampler and the likelihood."""
+    built = MODELS[pair]
+    return {pair[1], ("codec", built.codec), *built.networks, built.sampler, built.likelihood}
+
+
+def with_recipe(features: Features) -> Features:
+    """These, and the recipe, for checks of what a setting may break."""
+    return lambda pair: features(pair) | {MODELS[pair].recipe}
+
+
+def covering(features: Features) -> set[tuple[str, str]]:
+    """Few models that have every feature: the next is always that with most of what none before it has."""
+    missing, cover = set().union(*map(features, OF_RECIPES)), set()
+    while missing:
+        pair = max(OF_RECIPES, key=lambda pair: len(features(pair) & missing))
+        cover.add(pair)
+        missing -= features(pair)
+    return cover
 
 
 def cases() -> list[tuple[str, str, str]]:
-    """Every (recipe, space) with its checks, one model after the other."""
-    return [
-        (*pair, check)
-        for pair in DISTINCT
-        for check in checks.MODEL_CHECKS
-        if check in OF_EACH_MODEL or pair in OF_PARTS
-    ]
+    """Every model with its configuration, and a covering with each other check, one model after the other."""
+    pairs = dict.fromkeys(checks.MODEL_CHECKS, covering(sampled_parts)) | {"configuration": set(DISTINCT)}
+    pairs |= dict.fromkeys(TRAINING, covering(trained_parts))
+    pairs |= dict.fromkeys(("loss", "gradients"), covering(with_recipe(trained_parts)))
+    pairs |= dict.fromkeys(("samples", "cost", "likelihood"), covering(with_recipe(sampled_parts)))
+    return [(*pair, check) for pair in DISTINCT for check in checks.MODEL_CHECKS if pair in pairs[check]]
 
 
 @functools.lru_cache(maxsize=1)
@@ -130,8 +168,10 @@ def test_the_four_paradigms_model_vectors_and_images() -> None:
 def test_every_size_builds_and_grows(name: str) -> None:
     space = next(SPACES[s] for n, s in MODELS if n == name)
     with torch.device("meta"):  # weights have shapes, and no values are drawn
-        xs, s, m = (sum(p.numel() for p in build(name, space, size).estimand.parameters()) for size in ("xs", "s", "m"))
+        models = [build(name, space, size) for size in ("s/8", "xs", "s", "m")]
+    narrow, xs, s, m = (sum(p.numel() for p in model.estimand.parameters()) for model in models)
     assert xs < min(s, m)
+    assert narrow < 0.7 * s or name.endswith("/trees")  # those have no width
 
 
 @pytest.mark.parametrize(("name", "space", "check"), cases())
@@ -148,7 +188,7 @@ def test_paradigm_follows_from_the_parts() -> None:
     assert {pair: model.paradigm for pair, model in MODELS.items()} == expected
 
 
-@pytest.mark.parametrize(("name", "space"), OF_PARTS)
+@pytest.mark.parametrize(("name", "space"), sorted(covering(with_recipe(trained_parts))))
 def test_every_monitor_a_card_names_is_watched(name: str, space: str) -> None:
     """But ``gap``, which the engine measures because it needs held-out data."""
     with borrowed(name, space) as model:
