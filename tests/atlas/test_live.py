@@ -8,20 +8,19 @@ from typing import ClassVar
 import pytest
 import torch
 
+import every_space
 from fourfold.core import count_evaluations
 from fourfold.engine import Run
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
+from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas import Cell, place
 from fourfold_atlas.show import text
 
 
-def _stages(name, space):
-    try:
-        return build(name, space, "xs").stages()
-    except TypeError:
-        return []
+def _models(name):
+    """The models of a recipe, one for each space that it models."""
+    return [model for (recipe, _), model in every_space.models().items() if recipe == name]
 
 
 @pytest.mark.parametrize(("system", "recipe"), [("Glow", "flow/glow"), ("TarFlow", "flow/tarflow")])
@@ -104,25 +103,12 @@ def test_a_paradigm_from_outside_stands_where_it_is_registered(monkeypatch):
     assert placed.likelihood is model.facts.likelihood is model.log_prob(torch.zeros(2, 2)).kind
 
 
-SPACES = (Images(1, 8, 8), Images(3, 8, 8, given=Categories.numbered(3)), Vectors(2), Audio(512, 8000))
-STAGED = [name for name in recipes() if any(_stages(name, space) for space in SPACES)]
-
-
-TABLE = Table((Numeric("price", low=-5, high=40), Categorical("member", categories=("no", "yes"))))
-
-
-def _first(name):
-    for space in (Vectors(2), *SPACES[:2], Images(3, 8, 8, given=Lines.of_bytes(6)), Text("abc", 8), TABLE, SPACES[-1]):
-        try:
-            return build(name, space, "xs")
-        except (TypeError, ValueError):
-            continue
-    raise AssertionError(f"{name} models none of the spaces")
+STAGED = [name for name in recipes() if any(model.stages() for model in _models(name))]
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))
 def test_every_recipe_stands_where_its_card_says(name):
-    placed = place(_first(name))
+    placed = place(_models(name)[0])
     assert placed.cell is not None, placed.missing
     assert placed.cell.paradigm is cards()[name.partition("/")[0]].paradigm
 
@@ -140,11 +126,7 @@ def test_hybrids_are_found():
 @pytest.mark.parametrize("name", STAGED)
 def test_a_hybrid_is_on_the_map_what_its_card_says(name):
     card = cards()[name.partition("/")[0]]
-    for space in SPACES:
-        try:
-            model = build(name, space, "xs")
-        except TypeError:
-            continue
+    for model in _models(name):
         placed = place(model)
         assert placed.cell is not None
         assert placed.cell.paradigm is card.paradigm
