@@ -46,12 +46,12 @@ def test_a_language_model_that_conditions_never_votes():
         ("AnyForMaskedLM", Cell.NOT_GENERATIVE),
         ("AnyEncoderModel", Cell.NOT_GENERATIVE),
         ("AnyForObjectDetection", Cell.NOT_GENERATIVE),
-        ("AnyMaskedDiffusionLM", None),
+        ("AnyMaskedDiffusionLM", Cell.DIFFUSION),
     ],
 )
 def test_architectures_by_how_their_names_are_built(architecture, cell):
     placed = place_files({"config.json": json.dumps({"architectures": [architecture], "is_encoder_decoder": True})})
-    assert placed.cell is cell or cell is None
+    assert placed.cell is cell
 
 
 def test_an_encoder_of_an_encoder_decoder_is_not_generative():
