@@ -64,8 +64,7 @@ def test_two_errors_of_a_bound_hold_its_mean(likelihood):
         assert row.figure == pytest.approx(row.truth, abs=0.05)
 
 
-@pytest.mark.parametrize("path", [EDM(), RectifiedFlow()], ids=lambda path: type(path).__name__)
-@pytest.mark.parametrize("dim", [2, 8])
+@pytest.mark.parametrize(("path", "dim"), [(EDM(), 8), (RectifiedFlow(), 2)], ids=["EDM", "RectifiedFlow"])
 def test_two_errors_of_the_variational_bound_hold_its_mean(path, dim):
     mixture, x = known.mixture(dim)
     model = known.of_denoiser(MixtureDenoiser.of(path, mixture), DiffusionBound(), Vectors(dim))
@@ -157,8 +156,11 @@ def test_the_solver_tells_its_own_error():
 SHARP = GaussianMixture((0.5, 0.5), ((-1.0, -1.0), (1.0, 1.0)), (((0.003, 0.0), (0.0, 0.003)),) * 2)
 
 
-@pytest.mark.parametrize("path", [EDM(), SubVP(), RectifiedFlow()], ids=lambda path: type(path).__name__)
-@pytest.mark.parametrize("sharp", [False, True], ids=["smooth", "sharp"])
+@pytest.mark.parametrize(
+    ("path", "sharp"),
+    [(EDM(), True), (SubVP(), True), (EDM(), False), (RectifiedFlow(), False)],
+    ids=["sharp, EDM", "sharp, SubVP", "smooth, EDM", "smooth, RectifiedFlow"],
+)
 def test_the_solver_never_tells_a_wrong_error_in_silence(path, sharp):
     """With few steps it told -1.6 nats where +19.4 were right, and 0.03 for 0.30."""
     mixture, x = (SHARP, SHARP.sample(8, torch.Generator().manual_seed(0))[0].float()) if sharp else known.mixture(8)
@@ -197,7 +199,7 @@ def test_the_interval_of_a_mean_over_examples_holds_the_closed_form():
     assert 0.91 <= sum(held) / len(held) <= 0.99
 
 
-@pytest.mark.parametrize(("measure", "n"), [(coverage, 64), (coverage, 180), (recall, 64), (recall, 180)])
+@pytest.mark.parametrize(("measure", "n"), [(coverage, 64), (recall, 180)])
 def test_intervals_of_recall_and_coverage_hold_over_draws_of_samples_and_references(measure, n):
     """With the samples fixed they held in 72 to 88 % of cases."""
     generator = torch.Generator().manual_seed(n)

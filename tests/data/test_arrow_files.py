@@ -14,7 +14,7 @@ from fourfold import main
 from fourfold.data import DataError, load
 from fourfold.data.arrow import record_batches
 
-CASES = 20
+CASES = 12
 
 
 def test_damaged_files_are_loaded_or_refused_and_end_no_process(tmp_path):

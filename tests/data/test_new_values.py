@@ -41,9 +41,7 @@ def held_out(frame, **settings):
     return np.setdiff1d(np.arange(len(frame)), places)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"seed": 0}, {"seed": 3, "fractions": (0.6, 0.2, 0.2)}, {"seed": 1, "limit": 120}]
-)
+@pytest.mark.parametrize("settings", [{"seed": 3, "fractions": (0.6, 0.2, 0.2)}, {"seed": 1, "limit": 120}])
 def test_held_out_rows_do_not_influence_the_schema(tmp_path, settings):
     frame = rows()
     changed = frame.astype({"income": float, "age": int})
@@ -164,7 +162,7 @@ def test_a_mean_leaves_out_examples_outside_the_space_and_says_so():
     assert honest.mean()[0] == -torch.inf, "a model that gives a value of the space no mass is not flattered"
 
 
-@pytest.mark.parametrize("name", ["autoregressive", "flow", "diffusion/joint"])
+@pytest.mark.parametrize("name", ["autoregressive", "flow"])
 def test_held_out_rows_with_new_values_neither_crash_nor_spoil_training_and_scores(name):
     frame = rows()
     out = held_out(frame)

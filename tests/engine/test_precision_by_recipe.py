@@ -30,9 +30,9 @@ def built(name: str, space: Space) -> GenerativeModel:
 
 
 def kinds(model: GenerativeModel) -> set[object]:
-    """The kinds of terms with the codec that they meet, and each kind of network."""
+    """The kinds of terms, the codec that they meet, and each kind of network."""
     terms = tuple(type(term) for term in model.terms().values())
-    return {(type(model.codec), *terms)} | {type(network) for network in model.estimand.children()}
+    return {terms, type(model.codec)} | {type(network) for network in model.estimand.children()}
 
 
 def cases() -> Iterator[tuple[str, str]]:

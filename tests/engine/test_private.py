@@ -175,7 +175,7 @@ def test_a_run_goes_on_with_its_secret_and_never_spends_twice(tmp_path):
 
     data, first, second = tmp_path / "t.csv", tmp_path / "a", tmp_path / "b"
     frame().to_csv(data, index=False)
-    settings = {"private": "epsilon=3", "budget": "5 steps", "batch_size": 40, "checkpoint_every": 0.0}
+    settings = {"private": "epsilon=3", "budget": "5 steps", "size": "xs", "batch_size": 40, "checkpoint_every": 0.0}
     with pytest.raises(Stopped):
         fourfold.fit("autoregressive", data, out=first, observe=stop, **settings)
     shutil.copytree(first, second)
@@ -196,7 +196,7 @@ def test_a_run_goes_on_with_its_secret_and_never_spends_twice(tmp_path):
 
 def test_a_clock_that_ends_early_spends_less_and_shows_no_loss(tmp_path, monkeypatch):
     monkeypatch.setattr(NoisyRule, "_seconds", staticmethod(lambda loop: 1e-3))  # the plan expects far more steps
-    settings = {"private": 2, "budget": "0.5s", "batch_size": 40, "out": tmp_path / "run"}
+    settings = {"private": 2, "budget": "0.5s", "size": "xs", "batch_size": 40, "out": tmp_path / "run"}
     run = fourfold.fit("autoregressive", frame(), **settings, say=lambda line: None)
     privacy = run.card["privacy"]
     assert run.card["steps"] < privacy["steps"]

@@ -98,7 +98,7 @@ def shown_in_a_terminal(monkeypatch, **settings):
     reader.start()
     with os.fdopen(slave, "w") as terminal, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
-        fourfold.fit("flow", MOONS, budget="30 steps", **XS, **settings)
+        fourfold.fit("flow", MOONS, budget="5 steps", **XS, **settings)
     reader.join()
     os.close(master)
     return b"".join(shown).decode()
@@ -121,7 +121,7 @@ def test_a_terminal_shows_a_bar_unless_it_is_switched_off(monkeypatch):
 
 
 def test_a_pipe_gets_no_bar(capfd):
-    fourfold.fit("flow", MOONS, budget="30 steps", **XS)
+    fourfold.fit("flow", MOONS, budget="5 steps", **XS)
     assert capfd.readouterr() == ("", "")
 
 

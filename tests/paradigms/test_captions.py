@@ -16,6 +16,7 @@ from fourfold.nn.unet import UNet
 from fourfold.paradigms import build, recipes
 from fourfold.paradigms.diffusion import Denoising
 from fourfold.spaces import Categories, Images, Lines, Vectors
+from shorter import shorter
 
 SPACE = Images(3, 8, 8, given=Lines.of_bytes(16))
 WORDS = ["red", "blue"]
@@ -59,7 +60,7 @@ def test_guidance_of_weight_zero_and_one():
 
 
 def test_a_text_a_list_and_bytes_mean_the_same():
-    model = build("diffusion", SPACE, "xs").eval()
+    model = shorter(build("diffusion", SPACE, "xs").eval())
     shaken(model.estimand)
     one = model.sample(3, "red heart", seed=1)
     assert torch.equal(one, model.sample(3, ["red heart"] * 3, seed=1))

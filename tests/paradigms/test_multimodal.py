@@ -142,7 +142,9 @@ def test_colours_are_named_and_names_are_drawn(tmp_path):
     parts = fourfold.data.Split(x, encode_captions([names[i] for i in blue.tolist()], 4))
     cut = [fourfold.data.Split(part.x, part.cond) for part in (parts, parts, parts)]
     data = fourfold.data.Dataset("squares", space, *cut, digest="0", source="made")
-    run = fourfold.fit("latent-autoregressive/multimodal", data, budget="500 steps", size="xs", choose=False)
+    run = fourfold.fit(
+        "latent-autoregressive/multimodal", data, budget="500 steps", size="xs", batch_size=32, choose=False
+    )
     assert isinstance(run.model.estimand, PairConditionals)
     assert run.model.estimand.words.encode(byte_rows(names, 4)).shape == (2, 1)
     shares = caption_nats(run.model, x[:50], names).softmax(1)

@@ -102,12 +102,11 @@ def test_going_on_from_rows_is_the_conditional_distribution(label):
     assert float(z[often].abs().max()) < 4.5
 
 
-@pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])
-def test_the_bound_of_masked_diffusion_is_that_of_all_sets(space):
+def test_the_bound_of_masked_diffusion_is_that_of_all_sets():
     """Enumerated over every set of hidden tokens, it bounds masses that sum to 1, and the estimate agrees with it."""
-    model = disturbed("diffusion", space)
+    model = disturbed("diffusion", TINY)
     assert type(model.estimand).__name__ == "SequenceDenoiser"
-    every, _ = space.support(0, 0)
+    every, _ = TINY.support(0, 0)
     few = every[:: max(len(every) // 12, 1)]
     z, log_mass = model.codec.encode(few)
     tokens = z.shape[1]
@@ -176,7 +175,10 @@ def test_lengths_are_those_of_the_data_before_the_first_step(data):
     assert (p - share).abs().max() < 0.005  # the half cases that are added
 
 
-@pytest.mark.parametrize(("name", "steps", "near"), [("autoregressive", 240, 0.08), ("diffusion", 160, 0.2)])
+@pytest.mark.parametrize(
+    ("name", "steps", "near"),
+    [("autoregressive", 240, 0.08), pytest.param("diffusion", 160, 0.2, marks=pytest.mark.agreement)],
+)
 def test_chain_autoregression_and_lengths_are_recovered(data, name, steps, near):
     torch.manual_seed(0)
     run = fourfold.fit(name, data, budget=f"{steps} steps", size="xs", precision="float32", choose=False)

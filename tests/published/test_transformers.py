@@ -291,8 +291,16 @@ def test_a_tied_table_of_tokens_is_kept_under_its_own_name(gguf_file):
     assert torch.equal(_logits(open_published(path, {"length": 24}))[1], logits)
 
 
-@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
-@pytest.mark.parametrize("share", [0.0, 0.5, None])
+@pytest.mark.parametrize(
+    ("file", "share"),
+    [
+        ("config.json", 0.5),
+        ("tokenizer.json", 0.0),
+        ("tokenizer_config.json", None),
+        ("model.safetensors", 0.5),
+        ("model.safetensors", None),
+    ],
+)
 def test_a_damaged_cache_is_rebuilt(gguf_file, file, share):
     path, _, readings = gguf_file
     logits = _logits(open_published(path, {"length": 24}))[1]

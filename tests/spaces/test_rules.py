@@ -110,7 +110,7 @@ def test_held_out_rows_confirm_rules(data):
     assert data.space.confirmed(x) == data.space
 
 
-@pytest.mark.parametrize("recipe", ["autoregressive", "diffusion/masked", "diffusion/joint", "flow", "latent-flow"])
+@pytest.mark.parametrize("recipe", ["autoregressive", "diffusion/joint", "flow"])
 def test_samples_of_any_model_keep_every_rule(data, recipe):
     x = model_of(data, recipe).sample(200, seed=1)
     assert not data.space.broken(x)[~data.space.foreign(x).any(1)].any()
@@ -176,10 +176,10 @@ def test_conditions_on_computed_columns_draw_from_the_conditional_distribution()
 
 def test_gaps_and_given_values_are_filled_by_the_rules(data):
     model = model_of(data, "autoregressive")
-    frame = planted(40)
+    frame = planted(16)
     frame["low"] = frame["low"].fillna(frame["high"])
     holes = frame.astype({"total": float}).copy()
-    holes.loc[:20, "land"], holes.loc[10:30, "net"] = None, np.nan
+    holes.loc[:9, "land"], holes.loc[5:14, "net"] = None, np.nan
     table = impute(model, holes).table
     assert (table["land"] == frame["land"]).all()
     complete_rows = frame["total"].notna()
@@ -190,7 +190,9 @@ def test_gaps_and_given_values_are_filled_by_the_rules(data):
 
 
 def test_a_run_is_saved_with_its_rules_and_loaded(tmp_path):
-    run = fourfold.fit("autoregressive", planted(600), budget="1 steps", size="xs", out=tmp_path / "run")
+    run = fourfold.fit(
+        "autoregressive", planted(600), budget="1 steps", size="xs", precision="float32", out=tmp_path / "run"
+    )
     again = fourfold.Run.load(tmp_path / "run")
     assert {rule.text for rule in again.model.space.rules} == {rule.text for rule in run.model.space.rules}
     assert len(again.model.space.rules) > 3
