@@ -87,10 +87,10 @@ def test_features_are_stems_with_true_offsets():
     text = (
         "# Molecular graphs\n\nWe generate molecular graphs, and decode them. See https://example.org/molecular_walks"
     )
-    found = stems(text)
-    assert {"molecular", "graph", "generate", "decode"} <= set(found)
-    assert not any("walk" in word or word == "the" for word in found), "links and plain words are not wording"
-    assert all(text[start:end].lower().startswith(word) for word, (start, end) in found.items())
+    features = stems(text)
+    assert {"molecular", "graph", "generate", "decode"} <= set(features)
+    assert not any("walk" in word or word == "the" for word in features), "links and plain words are not wording"
+    assert all(text[start:end].lower().startswith(word) for word, (start, end) in features.items())
     assert "İİİ molecular"[slice(*stems("İİİ molecular")["molecular"])] == "molecular", "a longer lower case"
 
 
@@ -115,14 +115,14 @@ def test_log_odds_and_probabilities_against_a_matrix_product(text, kind, read, s
     np.testing.assert_allclose([row.logit for row in rows], expected, atol=1e-9)
 
     votes = by_claim(state(text))
-    found = mechanism(by_rule(state(text)), weigh(votes))
-    assert {name.split(":")[0] for name in found} == {"cell", "rule"}
+    claims = mechanism(by_rule(state(text)), weigh(votes))
+    assert {name.split(":")[0] for name in claims} == {"cell", "rule"}
     nothing = (0.0,) * 7
-    stated = sum(value * np.array(weights().get(name, nothing)) for name, value in found.items())
+    stated = sum(value * np.array(weights().get(name, nothing)) for name, value in claims.items())
     logits = expected + np.array(weights()[f"kind:{kind.name}"]) + stated
     p = np.exp(logits - logits.max())
     p /= p.sum()
-    got = probabilities({row.cell: row.logit for row in rows}, found, kind)
+    got = probabilities({row.cell: row.logit for row in rows}, claims, kind)
     np.testing.assert_allclose([got[cell] for cell in CELLS], p, atol=1e-9)
 
     evidence = read(text)
@@ -385,8 +385,8 @@ def test_a_paper_cited_in_passing_or_beside_another_cell_is_no_hint():
 )
 def test_a_base_model_is_a_hint(base, name):
     card = f"---\nlicense: mit\nbase_model: {base}\n---\n# Ours\n\nInstall it with pip."
-    found = mentioned(card)
-    assert (found and found[0].name) == name
+    mentions = mentioned(card)
+    assert (mentions and mentions[0].name) == name
     assert mentioned(card, hints=False) is None
 
 

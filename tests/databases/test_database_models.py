@@ -52,7 +52,7 @@ def shop(customers=150, seed=0):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def database_run(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("database") / "run"
     fit_database("autoregressive", shop(), out=folder, budget="100 steps", size="xs", precision="float32")
@@ -60,46 +60,46 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def drawn(trained):
-    return trained.sample(2.0, seed=1)
+def samples(database_run):
+    return database_run.sample(2.0, seed=1)
 
 
-def test_keys_differ_and_every_link_leads_to_a_row(trained, drawn):
+def test_keys_differ_and_every_link_leads_to_a_row(database_run, samples):
     data = shop()
-    for table, frame in drawn.items():
+    for table, frame in samples.items():
         assert list(frame.columns) == list(data[table].columns)
-        key = trained.schema.keys[table]
+        key = database_run.schema.keys[table]
         assert key is None or frame[key].is_unique
-        for link in trained.schema.links_of(table):
-            parents = drawn[link.parent][trained.schema.keys[link.parent]]
+        for link in database_run.schema.links_of(table):
+            parents = samples[link.parent][database_run.schema.keys[link.parent]]
             assert frame[link.column].dropna().isin(parents).all(), link
-    assert len(drawn["customers"]) == 300
-    assert drawn["countries"].astype(str).equals(data["countries"].astype(str))
-    assert drawn["orders"]["customer_id"].dtype == data["orders"]["customer_id"].dtype
+    assert len(samples["customers"]) == 300
+    assert samples["countries"].astype(str).equals(data["countries"].astype(str))
+    assert samples["orders"]["customer_id"].dtype == data["orders"]["customer_id"].dtype
 
 
-def test_nobody_is_above_himself(drawn):
-    staff = drawn["staff"]
+def test_nobody_is_above_himself(samples):
+    staff = samples["staff"]
     place = dict(zip(staff["staff_id"], range(len(staff)), strict=True))
     named = staff.dropna(subset="manager_id")
     assert len(named) > len(staff) / 2
     assert all(place[above] < place[own] for own, above in zip(named["staff_id"], named["manager_id"], strict=True))
 
 
-def test_children_follow_their_parents(drawn):
-    people, orders = drawn["customers"], drawn["orders"]
+def test_children_follow_their_parents(samples):
+    people, orders = samples["customers"], samples["orders"]
     counts = orders["customer_id"].value_counts().reindex(people["customer_id"], fill_value=0).to_numpy()
     oslo = (people["city"] == "Oslo").to_numpy()
     assert counts[oslo].mean() > 2 > 1 > counts[~oslo].mean()  # 3 and 0.5 in the data
     assert (orders.groupby("customer_id")["year"].diff().dropna() >= 0).all()
-    items = drawn["order_items"].merge(orders, on="order_id").merge(drawn["products"], on="product_id")
+    items = samples["order_items"].merge(orders, on="order_id").merge(samples["products"], on="product_id")
     agrees = (items["gift"] == "yes") == (items["kind"] == "toy")
     assert agrees.mean() > 0.8  # 0.5 if items did not follow their orders, 1 in the data
 
 
-def test_the_likelihood_of_a_unit_is_the_product_of_its_tables(trained):
+def test_the_likelihood_of_a_unit_is_the_product_of_its_tables(database_run):
     data = read_database(shop(20, seed=5))
-    whole = trained.log_prob(data)
+    whole = database_run.log_prob(data)
     assert {str(result.kind) for result in whole.values()} == {"exact"}
     assert len(whole["customers"].nats) == 20
     parts = [0.0, 0.0]
@@ -111,21 +111,21 @@ def test_the_likelihood_of_a_unit_is_the_product_of_its_tables(trained):
         frames["order_items"] = frames["order_items"][
             frames["order_items"]["order_id"].isin(frames["orders"]["order_id"])
         ]
-        scores = trained.log_prob(read_database(frames, trained.schema))
+        scores = database_run.log_prob(read_database(frames, database_run.schema))
         parts[i] = sum(float(scores[table].nats.sum()) for table in ("customers", "orders", "order_items"))
     total = sum(float(whole[table].nats.sum()) for table in ("customers", "orders", "order_items"))
     assert sum(parts) == pytest.approx(total, rel=1e-5)
 
 
-def test_given_parents_stay_and_get_the_children_that_theirs_have(trained):
+def test_given_parents_stay_and_get_the_children_that_theirs_have(database_run):
     parents = pd.DataFrame({"customer_id": range(200), "country_id": "no", "city": ["Oslo", "Rome"] * 100})
-    drawn = trained.sample(given={"customers": parents})
-    assert drawn["customers"].equals(parents)
-    counts = drawn["orders"]["customer_id"].value_counts().reindex(range(200), fill_value=0).to_numpy()
-    assert counts.sum() == len(drawn["orders"])
+    samples = database_run.sample(given={"customers": parents})
+    assert samples["customers"].equals(parents)
+    counts = samples["orders"]["customer_id"].value_counts().reindex(range(200), fill_value=0).to_numpy()
+    assert counts.sum() == len(samples["orders"])
     assert counts[::2].mean() > 2  # 3 in the data
     assert 0.25 < (counts[1::2] == 0).mean() < 0.75  # half of the customers in Rome order nothing
-    assert set(drawn["order_items"]["order_id"]) <= set(drawn["orders"]["order_id"])
+    assert set(samples["order_items"]["order_id"]) <= set(samples["orders"]["order_id"])
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_given_parents_stay_and_get_the_children_that_theirs_have(trained):
         ("orders", {}, "row 1, column customer_id: must name a row of customers"),
     ],
 )
-def test_given_rows_that_would_break_a_key_are_refused(trained, table, change, message):
+def test_given_rows_that_would_break_a_key_are_refused(database_run, table, change, message):
     rows = shop(5)[table]
     for name, value in change.items():
         rows = rows.drop(columns=name) if value is None else rows.assign(**{name: value})
     with pytest.raises(ValueError, match=message):
-        trained.sample(given={table: rows})
+        database_run.sample(given={table: rows})
 
 
 def test_a_training_goes_on_by_its_folder_alone(tmp_path, capsys):
@@ -169,36 +169,36 @@ def test_seconds_that_a_table_leaves_are_the_next_ones():
     assert str(_part(parse_budget("7 steps"), 0.3, 0.3, 50.0)) == "7 steps"
 
 
-def test_samples_of_a_seed_repeat(trained, drawn):
-    again = trained.sample(2.0, seed=1)
-    assert all(again[table].equals(drawn[table]) for table in drawn)
+def test_samples_of_a_seed_repeat(database_run, samples):
+    again = database_run.sample(2.0, seed=1)
+    assert all(again[table].equals(samples[table]) for table in samples)
 
 
 def test_a_drawn_reference_names_the_row_that_is_most_alike():
     parents = pd.DataFrame({"kind": ["a", "b", "a", "b"], "price": ["1", "1", "9", "9"]})
-    drawn = pd.DataFrame({"kind": ["b", "a", "a"], "price": ["8.5", "2", "9"]})
-    assert matches(drawn, parents, np.random.default_rng(0)).tolist() == [3, 0, 2]
+    samples = pd.DataFrame({"kind": ["b", "a", "a"], "price": ["8.5", "2", "9"]})
+    assert matches(samples, parents, np.random.default_rng(0)).tolist() == [3, 0, 2]
 
 
 def test_rows_that_are_alike_are_named_equally_often():
     parents = pd.DataFrame({"kind": ["a"] * 10 + ["b"] * 10})
-    drawn = pd.DataFrame({"kind": ["a"] * 2000})
-    counts = np.bincount(matches(drawn, parents, np.random.default_rng(0)), minlength=20)
+    samples = pd.DataFrame({"kind": ["a"] * 2000})
+    counts = np.bincount(matches(samples, parents, np.random.default_rng(0)), minlength=20)
     assert counts[10:].sum() == 0
     assert counts[:10].min() > 0
 
 
-def test_the_command_line_draws_a_database_with_its_keys(trained, tmp_path, capsys):
+def test_the_command_line_draws_a_database_with_its_keys(database_run, tmp_path, capsys):
     out = tmp_path / "new.db"
-    assert command(["sample", str(trained.folder), "--scale", "0.5", "--out", str(out)]) == 0
+    assert command(["sample", str(database_run.folder), "--scale", "0.5", "--out", str(out)]) == 0
     with sqlite3.connect(out) as base:
         assert base.execute("pragma foreign_key_check").fetchall() == []
         assert base.execute("select count(*) from customers").fetchone() == (75,)
     assert read_database(out).schema.links_of("order_items")[0].parent == "orders"
     capsys.readouterr()
-    assert command(["sample", str(trained.folder), "--steps", "5", "--out", str(tmp_path / "x.db")]) == 2
+    assert command(["sample", str(database_run.folder), "--steps", "5", "--out", str(tmp_path / "x.db")]) == 2
     assert "--steps" in capsys.readouterr().err
-    assert command(["score", str(trained.folder), str(out)]) == 0
+    assert command(["score", str(database_run.folder), str(out)]) == 0
     assert "in all" in capsys.readouterr().out
 
 
@@ -234,9 +234,9 @@ def test_tables_of_one_owner_depend_on_each_other_as_in_the_data():
     torch.manual_seed(0)
     run = fit_database("autoregressive", clinic(), budget="40 steps", size="xs", precision="float32")
     assert [run.plans[table].siblings for table in ("visits", "bills")] == [(), ("visits",)]
-    drawn = run.sample(1.0, seed=3)
-    ward = drawn["visits"].groupby("patient_id")["ward"].first()
-    bills = drawn["bills"].assign(ward=drawn["bills"]["patient_id"].map(ward)).dropna(subset="ward")
+    samples = run.sample(1.0, seed=3)
+    ward = samples["visits"].groupby("patient_id")["ward"].first()
+    bills = samples["bills"].assign(ward=samples["bills"]["patient_id"].map(ward)).dropna(subset="ward")
     assert len(bills) > 300
     agrees = (bills["amount"].astype(float) < 300) == (bills["ward"] == "eye")
     assert agrees.mean() > 0.9  # 0.5 if bills were drawn given the patient alone, 1 in the data
@@ -263,10 +263,10 @@ def test_no_child_is_before_its_owner_where_none_is_in_the_data():
     data["visits"]["day"] = later.strftime("%Y-%m-%d")
     run = fit_database("autoregressive", data, budget="8 steps", size="xs", precision="float32")
     assert run.plans["visits"].later == (("day", "since"),)
-    drawn = run.sample(2.0)
-    since = drawn["patients"].set_index("patient_id")["since"].reindex(drawn["visits"]["patient_id"])
-    assert (pd.to_datetime(drawn["visits"]["day"]).to_numpy() >= pd.to_datetime(since).to_numpy()).all()
-    assert drawn["visits"]["patient_id"].is_monotonic_increasing
+    samples = run.sample(2.0)
+    since = samples["patients"].set_index("patient_id")["since"].reindex(samples["visits"]["patient_id"])
+    assert (pd.to_datetime(samples["visits"]["day"]).to_numpy() >= pd.to_datetime(since).to_numpy()).all()
+    assert samples["visits"]["patient_id"].is_monotonic_increasing
 
 
 def test_a_guarantee_of_privacy_is_refused_for_a_database():

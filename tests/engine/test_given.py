@@ -64,10 +64,10 @@ def same(drawn, x, p):
 
 def test_given_values_are_conditions(run, rows):
     x, p = rows
-    given = parse_given(["kind=a", "kind=c", "low end=0..1", "yes=True"], TABLE)
-    drawn = run.sample(4000, given=given)
+    conditions = parse_given(["kind=a", "kind=c", "low end=0..1", "yes=True"], TABLE)
+    samples = run.sample(4000, given=conditions)
     inside = ((x[:, 0] == 0) | (x[:, 0] == 2)) & (x[:, 1] >= 0) & (x[:, 1] <= 2) & (x[:, 3] == 1)
-    same(drawn, x[inside], p[inside])
+    same(samples, x[inside], p[inside])
 
 
 def test_given_values_in_python_are_those_of_the_command_line(run):
@@ -81,25 +81,25 @@ def test_given_values_in_python_are_those_of_the_command_line(run):
 def test_requirements_are_conditions(run, rows):
     x, p = rows
     requirement = Requirement("`low end` < high and kind != 'c'", TABLE)
-    found = sample_given(run.model, 3000, requirements=[requirement])
+    samples = sample_given(run.model, 3000, requirements=[requirement])
     fulfilled = torch.from_numpy(requirement(x))
-    same(found.x, x[fulfilled], p[fulfilled])
-    assert found.tally.accepted / found.tally.proposals == pytest.approx(p[fulfilled].sum().item(), abs=0.03)
+    same(samples.x, x[fulfilled], p[fulfilled])
+    assert samples.tally.accepted / samples.tally.proposals == pytest.approx(p[fulfilled].sum().item(), abs=0.03)
 
 
 def test_given_values_and_requirements_together(run, rows):
     x, p = rows
-    drawn = run.sample(3000, given={"yes": False}, require="high >= 1 or kind == 'a'")
+    samples = run.sample(3000, given={"yes": False}, require="high >= 1 or kind == 'a'")
     inside = (x[:, 3] == 0) & torch.from_numpy(Requirement("high >= 1 or kind == 'a'", TABLE)(x))
-    same(drawn, x[inside], p[inside])
+    same(samples, x[inside], p[inside])
 
 
 def test_categories_get_equal_shares(run, rows):
     x, p = rows
-    drawn = run.sample(3000, balance="kind", require="high != 0")
-    assert [(drawn[:, 0] == category).sum().item() for category in range(3)] == [1000] * 3
+    samples = run.sample(3000, balance="kind", require="high != 0")
+    assert [(samples[:, 0] == category).sum().item() for category in range(3)] == [1000] * 3
     inside = torch.from_numpy(Requirement("high != 0", TABLE)(x)) & (x[:, 0] == 1)
-    same(drawn[drawn[:, 0] == 1], x[inside], p[inside])
+    same(samples[samples[:, 0] == 1], x[inside], p[inside])
     only = run.sample(10, balance="kind", given={"kind": ["a", "c"]})
     assert (only[:, 0] == 0).sum() == (only[:, 0] == 2).sum() == 5
 
@@ -138,8 +138,8 @@ def test_conditions_that_cannot_hold_are_refused(run):
 
 
 def test_vectors_have_requirements_too():
-    drawn = Run(build("flow", Vectors(2, ("a", "b")), size="xs").eval()).sample(50, require="a <= b")
-    assert (drawn[:, 0] <= drawn[:, 1]).all()
+    samples = Run(build("flow", Vectors(2, ("a", "b")), size="xs").eval()).sample(50, require="a <= b")
+    assert (samples[:, 0] <= samples[:, 1]).all()
 
 
 # --- the language of requirements -------------------------------------------------------------------------------------
@@ -178,9 +178,9 @@ DATED = Table(
 def test_requirements_mean_what_they_say(text, plain):
     x = DATED.examples(500, torch.Generator().manual_seed(0))
     train = torch.tensor([[0, 0, 0, 0, 0, 0]])
-    found = Requirement(text, DATED, lambda: train)(x)
-    assert np.array_equal(found, plain(DATED.table(x)).to_numpy(dtype=bool))
-    assert 0 < found.sum() < 500
+    holds = Requirement(text, DATED, lambda: train)(x)
+    assert np.array_equal(holds, plain(DATED.table(x)).to_numpy(dtype=bool))
+    assert 0 < holds.sum() < 500
 
 
 @pytest.mark.parametrize(
@@ -216,12 +216,12 @@ def test_nothing_else_is_a_requirement(text, message):
 def test_holes_are_drawn_given_the_rest(run, rows):
     x, p = rows
     frame = pd.DataFrame({"kind": ["a", None] * 1500, "yes": True, "low end": 0.5, "high": None, "note": "kept"})
-    found = impute(run.model, frame)
-    assert found.filled == {"kind": 1500, "high": 3000}
-    assert (found.table["note"] == "kept").all()
-    assert (found.table.loc[::2, "kind"] == "a").all()
-    assert not found.table.isna().any(axis=None)
-    drawn = TABLE.codes(found.table)[1::2]
+    imputation = impute(run.model, frame)
+    assert imputation.filled == {"kind": 1500, "high": 3000}
+    assert (imputation.table["note"] == "kept").all()
+    assert (imputation.table.loc[::2, "kind"] == "a").all()
+    assert not imputation.table.isna().any(axis=None)
+    drawn = TABLE.codes(imputation.table)[1::2]
     inside = (x[:, 1] == 1) & (x[:, 3] == 1) & (x[:, 0] != MISSING) & (x[:, 2] != MISSING)
     same(drawn, x[inside], p[inside])
 
@@ -229,19 +229,19 @@ def test_holes_are_drawn_given_the_rest(run, rows):
 def test_a_file_keeps_everything_but_its_holes(run, tmp_path):
     text = 'high,"low end",kind,yes,extra\n1,0.50,b b,true,07\n,-0.5,a,False,x\n2,,?,TRUE,"q,r"\n'
     (tmp_path / "t.csv").write_text(text.replace("?", ""))
-    found = impute(run.model, tmp_path / "t.csv")
-    assert found.filled == {"kind": 1, "low end": 1, "high": 1}
-    assert found.table.iloc[0].tolist() == ["1", "0.50", "b b", "true", "07"]
-    assert found.table["extra"].tolist() == ["07", "x", "q,r"]
-    assert not (found.table == "").any(axis=None)
+    imputation = impute(run.model, tmp_path / "t.csv")
+    assert imputation.filled == {"kind": 1, "low end": 1, "high": 1}
+    assert imputation.table.iloc[0].tolist() == ["1", "0.50", "b b", "true", "07"]
+    assert imputation.table["extra"].tolist() == ["07", "x", "q,r"]
+    assert not (imputation.table == "").any(axis=None)
 
 
 def test_classes_have_the_probabilities_of_bayes_rule(run, rows):
     x, p = rows
-    given = classify(run.model, x, "kind")
+    probabilities = classify(run.model, x, "kind")
     table = dict(zip(map(tuple, x.tolist()), p.tolist(), strict=True))
     joint = torch.tensor([[table[(category, *row[1:])] for category in range(3)] for row in x.tolist()]).double()
-    assert torch.allclose(given, joint / joint.sum(1, keepdim=True), atol=1e-5)
+    assert torch.allclose(probabilities, joint / joint.sum(1, keepdim=True), atol=1e-5)
     frame = TABLE.table(x[:7])
     assert torch.equal(classify(run.model, frame.drop(columns="kind"), "kind"), classify(run.model, x[:7], "kind"))
     with pytest.raises(ValueError, match="no categories to choose from: choose one of kind, yes"):
@@ -286,9 +286,9 @@ def test_the_column_that_is_unusual_is_named():
     frame = table.table(torch.cat([a, a], 1))
     run = fit("autoregressive", frame, budget="300 steps", size="xs", device="cpu")
     x = torch.tensor([[0, 0]] * 300 + [[2, 5]])
-    found = unusual_columns(run.model, x, run.log_prob(x).nats, most=1)
-    assert list(found) == [300]
-    assert found[300].startswith(("a (", "b ("))
+    columns = unusual_columns(run.model, x, run.log_prob(x).nats, most=1)
+    assert list(columns) == [300]
+    assert columns[300].startswith(("a (", "b ("))
 
 
 def test_a_day_stands_for_all_of_its_moments():

@@ -58,35 +58,35 @@ def test_tokens_are_conditional_at_one_and_unconditional_at_zero(recipe, space, 
 
 
 def test_masses_of_one_token_are_powers_and_draws_follow_them():
-    built = model("autoregressive", ONE.conditioned_on(POINT), spread=1.0)
+    conditional = model("autoregressive", ONE.conditioned_on(POINT), spread=1.0)
     x, cond = torch.arange(4)[:, None], torch.tensor([[1.0, -2.0]])
     w = 2.5
     with torch.no_grad():
-        log_c, log_u = (built.log_prob(x, c).nats.double() for c in (cond[0], None))
+        log_c, log_u = (conditional.log_prob(x, c).nats.double() for c in (cond[0], None))
     p = ((1 - w) * log_u + w * log_c).softmax(0)
-    strong = classifier_free(built, w)
+    strong = classifier_free(conditional, w)
     torch.testing.assert_close(strong.log_prob(x, cond[0]).nats.double().exp(), p, atol=1e-5, rtol=1e-4)
-    drawn = strong.sample(4000, cond[0])[:, 0].bincount(minlength=4).double() / 4000
-    assert ((drawn - p).abs() < 4 * (p * (1 - p) / 4000).sqrt() + 1e-9).all()
+    frequency = strong.sample(4000, cond[0])[:, 0].bincount(minlength=4).double() / 4000
+    assert ((frequency - p).abs() < 4 * (p * (1 - p) / 4000).sqrt() + 1e-9).all()
 
 
 def test_guided_rows_have_masses_that_add_up_to_one_and_are_drawn():
-    built = model("autoregressive", ROW.conditioned_on(Categories.numbered(2)))
-    strong, (x, _) = classifier_free(built, 3.0), ROW.support(0, 0.0)
+    conditional = model("autoregressive", ROW.conditioned_on(Categories.numbered(2)))
+    strong, (x, _) = classifier_free(conditional, 3.0), ROW.support(0, 0.0)
     p = strong.log_prob(x, 1).nats.double().exp()
     assert p.sum().item() == pytest.approx(1, abs=1e-4)
-    drawn = strong.sample(4000, 1)
-    shares = (drawn[:, None] == x[None]).all(2).double().mean(0)
+    samples = strong.sample(4000, 1)
+    shares = (samples[:, None] == x[None]).all(2).double().mean(0)
     assert ((shares - p).abs() < 4.5 * (p / 4000).sqrt() + 1e-3).all()
 
 
 @pytest.mark.parametrize(("recipe", "space"), [("diffusion/masked", Text("abc", 3)), ("diffusion", ROW)])
 def test_masked_tokens_are_extrapolated_and_drawn(recipe, space):
     """One token at a time, draws follow the product of the guided masses over all orders."""
-    built, w = model(recipe, space.conditioned_on(POINT), 1.0), 2.5
-    x, cond = space.support(0, 0.0)[0], built.space.given.conditions([1.0, -2.0], 1)
-    z, net = built.codec.encode(x, None)[0], built.estimand
-    strong = classifier_free(built, w)
+    conditional, w = model(recipe, space.conditioned_on(POINT), 1.0), 2.5
+    x, cond = space.support(0, 0.0)[0], conditional.space.given.conditions([1.0, -2.0], 1)
+    z, net = conditional.codec.encode(x, None)[0], conditional.estimand
+    strong = classifier_free(conditional, w)
     with torch.no_grad():
         observed_mask = torch.rand(z.shape) < 0.5
         rows = cond.expand(len(z), -1)
@@ -106,21 +106,21 @@ def test_masked_tokens_are_extrapolated_and_drawn(recipe, space):
         ]
     p = torch.stack(in_order).view(len(places), z.shape[1], -1).sum(1).double().exp().mean(0)
     assert p.sum().item() == pytest.approx(1, abs=1e-3)
-    drawn = strong.sample(4000, cond[0])
-    shares = (drawn[:, None] == x[None]).all(2).double().mean(0)
+    samples = strong.sample(4000, cond[0])
+    shares = (samples[:, None] == x[None]).all(2).double().mean(0)
     assert ((shares - p).abs() < 4.5 * (p / 4000).sqrt() + 1e-3).all()
 
 
 @pytest.mark.parametrize("recipe", ["energy", "energy/persistent", "energy/denoising"])
 def test_energies_are_extrapolated(recipe):
-    built, w = model(recipe, POINT.conditioned_on(POINT)), 2.5
-    strong = classifier_free(built, w)
-    x, cond = examples(built)
+    conditional, w = model(recipe, POINT.conditioned_on(POINT)), 2.5
+    strong = classifier_free(conditional, w)
+    x, cond = examples(conditional)
     with torch.no_grad():
-        truth = (1 - w) * built.estimand(x) + w * built.estimand(x, cond)
+        truth = (1 - w) * conditional.estimand(x) + w * conditional.estimand(x, cond)
         torch.testing.assert_close(strong.estimand(x, cond), truth, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(strong.estimand(x), built.estimand(x))
-        assert (truth - built.estimand(x, cond)).abs().max() > 1e-3
+        torch.testing.assert_close(strong.estimand(x), conditional.estimand(x))
+        assert (truth - conditional.estimand(x, cond)).abs().max() > 1e-3
     assert strong.sample(2, cond[:2]).isfinite().all()
 
 
@@ -161,11 +161,11 @@ def test_other_models_say_why_they_have_none(recipe, reason):
 
 def test_noised_conditions_of_reals_are_unknown_as_nan():
     """A field of a model conditioned on numbers: -1 would be a condition like any other."""
-    built = model("diffusion", POINT.conditioned_on(POINT))
-    x, cond = examples(built)
+    conditional = model("diffusion", POINT.conditioned_on(POINT))
+    x, cond = examples(conditional)
     t = torch.full((12,), 0.7)
     with torch.no_grad():
-        none = classifier_free(built, 0.0).estimand
-        torch.testing.assert_close(none(x, t, cond), built.estimand(x, t), atol=1e-5, rtol=1e-4)
-        assert (built.estimand(x, t, torch.full_like(cond, -1)) - built.estimand(x, t)).abs().max() > 1e-3
-    assert classifier_free(built, 2.0).sample(2, cond[0]).isfinite().all()
+        none = classifier_free(conditional, 0.0).estimand
+        torch.testing.assert_close(none(x, t, cond), conditional.estimand(x, t), atol=1e-5, rtol=1e-4)
+        assert (conditional.estimand(x, t, torch.full_like(cond, -1)) - conditional.estimand(x, t)).abs().max() > 1e-3
+    assert classifier_free(conditional, 2.0).sample(2, cond[0]).isfinite().all()

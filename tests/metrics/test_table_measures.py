@@ -55,9 +55,9 @@ def references(n: int = 600) -> References:
 
 
 def scores(x: Tensor, of: References) -> dict[str, float]:
-    found = list(by_rows(x, of, COLUMNS))
-    assert all(score.protocol and score.low <= score.value <= score.high for score in found)
-    return {score.name.partition("[")[0]: score.value for score in found}
+    measurements = list(by_rows(x, of, COLUMNS))
+    assert all(score.protocol and score.low <= score.value <= score.high for score in measurements)
+    return {score.name.partition("[")[0]: score.value for score in measurements}
 
 
 def of_records(x: Tensor, of: References) -> dict[str, float]:
@@ -99,9 +99,9 @@ def test_half_a_memory_is_seen_as_half():
     assert copies.value == 0.5
     assert copies.low < 0.5 < copies.high
     assert copies.floor == 0
-    places, found = records.leaks(8)
+    places, sources = records.leaks(8)
     assert (places >= 300).all()
-    assert torch.equal(x[places].nan_to_num(-9), of.all_train[found].nan_to_num(-9))
+    assert torch.equal(x[places].nan_to_num(-9), of.all_train[sources].nan_to_num(-9))
 
 
 def test_labels_are_one_more_column():
@@ -110,13 +110,13 @@ def test_labels_are_one_more_column():
     cond = of.test[:, 4].long()
     of = References(choose_draws(train, 600, of.all_train[:, 4].long(), cond), test, cond, fresh, train)
     columns = Columns(NAMES[:4], COLUMNS.categorical[:4], COLUMNS.units[:4])
-    found = {score.name: score for score in by_rows(test, of, columns, "class")}
-    assert found["train_on_synthetic[AUC of class]"].value > 0.9
+    scores_of_test = {score.name: score for score in by_rows(test, of, columns, "class")}
+    assert scores_of_test["train_on_synthetic[AUC of class]"].value > 0.9
     other = rows(600, 3)[:, :4]  # of other labels
     mixed = {score.name: score for score in by_rows(other, of, columns, "class")}
     assert mixed["two_sample_auc[boosted trees]"].value > 0.6
     assert mixed["train_on_synthetic[AUC of class]"].value < 0.7
-    assert found["train_on_synthetic[AUC of class]"].floor > 0.9
+    assert scores_of_test["train_on_synthetic[AUC of class]"].floor > 0.9
 
 
 def test_the_law_of_the_two_sample_test_holds_the_data_and_its_interval_holds_the_value():
@@ -180,13 +180,13 @@ def test_digests_are_equal_exactly_where_rows_are():
 
 
 def test_rules_are_found_and_no_others():
-    found = find_rules(rows(3000, 0), COLUMNS)
-    assert [rule for rule in found if isinstance(rule, AtMost)] == [AtMost(0, 1)]
-    assert [(rule.a, rule.b) for rule in found if isinstance(rule, Determines)] == [(2, 3)]
+    rules = find_rules(rows(3000, 0), COLUMNS)
+    assert [rule for rule in rules if isinstance(rule, AtMost)] == [AtMost(0, 1)]
+    assert [(rule.a, rule.b) for rule in rules if isinstance(rule, Determines)] == [(2, 3)]
     assert find_rules(shuffled(rows(3000, 0)), COLUMNS) == []
     apart = Columns(NAMES, COLUMNS.categorical, ("m", "s", "", "", ""))
     assert not any(isinstance(rule, AtMost) for rule in find_rules(rows(3000, 0), apart))  # of two units
-    score = violations(shuffled(rows(500, 1)), rows(500, 2), found, COLUMNS)
+    score = violations(shuffled(rows(500, 1)), rows(500, 2), rules, COLUMNS)
     assert score.floor == 0
     assert "city determines country" in score.protocol
     assert "low ≤ high" in score.protocol
@@ -290,9 +290,9 @@ def test_a_table_is_measured_as_numbers():
     g = torch.Generator().manual_seed(1)
     train = space.examples(800, g)
     of = References(choose_draws(train, 200), space.examples(200, g), None, space.examples(100, g), train)
-    found = list(space.measures(space.examples(200, g), of))
-    assert found[0].name.startswith("two_sample_auc")
-    assert abs(found[0].value - 0.5) < 0.12
+    measurements = list(space.measures(space.examples(200, g), of))
+    assert measurements[0].name.startswith("two_sample_auc")
+    assert abs(measurements[0].value - 0.5) < 0.12
     with pytest.raises(ValueError, match=r"target must be one of .* got 'colour'"):
         Table(space.schema, target="colour")
 
@@ -307,8 +307,8 @@ def test_copies_are_looked_for_among_all_rows_and_the_rest_is_measured_on_a_part
     train, test, fresh = x[:200], x[200:300], x[300:]
     monkeypatch.setattr(table, "MEASURED", 100)
     seen = References(choose_draws(train, 100), test, None, fresh, train)
-    made = train[1::2]
-    scores = {score.name.partition("[")[0]: score for score in space.measures(made, seen)}
+    copies = train[1::2]
+    scores = {score.name.partition("[")[0]: score for score in space.measures(copies, seen)}
     assert scores["copies"].value == 1
     assert "200 training rows" in scores["copies"].protocol
     assert "100 training rows" in scores["closest_record"].protocol

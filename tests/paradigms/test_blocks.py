@@ -38,7 +38,7 @@ def of(net, lean=1.0):
 def orders(block):
     """Every order of the places: blocks one after the other."""
     blocks = [range(L)[i : i + block] for i in range(0, L, block)]
-    return [sum(chosen, ()) for chosen in itertools.product(*map(itertools.permutations, blocks))]
+    return [sum(parts, ()) for parts in itertools.product(*map(itertools.permutations, blocks))]
 
 
 @torch.no_grad()
@@ -82,10 +82,10 @@ def test_blocks_of_one_token_are_an_autoregressive_model():
     kept = net.load_state_dict({k.removeprefix("trunk."): v for k, v in theirs.state_dict().items()}, strict=False)
     assert set(kept.missing_keys) == added
     assert not kept.unexpected_keys
-    found, exact = of(net).log_prob(EVERY), left_to_right.log_prob(EVERY)
-    torch.testing.assert_close(found.nats, exact.nats, rtol=0, atol=1e-5)
-    assert found.std_error.max() < 1e-5
-    assert found.nats.double().exp().sum() == pytest.approx(1, abs=1e-5)
+    scores, exact = of(net).log_prob(EVERY), left_to_right.log_prob(EVERY)
+    torch.testing.assert_close(scores.nats, exact.nats, rtol=0, atol=1e-5)
+    assert scores.std_error.max() < 1e-5
+    assert scores.nats.double().exp().sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_one_block_has_the_bound_of_masked_diffusion():
@@ -133,7 +133,7 @@ def test_cached_draws_are_those_without_a_cache(steps, given):
     observed_mask = torch.tensor([i in given for i in range(L)])
     x = torch.randint(0, V, (n, L), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        found = model.estimand.complete(x, observed_mask, Noise(5, 0, n), steps)
+        samples = model.estimand.complete(x, observed_mask, Noise(5, 0, n), steps)
     noise = Noise(5, 0, n)
     order, u, expected = model.estimand.order(noise.uniform(L), observed_mask), noise.uniform(L), x.clone()
     for row in range(n):
@@ -148,8 +148,8 @@ def test_cached_draws_are_those_without_a_cache(steps, given):
                     p = told(model, expected[row : row + 1], seen, i)[0].exp()
                     expected[row, i] = int((p.cumsum(0) <= u[row, i]).sum())
                 seen += wanted
-    assert (found == expected).all()
-    assert (found[:, observed_mask] == x[:, observed_mask]).all()
+    assert (samples == expected).all()
+    assert (samples[:, observed_mask] == x[:, observed_mask]).all()
 
 
 def luce(order, block, lean):
@@ -167,9 +167,9 @@ def test_earlier_tokens_are_found_first_as_often_as_they_weigh(block, lean):
     model, n = made(block, lean), 20_000
     expected = {order: luce(order, block, lean) for order in orders(block)}
     assert sum(expected.values()) == pytest.approx(1)
-    found = Counter(map(tuple, model.estimand.order(Noise(3, 0, n).uniform(L)).tolist()))
-    assert set(found) == set(expected)
-    assert all(abs(found[o] / n - p) < 5 * (p * (1 - p) / n) ** 0.5 for o, p in expected.items())
+    counts = Counter(map(tuple, model.estimand.order(Noise(3, 0, n).uniform(L)).tolist()))
+    assert set(counts) == set(expected)
+    assert all(abs(counts[o] / n - p) < 5 * (p * (1 - p) / n) ** 0.5 for o, p in expected.items())
     each = torch.stack([p * by_order(model, order, EVERY) for order, p in expected.items()])
     scored = model.with_parts(likelihood=BlockBound(150)).log_prob(EVERY)
     assert ((scored.nats - each.sum(0)).abs() < 5 * scored.std_error.double()).all()
@@ -181,9 +181,9 @@ def test_known_tokens_of_a_block_are_seen():
     model, n = made(2), 10_000
     x, observed_mask = torch.tensor([[2, 0, 1, 1]]).expand(n, -1), torch.tensor([True, True, False, True])
     with torch.no_grad():
-        found = model.estimand.complete(x, observed_mask, Noise(2, 0, n))
+        samples = model.estimand.complete(x, observed_mask, Noise(2, 0, n))
     p = torch.stack([told(model, x[:1], (*first, 3), 2)[0].exp() for first in ((0, 1), (1, 0))]).mean(0)
-    close(torch.bincount(found[:, 2], minlength=V) / n, p, n)
+    close(torch.bincount(samples[:, 2], minlength=V) / n, p, n)
 
 
 def test_training_finds_the_order_of_letters_and_goes_on_with_a_prompt(tmp_path):
@@ -223,7 +223,7 @@ def test_the_loss_is_that_of_random_orders():
     each = -torch.stack([by_order(model, order, EVERY) for order in orders(2)], 1) / L
     torch.manual_seed(0)
     with torch.no_grad():
-        found = term(Batch(EVERY))
-    error, which = (each - found[:, None]).abs().min(1)
+        losses = term(Batch(EVERY))
+    error, which = (each - losses[:, None]).abs().min(1)
     assert error.max() < 1e-5
     assert set(which.tolist()) == {0, 1, 2, 3}

@@ -72,8 +72,8 @@ def test_masses_are_differences_of_the_distribution_function():
     p = DiscretisedLogistics(torch.zeros(1, 1, 1), mu, log_scale, 5)
     edges = torch.tensor([-math.inf, -0.75, -0.25, 0.25, 0.75, math.inf])
     expected = torch.sigmoid((edges - 0.3) / math.exp(-1.2)).diff()
-    found = torch.stack([p.log_masses(x.expand(1, 1)).exp().squeeze() for x in _points(5)])
-    torch.testing.assert_close(found, expected)
+    masses = torch.stack([p.log_masses(x.expand(1, 1)).exp().squeeze() for x in _points(5)])
+    torch.testing.assert_close(masses, expected)
 
 
 def test_far_and_sharp_masses_keep_finite_gradients():
@@ -178,10 +178,10 @@ def test_the_bound_is_tight_at_the_true_posterior():
     decoder, objective, exact = _linear_gaussian()
     x = exact.sample((50,))
     for likelihood in (Elbo(3), ImportanceWeighted(3)):
-        found = _score(likelihood, decoder, objective, x)
-        torch.testing.assert_close(found.nats, exact.log_prob(x), atol=1e-4, rtol=1e-4)
-        assert found.std_error.max() < 1e-4
-        assert found.kind is Kind.LOWER_BOUND
+        score = _score(likelihood, decoder, objective, x)
+        torch.testing.assert_close(score.nats, exact.log_prob(x), atol=1e-4, rtol=1e-4)
+        assert score.std_error.max() < 1e-4
+        assert score.kind is Kind.LOWER_BOUND
 
 
 def test_elbo_below_importance_weighting_below_exact():
@@ -299,8 +299,8 @@ def test_a_ladders_divergences_are_the_mean_of_its_log_ratio():
     x = model.encode(torch.randint(0, 17, (1, 1, 8, 8), dtype=torch.uint8)).x.expand(2000, -1, -1, -1)
     encoder = model.objective.encoder
     with torch.no_grad():
-        found = model.estimand.infer(encoder(x), encoder, None, lambda *event: torch.randn(2000, *event))
-    difference = found.log_ratio - torch.stack(found.divergences).sum(0)
+        inference = model.estimand.infer(encoder(x), encoder, None, lambda *event: torch.randn(2000, *event))
+    difference = inference.log_ratio - torch.stack(inference.divergences).sum(0)
     assert abs(difference.mean()) < 4 * difference.std() / math.sqrt(2000)
 
 
@@ -406,11 +406,11 @@ def test_a_quantised_bound_is_one_term_of_a_sum_that_is_known(quantiser):
     with torch.no_grad():
         joint = torch.stack([decoder.decode(k[None]).log_prob(x) + prior.log_prob(k[None]) for k in every])
         codes = decoder.codes(Encoder()(x))
-        own = joint[codes.flatten(1) @ torch.tensor([3, 1]), torch.arange(50)]
-    found = _score(CodeBound(), decoder, VariationalBound(Encoder()), x)
-    torch.testing.assert_close(found.nats, own)
-    assert (found.nats < joint.logsumexp(0)).all()
-    assert found.std_error is None
+        log_joint = joint[codes.flatten(1) @ torch.tensor([3, 1]), torch.arange(50)]
+    score = _score(CodeBound(), decoder, VariationalBound(Encoder()), x)
+    torch.testing.assert_close(score.nats, log_joint)
+    assert (score.nats < joint.logsumexp(0)).all()
+    assert score.std_error is None
 
 
 def test_the_likelihoods_gradient_passes_straight_through_the_quantiser():
@@ -444,32 +444,32 @@ def test_the_balanced_gradient_is_that_of_the_formula():
     term = objective.terms(model.estimand)["bound"]
     torch.manual_seed(5)
     value = term(batch)
-    found = torch.autograd.grad(value.mean(), list(model.estimand.parameters()))
+    gradients = torch.autograd.grad(value.mean(), list(model.estimand.parameters()))
     torch.manual_seed(5)
     parameters = objective.encoder(batch.x)
     sample = model.estimand.infer(parameters, objective.encoder, None, lambda *s: torch.randn(6, *s))
-    log_likelihood, shown = sample.observation.log_prob(batch.x), sample.observation.centre()
-    bracket = term._bracket(batch.x, shown)
-    (to,) = torch.autograd.grad(bracket.sum(), shown, retain_graph=True)
+    log_likelihood, centre = sample.observation.log_prob(batch.x), sample.observation.centre()
+    bracket = term._bracket(batch.x, centre)
+    (to,) = torch.autograd.grad(bracket.sum(), centre, retain_graph=True)
     (mu,) = torch.autograd.grad(log_likelihood.sum(), sample.observation.mu, retain_graph=True)
     weight = 0.4 * mu.sum(1).norm() / to.norm()
     loss = 0.1 * sample.log_ratio.clamp(min=0) - log_likelihood + weight * bracket
     torch.testing.assert_close(value, loss)
-    for a, b in zip(found, torch.autograd.grad(loss.mean(), list(model.estimand.parameters())), strict=True):
+    for a, b in zip(gradients, torch.autograd.grad(loss.mean(), list(model.estimand.parameters())), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
 def test_a_critic_is_trained_on_the_reconstructions_of_its_own_batch():
     model, objective, batch = _perceptual(gamma=0.0)
     terms = objective.terms(model.estimand)
-    made = terms["critic"](batch)
+    loss = terms["critic"](batch)
     terms["bound"](batch)
     remembered = terms["critic"](batch)
-    shown = terms["bound"].reconstructions[batch.x]
-    real, false = (objective.critic(x)[0].flatten(1) for x in (batch.x, shown))
+    reconstructions = terms["bound"].reconstructions[batch.x]
+    real, false = (objective.critic(x)[0].flatten(1) for x in (batch.x, reconstructions))
     expected = (torch.relu(1 - real) + torch.relu(1 + false)).mean(1)
     torch.testing.assert_close(remembered, expected)
-    assert made.shape == (6,)
+    assert loss.shape == (6,)
     assert set(terms["critic"].trainable()) == set(objective.critic.parameters())
 
 
@@ -509,6 +509,6 @@ def test_with_a_learned_prior_too_elbo_is_below_importance_weighting_below_exact
     assert means[0] < means[1] < means[2] < means[3] + 4 * errors[2]
     assert means[3] - means[2] < 0.1 < means[3] - means[0]
     z = Noise(0, 0, 20_000).normal(*decoder.latent)
-    drawn = decoder(z).draw(Noise(1, 0, 20_000))
-    torch.testing.assert_close(drawn.mean(0), exact.mean, atol=0.1, rtol=0)
-    torch.testing.assert_close(drawn.var(0), exact.variance, atol=0.15, rtol=0.05)
+    samples = decoder(z).draw(Noise(1, 0, 20_000))
+    torch.testing.assert_close(samples.mean(0), exact.mean, atol=0.1, rtol=0)
+    torch.testing.assert_close(samples.var(0), exact.variance, atol=0.15, rtol=0.05)

@@ -92,12 +92,12 @@ def test_files_come_back_as_they_were(tmp_path, suffix):
 def test_a_data_frame_keeps_its_dtypes():
     frame = events().astype({"page": "category"})
     data = load(frame, group="user", order="at")
-    made = data.space.table(data.train.x)
-    assert list(made.columns) == list(frame.columns)
-    assert [str(a) for a in made.dtypes] == [str(a) for a in frame.dtypes]
-    assert made.groupby("user", sort=False)["at"].is_monotonic_increasing.all()
-    assert len(set(made["user"])) == len(data.train.x)
-    assert not set(made["user"]) & set(frame["user"])
+    table = data.space.table(data.train.x)
+    assert list(table.columns) == list(frame.columns)
+    assert [str(a) for a in table.dtypes] == [str(a) for a in frame.dtypes]
+    assert table.groupby("user", sort=False)["at"].is_monotonic_increasing.all()
+    assert len(set(table["user"])) == len(data.train.x)
+    assert not set(table["user"]) & set(frame["user"])
 
 
 def test_a_series_is_cut_into_windows_by_position():
@@ -107,11 +107,11 @@ def test_a_series_is_cut_into_windows_by_position():
     assert data.space.window == 10
     assert any("one series" in note for note in data.notes)
     assert len(data.train.x) + len(data.validation.x) + len(data.test.x) == 999  # the first row has no step
-    held = data.space.row.numbers(data.test.x)[:, 1]
-    assert np.allclose(held, frame["v"].to_numpy()[-len(data.test) :])  # the end of the file
-    made = data.space.table(data.space.rows(data.train.x)[:1])
-    assert list(made.columns) == ["t", "v"]
-    assert made["t"].tolist() == [3000 + 3 * i for i in range(10)]  # samples go on after the end of the data
+    test_numbers = data.space.row.numbers(data.test.x)[:, 1]
+    assert np.allclose(test_numbers, frame["v"].to_numpy()[-len(data.test) :])  # the end of the file
+    table = data.space.table(data.space.rows(data.train.x)[:1])
+    assert list(table.columns) == ["t", "v"]
+    assert table["t"].tolist() == [3000 + 3 * i for i in range(10)]  # samples go on after the end of the data
     two = data.space.table(data.space.rows(data.train.x)[:2])
     assert two["series"].tolist() == [1] * 10 + [2] * 10
 
@@ -262,21 +262,21 @@ def call(*words):
 
 def test_data_says_what_orders_and_what_names(folder, capsys):
     assert call("data", folder / "events.csv", "--group", "user", "--order", "at") == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "sequences of up to 5 rows of 4 columns" in shown
-    assert "names 80" in shown
-    assert "orders the" in shown
+    output = " ".join(capsys.readouterr().out.split())
+    assert "sequences of up to 5 rows of 4 columns" in output
+    assert "names 80" in output
+    assert "orders the" in output
 
 
 def test_samples_scores_and_forecasts(folder, capsys):
     assert call("sample", folder / "run", "-n", 20, "--out", folder / "new.csv") == 0
-    made = pd.read_csv(folder / "new.csv")
-    assert list(made.columns) == ["user", "at", "page", "price", "paid"]
-    assert made["user"].nunique() == 20
+    samples = pd.read_csv(folder / "new.csv")
+    assert list(samples.columns) == ["user", "at", "page", "price", "paid"]
+    assert samples["user"].nunique() == 20
     assert call("score", folder / "run", folder / "new.csv", "--out", folder / "scores.csv") == 0
     assert "nats/row" in capsys.readouterr().out
     scores = pd.read_csv(folder / "scores.csv")
-    assert scores["rows"].tolist() == made.groupby("user", sort=False).size().tolist()
+    assert scores["rows"].tolist() == samples.groupby("user", sort=False).size().tolist()
     assert np.isfinite(scores["nats"]).all()
     prefix = events(80).groupby("user", sort=False).head(2).query("user in ['U003', 'U001', 'U010']")
     prefix.to_csv(folder / "prefix.csv", index=False)
@@ -306,9 +306,9 @@ def test_a_series_goes_on_after_its_end(tmp_path):
     frame = pd.DataFrame({"day": pd.date_range("2022-01-01", periods=600), "v": rng.normal(size=600).round(1)})
     data = load(frame, order="day", length=8)
     run = fourfold.engine.fit("diffusion", data, budget="6 steps", size="xs", precision="float32")
-    found = forecast(run.model, frame.tail(50))
-    assert any("the last 4 of 50 rows are given, and 4 follow" in note for note in found.notes)
-    table = found.table()
+    continuation = forecast(run.model, frame.tail(50))
+    assert any("the last 4 of 50 rows are given, and 4 follow" in note for note in continuation.notes)
+    table = continuation.table()
     assert table["v"].head(4).tolist() == frame["v"].tail(4).tolist()
     assert table["day"].tolist() == pd.date_range("2023-08-20", periods=8).tolist()
 
@@ -320,18 +320,18 @@ def test_a_forecast_follows_the_condition_of_each_sequence():
     frame["page"] = np.where((frame["group"] == "p") & (frame["at"] > 0), "x", "y")
     data = load(frame, group="user", order="at", given=["group"])
     run = fourfold.engine.fit("autoregressive", data, budget="40 steps", size="xs", precision="float32")
-    begun = frame[frame["at"] == 0].groupby("group").head(1).sort_values("group")
+    beginnings = frame[frame["at"] == 0].groupby("group").head(1).sort_values("group")
 
     def shares(rows, given=None):
         table = forecast(run.model, rows, 30, given=given).table()
         later = table[table["at"] > 0].assign(user=table["user"].str.split("#").str[0])
-        return [float((later["page"][later["user"] == str(user)] == "x").mean()) for user in begun["user"]]
+        return [float((later["page"][later["user"] == str(user)] == "x").mean()) for user in beginnings["user"]]
 
-    bare = begun.drop(columns="group")
-    for first, second in (shares(begun), shares(bare, {"group": ["p", "q"]})):
+    bare = beginnings.drop(columns="group")
+    for first, second in (shares(beginnings), shares(bare, {"group": ["p", "q"]})):
         assert first > 0.8
         assert second < 0.2
-    first, second = shares(begun, {"group": ["q", "p"]})  # what is given counts
+    first, second = shares(beginnings, {"group": ["q", "p"]})  # what is given counts
     assert first < 0.2
     assert second > 0.8
     with pytest.raises(ValueError, match="3"):

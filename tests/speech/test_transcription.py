@@ -64,8 +64,8 @@ def test_masses_of_all_texts_sum_to_one() -> None:
     model, sound = model_of(TINY), noise(3000)
     every, _ = TINY.support(0, 0)
     assert len(every) == 1 + 3 + 9 + 27 + 81
-    found = model.log_prob(every, sound)
-    assert float(found.nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+    scores = model.log_prob(every, sound)
+    assert float(scores.nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
 
 
 def test_padding_and_neighbours_change_nothing() -> None:
@@ -80,8 +80,8 @@ def test_padding_and_neighbours_change_nothing() -> None:
     alone = torch.cat([model.log_prob(x[i : i + 1], sounds[i : i + 1]).nats for i in range(4)])
     assert torch.allclose(together, alone, atol=2e-4)
     assert torch.allclose(model.log_prob(x[1:2], sounds[1, :1234]).nats, alone[1:2], atol=2e-4)
-    other = model.log_prob(x, sounds.flip(0)).nats
-    assert float((other - together).abs().min()) > 1e-3  # the sound matters
+    flipped_nats = model.log_prob(x, sounds.flip(0)).nats
+    assert float((flipped_nats - together).abs().min()) > 1e-3  # the sound matters
 
 
 def test_sounds_and_texts_of_many_lengths_have_few_shapes() -> None:
@@ -105,8 +105,8 @@ def test_samples_follow_the_distribution_that_is_scored() -> None:
     every, _ = TINY.support(0, 0)
     p = model.log_prob(every, sound).nats.double().exp()
     n = 4000
-    drawn = model.sample(n, sound)
-    counts = (drawn[:, None] == every).all(2).double().sum(0)
+    samples = model.sample(n, sound)
+    counts = (samples[:, None] == every).all(2).double().sum(0)
     likely = p > 0.01
     error = (counts[likely] / n - p[likely]).abs() / (p[likely] * (1 - p[likely]) / n).sqrt()
     assert int(counts.sum()) == n
@@ -122,17 +122,17 @@ def test_a_wide_search_finds_the_best_of_all_texts(seed: int, penalty: float, al
     if alignment:
         score = (1 - alignment) * score + alignment * aligned(model, every, sound)
     rank = score / (TINY.counts(every) + 1) ** penalty
-    found = beam_search(model, sound, beams=200, penalty=penalty, alignment=alignment)
+    beams = beam_search(model, sound, beams=200, penalty=penalty, alignment=alignment)
     best = every[int(rank.argmax())]
-    assert found[0].ids == tuple(best[best != TINY.end].tolist())
-    assert found[0].rank(penalty) == pytest.approx(float(rank.max()), abs=1e-4)
-    texts = torch.full((len(found), 4), TINY.end)
-    for row, text in zip(texts, found, strict=True):
+    assert beams[0].ids == tuple(best[best != TINY.end].tolist())
+    assert beams[0].rank(penalty) == pytest.approx(float(rank.max()), abs=1e-4)
+    texts = torch.full((len(beams), 4), TINY.end)
+    for row, text in zip(texts, beams, strict=True):
         row[: len(text.ids)] = torch.tensor(text.ids, dtype=torch.long)
     expected = model.log_prob(texts, sound).nats
-    torch.testing.assert_close(torch.tensor([text.log_prob for text in found]), expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.tensor([text.log_prob for text in beams]), expected, atol=1e-4, rtol=0)
     narrow = beam_search(model, sound, beams=1, penalty=penalty, alignment=alignment)
-    assert narrow[0].rank(penalty) <= found[0].rank(penalty) + 1e-5
+    assert narrow[0].rank(penalty) <= beams[0].rank(penalty) + 1e-5
 
 
 def aligned(model: GenerativeModel, every: Tensor, sound: Tensor) -> Tensor:
@@ -155,13 +155,13 @@ def aligned(model: GenerativeModel, every: Tensor, sound: Tensor) -> Tensor:
 
 def test_ids_that_are_never_written_are_passed_over_and_scores_stay() -> None:
     model, sound = model_of(TINY), noise(3000)
-    whole = {one.ids: one.log_prob for one in beam_search(model, sound, beams=200, alignment=0)}
+    whole = {beam.ids: beam.log_prob for beam in beam_search(model, sound, beams=200, alignment=0)}
     model.estimand.net.never, model.estimand.net.not_first = (1,), (TINY.end,)
     some = beam_search(model, sound, beams=200, alignment=0)
-    assert all(1 not in one.ids and one.ids for one in some)
-    for one in some:
-        if one.ids in whole:
-            assert one.log_prob == pytest.approx(whole[one.ids], abs=1e-5)
+    assert all(1 not in beam.ids and beam.ids for beam in some)
+    for beam in some:
+        if beam.ids in whole:
+            assert beam.log_prob == pytest.approx(whole[beam.ids], abs=1e-5)
 
 
 # --- long sounds ------------------------------------------------------------------------------------------------------
@@ -174,15 +174,15 @@ def test_a_long_sound_is_cut_where_it_is_quiet_and_times_are_kept() -> None:
         a, b = round(start * RATE), round(end * RATE)
         wave[a:b] = noise(b - a, i)
     for size in (1000, 8000, len(wave)):
-        found = list(parts_of(wave.split(size), RATE, 2 * RATE))
-        assert all(len(part) <= 2 * RATE for _, part in found)
-        for start, part in found:
+        parts = list(parts_of(wave.split(size), RATE, 2 * RATE))
+        assert all(len(part) <= 2 * RATE for _, part in parts)
+        for start, part in parts:
             assert torch.equal(part, wave[start : start + len(part)])
         loud = torch.zeros(len(wave), dtype=torch.bool)
-        for start, part in found:
+        for start, part in parts:
             loud[start : start + len(part)] = True
         assert bool(loud[wave.abs() > 100].all())
-        cuts = [start / RATE for start, _ in found]
+        cuts = [start / RATE for start, _ in parts]
         assert cuts == pytest.approx([0.4, 2.2, 4.1, 6.9], abs=0.02)
 
 
@@ -203,10 +203,10 @@ def test_memory_does_not_grow_with_the_sound() -> None:
 def test_silence_has_no_text_and_a_waveform_is_checked() -> None:
     model = model_of(TINY)
     assert transcribe(model, np.zeros(20000, np.float32)).segments == ()
-    one = transcribe(model, noise(3000).float().numpy() / 32768, beams=4)
-    assert one.segments[0].end == pytest.approx(3000 / RATE, abs=0.01)
-    again = model.log_prob(TINY.parse([one.text]), noise(3000)).nats
-    assert one.log_prob == pytest.approx(float(again), abs=1e-3)
+    transcript = transcribe(model, noise(3000).float().numpy() / 32768, beams=4)
+    assert transcript.segments[0].end == pytest.approx(3000 / RATE, abs=0.01)
+    again = model.log_prob(TINY.parse([transcript.text]), noise(3000)).nats
+    assert transcript.log_prob == pytest.approx(float(again), abs=1e-3)
     with pytest.raises(ValueError, match=r"sound must lie in \[-1, 1\], got up to 3"):
         transcribe(model, np.array([0.0, 3.0], np.float32))
     with pytest.raises(ValueError, match=r"give one channel"):
@@ -226,7 +226,7 @@ def test_files(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", wave, RATE)
     soundfile.write(tmp_path / "b.flac", np.stack([wave, wave], 1), RATE)
     a, b = (list(segments(model, tmp_path / name)) for name in ("a.wav", "b.flac"))
-    assert [one.text for one in a] == [one.text for one in b]
+    assert [transcript.text for transcript in a] == [transcript.text for transcript in b]
     assert a[-1].end == pytest.approx(2.5, abs=0.02)
     pytest.importorskip("soxr")
     soundfile.write(tmp_path / "c.wav", np.repeat(wave, 2), 2 * RATE)
@@ -258,10 +258,10 @@ def test_error_rates_equal_those_of_jiwer() -> None:
     jiwer = pytest.importorskip("jiwer")
     generator, words = np.random.default_rng(0), ["please", "press", "one", "two", "pound", "key"]
     texts = [" ".join(generator.choice(words, generator.integers(1, 8))) for _ in range(80)]
-    found, true = texts[:40], texts[40:]
-    wer, cer = error_rate(found, true, "word"), error_rate(found, true, "character")
-    assert wer.value == pytest.approx(jiwer.wer(true, found))
-    assert cer.value == pytest.approx(jiwer.cer(true, found))
+    hypotheses, true = texts[:40], texts[40:]
+    wer, cer = error_rate(hypotheses, true, "word"), error_rate(hypotheses, true, "character")
+    assert wer.value == pytest.approx(jiwer.wer(true, hypotheses))
+    assert cer.value == pytest.approx(jiwer.cer(true, hypotheses))
     assert wer.low < wer.value < wer.high
 
 
@@ -287,7 +287,7 @@ def test_only_training_hides_parts_of_a_spectrum() -> None:
 def test_masks_hide_bands_and_frames_as_often_as_stated(bands: int, frames: int, masked: float) -> None:
     """Each of two masks of n places is floor(p n U) wide and begins anywhere; frames of padding stay."""
     n = 2000
-    kept = net_of(masked, bands)._hidden(torch.ones(n, bands, frames + 4), torch.full((n,), frames)) > 0
+    visible = net_of(masked, bands)._hidden(torch.ones(n, bands, frames + 4), torch.full((n,), frames)) > 0
 
     def shown(places: int) -> Tensor:
         u = (torch.arange(10_000) + 0.5) / 10_000
@@ -298,9 +298,9 @@ def test_masks_hide_bands_and_frames_as_often_as_stated(bands: int, frames: int,
         return (1 - hidden) ** 2
 
     expected = shown(bands)[:, None] * torch.nn.functional.pad(shown(frames), (0, 4), value=1.0)
-    assert torch.allclose(kept.float().mean(0), expected, atol=5 * 0.5 / n**0.5)
+    assert torch.allclose(visible.float().mean(0), expected, atol=5 * 0.5 / n**0.5)
     most = 2 * int(masked * bands) * (frames + 4) + 2 * int(masked * frames) * bands
-    assert int((~kept).sum((1, 2)).max()) <= most
+    assert int((~visible).sum((1, 2)).max()) <= most
 
 
 def test_a_share_of_masks_lies_between_0_and_1() -> None:
@@ -334,8 +334,8 @@ def test_it_learns_which_tones_are_heard() -> None:
     for _ in fourfold.train(model, batches, budget="60 steps"):
         pass
     model.eval()
-    heard = [transcribe(model, sound, beams=2).text for sound in sounds[64:]]
-    assert sum(a == b for a, b in zip(heard, texts[64:], strict=True)) >= 14
+    transcripts = [transcribe(model, sound, beams=2).text for sound in sounds[64:]]
+    assert sum(a == b for a, b in zip(transcripts, texts[64:], strict=True)) >= 14
 
 
 def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
@@ -368,19 +368,19 @@ def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
     part, _ = again.examples()
     assert part.cond is not None
     assert torch.allclose(again.log_prob(part.x, part.cond).nats, run.log_prob(part.x, part.cond).nats, atol=1e-5)
-    scores = {one.name: one for one in again.evaluate(n=8)}
+    scores = {score.name: score for score in again.evaluate(n=8)}
     assert scores["word_error_rate"].n == len(part.x)
-    found = fourfold.transcribe(tmp_path / "run", sounds / "0.wav", beams=2)
-    assert len(found.segments) == 1
+    transcript = fourfold.transcribe(tmp_path / "run", sounds / "0.wav", beams=2)
+    assert len(transcript.segments) == 1
     with pytest.raises(ValueError, match="holds no examples with texts"):
         fourfold.load(np.zeros((30, 3)), space="lines")
     command = ["transcribe", str(tmp_path / "run"), str(sounds / "0.wav"), "--beams", "2"]
     capsys.readouterr()
     assert main(command) == 0
-    assert f"log p = {found.log_prob:.2f} nats" in capsys.readouterr().out
+    assert f"log p = {transcript.log_prob:.2f} nats" in capsys.readouterr().out
     assert main([*command, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["text"], report["end"]) == (found.text, found.segments[0].end)
+    assert (report["text"], report["end"]) == (transcript.text, transcript.segments[0].end)
     (tmp_path / "b.wav").write_text("no sound")
     assert main(["transcribe", str(tmp_path / "run"), str(tmp_path / "b.wav")]) == 2
     assert "b.wav: is not a sound that can be read" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def moons() -> Dataset:
 
 
 @pytest.fixture
-def made(tmp_path: Path, moons: Dataset) -> Callable[..., Comparison]:
+def fake_comparison(tmp_path: Path, moons: Dataset) -> Callable[..., Comparison]:
     """Makes up a comparison: fakes by paradigm, or lists of them, one for each seed."""
 
     return functools.partial(make_up, moons, tmp_path)

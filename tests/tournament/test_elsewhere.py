@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import Fake, made, near  # noqa: F401
+from made_up import Fake, fake_comparison, near  # noqa: F401
 
 from fourfold.data import Dataset
 from fourfold.tournament import Settings, gather, print_jobs, run_comparison
@@ -71,13 +71,13 @@ def machine(cpu: str) -> dict[str, Any]:
     return {key: {"host": "node", "cpu": cpu, "cores": 8} for key in ("machine", "sampled_on")}
 
 
-def test_unlike_hardware_is_marked_and_not_ranked(made, moons: Dataset, tmp_path: Path) -> None:  # noqa: F811
+def test_unlike_hardware_is_marked_and_not_ranked(fake_comparison, moons: Dataset, tmp_path: Path) -> None:  # noqa: F811
     x = near(moons, 200, 0.1)
     fakes = {name: Fake(x, result=machine("A")) for name in ("flow", "diffusion")}
-    alike = made(fakes, runs_dir=str(tmp_path / "alike"))
+    alike = fake_comparison(fakes, runs_dir=str(tmp_path / "alike"))
     assert not any(entry.marks for entry in alike.entries)
     assert "For look" in str(alike)
-    found = made({**fakes, "adversarial": Fake(x, result=machine("B"))}, runs_dir=str(tmp_path / "unlike"))
+    found = fake_comparison({**fakes, "adversarial": Fake(x, result=machine("B"))}, runs_dir=str(tmp_path / "unlike"))
     text = str(found)
     assert "Other hardware: adversarial: trained on B, 8 cores, others on A, 8 cores" in " ".join(text.split())
     assert "adversarial !" in text

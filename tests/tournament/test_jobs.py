@@ -28,7 +28,7 @@ SMALL = {"size": "xs", "precision": "float32", "n": 64, "likelihood_examples": 1
 LONG = "100000 steps"
 
 
-def job(runs: Path, budget: str = "3 steps") -> Job:
+def adversarial_job(runs: Path, budget: str = "3 steps") -> Job:
     settings = Settings(budget=budget, runs_dir=str(runs), **SMALL)
     return _jobs(settings, ["adversarial"], [load("two-moons", limit=400)], "cpu")[0]
 
@@ -47,19 +47,19 @@ def ended(pid: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path]:
+def finished_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Path]:
     """A finished run, made in a folder that holds files named like modules."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("statistics", "rich", "random"):
         (folder / f"{name}.py").write_text("import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch()")
-    asked = job(folder / "runs")
+    job = adversarial_job(folder / "runs")
     with contextlib.chdir(folder):
-        assert run(asked, folder / "runs", progress=False).result is not None
-    return asked, folder / "runs"
+        assert run(job, folder / "runs", progress=False).result is not None
+    return job, folder / "runs"
 
 
-def test_files_of_the_current_folder_are_not_imported(done: tuple[Job, Path]) -> None:
-    assert not list(done[1].parent.glob("*.ran"))
+def test_files_of_the_current_folder_are_not_imported(finished_job: tuple[Job, Path]) -> None:
+    assert not list(finished_job[1].parent.glob("*.ran"))
 
 
 @pytest.mark.parametrize(
@@ -71,45 +71,45 @@ def test_files_of_the_current_folder_are_not_imported(done: tuple[Job, Path]) ->
         lambda result: result.update(steps="many"),
     ],
 )
-def test_a_result_that_is_not_ours_is_not_taken(done: tuple[Job, Path], damage) -> None:
-    asked, runs = done
-    path = asked.folder(runs) / "result.json"
+def test_a_result_that_is_not_ours_is_not_taken(finished_job: tuple[Job, Path], damage) -> None:
+    job, runs = finished_job
+    path = job.folder(runs) / "result.json"
     whole = path.read_text()
-    assert _valid_result(path.parent, asked) is not None
+    assert _valid_result(path.parent, job) is not None
     result = json.loads(whole)
     damage(result)
     path.write_text(json.dumps(result))
-    assert _valid_result(path.parent, asked) is None
+    assert _valid_result(path.parent, job) is None
     path.write_text(whole)
 
 
-def test_a_result_in_another_format_is_measured_again_of_the_same_weights(done: tuple[Job, Path]) -> None:
-    asked, runs = done
-    folder = asked.folder(runs)
+def test_a_result_in_another_format_is_measured_again_of_the_same_weights(finished_job: tuple[Job, Path]) -> None:
+    job, runs = finished_job
+    folder = job.folder(runs)
     for name in ("result.json", "trained.json"):
         old = {k: v for k, v in json.loads((folder / name).read_text()).items() if k not in ("format", "epochs")}
         (folder / name).write_text(json.dumps(old))
     before = (folder / "run" / "weights.safetensors").read_bytes()
-    outcome = run(asked, runs, progress=False)
+    outcome = run(job, runs, progress=False)
     assert outcome.result is not None
     assert outcome.result["steps"] == 3
     assert "share" not in outcome.result["usage"]  # nothing was trained now
     assert (folder / "run" / "weights.safetensors").read_bytes() == before
 
 
-def test_fresh_moves_the_old_run_aside_and_runs_again(done: tuple[Job, Path]) -> None:
-    asked, runs = done
-    folder = asked.folder(runs)
+def test_fresh_moves_the_old_run_aside_and_runs_again(finished_job: tuple[Job, Path]) -> None:
+    job, runs = finished_job
+    folder = job.folder(runs)
     aside = folder.with_name(f"{folder.name}.old")
     (aside / "older").mkdir(parents=True)
     before = (folder / "run" / "weights.safetensors").stat().st_ino
-    outcome = run(asked, runs, resume=False, progress=False)
+    outcome = run(job, runs, resume=False, progress=False)
     assert outcome.failure is None
     assert outcome.result is not None
     assert not outcome.result["resumed"]
     assert (aside / "run" / "weights.safetensors").stat().st_ino == before
     assert not (aside / "older").exists()
-    assert run(asked, runs, progress=False).seconds == 0  # what is there now is taken as it is
+    assert run(job, runs, progress=False).seconds == 0  # what is there now is taken as it is
 
 
 @contextlib.contextmanager
@@ -132,14 +132,14 @@ def comparing(runs: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_ends_with_its_parent_and_its_state_is_saved(tmp_path: Path, number: signal.Signals) -> None:
-    asked = job(tmp_path, LONG)
-    folder = asked.folder(tmp_path)
+    job = adversarial_job(tmp_path, LONG)
+    folder = job.folder(tmp_path)
     with comparing(tmp_path, folder) as parent:
         (worker,) = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
         with pytest.raises(RunInUse, match="process"):
-            run(asked, tmp_path, progress=False)  # meanwhile nobody else works in that folder
+            run(job, tmp_path, progress=False)  # meanwhile nobody else works in that folder
         parent.send_signal(number)
-        _, said = parent.communicate(timeout=60)
+        _, stderr = parent.communicate(timeout=60)
         while not ended(worker):
             time.sleep(0.01)
     assert resumable(folder / "run")
@@ -148,7 +148,7 @@ def test_a_worker_ends_with_its_parent_and_its_state_is_saved(tmp_path: Path, nu
     if number != signal.SIGKILL:
         assert (
             f"stopped by {number.name} after 0 of 1 runs; go on with: fourfold.compare(dataset, budget=".encode()
-            in said
+            in stderr
         )
 
 
@@ -182,7 +182,7 @@ def test_fewer_steps_are_tried_of_a_sampler_that_draws_one_token_at_a_time(tmp_p
     data = load(path)
     model = build("diffusion", data.space, "xs")
     assert model.sampler.steps == 0
-    chosen = examples(data, 40)
+    draws = examples(data, 40)
     job = Job("diffusion", 0, "1 steps", "xs", "", data.digest, Protocol(40, None, 10, True, 60.0))
-    found = _sweep(model, data, chosen, job, draw(model, len(chosen.test), 0, None, 60.0))
-    assert [swept.steps for swept in found] == [1, 2]
+    sweep = _sweep(model, data, draws, job, draw(model, len(draws.test), 0, None, 60.0))
+    assert [swept.steps for swept in sweep] == [1, 2]

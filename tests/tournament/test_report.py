@@ -26,9 +26,9 @@ from fourfold.tournament.samples import save_samples
 from fourfold.vocabulary import FACTS, FailureMode, Judged, Kind
 from fourfold.vocabulary.rules import Below
 
-made, moons = made_up.made, made_up.moons
+fake_comparison, moons = made_up.fake_comparison, made_up.moons
 
-Made = Callable[..., Comparison]
+MakeComparison = Callable[..., Comparison]
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
 
@@ -49,9 +49,9 @@ def saved(comparison: Comparison, tmp_path: Path) -> str:
     return comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_nothing_of_a_result_becomes_markup(made: Made, moons: Dataset, tmp_path: Path) -> None:
+def test_nothing_of_a_result_becomes_markup(fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path) -> None:
     """Names, units, protocols, parts, stages, log keys and failures of a runs folder from elsewhere."""
-    plain = made({"flow": Fake(near(moons, 200, 0.5))}).entries[0].outcomes[0].result
+    plain = fake_comparison({"flow": Fake(near(moons, 200, 0.5))}).entries[0].outcomes[0].result
     scores = [{**s, "name": f"mmd²[{ATTACK}]", "unit": ATTACK, "protocol": ATTACK} for s in plain["scores"][1:2]]
     hostile = {
         "scores": [plain["scores"][0] | {"unit": ATTACK, "protocol": ATTACK}, *scores, *plain["scores"][2:]],
@@ -64,7 +64,7 @@ def test_nothing_of_a_result_becomes_markup(made: Made, moons: Dataset, tmp_path
     }
     lines = log([{"seconds": i, f"{ATTACK}/loss": 1.0 / i, f"{ATTACK}/gap": 0.1} for i in (1, 2, 3)])
     broken = {"error": ATTACK, "message": ATTACK, "trace": ATTACK}
-    comparison = made(
+    comparison = fake_comparison(
         {
             "diffusion": Fake(near(moons, 200, 0.5), Kind.ESTIMATE, result=hostile, log=lines),
             "autoregressive": Fake(near(moons, 200, 0.5), result={"scores": hostile["scores"]}, log=lines),
@@ -97,35 +97,41 @@ def test_a_paradigm_has_its_colour_whatever_its_rank_and_company() -> None:
     assert len(set(two.values())) == 4
 
 
-def test_the_header_says_what_was_asked_and_what_was_used(made: Made, moons: Dataset, tmp_path: Path) -> None:
+def test_the_header_says_what_was_asked_and_what_was_used(
+    fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path
+) -> None:
     x = near(moons, 200, 0.5)
-    page = saved(made({"flow": Fake(x), "diffusion": Fake(x, result={"seconds": 99.0})}), tmp_path)
+    page = saved(fake_comparison({"flow": Fake(x), "diffusion": Fake(x, result={"seconds": 99.0})}), tmp_path)
     assert "15 s asked, 14 to 99 s used" in page
     assert "Each trained for" not in page
     assert "500 × 64" in page
     assert "2.5 epochs, 14 s" in page
 
 
-def test_held_out_losses_are_drawn_and_one_step_has_no_frame(made: Made, moons: Dataset, tmp_path: Path) -> None:
+def test_held_out_losses_are_drawn_and_one_step_has_no_frame(
+    fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path
+) -> None:
     x = near(moons, 200, 0.5)
     course = log([{"seconds": i, "a/loss": 1 / i, "a/held_out": 2 / i} for i in (1, 2, 3)])
     once = log([{"seconds": 1.0, "a/loss": 1.0}])
-    page = saved(made({"flow": Fake(x, log=course), "diffusion": Fake(x, log=once)}), tmp_path)
+    page = saved(fake_comparison({"flow": Fake(x, log=course), "diffusion": Fake(x, log=once)}), tmp_path)
     assert "loss: training solid, held out dashed" in page
     assert page.count("too few steps for a curve") == 1
     assert page.count(">seconds of training</text>") == 1
 
 
-def test_one_model_has_no_plot_against_others(made: Made, moons: Dataset, tmp_path: Path) -> None:
+def test_one_model_has_no_plot_against_others(fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path) -> None:
     x = near(moons, 200, 0.5)
-    assert "Quality against sampling time" not in saved(made({"flow": Fake(x)}), tmp_path)
-    assert "Quality against sampling time" in saved(made({"energy": Fake(x, sweep={4: x, 9: x})}), tmp_path)
+    assert "Quality against sampling time" not in saved(fake_comparison({"flow": Fake(x)}), tmp_path)
+    assert "Quality against sampling time" in saved(fake_comparison({"energy": Fake(x, sweep={4: x, 9: x})}), tmp_path)
 
 
-def test_failure_modes_have_a_word_or_say_why_not(made: Made, moons: Dataset, tmp_path: Path) -> None:
+def test_failure_modes_have_a_word_or_say_why_not(
+    fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path
+) -> None:
     watched = [{"seconds": i, "critic/critic_accuracy": 0.999, "critic/critic_margin": 3.0} for i in range(1, 9)]
     fakes = {"adversarial": Fake(near(moons, 200, 0.0)[:1].expand(200, 2) + 1e-3, Kind.NONE, log=log(watched))}
-    page = saved(made(fakes), tmp_path)
+    page = saved(fake_comparison(fakes), tmp_path)
     assert "saturated critic: bad" in page
     assert "mode collapse: bad" in page
     assert "no threshold is known" in page  # of the margin
@@ -133,7 +139,7 @@ def test_failure_modes_have_a_word_or_say_why_not(made: Made, moons: Dataset, tm
 
 
 def test_a_stage_shows_the_failure_modes_of_its_paradigm_and_of_the_cards(
-    made: Made, moons: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The teacher of a few-step model is a diffusion model; both cards declare a failure mode of their own here."""
     rule = Below(0.5, 1.0)
@@ -147,7 +153,7 @@ def test_a_stage_shows_the_failure_modes_of_its_paradigm_and_of_the_cards(
     monkeypatch.setattr("fourfold.tournament.report.cards", lambda: declared)
     (stage,) = build("few-step", moons.space, "xs").stages()
     stages = [{"name": stage.name, "share": 0.5, "steps": 500, "seconds": 1.0, "parameters": 10}] * 2
-    comparison = made({"few-step": Fake(near(moons, 200, 0.5), Kind.NONE, result={"stages": stages})})
+    comparison = fake_comparison({"few-step": Fake(near(moons, 200, 0.5), Kind.NONE, result={"stages": stages})})
     folder = comparison.entries[0].outcomes[0].folder / "run" / "stages" / stage.name
     folder.mkdir(parents=True)
     (folder / "log.jsonl").write_text(log([{"t/of_few": 2.0, "t/of_diffusion": 0.7, "t/of_flow": 3.0}] * 8))
@@ -158,9 +164,9 @@ def test_a_stage_shows_the_failure_modes_of_its_paradigm_and_of_the_cards(
 
 
 def test_an_error_while_drawing_keeps_the_numbers(
-    made: Made, moons: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    comparison = made({"flow": Fake(near(moons, 200, 0.5))})
+    comparison = fake_comparison({"flow": Fake(near(moons, 200, 0.5))})
     monkeypatch.setattr("fourfold.tournament.report._context", lambda *args: {}["missing"])
     with pytest.raises(
         RuntimeError, match=r"cannot be drawn \(KeyError: 'missing'\); the results are in .*results.json"
@@ -169,8 +175,8 @@ def test_an_error_while_drawing_keeps_the_numbers(
     assert '"paradigms"' in (tmp_path / "results.json").read_text()
 
 
-def test_nothing_foreign_is_overwritten(made: Made, moons: Dataset, tmp_path: Path) -> None:
-    comparison = made({"flow": Fake(near(moons, 200, 0.5))})
+def test_nothing_foreign_is_overwritten(fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path) -> None:
+    comparison = fake_comparison({"flow": Fake(near(moons, 200, 0.5))})
     (tmp_path / "results.json").write_text('{"mine": 1}')
     with pytest.raises(ValueError, match="was not written by a comparison"):
         comparison.save(tmp_path / "report.html")
@@ -276,8 +282,10 @@ def test_a_space_of_a_script_is_refused_before_training(tmp_path: Path, moons: D
     assert not list(tmp_path.iterdir())
 
 
-def test_a_report_shows_numbers_where_a_picture_fails(made: Made, moons: Dataset, tmp_path: Path) -> None:
-    comparison = made({"flow": Fake(near(moons, 200, 0.5)), "diffusion": Fake(near(moons, 200, 0.1))})
+def test_a_report_shows_numbers_where_a_picture_fails(
+    fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path
+) -> None:
+    comparison = fake_comparison({"flow": Fake(near(moons, 200, 0.5)), "diffusion": Fake(near(moons, 200, 0.1))})
     comparison = replace(comparison, dataset=replace(moons, space=Broken(2, ("x", "y"))))
     page = comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
     shown = 1 + 2 + len(comparison.baselines)  # the data, two models, and the baselines
