@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # files that benchmarks ask for, and the environments of peers
 DATA ?= data
 ENVS ?= $(VENV)/peers
+# a part of them: make published ROW=modes ARGS='--only ring --seeds 1', make peers ARGS='--only regression'
+ROW ?= all
+ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test agreement without web test-published published peers references ranks test-cluster docs dist env clean
@@ -32,11 +35,11 @@ test-published: $(VENV)/hf.stamp  ## the tests of published models, against the 
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m published tests
 
 published: $(VENV)/test.stamp  ## published rows and ours again, docs/published.md: make published DATA=FOLDER; hours
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/published.py all --data $(DATA) --judge $(ENVS)/judge; status=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/published.py $(ROW) --data $(DATA) --judge $(ENVS)/judge $(ARGS); status=$$?; \
 	$(BIN)/python docs/make_benchmarks.py; exit $$status
 
 peers: $(VENV)/hf.stamp  ## figures beside peers again, those of README: make peers DATA=FOLDER; hours
-	$(BIN)/python benchmarks/again.py --data $(DATA) --envs $(ENVS); status=$$?; \
+	$(BIN)/python benchmarks/again.py --data $(DATA) --envs $(ENVS) $(ARGS); status=$$?; \
 	$(BIN)/python docs/make_benchmarks.py; exit $$status
 
 references: $(VENV)/references.stamp  ## the scores, against those of the packages that people know

@@ -1,6 +1,6 @@
 """Make the figures beside peers again, those of README among them, and say at the end what could not be made.
 
-    python benchmarks/again.py --data FOLDER --envs ENVS [--list]
+    python benchmarks/again.py --data FOLDER --envs ENVS [--only SCRIPT,SCRIPT] [--list]
 
 FOLDER holds what no package has, such as ``text/tinyshakespeare.txt``; what packages hold is downloaded into it. Each
 peer gets an environment of its own below ENVS. The whole takes hours, and should have the machine for itself.
@@ -40,10 +40,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--envs", type=Path, required=True)
+    parser.add_argument("--only", help="names of scripts, by commas: peers, mixed_tables, regression, language")
     parser.add_argument("--list", action="store_true", help="print the commands alone")
     options = parser.parse_args()
-    missing = []
+    missing, scripts = [], {command.split(".py")[0] for command in COMMANDS}
+    only = set(options.only.split(",")) if options.only else scripts
+    if unknown := sorted(only - scripts):
+        parser.error(f"SCRIPT must be among {', '.join(sorted(scripts))}, got {unknown[0]!r}")
     for command in commands(options.data, options.envs):
+        if Path(command[1]).stem not in only:
+            continue
         print(" ".join(command[1:]), flush=True)
         if not options.list and subprocess.run(command, check=False).returncode:
             missing.append(" ".join(command[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -98,10 +99,12 @@ def judged(kind: str, options: Options, *arguments: object) -> dict[str, Any]:
     """
     if options.judge is None:
         raise Missing(f"no environment for {', '.join(JUDGES)} is named: --judge ENVIRONMENT")
+    try:
+        python = environment(options.judge, JUDGES)
+    except subprocess.CalledProcessError as error:
+        raise Missing(f"{', '.join(JUDGES)} could not be installed into {options.judge}") from error
     with tempfile.TemporaryDirectory() as folder:
-        scores = run_peer(
-            environment(options.judge, JUDGES), "judge_tables.py", (kind, *arguments, folder), Path(folder)
-        )
+        scores = run_peer(python, "judge_tables.py", (kind, *arguments, folder), Path(folder))
     if "note" in scores:
         raise Missing(f"judge_tables.py {kind} failed: {scores['note']}")
     return scores
