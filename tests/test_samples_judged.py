@@ -86,6 +86,15 @@ def test_the_first_line_on_rows_says_what_they_give_away_beside_new_rows():
     assert "(training rows) 0 (" in str(fresh.verdict[0])
 
 
+def test_notes_on_models_and_their_probabilities_are_left_out():
+    low, city = rng.integers(0, 50, 300), rng.choice(["Ulm", "Bonn", "Kiel"], 300)
+    rows = pd.DataFrame({"low": low, "high": low + rng.integers(0, 9, 300), "city": city, "empty": np.nan})
+    samples, said = rows.assign(city=["Rom", *city[1:]]), []
+    fourfold.judge(rows[:200], samples[:90], train=rows[100:], baselines=False, say=said.append)
+    assert any("empty" in note for note in said)
+    assert not [note for note in said if "probab" in note or "rules" in note]
+
+
 def test_a_stream_keeps_its_order_when_its_parts_lie_in_several_files(tmp_path):
     for name, start in (("real", 0), ("unseen", 7), ("new", 3)):
         (tmp_path / f"{name}.txt").write_text("".join("abcdefgh"[(start + i * i) % 8] for i in range(2400)))

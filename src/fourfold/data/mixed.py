@@ -665,6 +665,8 @@ def _matched(
     return torch.from_numpy(codes), tuple(notes), coded
 
 
+IMPOSSIBLE, IMPROBABLE = "its probability is 0", "it is improbable"
+"""The remarks of notes on examples with values that a model does not expect."""
 SHOWN = 3
 """New values of a column that are shown."""
 
@@ -678,7 +680,7 @@ def _new_values(space: Table, codes: Tensor, coded: Sequence[Coded], conditions:
     new, outer = (
         ("a result given it is a guess", "a result given it is extrapolated")
         if conditions
-        else ("its probability is 0", "it is improbable")
+        else (IMPOSSIBLE, IMPROBABLE)
     )
     for i, (column, values) in enumerate(zip(space.modelled, coded, strict=True)):
         yield from _line(column, values, foreign[:, i], f"is a value that the model never saw: {new}")

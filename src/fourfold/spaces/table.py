@@ -31,6 +31,8 @@ from fourfold.spaces.written import WrittenRows
 
 __all__ = ["Table"]
 
+RULES = "samples keep these rules"
+"""The beginning of the note on rules."""
 SHOWN = 8
 """Columns, or rows, of a picture."""
 MIXING = 0x1E3779B97F4A7C15
@@ -231,7 +233,7 @@ class Table(WrittenRows):
 
     def notes(self, x: Tensor) -> tuple[str, ...]:
         texts = shortened([rule.text for rule in self.rules], 6, 28)
-        return (f"samples keep these rules: {texts}",) if self.rules else ()
+        return (f"{RULES}: {texts}",) if self.rules else ()
 
     def reduce(self, x: Tensor) -> Tensor:
         return self.free_rows.reduce(x)

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Unpack, final
 
 from fourfold.data import IN_MEMORY, Data, Dataset, Split, load, read_raw
+from fourfold.data.mixed import IMPOSSIBLE, IMPROBABLE
 from fourfold.data.separate import cut, separate
 from fourfold.machine.hardware import machine
 from fourfold.metrics import Measurement
 from fourfold.output import notebook
 from fourfold.settings.data import DataKeywords, DataOptions, words_of
 from fourfold.settings.declaration import spelled_out
+from fourfold.spaces.table import RULES
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import losses, rate
 from fourfold.tournament.benchmark import Benchmark
@@ -174,7 +176,7 @@ def judge(
         ValueError: for too few samples, or an unknown feature space.
         TypeError: for a space without measures.
     """
-    say = say or (lambda line: None)
+    say = _without_models(say or (lambda line: None))
     settings = Settings.of(n=n, features=features, seed=keywords.get("seed") or 0, out=out, data_options=keywords)
     if out is not None:
         check_outputs(Path(out))
@@ -204,6 +206,16 @@ def judge(
     if out is not None:
         judgement.save(out)
     return judgement
+
+
+def _without_models(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Leave out notes on models: on rules that their samples keep, and on probabilities. Judged samples tell none."""
+
+    def tell(note: str) -> None:
+        if not any(part in note for part in (IMPOSSIBLE, IMPROBABLE, RULES)):
+            say(note)
+
+    return tell
 
 
 def _real(real: Data, train: Data | None, held_out: Data | None, keywords: DataKeywords) -> Dataset:
