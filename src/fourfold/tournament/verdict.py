@@ -125,7 +125,7 @@ def _outside(comparison: Results, entry: Entry) -> Line | None:
         f"; {label(first.name)} {number(first.value)}{interval(first)}, {real} {number(first.floor)}{_floor(first)}"
     )
     worse = [label(score.name) for score in scores[1:] if score.better and apart_from_floor(score)]
-    also = f"; {'but' if at_floor(first) else 'also'} worse: {', '.join(worse)}" if worse else ""
+    also = f"; {'also' if apart_from_floor(first) else 'but'} worse: {', '.join(worse)}" if worse else ""
     return Line("Samples", (entry, words, figure, also))
 
 
