@@ -444,3 +444,16 @@ def test_a_trained_model_scores_and_samples_its_data(recipe):
     samples = model.sample(1024)[:, 0]
     assert (samples < -0.5).double().mean().item() == pytest.approx(0.3, abs=0.07)
     assert isinstance(model.estimand, Denoiser | NoisePredictor | VectorField | Score)
+
+
+def test_a_sample_begins_at_a_noise_level_that_training_draws():
+    class Level(torch.nn.Module):
+        def forward(self, x, tau, cond):
+            return tau[:, None] + 0 * x
+
+    velocity = NetworkVelocity(Level(), (1,), RectifiedFlow())
+    times = diffusion.FlowMatching().times(RectifiedFlow(), 2**17, torch.device("cpu"))
+    drawn = velocity(torch.zeros(len(times), 1), times)
+    first = velocity(torch.zeros(1, 1), torch.ones(1))
+    assert int((drawn == first).sum()) >= 3  # 1 in 32,000 lies at four deviations
+    assert float(drawn.max()) == float(first)

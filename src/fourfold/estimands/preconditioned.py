@@ -98,7 +98,7 @@ class Preconditioned(Denoiser):
 
 @final
 class NetworkVelocity(Velocity):
-    """``v(x_t, t) = F(x_t / r, c_noise)``.
+    """``v(x_t, t) = F(x_t / r, c_noise)``, with ``c_noise`` at most :data:`LOUDEST`.
 
     Args:
         net: ``F(x, tau, cond)``, float32 in and out.
@@ -113,7 +113,7 @@ class NetworkVelocity(Velocity):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         r = total_scale(self.path, t, self.sigma_data)
-        return self.net(x_t * broadcast(1 / r, x_t), noise_level(self.path, t), cond)
+        return self.net(x_t * broadcast(1 / r, x_t), noise_level(self.path, t).clamp(max=LOUDEST), cond)
 
 
 @final
@@ -179,6 +179,8 @@ class NetworkScore(Score):
         return -eps / broadcast(self.path.sigma(t), x_t)
 
 
+LOUDEST = 1.0
+"""``c_noise`` of noise that is 55 times the example: samples begin beyond, where logit-normal times hardly ever lie."""
 STEPS = 1000
 """Steps in which published networks count the time of a path on [0, 1]."""
 
