@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from fourfold.baselines.codes import Marginal
 from fourfold.codecs import ColumnTokens, GaussianColumns, MixedColumns
 from fourfold.codecs.table import _bins
 from fourfold.core import Noise
@@ -48,6 +49,24 @@ def test_a_frequent_code_has_a_bin_of_its_own():
         assert (starts[k], starts[k + 1]) == (spike, spike + 1)
     rest = np.histogram(values[(values > 0) & (values < 700)], starts)[0]
     assert rest.max() <= 30, "quantiles share the rest out"
+
+
+def test_counted_values_keep_their_mass_and_sum_to_one():
+    values = [-5, -5, -5, 0, 0, 7, 8, 8, 8, 8, 19, 20, 33, 40]
+    space = Table((Numeric("price", low=-5, high=40, beyond=(0.01, 0.01), missing=True),))
+    codec, x = ColumnTokens(space, 5, 64), torch.tensor([[v] for v in values] * 3)
+    codec.fit(x)
+    every = torch.arange(-5, 41).unsqueeze(1)
+    z, log_mass = codec.tokenize(every)
+    inside = torch.zeros(5, dtype=torch.float64).index_add(0, z[:, 0], log_mass[:, 0].double().exp())
+    assert inside[1:4] == pytest.approx(1, abs=1e-6)
+    assert 0.9 < float(inside[0]) < 1  # the outer bins reach beyond the span
+    masses = codec.token_masses()[0, z[:, 0]] * log_mass[:, 0].double().exp()
+    alone = Marginal(Numeric("price", low=-5, high=40), x[:, 0].numpy())
+    middle = slice(8, 40)
+    assert torch.allclose(masses[middle], torch.from_numpy(alone.mass(every[middle, 0].numpy())), atol=2e-3)
+    drawn = codec.at(z[:1].expand(4000, 1), torch.rand(4000, 1, generator=torch.Generator().manual_seed(0)))
+    assert float((drawn == -5).double().mean()) == pytest.approx(float(log_mass[0].exp()), abs=0.03)
 
 
 def test_masses_of_codes_sum_to_one():

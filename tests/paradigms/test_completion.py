@@ -34,11 +34,24 @@ def shaken(name: str, scale: float = 0.1) -> GenerativeModel:
     return model
 
 
-@pytest.fixture(scope="module", params=["autoregressive", "diffusion/masked"])
+def grown() -> GenerativeModel:
+    """Trees and mixtures of rows whose columns depend on each other."""
+    x = TABLE.examples(600, torch.Generator().manual_seed(2))
+    x[:, 2] = 4 * x[:, 0] + x[:, 2] % 4
+    x[:, 3] = torch.where(x[:, 3] == MISSING, MISSING, x[:, 2] + x[:, 3] % 8)
+    x[:, 1] = torch.where(x[:, 3] % 5 > 0, (x[:, 2] > 5).long(), x[:, 1])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build("autoregressive/trees", TABLE, "xs").eval()
+        model.fit_statistics(x)
+    return model
+
+
+@pytest.fixture(scope="module", params=["autoregressive", "autoregressive/trees", "diffusion/masked"])
 def law(request):
     """A model, all rows of the table, and the mass of each among samples of the model."""
-    model, x = shaken(request.param), TABLE.support(0, 0.0)[0]
-    if request.param == "autoregressive":
+    model, x = grown() if request.param.endswith("trees") else shaken(request.param), TABLE.support(0, 0.0)[0]
+    if request.param.startswith("autoregressive"):
         return model, x, model.log_prob(x, batch_size=4096).nats.double().exp()
     z, log_mass = model.codec.encode(x)
     each = []

@@ -91,15 +91,25 @@ def plain(net: ColumnTrees, z: Tensor, row: int, i: int, trees: list[int], left_
             inside = [j for j, side in zip(inside, right, strict=True) if side == goes]
             node = int(net.child[r, node, int(goes)])
         masses = [m + weight * q for m, q in zip(masses, p, strict=True)]
+    beside = [mixture.next(z[row : row + 1], i)[0].exp().tolist() for mixture in net.classics]
+    if left_out:
+        fold = net._fold(z)[row : row + 1]
+        every = z[row : row + 1].repeat(size, 1)
+        every[:, i] = torch.arange(size)
+        beside = [mixture(every, fold.expand(size))[:, i].exp().tolist() for mixture in net.classics]
+    line = [0.0] * size
     if i in net.ordered:
         offset, scale, gap = net.line[i].tolist()
         mean, normal = offset + float(net._features(z, None)[row] @ net.linear[i, 0]), torch.distributions.Normal(0, 1)
         last = size - (i in net.missing)
         below = normal.cdf((net.edges[i, : last + 1] - mean) / scale)
         line = [(1 - gap) * float(mass) for mass in below.diff()] + [gap] * (size - last)
-        share = float(net.beside[i].sigmoid())
-        masses = [(1 - share) * m + share * q for m, q in zip(masses, line, strict=True)]
-    return masses
+    shares = net.share[i].clone()
+    shares[1] = shares[1] if i in net.ordered else -math.inf
+    parts = [masses, line, *beside]
+    return [
+        sum(s * q for s, q in zip(shares.softmax(0).tolist(), part, strict=True)) for part in zip(*parts, strict=True)
+    ]
 
 
 def test_masses_are_those_of_the_definition(model: GenerativeModel) -> None:
@@ -157,6 +167,22 @@ def test_labels_are_features_and_may_be_unknown() -> None:
     assert right > wrong + 1
 
 
+@pytest.mark.parametrize("kind", ["vectors", "rows"])
+def test_any_condition_is_a_feature_and_may_be_unknown(kind: str) -> None:
+    x, g = rows(600), torch.Generator().manual_seed(0)
+    number = 2.0 * x[:, 3:].float() + torch.randn(600, 1, generator=g)
+    given, cond = (
+        (Vectors(1), number) if kind == "vectors" else (Table(SCHEMA[2:]), torch.cat([x[:, 2:3] * 0, x[:, 3:]], 1))
+    )
+    space = Table(SCHEMA[:3], given=given, observed=600)
+    model = fitted(space, x[:, :3], cond)
+    every, _ = space.support(9, 3.0)
+    for one in (cond[0], cond[1], None):
+        assert float(model.log_prob(every, one).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+    right, wrong = (model.log_prob(x[:, :3], c).nats.mean() for c in (cond, cond[torch.randperm(600, generator=g)]))
+    assert right > wrong + 0.2
+
+
 def test_rows_are_completed_by_draws_that_agree(model: GenerativeModel) -> None:
     x = torch.tensor([[MISSING, 2, 0, 0]] * 40)
     observed_mask = torch.tensor([False, True, False, False])
@@ -179,8 +205,6 @@ def test_few_equal_or_empty_rows_have_a_model(count: int) -> None:
 def test_other_data_is_refused_with_the_reason() -> None:
     with pytest.raises(TypeError, match="tables, not Vectors: use autoregressive"):
         build("autoregressive/trees", Vectors(2))
-    with pytest.raises(TypeError, match=r"labels, not real vectors of 2 columns: .* use autoregressive"):
-        build("autoregressive/trees", Table(SCHEMA, given=Vectors(2)))
     with pytest.raises(ValueError, match=r"order must name each of 2 columns once, got \(0, 0\)"):
         ColumnTrees((2, 2), 1, 4, order=(0, 0))
     with pytest.raises(ValueError, match="leaves must be at least 2, got 1"):

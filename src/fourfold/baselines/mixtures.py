@@ -35,11 +35,11 @@ ROWS = 4000
 KERNELS = 1000
 """Training rows that are kernels, at most."""
 TRIED = 300
-"""Rows on which the width of the kernels is chosen, at most."""
+"""Rows on which the width of the kernels is best_fits, at most."""
 COUNTS = (1, 2, 4, 8, 16)
 """Numbers of components that are tried, until held-out rows get less likely."""
 FOLDED = 1000
-"""Below so many rows the number of components is chosen by three folds, else by one."""
+"""Below so many rows the number of components is best_fits by three folds, else by one."""
 ROUNDS = 30
 """Steps of expectation and maximisation, at most."""
 WIDTHS = (0.05, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.9)
@@ -66,6 +66,10 @@ class _Spread(ABC):
         """
 
     @abstractmethod
+    def covariances(self) -> Tensor:
+        """``(K, Q, Q)``."""
+
+    @abstractmethod
     def roots(self, k: Tensor, observed_mask: Tensor) -> Tensor:
         """``L`` of the component of each row ``(B,)``, for its observed values ``(B, Q)``: ``(B, Q, Q)``."""
 
@@ -76,6 +80,9 @@ class _Diagonal(_Spread):
 
     def __init__(self, scales: Tensor) -> None:
         self.scales = scales
+
+    def covariances(self) -> Tensor:
+        return torch.diag_embed(self.scales.square())
 
     def errors(self, deviation: Tensor, observed_mask: Tensor) -> tuple[Tensor, Tensor]:
         return deviation / self.scales, self.scales.unsqueeze(0)
@@ -89,19 +96,22 @@ class _Full(_Spread):
     """Covariances ``(K, Q, Q)``. The factor of rows with gaps is that of the values that they have."""
 
     def __init__(self, covariances: Tensor) -> None:
-        self.covariances = covariances
+        self._covariances = covariances
+
+    def covariances(self) -> Tensor:
+        return self._covariances
 
     def errors(self, deviation: Tensor, observed_mask: Tensor) -> tuple[Tensor, Tensor]:
         e, scale = torch.empty_like(deviation), torch.empty_like(deviation)
         for pattern, rows in _patterns(observed_mask):
-            root = self._root(self.covariances, pattern)
+            root = self._root(self._covariances, pattern)
             d = torch.where(pattern, deviation[rows], 0.0).permute(1, 2, 0)
             e[rows] = torch.linalg.solve_triangular(root, d, upper=False).permute(2, 0, 1)
             scale[rows] = torch.diagonal(root, dim1=1, dim2=2)
         return e, scale
 
     def roots(self, k: Tensor, observed_mask: Tensor) -> Tensor:
-        return self._root(self.covariances[k], observed_mask)
+        return self._root(self._covariances[k], observed_mask)
 
     @staticmethod
     def _root(covariances: Tensor, observed_mask: Tensor) -> Tensor:
@@ -171,6 +181,10 @@ class _Components:
         mean = self.means if len(scale) < len(e) else x - scale * e  # one for all rows where columns are independent
         low, high = (frame.low - frame.step / 2 - mean) / scale, (frame.high + frame.step / 2 - mean) / scale
         return log_between(e - half, e + half) - log_between(low, high)
+
+    def covariances(self) -> Tensor:
+        """Of the quantities, ``(K, Q, Q)``."""
+        return self.spread.covariances()
 
     def sample(self, u: Tensor) -> Tensor:
         """Raw rows by uniform numbers ``(n, 1 + D + Q)``."""
@@ -329,7 +343,7 @@ class ClassGaussians(_Mixture):
 
 
 class _ByExpectation(_Mixture):
-    """A mixture by expectation and maximisation. Its number of components is chosen by held-out rows.
+    """A mixture by expectation and maximisation. Its number of components is best_fits by held-out rows.
 
     Reference: Dempster, Laird, Rubin 1977, Maximum Likelihood from Incomplete Data via the EM Algorithm,
     https://www.jstor.org/stable/2984875
@@ -337,53 +351,67 @@ class _ByExpectation(_Mixture):
 
     @classmethod
     def _fitted(cls, frame: Frame, parts: RowParts) -> _Components:
-        best, count = -math.inf, 1
-        different = len(torch.unique(torch.cat([parts.tokens, parts.values.nan_to_num()], 1), dim=0))
-        for k in COUNTS:
-            if 5 * k > different:
-                break
-            nats = cls._held_out(frame, parts, k)
-            if nats > best:
-                best, count = nats, k
-            elif k > 2 * count:
-                break
-        return cls._expected(frame, parts, count)
+        n = len(parts.values)
+        fold = torch.from_numpy(np.random.default_rng(0).permutation(n)) % 3
+        return cls.folded(frame, parts, fold, 3 if n < FOLDED else 1)[-1]
 
     @classmethod
-    def _held_out(cls, frame: Frame, parts: RowParts, count: int) -> float:
-        """Mean nats of rows that a mixture was not fitted to."""
-        n, nats = len(parts.values), []
-        place = torch.from_numpy(np.random.default_rng(0).permutation(n)) % 3
-        for fold in range(3 if n < FOLDED else 1):
-            train, test = (parts.rows(mask) for mask in (place != fold, place == fold))
-            if len(test.values):
-                nats.append(cls._expected(frame, train, count).log_joint(test).logsumexp(1))
+    def folded(cls, frame: Frame, parts: RowParts, fold: Tensor, folds: int) -> list[_Components]:
+        """The components of the rows outside of each fold ``(N,)``, and at the end those of all rows.
+
+        Their number is the one under which the rows of the folds are likeliest by components of the other rows.
+        """
+        best, count, best_fits = -math.inf, 1, list[_Components]()
+        different = len(torch.unique(torch.cat([parts.tokens, parts.values.nan_to_num()], 1), dim=0))
+        for k in COUNTS:
+            if 5 * k > different and k > 1:
+                break
+            others = [fold != f if bool((fold != f).any()) else fold == f for f in range(folds)]
+            fits = [cls._expected(frame, parts.rows(mask), k) for mask in others]
+            nats = cls._held_out(parts, fits, fold)
+            if nats > best:
+                best, count, best_fits = nats, k, fits
+            elif k > 2 * count:
+                break
+        return [*best_fits, cls._expected(frame, parts, count)]
+
+    @classmethod
+    def _held_out(cls, parts: RowParts, fits: list[_Components], fold: Tensor) -> float:
+        """Mean nats of rows that components were not fitted to."""
+        tests = [parts.rows(fold == f) for f in range(len(fits))]
+        nats = [fit.log_joint(test).logsumexp(1) for fit, test in zip(fits, tests, strict=True) if len(test.values)]
         every = torch.cat(nats) if nats else torch.zeros(1)
         return float(every[torch.isfinite(every)].mean())
 
     @classmethod
     def _expected(cls, frame: Frame, parts: RowParts, count: int) -> _Components:
         shares, before = _clusters(frame, parts, count), -math.inf
-        for _ in range(ROUNDS if count > 1 else 1):
-            components = cls._maximised(frame, parts, shares)
+        prior = cls._prior(parts.values, shares)
+        for _ in range(ROUNDS if count > 1 else 0):
+            components = cls._maximised(frame, parts, shares, prior)
             joint = components.log_joint(parts, exact=False)
             total = joint.logsumexp(1, keepdim=True)
             shares, now = (joint - total).exp().nan_to_num(), float(total[torch.isfinite(total)].mean())
             if now - before < 5e-3:
                 break
             before = now
-        return cls._maximised(frame, parts, shares)
+        return cls._maximised(frame, parts, shares, cls._prior(parts.values, shares))
 
     @classmethod
-    def _maximised(cls, frame: Frame, parts: RowParts, shares: Tensor) -> _Components:
+    def _maximised(cls, frame: Frame, parts: RowParts, shares: Tensor, prior: Tensor) -> _Components:
         """The components of rows that belong to them by shares ``(N, K)``."""
         means = _means(parts.values, shares)
-        spread = cls._spread(frame, parts.values, means, shares)
+        spread = cls._spread(frame, parts.values, means, shares, prior)
         return _Components(frame, _weights(shares), _tables(frame, parts, shares), means, spread)
 
     @classmethod
     @abstractmethod
-    def _spread(cls, frame: Frame, values: Tensor, means: Tensor, shares: Tensor) -> _Spread:
+    def _prior(cls, values: Tensor, shares: Tensor) -> Tensor:
+        """What the covariances are shrunk to, by rows in clusters. It stays while these are refined."""
+
+    @classmethod
+    @abstractmethod
+    def _spread(cls, frame: Frame, values: Tensor, means: Tensor, shares: Tensor, prior: Tensor) -> _Spread:
         """The covariances of the components."""
 
 
@@ -410,9 +438,12 @@ class MixedGaussians(_ByExpectation):
     note = "Gaussians with full covariances"
 
     @classmethod
-    def _spread(cls, frame: Frame, values: Tensor, means: Tensor, shares: Tensor) -> _Spread:
-        q, k = values.shape[1], shares.shape[1]
-        prior, count = shrunk_covariance(values - means[shares.argmax(1)]), shares.sum(0)[:, None, None]
+    def _prior(cls, values: Tensor, shares: Tensor) -> Tensor:
+        return shrunk_covariance(values - _means(values, shares)[shares.argmax(1)])
+
+    @classmethod
+    def _spread(cls, frame: Frame, values: Tensor, means: Tensor, shares: Tensor, prior: Tensor) -> _Spread:
+        (q, k), count = (values.shape[1], shares.shape[1]), shares.sum(0)[:, None, None]
         scatter = torch.stack([_scatter(values, means[j], shares[:, j]) for j in range(k)])
         covariances = (count * scatter + (q + 2) * prior) / (count + q + 2) if k > 1 else prior[None]
         return _Full(covariances + torch.diag(_least(frame)))
@@ -428,10 +459,13 @@ class ProductMixture(_ByExpectation):
     note = "components of independent columns"
 
     @classmethod
-    def _spread(cls, frame: Frame, values: Tensor, means: Tensor, shares: Tensor) -> _Spread:
+    def _prior(cls, values: Tensor, shares: Tensor) -> Tensor:
+        return torch.tensor(1 / shares.shape[1] ** 2, dtype=torch.float64)
+
+    @classmethod
+    def _spread(cls, frame: Frame, values: Tensor, means: Tensor, shares: Tensor, prior: Tensor) -> _Spread:
         observed_mask = (~torch.isnan(values)).double()
         square = shares.T @ values.nan_to_num().square() - (shares.T @ observed_mask) * means.square()
-        prior = 1 / shares.shape[1] ** 2
         variances = (square.clamp(min=0) + prior) / (shares.T @ observed_mask + 1)
         return _Diagonal(torch.sqrt(variances + _least(frame)))
 

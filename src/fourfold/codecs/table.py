@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fourfold.baselines.codes import Marginal
 from fourfold.codecs.tails import log_mass as log_tail
 from fourfold.codecs.tails import mass_from, steps_beyond
 from fourfold.core import Codec, Measure, Noise, TokenwiseCodec
@@ -29,6 +30,12 @@ ROWS = 200_000
 """Rows from which a codec takes its statistics, at most."""
 CORNER = 0.1
 """The standard deviation of a category about its corner, as a part of the corner's distance from 0."""
+PADDING = torch.iinfo(torch.int64).max
+"""Stands for no value in a buffer of values."""
+DENSE = 16
+"""Quantiles of a counted distribution by which a bin is placed."""
+TINY = 1e-12
+"""The least mass of a bin whose values are counted."""
 FAR = 5.0
 """The distance from 0 of the corners of a target, in standard deviations of a quantity."""
 
@@ -39,8 +46,11 @@ class ColumnTokens(TokenwiseCodec):
 
     A bin is a run of neighbouring values: a frequent value such as 0 has a bin of its own, and the rest is cut at
     quantiles of the training data. Together the bins of a column hold each value of its span once. A token stands for
-    its values alike, ``p(value | bin) = 1 / width``. The first and the last bin also stand for the values beyond the
-    span: with probability ``e`` the value lies there, and decays as :mod:`~fourfold.codecs.tails` says. So
+    its values alike, ``p(value | bin) = 1 / width``. With ``rows``, for few rows, it stands for them as the column
+    by itself is counted: values that repeat keep their mass, and the rest is smooth (see
+    :class:`~fourfold.baselines.codes.Marginal`). Bins are then cut at the quantiles of that distribution. The first and
+    the last bin also stand for the values beyond the span: with probability ``e`` the value lies there, and decays as
+    :mod:`~fourfold.codecs.tails` says. So
 
         log p(x) = log p(tokens) + sum_i log p(x_i | token_i),
 
@@ -51,16 +61,18 @@ class ColumnTokens(TokenwiseCodec):
     Args:
         space: of the rows.
         bins: the most bins of a number. A column of fewer values has one bin for each value.
+        rows: the training values of a number that are counted, at most. 0: values of a bin are alike.
     """
 
     measure = Measure.COUNTING
     starts: Tensor
+    values: Tensor | None
     gaps: Tensor
     ends: Tensor | None
     scales: Tensor
     rooms: Tensor
 
-    def __init__(self, space: Table, bins: int = 512) -> None:
+    def __init__(self, space: Table, bins: int = 512, rows: int = 0) -> None:
         super().__init__()
         self.space, self.event = space, space.shape
         self.sizes = token_sizes(space, bins)
@@ -71,6 +83,8 @@ class ColumnTokens(TokenwiseCodec):
         self.register_buffer("gaps", torch.tensor(gaps), persistent=False)
         evenly = [_even(column.span, count) for column, count in zip(columns, self.binned, strict=True)]
         self.register_buffer("starts", torch.tensor(_padded(evenly), dtype=torch.int64))
+        self.register_buffer("values", torch.full((len(columns), rows), PADDING) if rows else None)
+        self._counted = list[Marginal]()
         self._set_tails([_tail_shares(c, (1 / n, 1 / n)) for c, n in zip(columns, self.binned, strict=True)])
 
     def _set_tails(self, shares: list[tuple[float, float]]) -> None:
@@ -95,6 +109,12 @@ class ColumnTokens(TokenwiseCodec):
             low, high = self.space.modelled[i].span
             values = rows[:, i].cpu().numpy()
             values = values[(values >= low) & (values <= high)]
+            if self.values is not None:
+                values = np.sort(values[:: -(-len(values) // self.values.shape[1]) or 1])
+                self.values[g].fill_(PADDING)[: len(values)] = torch.from_numpy(values)
+                self._counted = []
+                levels = (np.arange(DENSE * count) + 0.5) / (DENSE * count)
+                values = self._marginals()[g].quantile(levels).clip(low, high)
             starts = _bins(values, low, high, count)
             self.starts[g, : count + 1] = torch.from_numpy(starts)
             if self.ends is not None and len(values):
@@ -123,8 +143,9 @@ class ColumnTokens(TokenwiseCodec):
         token, foreign = self._tokens(x), self.space.foreign(x)
         (first, width), (low, high) = self.ranges(token), self._shares(token)
         x = torch.where(foreign, first, x)
-        inner = (1 - low - high) / width
-        place, log_mass = low + inner * (x - first), inner.log()
+        before, share = self._inside(token, x, first, width)
+        inner = 1 - low - high
+        place, log_mass = low + inner * before, (inner * share).log()
         below, above = x < first, x >= first + width
         outer = below | above
         if outer.is_meta or bool(outer.any()):  # on the meta device only shapes count
@@ -134,6 +155,61 @@ class ColumnTokens(TokenwiseCodec):
             place = torch.where(outer, smaller, place)
             log_mass = torch.where(outer, share.log() + log_tail(j, scale, room), log_mass)
         return token, place, log_mass.masked_fill(foreign, -torch.inf)
+
+    def _marginals(self) -> list[Marginal]:
+        """The counted distribution of each number. Built once for the values that are counted."""
+        if not self._counted and self.values is not None:
+            columns = [dataclasses.replace(self.space.modelled[i], missing=False) for i in self.graded]
+            rows = [row[row != PADDING].numpy() for row in self.values.cpu()]
+            self._counted = [Marginal(column, row) for column, row in zip(columns, rows, strict=True)]
+        return self._counted
+
+    def _inside(self, token: Tensor, x: Tensor, first: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+        """The mass of the values of a bin below ``x``, and of ``x``, ``(B, C)`` float64 both. A bin has the mass 1."""
+        before, share = (x - first) / width.double(), 1 / width.double()
+        for i, marginal in zip(self.graded, self._marginals(), strict=False):
+            low, inside = first[:, i].cpu().numpy(), ((x >= first) & (x < first + width))[:, i].cpu().numpy()
+            values = np.where(inside, x[:, i].cpu().numpy(), low)
+            start, end = marginal.below(low), marginal.below(low + width[:, i].cpu().numpy())
+            counted = (width[:, i].cpu().numpy() > 1) & (end - start > TINY)
+            whole = np.where(counted, end - start, 1.0)
+            mask = torch.from_numpy(counted).to(x.device)
+            masses = (
+                torch.from_numpy(part / whole).to(x.device)
+                for part in (marginal.below(values) - start, marginal.mass(values))
+            )
+            before[:, i], share[:, i] = (
+                torch.where(mask, a, b[:, i]) for a, b in zip(masses, (before, share), strict=True)
+            )
+        return before, share
+
+    def _value(self, token: Tensor, inner: Tensor, first: Tensor, width: Tensor) -> Tensor:
+        """The value of a bin at a mass of the smaller ones, ``(B, C)``: the inverse of :meth:`_inside`."""
+        x = first + (inner * width).long().minimum(width - 1)
+        for i, marginal in zip(self.graded, self._marginals(), strict=False):
+            low, count = first[:, i].cpu().numpy(), width[:, i].cpu().numpy()
+            start, end = marginal.below(low), marginal.below(low + count)
+            value = marginal.quantile(start + inner[:, i].cpu().numpy() * (end - start)).clip(low, low + count - 1)
+            counted = (count > 1) & (end - start > TINY)
+            x[:, i] = torch.where(torch.from_numpy(counted).to(x.device), torch.from_numpy(value).to(x.device), x[:, i])
+        return x
+
+    def token_masses(self) -> Tensor:
+        """The mass of each token of each number by the counted values, ``(C, most)`` float64. Zeros without them."""
+        masses = torch.zeros(len(self.sizes), max(self.sizes), dtype=torch.float64)
+        for g, (i, marginal) in enumerate(zip(self.graded, self._marginals(), strict=False)):
+            edges = self.starts[g, : self.binned[g] + 1].cpu().numpy()
+            below = marginal.below(edges)
+            below[0], below[-1] = 0.0, 1.0
+            masses[i, : self.binned[g]] = torch.from_numpy(np.diff(below))
+        return masses
+
+    def token_edges(self) -> Tensor:
+        """Where the values of each token of a number begin, and the last ones end, ``(C, most + 1)`` float64."""
+        edges = torch.zeros(len(self.sizes), max(self.sizes) + 1, dtype=torch.float64)
+        for g, (i, count) in enumerate(zip(self.graded, self.binned, strict=True)):
+            edges[i, : count + 1] = self.starts[g, : count + 1].double().cpu() - 0.5
+        return edges
 
     def _shares(self, token: Tensor) -> tuple[Tensor, Tensor]:
         """The shares of each token that lie below and above the span of its column, ``(B, C)`` float64 both."""
@@ -164,7 +240,7 @@ class ColumnTokens(TokenwiseCodec):
         """The raw value at a ``place`` in [0, 1) of each token's mass, ``(B, C)`` both: :meth:`places` inverted."""
         (first, width), (low, high), place = self.ranges(token), self._shares(token), place.double()
         inner = ((place - low) / (1 - low - high)).clamp(0, 1)
-        x = first + (inner * width).long().minimum(width - 1)
+        x = self._value(token, inner, first, width)
         below, above = place < low, (place >= 1 - high) & (high > 0)
         if bool((below | above).any()):
             share, scale, room = self._tail(below, low, high)
@@ -199,11 +275,12 @@ class ColumnTokens(TokenwiseCodec):
     def _alone(self, i: int) -> ColumnTokens:
         """The codec of one column."""
         g = self.graded.index(i) if i in self.graded else None
-        alone = ColumnTokens(Table((self.space.modelled[i],)), 1 if g is None else self.binned[g]).to(
-            self.starts.device
-        )
+        rows = 0 if g is None or self.values is None else self.values.shape[1]
+        alone = ColumnTokens(Table((self.space.modelled[i],)), 1 if g is None else self.binned[g], rows)
+        alone = alone.to(self.starts.device)
         if g is not None:
             alone.starts = self.starts[g : g + 1, : self.binned[g] + 1]
+            alone.values = None if self.values is None else self.values[g : g + 1]
             alone.ends = None if self.ends is None or alone.ends is None else self.ends[g : g + 1]
         return alone
 

@@ -45,6 +45,11 @@ class Codec(Part, nn.Module, ABC):
         """True if :meth:`decode` draws ``x ~ p(x | z)``. False if it returns the mean or the median."""
         return True
 
+    @property
+    def innermost(self) -> Codec:
+        """The codec that makes the codes: this one, or the one that it wraps."""
+        return self
+
     def variants(self) -> Mapping[str, Codec]:
         """The same codec with other ways to decode, by name. Most codecs have one way."""
         return {}

@@ -18,6 +18,11 @@ class ArbitraryConditionals(ABC):
     the estimand has a joint distribution: see :class:`JointConditionals`.
     """
 
+    @property
+    def order(self) -> tuple[int, ...] | None:
+        """The order of all positions in the chain rule. ``None``: their own."""
+        return None
+
     @abstractmethod
     def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
         """Return ``log p(x_position | x_S, c)`` of each token, ``(B, sizes[position])`` float32.

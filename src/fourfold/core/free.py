@@ -58,6 +58,10 @@ class FreeCodec(Codec):
     def random(self) -> bool:
         return self.inner.random
 
+    @property
+    def innermost(self) -> Codec:
+        return self.inner.innermost
+
     def variants(self) -> Mapping[str, Codec]:
         return {name: type(self)(self.space, codec) for name, codec in self.inner.variants().items()}
 

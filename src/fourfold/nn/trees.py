@@ -11,15 +11,22 @@ from collections.abc import Callable, Collection, Sequence
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.machine.libraries import sklearn
 from fourfold.nn.forest import DEPTH, Forest
+from fourfold.nn.reading.flat import FlatNumbers
+from fourfold.nn.token_mixture import FOLDS, TokenMixture
 
 __all__ = ["ColumnTrees"]
 
 GROWN = 20_000
 """Rows that a tree grows on, at most. All rows are counted in its nodes."""
+BLOCK = 512
+"""Rows that are scored at once while shares are found."""
+ROUNDS = 20
+"""Steps of expectation and maximisation of the shares."""
 SHARE = 0.7
 """The share of the rows that a tree grows on. The others tell how well it predicts."""
 SPLIT = 0.6
@@ -28,6 +35,8 @@ HOT = 32
 """Categories of a column that are features of their own, at most. Columns of more are one ordered feature."""
 LINEAR = 3
 """Linear predictions of a column that are features of its trees, at most."""
+WIDEST = 128
+"""Columns beside whose trees there are mixtures of whole rows, at most."""
 JUDGED = 2
 """Trees of a column that predict a row in training."""
 SCALES = 24
@@ -38,11 +47,18 @@ WIDTHS = (0.0, 1 / 48, 1 / 16, 1 / 6)
 
 @final
 class ColumnTrees(Forest):
-    """``p(x_i | x_<i, c)`` of the tokens of each column: a mixture of several trees, whose nodes smooth their leaves.
+    """``p(x_i | x_<i, c)`` of the tokens of each column: a mixture of trees and of classical models beside them.
+
+        p(x_i | x_<i, c) = s_1 sum_t w_t p_t + s_2 N + s_3 p_u + s_4 p_v
+
+    ``p_t`` are trees, whose nodes smooth their leaves. ``N`` is a Gaussian about a linear prediction. ``p_u`` and
+    ``p_v`` are mixtures of Gaussians of whole rows (:class:`~fourfold.nn.token_mixture.TokenMixture`), on an axis of
+    normal scores and on one of values. The shares of a column are parameters. So this loses to a classical model only
+    where the rows left out misjudge it.
 
     A node ``v`` with ``n`` training rows, ``N(k)`` of them with token ``k`` after smoothing by kernels, has the masses
 
-        p_v(k) = (N(k) + a p_u(k)) / (n + a),    u: the node above it; above the root all tokens are alike.
+        p_v(k) = (N(k) + a p_u(k)) / (n + a),    u: the node above it; above the root: the column by itself.
 
     The leaf of a row gives the masses of its tree. Kernels and ``a`` depend on the column and on the size of the node.
     They are the parameters, which training by steps learns. :meth:`fit` grows the trees and counts. A tree grows on
@@ -62,7 +78,7 @@ class ColumnTrees(Forest):
         leaves: of each tree, at most. At least 2.
         ordered: the columns whose tokens are ordered.
         missing: the columns whose last token is "missing".
-        classes: of the labels that are the condition. 0: the condition is numbers, or there is none.
+        given: of each value of a condition, the number of its categories, and 0 for a number. Empty: there is none.
         least: the fewest rows of a leaf.
         order: the columns in the order of the chain rule. By default their own.
 
@@ -75,6 +91,7 @@ class ColumnTrees(Forest):
     linear: Tensor
     edges: Tensor
     line: Tensor
+    root: Tensor
     kernels: Tensor
 
     def __init__(
@@ -84,7 +101,7 @@ class ColumnTrees(Forest):
         leaves: int,
         ordered: Sequence[int] = (),
         missing: Collection[int] = (),
-        classes: int = 0,
+        given: Sequence[int] = (),
         least: int = 5,
         order: Sequence[int] = (),
     ) -> None:
@@ -92,13 +109,16 @@ class ColumnTrees(Forest):
         if order and sorted(order) != list(range(len(sizes))):
             raise ValueError(f"order must name each of {len(sizes)} columns once, got {tuple(order)}")
         self.order = tuple(order) or tuple(range(len(sizes)))
-        self.sizes, self.trees, self.least, self.classes = tuple(sizes), trees, least, classes
+        self.sizes, self.trees, self.least, self.given = tuple(sizes), trees, least, tuple(given)
         columns, most = len(sizes), max(sizes)
         self.columns, self.ordered, self.missing = columns, tuple(ordered), tuple(missing)
         self.places = list(self._places())
         self.register_buffer("counts", torch.zeros(columns * trees, self.nodes, most))
         self.register_buffer("scores", torch.zeros(columns, most))
-        self.register_buffer("linear", torch.zeros(columns, LINEAR, len(self.places) + classes))
+        self.condition = FlatNumbers(given) if given else None
+        width = 0 if self.condition is None else self.condition.width
+        self.register_buffer("linear", torch.zeros(columns, LINEAR, len(self.places) + width))
+        self.register_buffer("root", self._uniform())
         last = torch.tensor([size - (i in self.missing) for i, size in enumerate(sizes)]).unsqueeze(1)
         even = torch.special.ndtri((torch.arange(most + 1) / last).clamp(max=1))
         self.register_buffer("edges", even)
@@ -108,8 +128,15 @@ class ColumnTrees(Forest):
         start = torch.tensor([0.0, 0.5, 1.0, 0.0]).repeat(columns, SCALES, 1)
         self.smoothing = nn.Parameter(start)
         self.weight = nn.Parameter(torch.zeros(columns, trees))
-        self.beside = nn.Parameter(torch.full((columns,), -1.0))
+        axes = 0 if columns > WIDEST else 2 if ordered else 1
+        self.mixtures = nn.ModuleList(TokenMixture(sizes, ordered, missing, self.order) for _ in range(axes))
+        self.share = nn.Parameter(torch.tensor([0.0, -1.0] + [0.0] * axes).repeat(columns, 1))
         self._memory = dict[str, tuple[tuple[Tensor, ...], Tensor]]()
+
+    @property
+    def classics(self) -> list[TokenMixture]:
+        """The mixtures of whole rows."""
+        return [mixture for mixture in self.mixtures if isinstance(mixture, TokenMixture)]
 
     # --- features -----------------------------------------------------------------------------------------------------
 
@@ -128,10 +155,7 @@ class ColumnTrees(Forest):
         values = x[:, column]
         score = self.scores[column, values]
         rows = torch.where(token < 0, score, (values == token).to(score))
-        if self.classes:
-            labels = x.new_full((len(x),), -1) if cond is None else cond
-            rows = torch.cat([rows, (labels.unsqueeze(1) == torch.arange(self.classes, device=x.device)).float()], 1)
-        return rows
+        return rows if self.condition is None else torch.cat([rows, self.condition(cond, len(x))], 1)
 
     def _targets(self, i: int, x: Tensor) -> Tensor:
         """The numbers that the trees of a column predict, ``(N, K)``: a score and a gap, or the categories."""
@@ -144,9 +168,22 @@ class ColumnTrees(Forest):
     # --- growing ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
-        """Grow the trees on tokens ``(N, C)`` and their conditions, and count in their nodes. Data alone decide."""
-        self._set_scores(x)
+    def fit(
+        self, x: Tensor, cond: Tensor | None = None, masses: Tensor | None = None, edges: Tensor | None = None
+    ) -> None:
+        """Grow the trees on tokens ``(N, C)`` and their conditions, and count in their nodes. Data alone decide.
+
+        Args:
+            x: tokens.
+            cond: conditions ``(N, *)``.
+            masses: of the ordered tokens of each column by itself, ``(C, most)``. ``None`` or zeros: they are counted.
+            edges: where the values of these tokens begin and end, ``(C, most + 1)``. ``None``: at whole numbers.
+        """
+        if self.condition is not None and cond is not None:
+            self.condition.fit(cond)
+        self._set_scores(x, torch.zeros_like(self.root) if masses is None else masses)
+        for mixture, (place, edge) in zip(self.classics, self._axes(x, edges), strict=False):
+            mixture.fit(x, place, edge, self._fold(x))
         features, inside = self._features(x, cond), self._inside(x)
         rank = torch.tensor([self.order.index(column) for column, _ in self.places])
         for i in self.order:
@@ -159,18 +196,52 @@ class ColumnTrees(Forest):
             for t in range(self.trees):
                 self._grow(i * self.trees + t, inputs, targets, inside[:, t], index)
         self._count(x, cond)
+        self._set_shares(x, cond)
 
-    def _set_scores(self, x: Tensor) -> None:
+    def _set_shares(self, x: Tensor, cond: Tensor | None) -> None:
+        """Shares by expectation and maximisation on rows that the models beside the trees and in them leave out."""
+        every = slice(None, None, -(-len(x) // GROWN))
+        x, cond = x[every], None if cond is None else cond[every]
+        parts = [
+            self._parts(x[i : i + BLOCK], None if cond is None else cond[i : i + BLOCK], True)
+            for i in range(0, len(x), BLOCK)
+        ]
+        masses, share = torch.cat(parts), torch.full_like(self.share, 1 / self.share.shape[1])
+        for _ in range(ROUNDS):
+            joint = share * masses
+            share = ((joint / joint.sum(2, keepdim=True)).sum(0) + 1) / (len(x) + joint.shape[2])
+        self.share.copy_(share.log())
+
+    def _set_scores(self, x: Tensor, masses: Tensor) -> None:
         """Normal scores of ordered tokens and of the ends of their intervals. A gap has 0: another feature tells it."""
+        self.root.copy_(self._uniform())
         for i, size in enumerate(self.sizes):
             last = size - (i in self.missing)
             counts = torch.bincount(x[:, i], minlength=size)[:last].double() + 0.5 / last
+            if float(masses[i].sum()) > 0:
+                counts = len(x) * masses[i, :last].double() + 0.5 / last
+                self.root[i, :last] *= (last * counts / counts.sum()).float()
             below = counts.cumsum(0) / counts.sum()
             middle = below - counts / 2 / counts.sum()
             self.scores[i].zero_()[:last] = torch.special.ndtri(middle.clamp(1e-4, 1 - 1e-4)).float()
             self.edges[i].fill_(torch.inf)[:last] = torch.special.ndtri(below.roll(1)).float()
             self.edges[i, 0] = -torch.inf
             self.line[i] = torch.tensor([0.0, 1.0, float((x[:, i] >= last).float().mean())])
+
+    def _axes(self, x: Tensor, edges: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+        """Places and edges of ordered tokens, in normal scores and in values of mean 0 and variance 1."""
+        edges = torch.arange(self.edges.shape[1]).double().repeat(self.columns, 1) if edges is None else edges.clone()
+        places = (edges[:, 1:] + edges[:, :-1]) / 2
+        for i in self.ordered:
+            last = self.sizes[i] - (i in self.missing)
+            values = places[i, x[x[:, i] < last, i]]
+            centre, scale = (
+                (values.mean(), values.std(correction=0)) if len(values) else (places[i, 0], places.new_zeros(()))
+            )
+            scale = torch.where(scale > 0, scale, 1.0)
+            places[i], edges[i] = (places[i] - centre) / scale, (edges[i] - centre) / scale
+            edges[i, 0], edges[i, last:] = -torch.inf, torch.inf
+        return [(self.scores, self.edges), (places.float(), edges.float())]
 
     def _fit_linear(self, i: int, x: Tensor, features: Tensor, targets: Tensor, features_before: Tensor) -> None:
         """A ridge regression of a column's targets on the features before it, with the error of rows left out."""
@@ -223,11 +294,11 @@ class ColumnTrees(Forest):
         """Which trees grow on which rows, ``(N, trees)``: a function of the row alone, so equal rows go together."""
         if self.trees == 1:
             return torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
-        generator = torch.Generator().manual_seed(0)
-        factors = torch.randint(1, 1 << 20, (self.columns, self.trees), generator=generator).to(x.device)
-        mixed = ((x + 1).unsqueeze(2) * factors).sum(1)
-        mixed = (mixed ^ (mixed >> 7)) * 2654435761 % (1 << 32)
-        return ((mixed >> 8) % 1000).float() < 1000 * SHARE
+        return (_hashes(x, self.trees) % 1000).float() < 1000 * SHARE
+
+    def _fold(self, x: Tensor) -> Tensor:
+        """The part of each row by which mixtures leave it out, ``(N,)``: a function of the row alone."""
+        return _hashes(x, self.trees + 1)[:, -1] % FOLDS
 
     # --- masses -------------------------------------------------------------------------------------------------------
 
@@ -238,31 +309,86 @@ class ColumnTrees(Forest):
 
     def forward(self, x: Tensor, cond: Tensor | None = None, column: int | None = None) -> Tensor:
         """``log p(x_i | x_<i, c)`` of tokens ``(B, C)``, or of each token of one column, ``(B, sizes[column])``."""
-        inputs = self._inputs(x, cond)
         if column is not None:
-            trees = column * self.trees + torch.arange(self.trees, device=x.device)
-            masses = self._tables()[trees, self.paths(inputs, trees).amax(2)]
-            masses = torch.einsum("t,btk->bk", self.weight[column].softmax(0), masses)[:, : self.sizes[column]]
-            tokens = torch.arange(self.sizes[column], device=x.device).expand(len(x), -1)
-            columns = torch.tensor([column], device=x.device)
-            return self._mixed(masses, inputs, tokens, columns).log()
-        if self.training:
-            masses = self._left_out(x, inputs)
-        else:
-            trees = torch.arange(len(self.counts), device=x.device)
-            leaf, token = self.paths(inputs, trees).amax(2), x.repeat_interleave(self.trees, 1)
-            masses = self._tables()[trees, leaf, token].view(len(x), self.columns, self.trees)
-            masses = (masses * self.weight.softmax(1)).sum(2)
-        return self._mixed(masses, inputs, x, torch.arange(self.columns, device=x.device)).log()
+            return self._of_column(x, cond, column)
+        return self._shared(self._parts(x, cond, self.training), torch.arange(self.columns, device=x.device))
 
-    def _mixed(self, masses: Tensor, inputs: Tensor, tokens: Tensor, columns: Tensor) -> Tensor:
-        """Masses of ``tokens`` by trees and, in ordered columns, by a Gaussian about the linear prediction, mixed."""
+    def _of_column(self, x: Tensor, cond: Tensor | None, column: int) -> Tensor:
+        inputs, trees = self._inputs(x, cond), column * self.trees + torch.arange(self.trees, device=x.device)
+        masses = self._tables()[trees, self.paths(inputs, trees).amax(2)]
+        masses = torch.einsum("t,btk->bk", self.weight[column].softmax(0), masses)[:, : self.sizes[column]]
+        tokens = torch.arange(self.sizes[column], device=x.device).expand(len(x), -1)
+        columns = torch.tensor([column], device=x.device)
+        beside = [mixture.next(x, column).exp() for mixture in self.classics]
+        return self._shared(torch.stack([masses, self._line(inputs, tokens, columns), *beside], 2), columns)
+
+    def _parts(self, x: Tensor, cond: Tensor | None, left_out: bool) -> Tensor:
+        """Masses of tokens by trees, line and mixtures, ``(B, C, M)``. If ``left_out``: fitted without each row."""
+        inputs, columns = self._inputs(x, cond), torch.arange(self.columns, device=x.device)
+        fold = self._fold(x) if left_out else None
+        beside = [mixture(x, fold).exp() for mixture in self.classics]
+        masses = self._left_out(x, inputs) if left_out else self._by_trees(x, inputs)
+        return torch.stack([masses, self._line(inputs, x, columns), *beside], 2)
+
+    def _by_trees(self, x: Tensor, inputs: Tensor) -> Tensor:
+        """``p(x_i | x_<i, c)`` by all trees, ``(B, C)``."""
+        trees = torch.arange(len(self.counts), device=x.device)
+        leaf, token = self.paths(inputs, trees).amax(2), x.repeat_interleave(self.trees, 1)
+        masses = self._tables()[trees, leaf, token].view(len(x), self.columns, self.trees)
+        return (masses * self.weight.softmax(1)).sum(2)
+
+    def _line(self, inputs: Tensor, tokens: Tensor, columns: Tensor) -> Tensor:
+        """Masses of tokens in ordered columns by a Gaussian about the linear prediction, ``(B, T)``."""
         offset, scale, gap = self.line[columns].unbind(1)
         mean = inputs[:, inputs.shape[1] - self.columns * LINEAR :: LINEAR][:, columns] + offset
         low, high = (torch.special.ndtr((self.edges[columns, tokens + k] - mean) / scale) for k in (0, 1))
         line = torch.where(tokens >= self._last()[columns], gap, (1 - gap) * (high - low))
-        share = torch.where(self._is_ordered()[columns], self.beside[columns].sigmoid(), 0.0)
-        return (1 - share) * masses + share * line
+        return torch.where(self._is_ordered()[columns], line, 0.0)
+
+    def _shared(self, parts: Tensor, columns: Tensor) -> Tensor:
+        """The logarithm of masses ``(B, T, M)`` by their shares in columns, ``(B, T)``."""
+        hidden = F.pad(~self._is_ordered()[columns].unsqueeze(1), (1, len(self.mixtures)))
+        return (parts * self.share[columns].masked_fill(hidden, -torch.inf).softmax(1)).sum(2).log()
+
+    @torch.no_grad()
+    def conditional(self, x: Tensor, observed_mask: Tensor, column: int, cond: Tensor | None = None) -> Tensor:
+        """``log q(x_i | x_S, c)`` of each token of a column, ``(B, sizes[column])``, for any sets ``S``, ``(B, C)``.
+
+        It is ``p`` where ``S`` is ``x_<i``, or all other columns. Else it mixes ``p(x_i | x_<i)`` and
+
+            q(x_i | x_S) ~ p(x_i | x_<i) r(x_i | x_S) / r(x_i | x_<i),    or is r(x_i | x_S) where x_<i is not all in S
+
+        with the mean ``r`` of the mixtures of rows.
+        """
+        earlier = torch.zeros(self.columns, dtype=torch.bool, device=x.device)
+        earlier[list(self.order[: self.order.index(column)])] = True
+        nats = self._proposed(x, observed_mask, earlier, column, cond) if self.classics else self(x, cond, column)
+        others = observed_mask.clone()
+        others[:, column] = True
+        rows = (others.all(1) & (observed_mask & ~earlier).any(1)).nonzero().flatten()
+        nats[rows] = self._exactly(x[rows], column, None if cond is None else cond[rows])
+        return nats
+
+    def _proposed(self, x: Tensor, observed_mask: Tensor, earlier: Tensor, i: int, cond: Tensor | None) -> Tensor:
+        later = (observed_mask & ~earlier).any(1, keepdim=True)
+        own, by_rows = self(x, cond, i), self._by_mixtures(x, observed_mask, i)
+        ratio = torch.where(later, by_rows - self._by_mixtures(x, earlier.expand(x.shape), i), 0.0)
+        both = torch.logaddexp(own, (own + ratio).log_softmax(1)) - math.log(2)
+        return torch.where((observed_mask | ~earlier).all(1, keepdim=True), both, by_rows)
+
+    def _exactly(self, x: Tensor, i: int, cond: Tensor | None) -> Tensor:
+        """``log p(x_i | all other columns, c)`` of each token: rows with it are scored."""
+        size, parts = self.sizes[i], [x.new_zeros(0, self.sizes[i], dtype=self.root.dtype)]
+        for low in range(0, len(x), BLOCK):
+            rows = x[low : low + BLOCK].repeat_interleave(size, 0)
+            rows[:, i] = torch.arange(size, device=x.device).repeat(len(rows) // size)
+            labels = None if cond is None else cond[low : low + BLOCK].repeat_interleave(size, 0)
+            parts.append(self(rows, labels).sum(1).view(-1, size).log_softmax(1))
+        return torch.cat(parts)
+
+    def _by_mixtures(self, x: Tensor, observed_mask: Tensor, column: int) -> Tensor:
+        nats = [mixture.given(x, observed_mask, column) for mixture in self.classics]
+        return torch.stack(nats).logsumexp(0) - math.log(len(nats))
 
     def _last(self) -> Tensor:
         """The number of tokens of each column that are no gap."""
@@ -293,7 +419,7 @@ class ColumnTrees(Forest):
         a, share = prior[column.unsqueeze(1), size], shares[column.unsqueeze(1), size]
         smooth = self._smooth()[tree, place, :, token.unsqueeze(2)] - self.kernels[column, :, token, token].unsqueeze(2)
         evidence, total = (smooth * share).sum(3).clamp(min=0), (total - 1).clamp(min=0)
-        p = 1 / torch.tensor(self.sizes, device=x.device)[column].expand(len(x), -1)
+        p = self.root[column, token]
         for d in range(path.shape[2]):
             better = (evidence[:, :, d] + a[:, :, d] * p) / (total[:, :, d] + a[:, :, d])
             p = torch.where(path[:, :, d] >= 0, better, p)
@@ -314,13 +440,15 @@ class ColumnTrees(Forest):
 
     def _tables(self) -> Tensor:
         """The masses of all tokens in each node, ``(R, nodes, tokens)``."""
-        return self._remembered("tables", [self.counts, self.log_prior, self.smoothing], self._compute_tables)
+        return self._remembered(
+            "tables", [self.counts, self.root, self.log_prior, self.smoothing], self._compute_tables
+        )
 
     def _compute_tables(self) -> Tensor:
         (prior, shares), column, child = self._weights(), self._rows(), self.child.long()
         smooth, total = self._smooth(), self._totals()
         tree, node = torch.arange(len(column), device=child.device), torch.zeros_like(column)
-        above = self._uniform()[column]
+        above = self.root[column]
         place, parts, count = child.new_zeros(child.shape[:2]), list[Tensor](), 0
         for _ in range(DEPTH + 1):
             of, size = column[tree], _scale(total[tree, node])
@@ -338,7 +466,7 @@ class ColumnTrees(Forest):
 
     def _uniform(self) -> Tensor:
         """All tokens of a column alike, ``(C, tokens)``."""
-        size = torch.tensor(self.sizes, device=self.counts.device).unsqueeze(1)
+        size = torch.tensor(self.sizes).unsqueeze(1)
         return (torch.arange(max(self.sizes), device=size.device) < size) / size
 
     def _remembered(self, name: str, sources: list[Tensor], compute: Callable[[], Tensor]) -> Tensor:
@@ -351,6 +479,15 @@ class ColumnTrees(Forest):
                 memory = tuple(source.detach().clone() for source in sources), compute()
             self._memory[name] = memory
         return memory[1]
+
+
+def _hashes(x: Tensor, count: int) -> Tensor:
+    """Numbers ``(N, count)`` of tokens ``(N, C)`` that look random, and are the same for equal rows."""
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(1, 1 << 20, (count, x.shape[1]), generator=generator).to(x.device)
+    mixed = ((x + 1).unsqueeze(1) * factors).sum(2)
+    mixed = (mixed ^ (mixed >> 7)) * 2654435761 % (1 << 32)
+    return mixed >> 8
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -2,8 +2,10 @@
 
     log p(x) = sum_i log p(x_o(i) | x_o(<i)),    by the trees of each column, in an order o of the columns
 
-:class:`~fourfold.nn.trees.ColumnTrees` says how a tree is grown and smoothed. The trees of a column know the columns
-before it alone, so these models have one order. Rows with given values are drawn whole, until some agree.
+:class:`~fourfold.nn.trees.ColumnTrees` says how a tree is grown and smoothed, and which classical models stand beside
+it. The trees of a column know the columns before it alone, so rows are scored and drawn in one order. Where some values
+are given, the classical models propose the others in any order, and the distribution of rows accepts proposals
+(:mod:`fourfold.tasks.proposals`).
 
 :class:`TreeDenoiser` is ``E[x_0 | x_t]`` by an ensemble of each noise level and class, see
 :class:`~fourfold.nn.noise_trees.NoiseTrees`. It is a denoiser like any other, for every sampler. As it is constant
@@ -19,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.codecs.table import CORNER, FAR
-from fourfold.core import Codec, Measure, Noise
+from fourfold.codecs.table import CORNER, FAR, ColumnTokens
+from fourfold.core import Codec, JointConditionals, Measure, Noise
 from fourfold.estimands import SMALLEST, Conditionals, Denoiser, PartialRows
 from fourfold.maths.categorical import categorical
 from fourfold.maths.paths import Path, broadcast
@@ -31,8 +33,8 @@ __all__ = ["TreeConditionals", "TreeDenoiser"]
 
 
 @final
-class TreeConditionals(Conditionals):
-    """``p(x_i | x_<i, c)`` of the columns of a table, by trees.
+class TreeConditionals(Conditionals, JointConditionals):
+    """``p(x_i | x_<i, c)`` of the columns of a table, by trees and classical models.
 
     Args:
         net: the trees of each column.
@@ -47,20 +49,34 @@ class TreeConditionals(Conditionals):
 
     @property
     def reads_condition(self) -> bool:  # type: ignore[override]
-        """True if the trees have features of labels."""
-        return self.net.classes > 0
+        """True if the trees have features of the condition."""
+        return self.net.condition is not None
 
     @property
     def summary(self) -> str:
-        return f"{super().summary}: a mixture of {self.net.trees} trees for each column"
+        beside = " beside mixtures of Gaussians" if self.net.mixtures else ""
+        return f"{super().summary}: a mixture of {self.net.trees} trees for each column{beside}"
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        return self.net.order
 
     def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         """Grow the trees on the codes of training examples, and count the rows in their nodes."""
-        self.net.fit(codec.encode(x)[0], cond)
+        source = codec.innermost
+        assert isinstance(source, ColumnTokens)  # the codec of these models
+        self.net.fit(codec.encode(x)[0], cond, source.token_masses(), source.token_edges())
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         masses: Tensor = self.net(x, cond)
         return masses
+
+    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
+        return self.net.conditional(x, observed_mask, position, cond)
+
+    def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x | c)`` in the order of the trees, in which rows are scored and drawn, ``(B,)``."""
+        return self(x, cond).sum(1)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> PartialRows:
         return PartialRows(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.counts.device), cond)

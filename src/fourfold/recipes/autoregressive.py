@@ -11,6 +11,7 @@ from fourfold.maths.ngrams import LONGEST
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.ngrams import BesideNgrams
 from fourfold.nn.reading import reading_of
+from fourfold.nn.reading.flat import flat_values
 from fourfold.nn.regression import regression_of
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.nn.trees import ColumnTrees
@@ -26,7 +27,7 @@ from fourfold.paradigms.autoregressive import (
 from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
 from fourfold.paradigms.trees import TreeConditionals
-from fourfold.recipes.networks import bins_of, check_width, column_network, labels_of, row_network
+from fourfold.recipes.networks import bins_of, check_width, column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
 from fourfold.spaces.columns import Graded
@@ -71,6 +72,8 @@ TREES: Sizes[tuple[int, int, int]] = Sizes({"xs": (32, 4, 32), "s": (128, 12, 25
 """The most bins of a number, trees of a column, and leaves of a tree."""
 LEAST = 5
 """The fewest rows of a leaf."""
+COUNTED = 10_000
+"""Values of a number that a codec counts one by one, at most."""
 NODES = 1 << 23
 """Counts in the nodes of all trees, at most: each takes 36 bytes."""
 
@@ -241,7 +244,7 @@ def trees(space: Space, size: str) -> GenerativeModel:
     """Trees of each column given those before it, grown at once: for tables of few rows.
 
     Raises:
-        TypeError: for a space that is not registered, or conditions that are not labels.
+        TypeError: for a space that is not registered.
     """
     raise TypeError(f"trees know tables, not {type(space).__name__}: use autoregressive")
 
@@ -250,12 +253,13 @@ def trees(space: Space, size: str) -> GenerativeModel:
 def _(space: Table, size: str) -> GenerativeModel:
     """Fewer trees where there are many nodes: rows are many then, and trees agree."""
     check_width(space, "trees")
-    classes, (bins, most, leaves) = labels_of(space), TREES[size]
-    codec = ColumnTokens(space, bins_of(space, bins))
+    bins, most, leaves = TREES[size]
+    codec = ColumnTokens(space, bins_of(space, bins), min(space.observed or 0, COUNTED))
     leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
     count = max(1, min(most, NODES // (2 * leaves * max(codec.sizes) * space.dims)))
     missing = [i for i, column in enumerate(space.modelled) if column.missing]
-    net = ColumnTrees(codec.sizes, count, leaves, codec.graded, missing, classes, LEAST, tree_order(space))
+    given = () if space.given is None else flat_values(space.given)
+    net = ColumnTrees(codec.sizes, count, leaves, codec.graded, missing, given, LEAST, tree_order(space))
     training = Training(batch_size=128, learning_rate=0.05)
     return _model(space, codec, TreeConditionals(net, space.dims), training)
 

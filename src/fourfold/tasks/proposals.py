@@ -132,7 +132,7 @@ class _Proposer:
         joint = self.estimand if isinstance(self.estimand, JointConditionals) else None
         log_w, length = torch.zeros(len(z), dtype=torch.float64, device=z.device), z.shape[1]
         log_holds, first = log_w.clone(), torch.ones(len(z), dtype=torch.bool, device=z.device)
-        for i in [*self.shares, *(i for i in range(length) if i not in self.shares)]:
+        for i in [*self.shares, *(i for i in self.estimand.order or range(length) if i not in self.shares)]:
             at = (~observed[:, i]).nonzero().squeeze(1)
             if not len(at):
                 continue
@@ -260,7 +260,7 @@ def score_given(
         observed_mask & torch.isfinite(log_mass),
         torch.zeros(z.shape, dtype=torch.float64, device=x.device),
     )
-    for i in range(z.shape[1]):
+    for i in estimand.order or range(z.shape[1]):
         rows = (~observed_mask[:, i]).nonzero().squeeze(1)
         if len(rows):
             labels = None if cond is None else cond[rows]
