@@ -34,7 +34,7 @@ def shaken(name: str, scale: float = 0.1) -> GenerativeModel:
     return model
 
 
-def grown() -> GenerativeModel:
+def model_of_trees() -> GenerativeModel:
     """Trees and mixtures of rows whose columns depend on each other."""
     x = TABLE.examples(600, torch.Generator().manual_seed(2))
     x[:, 2] = 4 * x[:, 0] + x[:, 2] % 4
@@ -50,7 +50,7 @@ def grown() -> GenerativeModel:
 @pytest.fixture(scope="module", params=["autoregressive", "autoregressive/trees", "diffusion/masked"])
 def law(request):
     """A model, all rows of the table, and the mass of each among samples of the model."""
-    model, x = grown() if request.param.endswith("trees") else shaken(request.param), TABLE.support(0, 0.0)[0]
+    model, x = model_of_trees() if request.param.endswith("trees") else shaken(request.param), TABLE.support(0, 0.0)[0]
     if request.param.startswith("autoregressive"):
         return model, x, model.log_prob(x, batch_size=4096).nats.double().exp()
     z, log_mass = model.codec.encode(x)

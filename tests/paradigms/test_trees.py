@@ -104,7 +104,7 @@ def plain(net: ColumnTrees, z: Tensor, row: int, i: int, trees: list[int], left_
         last = size - (i in net.missing)
         below = normal.cdf((net.edges[i, : last + 1] - mean) / scale)
         line = [(1 - gap) * float(mass) for mass in below.diff()] + [gap] * (size - last)
-    shares = net.share[i].clone()
+    shares = net.shares[i].clone()
     shares[1] = shares[1] if i in net.ordered else -math.inf
     parts = [masses, line, *beside]
     return [

@@ -84,7 +84,7 @@ class ColumnTokens(TokenwiseCodec):
         evenly = [_even(column.span, count) for column, count in zip(columns, self.binned, strict=True)]
         self.register_buffer("starts", torch.tensor(_padded(evenly), dtype=torch.int64))
         self.register_buffer("values", torch.full((len(columns), rows), PADDING) if rows else None)
-        self._counted = list[Marginal]()
+        self._memory = (0, 0), list[Marginal]()
         self._set_tails([_tail_shares(c, (1 / n, 1 / n)) for c, n in zip(columns, self.binned, strict=True)])
 
     def _set_tails(self, shares: list[tuple[float, float]]) -> None:
@@ -112,7 +112,6 @@ class ColumnTokens(TokenwiseCodec):
             if self.values is not None:
                 values = np.sort(values[:: -(-len(values) // self.values.shape[1]) or 1])
                 self.values[g].fill_(PADDING)[: len(values)] = torch.from_numpy(values)
-                self._counted = []
                 levels = (np.arange(DENSE * count) + 0.5) / (DENSE * count)
                 values = self._marginals()[g].quantile(levels).clip(low, high)
             starts = _bins(values, low, high, count)
@@ -158,11 +157,14 @@ class ColumnTokens(TokenwiseCodec):
 
     def _marginals(self) -> list[Marginal]:
         """The counted distribution of each number. Built once for the values that are counted."""
-        if not self._counted and self.values is not None:
+        if self.values is None or self.values.is_meta:
+            return []
+        version = (self.values.data_ptr(), self.values._version)
+        if version != self._memory[0]:
             columns = [dataclasses.replace(self.space.modelled[i], missing=False) for i in self.graded]
             rows = [row[row != PADDING].numpy() for row in self.values.cpu()]
-            self._counted = [Marginal(column, row) for column, row in zip(columns, rows, strict=True)]
-        return self._counted
+            self._memory = version, [Marginal(column, row) for column, row in zip(columns, rows, strict=True)]
+        return self._memory[1]
 
     def _inside(self, token: Tensor, x: Tensor, first: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """The mass of the values of a bin below ``x``, and of ``x``, ``(B, C)`` float64 both. A bin has the mass 1."""
@@ -171,15 +173,15 @@ class ColumnTokens(TokenwiseCodec):
             low, inside = first[:, i].cpu().numpy(), ((x >= first) & (x < first + width))[:, i].cpu().numpy()
             values = np.where(inside, x[:, i].cpu().numpy(), low)
             start, end = marginal.below(low), marginal.below(low + width[:, i].cpu().numpy())
-            counted = (width[:, i].cpu().numpy() > 1) & (end - start > TINY)
-            whole = np.where(counted, end - start, 1.0)
-            mask = torch.from_numpy(counted).to(x.device)
+            mask = (width[:, i].cpu().numpy() > 1) & (end - start > TINY)
+            whole = np.where(mask, end - start, 1.0)
+            inner = torch.from_numpy(mask).to(x.device)
             masses = (
                 torch.from_numpy(part / whole).to(x.device)
                 for part in (marginal.below(values) - start, marginal.mass(values))
             )
             before[:, i], share[:, i] = (
-                torch.where(mask, a, b[:, i]) for a, b in zip(masses, (before, share), strict=True)
+                torch.where(inner, a, b[:, i]) for a, b in zip(masses, (before, share), strict=True)
             )
         return before, share
 
@@ -190,8 +192,8 @@ class ColumnTokens(TokenwiseCodec):
             low, count = first[:, i].cpu().numpy(), width[:, i].cpu().numpy()
             start, end = marginal.below(low), marginal.below(low + count)
             value = marginal.quantile(start + inner[:, i].cpu().numpy() * (end - start)).clip(low, low + count - 1)
-            counted = (count > 1) & (end - start > TINY)
-            x[:, i] = torch.where(torch.from_numpy(counted).to(x.device), torch.from_numpy(value).to(x.device), x[:, i])
+            mask = (count > 1) & (end - start > TINY)
+            x[:, i] = torch.where(torch.from_numpy(mask).to(x.device), torch.from_numpy(value).to(x.device), x[:, i])
         return x
 
     def token_masses(self) -> Tensor:

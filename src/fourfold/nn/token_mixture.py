@@ -195,13 +195,13 @@ class TokenMixture(nn.Module):
         return torch.where(self._gap(i, token).unsqueeze(1), log_mass[:, 1], inside) if i in self.missing else inside
 
     @torch.no_grad()
-    def given(self, x: Tensor, observed_mask: Tensor, column: int) -> Tensor:
+    def conditional(self, x: Tensor, observed_mask: Tensor, column: int) -> Tensor:
         """``log p(x_i | x_S)`` of each token of a column, ``(B, sizes[column])``, for sets ``S``, bool ``(B, C)``."""
         rows = max(1, CHUNK // (MOST * (len(self.ordered) + 1) ** 2))
         pairs = zip(torch.split(x, rows), torch.split(observed_mask, rows), strict=True)
-        return torch.cat([self._given(part, mask, column) for part, mask in pairs])
+        return torch.cat([self._conditional(part, mask, column) for part, mask in pairs])
 
-    def _given(self, x: Tensor, observed_mask: Tensor, column: int) -> Tensor:
+    def _conditional(self, x: Tensor, observed_mask: Tensor, column: int) -> Tensor:
         k = self._count(FOLDS)
         nats, log_mass = self.log_weight[FOLDS, :k].expand(len(x), -1), self.log_mass[FOLDS, :k]
         for i in range(x.shape[1]):
@@ -223,8 +223,8 @@ class TokenMixture(nn.Module):
         values = means.new_zeros(len(x), len(q))
         for j, i in enumerate(q):
             present[:, j], values[:, j] = observed_mask[:, i] & ~self._gap(i, x[:, i]), self.place[i, x[:, i]]
-        covariance, both = roots @ roots.mT, present.unsqueeze(2) & present.unsqueeze(1)
-        root = torch.linalg.cholesky(torch.where(both.unsqueeze(1), covariance, torch.eye(len(q), device=x.device)))
+        covariance, mask = roots @ roots.mT, present.unsqueeze(2) & present.unsqueeze(1)
+        root = torch.linalg.cholesky(torch.where(mask.unsqueeze(1), covariance, torch.eye(len(q), device=x.device)))
         d = torch.where(present.unsqueeze(1), values.unsqueeze(1) - means, 0.0)
         j = q.index(column) if column in q else -1
         cross = torch.where(present.unsqueeze(1), covariance[:, j], 0.0) if q else d

@@ -130,7 +130,7 @@ class ColumnTrees(Forest):
         self.weight = nn.Parameter(torch.zeros(columns, trees))
         axes = 0 if columns > WIDEST else 2 if ordered else 1
         self.mixtures = nn.ModuleList(TokenMixture(sizes, ordered, missing, self.order) for _ in range(axes))
-        self.share = nn.Parameter(torch.tensor([0.0, -1.0] + [0.0] * axes).repeat(columns, 1))
+        self.shares = nn.Parameter(torch.tensor([0.0, -1.0] + [0.0] * axes).repeat(columns, 1))
         self._memory = dict[str, tuple[tuple[Tensor, ...], Tensor]]()
 
     @property
@@ -206,11 +206,11 @@ class ColumnTrees(Forest):
             self._parts(x[i : i + BLOCK], None if cond is None else cond[i : i + BLOCK], True)
             for i in range(0, len(x), BLOCK)
         ]
-        masses, share = torch.cat(parts), torch.full_like(self.share, 1 / self.share.shape[1])
+        masses, share = torch.cat(parts), torch.full_like(self.shares, 1 / self.shares.shape[1])
         for _ in range(ROUNDS):
             joint = share * masses
             share = ((joint / joint.sum(2, keepdim=True)).sum(0) + 1) / (len(x) + joint.shape[2])
-        self.share.copy_(share.log())
+        self.shares.copy_(share.log())
 
     def _set_scores(self, x: Tensor, masses: Tensor) -> None:
         """Normal scores of ordered tokens and of the ends of their intervals. A gap has 0: another feature tells it."""
@@ -348,7 +348,7 @@ class ColumnTrees(Forest):
     def _shared(self, parts: Tensor, columns: Tensor) -> Tensor:
         """The logarithm of masses ``(B, T, M)`` by their shares in columns, ``(B, T)``."""
         hidden = F.pad(~self._is_ordered()[columns].unsqueeze(1), (1, len(self.mixtures)))
-        return (parts * self.share[columns].masked_fill(hidden, -torch.inf).softmax(1)).sum(2).log()
+        return (parts * self.shares[columns].masked_fill(hidden, -torch.inf).softmax(1)).sum(2).log()
 
     @torch.no_grad()
     def conditional(self, x: Tensor, observed_mask: Tensor, column: int, cond: Tensor | None = None) -> Tensor:
@@ -363,18 +363,18 @@ class ColumnTrees(Forest):
         earlier = torch.zeros(self.columns, dtype=torch.bool, device=x.device)
         earlier[list(self.order[: self.order.index(column)])] = True
         nats = self._proposed(x, observed_mask, earlier, column, cond) if self.classics else self(x, cond, column)
-        others = observed_mask.clone()
-        others[:, column] = True
-        rows = (others.all(1) & (observed_mask & ~earlier).any(1)).nonzero().flatten()
+        mask = observed_mask.clone()
+        mask[:, column] = True
+        rows = (mask.all(1) & (observed_mask & ~earlier).any(1)).nonzero().flatten()
         nats[rows] = self._exactly(x[rows], column, None if cond is None else cond[rows])
         return nats
 
     def _proposed(self, x: Tensor, observed_mask: Tensor, earlier: Tensor, i: int, cond: Tensor | None) -> Tensor:
         later = (observed_mask & ~earlier).any(1, keepdim=True)
-        own, by_rows = self(x, cond, i), self._by_mixtures(x, observed_mask, i)
+        forward, by_rows = self(x, cond, i), self._by_mixtures(x, observed_mask, i)
         ratio = torch.where(later, by_rows - self._by_mixtures(x, earlier.expand(x.shape), i), 0.0)
-        both = torch.logaddexp(own, (own + ratio).log_softmax(1)) - math.log(2)
-        return torch.where((observed_mask | ~earlier).all(1, keepdim=True), both, by_rows)
+        nats = torch.logaddexp(forward, (forward + ratio).log_softmax(1)) - math.log(2)
+        return torch.where((observed_mask | ~earlier).all(1, keepdim=True), nats, by_rows)
 
     def _exactly(self, x: Tensor, i: int, cond: Tensor | None) -> Tensor:
         """``log p(x_i | all other columns, c)`` of each token: rows with it are scored."""
@@ -387,7 +387,7 @@ class ColumnTrees(Forest):
         return torch.cat(parts)
 
     def _by_mixtures(self, x: Tensor, observed_mask: Tensor, column: int) -> Tensor:
-        nats = [mixture.given(x, observed_mask, column) for mixture in self.classics]
+        nats = [mixture.conditional(x, observed_mask, column) for mixture in self.classics]
         return torch.stack(nats).logsumexp(0) - math.log(len(nats))
 
     def _last(self) -> Tensor:
