@@ -107,6 +107,18 @@ def test_a_stream_keeps_its_order_when_its_parts_lie_in_several_files(tmp_path):
     assert judgement.n == len(space.rows(data.test.x)) == 120
 
 
+def test_texts_with_other_characters_are_compared_as_bytes(tmp_path):
+    text = "".join("abcdefgh"[i * i % 8] for i in range(2400))
+    for name, words in (("real", text), ("new", "é" + text[:1200])):
+        (tmp_path / f"{name}.txt").write_text(words, encoding="utf-8")
+    said: list[str] = []
+    judgement = fourfold.judge(tmp_path / "real.txt", tmp_path / "new.txt", length=16, say=said.append)
+    assert any("new.txt" in note and "bytes" in note for note in said)
+    assert "--tokens bytes" in judgement.command
+    with pytest.raises(DataError, match=r"character 'é' at position 0 .* vocabulary"):
+        fourfold.judge(tmp_path / "real.txt", tmp_path / "new.txt", length=16, tokens="chars")
+
+
 def test_windows_that_are_too_few_to_be_references_are_counted():
     part = Split(torch.zeros(79, dtype=torch.long))
     with pytest.raises(DataError, match=r"windows of 16 .* at least 8 .* got 4"):

@@ -25,6 +25,8 @@ __all__ = ["Text", "code_points"]
 
 SHOWN, LONGEST = 2, 400
 """The most excerpts in a picture, and the most characters of each."""
+FOREIGN = "is not in the vocabulary"
+"""The fault of a character, in the message."""
 MOST = 20_000
 """The most texts that are enumerated."""
 
@@ -171,7 +173,7 @@ class Text(WrittenTexts):
             if len(foreign):
                 at = start + int(foreign[0])
                 where = f"character {text[at]!r} at position {first + at}"
-                raise ValueError(f"{where} is not in the vocabulary: read all as bytes (--tokens bytes), or remove it")
+                raise ValueError(f"{where} {FOREIGN}: read all as bytes (--tokens bytes), or remove it")
             token_ids[start : start + len(ids)] = ids
         return torch.from_numpy(token_ids)
 

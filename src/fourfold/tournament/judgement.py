@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 import os
@@ -11,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Unpack, final
 
-from fourfold.data import IN_MEMORY, Data, Dataset, Split, load, read_raw
+from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, load, read_raw
 from fourfold.data.mixed import IMPOSSIBLE, IMPROBABLE
 from fourfold.data.separate import cut, separate
 from fourfold.machine.hardware import machine
@@ -20,11 +21,12 @@ from fourfold.output import notebook
 from fourfold.settings.data import DataKeywords, DataOptions, words_of
 from fourfold.settings.declaration import spelled_out
 from fourfold.spaces.table import RULES
+from fourfold.spaces.text import FOREIGN
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import losses, rate
 from fourfold.tournament.benchmark import Benchmark
 from fourfold.tournament.outputs import check_outputs
-from fourfold.tournament.outside import rate_outside, read_outside
+from fourfold.tournament.outside import Outside, rate_outside, read_outside
 from fourfold.tournament.ranking import apart_from_floor, at_floor
 from fourfold.tournament.report import save_report
 from fourfold.tournament.results import Results, described, versions
@@ -181,11 +183,17 @@ def judge(
     if out is not None:
         check_outputs(Path(out))
     reading: DataKeywords = {"keep_rare": True, **keywords}  # rows are judged as they are
-    dataset = _real(real, train, held_out, reading)
+    try:
+        dataset, outside, notes = _read(real, synthetic, train, held_out, reading)
+    except DataError as error:
+        if FOREIGN not in str(error) or keywords.get("tokens"):
+            raise
+        say(f"{str(error).partition(':')[0]}: has characters that training text lacks: all is compared as bytes")
+        settings = dataclasses.replace(settings, data_options={**keywords, "tokens": "bytes"})
+        dataset, outside, notes = _read(real, synthetic, train, held_out, {**reading, "tokens": "bytes"})
     dataset.space.check_features(features)
-    for note in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
+    for note in notes:
         say(note)
-    outside = read_outside(_stem(synthetic), synthetic, dataset, reading, say)
     references = examples(dataset, n)
     count = min(len(outside), len(references.test))
     benchmark = Benchmark(dataset, references, settings.protocol, count, settings.seed)
@@ -206,6 +214,15 @@ def judge(
     if out is not None:
         judgement.save(out)
     return judgement
+
+
+def _read(
+    real: Data, synthetic: Data, train: Data | None, held_out: Data | None, keywords: DataKeywords
+) -> tuple[Dataset, Outside, list[str]]:
+    """The real data, the samples, and notes on both."""
+    dataset = _real(real, train, held_out, keywords)
+    notes = [*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)]
+    return dataset, read_outside(_stem(synthetic), synthetic, dataset, keywords, notes.append), notes
 
 
 def _without_models(say: Callable[[str], None]) -> Callable[[str], None]:
