@@ -139,8 +139,8 @@ def main() -> None:
     parser.add_argument("paths", nargs="*", type=Path)
     parser.add_argument("--epsilon", type=float, nargs="*", default=list(EPSILONS))
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--shadows", type=int, default=150, help="Models with the canary, and as many without it.")
-    parser.add_argument("--rows", type=int, default=60)
+    parser.add_argument("--shadows", type=int, default=80, help="Models with the canary, and as many without it.")
+    parser.add_argument("--rows", type=int, default=24)
     parser.add_argument("--whole", action="store_true", help="Print all that mostlyai-qa measures.")
     options = parser.parse_args()
     if options.work == "adult":

@@ -284,7 +284,7 @@ class FreeRows:
 
     def condition(
         self, x: Tensor, observed: Sequence[int], restrictions: Mapping[int, Tensor]
-    ) -> tuple[Tensor, Tensor, dict[int, Tensor], bool]:
+    ) -> tuple[Tensor, Tensor, dict[int, Tensor], bool, tuple[int, ...]]:
         """A condition on rows with the same observed values as one on free rows.
 
         Args:
@@ -295,9 +295,10 @@ class FreeRows:
 
         Returns:
             free rows, which of their columns are observed ``(F,)``, the codes that others are among, and whether this
-            says all. If not, rows that contradict the condition have to be drawn again.
+            says all. If not, rows that contradict the condition have to be drawn again. Or, where it says all but that
+            some distances follow from an observed value and a base that is drawn, the places of these distances.
         """
-        x, places, complete = *self._solved(x, set(observed)), True
+        x, places, complete, distances, rest = *self._solved(x, set(observed)), True, list[int](), True
         y, mask = self.reduce(x), torch.zeros(len(self.sources), dtype=torch.bool)
         among: dict[int, Tensor] = {}
         for j, source in enumerate(self.sources):
@@ -308,7 +309,10 @@ class FreeRows:
             elif isinstance(source, AtLeast):
                 i, *bases = self._places[source]
                 mask[j] = places.issuperset([i, *bases])
-                complete &= i not in restrictions and (i not in places or bool(mask[j]))
+                follows = i in places and not mask[j]
+                distances += [j] * follows
+                complete &= i not in restrictions and not follows
+                rest &= i not in restrictions
             elif isinstance(source, Combinations):
                 fits = self._fitting(x, source, places, restrictions)
                 mask[j] = int(fits.sum()) == 1 and bool(places & set(self._places[source]))
@@ -318,8 +322,9 @@ class FreeRows:
         for i, rule in self._derived.items():
             if isinstance(rule, Total):
                 gap = i in places and any(bool(x[0, j] == MISSING) for j in places.intersection(self._places[rule][1:]))
-                complete &= i not in restrictions and (i not in places or gap or places.issuperset(self._places[rule]))
-        return y, mask, among, complete
+                holds = i not in restrictions and (i not in places or gap or places.issuperset(self._places[rule]))
+                complete, rest = complete and holds, rest and holds
+        return y, mask, among, complete, tuple(distances) if rest else ()
 
     def _solved(self, x: Tensor, places: set[int]) -> tuple[Tensor, set[int]]:
         """Rows with the part of a total that follows from all others of its rule, and what is then observed."""

@@ -15,12 +15,17 @@ from torch import Tensor
 from fourfold.core import ArbitraryConditionals, Condition, GenerativeModel, LogProb, Noise, TokenwiseCodec
 from fourfold.core.evaluations import evaluating
 from fourfold.spaces.columns import UNSEEN
+from fourfold.spaces.rules import FreeRows
 from fourfold.tasks.proposals import MOST, arbitrary, complete_block, prob_block, score_given
 from fourfold.tasks.rejection import search
 from fourfold.tasks.ruled import FreeCondition, agree, free_conditions, free_model, free_rows_of, too_few
 
 BLOCK = 1 << 14
 """Proposals for all rows that are drawn at once, where draws may contradict a condition."""
+PROPOSALS = 128
+"""Draws of the bases of a given value, of which one is taken by its weight."""
+EFFECTIVE = 4.0
+"""A result is approximate if its proposals are worth fewer draws of equal weight."""
 DRAWS = 16
 """Draws of a row whose share is a probability, where that is no event of free columns."""
 
@@ -165,6 +170,16 @@ def _ruled(
 ) -> Iterator[Completed]:
     """Complete rows that keep rules, by their free columns. Draws that contradict the condition are drawn again."""
     free_rows, pending, draws, proposals = free_rows_of(model), torch.arange(len(x)), 0, 0
+    for g, group in enumerate(free_conditions(free_rows, x, mask, restrictions)):
+        if group.distances:
+            some = None if cond is None else cond[group.rows]
+            draws_of_rows = _by_weight(free, free_rows, group, x, mask, some, seed + (g << 20), batch_size)
+            fits = torch.isfinite(draws_of_rows.log_w).any(1)
+            rows = group.rows[fits]
+            yield Completed(rows, draws_of_rows.choice(seed)[fits], draws_of_rows.approximate[fits])
+            pending = pending[~torch.isin(pending, rows)]
+    if not len(pending):
+        return
     while proposals < MOST:
         times = max(min(proposals, BLOCK // len(pending)), 1)  # as many again as before, up to a block
         proposals += times
@@ -182,6 +197,68 @@ def _ruled(
         if not len(pending):
             return
     raise too_few(pending, free_rows)
+
+
+class _Weighted(NamedTuple):
+    """Draws of rows, of which each is taken by its weight.
+
+    Attributes:
+        x: ``(R, PROPOSALS, C)``.
+        log_w: ``(R, PROPOSALS)``, ``-inf`` for a draw that does not fit.
+    """
+
+    x: Tensor
+    log_w: Tensor
+
+    @property
+    def w(self) -> Tensor:
+        """Weights that sum to 1, or 0 where no draw fits."""
+        return self.log_w.softmax(1).nan_to_num()
+
+    @property
+    def approximate(self) -> Tensor:
+        """Which rows have draws that are worth fewer than :data:`EFFECTIVE` of equal weight, ``(R,)``."""
+        return 1 / self.w.square().sum(1) < EFFECTIVE
+
+    def choice(self, seed: int) -> Tensor:
+        """One draw of each row, ``(R, C)``."""
+        u = Noise(seed, 0, len(self.log_w), "weights").uniform(PROPOSALS)
+        best = (self.log_w - (-u.log()).log()).argmax(1)  # Gumbel's way to draw by weights
+        return self.x[torch.arange(len(best)), best]
+
+
+@torch.no_grad()
+def _by_weight(
+    free: GenerativeModel,
+    free_rows: FreeRows,
+    group: FreeCondition,
+    x: Tensor,
+    mask: Tensor,
+    cond: Tensor | None,
+    seed: int,
+    batch_size: int,
+) -> _Weighted:
+    r"""Draws of rows of which a value ``b`` is given and a base ``a <= b`` is not, for importance resampling.
+
+    All but the distance ``d`` is drawn, ``u ~ p(u | given)``. Each draw gets the distance that it needs, and the weight
+    ``p(d = b - a | u, given)``. Rubin 1988, Using the SIR Algorithm to Simulate Posterior Distributions.
+    """
+    copies = torch.arange(len(group.rows)).repeat_interleave(PROPOSALS)
+    labels, y = None if cond is None else cond[copies], group.y[copies].clone()
+    many = group._replace(rows=group.rows[copies], y=y)
+    for part in _free_rows(free, many, labels, seed, batch_size):
+        y[part.rows] = part.x.cpu()
+    wanted, fixed = x[many.rows].cpu(), mask[many.rows].cpu()
+    places = list(group.distances)
+    y[:, places] = free_rows.reduce(torch.where(fixed, wanted, free_rows.expand(y)))[:, places]
+    rows = free_rows.expand(y)
+    fits = agree(rows, wanted, fixed, {}) & ~(y == UNSEEN).any(1)
+    others = torch.ones(y.shape[1], dtype=torch.bool).index_fill(0, torch.tensor(places), False)
+    log_w = torch.full((len(y),), -torch.inf)
+    if bool(fits.any()):
+        some = None if labels is None else labels[fits]
+        log_w[fits] = log_prob_given(free, y[fits], others, some, batch_size).nats.cpu()
+    return _Weighted(rows.view(-1, PROPOSALS, rows.shape[1]), log_w.view(-1, PROPOSALS))
 
 
 def _free_rows(
@@ -271,7 +348,11 @@ def _ruled_probabilities(
         some, number = None if cond is None else cond[group.rows], seed + (g << 20)
         for k, (i, values) in enumerate(events.items()):
             event = free_rows.event(i, values) if group.complete and not group.among else None
-            if event is None:
+            if group.distances:
+                parts = _by_weight(free, free_rows, group, x, mask, some, number, batch_size)
+                p[group.rows, k] = (parts.w.double() * torch.isin(parts.x[:, :, i], values)).sum(1)
+                flags = parts.approximate
+            elif event is None:
                 arguments = (x[group.rows], mask[group.rows], i, values, some, number, batch_size)
                 p[group.rows, k], flags = _share_of_draws(model, *arguments)
             elif bool(group.observed[event[0]]):

@@ -26,6 +26,7 @@ class FreeCondition(NamedTuple):
         observed: which of their columns are given, ``(F,)``.
         among: codes that other columns are among.
         complete: false if draws may contradict the condition, and are then drawn again.
+        distances: free columns that follow from a given value and a base that is drawn, if this alone may contradict.
     """
 
     rows: Tensor
@@ -33,6 +34,7 @@ class FreeCondition(NamedTuple):
     observed: Tensor
     among: dict[int, Tensor]
     complete: bool
+    distances: tuple[int, ...] = ()
 
 
 def free_model(model: GenerativeModel) -> GenerativeModel | None:
