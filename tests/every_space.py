@@ -1,7 +1,8 @@
 """A small space of each kind, with and without conditions, and every recipe's model of it."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 
@@ -23,7 +24,10 @@ from fourfold.spaces import (
     Video,
 )
 
-__all__ = ["KIND", "PRICE", "ROWS", "SPACES", "models"]
+__all__ = ["KIND", "PRICE", "ROWS", "SPACES", "covering", "models"]
+
+Pair: TypeAlias = tuple[str, str]
+"""A recipe and the name of a space."""
 
 KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
 ROWS = Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user")
@@ -56,3 +60,14 @@ def models() -> Mapping[tuple[str, str], GenerativeModel]:
             except TypeError:
                 continue
     return untrained
+
+
+def covering(
+    pairs: Sequence[tuple[str, str]], features: Callable[[tuple[str, str]], set[object]]
+) -> list[tuple[str, str]]:
+    """Few (recipe, space) that have every feature: the next is always that with most of what none before it has."""
+    missing, cover = set[object]().union(*map(features, pairs)), []
+    while missing:
+        cover.append(max(pairs, key=lambda pair: len(features(pair) & missing)))
+        missing -= features(cover[-1])
+    return cover

@@ -107,13 +107,8 @@ def with_recipe(features: Features) -> Features:
 
 
 def covering(features: Features) -> set[tuple[str, str]]:
-    """Few models that have every feature: the next is always that with most of what none before it has."""
-    missing, cover = set().union(*map(features, OF_RECIPES)), set()
-    while missing:
-        pair = max(OF_RECIPES, key=lambda pair: len(features(pair) & missing))
-        cover.add(pair)
-        missing -= features(pair)
-    return cover
+    """Few models that have every feature."""
+    return set(every_space.covering(OF_RECIPES, features))
 
 
 def cases() -> list[tuple[str, str, str]]:

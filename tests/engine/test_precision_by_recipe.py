@@ -1,8 +1,7 @@
 """Every kind of term, codec and network takes steps in every precision."""
 
-import itertools
+import functools
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,7 @@ from fourfold import checks
 from fourfold.core import GenerativeModel, Space
 from fourfold.data import Split
 from fourfold.engine.training import begin
-from fourfold.paradigms import build, recipes
+from fourfold.paradigms import build
 from fourfold.runs.precision import PRECISIONS
 from fourfold.spaces import Text
 
@@ -29,24 +28,15 @@ def built(name: str, space: Space) -> GenerativeModel:
         return build(name, space, "xs")
 
 
-def kinds(model: GenerativeModel) -> set[object]:
-    """The kinds of terms, the codec that they meet, and each kind of network."""
+def kinds(pair: tuple[str, str]) -> set[object]:
+    """The space, the kinds of terms, the codec that they meet, and each kind of network."""
+    model = every_space.models()[pair]
     terms = tuple(type(term) for term in model.terms().values())
-    return {terms, type(model.codec)} | {type(network) for network in model.estimand.children()}
+    return {pair[1], terms, type(model.codec)} | {type(network) for network in model.estimand.children()}
 
 
-def cases() -> Iterator[tuple[str, str]]:
-    """Every (recipe, space) with a kind of terms, codec or network that none before it has."""
-    earlier: set[object] = set()
-    models = every_space.models()
-    for pair in itertools.product(recipes(), (*IN_EVERY_PRECISION, *OTHERS)):
-        parts = kinds(models[pair]) if pair in models else set()
-        if not parts <= earlier:
-            yield pair
-        earlier |= parts
-
-
-CASES = list(cases())
+PAIRS = [pair for pair in every_space.models() if pair[1] in (*IN_EVERY_PRECISION, *OTHERS)]
+CASES = every_space.covering(PAIRS, functools.cache(kinds))
 
 
 @pytest.mark.parametrize(("name", "space"), CASES)
