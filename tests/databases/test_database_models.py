@@ -55,7 +55,7 @@ def shop(customers=150, seed=0):
 def database_run(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("database") / "run"
-    fit_database("autoregressive", shop(), out=folder, budget="100 steps", size="xs", precision="float32")
+    fit_database("autoregressive", shop(), out=folder, budget="60 steps", size="xs", precision="float32")
     return DatabaseRun.load(folder)
 
 
