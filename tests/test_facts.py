@@ -72,7 +72,7 @@ def test_a_card_says_what_its_model_does(name, small, large):
     x, cond = checks.raw_examples(model, 2)
     assert shorter(model, likelihood=2).log_prob(x, cond).kind is facts.likelihood
     # cost law: measured by counting, on twice the values
-    few, many = counted(model), counted(build(name, large, "xs"))
+    few, many = counted(shorter(model)), counted(shorter(build(name, large, "xs")))
     chain = isinstance(model.sampler, MarkovChain | BlockGibbs | Annealed) or getattr(model.sampler, "moves", 0) > 0
     law = Cost.LENGTH if many > few else Cost.CONSTANT if few == 1 else Cost.CHAIN if chain else Cost.STEPS
     assert facts.cost is law, f"{few:g} evaluations, {many:g} for twice the values"

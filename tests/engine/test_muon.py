@@ -1,7 +1,3 @@
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn
@@ -64,19 +60,6 @@ def test_what_lies_between_matrices_is_left_alone():
     Muon(flat, gradient, [MatrixPlace(0, 4, 2, 2), MatrixPlace(8, 12, 2, 2)], weight_decay=0.5).step(0.1)
     assert torch.equal(flat[4:8], torch.ones(4))
     assert not torch.equal(flat[:4], torch.ones(4))
-
-
-def test_a_processor_without_bf16_products_iterates_in_float32():
-    """The library is told to leave AVX-512 and AMX alone, as on a processor that has only AVX2."""
-    program = (
-        "import torch; from fourfold.engine.muon import MatrixPlace, Muon; "
-        "print(Muon(*torch.ones(2, 4), [MatrixPlace(0, 4, 2, 2)]).dtype)"
-    )
-    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
-    answer = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == "torch.float32"
 
 
 def test_a_resumed_optimizer_keeps_the_dtype_it_began_with():

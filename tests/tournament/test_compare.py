@@ -3,13 +3,10 @@
 import io
 import json
 import math
-import os
 import re
-import signal
 import subprocess
-import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -180,20 +177,24 @@ def test_a_killed_run_is_an_outcome(
     assert "SIGKILL" in outcome.failure["message"]
 
 
-def test_an_interrupted_run_saves_and_is_resumed(two_models: tuple[Comparison, Path], tmp_path: Path) -> None:
+def test_an_interrupted_run_saves_and_is_resumed(
+    two_models: tuple[Comparison, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     comparison, _ = two_models
     job: Job = replace(comparison.entries[1].outcomes[0].job, budget="400 steps")
-    folder = job.folder(tmp_path)
-    code = (
-        "import sys, fourfold.tournament.jobs as j, pathlib, json; job = j.Job.from_record(json.loads(sys.argv[1]))\n"
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background\n"
-    )
-    code += "j.run(job, pathlib.Path(sys.argv[2]), progress=False)"
-    arguments = [sys.executable, "-c", code, json.dumps(asdict(job)), str(tmp_path)]
-    with subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL) as parent:
-        wait_for(folder / "run" / "log.jsonl")
-        os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to both
-        assert parent.wait(60) != 0
+    log = job.folder(tmp_path) / "run" / "log.jsonl"
+
+    class Interrupted(subprocess.Popen):
+        def wait(self, timeout: float | None = None) -> int:
+            if timeout is not None:  # the worker may save
+                return super().wait(timeout)
+            wait_for(log)
+            raise KeyboardInterrupt  # as a terminal does while the parent waits
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(job, tmp_path, progress=False)
     outcome = run(job, tmp_path, progress=False)
     assert outcome.result is not None
     assert outcome.result["resumed"]

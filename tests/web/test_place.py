@@ -1,12 +1,12 @@
 """Texts, files and folders are placed, with the place of each quote; nothing else is read."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from page_client import Client
+
+from fourfold.main import run
 
 pytest.importorskip("fourfold_atlas", reason="places need the atlas")
 
@@ -85,8 +85,6 @@ def test_names_of_scripts_stay_text(page: Client):
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_serve_says_what_is_missing(tmp_path: Path):
-    command = [sys.executable, "-m", "fourfold", "serve", str(tmp_path / "none")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "RUN must be a folder" in done.stderr
+def test_serve_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["serve", str(tmp_path / "none")], False) == 2
+    assert "RUN must be a folder" in capsys.readouterr().err
