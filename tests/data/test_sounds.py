@@ -12,7 +12,8 @@ pytest.importorskip("soxr")
 
 from captions import decode_captions  # noqa: E402
 from fourfold.data import DataError, describe, load, read_all  # noqa: E402
-from fourfold.data.sounds import read_sound  # noqa: E402
+from fourfold.data.sounds import read_sounds  # noqa: E402
+from fourfold.settings.data import DataOptions  # noqa: E402
 from fourfold.spaces import Audio  # noqa: E402
 
 
@@ -126,11 +127,11 @@ def test_resampling_keeps_a_tone_and_removes_what_does_not_fit(tmp_path):
     rate = 16000
     t = np.arange(rate) / rate
     soundfile.write(tmp_path / "a.wav", 0.4 * np.sin(2 * np.pi * 1000 * t) + 0.4 * np.sin(2 * np.pi * 6000 * t), rate)
-    x, notes = read_sound(tmp_path / "a.wav", 8000)
-    spectrum = torch.fft.rfft(x.double() / 32768).abs() / 4000
+    source = read_sounds(tmp_path / "a.wav", DataOptions(rate=8000, seconds=1))
+    spectrum = torch.fft.rfft(source.x[0].double() / 32768).abs() / 4000
     assert float(spectrum[1000]) == pytest.approx(0.4, abs=0.01)
     assert float(spectrum[2000]) < 0.01  # 6,000 Hz would fold there
-    assert notes == ()
+    assert source.notes == ()
 
 
 BROKEN = {

@@ -20,7 +20,7 @@ from fourfold.settings.data import DataOptions
 from fourfold.spaces import Audio, Categories
 from fourfold.spaces.audio import FULL_SCALE
 
-__all__ = ["read_sound", "read_sounds"]
+__all__ = ["read_sounds"]
 
 RATE = 8000
 """Samples in a second of clips, at most, unless a rate is given."""
@@ -118,25 +118,6 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
     names = sorted({file.parent.name for file in clips})
     labels = torch.tensor([names.index(file.parent.name) for file in clips])[owner]
     return replace(source, cond=labels, given=Categories(tuple(names)))
-
-
-def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """One file as samples ``(L,)`` int16 at a sampling rate, however long, and notes on the changes that reading made.
-
-    Raises:
-        DataError: for a file that is broken, empty or not sound.
-    """
-    library, faults = _soundfile(path), _Faults()
-    header = _header(path, library)
-    if isinstance(header, str):
-        raise DataError(f"{path}: {header}: give a WAV, FLAC, OGG or MP3 file")
-    require(2.5 * max(rate, header.rate) * header.seconds + 16 * header.samples * header.channels, path)
-    try:
-        samples = _samples(path, rate, faults, library)
-    except _unreadable(library) as error:
-        raise DataError(f"{path}: {_reason(error)}: give a WAV, FLAC, OGG or MP3 file") from None
-    notes = tuple(_notes(path, [header], faults, rate, len(samples), DataOptions(rate=rate)))
-    return torch.from_numpy(samples), notes
 
 
 def _check(options: DataOptions) -> None:
