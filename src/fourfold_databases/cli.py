@@ -185,7 +185,7 @@ def _description(database: Database) -> str:
     head = f"{database.name}: {plural(len(database.frames), 'table')}, {plural(len(database.schema.links), 'link')}"
     width = max(map(len, database.frames))
     sizes = [
-        f"  {table:<{width}}  {len(frame):>9,} rows  {frame.shape[1]:>3} columns"
+        f"  {table:<{width}}  {len(frame):>9,} rows  {frame.shape[1] - len(database.schema.joint(table)):>3} columns"
         for table, frame in database.frames.items()
     ]
     notes = [f"note: {note}" for note in database.notes]
@@ -201,6 +201,11 @@ def _wrapped(schema: Schema) -> list[str]:
     return lines
 
 
+def _key_record(columns: Sequence[str]) -> str | list[str] | None:
+    """A key as a JSON value."""
+    return None if not columns else columns[0] if len(columns) == 1 else [*columns]
+
+
 def _record(database: Database) -> dict[str, object]:
     schema = database.schema
     return {
@@ -208,8 +213,8 @@ def _record(database: Database) -> dict[str, object]:
         "tables": {
             table: {
                 "rows": len(frame),
-                "columns": list(frame.columns),
-                "key": schema.keys[table],
+                "columns": [name for name in frame if name not in schema.joint(table)],
+                "key": _key_record(schema.key_columns(table)),
                 "links": {link.column: link.parent for link in schema.links_of(table)},
             }
             for table, frame in database.frames.items()

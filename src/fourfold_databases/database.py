@@ -26,7 +26,8 @@ class Database:
 
     Attributes:
         name: of the file or folder, for messages.
-        frames: the rows of each table. Keys are texts, and every link leads to a row.
+        frames: the rows of each table. Keys are texts, and every link leads to a row. Those of several columns are
+            also there as one column of joined texts.
         schema: the keys and links.
         notes: the changes that reading made.
         numbers: the keys and links of each table that are numbers in the source.
@@ -64,8 +65,9 @@ def read_database(
     columns = {table: tuple(map(str, frame.columns)) for table, frame in frames.items()}
     schema = schema.restricted(columns, name)
     sound, notes = sound_frames(name, frames, schema, skip_bad)
+    names = {table: dict.fromkeys([*schema.without(table), *schema.key_columns(table)]) for table in frames}
     numbers = {
-        table: tuple(column for column in schema.without(table) if is_numeric_dtype(frame[column]))
+        table: tuple(column for column in names[table] if column in frame and is_numeric_dtype(frame[column]))
         for table, frame in frames.items()
     }
     in_order = {table: sound[table] for table in frames}

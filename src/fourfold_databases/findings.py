@@ -16,11 +16,11 @@ from fourfold_databases.schema import Schema
 __all__ = ["ATTACK", "COPIES", "LIKENESS", "NEARNESS", "Finding", "conclusion", "findings", "score_of"]
 
 COPIES, NEARNESS, ATTACK, LIKENESS = "copies", "closer_to_training", "membership", "two_sample_auc"
+RULES = "broken_rules"
 """The scores that the verdict reads."""
 
-
 SLACK = 0.005
-"""The share of rows by which an order in time may hold less often than in the real database."""
+"""The share of rows by which a rule may hold less often than in the real database."""
 
 
 @final
@@ -65,7 +65,7 @@ def findings(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
     links = [view for view in judgement.views if view not in schema.keys]
     return [
         _keys(judgement),
-        *_orders(judgement),
+        *_rules(judgement),
         _privacy(
             "exact copies",
             {table: score_of(judgement, table, COPIES) for table in tables},
@@ -102,14 +102,24 @@ def _keys(judgement: DatabaseJudgement) -> Finding:
     return Finding("keys", "Every key differs, and every link leads to a row.", False)
 
 
-def _orders(judgement: DatabaseJudgement) -> list[Finding]:
-    """A sentence on times that come before those of the row that owns them, if the data has such an order."""
-    broken = [order for order in judgement.orders if order.synthetic < order.real - SLACK]
+def _rules(judgement: DatabaseJudgement) -> list[Finding]:
+    """A sentence on rules between tables, and one on rules within rows, where the real database has some."""
+    broken = [rule for rule in judgement.rules if not rule.synthetic >= rule.real - SLACK]
+    items = []
     if broken:
-        return [Finding("order in time", f"Times are out of order. {'; '.join(map(str, broken))}.", True)]
-    if judgement.orders:
-        return [Finding("order in time", "Times come after those of the row that they belong to.", False)]
-    return []
+        items.append(Finding("rules", f"Rows break rules between tables. {'; '.join(map(str, broken))}.", True))
+    elif judgement.rules:
+        count = plural(len(judgement.rules), "rule")
+        items.append(Finding("rules", f"Rows keep the {count} that were found between tables.", False))
+    scores = {view: score_of(judgement, view, RULES) for view in judgement.views}
+    inside = {view: score for view, score in scores.items() if score is not None}
+    failing = [f"{view} ({score.value:.1%})" for view, score in inside.items() if apart_from_floor(score)]
+    if failing:
+        text = f"Rows of {listed(failing)} break rules that real rows keep."
+        items.append(Finding("rules within rows", text, True))
+    elif inside:
+        items.append(Finding("rules within rows", "Rows keep the rules within rows as real rows do.", False))
+    return items
 
 
 def _privacy(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from fourfold.data import load
 from fourfold.data.errors import DataError
+from fourfold.data.schema.rules import ruled_sequences
 from fourfold.engine import Run, fit
 from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.checkpoint import check_vacant
@@ -143,7 +144,9 @@ def _categorical(database: Database, fixed: Mapping[str, pd.DataFrame]) -> Datab
     for link in database.schema.links:
         if link.parent in fixed:
             frame = frames[link.child]
-            frames[link.child] = frame.assign(**{link.column: frame[link.column].astype("category")})
+            joint = database.schema.parts.get(link.column, ())
+            categories = {link.column: frame[link.column].astype("category")}
+            frames[link.child] = frame.assign(**categories).drop(columns=[*joint])
     linked = database.schema.unlinked(fixed)
     keys = {table: key for table, key in linked.keys.items() if table in frames}
     return dataclasses.replace(database, frames=frames, schema=dataclasses.replace(linked, keys=keys))
@@ -191,6 +194,7 @@ def _fitted(
     else:
         reading["space"] = "table"
     data = load(rows, seed=keywords.get("seed") or 0, **reading)
+    data = ruled_sequences(data) if "group" in reading else data
     settings: FitKeywords = {**keywords} if budget is None else {**keywords, "budget": budget}
     again = resume and folder is not None and folder.exists()
     return fit(paradigm, data, out=folder, resume=again, say=say, progress=False, **settings)

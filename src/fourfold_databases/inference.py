@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fourfold.data.databases import DeclaredKeys
+from fourfold_databases.integrity import joined_keys
 from fourfold_databases.reading import Frames, keys_in
-from fourfold_databases.schema import DECLARED, Link, Schema
+from fourfold_databases.schema import DECLARED, Link, Schema, joint_name
 
 __all__ = ["inferred_schema"]
 
 KEY = re.compile(r"(^|[_\W])(id|key|code|no|nr|uuid|guid)s?$|(?<=[a-z])(Id|ID|Key|Code|No|UUID)s?$", re.IGNORECASE)
 """Endings of the names of columns that may be keys."""
+PLACE = re.compile(
+    r"(^|[_\W])(year|season|round|stint|line|seq|sequence|number|position|pos|date|day|week|month|version)s?$"
+    r"|(?<=[a-z])(Year|Season|Round|Stint|Line|Number|Date|Day|Week|Month)$",
+    re.IGNORECASE,
+)
+"""Endings of the names of columns that may be the part of a key which tells the rows of one owner apart."""
+CANDIDATES = 6
+"""The first columns of such names, which are tried together."""
+REPEATED = 7.0
+"""So many alike pairs of rows are expected of columns that are no key: none is then found once in a thousand cases."""
 UPWARDS = re.compile(
     r"parent|manager|boss|reports?_?to|supervis|super|mother|father|reply|previous|refer", re.IGNORECASE
 )
@@ -28,8 +43,10 @@ NOTHING = DeclaredKeys((), ())
 def inferred_schema(frames: Frames, declared: Mapping[str, DeclaredKeys]) -> Schema:
     """The schema of a database: the keys that it declares, and those that its values and names show.
 
-    A column is a *primary key* if it has another value in every row and the name of a key. A column is a *link* if its
-    name speaks of the parent and nearly all its values are keys of the parent.
+    A column is a *primary key* if it has another value in every row and the name of a key. So are several columns
+    together, of which one has the name of a key, if chance would hardly have it so. A column is a *link* if its name
+    speaks of the parent and nearly all its values are keys of the parent. So are several columns with the names of the
+    parent's key.
 
     Args:
         frames: the rows of each table.
@@ -38,31 +55,64 @@ def inferred_schema(frames: Frames, declared: Mapping[str, DeclaredKeys]) -> Sch
     Raises:
         DataError: for links that run in a circle.
     """
-    keys: dict[str, str | None] = {}
+    columns: dict[str, tuple[str, ...]] = {}
     reasons = {}
     for table, frame in frames.items():
         primary = declared.get(table, NOTHING).primary
-        keys[table] = primary[0] if len(primary) == 1 else _primary(table, frame)
-        if keys[table] is not None:
-            reasons[table] = DECLARED if len(primary) == 1 else "another value in every row, and the name of a key"
-    values = {
-        table: frozenset(keys_in(f"{table}, column {key}", frames[table][key]).dropna())
-        for table, key in keys.items()
-        if key is not None
-    }
+        columns[table] = primary or _primary(table, frame) or _joint(table, frame)
+        if columns[table]:
+            different = "other values" if len(columns[table]) > 1 else "another value"
+            reasons[table] = DECLARED if primary else f"{different} in every row, and the name of a key"
+    values = {table: frozenset(_keys(table, frames[table], key).dropna()) for table, key in columns.items() if key}
     links = [
-        link
+        pair
         for table, frame in frames.items()
-        for link in _links(table, frame, declared.get(table, NOTHING), keys, values)
+        for pair in _links(table, frame, declared.get(table, NOTHING), columns, values)
     ]
-    owners_first = sorted(links, key=lambda link: link.child == link.parent)
-    return Schema(keys, tuple(owners_first), reasons)
+    owners_first = sorted((link for link, _ in links), key=lambda link: link.child == link.parent)
+    parts = {joint_name(key): key for key in columns.values() if len(key) > 1}
+    parts |= {link.column: names for link, names in links if len(names) > 1}
+    keys = {table: joint_name(key) if key else None for table, key in columns.items()}
+    schema = Schema(keys, tuple(owners_first), reasons, parts)
+    return dataclasses.replace(schema, links=tuple(link for link in schema.links if not schema.implied(link)))
 
 
-def _primary(table: str, frame: pd.DataFrame) -> str | None:
-    """The column that names the rows of a table, or ``None``. A name that speaks of the table comes first."""
+def _keys(table: str, frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """The keys that some columns of a table hold."""
+    texts = [keys_in(f"{table}, column {column}", frame[column]) for column in columns]
+    return texts[0] if len(texts) == 1 else joined_keys(texts)
+
+
+def _primary(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
+    """The column that names the rows of a table, if there is one. A name that speaks of the table comes first."""
     names = [name for name in map(str, frame) if KEY.search(name) or name.lower() == table.lower()]
-    return next((name for name in sorted(names, key=lambda name: not _owns(table, name)) if _unique(frame[name])), None)
+    by_name = sorted(names, key=lambda name: not _owns(table, name))
+    return next(((name,) for name in by_name if _unique(frame[name])), ())
+
+
+def _joint(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
+    """The first two or three columns that together name the rows of a table, if there are some.
+
+    One of them has the name of a key, and each other that of a key or a place. If the last one were independent of the
+    others, :data:`REPEATED` pairs of rows or more would have been alike.
+    """
+    names = [name for name in map(str, frame) if KEY.search(name) or PLACE.search(name)][:CANDIDATES]
+    codes = {name: pd.factorize(keys_in(f"{table}, column {name}", frame[name]))[0] for name in names}
+    whole = sorted((name for name, code in codes.items() if (code >= 0).all()), key=lambda name: not KEY.search(name))
+    for count in (2, 3):
+        for columns in itertools.combinations(whole, count):
+            if KEY.search(columns[0]) and _tells_apart([codes[name] for name in columns]):
+                return columns
+    return ()
+
+
+def _tells_apart(codes: Sequence[npt.NDArray[np.intp]]) -> bool:
+    """Whether columns together differ in every row, as they hardly would by chance."""
+    frame = pd.DataFrame(dict(enumerate(codes)))
+    if frame.duplicated().any():
+        return False
+    alike, last = frame.groupby([*range(len(codes) - 1)]).size(), frame[len(codes) - 1].value_counts(normalize=True)
+    return float((alike * (alike - 1) / 2).sum() * (last**2).sum()) >= REPEATED
 
 
 def _unique(column: pd.Series) -> bool:
@@ -88,35 +138,41 @@ def _links(
     table: str,
     frame: pd.DataFrame,
     declared: DeclaredKeys,
-    keys: Mapping[str, str | None],
+    keys: Mapping[str, tuple[str, ...]],
     values: Mapping[str, Set[str]],
-) -> list[Link]:
-    """The links of a table, in the order of its columns."""
-    foreign = {columns[0]: parent for columns, parent in declared.foreign if len(columns) == 1 and keys.get(parent)}
+) -> list[tuple[Link, tuple[str, ...]]]:
+    """The links of a table with their columns, in the order of the first of these. Those of more columns come first."""
+    foreign = dict(declared.foreign)
+    names = [str(name) for name in frame]
+    joint = [key for parent, key in keys.items() if len(key) > 1 and parent != table and set(key) <= {*names}]
+    candidates = [*foreign, *(key for key in joint if key != keys[table]), *((name,) for name in names)]
     links = []
-    for name in map(str, frame):
-        parents = [parent for parent, key in keys.items() if key is not None and _names(table, name, parent, keys)]
-        if name in foreign:
-            links.append(Link(table, name, foreign[name], DECLARED))
+    for columns in dict.fromkeys(candidates):
+        parents = [parent for parent, key in keys.items() if key and _names(table, columns, parent, keys)]
+        if columns in foreign:
+            links.append((Link(table, joint_name(columns), foreign[columns], DECLARED), columns))
         elif parents:
-            present = keys_in(f"{table}, column {name}", frame[name]).dropna()
+            present = _keys(table, frame, columns).dropna()
             shares = {parent: float(present.isin(values[parent]).mean()) for parent in parents}
             parent = max(shares, key=lambda parent: shares[parent])
             if shares[parent] >= SHARE:
                 reason = f"named after {parent}, and {shares[parent]:.0%} of its values are keys there"
-                links.append(Link(table, name, parent, reason))
-    return links
+                links.append((Link(table, joint_name(columns), parent, reason), columns))
+    return sorted(links, key=lambda item: (names.index(item[1][0]), -len(item[1])))
 
 
-def _names(table: str, name: str, parent: str, keys: Mapping[str, str | None]) -> bool:
-    """Whether the name of a column says that it may be a link to a parent.
+def _names(table: str, columns: tuple[str, ...], parent: str, keys: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether the names of columns say that they may be a link to a parent.
 
     The column ``id`` of a table is its own key. So is one that is named after its table. A link to the own table says
-    that it goes upwards, as ``manager_id`` does.
+    that it goes upwards, as ``manager_id`` does. Several columns have the names of the parent's key.
     """
-    stem, key = KEY.sub("", name), keys[parent]
+    key, name = keys[parent], columns[0]
+    if len(columns) > 1 or len(key) > 1:
+        return columns == key and parent != table
+    stem = KEY.sub("", name)
     if parent == table:
-        return name != key and bool(UPWARDS.search(name))
-    if name == keys[table] and _owns(table, name):
+        return name != key[0] and bool(UPWARDS.search(name))
+    if columns == keys[table] and _owns(table, name):
         return False
-    return _singular(stem or name).endswith(_singular(parent)) or (name == key and bool(KEY.sub("", name)))
+    return _singular(stem or name).endswith(_singular(parent)) or (name == key[0] and bool(KEY.sub("", name)))

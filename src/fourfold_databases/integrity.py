@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -10,7 +10,10 @@ from fourfold.data.errors import DataError, option
 from fourfold_databases.reading import Frames, keys_in
 from fourfold_databases.schema import Link, Schema
 
-__all__ = ["faults", "faults_of", "sound_frames", "with_texts"]
+__all__ = ["faults", "faults_of", "joined_keys", "shown", "sound_frames", "with_texts"]
+
+BETWEEN = "\x1f"
+"""Stands between the joined values of a key of several columns."""
 
 
 def sound_frames(
@@ -39,7 +42,7 @@ def sound_frames(
             row = frame.index[bad][0]
             if not skip_bad:
                 raise DataError(
-                    f"{where}, table {table}, row {row + 1}, column {column}: {rule}, got {frame[column][row]!r}; "
+                    f"{where}, table {table}, row {row + 1}, column {column}: {rule}, got {shown(frame[column][row])}; "
                     f"correct it, or leave such rows out with {option('skip_bad', True)}"
                 )
             notes.append(f"{table}: {int(bad.sum()):,} rows are left out, since {column} {rule}")
@@ -61,10 +64,29 @@ def faults_of(where: str, frames: Frames, schema: Schema) -> dict[tuple[str, str
 
 
 def with_texts(where: str, frames: Frames, schema: Schema, table: str) -> pd.DataFrame:
-    """The rows of a table with keys and links as texts."""
-    names = schema.without(table)
-    texts = {name: keys_in(f"{where}, table {table}, column {name}", frames[table][name]) for name in names}
-    return frames[table].reset_index(drop=True).assign(**texts)
+    """The rows of a table with keys and links as texts, those of several columns joined."""
+    frame, joint = frames[table], schema.joint(table)
+    columns = {column for name in joint for column in schema.columns_of(name)}
+    names = [*columns, *(name for name in schema.without(table) if name not in joint)]
+    texts = {name: keys_in(f"{where}, table {table}, column {name}", frame[name]) for name in dict.fromkeys(names)}
+    joined = {name: joined_keys([texts[column] for column in schema.columns_of(name)]) for name in joint}
+    own = {name: texts[name] for name in schema.without(table) if name in texts}
+    return frame.reset_index(drop=True).assign(**own, **joined)
+
+
+def joined_keys(columns: Sequence[pd.Series]) -> pd.Series:
+    """Keys of several columns as one, ``None`` where one of them has none."""
+    gaps = pd.concat(columns, axis=1).isna().any(axis=1)
+    first, *others = (column.fillna("") for column in columns)
+    joined = first.astype(str)
+    for other in others:
+        joined = joined + BETWEEN + other.astype(str)
+    return joined.astype(object).mask(gaps, None)
+
+
+def shown(key: object) -> str:
+    """A key as a message shows it."""
+    return repr(key.replace(BETWEEN, ", ") if isinstance(key, str) else key)
 
 
 def faults(frame: pd.DataFrame, schema: Schema, table: str, sound: Frames) -> Iterator[tuple[str, pd.Series, str]]:

@@ -14,7 +14,7 @@ A *view* is one table that holds what a database should keep:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
@@ -29,8 +29,9 @@ from fourfold.tournament.judgement import Judgement, judge
 from fourfold.tournament.words import label, wrapped
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.integrity import faults_of
-from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, lags, plans
+from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, plans
 from fourfold_databases.reading import frames_of
+from fourfold_databases.rules import RuleCheck, rule_checks
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
 
@@ -40,8 +41,6 @@ LEAST = 40
 """The fewest rows of a view that is measured."""
 SHOWN = ("shape", "two_sample_auc")
 """The scores of the first page."""
-HOLDS = 0.99
-"""The share of real rows from which an order of two times is a rule."""
 COUNT = "number of rows"
 """The column of a parent's view that counts the rows which it owns."""
 
@@ -68,27 +67,6 @@ class LinkCheck:
 
 @final
 @dataclass(frozen=True)
-class TimeOrder:
-    """How often a time of a child's row is not before one of its owner's row.
-
-    Attributes:
-        link: to the owner.
-        name: of both columns.
-        real: the share of rows of the real database.
-        synthetic: that of the synthetic one.
-    """
-
-    link: Link
-    name: str
-    real: float
-    synthetic: float
-
-    def __str__(self) -> str:
-        return f"{self.name}: in {self.synthetic:.1%} of the rows, in the real database in {self.real:.1%}"
-
-
-@final
-@dataclass(frozen=True)
 class DatabaseJudgement:
     """The scores of a synthetic database.
 
@@ -98,7 +76,7 @@ class DatabaseJudgement:
         views: the judgement of each view, by its name.
         sizes: the rows of each table, of the real database and of the synthetic one.
         counts: for each owner's link, the shares of its rows that own so many rows.
-        orders: how often times of children are not before those of their owner.
+        rules: how often rows keep the rules between tables that the real database shows.
         held_out: whether rows that the system never saw are the references.
         short: the views with too few rows to be measured.
     """
@@ -108,7 +86,7 @@ class DatabaseJudgement:
     views: Mapping[str, Judgement]
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     counts: Mapping[Link, Bars] = field(default_factory=dict)
-    orders: tuple[TimeOrder, ...] = ()
+    rules: tuple[RuleCheck, ...] = ()
     held_out: bool = False
     short: tuple[str, ...] = ()
 
@@ -126,8 +104,8 @@ class DatabaseJudgement:
         widths = [max(len(row[i]) for row in self.rows) for i in range(len(self.rows[0]))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in self.rows]
         short = [f"too few rows to be measured: {', '.join(self.short)}"] if self.short else []
-        orders = [wrapped(str(order)) for order in self.orders]
-        return "\n".join([*map(str, self.checks), *orders, "", *table, *short])
+        rules = [wrapped(str(rule)) for rule in self.rules]
+        return "\n".join([*map(str, self.checks), *rules, "", *table, *short])
 
     def record(self) -> dict[str, Any]:
         """The judgement as a JSON value."""
@@ -135,7 +113,7 @@ class DatabaseJudgement:
             "database": self.name,
             "checks": [{"name": check.name, "rows": check.rows, "broken": check.broken} for check in self.checks],
             "rows": {table: {"real": real, "synthetic": drawn} for table, (real, drawn) in self.sizes.items()},
-            "orders": [{"name": order.name, "real": order.real, "synthetic": order.synthetic} for order in self.orders],
+            "rules": [{"name": rule.name, "real": rule.real, "synthetic": rule.synthetic} for rule in self.rules],
             "views": {name: view.record() for name, view in self.views.items()},
         }
 
@@ -264,7 +242,7 @@ def judge_database(
     data = replace(data, schema=data.schema.unlinked([t for t, frame in data.frames.items() if len(frame) < FEWEST]))
     samples = read_database(synthetic, data.schema, skip_bad=True)
     never = None if held_out is None else read_database(held_out, data.schema, skip_bad=True)
-    plan = plans(data)
+    plan = plans(data, rules=False)
     for part in (samples, *([] if never is None else [never])):
         _check_columns(part, plan)
     of_real, of_samples = views(data, plan), views(samples, plan)
@@ -289,7 +267,7 @@ def judge_database(
         judgements,
         {table: (len(frame), len(raw[table])) for table, frame in data.frames.items()},
         {link: _cardinality(link, data, samples) for link in owners},
-        tuple(order for link in owners for order in _orders(link, data, samples, plan)),
+        rule_checks(data, samples),
         held_out is not None,
         tuple(short),
     )
@@ -309,19 +287,3 @@ def _numbers(link: Link, database: Database) -> pd.Series:
     """How many rows of a child each row of its owner owns."""
     keys = database.frames[link.parent][database.schema.keys[link.parent]]
     return database.frames[link.child][link.column].value_counts().reindex(keys, fill_value=0)
-
-
-def _orders(link: Link, real: Database, samples: Database, plan: Mapping[str, Plan]) -> Iterator[TimeOrder]:
-    """The pairs of times of which that of the child is hardly ever before that of its owner."""
-    for above in plan[link.parent].times:
-        for name in plan[link.child].times:
-            shares = [share_in_order(link, part, above, name) for part in (real, samples)]
-            if shares[0] >= HOLDS:
-                yield TimeOrder(link, f"{link.child}.{name} not before {link.parent}.{above}", *shares)
-
-
-def share_in_order(link: Link, database: Database, above: str, name: str) -> float:
-    """The share of a child's rows whose time is not before that of their owner. Rows without either do not count."""
-    after = lags(database.frames, database.schema, link, name, above)
-    known = after[~np.isnat(after)]
-    return float((known >= np.timedelta64(0)).mean()) if len(known) else math.nan

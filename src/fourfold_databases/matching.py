@@ -22,6 +22,7 @@ def matches(
     parents: pd.DataFrame,
     generator: np.random.Generator,
     places: npt.NDArray[np.int64] | None = None,
+    among: int = 1,
 ) -> npt.NDArray[np.int64]:
     """The place of a parent's row for each drawn row: the nearest one, of several that are alike any.
 
@@ -33,6 +34,7 @@ def matches(
         generator: breaks ties.
         places: of the drawn rows in their own table, where that is the parent: a row then names an earlier one. The
             first has none, and gets 0.
+        among: any of so many nearest rows is named.
 
     Returns:
         ``(n,)``, each in ``0 .. m - 1``.
@@ -43,10 +45,10 @@ def matches(
     targets, queries = _coordinates(parents, parents), _coordinates(drawn, parents)
     targets = targets + JITTER * generator.standard_normal(targets.shape)
     queries = queries + JITTER * generator.standard_normal(queries.shape)
-    near = NearestNeighbors(n_neighbors=1 if places is None else min(CLOSE, len(parents))).fit(targets)
+    near = NearestNeighbors(n_neighbors=min(among if places is None else CLOSE, len(parents))).fit(targets)
     close = near.kneighbors(queries, return_distance=False)
     if places is None:
-        return close[:, 0].astype(np.int64)
+        return close[np.arange(len(close)), generator.integers(close.shape[1], size=len(close))].astype(np.int64)
     earlier = close < places[:, None]
     nearest = close[np.arange(len(close)), earlier.argmax(1)]
     return np.where(earlier.any(1), nearest, generator.integers(np.maximum(places, 1))).astype(np.int64)

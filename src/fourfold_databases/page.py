@@ -168,11 +168,11 @@ def _scores(view: str, judgement: DatabaseJudgement) -> Markup:
 
 
 def _link_section(link: Link, judgement: DatabaseJudgement, schema: Schema) -> list[Markup]:
-    """A link: its checks, how many rows each owner has, orders in time, and the views of what it leads to."""
+    """A link: its checks, how many rows each owner has, rules between its tables, and the views of what it leads to."""
     check = next(check for check in judgement.checks if check.name == f"link {link}")
     exist = f"In {plural(check.broken, 'case')} that row does not exist" if check.broken else "All these rows exist"
     facts = [f"{plural(check.rows, 'row')} of {link.child} name a row of {link.parent}. {exist}."]
-    facts += [f"{order}." for order in judgement.orders if order.link == link]
+    facts += [f"{rule}." for rule in judgement.rules if rule.link == link]
     views = [(name, words) for name, words in _views_of(link, schema) if name in judgement.views]
     rows = [_view_row(name, words, judgement) for name, words in views]
     table = element("table", _head("question", "told apart, AUC", "real rows", ""), *rows) if rows else Markup("")

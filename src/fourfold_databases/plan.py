@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from fourfold.data import load
 from fourfold.data.schema import Coded, Inferred, infer
 from fourfold.data.sequences import order_of
 from fourfold.spaces.columns import DateTime, Graded, Identifier
+from fourfold_databases.bounds import Bound, bounds_of
 from fourfold_databases.database import Database
+from fourfold_databases.derived import FEWEST, Derived, Kinds, NumberFormat, derived_columns, numbers, of_record
 from fourfold_databases.reading import Frames, gaps_in
 from fourfold_databases.schema import Link, Schema
 
@@ -42,7 +43,8 @@ __all__ = [
     "flag",
     "free_key",
     "in_order",
-    "lags",
+    "numbered",
+    "owner_rows",
     "owners_of",
     "plans",
     "presence",
@@ -55,11 +57,9 @@ YES, NO = "yes", "no"
 """The values of a flag."""
 ROW = "row"
 """The column that orders the rows of a sequence where no column of the table does."""
-FEWEST = 20
-"""The fewest rows of a table that can be modelled."""
 INFERRED = 50_000
 """About so many rows tell the kinds of a table's columns."""
-PLACES = re.compile(r"(year|month|week|day|hour|date|time|visit|wave|round|period)s?$", re.IGNORECASE)
+PLACES = re.compile(r"(year|month|week|day|hour|date|time|visit|wave|round|period)s?(ID)?$", re.IGNORECASE)
 """Names of columns, beside those of times, whose numbers order rows."""
 
 
@@ -69,12 +69,15 @@ class Plan:
 
     Attributes:
         columns: of the table, in the order of the file.
-        own: those that are neither keys nor links.
+        own: those that are modelled: neither keys nor links, nor derived.
+        derived: those that other columns decide.
+        counters: those that number the rows of an owner in their order, with the first number. Without another order
+            the first of them orders the rows.
         described: those of its own columns that say what a row is like, for rows that are given it.
         quantities: those of them that are numbers.
         categories: those of them that are categories.
         times: those of them that are times.
-        later: those of its times that are never before a time of its owner's row, with that time.
+        bounds: the bounds that values of the owner's row are for its own.
         siblings: the earlier tables of the same owner, of whose rows its rows are given a summary.
         flags: the tables of which some rows own no row.
         order: the column that orders the rows of a sequence. :data:`ROW` where none of its own does.
@@ -93,7 +96,9 @@ class Plan:
     quantities: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
-    later: tuple[tuple[str, str], ...] = ()
+    derived: tuple[Derived, ...] = ()
+    counters: tuple[tuple[str, int], ...] = ()
+    bounds: tuple[Bound, ...] = ()
     siblings: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     order: str | None = None
@@ -111,6 +116,10 @@ class Plan:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
         }
+        values["derived"] = tuple(map(of_record, values["derived"]))
+        values["counters"] = tuple(map(tuple, values["counters"]))
+        forms = ((bound, bound["form"]) for bound in values["bounds"])
+        values["bounds"] = tuple(Bound(**{**bound, "form": form and NumberFormat(**form)}) for bound, form in forms)
         return cls(**values)
 
     def record(self) -> dict[str, Any]:
@@ -123,49 +132,109 @@ class Plan:
         return Identifier(**self.key).text(np.zeros(n, dtype=np.int64))
 
 
-def plans(database: Database) -> dict[str, Plan]:
-    """The plan of each table."""
+def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
+    """The plan of each table.
+
+    Args:
+        database: that is modelled.
+        rules: whether columns that others decide are left to them, and bounds are looked for.
+    """
+    frames, schema = database.frames, database.schema
+    about = {table: _about(frame, schema.without(table)) for table, frame in frames.items()}
+    derived: Mapping[str, tuple[Derived, ...]] = {}
+    kinds = {table: _kinds(frames[table], items) for table, items in about.items()}
+    if rules:
+        derived = derived_columns(frames, schema, kinds)
     result: dict[str, Plan] = {}
-    for table in database.schema.order:
-        plan, owner = _plan(database, table), database.schema.owner(table)
-        above = () if owner is None else result[owner.parent].times
-        pairs = ((name, other) for name in plan.times for other in above)
-        later = tuple(pair for pair in pairs if owner is not None and _never_before(database, owner, *pair))
-        result[table] = replace(plan, later=later)
+    for table in schema.order:
+        plan = _plan(database, table, about[table], derived.get(table, ()), rules)
+        owner = schema.owner(table)
+        if rules and owner is not None:
+            own, above = (kinds[part].of(p.own) for part, p in ((table, plan), (owner.parent, result[owner.parent])))
+            bounds = bounds_of(frames[table], owner_rows(frames, schema, owner), own, above)
+            plan = replace(plan, bounds=tuple(bounds))
+        result[table] = plan
     return result
 
 
-def _never_before(database: Database, link: Link, name: str, above: str) -> bool:
-    after = lags(database.frames, database.schema, link, name, above)
-    known = after[~np.isnat(after)]
-    return len(known) >= FEWEST and bool((known >= np.timedelta64(0)).all())
+def _about(frame: pd.DataFrame, without: Sequence[str]) -> tuple[Inferred, ...]:
+    """What the columns of a table are, but for keys and links."""
+    own = [str(column) for column in frame if column not in without]
+    return tuple(load(_some(frame[own]), space="table").columns) if own and len(frame) >= FEWEST else ()
 
 
-def _plan(database: Database, table: str) -> Plan:
+def _kinds(frame: pd.DataFrame, about: Sequence[Inferred]) -> Kinds:
+    """The columns that hold numbers, though there may be so few that they are categories, and those of times."""
+    some = _some(frame)
+    names = [name for name in _of_kinds(about, "number", "category") if _holds_numbers(some[name])]
+    return Kinds(tuple(names), _of_kinds(about, "time"))
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    whole = np.isfinite(numbers(column)) | gaps_in(column)
+    return bool(whole.all()) and bool(column.notna().any()) and not pd.api.types.is_bool_dtype(column)
+
+
+def _plan(database: Database, table: str, every: Sequence[Inferred], derived: tuple[Derived, ...], rules: bool) -> Plan:
     frame, schema = database.frames[table], database.schema
-    own = tuple(str(column) for column in frame if column not in schema.without(table))
-    about = load(_some(frame[[*own]]), space="table").columns if own and len(frame) >= FEWEST else ()
+    without = {*schema.without(table), *(item.column for item in derived)}
     owner, key = schema.owner(table), schema.keys[table]
     counts = frame[owner.column].value_counts() if owner is not None else pd.Series([1])
     alone = owner is None or int(counts.max()) == 1
+    own = tuple(str(column) for column in frame if column not in without)
+    about = [item for item in every if item.column.name in own]
+    order = None if alone else next((item.column.name for item in about if _orders(item, frame)), ROW)
+    counters: tuple[tuple[str, int], ...] = ()
+    if rules and owner is not None and order is not None:
+        if order != ROW and _first_number(frame, owner, order) is not None:
+            order = ROW
+        names = [item.column.name for item in about if item.column.name != order]
+        counters = tuple(_counters(frame, owner, order, names))
+    own = tuple(name for name in own if name not in dict(counters))
+    about = [item for item in every if item.column.name in own]
     return Plan(
         columns=tuple(map(str, frame)),
         own=own,
+        derived=derived,
+        counters=counters,
         described=_of_kinds(about, "number", "time", "category", "boolean"),
         quantities=_of_kinds(about, "number"),
         categories=_of_kinds(about, "category", "boolean"),
         times=_of_kinds(about, "time"),
         siblings=_siblings(schema, table),
         flags=tuple(link.child for link in schema.children(table) if not _all_own(database, link)),
-        order=None if alone else next((item.column.name for item in about if _orders(item, frame)), ROW),
+        order=order,
         alone=alone,
         named=tuple(link.column for link in schema.references(table) if frame[link.column].isna().any()),
-        key=None if key is None else asdict(_identifier(key, frame[key])),
+        key=None if key is None or key in schema.parts else asdict(_identifier(key, frame[key])),
         rows=len(frame),
         longest=int(counts.max()),
         free=0 if owner is None else int(frame[owner.column].isna().sum()),
         numbers=tuple(database.numbers.get(table, ())),
     )
+
+
+def _first_number(frame: pd.DataFrame, owner: Link, name: str) -> int | None:
+    """The number from which a column counts the rows of each owner, in any order. ``None`` if it does not."""
+    values = numbers(frame[name])
+    if np.isnan(values).any() or (values % 1).any() or not frame[owner.column].duplicated().any():
+        return None
+    groups = pd.Series(values).groupby(frame[owner.column].to_numpy(), sort=False)
+    first, size, last, different = groups.min(), groups.size(), groups.max(), groups.nunique()
+    counts = (first == first.iloc[0]).all() and (last - first + 1 == size).all() and (different == size).all()
+    return int(first.iloc[0]) if counts and frame[owner.column].notna().all() else None
+
+
+def _counters(frame: pd.DataFrame, owner: Link, order: str, names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """The columns that number the rows of each owner, in the order of a column, else in that of the first of them."""
+    rows = None if order == ROW else in_order(frame, order)
+    for name in names:
+        first = _first_number(frame, owner, name)
+        if first is None:
+            continue
+        rows = in_order(frame, name) if rows is None else rows
+        if (numbers(rows[name]) == rows.groupby(owner.column, sort=False).cumcount() + first).all():
+            yield name, first
 
 
 def _of_kinds(about: Sequence[Inferred], *kinds: str) -> tuple[str, ...]:
@@ -278,24 +347,17 @@ def in_order(rows: pd.DataFrame, order: str) -> pd.DataFrame:
     return rows.iloc[np.argsort(codes, kind="stable")].reset_index(drop=True)
 
 
-def lags(frames: Frames, schema: Schema, link: Link, name: str, above: str) -> npt.NDArray[np.timedelta64]:
-    """How long after a time of its owner's row a time of each row is. Missing where either is.
-
-    Args:
-        frames: the rows of child and owner.
-        schema: of the database.
-        link: from the child to its owner.
-        name: the column of the child.
-        above: that of the owner.
-    """
-    parents = frames[link.parent].set_index(schema.keys[link.parent])[above]
-    own, other = frames[link.child][name], parents.reindex(frames[link.child][link.column])
-    return _instants(own).to_numpy() - _instants(other).to_numpy()
+def owner_rows(frames: Frames, schema: Schema, link: Link) -> pd.DataFrame:
+    """The row of the owner of each row of a child."""
+    parents = frames[link.parent].set_index(schema.keys[link.parent])
+    return parents.reindex(frames[link.child][link.column]).reset_index(drop=True)
 
 
-def _instants(column: pd.Series) -> pd.Series:
-    """The values of a column of times. Those that are no time are missing."""
-    return pd.to_datetime(column, errors="coerce", format="mixed", utc=True).dt.tz_localize(None)
+def numbered(rows: pd.DataFrame, owners: pd.Series, counters: Sequence[tuple[str, int]], as_text: bool) -> pd.DataFrame:
+    """Rows with the columns that number those of each owner."""
+    place = rows.groupby(owners.to_numpy(), sort=False).cumcount().to_numpy()
+    columns = {name: place + first for name, first in counters}
+    return rows.assign(**{name: pd.Series(n).astype(str).to_numpy() if as_text else n for name, n in columns.items()})
 
 
 def with_place(rows: pd.DataFrame, owners: Sequence[str] | pd.Series) -> pd.DataFrame:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
@@ -21,7 +22,8 @@ from fourfold.spaces import Sequences
 from fourfold.spaces.written import WrittenRows
 from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
-from fourfold_databases.integrity import faults, with_texts
+from fourfold_databases.derived import filled
+from fourfold_databases.integrity import faults, joined_keys, shown, with_texts
 from fourfold_databases.matching import matches
 from fourfold_databases.plan import (
     ROW,
@@ -31,14 +33,15 @@ from fourfold_databases.plan import (
     flag,
     free_key,
     in_order,
-    lags,
+    numbered,
+    owner_rows,
     owners_of,
     presence,
     reference_columns,
     rows_of,
     with_place,
 )
-from fourfold_databases.reading import Frames
+from fourfold_databases.reading import Frames, keys_in
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
 
@@ -47,7 +50,7 @@ __all__ = ["RECORD", "DatabaseRun", "given_rows", "training_rows"]
 RECORD = "database.json"
 """The file of a run folder that makes it the run of a database."""
 TRIES = 20
-"""How often the rows of an owner are drawn until their times are in order."""
+"""How often the rows of an owner are drawn until they keep their bounds, and no key is there twice."""
 STRIDE = 1_000_003
 """Seeds of repeated draws lie so far apart."""
 CODES = 1 << 24
@@ -119,7 +122,7 @@ class DatabaseRun:
     # --- samples ------------------------------------------------------------------------------------------------------
 
     def sample(self, scale: float = 1.0, seed: int = 0, given: Frames | None = None) -> dict[str, pd.DataFrame]:
-        """Draw a database: every key differs, and every link leads to a row.
+        """Draw a database: every key differs, every link leads to a row, and rules between tables hold.
 
         Args:
             scale: rows of the tables that no other owns, as a multiple of those of the data.
@@ -141,14 +144,22 @@ class DatabaseRun:
                 described[table] = self._flags(table, frames[table], seed + number)
                 continue
             rows = self._table_rows(table, frames, described, scale, seed + number)
+            rows = self._linked_rows(table, rows, frames, np.random.default_rng((seed, number)))
             described[table] = rows
-            generator = np.random.default_rng((seed, number))
-            frames[table] = self._completed(table, rows, frames, generator)
-        return {table: self._typed(table, frames[table]) for table in self.schema.keys}
+            frames[table] = rows[[name for name in self.plans[table].columns if name in rows]]
+        derived = {table: self.plans[table].derived for table in self._order if table not in (given or {})}
+        frames = filled(frames, self._linked, derived, self.as_text)
+        return {table: self._typed(table, frames[table], frames) for table in self.schema.keys}
 
-    def _typed(self, table: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """A table whose keys and links have the types of the data."""
+    def _typed(self, table: str, frame: pd.DataFrame, frames: Frames) -> pd.DataFrame:
+        """A table as the data has it: its columns in their order, and keys and links with their types."""
         names = self.plans[table].numbers if table in self.plans else ()
+        for link in self.schema.links_of(table):
+            if link.parent in self.fixed and link.column in self.schema.parts:
+                frame = self._with_parts(link, frame, frames)
+        order = [name for name in (self.plans[table].columns if table in self.plans else ()) if name in frame]
+        frame = frame[[*order, *(name for name in frame if name not in order)]]
+        frame = frame.drop(columns=[*self.schema.joint(table)])
         columns = {name: pd.to_numeric(frame[name]) for name in names}
         return frame.assign(
             **{name: keys.astype("Int64" if keys.hasnans else "int64") for name, keys in columns.items()}
@@ -167,8 +178,7 @@ class DatabaseRun:
         """Rows of a table with all columns that are modelled, and the link to their owner."""
         owner, plan = self._linked.owner(table), self.plans[table]
         if owner is None:
-            n = max(round(scale * plan.rows), 1)
-            return self._framed(table, n, None, None, seed)
+            return self._alone(table, max(round(scale * plan.rows), 1), seed)
         parents = frames[owner.parent]
         flags = described.get(owner.parent, pd.DataFrame())
         owns = flags[flag(table)].astype(str) == YES if flag(table) in flags else pd.Series(True, index=parents.index)
@@ -179,12 +189,14 @@ class DatabaseRun:
         conditions = conditions.reset_index(drop=True).reindex(range(len(keys)))
         rows = self._owned(table, owner, keys, conditions, seed)
         for attempt in range(1, TRIES):
-            early = keys.isin(rows[owner.column][self._early(owner, rows, frames)])
-            if not early.any():
+            wrong = keys.isin(rows[owner.column][self._wrong(owner, rows, frames)])
+            if not wrong.any():
                 break
-            again = self._owned(table, owner, keys[early], conditions[early], seed + attempt * STRIDE)
-            rows = pd.concat([rows[~rows[owner.column].isin(keys[early])], again], ignore_index=True)
-        rows = self._in_time(owner, rows, frames)
+            again = self._owned(table, owner, keys[wrong], conditions[wrong], seed + attempt * STRIDE)
+            rows = pd.concat([rows[~rows[owner.column].isin(keys[wrong])], again], ignore_index=True)
+        for bound in plan.bounds:
+            rows = bound.clamped(rows, self._owners(owner, rows, frames), self.as_text)
+        rows = numbered(rows, rows[owner.column], plan.counters, self.as_text)
         rows = rows.iloc[np.argsort(pd.Index(keys).get_indexer(pd.Index(rows[owner.column])), kind="stable")]
         rows = rows.reset_index(drop=True)
         rows[owner.column] = rows[owner.column].mask(rows[owner.column].isin(free), None)
@@ -195,21 +207,37 @@ class DatabaseRun:
         rows = self._framed(table, len(keys), keys.reset_index(drop=True), conditions.reset_index(drop=True), seed)
         return rows.assign(**{owner.column: keys.to_numpy()}) if self.plans[table].alone else rows
 
-    def _early(self, owner: Link, rows: pd.DataFrame, frames: Frames) -> npt.NDArray[np.bool_]:
-        """The rows with a time before one of their owner's that it never precedes in the data."""
-        early = np.zeros(len(rows), dtype=np.bool_)
-        for name, above in self.plans[owner.child].later:
-            early |= lags({**frames, owner.child: rows}, self._linked, owner, name, above) < np.timedelta64(0)
-        return early
-
-    def _in_time(self, owner: Link, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
-        """Rows of which none is before its owner: those that still are after several draws get the owner's time."""
-        parents = frames[owner.parent].set_index(self.schema.keys[owner.parent])
-        for name, above in self.plans[owner.child].later:
-            early = lags({**frames, owner.child: rows}, self._linked, owner, name, above) < np.timedelta64(0)
-            bounds = parents[above].reindex(rows[owner.column]).to_numpy()
-            rows = rows.assign(**{name: np.where(early, bounds, rows[name])}) if early.any() else rows
+    def _alone(self, table: str, n: int, seed: int) -> pd.DataFrame:
+        """Rows of a table without an owner. Those whose key is there already are drawn again."""
+        rows, own = self._framed(table, n, None, None, seed), self._own_key(table)
+        for attempt in range(1, TRIES if own else 1):
+            twice = rows.duplicated(own)
+            if not twice.any():
+                break
+            again = self._framed(table, int(twice.sum()), None, None, seed + attempt * STRIDE)
+            rows = pd.concat([rows[~twice], again], ignore_index=True)
         return rows
+
+    def _own_key(self, table: str) -> list[str]:
+        """The columns of a joint key, if the rows that a model draws have them all: own ones, or the owner's."""
+        owner = self._linked.owner(table)
+        above = () if owner is None else self._linked.columns_of(owner.column)
+        columns = [name for name in self._linked.key_columns(table) if name not in above]
+        inside = self.schema.keys[table] in self.schema.parts and {*columns} <= {*self.plans[table].own}
+        return columns if inside else []
+
+    def _owners(self, owner: Link, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
+        return owner_rows({**frames, owner.child: rows}, self._linked, owner)
+
+    def _wrong(self, owner: Link, rows: pd.DataFrame, frames: Frames) -> npt.NDArray[np.bool_]:
+        """The rows beyond a bound of their owner's, or with the key of an earlier row."""
+        table, wrong = owner.child, np.zeros(len(rows), dtype=np.bool_)
+        if self.plans[table].bounds:
+            above = self._owners(owner, rows, frames)
+            for bound in self.plans[table].bounds:
+                wrong |= bound.excess(rows, above) > 0
+        own = self._own_key(table)
+        return wrong | rows.duplicated([owner.column, *own]).to_numpy() if own else wrong
 
     def _framed(
         self, table: str, n: int, keys: pd.Series | None, conditions: pd.DataFrame | None, seed: int
@@ -232,26 +260,65 @@ class DatabaseRun:
             parts.append(written.text(x) if self.as_text else written.table(x))
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*self.plans[table].columns])
 
-    def _completed(
+    def _linked_rows(
         self, table: str, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator
     ) -> pd.DataFrame:
-        """Rows with fresh keys and with the links of references, in the columns of the table."""
-        plan, key = self.plans[table], self.schema.keys[table]
-        if key is not None:
-            rows = rows.assign(**{key: plan.fresh_keys(len(rows)).to_numpy()})
-        for link in self._linked.references(table):
-            rows[link.column] = self._link_keys(link, rows, frames, generator)
-        return rows[[*plan.columns]].reset_index(drop=True)
+        """Rows with fresh keys and with all links."""
+        key, schema = self.schema.keys[table], self._linked
+        if self.plans[table].key is not None:
+            rows = rows.assign(**{str(key): self.plans[table].fresh_keys(len(rows)).to_numpy()})
+        for link in schema.links_of(table):
+            if link != schema.owner(table):
+                rows[link.column] = self._link_keys(link, rows, frames, generator)
+                if link.column in schema.parts and link.column not in self.plans[table].named:
+                    rows = rows[rows[link.column].notna()].reset_index(drop=True)
+            rows = self._with_parts(link, rows, frames) if link.column in schema.parts else rows
+        if key in schema.parts:
+            rows = self._with_joint_key(table, rows, frames, generator)
+        return rows.reset_index(drop=True)
 
-    def _link_keys(self, link: Link, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator) -> pd.Series:
-        """The keys of the rows that a link names."""
+    def _with_parts(self, link: Link, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
+        """Rows with the columns of a link of several, from the rows that they name."""
+        key, names = self.schema.keys[link.parent], self.schema.key_columns(link.parent)
+        parents = (rows if link.parent == link.child else frames[link.parent]).set_index(key)[[*names]]
+        values = parents.reindex(rows[link.column])
+        columns = self.schema.columns_of(link.column)
+        return rows.assign(**{own: values[name].to_numpy() for own, name in zip(columns, names, strict=True)})
+
+    def _with_joint_key(
+        self, table: str, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator
+    ) -> pd.DataFrame:
+        """Rows with their key of several columns. One that is there already names another row, or is left out."""
+        schema, key = self._linked, str(self.schema.keys[table])
+        columns = schema.key_columns(table)
+        links = [link for link in schema.references(table) if {*schema.columns_of(link.column)} & {*columns}]
+        for attempt in range(TRIES if links else 0):
+            twice = rows.duplicated([*columns]).to_numpy()
+            if not twice.any():
+                break
+            link = links[attempt % len(links)]
+            again = self._link_keys(link, rows[twice].reset_index(drop=True), frames, generator, 1 << (attempt + 1))
+            rows.loc[twice, link.column] = again.to_numpy()
+            rows = self._with_parts(link, rows, frames) if link.column in schema.parts else rows
+        rows = rows[~rows.duplicated([*columns])].reset_index(drop=True)
+        return rows.assign(**{key: joined_keys([keys_in(key, rows[column]) for column in columns])})
+
+    def _link_keys(
+        self, link: Link, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator, among: int = 1
+    ) -> pd.Series:
+        """The keys of the rows that a link names, each any of so many that are most like the drawn ones."""
         own = link.parent == link.child
         parents = rows if own else frames[link.parent]
         columns = reference_columns(link, self.plans[link.parent])
         drawn = rows[[*columns]].set_axis([*columns.values()], axis=1)
         there = parents[[*columns.values()]].reset_index(drop=True)
-        places = matches(drawn, there, generator, np.arange(len(rows)) if own else None)
-        keys = parents[self.schema.keys[link.parent]].reset_index(drop=True).iloc[places].reset_index(drop=True)
+        places = np.full(len(rows), -1, dtype=np.int64)
+        for own_rows, there_rows in self._partners(link, rows, parents):
+            earlier = np.arange(len(rows)) if own else None
+            near = matches(drawn.iloc[own_rows], there.iloc[there_rows], generator, earlier, among)
+            places[own_rows] = there_rows[near]
+        keys = parents[self.schema.keys[link.parent]].reset_index(drop=True)
+        keys = keys.reindex(places).reset_index(drop=True)
         empty = pd.Series(False, index=keys.index)
         if link.column in self.plans[link.child].named:
             empty = rows[presence(link)].astype(str).reset_index(drop=True) != YES
@@ -259,14 +326,30 @@ class DatabaseRun:
             empty.iloc[:1] = True  # nothing stands before the first row
         return keys.mask(empty, None)
 
+    def _partners(
+        self, link: Link, rows: pd.DataFrame, parents: pd.DataFrame
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Groups of rows and the parent's rows that they may name: those with the columns that other links decide."""
+        columns, names = self.schema.columns_of(link.column), self.schema.key_columns(link.parent)
+        before = itertools.takewhile(lambda other: other != link, self.schema.links_of(link.child))
+        decided = {column for other in before for column in self.schema.columns_of(other.column)}
+        shared = [(own, above) for own, above in zip(columns, names, strict=True) if own in decided]
+        if not shared:
+            yield np.arange(len(rows)), np.arange(len(parents))
+            return
+        groups = parents.reset_index(drop=True).groupby([above for _, above in shared]).indices
+        for value, places in rows.reset_index(drop=True).groupby([own for own, _ in shared]).indices.items():
+            if value in groups:
+                yield np.asarray(places, dtype=np.int64), np.asarray(groups[value], dtype=np.int64)
+
     def _checked(self, table: str, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
         """Given rows of a table, with keys and links as texts.
 
         Raises:
             DataError: for a column that is missing, a key that is not unique, or a link to a row that is not there.
         """
-        links = [link.column for link in self._linked.links_of(table)]
-        names = [name for name in (self.schema.keys[table], *links, *self.plans[table].described) if name is not None]
+        links = (column for link in self._linked.links_of(table) for column in self._linked.columns_of(link.column))
+        names = [*dict.fromkeys([*self._linked.key_columns(table), *links, *self.plans[table].described])]
         absent = [name for name in names if name not in rows]
         if absent:
             raise DataError(
@@ -278,7 +361,7 @@ class DatabaseRun:
             column, bad, rule = fault
             row = int(bad.to_numpy().argmax())
             raise DataError(
-                f"given {table}, row {row + 1}, column {column}: {rule}, got {frame[column][row]!r}; correct "
+                f"given {table}, row {row + 1}, column {column}: {rule}, got {shown(frame[column][row])}; correct "
                 "it, or give the rows that it names too"
             )
         return frame

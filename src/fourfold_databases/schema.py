@@ -2,6 +2,9 @@
 
 A *link* is a foreign key: each row of a child names one row of its parent, or none. A table's first link is its
 *owner*: its rows are modelled as a sequence given the parent's row. Further links are references.
+
+A key of several columns is one column of their joined values, which frames hold beside them. It has their names, joined
+by commas.
 """
 
 from __future__ import annotations
@@ -9,17 +12,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
 from fourfold.data.errors import DataError
 from fourfold.output.printable import shortened
 
-__all__ = ["DECLARED", "Link", "Schema"]
+__all__ = ["DECLARED", "Link", "Schema", "joint_name"]
 
 DECLARED = "declared by the database"
 """The reason of a key that the database itself names."""
+COMMA = ", "
+"""Joins the names of the columns of one key."""
+
+
+def joint_name(columns: Sequence[str]) -> str:
+    """The name of a key of some columns."""
+    return COMMA.join(columns)
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Link:
 
     Attributes:
         child: the table whose rows name another row.
-        column: its column that holds the name.
+        column: its column that holds the name, or the :func:`joint_name` of several.
         parent: the table that is named, by its primary key.
         reason: how the link became known.
     """
@@ -50,19 +60,27 @@ class Schema:
         keys: the primary key of each table, or ``None`` for a table without one.
         links: in the order of the children's columns, but that of the owner first.
         reasons: how each primary key became known.
+        parts: the columns of each key and link that has several, by its :func:`joint_name`. Those of a link stand in
+            the order of the parent's key.
 
     Raises:
-        DataError: for a link to a table without a key, or a circle of links.
+        DataError: for a link to a table without a key or to one of more columns, or a circle of links.
     """
 
     keys: Mapping[str, str | None]
     links: tuple[Link, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for link in self.links:
             if self.keys.get(link.parent) is None:
                 raise DataError(f"{link}: the parent must be a table with a primary key, got {link.parent!r}; name it")
+            columns, key = self.columns_of(link.column), self.columns_of(self.keys[link.parent])
+            if len(columns) != len(key):
+                raise DataError(
+                    f"{link}: must name the {len(key)} columns of the key ({joint_name(key)}), got {len(columns)}"
+                )
         try:
             self._sorter().prepare()
         except CycleError as error:
@@ -98,10 +116,43 @@ class Schema:
         """The links of the tables that this one owns."""
         return tuple(link for name in self.keys if (link := self.owner(name)) is not None and link.parent == table)
 
-    def without(self, table: str) -> tuple[str, ...]:
-        """The columns of a table that are keys, and so have no meaning of their own."""
+    def columns_of(self, key: str | None) -> tuple[str, ...]:
+        """The columns of a key or a link: itself, where it is a column."""
+        return () if key is None else self.parts.get(key, (key,))
+
+    def key_columns(self, table: str) -> tuple[str, ...]:
+        """The columns of a table's primary key."""
+        return self.columns_of(self.keys[table])
+
+    def joint(self, table: str) -> tuple[str, ...]:
+        """The keys and links of a table that have several columns."""
+        return tuple(name for name in self._named(table) if name in self.parts)
+
+    def _named(self, table: str) -> Iterator[str]:
+        """The key and the links of a table."""
         key = self.keys[table]
-        return tuple(dict.fromkeys([*([] if key is None else [key]), *(link.column for link in self.links_of(table))]))
+        yield from dict.fromkeys([*([] if key is None else [key]), *(link.column for link in self.links_of(table))])
+
+    def without(self, table: str) -> tuple[str, ...]:
+        """The columns of a table that are keys, and so have no meaning of their own.
+
+        The columns of a joint key are not among them: the others of a row of one parent differ by their meaning.
+        """
+        links = (column for link in self.links_of(table) for column in self.columns_of(link.column))
+        return tuple(dict.fromkeys([*self._named(table), *links]))
+
+    def implied(self, link: Link) -> bool:
+        """Whether a link follows from another: a row that names an order by its customer names the customer, too."""
+        return any(other.child == link.child and other != link and self._holds(other, link) for other in self.links)
+
+    def _holds(self, other: Link, link: Link) -> bool:
+        """Whether the row that ``other`` names has, in the same columns, a link to the parent of ``link``."""
+        names = dict(zip(self.columns_of(other.column), self.key_columns(other.parent), strict=True))
+        columns = self.columns_of(link.column)
+        if not names.keys() >= set(columns):
+            return False
+        above = joint_name([names[column] for column in columns])
+        return any(upper.column == above and upper.parent == link.parent for upper in self.links_of(other.parent))
 
     def unlinked(self, tables: Collection[str]) -> Schema:
         """This schema without the links to some tables: their columns are then like any other."""
@@ -127,7 +178,9 @@ class Schema:
 
     def _section(self, table: str) -> str:
         name, key = json.dumps(table), self.keys[table]
-        lines = [f"[{name}]", *([] if key is None else [f"key = {json.dumps(key)}"])]
+        columns = self.columns_of(key)
+        value = columns[0] if len(columns) == 1 else [*columns]
+        lines = [f"[{name}]", *([f"key = {json.dumps(value)}"] if columns else [])]
         links = [f"{json.dumps(link.column)} = {json.dumps(link.parent)}" for link in self.links_of(table)]
         return "\n".join([*lines, *([f"[{name}.links]", *links] if links else []), ""])
 
@@ -154,14 +207,23 @@ class Schema:
             links = section.get("links", {})
             if not isinstance(links, dict) or not all(isinstance(parent, str) for parent in links.values()):
                 raise DataError(f'{where}, [{table}.links]: a line must be column = "table", got {links!r}')
+            key = section.get("key", "")
+            if not isinstance(key, str) and not (
+                isinstance(key, list) and key and all(isinstance(n, str) for n in key)
+            ):
+                raise DataError(f"{where}, [{table}]: key must be a column or a list of columns, got {key!r}")
+        several = {table: section["key"] for table, section in sections.items() if isinstance(section.get("key"), list)}
         keys = {table: section.get("key") for table, section in sections.items()}
+        keys |= {table: joint_name(columns) for table, columns in several.items()}
+        parts = {joint_name(columns): tuple(columns) for columns in several.values() if len(columns) > 1}
         reason = f"named by {where}"
         links = [
             Link(table, column, parent, reason)
             for table, section in sections.items()
             for column, parent in section.get("links", {}).items()
         ]
-        return cls(keys, tuple(links), dict.fromkeys(keys, reason))
+        parts |= {link.column: tuple(link.column.split(COMMA)) for link in links if keys.get(link.parent) in parts}
+        return cls(keys, tuple(links), dict.fromkeys(keys, reason), parts)
 
     def restricted(self, tables: Mapping[str, tuple[str, ...]], where: str) -> Schema:
         """This schema for a database with other tables: those that it does not have have no keys.
@@ -173,10 +235,10 @@ class Schema:
         Raises:
             DataError: for a table or column that the database does not have.
         """
-        for table, key in self.keys.items():
+        for table in self.keys:
             if table not in tables:
                 raise DataError(f"{where}: must have the table {table!r} of the schema, has {shortened([*tables])}")
-            for column in [*([] if key is None else [key]), *(link.column for link in self.links_of(table))]:
+            for column in (column for name in self._named(table) for column in self.columns_of(name)):
                 if column not in tables[table]:
                     raise DataError(
                         f"{where}, table {table}: must have the column {column!r} of the schema, has "

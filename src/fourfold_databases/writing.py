@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -72,17 +73,19 @@ def _write_duckdb(path: Path, frames: Frames, schema: Schema) -> None:
 
 def _create(table: str, frame: pd.DataFrame, schema: Schema) -> str:
     """The statement that makes a table. A link to the own table is no constraint, since rows come in one order."""
-    key = schema.keys[table]
-    columns = [
-        f"{_quoted(column)} {_type(frame[column])}{' primary key' if column == key else ''}"
-        for column in map(str, frame)
-    ]
-    columns += [
-        f"foreign key ({_quoted(link.column)}) references {_quoted(link.parent)}"
+    lines = [f"{_quoted(column)} {_type(frame[column])}" for column in map(str, frame)]
+    if key := schema.key_columns(table):
+        lines.append(f"primary key ({_names(key)})")
+    lines += [
+        f"foreign key ({_names(schema.columns_of(link.column))}) references {_quoted(link.parent)}"
         for link in schema.links_of(table)
         if link.parent != table
     ]
-    return f"create table {_quoted(table)} ({', '.join(columns)})"
+    return f"create table {_quoted(table)} ({', '.join(lines)})"
+
+
+def _names(columns: Sequence[str]) -> str:
+    return ", ".join(map(_quoted, columns))
 
 
 def _quoted(name: str) -> str:

@@ -28,7 +28,12 @@ def test_data_names_keys_and_links_and_writes_a_schema(shop, capsys):
     schema.write_text(schema.read_text().replace('"sku" = "products"\n', ""))
     assert run(["data", str(shop), "--schema", str(schema), "--json"]) == 0
     tables = json.loads(capsys.readouterr().out)["tables"]
-    assert tables["items"] == {"rows": 3, "columns": ["nr", "sku", "n"], "key": None, "links": {"nr": "orders"}}
+    assert tables["items"] == {
+        "rows": 3,
+        "columns": ["nr", "sku", "n"],
+        "key": ["nr", "sku"],
+        "links": {"nr": "orders"},
+    }
 
 
 def test_one_table_of_a_database_is_read_by_the_core(shop, capsys):

@@ -254,21 +254,6 @@ def test_a_summary_tells_of_the_rows_of_each_owner():
     assert table.iloc[2, 1:].isna().all()
 
 
-def test_no_child_is_before_its_owner_where_none_is_in_the_data():
-    data, rng = clinic(60), np.random.default_rng(0)
-    start = pd.Timestamp("2020-01-01")
-    since = start + pd.to_timedelta(rng.integers(0, 300, 60), "D")
-    data["patients"]["since"] = since.strftime("%Y-%m-%d")
-    later = since[data["visits"]["patient_id"]] + pd.to_timedelta(rng.integers(0, 100, 120), "D")
-    data["visits"]["day"] = later.strftime("%Y-%m-%d")
-    run = fit_database("autoregressive", data, budget="8 steps", size="xs", precision="float32")
-    assert run.plans["visits"].later == (("day", "since"),)
-    samples = run.sample(2.0)
-    since = samples["patients"].set_index("patient_id")["since"].reindex(samples["visits"]["patient_id"])
-    assert (pd.to_datetime(samples["visits"]["day"]).to_numpy() >= pd.to_datetime(since).to_numpy()).all()
-    assert samples["visits"]["patient_id"].is_monotonic_increasing
-
-
 def test_a_guarantee_of_privacy_is_refused_for_a_database():
     people = pd.DataFrame({"id": range(40), "age": [20 + i % 7 for i in range(40)]})
     with pytest.raises(ValueError, match=r"private .* database"):

@@ -10,9 +10,10 @@ from test_keys_and_links import shop
 from fourfold.metrics import Floor, Measurement
 from fourfold_databases.findings import conclusion, findings
 from fourfold_databases.inference import inferred_schema
-from fourfold_databases.judging import DatabaseJudgement, LinkCheck, TimeOrder
+from fourfold_databases.judging import DatabaseJudgement, LinkCheck
 from fourfold_databases.page import schema_picture
 from fourfold_databases.reading import frames_of
+from fourfold_databases.rules import RuleCheck
 
 SCHEMA = inferred_schema(*frames_of(shop()))
 
@@ -28,7 +29,7 @@ def score(name, value, floor, half=0.02, better="lower"):
     return measured.beside(Floor(floor, floor - half, floor + half))
 
 
-def judgement(copies=0.1, nearer=0.5, attack=0.5, auc=0.5, broken=0, orders=()):
+def judgement(copies=0.1, nearer=0.5, attack=0.5, auc=0.5, broken=0, rules=()):
     scores = (
         score("two_sample_auc[trees]", auc, 0.5),
         score("copies[training rows]", copies, 0.1),
@@ -37,7 +38,7 @@ def judgement(copies=0.1, nearer=0.5, attack=0.5, auc=0.5, broken=0, orders=()):
     )
     view = View(scores)
     checks = (LinkCheck("link orders.customer_id -> customers", 10, broken),)
-    return DatabaseJudgement("new", checks, {"orders": view, "siblings in orders": view}, orders=orders)
+    return DatabaseJudgement("new", checks, {"orders": view, "siblings in orders": view}, rules=rules)
 
 
 def bad(**changes):
@@ -71,10 +72,9 @@ def test_rows_and_links_that_trees_tell_apart_are_named():
     assert "siblings in orders (AUC 0.80)" in texts[1]
 
 
-def test_times_out_of_order_are_a_finding_by_the_share_of_real_rows():
-    link = SCHEMA.owner("orders")
-    assert bad(orders=(TimeOrder(link, "a not before b", 1.0, 0.7),)) == ["order in time"]
-    assert bad(orders=(TimeOrder(link, "a not before b", 0.99, 0.99),)) == []
+def test_a_rule_that_fewer_rows_keep_is_a_finding():
+    assert bad(rules=(RuleCheck("a not before b", 1.0, 0.7, SCHEMA.owner("orders")),)) == ["rules"]
+    assert bad(rules=(RuleCheck("a not before b", 0.99, 0.99, SCHEMA.owner("orders")),)) == []
 
 
 def test_the_picture_of_a_schema_names_each_table_with_its_rows():

@@ -55,7 +55,7 @@ def test_a_database_declares_its_keys(tmp_path, suffix):
     assert holds_tables(path)
     frames, declared = frames_of(path)
     schema = inferred_schema(frames, declared)
-    assert schema.keys == {"customers": "id", "products": "sku", "orders": "nr", "items": None}
+    assert schema.keys == {"customers": "id", "products": "sku", "orders": "nr", "items": "nr, sku"}
     assert links(schema) == {
         "orders.customer -> customers",
         "items.nr -> orders",

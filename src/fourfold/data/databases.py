@@ -172,7 +172,7 @@ class DeclaredKeys:
 
     Attributes:
         primary: the columns of the primary key, none where there is none.
-        foreign: for each foreign key its columns and the table whose primary key they hold.
+        foreign: for each foreign key its columns, in the order of the parent's primary key, and that table.
     """
 
     primary: tuple[str, ...]
@@ -189,43 +189,60 @@ def declared_keys(path: Path) -> dict[str, DeclaredKeys]:
 
 
 def _keys_of_sqlite(path: Path) -> dict[str, DeclaredKeys]:
-    keys = {}
+    primary, foreign = dict[str, tuple[str, ...]](), dict[str, list[tuple[list[str], list[str], str]]]()
     with _opened_sqlite(path, ("foreign_key_list", "table_info")) as base:
         names = base.execute("select name from sqlite_master where type = 'table' and name not like 'sqlite_%'")
         for (table,) in names.fetchall():
-            primary = base.execute(
-                "select name from pragma_table_info(?) where pk > 0 order by pk", (table,)
-            ).fetchall()
-            foreign: dict[int, tuple[list[str], str]] = {}
+            rows = base.execute("select name from pragma_table_info(?) where pk > 0 order by pk", (table,))
+            primary[table] = tuple(name for (name,) in rows)
             links = base.execute(
-                'select id, "from", "table" from pragma_foreign_key_list(?) order by id, seq', (table,)
+                'select id, "from", "to", "table" from pragma_foreign_key_list(?) order by id desc, seq', (table,)
             )
-            for number, column, parent in links:
-                foreign.setdefault(number, ([], parent))[0].append(column)
-            by_column = tuple(
-                (tuple(columns), parent) for _, (columns, parent) in sorted(foreign.items(), reverse=True)
-            )
-            keys[table] = DeclaredKeys(tuple(name for (name,) in primary), by_column)
-    return keys
+            by_number: dict[int, tuple[list[str], list[str], str]] = {}
+            for number, column, named, parent in links:
+                columns, of_parent, _ = by_number.setdefault(number, ([], [], parent))
+                columns.append(column)
+                of_parent += [] if named is None else [named]
+            foreign[table] = [*by_number.values()]
+    return _declared(primary, foreign)
 
 
 def _keys_of_duckdb(path: Path) -> dict[str, DeclaredKeys]:
     with _opened_duckdb(path) as base:
         names = base.execute("select table_name from duckdb_tables() where not internal").fetchall()
         rows = base.execute(
-            "select table_name, constraint_type, constraint_column_names, referenced_table from duckdb_constraints()"
+            "select table_name, constraint_type, constraint_column_names, referenced_column_names, referenced_table "
+            "from duckdb_constraints()"
         ).fetchall()
-    return {
-        table: DeclaredKeys(
-            next((tuple(columns) for name, kind, columns, _ in rows if (name, kind) == (table, "PRIMARY KEY")), ()),
-            tuple(
-                (tuple(columns), parent)
-                for name, kind, columns, parent in rows
-                if (name, kind) == (table, "FOREIGN KEY")
-            ),
-        )
+    primary = {table: tuple(columns) for table, kind, columns, *_ in rows if kind == "PRIMARY KEY"}
+    foreign = {
+        table: [
+            (columns, named, parent) for t, kind, columns, named, parent in rows if (t, kind) == (table, "FOREIGN KEY")
+        ]
         for (table,) in names
     }
+    return _declared({table: primary.get(table, ()) for (table,) in names}, foreign)
+
+
+def _declared(
+    primary: Mapping[str, tuple[str, ...]], foreign: Mapping[str, Sequence[tuple[Sequence[str], Sequence[str], str]]]
+) -> dict[str, DeclaredKeys]:
+    """The keys of tables. A foreign key that names other columns of its parent than the primary key is none.
+
+    Args:
+        primary: the columns of each table's primary key.
+        foreign: columns of each foreign key, those of its parent that they hold, if they are named, and the parent.
+    """
+    keys = {}
+    for table, links in foreign.items():
+        ordered = []
+        for columns, named, parent in links:
+            key = primary.get(parent, ())
+            partner = dict(zip(named or key, columns, strict=False))
+            if len(key) == len(columns) and partner.keys() == set(key):
+                ordered.append((tuple(partner[name] for name in key), parent))
+        keys[table] = DeclaredKeys(primary[table], tuple(ordered))
+    return keys
 
 
 @contextlib.contextmanager

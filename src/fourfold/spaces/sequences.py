@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Self
@@ -24,6 +24,7 @@ from fourfold.metrics.score import Measurement
 from fourfold.metrics.sequences import by_sequences
 from fourfold.output.printable import shortened
 from fourfold.spaces.columns import MISSING, Column, Graded, Identifier, Modelled, Numeric
+from fourfold.spaces.rules import TableRule
 from fourfold.spaces.sequence_pictures import charts, details
 from fourfold.spaces.table import Table
 from fourfold.spaces.written import WrittenRows
@@ -60,6 +61,7 @@ class Sequences(WrittenRows):
         observed: how many rows the data has, or ``None``. Presets for few rows drop units in training.
         beyond: the probability of a step below the smallest, and of one above the largest.
         scale: how far such steps lie outside, in steps of the resolution.
+        rules: those that every row keeps, see :mod:`fourfold.spaces.rules`, of columns other than the order column.
 
     Raises:
         ValueError: for an order that is not a quantity, a key that is not an identifier, or an impossible length.
@@ -76,6 +78,7 @@ class Sequences(WrittenRows):
     observed: int | None = field(default=None, compare=False)
     beyond: tuple[float, float] = (0.0, 0.0)
     scale: tuple[float, float] = (1.0, 1.0)
+    rules: tuple[TableRule, ...] = ()
     classes: None = None
 
     def __post_init__(self) -> None:
@@ -121,7 +124,29 @@ class Sequences(WrittenRows):
             scale=self.scale,
             decimals=6,
         )
-        return Table(tuple(step if column.name == self.order else column for column in self.schema))
+        return Table(tuple(step if column.name == self.order else column for column in self.schema), rules=self.rules)
+
+    @cached_property
+    def free(self) -> Sequences:
+        """The sequences of :attr:`Table.free_rows`, or these themselves if there are no rules."""
+        if not self.rules:
+            return self
+        columns = tuple(self.start if column.name == self.order else column for column in self.row.free.modelled)
+        key = () if self.key is None else (self._column(self.key),)
+        return dataclasses.replace(self, schema=(*key, *columns), rules=())
+
+    def reduce(self, x: Tensor) -> Tensor:
+        return self._by_rows(x, self.row.reduce, len(self.free.columns)) if self.rules else x
+
+    def expand(self, x: Tensor) -> Tensor:
+        return self._by_rows(x, self.row.expand, len(self.columns)) if self.rules else x
+
+    def _by_rows(self, x: Tensor, change: Callable[[Tensor], Tensor], columns: int) -> Tensor:
+        """Sequences whose rows are changed, ``(B, length, columns)``."""
+        there = (x != ABSENT).all(2)
+        changed = x.new_full((*x.shape[:2], columns), ABSENT)
+        changed[there] = change(x[there])
+        return changed
 
     @property
     def modelled(self) -> tuple[Modelled, ...]:
@@ -195,6 +220,8 @@ class Sequences(WrittenRows):
             raise ValueError(f"sequence {i}, row {t}, column {column}: {fault}: give rows of the model's schema")
 
     def outside(self, x: Tensor) -> Tensor:
+        if self.rules:
+            return self.free.outside(self.reduce(x))
         row, start = self.row.foreign(x.flatten(0, 1)).view(x.shape), torch.zeros(len(x), dtype=torch.bool)
         if self.key is not None:
             start = Table((self.start,)).outside(x[:, 0, self.at, None])
@@ -202,6 +229,8 @@ class Sequences(WrittenRows):
         return (row & self.present(x)[..., None]).flatten(1).any(1) | start
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        if self.rules:
+            return self.expand(self.free.examples(n, generator))
         x = self.row.examples(n * self.length, generator).view(n, *self.shape)
         if self.key is None:
             return x
@@ -211,6 +240,9 @@ class Sequences(WrittenRows):
         return x.masked_fill((torch.arange(self.length) >= rows)[..., None], ABSENT)
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
+        if self.rules:
+            free, width = self.free.support(points, reach)
+            return self.expand(free), width
         later = self.row.support(points, reach)[0]
         first = later if self.key is None else Table((self.start, *self._other_columns)).support(points, reach)[0]
         if self.key is not None:

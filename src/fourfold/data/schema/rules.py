@@ -15,11 +15,12 @@ from fourfold.data.dataset import Dataset
 from fourfold.data.schema.tails import ends_of
 from fourfold.metrics.rule_search import MOST_VALUES, find_rules, near_rules
 from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, LevelPairs, Rule
-from fourfold.spaces import Table
+from fourfold.settings.data import DataOptions
+from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import UNSEEN, Categorical, Graded, Modelled, Numeric
 from fourfold.spaces.rules import AtLeast, Combinations, FreeRows, TableRule, Total
 
-__all__ = ["RuleRow", "rule_rows", "ruled", "rules_of"]
+__all__ = ["RuleRow", "rule_rows", "ruled", "ruled_sequences", "rules_of"]
 
 FEW_VALUES = 100
 """Different numbers of a column whose combinations with another are counted: between more, new ones may lie."""
@@ -34,6 +35,19 @@ def ruled(space: S, x: Tensor, plain: Tensor, support: int) -> S:
     """The space with the rules of its training rows, where it is a table. See :func:`rules_of`."""
     table = _table(space)
     return space if table is None else cast("S", dataclasses.replace(table, rules=rules_of(table, x, plain, support)))
+
+
+def ruled_sequences(dataset: Dataset) -> Dataset:
+    """A set of sequences with the rules that all their rows keep, but for those of the order column."""
+    space = cast("Sequences", dataset.space)
+    columns = [i for i in range(len(space.columns)) if i != space.at]
+    if len(columns) < 2:
+        return dataset
+    table = Table(tuple(space.modelled[i] for i in columns))
+    train, every = (x[space.present(x)][:, columns] for x in (dataset.train.x, _every(dataset)))
+    candidates = rules_of(table, train, support=DataOptions().support)
+    rules = dataclasses.replace(table, rules=candidates).confirmed(every).rules
+    return dataclasses.replace(dataset, space=dataclasses.replace(space, rules=rules))
 
 
 def _table(space: Space) -> Table | None:
@@ -55,16 +69,13 @@ def rules_of(space: Table, x: Tensor, plain: Tensor | None = None, support: int 
     train = x[:: -(-len(x) // ROWS) or 1]
     searched = train if plain is None else train[plain[:: -(-len(x) // ROWS) or 1]]
     candidates = find_rules(space.numbers(searched), space.meaning)
+    totals = _totals(space, [rule for rule in candidates if isinstance(rule, AddsUp)])
+    at_most = [rule for rule in candidates if isinstance(rule, AtMost)]
     rules: list[TableRule] = []
-    kinds = (
-        _combinations(space, train, candidates),
-        _totals(space, [rule for rule in candidates if isinstance(rule, AddsUp)]),
-        _inequalities(space, train, [rule for rule in candidates if isinstance(rule, AtMost)], support),
-    )
-    for of_kind in kinds:
-        for rule in of_kind:
-            if _fits(space, [*rules, rule], x):
-                rules.append(rule)
+    inequalities = _inequalities(space, train, at_most, totals, support)
+    for rule in (*_combinations(space, train, candidates), *totals, *inequalities):
+        if _fits(space, [*rules, rule], x):
+            rules.append(rule)
     return tuple(rules)
 
 
@@ -157,9 +168,15 @@ def _totals(space: Table, candidates: Iterable[AddsUp]) -> list[TableRule]:
     ]
 
 
-def _inequalities(space: Table, x: Tensor, candidates: Sequence[AtMost], support: int) -> list[TableRule]:
-    """For each column the distance to the largest of the columns below it, but for those that follow from others."""
-    pairs = {(rule.a, rule.b) for rule in candidates}
+def _inequalities(
+    space: Table, x: Tensor, candidates: Sequence[AtMost], totals: Sequence[TableRule], support: int
+) -> list[TableRule]:
+    """For each column the distance to the largest of the columns below it, but for those that follow from others.
+
+    A total is no bound of its own parts: it is computed from them.
+    """
+    parts = {(total.columns[0], part) for total in totals for part in total.columns[1:]}
+    pairs = {(r.a, r.b) for r in candidates if (space.columns[r.a], space.columns[r.b]) not in parts}
     names, result = space.columns, list[TableRule]()
     for b in sorted({b for _, b in pairs}):
         below = [a for a, other in pairs if other == b]

@@ -1,0 +1,114 @@
+"""Bounds: values of a child's row that never lie before, or above, a value of its owner's row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from fourfold.metrics.rows import Columns
+from fourfold.metrics.rule_search import find_rules
+from fourfold.metrics.rules import AtMost
+from fourfold_databases.derived import FEWEST, Kinds, NumberFormat, numbers
+
+__all__ = ["Bound", "bounds_of"]
+
+
+@final
+@dataclass(frozen=True)
+class Bound:
+    """A column of a child that a column of its owner bounds.
+
+    Attributes:
+        column: of the child.
+        above: of the owner.
+        most: whether values are at most those of the owner. Otherwise at least.
+        form: how numbers of the child are written. ``None``: they are times.
+    """
+
+    column: str
+    above: str
+    most: bool = False
+    form: NumberFormat | None = None
+
+    def words(self, child: str, parent: str) -> str:
+        """The rule as a person writes it."""
+        words = ("not after", "not before") if self.form is None else ("at most", "at least")
+        return f"{child}.{self.column} {words[not self.most]} {parent}.{self.above}"
+
+    def excess(self, rows: pd.DataFrame, owners: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """How far each row lies beyond its bound, in days for times. NaN where either value is missing.
+
+        Args:
+            rows: of the child.
+            owners: the row of the owner of each.
+        """
+        value = numbers if self.form is not None else _days
+        distance = value(rows[self.column]) - value(owners[self.above])
+        return distance if self.most else -distance
+
+    def clamped(self, rows: pd.DataFrame, owners: pd.DataFrame, as_text: bool) -> pd.DataFrame:
+        """Rows of which those that lie beyond their bound have the bound."""
+        beyond = self.excess(rows, owners) > 0
+        if not beyond.any():
+            return rows
+        limits = owners[self.above].to_numpy()
+        if self.form is not None:
+            scale, whole = 10.0**self.form.decimals, np.floor if self.most else np.ceil
+            limits = self.form.written(whole(numbers(owners[self.above]) * scale) / scale, as_text).to_numpy()
+        return rows.assign(**{self.column: np.where(beyond, limits, rows[self.column])})
+
+
+def _days(column: pd.Series) -> npt.NDArray[np.float64]:
+    """Times in days since 1970. What is none is NaN."""
+    times = pd.to_datetime(column, errors="coerce", format="mixed", utc=True).dt.tz_localize(None)
+    return np.asarray((times - pd.Timestamp(0)) / pd.Timedelta(1, "D"), dtype=np.float64)
+
+
+def bounds_of(rows: pd.DataFrame, owners: pd.DataFrame, kinds: Kinds, above: Kinds) -> Iterator[Bound]:
+    """The bounds that all rows of a child keep.
+
+    A time that is never before one of the owner's needs :data:`~fourfold_databases.derived.FEWEST` rows. Any other
+    bound needs the evidence of :func:`~fourfold.metrics.rule_search.find_rules`.
+
+    Args:
+        rows: of the child.
+        owners: the row of the owner of each.
+        kinds: of the child's columns.
+        above: of the owner's columns.
+    """
+    times = [Bound(name, other) for name in kinds.times for other in above.times]
+    starts = [bound for bound in times if _holds(bound, rows, owners)]
+    yield from starts
+    names = [(0, *item) for item in _named(kinds)] + [(1, *item) for item in _named(above)]
+    if not names:
+        return
+    parts = [(_days if unit == "time" else numbers)((rows, owners)[side][name]) for side, name, unit in names]
+    units = tuple(unit for _, _, unit in names)
+    columns = Columns(tuple(name for _, name, _ in names), (False,) * len(names), units)
+    for rule in find_rules(torch.from_numpy(np.stack(parts, 1)), columns):
+        if not isinstance(rule, AtMost) or names[rule.a][0] == names[rule.b][0]:
+            continue
+        most = names[rule.a][0] == 0
+        own, other = (names[j][1] for j in ((rule.a, rule.b) if most else (rule.b, rule.a)))
+        form = None if units[rule.a] == "time" else NumberFormat.of(rows[own])
+        bound = Bound(own, other, most, form)
+        if bound not in starts and _holds(bound, rows, owners):
+            yield bound
+
+
+def _named(kinds: Kinds) -> Iterator[tuple[str, str]]:
+    """The columns that may be bounded, with their unit."""
+    yield from ((name, "number") for name in kinds.quantities)
+    yield from ((name, "time") for name in kinds.times)
+
+
+def _holds(bound: Bound, rows: pd.DataFrame, owners: pd.DataFrame) -> bool:
+    excess = bound.excess(rows, owners)
+    present = excess[~np.isnan(excess)]
+    return len(present) >= FEWEST and bool((present <= 0).all())
