@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from fourfold_web import recorded
 from fourfold_web.guard import Limits, object_of
-from fourfold_web.paradigms import DATA, FAILURES, RECIPES, Request, Settings, Studio
+from fourfold_web.paradigms import DATA, FAILURES, RECIPES, Request, Settings, Studio, redrawn
 from fourfold_web.work import Worker
 
 __all__ = ["Live"]
@@ -40,6 +40,7 @@ class Live:
         return [
             Route("/api/traces.json", self._sets),
             Route("/api/traces/{data}/{name}.json", self._trace),
+            Route("/api/traces/{data}/{name}", self._redraw, methods=["POST"]),
             Route("/api/live.json", self._choices),
             Route("/api/live", self._train, methods=["POST"]),
             Route("/api/live/{studio}/{act:path}", self._act, methods=["POST"]),
@@ -51,6 +52,12 @@ class Live:
     async def _trace(self, asked: Asked) -> Response:
         data, name = asked.path_params["data"], asked.path_params["name"]
         return Response(await self._drawing.run(lambda: recorded.trace_of(data, name)), media_type="application/json")
+
+    async def _redraw(self, asked: Asked) -> Response:
+        """The trace of a run of the zoo with other settings."""
+        data, name = asked.path_params["data"], asked.path_params["name"]
+        settings = _settings(object_of(await asked.body()).get("settings", {}))
+        return JSONResponse(await self._drawing.run(lambda: redrawn(f"{data}/{name}", settings)))
 
     async def _choices(self, asked: Asked) -> Response:
         failures = [{"name": name, "paradigm": item.paradigm, "title": item.title} for name, item in FAILURES.items()]

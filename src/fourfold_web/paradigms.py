@@ -22,9 +22,10 @@ from torch import Tensor
 from fourfold import load
 from fourfold.core import GenerativeModel, Space, Training
 from fourfold.data import Dataset
-from fourfold.engine import train
+from fourfold.engine import Run, train
 from fourfold.engine.stages import data_of, make_ready, plan_of
 from fourfold.engine.step import Diverged, Step
+from fourfold.metrics import coverage
 from fourfold.paradigms import build
 from fourfold.paradigms.adversarial import AdversarialGame, NonSaturating
 from fourfold.paradigms.hybrid import behind
@@ -32,12 +33,26 @@ from fourfold.paradigms.latent import VariationalBound
 from fourfold.recipes.diffusion import denoising
 from fourfold.recipes.latent_flow import vector_codes
 from fourfold.runs.budget import Budget, parse_budget
+from fourfold.samplers.ode import Solver
 from fourfold.spaces import Images, Vectors
 from fourfold.tasks.drawing import adjusted
 from fourfold.vocabulary import Kind
+from fourfold.vocabulary.rules import Below
+from fourfold_web import zoo
 from fourfold_web.traces import trace
 
-__all__ = ["DATA", "FAILURES", "RECIPES", "Request", "Settings", "Studio", "lessons", "model_of_points"]
+__all__ = [
+    "DATA",
+    "FAILURES",
+    "RECIPES",
+    "Request",
+    "Settings",
+    "Studio",
+    "lessons",
+    "model_of_points",
+    "redrawn",
+    "shortcomings",
+]
 
 DATA = ("two-moons", "eight-gaussians", "pinwheel", "checkerboard", "digits")
 """The built-in sets that are trained on live."""
@@ -319,8 +334,8 @@ class Pupil:
             self.error = str(error)
         return False
 
-    def verdicts(self) -> list[dict[str, Any]]:
-        """The failure modes that training measures, each with its latest value and, by its threshold, a word."""
+    def verdicts(self, x: Tensor, references: Tensor) -> list[dict[str, Any]]:
+        """The failure modes that training or samples show, each with its value and, by its threshold, a word."""
         rows = []
         for mode in self.model.facts.failure_modes:
             values = self.watched.get(mode.monitor, [])
@@ -328,23 +343,61 @@ class Pupil:
                 word = mode.rule(values).word if mode.rule is not None else ""
                 value = values[-1] if math.isfinite(values[-1]) else None  # JSON has no NaN
                 rows.append({"name": mode.name, "value": value, "word": word})
-        return rows
+        if self.model.space.shape == (2,):
+            rows += shortcomings(self.current(), x, references)
+        rows.sort(key=lambda row: WORDS.index(row["word"]))
+        return list({row["name"]: row for row in rows}.values())  # of two that tell of one mode the worse
 
-    def row(self, seed: int) -> dict[str, Any]:
+    def row(self, seed: int, references: Tensor) -> dict[str, Any]:
         """The state of the training, with samples as a JSON value."""
-        row: dict[str, Any] = {"kind": "progress", "name": self.name, "error": self.error, "failures": self.verdicts()}
+        row: dict[str, Any] = {"kind": "progress", "name": self.name, "error": self.error, "failures": []}
         if self.last is not None:
             row |= {"step": self.last.index, "used": self.last.used, "stage": self.last.stage}
             row["loss"] = {name: round(value, 4) for name, value in self.last.losses.items()}
         if not self.error and self.last is not None:
             count = 160 if self.model.space.shape == (2,) else 9
-            row["samples"] = listed(self.model.space, self.current().sample(count, seed=seed))
+            x = self.current().sample(count, seed=seed)
+            row |= {"samples": listed(self.model.space, x), "failures": self.verdicts(x, references)}
         return row
 
     def current(self) -> GenerativeModel:
         """The model whose samples are shown: that of the stage, while there is one."""
         stages = {stage.name: stage.model for stage in self.model.stages()}
         return stages.get(self.last.stage, self.model) if self.last is not None else self.model
+
+
+COMPARED, NEIGHBOURS = 400, 40
+"""Points of the test that samples are held against, and how many of them a mode has at least."""
+LEFT_OUT, APART = Below(0.05, 0.1), Below(0.1, 0.25)
+
+
+def shortcomings(model: GenerativeModel, x: Tensor, references: Tensor, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """The failure modes that samples of the plane show, which no loss does.
+
+    Modes are dropped where no sample lies among the nearest tenth of the data around a point: the share of such points,
+    which is 0 for new data and an eighth where one of eight equal modes is left out. The steps of a solver are too few
+    where four times as many lead the same noise elsewhere: the distance in deviations of the data.
+
+    Args:
+        model: a trained model.
+        x: its samples.
+        references: examples that it was not trained on.
+        seed: of the samples.
+    """
+    y = references[:COMPARED]
+    for mode in model.facts.failure_modes:
+        if "coverage" in mode.scores:
+            rule, value = LEFT_OUT, 1 - coverage(x, y, features="plane", k=min(NEIGHBOURS, len(y) // 10)).value
+        elif mode.sweep and isinstance(model.sampler, Solver):
+            finer = adjusted(model, steps=4 * getattr(model.sampler, "steps", 1)).sample(len(x), seed=seed)
+            again = model.sample(len(x), seed=seed)
+            rule, value = APART, float(((finer - again) / y.std(0)).square().mean().sqrt())
+        else:
+            continue
+        yield {"name": mode.name, "value": value, "word": rule([value]).word}
+
+
+WORDS = ("", "fine", "watch", "bad")
 
 
 @singledispatch
@@ -401,7 +454,7 @@ class Studio:
             for name, pupil in list(waiting.items()):
                 with self._lock:
                     more = pupil.learn(SLICE, 1 if single else 10**9)
-                    row = pupil.row(self.request.seed)
+                    row = pupil.row(self.request.seed, x)
                 yield row
                 if not more and not single:
                     waiting.pop(name)
@@ -426,17 +479,40 @@ class Studio:
         _check("name", name, tuple(self._pupils))
         with self._lock:
             model = settings.of(self._pupils[name].model)
-            plane = model.space.shape == (2,)
-            record = trace(
-                model,
-                self.dataset.test.x,
-                240 if plane else 16,
-                settings.seed,
-                settings.given,
-                scored=128 if plane else 32,
-                density=plane and model.likelihood.kind in QUICK,
-            ).record()
-        return {"kind": "trace", "name": name, "trace": record | {"options": options_of(model)}}
+            record = _record(model, self.dataset.test.x, settings)
+            failures = dataclasses.replace(self._pupils[name], model=model).verdicts(
+                record.pop("samples"), self.dataset.test.x
+            )
+        return {"kind": "trace", "name": name, "trace": record | {"failures": failures}}
+
+
+def redrawn(name: str, settings: Settings) -> dict[str, Any]:
+    """The trace of a run of the zoo with other settings.
+
+    Raises:
+        ValueError: for a run that the zoo does not have, or a setting that the model does not have.
+    """
+    run = Run.load(zoo.folder_of(name))
+    model, y = settings.of(run.model), run.dataset().test.x
+    record = _record(model, y, settings)
+    x = record.pop("samples")
+    failures = [*shortcomings(model, x, y)] if model.space.shape == (2,) else []
+    return {"kind": "trace", "name": name, "trace": record | {"failures": failures}}
+
+
+def _record(model: GenerativeModel, references: Tensor, settings: Settings) -> dict[str, Any]:
+    """The trace of a model as a JSON value, with what may be changed, and its samples."""
+    plane = model.space.shape == (2,)
+    sampling = trace(
+        model,
+        references,
+        240 if plane else 16,
+        settings.seed,
+        settings.given,
+        scored=128 if plane else 32,
+        density=plane and model.likelihood.kind in QUICK,
+    )
+    return sampling.record() | {"options": options_of(model), "samples": sampling.samples}
 
 
 def options_of(model: GenerativeModel) -> dict[str, Any]:

@@ -94,7 +94,13 @@ class Library:
         if name not in self._data:
             try:
                 self._data[name] = run.dataset()
-            except (ValueError, LookupError, OSError, ImportError):
+            except (
+                ValueError,
+                TypeError,
+                LookupError,
+                OSError,
+                ImportError,
+            ):  # TypeError: settings of an older version
                 self._data[name] = None
         return self._data[name]
 

@@ -50,16 +50,19 @@ class Client:
 
 
 @contextmanager
-def serving(runs: Mapping[str, Path] = {}, limits: Limits = LIMITS) -> Iterator[Client]:
-    """The page in a thread."""
+def serving(
+    runs: Mapping[str, Path] = {}, limits: Limits = LIMITS, comparisons: Path | None = None
+) -> Iterator[Client]:
+    """The page in a thread. Comparisons are thrown away unless a folder is named."""
     folder = tempfile.TemporaryDirectory()
+    place = comparisons or Path(folder.name)
     listener = bound(0)
     port = listener.getsockname()[1]
-    server = server_of(App(runs, TOKEN, port, limits, Path(folder.name)))
+    server = server_of(App(runs, TOKEN, port, limits, place))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
-        yield Client(port, Path(folder.name))
+        yield Client(port, place)
     finally:
         server.should_exit = True
         thread.join(10)

@@ -1,12 +1,19 @@
 """A comparison that the page starts is a folder and a process of its own."""
 
 import json
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from page_client import Client, serving
+from page_client import Client, opened, serving
+
+PATIENCE = 400_000
+"""Milliseconds for what trains on a machine that others share."""
 
 
 @pytest.mark.parametrize(
@@ -52,21 +59,55 @@ def test_a_report_can_ask_the_page_for_nothing():
 
 
 @pytest.mark.web
-def test_a_comparison_is_stopped_and_the_command_line_goes_on():
-    with serving() as client:
-        rows = b"x,y\n" + b"".join(b"%d,%d\n" % (i % 7, i % 5) for i in range(200))
-        name = client.ask("/api/comparisons?data=My%20Rows.csv&budget=5+steps", rows).json["name"]
-        assert name == "my-rows"
-        assert "one comparison" in client.ask("/api/comparisons?data=digits", b"").json["error"]
-        wait(lambda: client.ask(f"/api/comparisons/{name}.json").json["runs"])
-        client.ask(f"/api/comparisons/{name}/stop", {})
-        wait(lambda: not client.ask(f"/api/comparisons/{name}.json").json["running"])
-        state = client.ask(f"/api/comparisons/{name}.json").json
-        assert state["command"].endswith("--out=report.html")
-        assert (Path(client.folder) / name / "data.csv").read_bytes() == rows
+def test_one_comparison_by_button_server_and_command_line(browser: Any, axe: str, tmp_path: Path):
+    """The page is closed in the middle, and its server ends; the button of the next and the command line go on."""
+    rows = b"x,y\n" + b"".join(b"%d,%d\n" % (i % 7, i % 5) for i in range(200))
+    with serving(comparisons=tmp_path) as client:
+        with opened(browser, client, 1280, "light") as tab:
+            tab.goto(f"{tab.url.split('#')[0]}#/compare")
+            tab.select_option("select >> nth=0", "")
+            tab.set_input_files("input[type=file]", {"name": "My Rows.csv", "mimeType": "text/csv", "buffer": rows})
+            tab.fill("input[type=text]", "5 steps")
+            tab.click("text=Start")
+            tab.wait_for_selector("h1:text-is('my-rows')")
+            assert "one comparison" in client.ask("/api/comparisons?data=digits", b"").json["error"]
+            tab.wait_for_selector(".racer progress", timeout=PATIENCE)
+            tab.evaluate(axe)
+            serious = [
+                row
+                for row in tab.evaluate("axe.run().then((result) => result.violations)")
+                if row["impact"] in ("serious", "critical")
+            ]
+            assert [(row["id"], [node["html"][:200] for node in row["nodes"]]) for row in serious] == []
+        wait(lambda: any(run["done"] for run in client.ask("/api/comparisons/my-rows.json").json["runs"]))
+        client.ask("/api/comparisons/my-rows/stop", {})
+        wait(lambda: not client.ask("/api/comparisons/my-rows.json").json["running"])
+    results = {path: path.read_bytes() for path in tmp_path.glob("my-rows/runs/*/result.json")}
+    assert results
+    with serving(comparisons=tmp_path) as client:
+        with opened(browser, client, 390, "dark") as tab:
+            tab.goto(f"{tab.url.split('#')[0]}#/compare")
+            tab.click("a.card:has-text('my-rows')")
+            tab.click("text=Go on")
+            tab.wait_for_selector("button:text-is('Stop')", timeout=PATIENCE)
+        wait(lambda: len(client.ask("/api/comparisons/my-rows.json").json["runs"]) > len(results))
+        client.ask("/api/comparisons/my-rows/stop", {})
+        wait(lambda: not client.ask("/api/comparisons/my-rows.json").json["running"])
+        state = client.ask("/api/comparisons/my-rows.json").json
+        words = shlex.split(state["command"].partition(" && fourfold ")[2])
+        subprocess.run(
+            [sys.executable, "-m", "fourfold", *words], cwd=tmp_path / "my-rows", check=True, capture_output=True
+        )
+        with opened(browser, client, 1280, "dark") as tab:
+            tab.goto(f"{tab.url.split('#')[0]}#/compare/my-rows")
+            with tab.context.expect_page() as report:
+                tab.click("text=Open the report")
+            assert "flow" in report.value.inner_text("body")
+    assert {path: path.read_bytes() for path in results} == results
+    assert (tmp_path / "my-rows" / "data.csv").read_bytes() == rows
 
 
-def wait(done: Callable[[], object], seconds: float = 120) -> None:
+def wait(done: Callable[[], object], seconds: float = PATIENCE / 1000) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end

@@ -7,7 +7,7 @@ import torch
 
 from fourfold import load
 from fourfold.runs.budget import parse_budget
-from fourfold_web.paradigms import FAILURES, Request, Settings, Studio, lessons, model_of_points
+from fourfold_web.paradigms import FAILURES, Request, Settings, Studio, lessons, model_of_points, redrawn, shortcomings
 
 
 def rows_of(**values):
@@ -58,6 +58,26 @@ def test_failures_are_those_of_their_paradigms_and_the_monitors_see_them():
     assert next(mode for mode in last["failures"] if mode["name"] == "posterior collapse")["word"] == "bad"
     studio, _ = rows_of(steps=1, paradigms=("diffusion",), failures=tuple(FAILURES))
     assert studio.traced("diffusion")["trace"]["evaluations"] == 3
+
+
+def test_one_dropped_mode_of_eight_is_seen_and_new_data_is_fine():
+    data = load("eight-gaussians", limit=4000)
+    model, x = model_of_points("adversarial", data.space, "xs/2"), data.train.x[:240]
+    sector = (torch.atan2(data.train.x[:, 1], data.train.x[:, 0]) / (torch.pi / 4)).round() % 8
+    for samples, word in ((x, "fine"), (data.train.x[sector != 3][:240], "bad")):
+        rows = {row["name"]: row for row in shortcomings(model, samples, data.test.x)}
+        assert rows["mode collapse"]["word"] == word, rows
+
+
+def test_too_few_steps_of_a_recorded_run_are_seen_when_it_is_drawn_again():
+    few, many = (redrawn("two-moons/diffusion", Settings(steps=steps))["trace"] for steps in (2, 40))
+    words = [
+        next(row["word"] for row in record["failures"] if row["name"] == "discretisation error")
+        for record in (few, many)
+    ]
+    assert words == ["bad", "fine"]
+    with pytest.raises((ValueError, LookupError), match="etc"):
+        redrawn("../etc", Settings())
 
 
 def test_a_paused_training_takes_one_step_at_a_time():

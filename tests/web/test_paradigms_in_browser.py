@@ -52,6 +52,16 @@ def test_recorded_paradigms_are_played(tab: Any, name: str):
     play(tab)
 
 
+def test_a_recorded_run_is_drawn_with_too_few_steps(tab: Any):
+    tab.goto(f"{tab.url.split('#')[0]}#/paradigms/two-moons/diffusion")
+    tab.click(".tile[aria-pressed]:has-text('diffusion') >> nth=0")
+    tab.click("text=Draw with other settings")
+    tab.fill(".again label:has-text('Steps') input", "2")
+    tab.click("text=Draw again")
+    tab.wait_for_selector(".failures .health.bad:has-text('bad')")
+    assert "discretisation error" in tab.inner_text(".failures li:has(.health.bad)")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_page(tmp_path_factory.mktemp("page"))

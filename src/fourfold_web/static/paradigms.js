@@ -25,7 +25,7 @@ export async function mount(element, api, here) {
 
   async function recorded(name, first) {
     page.replaceChildren(header(name), h("p", { class: "empty", role: "status" }, "Loading…"));
-    const show = stage(first);
+    const show = stage(first, api.live ? (paradigm, trace) => settings(api, `traces/${name}/${paradigm}`, show, paradigm, trace) : null);
     const traces = await Promise.all(sets[name].map(async (paradigm) => [paradigm, unpacked(await api.get(`traces/${name}/${paradigm}`))]));
     page.replaceChildren(header(name), ...show.elements);
     for (const [paradigm, trace] of traces) show.put(paradigm, trace);
@@ -85,7 +85,8 @@ export function stage(first = "diffusion", again = null) {
     tile.plane?.stop();
     Object.assign(tile, { trace, plane: new Plane(tile.canvas, trace, trace.panels.at(-1), sparse) });
     tile.bar.hidden = true;
-    tell(name, [trace.score ? `${trace.score.nats.toFixed(2)} nats, ${trace.score.kind}` : `likelihood: ${trace.answers.likelihood}`, `${count(trace)} a sample`]);
+    tell(name, [trace.score ? `${trace.score.nats.toFixed(2)} nats, ${trace.score.kind}` : `likelihood: ${trace.answers.likelihood}`, `${count(trace)} a sample`, alarm(trace.failures)]);
+    tile.button.classList.toggle("bad", alarm(trace.failures).startsWith("⚠"));
     tile.plane.fit();
     if (!chosen || name === chosen || name === first) pick(name);
   }
@@ -96,11 +97,9 @@ export function stage(first = "diffusion", again = null) {
     if (tile.trace) return;
     tile.bar.hidden = false;
     tile.bar.value = row.used ?? 0;
-    const bad = row.failures.filter((mode) => mode.word === "bad").map((mode) => mode.name);
-    const watch = row.failures.filter((mode) => mode.word === "watch").map((mode) => mode.name);
     tell(row.name, [row.error ? `ended: ${row.error}` : row.stage ? `step ${row.step} of its ${row.stage}` : `step ${row.step ?? 0}`,
-      bad.length ? `⚠ ${bad.join(", ")}` : watch.length ? `watch: ${watch.join(", ")}` : Object.entries(row.loss ?? {}).map(([key, value]) => `${key} ${value}`).join(", ")]);
-    tile.button.classList.toggle("bad", bad.length > 0);
+      alarm(row.failures) || Object.entries(row.loss ?? {}).map(([key, value]) => `${key} ${value}`).join(", ")]);
+    tile.button.classList.toggle("bad", alarm(row.failures).startsWith("⚠"));
     if (row.samples) new Snapshot(tile.canvas, data).draw(row.samples);
   }
 
@@ -177,6 +176,18 @@ function count(trace) {
   return `${number} evaluation${number === 1 ? "" : "s"}`;
 }
 
+// The word and the number of a failure mode that training or samples show.
+function health(trace, name) {
+  const mode = trace.failures?.find((item) => item.name === name);
+  if (!mode || mode.value === null) return null;
+  return h("span", { class: `health ${mode.word}` }, ` ${mode.word || "watched"}: ${mode.value.toFixed(2)}`);
+}
+
+function alarm(failures = []) {
+  const names = (word) => failures.filter((mode) => mode.word === word).map((mode) => mode.name).join(", ");
+  return names("bad") ? `⚠ ${names("bad")}` : names("watch") ? `watch: ${names("watch")}` : "";
+}
+
 export function answers(name, trace) {
   const say = trace.answers;
   const score = trace.score
@@ -188,7 +199,7 @@ export function answers(name, trace) {
     h("h3", {}, "What is its training objective?"), h("p", {}, say.objective), h("p", { class: "formula" }, say.objective_formula),
     h("h3", {}, "What is its sampling procedure?"), h("p", {}, say.sampling), h("p", { class: "formula" }, say.sampling_formula),
     h("dl", { class: "facts" }, facts.flatMap(([key, value]) => [h("dt", {}, key), h("dd", {}, value)])),
-    h("h3", {}, "How it fails"), h("ul", { class: "failures" }, say.failures.map((mode) => h("li", {}, h("b", {}, mode.name), `: ${mode.meaning}`))));
+    h("h3", {}, "How it fails"), h("ul", { class: "failures" }, say.failures.map((mode) => h("li", {}, h("b", {}, mode.name), `: ${mode.meaning}`, health(trace, mode.name)))));
 }
 
 // Training live: what to train on, for how long, and what to do wrong on purpose.
@@ -225,7 +236,7 @@ async function training(page, api, header) {
     show?.stop();
     const mine = (abort = new AbortController());
     const request = { data: data.value === "own" ? pad.points() : data.value, paradigms: chosen(paradigms), failures: chosen(failures), seconds: Number(budget.value), conditional: labels.firstChild.checked && data.value !== "own" };
-    const scene = (show = stage("diffusion", settings));
+    const scene = (show = stage("diffusion", (name, trace) => settings(api, `live/${studio}/trace`, show, name, trace)));
     for (const name of request.paradigms) scene.add(name);
     room.replaceChildren(...scene.elements);
     for (const button of [pause, step, end]) button.disabled = false;
@@ -245,35 +256,39 @@ async function training(page, api, header) {
     }
   }
 
-  // Other ways to draw samples of a trained model.
-  function settings(name, trace) {
-    const { options } = trace;
-    const field = (title, control) => h("label", { class: "field" }, title, control);
-    const number = (value, attributes) => h("input", { type: "number", value, ...attributes });
-    const controls = {
-      sampler: options.samplers.length > 1 ? h("select", {}, options.samplers.map((item) => h("option", { value: item, selected: item === options.sampler }, item))) : null,
-      steps: options.steps === null ? null : number(options.steps, { min: 1, max: 500 }),
-      temperature: options.temperature === null ? null : number(options.temperature, { min: 0.05, max: 5, step: 0.05 }),
-      guidance: options.conditional ? number(1, { min: 0, max: 20, step: 0.5 }) : null,
-      given: options.conditional ? number("", { min: 0, max: 9, placeholder: "any" }) : null,
-      seed: number(0, { min: 0 }),
-    };
-    const titles = { sampler: "Solver", steps: "Steps", temperature: "Temperature", guidance: "Guidance", given: "Class", seed: "Seed" };
-    const draw = async () => {
-      const value = {};
-      for (const [key, control] of Object.entries(controls)) if (control && control.value !== "") value[key] = key === "sampler" ? control.value : Number(control.value);
-      if (value.sampler && value.sampler !== options.sampler && Number(controls.steps?.value) === options.steps) delete value.steps;
-      if (value.sampler === options.sampler) delete value.sampler;
-      if (value.given === undefined) delete value.guidance;
-      const row = await api.post(`live/${studio}/trace`, { name, settings: value });
-      show.put(name, unpacked(row.trace));
-      show.play();
-    };
-    return h("form", { class: "row again", onsubmit: (event) => { event.preventDefault(); draw().catch(tell); } },
-      Object.entries(controls).filter(([, control]) => control).map(([key, control]) => field(titles[key], control)), h("button", { type: "submit" }, "Draw again"));
-  }
-
   return () => { abort?.abort(); show?.stop(); };
+}
+
+// Other ways to draw samples of a trained model. A recorded trace does not know them until it is drawn again.
+function settings(api, path, show, name, trace) {
+  const ask = async (value) => {
+    const row = await api.post(path, { name, settings: value });
+    show.put(name, unpacked(row.trace));
+    show.play();
+  };
+  const { options } = trace;
+  if (!options) return h("div", { class: "row again" }, h("button", { type: "button", onclick: (event) => { event.target.disabled = true; ask({}).catch(tell).finally(() => (event.target.disabled = false)); } }, "Draw with other settings"));
+  const field = (title, control) => h("label", { class: "field" }, title, control);
+  const number = (value, attributes) => h("input", { type: "number", value, ...attributes });
+  const controls = {
+    sampler: options.samplers.length > 1 ? h("select", {}, options.samplers.map((item) => h("option", { value: item, selected: item === options.sampler }, item))) : null,
+    steps: options.steps === null ? null : number(options.steps, { min: 1, max: 500 }),
+    temperature: options.temperature === null ? null : number(options.temperature, { min: 0.05, max: 5, step: 0.05 }),
+    guidance: options.conditional ? number(1, { min: 0, max: 20, step: 0.5 }) : null,
+    given: options.conditional ? number("", { min: 0, max: 9, placeholder: "any" }) : null,
+    seed: number(0, { min: 0 }),
+  };
+  const titles = { sampler: "Solver", steps: "Steps", temperature: "Temperature", guidance: "Guidance", given: "Class", seed: "Seed" };
+  const draw = async () => {
+    const value = {};
+    for (const [key, control] of Object.entries(controls)) if (control && control.value !== "") value[key] = key === "sampler" ? control.value : Number(control.value);
+    if (value.sampler && value.sampler !== options.sampler && Number(controls.steps?.value) === options.steps) delete value.steps;
+    if (value.sampler === options.sampler) delete value.sampler;
+    if (value.given === undefined) delete value.guidance;
+    await ask(value);
+  };
+  return h("form", { class: "row again", onsubmit: (event) => { event.preventDefault(); draw().catch(tell); } },
+    Object.entries(controls).filter(([, control]) => control).map(([key, control]) => field(titles[key], control)), h("button", { type: "submit" }, "Draw again"));
 }
 
 // A square to draw points on: each stroke scatters points around it.
