@@ -40,7 +40,7 @@ SPACES: Mapping[str, Space] = {
     "images-by-class": Images(3, 5, 10, n_values=256, given=Categories.numbered(4)),
     "images-by-caption": Images(3, 4, 6, n_values=256, given=Lines.of_bytes(12)),
     "text": Text("abcdef", length=24),
-    "sound": Audio(512, 8000, given=Categories.numbered(2)),
+    "sound": Audio(256, 8000, given=Categories.numbered(2)),
     "table": Table((KIND, PRICE)),
     "sequences": ROWS,
     "windows": Sequences((DateTime("day", resolution=86400, high=90), Numeric("price", high=99)), "day", (1, 3), 5),

@@ -96,6 +96,7 @@ def test_masses_sum_to_one_by_enumeration(space: object) -> None:
     checks.check_integrates(build("autoregressive", space, "xs"), tolerance=1e-3)
 
 
+@pytest.mark.agreement
 def test_bounds_stay_below_the_estimate_of_the_same_model() -> None:
     """Of one trained model: variational bound <= ODE likelihood + errors; and no bound above the true entropy."""
     data = load("gaussian-mixture")
@@ -111,11 +112,11 @@ def test_bounds_stay_below_the_estimate_of_the_same_model() -> None:
     assert flow.mean()[0] > truth - 1.0  # trained, it is a likelihood of this data and not of anything
 
 
-ELSEWHERE = {"adversarial", "autoregressive", "diffusion", "energy", "few-step", "flow", "latent-variable"}
+CLOSED_FORMS = {"adversarial", "autoregressive", "diffusion", "energy", "few-step", "flow", "latent-variable"}
 """Paradigms that ``tests/paradigms/test_conditions.py`` trains until they have a law in closed form."""
 
 
-@pytest.mark.parametrize("name", [name for name in of_vectors() if name not in ELSEWHERE])
+@pytest.mark.parametrize("name", [name for name in of_vectors() if name not in CLOSED_FORMS])
 def test_learned_vectors_resemble_the_data(name: str) -> None:
     """Every other paradigm learns something of two moons in 150 steps, a game in more: it is closer to the data than
     shuffled columns are.

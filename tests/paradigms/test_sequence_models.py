@@ -175,10 +175,8 @@ def test_lengths_are_those_of_the_data_before_the_first_step(data):
     assert (p - share).abs().max() < 0.005  # the half cases that are added
 
 
-@pytest.mark.parametrize(
-    ("name", "steps", "near"),
-    [("autoregressive", 240, 0.08), pytest.param("diffusion", 160, 0.2, marks=pytest.mark.agreement)],
-)
+@pytest.mark.agreement
+@pytest.mark.parametrize(("name", "steps", "near"), [("autoregressive", 240, 0.08), ("diffusion", 160, 0.2)])
 def test_chain_autoregression_and_lengths_are_recovered(data, name, steps, near):
     torch.manual_seed(0)
     run = fourfold.fit(name, data, budget=f"{steps} steps", size="xs", precision="float32", choose=False)
