@@ -5,8 +5,8 @@
     python tools/collect_lessons.py --clones DIR --missing # prints the commands that fetch the missing sources
 
 A source is a file of a public repository at a commit, with the system it is about, the cell of that system, its kind
-(``card``, ``abstract``, ``code``) and the names that are blanked in it. ``DIR`` holds clones, ordinary or bare, at
-``DIR/owner+name`` or one folder below. With network access, ``--missing | sh`` fetches them all.
+(``card``, ``abstract``, ``code``, ``settings``) and the names that are blanked in it. ``DIR`` holds clones, ordinary or
+bare, at ``DIR/owner+name`` or one folder below. With network access, ``--missing | sh`` fetches them all.
 To the sources come lines in our own words: the catalogue's on each system
 (objective and sampling; its parts) and those of ``lessons/lines.tsv``.
 
@@ -40,6 +40,7 @@ from fourfold_atlas import rules
 from fourfold_atlas.catalogue import Component, systems
 from fourfold_atlas.code import read_statements
 from fourfold_atlas.evidence import Evidence
+from fourfold_atlas.hub import read_keys, settings_words, without_remarks
 from fourfold_atlas.sources import defining
 from fourfold_atlas.votes import by_claim, by_rule, weighs
 from fourfold_atlas.wording import stems
@@ -191,6 +192,9 @@ def features(kind: str, text: str, names: Iterable[str]) -> list[dict[str, Any]]
     unnamed = re.sub(without, " ", text) if without else text
     if kind == "code":
         return [{"stems": [*stems(unnamed[:MAX_PROSE])], "votes": [_votes(read_statements(text))]}]
+    if kind == "settings":
+        plain = without_remarks(text)
+        return [{"stems": [*stems(settings_words(plain[:MAX_PROSE]))], "votes": [_votes(list(read_keys("", plain)))]}]
     if kind == "line":
         return [{"stems": [*stems(unfoiled(without_homonyms(unnamed)))], "votes": [_votes(read_phrases(text))]}]
     text = text[preamble(text) :]
@@ -254,7 +258,8 @@ def read_or_keep(source: Source, folder: Path, before: Mapping[tuple[str, str], 
         where = f"https://github.com/{source.repository}/blob/{source.commit}/{source.path}"
         if (where, source.system) not in before:
             raise
-        return before[where, source.system]
+        kept = before[where, source.system]
+        return kept if kept["rules"] == rules_digest() else {**kept, "rules": ""}
 
 
 def missing(sources: Iterable[Source], folder: Path) -> list[str]:

@@ -260,6 +260,7 @@ GROUPS: Mapping[str, Any] = {
     "catalogue": lambda e: e.source.startswith("catalogue:") and "#" not in e.source,
     "lines": lambda e: e.source.startswith("lines:"),
     "code": lambda e: e.kind.name == "code",
+    "settings": lambda e: e.kind.name == "settings",
 }
 
 

@@ -13,7 +13,7 @@ from fourfold_atlas.placement import Placement
 from fourfold_atlas.tradeoffs import cost_note, failures, likelihood, sampling, variable
 from fourfold_atlas.variants import variant
 from fourfold_atlas.votes import by_claim, by_rule, weigh
-from fourfold_atlas.wording import CARD, CODE, LINE, TextKind, mechanism, probabilities
+from fourfold_atlas.wording import CARD, CODE, LINE, SETTINGS, TextKind, mechanism, probabilities
 
 __all__ = ["decide", "describe", "stated", "states", "surely", "with_parts"]
 
@@ -159,9 +159,9 @@ def lean(rows: Iterable[Evidence], scores: Mapping[Cell, float]) -> dict[Cell, f
 
 
 def _spoken(rows: Iterable[Evidence]) -> TextKind | None:
-    """The kind of text whose wording counts: a card before a line before code."""
+    """The kind of text whose wording counts: a card before a line before code before settings."""
     names = {row.rule for row in rows if row.claim.aspect is Aspect.WORDING}
-    return next((kind for kind in (CARD, LINE, CODE) if kind.name in names), None)
+    return next((kind for kind in (CARD, LINE, CODE, SETTINGS) if kind.name in names), None)
 
 
 def _by_wording(

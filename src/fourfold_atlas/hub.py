@@ -21,8 +21,11 @@ from fourfold_atlas.bounded import (
 )
 from fourfold_atlas.evidence import Claim, Evidence, Reader, shortened
 from fourfold_atlas.rules import file_rules, finder
+from fourfold_atlas.wording import SETTINGS
+from fourfold_atlas.words import MAX_PROSE, places, read_wording
 
-__all__ = ["FileSet", "is_config", "is_model_file", "read_files", "read_paths", "split_documents"]
+__all__ = ["FileSet", "is_config", "is_model_file", "read_files", "read_keys", "read_paths", "settings_words"]
+__all__ += ["split_documents", "without_remarks"]
 
 CONFIG_NAMES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|gin)$", re.I)
 _NOISE = finder("hub", "noise")
@@ -35,6 +38,8 @@ _STANDARD = frozenset(
 _REMARK = re.compile(r"(?m)(?:^|(?<=\s))#.*$|^[ \t]*;.*$")
 #: data in letters, not a name: patterns would look in vain for its end
 _DATA = re.compile(r"[\w./+-]{400,}")
+#: where a name in camel case begins another word
+_CASES = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 MAX_WEIGHTS = 4
 MAX_CONFIGS = 60
 MAX_TENSORS = 20_000
@@ -50,7 +55,7 @@ def is_model_file(path: Path) -> bool:
         value = load_json(read_text(path), str(path))
     except UnreadableError:
         return False
-    return isinstance(value, dict) and not _STANDARD.isdisjoint(value)
+    return _is_standard(value)
 
 
 def is_config(name: str) -> bool:
@@ -84,7 +89,7 @@ class FileSet:
             try:
                 if name.lower().endswith(".json"):
                     values[name] = load_json(text, name)
-                plain[name] = text if name in values else _REMARK.sub("", text)
+                plain[name] = text if name in values else without_remarks(text)
             except UnreadableError as error:
                 broken.append(str(error))
         return cls(plain, values, tensors or {}, tuple(broken), metadata or {})
@@ -157,8 +162,8 @@ def _first(section: str, text: str, where: str, factor: float = 1.0) -> list[Evi
     return []
 
 
-def _row(quote: str, where: str, claim: Claim, weight: float) -> Evidence:
-    return Evidence(shortened(quote), where, claim, weight, Reader.FILES)
+def _row(quote: str, where: str, claim: Claim, weight: float, rule: str = "") -> Evidence:
+    return Evidence(shortened(quote), where, claim, weight, Reader.FILES, rule=rule)
 
 
 def read_files(files: FileSet) -> list[Evidence]:
@@ -180,13 +185,35 @@ def read_files(files: FileSet) -> list[Evidence]:
         evidence_rows = [replace(row, weight=0.2 * row.weight) if row.claim in _HEADS else row for row in evidence_rows]
     decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in evidence_rows)
     for name, text in files.texts.items():
-        if not (pipeline and _is_part(name)):
-            evidence_rows += _keys(name, text, 0.15 if decided else 1.0)
+        if name not in index and not (pipeline and _is_part(name)):
+            evidence_rows += read_keys(name, text, 0.15 if decided else 1.0)
     for name, tensors in files.tensors.items():
         evidence_rows += _tensors(name, tensors)
     for name, metadata in files.metadata.items():
         evidence_rows += _metadata(name, metadata)
-    return evidence_rows
+    settings = {name: text for name, text in files.texts.items() if not _is_standard(files.values.get(name))}
+    return evidence_rows if pipeline or decided or files.tensors else evidence_rows + _wording(settings)
+
+
+def _is_standard(value: object) -> bool:
+    """True if a model library wrote a file with this content."""
+    return isinstance(value, dict) and not _STANDARD.isdisjoint(value)
+
+
+def _wording(texts: Mapping[str, str]) -> list[Evidence]:
+    """The wording of settings: the words of their keys, names and values."""
+    text = settings_words("\n".join(texts.values())[:MAX_PROSE])
+    return read_wording(text, Reader.FILES, places(text, ", ".join(texts)), SETTINGS)
+
+
+def without_remarks(text: str) -> str:
+    """Settings without their comments."""
+    return _REMARK.sub("", text)
+
+
+def settings_words(text: str) -> str:
+    """Settings as words: names of classes and keys are cut where their letters change case."""
+    return _DATA.sub(" ", _CASES.sub(" ", text).replace("_", " "))
 
 
 def _metadata(name: str, metadata: Mapping[str, str | int]) -> list[Evidence]:
@@ -315,9 +342,16 @@ def _adapter(name: str, config: Mapping[str, Any]) -> list[Evidence]:
     return rows
 
 
-def _keys(name: str, text: str, factor: float) -> Iterator[Evidence]:
+def read_keys(name: str, text: str, factor: float = 1.0) -> Iterator[Evidence]:
+    """Evidence in the keys and values of any configuration.
+
+    Args:
+        name: the name of its file, which quotes carry.
+        text: the file without its comments.
+        factor: the weight of each find.
+    """
     text = _DATA.sub(" ", text[:100_000])
-    for rule in (*file_rules("keys"), *file_rules("tags")):
+    for rule in (*file_rules("declared"), *file_rules("keys"), *file_rules("tags")):
         words: set[str] = set()
         for match in rule.pattern.finditer(text):
             word = match.group()[:60].lower()
@@ -326,7 +360,7 @@ def _keys(name: str, text: str, factor: float) -> Iterator[Evidence]:
             words.add(word)
             line = text.count("\n", 0, match.start()) + 1
             for claim, weight in rule.claims:
-                yield _row(match.group(), f"{name}:{line}", claim, round(weight * factor, 3))
+                yield _row(match.group(), f"{name}:{line}", claim, round(weight * factor, 3), rule.id)
 
 
 def _tensors(name: str, tensors: Mapping[str, tuple[int, ...]]) -> Iterator[Evidence]:

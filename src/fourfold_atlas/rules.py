@@ -149,13 +149,14 @@ def mechanism_part(cell: str, other: str) -> Claim | None:
 @lru_cache(maxsize=16)
 def file_rules(section: str) -> tuple[Rule, ...]:
     """The rules of a section of ``files.toml`` (``schedulers``, ``keys``, ...): by class names, keys, tensors."""
+    table = _document("files")
     return tuple(
         Rule(
             f"files/{section}.{id_}",
-            re.compile(pattern, re.IGNORECASE if section in ("tags", "libraries") else 0),
+            _pattern(table, pattern, re.IGNORECASE if section in ("tags", "libraries", "declared") else 0),
             tuple((CLAIMS[claim], float(weight)) for claim, weight in claims.items()),
         )
-        for id_, (pattern, claims) in _document("files")[section].items()
+        for id_, (pattern, claims) in table[section].items()
     )
 
 
@@ -175,4 +176,5 @@ def rule_ids() -> list[str]:
     """The id of every rule whose votes are weighed by learned weights."""
     loops = [f"{LOOP}{claim}" for claim in (Claim.CHAIN, Claim.ONE_BY_ONE, Claim.ITERATE)]
     compared = [f"{COMPARED}{claim}" for claim in (Claim.GAME, Claim.REBUILD, Claim.REGRESSION)]
-    return [*(rule.id for rule in (*word_rules(), *statement_rules())), *loops, *compared, SHIFTED]
+    settings = [rule for section in ("declared", "keys", "tags") for rule in file_rules(section)]
+    return [*(rule.id for rule in (*word_rules(), *statement_rules(), *settings)), *loops, *compared, SHIFTED]

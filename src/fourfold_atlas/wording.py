@@ -18,7 +18,7 @@ from importlib import resources
 from fourfold_atlas.evidence import Cell
 from fourfold_atlas.rules import cues
 
-__all__ = ["CARD", "CELLS", "CODE", "LINE", "PLAIN", "UNIT", "Leaning", "TextKind"]
+__all__ = ["CARD", "CELLS", "CODE", "LINE", "PLAIN", "SETTINGS", "UNIT", "Leaning", "TextKind"]
 __all__ += ["leaning", "mechanism", "probabilities", "stems", "text_kind", "weights"]
 
 CELLS = tuple(Cell)
@@ -59,11 +59,12 @@ class TextKind:
 CARD = TextKind("card", 1.0, 40, 15)
 LINE = TextKind("line", 2.0, 4, 6)
 CODE = TextKind("code", 3.0, 40, 20)
+SETTINGS = TextKind("settings", 3.0, 40, 6)
 
 
 def text_kind(name: str) -> TextKind:
     """The kind of text of that name."""
-    return {kind.name: kind for kind in (CARD, LINE, CODE)}[name]
+    return {kind.name: kind for kind in (CARD, LINE, CODE, SETTINGS)}[name]
 
 
 def stems(text: str) -> dict[str, tuple[int, int]]:

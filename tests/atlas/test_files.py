@@ -97,6 +97,28 @@ def safetensors(path, names):
     path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 16)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "cell"),
+    [
+        ("a.yaml", "model:\n  type: autoregressive\n  dim: 512\n", Cell.AUTOREGRESSIVE),
+        ("a.toml", "[model]\nvariational = true\n", Cell.LATENT_VARIABLE),
+        ("a.gin", 'train.loss_type = "hinge"\n', Cell.ADVERSARIAL),
+        ("a.json", '{"objective": "flow_matching", "dim": 3}', Cell.DIFFUSION),
+        ("a.ini", "[model]\nparadigm = diffusion\n", Cell.DIFFUSION),
+        ("a.yaml", "_target_: models.RealNVP\n", Cell.FLOW),
+        ("a.yaml", "arch: ebm\n", Cell.ENERGY),
+        ("a.yaml", "task: classification\n", Cell.NOT_GENERATIVE),
+        ("a.yaml", "variational: false\nname: thing\n", None),
+        ("a.yaml", "loss_type: l2\nepochs: 4\nseed: 1\n", None),
+        ("a.yaml", "dataset:\n  type: RealESRGANDataset\n", None),
+    ],
+)
+def test_declared_answers_of_configurations(name, text, cell):
+    placed = place_files({name: text}, name)
+    assert placed.cell is cell
+    assert cell is None or placed.reason.quote.split(":")[0].split("=")[0].strip().strip('"') in text
+
+
 def test_tensor_names_speak_and_weights_are_not_read(tmp_path):
     safetensors(
         tmp_path / "model.safetensors",

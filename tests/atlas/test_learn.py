@@ -68,7 +68,7 @@ def test_the_fit_ends_at_the_minimum_wherever_it_starts(monkeypatch):
 def test_every_weight_is_of_a_rule_a_cell_or_a_word_that_exists():
     rows = [line.split("\t")[0] for line in learn.WEIGHTS.read_text("utf-8").splitlines() if line[0] != "#"]
     assert len(rows) == len(set(rows)) == len(weights())
-    names = {"rule": set(rule_ids()), "cell": set(Cell), "kind": {"card", "line", "code"}}
+    names = {"rule": set(rule_ids()), "cell": set(Cell), "kind": {"card", "line", "code", "settings"}}
     for row in rows:
         head, colon, name = row.partition(":")
         assert not colon or name in names[head], row
@@ -104,9 +104,12 @@ def test_a_lesson_holds_no_sentence_and_is_of_no_system_that_is_kept_apart():
 
 
 def test_no_lesson_is_of_a_repository_that_is_a_test():
-    cases = (Path(__file__).parents[2] / "benchmarks" / "atlas_folders.jsonl").read_text().splitlines()
-    tests = {json.loads(case)["repository"].lower() for case in cases}
+    folder = Path(__file__).parents[2] / "benchmarks"
+    cases = {name: (folder / f"atlas_{name}.jsonl").read_text().splitlines() for name in ("folders", "configurations")}
+    tests = {json.loads(case)["repository"].lower() for case in cases["folders"]}
     assert not tests & {source.repository.lower() for source in collect.read_sources()}
+    kept = {case["repository"] for case in map(json.loads, cases["configurations"]) if case["part"] == "kept"}
+    assert not kept & {source.repository for source in collect.read_sources() if source.kind == "settings"}
 
 
 def test_what_is_collected_of_a_line_is_what_the_lessons_hold():
