@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, read_text
+from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, read_bytes, read_text
 from fourfold_atlas.code import read_code
-from fourfold_atlas.decision import decide, stated, surely
+from fourfold_atlas.decision import decide, stated, states, surely
 from fourfold_atlas.evidence import Aspect
-from fourfold_atlas.folders import place_folder
+from fourfold_atlas.folders import place_folder, prose_of
 from fourfold_atlas.hub import FileSet, read_files, read_paths, split_documents
 from fourfold_atlas.links import is_link
 from fourfold_atlas.live import read_live, stated_facts
 from fourfold_atlas.names import near, place_name, unknown
+from fourfold_atlas.pdf import PDF_BYTES
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.prose import place_words, title
 from fourfold_atlas.runs import place_run
 from fourfold_atlas.sources import is_code, read_notebook
+from fourfold_atlas.words import read_words
 
-__all__ = ["place", "place_code", "place_files", "place_text", "place_words"]
+__all__ = ["place", "place_code", "place_files", "place_text", "place_together", "place_words"]
 
 NOTHING = "subject must be a name, a text, a path or a model, got nothing: or give objective= and sampling="
 #: a text of no more characters may be a name, and of no more words is taken for one where it says nothing
 LONGEST_NAME, NAME_WORDS = 80, 6
 #: a text that is written like the name of a file means a file
-_FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?)")
+_FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?|pdf)")
 
 
 def place(subject: object = None, *, objective: str = "", sampling: str = "", sure: float = 0.0) -> Placement:
@@ -143,7 +146,7 @@ def _place_path(path: Path) -> Placement:
         return _place_weights(path)
     if suffix == ".ipynb":
         return _place_notebook(path)
-    text = read_text(path)
+    text = prose_of(path)
     if suffix == ".py":
         return place_code(text, path.name, path.name)
     if suffix in (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".gin"):
@@ -162,8 +165,28 @@ def _place_weights(path: Path) -> Placement:
 
 
 def _place_notebook(path: Path) -> Placement:
-    """The code cells of a notebook."""
-    notebook = read_notebook(read_text(path, NOTEBOOK_BYTES), str(path))
-    if not notebook.code.strip():
-        raise UnreadableError(f"{path}: must have code cells, got a notebook without: give its text or another file")
-    return decide(path.name, notebook.placed(read_code(notebook.code, path.name), path.name))
+    """The code cells of a notebook, or its text cells where no line of code states a mechanism."""
+    content = read_text(path, NOTEBOOK_BYTES)
+    prose, code = (read_notebook(content, str(path), kind) for kind in ("markdown", "code"))
+    if not (code.code + prose.code).strip():
+        raise UnreadableError(f"{path}: must have code cells or text, got none: give another file")
+    done = decide(path.name, code.placed(read_code(code.code, path.name), path.name))
+    if done.cell is not None and states(done):
+        return done
+    told = decide(path.name, prose.placed(read_words(prose.code, path.name), path.name))
+    return done if told.cell is None else told
+
+
+def place_together(paths: Iterable[Path]) -> Placement:
+    """Place one system by several files: cards, papers, configurations, code.
+
+    Raises:
+        UnreadableError: a file cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="fourfold-") as name:
+        names: list[str] = []
+        for number, path in enumerate(paths):
+            target = Path(name) / (f"{number}-{path.name}" if path.name in names else path.name)
+            target.write_bytes(read_bytes(path, PDF_BYTES))
+            names.append(target.name)
+        return replace(place_folder(Path(name)), subject=", ".join(names))

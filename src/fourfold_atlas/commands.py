@@ -24,6 +24,7 @@ def place(
         float,
         typer.Option(min=0.0, max=1.0, help="Answer only from this confidence on; below it, name the missing fact."),
     ] = 0.0,
+    together: Annotated[bool, typer.Option("--together", help="Read all files as those of one system.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     picture: Annotated[
         Path | None, typer.Option("--map", help="Also draw the map with these systems on it, to this HTML file.")
@@ -31,15 +32,20 @@ def place(
 ) -> None:
     """Place generative systems on the map, with the evidence.
 
-    One system is shown in full, up to three side by side, more as a table. A dash reads standard input.
+    One system is shown in full, up to three side by side, more as a table. A dash reads standard input. The text of
+    papers (PDF) needs pypdf.
     """
     from fourfold_atlas import UnreadableError, api
+    from fourfold_atlas.decision import surely
 
     placed: list[Placement] = []
     broken: list[str] = []
     names: list[str | None] = [*(subjects or [])] or ([None] if objective or sampling else [])
-    for subject in names:
+    for subject in names[:1] if together else names:
         try:
+            if together:
+                placed.append(surely(api.place_together(map(Path, subjects or [])), sure))
+                continue
             content = _standard_input() if subject == "-" else subject
             placed.append(api.place(content, objective=objective, sampling=sampling, sure=sure))
         except UnreadableError as error:

@@ -7,19 +7,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_text
+from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_bytes, read_text
 from fourfold_atlas.calls import reached
 from fourfold_atlas.code import read_definitions
 from fourfold_atlas.decision import decide, surely, with_parts
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence
 from fourfold_atlas.hub import is_model_file, read_files, read_paths
+from fourfold_atlas.pdf import PDF_BYTES, opening, text_of_pdf
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.prose import place_words
 from fourfold_atlas.rules import finder
 from fourfold_atlas.sources import Notebook, defining, named_parts, parsed, read_notebook
 from fourfold_atlas.votes import by_claim, weigh
 
-__all__ = ["place_folder"]
+__all__ = ["place_folder", "prose_of"]
 
 #: model files answer from this confidence on
 MODEL_FILES_ANSWER = 0.6
@@ -113,11 +114,23 @@ def _by_card(folder: Path, files: list[Path]) -> Iterator[Placement]:
     prose = [path for path in files if path.parent == folder and path.suffix.lower() in _PROSE]
     cards = sorted((path for path in prose if _CARD.match(path.name)), key=_rank)
     texts = [path for path in prose if path.suffix.lower() in (".md", ".rst") and not _OTHER_PROSE.search(path.stem)]
-    for path in (cards or texts)[:MAX_CARDS]:
+    papers = [path for path in files if path.parent == folder and path.suffix.lower() == ".pdf"]
+    for path in (cards or texts or papers)[:MAX_CARDS]:
         try:
-            yield place_words(read_text(path), folder.name, path.name)
+            yield place_words(prose_of(path), folder.name, path.name)
         except UnreadableError:
             continue
+
+
+def prose_of(path: Path) -> str:
+    """The text of a card, or the opening of a paper.
+
+    Raises:
+        UnreadableError: it cannot be read.
+    """
+    if path.suffix.lower() != ".pdf":
+        return read_text(path)
+    return opening(text_of_pdf(read_bytes(path, PDF_BYTES), str(path)))
 
 
 def _rank(path: Path) -> tuple[bool, int, str]:

@@ -52,7 +52,7 @@ def english(text: str) -> bool:
     foreign = sum(len(word) for word in words if not word.isascii())
     plain, others = (sum(word in known for word in words) for known in (PLAIN, _OTHERS))
     few = plain * EVERY <= len(words)
-    return len(words) < FEWEST or not (few and (others > 2 or foreign * 10 > sum(map(len, words))))
+    return len(words) < FEWEST or not (few and (others > max(2, plain) or foreign * 10 > sum(map(len, words))))
 
 
 def _or_mention(placed: Placement, text: str) -> Placement:

@@ -168,8 +168,8 @@ class Notebook:
         ]
 
 
-def read_notebook(text: str, name: str) -> Notebook:
-    """The code cells of a notebook. Commands of its shell are blanked.
+def read_notebook(text: str, name: str, kind: str = "code") -> Notebook:
+    """The cells of a kind of a notebook, ``code`` or ``markdown``. Commands of its shell are blanked.
 
     Raises:
         UnreadableError: broken JSON.
@@ -177,7 +177,7 @@ def read_notebook(text: str, name: str) -> Notebook:
     lines: list[str] = []
     starts: list[tuple[int, int]] = [(1, 1)]
     for number, cell in enumerate(_cells(load_json(text, name)), 1):
-        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+        if isinstance(cell, dict) and cell.get("cell_type") == kind:
             starts.append((len(lines) + 1, number))
             source = cell.get("source", cell.get("input", ""))
             code = "".join(map(str, source)) if isinstance(source, list) else str(source)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,11 +15,10 @@ if TYPE_CHECKING:
     from fourfold_atlas.evidence import Evidence
     from fourfold_atlas.placement import Placement
 
-__all__ = ["place_dropped", "place_pasted", "text_of_pdf"]
+__all__ = ["place_dropped", "place_pasted"]
 
 FILES, FILE_BYTES, SHOWN = 2000, 8 << 20, 300_000
 """The most files of a folder, bytes of a file, and characters of a text that is shown."""
-PDF_SECONDS = 20.0
 _LINE = re.compile(r"^(?P<file>.*?):(?P<line>\d+)$")
 _OFFSET = re.compile(r"^offset (\d+)$")
 _CELL = re.compile(r"^(?P<file>[^:]+\.\w+): ")
@@ -73,23 +70,6 @@ def _inside(path: str) -> PurePosixPath:
     if not parts or not plain or len(parts) > 20 or re.search(r"[\x00-\x1f\\\\:]", path):
         raise ValueError(f"path must stay inside its folder, got {path[:80]!r}; rename the file")
     return PurePosixPath(*parts)
-
-
-def text_of_pdf(content: bytes) -> str:
-    """The text of a PDF, which a process of its own reads, with a limit on its time and memory.
-
-    Raises:
-        ValueError: if there is no text, or if reading it takes too long.
-    """
-    command = [sys.executable, "-m", "fourfold_web.pdf"]
-    try:
-        done = subprocess.run(command, input=content, capture_output=True, timeout=PDF_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise ValueError(f"the PDF must be read within {PDF_SECONDS:g} s; paste its abstract") from None
-    text = done.stdout.decode("utf-8", "replace").strip()
-    if done.returncode or not text:
-        raise ValueError("the PDF must hold text, got none that can be read; paste its abstract")
-    return text
 
 
 def _verdict(placed: Placement, texts: Mapping[str, str]) -> dict[str, Any]:

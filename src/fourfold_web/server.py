@@ -152,8 +152,10 @@ class App:
 
     async def _pdf(self, request: Request) -> Response:
         """The text of a PDF."""
+        from fourfold_atlas.pdf import text_of_pdf
+
         content = await request.body()
-        return JSONResponse({"text": await self.reader.run(lambda: place.text_of_pdf(content))})
+        return JSONResponse({"text": await self.reader.run(lambda: text_of_pdf(content))})
 
     async def _data(self, request: Request) -> Response:
         """The built-in sets, each in a line."""

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from fourfold_atlas import drawing
 from fourfold_atlas.commands import map_, place
+from paper import paper
 
 app = typer.Typer()
 app.command()(place)
@@ -147,3 +148,32 @@ def test_the_map_runs_no_script_but_its_own():
         digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
     assert not re.search(r"<[^>]*\s(?:style|on\w+)=", page.split("</head>")[1].split("<script")[0])
+
+
+def test_a_paper_is_placed_by_its_text_alone_and_beside_other_files(tmp_path):
+    pytest.importorskip("pypdf")
+    (tmp_path / "paper.pdf").write_bytes(paper("We train a network to predict the noise added to an image."))
+    (tmp_path / "settings.yaml").write_text("seed: 3\n")
+    for arguments in ([tmp_path / "paper.pdf"], ["--together", tmp_path / "settings.yaml", tmp_path / "paper.pdf"]):
+        shown = run("place", *map(str, arguments))
+        assert "diffusion" in shown.output.splitlines()[0]
+        assert "predict the noise" in shown.output
+
+
+def test_a_broken_paper_gives_one_line(tmp_path):
+    (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.4 broken")
+    shown = run("place", str(tmp_path / "paper.pdf"))
+    assert shown.exit_code == 2
+    assert len(shown.output.splitlines()) == 1
+    assert "paper.pdf" in shown.output
+
+
+def test_a_notebook_is_placed_by_its_text_where_its_code_states_nothing(tmp_path):
+    told = {"cell_type": "markdown", "source": "We train a network to predict the noise added to an image."}
+    game, plot = "loss_D = bce(D(x), real) + bce(D(G(z)), fake)\nloss_D.backward()", "import pylab\npylab.plot(x)"
+    for source, cell in ((plot, "diffusion"), (game, "adversarial")):
+        cells = [told, {"cell_type": "code", "source": source}]
+        (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells}))
+        shown = run("place", str(tmp_path / "a.ipynb"))
+        assert cell in shown.output.splitlines()[0]
+        assert f"cell {1 if source == plot else 2}" in shown.output

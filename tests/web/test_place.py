@@ -7,6 +7,7 @@ import pytest
 from page_client import Client
 
 from fourfold.main import run
+from paper import paper
 
 pytest.importorskip("fourfold_atlas", reason="places need the atlas")
 
@@ -57,23 +58,7 @@ def test_broken_requests_are_refused(page: Client, body: object):
 
 def test_the_text_of_a_pdf_is_read_and_other_content_is_refused(page: Client):
     pytest.importorskip("pypdf")
-    letters = b"BT /F1 12 Tf 20 100 Td (the generator fools a discriminator) Tj ET"
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
-        b"<</Length %d>>stream\n%s\nendstream" % (len(letters), letters),
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-    ]
-    pdf, places = b"%PDF-1.4\n", []
-    for number, content in enumerate(objects, 1):
-        places.append(len(pdf))
-        pdf += b"%d 0 obj%s endobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    pdf += b"xref\n0 6\n0000000000 65535 f \n%strailer<</Root 1 0 R/Size 6>>\nstartxref\n%d\n%%%%EOF" % (
-        table,
-        len(pdf),
-    )
+    pdf = paper("the generator fools a discriminator")
     assert "fools a discriminator" in page.ask("/api/pdf", pdf).json["text"]
     assert page.ask("/api/pdf", b"%PDF-1.4 broken").status == 400
 
