@@ -1,15 +1,18 @@
 """Score the atlas on a file of labelled cases, or fuzz its readers.
 
     python benchmarks/atlas.py cases.jsonl [--blank] [--errors] [--sure 0.5] [--folder DIR]
+    python benchmarks/atlas.py benchmarks/atlas_configurations.jsonl --folder DIR [--part kept] [--errors]
+    python benchmarks/atlas.py benchmarks/atlas_cards.jsonl --folder DIR [--blank] [--errors]
     python benchmarks/atlas.py benchmarks/atlas_folders.jsonl --clones DIR [--part development] [--errors]
     python benchmarks/atlas.py benchmarks/atlas_bare.jsonl --clones DIR --bare [--part development] [--errors]
     python benchmarks/atlas.py benchmarks/atlas_parts.jsonl --clones DIR --parts [--part development] [--errors]
     python benchmarks/atlas.py --catalogue
     python benchmarks/atlas.py --fuzz 10000
 
-A case is a JSON object on a line: ``id``, ``kind`` (``card``, ``hf_config``, ``code``, ``phrase``), ``label``
-(``paradigm``, ``likelihood``, ``sampling``, ``accept``), and its input in ``text`` or ``files`` (a table of path to
-content, or paths below ``--folder``/``id``). Cases without an input are counted and left out. Alternatives in
+A case is a JSON object on a line: ``id``, ``kind`` (``card``, ``hf_config``, ``configuration``, ``code``, ``phrase``),
+``label`` (``paradigm``, ``likelihood``, ``sampling``, ``accept``), and its input in ``text`` or ``files``: a table of
+path to content, or paths below ``--folder``/``id``, or with ``repository`` below ``--folder``/``owner+name``, laid out
+at ``commit``. Cases without an input are counted and left out. Alternatives in
 ``accept`` count as right. A case whose ``evidence`` is ``weak`` states no mechanism of its own: to abstain is right.
 
 ``--clones`` scores repositories laid out as folders, ``DIR/owner+name`` for ``owner/name``, each as a whole and by
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import json
 import random
 import re
@@ -93,7 +97,7 @@ def place_case(case: Mapping[str, Any], folder: Path | None, blank: bool) -> Pla
         return place_words(blanked(text, case) if blank else text, case["id"])
     if case["kind"] == "code" and text:
         return place_code(text, case["id"])
-    if case["kind"] == "hf_config" and (files or text):
+    if case["kind"] in ("hf_config", "configuration") and (files or text):
         return place_files(files or split_documents(text or ""), case["id"])
     return None
 
@@ -107,9 +111,12 @@ def _files(case: Mapping[str, Any], folder: Path | None) -> dict[str, str]:
             str(row.get("path", row.get("name", i))): str(row.get("text", row.get("content", "")))
             for i, row in enumerate(files)
         }
-    below = folder / str(case["id"]) if folder else None
+    name = case["repository"].replace("/", "+") if "repository" in case else str(case["id"])
+    below = folder / name if folder else None
     if below is None or not below.is_dir():
         return {}
+    if "repository" in case and isinstance(files, list):
+        return {name: (below / name).read_text(errors="replace") for name in files if (below / name).is_file()}
     return {
         path.relative_to(below).as_posix(): path.read_text(errors="replace")
         for path in sorted(below.rglob("*"))
@@ -159,6 +166,16 @@ def score(cases: list[dict[str, Any]], folder: Path | None, blank: bool, errors:
         f"wrong among errors: {wrong}/{failed}; slowest {max(row['seconds'] for row in rows):.2f} s; "
         f"without input: {absent}"
     )
+
+
+def overlap(cases: list[dict[str, Any]]) -> None:
+    """Print how many cases are of repositories that lessons are of too, by the kind of the lessons."""
+    with (Path(__file__).parents[1] / "tools" / "lessons" / "sources.tsv").open(encoding="utf-8") as stream:
+        lessons = Counter((row["repository"].lower(), row["kind"]) for row in csv.DictReader(stream, delimiter="\t"))
+    of = [case["repository"].lower() for case in cases if "repository" in case]
+    shared = {kind: sum((name, kind) in lessons for name in of) for kind in sorted({kind for _, kind in lessons})}
+    if of:
+        print("cases of repositories with lessons: " + ", ".join(f"{n} {kind}" for kind, n in shared.items()))
 
 
 def judge(case: Mapping[str, Any], placed: Placement, seconds: float) -> dict[str, Any]:
@@ -402,7 +419,8 @@ def main() -> None:
         chosen = [case for case in read_cases(given.cases) if given.part in ("", case["part"])]
         clones(chosen, given.clones, given.errors, given.bare)
     elif given.cases:
-        cases = read_cases(given.cases)
+        cases = [case for case in read_cases(given.cases) if given.part in ("", case.get("part"))]
+        overlap(cases)
         score(
             [case for case in cases if not given.blank or case["kind"] == "card"],
             given.folder,
