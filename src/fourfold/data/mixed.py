@@ -592,8 +592,8 @@ def _remarks(inferred: Sequence[Inferred], support: int) -> tuple[str, ...]:
         count, columns = sum(item.rare for item in rare), shortened([item.column.name for item in rare], 3)
         verb = "categories are" if count > 1 else "category is"
         lines.append(
-            f"{count:,} {verb} pooled or replaced, in fewer than {support} rows each: {columns} "
-            f"({option('keep_rare', True)} keeps all)"
+            f"{count:,} {verb} pooled or replaced, in fewer than {support} rows each: {columns}; "
+            f"{option('keep_rare', True)} keeps all"
         )
     return tuple(lines)
 
