@@ -41,6 +41,14 @@ def test_the_map_finds_a_system_and_shows_two_side_by_side(tab: Any):
     assert tab.url.count("/") >= 5
 
 
+def test_the_whole_map_has_the_names_that_most_readers_know(tab: Any):
+    tab.goto(f"{tab.url.split('#')[0]}#/map")
+    least = 36 if tab.viewport_size["width"] > 800 else 24  # of 40 that the atlas ranks for the whole map
+    canvas = tab.wait_for_selector(".map canvas[data-names]")
+    tab.wait_for_timeout(1500)
+    assert least <= int(canvas.get_attribute("data-names")) <= 40
+
+
 @pytest.mark.parametrize("view", ["paradigms", "map"])
 def test_a_view_that_is_opened_first_needs_less_than_400_kilobytes(tab: Any, view: str):
     tab.goto(f"{tab.url.split('#')[0]}#/{view}")

@@ -326,16 +326,30 @@ function draw(box, dots, facts, options) {
       if (x < 0 || y < 0 || x > size[0] || y > size[1]) continue;
       if (dot.zoom > Math.log2(view.k) + 0.6) continue;
       dot.wide ??= context.measureText(dot.name).width;
-      const box = [x + radius + 2, y - 8, x + radius + 6 + dot.wide, y + 6];
-      const cells = cellsOf(box);
-      if (cells.some((cell) => grid.has(cell))) continue;
-      for (const cell of cells) grid.add(cell);
+      const box = places(x, y, radius, dot.wide + 4).find((place) => place[0] > 0 && place[2] < size[0] && !cellsOf(place).some((cell) => grid.has(cell)));
+      if (!box || (size[0] < 800 && dot.wide > 110)) continue; // a long name would reach into another territory
+      for (const cell of cellsOf(box)) grid.add(cell);
+      context.beginPath();
+      context.arc(x, y, radius, 0, 7);
+      context.strokeStyle = colours.ink;
+      context.lineWidth = 1.5;
+      context.stroke();
+      context.lineWidth = 3;
       drawn++;
       context.strokeStyle = colours.paper;
-      context.strokeText(dot.name, box[0] + 2, y + 4);
+      context.strokeText(dot.name, box[0] + 2, box[1] + 12);
       context.fillStyle = colours.ink;
-      context.fillText(dot.name, box[0] + 2, y + 4);
+      context.fillText(dot.name, box[0] + 2, box[1] + 12);
     }
+    canvas.dataset.names = drawn;
+  }
+
+  // Where the name of a dot may stand: beside it, above and below it, and a line further off.
+  function places(x, y, radius, wide) {
+    const right = x + radius + 2, left = x - radius - 2 - wide, middle = x - wide / 2;
+    const near = [[right, y - 8], [left, y - 8], [middle, y - radius - 16], [middle, y + radius + 2]];
+    const further = [12, 24, 36].flatMap((by) => [[right, y - 8 - by], [right, y - 8 + by], [left, y - 8 - by], [left, y - 8 + by]]);
+    return [...near, ...further].map(([a, b]) => [a, b, a + wide, b + 14]);
   }
 
   function ring(dot, radius) {
