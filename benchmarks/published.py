@@ -115,9 +115,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--judge", type=Path, help="the environment of mostlyai-qa and lightgbm, which pip fills")
     parser.add_argument("--anchors", action="store_true", help="recompute the anchors alone")
-    parser.add_argument("--quick", action="store_true", help="take 20 steps, to try the code")
+    parser.add_argument("--quick", action="store_true", help="take 20 steps, to try the code: needs another --out")
     parser.add_argument("--out", type=Path, default=RESULTS)
     chosen = parser.parse_args()
+    if chosen.quick and chosen.out == RESULTS:
+        parser.error("--quick must have an --out of its own: its figures are no results")
     options, missing = Options(chosen.data, chosen.seeds, chosen.judge, chosen.quick), []
     names = ROWS if chosen.rows == "all" else chosen.rows.split(",")
     if unknown := sorted(set(names) - set(ROWS)):
