@@ -203,7 +203,10 @@ def checks_of(name: str, frames: Mapping[str, pd.DataFrame], schema: Schema) -> 
     broken = faults_of(name, frames, schema)
     keys = [(f"key {table}.{key}", table, key) for table, key in schema.keys.items() if key is not None]
     links = [(f"link {link}", link.child, link.column) for link in schema.links]
-    counts = {label: int(frames[table][column].notna().sum()) for label, table, column in links}
+    counts = {
+        label: int(frames[table][[*schema.columns_of(column)]].notna().all(axis=1).sum())
+        for label, table, column in links
+    }
     counts |= {label: len(frames[table]) for label, table, _ in keys}
     return tuple(
         LinkCheck(label, counts[label], broken.get((table, column), 0)) for label, table, column in (*keys, *links)

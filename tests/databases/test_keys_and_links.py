@@ -156,9 +156,13 @@ def test_numbers_and_words_in_one_key_are_refused():
         inferred_schema(*frames_of(frames))
 
 
-def test_an_empty_table_is_refused():
+def test_an_empty_table_is_refused(tmp_path):
     with pytest.raises(DataError, match="table staff"):
         frames_of({**shop(), "staff": pd.DataFrame({"staffId": []})})
+    shop()["orders"].to_csv(tmp_path / "orders.csv", index=False)
+    (tmp_path / "staff.csv").write_text("staffId,level\n")
+    with pytest.raises(DataError, match="table staff: must have rows"):
+        frames_of(tmp_path)
 
 
 def test_a_link_equals_its_key_whatever_their_types():

@@ -12,6 +12,7 @@ from fourfold_databases.database import read_database
 from fourfold_databases.derived import Copy, Tally
 from fourfold_databases.fitting import fit_database
 from fourfold_databases.inference import inferred_schema
+from fourfold_databases.judging import checks_of
 from fourfold_databases.plan import plans
 from fourfold_databases.reading import frames_of
 from fourfold_databases.rules import rule_checks
@@ -152,6 +153,15 @@ def test_shares_of_rules_tell_which_rows_break_them():
     assert shares["players.bats = sum of seasons.bats"] == (1, 0.5)
     assert shares["seasons.height = players.height"] == (1, 0)
     assert shares["seasons.reach at most players.height"] == (1, 1)
+
+
+def test_broken_keys_of_several_columns_are_counted():
+    wrong = league()
+    wrong["games"].loc[:2, "year"] = 1900
+    schema = inferred_schema(*frames_of(league()))
+    counts = {check.name: check.broken for check in checks_of("new", wrong, schema)}
+    assert counts["link games.player_id, year, stint -> seasons"] == 3
+    assert counts["key seasons.player_id, year, stint"] == 0
 
 
 def test_independent_tables_have_no_rules():

@@ -92,7 +92,8 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
         if path.suffix.lower() not in (".csv", ".tsv"):
             return pyarrow.Table.from_batches(list(_batches(path, DataOptions()))).to_pandas(), True
         layout = layout_of(path)
-        frame = pyarrow.Table.from_batches(list(cells(path, layout))).to_pandas()
+        batches = list(cells(path, layout))
+        frame = pyarrow.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame(columns=layout.names)
     frame.columns = pd.Index(layout.names)
     return frame, layout.header
 
