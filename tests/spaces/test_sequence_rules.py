@@ -57,3 +57,9 @@ def test_samples_keep_every_rule_and_a_row_that_breaks_one_has_no_mass():
     broken[0, 0, 5] += 1
     assert SPACE.outside(broken).all()
     assert bool((x[:, 1][~SPACE.present(x)[:, 1]] == ABSENT).all())
+
+
+def test_a_column_of_combinations_is_not_computed_by_another_rule_too():
+    pairs = Combinations(("low", "high"), ((0, 0), (1, 1)), "low determines high")
+    with pytest.raises(ValueError, match="one rule at most"):
+        _ = dataclasses.replace(PLAIN, rules=(pairs, RULES[1])).row

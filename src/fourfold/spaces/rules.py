@@ -113,7 +113,7 @@ class FreeRows:
         self._places = {rule: tuple(names[name] for name in rule.columns) for rule in rules}
         self._members = {i: rule for rule in rules if isinstance(rule, Combinations) for i in self._places[rule]}
         self._derived = {self._places[rule][0]: rule for rule in rules if not isinstance(rule, Combinations)}
-        if len(self._members) + len(self._derived) < sum(
+        if self._members.keys() & self._derived.keys() or len(self._members) + len(self._derived) < sum(
             len(self._places[rule]) if isinstance(rule, Combinations) else 1 for rule in rules
         ):
             raise ValueError("each column must be computed by one rule at most")
