@@ -67,7 +67,7 @@ def by_loops(term: Term, batch: Batch, norm: float) -> dict[nn.Parameter, torch.
 @pytest.fixture(scope="module")
 def table_term() -> tuple[Term, Batch]:
     dataset = load(frame())
-    model = build_recipe("autoregressive", dataset.space, "xs")[1]
+    model = build_recipe("autoregressive/any-order", dataset.space, "xs")[1]
     model.fit_statistics(dataset.train.x)
     term = model.terms()["likelihood"]
     with torch.no_grad():
@@ -137,7 +137,7 @@ def test_batches_hold_each_example_independently():
 def made_loop(accumulate: int = 1) -> tuple[NoisyRule, fourfold.engine.Loop]:
     torch.manual_seed(0)
     dataset = load(frame(), private=protection())
-    model = build_recipe("autoregressive", dataset.space, "xs")[1]
+    model = build_recipe("autoregressive/any-order", dataset.space, "xs")[1]
     model = GenerativeModel(**model.arguments() | {"objective": AnyOrderLikelihood(shuffled=0.0)})
     rule = NoisyRule(protection(), 400, Spending(9.0, 0.1, 3.0, 20))
     return rule, begin(model, dataset, model.training_defaults, rule=rule, parts=accumulate)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import fourfold
 from fourfold.core import GenerativeModel
 from fourfold.nn.trees import ColumnTrees
-from fourfold.paradigms import build
+from fourfold.paradigms import build, first_recipe, resolve
 from fourfold.recipes.autoregressive import tree_order
 from fourfold.spaces import Categorical, Categories, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING
@@ -209,3 +210,17 @@ def test_other_data_is_refused_with_the_reason() -> None:
         ColumnTrees((2, 2), 1, 4, order=(0, 0))
     with pytest.raises(ValueError, match="leaves must be at least 2, got 1"):
         ColumnTrees((2, 2), 1, 1)
+
+
+@pytest.mark.parametrize(("count", "recipe"), [(400, "trees"), (5001, "any-order"), (None, "any-order")])
+def test_few_rows_choose_trees(count: int | None, recipe: str) -> None:
+    space = Table(SCHEMA, observed=count)
+    assert resolve("autoregressive", space) == f"autoregressive/{recipe}"
+    assert first_recipe("autoregressive", space) == "autoregressive/any-order"
+
+
+def test_fit_says_why_trees_were_chosen_and_how_to_get_a_network() -> None:
+    frame, said = TABLE.table(rows(60)), list[str]()
+    run = fourfold.fit("autoregressive", frame, budget="1 steps", size="xs", say=said.append)
+    assert run.card["recipe"] == "autoregressive/trees"
+    assert any("autoregressive/any-order" in line and "few rows" in line for line in said)

@@ -8,5 +8,7 @@ CARD = Card(
     name="autoregressive",
     paradigm=Paradigm.AUTOREGRESSIVE,
     recipes=Recipe.of("fourfold.recipes.autoregressive", "likelihood", "any-order", "trees", "ngrams"),
+    default=Recipe("fourfold.recipes.autoregressive:default"),
+    reasons={"trees": "trees are ahead of networks on few rows; autoregressive/any-order trains a network"},
     summary="Predicts each token from the earlier ones: an exact likelihood, and samples one token at a time.",
 )

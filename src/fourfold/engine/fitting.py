@@ -30,7 +30,7 @@ from fourfold.engine.signals import Interrupted
 from fourfold.engine.step import Step
 from fourfold.machine.hardware import find_device
 from fourfold.machine.usage import Usage
-from fourfold.paradigms import check_names, resolve
+from fourfold.paradigms import cards, check_names, first_recipe, resolve
 from fourfold.parallel.processes import Processes, join, losing, restarted, under_torchrun
 from fourfold.privacy import Protection, new_secret
 from fourfold.privacy.accounting import require_accountant
@@ -136,9 +136,10 @@ def fit(
         say = say or _nobody
     with losing(), shower_for(label, observe, say, progress) as (steps, lines):
         start, tell = Usage.now(), lines or _nobody
+        dataset = _dataset(paradigm, data, settings, card, folder, tell, protection)
         request = Request(
-            paradigm=paradigm,
-            dataset=_dataset(paradigm, data, settings, card, folder, tell, protection),
+            paradigm=paradigm if card is not None else _by_data(paradigm, dataset, protection, tell),
+            dataset=dataset,
             settings=settings,
             folder=folder,
             resume=resume,
@@ -268,6 +269,22 @@ def _dataset(
     for line in lines:
         say(line)
     return dataset
+
+
+def _by_data(
+    paradigm: str | GenerativeModel | None, data: Dataset, protection: Protection | None, say: Callable[[str], None]
+) -> str | GenerativeModel | None:
+    """The paradigm, whose recipe the data may choose: a line says so. Under a guarantee of privacy they do not."""
+    if not isinstance(paradigm, str) or paradigm not in cards():
+        return paradigm
+    card, resolved = cards()[paradigm], resolve(paradigm, data.space)
+    reason = card.reasons.get(resolved.partition("/")[2])
+    if reason is None:
+        return paradigm
+    if protection is not None:
+        return first_recipe(paradigm, data.space)
+    say(f"{resolved}: {reason}")
+    return paradigm
 
 
 def _shared(request: Request) -> Request:

@@ -23,7 +23,18 @@ from fourfold.vocabulary import Card, Facts, TooManyColumns, parse_size
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
 
-__all__ = ["build", "build_recipe", "cards", "check_names", "defaults", "facts", "models", "recipes", "resolve"]
+__all__ = [
+    "build",
+    "build_recipe",
+    "cards",
+    "check_names",
+    "defaults",
+    "facts",
+    "first_recipe",
+    "models",
+    "recipes",
+    "resolve",
+]
 
 
 @functools.cache
@@ -83,6 +94,18 @@ def resolve(name: str, space: Space) -> str:
 
     with torch.random.fork_rng(devices=[]):
         return build_recipe(name, space, "xs")[0]
+
+
+def first_recipe(name: str, space: Space) -> str:
+    """The full name of the first recipe of a paradigm that models a space, whatever the data would choose.
+
+    Raises:
+        TypeError: if none does.
+    """
+    for recipe in cards()[name].recipes:
+        with contextlib.suppress(TypeError):
+            return resolve(f"{name}/{recipe}", space)
+    raise TypeError(f"{name} does not model {space}: name another paradigm")
 
 
 def check_names(name: str, size: str = "s") -> None:

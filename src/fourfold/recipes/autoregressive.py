@@ -32,7 +32,7 @@ from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
 from fourfold.spaces.columns import Graded
 
-__all__ = ["any_order", "likelihood", "ngrams", "text_training", "texts", "trees"]
+__all__ = ["any_order", "default", "likelihood", "ngrams", "text_training", "texts", "trees"]
 
 TEXT: Sizes[Size] = Sizes(
     {
@@ -70,6 +70,10 @@ VECTORS: Sizes[tuple[Size, int]] = Sizes(
 
 TREES: Sizes[tuple[int, int, int]] = Sizes({"xs": (32, 4, 32), "s": (128, 12, 256), "m": (256, 24, 512)})
 """The most bins of a number, trees of a column, and leaves of a tree."""
+FEW = 5000
+"""Rows of a table up to which trees are the default. Networks are ahead on plants (17,412), trees on dna (1,600)."""
+MOST_COLUMNS = 128
+"""Columns of such a table, at most."""
 LEAST = 5
 """The fewest rows of a leaf."""
 COUNTED = 10_000
@@ -78,6 +82,18 @@ NODES = 1 << 23
 """Counts in the nodes of all trees, at most: each takes 36 bytes."""
 
 SEQUENCES = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2, weight_decay=0.01)
+
+
+@singledispatch
+def default(space: Space) -> str:
+    """The recipe that ``autoregressive`` means where the data do not choose another one."""
+    return "likelihood"
+
+
+@default.register
+def _(space: Table) -> str:
+    few = space.observed is not None and space.observed <= FEW and space.dims <= MOST_COLUMNS
+    return "trees" if few else "any-order"
 
 
 @singledispatch

@@ -310,6 +310,7 @@ class Card:
             that models the space.
         default: a function ``space -> name`` of the recipe that comes first in a space, where that is not always the
             same one.
+        reasons: why the data choose a recipe by its name, and the way to another one, as a line of ``fit``.
         summary: one sentence.
         strengths, weaknesses: clauses in plain English, separated by commas.
         references: papers.
@@ -321,6 +322,7 @@ class Card:
     paradigm: Paradigm
     recipes: Mapping[str, Callable[[Any, str], Any]] = field(repr=False)
     default: Callable[[Any], str] | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict, hash=False)
     summary: str = ""
     strengths: str = ""
     weaknesses: str = ""
