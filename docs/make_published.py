@@ -53,10 +53,11 @@ def summary(rows: Mapping[str, dict[str, Any]]) -> Iterator[str]:
 def counts(rows: Mapping[str, dict[str, Any]]) -> str:
     """One sentence for README: on how many sets ours is better than every published figure, and on how many not."""
     verdicts = [verdict(row, ours, theirs) for row, _, ours, theirs in pairs(rows)]
-    better, even = verdicts.count("fourfold"), verdicts.count("not told apart")
+    better, even = verdicts.count("fourfold"), verdicts.count("not significantly different")
     return (
         f"Beside figures that others published ([every row, and what differs](docs/published.md)): better than each of "
-        f"them on {better} of {len(verdicts)} sets, not told apart on {even}, worse on {len(verdicts) - better - even}."
+        f"them on {better} of {len(verdicts)} sets, not significantly different on {even}, worse on "
+        f"{len(verdicts) - better - even}."
     )
 
 
@@ -64,7 +65,7 @@ def verdict(row: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any]) -
     """The better system, or that the interval of ours holds the figure of the other."""
     value, ends = number(theirs, row["figure"]), ours["figures"][row["figure"]]
     if isinstance(ends, list) and ends[1] <= value <= ends[2]:
-        return "not told apart"
+        return "not significantly different"
     return "fourfold" if better(row, ours, theirs) else theirs["system"]
 
 

@@ -10,7 +10,7 @@ from fourfold.engine import Run
 from fourfold.spaces import Categorical, DateTime, Identifier, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING
 from fourfold.tasks import classify, impute
-from fourfold.tasks.given import allowed_codes, parse_given, sample_given
+from fourfold.tasks.given import allowed_codes, code_of, parse_given, sample_given
 from fourfold.tasks.requirement import Requirement
 from fourfold.tasks.unusual import unusual_columns
 
@@ -123,6 +123,13 @@ def test_categories_get_equal_shares(run, rows):
 def test_bad_conditions_are_refused(run, texts, message):
     with pytest.raises(ValueError, match=message):
         run.sample(3, given=parse_given(texts, TABLE))
+
+
+def test_a_pool_takes_no_misspelt_category():
+    column = Categorical("town", categories=("Bern", "Basel", "other"), other="other")
+    assert code_of(column, "other") == 2
+    with pytest.raises(ValueError, match="no category 'Brn': did you mean 'Bern'"):
+        code_of(column, "Brn")
 
 
 def test_conditions_that_cannot_hold_are_refused(run):

@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -153,6 +153,8 @@ def code_of(column: Modelled, value: Any, rounding: Callable[[float], int] | Non
         return MISSING
     if rounding is not None and hasattr(column, "decimals") and _is_number(value):
         return rounding(round(float(value) / column.resolution, 6))  # type: ignore[attr-defined]
+    if isinstance(column, Categorical):  # a value is asked for by its name, never by that of a pool
+        column = replace(column, other=None, nearest=False)
     code = int(column.read(pd.Series([value]))[0])
     if code == UNREADABLE and rounding is not None and isinstance(column, DateTime):
         moment = _end_of_day(column, value) if rounding is math.floor else pd.to_datetime(value, errors="coerce")
