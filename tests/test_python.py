@@ -98,7 +98,9 @@ def test_a_data_set_shows_what_it_is_and_no_rows(make):
 
 
 def test_a_notebook_shows_the_columns_as_the_command_line_does():
-    html = fourfold.load(PEOPLE.assign(city=PEOPLE["city"].replace("Berlin", "<b>Bonn</b>")))._repr_html_()
+    html = fourfold.load(
+        PEOPLE.assign(city=PEOPLE["city"].replace("Berlin", "<b>Bonn</b>")), keep_rare=True
+    )._repr_html_()
     for word in ("category", "identifier", "time", "18 to 89", "true and false", "10.0 %"):
         assert word in html
     assert "&lt;b&gt;Bonn" in html

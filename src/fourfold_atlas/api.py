@@ -83,7 +83,7 @@ def _place_text(text: str) -> Placement:
     line = len(text) < 1000 and "\x00" not in text
     if line and (path := _path(text)) is not None:
         return _place_path(path)
-    if line and (text.startswith(("./", "../", "/", "~/")) or _FILE.fullmatch(text)):
+    if line and (text.startswith(("./", "../", "/", "~/")) or (_FILE.fullmatch(text) and not is_link(text))):
         raise UnreadableError(f"{text}: must be a file or folder, got a name of none: correct the path")
     return place_text(text)
 

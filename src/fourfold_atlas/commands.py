@@ -32,8 +32,8 @@ def place(
 ) -> None:
     """Place generative systems on the map, with the evidence.
 
-    One system is shown in full, up to three side by side, more as a table. A dash reads standard input. The text of
-    papers (PDF) needs pypdf.
+    One system is shown in full, up to three side by side, more as a table. A
+    dash reads standard input. The text of papers (PDF) needs pypdf.
     """
     from fourfold_atlas import UnreadableError, api
     from fourfold_atlas.decision import surely

@@ -28,7 +28,7 @@ from fourfold.engine import Run
 from fourfold.estimands import Denoiser
 from fourfold.pictures.panels import Rows
 from fourfold.runs.services import Question, services
-from fourfold.samplers.inverse import Decoded, Inpainting, Measurement, ParticlePosterior
+from fourfold.samplers.inverse import Decoded, Inpainting, ForwardMap, ParticlePosterior
 from fourfold.tasks import Conditioning, complete
 from fourfold.tasks.drawing import adjusted
 from fourfold.tasks.language import Shaping, stream_text
@@ -358,7 +358,7 @@ def _filled(model: GenerativeModel, x: Tensor, observed: Tensor, n: int, seed: i
     return torch.where(observed, x.to(drawn), drawn)
 
 
-def _measured(model: GenerativeModel, x: Tensor, observed: Tensor) -> tuple[Tensor, Measurement]:
+def _measured(model: GenerativeModel, x: Tensor, observed: Tensor) -> tuple[Tensor, ForwardMap]:
     """The observed pixels of a picture ``(1, C, H, W)``, and how they follow from the codes of a model."""
     codec = model.codec
     inner = codec.autoencoder.codec if isinstance(codec, LearnedCodec) else codec

@@ -292,7 +292,7 @@ def test_few_rows_have_few_bins_and_dropout():
         (10**6, 512, 8e-4),
     ]:
         space = Table((price, SMALL.schema[0]), observed=rows)
-        model = build("autoregressive", space, "s")
+        model = build("autoregressive/any-order", space, "s")
         assert model.codec.sizes == (bins, 4)
         assert model.estimand.net.dropout == pytest.approx(dropout)
         assert build("diffusion/joint", space, "s").codec.quantities.tokens.sizes == (bins,)

@@ -54,7 +54,7 @@ def test_classes_have_their_share_in_each_part() -> None:
 def test_each_part_has_the_schema_of_its_own_training_rows() -> None:
     """A category that one row has is unknown to the model that is judged by this row."""
     table = pd.DataFrame({"a": np.arange(100) % 7 + 0.5, "b": ["x"] * 50 + ["y"] * 49 + ["rare"]})
-    parts = folds(table, 4)
+    parts = folds(table, 4, keep_rare=True)
     (judged,) = (part for part in parts if (part.test.x[:, 1] == UNSEEN).any())
     assert "rare" not in str(judged.space.schema[1])
     assert any("rare" in str(part.space.schema[1]) for part in parts)

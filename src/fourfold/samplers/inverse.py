@@ -46,7 +46,7 @@ __all__ = [
     "Explained",
     "Inpainting",
     "Matrix",
-    "Measurement",
+    "ForwardMap",
     "Operator",
     "ParticlePosterior",
     "Posterior",
@@ -57,7 +57,7 @@ __all__ = [
 # --- operators --------------------------------------------------------------------------------------------------------
 
 
-class Measurement(ABC):
+class ForwardMap(ABC):
     """A differentiable measurement of encoded examples: a frozen dataclass.
 
     Examples are encoded by the model's codec: images in [-1, 1], vectors standardised. ``model.encode(x).x`` encodes
@@ -73,7 +73,7 @@ class Measurement(ABC):
         """Its derivative at examples ``(B, *event)``, which is itself where it is linear."""
 
 
-class Operator(Measurement):
+class Operator(ForwardMap):
     """A linear measurement ``H`` of encoded examples, with its adjoint."""
 
     def near(self, x: Tensor) -> Operator:
@@ -165,7 +165,7 @@ class Matrix(Operator):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Decoded(Measurement):
+class Decoded(ForwardMap):
     """A linear measurement of what codes are decoded to, ``H g(z)``, such as the known pixels of a latent model.
 
     At each evaluation ``g`` is replaced by its tangent at ``E[z | z_t]``, which is the step of Gauss and Newton.
@@ -243,7 +243,7 @@ class Conditioned(Denoiser):
         iterations: number of iterations of conjugate gradients.
     """
 
-    def __init__(self, denoiser: Denoiser, operator: Measurement, y: Tensor, sigma_y: float, iterations: int) -> None:
+    def __init__(self, denoiser: Denoiser, operator: ForwardMap, y: Tensor, sigma_y: float, iterations: int) -> None:
         super().__init__()
         self.denoiser, self.path, self.event = denoiser, denoiser.path, denoiser.event
         self.operator, self.y, self.sigma_y, self.iterations = operator, y, sigma_y, iterations
@@ -318,7 +318,7 @@ class _Measured(Sampler):
         ValueError: for a noise level that is not positive: the system would have no lower bound.
     """
 
-    operator: Measurement
+    operator: ForwardMap
     y: Tensor
     sigma_y: float = 0.05
 
