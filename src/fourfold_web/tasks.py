@@ -28,7 +28,7 @@ from fourfold.engine import Run
 from fourfold.estimands import Denoiser
 from fourfold.pictures.panels import Rows
 from fourfold.runs.services import Question, services
-from fourfold.samplers.inverse import Decoded, Inpainting, ForwardMap, ParticlePosterior
+from fourfold.samplers.inverse import Decoded, ForwardMap, Inpainting, ParticlePosterior
 from fourfold.tasks import Conditioning, complete
 from fourfold.tasks.drawing import adjusted
 from fourfold.tasks.language import Shaping, stream_text
