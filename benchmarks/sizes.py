@@ -88,7 +88,7 @@ def _built(recipe: str, size: str, part: int, dataset: Dataset) -> GenerativeMod
 
 
 def choice(recipe: str, dataset: Dataset, seconds: float) -> Sizing:
-    """What ``--size auto`` takes where processor time is all the time there is."""
+    """The choice of ``--size auto`` by processor time alone."""
     auto._steps = steps_of
     auto.time = SimpleNamespace(monotonic=time.process_time)
     return choose_size(recipe, dataset, parse_budget(f"{seconds:g}s"), "cpu")

@@ -93,7 +93,7 @@ def test_an_anchor_that_differs_stops_the_row() -> None:
     ("ours", "expected"),
     [
         ((0.5, 0.4, 0.6), "fourfold"),
-        ((0.9, 0.8, 1.1), "not told apart"),
+        ((0.9, 0.8, 1.1), "not significantly different"),
         ((2.0, 1.9, 2.1), "theirs"),
         (0.99, "fourfold"),
     ],

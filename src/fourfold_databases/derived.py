@@ -147,7 +147,7 @@ class Copy:
         return {(self.parent, self.of)}
 
     def values(self, frames: Frames, schema: Schema, table: str, as_text: bool) -> pd.Series | None:
-        """As :meth:`Tally.values`."""
+        """The same as :meth:`Tally.values`."""
         if self.of not in frames[self.parent]:
             return None
         above = frames[self.parent].set_index(schema.keys[self.parent])[self.of]
@@ -183,7 +183,7 @@ class Balance:
         return {(table, part) for part in self.parts}
 
     def values(self, frames: Frames, schema: Schema, table: str, as_text: bool) -> pd.Series | None:
-        """As :meth:`Tally.values`."""
+        """The same as :meth:`Tally.values`."""
         frame = frames[table]
         if not set(self.parts) <= {*map(str, frame)}:
             return None

@@ -158,7 +158,7 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
 
 
 def _about(frame: pd.DataFrame, without: Sequence[str]) -> tuple[Inferred, ...]:
-    """What the columns of a table are, but for keys and links."""
+    """The columns of a table without keys and links."""
     own = [str(column) for column in frame if column not in without]
     return tuple(load(_some(frame[own]), space="table").columns) if own and len(frame) >= FEWEST else ()
 

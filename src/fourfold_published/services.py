@@ -20,7 +20,7 @@ SUGGESTED = 3
 """Words that a keyboard offers."""
 
 _completer = lru_cache(1)(Completer)
-"""Of the last model: its tables of tokens take long, and it remembers the text so far."""
+"""The keyboard of the last model: its tables of tokens take long, and it remembers the text so far."""
 
 
 @final

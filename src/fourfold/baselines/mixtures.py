@@ -183,7 +183,7 @@ class _Components:
         return log_between(e - half, e + half) - log_between(low, high)
 
     def covariances(self) -> Tensor:
-        """Of the quantities, ``(K, Q, Q)``."""
+        """The covariances of the quantities, ``(K, Q, Q)``."""
         return self.spread.covariances()
 
     def sample(self, u: Tensor) -> Tensor:
@@ -407,7 +407,7 @@ class _ByExpectation(_Mixture):
     @classmethod
     @abstractmethod
     def _prior(cls, values: Tensor, shares: Tensor) -> Tensor:
-        """What the covariances are shrunk to, by rows in clusters. It stays while these are refined."""
+        """The target of shrunk covariances, by rows in clusters. It stays while these are refined."""
 
     @classmethod
     @abstractmethod

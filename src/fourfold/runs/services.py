@@ -35,7 +35,7 @@ class Input(StrEnum):
 @final
 @dataclass(frozen=True)
 class Question:
-    """What a person asks.
+    """A question of a person.
 
     Attributes:
         texts: the turns of a dialogue, or a text so far.
@@ -72,7 +72,7 @@ class Piece:
 
 
 class Service(ABC):
-    """What a person asks of some runs.
+    """A service that some runs have for a person.
 
     Attributes:
         title: its name for a person, such as ``Chat``.

@@ -90,7 +90,7 @@ def _written(model: GenerativeModel, x: Tensor, draws: int, temperature: float, 
 def _described(
     pair: CaptionConditionals, z: Tensor, start: int, draws: int, temperature: float, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`_written`, by the chain of captions given the tokens of pictures."""
+    """The same as :func:`_written`, by the chain of captions given the tokens of pictures."""
     streams = (Noise(seed, start, start + len(z), f"caption {i}", z.device) for i in range(draws))
     codes = torch.stack([pair.describe(z, noise, temperature) for noise in streams], 1)
     return codes, torch.stack([pair.log_caption(z, code) for code in codes.unbind(1)], 1)

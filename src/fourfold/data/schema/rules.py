@@ -173,7 +173,7 @@ def _inequalities(
 ) -> list[TableRule]:
     """For each column the distance to the largest of the columns below it, but for those that follow from others.
 
-    A total is no bound of its own parts: it is computed from them.
+    A total does not bound its own parts, since it is computed from them.
     """
     parts = {(total.columns[0], part) for total in totals for part in total.columns[1:]}
     pairs = {(r.a, r.b) for r in candidates if (space.columns[r.a], space.columns[r.b]) not in parts}

@@ -65,7 +65,7 @@ class FlatNumbers(nn.Module):
 
 @singledispatch
 def flat_values(given: Space) -> tuple[int, ...]:
-    """Of each value of a condition, the number of its categories, and 0 for a number. Any space is its numbers."""
+    """The number of categories of each value of a condition, and 0 for a number. Any space is its numbers."""
     return (0,) * given.dims
 
 
