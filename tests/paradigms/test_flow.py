@@ -10,6 +10,8 @@ from torch import nn
 
 from fourfold import checks
 from fourfold.core import Batch, GenerativeModel, Noise, Part, count_evaluations
+from fourfold.data import load
+from fourfold.engine import fit
 from fourfold.estimands.preconditioned import NetworkVelocity
 from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.ode import ProbabilityFlow
@@ -72,6 +74,19 @@ def test_round_trips(recipe):
 @pytest.mark.parametrize("recipe", VECTOR_RECIPES)
 def test_densities_integrate_to_one(recipe):
     checks.check_integrates(stirred(recipe, Vectors(2), 0.08), reach=14.0, points=300)
+
+
+@pytest.mark.agreement
+def test_a_learned_density_is_the_known_one():
+    data = load("gaussian-mixture")
+    model = fit("flow", data, budget="300 steps", size="xs", precision="float32").model
+    x = data.test.x[:1000]
+    score = model.log_prob(x)
+    difference = score.nats.double() - data.density.log_prob(x)
+    error = 4 * difference.std().item() / math.sqrt(len(x))
+    assert score.kind is Kind.EXACT
+    assert -0.15 < difference.mean() < error
+    checks.check_integrates(model, reach=12.0)
 
 
 def test_evaluations_are_counted_in_whole_networks():
