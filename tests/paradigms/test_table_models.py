@@ -267,7 +267,12 @@ def test_contract(name, check):
 
 
 @pytest.mark.parametrize(
-    ("name", "slack"), [pytest.param("autoregressive", 0.15, marks=pytest.mark.agreement), ("diffusion/joint", 0.5)]
+    ("name", "slack"),
+    [
+        pytest.param("autoregressive", 0.15, marks=pytest.mark.agreement),
+        pytest.param("diffusion", 0.15, marks=pytest.mark.agreement),
+        ("diffusion/joint", 0.5),
+    ],
 )
 def test_tables_learn(name, slack):
     """One column copies another, and a number follows it: held-out nats fall to nearly those of the truth."""
