@@ -75,7 +75,7 @@ class SpeechNetwork(Part, nn.Module, ABC):
 
     @property
     def remark(self) -> str:
-        """What a reader must know of its numbers."""
+        """A remark on its numbers for the reader. Empty where there is none."""
         return ""
 
     def likely_texts(self, sound: States, beams: int, length: int) -> list[tuple[int, ...]] | None:

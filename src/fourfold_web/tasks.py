@@ -442,7 +442,7 @@ def _references(library: Library, name: str) -> dict[str, tuple[Tensor, Tensor |
 
 
 def _conditioning(run: Run, request: Samples | Way | Hole | Scoring) -> Conditioning:
-    """What is given: texts, numbers or a file."""
+    """The conditions of a request: texts, numbers or a file."""
     with _upload_file(request.condition) as path:
         if path is not None:
             return run.conditioning([*request.given, path])
