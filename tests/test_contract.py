@@ -90,13 +90,13 @@ OF_ANY_STEPS = ("samples", "seeds", "batch_split", "likelihood", "saved")
 
 
 def trained_parts(pair: tuple[str, str]) -> set[object]:
-    """What training may break, each by itself: the space, the objective, the codec and the networks."""
+    """The parts that training may break, each by itself: the space, the objective, the codec and the networks."""
     built = MODELS[pair]
     return {pair[1], ("objective", built.objective), ("codec", built.codec), *built.networks}
 
 
 def sampled_parts(pair: tuple[str, str]) -> set[object]:
-    """What sampling and scoring may break: the space, the codec, the networks, the sampler and the likelihood."""
+    """The parts that sampling and scoring may break: the space, the codec, the networks, the sampler and the likelihood."""
     built = MODELS[pair]
     return {pair[1], ("codec", built.codec), *built.networks, built.sampler, built.likelihood}
 

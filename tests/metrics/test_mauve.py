@@ -7,7 +7,7 @@ from fourfold.metrics import frontier_area, mauve
 
 
 def test_the_area_of_equal_and_of_disjoint_distributions() -> None:
-    """Of disjoint ones the frontier is ``((1-t)^5, t^5)``, with the area ``5 B(5, 6) = 1/252``."""
+    """The frontier of disjoint samples is ``((1-t)^5, t^5)``, with the area ``5 B(5, 6) = 1/252``."""
     p = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
     assert frontier_area(p, p) == pytest.approx(1)
     first, second = torch.eye(2, dtype=torch.float64)

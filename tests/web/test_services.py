@@ -129,7 +129,7 @@ def test_a_file_of_weights_is_a_run(tmp_path: Path):
 
 @pytest.mark.web
 def test_a_hole_of_a_latent_model_is_filled_by_what_stands_around_it():
-    """Of true digits whose lower half is cut away, draws are nearer to the truth than the draws of no picture."""
+    """The lower half of true digits is cut away: draws come nearer to the truth than draws without a picture."""
     from fourfold_web.tasks import _filled
 
     run = Run.load(zoo.folder_of("digits/latent-diffusion"))
