@@ -109,12 +109,12 @@ def trained(recipe: str, size: str, part: int, dataset: Dataset, steps: int) -> 
     references = examples(dataset, SAMPLES)
     samples = draw(run.model, len(references.test), 1, references.cond)
     nats = likelihood(run.model, dataset, SCORED, 1, 30.0)
-    kept = run.card["choice"].get("kept_step", steps)
+    best_step = run.card["choice"].get("kept_step", steps)
     return {
         "size": size,
         "batch": batch,
         "steps": steps,
-        "kept step": kept,
+        "best step": best_step,
         "distance": headline(samples.x, dataset, references).value,
         "likelihood": None if nats.kind in (None, Kind.NONE) else nats.value,
         "kind": str(nats.kind),

@@ -96,7 +96,7 @@ def trained_parts(pair: tuple[str, str]) -> set[object]:
 
 
 def sampled_parts(pair: tuple[str, str]) -> set[object]:
-    """The parts that sampling and scoring may break: the space, the codec, the networks, the sampler and the likelihood."""
+    """Parts that sampling and scoring may break: the space, the codec, the networks, the sampler and the likelihood."""
     built = MODELS[pair]
     return {pair[1], ("codec", built.codec), *built.networks, built.sampler, built.likelihood}
 
