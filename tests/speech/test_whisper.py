@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import shutil
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,6 +66,7 @@ def folder_of(path: Path) -> Path:
             bos_token_id=made.token_to_id("<|endoftext|>"),
             eos_token_id=made.token_to_id("<|endoftext|>"),
             decoder_start_token_id=made.token_to_id("<|startoftranscript|>"),
+            begin_suppress_tokens=[6],
         )
         transformers.WhisperForConditionalGeneration(config).save_pretrained(path)
     return path
@@ -272,6 +274,14 @@ def greedy(model: GenerativeModel, sound: torch.Tensor, count: int) -> tuple[int
         ids.append(int(log_p.argmax()))
         estimand.take(state, torch.tensor(ids[-1:]))
     return tuple(ids)
+
+
+def test_suppressed_ids_outside_of_the_vocabulary_are_refused(translated: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(translated, tmp_path / "outside")
+    settings = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**settings, "suppress_ids_begin": [220, 50256]}))
+    with pytest.raises(ValueError, match=r"outside: .*50256"):
+        open_published(path)
 
 
 def test_training_lets_go_of_ctranslate2_and_8_bits_change_little(model: GenerativeModel, translated: Path) -> None:
