@@ -175,7 +175,7 @@ def open_whisper(path: Path, language: str = "en", weights: str | None = None) -
     translated = not ours and ctranslate.is_installed() and any(path.glob("vocabulary.*"))
     last = max((0, *suppressed[0], *suppressed[1]))
     if translated and last >= int(config.vocab_size):  # CTranslate2 would write behind its memory
-        raise ValueError(f"{path}: suppressed ids must be below {config.vocab_size}, got {last}; convert the model again")
+        raise ValueError(f"{path}: suppressed ids must be below {config.vocab_size}, got {last}; convert it again")
     if weights == "int8" and not translated:
         raise ValueError(f"{path}: weights must be float32 without CTranslate2 or its folder; pip install '.[whisper]'")
     if translated and weights != "float32":
