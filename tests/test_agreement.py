@@ -36,7 +36,7 @@ SPACES = (
 SOUND = Audio(512, 8000)
 
 
-def made(name: str, spaces: tuple[core.Space, ...] = (*SPACES, SOUND)) -> GenerativeModel:
+def model_of(name: str, spaces: tuple[core.Space, ...] = (*SPACES, SOUND)) -> GenerativeModel:
     """A recipe's model of the first space that it models."""
     for space in spaces:
         try:
@@ -71,8 +71,8 @@ def trained(name: str) -> GenerativeModel:
 
 def accepted(model: GenerativeModel) -> tuple[set[str], set[str]]:
     """Names of the samplers and of the likelihoods that the check finds."""
-    found = agreement._accepted(model, model.sampler), agreement._accepted(model, model.likelihood)
-    return tuple({type(part).__name__ for part in parts} for parts in found)
+    parts_by_kind = agreement._accepted(model, model.sampler), agreement._accepted(model, model.likelihood)
+    return tuple({type(part).__name__ for part in parts} for parts in parts_by_kind)
 
 
 def compares(model: GenerativeModel) -> bool:
@@ -96,7 +96,7 @@ def distinct() -> dict[str, bool]:
     The value says whether it is trained: the last of each kind of estimand and codec is, if there is something to
     compare.
     """
-    models = {name: made(name) for name in recipes()}
+    models = {name: model_of(name) for name in recipes()}
     comparing = {name: model for name, model in models.items() if compares(model)}
     last = {(type(model.estimand), type(model.codec)): name for name, model in comparing.items()}
     first = {seat(model): name for name, model in reversed(models.items())}
@@ -109,29 +109,29 @@ def distinct() -> dict[str, bool]:
 def test_samplers_and_likelihoods_of_every_recipe_agree(name: str) -> None:
     """Without a training, the oracle in the network's seat alone: the model has more columns than are integrated."""
     others = (Vectors(5), *SPACES[1:], SOUND)
-    checks.check_samplers_agree(trained(name) if distinct()[name] else made(name, others), n=500)
+    checks.check_samplers_agree(trained(name) if distinct()[name] else model_of(name, others), n=500)
 
 
 def of_sounds() -> list[str]:
     """The recipes that model sounds."""
-    found = []
+    names = []
     for name in recipes():
         with suppress(AssertionError):
-            made(name, (SOUND,))
-            found.append(name)
-    return found
+            model_of(name, (SOUND,))
+            names.append(name)
+    return names
 
 
 @functools.cache
 def checked() -> set[tuple[object, ...]]:
     """Each seat that an oracle takes above, with each likelihood that is checked there."""
-    return {(*where, part) for name in distinct() for *where, parts in [seat(made(name))] for part in parts}
+    return {(*where, part) for name in distinct() for *where, parts in [seat(model_of(name))] for part in parts}
 
 
 @pytest.mark.parametrize("name", of_sounds())
 def test_whatever_a_model_of_sounds_accepts_is_checked_above(name: str) -> None:
     """Codes of sound are points or tokens as others are: with an oracle in the network's seat nothing else differs."""
-    *where, likelihoods = seat(made(name, (SOUND,)))
+    *where, likelihoods = seat(model_of(name, (SOUND,)))
     assert {(*where, part) for part in likelihoods if part != "NoDensity"} <= checked()
 
 
@@ -141,7 +141,7 @@ def test_the_walk_finds_all_that_a_type_allows() -> None:
     assert likelihoods == {"ProbabilityFlow", "DiffusionBound"}
     for name in ("flow/continuous", "diffusion/optimal-transport"):
         assert accepted(build(name, Vectors(2), "xs")) == ({"Euler", "Heun"}, {"ProbabilityFlow"})
-    assert accepted(made("energy/rbm")) == ({"BlockGibbs"}, {"Unnormalised"})
+    assert accepted(model_of("energy/rbm")) == ({"BlockGibbs"}, {"Unnormalised"})
     assert accepted(build("energy/denoising", Vectors(2), "xs"))[0].isdisjoint({"MALA", "HMC", "Langevin", "Annealed"})
 
 
@@ -149,7 +149,7 @@ def test_the_walk_finds_all_that_a_type_allows() -> None:
 def test_a_chain_along_a_gradient_is_refused_by_an_energy_of_bits(chain: core.Sampler) -> None:
     """It would leave the bits and come back rounded, with samples of nothing."""
     with pytest.raises(TypeError, match="needs a ContinuousEnergy, but"):
-        made("energy/rbm").with_parts(sampler=chain)
+        model_of("energy/rbm").with_parts(sampler=chain)
 
 
 def test_one_pass_of_a_decoder_draws_from_what_it_decodes() -> None:

@@ -57,8 +57,8 @@ def test_masses_of_levels_under_the_mu_law_sum_to_one_and_draws_fill_their_cell(
     masses = torch.rand(256, dtype=torch.float64).softmax(0)
     k, log_share = codec.encode(EVERY[:, None])
     assert float((masses[k.flatten()] * log_share.double().exp()).sum()) == pytest.approx(1, abs=1e-6)
-    chosen = torch.full((4000, 1, 1, 1), 128)
-    drawn = codec.decode(chosen, Noise(0, 0, 4000))
+    levels = torch.full((4000, 1, 1, 1), 128)
+    drawn = codec.decode(levels, Noise(0, 0, 4000))
     assert set(drawn.flatten().tolist()) == set(EVERY[k.flatten() == 128].tolist())
 
 
@@ -146,7 +146,7 @@ def test_the_spectral_critic_measures_a_distance_of_sounds():
     louder = critic(2 * x)[1]
     assert all(float((a - b).mean()) > 0.1 for a, b in zip(louder[:3], features[:3], strict=True))
     silent = torch.zeros_like(x).requires_grad_()
-    sum(one.sum() for one in critic(silent)[1]).backward()
+    sum(feature.sum() for feature in critic(silent)[1]).backward()
     assert bool(torch.isfinite(silent.grad).all())
 
 

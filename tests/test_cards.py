@@ -29,14 +29,14 @@ def test_listing_the_paradigms_loads_no_torch():
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_names_a_public_function_of_its_module(address):
     module, _, name = address.partition(":")
-    found = importlib.import_module(module)
-    assert name in found.__all__
-    assert isinstance(getattr(found, name), Callable)
+    functions_of = importlib.import_module(module)
+    assert name in functions_of.__all__
+    assert isinstance(getattr(functions_of, name), Callable)
 
 
 def test_every_recipe_is_on_a_card():
     """A public function from a space and a size to a model that no card named could never be built by name."""
-    found = set()
+    names = set()
     for info in pkgutil.iter_modules(fourfold.recipes.__path__):
         module = importlib.import_module(f"fourfold.recipes.{info.name}")
         public = {name: getattr(module, name) for name in module.__all__}
@@ -46,8 +46,8 @@ def test_every_recipe_is_on_a_card():
             for name, signature in functions.items()
             if signature.return_annotation == "GenerativeModel" and [*signature.parameters] == ["space", "size"]
         ]
-        found |= {f"{module.__name__}:{name}" for name in models}
-    assert found == set(ADDRESSES)
+        names |= {f"{module.__name__}:{name}" for name in models}
+    assert names == set(ADDRESSES)
 
 
 def test_a_card_takes_functions_as_well_as_addresses():

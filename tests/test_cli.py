@@ -29,12 +29,12 @@ def runs(tmp_path_factory):
     """Three short runs: images by class, vectors and text."""
     folder = tmp_path_factory.mktemp("runs")
     common = ("--size", "xs", "--budget", "3 steps", "--precision", "float32")
-    made = {
+    folders = {
         "images": ("diffusion", "digits", "--given", "labels"),
         "vectors": ("autoregressive", "wine"),
         "text": ("autoregressive", "python-docs", "--length", 32, "--limit", 5000),
     }
-    for name, words in made.items():
+    for name, words in folders.items():
         assert call("fit", *words, *common, "--out", folder / name) == 0
     return folder
 

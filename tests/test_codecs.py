@@ -125,8 +125,8 @@ def test_dequantised_density_bounds_the_mass_and_is_tight_where_it_is_flat():
     assert flat.mean().item() * 2 == pytest.approx(1)
     x = torch.arange(n_values, dtype=torch.uint8).reshape(-1, 1, 1, 1)
     z, log_det = codec.encode(x)
-    chosen = ((z.flatten() + 1) * n_values / 2).long()
-    torch.testing.assert_close((pmf[chosen] * n_values / 2).log() + log_det, pmf.log())
+    pixel_values = ((z.flatten() + 1) * n_values / 2).long()
+    torch.testing.assert_close((pmf[pixel_values] * n_values / 2).log() + log_det, pmf.log())
     # A tilted density of the same masses only bounds them from below (Jensen), on average over the noise.
     u = (grid + 1) * n_values / 2 - value
     tilted = flat * (0.5 + u)
@@ -144,9 +144,9 @@ def test_gaussian_pixels_are_normal_and_a_normal_density_of_them_is_that_of_inde
     codec.fit(x)
     z, log_det = codec.encode(x, Noise(0, 0, len(x)))
     moments = [z.flatten(1).pow(k).mean(0) for k in (1, 2, 3, 4)]
-    for found, normal, variance in zip(moments, (0, 1, 0, 3), (1, 2, 15, 96), strict=True):
+    for moment, normal, variance in zip(moments, (0, 1, 0, 3), (1, 2, 15, 96), strict=True):
         error = math.sqrt(variance / len(x))
-        torch.testing.assert_close(found, torch.full((6,), float(normal)), atol=4 * error, rtol=0)
+        torch.testing.assert_close(moment, torch.full((6,), float(normal)), atol=4 * error, rtol=0)
     shares = torch.stack([torch.bincount(column.long(), minlength=5) for column in x.flatten(1).T]) / len(x)
     independent = sum(shares[i].log()[x.flatten(1)[:, i].long()] for i in range(6))
     log_density = -(z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2 + log_det

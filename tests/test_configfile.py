@@ -97,7 +97,7 @@ def test_results_are_printed_as_json(tmp_path, capsys):
     assert printed("info", run)["card"]["steps"] == 3
     assert printed("info", "flow")["vectors"]["likelihood"] == "exact"
     assert {card["name"] for card in printed("info")} >= {"flow", "diffusion", "energy"}
-    assert any(found["name"].startswith("mmd") for found in printed("evaluate", run, "wine", "-n", 16))
+    assert any(score["name"].startswith("mmd") for score in printed("evaluate", run, "wine", "-n", 16))
     assert call("score", run, "wine", "--json", "--out", "-") == 2
 
 

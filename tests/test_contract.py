@@ -121,7 +121,7 @@ def cases() -> list[tuple[str, str, str]]:
 
 
 @functools.lru_cache(maxsize=1)
-def made(name: str, space: str) -> GenerativeModel:
+def built_model(name: str, space: str) -> GenerativeModel:
     """The model of the next checks: they come one after the other for one recipe and space."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -135,7 +135,7 @@ def made(name: str, space: str) -> GenerativeModel:
 @contextmanager
 def borrowed(name: str, space: str) -> Iterator[GenerativeModel]:
     """The model of :func:`made`, whose buffers and gradients are afterwards as before."""
-    model = made(name, space)
+    model = built_model(name, space)
     before = [b.clone() for b in model.buffers()]
     yield model
     model.zero_grad()
@@ -172,7 +172,7 @@ def test_every_size_builds_and_grows(name: str) -> None:
 @pytest.mark.parametrize(("name", "space", "check"), cases())
 def test_contract(name: str, space: str, check: str) -> None:
     if check in TRAINING:
-        checks.MODEL_CHECKS[check](copy.deepcopy(made(name, space)))
+        checks.MODEL_CHECKS[check](copy.deepcopy(built_model(name, space)))
         return
     with borrowed(name, space) as model:
         checks.MODEL_CHECKS[check](shorter(model) if check in OF_ANY_STEPS else model)

@@ -31,7 +31,7 @@ def median_model(name="latent-variable"):
 def test_the_variants_of_a_decoder_are_its_ways_to_observe():
     model = median_model()
     ways = model.variants()
-    assert {name: one.sampler for name, one in ways.items()} == {
+    assert {name: variant.sampler for name, variant in ways.items()} == {
         "AsDraw": PriorThenDecode(AsDraw()),
         "AsMean": PriorThenDecode(AsMean()),
         "AsMedian": PriorThenDecode(AsMedian()),
@@ -124,7 +124,9 @@ def test_evaluate_tells_how_long_it_takes_and_stops_at_its_patience(monkeypatch)
     monkeypatch.setattr("fourfold.tasks.evaluation.LONG", 0.0)
     data = load("gaussian-mixture", limit=2500)
     model, said = build("diffusion", data.space, "xs"), []
-    scores = {one.name: one for one in evaluate(model, data, n=200, likelihood_examples=4, seconds=0, say=said.append)}
+    scores = {
+        score.name: score for score in evaluate(model, data, n=200, likelihood_examples=4, seconds=0, say=said.append)
+    }
     assert [line.startswith("drawing 200 samples takes about ") for line in said] == [True]
     assert said[0].endswith("; after 0 s no new batch begins")
     assert scores["evaluations_per_sample"].n == 64
@@ -143,11 +145,11 @@ def test_evaluate_measures_draws_beside_what_is_shown():
 
 def test_a_comparison_shows_both(tmp_path):
     data = load("digits", limit=400)
-    made = compare(
+    comparison = compare(
         data, paradigms=["latent-variable"], budget="20 steps", size="xs", n=40, sweep=False,
         likelihood_examples=8, runs_dir=tmp_path / "runs", out=tmp_path / "report.html", progress=False,
     )  # fmt: skip
-    (latent,) = made.entries
+    (latent,) = comparison.entries
     drawn = latent.of_draws(latent.headline)
     assert drawn is not None
     assert drawn.n == latent.headline.n
@@ -155,9 +157,9 @@ def test_a_comparison_shows_both(tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "of draws" in page
     assert "recipe latent-variable/convolutional" in page
-    assert "its draws" in str(made)
+    assert "its draws" in str(comparison)
     # at fewer samples the draws are measured again, as everything else is
     outcome = latent.outcomes[0]
-    benchmark = Benchmark(data, examples(data, 40), made.settings.protocol, 20)
+    benchmark = Benchmark(data, examples(data, 40), comparison.settings.protocol, 20)
     assert draws_at(outcome, benchmark)[0].n == 20
     assert draws_at(dataclasses.replace(outcome, result={**outcome.result, "draws": []}), benchmark) == []

@@ -25,19 +25,19 @@ TONES = ["1F3FB", "1F3FF"]
 
 def entry(i, name, short, unified, subcategory="thing", tones=()):
     here = {"sheet_x": i % 8, "sheet_y": i // 8, "has_img_google": True, "has_img_twitter": True}
-    found = {"name": name, "short_names": [short], "unified": unified, "subcategory": subcategory, **here}
+    record = {"name": name, "short_names": [short], "unified": unified, "subcategory": subcategory, **here}
     if tones:
-        found["skin_variations"] = {tone: here | {"sheet_x": 7, "sheet_y": 7} for tone in tones}
-    return found
+        record["skin_variations"] = {tone: here | {"sheet_x": 7, "sheet_y": 7} for tone in tones}
+    return record
 
 
 def entries():
-    found = [entry(i, f"THING {chr(65 + i)}", f"thing_{chr(97 + i)}", f"{0x1F600 + i:X}") for i in range(20)]
-    found.append(entry(20, "MAN FARMER", "male-farmer", "1F468-200D-1F33E", tones=TONES))
-    found.append(entry(21, "WOMAN FARMER", "female-farmer", "1F469-200D-1F33E", tones=[*TONES, "1F3FB-1F3FF"]))
-    found.append(entry(22, "Japan Flag", "jp", "1F1EF-1F1F5", "country-flag"))
-    found.append(entry(0, "SAME PICTURE", "same", "1F700"))  # drawn like the first one
-    return found
+    records = [entry(i, f"THING {chr(65 + i)}", f"thing_{chr(97 + i)}", f"{0x1F600 + i:X}") for i in range(20)]
+    records.append(entry(20, "MAN FARMER", "male-farmer", "1F468-200D-1F33E", tones=TONES))
+    records.append(entry(21, "WOMAN FARMER", "female-farmer", "1F469-200D-1F33E", tones=[*TONES, "1F3FB-1F3FF"]))
+    records.append(entry(22, "Japan Flag", "jp", "1F1EF-1F1F5", "country-flag"))
+    records.append(entry(0, "SAME PICTURE", "same", "1F700"))  # drawn like the first one
+    return records
 
 
 def sheet(seed):
@@ -148,9 +148,9 @@ def test_refusals_name_the_way_out(nowhere):
     (folder / "emoji-datasource-twitter" / "emoji.json").write_text(json.dumps([entry(640, "FAR", "far", "1F600")]))
     with pytest.raises(DataError, match="do not hold 81 rows"):
         emoji.load_emoji(folder)
-    one = packages(nowhere / "one", [entry(i, "MAN", "man", "1F468", tones=["1F3FB"]) for i in range(20)])
+    package = packages(nowhere / "one", [entry(i, "MAN", "man", "1F468", tones=["1F3FB"]) for i in range(20)])
     with pytest.raises(DataError, match=r"groups of variants must be at least .*, got 1"):
-        emoji.load_emoji(one)
+        emoji.load_emoji(package)
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------

@@ -31,16 +31,16 @@ GROWING = (
 
 def pairs():
     """Every (recipe, smaller model's space, larger one's) that builds; of spaces with classes only where needed."""
-    found = []
+    rows = []
     for name in NAMES:
         for small, large in GROWING:
             try:
                 build(name, small, "xs")
             except TypeError:
                 continue
-            if small.given is None or not any(n == name and type(s) is type(small) for n, s, _ in found):
-                found.append((name, small, large))
-    return found
+            if small.given is None or not any(n == name and type(s) is type(small) for n, s, _ in rows):
+                rows.append((name, small, large))
+    return rows
 
 
 PAIRS = pairs()
@@ -134,7 +134,7 @@ def test_what_the_audit_missed_on_cards_is_said():
     assert "teacher" in facts("few-step", "xs")["vectors"].objective
     assert "without a teacher" in facts("few-step/mean-flow", "xs")["vectors"].objective
     assert "the errors of its teacher" not in facts("few-step/mean-flow", "xs")["vectors"].drawbacks
-    assert not any("best" in one.gives for one in FACTS.values())
+    assert not any("best" in fact.gives for fact in FACTS.values())
 
 
 def test_a_card_speaks_only_where_it_has_something_of_its_own():

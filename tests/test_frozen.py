@@ -17,7 +17,7 @@ SPACES = (Vectors(2), Vectors(2, given=Categories.numbered(3)), Images(1, 8, 8, 
 MODELS = [(name, space) for name in recipes() for space in SPACES]
 
 
-def made(name: str, space: fourfold.Space) -> GenerativeModel:
+def built_model(name: str, space: fourfold.Space) -> GenerativeModel:
     try:
         return build(name, space, "xs")
     except TypeError:
@@ -38,12 +38,12 @@ def parts(value: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(("name", "space"), MODELS, ids=lambda value: str(value).split(" (")[0])
 def test_no_argument_of_any_part_can_be_set(name: str, space: fourfold.Space) -> None:
-    model = made(name, space)
+    model = built_model(name, space)
     before, shown = configuration(model), repr(model)
-    found = list(parts(model))
-    assert {type(part) for part in found} >= {type(model.space), type(model.estimand), type(model.objective)}
+    all_parts = list(parts(model))
+    assert {type(part) for part in all_parts} >= {type(model.space), type(model.estimand), type(model.objective)}
     inner = [module for module in model.modules() if isinstance(module, Part)]
-    for part in [*found, *inner]:
+    for part in [*all_parts, *inner]:
         names = part.arguments() if isinstance(part, Part) else [f.name for f in dataclasses.fields(part)]
         for argument in names:
             if argument != "training":  # the mode of nn.Module has this name

@@ -15,10 +15,10 @@ from fourfold.tasks.language import Shaping, generate, stream, stream_text, trun
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    made = build("autoregressive", Text("abcd .", 12), size="xs").eval()
-    for parameter in made.parameters():
+    built = build("autoregressive", Text("abcd .", 12), size="xs").eval()
+    for parameter in built.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
-    return made
+    return built
 
 
 def _kept(shaping, logits):
@@ -63,7 +63,7 @@ def test_a_stop_string_ends_a_text(model):
     texts = generate(model, "ab", n=20, length=40, seed=1)
     stopped = generate(model, "ab", n=20, length=40, seed=1, stop=["a ", "d."])
     for text, short in zip(texts, stopped, strict=True):
-        ends = [at for one in ("a ", "d.") if (at := text.find(one)) >= 0]
+        ends = [at for stop in ("a ", "d.") if (at := text.find(stop)) >= 0]
         assert short == (text[: min(ends)] if ends else text)
 
 
@@ -101,6 +101,6 @@ def test_what_is_not_read_of_a_long_prompt_is_said(model):
     prompt = "abcd. " * context
     said = truncation_note(model, prompt)
     assert said.startswith(f"the prompt has {len(prompt)} tokens, more than a context of {context}: only the last")
-    (kept,) = {int(word) for word in said.split() if word.isdigit()} - {len(prompt), context}
-    rest = prompt[-kept:]
+    (n_kept,) = {int(word) for word in said.split() if word.isdigit()} - {len(prompt), context}
+    rest = prompt[-n_kept:]
     assert generate(model, prompt, length=4, seed=1) == generate(model, rest, length=4, seed=1)

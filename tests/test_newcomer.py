@@ -49,8 +49,11 @@ def runs(tmp_path_factory):
     frame["grade"] = ["=low", "-1", "high"] * 20
     frame.to_parquet(folder / "t.parquet")
     common = ("--given", "labels", "--size", "xs", "--budget", "1 steps", "--precision", "float32")
-    made = {"images": ("diffusion", "digits"), "table": ("autoregressive", folder / "t.parquet", "--labels", "grade")}
-    for name, words in made.items():
+    folders = {
+        "images": ("diffusion", "digits"),
+        "table": ("autoregressive", folder / "t.parquet", "--labels", "grade"),
+    }
+    for name, words in folders.items():
         assert call("fit", *words, *common, "--out", folder / name) == 0
     return folder
 
@@ -137,13 +140,13 @@ def test_mistakes_get_one_short_line(tmp_path, monkeypatch, capsys, words, messa
 
 
 def test_a_list_of_samplers_does_not_mind_capitals(runs, tmp_path, capsys):
-    made = []
+    calls = []
     for name in ("heun", "HEUN", "euler-maruyama", "EulerMaruyama"):
         words = ("-n", 2, "--sampler", name, "--steps", 2, "--out", tmp_path / "a.npy")
         assert call("sample", runs / "images", *words) == 0
-        made.append(np.load(tmp_path / "a.npy"))
-    assert np.array_equal(made[0], made[1])
-    assert np.array_equal(made[2], made[3])
+        calls.append(np.load(tmp_path / "a.npy"))
+    assert np.array_equal(calls[0], calls[1])
+    assert np.array_equal(calls[2], calls[3])
 
 
 def test_what_the_system_refuses_names_the_file_and_the_way_out(runs, tmp_path, capsys):
@@ -325,9 +328,9 @@ def test_arrays_tensors_and_tables_are_data():
     assert len(digests) == 1
     assert load(frame, labels="k").space.columns == ("a", "b")
     assert load(x, labels=y, given="labels").space.given.count == 2
-    kept = x.copy()
+    copy = x.copy()
     load(x).train.x.add_(1)
-    assert np.array_equal(kept, x)
+    assert np.array_equal(copy, x)
     run = fourfold.fit("autoregressive", frame, budget="1 steps", size="xs", precision="float32")
     assert run.model.space.columns == ("a", "b", "k")
     assert len(run.evaluate(n=4)) > 3

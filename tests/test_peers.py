@@ -19,29 +19,29 @@ def run(system: str, seed: int, distance: float, kernels: str = "") -> dict:
 
 def test_a_peer_trains_for_its_seconds_and_hands_over_images(tmp_path):
     np.save(tmp_path / "train.npy", np.random.default_rng(0).integers(0, 256, (128, 1, 28, 28), dtype=np.uint8))
-    found = beside.run_peer(Path(sys.executable), "image_peers.py", ("DCGAN", tmp_path, 0.5, 5, 0), tmp_path)
-    made = np.load(tmp_path / "made.npy")
-    assert found["steps"] >= 1
-    assert found["seconds"] >= 0.5
-    assert (made.shape, made.dtype) == ((5, 1, 28, 28), np.uint8)
-    assert made.std() > 0
+    about = beside.run_peer(Path(sys.executable), "image_peers.py", ("DCGAN", tmp_path, 0.5, 5, 0), tmp_path)
+    images = np.load(tmp_path / "made.npy")
+    assert about["steps"] >= 1
+    assert about["seconds"] >= 0.5
+    assert (images.shape, images.dtype) == ((5, 1, 28, 28), np.uint8)
+    assert images.std() > 0
 
 
 def test_a_peer_that_fails_leaves_the_last_line_of_its_error(tmp_path):
-    found = beside.run_peer(Path(sys.executable), "image_peers.py", ("DCGAN", tmp_path, 0.5, 5, 0), tmp_path)
-    assert set(found) == {"note"}
-    assert "train.npy" in found["note"]
+    about = beside.run_peer(Path(sys.executable), "image_peers.py", ("DCGAN", tmp_path, 0.5, 5, 0), tmp_path)
+    assert set(about) == {"note"}
+    assert "train.npy" in about["note"]
 
 
 def test_the_table_has_means_over_seeds_and_the_ratio_to_the_peer_on_the_same_kernels():
     runs = [run("diffusers", 0, 400.0), run("diffusers", 1, 600.0), run("fourfold", 0, 90.0), run("fourfold", 1, 110.0)]
     runs += [run("diffusers", 0, 1000.0, "AVX2"), run("fourfold", 0, 600.0, "AVX2")]
-    found = {(row["kernels"], row["system"]): row for row in peers.table(runs)}
-    assert found["all", "fourfold"]["Frechet distance"] == pytest.approx(100)
-    assert found["all", "fourfold"]["of each seed"] == "90, 110"
-    assert found["all", "fourfold"]["of the peer's"] == "0.20"
-    assert found["AVX2", "fourfold"]["of the peer's"] == "0.60"
-    assert found["all", "diffusers"]["of the peer's"] == ""
+    rows = {(row["kernels"], row["system"]): row for row in peers.table(runs)}
+    assert rows["all", "fourfold"]["Frechet distance"] == pytest.approx(100)
+    assert rows["all", "fourfold"]["of each seed"] == "90, 110"
+    assert rows["all", "fourfold"]["of the peer's"] == "0.20"
+    assert rows["AVX2", "fourfold"]["of the peer's"] == "0.60"
+    assert rows["all", "diffusers"]["of the peer's"] == ""
 
 
 def test_a_peer_that_failed_has_a_row_without_figures():

@@ -43,23 +43,23 @@ def test_the_posterior_of_a_linear_gaussian_model_is_the_exact_one():
     prior = torch.randn(20_000, 2, generator=generator)
     c = torch.tensor([[0.5, -1.0], [1.2, 0.3]])
     x = model.sample(2, c, seed=3)
-    found = posterior(model, x, 4000, prior, seed=1)
-    assert found.kind is Kind.EXACT
-    assert "exact ratios" in found.note
+    draws = posterior(model, x, 4000, prior, seed=1)
+    assert draws.kind is Kind.EXACT
+    assert "exact ratios" in draws.note
     covariance = torch.linalg.inv(torch.eye(2) + A.T @ A / NOISE**2).double()
     for i in range(2):
-        mean, w = covariance @ (A.T @ x[i] / NOISE**2).double(), found.weights[i]
-        error = 4 * (covariance.diag() / found.effective[i]).sqrt()
-        weighted = (w[:, None] * found.candidates).sum(0)
+        mean, w = covariance @ (A.T @ x[i] / NOISE**2).double(), draws.weights[i]
+        error = 4 * (covariance.diag() / draws.effective[i]).sqrt()
+        weighted = (w[:, None] * draws.candidates).sum(0)
         assert ((weighted - mean).abs() < error).all()
-        deviation = found.candidates.double() - mean
+        deviation = draws.candidates.double() - mean
         spread = (w[:, None, None] * deviation[:, :, None] * deviation[:, None]).sum(0)
-        assert ((spread - covariance).abs() < 6 * covariance.diag().max() / found.effective[i].sqrt()).all()
-        assert ((found.draws[i].double().mean(0) - weighted).abs() < 0.02).all()
-        torch.testing.assert_close(found.draws[i].double().var(0), spread.diag(), rtol=0.05, atol=0)
-    assert found.draws.shape == (2, 4000, 2)
-    assert 200 < float(found.effective.min()) < 20_000
-    assert torch.equal(found.draws, posterior(model, x, 4000, prior, seed=1).draws)
+        assert ((spread - covariance).abs() < 6 * covariance.diag().max() / draws.effective[i].sqrt()).all()
+        assert ((draws.draws[i].double().mean(0) - weighted).abs() < 0.02).all()
+        torch.testing.assert_close(draws.draws[i].double().var(0), spread.diag(), rtol=0.05, atol=0)
+    assert draws.draws.shape == (2, 4000, 2)
+    assert 200 < float(draws.effective.min()) < 20_000
+    assert torch.equal(draws.draws, posterior(model, x, 4000, prior, seed=1).draws)
 
 
 def test_the_posterior_of_classes_is_that_of_the_sum_over_classes():
@@ -68,9 +68,9 @@ def test_the_posterior_of_classes_is_that_of_the_sum_over_classes():
     for p in model.parameters():
         p.data.add_(0.2 * torch.randn_like(p))
     x = torch.randn(5, 2)
-    found, p = posterior(model, x, 1000), class_probabilities(model, x)
-    torch.testing.assert_close(found.weights, p, atol=1e-6, rtol=1e-5)
-    shares = torch.stack([(found.draws == c).double().mean(1) for c in range(3)], 1)
+    draws, p = posterior(model, x, 1000), class_probabilities(model, x)
+    torch.testing.assert_close(draws.weights, p, atol=1e-6, rtol=1e-5)
+    shares = torch.stack([(draws.draws == c).double().mean(1) for c in range(3)], 1)
     assert (shares - p).abs().max() <= 2e-3
     prior = [0, 1, 1, 1, 2]
     shares = torch.stack([(posterior(model, x, 1000, prior).draws == c).double().mean(1) for c in range(3)], 1)

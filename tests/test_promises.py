@@ -46,14 +46,14 @@ def test_the_check_of_stationarity_can_fail() -> None:
 
 def of_vectors() -> list[str]:
     """Cards that model vectors; the others are of images alone."""
-    found = []
+    names = []
     for name in cards():
         try:
             build(name, Vectors(2), "xs")
         except TypeError:
             continue
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 @pytest.mark.parametrize("sharded", [False, True])

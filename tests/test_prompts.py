@@ -13,7 +13,7 @@ from fourfold.spaces.images import prompted
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def folder_of_run(tmp_path_factory):
     """A folder of two colours with captions, and a run on it whose encoder is trained along."""
     root = tmp_path_factory.mktemp("captions")
     (root / "images").mkdir()
@@ -34,40 +34,40 @@ def run(words, capsys):
     return code, " ".join((seen.out + seen.err).split())
 
 
-def test_prompts_make_a_sheet(made, capsys):
-    folder, out = str(made / "run"), made / "sheet.png"
+def test_prompts_make_a_sheet(folder_of_run, capsys):
+    folder, out = str(folder_of_run / "run"), folder_of_run / "sheet.png"
     words = ["sample", folder, "--given", "red square", "--given", "", "-n", "3", "--guidance", "2", "-o", str(out)]
     code, said = run(words, capsys)
     assert (said, code) == (str(out), 0)
     assert np.asarray(Image.open(out)).min() < 100
-    arrays = [made / f"{name}.npy" for name in ("prompt", "none")]
+    arrays = [folder_of_run / f"{name}.npy" for name in ("prompt", "none")]
     assert run(["sample", folder, "--given", "", "-n", "3", "-o", str(arrays[0])], capsys)[0] == 0
     assert run(["sample", folder, "-n", "3", "-o", str(arrays[1])], capsys)[0] == 0
     assert np.array_equal(*map(np.load, arrays))
 
 
-def test_a_run_of_captions_is_scored_and_shown(made, capsys):
-    code, said = run(["score", str(made / "run"), "-n", "2"], capsys)
+def test_a_run_of_captions_is_scored_and_shown(folder_of_run, capsys):
+    code, said = run(["score", str(folder_of_run / "run"), "-n", "2"], capsys)
     assert code == 0
     assert "bits/dim" in said
-    loaded = Run.load(made / "run")
+    loaded = Run.load(folder_of_run / "run")
     assert loaded.model.space.given.text.length - 1 == 128
     assert loaded.sample(2, ["red square", "blue square"]).shape == (2, 3, 8, 8)
-    assert "Lines(" in run(["info", str(made / "run")], capsys)[1]
+    assert "Lines(" in run(["info", str(folder_of_run / "run")], capsys)[1]
 
 
-def test_refusals(made, capsys):
-    folder = str(made / "run")
+def test_refusals(folder_of_run, capsys):
+    folder = str(folder_of_run / "run")
     assert "has 200 bytes, more than 128" in run(["sample", folder, "--given", "a" * 200], capsys)[1]
 
 
 def test_prompts_stand_below_their_images():
     x = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
-    one = prompted(x, Images(3, 64, 64), ["red"], columns=4)
+    sheet = prompted(x, Images(3, 64, 64), ["red"], columns=4)
     both = prompted(x, Images(3, 64, 64), ["red", "a long prompt that needs more lines than one below them"], columns=2)
-    assert one.width == 4 * 64 + 3 * 2
-    assert one.height > 64
-    assert np.asarray(one)[66:].min() < 128  # ink
-    assert (np.asarray(one)[:64, :64] == 0).all()
+    assert sheet.width == 4 * 64 + 3 * 2
+    assert sheet.height > 64
+    assert np.asarray(sheet)[66:].min() < 128  # ink
+    assert (np.asarray(sheet)[:64, :64] == 0).all()
     assert both.width == 2 * 64 + 2
-    assert both.height > 2 * one.height
+    assert both.height > 2 * sheet.height

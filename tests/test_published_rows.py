@@ -40,21 +40,21 @@ def test_a_tree_is_a_distribution_and_the_likeliest_of_all_trees() -> None:
 
 def test_three_way_distance_equals_counted_marginals() -> None:
     random = np.random.default_rng(1)
-    one, two = (
+    same, two = (
         pd.DataFrame(
             {"x": random.normal(size=300), "a": random.choice(list("pq"), 300), "b": random.choice([True, False], 300)}
         )
         for _ in range(2)
     )
-    breaks = one["x"].quantile(np.linspace(0, 1, 6)).to_numpy()
+    breaks = same["x"].quantile(np.linspace(0, 1, 6)).to_numpy()
     counted = []
-    for frame in (one, two):
+    for frame in (same, two):
         place = np.where(
             (frame["x"] < breaks[0]) | (frame["x"] > breaks[-1]), -1, np.searchsorted(breaks[1:], frame["x"])
         )
         counted.append(pd.Series(list(zip(place, frame["a"], frame["b"], strict=True))).value_counts(normalize=True))
     expected = counted[0].sub(counted[1], fill_value=0).abs().sum() / 2
-    assert distance(one, two) == pytest.approx(expected)
+    assert distance(same, two) == pytest.approx(expected)
 
 
 def test_a_network_is_a_distribution_that_its_rows_give_back() -> None:
@@ -76,11 +76,11 @@ def test_a_frame_has_one_text() -> None:
 
 
 def test_even_draws_of_all_modes_have_no_divergence_and_one_mode_all_of_it() -> None:
-    even, one = figures("grid", centres("grid")), figures("grid", centres("grid")[:1].repeat(9, 1))
+    even, single = figures("grid", centres("grid")), figures("grid", centres("grid")[:1].repeat(9, 1))
     assert (even["modes"], even["modes x quality, %"]) == (25, 100)
     assert even["reverse KL"] == pytest.approx(0, abs=1e-5)
-    assert (one["modes"], one["modes x quality, %"]) == (1, 4)
-    assert one["reverse KL"] == pytest.approx(np.log(25))
+    assert (single["modes"], single["modes x quality, %"]) == (1, 4)
+    assert single["reverse KL"] == pytest.approx(np.log(25))
 
 
 def test_an_anchor_that_differs_stops_the_row() -> None:

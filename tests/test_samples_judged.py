@@ -38,11 +38,11 @@ def test_samples_of_a_run_have_the_scores_of_the_run(tmp_path, capsys):
     assert call("sample", tmp_path / "run", "-n", 40, "--out", tmp_path / "new.npy") == 0
     capsys.readouterr()
     assert call("evaluate", tmp_path / "run", "-n", 40, "--json") == 0
-    own = {one["name"]: one["value"] for one in json.loads(capsys.readouterr().out)}
+    own = {score["name"]: score["value"] for score in json.loads(capsys.readouterr().out)}
     out = tmp_path / "judge.html"
     assert call("judge", tmp_path / "real.npy", tmp_path / "new.npy", "-n", 40, "--json", "--out", out) == 0
     record = json.loads(capsys.readouterr().out)
-    scores = {one["name"]: one["value"] for one in record["samples"][0]["scores"][1:]}
+    scores = {score["name"]: score["value"] for score in record["samples"][0]["scores"][1:]}
     assert len(scores) > 4
     assert scores == {name: own[name] for name in scores}
     assert json.loads((tmp_path / "judge.json").read_text())["samples"] == record["samples"]

@@ -12,10 +12,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def scaling():
-    found = importlib.util.spec_from_file_location("scaling", BENCHMARKS / "scaling.py")
-    module = importlib.util.module_from_spec(found)
+    spec = importlib.util.spec_from_file_location("scaling", BENCHMARKS / "scaling.py")
+    module = importlib.util.module_from_spec(spec)
     sys.modules["scaling"] = module
-    found.loader.exec_module(module)
+    spec.loader.exec_module(module)
     return module
 
 
@@ -40,11 +40,11 @@ def records(seconds):
 
 
 def test_a_size_pays_from_where_it_is_better_in_equal_time(scaling):
-    found = list(records({"s/8": 0.1, "s/4": 0.2}))
-    steps, guess = scaling.crossing(found, "flow", "s/8", "s/4", "AMX, one core")
+    rows = list(records({"s/8": 0.1, "s/4": 0.2}))
+    steps, guess = scaling.crossing(rows, "flow", "s/8", "s/4", "AMX, one core")
     assert 60 <= steps <= 60 * 1.05  # 30000 / n^2 = 1000 / 2n
     assert not guess
-    assert scaling.crossing(found, "flow", "s/4", "s/2", "AMX, one core") is None
+    assert scaling.crossing(rows, "flow", "s/4", "s/2", "AMX, one core") is None
 
 
 def test_nothing_is_best_where_a_narrower_size_is_unknown(scaling):

@@ -40,13 +40,13 @@ def runs(tmp_path_factory):
     np.save(folder / "images.npy", rng.integers(0, 256, (60, 3, 8, 8), dtype=np.uint8))
     (folder / "t.txt").write_text("the cat sat on the mat. " * 100)
     common = ("--size", "xs", "--budget", "3 steps", "--precision", "float32", "--seed", 1)
-    made = {
+    folders = {
         "images": ("autoregressive", folder / "images.npy"),
         "numbers": ("autoregressive", folder / "numbers.csv"),
         "table": ("autoregressive", folder / "table.csv", "--labels", "grade", "--given", "labels"),
         "text": ("autoregressive", folder / "t.txt", "--length", 16),
     }
-    for name, words in made.items():
+    for name, words in folders.items():
         assert call("fit", *words, *common, "--out", folder / name) == 0
     return folder
 
@@ -80,11 +80,11 @@ def test_images_are_read_in_every_layout(runs, tmp_path, capsys):
     (tmp_path / "photos").mkdir()
     for i, image in enumerate(x):
         Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "photos" / f"{i}.png")
-    found = [
+    layouts = [
         scores(capsys, runs / "images", tmp_path / name)[0] for name in ("first.npy", "last.npy", "pack.npz", "photos")
     ]
     model = Run.load(runs / "images").model
-    for nats in found:
+    for nats in layouts:
         np.testing.assert_allclose(nats, model.log_prob(torch.from_numpy(x)).nats.numpy(), atol=1e-4)
 
 
@@ -181,9 +181,9 @@ def test_all_examples_of_other_data_are_evaluated(runs, tmp_path, capsys):
     assert call("evaluate", runs / "numbers", tmp_path / "fresh.csv", "-n", 40) == 0
     assert "nats (exact) (n = 90)" in capsys.readouterr().out
     run = Run.load(runs / "numbers")
-    chosen = run.test_set(tmp_path / "fresh.csv")
-    np.testing.assert_allclose(chosen.test.x, fresh.round(6).to_numpy(), rtol=1e-5)
-    assert torch.equal(chosen.train.x, run.dataset().train.x), "copies are looked for among what was trained on"
+    test_rows = run.test_set(tmp_path / "fresh.csv")
+    np.testing.assert_allclose(test_rows.test.x, fresh.round(6).to_numpy(), rtol=1e-5)
+    assert torch.equal(test_rows.train.x, run.dataset().train.x), "copies are looked for among what was trained on"
 
 
 def test_all_of_a_text_and_all_images_are_evaluated(runs, tmp_path):
@@ -209,9 +209,9 @@ def test_the_own_data_is_evaluated_on_its_test_split_under_whatever_name(runs, t
 def test_half_of_the_data_stands_for_training_data_that_is_not_at_hand(runs, tmp_path):
     run = dataclasses.replace(Run.load(runs / "numbers"), card={}, folder=None)
     FRAME.drop(columns="grade")[:90].to_csv(tmp_path / "fresh.csv", index=False)
-    chosen = run.test_set(tmp_path / "fresh.csv")
-    assert (len(chosen.train), len(chosen.validation), len(chosen.test)) == (36, 9, 45)
-    assert "half of the data is the test" in chosen.notes[-1]
+    test_rows = run.test_set(tmp_path / "fresh.csv")
+    assert (len(test_rows.train), len(test_rows.validation), len(test_rows.test)) == (36, 9, 45)
+    assert "half of the data is the test" in test_rows.notes[-1]
 
 
 def test_the_splits_of_the_own_file_are_those_of_training(runs):
@@ -297,10 +297,10 @@ def test_a_text_that_is_shorter_than_a_window_has_the_mass_of_all_that_begin_wit
     every = small.space.support(0, 0.0)[0]
     windows = every[(every[:, :2] == torch.tensor([2, 0])).all(1)]
     assert len(windows) == 27
-    found = small.log_prob(x)
-    assert found.nats.item() == pytest.approx(small.log_prob(windows).nats.double().logsumexp(0).item(), abs=1e-5)
-    assert found.kind == "exact"
-    assert found.nats_per_token.item() == pytest.approx(-found.nats.item() / 2)
+    log_p = small.log_prob(x)
+    assert log_p.nats.item() == pytest.approx(small.log_prob(windows).nats.double().logsumexp(0).item(), abs=1e-5)
+    assert log_p.kind == "exact"
+    assert log_p.nats_per_token.item() == pytest.approx(-log_p.nats.item() / 2)
 
 
 def test_a_model_of_whole_windows_does_not_score_a_shorter_text(tmp_path):

@@ -79,8 +79,8 @@ def test_a_paradigm_is_found_checked_trained_and_loaded(install):
     again = fourfold.Run.load("run")
     x = data.test.x[:100]
     assert torch.equal(again.log_prob(x).nats, run.log_prob(x).nats)
-    truth, found = data.density.log_prob(x).mean(), run.log_prob(x).nats.mean()
-    assert truth - 0.5 < found <= truth + 0.2
+    truth, nats = data.density.log_prob(x).mean(), run.log_prob(x).nats.mean()
+    assert truth - 0.5 < nats <= truth + 0.2
 
 
 def test_the_command_line_and_the_report_know_a_paradigm(install, capsys):
@@ -212,8 +212,8 @@ def test_angles_are_a_condition_and_have_conditions_at_once(angles):
 
 def test_measures_of_angles_tell_wrong_samples_and_see_no_seam(angles):
     module, data = angles
-    chosen = examples(data, 300)
-    headline = lambda x: next(data.space.measures(x, chosen))  # noqa: E731
+    references = examples(data, 300)
+    headline = lambda x: next(data.space.measures(x, references))  # noqa: E731
     right = headline(data.space.conform(data.density.sample(300, 7)))
     assert right.value <= right.floor_high
     uniform = data.space.examples(300, torch.Generator().manual_seed(0))

@@ -58,8 +58,8 @@ def test_the_catalogue_is_valid_and_large():
 
 def test_the_catalogue_is_at_hand_without_a_further_import():
     code = "import fourfold_atlas, sys; print(len(fourfold_atlas.systems), 'torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == [str(len(systems())), "False"]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [str(len(systems())), "False"]
     assert atlas_systems == systems()
 
 
@@ -129,16 +129,16 @@ def test_broken_toml_is_named(tmp_path):
 
 
 def test_two_systems_may_not_share_a_name():
-    one = System.of(ENTRY, "a")
+    system = System.of(ENTRY, "a")
     two = System.of({**ENTRY, "id": "other", "aliases": ["Some-Model"]}, "b")
-    assert not check((one,))
-    assert check((one, two)) == ["'some-model' names both some-model and other"]
+    assert not check((system,))
+    assert check((system, two)) == ["'some-model' names both some-model and other"]
 
 
 @pytest.mark.parametrize(("year", "right"), [(2015, True), (2016, True), (2017, True), (2014, False), (2018, False)])
 def test_a_year_is_that_of_the_paper(year, right):
-    found = check((System.of({**ENTRY, "year": year}, "a"),))
-    assert found == ([] if right else [f"some-model: year {year}, but its first paper on arXiv is of 2016"])
+    problems = check((System.of({**ENTRY, "year": year}, "a"),))
+    assert problems == ([] if right else [f"some-model: year {year}, but its first paper on arXiv is of 2016"])
 
 
 def test_names_are_prior_knowledge():

@@ -169,10 +169,10 @@ def test_a_broken_paper_gives_one_line(tmp_path):
 
 
 def test_a_notebook_is_placed_by_its_text_where_its_code_states_nothing(tmp_path):
-    told = {"cell_type": "markdown", "source": "We train a network to predict the noise added to an image."}
+    prose = {"cell_type": "markdown", "source": "We train a network to predict the noise added to an image."}
     game, plot = "loss_D = bce(D(x), real) + bce(D(G(z)), fake)\nloss_D.backward()", "import pylab\npylab.plot(x)"
     for source, cell in ((plot, "diffusion"), (game, "adversarial")):
-        cells = [told, {"cell_type": "code", "source": source}]
+        cells = [prose, {"cell_type": "code", "source": source}]
         (tmp_path / "a.ipynb").write_text(json.dumps({"cells": cells}))
         shown = run("place", str(tmp_path / "a.ipynb"))
         assert cell in shown.output.splitlines()[0]

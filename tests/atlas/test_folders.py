@@ -169,10 +169,10 @@ def test_definitions_are_kept_where_they_stand():
     strength, text = defining(DENOISING)
     assert strength > 0
     assert text.count("\n") == DENOISING.count("\n")
-    kept = [line for line in text.split("\n") if line]
-    assert kept[0] == "class Trainer:"
-    assert "    def sample(self, shape):" in kept
-    assert "import torch" not in kept
+    rows = [line for line in text.split("\n") if line]
+    assert rows[0] == "class Trainer:"
+    assert "    def sample(self, shape):" in rows
+    assert "import torch" not in rows
     assert defining("def f(x):\n    return x\n") == (0.0, "")
     assert defining("def loss(:\n") == (0.0, "")
 
@@ -209,9 +209,11 @@ def test_a_notebook_is_its_code_cells(tmp_path):
 
 
 def test_cells_are_counted_as_a_reader_sees_them():
-    found = read_notebook(notebook(("markdown", "x"), ("code", "a = 1\nb = 2"), ("raw", ""), ("code", "c = 3")), "n")
-    assert found.code == "a = 1\nb = 2\nc = 3"
-    assert [found.place(line) for line in (1, 2, 3)] == ["cell 2, line 1", "cell 2, line 2", "cell 4, line 1"]
+    notebook_text = read_notebook(
+        notebook(("markdown", "x"), ("code", "a = 1\nb = 2"), ("raw", ""), ("code", "c = 3")), "n"
+    )
+    assert notebook_text.code == "a = 1\nb = 2\nc = 3"
+    assert [notebook_text.place(line) for line in (1, 2, 3)] == ["cell 2, line 1", "cell 2, line 2", "cell 4, line 1"]
 
 
 @pytest.mark.parametrize(

@@ -55,13 +55,13 @@ def test_the_fit_ends_at_the_minimum_wherever_it_starts(monkeypatch):
     rng = np.random.default_rng(0)
     x, target = sp.csr_matrix(rng.normal(size=(140, 9))), np.arange(140) % 7
     weight = rng.uniform(0.5, 2.0, 140)
-    found = learn._exact(x, target, weight)
+    minimum = learn._exact(x, target, weight)
     fit = learn.LogisticRegression
     monkeypatch.setattr(learn, "LogisticRegression", lambda **given: fit(**{**given, "tol": 1.0}))
-    np.testing.assert_allclose(learn._exact(x, target, weight), found, atol=1e-9)
-    logits = x @ found[:, :-1].T + found[:, -1]
+    np.testing.assert_allclose(learn._exact(x, target, weight), minimum, atol=1e-9)
+    logits = x @ minimum[:, :-1].T + minimum[:, -1]
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    gradient = (weight[:, None] * (p - np.eye(7)[target])).T @ x.toarray() + found[:, :-1]
+    gradient = (weight[:, None] * (p - np.eye(7)[target])).T @ x.toarray() + minimum[:, :-1]
     np.testing.assert_allclose(gradient, 0, atol=1e-9)
 
 
@@ -108,25 +108,26 @@ def test_no_lesson_is_of_a_repository_that_is_a_test():
     cases = {name: (folder / f"atlas_{name}.jsonl").read_text().splitlines() for name in ("folders", "configurations")}
     tests = {json.loads(case)["repository"].lower() for case in cases["folders"]}
     assert not tests & {source.repository.lower() for source in collect.read_sources()}
-    kept = {case["repository"] for case in map(json.loads, cases["configurations"]) if case["part"] == "kept"}
-    assert not kept & {source.repository for source in collect.read_sources() if source.kind == "settings"}
+    repositories = {case["repository"] for case in map(json.loads, cases["configurations"]) if case["part"] == "kept"}
+    assert not repositories & {source.repository for source in collect.read_sources() if source.kind == "settings"}
 
 
 def test_what_is_collected_of_a_line_is_what_the_lessons_hold():
     """Lines need no clone, so a few are read again; a reworded entry becomes a lesson with the next collection."""
     first, *rows = lzma.decompress(learn.LESSONS.read_bytes()).decode().splitlines()
     stems = json.loads(first)["stems"]
-    kept = {row["source"]: row for row in map(json.loads, rows) if row["kind"] == "line"}
+    collected = {row["source"]: row for row in map(json.loads, rows) if row["kind"] == "line"}
     lines = {line.source: line for line in collect.lines(frozenset(collect.APART.read_text().split()))}
     same = [
         line
         for line in lines.values()
-        if line.source in kept and hashlib.sha256(line.text.encode()).hexdigest() == kept[line.source]["digest"]
+        if line.source in collected
+        and hashlib.sha256(line.text.encode()).hexdigest() == collected[line.source]["digest"]
     ]
     assert len(same) > 0.9 * len(lines)
     assert {source for source in lines if source.startswith("lines:")} <= {line.source for line in same}
     for line in same[::150]:
-        row, again = kept[line.source], collect.read_line(line)
+        row, again = collected[line.source], collect.read_line(line)
         (before,), (now,) = row["texts"][0]["votes"], again["texts"][0]["votes"]
         weighed = {claim: vote for claim, vote in before["claims"].items() if weighs(CLAIMS[claim])}
         assert (weighed, before["rules"]) == (now["claims"], now["rules"])
@@ -176,8 +177,8 @@ def test_held_out_systems_are_not_learned_from():
     ]
     twice = [*examples, *(replace(example, head=True) for example in examples)]
     options = learn.Options(rated=0.0)
-    found = learn.held_out(twice, options, {})
-    right = np.mean([CELLS[p.argmax()] is e.cell for p, e in zip(found, twice, strict=True)])
+    names = learn.held_out(twice, options, {})
+    right = np.mean([CELLS[p.argmax()] is e.cell for p, e in zip(names, twice, strict=True)])
     probabilities = learn.Model(options).fit(twice, {}).probabilities(twice)
     assert np.mean([CELLS[p.argmax()] is e.cell for p, e in zip(probabilities, twice, strict=True)]) == 1.0
     assert right < 0.4

@@ -18,8 +18,8 @@ def test_the_names_that_people_ask_about_are_known():
     assert len(rows) >= 180
     for name, expected in rows:
         placed = place(name)
-        found = placed.cell.value if placed.cell else "not published" if placed.system else "unknown"
-        assert (name, found) == (name, expected)
+        verdict = placed.cell.value if placed.cell else "not published" if placed.system else "unknown"
+        assert (name, verdict) == (name, expected)
 
 
 def test_a_mechanism_that_is_not_published_is_an_answer_of_its_own():

@@ -153,8 +153,8 @@ def test_few_words_lean_to_nothing():
 def test_of_reasons_why_nothing_is_drawn_the_strongest_counts_and_little_where_something_is_made():
     refused = {Claim.LABELS: 3.0, Claim.FEATURES: 2.0}
     assert weigh(refused)[Cell.NOT_GENERATIVE] == pytest.approx(3.0 + 0.4 * 2.0)
-    for made in ({Claim.GENERATES: 1.0}, {Claim.DENOISE: 4.0}):
-        assert weigh({**refused, **made})[Cell.NOT_GENERATIVE] == pytest.approx(0.4 * 3.8)
+    for claims in ({Claim.GENERATES: 1.0}, {Claim.DENOISE: 4.0}):
+        assert weigh({**refused, **claims})[Cell.NOT_GENERATIVE] == pytest.approx(0.4 * 3.8)
     assert weigh({**refused, Claim.DENOISE: 3.9})[Cell.NOT_GENERATIVE] == pytest.approx(3.8)
 
 
@@ -273,7 +273,7 @@ def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_
     assert answer.prior
     assert answer.cell is Cell.AUTOREGRESSIVE
     assert "the text itself leans to diffusion, with 0.50 only" in answer.notes
-    assert all(found.kind is Reader.NAME for found in answer.evidence), "prior knowledge and evidence never mix"
+    assert all(item.kind is Reader.NAME for item in answer.evidence), "prior knowledge and evidence never mix"
     assert "a hint" not in show.text(answer)
     likely = replace(doubtful, confidence=UNSURE)
     assert _or_mention(likely, card).prior, "a title outweighs words that are not certain"
@@ -363,14 +363,14 @@ def test_a_citation_is_a_hint_wherever_it_stands(line):
 
 def test_a_paper_cited_in_passing_or_beside_another_cell_is_no_hint():
     papers = {
-        system.paradigm: found[0]
+        system.paradigm: papers_of_link[0]
         for system in systems()
         for link in system.source
-        if (found := re.findall(r"arxiv\.org/abs/(\d{4}\.\d{4,5})", link))
+        if (papers_of_link := re.findall(r"arxiv\.org/abs/(\d{4}\.\d{4,5})", link))
     }
-    one, other = (_CITATION.format(f"eprint={{{papers[cell]}}}") for cell in (Cell.ADVERSARIAL, Cell.DIFFUSION))
-    assert mentioned(one) is not None
-    assert mentioned(one + other) is None
+    rival, other = (_CITATION.format(f"eprint={{{papers[cell]}}}") for cell in (Cell.ADVERSARIAL, Cell.DIFFUSION))
+    assert mentioned(rival) is not None
+    assert mentioned(rival + other) is None
     assert mentioned("# A vocoder of ours\n\n" + "It is fast. " * 300 + "See also arXiv:1609.03499.") is None
 
 

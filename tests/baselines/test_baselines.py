@@ -146,8 +146,8 @@ def test_labels_have_models_of_their_own():
     drawn = fitted.sample(400, torch.tensor([0, 1] * 200), seed=1)
     assert (drawn[:, 2] == torch.tensor([0, 1] * 200)).float().mean() > 0.99
     given = fitted.log_prob(x[:300], cond[:300]).nats
-    one = torch.stack([fitted.log_prob(x[i : i + 1], cond[i : i + 1]).nats[0] for i in range(20)])
-    assert torch.allclose(given[:20], one)
+    row_by_row = torch.stack([fitted.log_prob(x[i : i + 1], cond[i : i + 1]).nats[0] for i in range(20)])
+    assert torch.allclose(given[:20], row_by_row)
     assert given.mean() > fit_baseline(IndependentColumns, TABLE, x).log_prob(x[:300]).nats.mean() + 0.5
     rare = fit_baseline(IndependentColumns, TABLE, x, torch.tensor([7] * 20 + [8] * 2980))
     assert list(rare.of_label) == [8]

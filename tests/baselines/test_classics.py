@@ -113,11 +113,11 @@ def test_kernels_are_those_of_scikit_learn() -> None:
 
 def test_held_out_rows_choose_the_number_of_components() -> None:
     x, test = blobs(500), blobs(500, 1)
-    one, mixture, products, kernels = (kind.fit(Vectors(2), x).log_prob(test).nats.mean() for kind in ALL)
+    gaussian, mixture, products, kernels = (kind.fit(Vectors(2), x).log_prob(test).nats.mean() for kind in ALL)
     parts = [scipy.stats.multivariate_normal(m, np.array(c)) for m, c in _true()]
     true = np.log(np.mean([part.pdf(test.numpy()) for part in parts], 0)).mean()
     assert mixture > true - 0.05
-    assert mixture > max(products, kernels) > one + 0.5
+    assert mixture > max(products, kernels) > gaussian + 0.5
     noise = torch.randn(800, 2, generator=torch.Generator().manual_seed(0))
     plain, several = (kind.fit(Vectors(2), noise[:300]).log_prob(noise[300:]).nats for kind in ALL[:2])
     assert several.mean() > plain.mean() - 0.03

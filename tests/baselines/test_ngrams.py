@@ -48,8 +48,8 @@ def test_masses_are_those_of_the_definition(ngrams):
     ids = SPACE.ids(TEXT).tolist()
     windows = SPACE.rows(SPACE.ids(TEXT).long())[:3]
     windows = torch.cat([windows, SPACE.examples(3, torch.Generator().manual_seed(1))])
-    found = ngrams.masses(windows)
-    for row, masses in zip(windows.tolist(), found, strict=True):
+    log_masses = ngrams.masses(windows)
+    for row, masses in zip(windows.tolist(), log_masses, strict=True):
         for i, mass in enumerate(masses.tolist()):
             assert mass == pytest.approx(_plain(ids, row[max(0, i - 7) : i], row[i], 8), rel=1e-9)
 
@@ -73,8 +73,8 @@ def test_leaving_one_out_counts_the_text_without_that_occurrence():
             object.__setattr__(other, "discounted_counts", other.counts - order.discounts[other.counts.clamp(max=3)])
         past, last = text[None, -6:-1], text[None, -5:].clone()
         last[:, :-1] = -1
-        found = whole.after(past, last, dtype=torch.float64)[0, -1]
-        torch.testing.assert_close(found, less.after(past, dtype=torch.float64)[0, -1])
+        log_p = whole.after(past, last, dtype=torch.float64)[0, -1]
+        torch.testing.assert_close(log_p, less.after(past, dtype=torch.float64)[0, -1])
 
 
 def _removed(order, d):

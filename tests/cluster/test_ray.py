@@ -66,9 +66,11 @@ def test_a_comparison_on_two_nodes_equals_one_here(nodes: Any, moons: Dataset, t
     assert there.planned == 2
     assert not there.failed
     here = run_comparison(moons, replace(settings, executor=None, runs_dir=str(tmp_path / "here")), progress=False)
-    for one, other in zip(there.entries, here.entries, strict=True):
-        assert one.name == other.name
-        assert [s.value for s in one.scores if s.unit != "ms"] == [s.value for s in other.scores if s.unit != "ms"]
+    for entry_there, other in zip(there.entries, here.entries, strict=True):
+        assert entry_there.name == other.name
+        assert [s.value for s in entry_there.scores if s.unit != "ms"] == [
+            s.value for s in other.scores if s.unit != "ms"
+        ]
     assert sum(map(len, there.places.values())) == 2
     again = run_comparison(moons, settings, progress=False)  # takes what is finished
     assert [outcome.seconds for entry in again.entries for outcome in entry.outcomes] == [0, 0]
@@ -96,10 +98,10 @@ def test_what_a_lost_worker_trained_goes_on(nodes: Any, moons: Dataset, tmp_path
 
     thread = threading.Thread(target=kill)
     thread.start()
-    found = run_comparison(moons, settings, progress=False)
+    comparison = run_comparison(moons, settings, progress=False)
     thread.join()
     assert killed.is_set()
-    (outcome,) = found.entries[0].outcomes
+    (outcome,) = comparison.entries[0].outcomes
     assert outcome.result is not None, outcome.failure
     assert outcome.result["resumed"]
     assert outcome.result["steps"] == 1000

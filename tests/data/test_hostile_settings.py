@@ -29,9 +29,9 @@ def endless(tmp_path):
 def command():
     app = typer.Typer()
     app.command("fit")(lambda seed: None)
-    made = typer.main.get_command(app)
-    made.name = "fit"
-    return made
+    group = typer.main.get_command(app)
+    group.name = "fit"
+    return group
 
 
 def test_settings_are_read_from_regular_files_alone(endless):

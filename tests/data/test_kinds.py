@@ -26,7 +26,7 @@ FRAME = pd.DataFrame(
 
 
 def kinds(data):
-    return {one.column.name: one.kind for one in data.columns}
+    return {profile.column.name: profile.kind for profile in data.columns}
 
 
 @pytest.fixture

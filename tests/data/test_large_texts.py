@@ -141,8 +141,8 @@ def test_large_documents_are_read_by_portions_and_keep_their_ends(tmp_path, monk
     if kind == "folder":
         path = tmp_path / "texts"
         path.mkdir()
-        for i, one in enumerate(texts):
-            (path / f"{i:02d}.txt").write_text(one, encoding="utf-8")
+        for i, document in enumerate(texts):
+            (path / f"{i:02d}.txt").write_text(document, encoding="utf-8")
     else:
         path = tmp_path / f"t.{kind}"
         frame = pd.DataFrame({"number": range(30), "body": texts})
@@ -196,13 +196,13 @@ def test_characters_cut_between_two_parts_and_bad_bytes_keep_their_place(tmp_pat
 
 def test_portions_end_with_lines_and_give_the_whole_text_whatever_the_parts():
     parts = [PROSE[i : i + 10_007] for i in range(0, len(PROSE), 10_007)]
-    found = list(portions(parts))
-    assert found == list(portions([PROSE]))
-    assert "".join(found) == PROSE
-    assert all(one.endswith("\n") for one in found)
+    texts = list(portions(parts))
+    assert texts == list(portions([PROSE]))
+    assert "".join(texts) == PROSE
+    assert all(text.endswith("\n") for text in texts)
     long = "word " * 500_000
     cut = list(portions([long[i : i + 99_991] for i in range(0, len(long), 99_991)]))
     assert "".join(cut) == long
     assert cut == list(portions([long]))
     assert max(map(len, cut)) <= 1 << 20
-    assert all(one.endswith(" ") for one in cut)
+    assert all(text.endswith(" ") for text in cut)

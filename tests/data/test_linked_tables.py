@@ -95,13 +95,13 @@ def test_a_model_of_sequences_given_rows_reads_both_forms_and_writes_the_conditi
     customers().to_csv(tmp_path / "customers.csv", index=False)
     data = load(tmp_path / "bare.csv", **ORDERED, given=tmp_path / "customers.csv")
     space = data.space
-    one, _ = read_all(tmp_path / "orders.csv", space)
+    rows, _ = read_all(tmp_path / "orders.csv", space)
     other, _ = read_all(tmp_path / "bare.csv", space, given=tmp_path / "customers.csv")
-    assert torch.equal(one.x, other.x)
-    assert torch.equal(one.cond, other.cond)
+    assert torch.equal(rows.x, other.x)
+    assert torch.equal(rows.cond, other.cond)
     model = fourfold.build("autoregressive", space, "xs")
     model.fit_statistics(data.train.x, data.train.cond)
-    nats = model.log_prob(one.x[:8], one.cond[:8]).nats
+    nats = model.log_prob(rows.x[:8], rows.cond[:8]).nats
     assert torch.equal(nats, model.log_prob(other.x[:8], other.cond[:8]).nats)
     parts = conditioning(space, tmp_path / "customers.csv")
     names = customers()["customer"].tolist()
@@ -110,12 +110,12 @@ def test_a_model_of_sequences_given_rows_reads_both_forms_and_writes_the_conditi
     assert conditioning(space, {"kind": "a", "age": 21}).named(space) is space
     drawn = parts.named(space).table(model.sample(4, parts.condition[:4]))
     assert drawn["customer"].drop_duplicates().tolist() == names[:4]
-    x = model.sample(3, one.cond[:3])
-    write_examples(tmp_path / "drawn.csv", x, space, beside(space, one.cond[:3]))
+    x = model.sample(3, rows.cond[:3])
+    write_examples(tmp_path / "drawn.csv", x, space, beside(space, rows.cond[:3]))
     frame = pd.read_csv(tmp_path / "drawn.csv")
     counts = space.row_counts(x).tolist()
     assert len(frame) == sum(counts)
-    expected = space.given.table(one.cond[:3])["age"].repeat(counts)
+    expected = space.given.table(rows.cond[:3])["age"].repeat(counts)
     assert frame["age"].tolist() == expected.tolist()
 
 

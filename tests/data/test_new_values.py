@@ -107,7 +107,7 @@ def test_the_end_of_a_series_does_not_influence_the_schema():
     frame = pd.DataFrame({"at": np.arange(400), "v": draw.normal(size=400).round(2), "w": draw.choice(["x", "y"], 400)})
     changed = frame.copy()
     changed.loc[390:, "v"], changed.loc[390:, "w"] = 55.125, "z"
-    before, after = (load(one, order="at", length=8) for one in (frame, changed))
+    before, after = (load(table, order="at", length=8) for table in (frame, changed))
     assert before.space == after.space
     assert torch.equal(before.train.x, after.train.x)
     assert (after.test.x[-5:, 1:] != before.test.x[-5:, 1:]).all()

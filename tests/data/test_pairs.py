@@ -181,9 +181,9 @@ def test_conditions_of_another_number_or_of_no_file_are_refused(tmp_path):
 
 def test_the_digest_covers_the_conditions():
     x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
-    one, another = load(x, given=x[:, :2]), load(x, given=x[:, 1:])
-    assert one.digest == digest(torch.tensor(x), torch.tensor(x[:, :2]))
-    assert len({one.digest, another.digest, load(x).digest}) == 3
+    data, another = load(x, given=x[:, :2]), load(x, given=x[:, 1:])
+    assert data.digest == digest(torch.tensor(x), torch.tensor(x[:, :2]))
+    assert len({data.digest, another.digest, load(x).digest}) == 3
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -351,9 +351,9 @@ def test_pictures_with_unknown_pixels_are_conditions(axes):
     assert data.space.given == Images(3, 5, 6)
     for part in (data.train, data.validation, data.test):
         hidden = unknown(part.cond)
-        known = part.cond[~hidden]
-        assert torch.equal(known[:, 1, 2:4, 1:3], torch.full_like(known[:, 1, 2:4, 1:3], -1))
-        assert (known[:, 0] == part.x[~hidden][:, 0]).all()
+        pixels = part.cond[~hidden]
+        assert torch.equal(pixels[:, 1, 2:4, 1:3], torch.full_like(pixels[:, 1, 2:4, 1:3], -1))
+        assert (pixels[:, 0] == part.x[~hidden][:, 0]).all()
         assert torch.equal(hidden, (part.x == torch.from_numpy(x[0])).flatten(1).all(1))
     with pytest.raises(DataError, match=r"from -1 \(unknown\) to 255, got -6"):
         load(x, given=holes - 5)

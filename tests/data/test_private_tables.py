@@ -96,8 +96,8 @@ def test_one_row_changes_counts_by_no_more_than_the_noise_is_for(monkeypatch, ro
     def note(self, column: str, counts: np.ndarray, what: str = "") -> np.ndarray:
         key = (self.name, column, what)
         seen[key] = (self.deviation, counts)
-        told = before.get(key, seen[key])[1]  # what is counted next follows from what was told, which is the same
-        return told if len(told) == len(counts) else counts
+        noised = before.get(key, seen[key])[1]  # what is counted next follows from what was told, which is the same
+        return noised if len(noised) == len(counts) else counts
 
     monkeypatch.setattr(counted._Noise, "added", note)
     data = frame().astype(str)

@@ -22,16 +22,16 @@ seldom = settings(often, max_examples=40)
 
 def attempt(path, reader, *arguments, **options):
     """What a reader makes of a file, or ``None`` where it refuses it in one short line with its name."""
-    found = refused = None
+    result = refused = None
     try:
-        found = reader(path, *arguments, **options)
+        result = reader(path, *arguments, **options)
     except DataError as error:
         refused = str(error)
     if refused is not None:
         assert path.name in refused
         assert "\n" not in refused
         assert len(refused) < 500 + 2 * len(str(path))
-    return found
+    return result
 
 
 def settle(path, **arguments):
@@ -226,10 +226,10 @@ def test_tables_for_a_model(tmp_path_factory, rows, header, separator):
     table = [header, *rows, ["1", "2", "3"]]
     path.write_text("\n".join(separator.join(row) for row in table), encoding="utf-8")
     space = Vectors(2, ("b", "a"), given=Categories(("1", "3")))
-    found = attempt(path, read_all, space, labels="k")
-    if found is None:
+    outcome = attempt(path, read_all, space, labels="k")
+    if outcome is None:
         return
-    part = found[0]
+    part = outcome[0]
     space.check(part.x)
     assert len(part) == len(part.cond) >= 1
     last = dict(zip(header, ["1", "2", "3"], strict=True))

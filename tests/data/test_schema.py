@@ -18,8 +18,10 @@ N = 400
 
 def columns(path, **options):
     """The columns of a file by name, and the reasons."""
-    found = load(path, space="table", **options).columns
-    return {one.column.name: one.column for one in found}, {one.column.name: one.reason for one in found}
+    profiles = load(path, space="table", **options).columns
+    return {profile.column.name: profile.column for profile in profiles}, {
+        profile.column.name: profile.reason for profile in profiles
+    }
 
 
 def one(tmp_path, values, name="x", **options):
@@ -218,9 +220,9 @@ def test_a_schema_file_decides(tmp_path):
     (tmp_path / "s.toml").write_text('[x]\nkind = "number"\nresolution = 0.5\n[kind]\ncategories = ["v", "u", "w"]\n')
     lines = [f"{'uv'[i % 2]},{i % 3}" for i in range(N)]
     (tmp_path / "t.csv").write_text("\n".join(["kind,x", *lines]))
-    found, reasons = columns(tmp_path / "t.csv", schema=tmp_path / "s.toml")
-    assert (found["x"].resolution, found["x"].span) == (0.5, (0, 4))
-    assert found["kind"].categories == ("v", "u", "w")
+    by_name, reasons = columns(tmp_path / "t.csv", schema=tmp_path / "s.toml")
+    assert (by_name["x"].resolution, by_name["x"].span) == (0.5, (0, 4))
+    assert by_name["kind"].categories == ("v", "u", "w")
     assert "the schema says so" in reasons["x"]
 
 
@@ -266,7 +268,7 @@ def census_like(n=N):
 def test_a_table_without_a_header_and_with_blanks(tmp_path):
     (tmp_path / "t.csv").write_text(census_like())
     data = load(tmp_path / "t.csv")
-    assert [one.column.name for one in data.columns] == [f"column {i}" for i in range(1, 7)]
+    assert [profile.column.name for profile in data.columns] == [f"column {i}" for i in range(1, 7)]
     assert data.columns[2].column.categories == ("x y", "z")
     assert any("blanks around cells" in note for note in data.notes)
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == N
@@ -491,10 +493,10 @@ def test_words_of_a_data_frame_may_end_in_blanks_as_those_of_a_file_may():
     words[:3] = "left"
     frame = pd.DataFrame({"side": words, "n": rng.integers(0, 50, N)})
     for given in (frame, frame.astype({"side": "category"})):
-        found = load(given, space="table")
-        assert found.space.modelled[0].categories == ("left", "right")
-        assert "blanks around cells do not count, as those of side" in found.notes
-        assert torch.equal(found.space.codes(given)[:, 0], found.space.codes(given.assign(side=words))[:, 0])
+        data = load(given, space="table")
+        assert data.space.modelled[0].categories == ("left", "right")
+        assert "blanks around cells do not count, as those of side" in data.notes
+        assert torch.equal(data.space.codes(given)[:, 0], data.space.codes(given.assign(side=words))[:, 0])
 
 
 def test_a_schema_knows_how_many_rows_it_was_inferred_from():

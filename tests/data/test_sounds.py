@@ -150,7 +150,7 @@ def test_broken_files_are_refused_by_name_or_skipped(tmp_path, name):
     assert "\n" not in str(refused.value)
     data = load(folder, skip_bad=True)
     assert len(whole(data)) == 24
-    assert any(name in one for one in data.skipped)
+    assert any(name in line for line in data.skipped)
 
 
 def test_what_is_not_a_number_is_refused(tmp_path):
@@ -201,8 +201,8 @@ def test_files_are_read_as_a_model_knows_them(tmp_path):
     part, notes = read_all(fill(tmp_path / "f", n=3), space)
     assert part.x.shape == (9, 600)  # 0.1 s at 16 kHz are 1,600 samples
     assert "resampled to 16,000 Hz (3 of 8,000 Hz), as the model expects them" in notes
-    one, _ = read_all(tmp_path / "f" / "001.wav", space)
-    assert torch.equal(one.x, part.x[3:6])
+    wave, _ = read_all(tmp_path / "f" / "001.wav", space)
+    assert torch.equal(wave.x, part.x[3:6])
 
 
 def test_a_long_recording_is_a_data_set_of_its_pieces(tmp_path):

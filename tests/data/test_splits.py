@@ -44,8 +44,8 @@ def test_splits_follow_the_seed_and_the_digest_does_not(numbered):
 def test_labels_stay_with_their_rows_and_every_class_keeps_its_share(numbered):
     data = load(numbered, given="labels")
     for split, counts in ((data.train, (160, 56, 24)), (data.validation, (20, 7, 3)), (data.test, (20, 7, 3))):
-        found = torch.bincount(split.cond, minlength=3).tolist()
-        assert all(abs(a - b) <= 1 for a, b in zip(found, counts, strict=True))
+        class_counts = torch.bincount(split.cond, minlength=3).tolist()
+        assert all(abs(a - b) <= 1 for a, b in zip(class_counts, counts, strict=True))
         index = split.x[:, 0]
         assert torch.equal(split.cond, (index >= 200).long() + (index >= 270).long())
 

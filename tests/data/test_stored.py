@@ -45,9 +45,9 @@ def write_tar(path: Path, rows: range, members=lambda i: {"png": png(i), "cls": 
 def table(rows: range) -> pa.Table:
     images = [{"bytes": png(i), "path": None} for i in rows]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    made = pa.table({"image": pa.array(images, kind), "label": pa.array([i % 3 for i in rows])})
+    arrow = pa.table({"image": pa.array(images, kind), "label": pa.array([i % 3 for i in rows])})
     features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": NAMES}}
-    return made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    return arrow.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
 def as_npy(folder: Path) -> Path:
@@ -98,9 +98,9 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def streamed(path: Path, **options) -> Streamed:
     if options.get("given") and path.suffix == ".npy":
         options["labels"] = path.with_name("labels.npy")
-    found = load(path, stream=True, **options).streamed
-    assert found is not None
-    return found
+    source = load(path, stream=True, **options).streamed
+    assert source is not None
+    return source
 
 
 def identities(x: torch.Tensor) -> list[int]:
@@ -133,10 +133,10 @@ def test_splits_are_disjoint_and_an_epoch_is_each_training_example_once(path: Pa
 
 
 def test_the_order_does_not_depend_on_what_was_asked_before(path: Path) -> None:
-    one, other = streamed(path), pickle.loads(pickle.dumps(streamed(path)))
-    one.rows(0, 5, 40, 50)
-    assert one.rows(0, 0, 13, 31).tolist() == other.rows(0, 0, 13, 20).tolist() + other.rows(0, 0, 20, 31).tolist()
-    assert torch.equal(one.batch(np.array([5, 2])).x, other.batch(np.array([5, 2])).x)
+    source, other = streamed(path), pickle.loads(pickle.dumps(streamed(path)))
+    source.rows(0, 5, 40, 50)
+    assert source.rows(0, 0, 13, 31).tolist() == other.rows(0, 0, 13, 20).tolist() + other.rows(0, 0, 20, 31).tolist()
+    assert torch.equal(source.batch(np.array([5, 2])).x, other.batch(np.array([5, 2])).x)
 
 
 def test_small_blocks_are_pooled_and_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

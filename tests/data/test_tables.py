@@ -198,8 +198,8 @@ def test_numbers_are_read_to_the_last_bit():
     """Python's own reader of numbers is the oracle; 17 digits tell any two doubles apart."""
     bits = np.random.default_rng(0).integers(0, 1 << 63, 20_000).view(np.float64)
     texts = [f" {x:.17g}" for x in bits[np.isfinite(bits)]] + ["1e-400", "5.", "+.5", "-0", "9007199254740993"]
-    found = as_numbers(pd.Series(texts).str.strip())
-    assert (found == [float(text) for text in texts]).all()
+    numbers = as_numbers(pd.Series(texts).str.strip())
+    assert (numbers == [float(text) for text in texts]).all()
     commas = without_comma(pyarrow.array(["1,5", "-,25", "2,5e3", "7"])).to_pandas()
     np.testing.assert_array_equal(as_numbers(commas), [1.5, -0.25, 2500, 7])
 

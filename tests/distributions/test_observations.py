@@ -16,9 +16,9 @@ def test_quantiles_are_the_lowest_values_with_enough_mass(n_values):
     below = masses.cumsum(0)
     torch.testing.assert_close(below[-1], torch.ones_like(below[-1]))
     for u in (0.01, 0.5, 0.99):
-        found = model._quantile(torch.full((), u, dtype=torch.float64))
+        quantile = model._quantile(torch.full((), u, dtype=torch.float64))
         expected = places[(below < u).sum(0)]
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(quantile, expected)
 
 
 def test_gradients_at_the_outer_bins_are_finite_for_any_scale():

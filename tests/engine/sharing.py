@@ -58,11 +58,11 @@ def steps(loop, n: int = 3) -> dict:
     """The losses and norms of some steps, and the weights and their average after them."""
     for optimizer in loop.optimizers.values():
         optimizer.muon.dtype = torch.float32
-    found = [loop.step(0.5) for _ in range(n)]
+    losses = [loop.step(0.5) for _ in range(n)]
     by_name = loop.weights.by_name
     return {
-        "losses": torch.tensor([list(step.losses.values()) for step in found]),
-        "norms": torch.tensor([list(step.norms.values()) for step in found]),
+        "losses": torch.tensor([list(step.losses.values()) for step in losses]),
+        "norms": torch.tensor([list(step.norms.values()) for step in losses]),
         **{name: whole(value).clone() for name, value in by_name(loop.weights.flat).items()},
         **{f"average.{name}": whole(value).clone() for name, value in by_name(loop.weights.average).items()},
     }
@@ -94,14 +94,14 @@ def train_both(rank: int, world: int, port: int, folder: Path) -> None:
     """Steps of the game and of the text in both ways, and samples and scores; everything is compared by the test."""
     meet(rank, world, port)
     blocks.BLOCK = 0
-    found = {}
+    results = {}
     for way in WORKS:
         processes = join().sharing(way == "fsdp")
-        found[way] = {"game": game_steps(processes, 4), "text": text_steps(processes, 4)}
+        results[way] = {"game": game_steps(processes, 4), "text": text_steps(processes, 4)}
     run = Run(linear_model(seed=0).eval())
-    found["samples"] = run.sample(150, seed=3)
-    found["scores"] = Run(flow()).log_prob(MOONS.test.x[:75], seed=3)
-    torch.save(found, folder / f"{rank}.pt")
+    results["samples"] = run.sample(150, seed=3)
+    results["scores"] = Run(flow()).log_prob(MOONS.test.x[:75], seed=3)
+    torch.save(results, folder / f"{rank}.pt")
     leave()
 
 

@@ -30,8 +30,8 @@ SPACES = {
 def assigned(model: GenerativeModel) -> str:
     """Numbers trained by Muon, by AdamW with decay and by AdamW without, in a model and its stages."""
     counts = dict.fromkeys((Update.MUON, Update.DECAYED, Update.PLAIN), 0)
-    for one in [model, *(stage.model for stage in model.stages())]:
-        for slot in Weights(one, one.terms(), muon=True).slots:
+    for part in [model, *(stage.model for stage in model.stages())]:
+        for slot in Weights(part, part.terms(), muon=True).slots:
             counts[slot.update] += slot.stop - slot.start
     return "\t".join(map(str, counts.values()))
 

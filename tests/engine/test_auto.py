@@ -35,28 +35,28 @@ def machine(monkeypatch):
     return speed
 
 
-def chosen(budget, name="diffusion", data=DIGITS):
+def choice_of(budget, name="diffusion", data=DIGITS):
     return choose_size(name, data, parse_budget(budget), "cpu")
 
 
 @pytest.mark.parametrize("name", ["diffusion", "latent-diffusion", "few-step", "adversarial"])
 def test_more_time_or_a_faster_machine_gives_a_wider_model(machine, name):
-    sizes = [ORDER.index(chosen(budget, name).size) for budget in ("0.3s", "10s", "100s", "1000s")]
+    sizes = [ORDER.index(choice_of(budget, name).size) for budget in ("0.3s", "10s", "100s", "1000s")]
     assert sizes == sorted(sizes)
     assert sizes[-1] > sizes[0]
     machine["parameter"] *= 100
-    assert ORDER.index(chosen("100s", name).size) < sizes[2]
+    assert ORDER.index(choice_of("100s", name).size) < sizes[2]
 
 
 def test_the_chosen_size_can_take_the_steps_it_needs_and_the_next_cannot(machine):
     budget = parse_budget("60s")
-    found = ORDER.index(chosen("60s").size)
+    rank = ORDER.index(choice_of("60s").size)
     fits = [
         TRAINED
         * budget.seconds
         / (1e-3 + 1e-7 * sum(p.numel() for p in build("diffusion", DIGITS.space, s).parameters()))
         >= LEAST_STEPS[s]
-        for s in ORDER[: found + 2]
+        for s in ORDER[: rank + 2]
     ]
     assert all(fits[:-1])
     assert not fits[-1]
@@ -65,28 +65,28 @@ def test_the_chosen_size_can_take_the_steps_it_needs_and_the_next_cannot(machine
 def test_timing_takes_at_most_a_tenth_and_a_narrowest_model_more(machine):
     for speed in (1e-6, 1e-5, 1e-4):
         machine |= {"parameter": speed, "timed": 0.0}
-        chosen("15s")
+        choice_of("15s")
         narrowest = 4 * (1e-3 + speed * sum(p.numel() for p in build("diffusion", DIGITS.space, "s/8").parameters()))
         assert machine["timed"] <= 1.5 + narrowest
 
 
 def test_where_steps_are_few_the_batch_is_smaller(machine):
     machine["parameter"] = 5e-6
-    found = chosen("15s")
-    assert found.size == "s/8"
-    assert found.part > 1
+    choice = choice_of("15s")
+    assert choice.size == "s/8"
+    assert choice.part > 1
     model = build("latent-diffusion", DIGITS.space, "s")
-    before = [one.training_defaults.batch_size for one, _ in auto._parts(model)]
+    before = [part.training_defaults.batch_size for part, _ in auto._parts(model)]
     Sizing("s", 4).applied_to(model)
-    assert [one.training_defaults.batch_size for one, _ in auto._parts(model)] == [b // 4 for b in before]
+    assert [part.training_defaults.batch_size for part, _ in auto._parts(model)] == [b // 4 for b in before]
 
 
 def test_halves_of_a_batch_are_taken_while_they_shorten_a_step(machine):
     parameters = sum(p.numel() for p in build("diffusion", DIGITS.space, "s/8").parameters())
     machine |= {"parameter": 0.0, "overhead": 0.1}
-    assert chosen("15s").part == 1  # a small batch takes as long as a large one
+    assert choice_of("15s").part == 1  # a small batch takes as long as a large one
     machine |= {"parameter": 0.2 / parameters, "overhead": 0.0}
-    sizing = chosen("15s")
+    sizing = choice_of("15s")
     assert sizing.part == 4
     assert sizing.steps == pytest.approx(TRAINED * 15 / (0.2 / 4), rel=0.05)
     assert sizing.steps >= ENOUGH
@@ -94,19 +94,19 @@ def test_halves_of_a_batch_are_taken_while_they_shorten_a_step(machine):
 
 def test_a_wide_model_needs_data(machine):
     machine["parameter"] = 1e-12
-    assert chosen("1000s").size == "s"  # 1,437 digits of 64 pixels are fewer numbers than size m has
-    assert chosen("1000s").why.endswith("too few data for m")
+    assert choice_of("1000s").size == "s"  # 1,437 digits of 64 pixels are fewer numbers than size m has
+    assert choice_of("1000s").why.endswith("too few data for m")
 
 
 @pytest.mark.parametrize("budget", ["400 steps", "2 epochs", "1e15 flops"])
 def test_without_seconds_nothing_is_timed(monkeypatch, budget):
     monkeypatch.setattr(auto, "_steps", None)
-    assert chosen(budget) == Sizing("s", why="the size for budgets without seconds")
+    assert choice_of(budget) == Sizing("s", why="the size for budgets without seconds")
 
 
 def test_steps_beside_seconds_limit_what_is_needed(machine):
     machine["parameter"] = 1e-6
-    assert ORDER.index(chosen("50 steps or 30s").size) > ORDER.index(chosen("30s").size)
+    assert ORDER.index(choice_of("50 steps or 30s").size) > ORDER.index(choice_of("30s").size)
 
 
 @pytest.mark.parametrize("name", ["diffusion", "latent-flow"])
@@ -131,7 +131,7 @@ def test_a_recipe_with_presets_of_its_own_need_not_know_narrower_ones(machine, m
         return {size: build_recipe(name, space, size) for size in known}[size]
 
     monkeypatch.setattr(auto, "build_recipe", own)
-    assert chosen("100s").size == size
+    assert choice_of("100s").size == size
 
 
 def test_a_given_size_is_kept(tmp_path):
@@ -145,12 +145,12 @@ def test_a_given_size_is_kept(tmp_path):
 def test_text_from_left_to_right_needs_few_steps(machine):
     text = load("python-docs", limit=20_000)
     machine |= {"parameter": 0.0, "overhead": 0.4}
-    assert chosen("60s", "autoregressive", text).size == "s/2"  # 135 steps
-    assert chosen("60s", "diffusion", text).size == "s/4"
+    assert choice_of("60s", "autoregressive", text).size == "s/2"  # 135 steps
+    assert choice_of("60s", "diffusion", text).size == "s/4"
 
 
 @pytest.mark.parametrize(("overhead", "parameter", "size"), [(0.0411, 1.23e-7, "s/2"), (0.0037, 4.05e-7, "s/4")])
 def test_an_autoencoder_is_narrower_where_width_costs_more(machine, overhead, parameter, size):
     whole = BATCH / build("latent-variable", DIGITS.space, "s").training_defaults.batch_size
     machine |= {"overhead": overhead, "parameter": parameter * whole}  # s/2 takes 1.2 and 2 times as long as s/4
-    assert chosen("60s", "latent-variable").size == size  # about 900 and 820 steps of s/2
+    assert choice_of("60s", "latent-variable").size == size  # about 900 and 820 steps of s/2

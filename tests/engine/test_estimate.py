@@ -12,20 +12,20 @@ def test_an_estimate_is_what_the_training_has():
     data = load("digits")
     plan = planned("diffusion/dit", data.space, "xs")
     assert {p.device.type for p in plan.parameters()} == {"meta"}
-    (found,) = estimates(plan, plan.training_defaults, ranks=2)
+    (estimate,) = estimates(plan, plan.training_defaults, ranks=2)
     model = build("diffusion/dit", data.space, "xs")
     loop = begin(model, data, model.training_defaults)
-    assert not found.unknown
-    assert abs(found.operations / count_flops(loop) - 1) < 0.05  # kernels of attention differ by device
-    assert found.parameters == len(loop.weights.flat)
-    assert found.memory["none"]["average and kept weights"] == 2 * 4 * len(loop.weights.flat)
-    kept = sum(
+    assert not estimate.unknown
+    assert abs(estimate.operations / count_flops(loop) - 1) < 0.05  # kernels of attention differ by device
+    assert estimate.parameters == len(loop.weights.flat)
+    assert estimate.memory["none"]["average and kept weights"] == 2 * 4 * len(loop.weights.flat)
+    saved = sum(
         v.numel() * 4 for key, v in loop.live().items() if ".mean." in key or ".square." in key or ".momentum." in key
     )
-    assert found.memory["none"]["optimizer states"] == kept
-    assert sum(found.memory["fsdp"].values()) < sum(found.memory["ddp"].values())
-    assert "ddp x 2" in found.table()
-    assert max(map(len, found.table().splitlines())) <= 80
+    assert estimate.memory["none"]["optimizer states"] == saved
+    assert sum(estimate.memory["fsdp"].values()) < sum(estimate.memory["ddp"].values())
+    assert "ddp x 2" in estimate.table()
+    assert max(map(len, estimate.table().splitlines())) <= 80
 
 
 def test_large_presets_have_their_size():
@@ -53,18 +53,18 @@ def test_a_series_is_estimated_as_if_every_cell_were_there(tmp_path):
     (tmp_path / "s.csv").write_text("\n".join(["at,value,kind", *lines]))
     data = load(tmp_path / "s.csv", order="at")
     plan = planned("autoregressive", data.space, "xs")
-    (found,) = estimates(plan, plan.training_defaults)
-    assert not found.unknown
+    (estimate,) = estimates(plan, plan.training_defaults)
+    assert not estimate.unknown
     model = build("autoregressive", data.space, "xs")
     counted = count_flops(begin(model, data, model.training_defaults))
-    assert 0.7 < counted / found.operations < 1.05
-    assert found.memory["none"]["activations"] > 0
+    assert 0.7 < counted / estimate.operations < 1.05
+    assert estimate.memory["none"]["activations"] > 0
 
 
 def test_a_loss_that_reads_values_is_told():
     from fourfold.spaces import Vectors
 
     plan = planned("diffusion/optimal-transport", Vectors(2), "xs")
-    (found,) = estimates(plan, plan.training_defaults)
-    assert found.unknown
-    assert "not known" in found.table()
+    (estimate,) = estimates(plan, plan.training_defaults)
+    assert estimate.unknown
+    assert "not known" in estimate.table()

@@ -278,8 +278,8 @@ def test_damaged_tensors_are_refused(folder, name):
         content[:8] + b"[" * length + content[8 + length :],
         content[: 8 + length].replace(b'"F32"', b'"X32"') + content[8 + length :],
     )
-    for one in damaged:
-        path.write_bytes(one)
+    for tensors in damaged:
+        path.write_bytes(tensors)
         with pytest.raises(BrokenRun, match=rf"{path.name} is damaged"):
             Run.load(folder) if "/" not in name else fit("energy", MOONS, out=folder, resume=True)
 
@@ -329,9 +329,9 @@ def test_a_state_in_which_something_is_missing_is_refused(folder, name):
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     for change in (lambda value: None, lambda value: value.new_zeros(7, 3)):
-        kept = {key: change(value) if name in key else value for key, value in values.items()}
+        state = {key: change(value) if name in key else value for key, value in values.items()}
         assert any(name in key for key in values)
-        save_file({key: value for key, value in kept.items() if value is not None}, path, metadata)
+        save_file({key: value for key, value in state.items() if value is not None}, path, metadata)
         with pytest.raises(BrokenRun, match=rf"{folder}.* fit .*they are of two runs"):
             fit("energy", MOONS, out=folder, resume=True)
 
@@ -364,14 +364,14 @@ def test_a_class_of_ones_own_is_told_before_training_and_loaded_where_it_is_trus
     said = []
     with monkeypatch.context() as patch:
         patch.setattr(Own, "__module__", module)
-        made = fit(own_model(), MOONS, budget="2 steps", out=tmp_path, precision="float32", say=said.append)
+        result = fit(own_model(), MOONS, budget="2 steps", out=tmp_path, precision="float32", say=said.append)
     assert f"{module}:Own is a class of your own: load this run with Run.load(folder, trust=[Own])" in said
     with pytest.raises(BrokenRun, match=r"trust=\[Net\]"):
         Run.load(tmp_path)
     with pytest.raises(BrokenRun, match=r"trust=\[Net\]"):
         Run.load(tmp_path, trust=[toys.Net, Part])
     loaded = Run.load(tmp_path, trust=CLASSES)
-    assert torch.equal(loaded.sample(3), made.sample(3))
+    assert torch.equal(loaded.sample(3), result.sample(3))
     with pytest.raises(BrokenRun, match=r"trust=\[Net\]"):
         fit(data=MOONS, budget="4 steps", out=tmp_path, resume=True)
     assert fit(data=MOONS, budget="4 steps", out=tmp_path, resume=True, trust=CLASSES).card["steps"] == 4

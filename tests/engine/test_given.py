@@ -28,10 +28,10 @@ TABLE = Table(
 def model():
     """A random distribution over the rows of the table, of independent columns: whatever is given, it is consistent."""
     torch.manual_seed(3)
-    made = build("autoregressive", TABLE, size="xs")
-    for weight in made.parameters():
+    built = build("autoregressive", TABLE, size="xs")
+    for weight in built.parameters():
         torch.nn.init.normal_(weight, std=0.4) if weight.ndim == 1 else torch.nn.init.zeros_(weight)
-    return made.eval()
+    return built.eval()
 
 
 @pytest.fixture(scope="module")

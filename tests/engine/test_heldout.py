@@ -60,8 +60,8 @@ def whole() -> Run:
     return trained(SMALL, 2000)
 
 
-def equal(one: GenerativeModel, other: GenerativeModel) -> bool:
-    states = one.state_dict(), other.state_dict()
+def equal(model: GenerativeModel, other: GenerativeModel) -> bool:
+    states = model.state_dict(), other.state_dict()
     return all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
@@ -283,7 +283,7 @@ def test_few_step_trains_the_same_model_again_and_after_a_kill_in_the_students_s
     """Its counter of solved paths passes 40, where watching once moved it."""
     settings = {"budget": "100 steps", "size": "xs", "seed": 3, "precision": "float32"}
     small = replace(gaussians(600, 2), name="plane")
-    one = fit("few-step", small, **settings)
+    run = fit("few-step", small, **settings)
 
     def stop(step):
         if not step.stage and step.index == 45:
@@ -292,7 +292,7 @@ def test_few_step_trains_the_same_model_again_and_after_a_kill_in_the_students_s
     with pytest.raises(Interrupted):
         fit("few-step", small, out=tmp_path, observe=stop, **settings)
     other = fit("few-step", small, out=tmp_path, resume=True, **settings)
-    assert equal(one.model, other.model)
-    buffers = dict(one.model.named_buffers()), dict(other.model.named_buffers())
+    assert equal(run.model, other.model)
+    buffers = dict(run.model.named_buffers()), dict(other.model.named_buffers())
     assert int(buffers[0]["objective.count"]) == 50
     assert all(torch.equal(b, buffers[1][name]) for name, b in buffers[0].items())

@@ -49,21 +49,21 @@ def holes():
 def test_a_gap_that_the_model_expects_stays_and_is_counted(folder, holes):
     frame = holes.copy()
     frame.loc[:9, "cancelled"] = pd.NA
-    found = impute(Run.load(folder, "cpu").model, frame)
-    assert found.empty == {"cancelled": int(frame["active"].sum())}
-    assert found.filled == {"city": 24, "income": 40, "cancelled": int((~frame["active"][:10]).sum())}
-    assert found.table["cancelled"].isna().equals(frame["active"])
-    assert found.table[["city", "income"]].notna().all(axis=None)
-    assert not found.skipped
-    count = found.empty["cancelled"]
-    assert f"{count} cells of cancelled left empty: the model expects them to be" in found.remarks()
+    imputed = impute(Run.load(folder, "cpu").model, frame)
+    assert imputed.empty == {"cancelled": int(frame["active"].sum())}
+    assert imputed.filled == {"city": 24, "income": 40, "cancelled": int((~frame["active"][:10]).sum())}
+    assert imputed.table["cancelled"].isna().equals(frame["active"])
+    assert imputed.table[["city", "income"]].notna().all(axis=None)
+    assert not imputed.skipped
+    count = imputed.empty["cancelled"]
+    assert f"{count} cells of cancelled left empty: the model expects them to be" in imputed.remarks()
 
 
 def test_only_the_columns_asked_for_are_filled(folder, holes, tmp_path, capsys):
     run = Run.load(folder, "cpu")
-    found = impute(run.model, holes, columns=["city"])
-    assert (found.filled, found.empty) == ({"city": 24}, {})
-    pd.testing.assert_frame_equal(found.table.drop(columns="city"), holes.drop(columns="city"))
+    imputed = impute(run.model, holes, columns=["city"])
+    assert (imputed.filled, imputed.empty) == ({"city": 24}, {})
+    pd.testing.assert_frame_equal(imputed.table.drop(columns="city"), holes.drop(columns="city"))
     with pytest.raises(ValueError, match="no column 'citi': did you mean 'city'"):
         impute(run.model, holes, columns=["citi"])
     holes.to_csv(tmp_path / "holes.csv", index=False)
@@ -107,13 +107,13 @@ def test_a_row_that_cannot_be_filled_is_named_and_the_others_are_not_lost(sample
     monkeypatch.setattr("fourfold.tasks.rejection.DRAWS", 10)
     path = tmp_path / "t.csv"
     path.write_text('kind,yes,size,note\n\na,no,1,"q\nr"\n,no,,p\nb,maybe,,"q\nr"\nb,yes,2,\n')
-    found = impute(sampler.model, path)
-    assert [(one.row, one.where) for one in found.skipped] == [(2, f"{path}, row 3 (line 6)")]
-    assert "use a model of arbitrary conditionals (autoregressive, diffusion/masked)" in found.skipped[0].reason
-    assert found.table.iloc[2].tolist() == ["b", "maybe", "", "q\nr"]
-    assert found.table.iloc[3, 3] in ("p", "q\nr")
-    assert sum(found.filled.values()) + sum(found.empty.values()) == 3
-    assert any(line.startswith(f"skipped {path}, row 3 (line 6): no sample") for line in found.remarks())
+    imputed = impute(sampler.model, path)
+    assert [(skip.row, skip.where) for skip in imputed.skipped] == [(2, f"{path}, row 3 (line 6)")]
+    assert "use a model of arbitrary conditionals (autoregressive, diffusion/masked)" in imputed.skipped[0].reason
+    assert imputed.table.iloc[2].tolist() == ["b", "maybe", "", "q\nr"]
+    assert imputed.table.iloc[3, 3] in ("p", "q\nr")
+    assert sum(imputed.filled.values()) + sum(imputed.empty.values()) == 3
+    assert any(line.startswith(f"skipped {path}, row 3 (line 6): no sample") for line in imputed.remarks())
 
 
 def test_votes_of_whole_samples_decide_what_stays_empty(sampler):
@@ -125,10 +125,10 @@ def test_votes_of_whole_samples_decide_what_stays_empty(sampler):
     share = float((alike[:, 2] == MISSING).double().mean())
     frame = SMALL.table(alike[:1]).loc[[0] * 40].reset_index(drop=True)
     frame["size"] = None
-    found = impute(sampler.model, frame)
-    assert not found.skipped
+    imputed = impute(sampler.model, frame)
+    assert not imputed.skipped
     assert abs(share - 0.5) > 0.2, "else nothing is decided"
-    assert (found.filled, found.empty) == (({}, {"size": 40}) if share > 0.5 else ({"size": 40}, {}))
+    assert (imputed.filled, imputed.empty) == (({}, {"size": 40}) if share > 0.5 else ({"size": 40}, {}))
 
 
 def test_a_search_ends_in_time_and_says_how_far_it_is(monkeypatch):
@@ -152,9 +152,9 @@ def test_a_search_ends_in_time_and_says_how_far_it_is(monkeypatch):
 def test_what_is_filled_in_time_is_kept(folder, holes, monkeypatch):
     run = Run.load(folder, "cpu")
     monkeypatch.setattr(imputing._Clock, "over", lambda clock, done: done >= 64)
-    found = impute(run.model, holes, batch_size=64)
-    assert 0 < len(found.skipped) < 120
-    first = found.skipped[0]
+    imputed = impute(run.model, holes, batch_size=64)
+    assert 0 < len(imputed.skipped) < 120
+    first = imputed.skipped[0]
     assert first.where == f"row {first.row + 1}"
     assert first.reason == "the time of 300 s was over: give it more patience"
-    assert found.table["income"][: first.row].notna().all()
+    assert imputed.table["income"][: first.row].notna().all()

@@ -22,8 +22,8 @@ def test_an_epoch_shows_every_example_once_without_a_ragged_batch():
 
 
 def test_a_batch_is_a_function_of_seed_and_step():
-    one, two = Loader(split(), Vectors(1), 3, seed=0), Loader(split(), Vectors(1), 3, seed=0)
-    forward = [one(i).x for i in range(12)]
+    loader, two = Loader(split(), Vectors(1), 3, seed=0), Loader(split(), Vectors(1), 3, seed=0)
+    forward = [loader(i).x for i in range(12)]
     backward = [two(i).x for i in reversed(range(12))][::-1]
     assert all(map(torch.equal, forward, backward))
     assert not torch.equal(torch.cat(forward[:3]), torch.cat(forward[3:6]))
@@ -80,13 +80,13 @@ def test_a_loader_of_torch_trains_as_its_examples_do():
     models = [model_of(Vectors(2)) for _ in range(4)]
     models[3].codec.fit(x.float())
     # 5 steps: the loader is begun again, labels that the model does not know are left out
-    found = [
+    trained = [
         steps(models[0], loader, 5),
         steps(models[1], batches, 5),
         steps(models[2], [batch.numpy() for batch in batches], 5),
         steps(models[3], lambda step: Batch(batches[step % 3]), 5),
     ]
-    assert found[0] == found[1] == found[2] == found[3]
+    assert trained[0] == trained[1] == trained[2] == trained[3]
     for model in models[:3]:
         for key, value in models[3].state_dict().items():
             assert torch.equal(model.state_dict()[key], value)
@@ -94,8 +94,8 @@ def test_a_loader_of_torch_trains_as_its_examples_do():
 
 def test_an_array_trains_as_the_tensor_does():
     x = np.random.default_rng(0).normal(size=(300, 2))
-    found = [steps(model_of(Vectors(2)), data) for data in (x, torch.tensor(x), torch.tensor(x).float())]
-    assert found[0] == found[1] == found[2]
+    models = [steps(model_of(Vectors(2)), data) for data in (x, torch.tensor(x), torch.tensor(x).float())]
+    assert models[0] == models[1] == models[2]
 
 
 def test_labels_of_a_loader_are_learned():

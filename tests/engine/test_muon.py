@@ -66,9 +66,9 @@ def test_a_resumed_optimizer_keeps_the_dtype_it_began_with():
     """A run that moves to another processor goes on as it began."""
     model = nn.Linear(4, 4)
     term = Square(model)
-    one, other = (
+    optimizer, other = (
         TermOptimizer(Weights(model, {"square": term}, muon=True), term, Training(muon_rate=0.1)) for _ in "ab"
     )
-    one.muon.dtype, other.muon.dtype = torch.float32, torch.bfloat16
-    other.load_numbers(one.numbers())
+    optimizer.muon.dtype, other.muon.dtype = torch.float32, torch.bfloat16
+    other.load_numbers(optimizer.numbers())
     assert other.muon.dtype is torch.float32

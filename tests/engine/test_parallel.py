@@ -51,11 +51,11 @@ def wait_until(condition, seconds=120):
         time.sleep(0.2)
 
 
-def assert_close(found, expected):
+def assert_close(actual, expected):
     """An element whose gradient is rounding noise may move either way, by less than a tenth of a step of AdamW."""
     for name, value in expected.items():
         torch.testing.assert_close(
-            found[name], value, atol=2e-4, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+            actual[name], value, atol=2e-4, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
@@ -68,13 +68,13 @@ def test_two_ranks_take_the_steps_of_one_process(context, tmp_path, monkeypatch)
     samples = linear_model(seed=0).eval().sample(150, seed=3)
     scores = flow().log_prob(MOONS.test.x[:75], seed=3)
     for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
-        torch.testing.assert_close(found["samples"], samples)
-        torch.testing.assert_close(found["scores"].nats, scores.nats)
-        assert found["scores"].kind is scores.kind
+        results = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
+        torch.testing.assert_close(results["samples"], samples)
+        torch.testing.assert_close(results["scores"].nats, scores.nats)
+        assert results["scores"].kind is scores.kind
         for way in WORKS:
             for name, expected in alone.items():
-                assert_close(found[way][name], expected)
+                assert_close(results[way][name], expected)
 
 
 def test_a_run_in_shards_goes_on_in_one_process(context, tmp_path, monkeypatch):

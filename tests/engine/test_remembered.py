@@ -100,10 +100,10 @@ def test_data_that_has_moved_is_told_and_can_be_given(folder, tmp_path, monkeypa
 def test_what_was_asked_is_remembered(tmp_path):
     settings = {"size": "xs", "precision": "autocast", "checkpoint_every": 7.5, "device": "cpu"}
     fit("latent-flow", "two-moons", budget="1234567 flops", out=tmp_path, data_options={"limit": 300}, **settings)
-    found = settings_of(read_card(tmp_path), tmp_path)
-    assert {key: getattr(found, key) for key in settings} == settings
-    assert found.budget == parse_budget("1234567 flops")
-    assert found.data_options == {"limit": 300}
+    remembered = settings_of(read_card(tmp_path), tmp_path)
+    assert {key: getattr(remembered, key) for key in settings} == settings
+    assert remembered.budget == parse_budget("1234567 flops")
+    assert remembered.data_options == {"limit": 300}
 
 
 @pytest.mark.parametrize("budget", ["1234567 steps", "12345.678s", "3.4567891e9 flops", "1e15 flops", "0.1 epochs"])
@@ -143,8 +143,8 @@ def test_python_remembers_everything(tmp_path):
     settings = {"size": "xs", "seed": 4, "batch_size": 16, "precision": "float32", "checkpoint_every": 7.0}
     before = fit("flow", "two-moons", budget="3 steps", out=tmp_path, data_options={"limit": 99}, **settings).card
     after = fit(out=tmp_path, resume=True, budget="4 steps", size="xs").card
-    kept = ("paradigm", "recipe", "size", "seed", "training", "asked", "data", "precision")
-    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    keys = ("paradigm", "recipe", "size", "seed", "training", "asked", "data", "precision")
+    assert {key: after[key] for key in keys} == {key: before[key] for key in keys}
     assert (before["steps"], after["steps"]) == (3, 4)
     assert fit(out=tmp_path, resume=True).card["steps"] == 4  # the budget, too
 
@@ -173,7 +173,7 @@ def test_a_batch_size_walks_to_the_loader_and_one_model_is_built(tmp_path, monke
     words = ("fit", "diffusion", "digits", "--budget", "2 steps", "--size", "xs", "--precision", "float32")
     assert call(*words, "--batch-size", 24, "--muon-rate", 0, "--out", tmp_path / "run") == 0
     assert len(built) == 1
-    assert [one.batch_size for one in loaders] == [24]
+    assert [source.batch_size for source in loaders] == [24]
     card = Run.load(tmp_path / "run").card
     assert (card["training"]["batch_size"], card["training"]["muon_rate"]) == (24, None)
 

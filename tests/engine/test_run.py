@@ -37,7 +37,7 @@ def files(folder):
 
 
 def test_a_run_folder_is_enough(tmp_path):
-    made = run(tmp_path / "run")
+    result = run(tmp_path / "run")
     assert files(tmp_path / "run") == {
         "card.json",
         "log.jsonl",
@@ -46,8 +46,8 @@ def test_a_run_folder_is_enough(tmp_path):
         "weights.safetensors",
     }
     loaded = Run.load(tmp_path / "run")
-    assert torch.equal(loaded.sample(5), made.sample(5))
-    assert torch.equal(loaded.log_prob(MOONS.test.x[:3]).nats, made.log_prob(MOONS.test.x[:3]).nats)
+    assert torch.equal(loaded.sample(5), result.sample(5))
+    assert torch.equal(loaded.log_prob(MOONS.test.x[:3]).nats, result.log_prob(MOONS.test.x[:3]).nats)
     assert loaded.card["steps"] == 12
     assert loaded.card["done"]
     assert loaded.card["data"]["digest"] == MOONS.digest

@@ -56,12 +56,12 @@ class Shifted(CachedCodec, Staged):
         z = self.held.codec.encode(x)[0]
         return z + self.held.estimand(z)
 
-    def draw(self, kept: Tensor) -> Tensor:
-        return (kept + 0.1 * torch.randn_like(kept)) / self.scale
+    def draw(self, stored: Tensor) -> Tensor:
+        return (stored + 0.1 * torch.randn_like(stored)) / self.scale
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        kept = self.analyse(x)
-        return (kept if noise is None else kept + noise.normal(*kept.shape[1:])) / self.scale, torch.zeros(len(x))
+        stored = self.analyse(x)
+        return (stored if noise is None else stored + noise.normal(*stored.shape[1:])) / self.scale, torch.zeros(len(x))
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         return self.held.codec.decode(z * self.scale)
@@ -129,18 +129,18 @@ def test_stages_must_leave_a_part():
 
 def test_each_stage_has_a_run_folder_and_the_card_says_how_the_budget_was_split(tmp_path):
     seen = []
-    made = run(tmp_path, observe=seen.append)
+    result = run(tmp_path, observe=seen.append)
     assert [step.stage for step in seen] == ["first"] * 8 + ["teacher"] * 4 + [""] * 4
     assert [step.used for step in seen] == pytest.approx([i / 16 for i in range(1, 17)])
-    stages = made.card["stages"]
+    stages = result.card["stages"]
     assert [(s["name"], s["share"], s["budget"], s["steps"]) for s in stages] == [
         ("first", 0.5, "8 steps", 8),
         ("teacher", 0.25, "4 steps", 4),
         ("model", 0.25, "4 steps", 4),
     ]
-    assert made.card["steps"] == 16
-    assert made.card["seconds"] == pytest.approx(sum(s["seconds"] for s in stages), abs=0.01)
-    for name, held in (("first", made.model.codec.held), ("teacher", made.model.objective.teacher)):
+    assert result.card["steps"] == 16
+    assert result.card["seconds"] == pytest.approx(sum(s["seconds"] for s in stages), abs=0.01)
+    for name, held in (("first", result.model.codec.held), ("teacher", result.model.objective.teacher)):
         alone = Run.load(tmp_path / "stages" / name)
         assert alone.card["done"]
         for key, value in alone.model.state_dict().items():
@@ -148,7 +148,7 @@ def test_each_stage_has_a_run_folder_and_the_card_says_how_the_budget_was_split(
     log = [json.loads(line) for line in (tmp_path / "stages" / "first" / "log.jsonl").read_text().splitlines()]
     assert {line["stage"] for line in log} == {"first"}
     loaded = Run.load(tmp_path)
-    assert torch.equal(loaded.sample(5), made.sample(5))
+    assert torch.equal(loaded.sample(5), result.sample(5))
 
 
 def test_what_is_late_is_taken_from_the_later_stages(monkeypatch):
@@ -249,9 +249,9 @@ def test_codes_are_drawn_anew_from_what_is_kept():
     rows = loop.batches(0).x
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        one, other = (loop._batch_parts.encode(loop.batches(0)).x for _ in range(2))
-    assert not torch.equal(one, other)
-    assert (one * loop.model.codec.scale - rows).std().item() == pytest.approx(0.1, rel=0.3)
+        codes, other = (loop._batch_parts.encode(loop.batches(0)).x for _ in range(2))
+    assert not torch.equal(codes, other)
+    assert (codes * loop.model.codec.scale - rows).std().item() == pytest.approx(0.1, rel=0.3)
 
 
 @pytest.mark.parametrize("check", ["gradients", "configuration", "saved", "resume", "loss", "samples", "batch_split"])

@@ -38,8 +38,8 @@ def ending(last: int) -> Callable[[Step], None]:
     return observe
 
 
-def same(one: Batch, other: Batch) -> bool:
-    return torch.equal(one.x, other.x)
+def same(batch: Batch, other: Batch) -> bool:
+    return torch.equal(batch.x, other.x)
 
 
 @pytest.mark.parametrize("world", [2, 4])

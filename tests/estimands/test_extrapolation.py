@@ -48,12 +48,12 @@ def test_tokens_are_conditional_at_one_and_unconditional_at_zero(recipe, space, 
     x, cond = examples(built)
     with torch.no_grad():
         conditional, unconditional = built.estimand(x, cond), built.estimand(x)
-        one, none = (classifier_free(built, w).estimand for w in (1.0, 0.0))
+        full, none = (classifier_free(built, w).estimand for w in (1.0, 0.0))
         assert (conditional - unconditional).abs().max() > 0.02
-        torch.testing.assert_close(one(x, cond), conditional, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(full(x, cond), conditional, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(none(x, cond), unconditional, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(classifier_free(built, 4.0).estimand(x), unconditional)
-    again = construct(configuration(one))
+    again = construct(configuration(full))
     assert again.scale == 1.0
 
 

@@ -36,8 +36,8 @@ def test_each_view_is_what_its_name_says(path):
     eps, x_0 = -sigma * score, (x_t + sigma**2 * score) / alpha
     expected = {Score: score, NoisePredictor: eps, Denoiser: x_0, Velocity: d_alpha * x_0 + d_sigma * eps}
     for source, target in itertools.permutations(KINDS, 2):
-        found = view(view(oracle, source), target)(x_t, t)
-        torch.testing.assert_close(found, expected[target], rtol=1e-6, atol=1e-6)
+        prediction = view(view(oracle, source), target)(x_t, t)
+        torch.testing.assert_close(prediction, expected[target], rtol=1e-6, atol=1e-6)
 
 
 @each_path
@@ -69,13 +69,13 @@ def test_ends_of_a_straight_path_are_finite(kind):
     """At sigma = 0 the noise is 0 and the velocity -x; at alpha = 0 the example is the data's mean, or 0 unknown."""
     oracle = MixtureDenoiser(RectifiedFlow(), *MIXTURE)
     source = view(oracle, kind)
-    x, zero, one = torch.randn(16, 2), torch.zeros(16), torch.ones(16)
+    x, zero, ones = torch.randn(16, 2), torch.zeros(16), torch.ones(16)
     torch.testing.assert_close(view(source, Denoiser)(x, zero), x, atol=1e-3, rtol=0)
-    torch.testing.assert_close(view(source, NoisePredictor)(x, one), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(view(source, NoisePredictor)(x, ones), x, atol=1e-5, rtol=0)
     torch.testing.assert_close(view(source, Velocity)(x, zero), -x, atol=0.02, rtol=0)
     mean = torch.tensor([0.4, 0.35]).expand(16, 2)
     has_limit = kind in (Denoiser, Velocity)
-    torch.testing.assert_close(view(source, Denoiser)(x, one), mean * has_limit, atol=1e-3, rtol=0)
+    torch.testing.assert_close(view(source, Denoiser)(x, ones), mean * has_limit, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("path", [VP(), EDM(), RectifiedFlow()], ids=lambda p: type(p).__name__)
@@ -83,9 +83,9 @@ def test_single_precision_suffices_away_from_the_ends(path):
     oracle = MixtureDenoiser(path, *MIXTURE)
     x_t, t = points(path)
     for source, target in itertools.permutations(KINDS, 2):
-        found = view(view(oracle, source), target)(x_t.float(), t.float()).double()
+        prediction = view(view(oracle, source), target)(x_t.float(), t.float()).double()
         exact = view(oracle, target)(x_t, t)
-        assert (found - exact).norm() < 2e-4 * exact.norm()
+        assert (prediction - exact).norm() < 2e-4 * exact.norm()
 
 
 def test_a_view_survives_its_configuration():

@@ -146,8 +146,8 @@ def test_block_gibbs_leaves_the_distribution_as_it_is(b):
     start = v[torch.multinomial(p, n, replacement=True, generator=torch.Generator().manual_seed(0))]
     moved = BlockGibbs(1).run(energy, Noise(0, 0, n), start=start).x
     index = (moved.flatten(1) @ 2.0 ** torch.arange(5, -1, -1)).long()
-    found = torch.bincount(index, minlength=64) / n
-    assert (found - p).abs().max() < 5 * (p.max() / n).sqrt()
+    frequencies = torch.bincount(index, minlength=64) / n
+    assert (frequencies - p).abs().max() < 5 * (p.max() / n).sqrt()
     assert not torch.equal(moved, start)
 
 

@@ -57,8 +57,8 @@ def _of_gradient(value, tensors):
     """A number made of all gradients of a value."""
     torch.manual_seed(1)
     v = torch.randn_like(value)
-    found = torch.autograd.grad((v * value).sum(), tensors, create_graph=True, materialize_grads=True)
-    return sum((g.sin().sum() for g in found), torch.zeros((), dtype=torch.float64))
+    derivatives = torch.autograd.grad((v * value).sum(), tensors, create_graph=True, materialize_grads=True)
+    return sum((g.sin().sum() for g in derivatives), torch.zeros((), dtype=torch.float64))
 
 
 def test_gradients_of_weights_are_not_computed_where_nobody_asks(monkeypatch):
@@ -83,7 +83,7 @@ def test_a_step_has_the_gradient_that_it_has_without(monkeypatch, name):
     for p in model.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
     batch = model.encode(data.train.x[:8])
-    found = []
+    gradients = []
     for outside in (False, True):
         if outside:
             monkeypatch.setattr("fourfold.maths.gradients._OURS", {})
@@ -91,5 +91,5 @@ def test_a_step_has_the_gradient_that_it_has_without(monkeypatch, name):
         for term in model.terms().values():
             torch.manual_seed(1)
             term(batch).mean().backward()
-        found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-5)

@@ -80,8 +80,8 @@ def test_a_waveform_is_found_from_its_magnitudes():
     wanted = stft(x, 512, 128).abs()
 
     def error(steps):
-        found = stft(from_magnitude(wanted, 128, 8000, steps), 512, 128).abs()
-        return float((found - wanted).norm() / wanted.norm())
+        magnitude = stft(from_magnitude(wanted, 128, 8000, steps), 512, 128).abs()
+        return float((magnitude - wanted).norm() / wanted.norm())
 
     assert error(32) < 0.1
     assert error(32) < error(2)

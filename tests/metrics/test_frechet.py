@@ -29,8 +29,8 @@ def test_a_shift_alone_is_its_square() -> None:
 def test_commuting_covariances() -> None:
     basis = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64)).Q
     a, b = torch.rand(2, 5, dtype=torch.float64) + 0.1
-    found = gaussian_distance(torch.zeros(5), basis * a @ basis.T, torch.zeros(5), basis * b @ basis.T)
-    assert found == pytest.approx((a.sqrt() - b.sqrt()).square().sum().item(), rel=1e-9)
+    distance = gaussian_distance(torch.zeros(5), basis * a @ basis.T, torch.zeros(5), basis * b @ basis.T)
+    assert distance == pytest.approx((a.sqrt() - b.sqrt()).square().sum().item(), rel=1e-9)
 
 
 def test_one_dimension_of_each_may_be_missing() -> None:

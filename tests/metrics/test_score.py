@@ -14,7 +14,7 @@ from fourfold.vocabulary import Kind
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     x = torch.randn(1000, dtype=torch.float64)
-    value, low, high = jackknife(lambda kept: x[kept].mean().item(), 1000)
+    value, low, high = jackknife(lambda rows: x[rows].mean().item(), 1000)
     assert value == pytest.approx(x.mean().item())
     assert (high - low) / 2 == pytest.approx(2.26 * x.std().item() / math.sqrt(1000), rel=0.6)
 
@@ -23,7 +23,7 @@ def test_jackknife_intervals_cover() -> None:
     hits = 0
     for _ in range(200):
         x = torch.randn(60, dtype=torch.float64)
-        _, low, high = jackknife(lambda kept, x=x: x[kept].mean().item(), 60)
+        _, low, high = jackknife(lambda rows, x=x: x[rows].mean().item(), 60)
         hits += low <= 0 <= high
     assert 180 <= hits <= 200
 

@@ -230,12 +230,12 @@ def pair_of_frames(seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return frame(300), frame(200)
 
 
-def as_numbers(real: pd.DataFrame, made: pd.DataFrame) -> tuple[Tensor, Tensor, Columns]:
+def as_numbers(real: pd.DataFrame, synthetic: pd.DataFrame) -> tuple[Tensor, Tensor, Columns]:
     """Samples, references, and their columns."""
-    codes = {n: {v: i for i, v in enumerate(sorted({*real[n].dropna(), *made[n].dropna()}))} for n in "de"}
+    codes = {n: {v: i for i, v in enumerate(sorted({*real[n].dropna(), *synthetic[n].dropna()}))} for n in "de"}
     y, x = (
         torch.tensor(np.stack([t[n].map(codes[n]) if n in "de" else t[n] for n in "abcdef"], 1).astype(float))
-        for t in (real, made)
+        for t in (real, synthetic)
     )
     return x, y, Columns(tuple("abcdef"), (False, False, False, True, True, False), ("",) * 6)
 
@@ -254,11 +254,11 @@ def test_shape_and_trend_are_what_sdmetrics_gives(seed: int, shape: float, trend
 def test_shape_and_trend_of_each_column_and_pair_are_those_of_sdmetrics(seed: int):
     from sdmetrics.reports.single_table import QualityReport
 
-    real, made = pair_of_frames(seed)
-    x, y, columns = as_numbers(real, made)
+    real, synthetic = pair_of_frames(seed)
+    x, y, columns = as_numbers(real, synthetic)
     kinds = {name: {"sdtype": "categorical" if name in "de" else "numerical"} for name in "abcdef"}
     report = QualityReport()
-    report.generate(real, made, {"columns": kinds}, verbose=False)
+    report.generate(real, synthetic, {"columns": kinds}, verbose=False)
     reference = report.get_details("Column Shapes").set_index("Column")["Score"]
     assert np.allclose(shapes(x, y, columns), reference[list("abcdef")], atol=1e-6, equal_nan=True)
     trends = Trends(y, columns)

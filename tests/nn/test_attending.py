@@ -92,9 +92,9 @@ def test_steps_copies_and_branches_of_a_cache_attend_as_the_whole_does():
     torch.testing.assert_close(net(ids[rows, 3:4], copy), whole[rows, 3:4])
     steps += [net(ids[:, i : i + 1], cache) for i in range(3, 6)]
     torch.testing.assert_close(torch.cat(steps, 1), whole)
-    one = net.cache(1, cond[:1])
-    net(ids[:1, :3], one)
-    branches = one.select(torch.zeros(2))
+    first_cache = net.cache(1, cond[:1])
+    net(ids[:1, :3], first_cache)
+    branches = first_cache.select(torch.zeros(2))
     torch.testing.assert_close(net(ids[:1, 3:4].repeat(2, 1), branches), whole[:1, 3:4].repeat(2, 1, 1))
     assert (net(ids, None, cond.roll(1, 0)) - whole).abs().amax((1, 2)).min() > 1e-3
 

@@ -20,9 +20,9 @@ ROWS = SPACE.rows(IDS).long()[:6]
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    made = build("autoregressive/ngrams", SPACE, size="xs")
-    made.fit_statistics(IDS)
-    return made.eval()
+    built = build("autoregressive/ngrams", SPACE, size="xs")
+    built.fit_statistics(IDS)
+    return built.eval()
 
 
 def disturbed(model):
@@ -62,9 +62,9 @@ def test_steps_with_a_cache_are_those_of_one_pass(model):
     cache.clear()
     assert cache.position == 0
     torch.testing.assert_close(net(ids[:, :1], cache), whole[:, :1])
-    one = net.cache(1)
-    net(ids[:1, :4], one)
-    branches = one.select(torch.tensor([0, 0, 0]))
+    single_cache = net.cache(1)
+    net(ids[:1, :4], single_cache)
+    branches = single_cache.select(torch.tensor([0, 0, 0]))
     text = torch.cat([ids[:1, :4].expand(3, -1), torch.tensor([[0], [1], [2]])], 1)
     torch.testing.assert_close(net(text[:, 4:], branches), net(text)[:, 4:])
 

@@ -24,9 +24,9 @@ AWKWARD = [
 
 @pytest.fixture
 def words() -> CaptionWords:
-    made = CaptionWords(8)
-    made.learn(byte_rows(SEEN, LENGTH))
-    return made
+    encoder = CaptionWords(8)
+    encoder.learn(byte_rows(SEEN, LENGTH))
+    return encoder
 
 
 def test_words_of_two_captions_are_learned_and_others_are_spelled(words):

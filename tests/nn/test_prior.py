@@ -50,8 +50,8 @@ def test_densities_integrate_to_one_and_draws_follow_them(name, label):
         draws = prior(torch.randn(n, *prior.noise), None if label is None else torch.full((n,), label))
     assert mass.sum().item() == pytest.approx(1, abs=0.01)
     for power in (1, 2):
-        expected, found = (mass[:, None] * u**power).sum(0), draws**power
-        assert ((found.mean(0) - expected).abs() < 5 * found.std(0) / math.sqrt(n) + 2e-3).all()
+        expected, moments = (mass[:, None] * u**power).sum(0), draws**power
+        assert ((moments.mean(0) - expected).abs() < 5 * moments.std(0) / math.sqrt(n) + 2e-3).all()
 
 
 def test_a_mixture_is_torchs():

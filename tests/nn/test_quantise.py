@@ -23,9 +23,9 @@ def test_every_code_of_finite_scalars_is_reached_and_embedded_as_itself(levels):
     offset = torch.tensor([0.5 * (level % 2 == 0) for level in levels])[:, None, None]
     steps = values * torch.tensor([level // 2 for level in levels])[:, None, None]
     reached = ((steps + offset) / half).clamp(-1 + 1e-6, 1 - 1e-6)
-    found = q(torch.atanh(reached) - torch.atanh(offset / half))
-    assert torch.equal(found.codes, codes)
-    torch.testing.assert_close(found.values, values)
+    quantised = q(torch.atanh(reached) - torch.atanh(offset / half))
+    assert torch.equal(quantised.codes, codes)
+    torch.testing.assert_close(quantised.values, values)
 
 
 def test_finite_scalars_keep_zero_and_their_levels_are_even():
@@ -38,32 +38,32 @@ def test_finite_scalars_keep_zero_and_their_levels_are_even():
 
 def test_finite_scalars_pass_the_gradient_of_the_squashing_function():
     q, e = FiniteScalars((5, 4)), torch.randn(3, 2, 2, 2, requires_grad=True)
-    (found,) = torch.autograd.grad(q(e).values.sum(), e)
+    (gradient,) = torch.autograd.grad(q(e).values.sum(), e)
     half = torch.tensor([2, 1.5])[:, None, None] * 1.001
     shift = torch.tensor([0, math.atanh(0.5 / (1.5 * 1.001))])[:, None, None]
     expected = half * (1 - torch.tanh(e + shift).square()) / 2
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradient, expected)
 
 
 def test_a_codebook_takes_the_nearest_vector():
     q, e = Codebook(7, 3).eval(), torch.randn(2, 3, 4, 5)
     rows = e.movedim(1, -1).reshape(-1, 3)
     distance = (rows[:, None] - q.embedding.weight).square().sum(2)
-    found = q(e)
-    assert torch.equal(found.codes.flatten(), distance.argmin(1))
-    torch.testing.assert_close(found.values, q.embed(found.codes))
-    torch.testing.assert_close(found.penalty.sum(), q.weight * 1.25 * distance.min(1).values.sum() / 3)
+    quantised = q(e)
+    assert torch.equal(quantised.codes.flatten(), distance.argmin(1))
+    torch.testing.assert_close(quantised.values, q.embed(quantised.codes))
+    torch.testing.assert_close(quantised.penalty.sum(), q.weight * 1.25 * distance.min(1).values.sum() / 3)
 
 
 def test_a_codebooks_gradients_are_the_papers():
     q, e = Codebook(5, 2, commitment=0.3, weight=1.0).eval(), torch.randn(2, 2, 3, 3, requires_grad=True)
-    found = q(e)
-    (through,) = torch.autograd.grad(found.values.sum(), e, retain_graph=True)
+    quantised = q(e)
+    (through,) = torch.autograd.grad(quantised.values.sum(), e, retain_graph=True)
     assert torch.equal(through, torch.ones_like(e))
-    d_e, d_v = torch.autograd.grad(found.penalty.sum(), [e, q.embedding.weight])
-    difference = (e - found.values).detach()
+    d_e, d_v = torch.autograd.grad(quantised.penalty.sum(), [e, q.embedding.weight])
+    difference = (e - quantised.values).detach()
     torch.testing.assert_close(d_e, 0.3 * difference)
-    sums = torch.zeros(5, 2).index_add(0, found.codes.flatten(), -difference.movedim(1, -1).reshape(-1, 2))
+    sums = torch.zeros(5, 2).index_add(0, quantised.codes.flatten(), -difference.movedim(1, -1).reshape(-1, 2))
     torch.testing.assert_close(d_v, sums)
 
 

@@ -9,15 +9,15 @@ def test_the_nearest_known_tokens_are_those_that_a_search_finds():
     random = torch.Generator().manual_seed(0)
     x = torch.randint(9, (3, 12, 2), generator=random)
     observed_mask = torch.rand(x.shape, generator=random) < 0.3
-    found = nearest(x, observed_mask, 2)
+    neighbours = nearest(x, observed_mask, 2)
     for b, t, c in torch.cartesian_prod(*map(torch.arange, x.shape)).tolist():
         for side, rows in enumerate((range(t - 1, -1, -1), range(t + 1, 12))):
             at = next((s for s in rows if observed_mask[b, s, c]), None)
-            token, gap = found[b, t, c, side].tolist()
+            token, gap = neighbours[b, t, c, side].tolist()
             assert token == (-1 if at is None else x[b, at, c])
             if at is not None:
                 assert gap == min(abs(t - at).bit_length() - 1, GAPS - 1)
-    assert torch.equal(nearest(x, observed_mask, 1), found[:, :, :, :1])
+    assert torch.equal(nearest(x, observed_mask, 1), neighbours[:, :, :, :1])
 
 
 def test_an_untrained_head_is_a_walk_that_moves_with_its_anchor():
@@ -46,11 +46,11 @@ def test_steps_are_seen_and_categories_have_none():
     torch.manual_seed(0)
     steps = RelativeSteps((50, 4), 3, (0,), 1)
     near = torch.tensor([[[10, 0]], [[1, 0]]])[None]
-    one, other, alone = (
+    scores, other, alone = (
         steps(torch.tensor([[k, 2]]), near + torch.tensor([[[shift, 0]], [[0, 0]]]))
         for k, shift in ((12, 0), (22, 10), (9, -11))
     )
-    assert torch.allclose(one, other)
-    assert (one[:, 1] == 0).all()
+    assert torch.allclose(scores, other)
+    assert (scores[:, 1] == 0).all()
     assert (alone == 0).all()
     assert bumps(50).shape[0] == 99

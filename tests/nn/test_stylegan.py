@@ -17,12 +17,12 @@ def _seeded():
 def test_modulated_convolution_is_one_with_a_kernel_for_each_example(demodulate):
     layer = ModulatedConv(5, 4, 6, 3, demodulate)
     x, w = torch.randn(3, 5, 7, 8), torch.randn(3, 6)
-    styles, found = layer.affine(w), layer(x, w)
+    styles, outputs = layer.affine(w), layer(x, w)
     for i in range(3):
         kernel = layer.weight * layer.scale * styles[i][None, :, None, None]
         if demodulate:
             kernel = kernel / (kernel.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
-        torch.testing.assert_close(found[i], functional.conv2d(x[i : i + 1], kernel, padding=1)[0])
+        torch.testing.assert_close(outputs[i], functional.conv2d(x[i : i + 1], kernel, padding=1)[0])
 
 
 def test_a_slow_layer_starts_like_a_fast_one_and_moves_by_its_multiplier():
@@ -72,9 +72,9 @@ def test_a_plane_at_no_strength_is_the_identity_and_its_turns_keep_areas():
     torch.testing.assert_close(augment._plane(2, 8, 6), torch.eye(2, 3).expand(2, 2, 3))
     plane = always()._plane(500, 8, 6)[:, :, :2]
     pixels = torch.diag(torch.tensor([3.0, 4.0]))
-    found = pixels @ plane @ torch.linalg.inv(pixels)
-    values = torch.linalg.svdvals(found)
-    assert (torch.linalg.det(found) < 0).float().mean().item() == pytest.approx(0.5, abs=0.1)  # mirrored
+    composed = pixels @ plane @ torch.linalg.inv(pixels)
+    values = torch.linalg.svdvals(composed)
+    assert (torch.linalg.det(composed) < 0).float().mean().item() == pytest.approx(0.5, abs=0.1)  # mirrored
     assert values.log().mean().abs().item() < 0.05
 
 

@@ -57,8 +57,8 @@ def test_the_frozen_encoder_equals_the_package_s_own():
             [0.032244, 0.026254, 0.010931, 0.027546],
         ]
     )
-    found = SentenceEncoder.installed().encode(CAPTIONS[:3])[:, :4] / 384**0.5
-    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-3)
+    vectors = SentenceEncoder.installed().encode(CAPTIONS[:3])[:, :4] / 384**0.5
+    torch.testing.assert_close(vectors, expected, atol=2e-5, rtol=1e-3)
 
 
 def test_another_or_no_encoder_is_refused_with_the_way_out(monkeypatch):

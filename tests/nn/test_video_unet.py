@@ -10,7 +10,7 @@ from fourfold.nn.video_unet import VideoUNet
 SMALL = {"widths": (8, 8), "blocks": (2, 1), "heads": 2, "patch": 2}
 
 
-def made(frames: int, shaken: bool = True, **settings) -> VideoUNet:
+def network(frames: int, shaken: bool = True, **settings) -> VideoUNet:
     torch.manual_seed(0)
     net = VideoUNet((frames, 8, 8), frames, **{**SMALL, **settings})
     for p in net.parameters():
@@ -31,7 +31,7 @@ def without_attention(net: VideoUNet) -> VideoUNet:
 @pytest.mark.parametrize("span", [1, 2])
 def test_frames_are_apart_where_layers_of_time_are_the_identity(span):
     """A clip is then the same network applied to every frame, or to every group of ``span`` frames."""
-    net, single = without_attention(made(6, span=span)), made(span, span=span)
+    net, single = without_attention(network(6, span=span)), network(span, span=span)
     for block in [*net.down, *net.up]:
         torch.nn.init.zeros_(block.time.weight[:, :, ::2])  # only the frame itself
     single.load_state_dict({**net.state_dict(), "moment": net.moment[:1]})
@@ -42,7 +42,7 @@ def test_frames_are_apart_where_layers_of_time_are_the_identity(span):
 
 def test_a_clip_later_in_time_is_denoised_as_before():
     """Convolutions do not know when it is: far from both ends, a shift of the input is one of the output."""
-    net, x, tau = without_attention(made(14, span=1)), torch.randn(1, 14, 8, 8).double(), torch.zeros(1)
+    net, x, tau = without_attention(network(14, span=1)), torch.randn(1, 14, 8, 8).double(), torch.zeros(1)
     base, later = net(x, tau), net(x.roll(1, 1), tau)
     assert torch.allclose(base[:, 4:9], later[:, 5:10], atol=1e-5)
     assert not torch.allclose(base[:, :1], later[:, 1:2], atol=1e-3)
@@ -50,7 +50,7 @@ def test_a_clip_later_in_time_is_denoised_as_before():
 
 def test_how_far_frames_see():
     """Each of the four convolutions in time sees one frame further; attention sees all."""
-    net, x, tau = made(12, span=1), torch.zeros(1, 12, 8, 8).double(), torch.zeros(1)
+    net, x, tau = network(12, span=1), torch.zeros(1, 12, 8, 8).double(), torch.zeros(1)
     changed = x.clone()
     changed[:, 0] += 1
     seen = (net(changed, tau) - net(x, tau)).abs().amax((0, 2, 3)) > 1e-7
@@ -71,7 +71,7 @@ def test_frames_and_sizes_that_do_not_fit_are_extended_by_edge_values():
 
 
 def test_padding_does_not_shift_what_it_cuts_back():
-    net = without_attention(made(4, span=2))
+    net = without_attention(network(4, span=2))
     x = torch.randn(1, 4, 8, 32).double()
     net.place.data = net.place.data[:1].expand(16, -1)
     whole, part = net(x, torch.zeros(1)), net(x[..., :29], torch.zeros(1))
@@ -80,8 +80,8 @@ def test_padding_does_not_shift_what_it_cuts_back():
 
 def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
     x, tau, cond = torch.randn(4, 4, 8, 8).double(), torch.tensor([0.0, 0.3, -0.4, 1.0]), torch.tensor([0, 1, 2, -1])
-    assert made(4, shaken=False, reading=LabelReading(3))(x, tau, cond).abs().max() == 0
-    net = made(4, reading=LabelReading(3))
+    assert network(4, shaken=False, reading=LabelReading(3))(x, tau, cond).abs().max() == 0
+    net = network(4, reading=LabelReading(3))
     base = net(x, tau, cond)
     assert not torch.allclose(base, net(x, tau + 0.1, cond))
     assert not torch.allclose(base[:3], net(x, tau, None)[:3])
@@ -90,7 +90,7 @@ def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
 
 
 def test_the_input_reaches_the_output_by_a_factor_of_the_noise_level():
-    net, x, tau = made(4), torch.randn(2, 4, 8, 8), torch.tensor([-0.5, 0.5])
+    net, x, tau = network(4), torch.randn(2, 4, 8, 8), torch.tensor([-0.5, 0.5])
     torch.nn.init.zeros_(net.head.weight)
     torch.nn.init.zeros_(net.head.bias)
     factors = (net(x, tau) / x).flatten(1)

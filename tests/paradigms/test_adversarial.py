@@ -236,8 +236,8 @@ def test_only_a_paired_contest_shows_data_to_the_critic_in_the_generator_s_turn(
 
     rows: list[int] = []
     x, fake, given = torch.randn(3, 2), torch.randn(3, 2), 0 if cond is None else cond
-    found = AdversarialGame(Sum(), contest).generator_loss(x, fake, cond)
-    torch.testing.assert_close(found, contest.generator(x.sum(1) + given, fake.sum(1) + given))
+    loss = AdversarialGame(Sum(), contest).generator_loss(x, fake, cond)
+    torch.testing.assert_close(loss, contest.generator(x.sum(1) + given, fake.sum(1) + given))
     assert rows == [6 if contest.paired else 3]
 
 
@@ -286,18 +286,18 @@ def test_wasserstein_gap_of_the_optimal_critic_is_the_distance():
 def test_unit_norm_is_the_paper_s_on_a_quadratic_critic():
     critic, x, fake = Quadratic(3), torch.randn(5, 3), torch.randn(5, 3)
     torch.manual_seed(3)
-    found = UnitNorm(7.0)(critic, x, fake, None)
+    penalty = UnitNorm(7.0)(critic, x, fake, None)
     torch.manual_seed(3)
     u = torch.rand(5, 1)
     between = u * x + (1 - u) * fake
     slope = between @ (critic.A + critic.A.T) / 2 + critic.b
-    torch.testing.assert_close(found, 7 * (slope.norm(dim=1) - 1) ** 2)
+    torch.testing.assert_close(penalty, 7 * (slope.norm(dim=1) - 1) ** 2)
 
 
 def test_r1_alone_leaves_the_samples_out():
     critic, x = Quadratic(2), torch.randn(4, 2)
-    found = ZeroCentred(2.0, samples=False)(critic, x, torch.full((4, 2), torch.nan), None)
-    torch.testing.assert_close(found, gradient_penalty(critic, x))
+    penalty = ZeroCentred(2.0, samples=False)(critic, x, torch.full((4, 2), torch.nan), None)
+    torch.testing.assert_close(penalty, gradient_penalty(critic, x))
 
 
 def test_two_time_scales():
@@ -320,14 +320,14 @@ def test_path_length_is_the_norm_of_the_transposed_jacobian_s_product():
     generator = style_model().estimand.eval()
     z = torch.randn(2, *generator.latent)
     torch.manual_seed(5)
-    found = path_lengths(generator, z)
+    lengths = path_lengths(generator, z)
     w = generator.net.styles(z).detach()
     torch.manual_seed(5)
     y = torch.randn(2, 3, 16, 16) / 16
     jacobian = torch.autograd.functional.jacobian(lambda v: generator.net.synthesis(v, z), w)  # (2, 3, 16, 16, 2, l, s)
     for i in range(2):
         product = torch.einsum("chw,chwls->ls", y[i], jacobian[i, :, :, :, i])
-        torch.testing.assert_close(found[i], product.square().sum(1).mean().sqrt(), rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(lengths[i], product.square().sum(1).mean().sqrt(), rtol=1e-3, atol=1e-6)
 
 
 def test_path_length_penalty_follows_the_running_mean():
@@ -347,10 +347,10 @@ def test_truncation_leads_to_the_image_of_the_mean_style():
         net.styles(torch.randn(64, net.inputs))
     net.eval()
     noise = Noise(0, 0, 4)
-    found = StyleTruncation(0.0)(model.estimand, noise)
+    images = StyleTruncation(0.0)(model.estimand, noise)
     z = Noise(0, 0, 4).normal(net.inputs)
     expected = net.synthesis(net.mean.expand(4, net.layers, -1), z)
-    torch.testing.assert_close(found, expected.clamp(-1, 1) + 0.1 * (expected - expected.clamp(-1, 1)))
+    torch.testing.assert_close(images, expected.clamp(-1, 1) + 0.1 * (expected - expected.clamp(-1, 1)))
     assert torch.equal(StyleTruncation(1.0)(model.estimand, Noise(0, 0, 4)), model.estimand(z))
 
 

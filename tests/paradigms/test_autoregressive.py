@@ -147,9 +147,9 @@ def test_text_beyond_the_context_is_drawn_as_it_is_scored(context: int, given: i
         text = torch.cat([prompt.expand(2, -1), tokens], 1)
         forward = model.estimand(text)[:, given:]
         logs = torch.stack(said, 1).log_softmax(-1)
-    found = [(logs.gather(2, tokens[:, i].view(2, 1, 1).expand(2, logs.shape[1], 1)).squeeze(2)) for i in range(20)]
+    picked = [(logs.gather(2, tokens[:, i].view(2, 1, 1).expand(2, logs.shape[1], 1)).squeeze(2)) for i in range(20)]
     for i in range(20):  # some network call said just this about the token (refills say other things in between)
-        assert (found[i] - forward[:, i : i + 1]).abs().amax(0).min() < 1e-4
+        assert (picked[i] - forward[:, i : i + 1]).abs().amax(0).min() < 1e-4
 
 
 @pytest.mark.parametrize("stride", [1, 3, 8])
@@ -206,15 +206,15 @@ def test_vector_samples_follow_the_density() -> None:
 @pytest.mark.parametrize("space", SPACES)
 def test_samples_do_not_depend_on_the_batch_split(space) -> None:
     model = perturbed(space)
-    one = model.sample(130, labels(space, 130), seed=3, batch_size=256)
+    whole = model.sample(130, labels(space, 130), seed=3, batch_size=256)
     two = model.sample(130, labels(space, 130), seed=3, batch_size=64)
     tail = model.sample(7, None if space.given is None else labels(space, 130)[100:107], seed=3, start=100)
     if isinstance(space, Vectors):
-        torch.testing.assert_close(one, two, atol=1e-3, rtol=1e-3)
-        torch.testing.assert_close(one[100:107], tail, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(whole, two, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(whole[100:107], tail, atol=1e-3, rtol=1e-3)
     else:
-        assert (one != two).float().mean() < 0.01
-        assert (one[100:107] != tail).float().mean() < 0.01
+        assert (whole != two).float().mean() < 0.01
+        assert (whole[100:107] != tail).float().mean() < 0.01
 
 
 @pytest.mark.parametrize(
@@ -270,5 +270,5 @@ def test_training_reaches_the_entropy_of_a_known_source() -> None:
         optimizer.step()
     entropy = (math.log(2) - 7 * (0.9 * math.log(0.9) + 0.1 * math.log(0.1))) / 8
     flips = torch.rand(2000, 8) < torch.tensor([0.5] + [0.1] * 7)
-    found = -model.log_prob(flips.long().cumsum(1) % 2).nats.mean().item() / 8
-    assert found == pytest.approx(entropy, abs=0.03)
+    cross_entropy = -model.log_prob(flips.long().cumsum(1) % 2).nats.mean().item() / 8
+    assert cross_entropy == pytest.approx(entropy, abs=0.03)

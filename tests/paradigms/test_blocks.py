@@ -21,7 +21,7 @@ SPACE = Text("abc", L)
 EVERY = torch.tensor(list(itertools.product(range(V), repeat=L)))
 
 
-def made(block, lean=1.0):
+def block_model(block, lean=1.0):
     """A model of blocks with random weights."""
     torch.manual_seed(0)
     net = OrderedTransformer(V, L, block, 16, 2, 2)
@@ -42,22 +42,22 @@ def orders(block):
 
 
 @torch.no_grad()
-def told(model, x, seen, token):
+def masses_by_sum(model, x, seen, token):
     """``log p`` of every token at a place, ``(B, V)``, given those at the places seen, in their order, in one pass."""
     at = torch.tensor([0, *(i + 1 for i in seen)]).expand(len(x), -1)
     ids = torch.cat([torch.full((len(x), 1), V), x[:, list(seen)]], 1)
     asked = torch.cat([at[:, 1:], torch.full_like(at[:, :1], token + 1)], 1)
-    known = {-1: torch.full((len(x),), V)}  # the symbol before the first token
+    tokens_by_place = {-1: torch.full((len(x),), V)}  # the symbol before the first token
     sides = []
     for i in (*seen, token):
-        sides.append(torch.stack([known.get(j, torch.full((len(x),), V + 1)) for j in (i - 1, i + 1)]))
-        known[i] = x[:, i]
+        sides.append(torch.stack([tokens_by_place.get(j, torch.full((len(x),), V + 1)) for j in (i - 1, i + 1)]))
+        tokens_by_place[i] = x[:, i]
     return model.estimand.net(ids, at, asked, torch.stack(sides, 2))[:, -1].double().log_softmax(-1)
 
 
 def by_order(model, order, x):
     """``log p(x)`` in one order, ``(B,)``."""
-    parts = [told(model, x, order[:k], i).gather(1, x[:, i : i + 1]) for k, i in enumerate(order)]
+    parts = [masses_by_sum(model, x, order[:k], i).gather(1, x[:, i : i + 1]) for k, i in enumerate(order)]
     return torch.cat(parts, 1).sum(1)
 
 
@@ -79,9 +79,9 @@ def test_blocks_of_one_token_are_an_autoregressive_model():
     added = {"way.weight", "left.weight", "right.weight"}
     for name in added:
         net.get_parameter(name).data.zero_()
-    kept = net.load_state_dict({k.removeprefix("trunk."): v for k, v in theirs.state_dict().items()}, strict=False)
-    assert set(kept.missing_keys) == added
-    assert not kept.unexpected_keys
+    report = net.load_state_dict({k.removeprefix("trunk."): v for k, v in theirs.state_dict().items()}, strict=False)
+    assert set(report.missing_keys) == added
+    assert not report.unexpected_keys
     scores, exact = of(net).log_prob(EVERY), left_to_right.log_prob(EVERY)
     torch.testing.assert_close(scores.nats, exact.nats, rtol=0, atol=1e-5)
     assert scores.std_error.max() < 1e-5
@@ -90,12 +90,12 @@ def test_blocks_of_one_token_are_an_autoregressive_model():
 
 def test_one_block_has_the_bound_of_masked_diffusion():
     """``E_n E_S [L / n · sum_{i not in S} log p(x_i | x_S)]``, its known tokens read in a random order."""
-    model, x = made(L), EVERY[::7]
+    model, x = block_model(L), EVERY[::7]
     total = torch.zeros(len(x), dtype=torch.float64)
     for n in range(1, L + 1):
         seen = list(itertools.permutations(range(L), L - n))
         for S in seen:
-            hidden = [told(model, x, S, i).gather(1, x[:, i : i + 1]) for i in range(L) if i not in S]
+            hidden = [masses_by_sum(model, x, S, i).gather(1, x[:, i : i + 1]) for i in range(L) if i not in S]
             total += torch.cat(hidden, 1).sum(1) / (n * len(seen))
     scored = model.with_parts(likelihood=BlockBound(150)).log_prob(x)
     assert ((scored.nats - total).abs() < 5 * scored.std_error.double()).all()
@@ -104,7 +104,7 @@ def test_one_block_has_the_bound_of_masked_diffusion():
 
 @pytest.mark.parametrize("block", [2, 3])
 def test_the_bound_is_the_mean_over_orders_and_below_the_mass(block):
-    model = made(block)
+    model = block_model(block)
     each = torch.stack([by_order(model, order, EVERY) for order in orders(block)])
     scored = model.with_parts(likelihood=BlockBound(100)).log_prob(EVERY)
     assert ((scored.nats - each.mean(0)).abs() < 5 * scored.std_error.double()).all()
@@ -120,7 +120,7 @@ def test_the_bound_is_the_mean_over_orders_and_below_the_mass(block):
 
 @pytest.mark.parametrize("block", [2, 3])
 def test_samples_are_of_the_mixture_over_orders(block):
-    model, n = made(block), 10_000
+    model, n = block_model(block), 10_000
     p = torch.stack([by_order(model, order, EVERY).exp() for order in orders(block)]).mean(0)
     with torch.no_grad():
         close(drawn_shares(BlockUnmasking()(model.estimand, Noise(1, 0, n))), p, n)
@@ -129,7 +129,7 @@ def test_samples_are_of_the_mixture_over_orders(block):
 @pytest.mark.parametrize("steps", [0, 1, 2])
 @pytest.mark.parametrize("given", [(), (0, 1, 2), (1,), (0, 3), (2,)])
 def test_cached_draws_are_those_without_a_cache(steps, given):
-    model, n, block = made(3), 40, 3
+    model, n, block = block_model(3), 40, 3
     observed_mask = torch.tensor([i in given for i in range(L)])
     x = torch.randint(0, V, (n, L), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_cached_draws_are_those_without_a_cache(steps, given):
             for k in range(parts := min(steps or size, size)):
                 wanted = hidden[size * k // parts : size * (k + 1) // parts]
                 for i in wanted:
-                    p = told(model, expected[row : row + 1], seen, i)[0].exp()
+                    p = masses_by_sum(model, expected[row : row + 1], seen, i)[0].exp()
                     expected[row, i] = int((p.cumsum(0) <= u[row, i]).sum())
                 seen += wanted
     assert (samples == expected).all()
@@ -164,7 +164,7 @@ def luce(order, block, lean):
 
 @pytest.mark.parametrize(("block", "lean"), [(4, 1.0), (4, 2.0), (3, 4.0)])
 def test_earlier_tokens_are_found_first_as_often_as_they_weigh(block, lean):
-    model, n = made(block, lean), 20_000
+    model, n = block_model(block, lean), 20_000
     expected = {order: luce(order, block, lean) for order in orders(block)}
     assert sum(expected.values()) == pytest.approx(1)
     counts = Counter(map(tuple, model.estimand.order(Noise(3, 0, n).uniform(L)).tolist()))
@@ -178,11 +178,11 @@ def test_earlier_tokens_are_found_first_as_often_as_they_weigh(block, lean):
 
 
 def test_known_tokens_of_a_block_are_seen():
-    model, n = made(2), 10_000
+    model, n = block_model(2), 10_000
     x, observed_mask = torch.tensor([[2, 0, 1, 1]]).expand(n, -1), torch.tensor([True, True, False, True])
     with torch.no_grad():
         samples = model.estimand.complete(x, observed_mask, Noise(2, 0, n))
-    p = torch.stack([told(model, x[:1], (*first, 3), 2)[0].exp() for first in ((0, 1), (1, 0))]).mean(0)
+    p = torch.stack([masses_by_sum(model, x[:1], (*first, 3), 2)[0].exp() for first in ((0, 1), (1, 0))]).mean(0)
     close(torch.bincount(samples[:, 2], minlength=V) / n, p, n)
 
 
@@ -218,7 +218,7 @@ def test_fewer_steps_are_said_to_be_an_approximation():
 
 
 def test_the_loss_is_that_of_random_orders():
-    model = made(2)
+    model = block_model(2)
     term = BlockDenoising().terms(model.estimand)["masked"]
     each = -torch.stack([by_order(model, order, EVERY) for order in orders(2)], 1) / L
     torch.manual_seed(0)

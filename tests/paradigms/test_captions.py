@@ -62,12 +62,12 @@ def test_guidance_of_weight_zero_and_one():
 def test_a_text_a_list_and_bytes_mean_the_same():
     model = shorter(build("diffusion", SPACE, "xs").eval())
     shaken(model.estimand)
-    one = model.sample(3, "red heart", seed=1)
-    assert torch.equal(one, model.sample(3, ["red heart"] * 3, seed=1))
-    assert torch.equal(one, model.sample(3, encode_captions(["red heart"] * 3, 16), seed=1))
+    images = model.sample(3, "red heart", seed=1)
+    assert torch.equal(images, model.sample(3, ["red heart"] * 3, seed=1))
+    assert torch.equal(images, model.sample(3, encode_captions(["red heart"] * 3, 16), seed=1))
     assert torch.equal(model.sample(3, "", seed=1), model.sample(3, seed=1))
-    assert not torch.equal(one, model.sample(3, "blue", seed=1))
-    a, b = model.log_prob(one, "red heart", seed=2).nats, model.log_prob(one, ["red heart"] * 3, seed=2).nats
+    assert not torch.equal(images, model.sample(3, "blue", seed=1))
+    a, b = model.log_prob(images, "red heart", seed=2).nats, model.log_prob(images, ["red heart"] * 3, seed=2).nats
     assert torch.equal(a, b)
 
 

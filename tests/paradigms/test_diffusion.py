@@ -81,8 +81,8 @@ def test_noise_is_assigned_within_a_label_and_within_a_minibatch(event):
             rows = label == k
             assert torch.equal(coupled[rows].flatten()[x[rows].flatten().argsort()], eps[rows].flatten().sort().values)
     parts = diffusion.OptimalTransport(minibatch=16)(x, eps, None)
-    for part, noise, found in zip(x.split(16), eps.split(16), parts.split(16), strict=True):
-        assert torch.equal(found.flatten()[part.flatten().argsort()], noise.flatten().sort().values)
+    for part, noise, assigned in zip(x.split(16), eps.split(16), parts.split(16), strict=True):
+        assert torch.equal(assigned.flatten()[part.flatten().argsort()], noise.flatten().sort().values)
 
 
 def test_flow_matching_of_coupled_noise_learns_the_field_of_the_coupling():
@@ -228,12 +228,12 @@ def test_the_explicit_trace_is_that_of_the_jacobian():
     right = view(gaussian(VP()), Score)
     x, t = draw(9, 6).requires_grad_(), torch.linspace(0.1, 0.9, 6)
     s = right(x, t)
-    found = (diffusion.by_trace(s, x, s) - s.square().sum(1)) / 2
+    trace = (diffusion.by_trace(s, x, s) - s.square().sum(1)) / 2
     jacobians = [
         torch.autograd.functional.jacobian(lambda y, i=i: right(y[None], t[i : i + 1])[0], x[i].detach())
         for i in range(6)
     ]
-    assert torch.allclose(found, torch.stack([j.trace() for j in jacobians]), atol=1e-4)
+    assert torch.allclose(trace, torch.stack([j.trace() for j in jacobians]), atol=1e-4)
 
 
 def test_the_noise_network_is_the_preconditioned_denoiser():
@@ -261,11 +261,11 @@ def test_the_noise_network_is_the_preconditioned_denoiser():
 @pytest.mark.parametrize("path", [VP(), Cosine(), RectifiedFlow()], ids=lambda p: type(p).__name__)
 def test_views_of_a_network_commute(recipe, path):
     torch.manual_seed(0)
-    made = RECIPES[recipe](Vectors(3), "xs").estimand
-    for p in made.parameters():
+    estimand = RECIPES[recipe](Vectors(3), "xs").estimand
+    for p in estimand.parameters():
         p.data.add_(0.02 * torch.randn_like(p))
     with torch.no_grad():
-        checks.check_views(type(made)(made.net, (3,), path, 1.0), (3,))
+        checks.check_views(type(estimand)(estimand.net, (3,), path, 1.0), (3,))
 
 
 def test_the_score_view_is_the_gradient_of_the_exact_density():

@@ -62,7 +62,7 @@ class Ratio(torch.nn.Module):
         return (self.mixture.log_prob(x) - self.reference.log_prob(x)).float() + wrong
 
 
-def known(noise=0.0):
+def known_energy(noise=0.0):
     reference = Normal((2,), 1.5)
     return Tilted(Ratio(reference, noise), (2,), reference)
 
@@ -70,16 +70,16 @@ def known(noise=0.0):
 def slopes(objective, estimand, batches=60, n=256):
     """The loss's derivative in the two coefficients, batch by batch, ``(batches, 2)``."""
     (term,) = objective.terms(estimand).values()
-    found = []
+    values = []
     for seed in range(batches):
         torch.manual_seed(seed)
         x, _ = MIXTURE.sample(n, torch.Generator().manual_seed(1000 + seed))
-        found.append(torch.autograd.grad(term(Batch(x.float())).mean(), estimand.net.epsilon)[0])
-    return torch.stack(found)
+        values.append(torch.autograd.grad(term(Batch(x.float())).mean(), estimand.net.epsilon)[0])
+    return torch.stack(values)
 
 
-def z_values(found):
-    return (found.mean(0) / (found.std(0) / math.sqrt(len(found)) + 1e-9)).abs()
+def z_values(values):
+    return (values.mean(0) / (values.std(0) / math.sqrt(len(values)) + 1e-9)).abs()
 
 
 # --- objectives -------------------------------------------------------------------------------------------------------
@@ -87,12 +87,12 @@ def z_values(found):
 
 @pytest.mark.parametrize("ratio", [1, 4])
 def test_noise_contrastive_estimation_is_stationary_at_the_normalised_truth(ratio):
-    assert bool((z_values(slopes(NoiseContrastive((2,), ratio), known())) < 4.5).all())
+    assert bool((z_values(slopes(NoiseContrastive((2,), ratio), known_energy())) < 4.5).all())
 
 
 def test_noise_contrastive_estimation_learns_the_normaliser():
     """A constant added to the true log-ratio is a wrong normaliser, and the loss pulls it back."""
-    estimand = known()
+    estimand = known_energy()
     estimand.net.epsilon.data[0] = 0.5
     assert slopes(NoiseContrastive((2,), 1), estimand)[:, 0].mean() > 0.02
 
@@ -101,16 +101,16 @@ def test_contrastive_divergence_is_stationary_at_the_truth_and_not_elsewhere():
     objective = ContrastiveDivergence((2,), MALA(5, 0.1), size=2048, restart=0.0)
     objective.x.copy_(MIXTURE.sample(2048, torch.Generator().manual_seed(0))[0])
     objective.ready.fill_(True)
-    assert float(z_values(slopes(objective, known()))[1]) < 4.5
-    wrong = known()
+    assert float(z_values(slopes(objective, known_energy()))[1]) < 4.5
+    wrong = known_energy()
     wrong.net.epsilon.data[1] = 1.0
     assert float(slopes(objective, wrong, 40)[20:, 1].mean()) > 0.05
 
 
 def test_score_matching_is_stationary_at_the_energy_of_noised_data():
     objective = EnergyScoreMatching((2,), sigma=0.4)
-    assert float(z_values(slopes(objective, known(0.4)))[1]) < 4.5
-    assert float(z_values(slopes(objective, known(0.0)))[1]) > 5
+    assert float(z_values(slopes(objective, known_energy(0.4)))[1]) < 4.5
+    assert float(z_values(slopes(objective, known_energy(0.0)))[1]) > 5
 
 
 def test_score_matching_of_every_level_is_stationary_at_the_true_energies():
@@ -132,12 +132,12 @@ def test_score_matching_of_every_level_is_stationary_at_the_true_energies():
 
     def slope(variance):
         (term,) = NoisedScoreMatching((1,), -0.5, 1.0, 1.0).terms(energy := Exact(variance)).values()
-        found = []
+        values = []
         for seed in range(40):
             torch.manual_seed(seed)
             loss = term(Batch(math.sqrt(0.7) * torch.randn(512, 1))).mean()
-            found.append(torch.autograd.grad(loss, energy.net.epsilon)[0])
-        return z_values(torch.stack(found)[:, None]).item()
+            values.append(torch.autograd.grad(loss, energy.net.epsilon)[0])
+        return z_values(torch.stack(values)[:, None]).item()
 
     assert slope(0.7) < 4.5
     assert slope(2.0) > 5
@@ -174,7 +174,7 @@ def test_an_energy_needs_noise_at_the_first_time_of_its_path():
 def test_chains_persist_with_their_conditions_and_are_put_back():
     torch.manual_seed(0)
     objective = ContrastiveDivergence((2,), MALA(2, 0.05), size=8, given=Categories.numbered(2), restart=0.0)
-    estimand, cond = known(), torch.tensor([1, 1, 0, -1])
+    estimand, cond = known_energy(), torch.tensor([1, 1, 0, -1])
     objective.negatives(estimand, torch.zeros(4, 2), cond)
     assert bool(objective.ready)
     assert objective.cond.tolist() == [1, 1, 0, -1, 1, 1, 0, -1]
@@ -221,7 +221,7 @@ def test_chains_of_vectors_go_on_from_those_of_conditions_close_by():
 def test_without_a_buffer_chains_start_at_the_data():
     objective = ContrastiveDivergence((2,), MALA(1, 1e-8), size=0)
     x = torch.randn(5, 2)
-    assert torch.allclose(objective.negatives(known(), x, None)[0], x, atol=1e-2)
+    assert torch.allclose(objective.negatives(known_energy(), x, None)[0], x, atol=1e-2)
 
 
 def test_the_monitor_tells_chains_that_mix_from_chains_that_do_not():

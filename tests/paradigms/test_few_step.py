@@ -34,9 +34,9 @@ def draw(seed, n=256):
 
 def teacher(path):
     """A model of vectors whose denoiser is exact."""
-    made = cards()["diffusion"].recipes["denoising"](Vectors(3), "xs")
+    model = cards()["diffusion"].recipes["denoising"](Vectors(3), "xs")
     oracle = GaussianDenoiser(path, MEAN, COVARIANCE)
-    return GenerativeModel(made.space, made.codec, oracle, made.objective, made.sampler, made.likelihood)
+    return GenerativeModel(model.space, model.codec, oracle, model.objective, model.sampler, model.likelihood)
 
 
 def times(path, n=32):
@@ -84,11 +84,18 @@ def test_the_oracle_of_jumps_agrees_with_itself_in_parts():
 def test_a_student_starts_as_its_teacher(path):
     """With a second time of no weight, a jump is one step of DDIM, and a jump of no length the teacher's velocity."""
     torch.manual_seed(0)
-    made = cards()["diffusion"].recipes["denoising"](Vectors(3), "xs")
-    for p in made.estimand.parameters():
+    teacher_model = cards()["diffusion"].recipes["denoising"](Vectors(3), "xs")
+    for p in teacher_model.estimand.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
-    denoiser = Preconditioned(made.estimand.net, (3,), path, 1.0)
-    model = GenerativeModel(made.space, made.codec, denoiser, made.objective, made.sampler, made.likelihood)
+    denoiser = Preconditioned(teacher_model.estimand.net, (3,), path, 1.0)
+    model = GenerativeModel(
+        teacher_model.space,
+        teacher_model.codec,
+        denoiser,
+        teacher_model.objective,
+        teacher_model.sampler,
+        teacher_model.likelihood,
+    )
     net = parts(Vectors(3), "xs", times=2).net
     student = NetworkAverage(net, (3,), path, 1.0)
     few_step.TrajectoryDistillation(model, paths=8, sigma_data=1.0).ready(student)
@@ -248,8 +255,8 @@ def test_one_exact_jump_gives_the_exact_distribution(path):
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
 def test_renoising_keeps_the_exact_distribution(path):
     function = view(average(path), ConsistencyFunction)
-    one, three = (few_step.Renoised(steps)(function, Noise(0, 0, 20_000)) for steps in (1, 3))
-    assert not torch.allclose(one, three, atol=0.1)
+    single, three = (few_step.Renoised(steps)(function, Noise(0, 0, 20_000)) for steps in (1, 3))
+    assert not torch.allclose(single, three, atol=0.1)
     assert torch.allclose(three.mean(0), torch.tensor(MEAN), atol=0.03)
     assert torch.allclose(three.T.cov(), torch.tensor(COVARIANCE), atol=0.04)
 
@@ -258,8 +265,8 @@ def test_every_sampler_of_diffusion_runs_on_an_average_velocity():
     """Seen as a denoiser, the exact jump is the exact denoiser: every solver returns the same samples from both."""
     oracle, seen = GaussianDenoiser(EDM(), MEAN, COVARIANCE), view(average(EDM()), Denoiser)
     for sampler in (DDIM(30), DPMSolver(20), Heun(12)):
-        one, other = (sampler(view(estimand, sampler.needs), Noise(0, 0, 64)) for estimand in (oracle, seen))
-        assert torch.allclose(one, other, atol=1e-3)
+        samples, other = (sampler(view(estimand, sampler.needs), Noise(0, 0, 64)) for estimand in (oracle, seen))
+        assert torch.allclose(samples, other, atol=1e-3)
 
 
 def test_a_sampler_of_no_steps_is_refused():

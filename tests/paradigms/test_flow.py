@@ -150,8 +150,8 @@ def test_flows_of_images_invert_with_their_log_determinant(recipe, shape):
         jacobian = torch.autograd.functional.jacobian(
             lambda x, i=i: model.estimand.inverse(x[None], cond[i : i + 1])[0].flatten(), x[i]
         )
-        found = jacobian.reshape(math.prod(shape), -1).slogdet()[1]
-        torch.testing.assert_close(found, log_det[i], atol=5e-3, rtol=5e-3)
+        log_determinant = jacobian.reshape(math.prod(shape), -1).slogdet()[1]
+        torch.testing.assert_close(log_determinant, log_det[i], atol=5e-3, rtol=5e-3)
 
 
 @pytest.mark.parametrize("recipe", IMAGE_RECIPES)
@@ -159,9 +159,9 @@ def test_bounds_of_images_stay_below_their_mass(recipe):
     space = Images(1, 1, 2, n_values=3)
     model = stirred(recipe, space)
     every, exact = exact_masses(model, space)
-    found = model.log_prob(every.repeat_interleave(200, 0))
-    nats = found.nats.view(9, 200).double()
-    assert found.kind is Kind.LOWER_BOUND
+    bounds = model.log_prob(every.repeat_interleave(200, 0))
+    nats = bounds.nats.view(9, 200).double()
+    assert bounds.kind is Kind.LOWER_BOUND
     assert (nats.mean(1) < exact + 5 * nats.std(1) / math.sqrt(200) + 1e-3).all()
     assert 0 < exact.exp().sum() < 1 + 1e-3
 
@@ -184,9 +184,9 @@ def test_denoising_follows_the_score_of_a_known_flow():
 
 def test_a_flow_of_noised_images_claims_no_likelihood():
     model = cards()["flow"].recipes["tarflow-noised"](Images(1, 4, 4, n_values=8), "xs")
-    found = model.log_prob(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
-    assert found.kind is Kind.NONE
-    assert "noised" in found.note
+    likelihood = model.log_prob(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+    assert likelihood.kind is Kind.NONE
+    assert "noised" in likelihood.note
 
 
 # --- continuous flows -------------------------------------------------------------------------------------------------
@@ -212,8 +212,10 @@ def test_the_continuous_loss_is_the_exact_likelihood_of_a_linear_flow():
     exact = torch.distributions.Normal(torch.zeros(2), scale).log_prob(x).sum(1)
     torch.testing.assert_close(-2 * term(Batch(x)), exact, atol=1e-4, rtol=1e-4)
     assert term.watched["inverse_error"] < 1e-4
-    found = ProbabilityFlow(8, None)(velocity, Batch(x), Noise(0, 0, 64), ContinuousLikelihood())
-    torch.testing.assert_close(found.nats, exact, atol=1e-4, rtol=1e-4)  # of the data, at t = 0, and not of noised ones
+    estimate = ProbabilityFlow(8, None)(velocity, Batch(x), Noise(0, 0, 64), ContinuousLikelihood())
+    torch.testing.assert_close(
+        estimate.nats, exact, atol=1e-4, rtol=1e-4
+    )  # of the data, at t = 0, and not of noised ones
     drawn = Heun(40)(velocity, Noise(0, 0, 4000))
     torch.testing.assert_close(drawn.std(0), scale, atol=0.03, rtol=0.05)
 

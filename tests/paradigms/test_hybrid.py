@@ -174,9 +174,9 @@ def test_codes_have_mean_0_and_variance_1_once_the_codec_is_fitted():
 def test_drawing_from_what_is_kept_is_encoding():
     codec, x = LearnedCodec(autoencoder()), draws(5)
     codec.fit(draws(500))
-    kept = codec.analyse(x)
+    stored = codec.analyse(x)
     torch.manual_seed(0)
-    drawn = codec.draw(kept)
+    drawn = codec.draw(stored)
     torch.manual_seed(0)
     torch.testing.assert_close(drawn, codec.encode(x)[0])
 

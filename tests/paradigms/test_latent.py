@@ -95,10 +95,10 @@ def test_mean_and_median_are_those_of_the_masses(n_values):
 
 def test_draws_have_the_masses():
     n = 20_000
-    one = [
+    batches = [
         t.expand(n, *t.shape[1:]) for t in (torch.randn(1, 2, 1), torch.randn(1, 2, 1) / 2, torch.full((1, 2, 1), -1.0))
     ]
-    p = DiscretisedLogistics(*one, n_values=5)
+    p = DiscretisedLogistics(*batches, n_values=5)
     x = p.draw(Noise(0, 0, n))
     for point in _points(5):
         mass = p.log_masses(point.expand(n, 1))[0].exp().item()
@@ -431,9 +431,9 @@ def _perceptual(start: int = 0, **settings):
 def test_before_its_start_the_perceptual_bound_is_the_bound():
     model, objective, batch = _perceptual(start=2)
     losses = []
-    for made in (VariationalBound(objective.encoder, 0.0, 0.1), objective, objective, objective):
+    for bound in (VariationalBound(objective.encoder, 0.0, 0.1), objective, objective, objective):
         torch.manual_seed(5)
-        losses.append(made.terms(model.estimand)["bound"](batch).detach())
+        losses.append(bound.terms(model.estimand)["bound"](batch).detach())
     assert torch.equal(losses[0], losses[1])
     assert torch.equal(losses[0], losses[2])
     assert not torch.equal(losses[0], losses[3])

@@ -21,10 +21,10 @@ EVERY = torch.tensor(list(itertools.product(range(3), repeat=3)))
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    made = build("diffusion/masked", SPACE, size="xs").eval()
-    for parameter in made.parameters():
+    built = build("diffusion/masked", SPACE, size="xs").eval()
+    for parameter in built.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
-    return made
+    return built
 
 
 @torch.no_grad()

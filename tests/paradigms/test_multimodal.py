@@ -149,7 +149,7 @@ def test_colours_are_named_and_names_are_drawn(tmp_path):
     assert run.model.estimand.words.encode(byte_rows(names, 4)).shape == (2, 1)
     shares = caption_nats(run.model, x[:50], names).softmax(1)
     assert (shares.argmax(1) == blue[:50]).double().mean() > 0.9
-    captions = [one.text for one in caption(run.model, x[:20])]
+    captions = [answer.text for answer in caption(run.model, x[:20])]
     assert sum(a == names[i] for a, i in zip(captions, blue[:20].tolist(), strict=True)) >= 16
     drawn = run.sample(20, given=["red"] * 10 + ["blue"] * 10).double().mean((2, 3))
     assert ((drawn[:10, 0] > drawn[:10, 2]).sum() + (drawn[10:, 0] < drawn[10:, 2]).sum()) >= 16

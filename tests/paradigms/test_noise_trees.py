@@ -135,14 +135,14 @@ def test_corners_and_cells_are_read_back_and_bound_the_mass_of_a_row() -> None:
     z, log_det = codec.encode(x, Noise(0, 0, 500))
     assert torch.equal(codec.decode(z), x)
     # the density of the codes of a category with the masses p is sum_k p_k N(z; a e_k, (a w)^2): the bound is its mass
-    one = RealRows(Table((SCHEMA[1],)))
+    one_column = RealRows(Table((SCHEMA[1],)))
     raw = torch.tensor([[0], [1], [2], [MISSING]]).repeat(50, 1)
-    z, log_det = one.encode(raw, Noise(0, 0, 200))
+    z, log_det = one_column.encode(raw, Noise(0, 0, 200))
     masses, corners = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.eye(4)
     density = torch.distributions.Normal(corners, 0.1).log_prob(z.unsqueeze(1)).sum(2)
     nats = (density + masses.log()).logsumexp(1) + log_det
     assert torch.allclose(nats, masses.log().repeat(50), atol=1e-3)
-    assert one.encode(torch.tensor([[UNSEEN]]))[1].isinf().all()
+    assert one_column.encode(torch.tensor([[UNSEEN]]))[1].isinf().all()
 
 
 def test_a_label_chooses_the_trees_and_an_unknown_one_those_of_all_rows() -> None:

@@ -94,8 +94,8 @@ def test_going_on_from_rows_is_the_conditional_distribution(label):
     drawn = forecast_prefixes(model, begun, batch_size=5056).x
     own = (every[:, 0] == given[0]).all(1)
     share = p[own] / p[own].sum()
-    found, counts = torch.unique(drawn, dim=0, return_counts=True)
-    place = [(every[own] == one).flatten(1).all(1).nonzero().item() for one in found]
+    continuations, counts = torch.unique(drawn, dim=0, return_counts=True)
+    place = [(every[own] == continuation).flatten(1).all(1).nonzero().item() for continuation in continuations]
     z = (counts / len(x) - share[place]) / (share[place] * (1 - share[place]) / len(x)).sqrt()
     often = share[place] * len(x) > 20
     assert often.sum() >= 6
@@ -114,14 +114,14 @@ def test_the_bound_of_masked_diffusion_is_that_of_all_sets():
     with torch.no_grad():
         for n in range(1, tokens + 1):
             sets = list(itertools.combinations(range(tokens), n))
-            for chosen in sets:
+            for hidden_set in sets:
                 hidden = torch.zeros(len(few), tokens, dtype=torch.bool)
-                hidden[:, list(chosen)] = True
+                hidden[:, list(hidden_set)] = True
                 nats = model.estimand(z, ~hidden)
                 exact += (nats.double() * hidden).sum(1) / n / len(sets)
     exact += log_mass.double()
-    found = model.log_prob(few)
-    assert ((found.nats - exact).abs() < 4.5 * found.std_error + 1e-4).all()
+    bounds = model.log_prob(few)
+    assert ((bounds.nats - exact).abs() < 4.5 * bounds.std_error + 1e-4).all()
     assert float(exact.exp().sum()) < 1
 
 
@@ -215,10 +215,10 @@ def test_a_random_walk_is_known_nearly_exactly_after_few_steps(walk, name, near)
     data, exact = walk
     torch.manual_seed(0)
     run = fourfold.fit(name, data, budget="60 steps", size="xs", precision="float32", choose=False)
-    found = run.log_prob(data.test.x).mean()[0]
+    nats = run.log_prob(data.test.x).mean()[0]
     first = FirstOrderRows.fit(data.space, data.train.x).log_prob(data.test.x).mean()[0]
-    assert exact - near * 12 < found < exact + 1
-    assert found > first + 3
+    assert exact - near * 12 < nats < exact + 1
+    assert nats > first + 3
 
 
 def test_the_first_order_baseline_recovers_chain_and_autoregression(data):

@@ -118,9 +118,9 @@ def test_masses_are_those_of_the_definition(model: GenerativeModel) -> None:
     assert int((net.child >= 0).sum()) > 40  # trees have branches
     for row, i in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 2)]:
         with torch.no_grad():
-            found = net(z[row : row + 1], None, i)[0].exp().tolist()
-        assert found == pytest.approx(plain(net, z, row, i, list(range(net.trees)), False), abs=2e-6)
-        assert sum(found) == pytest.approx(1, abs=1e-6)
+            masses = net(z[row : row + 1], None, i)[0].exp().tolist()
+        assert masses == pytest.approx(plain(net, z, row, i, list(range(net.trees)), False), abs=2e-6)
+        assert sum(masses) == pytest.approx(1, abs=1e-6)
 
 
 def test_training_counts_a_row_in_no_tree_that_predicts_it(model: GenerativeModel) -> None:
@@ -130,10 +130,10 @@ def test_training_counts_a_row_in_no_tree_that_predicts_it(model: GenerativeMode
     trees = (~net._inside(z)[row]).nonzero().flatten().tolist()
     net.train()
     with torch.no_grad():
-        found = net(z[row : row + 1]).exp()[0]
+        masses = net(z[row : row + 1]).exp()[0]
     net.eval()
     for i in range(4):
-        assert float(found[i]) == pytest.approx(plain(net, z, row, i, trees, True)[int(z[row, i])], abs=2e-6)
+        assert float(masses[i]) == pytest.approx(plain(net, z, row, i, trees, True)[int(z[row, i])], abs=2e-6)
 
 
 def test_leaves_hold_enough_rows(model: GenerativeModel) -> None:
@@ -178,8 +178,8 @@ def test_any_condition_is_a_feature_and_may_be_unknown(kind: str) -> None:
     space = Table(SCHEMA[:3], given=given, observed=600)
     model = fitted(space, x[:, :3], cond)
     every, _ = space.support(9, 3.0)
-    for one in (cond[0], cond[1], None):
-        assert float(model.log_prob(every, one).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+    for condition in (cond[0], cond[1], None):
+        assert float(model.log_prob(every, condition).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
     right, wrong = (model.log_prob(x[:, :3], c).nats.mean() for c in (cond, cond[torch.randperm(600, generator=g)]))
     assert right > wrong + 0.2
 

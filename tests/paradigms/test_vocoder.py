@@ -30,7 +30,7 @@ def voices(n=4, length=1500):
     return (8000 * x * torch.sin(math.pi * torch.arange(length) / length)).round().to(torch.int16)
 
 
-def made(space=SPACE):
+def built_vocoder(space=SPACE):
     torch.manual_seed(0)
     return build("latent-diffusion/vocoder", space, "xs").codec
 
@@ -70,7 +70,7 @@ def test_the_head_gives_a_known_signal_back_from_its_transform(gain):
 
 
 def test_an_untrained_vocoder_is_as_good_as_the_iterations_that_it_begins_with():
-    codec, x = made(), voices()
+    codec, x = built_vocoder(), voices()
     codec.fit(x)
     z, _ = codec.encode(x)
     mel = codec.mel
@@ -81,7 +81,7 @@ def test_an_untrained_vocoder_is_as_good_as_the_iterations_that_it_begins_with()
 
 
 def test_codes_and_the_distance_in_mel_bands_are_those_of_the_codec():
-    codec, x = made(), voices()
+    codec, x = built_vocoder(), voices()
     codec.fit(x)
     vocoder = codec.vocoder.estimand
     z, _ = codec.encode(x)
@@ -103,11 +103,11 @@ def test_a_vocoder_that_returns_the_clip_has_no_distances_and_the_game_is_the_co
     net.x = x
     game = Vocoding(WaveCritic(1536, 4, 128), frames=12)
     terms = game.terms(Vocoder(net, 1536, 64, 8000))
-    numbers = [one.flatten(1) for one, _ in game.critic(x)]
+    numbers = [score.flatten(1) for score, _ in game.critic(x)]
     assert len(numbers) == 8  # five periods, three resolutions
-    real = torch.stack([Hinge().critic(one, one).mean(1) for one in numbers]).mean(0)
+    real = torch.stack([Hinge().critic(score, score).mean(1) for score in numbers]).mean(0)
     assert torch.allclose(terms["critic"](Batch(x)), real, atol=1e-5)
-    fooled = -torch.stack([one.mean(1) for one in numbers]).mean(0)
+    fooled = -torch.stack([score.mean(1) for score in numbers]).mean(0)
     assert torch.allclose(terms["generator"](Batch(x)), fooled, atol=1e-5)
     assert {name: float(value) for name, value in terms["generator"].watched.items()} == {
         "mel": 0,
@@ -121,7 +121,7 @@ def test_a_critic_of_a_period_sees_each_series_alone():
     x = torch.randn(1, 1, 1536)
     changed = x.clone()
     changed[..., 1::3] += 1
-    numbers = [critic(one)[0].reshape(3, -1) for one in (x, changed)]
+    numbers = [critic(clip)[0].reshape(3, -1) for clip in (x, changed)]
     assert [torch.equal(a, b) for a, b in zip(*numbers, strict=True)] == [True, False, True]
 
 
@@ -145,7 +145,7 @@ def test_waveforms_are_undone_and_keep_silence():
 
 
 def test_silence_stays_silent():
-    codec = made()
+    codec = built_vocoder()
     codec.fit(voices())
     z, _ = codec.encode(torch.zeros(2, 1500, dtype=torch.int16))
     assert not codec.decode(z).any()
@@ -153,7 +153,7 @@ def test_silence_stays_silent():
 
 
 def test_parts_that_do_not_fit_are_refused():
-    codec = made()
+    codec = built_vocoder()
     with pytest.raises(ValueError, match=r"vocoder of \(64, 12\) bands and frames cannot decode \(40, 12\)"):
         VocodedMel(LogMel(SPACE, bands=40), codec.vocoder)
     with pytest.raises(TypeError, match="cannot be a vocoder"):
@@ -169,11 +169,11 @@ def test_parts_that_do_not_fit_are_refused():
 @pytest.mark.parametrize("check", ["loss", "gradients", "saved", "resume"])
 def test_a_vocoder_is_trained_as_every_model_is(check):
     """And resumed to the bit; the model that holds it is checked with all recipes."""
-    checks.MODEL_CHECKS[check](made(Audio(512, 8000)).vocoder)
+    checks.MODEL_CHECKS[check](built_vocoder(Audio(512, 8000)).vocoder)
 
 
 def test_training_brings_bands_nearer_than_the_iterations():
-    vocoder, x = made().vocoder, voices(20)
+    vocoder, x = built_vocoder().vocoder, voices(20)
     waves = vocoder.codec.encode(x)[0]
 
     def error():

@@ -24,17 +24,19 @@ TEMPLATE = (
 def tokenizer():
     import tokenizers
 
-    made = tokenizers.Tokenizer.from_str(Tokenizer.learn("user assistant how are you? fine.\n" * 50, 290).file)
-    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
-    return Tokenizer(made.to_str())
+    tokenizer_file = tokenizers.Tokenizer.from_str(
+        Tokenizer.learn("user assistant how are you? fine.\n" * 50, 290).file
+    )
+    tokenizer_file.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    return Tokenizer(tokenizer_file.to_str())
 
 
 def _model(space):
     torch.manual_seed(0)
-    made = build("autoregressive", space, size="xs").eval()
-    for parameter in made.parameters():
+    model = build("autoregressive", space, size="xs").eval()
+    for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
-    return made
+    return model
 
 
 def test_words_of_a_turn_are_never_special_tokens(tokenizer):

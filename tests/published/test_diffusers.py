@@ -64,12 +64,12 @@ def test_ddim_takes_the_steps_of_the_library(tmp_path, schedule):
     estimand = view(model.estimand, Denoiser)
     noise = Noise(0, 0, 4)
     with torch.no_grad():
-        found = DDIM(10)(estimand, noise)
+        samples = DDIM(10)(estimand, noise)
     path = model.estimand.path
     start = Noise(0, 0, 4).normal(3, 8, 8) * path.sigma(path.grid(10)[:1]).float()
     scheduler = diffusers.DDIMScheduler.from_pretrained(tmp_path / "scheduler")
     expected = _theirs(lambda x, t: unet(x, t).sample, scheduler, start, 10)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(samples, expected, atol=1e-4, rtol=1e-4)
 
 
 def _with_scheduler(folder, scheduler):
@@ -100,11 +100,11 @@ def test_dpm_solver_takes_the_steps_of_the_library(tmp_path, settings):
     sampler = replace(model.sampler, steps=12)
     assert isinstance(sampler, DPMSolver)
     with torch.no_grad():
-        found = sampler(view(model.estimand, Denoiser), Noise(0, 0, 4))
+        samples = sampler(view(model.estimand, Denoiser), Noise(0, 0, 4))
     path = model.estimand.path
     start = Noise(0, 0, 4).normal(3, 8, 8) * path.sigma(path.grid(12)[:1]).float()
     expected = _theirs(lambda x, t: unet(x, t).sample, scheduler, start, 12)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(samples, expected, atol=1e-4, rtol=1e-4)
     settled = DPMSolver(12)(view(model.estimand, Denoiser), Noise(0, 0, 4))
     assert (settled - expected).abs().max() > 1e-3, "the option makes no difference here"
 
@@ -119,11 +119,11 @@ def test_ddim_clips_and_ends_as_the_scheduler_does(tmp_path, clip):
     model = open_published(tmp_path)
     assert model.sampler == DDIM(50, 0.5 if clip else None, clean=False)
     with torch.no_grad():
-        found = replace(model.sampler, steps=10)(view(model.estimand, Denoiser), Noise(0, 0, 4))
+        samples = replace(model.sampler, steps=10)(view(model.estimand, Denoiser), Noise(0, 0, 4))
     path = model.estimand.path
     start = Noise(0, 0, 4).normal(3, 8, 8) * path.sigma(path.grid(10)[:1]).float()
     expected = _theirs(lambda x, t: unet(x, t).sample, scheduler, start, 10)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(samples, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -135,12 +135,12 @@ def test_euler_of_noise_levels_is_ddim(tmp_path):
     _with_scheduler(tmp_path, scheduler)
     model = open_published(tmp_path)
     with torch.no_grad():
-        found = DDIM(10)(view(model.estimand, Denoiser), Noise(0, 0, 4))
+        samples = DDIM(10)(view(model.estimand, Denoiser), Noise(0, 0, 4))
         scheduler.set_timesteps(10)
         x = Noise(0, 0, 4).normal(3, 8, 8) * scheduler.sigmas[0]
         for t in scheduler.timesteps:
             x = scheduler.step(unet(scheduler.scale_model_input(x, t), t).sample, t, x).prev_sample
-    torch.testing.assert_close(found, x, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(samples, x, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_flow_matching_of_pixels_takes_the_steps_of_the_library(tmp_path, shift)
     model = open_published(tmp_path)
     assert model.sampler == Euler(50)
     with torch.no_grad():
-        found = Euler(10)(model.estimand, Noise(0, 0, 4))
+        samples = Euler(10)(model.estimand, Noise(0, 0, 4))
         mu = 0.5 + (64 - 256) * 0.65 / 3840 if "use_dynamic_shifting" in shift else None
         scheduler.set_timesteps(10, mu=mu)
         x = Noise(0, 0, 4).normal(3, 8, 8)
         for t in scheduler.timesteps:
             x = scheduler.step(unet(x, t).sample, t, x).prev_sample
-    torch.testing.assert_close(found, x, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(samples, x, atol=1e-4, rtol=1e-4)
     run = Run.load(tmp_path)
     assert torch.isfinite(shorter(run.model).log_prob(run.sample(2, steps=3)).nats).all()
 
@@ -200,7 +200,7 @@ def test_latent_diffusion_by_class_takes_the_steps_of_the_library(tmp_path):
     assert model.space.given.count == 5
     labels = torch.tensor([1, 4, 0])
     with torch.no_grad():
-        found = DDIM(8)(view(model.estimand, Denoiser), Noise(0, 0, 3), labels)
+        samples = DDIM(8)(view(model.estimand, Denoiser), Noise(0, 0, 3), labels)
     path = model.estimand.path
     start = Noise(0, 0, 3).normal(4, 4, 4) * path.sigma(path.grid(8)[:1]).float()
 
@@ -208,7 +208,7 @@ def test_latent_diffusion_by_class_takes_the_steps_of_the_library(tmp_path):
         return transformer(x, timestep=t.expand(3), class_labels=labels).sample[:, :4]
 
     expected = _theirs(network, diffusers.DDIMScheduler.from_pretrained(tmp_path / "scheduler"), start, 8)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(samples, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_network_of_classes_without_a_label_for_unknown_says_so(tmp_path):

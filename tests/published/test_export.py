@@ -37,9 +37,9 @@ def test_the_network_says_the_same_in_the_library(tmp_path, recipe, label):
     unet = diffusers.UNet2DModel.from_pretrained(write_pipeline(model, tmp_path, label) / "unet").eval()
     x, t = torch.randn(5, 3, 8, 12), torch.tensor([1.0, 0.7, 0.25, 0.1, 0.001])
     with torch.no_grad():
-        found = model.estimand(x, t, torch.full((5,), label))
+        output = model.estimand(x, t, torch.full((5,), label))
         expected = unet(x, 1000 * t - int(recipe == "diffusion/ddpm")).sample
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(output, expected, atol=1e-4, rtol=1e-4)
     assert expected.abs().mean() > 0.05
 
 

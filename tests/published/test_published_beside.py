@@ -99,7 +99,7 @@ def test_a_comparison_shows_a_published_model_and_does_not_rank_it(tmp_path):
     (line,) = [line for line in comparison.verdict if line.title == "Published"]
     assert not line.warning
     assert all("published" not in str(line) for line in comparison.verdict if line.title.startswith("For "))
-    assert [one["name"] for one in comparison.record()["published"]] == ["published"]
+    assert [row["name"] for row in comparison.record()["published"]] == ["published"]
     page = (tmp_path / "report.html").read_text()
     assert "not ranked against the rows above" in page
     assert page.count('id="published"') == 1

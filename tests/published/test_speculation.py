@@ -43,8 +43,8 @@ def _next(model, past):
 def test_what_is_kept_and_what_replaces_it_add_up_to_the_large_model_s_masses(seed):
     torch.manual_seed(seed)
     p, q = (3 * torch.randn(2, 7).double()).softmax(1)
-    kept = torch.minimum(p, q)
-    torch.testing.assert_close(kept + (1 - kept.sum()) * residual(p, q), p)
+    accepted = torch.minimum(p, q)
+    torch.testing.assert_close(accepted + (1 - accepted.sum()) * residual(p, q), p)
     torch.testing.assert_close(residual(p, p), p)  # where rounding alone refused a token
 
 
@@ -64,15 +64,15 @@ def test_texts_have_the_distribution_of_the_large_model(contexts, length, shapin
             logits = _next(large, every[:, :i])
             log_p += rules(logits, every[:, :i]).log_softmax(1).gather(1, every[:, i : i + 1])[:, 0]
     n = 400
-    found = torch.zeros(len(every))
+    frequencies = torch.zeros(len(every))
     for i in range(n):
         ids = list(itertools.islice(speculate(large, draft, index=i, shaping=shaping), length))
-        found[sum(token << (length - 1 - place) for place, token in enumerate(ids))] += 1
+        frequencies[sum(token << (length - 1 - place) for place, token in enumerate(ids))] += 1
     expected = n * log_p.exp()
     assert expected.sum() == pytest.approx(n, rel=1e-4)
-    assert (found[expected == 0] == 0).all()
+    assert (frequencies[expected == 0] == 0).all()
     often = expected > 5
-    observed = torch.cat([found[often], found[~often].sum()[None]])
+    observed = torch.cat([frequencies[often], frequencies[~often].sum()[None]])
     wanted = torch.cat([expected[often], expected[~often].sum()[None]])
     there = wanted > 0
     assert chisquare(observed[there].numpy(), (wanted * n / wanted.sum())[there].numpy()).pvalue > 1e-3

@@ -110,8 +110,8 @@ def test_a_model_trained_here_has_the_same_logits_there(tmp_path, space):
     ids = torch.cat([torch.full((3, 1), space.tokens), x[:, :-1]], 1)
     with torch.no_grad():
         expected = model.estimand.net(ids).log_softmax(-1)
-        found = theirs(input_ids=ids).logits.log_softmax(-1)
-    torch.testing.assert_close(found[..., : space.tokens], expected, atol=1e-4, rtol=1e-4)
+        log_p = theirs(input_ids=ids).logits.log_softmax(-1)
+    torch.testing.assert_close(log_p[..., : space.tokens], expected, atol=1e-4, rtol=1e-4)
     opened = open_published(tmp_path, {"length": 24})
     torch.testing.assert_close(opened.log_prob(x).nats, model.log_prob(x).nats, atol=1e-3, rtol=1e-4)
     text = "abba dig" if space.vocabulary else "Ægir 🙂 it was"
@@ -390,12 +390,12 @@ def _with_tokenizer(folder, count, network, specials=("<|end|>",), **config):
     import tokenizers
 
     words = {f"word{i}": i for i in range(count - len(specials))}
-    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="word0"))
-    made.add_special_tokens(list(specials))
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="word0"))
+    tokenizer.add_special_tokens(list(specials))
     tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     settings = transformers.LlamaConfig(vocab_size=network, num_key_value_heads=2, **tiny, **config)
     transformers.LlamaForCausalLM(settings).save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(made.to_str(), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": specials[-1], "eos_token": specials[-1]}
     (folder / "tokenizer_config.json").write_text(json.dumps(about))
     return about

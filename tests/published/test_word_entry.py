@@ -22,10 +22,10 @@ OVERLAPPING = ("a", "b", "ab", "ba", " ", "a.", ".", " a")
 
 def _model(space):
     torch.manual_seed(0)
-    made = build("autoregressive", space, size="xs").eval()
-    for parameter in made.parameters():
+    model = build("autoregressive", space, size="xs").eval()
+    for parameter in model.parameters():
         parameter.data += 0.15 * torch.randn_like(parameter)
-    return made
+    return model
 
 
 def _overlapping():
@@ -45,9 +45,9 @@ def _masses(model, tokens, before, word, length):
         mass = log_p.gather(2, every[..., None]).sum((1, 2)).exp().tolist()
         for row, m in zip(every.tolist(), mass, strict=True):
             texts = ["".join(tokens[i] for i in part) for part in (row, row[:-1])]
-            found, earlier = (re.match(word + "([^ab])", text) for text in texts)
-            if found and not earlier:
-                sums[found[1].encode()] = sums.get(found[1].encode(), 0.0) + m
+            matches, earlier = (re.match(word + "([^ab])", text) for text in texts)
+            if matches and not earlier:
+                sums[matches[1].encode()] = sums.get(matches[1].encode(), 0.0) + m
     return sums
 
 
@@ -57,29 +57,29 @@ def _masses(model, tokens, before, word, length):
 def test_words_of_characters(typed, word, letters):
     model = _model(Text("ab .", 16))
     expected = _masses(model, "ab .", "b a. ", word, 5)
-    found = Completer(model, beams=10_000, tolerance=0.0).masses("b a. " + typed)
+    masses = Completer(model, beams=10_000, tolerance=0.0).masses("b a. " + typed)
     checked = [w for w in expected if len(w) <= letters]
     assert len(checked) >= 2
     for w in checked:  # without letters, blanks may come first, as many as there are tokens to write
-        assert found[w] == pytest.approx(expected[w], rel=1e-5 if typed else 0.1)
+        assert masses[w] == pytest.approx(expected[w], rel=1e-5 if typed else 0.1)
 
 
 def test_a_word_has_the_mass_of_all_its_tokenisations():
     model = _model(Text("", 16, tokenizer=_overlapping()))
     expected = _masses(model, OVERLAPPING, "b", " (ab[ab]*)", 5)
-    found = Completer(model, beams=100_000, tolerance=0.0).masses("b ab")
+    masses = Completer(model, beams=100_000, tolerance=0.0).masses("b ab")
     checked = [w for w in expected if len(w) <= 3]
     assert len(checked) == 3
     for w in checked:
-        assert found[w] == pytest.approx(expected[w], rel=1e-5)
+        assert masses[w] == pytest.approx(expected[w], rel=1e-5)
 
 
 def test_few_beams_find_the_likeliest_words():
     model = _model(Text("ab .", 32))
     exact = Completer(model, beams=10_000, tolerance=0.0).masses("b a. a")
-    found = Completer(model, beams=6).suggest("b a. a")
+    suggestions = Completer(model, beams=6).suggest("b a. a")
     best = sorted(exact, key=exact.get, reverse=True)[:3]
-    assert [word.encode() for word, _ in found] == best
+    assert [word.encode() for word, _ in suggestions] == best
 
 
 def test_writing_on_gives_what_a_new_keyboard_gives():

@@ -78,8 +78,8 @@ def test_the_denoiser_of_the_posterior_is_exact_at_every_level():
     mean, covariance, _ = exact(MEAN, COVARIANCE, Y[0])
     right = GaussianDenoiser(VP(), mean.tolist(), covariance.tolist())
     t, x = torch.linspace(0.05, 0.95, 16).double(), torch.randn(16, 3).double()
-    found = Conditioned(prior, H, Y.expand(16, 2).double(), SIGMA, 4)(x, t)
-    assert torch.allclose(found, right(x, t), atol=1e-6)
+    prediction = Conditioned(prior, H, Y.expand(16, 2).double(), SIGMA, 4)(x, t)
+    assert torch.allclose(prediction, right(x, t), atol=1e-6)
 
 
 def test_a_linear_decoder_before_a_measurement_is_one_measurement():
@@ -87,9 +87,9 @@ def test_a_linear_decoder_before_a_measurement_is_one_measurement():
     t, x = torch.linspace(0.05, 0.95, 16), torch.randn(16, 3)
     y = Y.expand(16, 2)
     decoded, direct = Decoded(H, lambda z: z @ b.T), Matrix(H.matrix @ b)
-    found = Conditioned(prior, decoded, y, SIGMA, 4).explain(x, t)
+    explained = Conditioned(prior, decoded, y, SIGMA, 4).explain(x, t)
     right = Conditioned(prior, direct, y, SIGMA, 4).explain(x, t)
-    assert all(torch.allclose(a, c, atol=1e-4) for a, c in zip(found, right, strict=True))
+    assert all(torch.allclose(a, c, atol=1e-4) for a, c in zip(explained, right, strict=True))
 
 
 def test_particles_of_codes_behind_a_curved_decoder_have_the_posterior_of_a_grid():

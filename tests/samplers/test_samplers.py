@@ -87,9 +87,9 @@ def test_the_declared_order_is_the_measured_one_on_every_path(name, path):
 
 def test_the_two_ways_of_solving_the_ode_of_an_oracle_agree():
     for path in PATHS:
-        one, other = plane(path), MixtureDenoiser(path, (1.0,), [MEAN[:2]], [[row[:2] for row in COVARIANCE[:2]]])
+        gaussian, other = plane(path), MixtureDenoiser(path, (1.0,), [MEAN[:2]], [[row[:2] for row in COVARIANCE[:2]]])
         x_T = knots(path, 1)[0].sigma * Noise(0, 0, 16).normal(2).double()
-        assert torch.allclose(one.solved(x_T), other.solved(x_T), atol=1e-9, rtol=0)
+        assert torch.allclose(gaussian.solved(x_T), other.solved(x_T), atol=1e-9, rtol=0)
 
 
 def test_above_second_order_the_paths_differ_and_say_so():
@@ -206,9 +206,9 @@ def test_samples_have_the_mean_and_covariance_of_the_data(sampler, path):
         x = sampler(view(oracle, sampler.needs), z).double()
     first = Noise(0, 0, 64).normal(3).double()
     rows = torch.cat([first, torch.ones(64, 1).double()], 1)
-    found = torch.linalg.lstsq(rows, x).solution
-    assert torch.allclose(found[3], torch.tensor(MEAN).double(), atol=0.02)
-    assert torch.allclose(found[:3].T @ found[:3], torch.tensor(COVARIANCE).double(), atol=0.1)
+    solution = torch.linalg.lstsq(rows, x).solution
+    assert torch.allclose(solution[3], torch.tensor(MEAN).double(), atol=0.02)
+    assert torch.allclose(solution[:3].T @ solution[:3], torch.tensor(COVARIANCE).double(), atol=0.1)
 
 
 def test_langevin_corrections_leave_the_bias_they_say():
@@ -219,8 +219,10 @@ def test_langevin_corrections_leave_the_bias_they_say():
     sigma = knots(path, 2)[1].sigma
     v, e = 1 + sigma**2, 2 * (r * sigma) ** 2
     with torch.no_grad():
-        _, found = checks.moments(PredictorCorrector(2, 600, r), GaussianDenoiser(path, (0.0,), ((1.0,),)))
-    assert float(found) == pytest.approx(v / (1 - e / (2 * v)) / v**2, rel=1e-3)  # the last step multiplies by 1 / v
+        _, covariance = checks.moments(PredictorCorrector(2, 600, r), GaussianDenoiser(path, (0.0,), ((1.0,),)))
+    assert float(covariance) == pytest.approx(
+        v / (1 - e / (2 * v)) / v**2, rel=1e-3
+    )  # the last step multiplies by 1 / v
 
 
 def test_weights_of_an_integrator_are_exact_on_polynomials():

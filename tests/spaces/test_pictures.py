@@ -25,19 +25,19 @@ def references(train: torch.Tensor, test: torch.Tensor, cond: torch.Tensor | Non
 
 def test_a_grid_holds_the_images_in_rows() -> None:
     x = torch.randint(17, (20, 1, 8, 8)).to(torch.uint8)
-    found = sheet(Images(1, 8, 8, n_values=17), x, columns=4)
-    assert found.shape == (5 * 9 - 1, 4 * 9 - 1, 4)
+    picture = sheet(Images(1, 8, 8, n_values=17), x, columns=4)
+    assert picture.shape == (5 * 9 - 1, 4 * 9 - 1, 4)
     expected = (x[5, 0].float() * 255 / 16).round().numpy()
-    assert (found[9:17, 9:17, 0] == expected).all()
-    assert (found[8, :, 3] == 0).all()  # gaps take the colour of the page
+    assert (picture[9:17, 9:17, 0] == expected).all()
+    assert (picture[8, :, 3] == 0).all()  # gaps take the colour of the page
     assert sheet(Images(1, 8, 8, n_values=17), x).shape == (4 * 9 - 1, 6 * 9 - 1, 4)
 
 
 def test_classes_stand_in_their_order() -> None:
     cond = torch.tensor([3, 0, 2, 1])
     x = (50 * cond).to(torch.uint8)[:, None, None, None].expand(4, 1, 4, 4)
-    found = sheet(Images(1, 4, 4, given=Categories.numbered(4)), x, references=references(x, x, cond))
-    assert found[0, ::5, 0].tolist() == [0, 50, 100, 150]
+    picture = sheet(Images(1, 4, 4, given=Categories.numbered(4)), x, references=references(x, x, cond))
+    assert picture[0, ::5, 0].tolist() == [0, 50, 100, 150]
 
 
 def test_large_images_leave_rows_out() -> None:

@@ -230,12 +230,12 @@ def data_of(space: Space, n: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_headline_tells_a_wrong_sample_from_a_right_one(space: Space) -> None:
     n = 100
     good, wrong = data_of(space, 5 * n)
-    chosen = references(good[: 4 * n], n, good[: 4 * n].flatten() if space.window else None)
-    right, other = (next(space.measures(x, chosen)) for x in (good[4 * n :], wrong[4 * n :]))
+    reference = references(good[: 4 * n], n, good[: 4 * n].flatten() if space.window else None)
+    right, other = (next(space.measures(x, reference)) for x in (good[4 * n :], wrong[4 * n :]))
     assert right.better == "lower"
     assert right.value <= max(right.floor_high, 1e-9)
     assert other.low > right.floor_high
-    names = [score.name.partition("[")[0] for score in space.measures(good[4 * n :], chosen)]
+    names = [score.name.partition("[")[0] for score in space.measures(good[4 * n :], reference)]
     assert (
         names
         == {

@@ -59,9 +59,9 @@ def test_rows_become_sequences_in_their_order():
     assert sorted(data.space.row_counts(x).tolist()) == sorted(frame.groupby("user").size().tolist())
     own, _ = read_all(frame, data.space)
     for k, (_, rows) in enumerate(frame.groupby("user", sort=False)):
-        one = own.x[k, : len(rows)]
+        sequence = own.x[k, : len(rows)]
         minutes = (rows["at"] - pd.Timestamp("1970-01-01")).dt.total_seconds().to_numpy() / 60
-        assert one[:, 0].cumsum(0).tolist() == minutes.tolist()
+        assert sequence[:, 0].cumsum(0).tolist() == minutes.tolist()
         assert (own.x[k, len(rows) :] == ABSENT).all()
 
 
@@ -228,8 +228,8 @@ def test_trees_tell_independent_rows_from_sequences_and_not_sequences_from_seque
     v = np.cumsum(rng.normal(size=(400, 12)), 1)
     kinds = [v, np.cumsum(rng.normal(size=(400, 12)), 1), rng.permuted(v, axis=1)]
     frames = [
-        pd.DataFrame({"k": np.repeat(range(400), 12), "t": list(range(12)) * 400, "v": one.ravel().round(1)})
-        for one in kinds
+        pd.DataFrame({"k": np.repeat(range(400), 12), "t": list(range(12)) * 400, "v": kind.ravel().round(1)})
+        for kind in kinds
     ]
     space = load(frames[0], group="k", order="t").space
     space = Sequences(

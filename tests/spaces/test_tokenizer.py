@@ -100,11 +100,11 @@ def test_documents_have_ends(tmp_path):
         (folder / f"{i:02}.txt").write_text(WORDS * 3, encoding="utf-8")
     lines = tmp_path / "texts.jsonl"
     lines.write_text("".join(json.dumps({"body": WORDS * 3}) + "\n" for _ in range(40)), encoding="utf-8")
-    one = load(tmp_path / "texts", tokens="bpe:300", length=16)
+    data = load(tmp_path / "texts", tokens="bpe:300", length=16)
     other = load(lines, tokens="bpe:300", length=16, text="body")
-    end = one.space.tokenizer.end
-    assert sum(int((part.x == end).sum()) for part in (one.train, one.validation, one.test)) == 40
-    assert torch.equal(one.train.x, other.train.x)
-    assert "40 documents" in one.source
+    end = data.space.tokenizer.end
+    assert sum(int((part.x == end).sum()) for part in (data.train, data.validation, data.test)) == 40
+    assert torch.equal(data.train.x, other.train.x)
+    assert "40 documents" in data.source
     with pytest.raises(DataError, match=r"line 1: must have text under 'text', got body"):
         load(lines, length=16)

@@ -24,13 +24,13 @@ def test_the_likeliest_path_is_the_best_of_all(ids: list[int], seed: int) -> Non
     names = np.log(np.random.default_rng(seed).dirichlet([0.5, 0.5, 0.5], 6))
 
     def spelled(path: tuple[int, ...]) -> list[int]:
-        return [one for one, _ in itertools.groupby(path) if one != BLANK]
+        return [symbol for symbol, _ in itertools.groupby(path) if symbol != BLANK]
 
     every = [path for path in itertools.product(range(3), repeat=6) if spelled(path) == ids]
-    best = max(every, key=lambda path: sum(names[t, one] for t, one in enumerate(path)))
+    best = max(every, key=lambda path: sum(names[t, symbol] for t, symbol in enumerate(path)))
     ends = list(itertools.accumulate(len(list(group)) for _, group in itertools.groupby(best)))
-    groups = [(one, ([0, *ends][i], ends[i] - 1)) for i, (one, _) in enumerate(itertools.groupby(best))]
-    assert likeliest_path(names, np.array(ids), BLANK) == [frames for one, frames in groups if one != BLANK]
+    groups = [(symbol, ([0, *ends][i], ends[i] - 1)) for i, (symbol, _) in enumerate(itertools.groupby(best))]
+    assert likeliest_path(names, np.array(ids), BLANK) == [frames for symbol, frames in groups if symbol != BLANK]
 
 
 def test_a_text_without_room_has_no_path() -> None:
@@ -49,5 +49,5 @@ def test_words_are_cut_with_their_sound() -> None:
     assert part.wave[1200] == np.float32(0.3)
     assert part.wave[0] == part.wave[-1] == 0
     draw = random.Random(0)
-    found = {words.some(draw, 2).words for _ in range(200)}
-    assert found == {"one", "two", "three", "four", "one two", "two three", "three four"}
+    texts = {words.some(draw, 2).words for _ in range(200)}
+    assert texts == {"one", "two", "three", "four", "one two", "two three", "three four"}

@@ -149,8 +149,8 @@ def aligned(model: GenerativeModel, every: Tensor, sound: Tensor) -> Tensor:
     for path, mass in zip(itertools.product(range(TINY.tokens), repeat=len(names)), masses.exp().tolist(), strict=True):
         text = tuple(token for token, _ in itertools.groupby(path) if token != TINY.end)[: TINY.text.length]
         spelt[text] = spelt.get(text, 0.0) + mass
-    found = [spelt.get(tuple(x[x != TINY.end].tolist()), 0.0) for x in every]
-    return torch.tensor(found, dtype=torch.float64).log()
+    by_text = [spelt.get(tuple(x[x != TINY.end].tolist()), 0.0) for x in every]
+    return torch.tensor(by_text, dtype=torch.float64).log()
 
 
 def test_ids_that_are_never_written_are_passed_over_and_scores_stay() -> None:

@@ -43,10 +43,10 @@ LEARNED = "press one or two then please hold the line and press three " * 40
 def folder_of(path: Path) -> Path:
     """A small random Whisper model of ``transformers`` that hears two seconds."""
     path.mkdir()
-    made = tokenizers.Tokenizer.from_str(Tokenizer.learn(LEARNED, 290).file)
-    made.add_special_tokens(list(SPECIAL))
-    (path / "tokenizer.json").write_text(made.to_str())
-    count = made.get_vocab_size()
+    tokenizer = tokenizers.Tokenizer.from_str(Tokenizer.learn(LEARNED, 290).file)
+    tokenizer.add_special_tokens(list(SPECIAL))
+    (path / "tokenizer.json").write_text(tokenizer.to_str())
+    count = tokenizer.get_vocab_size()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         config = transformers.WhisperConfig(
@@ -62,10 +62,10 @@ def folder_of(path: Path) -> Path:
             max_source_positions=100,
             max_target_positions=24,
             init_std=0.4,
-            pad_token_id=made.token_to_id("<|endoftext|>"),
-            bos_token_id=made.token_to_id("<|endoftext|>"),
-            eos_token_id=made.token_to_id("<|endoftext|>"),
-            decoder_start_token_id=made.token_to_id("<|startoftranscript|>"),
+            pad_token_id=tokenizer.token_to_id("<|endoftext|>"),
+            bos_token_id=tokenizer.token_to_id("<|endoftext|>"),
+            eos_token_id=tokenizer.token_to_id("<|endoftext|>"),
+            decoder_start_token_id=tokenizer.token_to_id("<|startoftranscript|>"),
             begin_suppress_tokens=[6],
         )
         transformers.WhisperForConditionalGeneration(config).save_pretrained(path)
@@ -101,13 +101,13 @@ def test_the_log_probability_equals_the_loss_of_the_library(model: GenerativeMod
     x = space.parse(texts)
     for i, ids in enumerate(x):
         sound = noise(9000 + 3000 * i, i)
-        found = model.log_prob(ids[None], sound)
+        score = model.log_prob(ids[None], sound)
         text = ids[ids != space.end].tolist()
         labels = torch.tensor([[-100] * (len(net.prompt) - 1) + text + [space.end]])
         given = torch.tensor([[*net.prompt, *text]])
         loss = net.inner(features(net, sound), decoder_input_ids=given, labels=labels).loss
-        assert float(found.nats) == pytest.approx(-float(loss.detach()) * (len(text) + 1), abs=1e-4)
-        assert found.kind.value == "lower_bound"  # of the text, which tokens write in many ways: this is one of them
+        assert float(score.nats) == pytest.approx(-float(loss.detach()) * (len(text) + 1), abs=1e-4)
+        assert score.kind.value == "lower_bound"  # of the text, which tokens write in many ways: this is one of them
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def test_tokens_come_one_by_one_as_they_are_scored(model: GenerativeModel) -> No
 def test_the_search_is_as_good_as_that_of_the_library(model: GenerativeModel, seed: int) -> None:
     space, net, sound = model.space, model.estimand.net, noise(24000, seed)
     never = list(net.never)
-    found = beam_search(model, sound, beams=4)[0]
+    best = beam_search(model, sound, beams=4)[0]
     theirs = transformers.generation.GenerationMixin.generate(
         net.inner,
         features(net, sound),
@@ -141,9 +141,9 @@ def test_the_search_is_as_good_as_that_of_the_library(model: GenerativeModel, se
     )[0].tolist()[len(net.prompt) :]
     text = theirs[: theirs.index(space.end)] if space.end in theirs else theirs
     ended = float(model.log_prob(row_of(model, text), sound).nats)
-    assert found.log_prob >= ended - 1e-4
-    again = float(model.log_prob(row_of(model, found.ids), sound).nats)
-    assert found.log_prob == pytest.approx(again, abs=1e-4)
+    assert best.log_prob >= ended - 1e-4
+    again = float(model.log_prob(row_of(model, best.ids), sound).nats)
+    assert best.log_prob == pytest.approx(again, abs=1e-4)
 
 
 def test_it_samples_is_saved_and_transcribes_what_is_longer(
@@ -154,9 +154,9 @@ def test_it_samples_is_saved_and_transcribes_what_is_longer(
     save_model(model, tmp_path / "run")
     again = load_model(tmp_path / "run")
     assert torch.allclose(again.log_prob(x, noise(8000)).nats, model.log_prob(x, noise(8000)).nats, atol=1e-4)
-    found = transcribe(model, noise(70000), beams=2)
-    assert len(found.segments) >= 3
-    assert found.segments[-1].end == pytest.approx(70000 / 16000, abs=0.02)
+    transcript = transcribe(model, noise(70000), beams=2)
+    assert len(transcript.segments) >= 3
+    assert transcript.segments[-1].end == pytest.approx(70000 / 16000, abs=0.02)
     assert Run.load(folder).model.space == model.space
 
 
@@ -166,7 +166,7 @@ def test_it_samples_is_saved_and_transcribes_what_is_longer(
 def converted(folder: Path, target: Path, kind: str = "<f4", version: int = 6, end: int | None = None) -> Path:
     """The same model as a folder of CTranslate2."""
     state = {name: v.numpy() for name, v in open_published(folder).estimand.net.inner.state_dict().items()}
-    found: dict[str, np.ndarray] = {"decoder/num_heads": np.array(2, np.int16)}
+    arrays: dict[str, np.ndarray] = {"decoder/num_heads": np.array(2, np.int16)}
 
     def put(name: str, *sources: str) -> None:
         for part, ours in (("weight", "weight"), ("bias", "bias")):
@@ -174,14 +174,14 @@ def converted(folder: Path, target: Path, kind: str = "<f4", version: int = 6, e
                 state.get(f"{source}.{part}", np.zeros(len(state[f"{source}.weight"]), np.float32))
                 for source in sources
             ]
-            found[f"{name}/{ours}"] = np.concatenate(rows)
+            arrays[f"{name}/{ours}"] = np.concatenate(rows)
 
     def norm(name: str, source: str) -> None:
-        found[f"{name}/gamma"], found[f"{name}/beta"] = state[f"{source}.weight"], state[f"{source}.bias"]
+        arrays[f"{name}/gamma"], arrays[f"{name}/beta"] = state[f"{source}.weight"], state[f"{source}.bias"]
 
     for side in ("encoder", "decoder"):
         norm(f"{side}/layer_norm", f"model.{side}.layer_norm")
-        found[f"{side}/position_encodings/encodings"] = state[f"model.{side}.embed_positions.weight"]
+        arrays[f"{side}/position_encodings/encodings"] = state[f"model.{side}.embed_positions.weight"]
         for i in range(2):
             ours, theirs = f"{side}/layer_{i}", f"model.{side}.layers.{i}"
             norm(f"{ours}/self_attention/layer_norm", f"{theirs}.self_attn_layer_norm")
@@ -197,12 +197,12 @@ def converted(folder: Path, target: Path, kind: str = "<f4", version: int = 6, e
             put(f"{ours}/ffn/linear_1", f"{theirs}.fc2")
     put("encoder/conv1", "model.encoder.conv1")
     put("encoder/conv2", "model.encoder.conv2")
-    found["decoder/embeddings/weight"] = state["model.decoder.embed_tokens.weight"]
+    arrays["decoder/embeddings/weight"] = state["model.decoder.embed_tokens.weight"]
     target.mkdir()
     types = {"<f4": 0, "<f2": 4, "<i2": 2}
     with (target / "model.bin").open("wb") as file:
-        file.write(struct.pack("<IH", version, 12) + b"WhisperSpec\0" + struct.pack("<II", 3, len(found)))
-        for name, value in found.items():
+        file.write(struct.pack("<IH", version, 12) + b"WhisperSpec\0" + struct.pack("<II", 3, len(arrays)))
+        for name, value in arrays.items():
             form = kind if value.dtype == np.float32 else "<i2"
             content = value.astype(form).tobytes()
             file.write(struct.pack("<H", len(name) + 1) + name.encode() + b"\0" + struct.pack("<B", value.ndim))

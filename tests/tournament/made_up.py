@@ -48,14 +48,14 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
     if fake.failure is not None:
         return Outcome(job, folder, failure=fake.failure)
     (folder / "run" / "log.jsonl").write_text(fake.log, encoding="utf-8")
-    chosen = examples(dataset, job.evaluation.n)
+    references = examples(dataset, job.evaluation.n)
     nats = (fake.likelihood, fake.likelihood - 0.1, fake.likelihood + 0.1)
     likelihood = Measurement(
         "likelihood", *nats, n=64, protocol="made up", unit="nats", better="higher", kind=fake.kind
     )
     drawn = Drawn(fake.x, 1e-3 * fake.milliseconds * len(fake.x), 4.0, 64, (fake.milliseconds, 1.1 * fake.milliseconds))
     swept = [
-        {"steps": n, "evaluations": n, "milliseconds": n / 10, "score": headline(x, dataset, chosen).record()}
+        {"steps": n, "evaluations": n, "milliseconds": n / 10, "score": headline(x, dataset, references).record()}
         for n, x in fake.sweep.items()
     ]
     save_samples(folder, {"samples": fake.x} | {f"steps.{n}": x for n, x in fake.sweep.items()})
@@ -84,7 +84,7 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
         "resumed": False,
         "usage": {"share": 0.99, "load": 0.1},
         "sampling_usage": {"share": 0.99},
-        "scores": [s.record() for s in (likelihood, *quality(fake.x, dataset, chosen), *drawn.scores())],
+        "scores": [s.record() for s in (likelihood, *quality(fake.x, dataset, references), *drawn.scores())],
         "sampler": "Sampler()",
         "objective": "Objective",
         "estimand": "Estimand",

@@ -94,8 +94,8 @@ def test_labels_keep_clear_of_each_other_and_of_what_is_drawn() -> None:
     points = [*near, path, end]
     places = _places(points, ax, ay, 1130)
     labels = [(x, y - 11, x + 7.4 * len(p.label), y + 3) for p, (x, y) in zip(points, places, strict=True)]
-    for one, other in itertools.combinations(labels, 2):
-        assert _shared(one, other) == 0
+    for label, other in itertools.combinations(labels, 2):
+        assert _shared(label, other) == 0
     for box in labels:
         assert box[2] <= 1130
         assert all(_shared(box, mark) < 15 for p in points for mark in _marks_of(p, ax, ay))

@@ -46,9 +46,9 @@ NAMES = [
 
 
 def test_every_table_report_has_baselines_and_says_who_loses(people: Dataset, tmp_path: Path):
-    one = people.train.x[:1].repeat(300, 1)
+    row = people.train.x[:1].repeat(300, 1)
     result = {"nats_of_columns": [-1.0, -25.0, -4.0]}
-    comparison = make_up(people, tmp_path, {"autoregressive": Fake(one, likelihood=-30.0, result=result)}, n=300)
+    comparison = make_up(people, tmp_path, {"autoregressive": Fake(row, likelihood=-30.0, result=result)}, n=300)
     assert sum(comparison.baselines[0].columns) == pytest.approx(comparison.baselines[0].entry.likelihood.value)
     assert [rated.entry.name for rated in comparison.baselines] == NAMES
     independent = comparison.baselines[0].entry

@@ -216,13 +216,13 @@ def test_progress_keeps_its_clock_within_eighty_columns() -> None:
 
 
 def test_half_an_interval_is_told_to_its_first_digit() -> None:
-    def told(value: float, half: float) -> str:
+    def digits_of(value: float, half: float) -> str:
         return within(Measurement("d[f]", value, value - half, value + half, better="lower"))
 
-    assert told(1.0543, 0.0891) == "1.05 ± 0.09"
-    assert told(154.2, 12.3) == "154 ± 12"
-    assert told(0.5, math.nan) == "0.5"
-    assert told(12345.6, 0.0) == "12346"
+    assert digits_of(1.0543, 0.0891) == "1.05 ± 0.09"
+    assert digits_of(154.2, 12.3) == "154 ± 12"
+    assert digits_of(0.5, math.nan) == "0.5"
+    assert digits_of(12345.6, 0.0) == "12346"
     assert within(None) == ""
 
 

@@ -53,8 +53,10 @@ def test_the_command_line_has_every_option_with_the_same_default() -> None:
     defaults = {f.name: f.default for f in fields(Settings) if f.name != "data_options"}
     assert set(defaults) <= set(parameters)
     for name, default in defaults.items():
-        told = parameters[name].default
-        assert (str(told) if name in ("out", "runs_dir") else told) == ("report.html" if name == "out" else default)
+        option_default = parameters[name].default
+        assert (str(option_default) if name in ("out", "runs_dir") else option_default) == (
+            "report.html" if name == "out" else default
+        )
     rest = set(parameters) - set(defaults) - {"data", "config", "as_json", "threads", "print_jobs", "run_folders"}
     assert rest == {option.parameter(name) for name, option in options_of(DataOptions).items()}
 

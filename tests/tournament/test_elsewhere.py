@@ -23,12 +23,12 @@ def test_printed_jobs_run_anywhere_and_are_gathered(moons: Dataset, tmp_path: Pa
     environment = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
     subprocess.run(shlex.split(line), check=True, env=environment, cwd=tmp_path, stdin=subprocess.DEVNULL)
     assert print_jobs(moons, settings) == []  # nothing is left to do
-    found = gather([tmp_path / "runs"], tmp_path / "report.html")
-    assert [entry.name for entry in found.entries if entry.has_scores] == ["adversarial"]
-    assert found.planned == 1
+    comparison = gather([tmp_path / "runs"], tmp_path / "report.html")
+    assert [entry.name for entry in comparison.entries if entry.has_scores] == ["adversarial"]
+    assert comparison.planned == 1
     own = run_comparison(moons, settings, progress=False)  # takes the finished run
-    assert own.settings == replace(found.settings, out=None, runs_dir=settings.runs_dir, device="cpu")
-    assert [e.scores for e in own.entries] == [e.scores for e in found.entries]
+    assert own.settings == replace(comparison.settings, out=None, runs_dir=settings.runs_dir, device="cpu")
+    assert [e.scores for e in own.entries] == [e.scores for e in comparison.entries]
     results = json.loads((tmp_path / "results.json").read_text())
     assert list(results["places"].values()) == [["adversarial, seed 0"]]
 
@@ -77,13 +77,15 @@ def test_unlike_hardware_is_marked_and_not_ranked(fake_comparison, moons: Datase
     alike = fake_comparison(fakes, runs_dir=str(tmp_path / "alike"))
     assert not any(entry.marks for entry in alike.entries)
     assert "For look" in str(alike)
-    found = fake_comparison({**fakes, "adversarial": Fake(x, result=machine("B"))}, runs_dir=str(tmp_path / "unlike"))
-    text = str(found)
+    comparison = fake_comparison(
+        {**fakes, "adversarial": Fake(x, result=machine("B"))}, runs_dir=str(tmp_path / "unlike")
+    )
+    text = str(comparison)
     assert "Other hardware: adversarial: trained on B, 8 cores, others on A, 8 cores" in " ".join(text.split())
     assert "adversarial !" in text
     assert "flow !" not in text
     assert "For look" not in text
-    assert set(found.places) == {"node: A, 8 cores", "node: B, 8 cores"}
+    assert set(comparison.places) == {"node: A, 8 cores", "node: B, 8 cores"}
 
 
 def test_an_executor_that_is_not_installed_is_refused(moons: Dataset) -> None:

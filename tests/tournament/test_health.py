@@ -23,7 +23,7 @@ def test_a_healthy_training_has_no_mark() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "budget", "mark"),
+    ("outcome", "budget", "mark"),
     [
         (result(steps=3), "15s", "3 steps"),
         (result(steps=1), "15s", "1 step"),
@@ -34,8 +34,8 @@ def test_a_healthy_training_has_no_mark() -> None:
         (result(steps=12, share=0.41), "12 steps", "12 steps"),
     ],
 )
-def test_what_is_marked(found: Any, budget: str, mark: str) -> None:
-    assert health_of(found, budget).marks == (mark,)
+def test_what_is_marked(outcome: Any, budget: str, mark: str) -> None:
+    assert health_of(outcome, budget).marks == (mark,)
 
 
 def test_a_budget_that_is_not_in_seconds_buys_the_same_on_a_busy_machine() -> None:
@@ -44,7 +44,7 @@ def test_a_budget_that_is_not_in_seconds_buys_the_same_on_a_busy_machine() -> No
 
 def test_the_way_out_is_a_budget_or_a_quiet_machine() -> None:
     slow, busy, late = (
-        health_of(found, "15s") for found in (result(steps=10), result(share=0.5), result(seconds=20.0))
+        health_of(outcome, "15s") for outcome in (result(steps=10), result(share=0.5), result(seconds=20.0))
     )
     assert advice([slow, busy], "15s") == ("5m", "give --budget 5m and use a quiet machine")
     assert advice([busy], "15s") == ("", "use a quiet machine")

@@ -41,25 +41,25 @@ def test_one_that_is_told_apart_leads() -> None:
 
 def test_different_numbers_of_samples_are_not_ranked() -> None:
     """Two samplers of the data itself: 0.297 at 180 samples and 0.794 at 64, and neither is the better one."""
-    found = lead({"a": distance(0.297, n=180), "b": distance(0.794, n=64)})
-    assert found.leaders == ()
-    assert "64, 180" in found.reason
+    verdict = lead({"a": distance(0.297, n=180), "b": distance(0.794, n=64)})
+    assert verdict.leaders == ()
+    assert "64, 180" in verdict.reason
 
 
 def test_without_intervals_nobody_leads() -> None:
     nan = Measurement("mmd²[f]", -0.0199, floor=-0.00862, n=18, better="lower")
-    found = lead({"a": nan, "b": distance(1.0, n=18)})
-    assert found.leaders == ()
-    assert "18 samples are too few" in found.reason
+    verdict = lead({"a": nan, "b": distance(1.0, n=18)})
+    assert verdict.leaders == ()
+    assert "18 samples are too few" in verdict.reason
     assert lead({"a": distance(1.0), "b": distance(math.nan)}).leaders == ()
 
 
 def test_all_at_the_floor_are_equal() -> None:
     """An MMD² below the floor's is noise: it wins nothing over one within the floor's interval."""
-    found = lead({"a": distance(-0.5), "b": distance(0.39), "c": distance(0.45), "d": distance(0.8)})
-    assert found == Lead(("a", "b"), ("c",), floor=True)
-    found = lead({"a": share(0.99, 0.005), "b": share(0.91, 0.005), "c": share(0.89, 0.02), "d": share(0.5)})
-    assert found == Lead(("a", "b"), ("c",), floor=True)
+    verdict = lead({"a": distance(-0.5), "b": distance(0.39), "c": distance(0.45), "d": distance(0.8)})
+    assert verdict == Lead(("a", "b"), ("c",), floor=True)
+    verdict = lead({"a": share(0.99, 0.005), "b": share(0.91, 0.005), "c": share(0.89, 0.02), "d": share(0.5)})
+    assert verdict == Lead(("a", "b"), ("c",), floor=True)
 
 
 @pytest.mark.parametrize(("value", "there"), [(-1.0, True), (0.4, True), (0.41, False)])

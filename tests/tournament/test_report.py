@@ -209,17 +209,17 @@ def test_nothing_foreign_is_overwritten(fake_comparison: MakeComparison, moons: 
 )
 def test_monitors_and_their_thresholds(monitor: str, values: list[float], word: str) -> None:
     mode = next(mode for facts in FACTS.values() for mode in facts.failure_modes if mode.monitor == monitor)
-    (found,) = from_log(mode, [{f"term/{monitor}": value} for value in values])
-    assert found.judged.word == word
-    assert (found.judged == Judged()) is (word == "")
+    (monitor_row,) = from_log(mode, [{f"term/{monitor}": value} for value in values])
+    assert monitor_row.judged.word == word
+    assert (monitor_row.judged == Judged()) is (word == "")
 
 
 @pytest.mark.parametrize(
     ("values", "word"), [([3, 2, 1, 1.1], "fine"), ([3, 1, 1.5], "watch"), ([3, 1, 2.5], "bad"), ([1, 2, 3], "bad")]
 )
 def test_a_held_out_loss_that_rises_again_is_overfitting(values: list[float], word: str) -> None:
-    (found,) = held_out([{"a/held_out": value} for value in values], "a")
-    assert found.judged.word == word
+    (overfitting,) = held_out([{"a/held_out": value} for value in values], "a")
+    assert overfitting.judged.word == word
 
 
 def test_what_the_held_out_loss_did_after_the_weights_that_are_kept_is_undone() -> None:

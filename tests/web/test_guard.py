@@ -96,13 +96,13 @@ def test_slow_clients_are_let_go():
 
 def test_only_so_many_requests_run_at_a_time():
     with (
-        serving(limits=Limits(requests=1)) as one,
-        socket.create_connection(("127.0.0.1", one.port)) as slow,
+        serving(limits=Limits(requests=1)) as address,
+        socket.create_connection(("127.0.0.1", address.port)) as slow,
     ):
-        head = f"POST /api/place HTTP/1.1\r\nHost: 127.0.0.1:{one.port}\r\nAuthorization: Bearer {TOKEN}\r\n"
+        head = f"POST /api/place HTTP/1.1\r\nHost: 127.0.0.1:{address.port}\r\nAuthorization: Bearer {TOKEN}\r\n"
         slow.sendall((head + "Content-Length: 100\r\n\r\nx").encode())
         time.sleep(0.2)
-        answer = one.ask("/api/about.json")
+        answer = address.ask("/api/about.json")
         assert answer.status == 503
         assert "more than 1" in answer.text
 

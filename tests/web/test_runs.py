@@ -79,7 +79,7 @@ def test_a_condition_of_its_own_for_each_sample(page: Client, runs: dict[str, Pa
     asked = {"n": 5, "given": ["odd", "even"], "steps": 3}
     shown = [p for row in rows(page, "/api/runs/digits%20%3Cb%3E/sample", asked) for p in row.get("pictures", [])]
     x = Run.load(runs[DIGITS]).sample(5, given=torch.tensor([0, 1, 0, 1, 0]), steps=3)
-    expected = [PIXELS.picture_of_one(one)._repr_html_() for one in x]
+    expected = [PIXELS.picture_of_one(picture)._repr_html_() for picture in x]
     assert shown == expected
 
 

@@ -136,8 +136,8 @@ def test_a_hole_of_a_latent_model_is_filled_by_what_stands_around_it():
     observed = torch.arange(8)[:, None].expand(8, 8) < 4
     x, free = run.dataset().test.x[:4].float(), run.sample(24, seed=1).float()
     error, other = (
-        torch.tensor([(draws(one)[:, :, 4:] - one[:, 4:]).square().mean() for one in x]).mean()
-        for draws in (lambda one: _filled(run.model, one, observed, 4, 0, None).float(), lambda one: free)
+        torch.tensor([(draws(images)[:, :, 4:] - images[:, 4:]).square().mean() for images in x]).mean()
+        for draws in (lambda images: _filled(run.model, images, observed, 4, 0, None).float(), lambda images: free)
     )
     assert error < 0.75 * other
 

@@ -121,12 +121,12 @@ def test_the_arrows_of_a_critic_climb_its_number():
 def test_chains_hand_out_their_states_and_give_the_same_samples():
     model = of("two-moons/energy").model
     silent = model.sampler.run(model.estimand, Noise(0, 0, 8))
-    told = model.sampler.run(model.estimand, Noise(0, 0, 8), keep=1)
-    assert torch.equal(silent.x, told.x)
+    states = model.sampler.run(model.estimand, Noise(0, 0, 8), keep=1)
+    assert torch.equal(silent.x, states.x)
     assert silent.earlier is None
-    assert torch.equal(told.states[:, -1], told.x)
-    assert told.earlier.shape[1] == len(model.sampler.ladder) + 1
-    assert torch.equal(told.earlier[:, 0], model.estimand.reference.draw(Noise(0, 0, 8)))
+    assert torch.equal(states.states[:, -1], states.x)
+    assert states.earlier.shape[1] == len(model.sampler.ladder) + 1
+    assert torch.equal(states.earlier[:, 0], model.estimand.reference.draw(Noise(0, 0, 8)))
     assert model.sampler.ladder[-1] == 1
 
 
