@@ -40,10 +40,10 @@ def clips(count: int, held_out: bool) -> tuple[Tensor, Tensor]:
     """Samples ``(n, LENGTH)`` int16 and digits ``(n,)``; longer clips are cut."""
     spoken = speech_data.digits(count, rate=RATE, held_out=held_out)
     x = torch.zeros(count, LENGTH, dtype=torch.int16)
-    for row, one in zip(x, spoken, strict=True):
-        wave = torch.from_numpy(one.wave[:LENGTH] / np.abs(one.wave).max() * 20_000)
+    for row, clip in zip(x, spoken, strict=True):
+        wave = torch.from_numpy(clip.wave[:LENGTH] / np.abs(clip.wave).max() * 20_000)
         row[: len(wave)] = wave.round().to(torch.int16)
-    return x, torch.tensor([speech_data.DIGITS.index(one.words) for one in spoken])
+    return x, torch.tensor([speech_data.DIGITS.index(clip.words) for clip in spoken])
 
 
 def numbers(x: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ def generative(x: Tensor, y: Tensor, space: fourfold.Space, budget: str, parts: 
     """``p(word | x)`` of each part, from an autoregressive model of ``x`` given the word, with its default preset."""
     from fourfold.data import Dataset, Split
 
-    held, kept = slice(0, len(x) // 10), slice(len(x) // 10, None)
-    train, other = Split(x[kept], y[kept]), Split(x[held], y[held])
+    held, fitted_rows = slice(0, len(x) // 10), slice(len(x) // 10, None)
+    train, other = Split(x[fitted_rows], y[fitted_rows]), Split(x[held], y[held])
     data = Dataset("digits", space, train, other, other, "", "espeak-ng", given=Categories(speech_data.DIGITS))
     run = fourfold.fit("autoregressive", data, budget=budget, size="s", precision="float32", say=print)
     return [class_probabilities(run.model, part) for part in parts]
@@ -97,18 +97,18 @@ def main() -> None:
     scale = StandardScaler().fit(f[held:].numpy())
     f, f_test = (torch.from_numpy(scale.transform(part.numpy())).float() for part in (f, f_test))
     words = speech_data.DIGITS
-    found = {}
+    results = {}
     if not given.only_numbers:
         space = Audio(LENGTH, RATE, given=Categories(words))
-        found["by Bayes, from the waveform"] = generative(x, y, space, given.budget, [x[:held], x_test])
+        results["by Bayes, from the waveform"] = generative(x, y, space, given.budget, [x[:held], x_test])
     vectors = fourfold.Vectors(160, given=Categories(words))
-    found["by Bayes, from 160 numbers"] = generative(f, y, vectors, given.budget, [f[:held], f_test])
+    results["by Bayes, from 160 numbers"] = generative(f, y, vectors, given.budget, [f[:held], f_test])
     logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
     logistic.fit(f[held:].numpy(), y[held:].numpy())
     parts = [torch.from_numpy(logistic.predict_proba(part.numpy())) for part in (f[:held], f_test)]
-    found["logistic regression on the same"] = parts
+    results["logistic regression on the same"] = parts
     rows = []
-    for name, (p, p_test) in found.items():
+    for name, (p, p_test) in results.items():
         temperature = fitted_temperature(p, y[:held])
         for label, q in ((name, p_test), (f"{name}, T = {temperature:.3g}", tempered(p_test, temperature))):
             scores = judge(label, q, y_test)

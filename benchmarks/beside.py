@@ -62,5 +62,5 @@ def run_peer(
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(environ or {})})
     if done.returncode:
         return {"note": (done.stderr.strip().splitlines() or ["no message"])[-1][:200]}
-    found: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-    return found
+    about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    return about

@@ -35,12 +35,12 @@ EVERY = 60.0
 
 def seconds(work: Callable[[], object], times: int = 1) -> float:
     """The median of the seconds that something takes."""
-    found = []
+    durations = []
     for _ in range(times):
         start = time.perf_counter()
         work()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found)
+        durations.append(time.perf_counter() - start)
+    return statistics.median(durations)
 
 
 def measure(size: str, folder: Path, steps: int) -> dict[str, float | str]:

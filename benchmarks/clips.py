@@ -122,15 +122,15 @@ def judge(options: argparse.Namespace) -> None:
 def judged(run: Run, n: int) -> list[dict[str, Any]]:
     """The rows of real clips and of as many that a run draws for the same classes."""
     data = fourfold.load("moving-digits", given="labels")
-    chosen = evaluation.examples(data, n)
+    references = evaluation.examples(data, n)
     assert isinstance(data.space, Video)
-    assert chosen.cond is not None
+    assert references.cond is not None
     assert data.train.cond is not None
     reader = Reader(data.train.x, data.train.cond)
-    asked = chosen.cond if run.model.space.conditional else None
+    asked = references.cond if run.model.space.conditional else None
     drawn = evaluation.draw(run.model, n, seed=1, cond=asked)
-    show(drawn.x, chosen.cond, data.space, run.folder / "clips.png")
-    scores = {score.name: score for score in evaluation.quality(drawn.x, data, chosen)}
+    show(drawn.x, references.cond, data.space, run.folder / "clips.png")
+    scores = {score.name: score for score in evaluation.quality(drawn.x, data, references)}
     own = data if asked is not None else fourfold.load("moving-digits")
     nats = evaluation.likelihood(run.model, own, n=SCORED)
     row = {
@@ -144,7 +144,7 @@ def judged(run: Run, n: int) -> list[dict[str, Any]]:
     }
     floors = {name: "" if scores[name].floor is None else f"{scores[name].floor:.3g}" for name in MEASURES}
     real = dict.fromkeys(row, "") | {"model": "real clips of the test split"} | floors
-    rows = [real | readings(reader, chosen.test, chosen.cond), row]
+    rows = [real | readings(reader, references.test, references.cond), row]
     print(json.dumps(rows, indent=1), flush=True)
     return rows
 

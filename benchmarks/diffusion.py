@@ -96,10 +96,10 @@ def coupling(arguments: argparse.Namespace) -> None:
         for recipe in ("diffusion/velocity", "diffusion/optimal-transport"):
             values = [_by_steps(recipe, dataset, arguments, seed) for seed in range(arguments.seeds)]
             for steps in values[0]:
-                found = [value[steps] for value in values]
-                rows.append({"data": name, "recipe": recipe, "heun_steps": steps, "mmd2": found})
+                mmds = [value[steps] for value in values]
+                rows.append({"data": name, "recipe": recipe, "heun_steps": steps, "mmd2": mmds})
                 print(
-                    f"{name:<18} {recipe:<28} Heun({steps})  MMD^2 {1e3 * statistics.mean(found):7.3f}e-3 {found}",
+                    f"{name:<18} {recipe:<28} Heun({steps})  MMD^2 {1e3 * statistics.mean(mmds):7.3f}e-3 {mmds}",
                     flush=True,
                 )
     settings = {"budget": arguments.budget, "size": arguments.size, "seeds": arguments.seeds, "samples": 4000}

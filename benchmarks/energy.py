@@ -34,16 +34,16 @@ from fourfold.tasks.evaluation import draw, examples, headline
 
 def vectors(run: Run, data: Dataset, seed: int, plot: Path | None) -> None:
     """Samples against test examples, chains, and the likelihood between two numbers."""
-    chosen, model = examples(data, 2000), run.model
-    drawn = draw(model, len(chosen.test), seed, chosen.cond)
-    score = mmd(drawn.x, chosen.test, features="raw", train=chosen.train)
+    references, model = examples(data, 2000), run.model
+    drawn = draw(model, len(references.test), seed, references.cond)
+    score = mmd(drawn.x, references.test, features="raw", train=references.train)
     print(
         f"  MMD^2 x 1000 = {1e3 * score.value:.3f} [{1e3 * score.low:.3f}, {1e3 * score.high:.3f}], floor "
         f"{1e3 * score.floor:.3f}; {drawn.evaluations:.0f} evaluations, "
         f"{1e3 * drawn.seconds / len(drawn.x):.2f} ms/sample\n  ({score.protocol})"
     )
     if plot is not None:
-        scatter(drawn.x, chosen.test, plot)
+        scatter(drawn.x, references.test, plot)
     energy = model.estimand
     noise = Noise(seed, 0, 32, "chains")
     chains = MALA(2000, 0.05, warmup=200).run(energy, noise, None, model.codec.encode(drawn.x[:32])[0], keep=1)
@@ -80,15 +80,17 @@ def images(run: Run, data: Dataset, seed: int, plot: Path | None, n: int) -> Non
         with torch.no_grad():
             right = energy.logits(run.model.codec.encode(data.test.x)[0]).argmax(1) == data.test.cond
         print(f"  accuracy of the logits on {len(right)} test examples: {float(right.float().mean()):.4f}", flush=True)
-    chosen = examples(data, n)
+    references = examples(data, n)
     with inference(run.model):
-        drawn = draw(run.model, len(chosen.test), seed, chosen.cond)
-    print(f"  {headline(drawn.x, data, chosen)}; {drawn.evaluations:.0f} evaluations, {drawn.seconds:.0f} s for all")
+        drawn = draw(run.model, len(references.test), seed, references.cond)
+    print(
+        f"  {headline(drawn.x, data, references)}; {drawn.evaluations:.0f} evaluations, {drawn.seconds:.0f} s for all"
+    )
     if plot is not None:
         from PIL import Image
 
         _, _, height, width = drawn.x.shape
-        order = torch.arange(100) if chosen.cond is None else by_label(chosen.cond)
+        order = torch.arange(100) if references.cond is None else by_label(references.cond)
         rows = drawn.x[order, 0].reshape(10, 10, height, width).permute(0, 2, 1, 3).reshape(10 * height, 10 * width)
         picture = (rows.float() * 255 / (run.model.space.n_values - 1)).to(torch.uint8)  # type: ignore[attr-defined]
         Image.fromarray(picture.numpy()).save(plot)

@@ -38,24 +38,25 @@ def trained(arguments: argparse.Namespace, dataset: Dataset) -> GenerativeModel:
     ).model
 
 
-def drawn(model: GenerativeModel, dataset: Dataset, chosen: References, words: str) -> Tensor:
+def drawn(model: GenerativeModel, dataset: Dataset, references: References, words: str) -> Tensor:
     """Samples of one sampler, of which the headline is printed."""
     start = time.perf_counter()
     with inference(model):
-        x = model.sample(len(chosen.test))
+        x = model.sample(len(references.test))
     print(
-        f"{words}: {headline(x, dataset, chosen)}; {len(x)} samples in {time.perf_counter() - start:.1f} s", flush=True
+        f"{words}: {headline(x, dataset, references)}; {len(x)} samples in {time.perf_counter() - start:.1f} s",
+        flush=True,
     )
     return x
 
 
 def sweep(model: GenerativeModel, dataset: Dataset) -> list[Tensor]:
     """Every number of steps, then the teacher."""
-    chosen, rows = examples(dataset), []
+    references, rows = examples(dataset), []
     for steps in STEPS:
         sampler = dataclasses.replace(model.sampler, steps=steps)  # type: ignore[type-var]
-        rows.append(drawn(model.with_parts(sampler=sampler), dataset, chosen, repr(sampler)))
-    teachers = [drawn(s.model, dataset, chosen, f"{s.name}, {s.model.sampler!r}") for s in model.stages()]
+        rows.append(drawn(model.with_parts(sampler=sampler), dataset, references, repr(sampler)))
+    teachers = [drawn(s.model, dataset, references, f"{s.name}, {s.model.sampler!r}") for s in model.stages()]
     return rows + teachers
 
 

@@ -60,7 +60,7 @@ def measure(recipe: str, data: Dataset, arguments: argparse.Namespace) -> None:
     """Train, draw, score, and print one line for each figure."""
     start = time.monotonic()
     run = trained(recipe, data, arguments)
-    card, chosen = run.card, examples(data, arguments.n)
+    card, references = run.card, examples(data, arguments.n)
     stages = ", ".join(f"{s['name']} {s['steps']} steps in {s['seconds']:.0f} s" for s in card.get("stages", []))
     print(f"{recipe}: {card['steps']} steps in {card['seconds']:.0f} s, {card['parameters']:,} parameters")
     print(f"  stages: {stages or 'one'}; {time.monotonic() - start:.0f} s with measuring precision", flush=True)
@@ -68,21 +68,21 @@ def measure(recipe: str, data: Dataset, arguments: argparse.Namespace) -> None:
         return
     run.model.eval()
     with inference(run.model, arguments.inference):
-        drawn = draw(run.model, len(chosen.test), arguments.seed, chosen.cond)
-    print(f"  {headline(drawn.x, data, chosen, None)}", flush=True)
+        drawn = draw(run.model, len(references.test), arguments.seed, references.cond)
+    print(f"  {headline(drawn.x, data, references, None)}", flush=True)
     for score in drawn.scores():
         print(f"  {score}")
     if isinstance(run.model.codec, Staged):
-        back = reconstructed(run.model, chosen.test)
-        error = (back.float() - chosen.test.float()).square().mean().sqrt()
-        print(f"  reconstructions of test images: {headline(back, data, chosen, None)}; RMSE {error:.1f} levels")
+        back = reconstructed(run.model, references.test)
+        error = (back.float() - references.test.float()).square().mean().sqrt()
+        print(f"  reconstructions of test images: {headline(back, data, references, None)}; RMSE {error:.1f} levels")
     if arguments.score:
         print(f"  {likelihood(run.model, data, arguments.score, arguments.seed, 120.0)}")
     if arguments.grid:
         name = recipe.replace("/", "-")
         write_examples(Path(arguments.grid) / f"{name}.png", drawn.x[:100], data.space)
         if isinstance(run.model.codec, Staged):
-            both = torch.stack([chosen.test[:50], back[:50]], 1).flatten(0, 1)
+            both = torch.stack([references.test[:50], back[:50]], 1).flatten(0, 1)
             write_examples(Path(arguments.grid) / f"{name}-reconstructions.png", both, data.space)
 
 

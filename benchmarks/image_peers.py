@@ -128,9 +128,9 @@ def dcgan(x: Tensor, seconds: float, seed: int) -> tuple[Draw, dict[str, float],
     loss, clock = nn.BCEWithLogitsLoss(), Clock(seconds)
     for real in batches(x, 64):
         true, false = torch.ones(len(real)), torch.zeros(len(real))
-        made = generator(torch.randn(len(real), noise, 1, 1))
-        _update(players[1], loss(critic(real), true) + loss(critic(made.detach()), false))
-        _update(players[0], loss(critic(made), true))
+        images = generator(torch.randn(len(real), noise, 1, 1))
+        _update(players[1], loss(critic(real), true) + loss(critic(images.detach()), false))
+        _update(players[0], loss(critic(images), true))
         if clock.over():
             break
     cost = clock.about()
@@ -156,8 +156,8 @@ def diffusers(x: Tensor, seconds: float, seed: int) -> tuple[Draw, dict[str, flo
     optimizer = torch.optim.AdamW(net.parameters(), rate)
     for clean in batches(x, 32):
         noise, times = torch.randn_like(clean), torch.randint(1000, (len(clean),))
-        made = net(schedule.add_noise(clean, noise, times), times, return_dict=False)[0]
-        _update(optimizer, (made - noise).square().mean(), net)
+        prediction = net(schedule.add_noise(clean, noise, times), times, return_dict=False)[0]
+        _update(optimizer, (prediction - noise).square().mean(), net)
         if clock.over():
             break
     cost = clock.about()
@@ -193,9 +193,9 @@ def main() -> None:
     draw, cost, note = PEERS[name](torch.from_numpy(np.load(folder / "train.npy")), seconds, int(seed))
     start = time.perf_counter()
     with torch.no_grad():
-        made = in_parts(draw, n)
+        images = in_parts(draw, n)
     drawing = time.perf_counter() - start
-    values = (made.clamp(0, 1) * 255).round().to(torch.uint8).reshape(n, 1, 28, 28)
+    values = (images.clamp(0, 1) * 255).round().to(torch.uint8).reshape(n, 1, 28, 28)
     np.save(folder / "made.npy", values.numpy())
     (folder / "about.json").write_text(json.dumps({**cost, "drawing": drawing, "note": note}), encoding="utf-8")
 

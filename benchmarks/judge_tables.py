@@ -30,8 +30,11 @@ def accuracy(train: str, synthetic: str) -> dict[str, float]:
     drawn, _ = _accuracy.bin_data(drawn, bins)
     scores = {}
     for name in ("univariate", "bivariate"):
-        found = getattr(_accuracy, f"calculate_{name}s")(real, drawn)
-        scores |= {name: float(found["accuracy"].mean()), f"{name} at most": float(found["accuracy_max"].mean())}
+        accuracies = getattr(_accuracy, f"calculate_{name}s")(real, drawn)
+        scores |= {
+            name: float(accuracies["accuracy"].mean()),
+            f"{name} at most": float(accuracies["accuracy_max"].mean()),
+        }
     return scores
 
 

@@ -39,8 +39,8 @@ def steps_of(folder: Path) -> list[int]:
 def workers_of(agents: list[subprocess.Popen[bytes]]) -> list[int]:
     """The processes that agents of torchrun have started."""
     children = [Path(f"/proc/{agent.pid}/task/{agent.pid}/children") for agent in agents]
-    found = [int(pid) for path in children if path.exists() for pid in path.read_text().split()]
-    return [pid for pid in found if "fourfold" in command_of(pid)]
+    pids = [int(pid) for path in children if path.exists() for pid in path.read_text().split()]
+    return [pid for pid in pids if "fourfold" in command_of(pid)]
 
 
 def command_of(pid: int) -> str:
@@ -113,7 +113,7 @@ def main() -> None:
             )
         codes = [agent.wait() for agent in agents]
         subprocess.run(commands(calm, steps, 0, 1)[0], env=environment, check=True)
-        found, expected = load_file(folder / "weights.safetensors"), load_file(calm / "weights.safetensors")
+        weights, expected = load_file(folder / "weights.safetensors"), load_file(calm / "weights.safetensors")
         card = json.loads((folder / "card.json").read_text())
         result = {
             "kills": len(waits),
@@ -124,7 +124,7 @@ def main() -> None:
             "steps_wanted": steps,
             "log_holds_every_step_once": steps_of(folder) == list(range(1, steps + 1)),
             "largest_difference_of_weights": max(
-                float((found[key].double() - expected[key].double()).abs().max()) for key in expected
+                float((weights[key].double() - expected[key].double()).abs().max()) for key in expected
             ),
             "seconds_until_all_were_gone": [round(seconds, 2) for seconds in sorted(waits)],
             "seconds_until_the_first_new_step": [round(seconds, 1) for seconds in sorted(restarts[1:])],

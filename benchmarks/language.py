@@ -145,13 +145,13 @@ def texts(options: argparse.Namespace) -> dict[str, str]:
     """The three texts."""
     from pydoc_data.topics import topics
 
-    found = {"pydoc_data.topics": "\n\n".join(topics[key].strip("\n") for key in sorted(topics))}
+    texts_by_name = {"pydoc_data.topics": "\n\n".join(topics[key].strip("\n") for key in sorted(topics))}
     if options.kjv:
-        found["King James Bible"] = options.kjv.read_text(encoding="utf-8")
+        texts_by_name["King James Bible"] = options.kjv.read_text(encoding="utf-8")
     if options.brown:
         files = sorted(file for file in options.brown.iterdir() if re.fullmatch(r"c[a-r]\d\d", file.name))
-        found["Brown"] = "\n\n".join(_plain(file.read_text(encoding="latin-1")) for file in files)
-    return found
+        texts_by_name["Brown"] = "\n\n".join(_plain(file.read_text(encoding="latin-1")) for file in files)
+    return texts_by_name
 
 
 def _plain(tagged: str) -> str:
@@ -315,7 +315,7 @@ print(int(taken[1]) / 1024, first[0])
 def memory(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     """Memory and the time of the first step on a text of 20 MB and one of 200 MB."""
     text = texts(options)["pydoc_data.topics"]
-    found = {}
+    peaks = {}
     for size in (20, 200):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "text.txt"
@@ -324,7 +324,7 @@ def memory(options: argparse.Namespace) -> Iterator[dict[str, object]]:
                 done = subprocess.run(
                     [sys.executable, "-c", FIRST_STEP, str(path), folder], check=True, capture_output=True, text=True
                 )
-                found[size, again] = [float(word) for word in done.stdout.split()[-2:]]
+                peaks[size, again] = [float(word) for word in done.stdout.split()[-2:]]
     kinds = (
         ("first", 0, "MiB of the process after 3 steps on characters, without mapped files"),
         ("first", 1, "seconds to the first step"),
@@ -333,8 +333,8 @@ def memory(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     for again, i, what in kinds:
         yield {
             "what": f"{what}, 200 MB",
-            "fourfold": found[200, again][i],
-            "beside": found[20, again][i],
+            "fourfold": peaks[200, again][i],
+            "beside": peaks[20, again][i],
             "which": "20 MB",
         }
 
@@ -373,8 +373,8 @@ def main() -> None:
         "command": "python benchmarks/language.py PART",
         "notes": NOTES,
     }
-    for found in PARTS[options.part](options):
-        row = {"what": "", "fourfold": None, "beside": None, "which": ""} | found
+    for line in PARTS[options.part](options):
+        row = {"what": "", "fourfold": None, "beside": None, "which": ""} | line
         print(row, flush=True)
         result["rows"] = [other for other in result["rows"] if other["what"] != row["what"]] + [row]
         options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -39,11 +39,11 @@ def measure(model: GenerativeModel, test: Split, images: int, solved: int) -> No
     for name, likelihood in likelihoods(model).items():
         n = solved if isinstance(model.estimand, Denoiser) else images
         start = time.perf_counter()
-        found = model.with_parts(likelihood=likelihood).log_prob(test.x[:n], batch_size=128)
-        bits, seconds = found.bits_per_dim.double(), time.perf_counter() - start
+        log_p = model.with_parts(likelihood=likelihood).log_prob(test.x[:n], batch_size=128)
+        bits, seconds = log_p.bits_per_dim.double(), time.perf_counter() - start
         half = 1.96 * bits.std().item() / math.sqrt(n)
         print(
-            f"  {name:12} {bits.mean():.4f} ± {half:.4f} bits/dim, {found.kind.value}, {n} images, {seconds:.0f} s",
+            f"  {name:12} {bits.mean():.4f} ± {half:.4f} bits/dim, {log_p.kind.value}, {n} images, {seconds:.0f} s",
             flush=True,
         )
 

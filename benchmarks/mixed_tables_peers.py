@@ -47,18 +47,18 @@ def sdv(kind: str, train: pd.DataFrame, seconds: float) -> tuple[Callable[[int],
         copula = GaussianCopulaSynthesizer(metadata)
         copula.fit({"table": train})
         return lambda n: _frame(copula.sample(n)), ""
-    made = CTGANSynthesizer if kind == "CTGAN" else TVAESynthesizer
+    kind_of = CTGANSynthesizer if kind == "CTGAN" else TVAESynthesizer
     start = time.perf_counter()
-    first = made(metadata, epochs=1, enable_gpu=False)
+    first = kind_of(metadata, epochs=1, enable_gpu=False)
     first.fit({"table": train})
     whole = time.perf_counter() - start
     start = time.perf_counter()
-    model = made(metadata, epochs=2, enable_gpu=False)
+    model = kind_of(metadata, epochs=2, enable_gpu=False)
     model.fit({"table": train})
     epoch = max(time.perf_counter() - start - whole, 1e-3)
     ready = max(whole - epoch, 0.0)  # of its own preparation, which no epoch repeats
     epochs = max(round((seconds - ready) / epoch), 1)
-    model = made(metadata, epochs=epochs, enable_gpu=False)
+    model = kind_of(metadata, epochs=epochs, enable_gpu=False)
     model.fit({"table": train})
     return lambda n: _frame(model.sample(n)), f"{epochs} epochs of {epoch:.1f} s, {ready:.1f} s of preparation"
 
@@ -90,8 +90,8 @@ def forest(train: pd.DataFrame) -> tuple[Callable[[int], pd.DataFrame], str]:
     note = f"{len(filled):,} rows, 10 trees, leaves of 20 rows; accuracy of its rounds {rounds}; gaps filled for it"
 
     def draw(n: int) -> pd.DataFrame:
-        made = model.forge(n=n)
-        return made.astype({name: object for name in made if made[name].dtype == "category"}).replace("gap", None)
+        rows = model.forge(n=n)
+        return rows.astype({name: object for name in rows if rows[name].dtype == "category"}).replace("gap", None)
 
     return draw, note
 
@@ -109,9 +109,9 @@ def main() -> None:
         draw, note = sdv("copula" if "copula" in name else name, train, seconds)
     trained, spent = time.perf_counter() - start, processor() - used
     start = time.perf_counter()
-    made = draw(n)
+    rows = draw(n)
     about = {"seconds": trained, "processor": spent, "drawing": time.perf_counter() - start, "note": note}
-    made.to_csv(folder / "made.csv", index=False)
+    rows.to_csv(folder / "made.csv", index=False)
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 

@@ -30,12 +30,12 @@ def measure(name: str, data: Dataset, budget: str, size: str, seed: int, grid: P
     start = time.perf_counter()
     run = fourfold.fit(name, data, budget=budget, size=size, seed=seed)
     seconds = time.perf_counter() - start
-    chosen = examples(data, 2000)
+    references = examples(data, 2000)
     drawn = draw(run.model, 2000, seed=seed)
     if grid is not None:
         save_grid(drawn.x, grid / f"{name.replace('/', '-')}.png")
     features = image_features("efficientnet-lite0")
-    train, test = chosen.train.features(cached(features, chosen.train.pool)), cached(features, chosen.test)
+    train, test = references.train.features(cached(features, references.train.pool)), cached(features, references.test)
     score = frechet_distance(features(drawn.x), test, features=features.name, train=train, protocol=features.protocol)
     likelihood = run.log_prob(data.test.x[:1000])
     bits = (

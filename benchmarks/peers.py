@@ -133,8 +133,8 @@ class Judge:
 
     def floor(self) -> dict[str, float]:
         """The scores of training images."""
-        chosen: References = self.references
-        return self(chosen.train.pool[chosen.train.rows[0]])
+        references: References = self.references
+        return self(references.train.pool[references.train.rows[0]])
 
 
 def _distance(a: Tensor, b: Tensor) -> float:
@@ -164,15 +164,15 @@ def own(paradigm: str, data: Dataset, options: argparse.Namespace, seed: int) ->
 
 def peer(paradigm: str, data: Dataset, options: argparse.Namespace, seed: int) -> dict[str, Any]:
     """The peer of a paradigm: samples and cost."""
-    chosen = PEERS[paradigm]
-    python = environment(options.peers_env / chosen.folder, chosen.packages)
+    system = PEERS[paradigm]
+    python = environment(options.peers_env / system.folder, system.packages)
     with tempfile.TemporaryDirectory() as place:
         where = Path(place)
         np.save(where / "train.npy", torch.cat([data.train.x, data.validation.x]).numpy())
-        arguments = (chosen.system, where, options.seconds, options.n, seed)
+        arguments = (system.system, where, options.seconds, options.n, seed)
         threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), **waiting()}
-        found = run_peer(python, "image_peers.py", arguments, where, threads)
-        return found if "seconds" not in found else found | {"x": torch.from_numpy(np.load(where / "made.npy"))}
+        about = run_peer(python, "image_peers.py", arguments, where, threads)
+        return about if "seconds" not in about else about | {"x": torch.from_numpy(np.load(where / "made.npy"))}
 
 
 def contest(options: argparse.Namespace, done: Container[tuple[str, str, str, int]]) -> Iterator[dict[str, Any]]:
@@ -186,10 +186,10 @@ def contest(options: argparse.Namespace, done: Container[tuple[str, str, str, in
             for system, run in ((PEERS[paradigm].system, peer), ("fourfold", own)):
                 if (kernels(), paradigm, system, seed) in done:
                     continue
-                found = run(paradigm, data, options, seed)
-                scores = judge(found.pop("x")) if "x" in found else {}
+                line = run(paradigm, data, options, seed)
+                scores = judge(line.pop("x")) if "x" in line else {}
                 threads = torch.get_num_threads()
-                yield {"paradigm": paradigm, "system": system, "seed": seed, "threads": threads, **scores, **found}
+                yield {"paradigm": paradigm, "system": system, "seed": seed, "threads": threads, **scores, **line}
 
 
 # --- the results ------------------------------------------------------------------------------------------------------
@@ -284,10 +284,10 @@ def main() -> None:
     unknown = set(options.only.split(",")) - set(PEERS)
     if unknown:
         parser.error(f"--only: no peer of {', '.join(sorted(unknown))}: choose among {', '.join(PEERS)}")
-    known = json.loads(options.out.read_text(encoding="utf-8"))["runs"] if options.out.exists() else []
-    runs = {(run["kernels"], run["paradigm"], run["system"], run["seed"]): run for run in known}
-    for found in contest(options, frozenset(runs) if options.resume else frozenset()):
-        run = {"kernels": kernels(), **{k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}}
+    runs_before = json.loads(options.out.read_text(encoding="utf-8"))["runs"] if options.out.exists() else []
+    runs = {(run["kernels"], run["paradigm"], run["system"], run["seed"]): run for run in runs_before}
+    for line in contest(options, frozenset(runs) if options.resume else frozenset()):
+        run = {"kernels": kernels(), **{k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}}
         print(", ".join(f"{key} {value}" for key, value in run.items() if value != ""), flush=True)
         runs[run["kernels"], run["paradigm"], run["system"], run["seed"]] = run
         save(options.out, options, list(runs.values()))

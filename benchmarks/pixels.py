@@ -46,23 +46,23 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     row: dict[str, Any] = {"recipe": options.recipe, "budget": options.budget, "size": run.card["size"]}
     row |= {"steps": run.card["steps"], "precision": run.card["precision"]["name"], "threads": torch.get_num_threads()}
     for name, split in (("training", data.train), ("test", data.test)):
-        found = run.model.log_prob(split.x[: options.test], batch_size=100)
-        bits = found.bits_per_dim
-        row |= {f"bits/dim, {name}": round(bits.mean().item(), 4), "kind": str(found.kind)}
+        likelihood = run.model.log_prob(split.x[: options.test], batch_size=100)
+        bits = likelihood.bits_per_dim
+        row |= {f"bits/dim, {name}": round(bits.mean().item(), 4), "kind": str(likelihood.kind)}
         row |= {"standard error": round(bits.std().item() / len(bits) ** 0.5, 4), "images": len(bits)}
-    start, chosen = time.perf_counter(), examples(data, SAMPLES)
-    x = run.sample(SAMPLES, seed=options.seed, given=chosen.cond)
+    start, references = time.perf_counter(), examples(data, SAMPLES)
+    x = run.sample(SAMPLES, seed=options.seed, given=references.cond)
     row |= {"2,000 samples, s": round(time.perf_counter() - start, 1)}
     if options.grid:
         save_grid(x[:100], options.grid)
-    return row | {"Frechet distance": round(headline(x, data, chosen).value, 1), "seed": options.seed}
+    return row | {"Frechet distance": round(headline(x, data, references).value, 1), "seed": options.seed}
 
 
 def save(row: dict[str, Any], path: Path) -> None:
     """Add a row, in the place of an earlier one of the same recipe, budget, size and seed."""
     key = ("recipe", "budget", "size", "seed", "threads")
     rows_before = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows = [one for one in rows_before if any(one[name] != row[name] for name in key)]
+    rows = [row_before for row_before in rows_before if any(row_before[name] != row[name] for name in key)]
     about = {
         "title": "Fashion-MNIST: bits per dimension and samples of one model",
         "order": 4,

@@ -134,8 +134,8 @@ def own(
     nats = log_prob.nats.double() - (data.test.x[:, 0].double() if real else 0.0)  # d log price / d price
     draws = prices(run, cond, real)
     low, high = (torch.quantile(draws, level, 1) for level in (0.05, 0.95))
-    found = scores(of_draws(draws, price), low, high, price, nats, log_prob.kind.value)
-    return found | _cost(cost) | {"remark": f"{options.size}, {run.card['steps']} steps"}
+    line = scores(of_draws(draws, price), low, high, price, nats, log_prob.kind.value)
+    return line | _cost(cost) | {"remark": f"{options.size}, {run.card['steps']} steps"}
 
 
 def prices(run: fourfold.Run, cond: Tensor, real: bool) -> Tensor:
@@ -145,8 +145,8 @@ def prices(run: fourfold.Run, cond: Tensor, real: bool) -> Tensor:
     return flat.view(len(cond), DRAWS)
 
 
-def _cost(found: dict[str, Any]) -> dict[str, Any]:
-    return {key: round(found[key]) for key in ("seconds", "processor")}
+def _cost(cost: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(cost[key]) for key in ("seconds", "processor")}
 
 
 def peer(train: pd.DataFrame, test: pd.DataFrame, name: str, python: Path, seed: int) -> dict[str, Any]:

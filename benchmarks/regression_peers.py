@@ -170,10 +170,10 @@ PEERS: dict[str, tuple[Fit, dict[str, tuple[Any, ...]]]] = {
 
 def on_logarithm(fit: Fit, x: np.ndarray, y: np.ndarray, *rest: Any, **settings: Any) -> Prediction:
     """Fit to the logarithm of the price, and turn the prediction into one of the price."""
-    found = fit(x, np.log(y), *rest, **settings)
-    density = found.log_density
+    prediction = fit(x, np.log(y), *rest, **settings)
+    density = prediction.log_density
     return Prediction(
-        np.exp(found.quantiles), None if density is None else lambda price: density(np.log(price)) - np.log(price)
+        np.exp(prediction.quantiles), None if density is None else lambda price: density(np.log(price)) - np.log(price)
     )
 
 
@@ -197,8 +197,8 @@ def choose(name: str, rows: Rows, seed: int, most: int = 3000) -> tuple[bool, di
 
     def loss(trial: tuple[bool, dict[str, Any]]) -> float:
         part = (rows.train[rest], rows.price[rest], rows.train[held], rows.categories, seed)
-        found = on_logarithm(fit, *part, **trial[1]) if trial[0] else fit(*part, **trial[1])
-        value = pinball(found.quantiles, rows.price[held])
+        prediction = on_logarithm(fit, *part, **trial[1]) if trial[0] else fit(*part, **trial[1])
+        value = pinball(prediction.quantiles, rows.price[held])
         print(name, trial, round(value, 1), flush=True)
         return value
 
@@ -223,14 +223,14 @@ def main() -> None:
     start, used = time.perf_counter(), processor()
     part = (rows.train, rows.price, rows.test, rows.categories, seed)
     fit = PEERS[name][0]
-    found = on_logarithm(fit, *part, **settings) if logarithm else fit(*part, **settings)
+    prediction = on_logarithm(fit, *part, **settings) if logarithm else fit(*part, **settings)
     of = "log price" if logarithm else "price"
     note = ", ".join([f"of the {of}", *(f"{key} {value}" for key, value in settings.items())])
     about = {"seconds": time.perf_counter() - start, "processor": processor() - used, "note": note}
-    pd.DataFrame(found.quantiles).to_csv(folder / "quantiles.csv", index=False)
-    if found.log_density is not None:
+    pd.DataFrame(prediction.quantiles).to_csv(folder / "quantiles.csv", index=False)
+    if prediction.log_density is not None:
         price = pd.read_csv(folder / "test.csv")["price"].to_numpy(float)
-        pd.DataFrame({"nats": found.log_density(price)}).to_csv(folder / "nats.csv", index=False)
+        pd.DataFrame({"nats": prediction.log_density(price)}).to_csv(folder / "nats.csv", index=False)
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 

@@ -60,8 +60,8 @@ def main() -> None:
             with inference(model), count_evaluations(model.estimand) as count:
                 x = model.sample(arguments.n, seed=arguments.seed)
             seconds = time.perf_counter() - start
-            found = headline(x, dataset, references)
-            print(f"{name:<20} {count.rows / arguments.n:6.1f} evaluations {seconds:6.1f} s  {found}", flush=True)
+            score = headline(x, dataset, references)
+            print(f"{name:<20} {count.rows / arguments.n:6.1f} evaluations {seconds:6.1f} s  {score}", flush=True)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,9 @@ def timed_networks(model: GenerativeModel) -> Iterator[list[float]]:
 
     def grad(*args: Any, **kwargs: Any) -> Any:
         start = time.thread_time()
-        found = derive(*args, **kwargs)
+        gradients = derive(*args, **kwargs)
         spent[0] += time.thread_time() - start
-        return found
+        return gradients
 
     def before(module: nn.Module, args: Any) -> None:
         started[0] = time.thread_time()
@@ -52,8 +52,8 @@ def timed_networks(model: GenerativeModel) -> Iterator[list[float]]:
     def after(module: nn.Module, args: Any, output: Any) -> None:
         spent[0] += time.thread_time() - started[0]
 
-    found = {getattr(m, name, None) for m in model.estimand.modules() for name in ("net", "prior")}
-    nets = [net for net in found if isinstance(net, nn.Module)]
+    networks = {getattr(m, name, None) for m in model.estimand.modules() for name in ("net", "prior")}
+    nets = [net for net in networks if isinstance(net, nn.Module)]
     handles = [h for net in nets for h in (net.register_forward_pre_hook(before), net.register_forward_hook(after))]
     torch.autograd.grad = grad
     try:

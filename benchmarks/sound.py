@@ -114,10 +114,10 @@ def codecs(options: argparse.Namespace) -> list[dict[str, Any]]:
     scale.fit(data.train.x)
     rows = [{"codec": "none", "dB of noise": "", "mel dB": 0.0, "words": word_errors(listener(x, space.rate), wanted)}]
     width = max(n for n in range(1, 129) if space.length % n == 0)
-    made = {"mu-law, 256 levels": MuLaw(space, width)}
+    codecs_by_name = {"mu-law, 256 levels": MuLaw(space, width)}
     for bands in (40, 64, 80):
-        made[f"log-mel, {bands} bands, Griffin-Lim"] = LogMel(space, bands)
-    for name, codec in made.items():
+        codecs_by_name[f"log-mel, {bands} bands, Griffin-Lim"] = LogMel(space, bands)
+    for name, codec in codecs_by_name.items():
         codec.fit(data.train.x)
         y = codec.decode(codec.encode(x)[0])
         noise = (space.waveform(y) - space.waveform(x)).square().sum() / space.waveform(x).square().sum()
@@ -163,20 +163,23 @@ def vocoder(options: argparse.Namespace) -> list[dict[str, Any]]:
         run = fourfold.fit(
             model, fourfold.load(cut(pieces), space=pieces), budget=options.budget, choose=False, out=folder
         )
-    said = [one for one in speech_data.prompts(held_out=True) if len(one.wave) <= space.length][: options.n]
-    x = torch.cat([space.conform(torch.from_numpy(one.wave)[None]) for one in said])
+    said = [prompt for prompt in speech_data.prompts(held_out=True) if len(prompt.wave) <= space.length][: options.n]
+    x = torch.cat([space.conform(torch.from_numpy(prompt.wave)[None]) for prompt in said])
     mel, codec = LogMel(space), vocoded(space, options.size).codec
     z = mel.encode(x)[0]
-    made = {"the recordings": x}
+    sounds = {"the recordings": x}
     for steps in (4, 16, 32, 100):
-        made[f"Griffin-Lim, {steps} iterations"] = LogMel(space, steps=steps).decode(z)
-    made["vocoder, untrained"] = codec.decode(z)
+        sounds[f"Griffin-Lim, {steps} iterations"] = LogMel(space, steps=steps).decode(z)
+    sounds["vocoder, untrained"] = codec.decode(z)
     codec.vocoder.estimand.load_state_dict(run.model.estimand.state_dict())
-    made[f"vocoder, {run.card['budget']}"] = codec.decode(z)
-    listener, true = Listener(), [" ".join(NUMERALS.get(word, word) for word in one.words.split()) for one in said]
+    sounds[f"vocoder, {run.card['budget']}"] = codec.decode(z)
+    listener, true = (
+        Listener(),
+        [" ".join(NUMERALS.get(word, word) for word in prompt.words.split()) for prompt in said],
+    )
     rows, folder = [], Path(run.folder) / "heard"
     folder.mkdir(exist_ok=True)
-    for name, y in made.items():
+    for name, y in sounds.items():
         heard = error_rate([listener._hear(space.waveform(clip).numpy(), rate) for clip in y], true, "word")
         words = f"{100 * heard.value:.1f} % [{100 * heard.low:.1f}, {100 * heard.high:.1f}]"
         rows.append({"decoded by": name, **distances(space.waveform(x), space.waveform(y), rate), "words": words})
@@ -210,7 +213,7 @@ def vocoder(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def cut(space: Audio) -> Tensor:
     """The recorded prompts for training in pieces of one length; the last piece of each is padded with silence."""
-    waves = [torch.from_numpy(one.wave) for one in speech_data.prompts()]
+    waves = [torch.from_numpy(prompt.wave) for prompt in speech_data.prompts()]
     return torch.cat([space.conform(piece[None]) for wave in waves for piece in wave.split(space.length)])
 
 
@@ -218,15 +221,15 @@ def distances(x: Tensor, y: Tensor, rate: int) -> dict[str, float]:
     """Distances of waveforms ``(n, L)`` in mel bands, and of spectra at three resolutions, in dB."""
     decibel = 10 / math.log(10)
     mel = decibel * (log_mel(x, 64, 512, 128, rate) - log_mel(y, 64, 512, 128, rate)).abs().mean()
-    found = {"mel dB": round(float(mel), 2)}
+    by_name = {"mel dB": round(float(mel), 2)}
     for fft in (256, 512, 1024):
         a, b = (20 * stft(wave, fft, fft // 4).abs().clamp(min=1e-8).log10() for wave in (x, y))
         least = a.amax((1, 2), keepdim=True) - 60
         a, b = a.maximum(least), b.maximum(least)
         heard = (a > least).any(1) | (b > least).any(1)
         lsd = (a - b).square().mean(1).sqrt()[heard].mean()
-        found[f"log-spectral dB, {1000 * fft // rate} ms"] = round(float(lsd), 2)
-    return found
+        by_name[f"log-spectral dB, {1000 * fft // rate} ms"] = round(float(lsd), 2)
+    return by_name
 
 
 def floor(data: fourfold.Dataset, listeners: list[Any], n: int) -> dict[str, Any]:
@@ -266,7 +269,7 @@ def judged(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     for i, clip in enumerate(x[:10]):
         (folder / f"{wanted[i]}.wav").write_bytes(wav(clip, space.rate))
         (folder / f"{wanted[i]}.png").write_bytes(spectrogram(clip, space.rate))
-    score = next(one for one in run.evaluate(n=options.n) if one.name.startswith("frechet"))
+    score = next(measure for measure in run.evaluate(n=options.n) if measure.name.startswith("frechet"))
     data = run.dataset()
     whisper, pupil = Listener(), Pupil(data.train.x, data.space.given.strings(data.train.cond))
     heard = whisper(x, space.rate)

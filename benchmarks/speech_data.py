@@ -84,13 +84,13 @@ def digits(count: int, seed: int = 0, rate: int = 8000, held_out: bool = False) 
         for i in range(count)
     ]
     with ThreadPoolExecutor(2) as threads:
-        waves = list(threads.map(lambda one: espeak(*one, rate), wanted))
-    return [Spoken(one[0], wave, rate, one[1]) for one, wave in zip(wanted, waves, strict=True)]
+        waves = list(threads.map(lambda spoken: espeak(*spoken, rate), wanted))
+    return [Spoken(spoken[0], wave, rate, spoken[1]) for spoken, wave in zip(wanted, waves, strict=True)]
 
 
 def prompts(held_out: bool = False) -> list[Spoken]:
     """The recorded prompts that have words, at their 8,000 Hz: four fifths of them, or the fifth that is held out."""
-    found = []
+    spoken = []
     for line in gzip.decompress(WORDS.read_bytes()).decode("utf-8", "replace").splitlines():
         name, _, words = line.partition(": ")
         path, said = PROMPTS / f"{name}.wav", plain(words)
@@ -104,8 +104,8 @@ def prompts(held_out: bool = False) -> list[Spoken]:
         ):
             continue
         wave, rate = soundfile.read(path, dtype="float32")
-        found.append(Spoken(said, wave, rate, name))
-    return found
+        spoken.append(Spoken(said, wave, rate, name))
+    return spoken
 
 
 def is_held_out(words: str) -> bool:
@@ -122,11 +122,11 @@ def write(spoken: list[Spoken], folder: Path, classes: bool = False) -> Path:
     """WAV files with ``transcripts.csv``, or in one sub-folder for each text; an older folder is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     lines = ["file,transcript"]
-    for i, one in enumerate(spoken):
-        path = folder / (one.words if classes else "") / f"{i:05}.wav"
+    for i, clip in enumerate(spoken):
+        path = folder / (clip.words if classes else "") / f"{i:05}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, one.wave, one.rate, "PCM_16")
-        lines.append(f'{path.name},"{one.words}"')
+        soundfile.write(path, clip.wave, clip.rate, "PCM_16")
+        lines.append(f'{path.name},"{clip.words}"')
     if not classes:
         (folder / "transcripts.csv").write_text("\n".join(lines) + "\n")
     return folder
@@ -146,7 +146,7 @@ def main() -> None:
         spoken = digits(given.count, given.seed, given.rate, given.held_out)
     else:
         spoken = prompts(given.held_out)
-    seconds = sum(len(one.wave) / one.rate for one in spoken)
+    seconds = sum(len(clip.wave) / clip.rate for clip in spoken)
     print(f"{write(spoken, given.folder, given.classes)}: {len(spoken)} clips, {seconds / 60:.1f} minutes")
 
 

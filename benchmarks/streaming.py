@@ -70,8 +70,8 @@ def write_text(path: Path, gigabytes: float) -> None:
     letters = "etaoinshrdlucmfwypvbgkjqxz"
     drawn = rng.geometric(0.12, (50_000, 12)).clip(1, 26) - 1
     words = ["".join(letters[i] for i in row[: rng.integers(1, 12)]) for row in drawn]
-    chosen = np.minimum(rng.zipf(1.3, 12_000_000), len(words)) - 1
-    lines = (" ".join(words[i] for i in chosen[j : j + 12]) for j in range(0, len(chosen), 12))
+    indices = np.minimum(rng.zipf(1.3, 12_000_000), len(words)) - 1
+    lines = (" ".join(words[i] for i in indices[j : j + 12]) for j in range(0, len(indices), 12))
     part = "\n".join(lines).encode()[:64_000_000] + b"\n"
     with path.open("wb") as file:
         while file.tell() < gigabytes * 1e9:
@@ -81,19 +81,21 @@ def write_text(path: Path, gigabytes: float) -> None:
 def memory(process: int | str = "self") -> dict[str, float]:
     """Megabytes that a process has in memory: its own (RssAnon), of files (RssFile), and the most of both (VmHWM)."""
     lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
-    found = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("RssAnon", "RssFile", "VmHWM"))}
-    return {name: int(kilobytes) / 1024 for name, kilobytes in found.items()}
+    figures = {
+        line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("RssAnon", "RssFile", "VmHWM"))
+    }
+    return {name: int(kilobytes) / 1024 for name, kilobytes in figures.items()}
 
 
 def of_file(process: int, path: Path) -> float:
     """Megabytes of a file that a process has mapped and that are in memory: the system takes them back if it must."""
-    found, inside = 0, False
+    total, inside = 0, False
     for line in Path(f"/proc/{process}/smaps").read_text(encoding="utf-8").splitlines():
         if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
             inside = line.endswith(str(path.resolve()))
         elif inside and line.startswith("Rss:"):
-            found += int(line.split()[1])
-    return found / 1024
+            total += int(line.split()[1])
+    return total / 1024
 
 
 def look_on(path: Path, kind: str, steps: int, limit: float) -> dict[str, float]:

@@ -70,26 +70,26 @@ def tell(options: argparse.Namespace) -> None:
     data = load_emoji(options.data_dir, given="captions")
     features = image_features("efficientnet-lite0")
     parts = {"test": _some(data.test, options.n), "training": _some(data.train, options.n)}
-    known = {name: cached(features, part.x) for name, part in parts.items()}
-    floor = frechet_distance(known["training"], known["test"], features=features.name)
+    features_by_part = {name: cached(features, part.x) for name, part in parts.items()}
+    floor = frechet_distance(features_by_part["training"], features_by_part["test"], features=features.name)
     rows = []
     for name, part in parts.items():
-        told = _told(run, part)
+        sentence = _told(run, part)
         drawn = features(_draw(run.model, part.cond, 1.0, options))
-        distance = frechet_distance(drawn, known[name], features=features.name)
+        distance = frechet_distance(drawn, features_by_part[name], features=features.name)
         row = {
             "pictures and captions": name,
-            "right caption among ten (chance 0.100)": told[0],
-            "nats that a caption gains": told[1],
-            "agreement of drawn pictures (blind 0.5)": _agreement(drawn, known[name], part.cond),
-            "agreement of the other vendor's": _vendors(known[name], part.cond),
+            "right caption among ten (chance 0.100)": sentence[0],
+            "nats that a caption gains": sentence[1],
+            "agreement of drawn pictures (blind 0.5)": _agreement(drawn, features_by_part[name], part.cond),
+            "agreement of the other vendor's": _vendors(features_by_part[name], part.cond),
             "Frechet distance": f"{distance.value:.0f} (floor {floor.value:.0f})",
         }
         print(", ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
         rows.append(row)
     captions = Lines.of_bytes(1).strings(parts["test"].cond[:12])
-    for one, name in zip(caption(run.model, parts["test"].x[:12]), captions, strict=True):
-        print(f"  {name!r:>60}: {one.text!r} ({one.nats:.1f} nats)")
+    for answer, name in zip(caption(run.model, parts["test"].x[:12]), captions, strict=True):
+        print(f"  {name!r:>60}: {answer.text!r} ({answer.nats:.1f} nats)")
     card = run.card
     notes = [
         f"{card['paradigm']}, size {card['size']}, {card['budget']}, {card['steps']} steps, first the tokenizer's.",
@@ -151,19 +151,22 @@ def measure(options: argparse.Namespace) -> None:
     data = load_emoji(options.data_dir, given="captions")
     features = image_features("efficientnet-lite0")
     test, seen = _some(data.test, options.n), _some(data.train, options.n)
-    known = {name: cached(features, part.x) for name, part in (("test", test), ("train", seen))}
-    floor = frechet_distance(known["train"], known["test"], features=features.name)
+    features_by_part = {name: cached(features, part.x) for name, part in (("test", test), ("train", seen))}
+    floor = frechet_distance(features_by_part["train"], features_by_part["test"], features=features.name)
     print(f"floor: {floor.value:.1f}, {len(seen)} training against {len(test)} test images", flush=True)
     for name, part in (("test", test), ("train", seen)):
-        print(f"agreement of true images of the other vendor, {name}: {_vendors(known[name], part.cond)}", flush=True)
+        print(
+            f"agreement of true images of the other vendor, {name}: {_vendors(features_by_part[name], part.cond)}",
+            flush=True,
+        )
     for weight in options.weights:
         for name, part in (("test", test), ("train", seen)):
             start = time.perf_counter()
             drawn = features(_draw(run.model, part.cond, weight, options))
             took = time.perf_counter() - start
-            line = f"w {weight:g}, {name} captions: agreement {_agreement(drawn, known[name], part.cond)}"
+            line = f"w {weight:g}, {name} captions: agreement {_agreement(drawn, features_by_part[name], part.cond)}"
             if name == "test":
-                line += f", {frechet_distance(drawn, known['test'], features=features.name)}"
+                line += f", {frechet_distance(drawn, features_by_part['test'], features=features.name)}"
             print(f"{line}  [{took:.0f} s]", flush=True)
 
 
@@ -223,7 +226,7 @@ def _interval(values: Tensor, groups: Tensor) -> str:
     return f"{means.mean():.3f} ± {1.96 * means.std() / math.sqrt(len(means)):.3f} ({len(means)} groups)"
 
 
-def _vendors(known: Tensor, cond: Tensor) -> str:
+def _vendors(features_of_part: Tensor, cond: Tensor) -> str:
     """The agreement of the other vendor's drawing of the same caption, which a good model can be expected to reach."""
     captions = Lines.of_bytes(1).strings(cond)
     place = {caption: [i for i, c in enumerate(captions) if c == caption] for caption in set(captions)}
@@ -231,9 +234,9 @@ def _vendors(known: Tensor, cond: Tensor) -> str:
     if not rows:
         return "none"
     partner = torch.tensor([next(j for j in place[captions[i]] if j != i) for i in rows])
-    swapped = known.clone()
-    swapped[rows] = known[partner]
-    groups, distance = _groups(cond), torch.cdist(swapped.double(), known.double())
+    swapped = features_of_part.clone()
+    swapped[rows] = features_of_part[partner]
+    groups, distance = _groups(cond), torch.cdist(swapped.double(), features_of_part.double())
     # the partner itself lies at distance 0 and is of the same group, so it is never among the others
     other = groups[:, None] != groups[None]
     nearer = ((distance > distance.diagonal()[:, None]) & other).sum(1) / other.sum(1)

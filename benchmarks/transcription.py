@@ -123,7 +123,7 @@ LISTS = (
 def said(words: str) -> str:
     """Words as they are spoken: lower case, numbers and signs of telephones as words, no other marks."""
     words = re.sub(
-        r"\d+", lambda found: f" {number(found[0])} ", words.lower().replace("*", " star ").replace("#", " pound ")
+        r"\d+", lambda match: f" {number(match[0])} ", words.lower().replace("*", " star ").replace("#", " pound ")
     )
     return speech_data.plain(words)
 
@@ -141,19 +141,21 @@ def prompts(held_out: bool) -> list[Spoken]:
     """Recorded prompts with their words as they are spoken, but those of silence."""
     lines = gzip.decompress(speech_data.WORDS.read_bytes()).decode("utf-8", "replace").splitlines()
     words = dict(line.partition(": ")[::2] for line in lines)
-    found = [one for one in speech_data.prompts(held_out) if "of silence" not in one.words]
-    return [one._replace(words=said(words[one.name])) for one in found]
+    clips = [clip for clip in speech_data.prompts(held_out) if "of silence" not in clip.words]
+    return [clip._replace(words=said(words[clip.name])) for clip in clips]
 
 
-def sentences(draw: random.Random, known: Sequence[str]) -> Iterator[str]:
+def sentences(draw: random.Random, sentences_heard: Sequence[str]) -> Iterator[str]:
     """Sentences without end: of Python's documentation, its words in any order, a chain of known words, and lists."""
     from pydoc_data.topics import topics
 
     prose = [line.split() for text in topics.values() for line in re.split(r"[.;:(){}\[\]\"`*=|>\n]{1,}", text)]
     prose = [words for words in prose if all(word.strip(",").isalpha() for word in words) and len(words) > 2]
-    every = sorted({word.strip(",").lower() for words in prose for word in words} | set(" ".join(known).split()))
+    every = sorted(
+        {word.strip(",").lower() for words in prose for word in words} | set(" ".join(sentences_heard).split())
+    )
     chain: dict[str, list[str]] = defaultdict(list)
-    for sentence in known:
+    for sentence in sentences_heard:
         for before, after in itertools.pairwise(["", *sentence.split(), ""]):
             chain[before].append(after)
     while True:
@@ -180,20 +182,20 @@ def sentences(draw: random.Random, known: Sequence[str]) -> Iterator[str]:
 def synthetic(count: int, seed: int = 0) -> list[Spoken]:
     """Sentences that ``espeak-ng`` says, none of them a held-out prompt."""
     draw = random.Random(seed)
-    secret = {one.words for one in prompts(True)}
-    made = sentences(draw, [one.words for one in prompts(False)])
-    texts = list(itertools.islice((text for text in made if text and text not in secret), count))
+    secret = {clip.words for clip in prompts(True)}
+    written = sentences(draw, [clip.words for clip in prompts(False)])
+    texts = list(itertools.islice((text for text in written if text and text not in secret), count))
     wanted = [
         (t, draw.choice(VOICES), draw.randint(120, 200), draw.randint(25, 75), draw.randint(60, 120)) for t in texts
     ]
     with ThreadPoolExecutor(2) as threads:
-        waves = list(threads.map(lambda one: speech_data.espeak(*one, RATE), wanted))
-    return [Spoken(one[0], wave, RATE, one[1]) for one, wave in zip(wanted, waves, strict=True)]
+        waves = list(threads.map(lambda clip: speech_data.espeak(*clip, RATE), wanted))
+    return [Spoken(clip[0], wave, RATE, clip[1]) for clip, wave in zip(wanted, waves, strict=True)]
 
 
-def at_speed(one: Spoken, speed: float) -> Spoken:
+def at_speed(clip: Spoken, speed: float) -> Spoken:
     """The same, faster or slower, with a higher or lower voice (Ko et al. 2015, Audio Augmentation)."""
-    return one._replace(wave=soxr.resample(one.wave, one.rate * speed, one.rate))
+    return clip._replace(wave=soxr.resample(clip.wave, clip.rate * speed, clip.rate))
 
 
 @dataclass(frozen=True)
@@ -231,21 +233,21 @@ def aligned(run: Path, every: Sequence[Spoken]) -> list[Words]:
 
     model = fourfold.Run.load(run, "cpu").model.eval()
     space, objective, hop = model.space, model.objective, RATE * STRIDE // 100
-    found = []
-    for one in every:
-        samples = torch.from_numpy((one.wave.clip(-1, 1) * 32767).round()).to(torch.int16)
+    pairs = []
+    for clip in every:
+        samples = torch.from_numpy((clip.wave.clip(-1, 1) * 32767).round()).to(torch.int16)
         with torch.no_grad():
             heard = model.estimand.encode(1, samples[None])
             names = objective.log_names(heard.features[heard.mask]).double().numpy()
-        places = likeliest_path(names, space.text.parse(one.words).numpy(), space.end)
+        places = likeliest_path(names, space.text.parse(clip.words).numpy(), space.end)
         if places is None:
             continue
-        loud = np.convolve(one.wave**2, np.ones(RATE // 50), "same")
-        gaps = [i for i, letter in enumerate(one.words) if letter == " "]
+        loud = np.convolve(clip.wave**2, np.ones(RATE // 50), "same")
+        gaps = [i for i, letter in enumerate(clip.words) if letter == " "]
         between = [(places[i - 1][1] * hop, (places[i + 1][0] + 1) * hop) for i in gaps]
         cuts = [a + int(loud[a:b].argmin()) for a, b in between]
-        found.append(Words(one, (0, *cuts, len(one.wave))))
-    return found
+        pairs.append(Words(clip, (0, *cuts, len(clip.wave))))
+    return pairs
 
 
 def likeliest_path(names: np.ndarray, ids: np.ndarray, blank: int) -> list[tuple[int, int]] | None:
@@ -280,14 +282,14 @@ def likeliest_path(names: np.ndarray, ids: np.ndarray, blank: int) -> list[tuple
     return [(int(at[0]), int(at[-1])) for at in (np.flatnonzero(frames == 2 * i + 1) for i in range(len(ids)))]
 
 
-def recorded(known: Sequence[Spoken], cut: Sequence[Words], count: int, seed: int = 0) -> list[Spoken]:
+def recorded(clips: Sequence[Spoken], cut: Sequence[Words], count: int, seed: int = 0) -> list[Spoken]:
     """Prompts at three speeds, and ``count`` rows of prompts, or of words cut out of them, with pauses between."""
-    draw, short = random.Random(seed), [one for one in known if len(one.wave) <= LONGEST * RATE]
-    whole = [at_speed(one, speed) for one in short for speed in (0.9, 1.0, 1.1)]
-    rows, lengths = [], [len(one.cuts) for one in cut]
+    draw, short = random.Random(seed), [clip for clip in clips if len(clip.wave) <= LONGEST * RATE]
+    whole = [at_speed(clip, speed) for clip in short for speed in (0.9, 1.0, 1.1)]
+    rows, lengths = [], [len(clip.cuts) for clip in cut]
     for _ in range(count):
         row, seconds, share = [], draw.uniform(1, LONGEST), draw.choice([0, 0.8]) if cut else 0
-        while (room := seconds - sum(len(one.wave) / RATE + 0.3 for one in row)) > 0.7 or not row:
+        while (room := seconds - sum(len(clip.wave) / RATE + 0.3 for clip in row)) > 0.7 or not row:
             if draw.random() < share:
                 words = draw.choices(cut, lengths)[0].some(draw)
                 part = at_speed(words, draw.uniform(0.85, 1.15))
@@ -295,26 +297,26 @@ def recorded(known: Sequence[Spoken], cut: Sequence[Words], count: int, seed: in
                 part = draw.choice(whole)
             if len(part.wave) <= max(room, 1) * RATE:
                 row.append(part)
-        waves = [part for one in row for part in (np.zeros(draw.randrange(2400), np.float32), one.wave)][1:]
-        rows.append(Spoken(" ".join(one.words for one in row), np.concatenate(waves), RATE, "row"))
-    return [one for one in whole + rows if len(one.wave) <= LONGEST * RATE]
+        waves = [part for clip in row for part in (np.zeros(draw.randrange(2400), np.float32), clip.wave)][1:]
+        rows.append(Spoken(" ".join(clip.words for clip in row), np.concatenate(waves), RATE, "row"))
+    return [clip for clip in whole + rows if len(clip.wave) <= LONGEST * RATE]
 
 
-def disturbed(one: Spoken, draw: random.Random) -> Spoken:
+def disturbed(clip: Spoken, draw: random.Random) -> Spoken:
     """In half of all cases with white noise, 15 to 40 dB below the sound; always at another loudness."""
-    wave = one.wave * (draw.uniform(0.1, 0.9) / np.abs(one.wave).max())
+    wave = clip.wave * (draw.uniform(0.1, 0.9) / np.abs(clip.wave).max())
     if draw.random() < 0.5:
         noise = np.random.default_rng(draw.getrandbits(32)).standard_normal(len(wave)).astype(np.float32)
         wave = wave + noise * wave.std() * 10 ** (-draw.uniform(15, 40) / 20)
-    return one._replace(wave=wave.clip(-1, 1))
+    return clip._replace(wave=wave.clip(-1, 1))
 
 
 def make(folder: Path, spoken: int, rows: int, aligner: Path | None = None, seed: int = 0) -> None:
-    draw, known = random.Random(seed), prompts(False)
-    cut = aligned(aligner, known) if aligner else []
-    every = [one for one in synthetic(spoken, seed) if len(one.wave) <= LONGEST * RATE]
-    every = [disturbed(one, draw) for one in every + recorded(known, cut, rows, seed)]
-    seconds = sum(len(one.wave) for one in every) / RATE
+    draw, clips = random.Random(seed), prompts(False)
+    cut = aligned(aligner, clips) if aligner else []
+    every = [clip for clip in synthetic(spoken, seed) if len(clip.wave) <= LONGEST * RATE]
+    every = [disturbed(clip, draw) for clip in every + recorded(clips, cut, rows, seed)]
+    seconds = sum(len(clip.wave) for clip in every) / RATE
     print(f"{speech_data.write(every, folder)}: {len(every)} clips, {seconds / 3600:.2f} hours")
 
 
@@ -335,7 +337,7 @@ def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float, a
 
     model = fourfold.Run.load(folder, "cpu").model
     rate = model.space.given.rate
-    waves = [one.wave if one.rate == rate else soxr.resample(one.wave, one.rate, rate) for one in test]
+    waves = [clip.wave if clip.rate == rate else soxr.resample(clip.wave, clip.rate, rate) for clip in test]
     search = {"beams": beams, "penalty": penalty, "alignment": alignment}
     return [fourfold.transcribe(model, w.clip(-1, 1), **search).text for w in waves]
 
@@ -353,11 +355,11 @@ def heard_by_library(
     hear = transformers.WhisperFeatureExtractor()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
     texts = []
-    for one in test:
-        wave = np.trim_zeros(soxr.resample(one.wave, one.rate, 16_000).clip(-1, 1))
+    for clip in test:
+        wave = np.trim_zeros(soxr.resample(clip.wave, clip.rate, 16_000).clip(-1, 1))
         sound = ctranslate2.StorageView.from_array(hear(wave, sampling_rate=16_000, return_tensors="np").input_features)
-        found = model.generate(sound, [prompt], beam_size=beams, length_penalty=penalty, max_length=448)[0]
-        texts.append(tokenizer.decode(found.sequences_ids[0], skip_special_tokens=True))
+        result = model.generate(sound, [prompt], beam_size=beams, length_penalty=penalty, max_length=448)[0]
+        texts.append(tokenizer.decode(result.sequences_ids[0], skip_special_tokens=True))
     return texts
 
 
@@ -402,8 +404,8 @@ def score(given: argparse.Namespace) -> None:
         systems.append((f"{given.whisper.parent.name}, by its own library", heard_by_library, given.whisper))
     rows = []
     for (system, hear, folder), beams in itertools.product(systems, given.beams):
-        some = [one for one in test if hear is heard_by or len(one.wave) < 30 * one.rate]
-        true = [one.words for one in some]
+        some = [clip for clip in test if hear is heard_by or len(clip.wave) < 30 * clip.rate]
+        true = [clip.words for clip in some]
         for alignment in given.alignments if folder == given.run else [None]:
             begun = time.monotonic()
             heard = hear(folder, some, beams, given.penalty, alignment)
@@ -418,8 +420,8 @@ def write(rows: Sequence[dict[str, Any]], test: Sequence[Spoken], out: Path) -> 
     """Put rows into the results, in the place of those of the same systems and searches."""
     old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.is_file() else []
     new = [list(row.values())[:3] for row in rows]
-    vocabulary = set(" ".join(one.words for one in prompts(False)).split())
-    every = " ".join(one.words for one in test).split()
+    vocabulary = set(" ".join(clip.words for clip in prompts(False)).split())
+    every = " ".join(clip.words for clip in test).split()
     unknown = sum(word not in vocabulary for word in every)
     result = {
         "title": "Transcription of held-out prompts",
