@@ -28,7 +28,7 @@ without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make wit
 web: $(VENV)/web.stamp  ## the page in a browser: every view is opened, used and looked at; needs chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -m web tests/web
 
-agreement: $(VENV)/test.stamp  ## every recipe: its samplers and likelihoods tell of one distribution
+agreement: $(VENV)/test.stamp  ## what longer trainings learn; the samplers and likelihoods of every recipe tell of one distribution
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m agreement tests
 
 test-published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from

@@ -174,6 +174,7 @@ class Pretended(Velocity):
         return self.field(x_t, t, cond)
 
 
+@pytest.mark.agreement
 def test_a_field_that_is_seen_as_a_velocity_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the oracle, and on the trained model: noisy samplers leave a spread of their own, and the bound says
     nothing.

@@ -155,6 +155,7 @@ def marginal(model: GenerativeModel, x: Tensor) -> Tensor:
     return log_joint.double().logsumexp(1) + log_cell + log_det
 
 
+@pytest.mark.agreement
 def test_elbo_below_importance_weighting_below_exact_below_the_truth(data, truth):
     model, x = trained("latent-variable", 250), data.test.x[:N]
     scores = [model.with_parts(likelihood=ImportanceWeighted(K)).log_prob(x) for K in (4, 64)]
@@ -197,6 +198,7 @@ def assert_between(log_z: LogZ, nats: Tensor, exact: float, reference: float) ->
     assert high - low < 0.6
 
 
+@pytest.mark.agreement
 def test_annealing_both_ways_holds_the_normaliser_of_the_true_energy(data, truth):
     reference = Normal((2,), 3.0)
     energy = Tilted(LogRatio(data.density, reference, 1.7), (2,), reference)
@@ -207,6 +209,7 @@ def test_annealing_both_ways_holds_the_normaliser_of_the_true_energy(data, truth
     assert_between(log_z, nats.nats, 1.7, float(truth.mean()))
 
 
+@pytest.mark.agreement
 def test_annealing_both_ways_holds_the_likelihood_of_a_trained_energy(data, truth):
     model = trained("energy", 200)
     points, log_cell = grid(10.0, 200)

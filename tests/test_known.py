@@ -199,6 +199,7 @@ def test_the_interval_of_a_mean_over_examples_holds_the_closed_form():
     assert 0.91 <= sum(held) / len(held) <= 0.99
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize(("measure", "n"), [(coverage, 64), (recall, 180)])
 def test_intervals_of_recall_and_coverage_hold_over_draws_of_samples_and_references(measure, n):
     """With the samples fixed they held in 72 to 88 % of cases."""

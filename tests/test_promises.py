@@ -116,6 +116,7 @@ CLOSED_FORMS = {"adversarial", "autoregressive", "diffusion", "energy", "few-ste
 """Paradigms that ``tests/paradigms/test_conditions.py`` trains until they have a law in closed form."""
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize("name", [name for name in of_vectors() if name not in CLOSED_FORMS])
 def test_learned_vectors_resemble_the_data(name: str) -> None:
     """Every other paradigm learns something of two moons in 150 steps, a game in more: it is closer to the data than

@@ -55,4 +55,6 @@ def test_nothing_is_best_where_a_narrower_size_is_unknown(scaling):
 
 
 def test_the_page_is_that_of_the_results(scaling):
-    assert scaling.page(scaling.earlier_records()) == (BENCHMARKS.parent / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert scaling.page(scaling.earlier_records()) == (BENCHMARKS.parent / "docs" / "scaling.md").read_text(
+        encoding="utf-8"
+    )

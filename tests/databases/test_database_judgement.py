@@ -27,6 +27,7 @@ def auc(judgement, view):
     return next(s for s in judgement.views[view].scores if s.name.startswith("two_sample_auc["))
 
 
+@pytest.mark.agreement
 def test_another_draw_of_the_same_shop_is_like_real(honest):
     assert set(honest.views) == {
         "customers",
@@ -40,6 +41,7 @@ def test_another_draw_of_the_same_shop_is_like_real(honest):
     assert max(map(len, str(honest).splitlines())) <= 80
 
 
+@pytest.mark.agreement
 def test_orders_of_other_customers_are_noticed():
     """Every table is as in the data: only the links between them are wrong."""
     wrong = tables(1)

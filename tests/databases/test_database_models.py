@@ -230,6 +230,7 @@ def clinic(patients=200, seed=0):
     return {"patients": people, "visits": visits, "bills": bills}
 
 
+@pytest.mark.agreement
 def test_tables_of_one_owner_depend_on_each_other_as_in_the_data():
     torch.manual_seed(0)
     run = fit_database("autoregressive", clinic(), budget="40 steps", size="xs", precision="float32")

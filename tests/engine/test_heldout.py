@@ -244,6 +244,7 @@ def test_small_tables_get_noise_and_large_ones_do_not(data, smooths, monkeypatch
     assert seen == pytest.approx(expected)
 
 
+@pytest.mark.agreement
 def test_noise_lets_a_flow_learn_more_of_a_small_table():
     """Without it a flow of 142 rows overfits from its first steps on."""
     data, scores = load("wine"), {}

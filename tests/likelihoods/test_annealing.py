@@ -75,6 +75,7 @@ def exact(energy, cond=None):
     return (-energy(v, labels).double()).logsumexp(0).item()
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize("chain", [None, MALA(1, 0.1)], ids=["HMC", "MALA"])
 def test_the_bracket_of_a_gaussian_contains_the_truth(chain):
     samples = Noise(5, 0, 400).normal(2) @ torch.linalg.cholesky(COVARIANCE).T
@@ -86,6 +87,7 @@ def test_the_bracket_of_a_gaussian_contains_the_truth(chain):
     assert "samples given" in result.note
 
 
+@pytest.mark.agreement
 def test_an_energy_of_noised_data_is_annealed_through_its_noise():
     """The geometric bridge from so wide a reference would be off by tens of nats: few chains meet a mode, none a fair
     share.

@@ -77,6 +77,7 @@ def test_masses_sum_to_one_after_a_disturbance(model):
     assert nats.double().exp().sum().item() == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.agreement
 def test_it_learns_what_n_grams_cannot_see_and_keeps_its_text(tmp_path):
     """A line ends with the letter that it began with, farther back than the longest n-gram."""
     letters = torch.randint(2, (1500,), generator=torch.Generator().manual_seed(0)).tolist()

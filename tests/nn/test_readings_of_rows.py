@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 
 from fourfold.core import Reading, unknown_like
@@ -116,6 +117,7 @@ def test_only_the_outer_reading_takes_statistics() -> None:
     assert net.readings[0].standardised.mean.item() == 2.0
 
 
+@pytest.mark.agreement
 def test_a_table_given_a_table_learns_the_joint() -> None:
     """p(y | c) of two small columns, from a joint that is known: each conditional sums to one and is the truth."""
     torch.manual_seed(0)

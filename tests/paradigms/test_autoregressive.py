@@ -256,6 +256,7 @@ def test_what_is_not_a_space_is_refused() -> None:
             build(name, object(), "xs")  # type: ignore[arg-type]
 
 
+@pytest.mark.agreement
 def test_training_reaches_the_entropy_of_a_known_source() -> None:
     torch.manual_seed(0)
     model = build("autoregressive", Text("ab", length=8), "xs")

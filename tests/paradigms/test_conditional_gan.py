@@ -29,6 +29,7 @@ def generator() -> RowGenerator:
     return generator
 
 
+@pytest.mark.agreement
 def test_training_tells_categories_in_proportion_to_the_logarithm_of_their_counts(generator):
     torch.manual_seed(1)
     x = rows(8_000)
@@ -64,6 +65,7 @@ def test_counts_follow_the_data_in_training_alone():
     assert torch.equal((model.estimand.counts - before)[:4], torch.bincount(x[:, 0], minlength=4).float())
 
 
+@pytest.mark.agreement
 def test_rare_categories_are_learned():
     model = build("adversarial/conditional", TABLE, "xs")
     for _ in fourfold.train(model, rows(4000), budget="150 steps", seed=0):

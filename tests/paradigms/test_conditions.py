@@ -119,6 +119,7 @@ TRUTHS = {
 """The truth, steps, the multiple of the recipe's rate and the batch size: exact likelihoods and the ODE's estimate."""
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize("recipe", TRUTHS)
 def test_the_likelihood_given_a_vector_is_that_of_the_truth(recipe: str) -> None:
     truth, *training = TRUTHS[recipe]
@@ -130,6 +131,7 @@ def test_the_likelihood_given_a_vector_is_that_of_the_truth(recipe: str) -> None
     assert model.log_prob(x, C[300:600]).nats.mean() < nats.mean() - 2
 
 
+@pytest.mark.agreement
 def test_a_bound_given_a_vector_lies_below_the_truth() -> None:
     model, x = trained("latent-variable", *SAMPLERS["latent-variable"][:3]), LINEAR.draw(Z, seed=1)
     nats = LINEAR.log_prob(x, Z)
@@ -149,6 +151,7 @@ SAMPLERS = {
 """Truth, steps, multiple of the rate, any other batch size, the largest difference of residuals from normal ones."""
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize("recipe", SAMPLERS)
 def test_samples_follow_a_different_distribution_for_each_condition(recipe: str) -> None:
     truth, *training, bound = SAMPLERS[recipe]
@@ -164,6 +167,7 @@ ROW = Table((Categorical("a", categories=("0", "1", "2")), Categorical("b", cate
 OTHER = Table((Categorical("c", categories=("0", "1")), Categorical("d", categories=("0", "1", "2"))))
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize(
     ("recipe", "given"),
     [("autoregressive", Categories.numbered(6)), ("diffusion/masked", OTHER)],

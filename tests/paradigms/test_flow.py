@@ -282,6 +282,7 @@ def exact_masses(model, space, cells: int = 160):
     return every, torch.stack(nats).logsumexp(1) - math.log(len(u))
 
 
+@pytest.mark.agreement
 def test_learned_dequantisation_tightens_the_bound_and_keeps_it_one():
     space = Images(1, 1, 2, n_values=3)
     model = stirred("variational", space, 0.12)

@@ -105,6 +105,7 @@ def test_the_loss_is_the_bound_up_to_a_constant():
     assert float(3 * (loss[1] - loss[0])) == pytest.approx(float(bound[0] - bound[1]), rel=0.1)
 
 
+@pytest.mark.agreement
 def test_samples_follow_the_law():
     x = JointSteps(400)(Truth(), Noise(0, 0, 8000))
     a, b, z = x[:, 0].long(), x[:, 1].long(), x[:, 2].double()

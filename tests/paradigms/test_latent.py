@@ -304,6 +304,7 @@ def test_a_ladders_divergences_are_the_mean_of_its_log_ratio():
     assert abs(difference.mean()) < 4 * difference.std() / math.sqrt(2000)
 
 
+@pytest.mark.agreement
 def test_the_masses_of_all_images_sum_to_one():
     space = Images(1, 1, 2, n_values=3)
     model = ladder(space, "xs").with_parts(likelihood=ImportanceWeighted(1024))

@@ -49,6 +49,7 @@ def test_a_mask_hides_a_token(model):
     torch.testing.assert_close(model.estimand(x, observed_mask)[:, 1], log_p[0])
 
 
+@pytest.mark.agreement
 def test_samples_are_of_the_mixture_over_orders(model):
     orders = list(itertools.permutations(range(3)))
     p = torch.stack([_by_order(model, order, EVERY).exp() for order in orders]).mean(0)
@@ -57,6 +58,7 @@ def test_samples_are_of_the_mixture_over_orders(model):
     assert (seen - p).abs().max() < 5 * (0.25 / len(x)) ** 0.5
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize(("block", "orders"), [(2, [(0, 1, 2), (1, 0, 2)]), (1, [(0, 1, 2)])])
 def test_blocks_are_drawn_from_left_to_right(model, block, orders):
     p = torch.stack([_by_order(model, order, EVERY).exp() for order in orders]).mean(0)

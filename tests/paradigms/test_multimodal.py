@@ -130,6 +130,7 @@ def test_the_objective_is_the_mean_of_both_orders(pair):
         assert loss[i].item() == pytest.approx(-(picture.sum() + text.sum()).item() / TOKENS, rel=1e-5)
 
 
+@pytest.mark.agreement
 def test_colours_are_named_and_names_are_drawn(tmp_path):
     """Red and blue squares with their names: each is told from the other in both directions."""
     generator = torch.Generator().manual_seed(0)

@@ -102,6 +102,7 @@ def test_going_on_from_rows_is_the_conditional_distribution(label):
     assert float(z[often].abs().max()) < 4.5
 
 
+@pytest.mark.agreement
 def test_the_bound_of_masked_diffusion_is_that_of_all_sets():
     """Enumerated over every set of hidden tokens, it bounds masses that sum to 1, and the estimate agrees with it."""
     model = disturbed("diffusion", TINY)
@@ -209,6 +210,7 @@ def walk():
     return data, nats.mean()
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize(("name", "near"), [("autoregressive", 0.35), ("diffusion", 0.7)])
 def test_a_random_walk_is_known_nearly_exactly_after_few_steps(walk, name, near):
     """Its level has no mean to which the next row returns, so the baseline's normal scores lose more than the model."""

@@ -137,6 +137,7 @@ def by_quadrature(mixture, row, y, sigma):
     return float(p[x[:, 0] > 0].sum()), p @ x
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize(
     ("path", "mixture", "row", "y"),
     [(EDM(), ROUND, (1.0, 0.0), 0.1), (VP(), OBLIQUE, (1.0, 0.5), 0.0)],

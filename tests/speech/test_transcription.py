@@ -311,6 +311,7 @@ def test_a_share_of_masks_lies_between_0_and_1() -> None:
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.agreement
 def test_it_learns_which_tones_are_heard() -> None:
     """Each letter is a tone; after some steps the text of new sounds is written without a mistake."""
     space = Lines(Text("abc", 5), given=Audio(RATE, RATE))

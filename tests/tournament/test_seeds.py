@@ -25,6 +25,7 @@ def likelihood(nats: Tensor) -> Measurement:
     return mean_likelihood(LogProb(nats, Kind.EXACT), "nats")
 
 
+@pytest.mark.agreement
 @pytest.mark.parametrize("interaction", [0.05, 1.0])
 def test_intervals_of_likelihoods_hold_the_truth_at_every_number_of_seeds(interaction):
     """They held it in .95, .74, .62 and .45 of cases at 1, 3, 5 and 10 seeds: the shared examples were divided."""
@@ -75,6 +76,7 @@ def test_models_on_the_same_examples_are_compared_example_by_example():
     assert difference(better, other).p > RISK
 
 
+@pytest.mark.agreement
 def test_equal_models_are_called_different_in_one_case_of_twenty_at_most():
     rows = known.equal_models("equal", known.likelihoods(400, training=0.0, interaction=0.3))
     assert all(row.share >= 0.935 for row in rows)
