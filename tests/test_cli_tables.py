@@ -95,7 +95,6 @@ def test_samples_have_what_is_asked_for(folder, capsys):
 )
 def test_what_cannot_be_is_refused_in_one_line(folder, capsys, monkeypatch, words, message):
     monkeypatch.setattr("fourfold.tasks.given.LEAST", 1000)
-    monkeypatch.setattr("fourfold.tasks.given.TRIES", 300)
     assert call("sample", folder / "run", "-n", 3, *words, "--out", "-") == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("error: ")

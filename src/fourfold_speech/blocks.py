@@ -28,7 +28,7 @@ def sound_blocks(path: Path, rate: int) -> Iterator[Tensor]:
     """
     library = _library(path)
     if not path.is_file():
-        raise DataError(f"{path}: must be a file, got a path of none: give a WAV, FLAC, OGG or MP3 file")
+        raise DataError(f"{path}: must be a file, got a path that does not exist: give a WAV, FLAC, OGG or MP3 file")
     try:
         file = library.SoundFile(str(path))
     except (library.LibsndfileError, OSError, RuntimeError):

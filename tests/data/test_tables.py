@@ -187,7 +187,10 @@ def test_labels_alone_are_refused(tmp_path):
 
 def test_other_encodings_are_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes("größe,b\n".encode("latin1") + text(None).encode())
-    with pytest.raises(DataError, match="must be UTF-8, got another byte at 2"):
+    with pytest.raises(DataError, match=r"t.csv, byte 2: must be UTF-8, got 0xf6; .*latin1"):
+        load(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes(text().encode("utf-16"))
+    with pytest.raises(DataError, match=r"must be UTF-8, got 0xff; .*utf-16"):
         load(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_bytes(text().encode() * 600 + b"\xff,1\n")
     with pytest.raises(DataError, match=r"t.csv, line 24601, byte \d+: must be UTF-8"):

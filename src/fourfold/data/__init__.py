@@ -441,7 +441,7 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if name == IN_MEMORY:
         raise DataError(f"{name} must be given again, as it is not stored: the array, tensor or table")
     if path.suffix or len(path.parts) > 1:
-        raise DataError(f"{name}: must be a file or folder, got a path of none: correct it")
+        raise DataError(f"{name}: must be a file or folder, got a path of neither: check its name")
     close = difflib.get_close_matches(name.lower().replace("_", "-").replace(" ", "-"), BUILTIN, 1, 0.6)
     guess = f"did you mean {close[0]}? " if close else ""
     raise DataError(f"data must be a file or a built-in set, got {name!r}; {guess}built in are {', '.join(BUILTIN)}")

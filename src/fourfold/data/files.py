@@ -11,7 +11,7 @@ from fourfold.data.errors import DataError
 from fourfold.data.memory import require
 from fourfold.machine.regular import open_regular
 
-__all__ = ["content_of", "decoded", "decoded_parts", "parts_of"]
+__all__ = ["content_of", "decoded", "decoded_parts", "not_utf8", "parts_of"]
 
 
 def content_of(path: Path, most: int | None = None, per_byte: float = 1.0) -> bytes:
@@ -64,11 +64,16 @@ def decoded_parts(path: Path, parts: Iterable[bytes], way: str = "") -> Iterator
             yield decoder.decode(part, final=not part)
         except UnicodeDecodeError as error:
             line = lines + error.object.count(b"\n", 0, error.start) + 1
-            raise DataError(
-                f"{path}, line {line}, byte {position - waiting + error.start}: must be UTF-8, got "
-                f"0x{error.object[error.start]:02x}; convert it (iconv -f latin1 -t utf-8){way}"
-            ) from None
+            place = position - waiting + error.start
+            raise DataError(f"{path}, line {line}, byte {place}: {not_utf8(error)}{way}") from None
         lines, position = lines + part.count(b"\n"), position + len(part)
+
+
+def not_utf8(error: UnicodeDecodeError) -> str:
+    """What a file must be, and the conversion. A byte order mark of UTF-16 stands at its start."""
+    byte = error.object[error.start]
+    encoding = "utf-16" if error.start == 0 and byte in (0xFE, 0xFF) else "latin1"
+    return f"must be UTF-8, got 0x{byte:02x}; convert it (iconv -f {encoding} -t utf-8)"
 
 
 def parts_of(path: Path, most: int | None = None) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourfold.data.errors import DataError
+from fourfold.data.files import not_utf8
 from fourfold.spaces.vectors import numbered
 
 __all__ = ["LONGEST", "Layout", "layout_of", "plain"]
@@ -120,9 +121,7 @@ def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
                         "write a table so wide as .npy, and texts so long as .jsonl"
                     )
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: must be UTF-8, got another byte at {error.start}; convert it (iconv -f latin1 -t utf-8)"
-        ) from None
+        raise DataError(f"{path}, byte {error.start}: {not_utf8(error)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
     comments = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))

@@ -22,7 +22,7 @@ from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.sequences import by_sequences
-from fourfold.output.printable import shortened
+from fourfold.output.printable import plural, shortened
 from fourfold.spaces.columns import MISSING, Column, Graded, Identifier, Modelled, Numeric
 from fourfold.spaces.rules import TableRule
 from fourfold.spaces.sequence_pictures import charts, details
@@ -164,7 +164,7 @@ class Sequences(WrittenRows):
         return self.columns.index(self.order)
 
     def __str__(self) -> str:
-        noun = f"rows of {len(self.columns)} columns ({shortened(self.columns, 6)})"
+        noun = f"rows of {plural(len(self.columns), 'column')} ({shortened(self.columns, 6)})"
         if self.key is None:
             return f"windows of {self.length} {noun} in the order of {self.order}"
         return f"sequences of up to {self.length} {noun} by {self.key} in the order of {self.order}"

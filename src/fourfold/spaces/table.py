@@ -22,7 +22,7 @@ from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns, byte_digests, digests
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.tables import by_rows
-from fourfold.output.printable import shortened
+from fourfold.output.printable import plural, shortened
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Codes, Column, FreeText, Graded, Modelled
 from fourfold.spaces.modelled import ModelledColumns
 from fourfold.spaces.rules import FreeRows, TableRule
@@ -97,7 +97,7 @@ class Table(WrittenRows):
         return tuple(column.name for column in self.modelled)
 
     def __str__(self) -> str:
-        return f"rows of {len(self.modelled)} columns ({shortened(self.columns, 6)})"
+        return f"rows of {plural(len(self.modelled), 'column')} ({shortened(self.columns, 6)})"
 
     @property
     def shape(self) -> tuple[int, ...]:
