@@ -122,13 +122,14 @@ def _shared(first: str, second: str) -> int:
 def near(name: str) -> list[str]:
     """Names of systems that are spelled alike, or begin alike, the likeliest first: to ask with, never to answer."""
     query = plain(name)
-    scores: dict[CatalogueEntry, float] = {}
-    for alias, entry in _by_alias().items():
+    systems = {alias: (entry.system.year, entry.names[0]) for alias, entry in _by_alias().items()}
+    scores: dict[tuple[int, str], float] = {}
+    for alias, system in ({alias: (row.year, row.name) for alias, row in products().items()} | systems).items():
         score = _alike(query, alias)
         if score >= ALIKE:
-            scores[entry] = max(score, scores.get(entry, 0.0))
-    order = sorted(scores, key=lambda entry: (-scores[entry], entry.system.year, entry.names[0]))
-    return [entry.names[0] for entry in order[:MOST_NEAR]]
+            scores[system] = max(score, scores.get(system, 0.0))
+    order = sorted(scores, key=lambda system: (-scores[system], *system))
+    return [name for _, name in order[:MOST_NEAR]]
 
 
 def _alike(query: str, alias: str) -> float:
