@@ -119,6 +119,15 @@ def test_texts_with_other_characters_are_compared_as_bytes(tmp_path):
         fourfold.judge(tmp_path / "real.txt", tmp_path / "new.txt", length=16, tokens="chars")
 
 
+@pytest.mark.parametrize(("rows", "options", "test"), [(200, {}, 90), (3000, {"n": 900}, 900), (300, {"n": 20}, 30)])
+def test_few_rows_are_split_nearly_in_halves(rows, options, test):
+    dataset = fourfold.judge(vectors(rows), vectors(50, 1), baselines=False, **options).dataset
+    assert len(dataset.test) == test
+    assert len(dataset.train) + len(dataset.validation) == rows - test
+    cut_by_user = fourfold.judge(vectors(rows), vectors(50, 1), baselines=False, fractions=(0.8, 0.1, 0.1), **options)
+    assert len(cut_by_user.dataset.test) == rows // 10
+
+
 def test_windows_that_are_too_few_to_be_references_are_counted():
     part = Split(torch.zeros(79, dtype=torch.long))
     with pytest.raises(DataError, match=r"windows of 16 .* at least 8 .* got 4"):

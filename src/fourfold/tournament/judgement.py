@@ -153,7 +153,8 @@ def judge(
     """Measure the samples of any system as the samples of a model are measured here.
 
     ``real`` alone is split by the seed: samples are held against its test split, and copies are looked for in its
-    training split. With ``train`` or ``held_out``, every example of each file has its part:
+    training split. The test split of few examples is larger than a tenth, see :data:`MOST_TEST`. With ``train`` or
+    ``held_out``, every example of each file has its part:
 
     * ``train``: the examples that the system learned from. Copies are looked for among these, and ``real`` are the
       references.
@@ -184,13 +185,13 @@ def judge(
         check_outputs(Path(out))
     reading: DataKeywords = {"keep_rare": True, **keywords}  # rows are judged as they are
     try:
-        dataset, outside, notes = _read(real, synthetic, train, held_out, reading)
+        dataset, outside, notes = _read(real, synthetic, train, held_out, n, reading)
     except DataError as error:
         if FOREIGN not in str(error) or keywords.get("tokens"):
             raise
         say(f"{str(error).partition(':')[0]}: has characters that training text lacks: all is compared as bytes")
         settings = dataclasses.replace(settings, data_options={**keywords, "tokens": "bytes"})
-        dataset, outside, notes = _read(real, synthetic, train, held_out, {**reading, "tokens": "bytes"})
+        dataset, outside, notes = _read(real, synthetic, train, held_out, n, {**reading, "tokens": "bytes"})
     dataset.space.check_features(features)
     for note in notes:
         say(note)
@@ -216,11 +217,15 @@ def judge(
     return judgement
 
 
+MOST_TEST = 0.45
+"""The most of real examples that are references, where as many as are asked for are more than a tenth."""
+
+
 def _read(
-    real: Data, synthetic: Data, train: Data | None, held_out: Data | None, keywords: DataKeywords
+    real: Data, synthetic: Data, train: Data | None, held_out: Data | None, n: int, keywords: DataKeywords
 ) -> tuple[Dataset, Outside, list[str]]:
     """The real data, the samples, and notes on both."""
-    dataset = _real(real, train, held_out, keywords)
+    dataset = _real(real, train, held_out, n, keywords)
     notes = [*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)]
     return dataset, read_outside(_stem(synthetic), synthetic, dataset, keywords, notes.append), notes
 
@@ -235,10 +240,22 @@ def _without_models(say: Callable[[str], None]) -> Callable[[str], None]:
     return tell
 
 
-def _real(real: Data, train: Data | None, held_out: Data | None, keywords: DataKeywords) -> Dataset:
+def _split(real: Data, n: int, keywords: DataKeywords) -> Dataset:
+    """One source that is split by the seed, with up to ``n`` examples in its test split if it is not cut otherwise."""
+    dataset = load(real, **keywords)
+    count = dataset.examples + len(dataset.validation) + len(dataset.test)
+    share = min(n / count, MOST_TEST)
+    cut_otherwise = keywords.get("fractions") or dataset.streamed is not None or dataset.space.window is not None
+    if cut_otherwise or share * count <= len(dataset.test):
+        return dataset
+    wider: DataKeywords = {**keywords, "fractions": (0.9 - share, 0.1, share)}
+    return load(real, **wider)
+
+
+def _real(real: Data, train: Data | None, held_out: Data | None, n: int, keywords: DataKeywords) -> Dataset:
     """The data set of real examples: one source that is split, or one for each part."""
     if train is None and held_out is None:
-        return load(real, **keywords)
+        return _split(real, n, keywords)
     training = load(real if train is None else train, **keywords)
     notes = list[str]()
 
