@@ -58,6 +58,14 @@ def test_one_seed_never_shows_more_than_a_lead_in_this_run(fake_comparison: Make
     assert "--seeds 3" in said["Next"]
 
 
+def test_few_test_examples_are_answered_by_a_cross_validation(tmp_path: Path) -> None:
+    small = load("two-moons", limit=300)
+    fakes = {"flow": Fake(near(small, 30, 0.5)), "diffusion": Fake(near(small, 30, 1.5))}
+    assert "--folds 5" in lines(made_up.make_up(small, tmp_path, fakes, n=30))["Next"]
+    own = load("two-moons", limit=300, fractions=(0.6, 0.1, 0.3))  # cut as the user wants it
+    assert "--folds 5" not in lines(made_up.make_up(own, tmp_path, fakes, n=30))["Next"]
+
+
 @pytest.mark.parametrize(
     ("result", "word"),
     [

@@ -290,6 +290,19 @@ def _confidence(comparison: Results) -> Line:
     return Line("Confidence", (f"{level}; {over}{parts}; all were judged by {n} samples",))
 
 
+FEW = 100
+"""Below so many test examples, hardly any two models differ significantly."""
+
+
+def _has_few_tests(comparison: Results) -> bool:
+    """Whether the test split is small, and a tenth of data that can be cut into other parts."""
+    settings, data = comparison.settings, comparison.data
+    if settings.folds > 1 or settings.samples or not comparison.source or comparison.dataset.space.window is not None:
+        return False
+    count = data["train"] + data["validation"] + data["test"]
+    return bool(data["test"] < FEW and abs(data["test"] - count / 10) <= 1)
+
+
 def _next(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     """The command that improves the comparison most."""
     settings, count = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
@@ -303,6 +316,8 @@ def _next(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
         return []
     elif comparison.n < min(100, comparison.data["references"]):
         settings = replace(settings, patience=math.ceil(2 * settings.seconds), resume=True)
+    elif _has_few_tests(comparison):
+        settings = replace(settings, folds=5)
     elif settings.seeds < 3:
         settings = replace(settings, seeds=3, resume=True)
     else:
