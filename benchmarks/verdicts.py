@@ -39,6 +39,7 @@ from fourfold.core import LogProb
 from fourfold.metrics import Measurement, coverage, frechet_distance, mmd
 from fourfold.metrics.floor import choose_draws
 from fourfold.metrics.rows import Columns
+from fourfold.metrics.score import Floor
 from fourfold.metrics.twosample import two_sample_auc
 from fourfold.tasks.evaluation import mean_likelihood
 from fourfold.tournament import combine
@@ -88,18 +89,22 @@ def by_folds(means: Tensor, n: int, generator: torch.Generator) -> list[Measurem
 
 
 def by_samples(measure: Callable[..., Measurement]) -> Scorer:
-    """The scores of ``n`` samples of each training against ``n`` test rows, beside the floor of training rows."""
+    """The scores of ``n`` samples of each training against ``n`` test rows, beside the floor of training rows.
+
+    All models share the floor, which is computed once.
+    """
 
     def scores(means: Tensor, n: int, generator: torch.Generator) -> list[Measurement]:
         rows, train = (torch.randn(size, 2, generator=generator) for size in (n, 4 * n))
-        draws = choose_draws(train, n)
         samples = means[:, :, None] + torch.randn(*means.shape[:2], n, 2, generator=generator)
-        return [combine([measure(x, rows, features="f", train=draws) for x in of_model]) for of_model in samples]
+        first = measure(samples[0, 0], rows, features="f", train=choose_draws(train, n))
+        floor = Floor(first.floor, first.floor_low, first.floor_high)
+        return [combine([measure(x, rows, features="f").beside(floor) for x in of_model]) for of_model in samples]
 
     return scores
 
 
-def of_trees(x: Tensor, y: Tensor, features: str, train: object) -> Measurement:
+def of_trees(x: Tensor, y: Tensor, features: str, train: object = None) -> Measurement:
     """The two-sample AUC, whose floor is a law."""
     return two_sample_auc(x, y, Columns(("a", "b"), (False, False), ("", "")))
 
@@ -202,7 +207,7 @@ def main() -> None:
         for case in SCORES[name][2]:
             rows.append(row(name, *case, arguments.repeats))
             print(line([*asdict(rows[-1]).values()]), flush=True)
-        write(arguments.out, name, rows, time.process_time() - start)
+            write(arguments.out, name, rows, time.process_time() - start)
 
 
 def write(path: Path, name: str, rows: Sequence[Row], seconds: float) -> None:
