@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from fourfold.data import DataError, Dataset, load
 from fourfold.data.duplicates import PASSAGE, duplicate_notes, expected_matches, without_duplicates
@@ -38,6 +39,19 @@ def test_a_text_that_repeats_itself_is_noted_with_the_share_and_the_way_out(topi
     assert share > 0.7
     assert note(load(topics)).startswith(f"{100 * share:.2g} % of the test text")
     assert "--deduplicate" in note(load(topics))
+
+
+def test_examples_that_stay_in_files_are_looked_at_too(tmp_path: Path) -> None:
+    """A third of 90 pictures stands there twice. The way out is another one, since files stay as they are."""
+    x = np.random.default_rng(0).integers(0, 255, (60, 4, 4), dtype=np.uint8)
+    for i, picture in enumerate(np.concatenate([x, x[:30]])):
+        Image.fromarray(picture).save(tmp_path / f"{7 * i % 90:02}.png")
+    dataset = load(tmp_path, stream=True, fractions=(0.5, 0.5))
+    train, test = ({picture.numpy().tobytes() for picture in part.x} for part in (dataset.train, dataset.test))
+    share = sum(picture.numpy().tobytes() in train for picture in dataset.test.x) / len(dataset.test.x)
+    assert train & test
+    assert note(dataset).startswith(f"{100 * share:.2g} % of {len(dataset.test.x)} test")
+    assert "--deduplicate" not in note(dataset)
 
 
 def test_without_repeats_a_text_holds_each_passage_once(topics: Path) -> None:

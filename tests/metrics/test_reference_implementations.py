@@ -18,7 +18,7 @@ from fourfold.metrics.frechet import frechet_distance
 from fourfold.metrics.mauve import mauve
 from fourfold.metrics.mmd import mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
-from fourfold.metrics.records import share_of_training
+from fourfold.metrics.records import Neighbours, share_of_training
 from fourfold.metrics.similarity import psnr, ssim
 from fourfold.metrics.text import ngram_divergence
 from fourfold.metrics.twosample import _explained, area
@@ -101,7 +101,9 @@ def test_share_of_closer_rows_is_that_of_mostlyai_at_equal_numbers():
     new[:60] = train[:60]
     to_train, to_test = (distances.calculate_dcrs_nndrs(data=z, query=new)[0] for z in (train, test))
     theirs = distances.calculate_dcr_share(to_train, to_test)
-    assert share_of_training(*map(torch.from_numpy, (to_train, to_test)), 1.0)[0] == pytest.approx(theirs)
+    none, whole = torch.zeros(200), torch.ones(200, dtype=torch.float64)
+    ours = Neighbours(*map(torch.from_numpy, (to_train, to_test)), (none, none), whole, torch.arange(200))
+    assert share_of_training(ours, 1.0)[0] == pytest.approx(theirs)
     assert theirs > 0.6
 
 

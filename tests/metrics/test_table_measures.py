@@ -146,11 +146,12 @@ def test_an_area_is_the_share_of_ordered_pairs():
 def test_distances_are_those_of_the_definition_and_gaps_are_values():
     x, y = rows(60, 1), rows(300, 2)
     metric = Metric(y, COLUMNS)
-    distance, place = metric.nearest(metric.embed(x), metric.embed(y))
+    distance, place = metric.nearest(metric.embed(x), metric.embed(y), 3)
     a, b = metric.embed(x).double(), metric.embed(y).double()
     every = torch.cdist(a, b)
-    assert torch.allclose(distance, every.amin(1), atol=1e-6)
-    assert torch.allclose(every.gather(1, place[:, None])[:, 0], distance, atol=1e-6)
+    assert torch.allclose(distance, every.sort(1).values[:, :3], atol=1e-6)
+    assert torch.allclose(every.gather(1, place), distance, atol=1e-6)
+    assert metric.nearest(metric.embed(x), metric.embed(y[:2]), 3)[0][:, 2].isposinf().all()
     apart = torch.tensor(
         [[torch.nan, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 7, 0, 0], [1, 1, -1, 0, 0], [1, 1, 99, 0, 0]]
     )

@@ -159,7 +159,8 @@ def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
     train = splits[-1]
     streamed = Streamed(stored, held_out, options.conditional, Batch(train.x, train.cond), _reading(options))
     source = stored.source(train.x, train.cond, skipped)
-    return _Parts(source, train, splits[0], splits[-2], _digest(stored), streamed)
+    notes = duplicate_notes(source.space, train.x, splits[-2].x, "leave repeats out of the files")  # at least so many
+    return _Parts(source, train, splits[0], splits[-2], _digest(stored), streamed, notes)
 
 
 def _draw_rows(stored: Stored, options: DataOptions) -> tuple[list[np.ndarray], np.ndarray]:

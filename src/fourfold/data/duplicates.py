@@ -25,7 +25,11 @@ MOST_TOKENS = 1 << 22
 """Tokens of each part that are looked at: the last training tokens, and the first test tokens behind them."""
 
 
-def duplicate_notes(space: Space, train: Tensor, test: Tensor) -> tuple[str, ...]:
+REMEDY = f"leave repeats out with {option('deduplicate', True)}"
+"""The way out, in the words of a note."""
+
+
+def duplicate_notes(space: Space, train: Tensor, test: Tensor, remedy: str = REMEDY) -> tuple[str, ...]:
     """A line that says how many test examples are training examples too: a model that memorises them scores well.
 
     Of a text it counts passages of :data:`PASSAGE` tokens. There is no line for a share below :data:`LEAST_SHARE`, nor
@@ -35,6 +39,7 @@ def duplicate_notes(space: Space, train: Tensor, test: Tensor) -> tuple[str, ...
         space: of one example.
         train: the training split.
         test: the test split.
+        remedy: the way out, in words.
     """
     if space.window is None:
         share, words = _shared_examples(train, test), f"{len(test):,} test {space.item_name}"
@@ -42,7 +47,7 @@ def duplicate_notes(space: Space, train: Tensor, test: Tensor) -> tuple[str, ...
         share, words = _shared_passages(train, test), f"the test text, in passages of {PASSAGE} {space.item_name},"
     if share < LEAST_SHARE:
         return ()
-    end = f"so a model that memorises them scores well: leave repeats out with {option('deduplicate', True)}"
+    end = f"so a model that memorises them scores well: {remedy}"
     return (f"{100 * share:.2g} % of {words} also stand in the training data, {end}",)
 
 

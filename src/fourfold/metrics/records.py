@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,24 @@ FEW = 2000
 """Samples and held-out rows whose nearest is looked for among all training rows."""
 RISK = 0.025
 """The probability that any of several models that copy nothing is called a copier."""
+
+
+class Neighbours(NamedTuple):
+    """The nearest training and held-out rows of ``n`` rows.
+
+    Attributes:
+        to_train: distances to the nearest training row, ``(n,)``.
+        to_held: those to the nearest held-out row.
+        twins: how many training and held-out rows equal each row.
+        weight: how much nearer the nearest row is than the next, 0 to 1.
+        nearest: a code of the nearest row, the same for equal rows.
+    """
+
+    to_train: Tensor
+    to_held: Tensor
+    twins: tuple[Tensor, Tensor]
+    weight: Tensor
+    nearest: Tensor
 
 
 @final
@@ -60,18 +78,35 @@ class Records:
         self.metric = Metric(train[:: max(len(train) // 50_000, 1)], columns)
 
     @cached_property
-    def _from_samples(self) -> tuple[Tensor, Tensor]:
-        """Distances of the first samples to the nearest training row, and to the nearest test row."""
-        return self._distances(self.x[:FEW])
+    def _held_out(self) -> Tensor:
+        """The held-out rows that distances are measured to. The fresh ones are the last."""
+        return torch.cat([self.test[:MOST], self.fresh[:FEW]])
 
     @cached_property
-    def _from_fresh(self) -> tuple[Tensor, Tensor]:
-        """The same distances of fresh held-out rows."""
-        return self._distances(self.fresh[:FEW])
+    def _from_samples(self) -> Neighbours:
+        """The neighbours of the first samples."""
+        return self._neighbours(self.x[:FEW])
 
-    def _distances(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        points = self.metric.embed(rows)
-        return self._nearest(points, self.train)[0], self._nearest(points, self.test[:MOST])[0]
+    @cached_property
+    def _from_fresh(self) -> Neighbours:
+        """Those of fresh held-out rows, each left out of the held-out ones."""
+        return self._neighbours(self.fresh[:FEW], len(self._held_out) - len(self.fresh[:FEW]))
+
+    def _neighbours(self, rows: Tensor, own: int | None = None) -> Neighbours:
+        """The nearest training and held-out rows of some rows, which stand themselves at ``own`` among the latter."""
+        points, n = self.metric.embed(rows), torch.arange(len(rows))
+        to_train, train = self._nearest(points, self.train, 2)
+        to_held, held = self._nearest(points, self._held_out, 2 if own is None else 3)
+        if own is not None:
+            order = (held == own + n[:, None]).long().sort(dim=1, stable=True).indices[:, :2]
+            to_held, held = to_held.gather(1, order), held.gather(1, order)
+        code, of_train, of_held = (digests(part) for part in (rows, self.train, self._held_out))
+        twins = _count(code, of_train), _count(code, of_held) - float(own is not None)
+        both = torch.cat([to_train, to_held], 1).sort(dim=1).values
+        weight = (1 - both[:, 0] / both[:, 1]).nan_to_num(0.0).clamp(min=1e-6).where(twins[0] + twins[1] == 0, 1.0)
+        closer = to_train[:, 0] <= to_held[:, 0]
+        nearest = torch.from_numpy(of_train)[train[:, 0]].where(closer, torch.from_numpy(of_held)[held[:, 0]])
+        return Neighbours(to_train[:, 0], to_held[:, 0], twins, weight, nearest)
 
     def copies(self) -> Measurement:
         """The share of samples that equal a training row in every column.
@@ -90,19 +125,22 @@ class Records:
         return score.beside(Floor(*mean_interval(repeats, share=True)))
 
     def closer(self) -> Measurement:
-        """The share of samples whose nearest row is a training row and not a test row, at even odds: 0.5 is ideal.
+        """The share of samples whose nearest row is a training row and not a held-out row, at even odds: 0.5 is ideal.
 
-        Of rows that all equal the sample, the share of training rows counts, so that rows which are often in the data
-        show nothing. Any other tie counts as a training row at its odds. The floor is that share of fresh held-out
-        rows, with the interval that holds the share of as many new rows as there are samples. Both are over samples:
-        training and test rows are these.
+        A sample counts by how near that row is: one less the ratio of its distance to that of the next row of either
+        part. A copy counts whole, and a sample with several rows about as far hardly. Of rows that all equal the
+        sample, the share of training rows counts, so that rows which are often in the data show nothing. Any other tie
+        counts as a training row at its odds. The floor is that share of fresh held-out rows, each beside the others,
+        with the interval that holds the share of as many new rows as there are samples. Both are over samples: training
+        and held-out rows are these.
         """
-        n, n_train, n_test = len(self.x[:FEW]), len(self.train), len(self.test[:MOST])
-        share, error = self._share(self.x[:FEW], *self._from_samples)
+        n, n_train, n_held = len(self.x[:FEW]), len(self.train), len(self._held_out)
+        share, error = share_of_training(self._from_samples, n_train / n_held)
         words = (
-            f"the nearest of {n_train} training and {n_test} test rows, by the share of the data between two values; "
-            f"at even odds, so a test row counts {n_train / n_test:.3g} times; 0.5 is ideal, 1 is a memory; floor: "
-            f"fresh held-out rows in the samples' place; interval over {n} samples, these rows fixed"
+            f"the nearest of {n_train} training and {n_held} held-out rows, by the share of the data between two "
+            f"values; a sample counts by how much nearer it is than the next; at even odds, so a held-out row counts "
+            f"{n_train / n_held:.3g} times; 0.5 is ideal, 1 is a memory; floor: fresh held-out rows in the samples' "
+            f"place; interval over {n} samples, these rows fixed"
         )
         score = Measurement(
             "closer_to_training[rows]", share, n=len(self.x), protocol=words, better="lower", share=True
@@ -110,22 +148,16 @@ class Records:
         score = score.within(UncertainValue(share, error))
         if not len(self.fresh):
             return score
-        base, error = self._share(self.fresh[:FEW], *self._from_fresh)
+        base, error = share_of_training(self._from_fresh, n_train / max(n_held - 1, 1))
         half = 1.96 * error * math.sqrt(1 + len(self.fresh[:FEW]) / n)
         return score.beside(Floor(base, base - half, base + half))
 
-    def _share(self, rows: Tensor, to_train: Tensor, to_test: Tensor) -> tuple[float, float]:
-        """:func:`share_of_training` of rows ``(n, C)`` with these distances."""
-        test = self.test[:MOST]
-        twins = _equal_rows(rows, self.train), _equal_rows(rows, test)
-        return share_of_training(to_train, to_test, len(self.train) / len(test), twins)
-
-    def _nearest(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances to the nearest of many other rows, and its place."""
-        nearest = [self.metric.nearest(points, self.metric.embed(part)) for part in torch.split(rows, PORTION)]
-        portion = torch.stack([distance for distance, _ in nearest]).argmin(0)[None]
-        distance, place = (torch.stack(pair).gather(0, portion)[0] for pair in zip(*nearest, strict=True))
-        return distance, place + PORTION * portion[0]
+    def _nearest(self, points: Tensor, rows: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
+        """Distances to the nearest of many other rows, and their places, ``(n, count)``."""
+        parts = [self.metric.nearest(points, self.metric.embed(part), count) for part in torch.split(rows, PORTION)]
+        distance = torch.cat([part[0] for part in parts], 1).sort(dim=1, stable=True)
+        place = torch.cat([part[1] + PORTION * i for i, part in enumerate(parts)], 1)
+        return distance.values[:, :count], place.gather(1, distance.indices[:, :count])
 
     def closest(self) -> Measurement:
         """The share of pairs in which a sample lies closer to training rows than a held-out row does: 0.5 is ideal.
@@ -133,9 +165,9 @@ class Records:
         All training rows count. Copies score 1. Samples that are worse than rows of the data score less than 0.5.
         """
         more_test = self.test[: max(FEW - len(self.fresh), 0)]
-        from_fresh = [self._from_fresh[0]] if len(self.fresh) else []
-        unseen = torch.cat([*from_fresh, self._nearest(self.metric.embed(more_test), self.train)[0]])
-        samples = self._from_samples[0]
+        from_fresh = [self._from_fresh.to_train] if len(self.fresh) else []
+        unseen = torch.cat([*from_fresh, self._nearest(self.metric.embed(more_test), self.train)[0][:, 0]])
+        samples = self._from_samples.to_train
         words = (
             f"minus the distance to the nearest of {len(self.train)} training rows, {len(samples)} samples against "
             f"{len(unseen)} held-out rows; 0.5 is ideal, exact copies score 1"
@@ -152,7 +184,7 @@ class Records:
         """
         samples, test = self.metric.embed(self.x[:FEW]), self.test[:MOST]
         parts = [*torch.split(self.train, PORTION), test]
-        distance = torch.cat([self.metric.nearest(self.metric.embed(part), samples)[0] for part in parts])
+        distance = torch.cat([self.metric.nearest(self.metric.embed(part), samples)[0][:, 0] for part in parts])
         n_train, n_rows = len(self.train), len(distance)
         law, ratio, names = n_train / n_rows, n_train / len(test), max(min(len(samples), n_train) // 2, 1)
         share = _among_nearest(distance, torch.arange(n_rows) < n_train, names)
@@ -176,8 +208,8 @@ class Records:
         of the ratio of both distances, and copies in that of the distance to a held-out row, the farthest first.
         """
         points = self.metric.embed(self.x[:FEW])
-        distance, place = self._nearest(points, self.train)
-        to_test = self._nearest(points, self.test[:MOST])[0]
+        distance, place = (part[:, 0] for part in self._nearest(points, self.train))
+        to_test = self._nearest(points, self.test[:MOST])[0][:, 0]
         far = to_test.argsort(descending=True, stable=True)
         order = far[(distance / to_test)[far].argsort(stable=True)][:most]
         order = order[distance[order] < to_test[order]]
@@ -201,28 +233,34 @@ def repeats(score: Measurement, tests: int = 1) -> bool:
         distance, halves = score.floor - score.value, (score.high - score.value, score.floor - score.floor_low)
     elif name in ("closer_to_training", "copied"):
         distance, halves = score.value - score.floor, (score.value - score.low, score.floor_high - score.floor)
+        if name == "closer_to_training":  # a floor of as many new rows: without their error, that of its own
+            own, of_floor = halves
+            halves = own, math.sqrt(max(of_floor**2 - own**2, of_floor**2 / 2))
     else:
         return False
     return distance > math.hypot(*halves) * student_t(math.inf, 1 - 2 * RISK / tests) / student_t(math.inf)
 
 
-def share_of_training(
-    to_train: Tensor, to_test: Tensor, ratio: float, twins: tuple[Tensor, Tensor] | None = None
-) -> tuple[float, float]:
-    """The share of rows whose nearest is a training row, at even odds, and its standard error over these rows.
+def share_of_training(rows: Neighbours, ratio: float) -> tuple[float, float]:
+    """The weighted share of rows whose nearest is a training row, at even odds, and its standard error over these rows.
+
+    Rows with one nearest row, or with equal ones, count as one draw: they err together. Two hits and two misses are
+    added for the error, as :func:`~fourfold.metrics.score.share_interval` adds them.
 
     Args:
-        to_train: distances of rows to the nearest training row, ``(n,)``.
-        to_test: their distances to the nearest test row.
-        ratio: the number of training rows for each test row.
-        twins: how many training and test rows equal each row. A row with both counts by their shares.
+        rows: their neighbours.
+        ratio: the number of training rows for each held-out row.
     """
-    hits = (to_train < to_test).double() + (to_train == to_test).double() * ratio / (1 + ratio)
-    if twins is not None:
-        train, test = twins
-        hits = torch.where((train > 0) & (test > 0), train / (train + test), hits)
-    share, widened = hits.mean().item(), torch.cat([hits, hits.new_tensor([0.0, 0.0, 1.0, 1.0])])
-    error = widened.std().item() / math.sqrt(len(widened))
+    train, held = rows.twins
+    hits = (rows.to_train < rows.to_held).double() + (rows.to_train == rows.to_held).double() * ratio / (1 + ratio)
+    hits = torch.where((train > 0) & (held > 0), train / (train + held), hits)
+    share = ((rows.weight * hits).sum() / rows.weight.sum()).item()
+    place = torch.unique(rows.nearest, return_inverse=True)[1]
+    sums = torch.zeros(len(hits), dtype=torch.float64).index_add_(
+        0, place, rows.weight / rows.weight.mean() * (hits - share)
+    )
+    squares, n = sums.square().sum().item() + 2 * share**2 + 2 * (1 - share) ** 2, len(hits) + 4
+    error = math.sqrt(squares) / n
     low, high = (_at_even_odds(share + sign * error, ratio) for sign in (-1, 1))
     return _at_even_odds(share, ratio), (high - low) / 2
 
@@ -238,9 +276,9 @@ def _at_even_odds(share: float, ratio: float) -> float:
     return share / (share + (1 - share) * ratio)
 
 
-def _equal_rows(rows: Tensor, others: Tensor) -> Tensor:
-    """The number of other rows that equal each row, ``(n,)`` float64."""
-    codes, ordered = digests(rows), np.sort(digests(others))
+def _count(codes: npt.NDArray[np.int64], others: npt.NDArray[np.int64]) -> Tensor:
+    """How often each code is among others, ``(n,)`` float64."""
+    ordered = np.sort(others)
     counts = np.searchsorted(ordered, codes, "right") - np.searchsorted(ordered, codes, "left")
     return torch.from_numpy(counts).double()
 

@@ -134,19 +134,32 @@ class Metric:
                 parts += [place.where(~gap, 0.5)[:, None], gap[:, None] * 0.75**0.5]
         return torch.cat([part.float() for part in parts], 1)
 
-    def nearest(self, x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances to the nearest of other points, and its place. Both ``(n,)``. Points are from :meth:`embed`.
+    def nearest(self, x: Tensor, points: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
+        """Distances to the ``count`` nearest of other points, and their places, the nearest first, ``(n, count)``.
 
-        Places are found in float32, and the distances are measured in float64.
+        Points are from :meth:`embed`. Where there are fewer, distances are infinite. Places are found in float32, and
+        the distances are measured in float64.
         """
         parts = [(part, part.square().sum(1)) for part in torch.split(points, 4 * self.BLOCK)]
         places = []
         for block in torch.split(x, self.BLOCK):
-            best = [torch.addmm(norm[None], block, part.T, alpha=-2).min(1) for part, norm in parts]
-            chunk = torch.stack([b.values for b in best]).argmin(0)
-            places.append(torch.stack([b.indices for b in best]).gather(0, chunk[None])[0] + 4 * self.BLOCK * chunk)
+            best = [_smallest(torch.addmm(norm[None], block, part.T, alpha=-2), count) for part, norm in parts]
+            values = torch.cat([b[0] for b in best], 1)
+            place = torch.cat([b[1] + 4 * self.BLOCK * i for i, b in enumerate(best)], 1)
+            order = values.sort(dim=1, stable=True)
+            places.append(place.gather(1, order.indices[:, :count]).where(order.values[:, :count].isfinite(), -1))
         place = torch.cat(places)
-        return (x.double() - points[place].double()).norm(dim=1), place
+        distance = (x[:, None].double() - points[place].double()).norm(dim=2)
+        return distance.where(place >= 0, torch.inf), place
+
+
+def _smallest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The smallest values of each row and their places, ``(n, count)``. Those that are taken become infinite."""
+    best = []
+    for _ in range(count):
+        best.append(values.min(1))
+        values.scatter_(1, best[-1].indices[:, None], torch.inf)
+    return torch.stack([b.values for b in best], 1), torch.stack([b.indices for b in best], 1)
 
 
 def _grid(values: Array, points: int) -> tuple[Array, Array]:
