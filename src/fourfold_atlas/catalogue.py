@@ -24,6 +24,8 @@ MODALITIES = frozenset(
 )
 LIKELIHOODS = frozenset(["exact", "lower_bound", "estimate", "estimated_bound", "unnormalised", "none"])
 COSTS = frozenset(["constant", "length", "steps", "chain", "not_applicable"])
+WITHHELD = "withheld"
+"""The weights of a system whose makers keep them."""
 FOLDER = Path(__file__).parent / "catalogue"
 _LINK = re.compile(r"https?://[\w.-]+\.[a-z]{2,}(/\S*)?$")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*$")
@@ -46,7 +48,10 @@ class Component:
 
 @dataclass(frozen=True)
 class System:
-    """One entry of the catalogue: a real system, with the two answers in the catalogue's own words."""
+    """One entry of the catalogue: a real system, with the two answers in the catalogue's own words.
+
+    ``weights`` is a link to where anyone can download them, ``withheld``, or empty where the entry does not state it.
+    """
 
     id: str
     name: str
@@ -63,6 +68,7 @@ class System:
     components: tuple[Component, ...]
     inherited: tuple[str, ...]
     source: tuple[str, ...]
+    weights: str = ""
 
     @classmethod
     def of(cls, row: Mapping[str, Any], where: str) -> System:
@@ -85,15 +91,18 @@ class System:
         ):
             if texts[key] not in choices:
                 raise CatalogueError(f"{here}: {key} must be one of {', '.join(sorted(choices))}, got {texts[key]!r}")
-        unknown = set(row) - {*_TEXTS, *lists, "components", "year"}
+        unknown = set(row) - {*_TEXTS, *lists, "components", "year", "weights"}
         if unknown:
             raise CatalogueError(f"{here}: fields must be those of an entry, got {sorted(unknown)[0]!r}; remove it")
         if not _ID.match(texts["id"]):
             raise CatalogueError(f"{here}: id must be lower-case words joined by hyphens, got {texts['id']!r}")
         if not lists["source"] or not all(isinstance(link, str) and _LINK.match(link) for link in lists["source"]):
             raise CatalogueError(f"{here}: source must be one link or more, each with https://, got {lists['source']}")
-        year = _field(row, "year", int, here)
-        return cls(**{**texts, **lists, "paradigm": Cell(texts["paradigm"]), "year": year, "components": parts})
+        weights = row.get("weights", "")
+        if "weights" in row and weights != WITHHELD and not (isinstance(weights, str) and _LINK.match(weights)):
+            raise CatalogueError(f"{here}: weights must be a link or {WITHHELD!r}, got {str(weights)[:40]!r}")
+        rest = {"paradigm": Cell(texts["paradigm"]), "year": _field(row, "year", int, here), "weights": weights}
+        return cls(**{**texts, **lists, **rest, "components": parts})
 
 
 _TEXTS = ("id", "name", "organisation", "modality", "paradigm", "objective", "sampling", "likelihood", "cost")

@@ -21,12 +21,11 @@ COLUMNS = (
     "paradigm",
     "likelihood",
     "cost",
-    "published",
+    "weights",
     "parts",
     "zoom",
 )
 """The fields of a dot."""
-WEIGHTS, CODE = "huggingface.co", ("github.com", "gitlab.com", "pypi.org", "bitbucket.org", "codeberg.org")
 
 
 def is_there() -> bool:
@@ -48,7 +47,7 @@ def dots() -> bytes:
     rows = [
         [
             *(system.id, system.name, system.year, system.organisation, system.modality, system.paradigm.value),
-            *(system.likelihood, system.cost, _published(system.source), len(system.inherited), landmark.zoom),
+            *(system.likelihood, system.cost, _weights(system.weights), len(system.inherited), landmark.zoom),
         ]
         for landmark in landmarks()
         for system in [landmark.system]
@@ -77,11 +76,9 @@ def _facts(paradigm: Any) -> dict[str, Any]:
     }
 
 
-def _published(links: tuple[str, ...]) -> str:
-    """The content of the sources of a system: ``weights``, ``code``, or a ``paper`` alone."""
-    if any(WEIGHTS in link for link in links):
-        return "weights"
-    return "code" if any(host in link for link in links for host in CODE) else "paper"
+def _weights(statement: str) -> str:
+    """Whether anyone can download the weights of a system: ``open``, ``withheld`` or ``unstated``."""
+    return "open" if "://" in statement else statement or "unstated"
 
 
 @functools.cache
@@ -99,6 +96,7 @@ def cards() -> bytes:
                 "components": [asdict(part) for part in system.components],
                 "inherited": system.inherited,
                 "source": system.source,
+                "weights": system.weights,
             }
             for system in systems()
         },

@@ -115,6 +115,8 @@ def test_who_asks_for_certainty_gets_the_missing_fact_instead():
         ({"extra": 1}, "extra"),
         ({"source": ["ftp://x"]}, "source"),
         ({"components": [{"name": "x"}]}, "component"),
+        ({"weights": "yes"}, "weights"),
+        ({"weights": True}, "weights"),
     ],
 )
 def test_a_broken_entry_is_named(change, message):

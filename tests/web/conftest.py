@@ -50,5 +50,20 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=str)
 def tab(browser: Any, page: Client, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A wide page, and a phone in the dark: for what both lay out differently."""
     with opened(browser, page, *request.param) as opened_page:
+        yield opened_page
+
+
+@pytest.fixture
+def desk(browser: Any, page: Client) -> Iterator[Any]:
+    """A wide page, for what is alike on a phone."""
+    with opened(browser, page, 1280, "light") as opened_page:
+        yield opened_page
+
+
+@pytest.fixture
+def phone(browser: Any, page: Client) -> Iterator[Any]:
+    """A phone in the dark, for what is alike on a wide page."""
+    with opened(browser, page, 390, "dark") as opened_page:
         yield opened_page

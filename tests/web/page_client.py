@@ -4,7 +4,7 @@ import http.client
 import json
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,6 +68,23 @@ def serving(
         thread.join(10)
         listener.close()
         folder.cleanup()
+
+
+FORMS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
+"""Widths and themes in which everything is looked at."""
+
+
+def nothing_serious(tab: Any, axe: str, forms: Sequence[tuple[int, str]] = FORMS) -> None:
+    """Hold all that is shown against axe and against the width of the window. The last form stays."""
+    tab.evaluate(axe)
+    for width, theme in forms:
+        tab.set_viewport_size({"width": width, "height": 844})
+        tab.emulate_media(color_scheme=theme)
+        tab.wait_for_timeout(150)
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"wider than {width}"
+        rows = tab.evaluate("axe.run().then((result) => result.violations)")
+        serious = [row for row in rows if row["impact"] in ("serious", "critical")]
+        assert [(width, theme, row["id"], [node["html"][:200] for node in row["nodes"]]) for row in serious] == []
 
 
 @contextmanager

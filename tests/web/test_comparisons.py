@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_client import Client, opened, serving
+from page_client import Client, nothing_serious, opened, serving
 
 PATIENCE = 400_000
 """Milliseconds for what trains on a machine that others share."""
@@ -72,13 +72,7 @@ def test_one_comparison_by_button_server_and_command_line(browser: Any, axe: str
             tab.wait_for_selector("h1:text-is('my-rows')")
             assert "one comparison" in client.ask("/api/comparisons?data=digits", b"").json["error"]
             tab.wait_for_selector(".racer progress", timeout=PATIENCE)
-            tab.evaluate(axe)
-            serious = [
-                row
-                for row in tab.evaluate("axe.run().then((result) => result.violations)")
-                if row["impact"] in ("serious", "critical")
-            ]
-            assert [(row["id"], [node["html"][:200] for node in row["nodes"]]) for row in serious] == []
+            nothing_serious(tab, axe)
         wait(lambda: any(run["done"] for run in client.ask("/api/comparisons/my-rows.json").json["runs"]))
         client.ask("/api/comparisons/my-rows/stop", {})
         wait(lambda: not client.ask("/api/comparisons/my-rows.json").json["running"])
