@@ -1,20 +1,22 @@
 // The map: every system a dot, in territories of paradigms, along the years, or by what a sample costs.
 import { h, tell } from "./shell.js";
+import { Dots } from "./dots.js";
 import d3 from "./vendor/d3.js";
 
 const CELLS = ["autoregressive", "latent-variable", "adversarial", "diffusion", "flow", "energy", "not-generative"];
 const COSTS = { constant: "one pass", length: "token after token", steps: "solver steps", chain: "Markov chain", not_applicable: "nothing is drawn" };
 const LIKELIHOODS = { exact: "exact", lower_bound: "a lower bound", estimate: "an estimate", estimated_bound: "an estimated bound", unnormalised: "unnormalised", none: "none" };
-const PUBLISHED = { weights: "weights", code: "code", paper: "a paper alone" };
+const WEIGHTS = { open: "open", withheld: "withheld", unstated: "not stated" };
 const GAP = 8; // between two dots, in units of the map
+const LARGEST = 9; // radius of a dot
 const FIRST = 1985;
 
 export async function mount(element, api, here) {
   const data = await api.get("map");
   const dots = data.systems.map((row) => Object.fromEntries(data.columns.map((name, i) => [name, row[i]])));
-  for (const dot of dots) Object.assign(dot, { x: 0, y: 0, alpha: 1, words: `${dot.name} ${dot.organisation} ${dot.id}`.toLowerCase() });
+  for (const dot of dots) Object.assign(dot, { x: 0, y: 0, cell: CELLS.indexOf(dot.paradigm), words: `${dot.name} ${dot.organisation} ${dot.id}`.toLowerCase() });
   const years = [FIRST, d3.max(dots, (dot) => dot.year)];
-  const filter = { text: "", modality: "", likelihood: "", cost: "", published: "", from: 0, to: years[1], cell: "" };
+  const filter = { text: "", modality: "", likelihood: "", cost: "", weights: "", from: 0, to: years[1], cell: "" };
   const picked = here.rest.filter((id) => dots.some((dot) => dot.id === id)).slice(0, 2);
   const chart = h("div", { class: "chart" });
   const side = h("div", { class: "side" });
@@ -39,12 +41,12 @@ export async function mount(element, api, here) {
       h("input", { type: "search", placeholder: "Find a system", "aria-label": "Find a system", value: here.query.get("q") ?? "", oninput: (event) => { filter.text = event.target.value.trim().toLowerCase(); change(); } }),
       h("div", { class: "choices", role: "group", "aria-label": "Arrange by" }, arrangements),
       choose("modality", "Any modality", modalities), choose("likelihood", "Any likelihood", Object.entries(LIKELIHOODS).map(([k, v]) => [k, `likelihood: ${v}`])),
-      choose("cost", "Any cost", Object.entries(COSTS)), choose("published", "Any source", Object.entries(PUBLISHED).map(([k, v]) => [k, `published: ${v}`])), count);
+      choose("cost", "Any cost", Object.entries(COSTS)), choose("weights", "Any weights", Object.entries(WEIGHTS).map(([k, v]) => [k, `weights: ${v}`])), count);
   }
 
   function matches(dot) {
     return dot.year <= filter.to && (!filter.text || dot.words.includes(filter.text)) && (!filter.cell || dot.paradigm === filter.cell)
-      && ["modality", "likelihood", "cost", "published"].every((key) => !filter[key] || dot[key] === filter[key]);
+      && ["modality", "likelihood", "cost", "weights"].every((key) => !filter[key] || dot[key] === filter[key]);
   }
 
   function change() {
@@ -125,8 +127,13 @@ export async function mount(element, api, here) {
   return () => { canvas.stop(); timeline.stop(); };
 }
 
+function linkTo(address, text = address.replace(/^https?:\/\//, "")) {
+  return h("a", { href: address, target: "_blank", rel: "noreferrer noopener" }, text);
+}
+
 function systemCard(dot, card) {
-  const rows = [["likelihood", LIKELIHOODS[dot.likelihood]], ["cost of a sample", COSTS[dot.cost]], ["conditions", card.conditioning.join(", ")], ["also called", card.aliases.join(", ")], ["inherits", card.inherited.join(", ").replaceAll("_", " ")]];
+  const weights = dot.weights === "open" ? ["open: ", linkTo(card.weights)] : WEIGHTS[dot.weights];
+  const rows = [["likelihood", LIKELIHOODS[dot.likelihood]], ["cost of a sample", COSTS[dot.cost]], ["weights", weights], ["conditions", card.conditioning.join(", ")], ["also called", card.aliases.join(", ")], ["inherits", card.inherited.join(", ").replaceAll("_", " ")]];
   return h("article", { class: "system", "data-cell": dot.paradigm },
     h("span", { class: "chip" }, dot.paradigm), h("h2", {}, dot.name), h("p", { class: "note" }, `${dot.year} · ${dot.organisation} · ${dot.modality}`),
     h("h3", {}, "What is its training objective?"), h("p", {}, card.objective),
@@ -134,7 +141,7 @@ function systemCard(dot, card) {
     h("dl", { class: "facts" }, rows.filter(([, text]) => text).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)])),
     h("h3", {}, card.components.length > 1 ? "Its pieces, in a chain" : "Its piece"),
     h("ol", { class: "chain" }, card.components.map((part) => h("li", {}, h("b", {}, part.name), part.role, part.trained ? h("span", { class: "note" }, ` · trained ${part.trained}`) : null))),
-    h("h3", {}, "Sources"), h("ul", { class: "sources" }, card.source.map((link) => h("li", {}, h("a", { href: link, target: "_blank", rel: "noreferrer noopener" }, link.replace(/^https?:\/\//, ""))))));
+    h("h3", {}, "Sources"), h("ul", { class: "sources" }, card.source.map((link) => h("li", {}, linkTo(link)))));
 }
 
 function paradigmCard(cell, facts) {
@@ -144,7 +151,7 @@ function paradigmCard(cell, facts) {
     h("h3", {}, "What is its sampling procedure?"), h("p", {}, facts.sampling), h("p", { class: "formula" }, facts.sampling_formula),
     h("dl", { class: "facts" }, [["likelihood", `${LIKELIHOODS[facts.likelihood]}: ${facts.likelihood_note}`], ["cost", facts.cost_note], ["gives", facts.gives], ["drawbacks", facts.drawbacks],
       ["watch for", facts.failures.map((mode) => mode.name).join(", ")]].flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)])),
-    h("ul", { class: "sources" }, facts.papers.map((paper) => h("li", {}, h("a", { href: paper.link, target: "_blank", rel: "noreferrer noopener" }, `${paper.authors} ${paper.year}`)))));
+    h("ul", { class: "sources" }, facts.papers.map((paper) => h("li", {}, linkTo(paper.link, `${paper.authors} ${paper.year}`)))));
 }
 
 // The timeline: how many systems of each paradigm came out in each year, and a slider that plays them.
@@ -190,7 +197,7 @@ function draw(box, dots, facts, options) {
     h("button", { type: "button", "aria-label": "Zoom in", onclick: () => zoomBy(1.6) }, "+"), h("button", { type: "button", "aria-label": "Zoom out", onclick: () => zoomBy(1 / 1.6) }, "−"),
     h("button", { type: "button", "aria-label": "Show the whole map", onclick: () => d3.select(canvas).transition().duration(300).call(zoom.transform, d3.zoomIdentity) }, "⤢")));
   const context = canvas.getContext("2d");
-  let view = d3.zoomIdentity, base = { k: 1, x: 0, y: 0 }, size = [1, 1], titles = [], colours = {}, hover = null, tree = null, frame = 0, moving = null;
+  let view = d3.zoomIdentity, base = { k: 1, x: 0, y: 0 }, size = [1, 1], titles = [], colours = {}, hover = null, tree = null, frame = 0, moving = null, ink = null;
   let arrangement = options.layout;
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -258,22 +265,19 @@ function draw(box, dots, facts, options) {
     const ratio = devicePixelRatio || 1, [width, height] = size;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    const k = scale(), radius = Math.max(1.2, Math.min(9, GAP * 0.38 * k));
+    const k = scale(), radius = Math.max(1.2, Math.min(LARGEST, GAP * 0.38 * k));
     for (const row of titles) if (row.ground) ground(row, k);
-    for (const hidden of [true, false]) {
-      for (const cell of CELLS) {
-        context.fillStyle = colours[cell];
-        context.globalAlpha = hidden ? 0.13 : 1;
-        context.beginPath();
-        for (const dot of dots) {
-          if (dot.paradigm !== cell || Boolean(dot.hidden) !== hidden) continue;
-          const [x, y] = toScreen(dot.x, dot.y);
-          if (x < -10 || y < -10 || x > width + 10 || y > height + 10) continue;
-          context.moveTo(x + radius, y);
-          context.arc(x, y, radius, 0, 7);
-        }
-        context.fill();
+    ink ??= new Dots(canvas.width, canvas.height, CELLS.map((cell) => colours[cell]), radius * ratio, LARGEST * ratio);
+    ink.round(radius * ratio);
+    for (const hidden of dots.some((dot) => dot.hidden) ? [true, false] : [false]) {
+      context.globalAlpha = hidden ? 0.13 : 1;
+      ink.clear();
+      for (const dot of dots) {
+        if (Boolean(dot.hidden) !== hidden) continue;
+        const [x, y] = toScreen(dot.x, dot.y);
+        ink.put(x * ratio, y * ratio, dot.cell);
       }
+      ink.show(context);
     }
     context.globalAlpha = 1;
     const taken = [];
@@ -365,6 +369,7 @@ function draw(box, dots, facts, options) {
     const style = getComputedStyle(document.documentElement);
     for (const name of [...CELLS, "ink", "soft", "paper"]) colours[name] = style.getPropertyValue(`--${name}`).trim();
     colours.font = getComputedStyle(document.body).fontFamily;
+    ink = null;
     paint();
   }
   const observer = new ResizeObserver(() => {
@@ -372,6 +377,7 @@ function draw(box, dots, facts, options) {
     size = [box.clientWidth, box.clientHeight];
     const ratio = devicePixelRatio || 1;
     [canvas.width, canvas.height] = size.map((length) => Math.round(length * ratio));
+    ink = null;
     arrange(arrangement, true);
   });
   return {

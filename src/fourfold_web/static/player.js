@@ -1,7 +1,9 @@
 // The player: it draws a trace (see traces.py) on canvases, at any moment between its frames.
+import { Dots, rgb } from "./dots.js";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const HUES = 36;
 const COLOURS = ["--ink", "--soft", "--line", "--card", "--wash", "--accent", "--hue"];
 export const KINDS = { data: "Data", density: "Likelihood", field: "Field", arrows: "Arrows", lines: "Grid", trails: "Paths" };
 export const ALWAYS = ["points", "images", "curve", "column"];
@@ -45,21 +47,24 @@ function colours(element) {
   return Object.fromEntries(COLOURS.map((name) => [name.slice(2), style.getPropertyValue(name).trim() || "#888"]));
 }
 
-// The hue of a point tells where it ends, so one sees which part of the noise becomes which part of the data.
+// The hue of a point tells where it ends, so one sees which part of the noise becomes which part of the data: one of HUES steps.
 function hues(layer) {
-  const last = (layer.frames - 1) * layer.size, list = [];
+  const last = (layer.frames - 1) * layer.size, list = new Uint8Array(layer.size / 2);
   for (let i = 0; i < layer.size; i += 2) {
-    const angle = Math.atan2(layer.values[last + i + 1], layer.values[last + i]);
-    list.push(`oklch(${dark.matches ? "0.78 0.14" : "0.56 0.17"} ${(angle * 180) / Math.PI})`);
+    const turn = Math.atan2(layer.values[last + i + 1], layer.values[last + i]) / (2 * Math.PI) || 0;
+    list[i / 2] = Math.round((turn + 1) * HUES) % HUES;
   }
   return list;
 }
+
+const hue = (step) => `oklch(${dark.matches ? "0.78 0.14" : "0.56 0.17"} ${(step * 360) / HUES})`;
 
 export class Plane {
   // Draws one panel of a trace. `shown` is the set of kinds of layers that are drawn.
   constructor(canvas, trace, panel, shown) {
     Object.assign(this, { canvas, trace, panel, shown, context: canvas.getContext("2d"), share: 0 });
     this.last = panel.layers.find((layer) => layer.kind === "points");
+    this.still = panel.layers.findIndex((layer) => layer.frames > 1); // the layers before it never change
     this.fields = new Map();
     this.theme();
     this.watch = new ResizeObserver(() => this.fit());
@@ -75,16 +80,19 @@ export class Plane {
 
   theme() {
     this.colour = colours(this.canvas);
+    this.light = rgb(this.colour.hue);
     this.hues = this.last ? hues(this.last) : [];
+    this.dots = null;
     this.fields.clear();
+    this.ground = "";
   }
 
   fit() {
     const ratio = Math.min(devicePixelRatio || 1, 2), { clientWidth: wide, clientHeight: tall } = this.canvas;
     if (!wide) return;
-    this.theme();
     this.canvas.width = Math.round(wide * ratio);
     this.canvas.height = Math.round(tall * ratio);
+    this.theme();
     this.draw(this.share);
   }
 
@@ -95,10 +103,24 @@ export class Plane {
 
   draw(share) {
     this.share = share;
-    const { frame, t } = moment(this.trace, share), g = this.context;
-    g.fillStyle = this.colour.card;
-    g.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    for (const layer of this.panel.layers) if (this.shown.has(layer.kind)) this[layer.kind](layer, frame, t);
+    const { frame, t } = moment(this.trace, share), moving = this.still < 0 ? this.panel.layers.length : this.still;
+    this.context.drawImage(this.backdrop(this.panel.layers.slice(0, moving)), 0, 0);
+    for (const layer of this.panel.layers.slice(moving)) if (this.shown.has(layer.kind)) this[layer.kind](layer, frame, t);
+  }
+
+  // The paper and the layers that never change, drawn once for a size, a theme and a choice of layers.
+  backdrop(layers) {
+    const list = layers.filter((layer) => this.shown.has(layer.kind)), key = list.map((layer) => layer.kind).join();
+    if (this.ground !== `of ${key}`) {
+      const { canvas, context } = this;
+      this.sheet = new OffscreenCanvas(canvas.width, canvas.height);
+      this.context = this.sheet.getContext("2d");
+      this.context.fillStyle = this.colour.card;
+      this.context.fillRect(0, 0, canvas.width, canvas.height);
+      for (const layer of list) this[layer.kind](layer, 0, 1);
+      Object.assign(this, { context, ground: `of ${key}` });
+    }
+    return this.sheet;
   }
 
   // The offsets of the values of the frame before and of the frame.
@@ -107,20 +129,19 @@ export class Plane {
     return [Math.min(Math.max(frame - 1, 0), last) * layer.size, Math.min(frame, last) * layer.size];
   }
 
-  density(layer) { this.shade(layer, 0, 1, this.colour.hue, 0.42); }
-  field(layer, frame, t) { this.shade(layer, ...this.offsets(layer, frame), this.colour.hue, 0.5, t); }
+  density(layer) { this.shade(layer, 0, 0, 1, 0.42); }
+  field(layer, frame, t) { this.shade(layer, ...this.offsets(layer, frame), t, 0.5); }
 
-  shade(layer, from, to, colour, most, t = 1) {
-    const side = layer.shape[1], key = `${layer.name}${from}`, values = new Float32Array(side * side);
-    if (layer.kind === "density") from = to = 0;
+  shade(layer, from, to, t, most) {
+    const side = layer.shape[1], values = new Float32Array(side * side);
     let low = Infinity, high = -Infinity;
     for (let i = 0; i < values.length; i++) {
       values[i] = layer.values[from + i] * (1 - t) + layer.values[to + i] * t;
       if (values[i] < low) low = values[i];
       if (values[i] > high) high = values[i];
     }
-    const [r, g, b] = rgb(colour), sheet = this.fields.get(key) ?? new OffscreenCanvas(side, side);
-    this.fields.set(key, sheet);
+    const [r, g, b] = this.light, sheet = this.fields.get(layer) ?? new OffscreenCanvas(side, side);
+    this.fields.set(layer, sheet);
     const pen = sheet.getContext("2d"), image = pen.createImageData(side, side);
     for (let row = 0; row < side; row++) for (let column = 0; column < side; column++) {
       const v = (values[row * side + column] - low) / (high - low || 1), at = 4 * ((side - 1 - row) * side + column);
@@ -223,15 +244,14 @@ export class Plane {
 
   points(layer, frame, t) {
     if (this.shown.has("trails") && layer.frames > 8) this.trails(layer, frame);
-    const [from, to] = this.offsets(layer, frame), g = this.context, r = this.canvas.width / 125 + 1;
+    const [from, to] = this.offsets(layer, frame), { width, height } = this.canvas;
+    this.dots ??= new Dots(width, height, Array.from({ length: HUES }, (_, step) => hue(step)), width / 125 + 1);
+    this.dots.clear();
     for (let i = 0; i < layer.size; i += 2) {
       const [x, y] = this.between(layer, from + i, to + i, t);
-      if (x !== x || y !== y) continue;
-      g.fillStyle = this.hues[i / 2];
-      g.beginPath();
-      g.arc(x, y, r, 0, 7);
-      g.fill();
+      this.dots.put(x, y, this.hues[i / 2]);
     }
+    this.dots.show(this.context);
   }
 
   // Images in a square wall, each pixel a cell.
@@ -260,7 +280,7 @@ export class Plane {
     g.lineWidth = this.canvas.width / 500;
     g.globalAlpha = 0.5;
     for (let i = 0; i < Math.min(layer.size, 60); i += 2) {
-      g.strokeStyle = this.hues[i / 2];
+      g.strokeStyle = hue(this.hues[i / 2]);
       g.beginPath();
       for (let k = Math.max(0, frame - 10); k <= Math.min(frame, layer.frames) - 1; k++) {
         const [x, y] = this.place(layer.values[k * layer.size + i], layer.values[k * layer.size + i + 1]);
@@ -351,11 +371,4 @@ export class Clock {
     cancelAnimationFrame(this.request);
     this.onMoment(this.share, false);
   }
-}
-
-function rgb(colour) {
-  const pen = new OffscreenCanvas(1, 1).getContext("2d");
-  pen.fillStyle = colour;
-  pen.fillRect(0, 0, 1, 1);
-  return pen.getImageData(0, 0, 1, 1).data;
 }
