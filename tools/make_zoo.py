@@ -26,7 +26,7 @@ import torch
 import fourfold
 from fourfold.core import GenerativeModel, Sampler
 from fourfold.data import Dataset
-from fourfold.samplers.langevin import MALA, Annealed
+from fourfold.samplers.langevin import MALA, Annealed, Langevin, NoiseAnnealed
 from fourfold.spaces import Vectors
 from fourfold_web.paradigms import model_of_points
 from fourfold_web.recorded import write_traces
@@ -41,13 +41,15 @@ class Entry(NamedTuple):
     size: str = "xs"
     sampler: Sampler | None = None
     """Another sampler than that of the size."""
+    given: str | None = None
+    """What lies with the data and is a condition, so that the page can guide."""
 
 
 ENTRIES = {
     "two-moons/autoregressive": Entry("autoregressive", 2500),
     "two-moons/latent-variable": Entry("latent-variable", 3000),
     "two-moons/adversarial": Entry("adversarial", 5000, "xs/2"),
-    "two-moons/diffusion": Entry("diffusion", 4000, "xs/2"),
+    "two-moons/diffusion": Entry("diffusion", 4000, "xs/2", given="labels"),
     "two-moons/flow": Entry("flow/coupling", 3000),
     "two-moons/energy": Entry("energy", 3000, sampler=Annealed(MALA(40, 0.05), 24, moves=2, jumps=1)),
     "two-moons/latent-diffusion": Entry("latent-diffusion", 5000, "xs/2"),
@@ -56,7 +58,7 @@ ENTRIES = {
     "digits/adversarial": Entry("adversarial", 2500, "xs/4"),
     "digits/diffusion": Entry("diffusion", 1500, "s/4"),
     "digits/flow": Entry("flow", 2500),
-    "digits/energy": Entry("energy", 800),
+    "digits/energy": Entry("energy", 800, sampler=NoiseAnnealed(Langevin(1, 0.1), levels=40, moves=1, clean=True)),
     "digits/latent-diffusion": Entry("latent-diffusion", 1500),
     "iris/autoregressive": Entry("autoregressive", 400),
     "names/autoregressive": Entry("autoregressive", 600, "xs/2"),
@@ -92,15 +94,15 @@ def chorales(source: Path, folder: Path) -> Path:
     return folder / "chorales.txt"
 
 
-def data_of(name: str, arguments: argparse.Namespace, folder: Path) -> Dataset:
-    """The data of a family of runs."""
+def data_of(name: str, given: str | None, arguments: argparse.Namespace, folder: Path) -> Dataset:
+    """The data of a family of runs, and the condition."""
     files = {
         "names": lambda: arguments.names,
         "chorales": lambda: chorales(arguments.chorales, folder),
         "iris": lambda: iris(folder),
     }
     if name not in files:
-        return fourfold.load(name)
+        return fourfold.load(name, given=given)
     options = {"length": LENGTH[name]} if name in LENGTH else {}
     return replace(fourfold.load(str(files[name]()), **options), name=name, source=SOURCES[name], options=options)
 
@@ -115,7 +117,7 @@ def train(name: str, entry: Entry, arguments: argparse.Namespace) -> None:
     """Train one run and put it in its folder, without the state of its training."""
     start = time.process_time()
     with tempfile.TemporaryDirectory() as place:
-        dataset = data_of(name.split("/", maxsplit=1)[0], arguments, Path(place))
+        dataset = data_of(name.split("/", maxsplit=1)[0], entry.given, arguments, Path(place))
         points = entry.recipe == "latent-diffusion" and dataset.space.shape == (2,)
         run = fourfold.fit(
             seeded(dataset.space, entry.size) if points else entry.recipe,

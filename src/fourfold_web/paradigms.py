@@ -39,7 +39,7 @@ from fourfold.tasks.drawing import adjusted
 from fourfold.vocabulary import Kind
 from fourfold.vocabulary.rules import Below
 from fourfold_web import zoo
-from fourfold_web.traces import trace
+from fourfold_web.traces import temperature_of, trace
 
 __all__ = [
     "DATA",
@@ -280,9 +280,15 @@ class Settings:
         model = adjusted(model, self.sampler or None, self.steps, self.guidance)
         if self.temperature is None:
             return model
-        if "temperature" not in {item.name for item in dataclasses.fields(model.sampler)}:  # type: ignore[arg-type]
+        if temperature_of(model.sampler) is None:
             raise ValueError(f"temperature must be left out for {type(model.sampler).__name__}, which has none")
-        return model.with_parts(sampler=dataclasses.replace(model.sampler, temperature=self.temperature))  # type: ignore[type-var]
+        return model.with_parts(sampler=_tempered(model.sampler, self.temperature))
+
+
+def _tempered(sampler: Any, temperature: float) -> Any:
+    if hasattr(sampler, "temperature"):
+        return dataclasses.replace(sampler, temperature=temperature)
+    return dataclasses.replace(sampler, chain=_tempered(sampler.chain, temperature))
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -512,28 +518,7 @@ def _record(model: GenerativeModel, references: Tensor, settings: Settings) -> d
         scored=128 if plane else 32,
         density=plane and model.likelihood.kind in QUICK,
     )
-    return sampling.record() | {"options": options_of(model), "samples": sampling.samples}
-
-
-def options_of(model: GenerativeModel) -> dict[str, Any]:
-    """The settings of a model's sampler that a person may change: other samplers by name, steps, temperature."""
-    from fourfold.samplers import samplers  # the list loads every module of samplers
-
-    values = {item.name: getattr(model.sampler, item.name) for item in dataclasses.fields(model.sampler)}  # type: ignore[arg-type]
-    fits = []
-    for name, kind in samplers().items():
-        try:
-            model.with_parts(sampler=kind())
-        except TypeError:
-            continue
-        fits.append(name)
-    return {
-        "sampler": type(model.sampler).__name__,
-        "samplers": sorted({*fits, type(model.sampler).__name__}),
-        "steps": values.get("steps"),
-        "temperature": values.get("temperature"),
-        "conditional": model.space.conditional,
-    }
+    return sampling.record() | {"samples": sampling.samples}
 
 
 def dataset_of(request: Request) -> Dataset:

@@ -106,6 +106,7 @@ class Library:
 
     def about(self, name: str) -> dict[str, Any]:
         """The facts of a run, and the tasks that it can do."""
+        from fourfold.estimands import AnyOrderConditionals, Conditionals, TokenDenoiser
         from fourfold.runs.services import services
 
         run = self.run(name)
@@ -134,6 +135,7 @@ class Library:
             "columns": _columns(model.space),
             "fills": model.space.mixed,
             "plane": tuple(model.space.shape) == (2,),
+            "codes": not isinstance(model.estimand, Conditionals | AnyOrderConditionals | TokenDenoiser),
             "writes": _streams_text(model),
             "pixels": len(model.space.shape) == 3,
             "services": [

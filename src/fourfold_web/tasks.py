@@ -210,24 +210,31 @@ def sampled(library: Library, name: str, request: Samples, turn: Turn) -> Iterat
     run = library.run(name)
     start = time.monotonic()
     with _interruptible(turn), _remarks() as remarks:
-        parts = _conditioning(run, request)
-        yield from _conditions_shown(run, request, parts)
-        for low, x in _batches(run, request, parts):
-            shown = _shown(run.model.space, x, library.data(name) if low == 0 else None)
+        parts, space = _conditioning(run, request), run.model.space
+        cond = _condition_rows(run, parts, request.n)
+        for low, x in _batches(run, request, parts, cond):
+            shown = _shown(space, x, library.data(name) if low == 0 else None)
+            if cond is not None:
+                shown = _beside(space, cond[low : low + len(x)].cpu(), shown)
+            if low == 0 and request.condition is not None and space.given is not None and "conditions" not in shown:
+                yield {"given": _shown(space.given, space.given.examples_of(parts.condition[: request.n]))}
             yield {"total": request.n, "start": low, **shown, "seconds": time.monotonic() - start}
     yield {"notes": [str(remark.message) for remark in remarks], "seconds": time.monotonic() - start}
 
 
-def _conditions_shown(run: Run, request: Samples, parts: Conditioning) -> Iterator[dict[str, Any]]:
-    """The conditions of a file, so that a person sees them beside the samples."""
-    if request.condition is not None and run.model.space.given is not None:
-        given = run.model.space.given
-        yield {"given": _shown(given, given.examples_of(parts.condition[: request.n]))}
+def _beside(space: Space, cond: Tensor, drawn: dict[str, Any]) -> dict[str, Any]:
+    """The columns that are given, then those that are drawn, where both are rows of a table."""
+    if space.given is None or "rows" not in drawn:
+        return drawn
+    given = _shown(space.given, space.given.examples_of(cond))
+    if "rows" not in given:
+        return drawn
+    rows = [[*first, *then] for first, then in zip(given["rows"], drawn["rows"], strict=True)]
+    return {"columns": [*given["columns"], *drawn["columns"]], "rows": rows, "conditions": len(given["columns"])}
 
 
-def _batches(run: Run, request: Samples, parts: Conditioning) -> Iterator[tuple[int, Tensor]]:
+def _batches(run: Run, request: Samples, parts: Conditioning, cond: Tensor | None) -> Iterator[tuple[int, Tensor]]:
     """Samples with the index of the first, in batches that grow. Rows with given values are drawn together."""
-    cond = _condition_rows(run, parts, request.n)
     if parts.restrictions or request.require:
         given = list(request.given) if parts.restrictions else cond
         yield 0, run.sample(request.n, given, request.seed, require=request.require)
@@ -414,7 +421,10 @@ def _upload_file(upload: Mapping[str, str] | None) -> Iterator[Path | None]:
     with tempfile.TemporaryDirectory(prefix="fourfold-") as folder:
         path = Path(folder) / f"upload{suffix}"
         path.write_bytes(content)
-        yield path
+        try:
+            yield path
+        except ValueError as error:  # a person knows the file by its own name
+            raise ValueError(str(error).replace(str(path), Path(upload["name"]).name[:80])) from error
 
 
 def _examples(run: Run, request: Hole | Scoring) -> tuple[Tensor, Tensor | None]:

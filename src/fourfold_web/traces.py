@@ -60,6 +60,7 @@ __all__ = [
     "panel_of",
     "places",
     "scores",
+    "temperature_of",
     "trace",
     "traced",
     "walk",
@@ -150,6 +151,7 @@ class Trace:
         samples: the samples at the end, raw, ``(N, *shape)``.
         evaluations: network evaluations of one sample, counted.
         answers: the two answers and their consequences, a JSON value.
+        options: the settings of the sampler that a person may change, a JSON value.
         score: the likelihood of test examples with its kind, a JSON value. ``None`` where there is none.
     """
 
@@ -158,6 +160,7 @@ class Trace:
     samples: Tensor = field(repr=False)
     evaluations: float
     answers: dict[str, Any] = field(repr=False)
+    options: dict[str, Any] = field(repr=False)
     score: dict[str, Any] | None = None
 
     def moment(self, share: float) -> tuple[int, float]:
@@ -177,6 +180,7 @@ class Trace:
             "panels": [panel.record() for panel in self.panels],
             "evaluations": self.evaluations,
             "answers": self.answers,
+            "options": self.options,
             "score": self.score,
         }
 
@@ -211,13 +215,13 @@ def trace(
         samples = model.codec.decode(way.states[-1], noise)
         panels = _panels(model, way, samples, data, density)
     score = score_of(model, data[:scored])
-    return Trace(way.frames, panels, samples, evaluations_of(model), answers_of(model), score)
+    return Trace(way.frames, panels, samples, evaluations_of(model, given), answers_of(model), options_of(model), score)
 
 
-def evaluations_of(model: GenerativeModel, n: int = 16) -> float:
-    """Network evaluations of one sample, counted."""
+def evaluations_of(model: GenerativeModel, given: Condition = None, n: int = 16) -> float:
+    """Network evaluations of one sample, counted. Guidance to a condition doubles them."""
     with count_evaluations(model.estimand) as count:
-        model.sample(n)
+        model.sample(n, given)
     return count.rows / n
 
 
@@ -250,6 +254,32 @@ def answers_of(model: GenerativeModel) -> dict[str, Any]:
             for mode in facts.failure_modes
         ],
     }
+
+
+def options_of(model: GenerativeModel) -> dict[str, Any]:
+    """The settings of a model's sampler that a person may change: other samplers by name, steps, temperature, class."""
+    from fourfold.samplers import samplers  # the list loads every module of samplers
+
+    given, fits = model.space.given, []
+    for name, kind in samplers().items():
+        try:
+            model.with_parts(sampler=kind())
+        except TypeError:
+            continue
+        fits.append(name)
+    return {
+        "sampler": type(model.sampler).__name__,
+        "samplers": sorted({*fits, type(model.sampler).__name__}),
+        "steps": getattr(model.sampler, "steps", None),
+        "temperature": temperature_of(model.sampler),
+        "classes": given.names if given is not None else (),
+    }
+
+
+def temperature_of(sampler: Any) -> float | None:
+    """The temperature of a sampler, or of its chain. ``None``: it has none."""
+    value: float | None = getattr(sampler, "temperature", None)
+    return value if value is not None or not hasattr(sampler, "chain") else temperature_of(sampler.chain)
 
 
 def score_of(model: GenerativeModel, x: Tensor) -> dict[str, Any] | None:

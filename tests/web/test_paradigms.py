@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-from fourfold import load
+from fourfold import Run, load
 from fourfold.runs.budget import parse_budget
 from fourfold_web.paradigms import FAILURES, Request, Settings, Studio, lessons, model_of_points, redrawn, shortcomings
+from fourfold_web.recorded import trace_of
 
 
 def rows_of(**values):
@@ -78,6 +79,16 @@ def test_too_few_steps_of_a_recorded_run_are_seen_when_it_is_drawn_again():
     assert words == ["bad", "fine"]
     with pytest.raises((ValueError, LookupError), match="etc"):
         redrawn("../etc", Settings())
+
+
+def test_a_recorded_run_is_guided_to_a_class_and_cooled():
+    data = load("two-moons", given="labels")
+    assert json.loads(trace_of("two-moons", "diffusion"))["options"]["classes"] == ["upper", "lower"]
+    x = Settings(guidance=3.0).of(Run.load("zoo:two-moons/diffusion").model).sample(100, 1, seed=0)
+    upper, lower = (torch.cdist(x, data.test.x[data.test.cond == k]).amin(1) for k in (0, 1))
+    assert (lower < upper).double().mean() > 0.97
+    cold = Settings(temperature=0.5).of(Run.load("zoo:two-moons/flow").model).sample(200, seed=0)
+    assert cold.var(0).sum() < 0.7 * data.test.x.var(0).sum()
 
 
 def test_a_paused_training_takes_one_step_at_a_time():

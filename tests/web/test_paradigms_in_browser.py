@@ -46,20 +46,28 @@ def play(page: Any) -> None:
         box.click()
 
 
-@pytest.mark.parametrize("name", ["two-moons", "digits"])
-def test_recorded_paradigms_are_played(tab: Any, name: str):
-    tab.goto(f"{tab.url.split('#')[0]}#/paradigms/{name}")
-    play(tab)
+def test_recorded_digits_are_played(phone: Any):
+    phone.goto(f"{phone.url.split('#')[0]}#/paradigms/digits")
+    play(phone)
 
 
-def test_a_recorded_run_is_drawn_with_too_few_steps(tab: Any):
-    tab.goto(f"{tab.url.split('#')[0]}#/paradigms/two-moons/diffusion")
-    tab.click(".tile[aria-pressed]:has-text('diffusion') >> nth=0")
-    tab.click("text=Draw with other settings")
-    tab.fill(".again label:has-text('Steps') input", "2")
-    tab.click("text=Draw again")
-    tab.wait_for_selector(".failures .health.bad:has-text('bad')")
-    assert "discretisation error" in tab.inner_text(".failures li:has(.health.bad)")
+def test_recorded_points_are_played_and_guided_to_a_class(desk: Any):
+    desk.goto(f"{desk.url.split('#')[0]}#/paradigms/two-moons")
+    play(desk)
+    desk.click(".tile:has-text('diffusion') >> nth=0")
+    desk.select_option(".again label:has-text('Class') select", label="lower")
+    desk.fill(".again label:has-text('Guidance') input", "3")
+    desk.click("button:text-is('Draw again')")
+    desk.wait_for_selector(".tile:has-text('40 evaluations')")
+
+
+def test_a_recorded_run_is_drawn_with_too_few_steps(desk: Any):
+    desk.goto(f"{desk.url.split('#')[0]}#/paradigms/two-moons/diffusion")
+    desk.click(".tile[aria-pressed]:has-text('diffusion') >> nth=0")
+    desk.fill(".again label:has-text('Steps') input", "2")
+    desk.click("text=Draw again")
+    desk.wait_for_selector(".failures .health.bad:has-text('bad')")
+    assert "discretisation error" in desk.inner_text(".failures li:has(.health.bad)")
 
 
 @pytest.fixture(scope="module")
@@ -91,18 +99,18 @@ def test_whoever_wants_no_motion_sees_the_end(browser: Any, folder: Path):
     context.close()
 
 
-def test_models_are_trained_on_a_drawing_and_sampled_again(tab: Any):
-    tab.goto(f"{tab.url.split('#')[0]}#/paradigms/train")
-    tab.select_option("#live-data", "own")
-    tab.click("text=A spiral")
-    tab.eval_on_selector("#live-budget", "(select) => select.append(new Option('short', 0.2, true, true))")
-    for label in tab.locator("fieldset >> nth=0").locator("label").all():
+def test_models_are_trained_on_a_drawing_and_sampled_again(phone: Any):
+    phone.goto(f"{phone.url.split('#')[0]}#/paradigms/train")
+    phone.select_option("#live-data", "own")
+    phone.click("text=A spiral")
+    phone.eval_on_selector("#live-budget", "(select) => select.append(new Option('short', 0.2, true, true))")
+    for label in phone.locator("fieldset >> nth=0").locator("label").all():
         if label.inner_text() not in ("diffusion", "autoregressive"):
             label.click()
-    tab.click("button:text-is('Train')")
-    tab.wait_for_selector(".again", timeout=60_000)
-    tab.wait_for_selector("button:text-is('Stop'):disabled", timeout=60_000)
-    tab.click(".tile:has-text('diffusion')")
-    tab.fill(".again label:has-text('Steps') input", "3")
-    tab.click("button:text-is('Draw again')")
-    tab.wait_for_selector(".tile:has-text('3 evaluations')", timeout=60_000)
+    phone.click("button:text-is('Train')")
+    phone.wait_for_selector(".again", timeout=60_000)
+    phone.wait_for_selector("button:text-is('Stop'):disabled", timeout=60_000)
+    phone.click(".tile:has-text('diffusion')")
+    phone.fill(".again label:has-text('Steps') input", "3")
+    phone.click("button:text-is('Draw again')")
+    phone.wait_for_selector(".tile:has-text('3 evaluations')", timeout=60_000)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from page_client import TOKEN, Client, serving
@@ -20,7 +21,8 @@ from fourfold.spaces import Categories, Images, Text, Vectors
 from fourfold.tasks import generate
 from fourfold_web.guard import Limits
 
-FLOW, DIGITS, LETTERS, GIVEN = "flow", "digits <b>", "deep/letters", "given"
+FLOW, DIGITS, LETTERS, GIVEN, TABLE = "flow", "digits <b>", "deep/letters", "given", "table"
+FRAME = pd.DataFrame({"age": [i + 0.5 for i in range(20, 56)], "kind <b>": ["a", "b", "a", "<i>c</i>"] * 9})
 PIXELS = Images(1, 4, 4, given=Categories(("odd", "even")))
 
 
@@ -31,6 +33,7 @@ def models() -> dict[str, GenerativeModel]:
         DIGITS: fourfold.build("diffusion", PIXELS, size="xs"),
         LETTERS: fourfold.build("autoregressive", Text(length=16), size="xs"),
         GIVEN: fourfold.build("flow", Vectors(3, given=Vectors(2)), size="xs"),
+        TABLE: fourfold.build("autoregressive", fourfold.load(FRAME, given="kind <b>").space, size="xs"),
     }
 
 
@@ -81,6 +84,26 @@ def test_a_condition_of_its_own_for_each_sample(page: Client, runs: dict[str, Pa
     x = Run.load(runs[DIGITS]).sample(5, given=torch.tensor([0, 1, 0, 1, 0]), steps=3)
     expected = [PIXELS.picture_of_one(picture)._repr_html_() for picture in x]
     assert shown == expected
+
+
+def test_an_upload_that_is_refused_is_called_by_its_own_name(page: Client):
+    answer = page.ask("/api/runs/given/sample", {"n": 2, "condition": upload("../etc/mine.csv", b"a,b,c\n1,2,3\n")})
+    assert answer.status == 400
+    assert answer.json["error"].startswith("mine.csv: ")
+
+
+def test_given_columns_stand_beside_the_drawn_ones(page: Client, runs: dict[str, Path]):
+    asked = {"n": 6, "seed": 1, "condition": upload("g.csv", b"kind <b>\na\nb\n")}
+    shown = rows(page, "/api/runs/table/sample", asked)[:-1]
+    assert {tuple(row["columns"]) for row in shown} == {("kind <b>", "age")}
+    kinds, ages = zip(*(cells for row in shown for cells in row["rows"]), strict=True)
+    assert kinds == ("a", "b") * 3
+    x = Run.load(runs[TABLE]).sample(6, given={"kind <b>": list(kinds)}, seed=1)
+    assert ages == pytest.approx(Run.load(runs[TABLE]).model.space.table(x)["age"])
+
+
+def test_a_model_says_whether_it_has_codes(page: Client):
+    assert [page.ask(f"/api/runs/{name}/about.json").json["codes"] for name in (FLOW, "deep/letters")] == [True, False]
 
 
 def test_a_path_ends_at_the_samples_of_its_seeds(page: Client, runs: dict[str, Path]):
@@ -148,7 +171,7 @@ def test_what_a_run_is_and_what_can_be_asked_of_it(page: Client):
     assert about["guided"]
     assert "DPMSolver" in about["samplers"]
     assert page.ask("/api/runs/deep/letters/about.json").json["writes"]
-    assert [run["name"] for run in page.ask("/api/runs.json").json] == [FLOW, DIGITS, LETTERS, GIVEN]
+    assert [run["name"] for run in page.ask("/api/runs.json").json] == [FLOW, DIGITS, LETTERS, GIVEN, TABLE]
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,9 @@ export function stage(first = "diffusion", again = null) {
     for (const { plane } of tiles.values()) plane?.draw(share);
     for (const plane of large) plane.draw(share);
     controls.scrub.value = Math.round(share * 1000);
-    controls.play.textContent = playing ? "Pause" : "Play";
+    write(controls.play, playing ? "Pause" : "Play");
     const caption = detail.querySelector(".caption"), trace = tiles.get(chosen)?.trace;
-    if (caption && trace) caption.textContent = captionOf(trace, share);
+    if (caption && trace) write(caption, captionOf(trace, share));
   }
 
   function pick(name) {
@@ -165,6 +165,11 @@ export function stage(first = "diffusion", again = null) {
         for (const plane of large) plane.draw(clock.share);
       } }), title)));
   }
+}
+
+// A text that stays is not written again: that would lay out the page at each frame.
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 function captionOf(trace, share) {
@@ -259,7 +264,7 @@ async function training(page, api, header) {
   return () => { abort?.abort(); show?.stop(); };
 }
 
-// Other ways to draw samples of a trained model. A recorded trace does not know them until it is drawn again.
+// Other ways to draw samples of a trained model.
 function settings(api, path, show, name, trace) {
   const ask = async (value) => {
     const row = await api.post(path, { name, settings: value });
@@ -267,17 +272,17 @@ function settings(api, path, show, name, trace) {
     show.play();
   };
   const { options } = trace;
-  if (!options) return h("div", { class: "row again" }, h("button", { type: "button", onclick: (event) => { event.target.disabled = true; ask({}).catch(tell).finally(() => (event.target.disabled = false)); } }, "Draw with other settings"));
   const field = (title, control) => h("label", { class: "field" }, title, control);
   const number = (value, attributes) => h("input", { type: "number", value, ...attributes });
   const controls = {
     sampler: options.samplers.length > 1 ? h("select", {}, options.samplers.map((item) => h("option", { value: item, selected: item === options.sampler }, item))) : null,
     steps: options.steps === null ? null : number(options.steps, { min: 1, max: 500 }),
     temperature: options.temperature === null ? null : number(options.temperature, { min: 0.05, max: 5, step: 0.05 }),
-    guidance: options.conditional ? number(1, { min: 0, max: 20, step: 0.5 }) : null,
-    given: options.conditional ? number("", { min: 0, max: 9, placeholder: "any" }) : null,
+    given: options.classes.length ? h("select", {}, h("option", { value: "" }, "any"), options.classes.map((item, i) => h("option", { value: i }, item))) : null,
+    guidance: options.classes.length ? number(1, { min: 0, max: 20, step: 0.5, disabled: true, title: "for a class that you choose" }) : null,
     seed: number(0, { min: 0 }),
   };
+  controls.given?.addEventListener("change", () => { controls.guidance.disabled = controls.given.value === ""; });
   const titles = { sampler: "Solver", steps: "Steps", temperature: "Temperature", guidance: "Guidance", given: "Class", seed: "Seed" };
   const draw = async () => {
     const value = {};
@@ -285,10 +290,12 @@ function settings(api, path, show, name, trace) {
     if (value.sampler && value.sampler !== options.sampler && Number(controls.steps?.value) === options.steps) delete value.steps;
     if (value.sampler === options.sampler) delete value.sampler;
     if (value.given === undefined) delete value.guidance;
-    await ask(value);
+    button.disabled = true;
+    await ask(value).finally(() => { button.disabled = false; });
   };
+  const button = h("button", { type: "submit" }, "Draw again");
   return h("form", { class: "row again", onsubmit: (event) => { event.preventDefault(); draw().catch(tell); } },
-    Object.entries(controls).filter(([, control]) => control).map(([key, control]) => field(titles[key], control)), h("button", { type: "submit" }, "Draw again"));
+    Object.entries(controls).filter(([, control]) => control).map(([key, control]) => field(titles[key], control)), button);
 }
 
 // A square to draw points on: each stroke scatters points around it.

@@ -60,9 +60,10 @@ function gallery(about, onPick) {
         box.append(onPick ? h("button", { type: "button", class: "pick", "aria-label": `Sample ${index}`, onclick: () => onPick(index) }, view) : view);
       });
       if (row.columns) {
-        if (!table) { table = h("table", {}, h("thead", {}, h("tr", {}, row.columns.map((column, i) => h("th", { scope: "col", class: row.rows.some((cells) => typeof cells[i] === "number") ? "figure" : "" }, column)))), h("tbody", {})); box.append(h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" }, table), h("button", { type: "button", class: "plain", onclick: () => save(row.columns, rows) }, "Save as CSV")); }
+        const kindOf = (i, figure) => `${figure ? "figure" : ""} ${i < (row.conditions ?? 0) ? "given" : ""}`.trim();
+        if (!table) { table = h("table", {}, h("thead", {}, h("tr", {}, row.columns.map((column, i) => h("th", { scope: "col", class: kindOf(i, row.rows.some((cells) => typeof cells[i] === "number")) }, column)))), h("tbody", {})); box.append(h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rows" }, table), h("button", { type: "button", class: "plain", onclick: () => save(row.columns, rows) }, "Save as CSV")); }
         rows.push(...row.rows);
-        table.tBodies[0].append(...row.rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", { class: typeof cell === "number" ? "figure" : "" }, cell === null ? "" : typeof cell === "number" ? d3.format(".5~g")(cell) : String(cell))))));
+        table.tBodies[0].append(...row.rows.map((cells) => h("tr", {}, cells.map((cell, i) => h("td", { class: kindOf(i, typeof cell === "number") }, cell === null ? "" : typeof cell === "number" ? d3.format(".5~g")(cell) : String(cell))))));
       }
       if (row.points) {
         points.push(...row.points);
@@ -135,6 +136,8 @@ function write(room, api, path) {
   return job.stop;
 }
 
+const WITHOUT_CODES = "This model has no codes: it draws one part of an example after another. So it is the noise of these draws that turns from that of one seed to that of another. Numbers glide; a letter or a category jumps where its draw changes.";
+
 function between(room, api, path, about) {
   const form = controls(about, { n: 12, most: 100, seeds: ["seed", "other"] });
   const view = gallery(about);
@@ -155,7 +158,7 @@ function between(room, api, path, about) {
     status.textContent = "";
     slider.hidden = !pictures.length;
   });
-  room.append(h("p", { class: "note" }, "Noise turns from that of one seed to that of another. Every point on the way is noise of the same distribution, so every picture is a sample."), form.element, job.element, h("div", { class: "walk" }, large, slider), view.element);
+  room.append(h("p", { class: "note" }, about.codes ? "The noise turns from that of one seed to that of another. Every point on the way is noise of the same distribution, so each is the code of a sample." : WITHOUT_CODES), form.element, job.element, h("div", { class: "walk" }, large, slider), view.element);
   slider.hidden = true;
   job.go();
   return job.stop;
