@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # files that benchmarks ask for, and the environments of peers
 DATA ?= data
 ENVS ?= $(VENV)/peers
-# a part of them: make published ROW=modes ARGS='--only ring --seeds 1', make peers ARGS='--only regression'
+# a part of them: make published ROW=modes ARGS='--only ring --seeds 1', make peers ARGS='--only regression,language.keyboard'
 ROW ?= all
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

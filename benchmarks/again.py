@@ -1,6 +1,6 @@
 """Make the figures beside peers again, those of README among them, and say at the end what could not be made.
 
-    python benchmarks/again.py --data FOLDER --envs ENVS [--only SCRIPT,SCRIPT] [--list]
+    python benchmarks/again.py --data FOLDER --envs ENVS [--only NAME,NAME] [--list]
 
 FOLDER holds what no package has, such as ``text/tinyshakespeare.txt``; what packages hold is downloaded into it. Each
 peer gets an environment of its own below ENVS. The whole takes hours, and should have the machine for itself.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).parent
@@ -28,11 +28,18 @@ COMMANDS = (
 """The scripts that run peers, and what they are given."""
 
 
-def commands(data: Path, envs: Path) -> Iterator[list[str]]:
-    """The commands with their folders filled in."""
+def names(command: str) -> tuple[str, ...]:
+    """The script of a command and, where it has parts, the part behind it: ``language`` and ``language.tokens``."""
+    script, part = command.replace(".py", "").split()[:2]
+    return (script,) if part.startswith("-") else (script, f"{script}.{part}")
+
+
+def commands(only: Collection[str], data: Path, envs: Path) -> Iterator[list[str]]:
+    """The commands of some names with their folders filled in."""
     for command in COMMANDS:
-        script, *arguments = command.format(data=data, envs=envs, out=BENCHMARKS / "results").split()
-        yield [sys.executable, str(BENCHMARKS / script), *arguments]
+        if not set(names(command)).isdisjoint(only):
+            script, *arguments = command.format(data=data, envs=envs, out=BENCHMARKS / "results").split()
+            yield [sys.executable, str(BENCHMARKS / script), *arguments]
 
 
 def main() -> None:
@@ -40,16 +47,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--envs", type=Path, required=True)
-    parser.add_argument("--only", help="names of scripts, by commas: peers, mixed_tables, regression, language")
+    every = list(dict.fromkeys(name for command in COMMANDS for name in names(command)))
+    parser.add_argument("--only", default=",".join(every), help=f"by commas: {', '.join(every)}")
     parser.add_argument("--list", action="store_true", help="print the commands alone")
     options = parser.parse_args()
-    missing, scripts = [], {command.split(".py")[0] for command in COMMANDS}
-    only = set(options.only.split(",")) if options.only else scripts
-    if unknown := sorted(only - scripts):
-        parser.error(f"SCRIPT must be among {', '.join(sorted(scripts))}, got {unknown[0]!r}")
-    for command in commands(options.data, options.envs):
-        if Path(command[1]).stem not in only:
-            continue
+    missing, only = [], options.only.split(",")
+    if unknown := sorted(set(only).difference(every)):
+        parser.error(f"NAME must be among {', '.join(every)}, got {unknown[0]!r}")
+    for command in commands(only, options.data, options.envs):
         print(" ".join(command[1:]), flush=True)
         if not options.list and subprocess.run(command, check=False).returncode:
             missing.append(" ".join(command[1:]))
