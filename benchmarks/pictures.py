@@ -1,7 +1,8 @@
 """Pictures given pictures: a generative model beside a regression by the same network, trained for as many steps.
 
     python benchmarks/pictures.py [--only finer,holes,colour] [--recipes regression,diffusion/velocity] [--steps 900]
-        [--keep RUNS] [--picture docs/pictures/pictures-from-pictures.png] [--out benchmarks/results/pictures.json]
+        [--sampler SDEDPMSolver --sampler-steps 20] [--keep RUNS] [--picture docs/pictures/pictures-from-pictures.png]
+        [--out benchmarks/results/pictures.json]
 
 ``finer``: Fashion-MNIST, 28 x 28 pixels given 7 x 7. ``holes``: the same, given all pixels but a square of 14 x 14 at a
 random place. ``colour``: emoji of 32 x 32 pixels in colour given them in grey (``examples/emoji.py`` fetches them).
@@ -27,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import PIL.Image
 import torch
@@ -125,6 +126,22 @@ def with_conditions(data: Dataset, name: str, conditions: Images, of: Callable[[
     return Dataset(name, space, train, validation, test, name_of_data, data.source, given=conditions)
 
 
+class Way(NamedTuple):
+    """How models of diffusion draw: a sampler by its name, and its steps. By default those of the recipe."""
+
+    sampler: str | None = None
+    steps: int | None = None
+
+    @classmethod
+    def of(cls, recipe: str, options: argparse.Namespace) -> Way:
+        """The way of the options, for a recipe of diffusion."""
+        return cls(options.sampler, options.sampler_steps) if recipe.startswith("diffusion") else cls()
+
+    def words(self) -> str:
+        """The sampler, to stand behind the name of a recipe."""
+        return f", {self.sampler}({self.steps})" if self.sampler else ""
+
+
 # --- the regression ---------------------------------------------------------------------------------------------------
 
 
@@ -193,11 +210,11 @@ def noised(f: Draw, part: Split) -> Draw:
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def drawing(run: fourfold.Run, put_back: bool, seed: int = 1) -> Draw:
+def drawing(run: fourfold.Run, put_back: bool, way: Way, seed: int = 1) -> Draw:
     """Draws of a model, with the pixels that are given."""
 
     def draw(cond: Tensor) -> Tensor:
-        x = run.sample(len(cond), cond, seed=seed)
+        x = run.sample(len(cond), cond, seed=seed, sampler=way.sampler, steps=way.steps)
         return torch.where(cond >= 0, cond, x).byte() if put_back else x
 
     return draw
@@ -252,28 +269,40 @@ def contest(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     about: dict[str, Any] = {"task": name}
     yield about | {"system": "training pictures"} | train_row(data, features)
     for recipe in options.recipes.split(","):
-        start = time.process_time()
-        model = regression(data.space, options.size) if recipe == "regression" else recipe
-        size = None if recipe == "regression" else options.size
-        budget = f"{options.steps} steps"
-        run = fourfold.fit(
-            model, data, budget=budget, size=size, seed=options.seed, precision="float32", progress=False
-        )
-        cost = {
-            "steps x batch": f"{run.card['steps']} x {run.card['training']['batch_size']}",
-            "processor, s": round(time.process_time() - start),
-        }
-        draw = drawing(run, name == "holes")
+        run, cost = trained(name, recipe, data, options)
+        way = Way.of(recipe, options)
+        draw = drawing(run, name == "holes", way)
         weights = sum(p.numel() for p in run.model.estimand.parameters())
         about |= {"weights": f"{weights:,}"}
-        if options.keep is not None:
-            run.save(folder_of(options, name, recipe))
         if recipe != "regression":
-            yield about | {"system": f"fourfold {recipe}"} | scores(draw, DRAWS, data, features) | cost
+            yield about | {"system": f"fourfold {recipe}{way.words()}"} | scores(draw, DRAWS, data, features) | cost
             continue
         yield about | {"system": "regression"} | scores(draw, 1, data, features) | cost
         draw = noised(draw, data.validation)
         yield about | {"system": "regression, with noise"} | scores(draw, DRAWS, data, features) | cost
+
+
+def trained(name: str, recipe: str, data: Dataset, options: argparse.Namespace) -> tuple[fourfold.Run, dict[str, Any]]:
+    """A run and its cost. One that was kept is not trained again, and its processor time is not known."""
+    start, cost = time.process_time(), dict[str, Any]()
+    if options.keep is not None and folder_of(options, name, recipe).exists():
+        run = fourfold.Run.load(folder_of(options, name, recipe), trust=[Regression, SquaredError])
+    else:
+        own = recipe == "regression"
+        model = regression(data.space, options.size) if own else recipe
+        run = fourfold.fit(
+            model,
+            data,
+            budget=f"{options.steps} steps",
+            size=None if own else options.size,
+            seed=options.seed,
+            precision="float32",
+            progress=False,
+        )
+        cost = {"processor, s": round(time.process_time() - start)}
+        if options.keep is not None:
+            run.save(folder_of(options, name, recipe))
+    return run, {"steps x batch": f"{run.card['steps']} x {run.card['training']['batch_size']}", **cost}
 
 
 def picture(options: argparse.Namespace) -> None:
@@ -289,7 +318,8 @@ def picture(options: argparse.Namespace) -> None:
         rows = [F.interpolate(cond.clamp(min=0).float(), size=side).byte().expand(10, *space.shape), data.test.x[:10]]
         for recipe in options.recipes.split(","):
             run = fourfold.Run.load(folder_of(options, name, recipe), trust=[Regression, SquaredError])
-            rows += [drawing(run, name == "holes", seed)(cond) for seed in ((1,) if recipe == "regression" else (1, 2))]
+            seeds, way = (1,) if recipe == "regression" else (1, 2), Way.of(recipe, options)
+            rows += [drawing(run, name == "holes", way, seed)(cond) for seed in seeds]
         parts.append(montage(torch.cat(rows), space, 10))
     sheet = PIL.Image.new("RGB", (max(part.width for part in parts), sum(part.height + 8 for part in parts)), "white")
     for i, part in enumerate(parts):
@@ -333,6 +363,8 @@ def main() -> None:
     parser.add_argument("--recipes", default="regression,diffusion/velocity")
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--size", default="s/4")
+    parser.add_argument("--sampler", help="of recipes of diffusion, by default that of the recipe")
+    parser.add_argument("--sampler-steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the runs")
     parser.add_argument("--picture", type=Path, help="a PNG of the runs in --keep")
