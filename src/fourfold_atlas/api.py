@@ -14,7 +14,7 @@ from fourfold_atlas.decision import decide, stated, states, surely
 from fourfold_atlas.evidence import Aspect
 from fourfold_atlas.folders import place_folder, prose_of
 from fourfold_atlas.hub import FileSet, read_files, read_paths, split_documents
-from fourfold_atlas.links import is_link
+from fourfold_atlas.links import hub_name, is_link
 from fourfold_atlas.live import read_live, stated_facts
 from fourfold_atlas.names import near, place_name, unknown
 from fourfold_atlas.pdf import PDF_BYTES
@@ -99,7 +99,7 @@ def place_text(text: str) -> Placement:
     name = len(text) < LONGEST_NAME and "\n" not in text.strip()
     if name and (placement := place_name(text)) is not None:
         return placement
-    placed = _place_source(text) or place_words(text)
+    placed = _place_source(text) or place_words(text if is_link(text) else hub_name(text) or text, title(text))
     if name and is_link(text):
         return _unknown(replace(placed, cell=None), text)
     if placed.cell is None and name and len(text.split()) <= NAME_WORDS:

@@ -12,7 +12,7 @@ from itertools import takewhile
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas.catalogue import CatalogueEntry, System, entries, plain
 from fourfold_atlas.decision import describe
-from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
+from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Claim, Evidence, Reader, shortened
 from fourfold_atlas.links import hub_name, is_link, key
 from fourfold_atlas.parts import catalogued, ordered
 from fourfold_atlas.placement import Placement
@@ -46,8 +46,12 @@ OPENING = 1_000
 _VERSION = finder("names", "version")
 #: letters of a family's name, that fewer would name anything
 SHORTEST_FAMILY = 3
+#: and that the name of an id may begin with
+SHORTEST_BEGINNING = 4
 #: the confidence in a version of a known family
 BY_VERSION = 0.9
+#: the confidence in a relative of a known system, and in an id that begins with its name
+BY_KIN, BY_BEGINNING = 0.9, 0.8
 #: a version is absurd so far behind the latest of its family, or where the family has none
 LATER, FIRST = 3.0, 9.0
 #: similarity from which a name is suggested, and how many are
@@ -67,7 +71,27 @@ def find(name: str) -> tuple[System, float] | None:
         if alias in _by_alias():
             return _by_alias()[alias].system, 1.0
     versions = (_version(alias) for alias in aliases)
-    return next(((system, BY_VERSION) for system in versions if system), None)
+    version = next(((system, BY_VERSION) for system in versions if system), None)
+    return version or _by_beginning(plain(hub_name(name)))
+
+
+def _by_beginning(alias: str) -> tuple[System, float] | None:
+    """The system whose name begins that of an id on a hub, such as ``esm-2-t-33-650-m``."""
+    first = _beginning(alias, _joined())
+    return (_by_alias()[first].system, BY_BEGINNING) if first else None
+
+
+def _beginning(alias: str, names: Mapping[str, str]) -> str | None:
+    """The longest of the names with which a plain name begins. ``names`` has them by their letters alone."""
+    words = alias.split("-")
+    begins = ("".join(words[:n]) for n in range(len(words), 0, -1))
+    return next((names[row] for row in begins if row in names and len(row) >= SHORTEST_BEGINNING), None)
+
+
+@lru_cache(maxsize=1)
+def _joined() -> Mapping[str, str]:
+    """The plain names of the catalogue by their letters and digits alone."""
+    return {alias.replace("-", ""): alias for alias in _by_alias()}
 
 
 def _aliases(name: str) -> tuple[str, ...]:
@@ -100,8 +124,10 @@ def _number(alias: str) -> float:
     return float(match[1]) if match else 0.0
 
 
-def _caveat(name: str, system: System) -> tuple[str, bool]:
+def _caveat(name: str, system: System, score: float) -> tuple[str, bool]:
     """The words that a version adds to the verdict, and whether nobody can mean it."""
+    if score in (1, BY_BEGINNING):
+        return "" if score == 1 else f"by the beginning of its name, as {system.name}", False
     alias = next(alias for alias in _aliases(name) if _unversioned(alias) in _families())
     known = max(_number(row) for row, _ in _families()[_unversioned(alias)])
     number = _number(alias)
@@ -258,19 +284,49 @@ def place_name(name: str) -> Placement | None:
     A product whose mechanism is not published is left open, with what is known of it.
     """
     match = find(name)
-    product = products().get(plain(name)) or (None if match else products().get(_unversioned(plain(name))))
+    product = _product(name, versions=match is None or match[1] <= BY_BEGINNING)
     if product:
-        return _unpublished(name, product)
+        return _relative(name, product) if product.like else _unpublished(name, product)
     if match is None:
         return None
     system, score = match
-    caveat, absurd = _caveat(name, system) if score < 1 else ("", False)
+    caveat, absurd = _caveat(name, system, score)
     if absurd:
         known = f"the catalogue's latest is {system.name} ({system.year})"
         return _open(name, f"which version is meant: {known}, and this one is far from it")
     by = "the name alone" if score == 1 else "the name alone, as a version of a known system"
     note = f"from {by}: the catalogue's entry {system.name!r} ({system.year})"
     return replace(_placed(name, system, score, note), caveat=caveat)
+
+
+def _product(name: str, versions: bool) -> Product | None:
+    """The product of that name or, where its ``versions`` count too, of that link, family or beginning."""
+    aliases = _aliases(name)
+    exact = next((products()[alias] for alias in aliases if alias in products()), None)
+    if exact or not versions:
+        return exact
+    families = [*map(_unversioned, aliases), _beginning(plain(hub_name(name)), _joined_products())]
+    by_link = _product_links().get(key(name) or "")
+    return by_link or next((products()[row] for row in families if row and row in products()), None)
+
+
+@lru_cache(maxsize=1)
+def _joined_products() -> Mapping[str, str]:
+    """The plain names of products by their letters and digits alone."""
+    return {alias.replace("-", ""): alias for alias in products()}
+
+
+@lru_cache(maxsize=1)
+def _product_links() -> Mapping[str, Product]:
+    """Products by the links that they give."""
+    return {link: row for row in products().values() if (link := key(row.source))}
+
+
+def _relative(name: str, product: Product) -> Placement:
+    """A product by the catalogued system that it was made from, or that is of the same kind."""
+    system = _by_alias()[plain(product.like)].system
+    note = f"{product.name}, {product.organisation}, {product.year}: {product.known} ({product.source})"
+    return replace(_placed(name, system, BY_KIN, note), caveat=f"as a relative of {system.name}")
 
 
 def _unpublished(name: str, product: Product) -> Placement:
@@ -296,13 +352,19 @@ def unknown(name: str) -> str:
     )
 
 
+@lru_cache(maxsize=256)
+def _votes(text: str) -> Mapping[Claim, float]:
+    """The votes of a catalogued system's two answers."""
+    return by_claim(read_phrases(text))
+
+
 def _placed(name: str, system: System, score: float, note: str) -> Placement:
     where, cell = system.source[0], system.paradigm
     rows = (
         Evidence(shortened(system.objective), where, OBJECTIVE_OF[cell], 1.0, Reader.NAME),
         Evidence(shortened(system.sampling), where, SAMPLING_OF[cell], 1.0, Reader.NAME),
     )
-    votes = by_claim(read_phrases(f"{system.objective} {system.sampling}"))
+    votes = _votes(f"{system.objective} {system.sampling}")
     placement = describe(name, cell, ((cell, round(score, 3)),), votes, [])
     cost = None if system.cost == "not_applicable" else Cost(system.cost)
     parts = ordered(catalogued(text, where) for text in system.inherited)

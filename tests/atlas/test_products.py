@@ -92,3 +92,24 @@ def test_keys_of_links():
     assert key("a sentence about GANs") is None
     assert hub_name("openai/whisper-large-v3") == "whisper-large-v3"
     assert hub_name("Whisper") == ""
+
+
+def test_a_relative_of_a_catalogued_system_says_of_which():
+    placed = place("Vicuna 13B")
+    assert (placed.cell, placed.system) == (Cell.AUTOREGRESSIVE, "LLaMA")
+    assert "relative of LLaMA" in show.text(placed).splitlines()[0]
+    assert "https://" in placed.notes[0]
+    assert place("lmsys/vicuna-7b-v1.5").system == "LLaMA"
+    assert all(find(row.like) == (find(row.like)[0], 1.0) for row in products().values() if row.like)
+
+
+def test_an_id_that_begins_with_a_catalogued_name_says_so_and_a_name_asks_back():
+    placed = place("facebook/esm2_t33_650M_UR50D")
+    assert placed.system == "ESM-2"
+    assert "beginning" in show.text(placed).splitlines()[0]
+    assert placed.confidence < place("ESM-2").confidence
+    assert place("ESM-2 of nobody").system == ""
+
+
+def test_the_owner_of_an_id_says_nothing():
+    assert place("diffusion-lab/an-unknown-thing").cell is None
