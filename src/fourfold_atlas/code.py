@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fourfold_atlas.evidence import Claim, Evidence, Form, Reader, shortened
-from fourfold_atlas.rules import COMPARED, LOOP, SHIFTED, finder, statement_rules
+from fourfold_atlas.rules import COMPARED, LOOP, SHIFTED, Rule, finder, hints, statement_rules
 from fourfold_atlas.wording import CODE
 from fourfold_atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
 
@@ -25,6 +25,7 @@ MAX_REMARKS = 20_000
 _SAMPLED = finder("code", "sampled")
 _GROWS = finder("code", "grows")
 _CRITIC = finder("code", "critic")
+_IDLE = finder("code", "idle")
 _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
 _WITHOUT_LAST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?:-1(?:, ?:)?\]")
@@ -271,8 +272,16 @@ def _lines(rows: list[Statement], where: str) -> Iterator[Evidence]:
         for rule in statement_rules():
             if rule.pattern.search(row.text):
                 place, weight = f"{where}:{row.line}", rule.weight * factor
-                form = Form.SCRAP if _SAYS.search(row.text) else Form.PASSAGE if rule.weight >= FIRM else Form.HINT
+                form = _form(row.text, rule)
                 yield Evidence(shortened(row.text), place, rule.claim, weight, Reader.CODE, form, rule.id)
+
+
+def _form(line: str, rule: Rule) -> Form:
+    """A passage where the line computes something and its rule states a mechanism by itself."""
+    if _SAYS.search(line):
+        return Form.SCRAP
+    hint = rule.weight < FIRM or rule.id in hints() or _IDLE.search(line)
+    return Form.HINT if hint else Form.PASSAGE
 
 
 def _loops(rows: list[Statement], where: str) -> list[Evidence]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +14,7 @@ from fourfold.output.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind, Paradigm
 from fourfold_atlas.evidence import LEANS, Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold_atlas.parts import Part
+from fourfold_atlas.rules import finder
 from fourfold_atlas.variants import variant_of
 
 __all__ = ["WIDTH", "Placement", "facts_of", "html", "text"]
@@ -22,6 +24,11 @@ WIDTH = 80
 HINT = 1.5
 #: a clause of fewer words says little by itself
 FEW_WORDS = 5
+#: the share of the votes in how clear a clause is: a title, or a sentence about the system itself, has more of them
+CLEARER = 2.5
+#: a clause that begins so has lost its subject
+_CUT_OFF = re.compile(r"(?:can|could|is|are|was|were|has|have|be|to|of|by|with|for|in|on|from|than|that|which)\b")
+_COMPUTES = finder("code", "computes")
 _BONUS = {Aspect.OBJECTIVE: 1.5, Aspect.SAMPLING: 0.5, Aspect.NAMED: 0.0}
 KIND_WORDS = {
     Kind.EXACT: "exact",
@@ -149,12 +156,14 @@ def _best(placed: Placement) -> Evidence | None:
 
 
 def _clearness(row: Evidence) -> float:
-    short = row.kind is Reader.WORDS and len(row.quote.split()) < FEW_WORDS
-    return row.weight + _BONUS[row.claim.aspect] - 3 * (row.form is Form.COMMENT) - 3 * short
+    fragment = row.kind is Reader.WORDS and (len(row.quote.split()) < FEW_WORDS or bool(_CUT_OFF.match(row.quote)))
+    computes = row.kind is Reader.CODE and bool(_COMPUTES.search(row.quote))
+    return CLEARER * row.weight + _BONUS[row.claim.aspect] - 3 * (row.form is Form.COMMENT) - 3 * fragment + computes
 
 
 def _states(row: Evidence) -> bool:
-    return row.claim.speaks and row.form not in (Form.HINT, Form.SCRAP)
+    remark = row.form is Form.COMMENT and (len(row.quote.split()) <= FEW_WORDS or "=" in row.quote)
+    return row.claim.speaks and row.form not in (Form.HINT, Form.SCRAP) and not remark
 
 
 def _opening(placed: Placement, best: Evidence | None) -> list[str]:

@@ -71,7 +71,7 @@ def word_rules() -> tuple[Rule, ...]:
 @lru_cache(maxsize=1)
 def hints() -> frozenset[str]:
     """The ids of rules that weigh much and state nothing: their finds are no reasons."""
-    return frozenset(f"words/{name}" for name in _document("words")["hints"])
+    return frozenset(f"{kind}/{name}" for kind in ("words", "code") for name in _document(kind)["hints"])
 
 
 @lru_cache(maxsize=1)

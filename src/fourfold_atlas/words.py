@@ -26,6 +26,8 @@ _OWN = finder("words", "own")
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
 _GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritics?\b", re.I)
 _TRAINING = re.compile(r"\badversarial(?:ly)?[- ](?:training|trained)\b", re.I)
+#: the name of a system, which ends in that of its kind
+_SYSTEM = re.compile(r"[\w-]+(?:GAN|VAE)s?")
 _MASK = re.compile(r"[\[<]mask[\]>]", re.I)
 _PARADIGM = re.compile(r"diffusion|adversarial(?:ly)?|energy", re.I)
 #: cues, their reach in characters, and the share of its votes that a find behind one keeps
@@ -40,9 +42,14 @@ _BLOB = re.compile(r"[!-~]{400,}")
 #: a rule of this weight states, one of less only hints; a sentence has so many words
 STATEMENT, FEWEST_WORDS = 2.0, 4
 _TAG = re.compile(r"</?[A-Za-z!][^<>]{0,1000}>")
+#: tags and rules with which another block of text begins, and headings, with which one ends
+_BLOCK = re.compile(
+    r"</?(?:h[1-6]|p|div|br|li|ul|tr|td|th|table|center)\b[^<>]{0,1000}>|^[=-]{3,}[ \t]*$|^#{1,6} .*$", re.I | re.M
+)
 _CONJUNCTION = re.compile(r"^(?:and|but|which|that|while|so|because|as)\s(?=\w)", re.I)
 _MARKS = re.compile(
-    r"\[\[[^\[\]]*|!?\[(?=[^\]])|\](?!\w)|^\s*(?:[-*+•#>]+|\d+\.)\s|[*`]+|(?<!\w)_+|_+(?!\w)|^[#\s]+|&nbsp;|\|"
+    r"\[\[[^\[\]]*|!?\[(?=[^\]])|\](?!\w)|^\s*(?:[-*+•#>]+|\d+\.)\s|[*`]+|(?<!\w)_+|_+(?!\w)|^[#\s]+"
+    r"|&\w+;|\||\bOpen in \w+"
 )
 #: where a long sentence may be cut
 _CUT = re.compile(r"[,;:—–]\s|\s\+\s|\s(?=\(|(?:and|but|which|while|where|whose|that|so|because|although)\s)")
@@ -60,6 +67,7 @@ class _Prose:
     starts: list[int]
     weights: list[float]
     asides: list[bool]
+    blocks: list[int]
 
     def aside(self, at: int) -> bool:
         """True in code, in a table, and below a heading about something else than the system."""
@@ -87,7 +95,8 @@ def _prose(raw: str) -> _Prose:
     placed = [_place_weight(text, at, quiet, fences) for at in starts]
     weights = [weight * (0.5 if 0 < at < begins else 1.0) for at, weight in zip(starts, placed, strict=True)]
     quotable = _without_tags(text, raw)
-    return _Prose(without_homonyms(text, raw), quotable, starts, weights, [weight < 0.5 for weight in placed])
+    blocks = [tag.end() if tag.group()[0] == "#" else tag.start() for tag in _BLOCK.finditer(raw[: len(text)])]
+    return _Prose(without_homonyms(text, raw), quotable, starts, weights, [weight < 0.5 for weight in placed], blocks)
 
 
 def _without_tags(text: str, raw: str) -> str:
@@ -265,7 +274,8 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
                 factor *= 3  # a title states the purpose of the system
             if _OWN.search(prose.text, start, end):
                 factor *= 1.35 if start < 1500 else 1.2
-            hint = weight < STATEMENT or rule.id in hints()
+            system = claim in _NAMED and start > 0 and bool(_SYSTEM.fullmatch(match.group()))
+            hint = weight < STATEMENT or rule.id in hints() or system
             form = Form.SCRAP if _scrap(prose, match) else Form.HINT if hint else Form.PASSAGE
             quote, votes = _clause(prose, match), round(weight * factor, 3)
             yield Evidence(quote, place(match.start()), claim, votes, Reader.WORDS, form, rule.id), start
@@ -274,7 +284,8 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
 def _clause(prose: _Prose, match: re.Match[str]) -> str:
     """The sentence of a find without markup, or as many of its clauses around the find as a quote may have."""
     start, end, _ = prose.sentence(match.start())
-    end = max(end, match.end())
+    start = max(start, *(at for at in prose.blocks if at <= match.start()), 0)
+    end = max(match.end(), min(end, *(at for at in prose.blocks if at >= match.end()), end))
     if len(_plain(prose.quotable[start:end])) > LONGEST_QUOTE:
         cuts = [cut.start() for cut in _CUT.finditer(prose.quotable, start + 1, end)]
         start, end = _around([start, *cuts, end], match, lambda a, b: len(_plain(prose.quotable[a:b])))

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
-from fourfold_atlas import Cell, place, place_words, show
-from fourfold_atlas.evidence import Form
+from fourfold_atlas import Cell, place, place_code, place_words, show
+from fourfold_atlas.code import read_code
+from fourfold_atlas.evidence import Claim, Form
+from fourfold_atlas.words import read_phrases
 
 SPEECH = (
     "A causal transformer is trained with cross-entropy to predict the next speech token and draws one token at a "
@@ -111,6 +113,47 @@ def test_words_that_only_tilt_the_balance_are_no_quotation():
     first = show.text(placed).splitlines()[1:4]
     assert "its wording is near to that of diffusion systems" in " ".join(" ".join(first).split())
     assert "“" not in "".join(first)
+
+
+TITLE = """# Points by diffusion models
+[![deploy](badge.svg)](link) [Jane Doe](https://example.org), [John Doe](https://example.org)
+"""
+STEP = """
+def sample(model, scheduler):
+    scheduler.set_timesteps(50)
+
+def train(model, x, optimizer, scheduler):
+    t = torch.randint(0, 1000, (len(x),))
+    noise = torch.randn_like(x)
+    noisy = scheduler.add_noise(x, noise, t)
+    predicted = model(noisy, t)
+    residual = noise - predicted
+    loss = (residual ** 2).mean()
+    loss.backward()
+"""
+
+
+def test_a_title_ends_with_its_line():
+    assert place_words(TITLE).reason.quote == "Points by diffusion models"
+
+
+def test_a_line_of_code_is_a_reason_only_where_it_computes_something():
+    evidence = {row.quote: row.form for row in read_code(STEP)}
+    assert evidence["scheduler.set_timesteps(50)"] is Form.HINT
+    assert evidence["t = torch.randint(0, 1000, (len(x),))"] is Form.HINT
+    assert place_code(STEP).reason.quote == "residual = noise - predicted"
+
+
+@pytest.mark.parametrize(
+    ("text", "claim"),
+    [
+        ("Our model P-Flow matches the quality of larger ones.", Claim.VELOCITY),
+        ("We propose a graph, which in turn motivates an estimator.", Claim.ONE_BY_ONE),
+        ("The predicted questions are appended to the original documents.", Claim.ONE_BY_ONE),
+    ],
+)
+def test_words_in_another_sense_state_no_mechanism(text, claim):
+    assert claim not in {row.claim for row in read_phrases(text)}
 
 
 def test_failure_modes_are_those_of_the_variant():
