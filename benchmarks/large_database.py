@@ -49,7 +49,7 @@ def level(keys: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 def part(table: str, first: int, n: int, sizes: dict[str, int]) -> pd.DataFrame:
     """Some rows of a table, in the order of their owners."""
-    rng, owner = np.random.default_rng((first, len(table), sizes[table])), SHARES[table][0]
+    rng, owner = np.random.default_rng((first, [*SHARES].index(table))), SHARES[table][0]
     keys = np.arange(first, first + n)
     frame = pd.DataFrame({f"{table[:-1]}_id": keys})
     mean = level(keys)

@@ -11,13 +11,29 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of
 from fourfold_databases.inference import inferred_schema
 from fourfold_databases.integrity import sound_frames
-from fourfold_databases.reading import frames_of
+from fourfold_databases.reading import Frames, frames_of
 from fourfold_databases.schema import Schema
 
 __all__ = ["Database", "read_database"]
+
+
+def _without_rows(where: str, frames: Frames, skip_bad: bool) -> tuple[str, ...]:
+    """The tables without rows.
+
+    Raises:
+        DataError: for the first of them, unless bad rows are left out.
+    """
+    empty = tuple(table for table, frame in frames.items() if not len(frame))
+    if empty and (not skip_bad or len(empty) == len(frames)):
+        raise DataError(
+            f"{where}, table {empty[0]}: must have rows, got none; leave empty tables out with "
+            f"{option('skip_bad', True)}"
+        )
+    return empty
 
 
 @dataclass(frozen=True)
@@ -51,20 +67,25 @@ def read_database(
         data: a file of SQLite or DuckDB with several tables, a folder of CSV or Parquet files, or frames by name.
         schema: keys and links, or the TOML file that names them. ``None``: those that the database declares, and those
             that its values and names show.
-        skip_bad: leave out rows that break a key.
+        skip_bad: leave out rows that break a key, tables without rows, and links that close a circle.
 
     Raises:
-        DataError: for a row that breaks a key, or a schema of other tables.
+        DataError: for a row that breaks a key, a table without rows, a circle of links, or a schema of other tables.
     """
     name = os.fspath(data) if isinstance(data, (str, os.PathLike)) else "database"
     frames, declared = frames_of(data)
-    if schema is None:
-        schema = inferred_schema(frames, declared)
-    elif not isinstance(schema, Schema):
+    if schema is not None and not isinstance(schema, Schema):
         schema = Schema.of_toml(os.fspath(schema), content_of(Path(schema)).decode())
+    empty = _without_rows(name, frames, skip_bad)
+    frames = {table: frame for table, frame in frames.items() if table not in empty}
+    notes = tuple(f"{table}: is left out, since it has no rows" for table in empty)
+    if schema is None:
+        schema, remarks = inferred_schema(frames, declared, name, skip_bad)
+        notes += remarks
     columns = {table: tuple(map(str, frame.columns)) for table, frame in frames.items()}
-    schema = schema.restricted(columns, name)
-    sound, notes = sound_frames(name, frames, schema, skip_bad)
+    schema = schema.without_tables(empty).restricted(columns, name)
+    sound, remarks = sound_frames(name, frames, schema, skip_bad)
+    notes += remarks
     names = {table: dict.fromkeys([*schema.without(table), *schema.key_columns(table)]) for table in frames}
     numbers = {
         table: tuple(column for column in names[table] if column in frame and is_numeric_dtype(frame[column]))

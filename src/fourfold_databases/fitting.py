@@ -16,11 +16,12 @@ from fourfold.data import load
 from fourfold.data.errors import DataError
 from fourfold.data.schema.rules import ruled_sequences
 from fourfold.engine import Run, fit
+from fourfold.paradigms import check_names
 from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.checkpoint import check_vacant
 from fourfold.runs.settings import FitKeywords
 from fourfold_databases.database import Database, read_database
-from fourfold_databases.plan import FEWEST, Plan, plans
+from fourfold_databases.plan import FEWEST, Plan, has_values, plans
 from fourfold_databases.run import RECORD, DatabaseRun, given_rows, table_folder, training_rows
 from fourfold_databases.schema import Schema
 
@@ -76,6 +77,7 @@ def fit_database(
         keywords = {**begun.training["settings"], **keywords}
     if paradigm is None or data is None:
         raise ValueError("paradigm and data must be given, got None; a run that is resumed has recorded files alone")
+    check_names(paradigm)
     database = data if isinstance(data, Database) else read_database(data, schema, skip_bad=skip_bad)
     if folder is not None and not resume:
         check_vacant(folder)
@@ -90,9 +92,12 @@ def fit_database(
         result.save_record(folder)
     for note in (*database.notes, *(f"{table}: {len(rows)} rows stay as they are" for table, rows in fixed.items())):
         _tell(say, note)
-    budget, shares, seconds = keywords.pop("budget", None), _shares(modelled, plan), 0.0
+    tables = [table for table in modelled.schema.order if has_values(modelled.schema, plan, table)]
+    for table in plan.keys() - tables:
+        _tell(say, f"{table}: {plan[table].rows:,} rows of keys and derived values, which need no model")
+    budget, shares, seconds = keywords.pop("budget", None), _shares({table: plan[table] for table in tables}), 0.0
     runs: dict[str, Run] = {}
-    for table in modelled.schema.order:
+    for table in tables:
         rest = sum(share for other, share in shares.items() if other not in runs)
         part = None if budget is None else _part(parse_budget(budget), shares[table], rest, seconds)
         _tell(say, f"{table}: {_words(plan[table], part)}")
@@ -147,12 +152,10 @@ def _categorical(database: Database, fixed: Mapping[str, pd.DataFrame]) -> Datab
             joint = database.schema.parts.get(link.column, ())
             categories = {link.column: frame[link.column].astype("category")}
             frames[link.child] = frame.assign(**categories).drop(columns=[*joint])
-    linked = database.schema.unlinked(fixed)
-    keys = {table: key for table, key in linked.keys.items() if table in frames}
-    return dataclasses.replace(database, frames=frames, schema=dataclasses.replace(linked, keys=keys))
+    return dataclasses.replace(database, frames=frames, schema=database.schema.without_tables(fixed))
 
 
-def _shares(database: Database, plan: Mapping[str, Plan]) -> dict[str, float]:
+def _shares(plan: Mapping[str, Plan]) -> dict[str, float]:
     """The share of the budget of each table: by the number of its values, and a tenth of an equal share at least."""
     values = np.array([plan[table].rows * max(len(plan[table].own), 1) for table in plan], dtype=np.float64)
     shares = LEAST / len(plan) + (1 - LEAST) * values / values.sum()

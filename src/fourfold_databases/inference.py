@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from fourfold.data.databases import DeclaredKeys
+from fourfold.data.errors import DataError, option
 from fourfold_databases.integrity import joined_keys
 from fourfold_databases.reading import Frames, keys_in
-from fourfold_databases.schema import DECLARED, Link, Schema, joint_name
+from fourfold_databases.schema import DECLARED, Link, Schema, joint_name, without_circles
 
 __all__ = ["inferred_schema"]
 
@@ -35,22 +36,30 @@ UPWARDS = re.compile(
 )
 """Names of columns that may name another row of their own table."""
 SHARE = 0.95
-"""The least share of a link's values that are keys of the parent."""
+"""The least share of a link's values that are keys of the parent, and of the rows that a key tells apart."""
 NOTHING = DeclaredKeys((), ())
 """The keys of a table that declares none."""
 
 
-def inferred_schema(frames: Frames, declared: Mapping[str, DeclaredKeys]) -> Schema:
+def inferred_schema(
+    frames: Frames, declared: Mapping[str, DeclaredKeys], where: str = "database", skip_bad: bool = False
+) -> tuple[Schema, tuple[str, ...]]:
     """The schema of a database: the keys that it declares, and those that its values and names show.
 
     A column is a *primary key* if it has another value in every row and the name of a key. So are several columns
-    together, of which one has the name of a key, if chance would hardly have it so. A column is a *link* if its name
-    speaks of the parent and nearly all its values are keys of the parent. So are several columns with the names of the
-    parent's key.
+    together, of which one has the name of a key, if chance would hardly have it so. Without such columns the one that
+    is named after the table is, if nearly all its values differ: the others are faults. A column is a *link* if its
+    name speaks of the parent and nearly all its values are keys of the parent. So are several columns with the names of
+    the parent's key.
 
     Args:
         frames: the rows of each table.
         declared: the keys that the database itself names.
+        where: the database, for messages.
+        skip_bad: leave out links that close a circle.
+
+    Returns:
+        The schema, and notes on links that were left out.
 
     Raises:
         DataError: for links that run in a circle.
@@ -63,18 +72,32 @@ def inferred_schema(frames: Frames, declared: Mapping[str, DeclaredKeys]) -> Sch
         if columns[table]:
             different = "other values" if len(columns[table]) > 1 else "another value"
             reasons[table] = DECLARED if primary else f"{different} in every row, and the name of a key"
+        elif nearly := _nearly_primary(table, frame):
+            columns[table], reasons[table] = nearly, f"another value in nearly every row, and named after {table}"
     values = {table: frozenset(_keys(table, frames[table], key).dropna()) for table, key in columns.items() if key}
     links = [
         pair
         for table, frame in frames.items()
         for pair in _links(table, frame, declared.get(table, NOTHING), columns, values)
     ]
-    owners_first = sorted((link for link, _ in links), key=lambda link: link.child == link.parent)
+    straight, closing = without_circles(
+        tuple(sorted((link for link, _ in links), key=lambda link: link.child == link.parent))
+    )
+    if closing and not skip_bad:
+        raise DataError(
+            f"{where}, table {closing[0].child}, column {closing[0].column}: links must not run in a circle, and this "
+            f"one to {closing[0].parent} closes one; leave such links out with {option('skip_bad', True)}"
+        )
+    notes = tuple(
+        f"{link.child}: {link.column} is a column like any other, since a link to {link.parent} would close a circle"
+        for link in closing
+    )
     parts = {joint_name(key): key for key in columns.values() if len(key) > 1}
     parts |= {link.column: names for link, names in links if len(names) > 1}
     keys = {table: joint_name(key) if key else None for table, key in columns.items()}
-    schema = Schema(keys, tuple(owners_first), reasons, parts)
-    return dataclasses.replace(schema, links=tuple(link for link in schema.links if not schema.implied(link)))
+    schema = Schema(keys, straight, reasons, parts)
+    links_left = tuple(link for link in schema.links if not schema.implied(link))
+    return dataclasses.replace(schema, links=links_left), notes
 
 
 def _keys(table: str, frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
@@ -88,6 +111,12 @@ def _primary(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
     names = [name for name in map(str, frame) if KEY.search(name) or name.lower() == table.lower()]
     by_name = sorted(names, key=lambda name: not _owns(table, name))
     return next(((name,) for name in by_name if _unique(frame[name])), ())
+
+
+def _nearly_primary(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
+    """The column that is named after its table and tells nearly all rows apart, if there is one."""
+    names = [name for name in map(str, frame) if KEY.search(name) and _owns(table, name)]
+    return next(((name,) for name in names if frame[name].nunique() >= SHARE * len(frame)), ())
 
 
 def _joint(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
@@ -142,7 +171,7 @@ def _links(
     values: Mapping[str, Set[str]],
 ) -> list[tuple[Link, tuple[str, ...]]]:
     """The links of a table with their columns, in the order of the first of these. Those of more columns come first."""
-    foreign = dict(declared.foreign)
+    foreign = {columns: parent for columns, parent in declared.foreign if parent in keys}
     names = [str(name) for name in frame]
     joint = [key for parent, key in keys.items() if len(key) > 1 and parent != table and set(key) <= {*names}]
     candidates = [*foreign, *(key for key in joint if key != keys[table]), *((name,) for name in names)]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from fourfold.data.errors import DataError, option
+from fourfold.output.printable import plural
 from fourfold_databases.reading import Frames, keys_in
 from fourfold_databases.schema import Link, Schema
 
@@ -45,10 +46,14 @@ def sound_frames(
                     f"{where}, table {table}, row {row + 1}, column {column}: {rule}, got {shown(frame[column][row])}; "
                     f"correct it, or leave such rows out with {option('skip_bad', True)}"
                 )
-            notes.append(f"{table}: {int(bad.sum()):,} rows are left out, since {column} {rule}")
+            count = int(bad.sum())
+            notes.append(f"{table}: {plural(count, 'row')} {'are' if count > 1 else 'is'} left out: {column} {rule}")
             frame = frame[~bad]
         if not len(frame):
-            raise DataError(f"{where}, table {table}: must have rows with sound keys, got none")
+            raise DataError(
+                f"{where}, table {table}: must have rows with sound keys, got none; name other keys in a file for "
+                "--schema (in Python: schema=...)"
+            )
         sound[table] = frame.reset_index(drop=True)
     return sound, tuple(notes)
 

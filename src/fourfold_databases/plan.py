@@ -83,7 +83,8 @@ class Plan:
         order: the column that orders the rows of a sequence. :data:`ROW` where none of its own does.
         alone: whether each row of the owner owns one row at most, so that there are no sequences.
         named: the links of references that some rows leave empty.
-        key: how fresh keys look: the attributes of :class:`~fourfold.spaces.columns.Identifier`. ``None``: no key.
+        key: how fresh keys look: the attributes of :class:`~fourfold.spaces.columns.Identifier`. ``None``: no key,
+            or one that is a link too.
         rows: how many rows the data has.
         longest: the most rows that one row owns.
         free: how many rows name no owner.
@@ -178,7 +179,7 @@ def _holds_numbers(column: pd.Series) -> bool:
 def _plan(database: Database, table: str, every: Sequence[Inferred], derived: tuple[Derived, ...], rules: bool) -> Plan:
     frame, schema = database.frames[table], database.schema
     without = {*schema.without(table), *(item.column for item in derived)}
-    owner, key = schema.owner(table), schema.keys[table]
+    owner, key, links = schema.owner(table), schema.keys[table], (link.column for link in schema.links_of(table))
     counts = frame[owner.column].value_counts() if owner is not None else pd.Series([1])
     alone = owner is None or int(counts.max()) == 1
     own = tuple(str(column) for column in frame if column not in without)
@@ -206,7 +207,7 @@ def _plan(database: Database, table: str, every: Sequence[Inferred], derived: tu
         order=order,
         alone=alone,
         named=tuple(link.column for link in schema.references(table) if frame[link.column].isna().any()),
-        key=None if key is None or key in schema.parts else asdict(_identifier(key, frame[key])),
+        key=None if key is None or key in {*schema.parts, *links} else asdict(_identifier(key, frame[key])),
         rows=len(frame),
         longest=int(counts.max()),
         free=0 if owner is None else int(frame[owner.column].isna().sum()),
@@ -291,6 +292,13 @@ def presence(link: Link) -> str:
 def reference_columns(link: Link, parent: Plan) -> dict[str, str]:
     """The columns that a reference adds to a row, and the parent's columns that they are."""
     return {f"{link.column}.{column}": column for column in parent.described}
+
+
+def has_values(schema: Schema, plans: Mapping[str, Plan], table: str) -> bool:
+    """Whether the rows of a table hold something to model: more than keys, links and derived values."""
+    plan = plans[table]
+    references = any(reference_columns(link, plans[link.parent]) for link in schema.references(table))
+    return not plan.alone or bool(plan.own or plan.flags or plan.named or references)
 
 
 def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str) -> pd.DataFrame:

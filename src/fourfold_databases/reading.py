@@ -58,7 +58,7 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
         data: a file of SQLite or DuckDB, a folder, or frames by name.
 
     Raises:
-        DataError: for what cannot be read, a table without rows or without a name.
+        DataError: for what cannot be read, or a table with two columns of one name.
     """
     if isinstance(data, Mapping):
         frames, declared = (
@@ -74,8 +74,6 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
         batches = batches_of_duckdb if path.suffix.lower() == ".duckdb" else batches_of_sqlite
         frames = {name: pa.Table.from_batches(list(batches(path, name))).to_pandas() for name in declared}
     for name, frame in frames.items():
-        if not len(frame):
-            raise DataError(f"{_name(data)}, table {name}: must have rows, got none: drop the table")
         if frame.columns.duplicated().any():
             raise DataError(f"{_name(data)}, table {name}: columns must differ in name, got {shortened(frame.columns)}")
         frame.columns = frame.columns.astype(str)

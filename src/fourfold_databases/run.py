@@ -12,13 +12,14 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from torch import Tensor
 
-from fourfold.core import LogProb
+from fourfold.core import LogProb, Space
 from fourfold.data import read_all
 from fourfold.data.errors import DataError
 from fourfold.engine import BrokenRun, Run
 from fourfold.output.printable import shortened
-from fourfold.spaces import Sequences
+from fourfold.spaces import Sequences, Table
 from fourfold.spaces.written import WrittenRows
 from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
@@ -32,6 +33,7 @@ from fourfold_databases.plan import (
     context,
     flag,
     free_key,
+    has_values,
     in_order,
     numbered,
     owner_rows,
@@ -65,7 +67,7 @@ class DatabaseRun:
     Attributes:
         schema: of the database.
         plans: how each table is modelled.
-        runs: of each table that is modelled.
+        runs: of each table whose rows hold more than keys and derived values.
         fixed: the rows of tables that are too short to be modelled, and stay as they are.
         as_text: whether values are texts, as the file has them.
         folder: the run folder, or ``None``.
@@ -88,7 +90,8 @@ class DatabaseRun:
             BrokenRun: naming the file that is missing or damaged.
         """
         run = cls.begun(Path(folder))
-        return replace(run, runs={table: Run.load(table_folder(Path(folder), table), device) for table in run.plans})
+        tables = [table for table in run.plans if has_values(run._linked, run.plans, table)]
+        return replace(run, runs={table: Run.load(table_folder(Path(folder), table), device) for table in tables})
 
     @classmethod
     def begun(cls, folder: Path) -> DatabaseRun:
@@ -138,12 +141,13 @@ class DatabaseRun:
             raise ValueError(f"scale must be positive, got {scale:g}; 1 draws as many rows as the data has")
         frames: dict[str, pd.DataFrame] = {table: frame.copy() for table, frame in self.fixed.items()}
         described: dict[str, pd.DataFrame] = {}
+        summaries: dict[str, pd.DataFrame] = {}
         for number, table in enumerate(self._order):
             if given is not None and table in given:
                 frames[table] = self._checked(table, given[table], frames)
                 described[table] = self._flags(table, frames[table], seed + number)
                 continue
-            rows = self._table_rows(table, frames, described, scale, seed + number)
+            rows = self._table_rows(table, frames, described, summaries, scale, seed + number)
             rows = self._linked_rows(table, rows, frames, np.random.default_rng((seed, number)))
             described[table] = rows
             frames[table] = rows[[name for name in self.plans[table].columns if name in rows]]
@@ -174,7 +178,15 @@ class DatabaseRun:
         """The schema among the tables that are modelled."""
         return self.schema.unlinked(self.fixed)
 
-    def _table_rows(self, table: str, frames: Frames, described: Frames, scale: float, seed: int) -> pd.DataFrame:
+    def _table_rows(
+        self,
+        table: str,
+        frames: Frames,
+        described: Frames,
+        summaries: dict[str, pd.DataFrame],
+        scale: float,
+        seed: int,
+    ) -> pd.DataFrame:
         """Rows of a table with all columns that are modelled, and the link to their owner."""
         owner, plan = self._linked.owner(table), self.plans[table]
         if owner is None:
@@ -183,7 +195,7 @@ class DatabaseRun:
         flags = described.get(owner.parent, pd.DataFrame())
         owns = flags[flag(table)].astype(str) == YES if flag(table) in flags else pd.Series(True, index=parents.index)
         keys = parents[self.schema.keys[owner.parent]][owns.to_numpy()].astype(str)
-        conditions = conditions_of(frames, self._linked, self.plans, owner)[owns.to_numpy()]
+        conditions = conditions_of(frames, self._linked, self.plans, owner, summaries)[owns.to_numpy()]
         free = [free_key(owner, i) for i in range(round(scale * plan.free))]
         keys = pd.concat([keys, pd.Series(free, dtype=object)], ignore_index=True)
         conditions = conditions.reset_index(drop=True).reindex(range(len(keys)))
@@ -243,6 +255,8 @@ class DatabaseRun:
         self, table: str, n: int, keys: pd.Series | None, conditions: pd.DataFrame | None, seed: int
     ) -> pd.DataFrame:
         """Samples of a table's model as a frame, one example for each row of what is given."""
+        if table not in self.runs:
+            return pd.DataFrame(index=range(n))
         model = self.runs[table].model
         assert isinstance(model.space, WrittenRows), "tables and sequences are written as text"
         space, step = model.space, max(CODES // int(np.prod(model.space.shape)), 1)
@@ -251,7 +265,7 @@ class DatabaseRun:
             stop = min(start + step, n)
             cond = None
             if conditions is not None and space.given is not None:
-                cond = read_all(conditions[start:stop].reset_index(drop=True), space.given)[0].x
+                cond = _read(table, conditions[start:stop].reset_index(drop=True), space.given)
             x = model.sample(stop - start, cond, seed, None, start).cpu()
             written: WrittenRows = space
             if isinstance(space, Sequences):
@@ -368,11 +382,12 @@ class DatabaseRun:
 
     def _flags(self, table: str, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         """Whether given rows own rows of other tables, drawn given their columns. Empty for rows that others own."""
+        if table not in self.runs or self._linked.owner(table) is not None:
+            return pd.DataFrame()
         model = self.runs[table].model
         names = [flag(child) for child in self.plans[table].flags if flag(child) in model.space.columns]
-        if not names or self._linked.owner(table) is not None:
-            return pd.DataFrame()
-        return impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names).table[names]
+        drawn = impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names) if names else None
+        return pd.DataFrame() if drawn is None else drawn.table[names]
 
     # --- likelihood ---------------------------------------------------------------------------------------------------
 
@@ -386,13 +401,23 @@ class DatabaseRun:
             seed: of likelihoods that are estimates.
         """
         scores = {}
-        for table in self._order:
+        for table in (table for table in self._order if table in self.runs):
             split, _ = self.runs[table].examples(
                 training_rows(database.frames, self._linked, self.plans, table),
                 given=given_rows(database.frames, self._linked, self.plans, table),
             )
             scores[table] = self.runs[table].model.log_prob(split.x, split.cond, seed)
         return scores
+
+
+def _read(table: str, conditions: pd.DataFrame, space: Space) -> Tensor:
+    """The conditions of a table's examples. Those of a table of several kinds need no remarks, which take long."""
+    if not isinstance(space, Table):
+        return read_all(conditions, space)[0].x
+    try:
+        return space.codes(conditions)
+    except ValueError as error:
+        raise DataError(f"conditions of {table}, {error}") from None
 
 
 def table_folder(folder: Path, table: str) -> Path:
@@ -410,12 +435,30 @@ def training_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], tab
     return with_place(rows, rows[owner.column]) if plan.order == ROW else in_order(rows, str(plan.order))
 
 
-def conditions_of(frames: Frames, schema: Schema, plans: Mapping[str, Plan], owner: Link) -> pd.DataFrame:
-    """A row for each row of an owner: its columns, those of the rows above it, and summaries of earlier children."""
+def conditions_of(
+    frames: Frames,
+    schema: Schema,
+    plans: Mapping[str, Plan],
+    owner: Link,
+    summaries: dict[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """A row for each row of an owner: its columns, those of the rows above it, and summaries of earlier children.
+
+    Args:
+        frames: of the database.
+        schema: of the database.
+        plans: of its tables.
+        owner: the link to the owner.
+        summaries: those of children that are there already. New ones are put there.
+    """
     keys = frames[owner.parent][schema.keys[owner.parent]]
+    summaries = {} if summaries is None else summaries
     links = [link for link in schema.children(owner.parent) if link.child in plans[owner.child].siblings]
-    summaries = [summary(frames[link.child], link, plans[link.child], keys) for link in links]
-    return pd.concat([context(frames, schema, plans, owner.parent), *summaries], axis=1)
+    for link in links:
+        if link.child not in summaries:
+            summaries[link.child] = summary(frames[link.child], link, plans[link.child], keys)
+    about = [summaries[link.child] for link in links]
+    return pd.concat([context(frames, schema, plans, owner.parent), *about], axis=1)
 
 
 def given_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], table: str) -> pd.DataFrame | None:

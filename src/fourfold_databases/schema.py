@@ -12,14 +12,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
 from fourfold.data.errors import DataError
 from fourfold.output.printable import shortened
 
-__all__ = ["DECLARED", "Link", "Schema", "joint_name"]
+__all__ = ["DECLARED", "Link", "Schema", "joint_name", "without_circles"]
 
 DECLARED = "declared by the database"
 """The reason of a key that the database itself names."""
@@ -52,6 +52,32 @@ class Link:
         return f"{self.child}.{self.column} -> {self.parent}"
 
 
+def _sorter(links: Iterable[Link], tables: Iterable[str] = ()) -> TopologicalSorter[str]:
+    """Sorts tables after those that their rows name."""
+    parents: dict[str, set[str]] = {table: set() for table in tables}
+    for link in links:
+        parents.setdefault(link.child, set()).update({link.parent} - {link.child})
+    return TopologicalSorter(parents)
+
+
+def _circle(links: Iterable[Link]) -> str:
+    """The tables of a circle of links. Empty where there is none."""
+    try:
+        _sorter(links).prepare()
+    except CycleError as error:
+        return " -> ".join(reversed(error.args[1]))
+    return ""
+
+
+def without_circles(links: Sequence[Link]) -> tuple[tuple[Link, ...], tuple[Link, ...]]:
+    """The links that close no circle with those before them, and those that do."""
+    straight: list[Link] = []
+    closing: list[Link] = []
+    for link in links:
+        (closing if _circle([*straight, link]) else straight).append(link)
+    return tuple(straight), tuple(closing)
+
+
 @dataclass(frozen=True)
 class Schema:
     """Tables, their primary keys, and their links.
@@ -81,23 +107,13 @@ class Schema:
                 raise DataError(
                     f"{link}: must name the {len(key)} columns of the key ({joint_name(key)}), got {len(columns)}"
                 )
-        try:
-            self._sorter().prepare()
-        except CycleError as error:
-            circle = " -> ".join(reversed(error.args[1]))
-            raise DataError(
-                f"links must not run in a circle, got {circle}; write the schema to a file and leave one of them out"
-            ) from None
-
-    def _sorter(self) -> TopologicalSorter[str]:
-        return TopologicalSorter(
-            {table: {link.parent for link in self.links_of(table) if link.parent != table} for table in self.keys}
-        )
+        if circle := _circle(self.links):
+            raise DataError(f"links must not run in a circle, got {circle}; take one of them out of the schema")
 
     @property
     def order(self) -> tuple[str, ...]:
         """All tables, each after those that its rows name. Links of a table to itself do not count."""
-        return tuple(self._sorter().static_order())
+        return tuple(_sorter(self.links, self.keys).static_order())
 
     def links_of(self, table: str) -> tuple[Link, ...]:
         """The links from a table to its parents, that of its owner first."""
@@ -157,6 +173,12 @@ class Schema:
     def unlinked(self, tables: Collection[str]) -> Schema:
         """This schema without the links to some tables: their columns are then like any other."""
         return dataclasses.replace(self, links=tuple(link for link in self.links if link.parent not in tables))
+
+    def without_tables(self, tables: Collection[str]) -> Schema:
+        """This schema without some tables and their links."""
+        links = tuple(link for link in self.unlinked(tables).links if link.child not in tables)
+        keys = {table: key for table, key in self.keys.items() if table not in tables}
+        return dataclasses.replace(self, keys=keys, links=links)
 
     def __str__(self) -> str:
         lines = []

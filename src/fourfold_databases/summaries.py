@@ -44,6 +44,6 @@ def summary(child: pd.DataFrame, link: Link, plan: Plan, keys: pd.Series) -> pd.
 
 def _often(rows: pd.DataFrame, owner: str, name: str) -> pd.Series:
     """The most frequent category of each owner's rows. Of several the first in their order."""
-    counts = rows.groupby([owner, name], sort=True, observed=True).size()
-    at = counts.groupby(level=0, sort=False).idxmax()
-    return pd.Series([category for _, category in at], index=at.index, dtype=object)
+    counts = rows.groupby([owner, name], sort=True, observed=True).size().rename(ROW).reset_index()
+    counts = counts.sort_values(ROW, ascending=False, kind="stable").drop_duplicates(owner)
+    return counts.set_index(owner)[name].astype(object)

@@ -209,6 +209,25 @@ def test_a_short_table_that_names_others_is_refused():
         fit_database("autoregressive", data, budget="1 steps", size="xs")
 
 
+def test_tables_of_keys_alone_need_no_model_and_a_key_may_be_a_link(tmp_path):
+    tables = {
+        "customers": pd.DataFrame({"customer_id": range(60), "city": ["Rome", "Oslo"] * 30}),
+        "tags": pd.DataFrame({"tag_id": range(30)}),
+        "vips": pd.DataFrame({"customer_id": range(0, 60, 2)}),
+    }
+    fit_database("autoregressive", tables, out=tmp_path / "run", budget="1 steps", size="xs", precision="float32")
+    run = DatabaseRun.load(tmp_path / "run")
+    assert [*run.runs] == ["customers"] == [*run.log_prob(read_database(tables))]
+    samples = run.sample(2.0)
+    assert samples["tags"]["tag_id"].tolist() == [*range(30, 90)]
+    assert samples["vips"]["customer_id"].is_unique
+    assert 0 < len(samples["vips"]) < 120 == len(samples["customers"])
+    assert samples["vips"]["customer_id"].isin(samples["customers"]["customer_id"]).all()
+    with pytest.raises(ValueError, match="unknown paradigm"):
+        fit_database("autoregresive", tables, out=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_links_may_be_empty():
     data = shop(60)
     data["orders"]["customer_id"] = data["orders"]["customer_id"].astype("Int64")

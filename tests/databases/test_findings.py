@@ -15,7 +15,7 @@ from fourfold_databases.page import schema_picture
 from fourfold_databases.reading import frames_of
 from fourfold_databases.rules import RuleCheck
 
-SCHEMA = inferred_schema(*frames_of(shop()))
+SCHEMA = inferred_schema(*frames_of(shop()))[0]
 
 
 class View(NamedTuple):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from fourfold.data import DataError
+from fourfold_databases.database import read_database
 from fourfold_databases.inference import inferred_schema
 from fourfold_databases.integrity import sound_frames
 from fourfold_databases.reading import frames_of, holds_tables
@@ -54,7 +55,7 @@ def test_a_database_declares_its_keys(tmp_path, suffix):
     base.close()
     assert holds_tables(path)
     frames, declared = frames_of(path)
-    schema = inferred_schema(frames, declared)
+    schema = inferred_schema(frames, declared)[0]
     assert schema.keys == {"customers": "id", "products": "sku", "orders": "nr", "items": "nr, sku"}
     assert links(schema) == {
         "orders.customer -> customers",
@@ -68,7 +69,7 @@ def test_a_database_declares_its_keys(tmp_path, suffix):
 
 
 def test_names_and_values_show_keys_and_links(tmp_path):
-    schema = inferred_schema(*frames_of(shop()))
+    schema = inferred_schema(*frames_of(shop()))[0]
     assert schema.keys["order_items"] is None
     assert links(schema) == {
         "orders.customer_id -> customers",
@@ -82,7 +83,7 @@ def test_names_and_values_show_keys_and_links(tmp_path):
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
     (tmp_path / "README.md").write_text("The tables of a shop.")
     assert holds_tables(tmp_path)
-    again = inferred_schema(*frames_of(tmp_path))
+    again = inferred_schema(*frames_of(tmp_path))[0]
     assert (again.keys, links(again)) == (schema.keys, links(schema))
 
 
@@ -90,11 +91,11 @@ def test_a_column_that_only_looks_like_numbers_of_rows_is_no_link():
     frames = shop()
     frames["orders"]["total"] = [1, 2, 3]  # values that are all keys of customers
     frames["orders"]["rank_no"] = [3, 2, 1]
-    assert links(inferred_schema(*frames_of(frames))) == links(inferred_schema(*frames_of(shop())))
+    assert links(inferred_schema(*frames_of(frames))[0]) == links(inferred_schema(*frames_of(shop()))[0])
 
 
 def test_a_file_fixes_the_schema():
-    schema = inferred_schema(*frames_of(shop()))
+    schema = inferred_schema(*frames_of(shop()))[0]
     again = Schema.of_toml("schema.toml", schema.toml)
     assert (again.keys, links(again)) == (schema.keys, links(schema))
     swapped = Schema.of_toml("s.toml", '[a]\nkey = "id"\n[b]\nkey = "id"\n[c.links]\ny = "b"\nx = "a"\n')
@@ -128,7 +129,7 @@ def test_a_bad_file_is_one_line(text, message):
 )
 def test_broken_keys_are_named_or_left_out(table, row, column, value, message):
     frames = shop()
-    schema = inferred_schema(*frames_of(frames))
+    schema = inferred_schema(*frames_of(frames))[0]
     frames[table][column] = frames[table][column].astype(object)
     frames[table].loc[row, column] = value
     with pytest.raises(DataError, match=message):
@@ -144,7 +145,7 @@ def test_broken_keys_are_named_or_left_out(table, row, column, value, message):
 def test_rows_that_name_a_row_that_was_left_out_go_too():
     frames = shop()
     frames["orders"].loc[0, "customer_id"] = 99
-    sound, _ = sound_frames("shop", frames, inferred_schema(*frames_of(shop())), skip_bad=True)
+    sound, _ = sound_frames("shop", frames, inferred_schema(*frames_of(shop()))[0], skip_bad=True)
     assert sound["orders"]["order_id"].tolist() == ["8", "9"]
     assert sound["order_items"]["order_id"].tolist() == ["9"]
 
@@ -156,18 +157,50 @@ def test_numbers_and_words_in_one_key_are_refused():
         inferred_schema(*frames_of(frames))
 
 
-def test_an_empty_table_is_refused(tmp_path):
+def test_a_doubled_key_is_a_fault_and_not_the_lack_of_a_key():
+    frames = {"customers": pd.DataFrame({"customer_id": [*range(30), 4]}), "orders": shop()["orders"]}
+    with pytest.raises(DataError, match="customers, row 31, column customer_id: must differ in every row, got '4'"):
+        read_database(frames)
+    database = read_database(frames, skip_bad=True)
+    assert len(database.frames["customers"]) == 30
+    assert links(database.schema) == {"orders.customer_id -> customers"}
+    frames["customers"] = pd.DataFrame({"customer_id": [*range(30)] * 2})
+    assert read_database(frames).schema.keys["customers"] is None
+
+
+def test_a_link_that_closes_a_circle_is_refused_or_left_out():
+    frames = {
+        "staff": pd.DataFrame({"staff_id": range(30), "shop_id": [i % 20 for i in range(30)]}),
+        "shops": pd.DataFrame({"shop_id": range(20), "staff_id": range(20)}),
+    }
+    with pytest.raises(DataError, match="table shops, column staff_id: links must not run in a circle"):
+        read_database(frames)
+    database = read_database(frames, skip_bad=True)
+    assert links(database.schema) == {"staff.shop_id -> shops"}
+    assert "staff_id" in database.notes[0]
+
+
+def test_an_empty_table_is_refused_or_left_out(tmp_path):
     with pytest.raises(DataError, match="table staff"):
-        frames_of({**shop(), "staff": pd.DataFrame({"staffId": []})})
-    shop()["orders"].to_csv(tmp_path / "orders.csv", index=False)
-    (tmp_path / "staff.csv").write_text("staffId,level\n")
-    with pytest.raises(DataError, match="table staff: must have rows"):
-        frames_of(tmp_path)
+        read_database({**shop(), "staff": pd.DataFrame({"staffId": []})})
+    for table in ("orders", "order_items"):
+        shop()[table].to_csv(tmp_path / f"{table}.csv", index=False)
+    (tmp_path / "customers.csv").write_text("customer_id,city\n")
+    with pytest.raises(DataError, match="table customers: must have rows"):
+        read_database(tmp_path)
+    schema = tmp_path / "schema.toml"
+    schema.write_text(
+        '[customers]\nkey="customer_id"\n[orders]\nkey="order_id"\n[orders.links]\ncustomer_id="customers"'
+    )
+    for asked in (None, schema):
+        database = read_database(tmp_path, asked, skip_bad=True)
+        assert {*database.frames} == {"orders", "order_items"}
+        assert "customers" not in {link.parent for link in database.schema.links}
 
 
 def test_a_link_equals_its_key_whatever_their_types():
     frames = shop()
     frames["orders"]["customer_id"] = [1.0, None, 3.0]
-    sound, _ = sound_frames("shop", frames, inferred_schema(*frames_of(frames)))
+    sound, _ = sound_frames("shop", frames, inferred_schema(*frames_of(frames))[0])
     assert sound["orders"]["customer_id"].tolist() == ["1", None, "3"]
     assert Link("a", "b", "c") == Link("a", "b", "c", "another reason")

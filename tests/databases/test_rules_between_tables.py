@@ -75,16 +75,16 @@ def drawn(trained):
 
 
 def test_several_columns_are_a_key_where_chance_hardly_makes_them_one():
-    schema = inferred_schema(*frames_of(league()))
+    schema = inferred_schema(*frames_of(league()))[0]
     assert schema.key_columns("seasons") == tuple(KEY)
     assert schema.keys["awards"] == "player_id, cup_id"
     assert "games.player_id, year, stint -> seasons" in links(schema)
     assert "games.player_id -> players" not in links(schema)  # a season names its player
-    assert inferred_schema(*frames_of(shop())).keys["order_items"] is None  # three rows show nothing
+    assert inferred_schema(*frames_of(shop()))[0].keys["order_items"] is None  # three rows show nothing
 
 
 def test_a_file_names_keys_of_several_columns():
-    schema = inferred_schema(*frames_of(league()))
+    schema = inferred_schema(*frames_of(league()))[0]
     again = Schema.of_toml("s.toml", schema.toml)
     assert (again.keys, again.parts, links(again)) == (schema.keys, schema.parts, links(schema))
     with pytest.raises(DataError, match="3 columns of the key"):
@@ -95,7 +95,7 @@ def test_a_file_names_keys_of_several_columns():
 
 def test_a_broken_key_of_several_columns_is_named():
     data = league()
-    schema = inferred_schema(*frames_of(data))
+    schema = inferred_schema(*frames_of(data))[0]
     data["games"].loc[4, "year"] = 1900
     with pytest.raises(DataError, match=r"games, row 5, column player_id, year, stint: .* got 'pl\d+, 1900, \d'"):
         read_database(data, schema)
@@ -158,7 +158,7 @@ def test_shares_of_rules_tell_which_rows_break_them():
 def test_broken_keys_of_several_columns_are_counted():
     wrong = league()
     wrong["games"].loc[:2, "year"] = 1900
-    schema = inferred_schema(*frames_of(league()))
+    schema = inferred_schema(*frames_of(league()))[0]
     counts = {check.name: check.broken for check in checks_of("new", wrong, schema)}
     assert counts["link games.player_id, year, stint -> seasons"] == 3
     assert counts["key seasons.player_id, year, stint"] == 0

@@ -266,6 +266,8 @@ class Cache:
         memory, (cos, sin) = self._memory(block, end), angles or following(self.length, qkv, at)
         x = rotated(qkv, cos, sin).permute(2, 0, 3, 1, 4)
         memory[:, :, :, at:end] = x[1:].transpose(0, 1)
+        if end == 1:  # it attends to itself alone
+            return x[2].transpose(1, 2)
         if mask is None and end - at > 1:
             mask = torch.ones(end - at, end, dtype=torch.bool, device=x.device).tril(at)
         k, v = memory[:, :, :, :end].unbind(1)

@@ -339,10 +339,10 @@ class Numeric(Graded):
     def _plain(self, codes: Codes) -> npt.NDArray[Any]:
         if self.decimals == 0 and self.resolution == int(self.resolution):
             return (codes * int(self.resolution)).astype(str).astype(object)
-        full = pd.Series([f"{number:.{self.decimals}f}" for number in codes * self.resolution], dtype=object)
-        if self.least < self.decimals and len(full):
-            full = full.str.replace(rf"0{{1,{self.decimals - self.least}}}$", "", regex=True).str.rstrip(".")
-        return full.to_numpy()
+        full = [f"{number:.{self.decimals}f}" for number in (codes * self.resolution).tolist()]
+        if (free := self.decimals - self.least) > 0:
+            full = [(word[:-free] + word[-free:].rstrip("0")).rstrip(".") for word in full]
+        return np.array(full, dtype=object)
 
 
 _ZONE = re.compile(r"[+-]\d\d:?\d\d$")
@@ -475,7 +475,8 @@ class Identifier(Column):
         if self.pattern == "uuid":
             words = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.name} {number}")) for number in numbers]
         else:
-            words = [self.pattern.replace("{}", f"{number:0{self.width}d}") for number in numbers]
+            before, _, after = self.pattern.partition("{}")
+            words = [f"{before}{number:0{self.width}d}{after}" for number in numbers]
         return pd.Series(words, dtype=object)
 
     def values(self, codes: Codes) -> pd.Series:

@@ -309,9 +309,9 @@ class Sequences(WrittenRows):
                 frame.insert(0, "series" if "series" not in frame else "series (sample)", sequence + 1)
             return frame
         column, fresh = self._column(self.key), np.zeros(len(x), dtype=np.int64)
-        keys = column.text(fresh) if as_text or self.keys else column.values(fresh)
+        keys = column.text(fresh[len(self.keys) :]) if as_text or self.keys else column.values(fresh)
         if self.keys:
-            keys.iloc[: len(self.keys)] = list(self.keys[: len(x)])
+            keys = pd.Series([*self.keys[: len(x)], *keys], dtype=object)
             keys = keys if as_text else _as(keys, column.dtype)
         frame[self.key] = keys.iloc[sequence].to_numpy() if as_text else keys.iloc[sequence].reset_index(drop=True)
         return frame
