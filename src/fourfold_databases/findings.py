@@ -110,7 +110,7 @@ def _rules(judgement: DatabaseJudgement) -> list[Finding]:
         items.append(Finding("rules", f"Rows break rules between tables. {'; '.join(map(str, broken))}.", True))
     elif judgement.rules:
         count = plural(len(judgement.rules), "rule")
-        items.append(Finding("rules", f"Rows keep the {count} that were found between tables.", False))
+        items.append(Finding("rules", f"Rows keep the {count} between tables.", False))
     scores = {view: score_of(judgement, view, RULES) for view in judgement.views}
     inside = {view: score for view, score in scores.items() if score is not None}
     failing = [f"{view} ({score.value:.1%})" for view, score in inside.items() if apart_from_floor(score)]

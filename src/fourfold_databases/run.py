@@ -12,14 +12,13 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from torch import Tensor
 
-from fourfold.core import LogProb, Space
+from fourfold.core import LogProb
 from fourfold.data import read_all
 from fourfold.data.errors import DataError
 from fourfold.engine import BrokenRun, Run
 from fourfold.output.printable import shortened
-from fourfold.spaces import Sequences, Table
+from fourfold.spaces import Sequences
 from fourfold.spaces.written import WrittenRows
 from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
@@ -265,7 +264,7 @@ class DatabaseRun:
             stop = min(start + step, n)
             cond = None
             if conditions is not None and space.given is not None:
-                cond = _read(table, conditions[start:stop].reset_index(drop=True), space.given)
+                cond = read_all(conditions[start:stop].reset_index(drop=True), space.given)[0].x
             x = model.sample(stop - start, cond, seed, None, start).cpu()
             written: WrittenRows = space
             if isinstance(space, Sequences):
@@ -408,16 +407,6 @@ class DatabaseRun:
             )
             scores[table] = self.runs[table].model.log_prob(split.x, split.cond, seed)
         return scores
-
-
-def _read(table: str, conditions: pd.DataFrame, space: Space) -> Tensor:
-    """The conditions of a table's examples. Those of a table of several kinds need no remarks, which take long."""
-    if not isinstance(space, Table):
-        return read_all(conditions, space)[0].x
-    try:
-        return space.codes(conditions)
-    except ValueError as error:
-        raise DataError(f"conditions of {table}, {error}") from None
 
 
 def table_folder(folder: Path, table: str) -> Path:
