@@ -56,7 +56,7 @@ ENTRIES = {
     "digits/autoregressive": Entry("autoregressive", 2500),
     "digits/latent-variable": Entry("latent-variable", 1500, "xs/4"),
     "digits/adversarial": Entry("adversarial", 2500, "xs/4"),
-    "digits/diffusion": Entry("diffusion", 1500, "s/4"),
+    "digits/diffusion": Entry("diffusion", 1500, "s/4", given="labels"),
     "digits/flow": Entry("flow", 2500),
     "digits/energy": Entry("energy", 800, sampler=NoiseAnnealed(Langevin(1, 0.1), levels=40, moves=1, clean=True)),
     "digits/latent-diffusion": Entry("latent-diffusion", 1500),

@@ -7,6 +7,7 @@ of a model's own steps. Between two slices the models rest, and then they can be
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import threading
 import time
@@ -39,6 +40,7 @@ from fourfold.tasks.drawing import adjusted
 from fourfold.vocabulary import Kind
 from fourfold.vocabulary.rules import Below
 from fourfold_web import zoo
+from fourfold_web.recorded import trace_of
 from fourfold_web.traces import temperature_of, trace
 
 __all__ = [
@@ -493,20 +495,22 @@ class Studio:
 
 
 def redrawn(name: str, settings: Settings) -> dict[str, Any]:
-    """The trace of a run of the zoo with other settings.
+    """The trace of a run of the zoo with other settings. They leave its likelihood, which is that of its own trace.
 
     Raises:
         ValueError: for a run that the zoo does not have, or a setting that the model does not have.
     """
     run = Run.load(zoo.folder_of(name))
     model, y = settings.of(run.model), run.dataset().test.x
-    record = _record(model, y, settings)
+    record = _record(model, y, settings, scored=0) | {"score": json.loads(trace_of(*name.split("/")))["score"]}
     x = record.pop("samples")
     failures = [*shortcomings(model, x, y)] if model.space.shape == (2,) else []
     return {"kind": "trace", "name": name, "trace": record | {"failures": failures}}
 
 
-def _record(model: GenerativeModel, references: Tensor, settings: Settings) -> dict[str, Any]:
+def _record(
+    model: GenerativeModel, references: Tensor, settings: Settings, scored: int | None = None
+) -> dict[str, Any]:
     """The trace of a model as a JSON value, with what may be changed, and its samples."""
     plane = model.space.shape == (2,)
     sampling = trace(
@@ -515,7 +519,7 @@ def _record(model: GenerativeModel, references: Tensor, settings: Settings) -> d
         240 if plane else 16,
         settings.seed,
         settings.given,
-        scored=128 if plane else 32,
+        scored=(128 if plane else 32) if scored is None else scored,
         density=plane and model.likelihood.kind in QUICK,
     )
     return sampling.record() | {"samples": sampling.samples}

@@ -46,19 +46,32 @@ def play(page: Any) -> None:
         box.click()
 
 
-def test_recorded_digits_are_played(phone: Any):
-    phone.goto(f"{phone.url.split('#')[0]}#/paradigms/digits")
-    play(phone)
+CORNER = """() => {
+  const pen = new OffscreenCanvas(9, 9).getContext("2d", { willReadFrequently: true });
+  pen.drawImage(document.querySelector(".tile canvas"), 0, 0);
+  return pen.getImageData(1, 1, 1, 1).data[0];
+}"""
+"""The red of the paper of the first tile."""
 
 
-def test_recorded_points_are_played_and_guided_to_a_class(desk: Any):
+def test_recorded_points_are_played_in_the_light_and_in_the_dark(desk: Any):
     desk.goto(f"{desk.url.split('#')[0]}#/paradigms/two-moons")
     play(desk)
-    desk.click(".tile:has-text('diffusion') >> nth=0")
-    desk.select_option(".again label:has-text('Class') select", label="lower")
-    desk.fill(".again label:has-text('Guidance') input", "3")
-    desk.click("button:text-is('Draw again')")
-    desk.wait_for_selector(".tile:has-text('40 evaluations')")
+    assert desk.evaluate(CORNER) == 255
+    desk.locator(".transport .first").click()
+    desk.emulate_media(color_scheme="dark")
+    desk.wait_for_timeout(500)
+    assert desk.evaluate(CORNER) < 64
+
+
+def test_recorded_digits_are_played_and_guided_to_a_class(phone: Any):
+    phone.goto(f"{phone.url.split('#')[0]}#/paradigms/digits")
+    play(phone)
+    phone.click(".tile:has-text('diffusion') >> nth=0")
+    phone.select_option(".again label:has-text('Class') select", label="3")
+    phone.fill(".again label:has-text('Guidance') input", "3")
+    phone.click("button:text-is('Draw again')")
+    phone.wait_for_selector(".tile:has-text('40 evaluations')")
 
 
 def test_a_recorded_run_is_drawn_with_too_few_steps(desk: Any):

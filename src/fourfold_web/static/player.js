@@ -70,12 +70,13 @@ export class Plane {
     this.watch = new ResizeObserver(() => this.fit());
     this.watch.observe(canvas);
     this.onTheme = () => { this.theme(); this.draw(this.share); };
-    dark.addEventListener("change", this.onTheme);
+    this.media = matchMedia(dark.media); // one of its own: chromium tells no change to a query that was read after it
+    this.media.addEventListener("change", this.onTheme);
   }
 
   stop() {
     this.watch.disconnect();
-    dark.removeEventListener("change", this.onTheme);
+    this.media.removeEventListener("change", this.onTheme);
   }
 
   theme() {
