@@ -447,7 +447,10 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
     folder = Path(folder)
     net = estimand.net
     if not isinstance(net, (PublishedTransformer, TokenTransformer)):
-        raise TypeError(f"the network must be a transformer to be written for transformers, got {type(net).__name__}")
+        raise TypeError(
+            f"the network must be a transformer to be written for transformers, got {type(net).__name__}; "
+            "train autoregressive/likelihood"
+        )
     if isinstance(net, PublishedTransformer) and net.weights == "int8":
         raise TypeError("weights must be float32 to be written, got int8: open the model without rounding")
     with quiet():

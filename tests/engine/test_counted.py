@@ -53,3 +53,15 @@ def test_text_is_sent_to_the_model_beside_counts(tmp_path: Path) -> None:
     lines: list[str] = []
     fourfold.fit("autoregressive/likelihood", path, budget="20 steps", size="xs", say=lines.append)
     assert any("Kneser-Ney" in line and "train autoregressive/ngrams" in line for line in lines)
+
+
+def test_a_text_means_the_network_beside_counts_and_is_not_beaten_by_them(tmp_path: Path) -> None:
+    path = tmp_path / "story.txt"
+    path.write_text("the cat sat on the mat. a dog ran to the red barn. " * 300)
+    lines: list[str] = []
+    run = fourfold.fit(
+        "autoregressive", path, budget="20 steps", size="xs", data_options={"length": 16}, say=lines.append
+    )
+    assert run.card["recipe"] == "autoregressive/ngrams"
+    assert any("ngrams" in line and "autoregressive/likelihood" in line for line in lines)
+    assert not any("Kneser-Ney" in line for line in lines)

@@ -30,6 +30,8 @@ from fourfold.vocabulary import Kind
         ("flow", Images(1, 8, 8), "flow/tarflow"),
         ("diffusion", Vectors(2), "diffusion/denoising"),
         ("autoregressive", Text("ab", 4), "autoregressive/likelihood"),
+        ("autoregressive", Text("ab", 4, observed=1000), "autoregressive/ngrams"),
+        ("autoregressive", Text("ab", 4, observed=1 << 24), "autoregressive/likelihood"),
     ],
 )
 def test_a_paradigm_means_its_first_recipe_that_models_the_space(name, space, recipe):

@@ -6,6 +6,7 @@ A text is read by portions, and a large one is tokenised once into a file that i
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import hashlib
 import json
 import math
@@ -187,6 +188,7 @@ def text_source(corpus: Corpus, options: DataOptions, where: str) -> Source:
     ids, digest = _stored(corpus, survey, space, options)
     if space.tokenizer is not None:
         where = f"{where}, in tokens of {survey.size / max(len(ids), 1):.2f} bytes"
+    space = dataclasses.replace(space, observed=len(ids))
     return Source(ids, space, where, hint="a text has no labels, load it without given", digest=digest)
 
 

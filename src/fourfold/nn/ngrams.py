@@ -12,9 +12,9 @@ from fourfold.core import Part
 from fourfold.maths.ngrams import Ngrams
 from fourfold.nn.transformer import NextToken
 
-__all__ = ["BesideNgrams"]
+__all__ = ["MOST", "BesideNgrams"]
 
-MOST = 1 << 21
+MOST = 1 << 22
 """Tokens of a text that are counted, at most."""
 
 
@@ -53,7 +53,7 @@ class BesideNgrams(NextToken, Part, nn.Module):
     The network begins with ``f = 0`` and ``a = 1``, so the model begins as good as the n-grams of the training text,
     and learns what these do not know. In training each token is scored by the counts of the text without this
     occurrence: otherwise every n-gram would seem certain. The text is a buffer, from which the n-grams are counted
-    again where a run is opened. A run folder therefore holds the training text, up to 2 million tokens of it.
+    again where a run is opened. A run folder therefore holds the training text, up to 4 million tokens of it.
 
     Reference: Li et al. 2022, N-gram Is Back: Residual Learning of Neural Text Generation with n-gram Language Model,
     https://arxiv.org/abs/2210.14431 (n-grams beside a network); the counts that leave one out are those of Ney, Essen,
@@ -62,24 +62,25 @@ class BesideNgrams(NextToken, Part, nn.Module):
     Args:
         net: gives ``f``, logits that are 0 before training.
         longest: tokens of the longest n-gram.
+        most: tokens of the text that are counted, at most.
     """
 
     remark = ": n-grams of the training text, which the model keeps, corrected by a network"
 
-    def __init__(self, net: NextToken, longest: int) -> None:
+    def __init__(self, net: NextToken, longest: int, most: int = MOST) -> None:
         super().__init__()
         self.net, self.longest = net, longest
         self.tokens, self.length = net.tokens, net.length
         self.power = nn.Parameter(torch.ones(()))
         kind = torch.int16 if net.tokens < 1 << 15 else torch.int32
-        self.register_buffer("text", torch.full((MOST,), -1, dtype=kind))
+        self.register_buffer("text", torch.full((most,), -1, dtype=kind))
         self._looked_at, self._ngrams = (0, 0), list[tuple[Tensor, Ngrams]]()
 
     text: Tensor
 
     def fit(self, x: Tensor) -> None:
         """Take the text whose n-grams are counted: a stream of ids, or windows of it."""
-        ids = x.flatten()[:MOST]
+        ids = x.flatten()[: len(self.text)]
         self.text.fill_(-1)[: len(ids)] = ids.to(self.text)
 
     def cache(self, batch: int, cond: Tensor | None = None) -> _Cache:

@@ -9,7 +9,7 @@ from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.maths.ngrams import LONGEST
 from fourfold.nn.causal import CausalConvNet
-from fourfold.nn.ngrams import BesideNgrams
+from fourfold.nn.ngrams import MOST, BesideNgrams
 from fourfold.nn.reading import reading_of
 from fourfold.nn.reading.flat import flat_values
 from fourfold.nn.regression import regression_of
@@ -45,6 +45,10 @@ TEXT: Sizes[Size] = Sizes(
 )
 TOKENS = 4096
 """Tokens of a batch of text up to size m, at most: larger batches make steps few on a processor."""
+COUNTED_TEXT = 1 << 23
+"""Tokens of a text up to which a network beside counts is the default: 4 million of them are counted."""
+DIFFERENT = 4096
+"""Different tokens of such a text, at most: each has a mass after every token."""
 IMAGES: Sizes[tuple[Size, Size]] = Sizes(
     {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(96, 8), Size(64, 3)), "m": (Size(128, 12), Size(96, 4))}
 )
@@ -94,6 +98,12 @@ def default(space: Space) -> str:
 def _(space: Table) -> str:
     few = space.observed is not None and space.observed <= FEW and space.dims <= MOST_COLUMNS
     return "trees" if few else "any-order"
+
+
+@default.register
+def _(space: Text) -> str:
+    few = space.observed is not None and space.observed <= COUNTED_TEXT and space.tokens <= DIFFERENT
+    return "ngrams" if few and space.given is None else "likelihood"
 
 
 @singledispatch
@@ -233,7 +243,8 @@ def ngrams(space: Space, size: str) -> GenerativeModel:
 
 @ngrams.register
 def _(space: Text, size: str) -> GenerativeModel:
-    return _text(space, size, BesideNgrams(_text_network(space, size), LONGEST[space.token]))
+    counted = min(space.observed or MOST, MOST)
+    return _text(space, size, BesideNgrams(_text_network(space, size), LONGEST[space.token], counted))
 
 
 @singledispatch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -41,6 +41,7 @@ class Text(WrittenTexts):
         vocabulary: the characters, in the order of their ids. Empty for bytes (256 ids) and for a tokenizer.
         length: tokens in one window.
         tokenizer: the tokenizer, or ``None``.
+        observed: how many tokens the text has, or ``None``.
 
     Raises:
         ValueError: for an empty window, or a vocabulary with a repeated character.
@@ -52,6 +53,7 @@ class Text(WrittenTexts):
     vocabulary: str = ""
     length: int = 256
     tokenizer: Tokenizer | None = None
+    observed: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.length < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
