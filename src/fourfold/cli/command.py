@@ -5,6 +5,7 @@ The declarations load no torch, so help answers at once. The function is importe
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +44,9 @@ class Command:
             command = cls(**{f.name: _value(f.name, hints[f.name], values) for f in fields(cls)})
             set_threads(command.thread_count())
             module, _, name = _address(command).partition(":")
-            getattr(importlib.import_module(module), name)(command)
+            work = getattr(importlib.import_module(module), name)
+            gc.enable()
+            work(command)
 
         parameters = [parameter for f in fields(cls) for parameter in _parameters(f, hints[f.name])]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
