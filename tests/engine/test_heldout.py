@@ -208,6 +208,22 @@ def test_a_difference_within_its_noise_is_none():
     assert choice.best == 5
 
 
+@pytest.mark.parametrize(
+    ("at_best", "at_end", "word"),
+    [(0.0, 0.1, "learning rate"), (0.0, -0.5, "wider model"), (-0.9, -2.0, "regularisation")],
+)
+def test_later_steps_that_made_it_worse_say_what_would_be_better(at_best, at_end, word):
+    """By training examples: they gained nothing, were not ahead at the kept step, or were ahead already."""
+    choice = choice_of(SMALL)
+    losses = torch.linspace(-1, 1, 101, dtype=torch.float64)
+    choice.latest_train = losses + at_best
+    compared(choice, losses)
+    choice.latest_train = losses + at_end
+    compared(choice, losses + 0.5)
+    assert choice.keeps_best
+    assert word in choice.note().rpartition("better spent on")[2]
+
+
 def test_a_loss_that_is_not_finite_is_never_the_best_but_ends_no_training():
     choice = choice_of(SMALL)
     infinite = torch.full((12,), torch.inf)

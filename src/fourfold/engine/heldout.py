@@ -86,6 +86,7 @@ class HeldOut:
         self.seconds = 0.0
         self.weights, self.buffers = torch.empty(0), dict[str, Tensor]()
         self.best_losses = self.latest_losses = torch.empty(0, dtype=torch.float64)
+        self.best_train = self.latest_train = self.best_losses
         if self.judges:
             batch = min(loop.training.batch_size, len(data.train.x))
             rows = min(max(batch, 64), 256)
@@ -118,7 +119,7 @@ class HeldOut:
             return {}
         start = time.monotonic()
         losses, train = self.loop.processes.same((self._losses(self._held_out), self._losses(self._train)))
-        self.latest, self.latest_losses, self.count = step, losses, self.count + 1
+        self.latest, self.latest_losses, self.latest_train, self.count = step, losses, train, self.count + 1
         self._compare()
         self.due = self._following(step)
         self.seconds += time.monotonic() - start
@@ -137,7 +138,12 @@ class HeldOut:
         """Take the latest weights as the best, or count them if they are worse."""
         least = float(self.best_losses.mean())  # NaN at first
         if not math.isfinite(least) or float(self.latest_losses.mean()) < least:
-            self.best, self.best_losses, self.worse = self.latest, self.latest_losses, 0
+            self.best, self.best_losses, self.best_train, self.worse = (
+                self.latest,
+                self.latest_losses,
+                self.latest_train,
+                0,
+            )
             if self.on:
                 self.weights = self.loop.weights.average.clone()
                 self.buffers = {name: b.clone() for name, b in self._saved_buffers().items()}
@@ -211,12 +217,31 @@ class HeldOut:
         if self.over:
             return (
                 f"stopped at step {self.latest}: the held-out loss has not fallen since step {self.best}; "
-                f"the weights of step {self.best} are kept"
+                f"the weights of step {self.best} are kept{self._advice()}"
             )
         losses = f"{float(self.best_losses.mean()):.4g} against {float(self.latest_losses.mean()):.4g}"
         if self.keeps_best:
-            return f"the weights of step {self.best} are kept: their held-out loss is lower than at the end, {losses}"
+            reason = f"their held-out loss is lower than at the end, {losses}"
+            return f"the weights of step {self.best} are kept: {reason}{self._advice()}"
         return "the last weights are kept: no earlier ones had a lower held-out loss beyond its noise"
+
+    def _advice(self) -> str:
+        """A clause on the later steps, by the losses of training examples. Empty where these are not known.
+
+        Where training examples gained nothing, the steps were too large. Where they were not yet ahead of held-out
+        ones at the kept step, beyond twice its error, the model could take in more. Else it learned them by heart.
+        """
+        best, held_out = self.best_train, self.best_losses
+        if len(best) < 2 or len(held_out) < 2 or len(self.latest_train) < 2:
+            return ""
+        error = math.sqrt(float(best.var()) / len(best) + float(held_out.var()) / len(held_out))
+        if float(self.latest_train.mean()) >= float(best.mean()):
+            better = "a smaller learning rate, since training examples gained nothing either"
+        elif float(held_out.mean() - best.mean()) <= 2 * error:
+            better = "a wider model, since training examples were no better until then"
+        else:
+            better = "more regularisation or more examples, since only training examples gained"
+        return f"; the later steps would have been better spent on {better}"
 
     # --- state --------------------------------------------------------------------------------------------------------
 
@@ -230,6 +255,7 @@ class HeldOut:
         numbers = torch.tensor([self.best, self.latest, self.due, self.worse, self.count])
         tensors = {"numbers": numbers, "seconds": torch.tensor(self.seconds, dtype=torch.float64)}
         tensors |= {"best_losses": self.best_losses, "latest_losses": self.latest_losses}
+        tensors |= {"best_train": self.best_train, "latest_train": self.latest_train}
         tensors |= {f"buffer.{name}": b for name, b in self.buffers.items()}
         return {f"choice.{name}": value.clone() for name, value in tensors.items()}
 
@@ -248,5 +274,7 @@ class HeldOut:
             self.weights = torch.empty_like(self.loop.weights.flat)
             fill(self.live(), state)
         self.best_losses, self.latest_losses = tensors["best_losses"], tensors["latest_losses"]
+        nothing = torch.empty(0, dtype=torch.float64)  # in an older run
+        self.best_train, self.latest_train = (tensors.get(name, nothing) for name in ("best_train", "latest_train"))
         buffers = {k.removeprefix("buffer."): v for k, v in tensors.items() if k.startswith("buffer.")}
         self.buffers = {name: b.to(self.loop.device) for name, b in buffers.items()}
