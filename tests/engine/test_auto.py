@@ -8,13 +8,14 @@ import pytest
 from fourfold import fit
 from fourfold.data import load
 from fourfold.engine import auto
-from fourfold.engine.auto import ENOUGH, LEAST_STEPS, TRAINED, Sizing, choose_size
+from fourfold.engine.auto import ENOUGH, SIZES, TRAINED, Sizing, choose_size, needs_of
 from fourfold.paradigms import build, build_recipe
 from fourfold.runs.budget import parse_budget
 
 MOONS = load("two-moons", limit=2000)
 DIGITS = load("digits")
-ORDER = list(LEAST_STEPS)
+ORDER = list(SIZES)
+NEEDS = needs_of("diffusion/denoising", "Images")
 BATCH = build("diffusion", DIGITS.space, "s").training_defaults.batch_size
 
 
@@ -55,7 +56,7 @@ def test_the_chosen_size_can_take_the_steps_it_needs_and_the_next_cannot(machine
         TRAINED
         * budget.seconds
         / (1e-3 + 1e-7 * sum(p.numel() for p in build("diffusion", DIGITS.space, s).parameters()))
-        >= LEAST_STEPS[s]
+        >= (NEEDS[s].steps if s in NEEDS else 0)
         for s in ORDER[: rank + 2]
     ]
     assert all(fits[:-1])
@@ -142,11 +143,19 @@ def test_a_given_size_is_kept(tmp_path):
         fit(out=tmp_path / "run", resume=True, size="s")
 
 
+def test_a_recipe_that_was_not_measured_is_narrower_than_any_other():
+    rows = json.loads(auto.RULE.read_text())["needs"]
+    assert {row["size"] for row in rows} == set(ORDER[1:])
+    for size, need in needs_of("diffusion/denoising", "Video").items():
+        assert need == auto.Need(max(row["steps"] for row in rows if row["size"] == size))
+    assert needs_of("latent-variable/convolutional", "Images")["s/2"] == auto.Need(200, 1.5)
+
+
 def test_text_from_left_to_right_needs_few_steps(machine):
     text = load("python-docs", limit=20_000)
     machine |= {"parameter": 0.0, "overhead": 0.4}
     assert choice_of("60s", "autoregressive", text).size == "s/2"  # 135 steps
-    assert choice_of("60s", "diffusion", text).size == "s/4"
+    assert choice_of("60s", "diffusion", text).size == "s/8"
 
 
 @pytest.mark.parametrize(("overhead", "parameter", "size"), [(0.0411, 1.23e-7, "s/2"), (0.0037, 4.05e-7, "s/4")])

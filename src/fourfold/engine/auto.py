@@ -1,9 +1,10 @@
 """``--size auto``: the size and the batch that suit this machine, the data and a budget in seconds.
 
-A wide network is better than a narrow one after equally many steps, and takes fewer of them in equal time. The scaling
-study (``benchmarks/scaling.py``) says after how many steps a size has overtaken the next narrower one in equal time.
-:func:`choose_size` times a few steps of the narrowest size and climbs, as long as the next size can take its steps
-within the budget. Where even that takes few steps, smaller batches make more of them, if their steps are shorter.
+A wide network is better than a narrow one after equally many steps, and takes fewer of them in equal time. The file
+``sizes.json`` says for recipes and kinds of data after how many steps a size has overtaken the next narrower one in
+equal time; ``benchmarks/sizes.py rule`` writes it from what was measured. :func:`choose_size` times a few steps of the
+narrowest size and climbs, as long as the next size can take its steps within the budget. Where even that takes few
+steps, smaller batches make more of them, if their steps are shorter.
 
 A budget that no clock ends, such as 400 steps, gets :data:`FALLBACK` on every machine.
 """
@@ -11,11 +12,14 @@ A budget that no clock ends, such as 400 steps, gets :data:`FALLBACK` on every m
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, final
 
 import torch
@@ -29,16 +33,14 @@ from fourfold.machine.hardware import find_device
 from fourfold.paradigms import build_recipe
 from fourfold.runs.budget import Budget
 from fourfold.runs.precision import PRECISIONS
-from fourfold.vocabulary import Needs
 
-__all__ = ["FALLBACK", "Sizing", "choose_size"]
+__all__ = ["FALLBACK", "Need", "Sizing", "choose_size", "needs_of"]
 
 FALLBACK = "s"
-LEAST_STEPS = {"s/8": 0, "s/4": 100, "s/2": 200, "s": 500, "m": 2000}
-"""The sizes from narrow to wide, and the steps from which each is better than the one before in equal time.
-
-A paradigm whose needs differ says so in its facts, see :class:`~fourfold.vocabulary.Needs`.
-"""
+SIZES = ("s/8", "s/4", "s/2", "s", "m")
+"""The sizes from narrow to wide."""
+RULE = Path(__file__).with_name("sizes.json")
+"""The steps that sizes need, by recipe and class of the space."""
 POWER = 8
 """Quality grows with about the seventh root of the steps, so needs grow with a high power of the time of a step."""
 ENOUGH = 200
@@ -137,17 +139,17 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
     """
     if not math.isfinite(budget.seconds):
         return Sizing(FALLBACK, why="the size for budgets without seconds")
-    start, best, limit, factor, table = time.monotonic(), None, "", 1, LEAST_STEPS
-    for size in LEAST_STEPS:
-        least = min(factor * table[size], budget.steps)
+    start, best, limit, needs = time.monotonic(), None, "", dict[str, Need]()
+    for size in SIZES:
+        least = _least(needs, size, budget)
         if best is not None and best.step * GROWTH * least > TRAINED * budget.seconds:
             limit = f"{size} needs {least:g} of its own"
             break
-        model = _model_of(name, dataset, size, device, seed)
-        if model is None:
+        preset = _preset(name, dataset, size, device, seed)
+        if preset is None:
             continue
-        needs = model.facts.needs
-        factor, table = needs.factor, _least_steps(needs, dataset)
+        full, model = preset
+        needs = needs or needs_of(full, type(dataset.space).__name__)
         if size == "m" and _count(model) > math.prod(dataset.train.x.shape[1:]) * dataset.examples:
             limit = f"too few data for {size}"
             break
@@ -155,8 +157,8 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
         # An estimate is an upper bound and would choose too small a model, so time a real step where there is time.
         if candidate is None or time.monotonic() - start + 2 * candidate.step <= SHARE * budget.seconds:
             candidate = _timed(size, model, dataset, seed, SHARE * budget.seconds)
-            if best is not None and size in needs.ratios:
-                least = min(least * (candidate.step / best.step / needs.ratios[size]) ** POWER, budget.steps)
+            if best is not None and (ratio := needs[size].ratio) is not None:
+                least = min(least * (candidate.step / best.step / ratio) ** POWER, budget.steps)
         elif candidate.steps(budget) < least:
             limit = f"{size} would take too long to time"
             break
@@ -181,23 +183,62 @@ def _smaller(name: str, best: _Timed, part: int, dataset: Dataset, budget: Budge
     """The same size with smaller batches. Where a step takes long, half the examples take half the time."""
     if 2 * best.step > SHARE * budget.seconds:
         return replace(best, step=best.step / 2)
-    model = _model_of(name, dataset, best.size, device, seed)
-    assert model is not None, "the size was timed before"
+    preset = _preset(name, dataset, best.size, device, seed)
+    assert preset is not None, "the size was timed before"
+    _, model = preset
     Sizing(best.size, part).applied_to(model)
     return _timed(best.size, model, dataset, seed, SHARE * budget.seconds)
 
 
-def _least_steps(needs: Needs, dataset: Dataset) -> dict[str, int]:
-    """The steps that the sizes of models with such needs take on this data."""
-    windows = needs.steps_of_windows if dataset.space.window is not None else {}
-    return {**LEAST_STEPS, **needs.steps, **windows}
+@final
+@dataclass(frozen=True)
+class Need:
+    """From how many steps a size is better than the next narrower one, in equal time.
+
+    Attributes:
+        steps: steps of this size.
+        ratio: the multiple of the time of a step at the next narrower size for which this holds. Where a step takes
+            longer, the need grows with a power of the ratio. ``None``: it does not.
+    """
+
+    steps: int
+    ratio: float | None = None
 
 
-def _model_of(name: str, dataset: Dataset, size: str, device: str, seed: int) -> GenerativeModel | None:
-    """A throw-away model. ``None`` for a recipe with presets of its own that lacks the size."""
+@functools.cache
+def _rule() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(RULE.read_text(encoding="utf-8"))["needs"]
+    return rows
+
+
+def needs_of(recipe: str, data: str) -> dict[str, Need]:
+    """The needs of each size but the narrowest. Those that were not measured are the largest of all: narrower models.
+
+    Args:
+        recipe: full name of the recipe.
+        data: class of the space.
+    """
+
+    def need(size: str) -> Need:
+        rows = [row for row in _rule() if row["size"] == size]
+        own = [row for row in rows if (row["recipe"], row["data"]) == (recipe, data)]
+        row = max(own or rows, key=lambda row: row["steps"])
+        return Need(row["steps"], row.get("ratio") if own else None)
+
+    return {size: need(size) for size in SIZES[1:]}
+
+
+def _least(needs: Mapping[str, Need], size: str, budget: Budget) -> float:
+    """The steps that a size needs within a budget. The narrowest needs none."""
+    return min(needs[size].steps, budget.steps) if size in needs else 0
+
+
+def _preset(name: str, dataset: Dataset, size: str, device: str, seed: int) -> tuple[str, GenerativeModel] | None:
+    """The full name and a throw-away model. ``None`` for a recipe with presets of its own that lacks the size."""
     with torch.random.fork_rng(devices=[]), contextlib.suppress(LookupError):
         torch.manual_seed(seed)
-        return build_recipe(name, dataset.space, size)[1].to(find_device(device))
+        full, model = build_recipe(name, dataset.space, size)
+        return full, model.to(find_device(device))
     return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fourfold.vocabulary.rules import Active, Below, NearOne, Settled
-from fourfold.vocabulary.terms import Cost, Facts, FailureMode, Kind, Needs, Paper, Paradigm
+from fourfold.vocabulary.terms import Cost, Facts, FailureMode, Kind, Paper, Paradigm
 
 __all__ = ["FACTS", "recorded_facts"]
 
@@ -59,8 +59,6 @@ FACTS: Mapping[Paradigm, Facts] = {
             ),
             Paper("Vaswani et al.", 2017, "Attention Is All You Need", "https://arxiv.org/abs/1706.03762"),
         ),
-        # Narrow networks of a text take nearly the time of wider ones.
-        needs=Needs(steps_of_windows={"s/4": 25, "s/2": 25}),
     ),
     Paradigm.LATENT_VARIABLE: Facts(
         represents="a prior over codes, fixed or learned, and a decoder from codes to a distribution over examples",
@@ -113,12 +111,6 @@ FACTS: Mapping[Paradigm, Facts] = {
                 "https://arxiv.org/abs/1509.00519",
             ),
         ),
-        # After 120 s, 1,550 steps of s/2 are far better than 640 of s. In the study a step takes 1.5 times as long as
-        # at the size before. With kernels for AVX2, where s/2 takes 2.6 times as long as s/4: a Frechet distance of 206
-        # after 578 steps, and of 190 after 1,048 of s/4 in equal time. After 120 s on the clock 173 with 1,426 steps of
-        # s/4, and 183 to 191 with 720 of s/2 (with a flow as prior; 158 to 172 with s/4 and the mixture of today).
-        # With AMX it takes 1.2 times as long.
-        needs=Needs(steps={"s": 1500}, ratios={"s/4": 1.5, "s/2": 1.5}),
     ),
     Paradigm.ADVERSARIAL: Facts(
         represents="a map from noise to examples, without a density",
@@ -173,8 +165,6 @@ FACTS: Mapping[Paradigm, Facts] = {
                 "https://arxiv.org/abs/2501.05441",
             ),
         ),
-        # At up to 350 steps, width gives a GAN nothing.
-        needs=Needs(factor=3),
     ),
     Paradigm.DIFFUSION: Facts(
         represents="the score of the noised data at every noise level (or a denoiser or velocity that implies it)",

@@ -20,7 +20,6 @@ __all__ = [
     "Facts",
     "FailureMode",
     "Kind",
-    "Needs",
     "Paper",
     "Paradigm",
     "Principle",
@@ -149,26 +148,6 @@ class FailureMode:
 
 
 @dataclass(frozen=True)
-class Needs:
-    """The training steps that the sizes of a paradigm's models need, where they differ from the usual ones.
-
-    A size is better than the next narrower one, in equal time, from this number of steps.
-
-    Attributes:
-        steps: by size.
-        steps_of_windows: by size, for windows of a text.
-        factor: multiplies the needs of the sizes that follow.
-        ratios: by size, the multiple of the time of a step at the next narrower size for which the needs hold. Where a
-            step takes longer, the needs grow with a power of the ratio.
-    """
-
-    steps: Mapping[str, int] = field(default_factory=dict)
-    steps_of_windows: Mapping[str, int] = field(default_factory=dict)
-    factor: int = 1
-    ratios: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Facts:
     """Facts of a paradigm, or of one recipe of it: the two answers, and their consequences.
 
@@ -190,7 +169,6 @@ class Facts:
     failure_modes: tuple[FailureMode, ...]
     references: tuple[Paper, ...]
     parts: tuple[str, ...] = ()
-    needs: Needs = field(default=Needs(), repr=False, compare=False)
 
     @property
     def gives(self) -> str:
