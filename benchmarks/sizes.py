@@ -27,6 +27,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -134,13 +135,16 @@ def _built(recipe: str, size: str, part: int, dataset: Dataset) -> GenerativeMod
 
 
 def choice(kind: str, recipe: str, seconds: float, read: Callable[[str], Dataset]) -> Sizing:
-    """The choice of ``--size auto`` by the kept seconds of steps."""
+    """The choice of ``--size auto`` by the kept seconds of steps, which are all that its clock counts."""
+    clock = [0.0]
 
     def timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> auto._Timed:
         part = _built(recipe, size, 1, dataset).training_defaults.batch_size // model.training_defaults.batch_size
-        return auto._Timed(size, step_seconds(recipe, size, part, kind, read), auto._count(model))
+        step = step_seconds(recipe, size, part, kind, read)
+        clock.append(clock[-1] + auto.TIMED * step)
+        return auto._Timed(size, step, auto._count(model))
 
-    auto._timed = timed
+    auto._timed, auto.time = timed, SimpleNamespace(monotonic=lambda: clock[-1])
     return choose_size(recipe, read(kind), parse_budget(f"{seconds:g}s"), "cpu")
 
 
@@ -205,11 +209,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sizes.json")
     options = parser.parse_args()
     if options.what == "rule":
-        RULE.write_text(rule(_rows(options.out)), encoding="utf-8")
+        RULE.write_text(rule(rows_of(options.out)), encoding="utf-8")
         return
     torch.set_num_threads(1)
     read = functools.cache(lambda kind: data_of(kind, options.diamonds, options.data_folder))
-    rows = _rows(options.out)
+    rows = rows_of(options.out)
     for name in options.cells.split(","):
         kind, _, recipe = name.partition("/")
         added = cell(kind, recipe, options.seconds, read, options.batches)
@@ -218,7 +222,8 @@ def main() -> None:
         write_json(options.out, result(rows, options))
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """The rows of a results file. None without one."""
     return list(json.loads(path.read_text(encoding="utf-8"))["rows"]) if path.exists() else []
 
 

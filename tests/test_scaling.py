@@ -1,6 +1,7 @@
 """The page on scaling says what its results say."""
 
 import importlib.util
+import json
 import math
 import sys
 from pathlib import Path
@@ -58,3 +59,25 @@ def test_the_page_is_that_of_the_results(scaling):
     assert scaling.page(scaling.earlier_records()) == (BENCHMARKS.parent / "docs" / "scaling.md").read_text(
         encoding="utf-8"
     )
+
+
+def of_table(size, steps, nats):
+    about = {"data": "table", "recipe": "autoregressive/any-order", "s": 15, "batch": 256, "kind": "exact"}
+    return about | {"size": size, "steps": steps, "likelihood": nats, "better": "higher", "distance": 1.0}
+
+
+def test_needs_are_those_of_the_script_and_follow_what_was_measured(monkeypatch):
+    """A size that lost needs twice its steps, one that won no more than it had, and in between where both are known."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    sizes = importlib.import_module("sizes")
+    assert sizes.rule(sizes.rows_of(BENCHMARKS / "results" / "sizes.json")) == sizes.RULE.read_text(encoding="utf-8")
+    rows = [of_table("s/4", 900, -16.0), of_table("s/2", 150, -15.0), of_table("s", 300, -17.0)]
+
+    def needs(rows):
+        table = [row for row in json.loads(sizes.rule(rows))["needs"] if row["data"] == "Table"]
+        return {row["size"]: row["steps"] for row in table}
+
+    assert needs([]) == {"s/4": 100, "s/2": 200, "s": 500}
+    assert needs(rows) == {"s/4": 100, "s/2": 150, "s": 600}
+    won = [of_table("s/2", 1000, -16.0) | {"s": 60}, of_table("s", 400, -15.0) | {"s": 60}]
+    assert needs(rows + won)["s"] == round(math.sqrt(600 * 400))

@@ -20,7 +20,7 @@ from typing import Any, Unpack, final
 from fourfold.core import Space
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted, fit, resumable
-from fourfold.engine.auto import LEAST_STEPS
+from fourfold.engine.auto import SIZES
 from fourfold.engine.estimate import planned
 from fourfold.engine.progress import shower_for
 from fourfold.engine.step import Step
@@ -236,7 +236,7 @@ class _Contest:
 
     def _resized(self, best: Standing) -> list[str]:
         """The best candidate in the next narrower size, or the next wider one, where the user left the size open."""
-        sizes = list(LEAST_STEPS)
+        sizes = list(SIZES)
         if (self.keywords.get("size") or AUTO) != AUTO or best.size not in sizes:
             return []
         at = sizes.index(best.size)
