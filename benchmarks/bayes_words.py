@@ -76,7 +76,7 @@ def generative(x: Tensor, y: Tensor, space: fourfold.Space, budget: str, parts: 
     held, fitted_rows = slice(0, len(x) // 10), slice(len(x) // 10, None)
     train, other = Split(x[fitted_rows], y[fitted_rows]), Split(x[held], y[held])
     data = Dataset("digits", space, train, other, other, "", "espeak-ng", given=Categories(speech_data.DIGITS))
-    run = fourfold.fit("autoregressive", data, budget=budget, size="s", precision="float32", say=print)
+    run = fourfold.fit("autoregressive/likelihood", data, budget=budget, size="s", precision="float32", say=print)
     return [class_probabilities(run.model, part) for part in parts]
 
 

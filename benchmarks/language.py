@@ -90,7 +90,7 @@ def rates(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     """A model of characters trained here, and the same weights in transformers."""
     import transformers
 
-    run = fourfold.fit("autoregressive", "python-docs", budget=f"{options.seconds}s", size="s", seed=0)
+    run = fourfold.fit("autoregressive/likelihood", "python-docs", budget=f"{options.seconds}s", size="s", seed=0)
     model = run.model
     with tempfile.TemporaryDirectory() as folder:
         exported = transformers.AutoModelForCausalLM.from_pretrained(write_language_model(model, folder)).eval()
@@ -103,7 +103,9 @@ def rates(options: argparse.Namespace) -> Iterator[dict[str, object]]:
             "beside": rate(theirs(exported, batch, tokens, model.space.tokens), batch * tokens),
             "which": "transformers, its cache, the same weights",
         }
-    small = fourfold.fit("autoregressive", "python-docs", budget=f"{options.seconds}s", size="xs", seed=1).model
+    small = fourfold.fit(
+        "autoregressive/likelihood", "python-docs", budget=f"{options.seconds}s", size="xs", seed=1
+    ).model
     draft = speculation.Draft(small)
     tokens = model.space.length - 1
     yield {
@@ -221,7 +223,7 @@ def masked(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         path, _ = _split(texts(options)["pydoc_data.topics"], Path(folder))
         data = load(path, tokens="chars", length=128)
-    judge = fourfold.fit("autoregressive", data, budget=budget, size="s", seed=0).model
+    judge = fourfold.fit("autoregressive/likelihood", data, budget=budget, size="s", seed=0).model
     x = data.space.rows(data.test.x)[:200]
     exact = judge.log_prob(x)
     models = []
@@ -276,7 +278,9 @@ def keyboard(options: argparse.Namespace) -> Iterator[dict[str, object]]:
         with tempfile.TemporaryDirectory() as folder:
             path, held = _split(texts(options)["pydoc_data.topics"], Path(folder))
             data = load(path, tokens=kind)
-        run = fourfold.fit("autoregressive", data, budget=f"{2 * options.seconds}s", size=options.size, seed=0)
+        run = fourfold.fit(
+            "autoregressive/likelihood", data, budget=f"{2 * options.seconds}s", size=options.size, seed=0
+        )
         counted = KneserNey.fit(data.space, data.train.x)
         keyboards = (_offers(Completer(model)) for model in (run.model, counted))
         saved = [asdict(keystrokes(offers, held, clock=time.thread_time)) for offers in keyboards]
@@ -306,7 +310,8 @@ begun = time.perf_counter()
 first = []
 observe = lambda step: first.append(time.perf_counter() - begun)
 options = {"tokens": "chars", "data_dir": sys.argv[2]}
-fourfold.fit("autoregressive", sys.argv[1], budget="3 steps", size="xs", observe=observe, data_options=options)
+recipe = "autoregressive/likelihood"
+fourfold.fit(recipe, sys.argv[1], budget="3 steps", size="xs", observe=observe, data_options=options)
 taken = re.search(r"RssAnon:\\s*(\\d+)", Path("/proc/self/status").read_text())
 print(int(taken[1]) / 1024, first[0])
 """
@@ -354,7 +359,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--seconds", type=int, default=30)
-    parser.add_argument("--recipes", default="autoregressive,autoregressive/ngrams")
+    parser.add_argument("--recipes", default="autoregressive/likelihood,autoregressive/ngrams")
     parser.add_argument("--size", default="auto")
     parser.add_argument("--length", type=int, default=128)
     for name in ("gguf", "kjv", "brown", "text"):

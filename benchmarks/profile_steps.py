@@ -58,7 +58,7 @@ RECIPES = (
     "few-step",
     "latent-diffusion",
     "diffusion/dit",
-    "autoregressive@python-docs",
+    "autoregressive/likelihood@python-docs",
 )
 BATCHES = (16, 64, 256)
 """Rows of an evaluation of the network, among which the cheapest counts."""

@@ -102,7 +102,11 @@ def look_on(path: Path, kind: str, steps: int, limit: float) -> dict[str, float]
     """Run ``fourfold fit`` within the limit, and tell when it took its first step and what memory it had."""
     run = path.parent / "run"
     shutil.rmtree(run, ignore_errors=True)
-    how = ["autoregressive", str(path), "--tokens", "bytes"] if kind == "text" else ["diffusion", str(path), "--stream"]
+    how = (
+        ["autoregressive/likelihood", str(path), "--tokens", "bytes"]
+        if kind == "text"
+        else ["diffusion", str(path), "--stream"]
+    )
     command = [sys.executable, "-m", "fourfold", "fit", *how, "--size", "xs", "--budget", f"{steps} steps"]
     start, first, private, files, mapped = time.perf_counter(), 0.0, list[float](), list[float](), list[float]()
     limited = f"ulimit -d {int(limit * 2**20)}; exec {shlex.join([*command, '--out', str(run)])}"

@@ -77,10 +77,16 @@ MEASURED = (
     _tables("diamonds", "two-sample AUC, nearer 0.5", "two-sample AUC", "TabularARGN", 0.5),
     _tables("diamonds", "quality (sdmetrics), higher", "quality", "SDV's Gaussian copula", float("inf")),
     _text(
-        SHAKESPEARE.format(""), "tiny Shakespeare, 55 s: autoregressive", "nats/character, lower", "counted Kneser-Ney"
+        SHAKESPEARE.format("/likelihood"),
+        "tiny Shakespeare, 55 s: autoregressive/likelihood",
+        "nats/character, lower",
+        "counted Kneser-Ney",
     ),
     _text(
-        SHAKESPEARE.format("/ngrams"), "the same: autoregressive/ngrams", "nats/character, lower", "counted Kneser-Ney"
+        SHAKESPEARE.format("/ngrams"),
+        "the same: autoregressive/ngrams, the default",
+        "nats/character, lower",
+        "counted Kneser-Ney",
     ),
     _text(
         "tokens/s at batch 1 with a draft of size xs",

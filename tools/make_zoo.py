@@ -61,8 +61,8 @@ ENTRIES = {
     "digits/energy": Entry("energy", 800, sampler=NoiseAnnealed(Langevin(1, 0.1), levels=40, moves=1, clean=True)),
     "digits/latent-diffusion": Entry("latent-diffusion", 1500),
     "iris/autoregressive": Entry("autoregressive", 400),
-    "names/autoregressive": Entry("autoregressive", 600, "xs/2"),
-    "chorales/autoregressive": Entry("autoregressive", 600, "xs/2"),
+    "names/autoregressive": Entry("autoregressive/likelihood", 600, "xs/2"),
+    "chorales/autoregressive": Entry("autoregressive/likelihood", 600, "xs/2"),
 }
 LENGTH = {"names": 64, "chorales": 128}
 """Characters of a window."""

@@ -39,7 +39,7 @@ class Setting:
 
 
 CANDIDATES = (
-    Setting("autoregressive", "xs", 800, 5),
+    Setting("autoregressive/likelihood", "xs", 800, 5),
     Setting("autoregressive/ngrams", "xs", 800, 5),
 )
 

@@ -32,7 +32,7 @@ class Setting:
         return f"{self.recipe} {self.size}, {self.steps} steps of windows of {self.length}"
 
 
-CANDIDATES = (Setting("autoregressive", "xs", 400, 64), Setting("autoregressive/ngrams", "xs", 400, 64))
+CANDIDATES = (Setting("autoregressive/likelihood", "xs", 400, 64), Setting("autoregressive/ngrams", "xs", 400, 64))
 
 
 def halves(options: Options) -> dict[str, str]:
