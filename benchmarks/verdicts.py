@@ -120,8 +120,8 @@ SCORES: Mapping[str, tuple[Scorer, int, Cases]] = {
     "likelihood, 5 folds": (by_folds, 5, ((5, 500, 1),)),
     "mmd": (by_samples(mmd), 1, ((2, 180, 1), (5, 60, 1), (5, 180, 1), (5, 180, 3))),
     "frechet": (by_samples(frechet_distance), 1, ((2, 180, 1), (5, 60, 1), (5, 180, 1), (5, 180, 3))),
-    "coverage": (by_samples(coverage), 1, ((2, 180, 1), (5, 60, 1), (5, 180, 1))),
-    "trees": (by_samples(of_trees), 0, ((5, 180, 1),)),
+    "coverage": (by_samples(coverage), 1, ((5, 60, 1), (2, 180, 1), (5, 180, 1))),
+    "trees": (by_samples(of_trees), 0, ((2, 60, 1), (5, 180, 1))),
 }
 """How each score is computed, a factor of its repeats (0: a tenth), and its cases: models, test rows, seeds."""
 FEW = 10
