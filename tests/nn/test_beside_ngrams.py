@@ -10,6 +10,7 @@ import torch
 from fourfold import Run, build, fit, load
 from fourfold.baselines import KneserNey
 from fourfold.maths.ngrams import Ngrams
+from fourfold.runs.blueprint import check_loadable
 from fourfold.spaces import Text
 
 SPACE = Text("ab cd", 12)
@@ -101,3 +102,10 @@ def test_other_spaces_are_refused():
 
     with pytest.raises(TypeError, match="n-grams are counted in texts, not in Vectors"):
         build("autoregressive/ngrams", Vectors(2), size="xs")
+
+
+@pytest.mark.parametrize(("observed", "kept"), [(60_000, 61_440), (3_000_000, 3_002_368), (1 << 30, 1 << 22)])
+def test_a_run_has_room_for_its_text_and_can_be_loaded(observed, kept):
+    large = build("autoregressive/ngrams", Text("ab cd", 12, observed=observed), size="xs")
+    assert len(large.estimand.net.text) == kept
+    assert not check_loadable(large)

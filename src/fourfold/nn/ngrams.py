@@ -12,10 +12,12 @@ from fourfold.core import Part
 from fourfold.maths.ngrams import Ngrams
 from fourfold.nn.transformer import NextToken
 
-__all__ = ["MOST", "BesideNgrams"]
+__all__ = ["CHUNK", "MOST", "BesideNgrams"]
 
 MOST = 1 << 22
 """Tokens of a text that are counted, at most."""
+CHUNK = 4096
+"""Tokens of a chunk of it."""
 
 
 @final
@@ -62,18 +64,18 @@ class BesideNgrams(NextToken, Part, nn.Module):
     Args:
         net: gives ``f``, logits that are 0 before training.
         longest: tokens of the longest n-gram.
-        most: tokens of the text that are counted, at most.
+        chunks: chunks of the text that are counted, at most, of 4,096 tokens each.
     """
 
     remark = ": n-grams of the training text, which the model keeps, corrected by a network"
 
-    def __init__(self, net: NextToken, longest: int, most: int = MOST) -> None:
+    def __init__(self, net: NextToken, longest: int, chunks: int = 512) -> None:
         super().__init__()
         self.net, self.longest = net, longest
         self.tokens, self.length = net.tokens, net.length
         self.power = nn.Parameter(torch.ones(()))
         kind = torch.int16 if net.tokens < 1 << 15 else torch.int32
-        self.register_buffer("text", torch.full((most,), -1, dtype=kind))
+        self.register_buffer("text", torch.full((chunks * CHUNK,), -1, dtype=kind))
         self._looked_at, self._ngrams = (0, 0), list[tuple[Tensor, Ngrams]]()
 
     text: Tensor

@@ -9,7 +9,7 @@ from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.maths.ngrams import LONGEST
 from fourfold.nn.causal import CausalConvNet
-from fourfold.nn.ngrams import MOST, BesideNgrams
+from fourfold.nn.ngrams import CHUNK, MOST, BesideNgrams
 from fourfold.nn.reading import reading_of
 from fourfold.nn.reading.flat import flat_values
 from fourfold.nn.regression import regression_of
@@ -243,8 +243,8 @@ def ngrams(space: Space, size: str) -> GenerativeModel:
 
 @ngrams.register
 def _(space: Text, size: str) -> GenerativeModel:
-    counted = min(space.observed or MOST, MOST)
-    return _text(space, size, BesideNgrams(_text_network(space, size), LONGEST[space.token], counted))
+    chunks = -(-min(space.observed or MOST, MOST) // CHUNK)
+    return _text(space, size, BesideNgrams(_text_network(space, size), LONGEST[space.token], chunks))
 
 
 @singledispatch
