@@ -16,6 +16,7 @@ from fourfold.cli.commands.compare import Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Sample, ScoreExamples
 from fourfold.cli.commands.train import Fit
+from fourfold.cli.data import print_rules
 from fourfold.cli.printing import print_line, say, write_text
 from fourfold.cli.train import new_folder
 from fourfold.core import LogProb
@@ -28,6 +29,7 @@ from fourfold_databases.database import Database, read_database
 from fourfold_databases.fitting import fit_database
 from fourfold_databases.judging import judge_database
 from fourfold_databases.page import write_page
+from fourfold_databases.rules import rules_of
 from fourfold_databases.run import DatabaseRun
 from fourfold_databases.schema import Schema
 from fourfold_databases.writing import check_new, write_database
@@ -38,10 +40,13 @@ __all__ = ["data", "fit", "judge", "sample", "score"]
 def data(command: DescribeData) -> None:
     """Describe a database: its tables, its keys with their reasons, and its links."""
     assert command.name is not None, "the handler asks for it"
-    path, skip_bad = _reading(command.data_options)
+    options = command.data_options
+    path, skip_bad = _reading(options, "rules")
     new = Path(path) if path is not None and not Path(path).exists() else None
     database = read_database(command.name, None if new else path, skip_bad=skip_bad)
     print_line(json.dumps(_record(database), indent=1) if command.as_json else _description(database))
+    if options.get("rules"):
+        print_rules(rules_of(database), print_line, command.as_json)
     if new is not None:
         write_text(new, database.schema.toml)
         say(f"{new}: edit it, then: fourfold data {command.name} --schema {new}")
@@ -148,13 +153,17 @@ def _refuse(command: Command, *names: str) -> None:
             raise ValueError(f"--{item.name.replace('_', '-')} must be left out for a database, got {value!r}")
 
 
-def _reading(options: DataKeywords) -> tuple[Any, bool]:
+def _reading(options: DataKeywords, *more: str) -> tuple[Any, bool]:
     """The options of reading that a database has: the file of its schema, and whether bad rows are left out.
+
+    Args:
+        options: of the command.
+        more: other options that the command itself reads.
 
     Raises:
         ValueError: for another option.
     """
-    other = sorted(options.keys() - {"schema", "skip_bad"})
+    other = sorted(options.keys() - {"schema", "skip_bad", *more})
     if other:
         raise ValueError(f"{option(other[0])} must be left out for a database, which reads --schema and --skip-bad")
     return options.get("schema"), bool(options.get("skip_bad"))

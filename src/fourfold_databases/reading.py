@@ -72,12 +72,18 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
     else:
         declared = declared_keys(path)
         batches = batches_of_duckdb if path.suffix.lower() == ".duckdb" else batches_of_sqlite
-        frames = {name: pa.Table.from_batches(list(batches(path, name))).to_pandas() for name in declared}
+        frames = {name: _frame(batches(path, name)) for name in declared}
     for name, frame in frames.items():
         if frame.columns.duplicated().any():
             raise DataError(f"{_name(data)}, table {name}: columns must differ in name, got {shortened(frame.columns)}")
         frame.columns = frame.columns.astype(str)
     return frames, declared
+
+
+def _frame(batches: Iterator[pa.RecordBatch]) -> pd.DataFrame:
+    """The rows of a table, which has no batches where it is empty."""
+    rows = list(batches)
+    return pa.Table.from_batches(rows).to_pandas() if rows else pd.DataFrame()
 
 
 def _name(data: Any) -> str:

@@ -10,14 +10,16 @@ from typing import final
 import numpy as np
 import numpy.typing as npt
 
+from fourfold.data import load
+from fourfold.data.schema.rules import RuleRow, rule_rows
 from fourfold_databases.bounds import Bound
 from fourfold_databases.database import Database
 from fourfold_databases.derived import CLOSE, Copy, Derived, Tally, numbers
-from fourfold_databases.plan import ROW, Plan, in_order, owner_rows, plans
+from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, owner_rows, plans
 from fourfold_databases.reading import gaps_in
 from fourfold_databases.schema import Link
 
-__all__ = ["RuleCheck", "rule_checks", "rule_shares"]
+__all__ = ["RuleCheck", "rule_checks", "rule_shares", "rules_of"]
 
 HOLDS = 0.99
 """The share of rows from which an order of two times is a rule."""
@@ -49,6 +51,17 @@ def rule_checks(real: Database, samples: Database) -> tuple[RuleCheck, ...]:
     plan = plans(real)
     synthetic = {name: share for name, _, share in rule_shares(samples, plan)}
     return tuple(RuleCheck(name, share, synthetic[name], link) for name, link, share in rule_shares(real, plan))
+
+
+def rules_of(database: Database) -> list[RuleRow]:
+    """The rules between the tables of a database, and then those within each: see :func:`rule_rows`."""
+    plan = plans(database)
+    rows = [RuleRow(name, share, share == 1) for name, _, share in rule_shares(database, plan)]
+    for table, frame in database.frames.items():
+        if plan[table].own and len(frame) >= FEWEST:
+            inside = rule_rows(load(frame[[*plan[table].own]], space="table"))
+            rows += [row._replace(rule=f"{table}: {row.rule}") for row in inside]
+    return rows
 
 
 def rule_shares(database: Database, plan: Mapping[str, Plan]) -> Iterator[tuple[str, Link | None, float]]:

@@ -180,6 +180,16 @@ def test_a_link_that_closes_a_circle_is_refused_or_left_out():
     assert "staff_id" in database.notes[0]
 
 
+def test_an_empty_table_of_a_file_is_refused_or_left_out(tmp_path):
+    path = tmp_path / "shop.db"
+    base = sqlite3.connect(path)
+    base.executescript(SHOP + "delete from items; delete from products;")
+    base.close()
+    with pytest.raises(DataError, match="table products: must have rows"):
+        read_database(path)
+    assert {*read_database(path, skip_bad=True).frames} == {"customers", "orders"}
+
+
 def test_an_empty_table_is_refused_or_left_out(tmp_path):
     with pytest.raises(DataError, match="table staff"):
         read_database({**shop(), "staff": pd.DataFrame({"staffId": []})})

@@ -15,7 +15,7 @@ from fourfold_databases.inference import inferred_schema
 from fourfold_databases.judging import checks_of
 from fourfold_databases.plan import plans
 from fourfold_databases.reading import frames_of
-from fourfold_databases.rules import rule_checks
+from fourfold_databases.rules import rule_checks, rules_of
 from fourfold_databases.run import DatabaseRun
 from fourfold_databases.schema import Schema
 
@@ -142,6 +142,18 @@ def test_likelihoods_of_units_leave_out_what_others_decide(trained):
     scores = trained.log_prob(read_database(league(20, seed=5), trained.schema))
     assert {str(score.kind) for score in scores.values()} == {"exact"}
     assert all(np.isfinite(score.nats.numpy()).any() for score in scores.values())
+
+
+def test_rules_are_listed_between_tables_and_within_each():
+    rows = rules_of(read_database(league()))
+    assert {
+        "players.bats = sum of seasons.bats",
+        "seasons.height = players.height",
+        "seasons.reach at most players.height",
+        "games.number numbers the rows of one seasons",
+        "seasons: hits ≤ bats",
+    } <= {row.rule for row in rows}
+    assert all(row.always and row.share == 1 for row in rows)
 
 
 def test_shares_of_rules_tell_which_rows_break_them():

@@ -18,7 +18,7 @@ from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.printing import print_data, print_line, say, write_text
 from fourfold.data import Dataset, describe, describe_record, load, summaries
 from fourfold.data.schema import Inferred, schema_text
-from fourfold.data.schema.rules import rule_rows
+from fourfold.data.schema.rules import RuleRow, rule_rows
 from fourfold.data.writers import as_lines, write_examples
 from fourfold.output.printable import printable
 from fourfold.settings.data import DataKeywords
@@ -45,7 +45,7 @@ def data(command: DescribeData) -> None:
     else:
         _describe(dataset, command.name, tell, schema is None)
     if command.data_options.get("rules"):
-        _print_rules(dataset, tell, command.as_json)
+        print_rules(rule_rows(dataset), tell, command.as_json)
     if new_schema is not None:
         _write_schema(new_schema, dataset, command.name)
     if command.out is not None:
@@ -80,9 +80,8 @@ def _describe(dataset: Dataset, name: str, tell: Callable[[object], None], infer
         )
 
 
-def _print_rules(dataset: Dataset, tell: Callable[[object], None], as_json: bool) -> None:
-    """The rules of a table with the share of rows that keep each, those that samples keep first."""
-    rows = rule_rows(dataset)
+def print_rules(rows: Sequence[RuleRow], tell: Callable[[object], None], as_json: bool) -> None:
+    """Print rules with the share of rows that keep each."""
     if as_json:
         tell(json.dumps([row._asdict() for row in rows], indent=1))
         return
