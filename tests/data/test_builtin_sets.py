@@ -9,7 +9,7 @@ import torch
 
 from fourfold.data import DataError, builtin, load, names
 from fourfold.data.builtin import BUILTIN, CLOTHES
-from fourfold.spaces import Categories, Images, Text, Vectors, Video
+from fourfold.spaces import Categories, Images, Table, Text, Vectors, Video
 
 SAMPLED = ["two-moons", "eight-gaussians", "pinwheel", "checkerboard", "gaussian-mixture"]
 
@@ -48,12 +48,13 @@ def test_names():
         "fashion-mnist",
         "breast-cancer",
         "wine",
+        "penguins",
         "python-docs",
     }
     assert all(source.__doc__ for source in BUILTIN.values())
 
 
-@pytest.mark.parametrize("name", [name for name in BUILTIN if name not in ("fashion-mnist", "python-docs")])
+@pytest.mark.parametrize("name", [name for name in BUILTIN if name not in ("fashion-mnist", "penguins", "python-docs")])
 def test_every_split_belongs_to_its_space(name):
     data = load(name, given="labels")
     for split in (data.train, data.validation, data.test):
@@ -101,6 +102,16 @@ def test_tables(name, rows, columns):
     assert isinstance(data.space, Vectors)
     assert len(data.space.columns) == data.space.dim == columns
     assert whole(data).shape == (rows, columns)
+
+
+def test_penguins_are_a_table_with_gaps_whose_target_may_be_named():
+    data = load("penguins", target="species")
+    assert isinstance(data.space, Table)
+    assert data.space.target == "species"
+    assert (len(whole(data)), data.space.dims) == (344, 8)
+    assert [column.missing for column in data.space.modelled] == [False, False, True, True, True, True, True, False]
+    with pytest.raises(DataError, match="n_values must be left out for penguins"):
+        load("penguins", n_values=3)
 
 
 def test_python_docs():

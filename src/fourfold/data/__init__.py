@@ -431,7 +431,8 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if not isinstance(data, (str, os.PathLike)):
         return _of_memory(data, options)
     if name in BUILTIN:
-        refuse_other(options, f"{name}, a built-in set", *(("tokens",) if name == "python-docs" else ()))
+        meant = {"python-docs": ("tokens",), "penguins": ("target", "group", "schema", "rare", "rules")}.get(name, ())
+        refuse_other(options, f"{name}, a built-in set", *meant)
         source, here = BUILTIN[name](options), Path(name)
         note = f"read the built-in set {name}, not what stands here under that name: write ./{name} for it"
         return dataclasses.replace(source, notes=(*source.notes, note)) if here.exists() else source

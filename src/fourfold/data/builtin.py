@@ -16,6 +16,7 @@ import torch
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.digits import read_digits
 from fourfold.data.errors import DataError
+from fourfold.data.readers import read
 from fourfold.data.source import Source
 from fourfold.data.text import Corpus, text_source
 from fourfold.data.video import moving_digits
@@ -59,6 +60,21 @@ def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:
     labels = torch.from_numpy(bunch["target"].astype(np.int64))
     space = Vectors(x.shape[1], tuple(map(str, bunch["feature_names"])))
     return Source(x, space, where, labels, Categories(tuple(map(str, bunch["target_names"]))))
+
+
+# --- a table ----------------------------------------------------------------------------------------------------------
+
+PENGUINS = Path(__file__).with_name("penguins.csv")
+
+
+def penguins(options: DataOptions) -> Source:
+    """344 rows of 8 columns with gaps: species, island, bill, flipper, mass, sex and year of penguins.
+
+    Source: Horst, Hill, Gorman 2020, palmerpenguins (CC0), https://doi.org/10.5281/zenodo.3960218.
+    """
+    source = read(PENGUINS, options)
+    assert isinstance(source, Source)  # a small file lies in memory
+    return source
 
 
 # --- sampled ----------------------------------------------------------------------------------------------------------
@@ -244,6 +260,7 @@ BUILTIN: Mapping[str, Callable[[DataOptions], Source]] = {
     "gaussian-mixture": gaussian_mixture,
     "breast-cancer": breast_cancer,
     "wine": wine,
+    "penguins": penguins,
     "python-docs": python_docs,
 }
 """Every built-in set by name."""
