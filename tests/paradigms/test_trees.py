@@ -10,7 +10,6 @@ from torch import Tensor
 
 import fourfold
 from fourfold.core import GenerativeModel
-from fourfold.nn.token_mixture import fold_of
 from fourfold.nn.trees import ColumnTrees
 from fourfold.paradigms import build, first_recipe, resolve
 from fourfold.recipes.autoregressive import tree_order
@@ -40,19 +39,15 @@ def rows(n: int, seed: int = 0) -> Tensor:
 
 
 def fitted(
-    space: Table = TABLE, x: Tensor | None = None, cond: Tensor | None = None, size: str = "xs", every: bool = True
+    space: Table = TABLE, x: Tensor | None = None, cond: Tensor | None = None, size: str = "xs"
 ) -> GenerativeModel:
-    """A model whose trees are grown, with parameters that no step has trained but that differ.
-
-    With ``every`` classical model that it could have: each has a share of the rows.
-    """
+    """A model whose trees are grown, with parameters that no step has trained but that differ."""
     torch.manual_seed(0)
     model = build("autoregressive/trees", space, size)
     model.fit_statistics(rows(400) if x is None else x, cond)
     with torch.no_grad():
         for parameter in model.estimand.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
-        model.estimand.net.is_active |= every
     return model.eval()
 
 
@@ -68,7 +63,7 @@ def test_masses_of_all_rows_add_up_to_one(model: GenerativeModel) -> None:
 
 
 def test_samples_follow_the_masses(model: GenerativeModel) -> None:
-    n, (every, _) = 10_000, TABLE.support(9, 3.0)
+    n, (every, _) = 20_000, TABLE.support(9, 3.0)
     masses = model.log_prob(every).nats.double().exp()
     place = {tuple(row): i for i, row in enumerate(every.tolist())}
     drawn = torch.tensor([place[tuple(row)] for row in model.sample(n).tolist()])
@@ -97,12 +92,12 @@ def plain(net: ColumnTrees, z: Tensor, row: int, i: int, trees: list[int], left_
             inside = [j for j, side in zip(inside, right, strict=True) if side == goes]
             node = int(net.child[r, node, int(goes)])
         masses = [m + weight * q for m, q in zip(masses, p, strict=True)]
-    beside = [mixture.next(z[row : row + 1], i)[0].exp().tolist() for mixture in net.inner]
+    beside = [mixture.next(z[row : row + 1], i)[0].exp().tolist() for mixture in net.classics]
     if left_out:
+        fold = net._fold(z)[row : row + 1]
         every = z[row : row + 1].repeat(size, 1)
         every[:, i] = torch.arange(size)
-        fold = int(fold_of(z, net.inner[0].folds)[row])
-        beside = [mixture._by_fit(every, fold)[:, i].exp().tolist() for mixture in net.inner]
+        beside = [mixture(every, fold.expand(size))[:, i].exp().tolist() for mixture in net.classics]
     line = [0.0] * size
     if i in net.ordered:
         offset, scale, gap = net.line[i].tolist()
@@ -119,17 +114,17 @@ def plain(net: ColumnTrees, z: Tensor, row: int, i: int, trees: list[int], left_
 
 
 def test_masses_are_those_of_the_definition(model: GenerativeModel) -> None:
-    net, z = model.estimand.net.members[0], model.codec.encode(rows(400))[0]
+    net, z = model.estimand.net, model.codec.encode(rows(400))[0]
     assert int((net.child >= 0).sum()) > 40  # trees have branches
     for row, i in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 2)]:
         with torch.no_grad():
-            masses = net.next(z[row : row + 1], i)[0].exp().tolist()
+            masses = net(z[row : row + 1], None, i)[0].exp().tolist()
         assert masses == pytest.approx(plain(net, z, row, i, list(range(net.trees)), False), abs=2e-6)
         assert sum(masses) == pytest.approx(1, abs=1e-6)
 
 
 def test_training_counts_a_row_in_no_tree_that_predicts_it(model: GenerativeModel) -> None:
-    net, z = model.estimand.net.members[0], model.codec.encode(rows(400))[0]
+    net, z = model.estimand.net, model.codec.encode(rows(400))[0]
     outside = (~net._inside(z)).sum(1) == 2
     row = int(outside.nonzero()[0])
     trees = (~net._inside(z)[row]).nonzero().flatten().tolist()
@@ -142,7 +137,7 @@ def test_training_counts_a_row_in_no_tree_that_predicts_it(model: GenerativeMode
 
 
 def test_leaves_hold_enough_rows(model: GenerativeModel) -> None:
-    net = model.estimand.net.members[0]
+    net = model.estimand.net
     reached = net.counts.sum(2) > 0
     assert float(net.counts.sum(2)[reached].min()) >= net.least == 5
     assert net.counts[:, 0].sum(1).unique().tolist() == [400]
@@ -150,7 +145,7 @@ def test_leaves_hold_enough_rows(model: GenerativeModel) -> None:
 
 def test_trees_find_what_depends_on_several_columns_and_on_gaps() -> None:
     """``odd`` follows from two columns, one by its gaps: neither alone tells it."""
-    model, test = fitted(TABLE, rows(3000), size="s", every=False), rows(500, 1)
+    model, test = fitted(TABLE, rows(3000), size="s"), rows(500, 1)
     flipped = test.clone()
     flipped[:, 3] = 1 - flipped[:, 3]
     assert float((model.log_prob(test).nats - model.log_prob(flipped).nats).mean()) > 3
@@ -165,7 +160,7 @@ def test_categories_come_before_quantities_and_a_target_at_its_end() -> None:
 def test_labels_are_features_and_may_be_unknown() -> None:
     x = rows(600)
     space = Table(SCHEMA[:3], given=Categories(("no", "yes")), observed=600)
-    model = fitted(space, x[:, :3], x[:, 3], every=False)
+    model = fitted(space, x[:, :3], x[:, 3])
     every, _ = space.support(9, 3.0)
     for label in (0, 1, None):
         assert float(model.log_prob(every, label).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
@@ -181,7 +176,7 @@ def test_any_condition_is_a_feature_and_may_be_unknown(kind: str) -> None:
         (Vectors(1), number) if kind == "vectors" else (Table(SCHEMA[2:]), torch.cat([x[:, 2:3] * 0, x[:, 3:]], 1))
     )
     space = Table(SCHEMA[:3], given=given, observed=600)
-    model = fitted(space, x[:, :3], cond, every=False)
+    model = fitted(space, x[:, :3], cond)
     every, _ = space.support(9, 3.0)
     for condition in (cond[0], cond[1], None):
         assert float(model.log_prob(every, condition).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)

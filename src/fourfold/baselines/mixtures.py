@@ -28,7 +28,7 @@ from fourfold.machine.libraries import sklearn
 from fourfold.maths.covariance import class_covariance, shrunk_covariance
 from fourfold.vocabulary import Kind
 
-__all__ = ["ClassGaussians", "KernelDensity", "MixedGaussians", "Mixture", "ProductMixture"]
+__all__ = ["ClassGaussians", "KernelDensity", "MixedGaussians", "ProductMixture"]
 
 ROWS = 4000
 """Training rows that a mixture is fitted to, at most."""
@@ -246,7 +246,7 @@ def between(low: Tensor, high: Tensor, u: Tensor) -> Tensor:
     return torch.where(flip, -z, z)
 
 
-class Mixture(Baseline):
+class _Mixture(Baseline):
     """A baseline that is a mixture. Subclasses say how its components are fitted."""
 
     note: ClassVar[str]
@@ -264,11 +264,6 @@ class Mixture(Baseline):
     def _fitted(cls, frame: Frame, parts: RowParts) -> _Components:
         """The components of training rows."""
 
-    @classmethod
-    def folded(cls, frame: Frame, parts: RowParts, fold: Tensor, folds: int) -> list[_Components]:
-        """The components of the rows outside of each fold ``(N,)``, and at the end those of all rows."""
-        return [*(cls._fitted(frame, others) for others in _outside(parts, fold, folds)), cls._fitted(frame, parts)]
-
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
         nats = self.components.log_joint(self.components.frame.parts(x)).logsumexp(1)
         return LogProb(nats, Kind.EXACT, self.dims, note=f"{len(self.components.weights)} {self.note}")
@@ -276,11 +271,6 @@ class Mixture(Baseline):
     def sample(self, n: int, seed: int = 0) -> Tensor:
         numbers = 1 + len(self.components.tables) + self.components.means.shape[1]
         return self.components.sample(torch.from_numpy(np.random.default_rng(seed).random((n, numbers))))
-
-
-def _outside(parts: RowParts, fold: Tensor, folds: int) -> list[RowParts]:
-    """The rows outside of each fold. All, where that would leave none."""
-    return [parts.rows(fold != f if bool((fold != f).any()) else fold == f) for f in range(folds)]
 
 
 # --- how it is fitted -------------------------------------------------------------------------------------------------
@@ -322,7 +312,7 @@ def _least(frame: Frame) -> Tensor:
 
 
 @final
-class ClassGaussians(Mixture):
+class ClassGaussians(_Mixture):
     """One Gaussian for each class of the target, or one for all rows, with covariances by Ledoit and Wolf.
 
     Categories are independent within a class. Columns of which a class has fewer than three values vary as they do
@@ -352,7 +342,7 @@ class ClassGaussians(Mixture):
         return _Components(frame, _weights(shares), tables, means, _Full(scaled))
 
 
-class _ByExpectation(Mixture):
+class _ByExpectation(_Mixture):
     """A mixture by expectation and maximisation. Its number of components is best_fits by held-out rows.
 
     Reference: Dempster, Laird, Rubin 1977, Maximum Likelihood from Incomplete Data via the EM Algorithm,
@@ -376,7 +366,8 @@ class _ByExpectation(Mixture):
         for k in COUNTS:
             if 5 * k > different and k > 1:
                 break
-            fits = [cls._expected(frame, others, k) for others in _outside(parts, fold, folds)]
+            others = [fold != f if bool((fold != f).any()) else fold == f for f in range(folds)]
+            fits = [cls._expected(frame, parts.rows(mask), k) for mask in others]
             nats = cls._held_out(parts, fits, fold)
             if nats > best:
                 best, count, best_fits = nats, k, fits
@@ -480,7 +471,7 @@ class ProductMixture(_ByExpectation):
 
 
 @final
-class KernelDensity(Mixture):
+class KernelDensity(_Mixture):
     """A kernel at each of at most 1,000 training rows, with widths that leave one row out.
 
     A quantity has a Gaussian kernel, in proportion to its standard deviation. A category keeps the mass ``1 - l`` and

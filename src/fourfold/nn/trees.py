@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from fourfold.machine.libraries import sklearn
 from fourfold.nn.forest import DEPTH, Forest
 from fourfold.nn.reading.flat import FlatNumbers
-from fourfold.nn.row_mixture import RowModel
-from fourfold.nn.token_mixture import FOLDS, TokenGaussians, TokenScores, hashes, score_axis
+from fourfold.nn.token_mixture import FOLDS, TokenMixture
 
 __all__ = ["ColumnTrees"]
 
@@ -47,7 +46,7 @@ WIDTHS = (0.0, 1 / 48, 1 / 16, 1 / 6)
 
 
 @final
-class ColumnTrees(Forest, RowModel):
+class ColumnTrees(Forest):
     """``p(x_i | x_<i, c)`` of the tokens of each column: a mixture of trees and of classical models beside them.
 
         p(x_i | x_<i, c) = s_1 sum_t w_t p_t + s_2 N + s_3 p_u + s_4 p_v
@@ -82,7 +81,6 @@ class ColumnTrees(Forest, RowModel):
         given: of each value of a condition, the number of its categories, and 0 for a number. Empty: there is none.
         least: the fewest rows of a leaf.
         order: the columns in the order of the chain rule. By default their own.
-        folds: parts of the rows that the mixtures of rows leave out.
 
     Raises:
         ValueError: for fewer than two leaves, or an order that does not name each column once.
@@ -106,13 +104,11 @@ class ColumnTrees(Forest, RowModel):
         given: Sequence[int] = (),
         least: int = 5,
         order: Sequence[int] = (),
-        folds: int = FOLDS,
     ) -> None:
         super().__init__(len(sizes) * trees, leaves)
         if order and sorted(order) != list(range(len(sizes))):
             raise ValueError(f"order must name each of {len(sizes)} columns once, got {tuple(order)}")
         self.order = tuple(order) or tuple(range(len(sizes)))
-        self.noun = f"{trees} trees for each column"
         self.sizes, self.trees, self.least, self.given = tuple(sizes), trees, least, tuple(given)
         columns, most = len(sizes), max(sizes)
         self.columns, self.ordered, self.missing = columns, tuple(ordered), tuple(missing)
@@ -132,18 +128,15 @@ class ColumnTrees(Forest, RowModel):
         start = torch.tensor([0.0, 0.5, 1.0, 0.0]).repeat(columns, SCALES, 1)
         self.smoothing = nn.Parameter(start)
         self.weight = nn.Parameter(torch.zeros(columns, trees))
-        axes = () if columns > WIDEST else (TokenScores, TokenGaussians) if ordered else (TokenScores,)
-        self.mixtures = nn.ModuleList(axis(sizes, ordered, missing, self.order, folds) for axis in axes)
-        self.shares = nn.Parameter(torch.tensor([0.0, -1.0] + [0.0] * len(axes)).repeat(columns, 1))
+        axes = 0 if columns > WIDEST else 2 if ordered else 1
+        self.mixtures = nn.ModuleList(TokenMixture(sizes, ordered, missing, self.order) for _ in range(axes))
+        self.shares = nn.Parameter(torch.tensor([0.0, -1.0] + [0.0] * axes).repeat(columns, 1))
         self._memory = dict[str, tuple[tuple[Tensor, ...], Tensor]]()
 
     @property
-    def inner(self) -> list[RowModel]:
-        return [mixture for mixture in self.mixtures if isinstance(mixture, RowModel)]
-
-    @property
-    def reads_condition(self) -> bool:
-        return self.condition is not None
+    def classics(self) -> list[TokenMixture]:
+        """The mixtures of whole rows."""
+        return [mixture for mixture in self.mixtures if isinstance(mixture, TokenMixture)]
 
     # --- features -----------------------------------------------------------------------------------------------------
 
@@ -175,13 +168,22 @@ class ColumnTrees(Forest, RowModel):
     # --- growing ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def fit(self, x: Tensor, cond: Tensor | None, masses: Tensor, edges: Tensor) -> None:
-        """Grow the trees on tokens ``(N, C)`` and their conditions, and count in their nodes."""
+    def fit(
+        self, x: Tensor, cond: Tensor | None = None, masses: Tensor | None = None, edges: Tensor | None = None
+    ) -> None:
+        """Grow the trees on tokens ``(N, C)`` and their conditions, and count in their nodes. Data alone decide.
+
+        Args:
+            x: tokens.
+            cond: conditions ``(N, *)``.
+            masses: of the ordered tokens of each column by itself, ``(C, most)``. ``None`` or zeros: they are counted.
+            edges: where the values of these tokens begin and end, ``(C, most + 1)``. ``None``: at whole numbers.
+        """
         if self.condition is not None and cond is not None:
             self.condition.fit(cond)
-        self._set_scores(x, masses)
-        for mixture in self.inner:
-            mixture.fit(x, cond, masses, edges)
+        self._set_scores(x, torch.zeros_like(self.root) if masses is None else masses)
+        for mixture, (place, edge) in zip(self.classics, self._axes(x, edges), strict=False):
+            mixture.fit(x, place, edge, self._fold(x))
         features, inside = self._features(x, cond), self._inside(x)
         rank = torch.tensor([self.order.index(column) for column, _ in self.places])
         for i in self.order:
@@ -211,16 +213,35 @@ class ColumnTrees(Forest, RowModel):
         self.shares.copy_(share.log())
 
     def _set_scores(self, x: Tensor, masses: Tensor) -> None:
-        """Normal scores of tokens and of the ends of their intervals. A gap has 0: another feature tells it."""
-        scores, edges = score_axis(x, self.sizes, self.missing, masses)
-        self.scores.copy_(scores)
-        self.edges.copy_(edges)
+        """Normal scores of ordered tokens and of the ends of their intervals. A gap has 0: another feature tells it."""
         self.root.copy_(self._uniform())
-        for i, last in enumerate(self._last().tolist()):
+        for i, size in enumerate(self.sizes):
+            last = size - (i in self.missing)
+            counts = torch.bincount(x[:, i], minlength=size)[:last].double() + 0.5 / last
             if float(masses[i].sum()) > 0:
                 counts = len(x) * masses[i, :last].double() + 0.5 / last
                 self.root[i, :last] *= (last * counts / counts.sum()).float()
+            below = counts.cumsum(0) / counts.sum()
+            middle = below - counts / 2 / counts.sum()
+            self.scores[i].zero_()[:last] = torch.special.ndtri(middle.clamp(1e-4, 1 - 1e-4)).float()
+            self.edges[i].fill_(torch.inf)[:last] = torch.special.ndtri(below.roll(1)).float()
+            self.edges[i, 0] = -torch.inf
             self.line[i] = torch.tensor([0.0, 1.0, float((x[:, i] >= last).float().mean())])
+
+    def _axes(self, x: Tensor, edges: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+        """Places and edges of ordered tokens, in normal scores and in values of mean 0 and variance 1."""
+        edges = torch.arange(self.edges.shape[1]).double().repeat(self.columns, 1) if edges is None else edges.clone()
+        places = (edges[:, 1:] + edges[:, :-1]) / 2
+        for i in self.ordered:
+            last = self.sizes[i] - (i in self.missing)
+            values = places[i, x[x[:, i] < last, i]]
+            centre, scale = (
+                (values.mean(), values.std(correction=0)) if len(values) else (places[i, 0], places.new_zeros(()))
+            )
+            scale = torch.where(scale > 0, scale, 1.0)
+            places[i], edges[i] = (places[i] - centre) / scale, (edges[i] - centre) / scale
+            edges[i, 0], edges[i, last:] = -torch.inf, torch.inf
+        return [(self.scores, self.edges), (places.float(), edges.float())]
 
     def _fit_linear(self, i: int, x: Tensor, features: Tensor, targets: Tensor, features_before: Tensor) -> None:
         """A ridge regression of a column's targets on the features before it, with the error of rows left out."""
@@ -273,7 +294,11 @@ class ColumnTrees(Forest, RowModel):
         """Which trees grow on which rows, ``(N, trees)``: a function of the row alone, so equal rows go together."""
         if self.trees == 1:
             return torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
-        return (hashes(x, self.trees) % 1000).float() < 1000 * SHARE
+        return (_hashes(x, self.trees) % 1000).float() < 1000 * SHARE
+
+    def _fold(self, x: Tensor) -> Tensor:
+        """The part of each row by which mixtures leave it out, ``(N,)``: a function of the row alone."""
+        return _hashes(x, self.trees + 1)[:, -1] % FOLDS
 
     # --- masses -------------------------------------------------------------------------------------------------------
 
@@ -282,22 +307,26 @@ class ColumnTrees(Forest, RowModel):
         features = self._features(x, cond)
         return torch.cat([features, torch.einsum("bf,cmf->bcm", features, self.linear).flatten(1)], 1)
 
-    def score(self, x: Tensor, cond: Tensor | None, left_out: bool) -> Tensor:
-        return self._shared(self._parts(x, cond, left_out), torch.arange(self.columns, device=x.device))
+    def forward(self, x: Tensor, cond: Tensor | None = None, column: int | None = None) -> Tensor:
+        """``log p(x_i | x_<i, c)`` of tokens ``(B, C)``, or of each token of one column, ``(B, sizes[column])``."""
+        if column is not None:
+            return self._of_column(x, cond, column)
+        return self._shared(self._parts(x, cond, self.training), torch.arange(self.columns, device=x.device))
 
-    def next(self, x: Tensor, column: int, cond: Tensor | None = None) -> Tensor:
+    def _of_column(self, x: Tensor, cond: Tensor | None, column: int) -> Tensor:
         inputs, trees = self._inputs(x, cond), column * self.trees + torch.arange(self.trees, device=x.device)
         masses = self._tables()[trees, self.paths(inputs, trees).amax(2)]
         masses = torch.einsum("t,btk->bk", self.weight[column].softmax(0), masses)[:, : self.sizes[column]]
         tokens = torch.arange(self.sizes[column], device=x.device).expand(len(x), -1)
         columns = torch.tensor([column], device=x.device)
-        beside = [mixture.next(x, column).exp() for mixture in self.inner]
+        beside = [mixture.next(x, column).exp() for mixture in self.classics]
         return self._shared(torch.stack([masses, self._line(inputs, tokens, columns), *beside], 2), columns)
 
     def _parts(self, x: Tensor, cond: Tensor | None, left_out: bool) -> Tensor:
         """Masses of tokens by trees, line and mixtures, ``(B, C, M)``. If ``left_out``: fitted without each row."""
         inputs, columns = self._inputs(x, cond), torch.arange(self.columns, device=x.device)
-        beside = [mixture.score(x, None, left_out).exp() for mixture in self.inner]
+        fold = self._fold(x) if left_out else None
+        beside = [mixture(x, fold).exp() for mixture in self.classics]
         masses = self._left_out(x, inputs) if left_out else self._by_trees(x, inputs)
         return torch.stack([masses, self._line(inputs, x, columns), *beside], 2)
 
@@ -325,43 +354,40 @@ class ColumnTrees(Forest, RowModel):
     def conditional(self, x: Tensor, observed_mask: Tensor, column: int, cond: Tensor | None = None) -> Tensor:
         """``log q(x_i | x_S, c)`` of each token of a column, ``(B, sizes[column])``, for any sets ``S``, ``(B, C)``.
 
-        It is ``p`` where ``S`` is ``x_<i``. Else it mixes ``p(x_i | x_<i)`` and
+        It is ``p`` where ``S`` is ``x_<i``, or all other columns. Else it mixes ``p(x_i | x_<i)`` and
 
             q(x_i | x_S) ~ p(x_i | x_<i) r(x_i | x_S) / r(x_i | x_<i),    or is r(x_i | x_S) where x_<i is not all in S
 
         with the mean ``r`` of the mixtures of rows.
         """
-        forward = self.next(x, column, cond)
-        if not self.inner:
-            return forward
-        earlier = self._before(x, self.order.index(column))
+        earlier = torch.zeros(self.columns, dtype=torch.bool, device=x.device)
+        earlier[list(self.order[: self.order.index(column)])] = True
+        nats = self._proposed(x, observed_mask, earlier, column, cond) if self.classics else self(x, cond, column)
+        mask = observed_mask.clone()
+        mask[:, column] = True
+        rows = (mask.all(1) & (observed_mask & ~earlier).any(1)).nonzero().flatten()
+        nats[rows] = self._exactly(x[rows], column, None if cond is None else cond[rows])
+        return nats
+
+    def _proposed(self, x: Tensor, observed_mask: Tensor, earlier: Tensor, i: int, cond: Tensor | None) -> Tensor:
         later = (observed_mask & ~earlier).any(1, keepdim=True)
-        by_rows = self._by_mixtures(x, observed_mask, column)
-        ratio = torch.where(later, by_rows - self._by_mixtures(x, earlier, column), 0.0)
+        forward, by_rows = self(x, cond, i), self._by_mixtures(x, observed_mask, i)
+        ratio = torch.where(later, by_rows - self._by_mixtures(x, earlier.expand(x.shape), i), 0.0)
         nats = torch.logaddexp(forward, (forward + ratio).log_softmax(1)) - math.log(2)
         return torch.where((observed_mask | ~earlier).all(1, keepdim=True), nats, by_rows)
 
-    def _before(self, x: Tensor, place: int) -> Tensor:
-        """The columns before a place in the order, bool ``(B, C)``."""
-        earlier = torch.zeros_like(x, dtype=torch.bool)
-        earlier[:, list(self.order[:place])] = True
-        return earlier
-
-    def evidence(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The first observed columns of the order by trees, times those behind them by the mixtures of rows."""
-        order = torch.tensor(self.order, device=x.device)
-        first = observed_mask[:, order].long().cumprod(1).bool()[:, order.argsort()]
-        nats = torch.where(first, self.score(x, cond, False), 0.0).sum(1)
-        if not self.inner or bool((first == observed_mask).all()):
-            return nats
-        whole, begun = (
-            torch.stack([mixture.evidence(x, mask) for mixture in self.inner]).logsumexp(0)
-            for mask in (observed_mask, first)
-        )
-        return nats + whole - begun
+    def _exactly(self, x: Tensor, i: int, cond: Tensor | None) -> Tensor:
+        """``log p(x_i | all other columns, c)`` of each token: rows with it are scored."""
+        size, parts = self.sizes[i], [x.new_zeros(0, self.sizes[i], dtype=self.root.dtype)]
+        for low in range(0, len(x), BLOCK):
+            rows = x[low : low + BLOCK].repeat_interleave(size, 0)
+            rows[:, i] = torch.arange(size, device=x.device).repeat(len(rows) // size)
+            labels = None if cond is None else cond[low : low + BLOCK].repeat_interleave(size, 0)
+            parts.append(self(rows, labels).sum(1).view(-1, size).log_softmax(1))
+        return torch.cat(parts)
 
     def _by_mixtures(self, x: Tensor, observed_mask: Tensor, column: int) -> Tensor:
-        nats = [mixture.conditional(x, observed_mask, column) for mixture in self.inner]
+        nats = [mixture.conditional(x, observed_mask, column) for mixture in self.classics]
         return torch.stack(nats).logsumexp(0) - math.log(len(nats))
 
     def _last(self) -> Tensor:
@@ -453,6 +479,15 @@ class ColumnTrees(Forest, RowModel):
                 memory = tuple(source.detach().clone() for source in sources), compute()
             self._memory[name] = memory
         return memory[1]
+
+
+def _hashes(x: Tensor, count: int) -> Tensor:
+    """Numbers ``(N, count)`` of tokens ``(N, C)`` that look random, and are the same for equal rows."""
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(1, 1 << 20, (count, x.shape[1]), generator=generator).to(x.device)
+    mixed = ((x + 1).unsqueeze(1) * factors).sum(2)
+    mixed = (mixed ^ (mixed >> 7)) * 2654435761 % (1 << 32)
+    return mixed >> 8
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

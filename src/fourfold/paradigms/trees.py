@@ -1,10 +1,10 @@
 """Trees in the place of networks: conditionals of columns, and denoisers of rows. They are grown at once.
 
-    log p(x) = log sum_k w_k prod_i p_k(x_o(i) | x_o(<i)),    in an order o of the columns
+    log p(x) = sum_i log p(x_o(i) | x_o(<i)),    by the trees of each column, in an order o of the columns
 
-The models ``k`` of rows are trees of each column (:class:`~fourfold.nn.trees.ColumnTrees` says how one is grown and
-smoothed) and classical models (:class:`~fourfold.nn.row_mixture.RowMixture`). They score and draw in one order. Where
-some values are given, they propose the others in any order, and the distribution of rows accepts proposals
+:class:`~fourfold.nn.trees.ColumnTrees` says how a tree is grown and smoothed, and which classical models stand beside
+it. The trees of a column know the columns before it alone, so rows are scored and drawn in one order. Where some values
+are given, the classical models propose the others in any order, and the distribution of rows accepts proposals
 (:mod:`fourfold.tasks.proposals`).
 
 :class:`TreeDenoiser` is ``E[x_0 | x_t]`` by an ensemble of each noise level and class, see
@@ -24,36 +24,38 @@ from torch import Tensor
 from fourfold.codecs.table import CORNER, FAR, ColumnTokens
 from fourfold.core import Codec, JointConditionals, Measure, Noise
 from fourfold.estimands import SMALLEST, Conditionals, Denoiser, PartialRows
+from fourfold.maths.categorical import categorical
 from fourfold.maths.paths import Path, broadcast
 from fourfold.nn.noise_trees import NoiseTrees
-from fourfold.nn.row_mixture import RowMixture
+from fourfold.nn.trees import ColumnTrees
 
 __all__ = ["TreeConditionals", "TreeDenoiser"]
 
 
 @final
 class TreeConditionals(Conditionals, JointConditionals):
-    """``p(x_i | x_<i, c)`` of the columns of a table, by a mixture of trees and classical models of rows.
+    """``p(x_i | x_<i, c)`` of the columns of a table, by trees and classical models.
 
     Args:
-        net: a mixture of models of rows.
+        net: the trees of each column.
         columns: how many there are.
     """
 
     measure = Measure.COUNTING
 
-    def __init__(self, net: RowMixture, columns: int) -> None:
+    def __init__(self, net: ColumnTrees, columns: int) -> None:
         super().__init__()
         self.net, self.event = net, (columns,)
 
     @property
     def reads_condition(self) -> bool:  # type: ignore[override]
         """True if the trees have features of the condition."""
-        return self.net.reads_condition
+        return self.net.condition is not None
 
     @property
     def summary(self) -> str:
-        return f"{super().summary}: a mixture of {', '.join(model.noun for model in self.net.models)}"
+        beside = " beside mixtures of Gaussians" if self.net.mixtures else ""
+        return f"{super().summary}: a mixture of {self.net.trees} trees for each column{beside}"
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -77,12 +79,12 @@ class TreeConditionals(Conditionals, JointConditionals):
         return self(x, cond).sum(1)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> PartialRows:
-        return PartialRows(torch.zeros(batch, *self.event, dtype=torch.long), cond)
+        return PartialRows(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.counts.device), cond)
 
     def draw(self, state: PartialRows, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, PartialRows]:
-        """The next column. All are drawn in the order of the model when the first is asked for."""
-        if not state.count:
-            state.x = self.net.draw(noise, state.cond, temperature)
+        """The next column. All are drawn in the order of the trees when the first is asked for."""
+        for i in () if state.count else self.net.order:
+            state.x[:, i] = categorical(self.net(state.x, state.cond, i) / temperature, noise.uniform())
         state.count += 1
         return state.x[:, state.count - 1], state
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import singledispatch
 
 from fourfold.codecs import ColumnTokens, LineTokens, MuLaw, Standardised, TextTokens, Tokens
@@ -14,16 +13,6 @@ from fourfold.nn.ngrams import CHUNK, MOST, BesideNgrams
 from fourfold.nn.reading import reading_of
 from fourfold.nn.reading.flat import flat_values
 from fourfold.nn.regression import regression_of
-from fourfold.nn.row_mixture import RowMixture
-from fourfold.nn.token_mixture import (
-    COMPONENTS,
-    FOLDS,
-    TokenClasses,
-    TokenCopula,
-    TokenKernels,
-    TokenMixture,
-    TokenProducts,
-)
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.nn.trees import ColumnTrees
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
@@ -91,10 +80,6 @@ MOST_COLUMNS = 128
 """Columns of such a table, at most."""
 LEAST = 5
 """The fewest rows of a leaf."""
-FEWEST, MANY_FOLDS = 500, 8
-"""Rows up to which classical models leave out smaller parts of them, and how many."""
-KERNELS = 1000
-"""Rows up to which a table has a kernel at each of them, beside the trees."""
 COUNTED = 10_000
 """Values of a number that a codec counts one by one, at most."""
 NODES = 1 << 23
@@ -301,26 +286,9 @@ def _(space: Table, size: str) -> GenerativeModel:
     count = max(1, min(most, NODES // (2 * leaves * max(codec.sizes) * space.dims)))
     missing = [i for i, column in enumerate(space.modelled) if column.missing]
     given = () if space.given is None else flat_values(space.given)
-    order = tree_order(space)
-    folds = MANY_FOLDS if 0 < (space.observed or 0) <= FEWEST else FOLDS
-    trees = ColumnTrees(codec.sizes, count, leaves, codec.graded, missing, given, LEAST, order, folds)
-    net = RowMixture([trees, *_classical(space, codec, missing, order, folds)])
+    net = ColumnTrees(codec.sizes, count, leaves, codec.graded, missing, given, LEAST, tree_order(space))
     training = Training(batch_size=128, learning_rate=0.05)
     return _model(space, codec, TreeConditionals(net, space.dims), training)
-
-
-def _classical(
-    space: Table, codec: ColumnTokens, missing: Sequence[int], order: Sequence[int], folds: int
-) -> list[TokenMixture]:
-    """Classical models of whole rows beside trees."""
-    if space.dims > MOST_COLUMNS:
-        return []
-    kinds: list[type[TokenMixture]] = [TokenProducts, *([TokenKernels] if (space.observed or 0) <= KERNELS else [])]
-    models: list[TokenMixture] = [kind(codec.sizes, codec.graded, missing, order, folds) for kind in kinds]
-    target = space.columns.index(space.target) if space.target is not None else -1
-    if target >= 0 and target not in codec.graded and codec.sizes[target] <= COMPONENTS:
-        models.append(TokenClasses(codec.sizes, codec.graded, missing, order, folds, target))
-    return [*models, TokenCopula(codec.sizes, tuple(range(space.dims)), missing, order, folds)]
 
 
 def tree_order(space: Table) -> tuple[int, ...]:
