@@ -32,8 +32,6 @@ CORNER = 0.1
 """The standard deviation of a category about its corner, as a part of the corner's distance from 0."""
 PADDING = torch.iinfo(torch.int64).max
 """Stands for no value in a buffer of values."""
-GROUP = 5
-"""Rows whose values that no other row has are replaced by their mean, at least."""
 DENSE = 16
 """Quantiles of a counted distribution by which a bin is placed."""
 TINY = 1e-12
@@ -50,9 +48,7 @@ class ColumnTokens(TokenwiseCodec):
     quantiles of the training data. Together the bins of a column hold each value of its span once. A token stands for
     its values alike, ``p(value | bin) = 1 / width``. With ``rows``, for few rows, it stands for them as the column
     by itself is counted: values that repeat keep their mass, and the rest is smooth (see
-    :class:`~fourfold.baselines.codes.Marginal`). Before, those that no other row has are spread between the means of
-    groups of :data:`GROUP` rows, so the codec keeps no value of a single row. Bins are then cut at the quantiles of
-    that distribution. The first and
+    :class:`~fourfold.baselines.codes.Marginal`). Bins are then cut at the quantiles of that distribution. The first and
     the last bin also stand for the values beyond the span: with probability ``e`` the value lies there, and decays as
     :mod:`~fourfold.codecs.tails` says. So
 
@@ -114,7 +110,7 @@ class ColumnTokens(TokenwiseCodec):
             values = rows[:, i].cpu().numpy()
             values = values[(values >= low) & (values <= high)]
             if self.values is not None:
-                values = _shared(np.sort(values[:: -(-len(values) // self.values.shape[1]) or 1]), low, high)
+                values = np.sort(values[:: -(-len(values) // self.values.shape[1]) or 1])
                 self.values[g].fill_(PADDING)[: len(values)] = torch.from_numpy(values)
                 levels = (np.arange(DENSE * count) + 0.5) / (DENSE * count)
                 values = self._marginals()[g].quantile(levels).clip(low, high)
@@ -604,26 +600,6 @@ def _even(span: tuple[int, int], count: int) -> list[int]:
     """The first values of ``count`` bins of nearly one width, and the value behind the last."""
     width = span[1] - span[0] + 1
     return [span[0] + width * k // count for k in range(count + 1)]
-
-
-def _shared(values: npt.NDArray[np.int64], low: int, high: int) -> npt.NDArray[np.int64]:
-    """As many sorted values, of which no single row fixes one: those that several rows have stay.
-
-    The others are spread evenly between the means of groups of :data:`GROUP` neighbours, within a span.
-    """
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    often = counts[place] > 1
-    rest, n = values[~often], int((~often).sum())
-    if not n:
-        return values
-    groups = np.array_split(rest, max(n // GROUP, 1))
-    ends = np.cumsum([0, *map(len, groups)])
-    means = np.array([group.mean() for group in groups])
-    apart = (means[0] - means[1], means[-1] - means[-2]) if len(means) > 1 else (low - means[0], high - means[0])
-    outer = np.clip(means[[0, -1]] + np.array(apart) / 2, low, high)
-    levels = np.concatenate([[0.0], (ends[:-1] + ends[1:]) / 2, [float(n)]])
-    even = np.interp(np.arange(n) + 0.5, levels, np.concatenate([outer[:1], means, outer[1:]]))
-    return np.sort(np.concatenate([values[often], even.round().astype(np.int64)]))
 
 
 def _padded(starts: list[list[int]]) -> list[list[int]]:
