@@ -134,7 +134,7 @@ class Comparisons:
         """End the process of a comparison, whose runs are saved first."""
         pid = self._pid(self._of(name))
         if pid is not None and self._lives(name, pid):
-            os.killpg(pid, signal.SIGINT)  # as Ctrl-C does: the process that trains hears it too
+            os.killpg(pid, signal.SIGTERM)  # what a shell starts in the background ignores SIGINT
 
     def summaries(self) -> list[dict[str, Any]]:
         """Each comparison in a line, the latest first."""
