@@ -221,7 +221,7 @@ def test_later_steps_that_made_it_worse_say_what_would_be_better(at_best, at_end
     choice.latest_train = losses + at_end
     compared(choice, losses + 0.5)
     assert choice.keeps_best
-    assert word in choice.note().rpartition("better spent on")[2]
+    assert word in choice.note().rpartition("; try ")[2]
 
 
 def test_a_loss_that_is_not_finite_is_never_the_best_but_ends_no_training():

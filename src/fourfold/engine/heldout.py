@@ -226,7 +226,7 @@ class HeldOut:
         return "the last weights are kept: no earlier ones had a lower held-out loss beyond its noise"
 
     def _advice(self) -> str:
-        """A clause on the later steps, by the losses of training examples. Empty where these are not known.
+        """A clause with a setting to try, by the losses of training examples. Empty where these are not known.
 
         Where training examples gained nothing, the steps were too large. Where they were not yet ahead of held-out
         ones at the kept step, beyond twice its error, the model could take in more. Else it learned them by heart.
@@ -236,12 +236,12 @@ class HeldOut:
             return ""
         error = math.sqrt(float(best.var()) / len(best) + float(held_out.var()) / len(held_out))
         if float(self.latest_train.mean()) >= float(best.mean()):
-            better = "a smaller learning rate, since training examples gained nothing either"
+            setting = "a smaller learning rate, since training examples gained nothing either"
         elif float(held_out.mean() - best.mean()) <= 2 * error:
-            better = "a wider model, since training examples were no better until then"
+            setting = "a wider model, since training examples were no better until then"
         else:
-            better = "more regularisation or more examples, since only training examples gained"
-        return f"; the later steps would have been better spent on {better}"
+            setting = "more regularisation or more examples, since only training examples gained"
+        return f"; try {setting}"
 
     # --- state --------------------------------------------------------------------------------------------------------
 
