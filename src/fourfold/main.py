@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str], debug: bool = False) -> int:
     """Run a command and return its exit code. Without a command, show the help.
 
-    No garbage is looked for until the command is imported: imports make many objects, and hardly any garbage.
+    Garbage collection is off until the command is imported, since imports make many objects and hardly any garbage.
     """
     gc.disable()
     try:

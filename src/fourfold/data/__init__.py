@@ -431,8 +431,10 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if not isinstance(data, (str, os.PathLike)):
         return _of_memory(data, options)
     if name in BUILTIN:
-        meant = {"python-docs": ("tokens",), "penguins": ("target", "group", "schema", "rare", "rules")}.get(name, ())
-        refuse_other(options, f"{name}, a built-in set", *meant)
+        own_options = {"python-docs": ("tokens",), "penguins": ("target", "group", "schema", "rare", "rules")}.get(
+            name, ()
+        )
+        refuse_other(options, f"{name}, a built-in set", *own_options)
         source, here = BUILTIN[name](options), Path(name)
         note = f"read the built-in set {name}, not what stands here under that name: write ./{name} for it"
         return dataclasses.replace(source, notes=(*source.notes, note)) if here.exists() else source
@@ -442,7 +444,7 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if name == IN_MEMORY:
         raise DataError(f"{name} must be given again, as it is not stored: the array, tensor or table")
     if path.suffix or len(path.parts) > 1:
-        raise DataError(f"{name}: must be a file or folder, got a path of neither: check its name")
+        raise DataError(f"{name}: must be a file or folder, got a path that does not exist: check its name")
     close = difflib.get_close_matches(name.lower().replace("_", "-").replace(" ", "-"), BUILTIN, 1, 0.6)
     guess = f"did you mean {close[0]}? " if close else ""
     raise DataError(f"data must be a file or a built-in set, got {name!r}; {guess}built in are {', '.join(BUILTIN)}")

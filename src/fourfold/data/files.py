@@ -70,7 +70,7 @@ def decoded_parts(path: Path, parts: Iterable[bytes], way: str = "") -> Iterator
 
 
 def not_utf8(error: UnicodeDecodeError) -> str:
-    """What a file must be, and the conversion. A byte order mark of UTF-16 stands at its start."""
+    """The end of a message on a file that is not UTF-8. UTF-16 is known by the mark at its start."""
     byte = error.object[error.start]
     encoding = "utf-16" if error.start == 0 and byte in (0xFE, 0xFF) else "latin1"
     return f"must be UTF-8, got 0x{byte:02x}; convert it (iconv -f {encoding} -t utf-8)"
