@@ -66,7 +66,7 @@ def family(pid: int) -> Iterator[int]:
 
 def used(pid: int) -> float:
     """Seconds of processor time of a process and all below it that still run."""
-    return sum(processor(one) for one in family(pid) if Path(f"/proc/{one}").exists())
+    return sum(processor(process) for process in family(pid) if Path(f"/proc/{process}").exists())
 
 
 def on_the_main_thread(trace: Path) -> tuple[float, int]:

@@ -9,10 +9,10 @@ the caches and cores that processes share. Child processes keep their own clocks
 from __future__ import annotations
 
 import os
-import queue  # noqa: F401  its waiting, and that of threads, keeps the clock of the wall
+import queue  # noqa: F401  loaded before the clocks change: waiting threads wait by the clock on the wall
 import runpy
 import sys
-import threading  # noqa: F401
+import threading  # noqa: F401  the same
 import time
 from pathlib import Path
 

@@ -84,8 +84,8 @@ def digits(count: int, seed: int = 0, rate: int = 8000, held_out: bool = False) 
         for i in range(count)
     ]
     with ThreadPoolExecutor(2) as threads:
-        waves = list(threads.map(lambda spoken: espeak(*spoken, rate), wanted))
-    return [Spoken(spoken[0], wave, rate, spoken[1]) for spoken, wave in zip(wanted, waves, strict=True)]
+        waves = list(threads.map(lambda line: espeak(*line, rate), wanted))
+    return [Spoken(line[0], wave, rate, line[1]) for line, wave in zip(wanted, waves, strict=True)]
 
 
 def prompts(held_out: bool = False) -> list[Spoken]:

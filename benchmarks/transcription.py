@@ -189,8 +189,8 @@ def synthetic(count: int, seed: int = 0) -> list[Spoken]:
         (t, draw.choice(VOICES), draw.randint(120, 200), draw.randint(25, 75), draw.randint(60, 120)) for t in texts
     ]
     with ThreadPoolExecutor(2) as threads:
-        waves = list(threads.map(lambda clip: speech_data.espeak(*clip, RATE), wanted))
-    return [Spoken(clip[0], wave, RATE, clip[1]) for clip, wave in zip(wanted, waves, strict=True)]
+        waves = list(threads.map(lambda voice: speech_data.espeak(*voice, RATE), wanted))
+    return [Spoken(voice[0], wave, RATE, voice[1]) for voice, wave in zip(wanted, waves, strict=True)]
 
 
 def at_speed(clip: Spoken, speed: float) -> Spoken:
