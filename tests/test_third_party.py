@@ -17,6 +17,7 @@ from fourfold.data import Density, load, read_all
 from fourfold.data.densities import GaussianMixture
 from fourfold.extensions import extensions
 from fourfold.main import run
+from fourfold.metrics import Measurement
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Categories, Images, Together, Vectors
 from fourfold.tasks.evaluation import examples
@@ -213,7 +214,10 @@ def test_angles_are_a_condition_and_have_conditions_at_once(angles):
 def test_measures_of_angles_tell_wrong_samples_and_see_no_seam(angles):
     module, data = angles
     references = examples(data, 300)
-    headline = lambda x: next(data.space.measures(x, references))  # noqa: E731
+
+    def headline(x: torch.Tensor) -> Measurement:
+        return next(data.space.measures(x, references))
+
     right = headline(data.space.conform(data.density.sample(300, 7)))
     assert right.value <= right.floor_high
     uniform = data.space.examples(300, torch.Generator().manual_seed(0))

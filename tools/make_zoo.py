@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     sampler: Sampler | None = None
     """Another sampler than that of the size."""
     given: str | None = None
-    """What lies with the data and is a condition, so that the page can guide."""
+    """The condition that the data hold, such as labels. With one, the page offers guidance."""
 
 
 ENTRIES = {
