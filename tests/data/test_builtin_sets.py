@@ -1,12 +1,11 @@
 import gzip
 import math
-import struct
 import sys
 
-import numpy as np
 import pytest
 import torch
 
+from fashion_files import write_fashion
 from fourfold.data import DataError, builtin, load, names
 from fourfold.data.builtin import BUILTIN, CLOTHES
 from fourfold.spaces import Categories, Images, Table, Text, Vectors, Video
@@ -16,18 +15,6 @@ SAMPLED = ["two-moons", "eight-gaussians", "pinwheel", "checkerboard", "gaussian
 
 def whole(data):
     return torch.cat([data.train.x, data.validation.x, data.test.x])
-
-
-def write_fashion(folder, train=60, test=30, size=28):
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    for part, n in (("train", train), ("t10k", test)):
-        x = rng.integers(0, 256, (n, size, size), dtype=np.uint8)
-        y = (np.arange(n) % 10).astype(np.uint8)
-        for kind, a in (("images-idx3", x), ("labels-idx1", y)):
-            head = b"\0\0\x08" + bytes([a.ndim]) + struct.pack(f">{a.ndim}I", *a.shape)
-            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + a.tobytes()))
-    return folder
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 import torch
 from made_up import Fake, near
 
+from fashion_files import write_fashion
 from fourfold.baselines import baselines_of
 from fourfold.core import LogProb
 from fourfold.data import DataError, Dataset, folds, load
@@ -64,7 +65,6 @@ def test_each_part_has_the_schema_of_its_own_training_rows() -> None:
     ("data", "keywords", "noun"),
     [
         ("python-docs", {}, "a text or a series"),
-        ("fashion-mnist", {"limit": 60}, "an official test set"),
         ("two-moons", {"fractions": [0.8, 0.1, 0.1]}, "fractions"),
         ("two-moons", {"limit": 30}, "folds must be 2 to"),
     ],
@@ -72,6 +72,11 @@ def test_each_part_has_the_schema_of_its_own_training_rows() -> None:
 def test_data_that_cannot_be_cut_is_refused(data: str, keywords: dict, noun: str) -> None:
     with pytest.raises(DataError, match=noun):
         folds(data, 20_000, **keywords)
+
+
+def test_an_official_test_set_is_not_cut(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="an official test set"):
+        folds("fashion-mnist", 3, data_dir=write_fashion(tmp_path))
 
 
 def test_a_dataset_that_is_cut_already_is_refused() -> None:
