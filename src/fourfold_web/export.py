@@ -123,6 +123,7 @@ def page(static: Path = STATIC, has_run: bool = False) -> str:
     modules = {path.relative_to(static).as_posix(): path.read_text(encoding="utf-8") for path in static.rglob("*.js")}
     recorded = {name: source for name, source in modules.items() if name not in LIVE}
     text = re.sub(r'<link rel="stylesheet" href="([\w.-]+)">', lambda m: f"<style>{_read(static, m[1])}</style>", text)
+    text = re.sub(r'<link rel="modulepreload" [^>]*>\n', "", text)
     text = re.sub(r'<link rel="icon" href="([\w.-]+)" type="([^"]+)">', lambda m: _icon(static, m[1], m[2]), text)
     names = f'<script type="importmap">{json.dumps(import_map(recorded))}</script>'
     start = f'{names}\n<script type="module">import "fourfold/shell.js";</script>'

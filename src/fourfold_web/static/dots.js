@@ -50,8 +50,15 @@ export class Dots {
   }
 }
 
+const colours = new Map();
+
 // A colour of CSS as red, green and blue.
 export function rgb(colour) {
+  if (!colours.has(colour)) colours.set(colour, pixel(colour));
+  return colours.get(colour);
+}
+
+function pixel(colour) {
   const pen = new OffscreenCanvas(1, 1).getContext("2d");
   pen.fillStyle = colour;
   pen.fillRect(0, 0, 1, 1);

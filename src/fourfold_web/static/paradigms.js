@@ -1,6 +1,6 @@
 // Paradigms at work: one data set, every paradigm, the way from noise to samples beside each other.
 import { ALWAYS, Clock, KINDS, Plane, Snapshot, moment, startOf, unpacked } from "./player.js";
-import { h, tell } from "./shell.js";
+import { h, route, tell } from "./shell.js";
 
 const TITLES = { "latent-diffusion": "latent diffusion", "latent-variable": "latent variable", flow: "normalizing flow", energy: "energy-based" };
 const SPEEDS = [["0.25", "¼ ×"], ["0.5", "½ ×"], ["1", "1 ×"], ["2", "2 ×"]];
@@ -17,20 +17,20 @@ export async function mount(element, api, here) {
   const open = async (name, first) => {
     leave();
     leave = () => {};
-    leave = name === "train" ? await training(page, api, header(name)) : await recorded(name, first);
-    if (element.isConnected) history.replaceState(null, "", `#/paradigms/${name}`);
+    if (route().name === "paradigms") history.replaceState(null, "", `#/paradigms/${name}`);
+    if (name === "train") leave = await training(page, api, header(name));
+    else await recorded(name, first);
   };
   await open(here.rest[0] === "train" && api.live ? "train" : Object.hasOwn(sets, here.rest[0]) ? here.rest[0] : Object.keys(sets)[0], here.rest[1]);
   return () => leave();
 
   async function recorded(name, first) {
-    page.replaceChildren(header(name), h("p", { class: "empty", role: "status" }, "Loading…"));
     const show = stage(first, api.live ? (paradigm, trace) => settings(api, `traces/${name}/${paradigm}`, show, paradigm, trace) : null);
-    const traces = await Promise.all(sets[name].map(async (paradigm) => [paradigm, unpacked(await api.get(`traces/${name}/${paradigm}`))]));
+    for (const paradigm of sets[name]) show.add(paradigm);
     page.replaceChildren(header(name), ...show.elements);
-    for (const [paradigm, trace] of traces) show.put(paradigm, trace);
-    show.play();
-    return show.stop;
+    leave = show.stop;
+    await Promise.all(sets[name].map(async (paradigm) => show.put(paradigm, unpacked(await api.get(`traces/${name}/${paradigm}`)))));
+    if (page.contains(show.elements[0])) show.play();
   }
 
   function header(name) {
@@ -88,7 +88,7 @@ export function stage(first = "diffusion", again = null) {
     tell(name, [trace.score ? `${trace.score.nats.toFixed(2)} nats, ${trace.score.kind}` : `likelihood: ${trace.answers.likelihood}`, `${count(trace)} a sample`, alarm(trace.failures)]);
     tile.button.classList.toggle("bad", alarm(trace.failures).startsWith("⚠"));
     tile.plane.fit();
-    if (!chosen || name === chosen || name === first) pick(name);
+    if (name === (chosen || first) || (!chosen && !tiles.has(first))) pick(name);
   }
 
   // The state of a training: its tile shows the latest samples.

@@ -10,7 +10,8 @@ export const ALWAYS = ["points", "images", "curve", "column"];
 
 // Numbers that were cut into equal steps. The last step stands for NaN: nothing is drawn there.
 function unpack(layer) {
-  const bytes = Uint8Array.from(atob(layer.data), (letter) => letter.charCodeAt(0));
+  const text = atob(layer.data), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
   const steps = layer.bits === 16 ? new Uint16Array(bytes.buffer) : bytes;
   const top = 2 ** layer.bits - 1, unit = (layer.high - layer.low) / (top - 1);
   const values = new Float32Array(steps.length);
@@ -66,10 +67,9 @@ export class Plane {
     this.last = panel.layers.find((layer) => layer.kind === "points");
     this.still = panel.layers.findIndex((layer) => layer.frames > 1); // the layers before it never change
     this.fields = new Map();
-    this.theme();
     this.watch = new ResizeObserver(() => this.fit());
     this.watch.observe(canvas);
-    this.onTheme = () => { this.theme(); this.draw(this.share); };
+    this.onTheme = () => { if (this.colour) this.theme(); this.draw(this.share); };
     this.media = matchMedia(dark.media); // one of its own: chromium tells no change to a query that was read after it
     this.media.addEventListener("change", this.onTheme);
   }
@@ -90,9 +90,9 @@ export class Plane {
 
   fit() {
     const ratio = Math.min(devicePixelRatio || 1, 2), { clientWidth: wide, clientHeight: tall } = this.canvas;
-    if (!wide) return;
-    this.canvas.width = Math.round(wide * ratio);
-    this.canvas.height = Math.round(tall * ratio);
+    const width = Math.round(wide * ratio), height = Math.round(tall * ratio);
+    if (!wide || (this.colour && width === this.canvas.width && height === this.canvas.height)) return;
+    Object.assign(this.canvas, { width, height });
     this.theme();
     this.draw(this.share);
   }
@@ -104,6 +104,7 @@ export class Plane {
 
   draw(share) {
     this.share = share;
+    if (!this.colour) return; // it has no size yet
     const { frame, t } = moment(this.trace, share), moving = this.still < 0 ? this.panel.layers.length : this.still;
     this.context.drawImage(this.backdrop(this.panel.layers.slice(0, moving)), 0, 0);
     for (const layer of this.panel.layers.slice(moving)) if (this.shown.has(layer.kind)) this[layer.kind](layer, frame, t);
