@@ -16,7 +16,7 @@ export async function mount(element, api, here) {
   const dots = data.systems.map((row) => Object.fromEntries(data.columns.map((name, i) => [name, row[i]])));
   for (const dot of dots) Object.assign(dot, { x: 0, y: 0, cell: CELLS.indexOf(dot.paradigm), words: `${dot.name} ${dot.organisation} ${dot.id}`.toLowerCase() });
   const years = [FIRST, d3.max(dots, (dot) => dot.year)];
-  const filter = { text: "", modality: "", likelihood: "", cost: "", weights: "", from: 0, to: years[1], cell: "" };
+  const filter = { text: "", modality: "", likelihood: "", cost: "", weights: "", to: years[1], cell: "" };
   const picked = here.rest.filter((id) => dots.some((dot) => dot.id === id)).slice(0, 2);
   const chart = h("div", { class: "chart" });
   const side = h("div", { class: "side" });
@@ -38,7 +38,7 @@ export async function mount(element, api, here) {
         canvas.arrange(name);
       } }, text));
     return h("div", { class: "bar" },
-      h("input", { type: "search", placeholder: "Find a system", "aria-label": "Find a system", value: here.query.get("q") ?? "", oninput: (event) => { filter.text = event.target.value.trim().toLowerCase(); change(); } }),
+      h("input", { type: "search", placeholder: "Find a system", "aria-label": "Find a system", value: here.query.get("q") ?? "", oninput: (event) => search(event.target.value), onkeydown: (event) => { if (event.key === "Enter" && list.length) pick(list[0].id); } }),
       h("div", { class: "choices", role: "group", "aria-label": "Arrange by" }, arrangements),
       choose("modality", "Any modality", modalities), choose("likelihood", "Any likelihood", Object.entries(LIKELIHOODS).map(([k, v]) => [k, `likelihood: ${v}`])),
       choose("cost", "Any cost", Object.entries(COSTS)), choose("weights", "Any weights", Object.entries(WEIGHTS).map(([k, v]) => [k, `weights: ${v}`])), count);
@@ -57,6 +57,15 @@ export async function mount(element, api, here) {
     canvas.refresh();
     timeline.refresh(list);
     if (!picked.length && !filter.cell) showList();
+  }
+
+  // A search leaves the card of a system for the list.
+  function search(text) {
+    filter.text = text.trim().toLowerCase();
+    picked.length = 0;
+    filter.cell = "";
+    remember();
+    change();
   }
 
   function pick(id, beside = false) {
@@ -85,8 +94,10 @@ export async function mount(element, api, here) {
     if (!cards) return;
     const close = h("button", { type: "button", class: "plain", onclick: () => { picked.length = 0; showPicked(); } }, "← All systems");
     const boxes = picked.map((id) => systemCard(dots.find((dot) => dot.id === id), cards[id]));
-    side.replaceChildren(close, h("div", { class: picked.length === 2 ? "beside" : "" }, boxes), picked.length === 2 ? null : besideForm());
+    const two = picked.length === 2;
+    side.replaceChildren(close, h("div", { class: two ? "beside" : "" }, boxes), ...(two ? [] : [besideForm()]));
     side.scrollTop = 0;
+    if (getComputedStyle(element).display === "flex") side.scrollIntoView(); // on a phone it stands below the map
   }
 
   function besideForm() {
@@ -107,11 +118,11 @@ export async function mount(element, api, here) {
   function showList() {
     element.classList.remove("wide");
     side.replaceChildren(h("h1", { class: "h2" }, "The map of generative models"),
-      h("p", { class: "note" }, "Two answers place a system: what is its training objective, and what is its sampling procedure? Choose a dot or a territory."), names());
+      h("p", { class: "note" }, "Two answers place a system: what is its training objective, and what is its sampling procedure? Choose a dot, a territory or a name. The best known come first."), names());
   }
 
   function names() {
-    const rows = [...list].sort((a, b) => b.year - a.year || a.name.localeCompare(b.name));
+    const rows = list; // the best known first
     const box = h("ol", { class: "names", "aria-label": "Systems" });
     const more = (from) => {
       box.append(...rows.slice(from, from + 60).map((dot) => h("li", {}, h("button", { type: "button", onclick: (event) => pick(dot.id, event.shiftKey) },

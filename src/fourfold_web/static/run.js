@@ -1,5 +1,5 @@
 // One's own runs: samples as they come, texts, services such as a dialogue, paths between codes, holes filled with a brush, scores, and live curves.
-import { h, picture, tell } from "./shell.js";
+import { h, parts, picture, tell } from "./shell.js";
 import { controls, runner, uploaded } from "./forms.js";
 import { serviceView } from "./services.js";
 import d3 from "./vendor/d3.js";
@@ -12,7 +12,7 @@ export async function mount(element, api, here) {
 async function all(element, api) {
   const runs = await api.get("runs");
   const card = (run) => h("li", {}, h("a", { class: "card run", href: `#/runs/${run.name.split("/").map(encodeURIComponent).join("/")}`, "data-cell": run.paradigm },
-    h("span", { class: "chip" }, run.paradigm || "model"), h("b", {}, run.name), h("span", { class: "note" }, [run.data, run.steps && `${run.steps.toLocaleString("en")} steps`, run.parameters && `${short(run.parameters)} parameters`].filter(Boolean).join(" · ")), run.trained ? null : h("span", { class: "note" }, "in training")));
+    h("span", { class: "chip" }, run.paradigm || "model"), h("b", {}, parts(run.name)), h("span", { class: "note" }, [run.data, run.steps && `${run.steps.toLocaleString("en")} steps`, run.parameters && `${short(run.parameters)} parameters`].filter(Boolean).join(" · ")), run.trained ? null : h("span", { class: "note" }, "in training")));
   const [zoo, own] = [runs.filter((run) => run.name.startsWith("zoo/")), runs.filter((run) => !run.name.startsWith("zoo/"))];
   element.append(h("div", { class: "page" }, h("h1", {}, "Runs"),
     own.length ? h("ul", { class: "cards" }, own.map(card)) : h("div", { class: "card" }, h("p", {}, "There is no run of yours yet. Train one, then open the page with its folder:"), h("pre", { tabindex: 0 }, "fourfold fit diffusion digits --budget 2m --out runs/mine\nfourfold serve runs")),
@@ -36,8 +36,9 @@ async function one(element, api, name) {
   };
   const tabs = h("div", { class: "choices tabs", role: "group", "aria-label": "What to do with the run" }, Object.keys(views).map((title) => h("button", { type: "button", onclick: () => open(title) }, title)));
   element.append(h("div", { class: "page", "data-cell": about.paradigm }, h("p", { class: "note" }, h("a", { href: "#/runs" }, "← All runs")),
-    h("h1", {}, about.name), h("p", { class: "note" }, h("span", { class: "chip" }, about.paradigm), ` · ${about.space} · likelihood: ${about.likelihood} · ${about.sampler}`), tabs, room));
-  open(Object.keys(services)[0] ?? (about.writes ? "Write" : "Samples"));
+    h("h1", {}, parts(about.name)), h("p", { class: "note" }, h("span", { class: "chip" }, about.paradigm), ` · ${about.space} · likelihood: ${about.likelihood} · ${about.sampler}`), tabs, room));
+  const talks = about.services.find((service) => service.reads !== "text"); // a keyboard comes after what the run writes by itself
+  open(talks?.title ?? (about.writes ? "Write" : "Samples"));
   return () => leave();
 }
 
@@ -233,7 +234,7 @@ function score(room, api, path, about) {
     }, signal);
     status.textContent = "";
   });
-  room.append(h("p", { class: "lead" }, `log p(x) of each example of a file in ${about.unit}: ${about.likelihood}. ${about.likelihood_note}.`), h("div", { class: "row" }, h("label", { class: "field" }, "examples", file)), about.given ? form.element : null, job.element, output);
+  room.append(h("p", { class: "lead" }, `log p(x) of each example of a file in ${about.unit}: ${about.likelihood}. ${about.likelihood_note}.`), h("div", { class: "row" }, h("label", { class: "field" }, "examples", file)), ...(about.given ? [form.element] : []), job.element, output);
   room.addEventListener("dragover", (event) => event.preventDefault());
   room.addEventListener("drop", (event) => { event.preventDefault(); file.files = event.dataTransfer.files; job.go(); });
   return job.stop;

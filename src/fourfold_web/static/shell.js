@@ -68,6 +68,9 @@ export function h(name, attributes = {}, ...children) {
   return element;
 }
 
+// A name with parts, which may break behind each part.
+export const parts = (name) => name.split("/").flatMap((part, i) => (i ? ["/", h("wbr"), part] : [part]));
+
 // A picture that the server drew: scripts are dropped. Its styles are set one by one, since the policy refuses attributes;
 // quotes within texts are escaped there, so ` style="` begins an attribute.
 export function picture(html) {
