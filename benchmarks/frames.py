@@ -165,7 +165,7 @@ def main() -> None:
         threading.Thread(target=server_of(app).run, kwargs={"sockets": [listener]}, daemon=True).start()
         program = os.environ.get("CHROMIUM") or shutil.which("chromium")
         browser = library.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        (pid,) = {p for p in family(os.getpid()) if _is_browser(p)}
+        pid = min(p for p in family(os.getpid()) if _is_browser(p))  # its helpers begin as its copies
         address = f"http://127.0.0.1:{port}/?token={TOKEN}"
         for view in ("paradigms", "map"):
             for _ in range(options.openings):

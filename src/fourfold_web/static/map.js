@@ -328,43 +328,50 @@ function draw(box, dots, facts, options) {
     taken.push(row.box);
   }
 
+  // Names stand where no title, no other name and no other named dot is.
   function labels(radius, taken) {
-    const grid = new Set(taken.flatMap((box) => cellsOf(box)));
-    const room = scale() * GAP;
-    context.font = `11.5px ${colours.font}`;
-    context.textAlign = "left";
-    context.lineWidth = 3;
+    const grid = new Set(taken.flatMap((box) => cellsOf(box))), narrow = size[0] < 800;
+    const named = [], texts = [];
     let drawn = 0;
     for (const dot of byFame) {
-      if (dot.hidden || drawn > 160) continue;
+      if (dot.hidden || dot.zoom > Math.log2(view.k) + 0.6) continue;
       const [x, y] = toScreen(dot.x, dot.y);
-      if (x < 0 || y < 0 || x > size[0] || y > size[1]) continue;
-      if (dot.zoom > Math.log2(view.k) + 0.6) continue;
-      dot.wide ??= context.measureText(dot.name).width;
-      const box = places(x, y, radius, dot.wide + 4).find((place) => place[0] > 0 && place[2] < size[0] && !cellsOf(place).some((cell) => grid.has(cell)));
-      if (!box || (size[0] < 800 && dot.wide > 110)) continue; // a long name would reach into another territory
+      if (x >= 0 && y >= 0 && x <= size[0] && y <= size[1] && named.push({ dot, x, y }) === 160) break;
+    }
+    context.font = `${narrow ? 11.5 : 12.5}px ${colours.font}`;
+    context.textAlign = "left";
+    context.strokeStyle = colours.ink;
+    context.lineWidth = 1.5;
+    for (const { dot, x, y } of named) {
+      const lines = halves(dot.name), wide = Math.max(...lines.map((line) => context.measureText(line).width)) + 4;
+      if (narrow && wide > 110) continue; // a long name would reach into another territory
+      const hides = (box, at) => at.x > box[0] - radius && at.x < box[2] + radius && at.y > box[1] - radius && at.y < box[3] + radius;
+      const free = (box) => box[0] > 0 && box[2] < size[0] && !cellsOf(box).some((cell) => grid.has(cell)) && !named.some((other) => other.dot !== dot && hides(box, other));
+      const box = places(x, y, radius, wide, 14 * lines.length + 1).find(free);
+      if (!box) continue;
       for (const cell of cellsOf(box)) grid.add(cell);
+      const near = [0, 1].map((i) => Math.min(Math.max([x, y][i], box[i]), box[i + 2]));
       context.beginPath();
       context.arc(x, y, radius, 0, 7);
-      context.strokeStyle = colours.ink;
-      context.lineWidth = 1.5;
+      if (Math.hypot(near[0] - x, near[1] - y) > radius + 4) { context.moveTo(x, y); context.lineTo(...near); } // to a name further off
       context.stroke();
-      context.lineWidth = 3;
       drawn++;
-      context.strokeStyle = colours.paper;
-      context.strokeText(dot.name, box[0] + 2, box[1] + 12);
-      context.fillStyle = colours.ink;
-      context.fillText(dot.name, box[0] + 2, box[1] + 12);
+      texts.push(...lines.map((line, i) => [line, box[0] + 2, box[1] + 12 + 14 * i]));
     }
+    context.lineWidth = 4;
+    context.strokeStyle = colours.paper;
+    for (const text of texts) context.strokeText(...text);
+    context.fillStyle = colours.ink;
+    for (const text of texts) context.fillText(...text);
     canvas.dataset.names = drawn;
   }
 
-  // Where the name of a dot may stand: beside it, above and below it, and a line further off.
-  function places(x, y, radius, wide) {
-    const right = x + radius + 2, left = x - radius - 2 - wide, middle = x - wide / 2;
-    const near = [[right, y - 8], [left, y - 8], [middle, y - radius - 16], [middle, y + radius + 2]];
-    const further = [12, 24, 36].flatMap((by) => [[right, y - 8 - by], [right, y - 8 + by], [left, y - 8 - by], [left, y - 8 + by]]);
-    return [...near, ...further].map(([a, b]) => [a, b, a + wide, b + 14]);
+  // Where the name of a dot may stand: beside it, above and below it, and up to four lines further off.
+  function places(x, y, radius, wide, tall) {
+    const right = x + radius + 2, left = x - radius - 2 - wide, middle = x - wide / 2, beside = y - tall / 2, above = y - radius - 2 - tall, below = y + radius + 2;
+    const near = [[right, beside], [left, beside], [middle, above], [middle, below]];
+    const further = [12, 24, 36, 48].flatMap((by) => [[right, beside - by], [right, beside + by], [left, beside - by], [left, beside + by], [middle, above - by], [middle, below + by]]);
+    return [...near, ...further].map(([a, b]) => [a, b, a + wide, b + tall]);
   }
 
   function ring(dot, radius) {
@@ -396,6 +403,14 @@ function draw(box, dots, facts, options) {
     start() { paints(); observer.observe(box); dark.addEventListener("change", paints); },
     stop() { observer.disconnect(); dark.removeEventListener("change", paints); moving?.stop(); cancelAnimationFrame(frame); },
   };
+}
+
+// A long name in two lines.
+function halves(name) {
+  const spaces = [...name.matchAll(/ /g)].map((match) => match.index);
+  if (name.length < 16 || !spaces.length) return [name];
+  const at = d3.least(spaces, (i) => Math.abs(i - name.length / 2));
+  return [name.slice(0, at), name.slice(at + 1)];
 }
 
 // The squares of a coarse grid that a box covers.
