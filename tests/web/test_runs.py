@@ -92,6 +92,13 @@ def test_an_upload_that_is_refused_is_called_by_its_own_name(page: Client):
     assert answer.json["error"].startswith("mine.csv: ")
 
 
+@pytest.mark.parametrize("content", [b"a,b,c\n", b""])
+def test_a_file_of_conditions_needs_one_row(page: Client, content: bytes):
+    answer = page.ask("/api/runs/given/sample", {"n": 2, "condition": upload("mine.csv", content)})
+    assert answer.status == 400
+    assert "at least one row, got none" in answer.json["error"]
+
+
 def test_given_columns_stand_beside_the_drawn_ones(page: Client, runs: dict[str, Path]):
     asked = {"n": 6, "seed": 1, "condition": upload("g.csv", b"kind <b>\na\nb\n")}
     shown = rows(page, "/api/runs/table/sample", asked)[:-1]

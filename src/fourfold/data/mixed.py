@@ -37,6 +37,7 @@ from fourfold.data.sequences import (
     within,
 )
 from fourfold.data.source import Source
+from fourfold.data.splits import FEWEST
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
@@ -91,6 +92,11 @@ def draw_rows(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDA
     return sample, rows
 
 
+def rows_needed(options: DataOptions) -> str:
+    """The fewest rows that are read: one for a model that is there, enough for three splits where one is trained."""
+    return f"{FEWEST} rows" if options.model is None else "one row"
+
+
 # --- distinct values --------------------------------------------------------------------------------------------------
 
 
@@ -109,7 +115,7 @@ def _coded(
             column.append(_plain_array(where, name, array).dictionary_encode())
         require(8.0 * sum(len(part) for part in parts[0]) * len(parts), where)
     if not parts or not any(len(part) for part in parts[0]):
-        raise DataError(f"{where}: must have at least 20 rows, got none")
+        raise DataError(f"{where}: must have at least {rows_needed(options)}, got none")
     types = [None] * len(parts) if not typed else [_dtype(field.type) for field in batch.schema]
     coded = []
     for i, name in enumerate(different(names or ())):

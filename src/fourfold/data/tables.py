@@ -14,7 +14,7 @@ from fourfold.data.delimited import cells, row_line
 from fourfold.data.errors import DataError, readable
 from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
-from fourfold.data.mixed import Batches, batches_of_frame, table_of
+from fourfold.data.mixed import Batches, batches_of_frame, rows_needed, table_of
 from fourfold.data.source import Source
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
@@ -53,7 +53,7 @@ def read_table(path: Path, options: DataOptions) -> Source:
     if options.limit is None:
         require(CELLS * path.stat().st_size, path)
     if not layout.names:
-        raise DataError(f"{path}: must hold a table of at least 20 rows, got none")
+        raise DataError(f"{path}: must hold a table of at least {rows_needed(options)}, got none")
     return table_of(str(path), _telling(path, lambda: _rows(path, layout)), options, layout, typed=False)
 
 
