@@ -230,9 +230,10 @@ def _lesson(system: str, cell: str, kind: str, where: str, raw: bytes, texts: li
 
 @lru_cache(maxsize=1)
 def rules_digest() -> str:
-    """The digest of the rules as they stand."""
+    """The digest of the rules that votes depend on, as they stand."""
     folder = Path(rules.__file__).parent / "rules"
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.toml")))).hexdigest()[:16]
+    paths = (path for path in sorted(folder.glob("*.toml")) if path.stem != "reasons")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def read_before(path: Path = LESSONS) -> dict[tuple[str, str], dict[str, Any]]:

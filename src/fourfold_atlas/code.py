@@ -7,11 +7,12 @@ import re
 import textwrap
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fourfold_atlas.evidence import Claim, Evidence, Form, Reader, shortened
-from fourfold_atlas.rules import COMPARED, LOOP, SHIFTED, Rule, finder, hints, statement_rules
+from fourfold_atlas.evidence import LONGEST_QUOTE, Aspect, Claim, Evidence, Form, Reader, shortened
+from fourfold_atlas.losses import computing, drawing
+from fourfold_atlas.rules import COMPARED, LOOP, SHIFTED, Rule, finder, hints, reason, statement_rules
 from fourfold_atlas.wording import CODE
 from fourfold_atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
 
@@ -20,12 +21,16 @@ __all__ = ["Statement", "read_code", "read_definitions", "statements"]
 MAX_CODE = 200_000
 MAX_STATEMENTS = 3_000
 MAX_LINE = 400
+#: characters of a statement that is quoted with its loss
+HALF = (LONGEST_QUOTE - 3) // 2
 #: so much of its comments is read, and of its docstrings
 MAX_REMARKS = 20_000
 _SAMPLED = finder("code", "sampled")
 _GROWS = finder("code", "grows")
 _CRITIC = finder("code", "critic")
 _IDLE = finder("code", "idle")
+_COMPUTES = finder("code", "computes")
+_RESCALES = reason("code", "rescales")
 _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
 _WITHOUT_LAST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?:-1(?:, ?:)?\]")
@@ -42,6 +47,8 @@ _SAMPLER = re.compile(r"langevin|sampl|chain|step|solve|ode|denois|diffus|len|ra
 _JUDGED = ("code/game.held-constant", f"{COMPARED}{Claim.GAME}")
 #: a statement that tells people something; a rule of this weight states, one of less only hints
 _SAYS, FIRM = re.compile(r"^\w*(?:print|log|warn)\w*[.(]|add_argument\("), 1.5
+#: sampling that needs no loop
+_AT_ONCE = (Claim.MAP_NOISE, Claim.DECODE_LATENT, Claim.INVERT)
 _QUOTES = re.compile(r"\"{3}|'{3}")
 _BEGUN = finder("code", "begun")
 #: from its opening quotes to its closing ones, or to the next definition where an excerpt cuts it
@@ -51,11 +58,21 @@ _TIMES = finder("code", "times")
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement, or the head of a compound one: its text, line and the text of the loop it heads (if any)."""
+    """One statement, or the head of a compound one.
+
+    Attributes:
+        text: its text.
+        line: its line.
+        loop: the text of the loop that it heads, if any.
+        loss: the statement that computes the loss which depends on it, if any.
+        draws: whether a loop repeats it, where it stands in a function that draws examples, else ``None``.
+    """
 
     text: str
     line: int
     loop: str = ""
+    loss: str = ""
+    draws: bool | None = None
 
 
 def read_code(source: str, where: str = "code") -> list[Evidence]:
@@ -116,7 +133,9 @@ def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
         for match in _WITHOUT_FIRST.finditer(row.text):
             if 0 < index - line_of.get(match.group(1), -9) <= 4:
                 place = f"{where}:{row.line}"
-                yield Evidence(shortened(row.text), place, Claim.NEXT_PIECE, 2.5, Reader.CODE, rule=SHIFTED)
+                yield Evidence(
+                    shortened(row.text), place, Claim.NEXT_PIECE, 2.5, Reader.CODE, _compared(row), rule=SHIFTED
+                )
         for match in _WITHOUT_LAST.finditer(row.text):
             if not _TIMES.search(match.group(1)):
                 line_of[match.group(1)] = index
@@ -139,7 +158,7 @@ def _judged(rows: list[Statement], where: str) -> Iterator[Evidence]:
         if twice := next((net for net, of in judged.items() if len(of) == 2), None):
             del judged[twice]
             place, rule = f"{where}:{row.line}", f"{COMPARED}{Claim.GAME}"
-            yield Evidence(shortened(row.text), place, Claim.GAME, 2.5, Reader.CODE, rule=rule)
+            yield Evidence(shortened(row.text), place, Claim.GAME, 2.5, Reader.CODE, _compared(row), rule=rule)
 
 
 def _regressed(rows: list[Statement], where: str) -> Iterator[Evidence]:
@@ -159,7 +178,11 @@ def _regressed(rows: list[Statement], where: str) -> Iterator[Evidence]:
             if argument in batch and target in batch:
                 claim = Claim.REBUILD if argument == target else Claim.REGRESSION
                 place, rule = f"{where}:{row.line}", f"{COMPARED}{claim}"
-                yield Evidence(shortened(row.text), place, claim, 2.0, Reader.CODE, rule=rule)
+                yield Evidence(shortened(row.text), place, claim, 2.0, Reader.CODE, _compared(row), rule=rule)
+
+
+def _compared(row: Statement) -> Form:
+    return Form.REASON if row.loss else Form.PASSAGE
 
 
 def statements(source: str) -> list[Statement]:
@@ -167,7 +190,7 @@ def statements(source: str) -> list[Statement]:
     rows: list[Statement] = []
     for offset, block in _blocks(source):
         tree = _parse(block)
-        rows += list(_walk(tree.body, offset)) if tree else _raw(block, offset)
+        rows += list(_walk(tree, offset)) if tree else _raw(block, offset)
         if len(rows) > MAX_STATEMENTS:
             break
     return rows[:MAX_STATEMENTS]
@@ -231,9 +254,10 @@ def _raw(block: str, offset: int) -> list[Statement]:
     return rows
 
 
-def _walk(body: Iterable[ast.stmt], offset: int) -> Iterator[Statement]:
+def _walk(tree: ast.Module, offset: int) -> Iterator[Statement]:
     """Statements in order, iteratively deep. Docstrings are left to the comments."""
-    stack: list[ast.stmt] = list(reversed(list(body)))
+    losses, draws = computing(tree), drawing(tree)
+    stack: list[ast.stmt] = list(reversed(tree.body))
     while stack:
         node = stack.pop()
         inner: list[ast.stmt] = []
@@ -243,7 +267,8 @@ def _walk(body: Iterable[ast.stmt], offset: int) -> Iterator[Statement]:
             inner += handler.body
         if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             loop = "\n".join(_text(child) for child in inner) if isinstance(node, ast.For | ast.While) else ""
-            yield Statement(_head(node, bool(inner)), getattr(node, "lineno", 0) + offset, loop)
+            line = node.lineno
+            yield Statement(_head(node, bool(inner)), line + offset, loop, losses.get(line, ""), draws.get(line))
         stack += reversed(inner)
 
 
@@ -272,16 +297,32 @@ def _lines(rows: list[Statement], where: str) -> Iterator[Evidence]:
         for rule in statement_rules():
             if rule.pattern.search(row.text):
                 place, weight = f"{where}:{row.line}", rule.weight * factor
-                form = _form(row.text, rule)
-                yield Evidence(shortened(row.text), place, rule.claim, weight, Reader.CODE, form, rule.id)
+                form = _form(row, rule)
+                quote = _with_loss(row) if form is Form.REASON else shortened(row.text)
+                yield Evidence(quote, place, rule.claim, weight, Reader.CODE, form, rule.id)
 
 
-def _form(line: str, rule: Rule) -> Form:
-    """A passage where the line computes something and its rule states a mechanism by itself."""
-    if _SAYS.search(line):
+def _form(row: Statement, rule: Rule) -> Form:
+    """A passage where the line computes something and its rule states a mechanism by itself.
+
+    It is a reason where a loss depends on the line, or where the line draws examples.
+    """
+    if _SAYS.search(row.text):
         return Form.SCRAP
-    hint = rule.weight < FIRM or rule.id in hints() or _IDLE.search(line)
-    return Form.HINT if hint else Form.PASSAGE
+    if rule.weight < FIRM or rule.id in hints() or _IDLE.search(row.text):
+        return Form.HINT
+    if _RESCALES.search(row.text):
+        return Form.PASSAGE
+    once = row.draws is not None and rule.claim in _AT_ONCE
+    drawn = rule.claim.aspect is Aspect.SAMPLING and (row.draws or once)
+    return Form.REASON if drawn or (row.loss and rule.claim.aspect is Aspect.OBJECTIVE) else Form.PASSAGE
+
+
+def _with_loss(row: Statement) -> str:
+    """A statement, and the loss that depends on it where that is another."""
+    if not row.loss or row.loss == row.text or _COMPUTES.search(row.text):
+        return shortened(row.text)
+    return " … ".join(text if len(text) <= HALF else f"{text[: HALF - 1]}…" for text in (row.text, row.loss))
 
 
 def _loops(rows: list[Statement], where: str) -> list[Evidence]:

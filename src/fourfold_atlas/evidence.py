@@ -57,10 +57,12 @@ class Reader(StrEnum):
 class Form(StrEnum):
     """The kind of thing that was quoted.
 
-    A passage is a clause or a statement that says something. A hint only tilts the balance. A scrap is no sentence of
-    prose: a table, a prompt, an install note, a quotation of others.
+    A reason states the objective or the sampling of the system itself: a clause with its actor and its verb, or a line
+    that a loss depends on. A passage only says something of a mechanism, and a hint tilts the balance. A scrap is no
+    sentence of prose: a table, a prompt, an install note, a quotation of others.
     """
 
+    REASON = "reason"
     PASSAGE = "passage"
     HINT = "hint"
     SCRAP = "scrap"

@@ -67,14 +67,14 @@ def place_folder(folder: Path) -> Placement:
 
 
 def _reasoned(placed: Placement, folder: Path, files: list[Path]) -> Placement:
-    """The placement, or that by the code where the card's wording alone leads to it and code states a reason."""
+    """The placement, with the reason that its code states where its card states none."""
     if placed.reason is not None or placed.cell is Cell.NOT_GENERATIVE:
         return placed
     code = next(_by_code(folder, files), None)
     if code is None or code.cell is None or code.reason is None:
         return placed
     if code.cell is placed.cell:
-        return replace(code, confidence=max(code.confidence, placed.confidence))
+        return replace(placed, evidence=(code.reason, *placed.evidence))
     return replace(placed, notes=(*placed.notes, f"its code leans to {code.cell}: {code.reason.quote}"))
 
 

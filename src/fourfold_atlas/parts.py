@@ -139,7 +139,7 @@ def _stated(rows: list[Evidence], cell: Cell | None) -> Iterator[tuple[Cell, Evi
 
 
 def _of_mechanism(row: Evidence) -> bool:
-    firm = row.form in (Form.PASSAGE, Form.LOOP) and row.weight > 0
+    firm = row.form in (Form.REASON, Form.PASSAGE, Form.LOOP) and row.weight > 0
     if row.kind is Reader.CODE:  # every program has loops that look like a sampler's
         return firm and row.claim.aspect is Aspect.OBJECTIVE
     return firm and (row.claim.aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING) or row.claim in _NOUNS)

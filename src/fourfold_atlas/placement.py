@@ -12,7 +12,7 @@ from typing import TypeAlias
 from fourfold.output import notebook
 from fourfold.output.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind, Paradigm
-from fourfold_atlas.evidence import LEANS, Aspect, Cell, Claim, Evidence, Form, Reader
+from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold_atlas.parts import Part
 from fourfold_atlas.rules import finder
 from fourfold_atlas.variants import variant_of
@@ -147,10 +147,7 @@ def _shortened(line: str, most: int) -> str:
 
 
 def _best(placed: Placement) -> Evidence | None:
-    """The clause that states the reason best: rather a whole clause than a name, and rather the objective than another.
-
-    Hints state none.
-    """
+    """The clause that states objective or sampling best, rather a whole one, and rather the objective."""
     rows = [row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell and _states(row)]
     return max(rows, key=_clearness, default=None) if placed.cell is not None else None
 
@@ -162,8 +159,10 @@ def _clearness(row: Evidence) -> float:
 
 
 def _states(row: Evidence) -> bool:
-    remark = row.form is Form.COMMENT and (len(row.quote.split()) <= FEW_WORDS or "=" in row.quote)
-    return row.claim.speaks and row.form not in (Form.HINT, Form.SCRAP) and not remark
+    """True for a reason. What files and names tell is declared, and is one wherever it speaks of a mechanism."""
+    if row.kind in (Reader.WORDS, Reader.CODE):
+        return row.form in (Form.REASON, Form.LOOP)
+    return row.claim.speaks and row.form is Form.PASSAGE
 
 
 def _opening(placed: Placement, best: Evidence | None) -> list[str]:
@@ -177,10 +176,14 @@ def _opening(placed: Placement, best: Evidence | None) -> list[str]:
 
 
 def _nearness(placed: Placement) -> str:
-    """The reason of an answer that no clause states: words that only tilt the balance."""
-    row = next((row for row in placed.evidence if row.claim is LEANS.get(placed.cell or Cell.ENERGY)), None)
-    words = f", by words such as {printable(row.quote)}" if row and row.quote else ""
-    return f"no clause states it; its wording is near to that of {placed.cell} systems{words}"
+    """The reason of an answer that no clause states: a name, a mention, or words that only tilt the balance."""
+    near = f"no clause states it; its wording is near to that of {placed.cell} systems"
+    rows = [row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell]
+    row = max((row for row in rows if row.form is not Form.SCRAP and row.claim.speaks), key=_clearness, default=None)
+    if row is not None:
+        return f"{near}: {row.claim.says} [{printable(row.where)}]"
+    words = next((row.quote for row in rows if row.claim.aspect is Aspect.WORDING and row.quote), "")
+    return f"{near}, by words such as {printable(words)}" if words else near
 
 
 def _indented(text: str) -> list[str]:

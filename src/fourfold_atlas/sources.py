@@ -12,15 +12,12 @@ from typing import Any
 
 from fourfold_atlas.bounded import load_json
 from fourfold_atlas.evidence import Evidence, Reader, shortened
-from fourfold_atlas.rules import finder, part_rules
+from fourfold_atlas.rules import finder, part_rules, reason
 
 __all__ = ["Notebook", "defining", "is_code", "named_parts", "parsed", "read_notebook"]
 
 _LOSS = finder("sources", "loss")
-#: functions that draw
-_DRAWS = re.compile(
-    r"sampl|generat|denois|decod|translat|langevin|sgld|gibbs|mcmc|hmc|revers|invers|infer|euler|heun", re.I
-)
+_DRAWS = reason("code", "draws")
 #: a class, names from another module, what an object holds
 _DEFINES = re.compile(r"class (?P<names>\w+)")
 _IMPORTS = re.compile(r"\s*from [\w.]+ import (?P<names>[\w, ]+)")

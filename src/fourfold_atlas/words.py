@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from fourfold_atlas.evidence import LEANS, LONGEST_QUOTE, Aspect, Claim, Evidence, Form, Reader, shortened
-from fourfold_atlas.rules import cues, file_rules, finder, hints, part_rules, word_rules
+from fourfold_atlas.rules import cues, file_rules, finder, hints, part_rules, reason, word_rules
 from fourfold_atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
 
 __all__ = ["MAX_PROSE", "kind_of", "places", "preamble", "without_homonyms"]
@@ -17,17 +17,21 @@ __all__ += ["read_phrases", "read_wording", "read_words", "unblobbed", "unfoiled
 MAX_PROSE = 60_000
 #: titles reach so far, the paper's below the repository's included
 TITLE = 250
+_STATED = (Aspect.OBJECTIVE, Aspect.SAMPLING, Aspect.NAMED)
 _NAMED = frozenset(claim for claim in Claim if claim.aspect is Aspect.NAMED) | {Claim.GAME}
 #: words with which something else begins, and the end of a foil
 _BOUNDARY = finder("words", "boundary")
 _END_OF_FOIL = finder("words", "end_of_foil")
 _CONTRIBUTION = finder("words", "contribution")
 _OWN = finder("words", "own")
+#: a clause that states training or sampling of the system itself, and the reach of its verb in characters
+_ACTS, _USES, _TRAINS, _GENERAL = (reason("words", name) for name in ("acts", "uses", "training", "general"))
+ACT_REACH, TITLE_SHARE = 90, 0.6
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
 _GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritics?\b", re.I)
 _TRAINING = re.compile(r"\badversarial(?:ly)?[- ](?:training|trained)\b", re.I)
 #: the name of a system, which ends in that of its kind
-_SYSTEM = re.compile(r"[\w-]+(?:GAN|VAE)s?")
+_SYSTEM = re.compile(r"[\w-]+(?:GAN|VAE)s?[-\d]*")
 _MASK = re.compile(r"[\[<]mask[\]>]", re.I)
 _PARADIGM = re.compile(r"diffusion|adversarial(?:ly)?|energy", re.I)
 #: cues, their reach in characters, and the share of its votes that a find behind one keeps
@@ -133,8 +137,18 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
     begins = preamble(text)
     text = unblobbed(text[: begins + MAX_PROSE])
     body, place = text[begins:], places(text, where)
-    wording = read_wording(body, Reader.WORDS, lambda at: place(begins + at), kind_of(body))
-    return _read_header(text[:begins], place) + read_phrases(text, place, begins) + wording
+    kind = kind_of(body)
+    wording = read_wording(body, Reader.WORDS, lambda at: place(begins + at), kind)
+    phrases = read_phrases(text, place, begins)
+    if kind is LINE:
+        phrases = [_told(row) for row in phrases]
+    return _read_header(text[:begins], place) + phrases + wording
+
+
+def _told(row: Evidence) -> Evidence:
+    """A find in a line that somebody wrote about a system: it needs no actor and no verb to state a mechanism."""
+    stated = row.form is Form.PASSAGE and row.claim.aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING)
+    return replace(row, form=Form.REASON) if stated else row
 
 
 def unblobbed(text: str) -> str:
@@ -278,7 +292,29 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
             hint = weight < STATEMENT or rule.id in hints() or system
             form = Form.SCRAP if _scrap(prose, match) else Form.HINT if hint else Form.PASSAGE
             quote, votes = _clause(prose, match), round(weight * factor, 3)
+            if form is Form.PASSAGE and claim.aspect in _STATED and _states(prose, match, quote):
+                form = Form.REASON
             yield Evidence(quote, place(match.start()), claim, votes, Reader.WORDS, form, rule.id), start
+
+
+def _states(prose: _Prose, match: re.Match[str], quote: str) -> bool:
+    """True where an actor trains or draws something, and the find stands beside that verb in a clause of its own."""
+    if _GENERAL.search(quote) or _entitled(quote):
+        return False
+    start, end, _ = prose.sentence(match.start())
+    for act in _ACTS.finditer(prose.quotable, start, end):
+        between = prose.quotable[min(act.end(), match.end()) : max(match.start(), act.start())]
+        if len(between) > ACT_REACH or re.search(r"[.;:()]\s|\s[(—–]", between):
+            continue
+        if not _USES.search(act.group()) or _TRAINS.search(prose.quotable, act.end(), end):
+            return True
+    return False
+
+
+def _entitled(quote: str) -> bool:
+    """True for a title: most of its longer words begin with a capital."""
+    words = re.findall(r"[A-Za-z][\w-]{3,}", quote)
+    return sum(word[0].isupper() for word in words) >= TITLE_SHARE * len(words)
 
 
 def _clause(prose: _Prose, match: re.Match[str]) -> str:

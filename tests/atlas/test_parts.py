@@ -9,7 +9,7 @@ from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
 from fourfold_atlas import Cell, place, place_code, place_words, show
 from fourfold_atlas.code import read_code
 from fourfold_atlas.evidence import Claim, Form
-from fourfold_atlas.words import read_phrases
+from fourfold_atlas.words import read_phrases, read_words
 
 SPEECH = (
     "A causal transformer is trained with cross-entropy to predict the next speech token and draws one token at a "
@@ -133,8 +133,49 @@ def train(model, x, optimizer, scheduler):
 """
 
 
-def test_a_title_ends_with_its_line():
-    assert place_words(TITLE).reason.quote == "Points by diffusion models"
+def test_a_title_ends_with_its_line_and_is_no_reason():
+    placed = place_words(TITLE)
+    assert "Points by diffusion models" in {row.quote for row in placed.evidence}
+    assert placed.reason is None
+    assert "near to that of diffusion systems: called diffusion" in _shown(placed)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("We train a network to predict the noise that was added to an image.", True),
+        ("WaveThing learns each level of the distribution with a continuous normalizing flow.", True),
+        ("Trained using a generative adversarial objective, Thing makes a waveform in one pass.", True),
+        ("Diffusion models generate images by denoising, and have become popular.", False),
+        ("Thing: Conditional Flow Matching for Speech Synthesis of High Quality.", False),
+        ("It supports samplers of diffusion models, and installation is simple.", False),
+        ("You can train the diffusion model with your own data if you like.", False),
+        ("The library trains diffusion models of many kinds.", False),
+    ],
+)
+def test_a_clause_is_a_reason_where_the_system_trains_or_draws(text, reason):
+    card = f"# Thing\n\nIt is a small thing of which a paper tells in more words than these.\n\n{text}\n"
+    forms = {row.form for row in read_words(card) if row.claim.cell and row.weight > 0}
+    assert (Form.REASON in forms) is reason
+
+
+def test_a_line_is_a_reason_where_a_loss_depends_on_it_or_it_draws():
+    source = """
+def loss(net, x, t):
+    noise = torch.randn_like(x)
+    noisy = scheduler.add_noise(x, noise, t)
+    target = noise
+    weight = snr_weight
+    loss = F.mse_loss(net(noisy, t), target)
+    loss = loss * weight
+    return loss
+
+def plot(net, x, t):
+    shown = scheduler.add_noise(x, torch.randn_like(x), t)
+    show(shown)
+"""
+    reasons = {row.quote for row in read_code(source) if row.form is Form.REASON and row.claim is Claim.DENOISE}
+    assert reasons == {"noisy = scheduler.add_noise(x, noise, t) … loss = F.mse_loss(net(noisy, t), target)"}
 
 
 def test_a_line_of_code_is_a_reason_only_where_it_computes_something():
