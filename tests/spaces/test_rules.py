@@ -12,6 +12,7 @@ from fourfold.core import GenerativeModel
 from fourfold.data.schema.rules import rules_of
 from fourfold.metrics.rows import Columns
 from fourfold.metrics.rule_search import find_rules
+from fourfold.runs.blueprint import check_loadable
 from fourfold.spaces import Categorical, Numeric, Table
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.spaces.rules import AtLeast, Combinations, FreeRows, Total
@@ -68,6 +69,17 @@ def model_of(data: fourfold.Dataset, recipe: str) -> GenerativeModel:
     model = fourfold.build(recipe, data.space, "xs")
     model.fit_statistics(data.train.x)
     return model
+
+
+def test_rules_of_fine_times_can_be_saved_and_keep_their_reach():
+    n = np.random.default_rng(0)
+    days = pd.Timestamp("2023-01-01") + pd.to_timedelta(n.integers(0, 700, 300), unit="D")
+    seconds = [days + pd.to_timedelta(n.integers(0, 86400 * (k + 1), 300), unit="s") for k in range(3)]
+    frame = pd.DataFrame({"day": days, **{f"t{k}": np.maximum.reduce(seconds[: k + 1]) for k in range(3)}})
+    space = fourfold.load(frame).space
+    assert len(space.rules) > 1
+    assert not space.outside(space.examples(64, torch.Generator().manual_seed(0))).any()
+    assert check_loadable(fourfold.build("autoregressive", space, "xs")) == []
 
 
 def test_planted_rules_are_all_found_and_hold_in_all_rows(data):

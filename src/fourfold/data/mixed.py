@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
@@ -21,7 +22,18 @@ from fourfold.data.memory import require
 from fourfold.data.numeric import continuous_vectors, vectors_for, vectors_of
 from fourfold.data.pairing import columns_named, paired
 from fourfold.data.private import private_table
-from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
+from fourfold.data.schema import (
+    GAPS,
+    Coded,
+    Hint,
+    Inferred,
+    as_numbers,
+    infer,
+    read_schema,
+    taken_apart,
+    taken_apart_as,
+    unknown_columns,
+)
 from fourfold.data.schema.rules import ruled
 from fourfold.data.schema.spelling import spelled
 from fourfold.data.sequences import (
@@ -143,6 +155,9 @@ def _plain_array(where: str, name: str, array: Any) -> Any:
     if kind.is_dictionary(array.type):
         categories = _plain_array(where, name, array.dictionary)
         return pyarrow.DictionaryArray.from_arrays(array.indices, categories).dictionary_decode()
+    if kind.is_struct(array.type) or kind.is_list(array.type) or kind.is_large_list(array.type):
+        texts = [None if value is None else json.dumps(value, default=str) for value in array.to_pylist()]
+        return pyarrow.array(texts, pyarrow.string())
     if kind.is_nested(array.type) or kind.is_binary(array.type) or kind.is_large_binary(array.type):
         raise DataError(f"{where}, column {name}: holds {array.type} values: write one value in each cell, or drop it")
     if kind.is_date(array.type):
@@ -158,6 +173,8 @@ def _dtype(kind: Any) -> str:
     """The dtype of a data frame for a type of Arrow."""
     if pyarrow.types.is_dictionary(kind):
         return "category"
+    if pyarrow.types.is_nested(kind):
+        return "object"
     if pyarrow.types.is_date(kind):
         return "date32[day][pyarrow]"
     if pyarrow.types.is_timestamp(kind):
@@ -228,6 +245,8 @@ def table_of(
         columns, where_read = columns[1:], f"file {where}, without its index column"
     else:
         where_read = f"file {where}"
+    columns, apart = _taken_apart(columns, options)
+    notes = (*notes, *apart)
     labels, given = None, None
     by_name = {column.name: column for column in columns}
     if options.labels is not None and (options.model is None or str(options.labels) in by_name):
@@ -242,6 +261,8 @@ def table_of(
         bare, columns = dataclasses.replace(bare, keys=_texts(index)), [part for part in columns if part is not index]
     bare = _with_keys(bare, where, columns, options)
     names_given = _columns_given(where, columns, options)
+    wholes = [column.whole for column in columns if column.whole is not None and column.name in names_given]
+    names_given = (*names_given, *(part for whole in wholes for part in whole.parts))
     if not names_given:
         return _of_columns(bare, where, columns, options, headless)
     target, conditions = _split_options(options, names_given)
@@ -252,6 +273,21 @@ def table_of(
     empty = dataclasses.replace(bare, cond=None, given=None)
     part = _of_columns(empty, where, named, conditions, headless)
     return paired(_of_columns(bare, where, rest, target, headless), {_label(options, names_given): part})
+
+
+def _taken_apart(columns: Sequence[Coded], options: DataOptions) -> tuple[list[Coded], tuple[str, ...]]:
+    """Columns that hold several values, followed by these: as a model has them, or as they are found. And notes."""
+    model = options.model
+    if model is not None:
+        spaces = (model, *(() if model.given is None else (model.given, *model.given.parts)))
+        return taken_apart_as([column for space in spaces for column in getattr(space, "schema", ())], columns), ()
+    kind = space_named(options.space) if isinstance(options.space, str) else None
+    if options.private is not None or not (kind is None or kind.mixed):
+        return [*columns], ()
+    hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
+    index = options.index if isinstance(options, ConditionOptions) else None
+    skip = {options.labels, options.target, options.group, options.order, index}
+    return taken_apart(columns, hints, {str(name) for name in skip if name is not None}, options.support)
 
 
 def _named(where: str, columns: Sequence[Coded], name: str) -> Coded:

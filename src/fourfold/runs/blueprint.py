@@ -229,7 +229,9 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, int]]:
     elif isinstance(value, dict):
         inner = value["args"] if isinstance(value.get("args"), dict) else value
         for key, item in inner.items():
-            values = (name.endswith(".schema") or ".rules" in name) and key in ("low", "high", "first", "rows")
+            rule = ".rules" in name
+            values = (rule or name.endswith(".schema")) and key in ("low", "high", "first", "rows")
+            values |= rule and key == "least"
             if not values and key != "observed":  # values, or a count of rows: nothing that is built is as long
                 yield from _numbers(item, f"{name}.{key}")
     elif isinstance(value, list):

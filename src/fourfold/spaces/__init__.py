@@ -8,6 +8,7 @@ from __future__ import annotations
 from fourfold.spaces.audio import Audio
 from fourfold.spaces.categories import Categories
 from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, FreeText, Identifier, Numeric
+from fourfold.spaces.composites import Nested, Patterned
 from fourfold.spaces.images import Images
 from fourfold.spaces.lines import Lines
 from fourfold.spaces.sequences import Sequences
@@ -29,7 +30,9 @@ __all__ = [
     "Identifier",
     "Images",
     "Lines",
+    "Nested",
     "Numeric",
+    "Patterned",
     "Sequences",
     "Table",
     "Text",
@@ -42,5 +45,5 @@ __all__ = [
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
 for _space in (Audio, Categories, Images, Lines, Sequences, Table, Text, Together, Vectors, Video):
     _space.__module__ = __name__
-for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Numeric, Tokenizer):
+for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Nested, Numeric, Patterned, Tokenizer):
     _column.__module__ = __name__

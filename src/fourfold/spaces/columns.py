@@ -16,6 +16,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces.spelling import Spelling
 
 __all__ = [
+    "COORDINATE",
     "MISSING",
     "UNSEEN",
     "Categorical",
@@ -48,6 +49,10 @@ CLOCK = (-2_208_988_800, -2_208_902_401)
 EPOCHS = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000}
 """Formats of times that are numbers since 1970, by their units in a second."""
 
+COORDINATE = re.compile(
+    r"(?:(?<![A-Za-z])(?i:lat|latitude|lon|lng|long|longitude)|(?<=[a-z])L(?:at|atitude|on|ng|ong|ongitude))$"
+)
+"""Names of columns of degrees on the globe."""
 REDRAWS = 50
 """Draws of a text that no earlier row has, at most."""
 MIXING = np.uint64(0x9E3779B97F4A7C15)
@@ -282,6 +287,7 @@ class Numeric(Graded):
         least: the fewest digits behind the point in the file. Zeros fill them up.
         prefix, suffix: the signs and units around each number, such as ``$`` and `` kg``.
         thousands: the sign between groups of three digits, or none.
+        point: the sign before the digits behind the point.
     """
 
     decimals: int = 0
@@ -289,6 +295,12 @@ class Numeric(Graded):
     prefix: str = ""
     suffix: str = ""
     thousands: str = ""
+    point: str = "."
+
+    @property
+    def _plainly(self) -> bool:
+        """Whether texts are numbers without signs and units."""
+        return not (self.prefix or self.suffix or self.thousands) and self.point == "."
 
     @property
     def possible(self) -> tuple[int, int]:
@@ -304,8 +316,8 @@ class Numeric(Graded):
         return "a number"
 
     def _codes_without_gaps(self, distinct: pd.Series) -> Codes:
-        if self.prefix or self.suffix or self.thousands:
-            distinct = plain_numbers(distinct.astype(str), self.prefix, self.suffix, self.thousands)
+        if not self._plainly:
+            distinct = plain_numbers(distinct.astype(str), self.prefix, self.suffix, self.thousands, self.point)
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         places = numbers / self.resolution
         readable = np.abs(places) < 2.0**62  # not where NaN
@@ -318,13 +330,13 @@ class Numeric(Graded):
             numbers: Any = codes * int(self.resolution)
         else:
             numbers = np.round(codes * self.resolution, self.decimals)
-        if self.dtype in ("str", "object") or self.prefix or self.suffix or self.thousands:
+        if self.dtype in ("str", "object") or not self._plainly:
             return pd.Series(self._text(codes), dtype=object).astype(str)
         return _cast(pd.Series(numbers), self.dtype if self.dtype[0] in "iufIUF" else str(numbers.dtype))
 
     def _text(self, codes: Codes) -> npt.NDArray[Any]:
         full = self._plain(codes)
-        if not (self.prefix or self.suffix or self.thousands):
+        if self._plainly:
             return full
         return np.array([self._signed(number) for number in full], dtype=object)
 
@@ -334,7 +346,7 @@ class Numeric(Graded):
         whole, point, rest = digits.partition(".")
         if self.thousands:
             whole = f"{int(whole):,}".replace(",", self.thousands)
-        return f"{minus}{self.prefix}{whole}{point}{rest}{self.suffix}"
+        return f"{minus}{self.prefix}{whole}{point and self.point}{rest}{self.suffix}"
 
     def _plain(self, codes: Codes) -> npt.NDArray[Any]:
         if self.decimals == 0 and self.resolution == int(self.resolution):
@@ -355,12 +367,13 @@ def _offset(zone: str) -> pd.Timedelta:
     return pd.Timedelta(minutes=-minutes if zone[0] == "-" else minutes)
 
 
-def plain_numbers(text: pd.Series, prefix: str, suffix: str, thousands: str) -> pd.Series:
+def plain_numbers(text: pd.Series, prefix: str, suffix: str, thousands: str, point: str = ".") -> pd.Series:
     """Texts such as ``-$1,200`` or ``12 kg`` as plain numbers. Those with other signs stay as they are."""
     before, after = re.escape(prefix), re.escape(suffix)
     parts = text.str.extract(rf"^(-?){before}(-?)(.+?){after}$")
     bare = parts[0].fillna("") + parts[1].fillna("") + parts[2].fillna("nothing")
-    return bare.str.replace(thousands, "", regex=False) if thousands else bare
+    bare = bare.str.replace(thousands, "", regex=False) if thousands else bare
+    return bare if point == "." else bare.str.replace(".", "?", regex=False).str.replace(point, ".", regex=False)
 
 
 @final

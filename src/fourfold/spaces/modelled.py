@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.rows import Columns
-from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, DateTime, Graded, Modelled, Numeric
+from fourfold.spaces.columns import COORDINATE, MISSING, UNSEEN, Categorical, DateTime, Graded, Modelled, Numeric
 
 __all__ = ["ModelledColumns"]
 
@@ -41,7 +41,7 @@ class ModelledColumns:
     @cached_property
     def meaning(self) -> Columns:
         """The meaning of the values of :meth:`numbers`."""
-        units = tuple("time" if isinstance(column, DateTime) else "number" for column in self.columns)
+        units = tuple(map(_unit, self.columns))
         categorical = tuple(isinstance(column, Categorical) for column in self.columns)
         target = self.names.index(self.target) if self.target is not None else None
         return Columns(self.names, categorical, units, target)
@@ -68,3 +68,11 @@ class ModelledColumns:
         """The data frame of codes, with the dtypes of the columns."""
         codes = x.cpu().numpy()
         return pd.DataFrame({column.name: column.values(codes[:, i]) for i, column in enumerate(self.columns)})
+
+
+def _unit(column: Modelled) -> str:
+    """What a column is measured in: only quantities of one unit are compared. Latitude and longitude are two."""
+    if isinstance(column, Numeric):
+        axis = COORDINATE.search(column.name)
+        return axis[0].lower() if axis else f"number {column.prefix}{column.suffix}".strip()
+    return "time" if isinstance(column, DateTime) else "number"

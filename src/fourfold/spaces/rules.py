@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fourfold.output.printable import shortened
-from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Graded, Modelled, Numeric
+from fourfold.spaces.columns import FARTHEST, MISSING, UNSEEN, Categorical, Graded, Modelled, Numeric
 
 __all__ = ["AtLeast", "Combinations", "FreeRows", "TableRule", "Total"]
 
@@ -183,7 +183,7 @@ class FreeRows:
             least, most = rule.distance.limits
             low = min([self._least(rule), *(low for low, _ in ends)])
             high = max([self._least(rule), *(high for _, high in ends)])
-            return math.ceil(low + least - FINE), math.ceil(high + most - FINE)
+            return max(math.ceil(low + least - FINE), -FARTHEST), min(math.ceil(high + most - FINE), FARTHEST)
         assert isinstance(rule, Total)
         pairs = [sorted((sign * low, sign * high)) for sign, (low, high) in zip(rule.signs, ends, strict=True)]
         return round(sum(low for low, _ in pairs)), round(sum(high for _, high in pairs))

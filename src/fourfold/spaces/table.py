@@ -24,6 +24,7 @@ from fourfold.metrics.score import Measurement
 from fourfold.metrics.tables import by_rows
 from fourfold.output.printable import plural, shortened
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Codes, Column, FreeText, Graded, Modelled
+from fourfold.spaces.composites import Composite
 from fourfold.spaces.modelled import ModelledColumns
 from fourfold.spaces.rules import FreeRows, TableRule
 from fourfold.spaces.table_pictures import details, panels, rows_of
@@ -256,6 +257,8 @@ class Table(WrittenRows):
         Raises:
             ValueError: for a column that is not there, or a value that no code can hold.
         """
+        wholes = [column for column in self.schema if isinstance(column, Composite) and column.name in frame]
+        frame = pd.concat([frame, *(whole.apart(frame[whole.name]) for whole in wholes)], axis=1) if wholes else frame
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
             raise ValueError(f"must have the column {missing[0]!r} of the model, got {shortened(frame.columns)}")
@@ -270,11 +273,44 @@ class Table(WrittenRows):
         """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
         texts = self._texts(x)
         parts = {c.name: c.values(codes) for c, codes in self._by_column(x)}
-        return pd.DataFrame(parts | {name: text.replace("", None).astype("str") for name, text in texts.items()})
+        parts |= {name: text.replace("", None).astype("str") for name, text in texts.items()}
+        return pd.DataFrame(self._whole(x, parts, texts, as_text=False))
 
     def text(self, x: Tensor) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
-        return pd.DataFrame({c.name: c.text(codes) for c, codes in self._by_column(x)} | self._texts(x))
+        texts = self._texts(x)
+        parts = {c.name: c.text(codes) for c, codes in self._by_column(x)} | texts
+        return pd.DataFrame(self._whole(x, parts, texts, as_text=True))
+
+    def _whole(
+        self, x: Tensor, columns: dict[str, pd.Series], texts: dict[str, pd.Series], as_text: bool
+    ) -> dict[str, pd.Series]:
+        """Columns with those that were taken apart put together again.
+
+        Args:
+            x: the rows.
+            columns: all columns.
+            texts: those that are drawn letter by letter.
+            as_text: whether values are texts, as in a file.
+        """
+        wholes = [column for column in self.schema if isinstance(column, Composite)]
+        if not wholes:
+            return columns
+        codes = {column.name: (column, codes) for column, codes in self._by_column(x)}
+        result = dict(columns)
+        for whole in wholes:
+            parts = []
+            for name in whole.parts:
+                column, rows = codes[name]
+                text = texts.get(name, column.text(rows))
+                parts.append(text.where((rows != MISSING) & (text != ""), None).tolist())
+                del result[name]
+            values = [whole.joined(row) for row in zip(*parts, strict=True)]
+            values = [value or "" for value in values] if as_text else [whole.value(value) for value in values]
+            result[whole.name] = pd.Series(values, dtype=object)
+            if not as_text and whole.dtype != "object":
+                result[whole.name] = result[whole.name].astype("str")
+        return result
 
     def _texts(self, x: Tensor) -> dict[str, pd.Series]:
         """The texts of columns that are drawn letter by letter: functions of the row and its place."""

@@ -22,6 +22,7 @@ KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "time": {"format": str, "resolution": (int, float)},
     "identifier": {"pattern": str},
     "constant": {},
+    "parts": {},
     "text": {},
     "drop": {},
 }

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fourfold.data.schema.composites import names_a_code
 from fourfold.data.schema.tails import ends_of
 from fourfold.data.schema.times import epoch
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.data.schema.words import NAMED, category, fresh
 from fourfold.machine.libraries import pyarrow
-from fourfold.spaces.columns import Numeric, plain_numbers
+from fourfold.spaces.columns import COORDINATE, Numeric, plain_numbers
 
 __all__ = ["number"]
 
@@ -26,6 +27,8 @@ CODES = 100
 """A column of so few different whole numbers is a category if their frequencies jump, as those of codes do."""
 DIGITS = 7
 """Numbers of more significant digits have a resolution coarser than their last digit."""
+DEGREES = 6
+"""Decimals of degrees on the globe: a tenth of a metre."""
 NOISE = 9
 """Numbers with more digits behind the point owe them to the arithmetic of floats, if they are rare."""
 
@@ -56,43 +59,51 @@ def number(values: Values) -> Inferred | None:
     return _quantity(plain, numbers, counts, whole)
 
 
-_AMOUNT = re.compile(r"(-?)([^\d.,-]*?)(-?)(\d{1,3}(?:[, '\u00a0]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)([^\d.,-]{0,12})")
+_AMOUNT = r"(-?)([^\d.,-]*?)(-?)(\d{1,3}(?:[%s '\u00a0]\d{3})+(?:%s\d+)?|\d+(?:%s\d+)?)([^\d.,-]{0,12})"
 """A number with a sign or a unit, and with marks between groups of digits."""
+POINTS = ((".", re.compile(_AMOUNT % (",", r"\.", r"\."))), (",", re.compile(_AMOUNT % (".", ",", ","))))
+"""The signs before the digits behind the point, as in English and as in most of Europe, with such amounts."""
 
 
 def _amounts(values: Values) -> Inferred | None:
-    """Numbers with one sign or unit, such as ``$1,200`` or ``12 kg``, which samples have as well."""
-    text = values.text
-    if not len(text) or values.coded.dtype == "category" or not np.isnan(as_numbers(text)).any():
+    """Numbers with one sign or unit, such as ``$1,200``, ``12 kg`` or ``1.200,50 €``, which samples have as well."""
+    if not len(values.text) or values.coded.dtype == "category" or not np.isnan(as_numbers(values.text)).any():
         return None
-    matches = [_AMOUNT.fullmatch(word) if isinstance(word, str) else None for word in text]
+    amounts = (_amounts_with(values, point, amount) for point, amount in POINTS)
+    return next((inferred for inferred in amounts if inferred is not None), None)
+
+
+def _amounts_with(values: Values, point: str, amount: re.Pattern[str]) -> Inferred | None:
+    """The same, with one sign before the digits behind the point."""
+    text = values.text
+    matches = [amount.fullmatch(word) if isinstance(word, str) else None for word in text]
     parts = [None if match is None else match.groups() for match in matches]
     units = Counter((part[1], part[4]) for part in parts if part is not None)
     if not units:
         return None
     (prefix, suffix), _ = units.most_common(1)[0]
-    marks = {mark for part in parts if part is not None for mark in re.sub(r"[\d.]", "", part[3])}
+    marks = {mark for part in parts if part is not None for mark in re.sub(rf"[\d{point}]", "", part[3])}
     fits = np.array([part is not None and (part[1], part[4]) == (prefix, suffix) for part in parts])
-    if len(marks) > 1 or not (prefix or suffix or marks) or _coded(prefix, values):
+    plain = not (prefix or suffix or marks) and (point == "." or not text.str.contains(point, regex=False).any())
+    if len(marks) > 1 or plain or _coded(prefix, values):
         return None
     if values.counts[~fits].sum() > ODD * values.rows:
         return None
     mark = next(iter(marks), "")
     values = without(values, ~fits, f"an amount like {text[fits].iloc[0]}")
-    bare = plain_numbers(values.text, prefix, suffix, mark)
+    bare = plain_numbers(values.text, prefix, suffix, mark, point)
     column = number(dataclasses.replace(values, text=bare))
     if column is None or not isinstance(column.column, Numeric):
         return None
-    signed = dataclasses.replace(column.column, prefix=prefix, suffix=suffix, thousands=mark, dtype="str")
+    signs = dataclasses.replace(column.column, prefix=prefix, suffix=suffix, thousands=mark, point=point)
+    signed = dataclasses.replace(signs, dtype="str")
     return answer(values, signed, "number", f"{column.reason}; written like {text[fits].iloc[0]}")
 
 
 def _coded(prefix: str, values: Values) -> bool:
     """True for letters that are no unit, as in ``C00017`` or ``Item 3``. Codes of currencies, such as ``EUR``, are."""
-    word = prefix.strip()
-    coded = any(letter.isalpha() for letter in word) and not re.fullmatch(r"[A-Z]{1,3}?[$€£¥]|[A-Z]{3}", word)
     zeros = values.text.str.extract(r"(\d+)")[0].fillna("").str.match(r"0\d").any()
-    return coded or bool(zeros)
+    return names_a_code(prefix) or bool(zeros)
 
 
 def _numeric(values: Values, numbers: npt.NDArray[Any]) -> bool:
@@ -117,7 +128,7 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
         step = int(np.gcd.reduce(scaled.astype(np.int64))) if np.abs(scaled).max() < 2**62 else 1
         resolution = max(step, 1) / 10.0**digits
     else:
-        resolution = _coarse(numbers, counts)
+        resolution = 10.0**-DEGREES if COORDINATE.search(values.coded.name) else _coarse(numbers, counts)
         most, digits = digits, max(0, round(-math.log10(resolution)))
         least = min(least, digits)
         remarks.append(f"kept to {resolution:g}, since {most} decimals are finer than a model can learn")
@@ -174,8 +185,8 @@ def _decimals(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
     rare = values.counts[noise].sum() <= 0.01 * values.rows
     usual = int(digits[~noise].max() if rare else digits.max())
     before = math.floor(math.log10(max(abs(_quantile(numbers, counts, 0.9)), abs(_quantile(numbers, counts, 0.1)), 1)))
-    exact = usual == 0 or usual + before + 1 <= DIGITS
-    return usual, int(digits[~power].min(initial=usual)), exact
+    exact = usual == 0 or usual + before + 1 <= DIGITS or (COORDINATE.search(values.coded.name) and usual <= DEGREES)
+    return usual, int(digits[~power].min(initial=usual)), bool(exact)
 
 
 def _decimals_of(resolution: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -30,6 +31,8 @@ FORMATS = (
     "%Y%m%d",
 )
 """Formats of times, tried in this order."""
+ZONE = re.compile(r"( [A-Z][a-z]+/[A-Za-z_/]+| [A-Z]{3,4})$")
+"""The name of a zone behind a time, such as ``Europe/Rome`` or ``CET``. It is kept as it stands."""
 AS_TIME = re.compile(r"(time|date|epoch|stamp|created|updated)|_at$|^ts$", re.IGNORECASE)
 """Names of columns whose numbers may be seconds since 1970."""
 
@@ -107,9 +110,17 @@ def _best(text: pd.Series, zoned: str | None) -> tuple[str | None, npt.NDArray[n
     else:
         few = text.iloc[np.linspace(0, len(text) - 1, min(len(text), 50)).astype(int)]
         marks = set(map(_marks, few))
-        forms = [form for form in FORMATS if "%z" not in form and _marks(form) in marks and not _digits(form)]
+        forms = [form for form in _forms(text) if "%z" not in form and _marks(form) in marks and not _digits(form)]
     fits = [(form, DateTime.times(text, form).notna().to_numpy()) for form in forms]
     return max(fits, key=lambda pair: int(pair[1].sum()), default=(None, np.zeros(len(text), dtype=bool)))
+
+
+def _forms(text: pd.Series) -> Sequence[str]:
+    """The formats that texts may have: those with the names of their zones, if all have one."""
+    names = text.str.extract(ZONE)[0]
+    if names.isna().any() or names.nunique() > SEVERAL:
+        return FORMATS
+    return [f"{form}{name}" for name in names.unique() for form in FORMATS if form.endswith(_HOURS)]
 
 
 def _digits(form: str) -> bool:
@@ -146,7 +157,7 @@ def _format(values: Values) -> str | None:
     if not np.isnan(numbers).any() and not AS_TIME.search(name):
         return None
     marks = _marks(few.iloc[0])
-    for form in FORMATS:
+    for form in _forms(text):
         if not (marks.startswith(_marks(form)) if "%z" in form else marks == _marks(form)):
             continue
         if DateTime.times(few, form).notna().mean() >= 0.9:

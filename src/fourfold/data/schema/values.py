@@ -17,6 +17,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 from fourfold.spaces.columns import Categorical, Column, Graded, Modelled
+from fourfold.spaces.composites import Composite
 
 __all__ = [
     "GAPS",
@@ -56,6 +57,7 @@ class Coded:
         where: the file, for messages.
         rows: the place of each row in its file, from 0, where only some rows were read.
         padded: whether blanks around texts were taken away.
+        whole: the column itself, if it is taken apart into those that follow it.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Coded:
     where: str = ""
     rows: npt.NDArray[np.int64] | None = None
     padded: bool = False
+    whole: Composite | None = None
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:

@@ -245,8 +245,6 @@ def _identifier(values: Values, reason: str) -> Inferred:
 
 def amounts(text: pd.Series) -> list[str]:
     """A remark on words that are amounts with a sign, such as ``$1,200.50`` or ``45 %``."""
-    if len(text) and text.str.match(r"[\[{]").all() and text.str.contains(r"[\]}]$").all():
-        return ["JSON is taken as words: write a column for each key or item to have its values"]
     signed = text.str.contains(r"[$€£¥%]").all() and text.str.fullmatch(r"[$€£¥]?\s*-?[\d.,]+\s*[$€£¥%]?").all()
     return ["amounts with a sign are words: write plain numbers to have quantities"] if len(text) and signed else []
 
