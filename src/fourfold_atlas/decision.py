@@ -15,7 +15,7 @@ from fourfold_atlas.variants import variant
 from fourfold_atlas.votes import by_claim, by_rule, weigh
 from fourfold_atlas.wording import CARD, CODE, LINE, SETTINGS, TextKind, mechanism, probabilities
 
-__all__ = ["decide", "describe", "stated", "states", "surely", "with_parts"]
+__all__ = ["decide", "describe", "left_open", "stated", "states", "surely", "with_parts"]
 
 #: below so many votes nothing is decided. A refusal needs more, since texts that say little of a mechanism speak of
 #: benchmarks and features all the same. The runner-up must stay below this share of the winner
@@ -137,6 +137,11 @@ def surely(placed: Placement, least: float) -> Placement:
     if placed.prior:
         version = f"it is a version of {placed.system}, which answers with {placed.confidence:.2f} only"
         missing = f"which system the name means: {version}"
+    return left_open(placed, missing)
+
+
+def left_open(placed: Placement, missing: str) -> Placement:
+    """The placement without an answer, for want of a fact."""
     undecided = _open(placed.subject, placed.ranked, list(placed.evidence), missing, placed.notes)
     return replace(undecided, parts=placed.parts, prior=placed.prior, system=placed.system)
 

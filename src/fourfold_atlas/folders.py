@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_bytes, read_text
 from fourfold_atlas.calls import reached
 from fourfold_atlas.code import read_definitions
-from fourfold_atlas.decision import decide, surely, with_parts
-from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence
+from fourfold_atlas.decision import decide, left_open, surely, with_parts
+from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form
 from fourfold_atlas.hub import is_model_file, read_files, read_paths
 from fourfold_atlas.pdf import PDF_BYTES, opening, text_of_pdf
 from fourfold_atlas.placement import Placement
@@ -31,10 +31,13 @@ LONE = 0.5
 #: sources that are parsed, those that are read, and how much of them all
 MAX_PARSED, MAX_READ, MAX_SOURCE = 300, 8, 4_000_000
 MAX_CARDS = 3
-#: inner folders of parts that were copied with their own training: they say nothing of the system's
-_HELPER = re.compile(r"/(?:clap|clip|hifi_?gan|vocoders?|vae|autoencoders?|taming|lpips|bert|t5|encodec|vqgan)/", re.I)
-#: the training step speaks from so many votes on, and says nothing for a cell with fewer than these
-SAID, UNSAID = 4.0, 1.5
+#: parts that were copied with their own training: it says nothing of the system's
+_HELPER = re.compile(
+    r"/(?:clap|clip|hifi_?gan|vocoders?|(?:vq_?)?vae|autoencoders?(?:_kl)?|taming|lpips|bert|t5|encodec|vq_?gan)(?:/|\.py)",
+    re.I,
+)
+#: losses and loops decide alone from so many votes on, so many times those of a third cell, with so much for the answer
+MUCH, CLEARLY, LITTLE = 10.0, 1.5, 0.5
 #: the weight of a statement by the calls between the training step and it
 BY_DEPTH = (1.5, 1.2, 0.8, 0.6)
 _BESIDE = finder("folders", "beside")
@@ -142,12 +145,14 @@ def _rank(path: Path) -> tuple[bool, int, str]:
 def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
     """The definitions of losses and sampling loops, those first that the training step reaches."""
     found = _read_sources(folder, files)
-    own = {name: notebook.code for name, notebook in found.items() if not _HELPER.search(name)}
-    trained = reached({name: tree for name, code in own.items() if (tree := parsed(code))})
+    trees = {name: tree for name, notebook in found.items() if (tree := parsed(notebook.code))}
+    helpers = {name for name in trees if _HELPER.search(f"/{name}")}
+    trained = reached({name: tree for name, tree in trees.items() if name not in helpers})
+    aside = {name for name in helpers if trained and reached({name: trees[name]})}
     sources = []
     for name, notebook in found.items():
         strength, definitions = defining(notebook.code, trained.get(name, {}))
-        if strength:
+        if strength and name not in aside:
             sources.append((name in trained, strength, name, replace(notebook, code=definitions)))
     sources.sort(key=lambda row: (-row[0], -row[1], row[2].count("/")))
     notebooks = {name: notebook for _, _, name, notebook in sources[:MAX_READ]}
@@ -155,21 +160,26 @@ def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
         rows = read_definitions({name: notebook.code for name, notebook in notebooks.items()})
         depths = [_depth(row, trained) for row in rows]
         rows = [row if depth is None else _weighed(row, depth) for row, depth in zip(rows, depths, strict=True)]
-        near = [row for row, depth in zip(rows, depths, strict=True) if depth in (0, 1)]
         for name, notebook in notebooks.items():
-            rows, near = notebook.placed(rows, name), notebook.placed(near, name)
-        yield surely(_by_step(decide(folder.name, rows), near), CODE_ANSWERS)
+            rows = notebook.placed(rows, name)
+        yield _by_reasons(surely(decide(folder.name, rows), CODE_ANSWERS))
 
 
-def _by_step(placed: Placement, near: list[Evidence]) -> Placement:
-    """The placement, or that by the training step alone where it says another thing and nothing for the answer."""
-    scores = weigh(by_claim(near))
-    best = max(scores, key=lambda cell: scores[cell])
-    rules = {row.rule for row in near if row.claim.cell is best}
-    if placed.cell is None or scores[placed.cell] >= UNSAID or scores[best] < SAID or len(rules) < 2:
+def _by_reasons(placed: Placement) -> Placement:
+    """The placement where its losses and loops say most of its cell, else that by them alone, or none.
+
+    Losses and loops decide alone where they say much of another cell, and little of any third or of the answer.
+    """
+    rows = [row for row in placed.evidence if row.form in (Form.REASON, Form.LOOP) or row.claim.cell is None]
+    said = weigh(by_claim(rows))
+    rival = max((cell for cell in said if cell.paradigm), key=lambda cell: said[cell])
+    if placed.cell is None or 0 < said[placed.cell] >= said[rival]:
         return placed
-    step = decide(placed.subject, near)
-    return placed if step.cell is None else step
+    others = max(said[cell] for cell in said if cell is not rival)
+    if said[rival] >= max(MUCH, CLEARLY * others, said[placed.cell] / LITTLE):
+        return decide(placed.subject, rows)
+    losses = f"its losses and loops to {rival}" if said[rival] else "but no loss and no sampling loop says so"
+    return left_open(placed, f"what its training loss compares: its code is near to {placed.cell}, {losses}")
 
 
 def _depth(row: Evidence, trained: Mapping[str, Mapping[int, int]]) -> int | None:

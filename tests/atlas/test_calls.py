@@ -53,3 +53,21 @@ def test_a_bare_checkout_is_placed_by_what_its_training_calls(tmp_path):
     placed = place(tmp_path)
     assert placed.cell is Cell.DIFFUSION
     assert placed.reason.where.startswith("model.py:")
+
+
+NAMES = """
+class Diffusion:
+    def denoise(self, x_noisy, timesteps, noise_schedule):
+        for name in self.names:
+            print(name)
+        sigmas = noise_schedule.sigma_data * self.c_skip
+        x_noisy = self.scheduler.add_noise(x_noisy, self.noise, timesteps)
+        return self.unet(x_noisy, timesteps)
+"""
+
+
+def test_names_without_a_loss_or_a_loop_leave_a_checkout_open(tmp_path):
+    (tmp_path / "net.py").write_text(NAMES)
+    placed = place(tmp_path)
+    assert placed.cell is None
+    assert "near to diffusion, but no loss and no sampling loop says so" in placed.missing
