@@ -77,7 +77,9 @@ FORMS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
 def nothing_serious(tab: Any, axe: str, forms: Sequence[tuple[int, str]] = FORMS) -> None:
     """Hold all that is shown against axe and against the width of the window. The last form stays."""
     tab.evaluate(axe)
-    assert not {"null", "undefined", "NaN"} & set(tab.inner_text("body").split())
+    text = tab.inner_text("body")
+    assert not {"null", "undefined", "NaN"} & set(text.split())
+    assert "[object" not in text
     for width, theme in forms:
         tab.set_viewport_size({"width": width, "height": 844})
         tab.emulate_media(color_scheme=theme)

@@ -60,14 +60,15 @@ def test_a_view_that_is_opened_first_needs_less_than_400_kilobytes(desk: Any, vi
     assert desk.evaluate(script) < 400_000
 
 
-def test_a_text_is_placed_and_its_sentences_are_marked(phone: Any):
+def test_a_text_is_placed_and_its_sentences_are_marked(phone: Any, axe: str):
     phone.goto(f"{phone.url.split('#')[0]}#/place")
-    phone.fill("textarea", "The generator fools a discriminator. Samples map noise once through the generator.")
+    phone.fill("textarea", "The generator fools a discriminator. A VAE encodes. Samples map noise once through it.")
     phone.click("text=Place it")
     phone.wait_for_selector(".verdict .answer:has-text('adversarial')")
     assert "discriminator" in " ".join(phone.locator("mark.phrase").all_inner_texts())
     phone.click(".evidence button:enabled >> nth=0")
     phone.wait_for_selector("mark.here")
+    nothing_serious(phone, axe)
 
 
 def test_a_name_of_script_is_shown_as_text(desk: Any):

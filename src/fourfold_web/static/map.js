@@ -214,7 +214,7 @@ function draw(box, dots, facts, options) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const byFame = dots;
 
-  const zoom = d3.zoom().scaleExtent([0.8, 40]).on("zoom", (event) => { view = event.transform; paint(); });
+  const zoom = d3.zoom().scaleExtent([0.8, 40]).on("zoom", (event) => { view = event.transform; tip.hidden = true; paint(); });
   d3.select(canvas).call(zoom).on("dblclick.zoom", null);
   const toScreen = (x, y) => [view.applyX(x * base.k + base.x), view.applyY(y * base.k + base.y)];
   const scale = () => base.k * view.k;
@@ -346,7 +346,7 @@ function draw(box, dots, facts, options) {
       const lines = halves(dot.name), wide = Math.max(...lines.map((line) => context.measureText(line).width)) + 4;
       if (narrow && wide > 110) continue; // a long name would reach into another territory
       const hides = (box, at) => at.x > box[0] - radius && at.x < box[2] + radius && at.y > box[1] - radius && at.y < box[3] + radius;
-      const free = (box) => box[0] > 0 && box[2] < size[0] && !cellsOf(box).some((cell) => grid.has(cell)) && !named.some((other) => other.dot !== dot && hides(box, other));
+      const free = (box) => box[0] > 0 && box[1] > 0 && box[2] < size[0] && box[3] < size[1] && !cellsOf(box).some((cell) => grid.has(cell)) && !named.some((other) => other.dot !== dot && hides(box, other));
       const box = places(x, y, radius, wide, 14 * lines.length + 1).find(free);
       if (!box) continue;
       for (const cell of cellsOf(box)) grid.add(cell);

@@ -52,6 +52,7 @@ export function stage(first = "diffusion", again = null) {
   const clock = new Clock(SECONDS, refresh);
   const wall = h("div", { class: "wall" });
   const controls = transport();
+  controls.element.hidden = true; // until there is something to play
   const detail = h("section", { class: "detail", "aria-label": "The chosen paradigm" });
   addEventListener("keydown", onKey);
 
@@ -85,6 +86,7 @@ export function stage(first = "diffusion", again = null) {
     tile.plane?.stop();
     Object.assign(tile, { trace, plane: new Plane(tile.canvas, trace, trace.panels.at(-1), sparse) });
     tile.bar.hidden = true;
+    controls.element.hidden = false;
     tell(name, [trace.score ? `${trace.score.nats.toFixed(2)} nats, ${trace.score.kind}` : `likelihood: ${trace.answers.likelihood}`, `${count(trace)} a sample`, alarm(trace.failures)]);
     tile.button.classList.toggle("bad", alarm(trace.failures).startsWith("⚠"));
     tile.plane.fit();
