@@ -234,7 +234,7 @@ function score(room, api, path, about) {
     }, signal);
     status.textContent = "";
   });
-  room.append(h("p", { class: "lead" }, `log p(x) of each example of a file in ${about.unit}: ${about.likelihood}. ${about.likelihood_note}.`), h("div", { class: "row" }, h("label", { class: "field" }, "examples", file)), ...(about.given ? [form.element] : []), job.element, output);
+  room.append(h("p", { class: "lead" }, `log p(x) of each example of a file in ${about.unit}: ${about.likelihood}. ${about.likelihood_note[0].toUpperCase()}${about.likelihood_note.slice(1)}.`), h("div", { class: "row" }, h("label", { class: "field" }, "examples", file)), ...(about.given ? [form.element] : []), job.element, output);
   room.addEventListener("dragover", (event) => event.preventDefault());
   room.addEventListener("drop", (event) => { event.preventDefault(); file.files = event.dataTransfer.files; job.go(); });
   return job.stop;
