@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice, pairwise
 
 from fourfold_atlas.evidence import LEANS, LONGEST_QUOTE, Aspect, Claim, Evidence, Form, Reader, shortened
 from fourfold_atlas.rules import cues, file_rules, finder, hints, part_rules, reason, word_rules
@@ -45,6 +46,8 @@ _PREAMBLE = finder("words", "preamble")
 _BLOB = re.compile(r"[!-~]{400,}")
 #: a rule of this weight states, one of less only hints; a sentence has so many words
 STATEMENT, FEWEST_WORDS = 2.0, 4
+#: characters of a sentence and finds of a part that are read, so that no text takes minutes
+LONGEST_SENTENCE, MOST_PARTS = 4000, 400
 _TAG = re.compile(r"</?[A-Za-z!][^<>]{0,1000}>")
 #: tags and rules with which another block of text begins, and headings, with which one ends
 _BLOCK = re.compile(
@@ -90,7 +93,8 @@ def _blank(match: re.Match[str]) -> str:
 def _prose(raw: str) -> _Prose:
     text = cues("aside").sub(_blank, raw[:MAX_PROSE])
     text = re.sub(r"[*`_>]{1,3}(?=\w)|(?<=\w)[*`]{1,3}", lambda match: " " * len(match.group()), text)
-    starts = [0, *(match.end() for match in _SENTENCE.finditer(text))]
+    starts = [0, *(match.end() for match in _SENTENCE.finditer(text)), len(text)]
+    starts = [at for start, end in pairwise(starts) for at in range(start, max(end, start + 1), LONGEST_SENTENCE)]
     quiet = _quiet_spans(text)
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", text)
     fences = [match.span() for match in re.finditer(r"(?s)```.*?(?:```|\Z)", raw[:MAX_PROSE])]
@@ -265,7 +269,7 @@ def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Ev
     """Evidence of parts, each with the span (perhaps empty) whose words say nothing of the generative step."""
     for claim, rule in part_rules().items():
         for pattern in filter(None, (rule.name, rule.told)):
-            for match in pattern.finditer(prose.text):
+            for match in islice(pattern.finditer(prose.text), MOST_PARTS):
                 start, end, weight = prose.sentence(match.start())
                 if pattern is rule.told:
                     weight *= _foil(prose.text, start, end, match, claim)

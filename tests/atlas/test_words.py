@@ -472,3 +472,9 @@ def test_the_words_of_a_foil_do_not_lean():
 def test_a_model_that_only_compares_itself_is_not_placed_among_the_others():
     placed = place_words("A model for beautiful pictures, faster and sharper than any diffusion model or GAN.")
     assert placed.cell is None or placed.confidence < 0.5
+
+
+def test_a_text_of_one_endless_sentence_is_read_in_parts():
+    rows = read_words("gan discriminator " * 3000)
+    assert {row.claim.cell for row in rows if row.claim.cell} == {Cell.ADVERSARIAL}
+    assert len(rows) < 1000
