@@ -111,3 +111,13 @@ def test_the_keyboard_reaches_every_view(desk: Any):
         desk.keyboard.press(str(number))
         desk.wait_for_selector(f".view.{view} *")
         assert desk.locator(f"nav a[data-view={view}][aria-current=page]").count() == 1
+
+
+def test_the_keyboard_stays_at_the_card_of_a_system_that_it_chose(desk: Any):
+    desk.goto(f"{desk.url.split('#')[0]}#/map")
+    desk.focus(".names button >> nth=2")
+    desk.keyboard.press("Enter")
+    desk.wait_for_selector(".system")
+    assert desk.evaluate("document.activeElement.textContent") == "← All systems"
+    desk.keyboard.press("Enter")
+    assert desk.evaluate("document.activeElement.closest('.names') !== null")

@@ -74,6 +74,13 @@ export async function mount(element, api, here) {
     showPicked();
   }
 
+  // What the side shows. The keyboard stays there, though the button that it pressed is gone.
+  function show(...children) {
+    const within = side.contains(document.activeElement);
+    side.replaceChildren(...children);
+    if (within) side.querySelector("button, a")?.focus({ preventScroll: true });
+  }
+
   function pickCell(cell) {
     picked.length = 0;
     filter.cell = filter.cell === cell ? "" : cell;
@@ -95,7 +102,7 @@ export async function mount(element, api, here) {
     const close = h("button", { type: "button", class: "plain", onclick: () => { picked.length = 0; showPicked(); } }, "← All systems");
     const boxes = picked.map((id) => systemCard(dots.find((dot) => dot.id === id), cards[id]));
     const two = picked.length === 2;
-    side.replaceChildren(close, h("div", { class: two ? "beside" : "" }, boxes), ...(two ? [] : [besideForm()]));
+    show(close, h("div", { class: two ? "beside" : "" }, boxes), ...(two ? [] : [besideForm()]));
     side.scrollTop = 0;
     if (getComputedStyle(element).display === "flex") side.scrollIntoView(); // on a phone it stands below the map
   }
@@ -112,12 +119,12 @@ export async function mount(element, api, here) {
     element.classList.remove("wide");
     const facts = data.paradigms[cell];
     const close = h("button", { type: "button", class: "plain", onclick: () => pickCell(cell) }, "← All systems");
-    side.replaceChildren(close, paradigmCard(cell, facts), names());
+    show(close, paradigmCard(cell, facts), names());
   }
 
   function showList() {
     element.classList.remove("wide");
-    side.replaceChildren(h("h1", { class: "h2" }, "The map of generative models"),
+    show(h("h1", { class: "h2" }, "The map of generative models"),
       h("p", { class: "note" }, "Two answers place a system: what is its training objective, and what is its sampling procedure? Choose a dot, a territory or a name. The best known come first."), names());
   }
 
@@ -146,7 +153,7 @@ function systemCard(dot, card) {
   const weights = dot.weights === "open" ? ["open: ", linkTo(card.weights)] : WEIGHTS[dot.weights];
   const rows = [["likelihood", LIKELIHOODS[dot.likelihood]], ["cost of a sample", COSTS[dot.cost]], ["weights", weights], ["conditions", card.conditioning.join(", ")], ["also called", card.aliases.join(", ")], ["inherits", card.inherited.join(", ").replaceAll("_", " ")]];
   return h("article", { class: "system", "data-cell": dot.paradigm },
-    h("span", { class: "chip" }, dot.paradigm), h("h2", {}, dot.name), h("p", { class: "note" }, `${dot.year} · ${dot.organisation} · ${dot.modality}`),
+    h("span", { class: "chip" }, dot.paradigm), h("h1", { class: "h2" }, dot.name), h("p", { class: "note" }, `${dot.year} · ${dot.organisation} · ${dot.modality}`),
     h("h3", {}, "What is its training objective?"), h("p", {}, card.objective),
     h("h3", {}, "What is its sampling procedure?"), h("p", {}, card.sampling),
     h("dl", { class: "facts" }, rows.filter(([, text]) => text).flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)])),
@@ -156,8 +163,8 @@ function systemCard(dot, card) {
 }
 
 function paradigmCard(cell, facts) {
-  if (!facts) return h("article", { class: "system", "data-cell": cell }, h("h2", {}, h("span", { class: "chip" }, "not generative")), h("p", {}, "Beyond the border: labels, vectors, codes or one best answer. A generative model has p(x) or p(x given c), and draws from it."));
-  return h("article", { class: "system", "data-cell": cell }, h("h2", {}, h("span", { class: "chip" }, cell)), h("p", {}, facts.represents),
+  if (!facts) return h("article", { class: "system", "data-cell": cell }, h("h1", { class: "h2" }, h("span", { class: "chip" }, "not generative")), h("p", {}, "Beyond the border: labels, vectors, codes or one best answer. A generative model has p(x) or p(x given c), and draws from it."));
+  return h("article", { class: "system", "data-cell": cell }, h("h1", { class: "h2" }, h("span", { class: "chip" }, cell)), h("p", {}, facts.represents),
     h("h3", {}, "What is its training objective?"), h("p", {}, facts.objective), h("p", { class: "formula" }, facts.objective_formula),
     h("h3", {}, "What is its sampling procedure?"), h("p", {}, facts.sampling), h("p", { class: "formula" }, facts.sampling_formula),
     h("dl", { class: "facts" }, [["likelihood", `${LIKELIHOODS[facts.likelihood]}: ${facts.likelihood_note}`], ["cost", facts.cost_note], ["gives", facts.gives], ["drawbacks", facts.drawbacks],
