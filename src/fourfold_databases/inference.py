@@ -37,6 +37,8 @@ UPWARDS = re.compile(
 """Names of columns that may name another row of their own table."""
 SHARE = 0.95
 """The least share of a link's values that are keys of the parent, and of the rows that a key tells apart."""
+WEAK = 0.5
+"""The least share of a column's values that are keys of a parent it is named after, if it is said to be no link."""
 NOTHING = DeclaredKeys((), ())
 """The keys of a table that declares none."""
 
@@ -59,7 +61,8 @@ def inferred_schema(
         skip_bad: leave out links that close a circle.
 
     Returns:
-        The schema, and notes on links that were left out.
+        The schema, and notes on links that were left out, and on columns that are nearly links. Of a circle, a link
+        that has the name of the parent's key stays.
 
     Raises:
         DataError: for links that run in a circle.
@@ -75,14 +78,16 @@ def inferred_schema(
         elif nearly := _nearly_primary(table, frame):
             columns[table], reasons[table] = nearly, f"another value in nearly every row, and named after {table}"
     values = {table: frozenset(_keys(table, frames[table], key).dropna()) for table, key in columns.items() if key}
-    links = [
-        pair
+    candidates = [
+        candidate
         for table, frame in frames.items()
-        for pair in _links(table, frame, declared.get(table, NOTHING), columns, values)
+        for candidate in _links(table, frame, declared.get(table, NOTHING), columns, values)
     ]
-    straight, closing = without_circles(
-        tuple(sorted((link for link, _ in links), key=lambda link: link.child == link.parent))
-    )
+    links = [(link, names) for link, names, share in candidates if share >= SHARE]
+    by_key = [(link.child == link.parent, link.column != joint_name(columns[link.parent]), link) for link, _ in links]
+    straight, closing = without_circles([link for *_, link in sorted(by_key, key=lambda item: item[:2])])
+    straight = tuple(sorted(straight, key=[link for link, _ in links].index))
+    straight = tuple(sorted(straight, key=lambda link: link.child == link.parent))
     if closing and not skip_bad:
         raise DataError(
             f"{where}, table {closing[0].child}, column {closing[0].column}: links must not run in a circle, and this "
@@ -91,6 +96,13 @@ def inferred_schema(
     notes = tuple(
         f"{link.child}: {link.column} is a column like any other, since a link to {link.parent} would close a circle"
         for link in closing
+    )
+    notes += tuple(
+        f"{link.child}: {link.column} is a column like any other: {share:.0%} of its values are keys of {link.parent}, "
+        f"and a link needs {SHARE:.0%}; name it in a {option('schema')}, and leave the other rows out with "
+        f"{option('skip_bad', True)}"
+        for link, _, share in candidates
+        if share < SHARE
     )
     parts = {joint_name(key): key for key in columns.values() if len(key) > 1}
     parts |= {link.column: names for link, names in links if len(names) > 1}
@@ -169,8 +181,11 @@ def _links(
     declared: DeclaredKeys,
     keys: Mapping[str, tuple[str, ...]],
     values: Mapping[str, Set[str]],
-) -> list[tuple[Link, tuple[str, ...]]]:
-    """The links of a table with their columns, in the order of the first of these. Those of more columns come first."""
+) -> list[tuple[Link, tuple[str, ...], float]]:
+    """The links of a table with their columns, and the share of their values that are keys of the parent.
+
+    They stand in the order of their first columns. Those of more columns come first.
+    """
     foreign = {columns: parent for columns, parent in declared.foreign if parent in keys}
     names = [str(name) for name in frame]
     joint = [key for parent, key in keys.items() if len(key) > 1 and parent != table and set(key) <= {*names}]
@@ -179,14 +194,14 @@ def _links(
     for columns in dict.fromkeys(candidates):
         parents = [parent for parent, key in keys.items() if key and _names(table, columns, parent, keys)]
         if columns in foreign:
-            links.append((Link(table, joint_name(columns), foreign[columns], DECLARED), columns))
+            links.append((Link(table, joint_name(columns), foreign[columns], DECLARED), columns, 1.0))
         elif parents:
             present = _keys(table, frame, columns).dropna()
             shares = {parent: float(present.isin(values[parent]).mean()) for parent in parents}
             parent = max(shares, key=lambda parent: shares[parent])
-            if shares[parent] >= SHARE:
+            if shares[parent] >= WEAK:
                 reason = f"named after {parent}, and {shares[parent]:.0%} of its values are keys there"
-                links.append((Link(table, joint_name(columns), parent, reason), columns))
+                links.append((Link(table, joint_name(columns), parent, reason), columns, shares[parent]))
     return sorted(links, key=lambda item: (names.index(item[1][0]), -len(item[1])))
 
 

@@ -180,6 +180,26 @@ def test_a_link_that_closes_a_circle_is_refused_or_left_out():
     assert "staff_id" in database.notes[0]
 
 
+def test_of_a_circle_the_link_named_after_the_key_stays():
+    frames = {
+        "customers": pd.DataFrame({"customer_id": range(30), "first_order_id": range(30)}),
+        "orders": pd.DataFrame({"order_id": range(60), "customer_id": [i % 30 for i in range(60)]}),
+    }
+    database = read_database(frames, skip_bad=True)
+    assert links(database.schema) == {"orders.customer_id -> customers"}
+
+
+def test_a_column_that_is_nearly_a_link_is_said():
+    owners = [i if i % 5 else i + 1000 for i in range(100)]
+    frames = {
+        "customers": pd.DataFrame({"customer_id": range(100)}),
+        "orders": pd.DataFrame({"customer_id": owners, "total": range(100)}),
+    }
+    database = read_database(frames)
+    assert not database.schema.links
+    assert "80% of its values are keys of customers" in database.notes[0]
+
+
 def test_an_empty_table_of_a_file_is_refused_or_left_out(tmp_path):
     path = tmp_path / "shop.db"
     base = sqlite3.connect(path)

@@ -20,7 +20,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["RelativeHeads", "RelativeSteps", "bumps", "nearest"]
+__all__ = ["RelativeHeads", "RelativeSteps", "bumps", "latest", "nearest", "with_gaps"]
 
 GAPS = 4
 """Number of classes of distances in rows: 1, 2 to 3, 4 to 7, and more."""
@@ -44,12 +44,21 @@ def nearest(x: Tensor, mask: Tensor, sides: int) -> Tensor:
 
 
 def _before(x: Tensor, mask: Tensor) -> Tensor:
+    return with_gaps(latest(x, mask), torch.arange(x.shape[1], device=x.device)[:, None])
+
+
+def latest(x: Tensor, mask: Tensor) -> Tensor:
+    """The last known token of each token's column in the rows before, and its row, ``(B, T, C, 2)``. -1 for none."""
     t = torch.arange(x.shape[1], device=x.device)[:, None]
     last = torch.where(mask, t, -1).cummax(1).values
     last = torch.cat([torch.full_like(last[:, :1], -1), last[:, :-1]], 1)
-    token = torch.where(last >= 0, x.gather(1, last.clamp(min=0)), -1)
-    gap = (t - last).float().log2().long().clamp(max=GAPS - 1)
-    return torch.stack([token, gap], 3)
+    return torch.stack([torch.where(last >= 0, x.gather(1, last.clamp(min=0)), -1), last], 3)
+
+
+def with_gaps(last: Tensor, t: Tensor | int) -> Tensor:
+    """Tokens with their rows, ``(..., 2)``, as tokens with the classes of their distances to row ``t``."""
+    gap = (t - last[..., 1]).float().log2().long().clamp(max=GAPS - 1)
+    return torch.stack([last[..., 0], gap], -1)
 
 
 def bumps(tokens: int) -> Tensor:

@@ -103,10 +103,12 @@ class SequenceNetwork(Part, nn.Module):
             x: tokens ``(B, T, C)``.
             mask: which codes are there and observed, bool ``(B, T, C)``.
         """
-        if not self.sides:
-            return None
-        last = torch.tensor([self.missing.get(i, -1) for i in range(x.shape[2])], device=x.device)
-        return nearest(x, mask & (x != last), self.sides)
+        return nearest(x, self.known(x, mask), self.sides) if self.sides else None
+
+    def known(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Which tokens ``(..., C)`` are observed, and no gap."""
+        gaps = torch.tensor([self.missing.get(i, -1) for i in range(x.shape[-1])], device=x.device)
+        return mask & (x != gaps)
 
     def forward(
         self,

@@ -24,6 +24,7 @@ from fourfold.core import Codec, Measure, Noise
 from fourfold.estimands import Continuing, StepwiseConditionals, TokenDenoiser
 from fourfold.maths.categorical import categorical
 from fourfold.nn.attending import Shares
+from fourfold.nn.relative import latest, with_gaps
 from fourfold.nn.sequences import SequenceNetwork
 from fourfold.nn.transformer import Cache
 from fourfold.spaces.sequences import ABSENT
@@ -75,6 +76,10 @@ class _Layout:
         """Which columns of the network hold a value, bool."""
         return self.spread(self.there(rows)[..., None].expand(rows.shape))
 
+    def applies(self, t: int) -> Tensor:
+        """Which columns of the network row ``t`` has, bool ``(C,)``."""
+        return self.spread(torch.ones(1, 2, self.slots, dtype=torch.bool))[0, min(t, 1)]
+
     def gather(self, nats: Tensor) -> Tensor:
         """Nats of the network's columns ``(B, length, 1 + C or more)``, as those of slots."""
         if not self.keyed:
@@ -103,9 +108,13 @@ def _certain(like: Tensor, token: int, tokens: int) -> Tensor:
 
 @dataclass
 class _Row:
-    """The row in hand of sequences that go on: tokens of the network's columns, and vectors of the first of them."""
+    """The row in hand of sequences that go on: tokens of the network's columns, and vectors of the first of them.
+
+    ``last`` holds the last known token of each column in the rows before, and its row.
+    """
 
     x: Tensor
+    last: Tensor | None
     near: Tensor | None
     offset: Tensor
     e: Tensor
@@ -113,7 +122,8 @@ class _Row:
 
     def select(self, rows: Tensor) -> _Row:
         """That of some sequences."""
-        return _Row(self.x[rows], _at(self.near, rows), self.offset[rows], self.e[rows], self.count)
+        last, near = _at(self.last, rows), _at(self.near, rows)
+        return _Row(self.x[rows], last, near, self.offset[rows], self.e[rows], self.count)
 
 
 @dataclass
@@ -203,10 +213,17 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
         else:
             e = self._embedded(state, columns).e
         context = self.net(e[:, None], cache=state.cache, shares=state.shares)[:, 0]
-        rows = self.layout.rows(state.z)[state.alive, : t + 1]
-        near = _at(self.net.near(self.layout.spread(rows), self.layout.value_mask(rows)), (slice(None), t))
         x = torch.zeros(e.shape[:2], dtype=torch.long, device=e.device)
-        state.row = _Row(x, near, self.net.columns.offsets(context), torch.empty_like(e))
+        last = self._last(state.row, x, t) if self.net.sides else None
+        near = None if last is None else with_gaps(last, t)[:, :, None]
+        state.row = _Row(x, last, near, self.net.columns.offsets(context), torch.empty_like(e))
+
+    def _last(self, row: _Row | None, x: Tensor, t: int) -> Tensor:
+        """The last known token of each column before row ``t``, and its row, ``(B, C, 2)``."""
+        if row is None or row.last is None:
+            return x.new_full((*x.shape, 2), -1)
+        known = self.net.known(row.x, self.layout.applies(t - 1).to(x.device))
+        return torch.where(known[..., None], torch.stack([row.x, torch.full_like(row.x, t - 1)], 2), row.last)
 
     def _embedded(self, state: _Drawing, end: int) -> _Row:
         """The row in hand, with the vectors of its columns up to ``end``."""
@@ -264,10 +281,11 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
         near = self.net.near(before, mask)
         beside = None if near is None else F.pad(near[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
         context = self.net(F.pad(before[:, :-1], (0, 0, 1, 0)), cache=state.cache, near=beside, shares=state.shares)
-        last = _at(near, (slice(None), -1))
+        nearest = _at(near, (slice(None), -1))
+        last = None if near is None else latest(before, self.net.known(before, mask))[:, -1]
         offset = self.net.columns.offsets(context[:, -1])
-        e = self.net.columns.embedded(before[:, -1], last)
-        state.row = _Row(before[:, -1], last, offset, e, e.shape[1])
+        e = self.net.columns.embedded(before[:, -1], nearest)
+        state.row = _Row(before[:, -1], last, nearest, offset, e, e.shape[1])
         ended = ~self.layout.there(known)[:, -1]
         if ended.any():
             self._drop(state, ended)

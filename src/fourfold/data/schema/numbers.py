@@ -76,6 +76,8 @@ def _amounts(values: Values) -> Inferred | None:
 def _amounts_with(values: Values, point: str, amount: re.Pattern[str]) -> Inferred | None:
     """The same, with one sign before the digits behind the point."""
     text = values.text
+    if sum(amount.fullmatch(str(word)) is not None for word in text.iloc[:20]) < min(len(text), 20) / 2:
+        return None
     matches = [amount.fullmatch(word) if isinstance(word, str) else None for word in text]
     parts = [None if match is None else match.groups() for match in matches]
     units = Counter((part[1], part[4]) for part in parts if part is not None)
