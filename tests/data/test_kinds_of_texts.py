@@ -125,6 +125,13 @@ def test_masses_of_texts_sum_to_one_and_no_context_rests_on_few_rows():
     assert spelling_of(["a"] * 3, [None] * 3) is None
 
 
+def test_an_empty_text_is_drawn_only_where_the_data_have_some():
+    texts = ["".join(letters) for letters in itertools.product("abc", repeat=3)]
+    never, sometimes = (spelling_of(texts + [""] * gaps, [None] * (27 + gaps)) for gaps in (0, 9))
+    assert all(never.draw(seed) for seed in range(2000))
+    assert sum(not sometimes.draw(seed) for seed in range(2000)) / 2000 == pytest.approx(0.25, abs=0.05)
+
+
 def test_formats_are_those_of_all_texts_or_none():
     assert formats_of([f"{a}B{a % 10} {a % 7}XY" for a in range(10, 99)]) == (
         (r"\d{2}[A-Z]{1}\d{1}\ \d{1}[A-Z]{2}", 1.0),

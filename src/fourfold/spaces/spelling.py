@@ -68,10 +68,12 @@ class Spelling:
         return re.compile("|".join(f"(?:{form})" for form, _ in self.formats)) if self.formats else None
 
     def draw(self, seed: int, level: int | None = None) -> str:
-        """One text of a format, by the seed."""
+        """A text of a format, by the seed. It is empty only where texts of the data are."""
         generator, start = random.Random(seed), START if level is None else chr(LEVEL + level)
         for _ in range(TRIES):
             text = self._draw(generator, start)
+            if not text and END not in self._table.get(START, ("", []))[0]:
+                continue
             if self._format is None or not text or self._format.fullmatch(text):
                 return text
             if all("+" not in form.replace("\\+", "") for form, _ in self.formats):
