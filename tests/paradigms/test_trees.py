@@ -6,11 +6,13 @@ import math
 
 import pytest
 import torch
+from sklearn.linear_model import Ridge, RidgeCV
 from torch import Tensor
 
 import fourfold
 from fourfold.core import GenerativeModel
-from fourfold.nn.trees import ColumnTrees
+from fourfold.nn.token_mixture import FOLDS
+from fourfold.nn.trees import PARTS, ColumnTrees
 from fourfold.paradigms import build, first_recipe, resolve
 from fourfold.recipes.autoregressive import tree_order
 from fourfold.spaces import Categorical, Categories, Numeric, Table, Vectors
@@ -94,14 +96,15 @@ def plain(net: ColumnTrees, z: Tensor, row: int, i: int, trees: list[int], left_
         masses = [m + weight * q for m, q in zip(masses, p, strict=True)]
     beside = [mixture.next(z[row : row + 1], i)[0].exp().tolist() for mixture in net.classics]
     if left_out:
-        fold = net._fold(z)[row : row + 1]
+        fold = net._part(z)[row : row + 1] % FOLDS
         every = z[row : row + 1].repeat(size, 1)
         every[:, i] = torch.arange(size)
         beside = [mixture(every, fold.expand(size))[:, i].exp().tolist() for mixture in net.classics]
     line = [0.0] * size
     if i in net.ordered:
-        offset, scale, gap = net.line[i].tolist()
-        mean, normal = offset + float(net._features(z, None)[row] @ net.linear[i, 0]), torch.distributions.Normal(0, 1)
+        scale, gap = net.line[i].tolist()
+        means = net._means(inputs, net._part(z) if left_out else None)
+        mean, normal = float(means[row, i]), torch.distributions.Normal(0, 1)
         last = size - (i in net.missing)
         below = normal.cdf((net.edges[i, : last + 1] - mean) / scale)
         line = [(1 - gap) * float(mass) for mass in below.diff()] + [gap] * (size - last)
@@ -134,6 +137,41 @@ def test_training_counts_a_row_in_no_tree_that_predicts_it(model: GenerativeMode
     net.eval()
     for i in range(4):
         assert float(masses[i]) == pytest.approx(plain(net, z, row, i, trees, True)[int(z[row, i])], abs=2e-6)
+
+
+def test_linear_predictions_leave_each_part_of_the_rows_out(model: GenerativeModel) -> None:
+    """Those of a part are the ridge regression of scikit-learn on the other parts."""
+    net, z = model.estimand.net, model.codec.encode(rows(400))[0]
+    features, part, complete = net._features(z, None), net._part(z), z[:, 2] < net.sizes[2]
+    before = [k for k, (column, _) in enumerate(net.places) if net.order.index(column) < net.order.index(2)]
+    a, y = features[complete][:, before].double().numpy(), net.scores[2, z[complete, 2]].double().numpy()
+    alpha = RidgeCV(alphas=[0.1, 1.0, 10.0, 100.0, 1000.0]).fit(a, y).alpha_
+    inputs = net._inputs(z, None)
+    for k in (0, PARTS - 1):
+        left_out = (part[complete] == k).numpy()
+        assert 5 < left_out.sum() < 100
+        ridge = Ridge(alpha).fit(a[~left_out], y[~left_out])
+        predicted = net._means(inputs, part)[complete, 2].double().numpy()
+        assert predicted[left_out] == pytest.approx(ridge.predict(a[left_out]), abs=1e-3)
+    ridge = Ridge(alpha).fit(a, y)
+    assert net._means(inputs)[complete, 2].double().numpy() == pytest.approx(ridge.predict(a), abs=1e-3)
+
+
+def test_categories_of_few_rows_keep_their_shares() -> None:
+    """Features that leave a row out would tell trees of it: they would draw the middle of three counts."""
+    g = torch.Generator().manual_seed(0)
+    group = torch.randint(2, (150,), generator=g)
+    count = torch.where(group == 1, 2 + torch.randint(3, (150,), generator=g), torch.randint(2, (150,), generator=g))
+    other = torch.randint(3, (150,), generator=g)
+    kinds = (("a", "b"), ("x", "y", "z"), tuple("01234"))
+    columns = tuple(Categorical(str(i), categories=kind, ordered=i == 2) for i, kind in enumerate(kinds))
+    x = torch.stack([group, other, count], 1)
+    net = build("autoregressive/trees", Table(columns, observed=150), "xs")
+    net.fit_statistics(x)
+    drawn = net.eval().sample(4000, seed=0)
+    for k in (2, 3, 4):
+        share = float((count[group == 1] == k).float().mean())
+        assert float((drawn[drawn[:, 0] == 1, 2] == k).float().mean()) == pytest.approx(share, abs=0.08)
 
 
 def test_leaves_hold_enough_rows(model: GenerativeModel) -> None:

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr
 
 from fourfold.spaces.columns import MISSING, Categorical, Codes, Modelled
 
 __all__ = ["Marginal"]
 
 Floats = npt.NDArray[np.float64]
+Scale = Callable[[Floats | Codes], Floats]
+
+CELLS = 96
+"""Cells of equal length on each scale of a quantity."""
+WIDTHS = (0.6, 0.3, 0.15, 0.06)
+"""Standard deviations of kernels, as parts of that of the values."""
+REPEATED = (1, 2, 5)
+"""How many rows hold a value that is counted by itself, at least: a part of the mixture each."""
+ROUNDS = 50
+"""Steps of expectation and maximisation."""
+PRIOR = 0.5
+"""Rows that each part of the mixture has before any is seen."""
+LEAST = 1e-200
+"""The least mass of a value that is left out."""
 
 
 @final
 class Marginal:
     """Masses of the codes of a column that add up to 1 over all of them, counted from training rows.
 
-    A gap has the mass ``(count + 1/2) / (N + 1)``. A category has ``(count + 1/L) / (n + 1)``. A quantity that occurs
-    ``c`` times has ``(c - d) / n``, and the rest is spread over a histogram of the different codes (absolute
-    discounting, ``d = n_1 / (n_1 + 2 n_2)`` from the numbers of codes that occur once and twice). So frequent values
-    keep their mass, and a column in which no value repeats becomes its histogram. The ends of the histogram have
-    geometric tails: no code is impossible.
+    A gap has the mass ``(count + 1/2) / (N + 1)``. A category has ``(count + 1/L) / (n + 1)``. A quantity has a mixture
+
+        p(x) = sum_j w_j p_j(x)
+
+    of counted values, those that at least 1, 2 and 5 rows hold, of a histogram of the different values with equally
+    many in each bin, and of kernels about all values and about the different ones, of several widths, on the scale of
+    the values and on ``asinh`` of them. The weights are those under which each value is likeliest by the other rows, by
+    expectation and maximisation. So prices keep the mass of their endings, while two measurements that agree by
+    accident do not become a peak. A value lies beyond either end with probability ``d / (n + 2)``, where ``d = n_1 /
+    (n_1 + 2 n_2)`` by the numbers of values that occur once and twice: the tails are geometric, no code is impossible.
 
     Args:
         column: of the table.
         codes: of the training rows, ``(N,)``.
 
-    Reference: Ney, Essen, Kneser 1994, On Structuring Probabilistic Dependences, https://doi.org/10.1006/csla.1994.1001
+    Reference: Jelinek, Mercer 1980, Interpolated estimation of Markov source parameters from sparse data; Smyth,
+    Wolpert 1999, Linearly combining density estimators via stacking, https://doi.org/10.1023/A:1007511322260
     """
 
     def __init__(self, column: Modelled, codes: Codes) -> None:
@@ -45,15 +67,18 @@ class Marginal:
 
     def _count(self, values: Codes) -> None:
         self.atoms, counts = np.unique(values, return_counts=True)
-        once, twice, different = np.sum(counts == 1), np.sum(counts == 2), len(counts)
-        discount = (once + 0.5) / (once + 2 * twice + 1)
-        self.masses = (counts - discount) / len(values)
-        number = min(int(np.ceil(2 * different ** (1 / 3))), different)
-        first = np.linspace(0, different, number + 1).round().astype(np.int64)
-        self.edges = np.append(self.atoms[first[:-1]], self.atoms[-1] + 1)
-        share = discount * different / len(values)
-        self.bins = share * np.diff(first) / (different + 2)
-        self.tail, self.width = share / (different + 2), int(self.atoms[-1] - self.atoms[0] + 1)
+        self.edges, smooth, left_out = _smoothed(values, self.atoms, counts)
+        exact = []
+        for least in REPEATED:
+            total = counts[counts >= least].sum()
+            exact.append(np.where(counts >= least, counts, 0) / max(total, 1))
+            left_out.append(np.where(counts > least, counts - 1, 0) / max(total - 1, 1))
+        weights = _stacked(np.stack(left_out), counts)
+        self.masses = weights[len(smooth) :] @ np.stack(exact)
+        bins, share = weights[: len(smooth)] @ np.stack(smooth), 1 - self.masses.sum()
+        once, twice = np.sum(counts == 1), np.sum(counts == 2)
+        self.tail = min((once + 0.5) / (once + 2 * twice + 1) / (len(values) + 2), share / 3)
+        self.bins, self.width = bins * (share - 2 * self.tail) / bins.sum(), int(self.edges[-1] - self.edges[0])
 
     def mass(self, codes: Codes) -> Floats:
         """The mass of each code. 0 for a category that the column does not have, and for a gap where none can be."""
@@ -99,3 +124,47 @@ def _modelled_mask(column: Modelled, codes: Codes) -> npt.NDArray[np.bool_]:
     if not isinstance(column, Categorical):
         return codes > MISSING + 1  # neither a gap nor unseen
     return (codes >= 0) & (codes < len(column.categories))
+
+
+def _smoothed(values: Codes, atoms: Codes, counts: Codes) -> tuple[Codes, list[Floats], list[Floats]]:
+    """Edges of cells, and of each smooth distribution the masses of cells and those of atoms by the other rows."""
+    different, alone = len(atoms), counts == 1
+    first = np.linspace(0, different, min(int(np.ceil(2 * different ** (1 / 3))), different) + 1).round().astype(int)
+    bounds = np.append(atoms[first[:-1]], atoms[-1] + 1)
+    middle = np.median(values)
+    spread = max(float(np.median(np.abs(values - middle))), 1.0)
+    scales: list[tuple[Scale, Scale]] = [
+        (lambda x: x.astype(np.float64), lambda y: y.astype(np.float64)),
+        (lambda x: np.arcsinh((x - middle) / spread), lambda y: np.sinh(y) * spread + middle),
+    ]
+    low, high = int(bounds[0]), int(bounds[-1])
+    grids = [back(np.linspace(scale(bounds)[0], scale(bounds)[-1], CELLS + 1)).round() for scale, back in scales]
+    edges = np.unique(np.concatenate([*(grid.astype(np.int64) for grid in grids), bounds]).clip(low, high))
+    cell, lengths = np.searchsorted(edges, atoms, "right") - 1, np.diff(edges).astype(np.float64)
+
+    place = np.searchsorted(bounds, edges[:-1], "right") - 1
+    inside, length = np.diff(first)[place], np.diff(bounds)[place]
+    smooth = [inside / different * lengths / length]
+    left_out = [(inside[cell] - alone) / np.maximum(different - alone, 1) / length[cell]]
+    for scale, _ in scales:
+        ends, centres = scale(edges), scale((edges[:-1] + edges[1:] - 1) / 2)
+        deviation = max(float(np.std(scale(values))), 1e-12)
+        for width in WIDTHS:
+            kernel = np.diff(ndtr((ends - centres[:, None]) / (width * deviation)), axis=1)
+            kernel /= np.maximum(kernel.sum(1, keepdims=True), LEAST)
+            for rows, removed in ((counts, np.ones(different)), (np.ones(different), alone)):
+                total = np.bincount(cell, rows, minlength=len(lengths)) @ kernel
+                others = np.maximum(rows.sum() - removed, 1)
+                smooth.append(total / rows.sum())
+                left_out.append((total[cell] - removed * kernel[cell, cell]).clip(0) / others / lengths[cell])
+    return edges, smooth, left_out
+
+
+def _stacked(left_out: Floats, counts: Codes) -> Floats:
+    """The weights of parts ``(J,)`` by the masses ``(J, K)`` that they give to values without one of their rows."""
+    weights, left_out = np.full(len(left_out), 1 / len(left_out)), left_out + LEAST
+    for _ in range(ROUNDS):
+        joint = weights[:, None] * left_out
+        weights = (joint / joint.sum(0)) @ counts + PRIOR
+        weights /= weights.sum()
+    return weights

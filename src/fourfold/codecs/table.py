@@ -104,17 +104,19 @@ class ColumnTokens(TokenwiseCodec):
 
     def fit(self, x: Tensor) -> None:
         """Place the bins of each number by its values, those of at most ``ROWS`` rows."""
-        rows = x[:: -(-len(x) // ROWS)]
-        for g, (i, count) in enumerate(zip(self.graded, self.binned, strict=True)):
+        rows, inside = x[:: -(-len(x) // ROWS)], list[npt.NDArray[np.int64]]()
+        for g, i in enumerate(self.graded):
             low, high = self.space.modelled[i].span
-            values = rows[:, i].cpu().numpy()
-            values = values[(values >= low) & (values <= high)]
+            values = np.sort(rows[:, i].cpu().numpy())
+            inside.append(values[(values >= low) & (values <= high)])
             if self.values is not None:
-                values = np.sort(values[:: -(-len(values) // self.values.shape[1]) or 1])
-                self.values[g].fill_(PADDING)[: len(values)] = torch.from_numpy(values)
-                levels = (np.arange(DENSE * count) + 0.5) / (DENSE * count)
-                values = self._marginals()[g].quantile(levels).clip(low, high)
-            starts = _bins(values, low, high, count)
+                counted = inside[g][:: -(-len(inside[g]) // self.values.shape[1]) or 1]
+                self.values[g].fill_(PADDING)[: len(counted)] = torch.from_numpy(counted)
+        levels = [(np.arange(DENSE * count) + 0.5) / (DENSE * count) for count in self.binned]
+        for g, marginal in enumerate(self._marginals()):
+            inside[g] = marginal.quantile(levels[g]).clip(*self.space.modelled[self.graded[g]].span)
+        for g, (i, count, values) in enumerate(zip(self.graded, self.binned, inside, strict=True)):
+            starts = _bins(values, *self.space.modelled[i].span, count)
             self.starts[g, : count + 1] = torch.from_numpy(starts)
             if self.ends is not None and len(values):
                 shares = float((values < starts[1]).mean()), float((values >= starts[-2]).mean())

@@ -35,6 +35,8 @@ HOT = 32
 """Categories of a column that are features of their own, at most. Columns of more are one ordered feature."""
 LINEAR = 3
 """Linear predictions of a column that are features of its trees, at most."""
+PARTS = 3 * FOLDS
+"""Parts of the rows whose linear predictions are fitted without them."""
 WIDEST = 128
 """Columns beside whose trees there are mixtures of whole rows, at most."""
 JUDGED = 2
@@ -89,6 +91,7 @@ class ColumnTrees(Forest):
     counts: Tensor
     scores: Tensor
     linear: Tensor
+    lines: Tensor
     edges: Tensor
     line: Tensor
     root: Tensor
@@ -117,12 +120,13 @@ class ColumnTrees(Forest):
         self.register_buffer("scores", torch.zeros(columns, most))
         self.condition = FlatNumbers(given) if given else None
         width = 0 if self.condition is None else self.condition.width
-        self.register_buffer("linear", torch.zeros(columns, LINEAR, len(self.places) + width))
+        self.register_buffer("linear", torch.zeros(columns, LINEAR, len(self.places) + width + 1))
+        self.register_buffer("lines", torch.zeros(PARTS, columns, len(self.places) + width + 1))
         self.register_buffer("root", self._uniform())
         last = torch.tensor([size - (i in self.missing) for i, size in enumerate(sizes)]).unsqueeze(1)
         even = torch.special.ndtri((torch.arange(most + 1) / last).clamp(max=1))
         self.register_buffer("edges", even)
-        self.register_buffer("line", torch.tensor([0.0, 1.0, 0.0]).repeat(columns, 1))
+        self.register_buffer("line", torch.tensor([1.0, 0.0]).repeat(columns, 1))
         self.register_buffer("kernels", _kernels(sizes, ordered, missing), persistent=False)
         self.log_prior = nn.Parameter(torch.full((columns, SCALES), math.log(5.0)))
         start = torch.tensor([0.0, 0.5, 1.0, 0.0]).repeat(columns, SCALES, 1)
@@ -183,15 +187,15 @@ class ColumnTrees(Forest):
             self.condition.fit(cond)
         self._set_scores(x, torch.zeros_like(self.root) if masses is None else masses)
         for mixture, (place, edge) in zip(self.classics, self._axes(x, edges), strict=False):
-            mixture.fit(x, place, edge, self._fold(x))
-        features, inside = self._features(x, cond), self._inside(x)
+            mixture.fit(x, place, edge, self._part(x) % FOLDS)
+        features, inside, part = self._features(x, cond), self._inside(x), self._part(x)
         rank = torch.tensor([self.order.index(column) for column, _ in self.places])
         for i in self.order:
             earlier = (rank < self.order.index(i)).nonzero().flatten()
             features_before = torch.cat([earlier, torch.arange(len(rank), features.shape[1])])
             targets = self._targets(i, x[:, i])
-            self._fit_linear(i, x[:, i], features, targets, features_before)
-            inputs = torch.cat([features[:, features_before], features @ self.linear[i].T], 1)
+            self._fit_linear(i, x[:, i], features, targets, features_before, part)
+            inputs = torch.cat([features[:, features_before], _with_one(features) @ self.linear[i].T], 1)
             index = torch.cat([features_before, features.shape[1] + LINEAR * i + torch.arange(LINEAR)])
             for t in range(self.trees):
                 self._grow(i * self.trees + t, inputs, targets, inside[:, t], index)
@@ -226,7 +230,7 @@ class ColumnTrees(Forest):
             self.scores[i].zero_()[:last] = torch.special.ndtri(middle.clamp(1e-4, 1 - 1e-4)).float()
             self.edges[i].fill_(torch.inf)[:last] = torch.special.ndtri(below.roll(1)).float()
             self.edges[i, 0] = -torch.inf
-            self.line[i] = torch.tensor([0.0, 1.0, float((x[:, i] >= last).float().mean())])
+            self.line[i] = torch.tensor([1.0, float((x[:, i] >= last).float().mean())])
 
     def _axes(self, x: Tensor, edges: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """Places and edges of ordered tokens, in normal scores and in values of mean 0 and variance 1."""
@@ -243,22 +247,36 @@ class ColumnTrees(Forest):
             edges[i, 0], edges[i, last:] = -torch.inf, torch.inf
         return [(self.scores, self.edges), (places.float(), edges.float())]
 
-    def _fit_linear(self, i: int, x: Tensor, features: Tensor, targets: Tensor, features_before: Tensor) -> None:
-        """A ridge regression of a column's targets on the features before it, with the error of rows left out."""
+    def _fit_linear(
+        self, i: int, x: Tensor, features: Tensor, targets: Tensor, features_before: Tensor, part: Tensor
+    ) -> None:
+        """Ridge regressions of a column's targets on the features before it, on all rows and without each part.
+
+        The scale of the line is the error on the parts left out.
+        """
         self.linear[i].zero_()
+        self.lines[:, i].zero_()
         rows = (
             (x < self.sizes[i] - (i in self.missing)).nonzero().flatten() if i in self.ordered else torch.arange(len(x))
         )
         rows = rows[:: -(-len(rows) // GROWN) or 1]
         if not len(features_before) or len(rows) < 2 * self.least:
             return
-        y = targets[rows, :1] if i in self.ordered else targets[rows, :LINEAR]
-        model = sklearn.linear_model.RidgeCV(alphas=[0.1, 1.0, 10.0, 100.0, 1000.0], store_cv_results=True)
-        ridge = model.fit(features[rows][:, features_before].numpy(), y.numpy())
-        weights = torch.from_numpy(ridge.coef_).float().reshape(y.shape[1], -1)
-        self.linear[i, : len(weights), features_before] = weights
-        error = float(ridge.cv_results_.reshape(len(rows), -1, len(model.alphas)).mean((0, 1)).min())
-        self.line[i, 0], self.line[i, 1] = float(ridge.intercept_.reshape(-1)[0]), max(error, 1e-6) ** 0.5
+        a, y = features[rows][:, features_before].double(), targets[rows, : 1 if i in self.ordered else LINEAR].double()
+        ridge = sklearn.linear_model.RidgeCV(alphas=[0.1, 1.0, 10.0, 100.0, 1000.0]).fit(a.numpy(), y.numpy())
+        a = _with_one(a)
+        penalty = torch.full((a.shape[1],), float(ridge.alpha_)).double()
+        penalty[-1] = 1e-6
+        left_out = [part[rows] == k for k in range(PARTS)]
+        squares = torch.stack([a[mask].T @ a[mask] for mask in left_out])
+        products = torch.stack([a[mask].T @ y[mask] for mask in left_out])
+        squares, products = (torch.cat([v.sum(0) - v, v.sum(0, keepdim=True)]) for v in (squares, products))
+        weights = torch.linalg.solve(squares + penalty.diag(), products)
+        columns = F.pad(features_before, (0, 1), value=self.linear.shape[2] - 1)
+        self.linear[i, : y.shape[1], columns] = weights[-1].T.float()
+        self.lines[:, i, columns] = weights[:-1, :, 0].float()
+        errors = y - torch.einsum("nf,nfk->nk", a, weights[part[rows]])
+        self.line[i, 0] = float(errors[:, 0].square().mean().clamp(min=1e-6).sqrt())
 
     def _grow(self, r: int, features: Tensor, targets: Tensor, inside: Tensor, index: Tensor) -> None:
         """Grow tree ``r`` on the rows inside, with features whose places among all features are an index."""
@@ -283,10 +301,10 @@ class ColumnTrees(Forest):
         flat = self.counts.view(-1)
         nodes, most = self.counts.shape[1:]
         for low in range(0, len(x), 4096):
-            part = x[low : low + 4096]
-            inputs = self._inputs(part, None if cond is None else cond[low : low + 4096])
+            block = x[low : low + 4096]
+            inputs = self._inputs(block, None if cond is None else cond[low : low + 4096])
             path = self.paths(inputs, torch.arange(len(self.counts)))
-            token = part.repeat_interleave(self.trees, 1).unsqueeze(2)
+            token = block.repeat_interleave(self.trees, 1).unsqueeze(2)
             place = (torch.arange(path.shape[1]).unsqueeze(1) * nodes + path) * most + token
             flat += torch.bincount(place[path >= 0], minlength=flat.numel()).float()
 
@@ -296,16 +314,27 @@ class ColumnTrees(Forest):
             return torch.ones(len(x), 1, dtype=torch.bool, device=x.device)
         return (_hashes(x, self.trees) % 1000).float() < 1000 * SHARE
 
-    def _fold(self, x: Tensor) -> Tensor:
-        """The part of each row by which mixtures leave it out, ``(N,)``: a function of the row alone."""
-        return _hashes(x, self.trees + 1)[:, -1] % FOLDS
+    def _part(self, x: Tensor) -> Tensor:
+        """The part of each row, without which others predict it, ``(N,)``: a function of the row alone."""
+        return _hashes(x, self.trees + 1)[:, -1] % PARTS
 
     # --- masses -------------------------------------------------------------------------------------------------------
 
     def _inputs(self, x: Tensor, cond: Tensor | None) -> Tensor:
         """All features of rows, the linear predictions of each column behind the others, ``(B, F + C · LINEAR)``."""
         features = self._features(x, cond)
-        return torch.cat([features, torch.einsum("bf,cmf->bcm", features, self.linear).flatten(1)], 1)
+        return torch.cat([features, _with_one(features) @ self.linear.flatten(0, 1).T], 1)
+
+    def _means(self, inputs: Tensor, part: Tensor | None = None) -> Tensor:
+        """The linear prediction of each column, ``(B, C)``: that of all rows, or without the part of each row.
+
+        Trees have the former as a feature. The latter would tell them of a row that it is not among the others.
+        """
+        first = inputs.shape[1] - self.columns * LINEAR
+        means = inputs[:, first::LINEAR].clone()
+        for k in () if part is None else range(PARTS):
+            means[part == k] = _with_one(inputs[part == k, :first]) @ self.lines[k].T
+        return means
 
     def forward(self, x: Tensor, cond: Tensor | None = None, column: int | None = None) -> Tensor:
         """``log p(x_i | x_<i, c)`` of tokens ``(B, C)``, or of each token of one column, ``(B, sizes[column])``."""
@@ -319,16 +348,17 @@ class ColumnTrees(Forest):
         masses = torch.einsum("t,btk->bk", self.weight[column].softmax(0), masses)[:, : self.sizes[column]]
         tokens = torch.arange(self.sizes[column], device=x.device).expand(len(x), -1)
         columns = torch.tensor([column], device=x.device)
+        line = self._line(self._means(inputs)[:, columns], tokens, columns)
         beside = [mixture.next(x, column).exp() for mixture in self.classics]
-        return self._shared(torch.stack([masses, self._line(inputs, tokens, columns), *beside], 2), columns)
+        return self._shared(torch.stack([masses, line, *beside], 2), columns)
 
     def _parts(self, x: Tensor, cond: Tensor | None, left_out: bool) -> Tensor:
         """Masses of tokens by trees, line and mixtures, ``(B, C, M)``. If ``left_out``: fitted without each row."""
-        inputs, columns = self._inputs(x, cond), torch.arange(self.columns, device=x.device)
-        fold = self._fold(x) if left_out else None
-        beside = [mixture(x, fold).exp() for mixture in self.classics]
+        part, columns = self._part(x) if left_out else None, torch.arange(self.columns, device=x.device)
+        inputs = self._inputs(x, cond)
+        beside = [mixture(x, None if part is None else part % FOLDS).exp() for mixture in self.classics]
         masses = self._left_out(x, inputs) if left_out else self._by_trees(x, inputs)
-        return torch.stack([masses, self._line(inputs, x, columns), *beside], 2)
+        return torch.stack([masses, self._line(self._means(inputs, part), x, columns), *beside], 2)
 
     def _by_trees(self, x: Tensor, inputs: Tensor) -> Tensor:
         """``p(x_i | x_<i, c)`` by all trees, ``(B, C)``."""
@@ -337,10 +367,9 @@ class ColumnTrees(Forest):
         masses = self._tables()[trees, leaf, token].view(len(x), self.columns, self.trees)
         return (masses * self.weight.softmax(1)).sum(2)
 
-    def _line(self, inputs: Tensor, tokens: Tensor, columns: Tensor) -> Tensor:
+    def _line(self, mean: Tensor, tokens: Tensor, columns: Tensor) -> Tensor:
         """Masses of tokens in ordered columns by a Gaussian about the linear prediction, ``(B, T)``."""
-        offset, scale, gap = self.line[columns].unbind(1)
-        mean = inputs[:, inputs.shape[1] - self.columns * LINEAR :: LINEAR][:, columns] + offset
+        scale, gap = self.line[columns].unbind(1)
         low, high = (torch.special.ndtr((self.edges[columns, tokens + k] - mean) / scale) for k in (0, 1))
         line = torch.where(tokens >= self._last()[columns], gap, (1 - gap) * (high - low))
         return torch.where(self._is_ordered()[columns], line, 0.0)
@@ -479,6 +508,11 @@ class ColumnTrees(Forest):
                 memory = tuple(source.detach().clone() for source in sources), compute()
             self._memory[name] = memory
         return memory[1]
+
+
+def _with_one(features: Tensor) -> Tensor:
+    """Features with a constant one, ``(N, F + 1)``."""
+    return F.pad(features, (0, 1), value=1.0)
 
 
 def _hashes(x: Tensor, count: int) -> Tensor:
