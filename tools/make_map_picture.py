@@ -21,7 +21,7 @@ def main(path: Path) -> None:
     program = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, device_scale_factor=2, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1320, "height": 800}, device_scale_factor=2, color_scheme="light")
         page.goto(f"{export_page(Path(folder)).as_uri()}#/map")
         page.wait_for_selector(".map .names button")
         page.add_style_tag(content=".map .zoom { display: none; }")
