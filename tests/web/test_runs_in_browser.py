@@ -151,3 +151,21 @@ def test_numbers_of_a_condition_are_written_and_wrong_ones_are_refused(browser: 
     tab.click("text=Draw")
     tab.wait_for_selector("#notice:has-text('must be numbers')")
     context.close()
+
+
+def test_a_training_shows_its_curves_before_its_first_checkpoint_and_all_after_it(
+    browser: Any, axe: str, page: Client, tmp_path: Path
+):
+    whole = Path(Run(models()["numbers"]).save(tmp_path / "whole").folder or "")
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    for name in ("model.json", "card.json"):
+        (begun / name).write_bytes((whole / name).read_bytes())
+    (begun / "log.jsonl").write_text("".join(f'{{"step": {i}, "loss": {1 / i}}}\n' for i in range(1, 9)))
+    with serving({"begun": begun}) as client, opened(browser, client, 1280, "light") as tab:
+        tab.goto(f"{tab.url.split('#')[0]}#/runs/begun")
+        tab.wait_for_selector(".curves figure:has-text('loss')")
+        nothing_serious(tab, axe, [(390, "dark"), (1280, "light")])
+        (begun / "weights.safetensors").write_bytes((whole / "weights.safetensors").read_bytes())
+        tab.wait_for_selector(".tabs button:text-is('Samples')")
+        settled(tab)

@@ -23,6 +23,8 @@ const short = (number) => d3.format(".3~s")(number).replace("G", "B");
 
 async function one(element, api, name) {
   const path = `runs/${name.split("/").map(encodeURIComponent).join("/")}`;
+  const run = (await api.get("runs")).find((other) => other.name === name);
+  if (run && !run.trained) return beginning(element, api, path, run);
   const about = await api.get(`${path}/about`);
   const services = Object.fromEntries(about.services.map((service) => [service.title, (...rest) => serviceView(service, ...rest)]));
   const views = { ...services, Samples: samples, ...(about.writes ? { Write: write } : {}), "In between": between, ...(about.pixels ? { "Fill a hole": hole } : {}), ...(about.likelihood === "none" ? {} : { Likelihood: score }), ...(about.log ? { Training: training } : {}), About: describe };
@@ -35,10 +37,24 @@ async function one(element, api, name) {
     leave = views[title](room, api, path, about) ?? (() => {});
   };
   const tabs = h("div", { class: "choices tabs", role: "group", "aria-label": "What to do with the run" }, Object.keys(views).map((title) => h("button", { type: "button", onclick: () => open(title) }, title)));
-  element.append(h("div", { class: "page", "data-cell": about.paradigm }, h("p", { class: "note" }, h("a", { href: "#/runs" }, "← All runs")),
-    h("h1", {}, parts(about.name)), h("p", { class: "note" }, h("span", { class: "chip" }, about.paradigm), ` · ${about.space} · likelihood: ${about.likelihood} · ${about.sampler}`), tabs, room));
+  element.append(h("div", { class: "page", "data-cell": about.paradigm }, headingOf(about), h("p", { class: "note" }, h("span", { class: "chip" }, about.paradigm), ` · ${about.space} · likelihood: ${about.likelihood} · ${about.sampler}`), tabs, room));
   const talks = about.services.find((service) => service.reads !== "text"); // a keyboard comes after what the run writes by itself
   open(talks?.title ?? (about.writes ? "Write" : "Samples"));
+  return () => leave();
+}
+
+const headingOf = (run) => [h("p", { class: "note" }, h("a", { href: "#/runs" }, "← All runs")), h("h1", {}, parts(run.name))];
+
+// A training before its first checkpoint: its curves, then all of it.
+function beginning(element, api, path, run) {
+  const room = h("div", { class: "room" });
+  element.append(h("div", { class: "page", "data-cell": run.paradigm }, headingOf(run), h("p", { class: "note" }, "Samples come with the first checkpoint of the training."), room));
+  let leave = training(room, api, path, run, async () => {
+    await api.get(`${path}/about`);
+    leave();
+    element.replaceChildren();
+    leave = await one(element, api, run.name);
+  });
   return () => leave();
 }
 
@@ -266,7 +282,7 @@ function histogram(sets, unit) {
   return svg.node();
 }
 
-function training(room, api, path) {
+function training(room, api, path, about, onFirst = null) {
   const box = h("div", { class: "curves" }), status = h("p", { class: "note", role: "status" });
   room.append(status, box);
   let last = -1, timer = null, gone = false;
@@ -274,6 +290,7 @@ function training(room, api, path) {
     try {
       const log = await api.get(`${path}/log`);
       if (gone) return;
+      if (log.trained && onFirst) return onFirst();
       const moving = last >= 0 && log.step !== last;
       status.textContent = log.step == null ? "Nothing is logged yet." : `Step ${log.step.toLocaleString("en")}${log.trained && !moving ? ", at its end" : ", in training"}. The curves follow the log.`;
       if (log.step !== last) box.replaceChildren(...curves(log.curves));
