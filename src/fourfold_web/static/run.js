@@ -304,15 +304,15 @@ function training(room, api, path, about, onFirst = null) {
   return () => { gone = true; clearTimeout(timer); };
 }
 
-const FIRST_CURVES = ["loss", "held_out", "held_out_loss"];
+const isFirst = (key) => /(^|\/)(loss|held_out|held_out_loss)$/.test(key);
 function curves(all) {
-  const keys = Object.keys(all).filter((key) => all[key].length > 1 && !["seconds", "epoch"].includes(key)).sort((a, b) => (FIRST_CURVES.includes(b) - FIRST_CURVES.includes(a)) || a.localeCompare(b));
+  const keys = Object.keys(all).filter((key) => all[key].length > 1 && !["seconds", "epoch"].includes(key)).sort((a, b) => isFirst(b) - isFirst(a) || a.localeCompare(b));
   return keys.map((key) => {
     const points = all[key], values = points.map((point) => point[1]);
     const x = d3.scaleLinear(d3.extent(points, (p) => p[0]), [44, 310]), y = d3.scaleLinear([d3.quantile(values, 0), d3.quantile(values, 0.98)], [130, 10]).nice();
     const svg = d3.create("svg").attr("viewBox", "0 0 320 160").attr("role", "img").attr("aria-label", `${key} over ${points.length} logged steps, last ${d3.format(".4~g")(values.at(-1))}`);
     svg.append("g").attr("class", "axis").attr("transform", "translate(0,134)").call(d3.axisBottom(x).ticks(4, "~s"));
-    svg.append("g").attr("class", "axis").attr("transform", "translate(44,0)").call(d3.axisLeft(y).ticks(4, "~g"));
+    svg.append("g").attr("class", "axis").attr("transform", "translate(44,0)").call(d3.axisLeft(y).ticks(4).tickFormat(d3.format(".3~g")));
     svg.append("path").attr("class", "curve").attr("d", d3.line((p) => x(p[0]), (p) => Math.max(4, y(p[1])))(points));
     return h("figure", {}, h("figcaption", {}, key.replaceAll("_", " "), h("b", {}, ` ${d3.format(".4~g")(values.at(-1))}`)), svg.node());
   });
