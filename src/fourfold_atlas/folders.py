@@ -228,11 +228,12 @@ def _named(folder: Path, files: list[Path]) -> Iterator[Evidence]:
 
 
 def _by_settings(folder: Path, files: list[Path]) -> Iterator[Placement]:
-    """Every other configuration. A key that stands alone is a hint, since anything may have that name."""
+    """Every other configuration. They are hints, since anything may have such a name, and a lone key counts half."""
     configurations = read_paths([path for path in files if not _beside(path, folder)], folder)
     rows = read_files(configurations)
     placed = decide(folder.name, rows, configurations.skipped)
     quotes = {row.quote.lower() for row in rows if row.weight > 0 and row.claim.cell is placed.cell}
     if placed.cell is not None and len(quotes) == 1:
         placed = decide(folder.name, [replace(row, weight=LONE * row.weight) for row in rows], configurations.skipped)
-    yield placed
+    hints = (replace(row, form=Form.HINT) if row.claim.speaks else row for row in placed.evidence)
+    yield replace(placed, evidence=tuple(hints))

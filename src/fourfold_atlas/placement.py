@@ -22,6 +22,8 @@ __all__ = ["WIDTH", "Placement", "facts_of", "html", "text"]
 WIDTH = 80
 #: evidence that weighs less only hints at a mechanism
 HINT = 1.5
+#: a setting that weighs less is shared by many kinds of systems
+FIRM = 2.0
 #: a clause of fewer words says little by itself
 FEW_WORDS = 5
 #: the share of the votes in how clear a clause is: a title, or a sentence about the system itself, has more of them
@@ -159,10 +161,11 @@ def _clearness(row: Evidence) -> float:
 
 
 def _states(row: Evidence) -> bool:
-    """True for a reason. What files and names tell is declared, and is one wherever it speaks of a mechanism."""
+    """True for a reason. A setting is one that speaks of a mechanism firmly, and what a name tells always is."""
     if row.kind in (Reader.WORDS, Reader.CODE):
         return row.form in (Form.REASON, Form.LOOP)
-    return row.claim.speaks and row.form is Form.PASSAGE
+    firm = row.weight >= FIRM or row.kind is not Reader.FILES or row.rule.startswith("files/declared.")
+    return row.claim.speaks and row.form is Form.PASSAGE and firm
 
 
 def _opening(placed: Placement, best: Evidence | None) -> list[str]:

@@ -71,7 +71,8 @@ def word_rules() -> tuple[Rule, ...]:
 @lru_cache(maxsize=1)
 def hints() -> frozenset[str]:
     """The ids of rules that weigh much and state nothing: their finds are no reasons."""
-    return frozenset(f"{kind}/{name}" for kind in ("words", "code") for name in _document(kind)["hints"])
+    of_kinds = (f"{kind}/{name}" for kind in ("words", "code") for name in _document(kind)["hints"])
+    return frozenset([*of_kinds, *_document("reasons")["hints"]])
 
 
 @lru_cache(maxsize=1)

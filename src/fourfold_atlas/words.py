@@ -27,7 +27,7 @@ _CONTRIBUTION = finder("words", "contribution")
 _OWN = finder("words", "own")
 #: a clause that states training or sampling of the system itself, and the reach of its verb in characters
 _ACTS, _USES, _TRAINS, _GENERAL = (reason("words", name) for name in ("acts", "uses", "training", "general"))
-ACT_REACH, TITLE_SHARE = 90, 0.6
+ACT_REACH, NAME_REACH, TITLE_SHARE = 90, 50, 0.6
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
 _GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritics?\b", re.I)
 _TRAINING = re.compile(r"\badversarial(?:ly)?[- ](?:training|trained)\b", re.I)
@@ -296,19 +296,26 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
             hint = weight < STATEMENT or rule.id in hints() or system
             form = Form.SCRAP if _scrap(prose, match) else Form.HINT if hint else Form.PASSAGE
             quote, votes = _clause(prose, match), round(weight * factor, 3)
-            if form is Form.PASSAGE and claim.aspect in _STATED and _states(prose, match, quote):
+            if form is Form.PASSAGE and claim.aspect in _STATED and _states(prose, match, quote, claim in _NAMED):
                 form = Form.REASON
             yield Evidence(quote, place(match.start()), claim, votes, Reader.WORDS, form, rule.id), start
 
 
-def _states(prose: _Prose, match: re.Match[str], quote: str) -> bool:
-    """True where an actor trains or draws something, and the find stands beside that verb in a clause of its own."""
-    if _GENERAL.search(quote) or _entitled(quote):
+def _states(prose: _Prose, match: re.Match[str], quote: str, named: bool) -> bool:
+    """True where an actor trains or draws something, and the find stands beside that verb in a clause of its own.
+
+    The name of a paradigm must be what is trained or drawn with, close behind the verb. An actor with a name of its
+    own must be the system that the text is about.
+    """
+    if _GENERAL.search(quote) or _entitled(quote) or (named and re.search(r"\d", match.group())):
         return False
     start, end, _ = prose.sentence(match.start())
     for act in _ACTS.finditer(prose.quotable, start, end):
         between = prose.quotable[min(act.end(), match.end()) : max(match.start(), act.start())]
-        if len(between) > ACT_REACH or re.search(r"[.;:()]\s|\s[(—–]", between):
+        apart = len(between) > (NAME_REACH if named else ACT_REACH) or re.search(r"[.;:()]\s|\s[(—–]", between)
+        if apart or (named and match.start() < act.end() - 1):
+            continue
+        if act["name"] and act["name"].lower() not in prose.quotable[:TITLE].lower():
             continue
         if not _USES.search(act.group()) or _TRAINS.search(prose.quotable, act.end(), end):
             return True

@@ -144,7 +144,7 @@ def test_a_title_ends_with_its_line_and_is_no_reason():
     ("text", "reason"),
     [
         ("We train a network to predict the noise that was added to an image.", True),
-        ("WaveThing learns each level of the distribution with a continuous normalizing flow.", True),
+        ("WaveNorm learns each level of the distribution with a continuous normalizing flow.", True),
         ("Trained using a generative adversarial objective, Thing makes a waveform in one pass.", True),
         ("Diffusion models generate images by denoising, and have become popular.", False),
         ("Thing: Conditional Flow Matching for Speech Synthesis of High Quality.", False),
@@ -154,7 +154,7 @@ def test_a_title_ends_with_its_line_and_is_no_reason():
     ],
 )
 def test_a_clause_is_a_reason_where_the_system_trains_or_draws(text, reason):
-    card = f"# Thing\n\nIt is a small thing of which a paper tells in more words than these.\n\n{text}\n"
+    card = f"# WaveNorm\n\nIt is a small thing of which a paper tells in more words than these.\n\n{text}\n"
     forms = {row.form for row in read_words(card) if row.claim.cell and row.weight > 0}
     assert (Form.REASON in forms) is reason
 
