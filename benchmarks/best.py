@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -69,8 +70,11 @@ def row(name: str, pick: str, dataset: Dataset, budget: str) -> dict[str, Any]:
         own = fourfold.fit(pick, dataset, budget=budget, say=lambda line: None)
         end = time.perf_counter()
     (best, best_nats), (plain, plain_nats) = scores(race.run.model, dataset), scores(own.model, dataset)
-    gap = difference(best, plain)
     same = best_nats.kind is plain_nats.kind
+    gap = difference(best, plain)
+    if math.isnan(gap.value) and same:  # too few examples for a distance
+        pair = (plain_nats, best_nats) if best_nats.better == "higher" else (best_nats, plain_nats)
+        gap = difference(*pair)
     return {
         "data": name,
         "best": race.rounds[-1][0].name,

@@ -198,8 +198,9 @@ def tokens(options: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 
 def shakespeare(options: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """Nats per character of the last tenth of tiny Shakespeare, every one of them scored once, beside n-grams."""
+    """Nats per character of the last tenth of a text, every one of them scored once, beside n-grams."""
     text = options.text.read_text(encoding="utf-8")
+    name = {"tinyshakespeare": "tiny Shakespeare"}.get(options.text.stem, options.text.stem)
     cut = int(0.9 * len(text))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "text.txt"
@@ -210,7 +211,7 @@ def shakespeare(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     for recipe in options.recipes.split(","):
         run = fourfold.fit(recipe, data, budget=f"{options.seconds}s", size=options.size, seed=0, say=print)
         yield {
-            "what": f"tiny Shakespeare, nats/character, {recipe}, {options.seconds} s",
+            "what": f"{name}, nats/character, {recipe}, {options.seconds} s",
             "fourfold": score_text(run.model, ids, stride=options.length // 4).mean().item(),
             "beside": counted.item(),
             "which": f"Kneser-Ney of training and validation text; {run.card['steps']} steps",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -81,6 +82,11 @@ def test_level_candidates_are_ordered_by_likelihood_of_one_kind_alone() -> None:
     assert [s.name for s in in_order(everyone, "distance")] == ["level", "near", "other", "far", "broken"]
     assert [s.name for s in in_order(everyone, "likelihood")] == ["far", "level", "near", "other", "broken"]
     assert in_order(everyone, "speed")[0].name != "far"
+    few = [
+        standing(name, math.nan, nats, kind)
+        for name, nats, kind in (("a", math.nan, Kind.NONE), ("b", -3.0, Kind.EXACT), ("c", -2.0, Kind.EXACT))
+    ]
+    assert [s.name for s in in_order(few, "distance")] == ["c", "b", "a"]
 
 
 @pytest.mark.parametrize(

@@ -129,9 +129,13 @@ def in_order(standings: Sequence[Standing], aim: str) -> list[Standing]:
     ``distance``: by the headline of quality. Among candidates that do not differ significantly from the best, those
     with the kind of likelihood that the best has come first, by that likelihood. ``speed``: those that do not differ
     significantly in distance come first, by their time of a sample. ``coverage``: by that score. ``likelihood``: by
-    likelihood, the strongest kind first, since kinds are not ranked against each other.
+    likelihood, the strongest kind first, since kinds are not ranked against each other. Likelihood decides too where
+    examples are too few for the score of the aim.
     """
     able = [standing for standing in standings if not standing.failure]
+    deciding = aim if aim == "coverage" else "distance"
+    if not any(math.isfinite(_loss(standing, deciding)) for standing in able):
+        aim = "likelihood"
     return sorted(able, key=_key(able, aim)) + [standing for standing in standings if standing.failure]
 
 
