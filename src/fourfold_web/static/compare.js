@@ -109,10 +109,10 @@ function shown(rows) {
 
 function losses({ loss, held_out: held, recipe }) {
   const every = [...loss, ...held], values = every.map((point) => point[1]);
-  const x = d3.scaleLinear(d3.extent(every, (p) => p[0]), [36, 314]), y = d3.scaleLinear([d3.min(values), d3.quantile(values, 0.97)], [84, 8]).nice(3);
+  const x = d3.scaleLinear(d3.extent(every, (p) => p[0]), [36, 308]), y = d3.scaleLinear([d3.min(values), d3.quantile(values, 0.97)], [84, 8]).nice(3);
   const svg = d3.create("svg").attr("viewBox", "0 0 320 108").attr("role", "img").attr("aria-label", `Loss of ${recipe}, last ${d3.format(".3~g")(values.at(-1))}`);
   svg.append("g").attr("class", "axis").attr("transform", "translate(0,86)").call(d3.axisBottom(x).ticks(4, "~s"));
-  svg.append("g").attr("class", "axis").attr("transform", "translate(36,0)").call(d3.axisLeft(y).ticks(3, "~g"));
+  svg.append("g").attr("class", "axis").attr("transform", "translate(36,0)").call(d3.axisLeft(y).ticks(3).tickFormat(d3.format(".3~g")));
   const line = d3.line((p) => x(p[0]), (p) => Math.max(3, y(p[1])));
   svg.append("path").attr("class", "curve faint").attr("d", line(loss));
   if (held.length > 1) svg.append("path").attr("class", "curve").attr("d", line(held));
