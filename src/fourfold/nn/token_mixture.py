@@ -50,12 +50,13 @@ class _TokenFrame(Frame):
         return RowParts(tokens, values.masked_fill(gap, torch.nan))
 
     def raw(self, parts: RowParts) -> Tensor:
-        """Rows of tokens have no raw form here.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("rows of tokens are decoded by their codec: draw tokens by their masses")
+        """Rows of tokens: an ordered one is that whose place is nearest."""
+        inside = torch.arange(self.places.shape[1]) < self.last.unsqueeze(1)
+        places = self.places.masked_fill(~inside, torch.inf)
+        nearest = (parts.values.T.unsqueeze(2) - places.unsqueeze(1)).abs().argmin(2).T
+        x = parts.tokens.clone()
+        x[:, self.ordered] = torch.where(x[:, self.ordered] > 0, self.last, nearest)
+        return x
 
 
 @final
