@@ -127,17 +127,15 @@ def _number(alias: str) -> float:
 def _caveat(name: str, system: System, score: float) -> tuple[str, bool]:
     """The words that a version adds to the verdict, and whether nobody can mean it."""
     if score in (1, BY_BEGINNING):
-        return "" if score == 1 else f"by the beginning of its name, as {system.name}", False
+        return "" if score == 1 else f"by the beginning of its name, as the catalogue's {system.name}", False
     alias = next(alias for alias in _aliases(name) if _unversioned(alias) in _families())
     known = max(_number(row) for row, _ in _families()[_unversioned(alias)])
     number = _number(alias)
     if number <= known:
-        return f"as a version of {system.name}", False
+        return f"as a version of the catalogue's {system.name}", False
     absurd = number > known + (LATER if known else FIRST)
-    return (
-        f"as {system.name}; the catalogue has no version so late" if known else f"as a version of {system.name}",
-        absurd,
-    )
+    words = f"as {system.name}, the catalogue's latest" if known else f"as a version of the catalogue's {system.name}"
+    return words, absurd
 
 
 def _shared(first: str, second: str) -> int:
@@ -326,7 +324,7 @@ def _relative(name: str, product: Product) -> Placement:
     """A product by the catalogued system that it was made from, or that is of the same kind."""
     system = _by_alias()[plain(product.like)].system
     note = f"{product.name}, {product.organisation}, {product.year}: {product.known} ({product.source})"
-    return replace(_placed(name, system, BY_KIN, note), caveat=f"as a relative of {system.name}")
+    return replace(_placed(name, system, BY_KIN, note), caveat=f"as a relative of the catalogue's {system.name}")
 
 
 def _unpublished(name: str, product: Product) -> Placement:

@@ -20,6 +20,8 @@ from fourfold_atlas.variants import variant_of
 __all__ = ["WIDTH", "Placement", "facts_of", "html", "text"]
 
 WIDTH = 80
+#: a name of so many characters is never cut for a long verdict
+SUBJECT = 40
 #: evidence that weighs less only hints at a mechanism
 HINT = 1.5
 #: a setting that weighs less is shared by many kinds of systems
@@ -110,9 +112,10 @@ def _wrap(label: str, body: str) -> str:
 def text(placed: Placement) -> str:
     """A placement in full: answer and best quote in three lines, consequences, more evidence, doubts."""
     best, verdict = placed.reason, _verdict(placed)
-    title = f"{_shortened(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
+    subject = _shortened(printable(placed.subject), max(SUBJECT, WIDTH - 2 - len(verdict)))
+    title = textwrap.wrap(f"{subject}: {verdict}", WIDTH, subsequent_indent="  ")
     below = (_wrap(label, body) for label, body in _rows(placed, best))
-    return "\n".join([title, *_opening(placed, best), "", *filter(None, below)])
+    return "\n".join([*title, *_opening(placed, best), "", *filter(None, below)])
 
 
 def html(placed: Placement) -> str:
@@ -141,7 +144,7 @@ def _verdict(placed: Placement) -> str:
     if placed.cell is None:
         return "not published" if placed.prior and placed.system else "not decided"
     by = "by the catalogue alone" if placed.prior else f"confidence {placed.confidence:.0%}"
-    return f"{placed.cell.value} ({by}{f', {placed.caveat}' if placed.caveat else ''})"
+    return f"{placed.cell.value} ({placed.caveat or by})"
 
 
 def _shortened(line: str, most: int) -> str:
@@ -296,16 +299,18 @@ def _because(placed: Placement) -> str:
 
 
 def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
-    """One row of each claim: first the evidence for the answer, then that against it. Parts have rows of their own."""
+    """One row of each claim and quote: first the evidence for the answer, then that against it, and no parts."""
     parts = {part.cell for part in placed.parts} - {placed.cell, None}
     first_rows: dict[Claim, Evidence] = {}
     for row in placed.evidence:
         shown = row.weight > 0 and row.form is not Form.SCRAP and row.claim.aspect not in _ELSEWHERE
         if shown and row.claim.cell not in parts and (best is None or row.claim is not best.claim):
             first_rows.setdefault(row.claim, row)
-    rows = sorted(list(first_rows.values())[:6], key=lambda row: _against(row, placed))
+    first_of_quotes = {row.quote: row for row in reversed(first_rows.values())}
+    rows = sorted(list(reversed(first_of_quotes.values()))[:6], key=lambda row: _against(row, placed))
     lines = [_quoted("evidence" if i == 0 else "", row, placed) for i, row in enumerate(rows)]
-    aside = next((row for row in placed.evidence if row.weight == 0 and _states(row)), None)
+    foils = (row for row in placed.evidence if row.weight == 0 and row.claim.speaks)
+    aside = next((row for row in foils if row.form in (Form.REASON, Form.PASSAGE)), None)
     return [*lines, _quoted("set aside", aside, placed)] if aside else lines
 
 

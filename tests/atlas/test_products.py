@@ -43,16 +43,18 @@ def test_products_name_no_catalogued_system_and_have_sources():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Llama 4", "as Llama 3; the catalogue has no version so late"),
-        ("Stable Diffusion 3.5", "as Stable Diffusion 3; the catalogue has no version so late"),
-        ("openai/whisper-large-v3", "as a version of Whisper"),
+        ("Llama 4", "as Llama 3, the catalogue's latest"),
+        ("Stable Diffusion 3.5", "as Stable Diffusion 3, the catalogue's latest"),
+        ("openai/whisper-large-v3", "as a version of the catalogue's Whisper"),
         ("meta-llama/Llama-3.1-8B-Instruct", "Llama 3"),
     ],
 )
 def test_a_version_that_the_catalogue_does_not_have_says_so_in_the_first_line(name, words):
     placed = place(name)
     assert placed.confidence < 1
-    assert words in show.text(placed).splitlines()[0]
+    shown = show.text(placed)
+    assert shown.startswith(f"{placed.subject}: ")
+    assert words in " ".join(shown.split())[: len(placed.subject) + 90]
 
 
 @pytest.mark.parametrize("name", ["GPT-47", "Stable Diffusion 99", "Llama 400"])
@@ -97,7 +99,7 @@ def test_keys_of_links():
 def test_a_relative_of_a_catalogued_system_says_of_which():
     placed = place("Vicuna 13B")
     assert (placed.cell, placed.system) == (Cell.AUTOREGRESSIVE, "LLaMA")
-    assert "relative of LLaMA" in show.text(placed).splitlines()[0]
+    assert "relative of the catalogue's LLaMA" in show.text(placed).splitlines()[0]
     assert "https://" in placed.notes[0]
     assert place("lmsys/vicuna-7b-v1.5").system == "LLaMA"
     assert all(find(row.like) == (find(row.like)[0], 1.0) for row in products().values() if row.like)
