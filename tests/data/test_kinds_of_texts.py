@@ -152,3 +152,14 @@ def test_a_saved_table_draws_the_same_texts(drawn):
     x = data.train.x[:20]
     assert again.text(x).equals(data.space.text(x))
     assert data.space.text(x)[:5].equals(data.space.text(x[:5]))
+
+
+def test_the_words_of_a_text_fit_the_category_of_its_row():
+    r = np.random.default_rng(0)
+    kinds = r.choice(["bike", "lamp", "soup"], 600)
+    start, end = r.choice(["I bought this", "We ordered a"], 600), r.choice(["in May", "in June", "last winter"], 600)
+    texts = [f"{a} {kind} {b}. Never again." for a, kind, b in zip(start, kinds, end, strict=True)]
+    data = fourfold.load(pd.DataFrame({"kind": kinds, "stars": r.integers(1, 6, 600).astype(str), "review": texts}))
+    drawn = data.space.table(data.space.examples(200, torch.Generator().manual_seed(0)))
+    fits = [kind in text for kind, text in zip(drawn["kind"], drawn["review"], strict=True)]
+    assert np.mean(fits) > 0.9

@@ -42,7 +42,8 @@ class Spelling:
 
     With the counts ``n`` of ``k`` different letters behind a context of ``N`` rows, the next letter is one of these
     with probability ``N / (N + k)``, by their shares, and else depends on a shorter context (Witten, Bell 1991,
-    https://doi.org/10.1109/18.87000). The level is a category of the row. It stands before the first letter.
+    https://doi.org/10.1109/18.87000). The level is a category of the row. Six letters with the level come before the
+    same six without it, and these before five with it.
 
     Attributes:
         contexts: letters that precede one, ``\x02`` for the start.
@@ -69,66 +70,80 @@ class Spelling:
 
     def draw(self, seed: int, level: int | None = None) -> str:
         """A text of a format, by the seed. It is empty only where texts of the data are."""
-        generator, start = random.Random(seed), START if level is None else chr(LEVEL + level)
+        generator, mark = random.Random(seed), _mark(level)
         for _ in range(TRIES):
-            text = self._draw(generator, start)
+            text = self._draw(generator, mark)
             if not text and END not in self._table.get(START, ("", []))[0]:
                 continue
             if self._format is None or not text or self._format.fullmatch(text):
                 return text
             if all("+" not in form.replace("\\+", "") for form, _ in self.formats):
-                return self._fill(generator, start)
+                return self._fill(generator, mark)
         return ""
 
-    def _fill(self, generator: random.Random, start: str) -> str:
+    def _fill(self, generator: random.Random, mark: str) -> str:
         """A text of one of the formats, whose lengths are fixed: each letter is drawn among those of its place."""
         forms, shares = zip(*self.formats, strict=True)
-        text = start
+        text = START
         for literal, kind, count in _PLACES.findall(generator.choices(forms, shares)[0]):
             for _ in range(int(count or 1)):
-                text += literal.lstrip("\\") or self._letter_of(generator, text[-ORDER:], _LETTERS[kind])
+                text += literal.lstrip("\\") or self._letter_of(generator, text, mark, _LETTERS[kind])
         return text[1:]
 
-    def _letter_of(self, generator: random.Random, context: str, letters: str) -> str:
+    def _letter_of(self, generator: random.Random, text: str, mark: str, letters: str) -> str:
         """The next letter, if it is one of these, in some draws. Else one of them by chance."""
-        drawn = (self._next(generator, context) for _ in range(TRIES // 5))
+        drawn = (self._next(generator, text, mark) for _ in range(TRIES // 5))
         return next((letter for letter in drawn if letter in letters), None) or generator.choice(letters)
 
-    def _draw(self, generator: random.Random, start: str) -> str:
-        text = start
-        while len(text) <= LONGEST and (letter := self._next(generator, text[-ORDER:])) != END:
+    def _draw(self, generator: random.Random, mark: str) -> str:
+        text = START
+        while len(text) <= LONGEST and (letter := self._next(generator, text, mark)) != END:
             text += letter
         return text[1:]
 
-    def _next(self, generator: random.Random, context: str) -> str:
+    def _next(self, generator: random.Random, text: str, mark: str) -> str:
         """The next letter: of the longest context that is counted, or by chance of a shorter one."""
-        while True:
+        for context in _behind(text, mark):
             if (entry := self._table.get(context)) is not None:
                 letters, sums = entry
                 place = generator.random() * (sums[-1] + (len(letters) if context else 0))
                 if place < sums[-1]:
                     return letters[bisect.bisect_right(sums, place)]
-            context = START + context[1:] if context and ord(context[0]) >= LEVEL else context[1:]
+        return END
 
     def log_prob(self, text: str, level: int | None = None) -> float:
         """``log p(text)`` without formats, in nats. ``-inf`` for a letter that no text has."""
-        total, done = 0.0, START if level is None else chr(LEVEL + level)
+        total, done = 0.0, START
         for letter in text + END:
-            p = self._mass(letter, done[-ORDER:])
+            p = self._mass(letter, done, _mark(level))
             total += math.log(p) if p > 0 else -math.inf
             done += letter
         return total
 
-    def _mass(self, letter: str, context: str) -> float:
-        shorter = START + context[1:] if context and ord(context[0]) >= LEVEL else context[1:]
-        below = self._mass(letter, shorter) if context else 0.0
-        if (entry := self._table.get(context)) is None:
-            return below
-        letters, sums = entry
-        at = letters.find(letter)
-        count = 0 if at < 0 else sums[at] - (sums[at - 1] if at else 0)
-        spare = len(letters) if context else 0
-        return (count + spare * below) / (sums[-1] + spare)
+    def _mass(self, letter: str, text: str, mark: str) -> float:
+        mass = 0.0
+        for context in reversed([*_behind(text, mark)]):
+            if (entry := self._table.get(context)) is not None:
+                letters, sums = entry
+                at = letters.find(letter)
+                count = 0 if at < 0 else sums[at] - (sums[at - 1] if at else 0)
+                spare = len(letters) if context else 0
+                mass = (count + spare * mass) / (sums[-1] + spare)
+        return mass
+
+
+def _mark(level: int | None) -> str:
+    """The letter that stands for a level, none for no level."""
+    return "" if level is None else chr(LEVEL + level)
+
+
+def _behind(text: str, mark: str) -> Iterator[str]:
+    """The contexts of the next letter, the longest first, each with the mark of the level before the one without."""
+    for width in range(min(ORDER, len(text)), -1, -1):
+        context = text[len(text) - width :]
+        if mark:
+            yield mark + context
+        yield context
 
 
 def spelling_of(texts: Iterable[str], levels: Iterable[int | None]) -> Spelling | None:
@@ -163,13 +178,9 @@ def spelling_of(texts: Iterable[str], levels: Iterable[int | None]) -> Spelling 
 
 def _contexts(text: str, level: int | None) -> Iterator[tuple[str, str]]:
     """Each letter with the contexts before it, with and without the level."""
-    whole = START + text
-    marked = None if level is None else chr(LEVEL + level) + text
+    mark, whole = _mark(level), START + text
     for i, letter in enumerate(text + END, 1):
-        for width in range(min(ORDER, i) + 1):
-            yield whole[i - width : i], letter
-        if marked is not None and i <= ORDER:
-            yield marked[:i], letter
+        yield from ((context, letter) for context in _behind(whole[max(i - ORDER, 0) : i], mark))
 
 
 def formats_of(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:

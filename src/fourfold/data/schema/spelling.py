@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +18,8 @@ from fourfold.spaces.spelling import spelling_of
 
 __all__ = ["spelled"]
 
+SOME, WORDS = 20_000, 200
+"""Rows whose words are counted, and frequent words that are told apart, at most."""
 MOST_LEVELS = 60
 """Categories of a column that a text is drawn given, at most."""
 
@@ -52,12 +56,21 @@ def _spelled(space: Table, column: FreeText, coded: Coded, x: Tensor, rows: Tens
 
 
 def _source(space: Table, texts: npt.NDArray[np.object_], x: Tensor) -> int | None:
-    """The categorical column that tells most of the first letter, beyond what chance would (Akaike 1974)."""
+    """The categorical column that tells most of the first letter, or of the frequent words (Akaike 1974).
+
+    Only what it tells beyond chance counts.
+    """
     _, first = np.unique([text[:1] for text in texts], return_inverse=True)
+    some = [text.lower().split() for text in texts[:SOME]]
+    counts = Counter(itertools.chain.from_iterable(some))
+    number = {word: k for k, (word, _) in enumerate(counts.most_common(WORDS))}
+    rows = np.repeat(np.arange(len(some)), [len(words) for words in some])
+    words = np.array([number.get(word, len(number)) for row in some for word in row], dtype=np.int64)
     gains = {}
     for i, column in enumerate(space.modelled):
         if isinstance(column, Categorical) and 1 < len(column.categories) <= MOST_LEVELS:
-            gains[i] = _gain(x[:, i].clamp(min=-1).numpy() + 1, first)
+            levels = x[:, i].clamp(min=-1).numpy() + 1
+            gains[i] = max(_gain(levels, first), _gain(levels[rows], words) if len(words) else 0.0)
     best = max(gains, key=lambda i: gains[i], default=None)
     return best if best is not None and gains[best] > 0 else None
 
