@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from fourfold_atlas.decision import decide, states
+from fourfold_atlas.evidence import Form
 from fourfold_atlas.names import place_mention
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.wording import PLAIN
@@ -40,7 +41,8 @@ def place_words(text: str, subject: str = "", where: str = "") -> Placement:
     if english(text) or placed.prior:
         return placed
     note = "only English is read, and this text seems to be in another language"
-    if placed.reason is not None:
+    of = (row for row in placed.evidence if row.weight > 0 and row.claim.speaks and row.claim.cell is placed.cell)
+    if any(row.form in (Form.REASON, Form.PASSAGE) for row in of):
         return replace(placed, notes=(note, *placed.notes))
     missing = f"an English text: {note}; translate it, or give its files or code"
     return replace(placed, cell=None, confidence=0.0, missing=missing)
