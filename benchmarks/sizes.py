@@ -14,6 +14,7 @@ the difference, since it has no zero.
 
 ``rule`` writes ``src/fourfold/engine/sizes.json``, which ``--size auto`` reads: the needs of earlier studies below,
 moved by the pairs of neighbours in the results. A size that lost needs more than twice its steps, one that won no more.
+What was not measured has the largest need of its size.
 """
 
 from __future__ import annotations
@@ -244,7 +245,8 @@ def result(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> di
         "notes": [
             "The first row of each recipe is the choice. Regret of a distance is its ratio to the best less one, where "
             "that is positive, regret of a likelihood the difference to the best in the unit of the space. "
-            f"Distances of {SAMPLES} samples, likelihoods of {SCORED} test examples: both are noisy."
+            f"Distances of {SAMPLES} samples, likelihoods of {SCORED} test examples: both are noisy. "
+            "The rule is written from these rows, so a choice may be another by now."
         ],
     }
 
@@ -252,15 +254,20 @@ def result(rows: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> di
 def rule(rows: Sequence[Mapping[str, Any]]) -> str:
     """The file of needs, one a line."""
     needs = dict(STUDY)
+    most = {
+        size: max((steps for (_, _, other), (steps, _, _) in STUDY.items() if other == size), default=0)
+        for size in SIZES
+    }
     for (kind, recipe, size), outcomes in _pairs(rows).items():
         data = CLASSES[kind]
-        before, ratio, _ = needs.get((data, recipe, size), (0, None, ""))
-        lost = max((2 * steps for steps, won in outcomes if not won), default=0)
-        least = min((steps for steps, won in outcomes if won), default=0)
+        before, ratio, _ = needs.get((data, recipe, size), (most[size], None, ""))
+        lost = max((2 * steps for steps, gain in outcomes if gain < 0), default=0)
+        least = min((steps for steps, gain in outcomes if gain > 0), default=0)
         steps = max(before, lost)
         if least:
-            steps = min(steps or least, max(least, round(math.sqrt(lost * least))))
-        needs[data, recipe, size] = (steps, ratio, "benchmarks/sizes.py")
+            steps = min(steps, max(least, round(math.sqrt(lost * least))))
+        if steps != before:
+            needs[data, recipe, size] = (steps, ratio, "benchmarks/sizes.py")
     lines = [
         json.dumps({"data": data, "recipe": recipe, "size": size, "steps": steps, "ratio": ratio, "source": source})
         for (data, recipe, size), (steps, ratio, source) in needs.items()
@@ -268,27 +275,29 @@ def rule(rows: Sequence[Mapping[str, Any]]) -> str:
     return '{"needs": [\n ' + ",\n ".join(lines) + "\n]}\n"
 
 
-def _pairs(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], list[tuple[int, bool]]]:
-    """The steps of sizes that stood beside the next narrower one with as large a batch, and whether they were better.
-
-    Where the two are within a tenth of a distance or a hundredth of a likelihood, narrower is as good.
-    """
-    pairs = dict[tuple[str, str, str], list[tuple[int, bool]]]()
+def _pairs(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], list[tuple[int, int]]]:
+    """The steps of sizes that stood beside the next narrower one with as large a batch, and whether they gained."""
+    pairs = dict[tuple[str, str, str], list[tuple[int, int]]]()
     for wide in rows:
         for narrow in rows:
             same = all(wide[key] == narrow[key] for key in ("data", "recipe", "s", "batch"))
             if same and SIZES.index(wide["size"]) == SIZES.index(narrow["size"]) + 1:
-                outcome = (wide["steps"], _better(wide, narrow))
+                outcome = (wide["steps"], _gain(wide, narrow))
                 pairs.setdefault((wide["data"], wide["recipe"], wide["size"]), []).append(outcome)
     return pairs
 
 
-def _better(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
-    """By likelihood, where both have an exact one or a bound, else by the distance of samples."""
+def _gain(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> int:
+    """1 if the wide size is better, -1 if it is worse, 0 within a tenth of a distance or a hundredth of a likelihood.
+
+    By likelihood, where both have an exact one or a bound, else by the distance of samples.
+    """
     if wide["kind"] in (Kind.EXACT.value, Kind.LOWER_BOUND.value) and wide["likelihood"] not in ("", None):
         sign = -1 if wide["better"] == "lower" else 1
-        return sign * (wide["likelihood"] - narrow["likelihood"]) > 0.01 * abs(narrow["likelihood"])
-    return bool(wide["distance"] < 0.9 * narrow["distance"])
+        gain, least = sign * (wide["likelihood"] - narrow["likelihood"]), 0.01 * abs(narrow["likelihood"])
+    else:
+        gain, least = narrow["distance"] - wide["distance"], 0.1 * abs(narrow["distance"])
+    return 0 if abs(gain) <= least else 1 if gain > 0 else -1
 
 
 def _short(value: Any) -> Any:

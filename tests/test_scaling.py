@@ -81,3 +81,6 @@ def test_needs_are_those_of_the_script_and_follow_what_was_measured(monkeypatch)
     assert needs(rows) == {"s/4": 100, "s/2": 150, "s": 600}
     won = [of_table("s/2", 1000, -16.0) | {"s": 60}, of_table("s", 400, -15.0) | {"s": 60}]
     assert needs(rows + won)["s"] == round(math.sqrt(600 * 400))
+    level = [of_table("s", 700, -16.0) | {"s": 60}, of_table("m", 300, -16.1) | {"s": 60}]
+    assert needs(level) == needs([])  # as good as the narrower
+    assert needs([level[0], level[1] | {"likelihood": -15.0}])["m"] == 300
