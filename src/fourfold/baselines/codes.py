@@ -7,7 +7,7 @@ from typing import final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+import torch
 
 from fourfold.spaces.columns import MISSING, Categorical, Codes, Modelled
 
@@ -150,7 +150,8 @@ def _smoothed(values: Codes, atoms: Codes, counts: Codes) -> tuple[Codes, list[F
         ends, centres = scale(edges), scale((edges[:-1] + edges[1:] - 1) / 2)
         deviation = max(float(np.std(scale(values))), 1e-12)
         for width in WIDTHS:
-            kernel = np.diff(ndtr((ends - centres[:, None]) / (width * deviation)), axis=1)
+            places = torch.from_numpy((ends - centres[:, None]) / (width * deviation))
+            kernel = np.diff(torch.special.ndtr(places).numpy(), axis=1)
             kernel /= np.maximum(kernel.sum(1, keepdims=True), LEAST)
             for rows, removed in ((counts, np.ones(different)), (np.ones(different), alone)):
                 total = np.bincount(cell, rows, minlength=len(lengths)) @ kernel
