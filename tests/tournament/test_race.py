@@ -14,7 +14,7 @@ from fourfold.data import Dataset
 from fourfold.engine import Interrupted, fit
 from fourfold.metrics import Measurement
 from fourfold.tournament.race import fit_best
-from fourfold.tournament.standings import Standing, in_order
+from fourfold.tournament.standings import Standing, deciding_score, in_order
 from fourfold.vocabulary import Kind
 
 RACERS = ("flow/maf", "latent-variable", "adversarial")
@@ -87,6 +87,7 @@ def test_level_candidates_are_ordered_by_likelihood_of_one_kind_alone() -> None:
         for name, nats, kind in (("a", math.nan, Kind.NONE), ("b", -3.0, Kind.EXACT), ("c", -2.0, Kind.EXACT))
     ]
     assert [s.name for s in in_order(few, "distance")] == ["c", "b", "a"]
+    assert [deciding_score(s, "distance") for s in (everyone[:4], few)] == ["distance", "likelihood"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from fourfold.runs.checkpoint import check_vacant
 from fourfold.runs.files import write_json
 from fourfold.runs.run import Run
 from fourfold.runs.settings import FitKeywords
-from fourfold.tournament.standings import AIMS, HEAD, Draft, Standing, drafted, in_order, judged
+from fourfold.tournament.standings import AIMS, HEAD, Draft, Standing, deciding_score, drafted, in_order, judged
 from fourfold.vocabulary import AUTO
 
 __all__ = ["Race", "fit_best"]
@@ -66,7 +66,8 @@ class Race:
         lines = []
         for i, standings in enumerate(self.rounds, 1):
             lines += [f"round {i} of {len(self.rounds)}", HEAD, *(standing.line() for standing in standings), ""]
-        return "\n".join([*lines, f"best by {self.aim} of validation examples: {self.rounds[-1][0].name}"])
+        score = deciding_score(self.rounds[-1], self.aim)
+        return "\n".join([*lines, f"best by {score} of validation examples: {self.rounds[-1][0].name}"])
 
 
 def fit_best(

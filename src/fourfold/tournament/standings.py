@@ -133,10 +133,15 @@ def in_order(standings: Sequence[Standing], aim: str) -> list[Standing]:
     examples are too few for the score of the aim.
     """
     able = [standing for standing in standings if not standing.failure]
-    deciding = aim if aim == "coverage" else "distance"
-    if not any(math.isfinite(_loss(standing, deciding)) for standing in able):
-        aim = "likelihood"
-    return sorted(able, key=_key(able, aim)) + [standing for standing in standings if standing.failure]
+    return sorted(able, key=_key(able, deciding_score(able, aim))) + [
+        standing for standing in standings if standing.failure
+    ]
+
+
+def deciding_score(standings: Sequence[Standing], aim: str) -> str:
+    """The aim, or likelihood where no candidate has the score of the aim."""
+    name = "coverage" if aim == "coverage" else "distance"
+    return aim if any(math.isfinite(_loss(standing, name)) for standing in standings) else "likelihood"
 
 
 def _key(able: Sequence[Standing], aim: str) -> Any:
