@@ -42,7 +42,7 @@ class Composite(Column, ABC):
 
     @abstractmethod
     def split(self, text: str) -> Parts:
-        """The parts of one value. None is there of a text that is written otherwise."""
+        """The parts of one value. A text of another form has no parts: all are ``None``."""
 
     @abstractmethod
     def joined(self, parts: Parts) -> str | None:
@@ -244,7 +244,7 @@ def _part(value: Any, plain: bool) -> str | None:
 
 
 def _literal(text: str) -> Any:
-    """A text of a column as a value. One that is no word of JSON stays a text."""
+    """The value that a text of a column stands for. A text that is not JSON stands for itself."""
     try:
         return json.loads(text.lower() if text in ("True", "False") else text)
     except (ValueError, RecursionError):

@@ -71,7 +71,7 @@ class ModelledColumns:
 
 
 def _unit(column: Modelled) -> str:
-    """What a column is measured in: only quantities of one unit are compared. Latitude and longitude are two."""
+    """The unit of a column. Only quantities of one unit are compared. Latitude and longitude are two units."""
     if isinstance(column, Numeric):
         axis = COORDINATE.search(column.name)
         return axis[0].lower() if axis else f"number {column.prefix}{column.suffix}".strip()
