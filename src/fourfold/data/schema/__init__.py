@@ -106,8 +106,8 @@ def taken_apart(
     names = {column.name for column in columns}
     for coded in columns:
         whole, remark = _whole(coded, hints.get(coded.name, {}).get("kind"), support)
-        taken = whole is not None and coded.name not in skip and names.isdisjoint(whole.parts)
-        result += apart(whole, coded) if whole is not None and taken else [coded]
+        separable = whole is not None and coded.name not in skip and names.isdisjoint(whole.parts)
+        result += apart(whole, coded) if whole is not None and separable else [coded]
         notes += [f"column {coded.name}: {remark}"] if remark else []
     return result, tuple(notes)
 

@@ -105,8 +105,8 @@ def nested(coded: Coded, support: int) -> tuple[Nested | None, str]:
         style=style,
     )
     rare = len(every) - len(leaves)
-    kept = f"in fewer than {support} rows each: {option('keep_rare', True)} keeps all"
-    return column, f"without {plural(rare, 'rare key')} of its objects, {kept}" if rare else ""
+    remedy = f"in fewer than {support} rows each: {option('keep_rare', True)} keeps all"
+    return column, f"without {plural(rare, 'rare key')} of its objects, {remedy}" if rare else ""
 
 
 def _texts(coded: Coded) -> list[str]:
