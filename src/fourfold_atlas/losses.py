@@ -47,7 +47,7 @@ def _of_scope(scope: _Scope) -> dict[int, str]:
     """The same in one function or script: its statements from the last to the first, by the names that they assign."""
     lines: dict[int, str] = {}
     roots: set[str] = set()
-    wanted: set[str] = set()
+    traced: set[str] = set()
     loss = ""
     for node in reversed(list(_statements(scope.body))):
         propagated = set(_propagated(node))
@@ -56,15 +56,15 @@ def _of_scope(scope: _Scope) -> dict[int, str]:
             if _compares(node.value):
                 loss = lines[node.lineno] = ast.unparse(node)
         roots |= propagated
-        wanted |= propagated
+        traced |= propagated
         assigned = set(_assigned(node))
-        if not assigned & wanted or not (value := getattr(node, "value", None)):
+        if not assigned & traced or not (value := getattr(node, "value", None)):
             continue
         if assigned & roots and any(isinstance(part, ast.Call | ast.BinOp) for part in ast.walk(value)):
             loss = ast.unparse(node)
         if loss:
             lines[node.lineno] = loss
-        wanted |= set(_names(value))
+        traced |= set(_names(value))
     return lines
 
 
