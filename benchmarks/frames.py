@@ -52,7 +52,7 @@ DRAWN = {
     "paradigms": "document.querySelectorAll('.tile .lines:not(:empty)').length === 7",
     "map": "document.querySelector('.map canvas[data-names]')",
 }
-"""What a view holds when all of it is drawn."""
+"""A condition that holds when a view is drawn."""
 USABLE = """const look = () => {
   if (%s) setTimeout(() => { globalThis.usable = performance.now(); });
   else requestAnimationFrame(look);

@@ -34,7 +34,7 @@ ROWS, COLUMNS = (50, 5000), (3, 40)
 
 
 def tables(
-    archive: str, seed: int, cut: Callable[[pd.DataFrame], list[Dataset]]
+    archive: str, seed: int, prepare: Callable[[pd.DataFrame], list[Dataset]]
 ) -> Iterator[tuple[str, list[Dataset]]]:
     """Tables that fit and their data sets, one a fold, in an order of the seed."""
     with tarfile.open(archive) as files:
@@ -48,7 +48,7 @@ def tables(
             if not (ROWS[0] <= len(frame) <= ROWS[1] and COLUMNS[0] <= frame.shape[1] <= COLUMNS[1]):
                 continue
             try:
-                parts = cut(frame)
+                parts = prepare(frame)
             except DataError as error:
                 print(f"{members[i].name}: {error}", flush=True)
                 continue
@@ -75,13 +75,13 @@ def main() -> None:
     parser.add_argument("--keep-rare", action="store_true")
     options = parser.parse_args()
 
-    def cut(frame: pd.DataFrame) -> list[Dataset]:
+    def prepare(frame: pd.DataFrame) -> list[Dataset]:
         if options.folds == 1:
             return [load(frame, space="table", keep_rare=options.keep_rare)]
         return folds(frame, options.folds, space="table", keep_rare=options.keep_rare)
 
     differences: dict[str, list[tuple[float, float]]] = {name: [] for name in options.recipes}
-    drawn = tables(options.archive, options.seed, cut)
+    drawn = tables(options.archive, options.seed, prepare)
     for _, (name, parts) in zip(range(options.tables), drawn, strict=False):
         scores: dict[str, list[torch.Tensor]] = {}
         for data in parts:
