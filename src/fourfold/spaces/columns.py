@@ -29,6 +29,7 @@ __all__ = [
     "Identifier",
     "Modelled",
     "Numeric",
+    "Unmodelled",
     "plain_numbers",
 ]
 
@@ -461,9 +462,21 @@ class DateTime(Graded):
         return times.dt.strftime(form).to_numpy(dtype=object)
 
 
+@dataclass(frozen=True)
+class Unmodelled(Column, ABC):
+    """A column that models do not see: all of its values have the code 0."""
+
+    @property
+    def blank(self) -> int:
+        return 0
+
+    def read(self, distinct: pd.Series) -> Codes:
+        return np.zeros(len(distinct), dtype=np.int64)
+
+
 @final
 @dataclass(frozen=True)
-class Identifier(Column):
+class Identifier(Unmodelled):
     """A value that names its row: it is not modelled, and samples get fresh ones.
 
     Attributes:
@@ -475,13 +488,6 @@ class Identifier(Column):
     pattern: str = "{}"
     width: int = 0
     first: int = 1
-
-    @property
-    def blank(self) -> int:
-        return 0
-
-    def read(self, distinct: pd.Series) -> Codes:
-        return np.zeros(len(distinct), dtype=np.int64)
 
     def text(self, codes: Codes) -> pd.Series:
         numbers = range(self.first, self.first + len(codes))
@@ -530,7 +536,7 @@ class Constant(Column):
 
 @final
 @dataclass(frozen=True)
-class FreeText(Column):
+class FreeText(Unmodelled):
     """Names, notes and other texts: no part of the likelihood. Samples get new ones, letter by letter.
 
     Attributes:
@@ -542,13 +548,6 @@ class FreeText(Column):
     spelling: Spelling | None = None
     source: str | None = None
     distinct: bool = False
-
-    @property
-    def blank(self) -> int:
-        return 0
-
-    def read(self, distinct: pd.Series) -> Codes:
-        return np.zeros(len(distinct), dtype=np.int64)
 
     def drawn(self, seeds: Codes, levels: Codes | None) -> pd.Series:
         """Texts of rows by their seeds, given the codes of :attr:`source`, if it has one."""

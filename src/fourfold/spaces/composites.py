@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, final
 
-import numpy as np
-
 from fourfold.machine.libraries import pandas as pd
-from fourfold.spaces.columns import Codes, Column
+from fourfold.spaces.columns import Codes, Unmodelled
 
 __all__ = ["LENGTH", "Composite", "Nested", "Parts", "Path", "Patterned", "leaves_of", "read_nested", "written"]
 
@@ -31,7 +29,7 @@ SPECIFICATION = re.compile(r",?(\.\d{1,2})?")
 
 
 @dataclass(frozen=True)
-class Composite(Column, ABC):
+class Composite(Unmodelled, ABC):
     """A column whose values are made of those of other columns, which follow it in the schema and are modelled.
 
     Attributes:
@@ -57,13 +55,6 @@ class Composite(Column, ABC):
         texts = [value if isinstance(value, str) else json.dumps(value, default=str) for value in values]
         rows = [self.split(text) for text in texts]
         return pd.DataFrame(rows, columns=[*self.parts], index=values.index, dtype=object)
-
-    @property
-    def blank(self) -> int:
-        return 0
-
-    def read(self, distinct: pd.Series) -> Codes:
-        return np.zeros(len(distinct), dtype=np.int64)
 
     def text(self, codes: Codes) -> pd.Series:
         return pd.Series([""] * len(codes), dtype=object)
