@@ -37,7 +37,7 @@ class Term(nn.Module, ABC):
     """
 
     judges: ClassVar[bool] = False
-    separate: ClassVar[bool] = False
+    separate: bool = False
     shares_draws: ClassVar[bool] = False
 
     def __init__(self, updates: Sequence[nn.Module], rate: float = 1.0) -> None:

@@ -17,7 +17,7 @@ from fourfold.core import Space
 from fourfold.data.arrays import as_array, of_array
 from fourfold.data.assembly import assemble, assemble_folds
 from fourfold.data.builtin import BUILTIN
-from fourfold.data.dataset import Dataset, describe, describe_record
+from fourfold.data.dataset import Dataset, Units, describe, describe_record
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.errors import DataError, option, refuse_other
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
@@ -58,6 +58,7 @@ __all__ = [
     "GaussianTransport",
     "MixtureDenoiser",
     "Split",
+    "Units",
     "describe",
     "describe_record",
     "examples_of",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,13 +20,30 @@ from fourfold.output import notebook
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred
     from fourfold.data.stored import Streamed
+    from fourfold.privacy import Protection
 
 __all__ = [
     "Dataset",
+    "Units",
     "describe",
     "describe_record",
     "digest",
 ]
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of privacy of training examples, of which one may have several or none.
+
+    Attributes:
+        protection: how they are protected.
+        of: the unit of each training example, ``(N,)``.
+        count: how many units there are, which is public.
+    """
+
+    protection: Protection
+    of: npt.NDArray[np.int64]
+    count: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,10 @@ class Dataset:
         streamed: all training examples, if they stay in their files. ``train`` is then a sample of them.
         options: the arguments with which :func:`fourfold.load` loads it again, besides name and seed. Arrays are not
             among them.
+        statistics: examples from which a codec and an estimand take their statistics, in the place of training
+            examples. ``None``: they take those.
+        units: of the training examples, if these were read under a guarantee of privacy for units of several examples.
+            A training on them then keeps it.
     """
 
     name: str
@@ -65,6 +87,7 @@ class Dataset:
     streamed: Streamed | None = None
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     statistics: Batch | None = field(default=None, repr=False)
+    units: Units | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}: {self.space}, {_counts(self)})"
@@ -94,7 +117,7 @@ class Dataset:
             "source": self.source,
             "digest": self.digest,
             "seed": self.seed,
-            "train": self.examples,
+            "train": self.examples if self.units is None else self.units.count,
             "validation": len(self.validation),
             "test": len(self.test),
             "skipped": list(self.skipped),

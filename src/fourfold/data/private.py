@@ -25,7 +25,7 @@ import torch
 
 from fourfold.core import Batch
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, unknown_columns
-from fourfold.data.schema.files import read_schema
+from fourfold.data.schema.files import checked_hint, read_schema
 from fourfold.data.schema.words import NAMED, POOL
 from fourfold.data.source import Source
 from fourfold.machine.libraries import pandas as pd
@@ -48,7 +48,16 @@ from fourfold.spaces.columns import (
     Numeric,
 )
 
-__all__ = ["private_table", "read_public"]
+__all__ = [
+    "LENGTHS",
+    "Counting",
+    "Masses",
+    "counted_columns",
+    "noised",
+    "private_table",
+    "public_columns",
+    "read_public",
+]
 
 Counts = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -73,14 +82,29 @@ GAP_FORMS = len(GAP_TEXTS)
 WORD = GAP_FORMS
 
 
+ENDS: Mapping[str, Mapping[str, Any]] = {
+    "number": {"low": (int, float), "high": (int, float)},
+    "time": {"low": str, "high": str},
+}
+"""The settings that public facts may give for a kind of column, beside those of a schema file."""
+
+
 def read_public(path: Path | str) -> dict[str, Hint]:
     """The public facts of columns that a schema file declares. Numbers and times may have ``low`` and ``high``.
 
     Raises:
         DataError: as :func:`fourfold.data.schema.read_schema` does.
     """
-    ends = {"low": (int, float), "high": (int, float)}
-    return read_schema(path, {"number": ends, "time": {"low": str, "high": str}})
+    return read_schema(path, ENDS)
+
+
+def public_columns(where: str, hints: Mapping[str, Any]) -> dict[str, Hint]:
+    """The same for columns that a file on several tables declares.
+
+    Raises:
+        DataError: as :func:`read_public` does.
+    """
+    return {name: checked_hint(f"{where}, [{name}]", hint, ENDS) for name, hint in hints.items()}
 
 
 # --- noise ------------------------------------------------------------------------------------------------------------
@@ -137,17 +161,19 @@ def _histogram(places: Codes, counts: Counts, length: int) -> Counts:
 @final
 @dataclass(frozen=True)
 class _Sight:
-    """A column as it was read: its texts, in how many rows each stands, and rows without a value."""
+    """A column as it was read: its texts, the weight of the rows in which each stands, and of those without a value."""
 
     coded: Coded
     text: pd.Series
     counts: Counts
-    empty: int
+    empty: float
 
     @classmethod
-    def of(cls, coded: Coded) -> _Sight:
-        present = coded.counts.astype(np.float64)
-        return cls(coded, coded.distinct.astype(str), present, len(coded.inverse) - int(present.sum()))
+    def of(cls, coded: Coded, weights: Counts | None = None) -> _Sight:
+        weights = np.ones(len(coded.inverse)) if weights is None else weights
+        places = np.where(coded.inverse < 0, len(coded.distinct), coded.inverse)
+        counts = _histogram(places.astype(np.int64), weights, len(coded.distinct) + 1)
+        return cls(coded, coded.distinct.astype(str), counts[:-1], float(counts[-1]))
 
     def forms(self) -> Counts:
         counts = _histogram(_forms(self.text), self.counts, len(FORM_NAMES))
@@ -207,7 +233,7 @@ def _edges(cell: int) -> tuple[int, int]:
 
 @final
 @dataclass(frozen=True)
-class _Masses:
+class Masses:
     """The noised masses of a column: of ranges of codes, alike within, and of gaps."""
 
     first: Codes
@@ -246,7 +272,7 @@ class _Counter:
     threshold: float
     rows: int
 
-    def column(self, sight: _Sight, hint: Hint) -> tuple[Inferred, _Masses | None]:
+    def column(self, sight: _Sight, hint: Hint) -> tuple[Inferred, Masses | None]:
         """The column that a hint describes, and its masses. ``None`` where it is not modelled."""
         kind, name = hint.get("kind", "category"), sight.coded.name
         if kind in ("text", "drop"):
@@ -263,7 +289,7 @@ class _Counter:
         missing = "missing" in hint or gap > SURE * self.values.deviation
         return {"name": sight.coded.name, "missing": missing, "gaps": tuple(hint.get("missing", ())) or ("",)}
 
-    def _category(self, sight: _Sight, hint: Hint) -> tuple[Inferred, _Masses | None]:
+    def _category(self, sight: _Sight, hint: Hint) -> tuple[Inferred, Masses | None]:
         """Categories: the public ones, or those of enough rows, and one of all the others."""
         gaps = hint.get("missing", ())
         gap = sight.text.isin(gaps).to_numpy(dtype=bool)
@@ -290,9 +316,9 @@ class _Counter:
         column = Categorical(**fields, categories=tuple(names), other=other, ordered=bool(hint.get("ordered", False)))
         place = np.arange(len(names), dtype=np.int64)
         detail = f"{len(names):,} categories: {shortened(names, 5, 60)}"
-        return self._inferred(column, "category", detail, _Masses(place, place, noised, gap_rows * column.missing))
+        return self._inferred(column, "category", detail, Masses(place, place, noised, gap_rows * column.missing))
 
-    def _graded(self, sight: _Sight, hint: Hint) -> tuple[Inferred, _Masses | None]:
+    def _graded(self, sight: _Sight, hint: Hint) -> tuple[Inferred, Masses | None]:
         """A quantity: its ends, frequent values, and masses of cells."""
         bare, kind = self._unbounded(sight, hint), hint["kind"]
         codes = np.append(bare.read(sight.text), MISSING)
@@ -345,7 +371,7 @@ class _Counter:
         codes = [int(column.read(ends[[i]])[0]) if given[i] else 0 for i in range(2)]
         return codes[0] if given[0] else -FARTHEST, codes[1] if given[1] else FARTHEST
 
-    def _inferred(self, column: Modelled, kind: str, detail: str, masses: _Masses) -> tuple[Inferred, _Masses]:
+    def _inferred(self, column: Modelled, kind: str, detail: str, masses: Masses) -> tuple[Inferred, Masses]:
         return Inferred(column, kind, detail, "counted with noise", round(max(masses.gap, 0) / self.rows, 3)), masses
 
 
@@ -381,25 +407,59 @@ def _partition(low: int, high: int, most: int) -> Codes:
 
 def _quantity(
     edges: Codes, inside: Counts, levels: Codes, counts: Counts, ends: tuple[int, int], sure: float
-) -> _Masses | None:
+) -> Masses | None:
     """The masses of frequent values, and of the rest of each part between the outermost that surely have rows."""
     rest = inside - _histogram(np.searchsorted(edges, levels, side="right") - 1, counts, len(inside))
     filled = np.flatnonzero(rest > sure)
     if not len(filled) and not len(levels):  # too few rows to tell parts apart
         alike = max(float(rest.sum()), 0.0)
         declared = ends[0] > -FARTHEST and ends[1] < FARTHEST
-        whole = _Masses(edges[:1], edges[-1:] - 1, np.array([alike]))
+        whole = Masses(edges[:1], edges[-1:] - 1, np.array([alike]))
         return whole if declared or alike > sure * math.sqrt(len(rest)) else None
     outer = [*levels, *edges[filled[:1]], *(edges[filled[-1:] + 1] - 1)]
     low, high = (min(outer) if ends[0] == -FARTHEST else ends[0]), (max(outer) if ends[1] == FARTHEST else ends[1])
     first, last = np.maximum(edges[:-1], low), np.minimum(edges[1:] - 1, high)
     held = first <= last
-    return _Masses(
+    return Masses(
         np.append(first[held], levels), np.append(last[held], levels), np.append(np.maximum(rest[held], 0), counts)
     )
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class Counting:
+    """What is counted of the rows of a table, each with a weight.
+
+    The weights of the rows of a unit sum to at most 1. So the unit changes a histogram by at most 1, in the 2-norm too.
+
+    Attributes:
+        protection: how units are protected.
+        units: how many there are, which is public.
+        rows: the sum of the weights of all rows, as far as it is public or told with noise.
+        weights: of the rows. ``None``: each is a unit.
+        most: the most rows that a unit has.
+        spent: the part of the budget of counts, by squares of the noise, that other counts of the table have.
+    """
+
+    protection: Protection
+    units: int
+    rows: int
+    weights: Counts | None = None
+    most: int = 1
+    spent: float = 0.0
+
+
+LENGTHS = 4.0
+"""A histogram of numbers of rows has so many times the noise of all counts of its table together."""
+
+
+def noised(protection: Protection, units: int, name: str, counts: Counts) -> tuple[Counts, float]:
+    """A histogram of which a unit changes at most 1, with the noise of :data:`LENGTHS`, and its standard deviation."""
+    noise = _Noise.of(protection, name, LENGTHS * protection.counts(units), 1)
+    return noise.added("", counts), noise.deviation
 
 
 def private_table(
@@ -415,33 +475,45 @@ def private_table(
         target: the column that models are judged by.
     """
     rows = len(columns[0].inverse)
-    unknown_columns(where, protection.public, [column.name for column in columns])
-    sights = [_Sight.of(column) for column in columns]
-    hints = _kinds(sights, protection, rows)
-    counted = sum(_counts_of(hint) for hint in hints)
-    whole = protection.counts(rows)
-    values = _Noise.of(protection, "values", whole / math.sqrt(1 - FORMS**-2), counted)
-    counter = _Counter(values, values.threshold(protection.level_delta(rows), counted), rows)
-    answers = [counter.column(sight, hint) for sight, hint in zip(sights, hints, strict=True)]
-    inferred = tuple(item for item, _ in answers)
+    inferred, codes, masses = counted_columns(where, columns, Counting(protection, rows, rows))
     space = Table(tuple(item.column for item in inferred if item.kind != "drop"), target=target, observed=rows)
-    modelled = [(sight, item.column, masses) for sight, (item, masses) in zip(sights, answers, strict=True) if masses]
-    codes = [_within(sight, column, masses) for sight, column, masses in modelled]
-    drawn = [masses.draw(rows, protection.stream("rows", column.name)) for _, column, masses in modelled]
+    drawn = [part.draw(rows, protection.stream("rows", name)) for name, part in masses.items()]
     return dataclasses.replace(
         bare,
-        x=torch.from_numpy(np.stack(codes, 1)),
+        x=torch.from_numpy(codes),
         space=space,
         columns=inferred,
         statistics=Batch(torch.from_numpy(np.stack(drawn, 1))),
     )
 
 
-def _kinds(sights: Sequence[_Sight], protection: Protection, rows: int) -> list[Hint]:
+def counted_columns(
+    where: str, columns: Sequence[Coded], counting: Counting
+) -> tuple[tuple[Inferred, ...], Codes, dict[str, Masses]]:
+    """Columns whose schema is counted with noise, the codes ``(N, C)`` of those that are modelled, and their masses."""
+    protection = counting.protection
+    unknown_columns(where, protection.public, [column.name for column in columns])
+    sights = [_Sight.of(column, counting.weights) for column in columns]
+    hints = _kinds(sights, counting)
+    counted = sum(_counts_of(hint) for hint in hints)
+    whole = protection.counts(counting.units)
+    values = _Noise.of(protection, "values", whole / math.sqrt(1 - FORMS**-2 - counting.spent), counted)
+    threshold = values.threshold(protection.level_delta(counting.units), counted * counting.most)
+    counter = _Counter(values, threshold, counting.rows)
+    answers = [counter.column(sight, hint) for sight, hint in zip(sights, hints, strict=True)]
+    inferred = tuple(item for item, _ in answers)
+    modelled = [(sight, item.column, part) for sight, (item, part) in zip(sights, answers, strict=True) if part]
+    codes = [_within(sight, column, part) for sight, column, part in modelled]
+    whole_codes = np.stack(codes, 1) if codes else np.empty((len(columns[0].inverse), 0), dtype=np.int64)
+    return inferred, whole_codes, {column.name: part for _, column, part in modelled}
+
+
+def _kinds(sights: Sequence[_Sight], counting: Counting) -> list[Hint]:
     """The settings of each column: the public ones, else those that noised forms say."""
+    protection, rows = counting.protection, counting.rows
     public = protection.public
     unknown = [sight for sight in sights if "kind" not in public.get(sight.coded.name, {})]
-    noise = _Noise.of(protection, "forms", FORMS * protection.counts(rows), len(unknown))
+    noise = _Noise.of(protection, "forms", FORMS * protection.counts(counting.units), len(unknown))
     found = {sight.coded.name: _kind(noise.added(sight.coded.name, sight.forms()), noise, rows) for sight in unknown}
     return [{**found.get(s.coded.name, {}), **public.get(s.coded.name, {})} for s in sights]
 
@@ -451,7 +523,7 @@ def _counts_of(hint: Hint) -> int:
     return {"number": 3, "time": 3, "category": 1}.get(hint["kind"], 0)
 
 
-def _within(sight: _Sight, column: Column, masses: _Masses) -> Codes:
+def _within(sight: _Sight, column: Column, masses: Masses) -> Codes:
     """The codes of all rows. Values beyond the ends become the ends, and those that have no place a gap or the mode."""
     assert isinstance(column, Modelled)
     codes = np.append(column.read(sight.text), MISSING)

@@ -244,7 +244,13 @@ def _rule(request: Request, start: Start) -> GradientRule:
         raise ValueError(f"private must be left out in {request.processes.world} processes: train in one")
     if data.statistics is None:
         raise ValueError(f"private must be left out for {data.name}: it is for a table, which fit itself reads")
-    return NoisyRule(protection, len(data.train) + len(data.validation) + len(data.test))
+    if data.units is None:
+        return NoisyRule(protection, len(data.train) + len(data.validation) + len(data.test))
+    if request.settings.accumulate > 1:
+        raise ValueError(
+            f"accumulate must be left out for units of several examples, got {request.settings.accumulate}"
+        )
+    return NoisyRule(protection, data.units.count, units=data.units)
 
 
 def _overshot(loop: Loop, budget: Budget, before: float) -> str:

@@ -116,7 +116,8 @@ def fit(
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
     keywords["data_options"] = {**_conditions(data, labels, given), **(keywords.get("data_options") or {})}
     settings = before.changed(**keywords)
-    protection = _protection(settings, folder if resume else None)
+    units = data.units if isinstance(data, Dataset) else None
+    protection = _protection(settings, folder if resume else None) if units is None else units.protection
     if protection is not None:
         settings = under_guarantee(settings)
     processes = _processes(settings)

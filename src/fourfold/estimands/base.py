@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +53,11 @@ def _levels(path: Path) -> str:
 class Conditionals(Estimand):
     """``p(x_i | x_<i, c)`` for ``i = 1 .. L``: scored in parallel, drawn one token after the other.
 
-    ``event`` flattens to ``L`` tokens in the order of the chain rule.
+    ``event`` flattens to ``L`` tokens in the order of the chain rule. ``separate`` says whether ``vmap`` takes the
+    gradient of a single example: no shape in its network depends on values.
     """
+
+    separate: ClassVar[bool] = False
 
     @property
     def summary(self) -> str:

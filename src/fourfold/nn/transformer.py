@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, Reading
+from fourfold.maths.one_by_one import one_by_one
 from fourfold.nn.attending import Attending, Memory, Shares, attention, matrix
 from fourfold.nn.entry import ConditionEntry, Offset
 from fourfold.nn.layers import zeroed
@@ -143,6 +144,8 @@ def self_attention(
     cos, sin = rotary(L, D, qkv.dtype, qkv.device)
     if angles is not None:
         cos, sin = (table.permute(2, 0, 3, 1, 4)[:2] for table in angles)
+    if causal and one_by_one():  # the fused kernel is slow there
+        causal, mask = False, torch.ones(L, L, dtype=torch.bool, device=qkv.device).tril()
     if mask is None and qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
         mixed: Tensor = _RotaryAttention.apply(qkv, causal, cos, sin)  # type: ignore[no-untyped-call]
         return mixed

@@ -96,7 +96,7 @@ class AnyOrderTerm(Term):
     """``-sum_i log p(x_i | earlier, c) / L``, ``(B,)``, in one order for the batch. Held-out examples see two."""
 
     judges: ClassVar[bool] = True
-    separate: ClassVar[bool] = True
+    separate: bool = True
     shares_draws: ClassVar[bool] = True
 
     def __init__(self, estimand: AnyOrderConditionals, objective: AnyOrderLikelihood) -> None:

@@ -340,7 +340,7 @@ class LikelihoodTerm(Term):
 
     def __init__(self, estimand: Conditionals, objective: MaximumLikelihood) -> None:
         super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
+        self.estimand, self.objective, self.separate = estimand, objective, estimand.separate
 
     def forward(self, batch: Batch) -> Tensor:
         return -self.estimand(batch.x, forgetful(batch.cond, self.objective.label_dropout)).mean(1)

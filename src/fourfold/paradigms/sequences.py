@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fourfold.core import Codec, Measure, Noise
 from fourfold.estimands import Continuing, StepwiseConditionals, TokenDenoiser
 from fourfold.maths.categorical import categorical
+from fourfold.maths.one_by_one import one_by_one
 from fourfold.nn.attending import Shares
 from fourfold.nn.relative import latest, with_gaps
 from fourfold.nn.sequences import SequenceNetwork
@@ -59,7 +60,7 @@ class _Layout:
 
     def reach(self, rows: Tensor) -> int:
         """How many rows any of some sequences reaches, the mark of an end included. All, where that costs more."""
-        if not self.keyed or rows.is_meta or torch.compiler.is_compiling():
+        if not self.keyed or rows.is_meta or torch.compiler.is_compiling() or one_by_one():
             return self.length
         return min(int(self.there(rows).sum(1).max()) + 1, self.length)
 
@@ -156,6 +157,7 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
 
     measure = Measure.COUNTING
     rows_at_once: ClassVar[int | None] = 4096
+    separate: ClassVar[bool] = True
 
     def __init__(self, net: SequenceNetwork, length: int, slots: int, order: int, keyed: bool) -> None:
         super().__init__()
@@ -173,9 +175,13 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
         near = self.net.near(spread, self.layout.value_mask(rows))
         context = self.net(spread, near=near, shares=self.net.read(cond, len(rows)))
         reached = F.pad(there[:, :-1], (1, 0), value=True)  # a row, or the mark that there is none
-        order = torch.arange(spread.shape[2], device=rows.device)
-        log_p = self.net.columns(spread[reached], order, context=context[reached], near=_at(near, reached))
-        nats = log_p.new_zeros(spread.shape).masked_scatter(reached[..., None], log_p)
+        order, every = torch.arange(spread.shape[2], device=rows.device), one_by_one()
+        some, its, close = (
+            None if part is None else part.flatten(0, 1) if every else part[reached] for part in (spread, context, near)
+        )
+        log_p = self.net.columns(some, order, context=its, near=close)
+        whole = log_p.new_zeros(spread.shape)
+        nats = log_p.view(spread.shape) if every else whole.masked_scatter(reached[..., None], log_p)
         nats = self.layout.gather(nats)
         mark = nats[..., :1] * (torch.arange(rows.shape[1], device=rows.device) > 0)[:, None]
         columns = torch.where(there[..., None], nats[..., 1:], 0.0)

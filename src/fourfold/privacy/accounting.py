@@ -32,12 +32,14 @@ class Spending:
         rate: probability with which a row is in a batch.
         multiplier: noise of a sum over the largest norm of one row's gradients. 0: nothing is released.
         steps: how many sums.
+        beside: the releases of other trainings on the same rows, within the same guarantee.
     """
 
     counts: float = 0.0
     rate: float = 1.0
     multiplier: float = 0.0
     steps: int = 0
+    beside: tuple[Spending, ...] = ()
 
     def epsilon(self, delta: float) -> float:
         """The epsilon that is spent, for a delta."""
@@ -48,11 +50,12 @@ class Spending:
 def _epsilon(spending: Spending, delta: float) -> float:
     library = require_accountant()
     accountant = library.pld.PLDAccountant(value_discretization_interval=GRID)
-    if spending.counts:
-        accountant.compose(library.GaussianDpEvent(spending.counts))
-    if spending.steps and spending.multiplier:
-        step = library.PoissonSampledDpEvent(spending.rate, library.GaussianDpEvent(spending.multiplier))
-        accountant.compose(library.SelfComposedDpEvent(step, spending.steps))
+    for part in (spending, *spending.beside):
+        if part.counts:
+            accountant.compose(library.GaussianDpEvent(part.counts))
+        if part.steps and part.multiplier:
+            step = library.PoissonSampledDpEvent(part.rate, library.GaussianDpEvent(part.multiplier))
+            accountant.compose(library.SelfComposedDpEvent(step, part.steps))
     return float(accountant.get_epsilon(delta))
 
 
@@ -76,7 +79,9 @@ def gaussian_multiplier(guarantee: Guarantee) -> float:
     return _least(Spending(rate=1.0, steps=1), guarantee)
 
 
-def multiplier_for(guarantee: Guarantee, counts: float, rate: float, steps: int) -> float:
+def multiplier_for(
+    guarantee: Guarantee, counts: float, rate: float, steps: int, beside: tuple[Spending, ...] = ()
+) -> float:
     """The least noise multiplier with which so many steps keep a guarantee.
 
     Args:
@@ -84,8 +89,9 @@ def multiplier_for(guarantee: Guarantee, counts: float, rate: float, steps: int)
         counts: noise of what was counted before, as of :class:`Spending`.
         rate: probability with which a row is in a batch.
         steps: of training.
+        beside: the releases of other trainings within the guarantee.
     """
-    return _least(Spending(counts=counts, rate=rate, steps=steps), guarantee)
+    return _least(Spending(counts=counts, rate=rate, steps=steps, beside=beside), guarantee)
 
 
 def _least(spending: Spending, guarantee: Guarantee) -> float:

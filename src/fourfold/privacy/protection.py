@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, final
 
 import numpy as np
 
-from fourfold.privacy.accounting import gaussian_multiplier
+from fourfold.privacy.accounting import Spending, gaussian_multiplier
 from fourfold.privacy.guarantee import Guarantee
 
 __all__ = ["Protection", "new_secret"]
@@ -32,17 +33,26 @@ def new_secret() -> bytes:
 @final
 @dataclass(frozen=True)
 class Protection:
-    """The guarantee for the rows of one training, and how it is kept.
+    """The guarantee for the units of one training, each a row or the rows of a person, and how it is kept.
 
     Attributes:
         guarantee: with the delta that was asked for, if one was.
         public: what the user declares public of each column, as :func:`fourfold.data.private.read_public` reads it.
         secret: draws batches and noise. Whoever knows it can take the noise away, so it is in ``resume/`` alone.
+        unit: whose presence is protected, in words.
+        facts: what is public without a declaration.
+        share: the part of the budget of counts, by squares of the noise, and of names of levels, that this training has
+            among those that share the guarantee.
+        beside: the gradients of the others of them: what they release, or what is kept for them.
     """
 
     guarantee: Guarantee
     public: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     secret: bytes = field(default_factory=new_secret, repr=False)
+    unit: str = "one row"
+    facts: tuple[str, ...] = ("names of columns", "number of rows")
+    share: float = 1.0
+    beside: tuple[Spending, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The entries of the card from which a run goes on: everything but the secret."""
@@ -66,11 +76,19 @@ class Protection:
 
     def level_delta(self, rows: int) -> float:
         """The probability with which a level that one row alone has may show."""
-        return LEVELS * (self.guarantee.for_rows(rows).delta or 0.0)
+        return self.share * LEVELS * (self.guarantee.for_rows(rows).delta or 0.0)
+
+    def all_counts(self, rows: int) -> float:
+        """The noise of all counts together over the most that a row changes them, those of other trainings included."""
+        return COUNTS * _single(self.of_gradients(rows))
 
     def counts(self, rows: int) -> float:
-        """The noise of all counts together over the most that a row changes them."""
-        return COUNTS * _single(self.of_gradients(rows))
+        """The noise of the counts of this training over the most that a row changes them."""
+        return self.all_counts(rows) / math.sqrt(self.share)
+
+    def reserve(self, rows: int) -> Spending:
+        """What is kept for the gradients of this training, as long as its steps are not planned: one release."""
+        return Spending(counts=_single(self.of_gradients(rows)) / math.sqrt((1 - COUNTS**-2) * self.share))
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from fourfold.data.labels import alike
 from fourfold.data.schema.values import Hint, Inferred, section
 from fourfold.machine.regular import text_of
 
-__all__ = ["read_schema", "schema_text", "unknown_columns"]
+__all__ = ["checked_hint", "read_schema", "schema_text", "unknown_columns"]
 
 KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "number": {"resolution": (int, float), "decimals": int},
@@ -60,10 +60,15 @@ def read_schema(path: Path | str, more: Mapping[str, Mapping[str, Any]] | None =
         raise DataError(
             f"{path}: must be a flat file, got deep nesting; 'fourfold data' writes a valid example"
         ) from None
-    return {name: _checked(f"{path}, [{name}]", hint, more or {}) for name, hint in content.items()}
+    return {name: checked_hint(f"{path}, [{name}]", hint, more or {}) for name, hint in content.items()}
 
 
-def _checked(where: str, hint: Any, more: Mapping[str, Mapping[str, Any]]) -> Hint:
+def checked_hint(where: str, hint: Any, more: Mapping[str, Mapping[str, Any]]) -> Hint:
+    """The settings of one column, as :func:`read_schema` takes them.
+
+    Raises:
+        DataError: for an unknown kind or key, or a value of another type.
+    """
     if not isinstance(hint, dict):
         raise DataError(
             f"{where}: must be a section, got {str(hint)[:40]!r}; write the settings of a column below its [name]"
