@@ -7,7 +7,7 @@ ARCHIVE is ``resources.tar.gz`` of the package pydataset. Tables have 50 to 5,00
 baseline is fitted to the training rows. A recipe trains on the same and chooses its weights by the validation rows.
 Nats are means over the test rows within the limits of the schema, and behind them stands the difference to the best
 baseline, in pairs of rows, with its 95 % interval. One split has six test rows of a table of 60, which decide little:
-``--folds`` judges every row once. Models keep the values of fewer than five rows out, baselines do not. With
+``--folds`` judges every row once. Models and baselines keep the values of fewer than five rows out. With
 ``--keep-rare`` both learn from all values. The last lines are the shares of tables on which a recipe has at least the
 nats of the best baseline, and on which it is not significantly below them.
 """

@@ -20,6 +20,7 @@ from fourfold.baselines import (
     fit_baseline,
 )
 from fourfold.baselines.codes import Marginal
+from fourfold.data.schema.tails import ends_of
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
@@ -51,7 +52,7 @@ def data(n: int, seed: int = 0) -> Tensor:
     )
 
 
-@pytest.mark.parametrize("values", ["coarse", "fine", "zero-inflated", "one", "none", "category"])
+@pytest.mark.parametrize("values", ["coarse", "fine", "zero-inflated", "one", "none", "category", "tails"])
 def test_masses_add_up_and_quantiles_invert_them(values: str):
     g = np.random.default_rng(0)
     codes = {
@@ -61,13 +62,17 @@ def test_masses_add_up_and_quantiles_invert_them(values: str):
         "one": np.full(500, 7),
         "none": np.full(500, MISSING),
         "category": g.integers(0, 3, 500),
+        "tails": g.geometric(0.05, 500) + 50,
     }[values]
     codes = np.where(g.random(500) < 0.2, MISSING, codes)
     modelled_codes = codes[codes != MISSING]
     low, high = (int(modelled_codes.min()), int(modelled_codes.max())) if len(modelled_codes) else (0, 5)
     category = Categorical("x", categories=tuple("abcdef"), missing=True)
     column = category if values == "category" else Numeric("x", low=low, high=high, missing=True)
-    m = Marginal(column, codes)
+    if values == "tails":
+        ends = ends_of(np.sort(modelled_codes), np.ones(len(modelled_codes), dtype=np.int64), 5)
+        column = Numeric("x", "uint8", missing=True, **ends)
+    m = Marginal.fit(column, codes)
     reach = 40 * (high - low + 1)
     every = np.concatenate([[MISSING], np.arange(low - reach, high + reach + 1)])
     mass = m.mass(every)
@@ -96,7 +101,7 @@ def test_a_quantity_is_as_likely_as_its_law_allows(law: str):
     training, test = draw(300), draw(20_000)
     values, counts = np.unique(draw(2_000_000), return_counts=True)
     truth = np.log(np.maximum(counts[np.searchsorted(values, test).clip(max=len(values) - 1)], 1) / 2_000_000)
-    nats = np.log(Marginal(column, training).mass(test)).mean()
+    nats = np.log(Marginal.fit(column, training).mass(test)).mean()
     assert truth.mean() - nats < 0.2
     if law != "counted":
         _, repeats = np.unique(training, return_counts=True)
@@ -104,9 +109,9 @@ def test_a_quantity_is_as_likely_as_its_law_allows(law: str):
 
 
 def test_impossible_codes_have_no_mass():
-    m = Marginal(Categorical("x", categories=("a", "b")), np.array([0, 1, 1]))
+    m = Marginal.fit(Categorical("x", categories=("a", "b")), np.array([0, 1, 1]))
     assert m.mass(np.array([UNSEEN, MISSING, 2])).tolist() == [0, 0, 0]
-    assert Marginal(Numeric("x", low=0, high=9), np.arange(10)).mass(np.array([MISSING]))[0] == 0
+    assert Marginal.fit(Numeric("x", low=0, high=9), np.arange(10)).mass(np.array([MISSING]))[0] == 0
 
 
 def test_vectors_and_tables_have_the_classics():
@@ -149,7 +154,7 @@ def test_nats_of_columns_add_up_to_those_of_rows():
     x = data(300)
     scored = IndependentColumns.fit(TABLE, x).log_prob(x)
     assert torch.allclose(scored.terms.sum(1), scored.nats)
-    alone = Marginal(TABLE.modelled[2], x[:, 2].numpy()).mass(x[:, 2].numpy())
+    alone = Marginal.fit(TABLE.modelled[2], x[:, 2].numpy()).mass(x[:, 2].numpy())
     assert torch.allclose(scored.terms[:, 2].exp(), torch.from_numpy(alone))
     cond = x[:, 2]
     given = fit_baseline(IndependentColumns, TABLE, x, cond).log_prob(x, cond)

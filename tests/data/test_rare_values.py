@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import fourfold
+from fourfold.baselines import IndependentColumns, baselines_of, fit_baseline
 from fourfold.codecs import ColumnTokens
 from fourfold.core import Noise
 from fourfold.data import load
@@ -120,6 +122,55 @@ def test_likelihoods_of_rare_values_are_finite_and_samples_do_not_repeat_them(pa
     assert not drawn["town"].str.startswith("village").any()
     extremes = set(rows["wealth"].nlargest(4)) | set(rows["wealth"].nsmallest(4))
     assert not set(drawn["wealth"]) & {value for value in extremes if value > 10_000}
+
+
+def rare_rows():
+    """Incomes of which some repeat, wealth that differs from row to row, and towns of one row each."""
+    rows = frame().drop(columns="country").assign(wealth=np.exp(rng.normal(12, 2, N)).round().astype(int))
+    rows["fee"] = rng.choice([4_990, 9_900, 19_995], N) + (rng.random(N) < 0.3) * rng.integers(0, 90_000, N)
+    rows.loc[:7, "town"] = [f"village {k}" for k in range(8)]
+    return rows
+
+
+def repeats(drawn, values, span):
+    """Draws of some values, and how many there are at most by chance, as the neighbours of these values have it."""
+    near = {v + d for v in values for d in range(-span, span + 1)}
+    chance = drawn.isin(near).sum() * len(values) / len(near)
+    return drawn.isin(values).sum(), chance + 5 * chance**0.5
+
+
+@pytest.mark.parametrize("kind", baselines_of(fourfold.spaces.Table((Numeric("x", high=9),))), ids=lambda k: k.name)
+def test_baselines_repeat_no_value_that_few_rows_have(kind):
+    rows = rare_rows()
+    data = load(rows, fractions=(0.9, 0.05, 0.05))
+    fitted = fit_baseline(kind, data.space, data.train.x)
+    drawn = data.space.table(fitted.sample(100_000))
+    assert not drawn["town"].str.startswith("village").any()
+    train = data.space.table(data.train.x)
+    for name in ("wealth", "fee"):
+        counts = train[name].value_counts()
+        once = counts.index[(counts == 1) & (counts.index > 5_000)]
+        times, most = repeats(drawn[name], set(once), 20)
+        assert times <= most, name
+    extremes = train["wealth"].nlargest(4)
+    assert not drawn["wealth"].isin(extremes).any()
+    assert drawn["wealth"].gt(2 * extremes.max()).mean() < 0.02
+    if kind is IndependentColumns:
+        assert drawn["fee"].isin([4_990, 9_900, 19_995]).mean() == pytest.approx(0.7, abs=0.08)
+
+
+def test_trees_keep_no_value_that_few_rows_have(tmp_path):
+    rows = rare_rows()
+    run = fourfold.fit("autoregressive/trees", rows, budget="2 steps", size="xs", progress=False, out=tmp_path / "run")
+    places = {name: i for i, name in enumerate(run.model.space.columns)}
+    codes = run.model.space.codes(rows)
+    tensors = {k: v for k, v in load_file(tmp_path / "run" / "weights.safetensors").items() if v.dtype == torch.int64}
+    held = torch.cat([v.flatten() for v in tensors.values()]).unique()
+    for name in ("wealth", "fee"):
+        values, counts = codes[:, places[name]].unique(return_counts=True)
+        once = values[(counts == 1) & (values > 5_000)]
+        near = torch.isin(held, torch.cat([once + d for d in range(-20, 21)]).unique())
+        assert torch.isin(held, once).sum() <= 2 + near.sum() / 5, name
 
 
 def test_a_number_of_rows_below_one_is_refused():

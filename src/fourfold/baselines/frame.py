@@ -55,6 +55,10 @@ class Frame(ABC):
     def parts(self, x: Tensor) -> RowParts:
         """The parts of raw rows."""
 
+    def training_parts(self, x: Tensor) -> RowParts:
+        """The parts of rows that a model is fitted to. Quantities beyond the span of their column lie at its end."""
+        return self.parts(x)
+
     @abstractmethod
     def raw(self, parts: RowParts) -> Tensor:
         """The raw rows of parts."""
@@ -93,7 +97,10 @@ class _Codes(Frame):
         self.target = target if target not in self.graded else None
         limits = [c.limits for c in space.modelled if isinstance(c, Graded)]
         low, high = torch.tensor(limits, dtype=torch.float64).reshape(-1, 2).T
-        super().__init__(_quantities(x[:, self.graded]), 1.0, low, high)
+        super().__init__(_quantities(space.winsorised(x)[:, self.graded]), 1.0, low, high)
+
+    def training_parts(self, x: Tensor) -> RowParts:
+        return self.parts(self.space.winsorised(x))
 
     def parts(self, x: Tensor) -> RowParts:
         last = torch.tensor(self.sizes) - 1

@@ -257,7 +257,7 @@ class _Mixture(Baseline):
     @classmethod
     def fit(cls, space: Space, x: Tensor) -> Self:
         frame = frame_of(space, x)
-        return cls(cls._fitted(frame, frame.parts(x[:: -(-len(x) // ROWS)])), space.dims)
+        return cls(cls._fitted(frame, frame.training_parts(x[:: -(-len(x) // ROWS)])), space.dims)
 
     @classmethod
     @abstractmethod

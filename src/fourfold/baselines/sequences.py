@@ -73,7 +73,7 @@ class _Frame:
         if space.key is not None:
             counts = torch.bincount(space.row_counts(x) - 1, minlength=space.length).double()
             self.lengths = ((counts + 1 / space.length) / (counts.sum() + 1)).numpy()
-            self.starts = Marginal(space.start, x[:, 0, space.at].numpy())
+            self.starts = Marginal.fit(space.start, x[:, 0, space.at].numpy())
 
     def log_mass(self, x: Tensor) -> Tensor:
         if self.space.key is None:
@@ -93,7 +93,7 @@ class _Frame:
 
 
 def _marginals(space: Sequences, rows: _Rows) -> list[Marginal]:
-    return [Marginal(column, rows.codes[rows.mask[:, j], j]) for j, column in enumerate(space.modelled)]
+    return [Marginal.fit(column, rows.codes[rows.mask[:, j], j]) for j, column in enumerate(space.modelled)]
 
 
 @final

@@ -28,7 +28,7 @@ BLOCK = 4096
 
 def _marginals(space: Space, x: Tensor) -> list[Marginal]:
     assert isinstance(space, Table)  # these baselines are registered for tables
-    return [Marginal(column, x[:, i].numpy()) for i, column in enumerate(space.modelled)]
+    return [Marginal.fit(column, x[:, i].numpy()) for i, column in enumerate(space.modelled)]
 
 
 def _log_masses(marginals: list[Marginal], x: Tensor) -> Tensor:

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.baselines.codes import Marginal
-from fourfold.codecs.tails import log_mass as log_tail
-from fourfold.codecs.tails import mass_from, steps_beyond
+from fourfold.baselines.codes import Marginal, most_cells
 from fourfold.core import Codec, Measure, Noise, TokenwiseCodec
 from fourfold.maths.categorical import categorical, quantile_between
+from fourfold.maths.tails import log_mass as log_tail
+from fourfold.maths.tails import mass_from, steps_beyond
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Graded, Modelled
 
@@ -50,7 +50,7 @@ class ColumnTokens(TokenwiseCodec):
     by itself is counted: values that repeat keep their mass, and the rest is smooth (see
     :class:`~fourfold.baselines.codes.Marginal`). Bins are then cut at the quantiles of that distribution. The first and
     the last bin also stand for the values beyond the span: with probability ``e`` the value lies there, and decays as
-    :mod:`~fourfold.codecs.tails` says. So
+    :mod:`~fourfold.maths.tails` says. So
 
         log p(x) = log p(tokens) + sum_i log p(x_i | token_i),
 
@@ -62,11 +62,17 @@ class ColumnTokens(TokenwiseCodec):
         space: of the rows.
         bins: the most bins of a number. A column of fewer values has one bin for each value.
         rows: the training values of a number that are counted, at most. 0: values of a bin are alike.
+
+    The counted distributions are buffers: the values of at least as many rows as a column's support, their masses, and
+    cells of the other values. So no tensor holds a value that fewer rows have.
     """
 
     measure = Measure.COUNTING
     starts: Tensor
-    values: Tensor | None
+    atoms: Tensor | None
+    masses: Tensor
+    edges: Tensor
+    cells: Tensor
     gaps: Tensor
     ends: Tensor | None
     scales: Tensor
@@ -77,14 +83,18 @@ class ColumnTokens(TokenwiseCodec):
         self.space, self.event = space, space.shape
         self.sizes = token_sizes(space, bins)
         self.graded = tuple(i for i, column in enumerate(space.modelled) if isinstance(column, Graded))
-        columns = [space.modelled[i] for i in self.graded]
+        columns = [column for column in space.modelled if isinstance(column, Graded)]
         self.binned = tuple(self.sizes[i] - column.missing for i, column in zip(self.graded, columns, strict=True))
         gaps = [size - 1 if column.missing else -1 for size, column in zip(self.sizes, space.modelled, strict=True)]
         self.register_buffer("gaps", torch.tensor(gaps), persistent=False)
         evenly = [_even(column.span, count) for column, count in zip(columns, self.binned, strict=True)]
         self.register_buffer("starts", torch.tensor(_padded(evenly), dtype=torch.int64))
-        self.register_buffer("values", torch.full((len(columns), rows), PADDING) if rows else None)
-        self._memory = (0, 0), list[Marginal]()
+        self._rows, self._memory = rows, ((0, 0), list[Marginal]())
+        atoms, cells = max((rows // c.support for c in columns), default=0), most_cells(rows)
+        for name, most in ("atoms", atoms), ("edges", cells + 1):
+            self.register_buffer(name, torch.full((len(columns), most), PADDING) if rows else None)
+        for name, most in ("masses", atoms), ("cells", cells):
+            self.register_buffer(name, torch.zeros(len(columns), most, dtype=torch.float64) if rows else None)
         self._set_tails([_tail_shares(c, (1 / n, 1 / n)) for c, n in zip(columns, self.binned, strict=True)])
 
     def _set_tails(self, shares: list[tuple[float, float]]) -> None:
@@ -109,9 +119,8 @@ class ColumnTokens(TokenwiseCodec):
             low, high = self.space.modelled[i].span
             values = np.sort(rows[:, i].cpu().numpy())
             inside.append(values[(values >= low) & (values <= high)])
-            if self.values is not None:
-                counted = inside[g][:: -(-len(inside[g]) // self.values.shape[1]) or 1]
-                self.values[g].fill_(PADDING)[: len(counted)] = torch.from_numpy(counted)
+            if self.atoms is not None:
+                self._count(g, inside[g][:: -(-len(inside[g]) // self._rows) or 1])
         levels = [(np.arange(DENSE * count) + 0.5) / (DENSE * count) for count in self.binned]
         for g, marginal in enumerate(self._marginals()):
             inside[g] = marginal.quantile(levels[g]).clip(*self.space.modelled[self.graded[g]].span)
@@ -158,15 +167,37 @@ class ColumnTokens(TokenwiseCodec):
         return token, place, log_mass.masked_fill(foreign, -torch.inf)
 
     def _marginals(self) -> list[Marginal]:
-        """The counted distribution of each number. Built once for the values that are counted."""
-        if self.values is None or self.values.is_meta:
+        """The counted distribution of each number. Built once for the buffers that hold it."""
+        if self.atoms is None or self.atoms.is_meta:
             return []
-        version = (self.values.data_ptr(), self.values._version)
+        version = (self.atoms.data_ptr(), self.atoms._version)
         if version != self._memory[0]:
-            columns = [dataclasses.replace(self.space.modelled[i], missing=False) for i in self.graded]
-            rows = [row[row != PADDING].numpy() for row in self.values.cpu()]
-            self._memory = version, [Marginal(column, row) for column, row in zip(columns, rows, strict=True)]
+            parts = [
+                [part.numpy() for part in buffer.cpu()] for buffer in (self.atoms, self.masses, self.edges, self.cells)
+            ]
+            self._memory = version, []
+            for i, atoms, masses, edges, cells in zip(self.graded, *parts, strict=True):
+                column, counts = self._complete(i), [int((places != PADDING).sum()) for places in (atoms, edges)]
+                counted = atoms[: counts[0]], masses[: counts[0]], edges[: counts[1]], cells[: counts[1] - 1]
+                fitted = Marginal(column, 0.0, *counted) if counts[1] else Marginal.fit(column, atoms[:0])
+                self._memory[1].append(fitted)
         return self._memory[1]
+
+    def _count(self, g: int, values: npt.NDArray[np.int64]) -> None:
+        """Put the counted distribution of the values of a number into the buffers."""
+        assert self.atoms is not None
+        marginal = Marginal.fit(self._complete(self.graded[g]), values)
+        for buffer, fill, part in (
+            (self.atoms, PADDING, marginal.atoms),
+            (self.masses, 0.0, marginal.masses),
+            (self.edges, PADDING, marginal.edges),
+            (self.cells, 0.0, marginal.cells),
+        ):
+            buffer[g].fill_(fill)[: len(part)] = torch.from_numpy(part)
+
+    def _complete(self, i: int) -> Modelled:
+        """The column of a number, without gaps."""
+        return dataclasses.replace(self.space.modelled[i], missing=False)
 
     def _inside(self, token: Tensor, x: Tensor, first: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
         """The mass of the values of a bin below ``x``, and of ``x``, ``(B, C)`` float64 both. A bin has the mass 1."""
@@ -279,12 +310,14 @@ class ColumnTokens(TokenwiseCodec):
     def _alone(self, i: int) -> ColumnTokens:
         """The codec of one column."""
         g = self.graded.index(i) if i in self.graded else None
-        rows = 0 if g is None or self.values is None else self.values.shape[1]
+        rows = 0 if g is None or self.atoms is None else self._rows
         alone = ColumnTokens(Table((self.space.modelled[i],)), 1 if g is None else self.binned[g], rows)
         alone = alone.to(self.starts.device)
         if g is not None:
             alone.starts = self.starts[g : g + 1, : self.binned[g] + 1]
-            alone.values = None if self.values is None else self.values[g : g + 1]
+            for name in ("atoms", "masses", "edges", "cells"):
+                part = getattr(self, name)
+                setattr(alone, name, None if part is None else part[g : g + 1])
             alone.ends = None if self.ends is None or alone.ends is None else self.ends[g : g + 1]
         return alone
 

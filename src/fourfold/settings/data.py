@@ -136,7 +136,8 @@ class DataOptions:
             :func:`fourfold.data.schema.read_schema`.
         rules: whether samples keep the rules that all training rows of a table keep.
         rare: categories that fewer training rows have are pooled or replaced, and numbers beyond the one of this rank
-            from either end are drawn from a smooth tail, so that samples do not give a person away.
+            from either end are drawn from a smooth tail, so that samples do not give a person away. Trees and
+            baselines count no number by itself that fewer rows have.
         keep_rare: keep them all.
         header: whether the first row of a CSV file names its columns, if looking at it errs.
         query: a query, or the name of a table, of a database that holds several.

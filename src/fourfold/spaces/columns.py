@@ -250,7 +250,8 @@ class Graded(Modelled, ABC):
         resolution: distance of neighbouring values.
         low, high: the smallest and the largest code of the data.
         beyond: the probability of a value below ``low``, and of one above ``high``.
-        scale: how far such values lie outside, in steps of the resolution: see :mod:`fourfold.codecs.tails`.
+        scale: how far such values lie outside, in steps of the resolution: see :mod:`fourfold.maths.tails`.
+        support: values that fewer training rows have are smoothed: no model or baseline counts them by themselves.
     """
 
     resolution: float = 1.0
@@ -258,6 +259,7 @@ class Graded(Modelled, ABC):
     high: int = 0
     beyond: tuple[float, float] = (0.0, 0.0)
     scale: tuple[float, float] = (1.0, 1.0)
+    support: int = 1
 
     @property
     def span(self) -> tuple[int, int]:

@@ -148,6 +148,11 @@ class Table(WrittenRows):
         outer = (x != MISSING) & ((x < spans[:, 0]) | (x > spans[:, 1]))
         return outer & ~self.foreign(x)
 
+    def winsorised(self, x: Tensor) -> Tensor:
+        """Rows whose quantities beyond the range of the training data lie at its ends, ``(B, C)``."""
+        spans = torch.tensor([c.span if isinstance(c, Graded) else (UNSEEN, -MISSING - 1) for c in self.modelled])
+        return torch.where(x == MISSING, x, x.maximum(spans[:, 0]).minimum(spans[:, 1]))
+
     def outside(self, x: Tensor) -> Tensor:
         return self.foreign(x).any(1) | self.broken(x)
 

@@ -18,6 +18,7 @@ class Ends(TypedDict):
     high: int
     beyond: tuple[float, float]
     scale: tuple[float, float]
+    support: int
 
 
 def ends_of(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], support: int = 1) -> Ends:
@@ -34,9 +35,9 @@ def ends_of(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], support
     """
     codes, first = np.unique(codes, return_index=True)
     counts = np.add.reduceat(counts, first)
-    support = max(min(support, int(counts.sum()) // 4), 1)
-    low, high = _end(-codes[::-1], counts[::-1], support), _end(codes, counts, support)
-    return Ends(low=-low[0], high=high[0], beyond=(low[1], high[1]), scale=(low[2], high[2]))
+    rank = max(min(support, int(counts.sum()) // 4), 1)
+    low, high = _end(-codes[::-1], counts[::-1], rank), _end(codes, counts, rank)
+    return Ends(low=-low[0], high=high[0], beyond=(low[1], high[1]), scale=(low[2], high[2]), support=support)
 
 
 def _end(codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], support: int) -> tuple[int, float, float]:
