@@ -153,8 +153,8 @@ def _span(evidence: Evidence, text: str) -> tuple[int, int] | None:
     words = evidence.quote.split()
     pattern = r"\W+".join(map(re.escape, words))
     start = _start(evidence.where, text)
-    found = re.compile(pattern).search(text, start) or re.search(pattern, text)
-    return (found.start(), found.end()) if found and words else None
+    match = re.compile(pattern).search(text, start) or re.search(pattern, text)
+    return (match.start(), match.end()) if match and words else None
 
 
 def _start(where: str, text: str) -> int:

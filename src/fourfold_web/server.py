@@ -91,7 +91,7 @@ class App:
         self.models = Worker("models", limits.waiting)
         self.live = Live(limits)
         self.reader = Worker("reader", limits.waiting)
-        handlers: Any = {HTTPException: _known, BusyError: _busy}
+        handlers: Any = {HTTPException: _http_error, BusyError: _busy}
         handlers |= dict.fromkeys(MISTAKES, _mistake) | dict.fromkeys((*FAILURES, Exception), _failure)
         inner = Starlette(
             routes=self._routes(),
@@ -244,7 +244,7 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
     raise HTTPException(404)
 
 
-async def _known(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """A page for an error of HTTP."""
     assert isinstance(error, HTTPException)
     words = {404: "there is no such page; go back to the first one", 405: "this page cannot be asked so; go back"}

@@ -73,11 +73,11 @@ class _Request:
         Raises:
             ValueError: naming the field, what it must be, and what it is.
         """
-        known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+        settings = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
         for name, value in values.items():
-            if name not in known:
+            if name not in settings:
                 raise ValueError(f"a request has no {name[:40]!r}; leave it out")
-            _check(name, value, known[name].default, BOUNDS.get(name))
+            _check(name, value, settings[name].default, BOUNDS.get(name))
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 

@@ -109,9 +109,9 @@ class _Side:
         values, vectors = torch.linalg.eigh((cross + cross.T) / 2)
         if len(cross) == len(self.z) < self.z.shape[1]:
             return vectors.square() @ values.clamp(min=0).sqrt()
-        kept = values > values.max() * len(values) * torch.finfo(torch.float64).eps
-        projected = self.z @ other.root @ vectors[:, kept]
-        return projected.square() @ values[kept].rsqrt()
+        positive = values > values.max() * len(values) * torch.finfo(torch.float64).eps
+        projected = self.z @ other.root @ vectors[:, positive]
+        return projected.square() @ values[positive].rsqrt()
 
 
 def _root(cov: Tensor) -> Tensor:

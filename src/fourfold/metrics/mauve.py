@@ -86,7 +86,9 @@ def _clusters(x: Tensor, y: Tensor, count: int, seed: int) -> tuple[Tensor, Tens
     """The cluster of each sample and of each reference."""
     both = torch.nn.functional.normalize(torch.cat([x, y]).double(), dim=1).numpy()
     projected = sklearn.decomposition.PCA(random_state=seed).fit(both)
-    kept = int(np.argmax(projected.explained_variance_ratio_.cumsum() >= KEPT)) + 1
-    labels = sklearn.cluster.KMeans(count, n_init=5, random_state=seed).fit_predict(projected.transform(both)[:, :kept])
+    rank = int(np.argmax(projected.explained_variance_ratio_.cumsum() >= KEPT)) + 1
+    labels = sklearn.cluster.KMeans(count, n_init=5, random_state=seed).fit_predict(
+        projected.transform(both)[:, :rank]
+    )
     clusters = torch.from_numpy(labels.astype(np.int64))
     return clusters[: len(x)], clusters[len(x) :]

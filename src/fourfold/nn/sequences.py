@@ -97,15 +97,15 @@ class SequenceNetwork(Part, nn.Module):
         return shares.vector[:, -self.place.num_embeddings :]
 
     def near(self, x: Tensor, mask: Tensor) -> Tensor | None:
-        """The nearest known tokens of other rows, ``(B, T, C, sides, 2)``, or ``None`` for a network that takes none.
+        """The nearest observed tokens of other rows, ``(B, T, C, sides, 2)``, or ``None`` if the network takes none.
 
         Args:
             x: tokens ``(B, T, C)``.
             mask: which codes are there and observed, bool ``(B, T, C)``.
         """
-        return nearest(x, self.known(x, mask), self.sides) if self.sides else None
+        return nearest(x, self.observed(x, mask), self.sides) if self.sides else None
 
-    def known(self, x: Tensor, mask: Tensor) -> Tensor:
+    def observed(self, x: Tensor, mask: Tensor) -> Tensor:
         """Which tokens ``(..., C)`` are observed, and no gap."""
         gaps = torch.tensor([self.missing.get(i, -1) for i in range(x.shape[-1])], device=x.device)
         return mask & (x != gaps)

@@ -341,8 +341,8 @@ class Branches:
         self.texts = [block[0, :, :, : text.position] for block in text.blocks]
         self.blocks = [block.new_empty(rows, *block.shape[1:3], 0, block.shape[4]) for block in text.blocks]
         self.position, self.length = text.position, text.length
-        one = torch.zeros(rows, dtype=torch.long, device=text.blocks[0].device)
-        self.shares = None if text.shares is None else text.shares.select(one)
+        first = torch.zeros(rows, dtype=torch.long, device=text.blocks[0].device)
+        self.shares = None if text.shares is None else text.shares.select(first)
 
     def attend(self, block: int, qkv: Tensor) -> Tensor:
         """Attention of one new position of every branch, ``(B, 1, 3, H, D)``, to the text and to the branch.

@@ -228,8 +228,8 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
         """The last known token of each column before row ``t``, and its row, ``(B, C, 2)``."""
         if row is None or row.last is None:
             return x.new_full((*x.shape, 2), -1)
-        known = self.net.known(row.x, self.layout.applies(t - 1).to(x.device))
-        return torch.where(known[..., None], torch.stack([row.x, torch.full_like(row.x, t - 1)], 2), row.last)
+        mask = self.net.observed(row.x, self.layout.applies(t - 1).to(x.device))
+        return torch.where(mask[..., None], torch.stack([row.x, torch.full_like(row.x, t - 1)], 2), row.last)
 
     def _embedded(self, state: _Drawing, end: int) -> _Row:
         """The row in hand, with the vectors of its columns up to ``end``."""
@@ -272,27 +272,27 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
 
     def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
         state = self.begin(len(x), cond)
-        known = self.layout.rows(x)[:, :rows]
+        prefix = self.layout.rows(x)[:, :rows]
         if rows:
-            self._read(state, known)
+            self._take_rows(state, prefix)
         while state.count < self.event[0]:
             state = self.draw(state, noise)[1]
         return state.z
 
-    def _read(self, state: _Drawing, known: Tensor) -> None:
-        """Take whole rows ``(B, rows, slots)`` that are known."""
-        rows = known.shape[1]
-        self.layout.rows(state.z)[:, :rows], state.count = known, rows * self.layout.slots
-        before, mask = self.layout.spread(known), self.layout.value_mask(known)
+    def _take_rows(self, state: _Drawing, prefix: Tensor) -> None:
+        """Take whole rows, ``(B, rows, slots)``, as those drawn so far."""
+        rows = prefix.shape[1]
+        self.layout.rows(state.z)[:, :rows], state.count = prefix, rows * self.layout.slots
+        before, mask = self.layout.spread(prefix), self.layout.value_mask(prefix)
         near = self.net.near(before, mask)
         beside = None if near is None else F.pad(near[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
         context = self.net(F.pad(before[:, :-1], (0, 0, 1, 0)), cache=state.cache, near=beside, shares=state.shares)
         nearest = _at(near, (slice(None), -1))
-        last = None if near is None else latest(before, self.net.known(before, mask))[:, -1]
+        last = None if near is None else latest(before, self.net.observed(before, mask))[:, -1]
         offset = self.net.columns.offsets(context[:, -1])
         e = self.net.columns.embedded(before[:, -1], nearest)
         state.row = _Row(before[:, -1], last, nearest, offset, e, e.shape[1])
-        ended = ~self.layout.there(known)[:, -1]
+        ended = ~self.layout.there(prefix)[:, -1]
         if ended.any():
             self._drop(state, ended)
 

@@ -164,12 +164,12 @@ def spelling_of(texts: Iterable[str], levels: Iterable[int | None]) -> Spelling 
             follow[context][letter] += 1
             here.add(context)
         rows.update(here)
-    chosen = sorted((c for c, n in rows.items() if n >= SUPPORT), key=lambda c: (-rows[c], len(c), c))[:CONTEXTS]
-    if "" not in chosen:
+    contexts = sorted((c for c, n in rows.items() if n >= SUPPORT), key=lambda c: (-rows[c], len(c), c))[:CONTEXTS]
+    if "" not in contexts:
         return None
-    counts = [follow[context].most_common() for context in chosen]
+    counts = [follow[context].most_common() for context in contexts]
     return Spelling(
-        tuple(chosen),
+        tuple(contexts),
         tuple("".join(letter for letter, _ in part) for part in counts),
         tuple(tuple(count for _, count in part) for part in counts),
         formats_of([text for text in counted if text]),
