@@ -124,9 +124,11 @@ def test_cached_drawing_equals_parallel_scoring(space) -> None:
         forward = model.estimand(drawn.view(3, *space.shape), labels(space, 3))
         if isinstance(space, Vectors):
             logits, means, scales = model.estimand._mixture(torch.stack([s[:, 0] for s in said], 1))
-            z = (drawn.unsqueeze(-1) - means) / scales.exp()
-            parts = logits.log_softmax(-1) - z - scales - 2 * torch.nn.functional.softplus(-z)
-            step = parts.logsumexp(-1)
+            x, s = drawn.unsqueeze(-1), scales.exp() * math.sqrt(3) / math.pi  # of logistics of that deviation
+            z = (x - means) / s
+            parts = -z - s.log() - 2 * torch.nn.functional.softplus(-z)
+            parts[..., ::2] = torch.distributions.Normal(means, scales.exp()).log_prob(x)[..., ::2]
+            step = (logits.log_softmax(-1) + parts).logsumexp(-1)
         else:
             logits = torch.stack([s.reshape(3, -1) for s in said], 1)
             step = logits.log_softmax(-1).gather(2, drawn.unsqueeze(2)).squeeze(2)

@@ -2,8 +2,8 @@
 
     log p(x) = sum_i log p(x_i | x_<i)
 
-Text is modelled by a transformer over tokens, and vectors by a transformer over coordinates with mixtures of logistics.
-:mod:`fourfold.paradigms.pixels` models images and clips. The likelihood is exact for all of them.
+Text is modelled by a transformer over tokens, and vectors by a transformer over coordinates with mixtures of normals
+and logistics. :mod:`fourfold.paradigms.pixels` models images and clips. The likelihood is exact for all of them.
 Sampling caches what later tokens need from earlier ones, so the cost of a sample is proportional to its length.
 """
 
@@ -46,6 +46,9 @@ __all__ = [
     "TokenConditionals",
     "VectorConditionals",
 ]
+
+LOGISTIC = math.pi / math.sqrt(3)
+"""The standard deviation of the logistic distribution of scale 1."""
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
@@ -250,7 +253,10 @@ class LineConditionals(Conditionals):
 
 @final
 class VectorConditionals(Conditionals):
-    """``p(x_i | x_<i, c) = sum_k w_k logistic((x_i - m_k) / s_k) / s_k``, a mixture of logistics per coordinate.
+    """``p(x_i | x_<i, c) = sum_k w_k f_k((x_i - m_k) / s_k) / s_k``, a mixture per coordinate.
+
+    ``f_k`` is the standard normal for even ``k``, and the logistic density of the same variance for odd ``k``. Thus the
+    network chooses between narrow and heavy tails.
 
     Args:
         net: gives three numbers per component and coordinate: log-weight, mean, log-scale.
@@ -274,14 +280,20 @@ class VectorConditionals(Conditionals):
         """Logits, means and log-scales, each ``(..., K)``, from the network's numbers."""
         logits, means, scales = parameters.chunk(3, -1)
         grid = torch.linspace(-2, 2, self.components, device=means.device) if self.components > 1 else 0.0
-        return logits, grid + means, (scales - 1.5).clamp(-7, 5)
+        return logits, grid + means, (scales - 0.9).clamp(-7, 5)
+
+    def _normal(self, like: Tensor) -> Tensor:
+        """Whether a component is normal, ``(K,)``."""
+        return torch.arange(self.components, device=like.device) % 2 == 0
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x_i | x_<i, c)`` of ``(B, D)``, ``(B, D)``, float32."""
         x, log_slopes = (x, 0.0) if self.regression is None else self.regression.residuals(x, cond)
         logits, means, log_scales = self._mixture(self.net(F.pad(x[:, :-1], (1, 0)), cond))
         z = (x.unsqueeze(-1) - means) * (-log_scales).exp()
-        log_density = -z - log_scales - 2 * F.softplus(-z)
+        normal = -(z.square() + math.log(2 * math.pi)) / 2
+        logistic = math.log(LOGISTIC) - LOGISTIC * z - 2 * F.softplus(-LOGISTIC * z)
+        log_density = torch.where(self._normal(z), normal, logistic) - log_scales
         return (logits.log_softmax(-1) + log_density).logsumexp(-1) + log_slopes
 
     def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
@@ -293,7 +305,8 @@ class VectorConditionals(Conditionals):
         logits, means, log_scales = self._mixture(parameters)
         u = state.next_uniforms(noise, 2)
         component = categorical(logits / temperature, u[0]).unsqueeze(1)
-        quantile = torch.logit(u[1], eps=1e-7)
+        normal, logistic = torch.special.ndtri(u[1].clamp(1e-7, 1 - 1e-7)), torch.logit(u[1], eps=1e-7) / LOGISTIC
+        quantile = torch.where(component.squeeze(1) % 2 == 0, normal, logistic)
         scale = temperature * log_scales.gather(1, component).squeeze(1).exp()
         state.last = means.gather(1, component).squeeze(1) + scale * quantile
         return self._restored(state), state
