@@ -87,8 +87,6 @@ def _clusters(x: Tensor, y: Tensor, count: int, seed: int) -> tuple[Tensor, Tens
     both = torch.nn.functional.normalize(torch.cat([x, y]).double(), dim=1).numpy()
     projected = sklearn.decomposition.PCA(random_state=seed).fit(both)
     rank = int(np.argmax(projected.explained_variance_ratio_.cumsum() >= KEPT)) + 1
-    labels = sklearn.cluster.KMeans(count, n_init=5, random_state=seed).fit_predict(
-        projected.transform(both)[:, :rank]
-    )
+    labels = sklearn.cluster.KMeans(count, n_init=5, random_state=seed).fit_predict(projected.transform(both)[:, :rank])
     clusters = torch.from_numpy(labels.astype(np.int64))
     return clusters[: len(x)], clusters[len(x) :]
