@@ -16,6 +16,8 @@ from fourfold.recipes import diffusion, flow
 from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
+COLUMNS = tuple(Numeric(f"x{i}", high=9) for i in range(42))
+
 
 @pytest.mark.parametrize(
     ("name", "space", "recipe"),
@@ -29,6 +31,10 @@ from fourfold.vocabulary import Kind
         ("flow", Vectors(2), "flow/spline"),
         ("flow", Images(1, 8, 8), "flow/tarflow"),
         ("diffusion", Vectors(2), "diffusion/denoising"),
+        ("autoregressive", Table(COLUMNS, observed=2000), "autoregressive/trees"),
+        ("autoregressive", Table(COLUMNS, observed=5000), "autoregressive/any-order"),
+        ("autoregressive", Table(COLUMNS[:3], observed=5000), "autoregressive/trees"),
+        ("autoregressive", Table(COLUMNS[:3]), "autoregressive/any-order"),
         ("autoregressive", Text("ab", 4), "autoregressive/likelihood"),
         ("autoregressive", Text("ab", 4, observed=1000), "autoregressive/ngrams"),
         ("autoregressive", Text("ab", 4, observed=1 << 24), "autoregressive/likelihood"),

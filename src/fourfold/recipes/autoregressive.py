@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 
 from fourfold.codecs import ColumnTokens, LineTokens, MuLaw, Standardised, TextTokens, Tokens
@@ -75,7 +76,9 @@ VECTORS: Sizes[tuple[Size, int]] = Sizes(
 TREES: Sizes[tuple[int, int, int]] = Sizes({"xs": (32, 4, 32), "s": (128, 12, 256), "m": (256, 24, 512)})
 """The most bins of a number, trees of a column, and leaves of a tree."""
 FEW = 5000
-"""Rows of a table up to which trees are the default. Networks are ahead on plants (17,412), trees on dna (1,600)."""
+"""Rows of a table up to which trees are the default. Networks are ahead on 10,000 diamonds, trees on 5,000."""
+VALUES = 100_000
+"""Rows by columns of such a table, at most. Networks are ahead on 5,000 x 42 of census, trees on 5,000 x 15 (adult)."""
 MOST_COLUMNS = 128
 """Columns of such a table, at most."""
 LEAST = 5
@@ -96,7 +99,8 @@ def default(space: Space) -> str:
 
 @default.register
 def _(space: Table) -> str:
-    few = space.observed is not None and space.observed <= FEW and space.dims <= MOST_COLUMNS
+    rows = math.inf if space.observed is None else space.observed
+    few = rows <= FEW and rows * space.dims <= VALUES and space.dims <= MOST_COLUMNS
     return "trees" if few else "any-order"
 
 
