@@ -70,7 +70,7 @@ PUBLISHED = {
 """W1 to test and to training rows, coverage, F1: the raw results of ForestDiffusion and of UnmaskingTrees, 2024."""
 FIGURES = ("W1 to test rows", "W1 to training rows", "coverage", "F1", "spread", "near copies", "nats")
 SPLITS, DRAWS, STEPS = 3, 3, 100
-RECIPES = ("autoregressive", "autoregressive/trees", "diffusion/trees")
+RECIPES = ("autoregressive/trees", "diffusion/trees")
 NEIGHBOURS = 2
 """Neighbours of a test row within which coverage asks for a drawn row: so training rows have the published coverage."""
 
