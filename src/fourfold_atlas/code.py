@@ -7,7 +7,7 @@ import re
 import textwrap
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fourfold_atlas.evidence import LONGEST_QUOTE, Aspect, Claim, Evidence, Form, Reader, shortened
@@ -85,14 +85,15 @@ def read_code(source: str, where: str = "code") -> list[Evidence]:
     return read_statements(source, where) + _wording(source, where)
 
 
-def read_definitions(sources: Mapping[str, str]) -> list[Evidence]:
+def read_definitions(sources: Mapping[str, str], results: Collection[str] = ()) -> list[Evidence]:
     """Evidence in the definitions of several files of one system: statements of each, and the wording of them all.
 
     Args:
         sources: by the name of each file its source, with all but the definitions blanked.
+        results: the names of functions whose results enter a loss of the system.
     """
     text = "\n".join(re.sub(r"\n{3,}", "\n\n", source) for source in sources.values())
-    rows = [row for where, source in sources.items() for row in read_statements(source, where)]
+    rows = [row for where, source in sources.items() for row in read_statements(source, where, results)]
     return rows + _wording(text, next(iter(sources), "code"))
 
 
@@ -101,11 +102,11 @@ def _wording(source: str, where: str) -> list[Evidence]:
     return read_wording(head, Reader.CODE, places(head, where), CODE)
 
 
-def read_statements(source: str, where: str = "code") -> list[Evidence]:
+def read_statements(source: str, where: str = "code", results: Collection[str] = ()) -> list[Evidence]:
     """Evidence in statements and comments alone. Fragments that do not parse are read line by line."""
     source = source[:MAX_CODE]
     bare = source if _parse(source) else _undocumented(source)
-    rows = statements(bare)
+    rows = statements(bare, results)
     evidence = [*_lines(rows, where), *_loops(rows, where), *_shifted(rows, where)]
     evidence += [*_judged(rows, where), *_regressed(rows, where)]
     if not _CRITIC.search(source) and not any(row.rule in _JUDGED for row in evidence):
@@ -185,12 +186,12 @@ def _compared(row: Statement) -> Form:
     return Form.REASON if row.loss else Form.PASSAGE
 
 
-def statements(source: str) -> list[Statement]:
+def statements(source: str, results: Collection[str] = ()) -> list[Statement]:
     """The statements of a source or of excerpts of one."""
     rows: list[Statement] = []
     for offset, block in _blocks(source):
         tree = _parse(block)
-        rows += list(_walk(tree, offset)) if tree else _raw(block, offset)
+        rows += list(_walk(tree, offset, results)) if tree else _raw(block, offset)
         if len(rows) > MAX_STATEMENTS:
             break
     return rows[:MAX_STATEMENTS]
@@ -220,7 +221,7 @@ def _indent(line: str) -> int:
 
 
 def _parse(source: str) -> ast.Module | None:
-    text = textwrap.dedent(source.replace("\t", "    "))
+    text = textwrap.dedent(source.expandtabs())
     for candidate in (text, "if True:\n" + textwrap.indent(text, " "), "def f():\n" + textwrap.indent(text, " ")):
         try:
             with warnings.catch_warnings():
@@ -254,9 +255,9 @@ def _raw(block: str, offset: int) -> list[Statement]:
     return rows
 
 
-def _walk(tree: ast.Module, offset: int) -> Iterator[Statement]:
+def _walk(tree: ast.Module, offset: int, results: Collection[str]) -> Iterator[Statement]:
     """Statements in order, iteratively deep. Docstrings are left to the comments."""
-    losses, draws = computing(tree), drawing(tree)
+    losses, draws = computing(tree, results), drawing(tree)
     stack: list[ast.stmt] = list(reversed(tree.body))
     while stack:
         node = stack.pop()
@@ -350,7 +351,7 @@ def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
     """The work of a loop: append a piece, step from t to s, or follow a gradient with noise."""
     trains = re.search(r"\.backward\(|optimi[sz]er|\.step\(\)|loader|epoch|enumerate\(", row.text + row.loop)
     gradient, noise = bool(_GRADIENT.search(row.loop)), bool(_NOISE.search(row.loop))
-    if gradient and noise and not re.search(r"zero_grad|optimi[sz]er\.step|loader|epoch", row.loop + row.text):
+    if gradient and noise and not re.search(r"zero_grad|\.step\(\)|loader|epoch", row.loop + row.text):
         yield Claim.CHAIN, 2.5
         return
     if trains or re.search(r"loss|cross_entropy", row.loop):

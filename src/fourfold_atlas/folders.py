@@ -12,12 +12,14 @@ from fourfold_atlas.calls import reached
 from fourfold_atlas.code import read_definitions
 from fourfold_atlas.decision import decide, left_open, surely, with_parts
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form
+from fourfold_atlas.flow import compared
 from fourfold_atlas.hub import is_model_file, read_files, read_paths
+from fourfold_atlas.losses import entering
 from fourfold_atlas.pdf import PDF_BYTES, opening, text_of_pdf
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.prose import place_words
 from fourfold_atlas.rules import finder
-from fourfold_atlas.sources import Notebook, defining, named_parts, parsed, read_notebook
+from fourfold_atlas.sources import Notebook, defining, modern, named_parts, parsed, read_notebook
 from fourfold_atlas.votes import by_claim, weigh
 
 __all__ = ["place_folder", "prose_of"]
@@ -149,15 +151,19 @@ def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
     helpers = {name for name in trees if _HELPER.search(f"/{name}")}
     trained = reached({name: tree for name, tree in trees.items() if name not in helpers})
     aside = {name for name in helpers if trained and reached({name: trees[name]})}
+    results = entering(trees[name] for name in trees if name not in aside)
     sources = []
     for name, notebook in found.items():
-        strength, definitions = defining(notebook.code, trained.get(name, {}))
+        strength, definitions = defining(notebook.code, trained.get(name, {}), results)
         if strength and name not in aside:
             sources.append((name in trained, strength, name, replace(notebook, code=definitions)))
     sources.sort(key=lambda row: (-row[0], -row[1], row[2].count("/")))
     notebooks = {name: notebook for _, _, name, notebook in sources[:MAX_READ]}
     if notebooks:
-        rows = read_definitions({name: notebook.code for name, notebook in notebooks.items()})
+        rows = read_definitions({name: notebook.code for name, notebook in notebooks.items()}, results)
+        reasons = {(row.where, row.claim) for row in rows if row.form is Form.REASON}
+        finds = compared(trees, notebooks)
+        rows += [row for row in finds if (row.where, row.claim) not in reasons]
         depths = [_depth(row, trained) for row in rows]
         rows = [row if depth is None else _weighed(row, depth) for row, depth in zip(rows, depths, strict=True)]
         for name, notebook in notebooks.items():
@@ -210,7 +216,7 @@ def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
         name = path.relative_to(folder).as_posix()
         try:
             if path.suffix == ".py":
-                yield name, Notebook(read_text(path))
+                yield name, Notebook(modern(read_text(path)))
             else:
                 yield name, read_notebook(read_text(path, NOTEBOOK_BYTES), name)
         except UnreadableError:

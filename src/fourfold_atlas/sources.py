@@ -12,9 +12,10 @@ from typing import Any
 
 from fourfold_atlas.bounded import load_json
 from fourfold_atlas.evidence import Evidence, Reader, shortened
+from fourfold_atlas.losses import computing
 from fourfold_atlas.rules import finder, part_rules, reason
 
-__all__ = ["Notebook", "defining", "is_code", "named_parts", "parsed", "read_notebook"]
+__all__ = ["Notebook", "defining", "is_code", "modern", "named_parts", "parsed", "read_notebook"]
 
 _LOSS = finder("sources", "loss")
 _DRAWS = reason("code", "draws")
@@ -30,6 +31,33 @@ ENOUGH = 2
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.If | ast.For | ast.While | ast.With
 
 
+#: Python 2, and words that became keywords, each with the same in Python 3. What is printed says nothing
+_OLD = (
+    (
+        re.compile(r"(?m)(^|[:;])([ \t]*)(?:print[ \t]*>>[ \t]*|(?:print|exec)[ \t]+)(?=[^=\s(]|\(.*\)[ \t]*[%,])"),
+        r"\1\2_ = ",
+    ),
+    (re.compile(r"(?m)^([ \t]*)print[ \t]*(?=$|#)"), r"\1pass"),
+    (re.compile(r"(?m)^([ \t]*except [\w., ()]+?)[ \t]*,[ \t]*(\w+)[ \t]*:"), r"\1 as \2:"),
+    (re.compile(r"(?m)^([ \t]*raise [\w.]+)[ \t]*,[ \t]*(.+)$"), r"\1(\2)"),
+    (re.compile(r"\basync[ \t]*=[ \t]*(?=True|False)"), "async_="),
+    (re.compile(r"<>"), "!="),
+    (re.compile(r"(?<![\w.])0(\d{3})\b"), r"0o\1"),
+    (re.compile(r"(?<![\w.])(\d+)[lL]\b"), r"\1"),
+    (re.compile(r"\b[uU][rR](?=['\"])"), "r"),
+)
+
+
+def modern(source: str) -> str:
+    """A source as it stands, or in today's Python where only so it parses. Lines stay where they are."""
+    if parsed(source):
+        return source
+    today = source.removeprefix("\ufeff").replace("\r\n", "\n").expandtabs(8)
+    for pattern, replacement in _OLD:
+        today = pattern.sub(replacement, today)
+    return today if parsed(today) else source
+
+
 def parsed(source: str) -> ast.Module | None:
     """The syntax tree of a whole source, or ``None`` where it does not parse."""
     try:
@@ -40,7 +68,7 @@ def parsed(source: str) -> ast.Module | None:
         return None
 
 
-def defining(source: str, trained: Container[int] = ()) -> tuple[float, str]:
+def defining(source: str, trained: Container[int] = (), results: Container[str] = ()) -> tuple[float, str]:
     """A measure of how clearly a source defines a loss or a sampling loop, and the source with all else blanked.
 
     Lines stay where they are. Zero and nothing where it defines neither, or does not parse.
@@ -48,15 +76,19 @@ def defining(source: str, trained: Container[int] = ()) -> tuple[float, str]:
     Args:
         source: Python.
         trained: the lines that the training step reaches, if it reaches any: losses elsewhere do not count then.
+        results: the names of functions whose results enter a loss: each defines one.
     """
     tree = parsed(source) if _MAY_DEFINE.search(source) else None
     if tree is None:
         return 0.0, ""
-    definitions = [(strength, node) for node in _definitions(tree.body) if (strength := _strength(node)) >= ENOUGH]
+    rated = ((max(_strength(node), ENOUGH * (_name(node) in results)), node) for node in _definitions(tree.body))
+    definitions: list[tuple[int, ast.stmt]] = [(strength, node) for strength, node in rated if strength >= ENOUGH]
     if trained:
         definitions = [row for row in definitions if row[1].lineno in trained or _DRAWS.search(_name(row[1]))]
-    if not definitions:
+    script = _script(tree)
+    if not definitions and not script:
         return 0.0, ""
+    definitions += [(ENOUGH + 1, node) for node in script]
     numbers = {line for _, node in definitions for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     heads = [
         range(node.lineno, node.body[0].lineno)
@@ -67,6 +99,15 @@ def defining(source: str, trained: Container[int] = ()) -> tuple[float, str]:
     lines = source.split("\n")
     text = "\n".join(line if number in numbers else "" for number, line in enumerate(lines, 1))
     return max(strength for strength, _ in definitions) + 0.3 * len(definitions), text
+
+
+def _script(tree: ast.Module) -> list[ast.stmt]:
+    """The plain statements of a script that a loss depends on, where one of them trains."""
+    rows = [node for node in tree.body if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr)]
+    if not any(isinstance(part, ast.Call) and _callee(part) in _TRAINS for node in rows for part in ast.walk(node)):
+        return []
+    lines = computing(tree)
+    return [node for node in rows if node.lineno in lines]
 
 
 def _definitions(body: list[ast.stmt]) -> Iterator[_Definition]:

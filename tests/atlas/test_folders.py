@@ -117,7 +117,7 @@ def test_tests_data_and_other_peoples_code_say_nothing(tmp_path, name):
         ("settings.json", '{"discriminator": 1, "n_critic": 5, "lambda_gp": 10,, }'),
         (".travis.yml", "discriminator: 1\nn_critic: 5\nlambda_gp: 10\n"),
         ("environment.yml", "discriminator: 1\nn_critic: 5\nlambda_gp: 10\n"),
-        ("broken.py", GAME + "\nprint 'python 2'\n"),
+        ("broken.py", GAME + "\nfake = = 1\n"),
         ("train.py", "# loss_D = bce(D(real), ones) + bce(D(fake), zeros)\n# loss_D.backward()\n"),
     ],
 )
@@ -161,7 +161,7 @@ def test_code_is_found_by_what_it_defines_and_not_by_alphabet(tmp_path):
     placed = place(tmp_path)
     assert placed.cell is Cell.DIFFUSION
     stated = [row for row in placed.evidence if row.claim is Claim.DENOISE]
-    assert stated[0].where == "zz/models/last.py:10"
+    assert stated[0].where == "zz/models/last.py:11"
     assert DENOISING.split("\n")[10].strip() == "loss = ((self.model(x_t, self.t) - noise) ** 2).mean()"
 
 
