@@ -33,7 +33,9 @@ class Setting:
         return f"{self.recipe} {self.size}, {self.steps} steps"
 
 
-CANDIDATES = (Setting("autoregressive/ngrams", "xs", 400),)
+CANDIDATES = tuple(
+    Setting("autoregressive/ngrams", size, steps) for size, steps in (("xs", 400), ("s", 400), ("s", 800))
+)
 LENGTH = 32
 """Characters of a training window."""
 
@@ -112,7 +114,7 @@ ROW = Row(
     "them as test, the lectures' splits 80/10/10 and report the validation part.",
     source="karpathy/makemore at 988aa59, README; karpathy/nn-zero-to-hero at 73c3fcc, lectures/makemore",
     data=ORIGIN,
-    chosen="none: the preset of size xs of texts; weights by a tenth of the training names",
+    chosen="size and steps, and the weights of a run, by a tenth of the training names",
     interval="95 % over names",
     sets=(LECTURES, README),
     published=(
