@@ -96,7 +96,7 @@ def _of_scope(scope: _Scope, held: set[str], results: Collection[str]) -> dict[i
         assigned = set(_assigned(node))
         if not assigned & traced or not (value := getattr(node, "value", None)):
             continue
-        if assigned & roots and _combines(value):
+        if assigned & roots and _combines(value) and not _fetches(value):
             loss = ast.unparse(node)
         if loss:
             lines[node.lineno] = loss
@@ -151,6 +151,11 @@ def _compares(value: ast.expr) -> bool:
 
 def _combines(value: ast.expr) -> bool:
     return any(isinstance(part, ast.Call | ast.BinOp | ast.UnaryOp) for part in ast.walk(value))
+
+
+def _fetches(value: ast.expr) -> bool:
+    """True for a session's call, which fetches a loss that is computed elsewhere."""
+    return isinstance(value, ast.Call) and getattr(value.func, "attr", "") == "run"
 
 
 def _assigned(node: ast.stmt) -> Iterator[str]:

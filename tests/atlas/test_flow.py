@@ -78,6 +78,11 @@ def test_a_gradient_that_is_given_to_backward_is_no_loss():
     assert computing(ast.parse("cost = critic(fake)\naccelerator.backward(cost)\n")) == lines
 
 
+def test_a_session_that_fetches_a_loss_does_not_compute_it():
+    train = "def train_step(self):\n    loss, out = self.sess.run([self.loss, self.out])\n    return loss\n"
+    assert computing(ast.parse(train)) == {}
+
+
 def test_the_terms_of_a_loss_are_followed_into_the_functions_that_compute_them():
     train = ast.parse("loss = -model.likelihood(x).mean()\nloss.backward()\n")
     flow = ast.parse("def likelihood(self, x):\n    z, scale = self(x)\n    return base(z) + scale.sum(-1)\n")
