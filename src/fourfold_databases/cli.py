@@ -57,7 +57,7 @@ def data(command: DescribeData) -> None:
 def fit(command: Fit) -> None:
     """Train a model of each table, or go on with a training."""
     _refuse(command, "paradigm", "data", "settings", "out", "resume", "threads", "config", "context", "data_options")
-    schema, skip_bad = _reading(command.data_options)
+    schema, skip_bad = _reading(command.data_options, "text_model")
     folder = command.resume or command.out or new_folder(command.paradigm, command.data, command.settings)
     try:
         fit_database(
@@ -67,6 +67,7 @@ def fit(command: Fit) -> None:
             skip_bad=skip_bad,
             out=folder,
             resume=command.resume is not None,
+            text_model=command.data_options.get("text_model"),
             say=say,
             **command.settings,
         )

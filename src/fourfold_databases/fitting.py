@@ -39,6 +39,7 @@ def fit_database(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     skip_bad: bool = False,
+    text_model: str | os.PathLike[str] | None = None,
     say: Callable[[str], None] | None = None,
     **keywords: Unpack[FitKeywords],
 ) -> DatabaseRun:
@@ -57,6 +58,7 @@ def fit_database(
         out: the run folder. Without one nothing is written.
         resume: go on with a training that was stopped: tables that are trained already are not trained again.
         skip_bad: leave out rows that break a key.
+        text_model: the model of language that writes columns of texts: see :func:`fourfold.load`.
         say: a function that is called with each message.
         keywords: the settings of :func:`fourfold.fit`, such as ``budget`` and ``size``.
 
@@ -73,6 +75,7 @@ def fit_database(
     if resume and folder is not None and (folder / RECORD).exists():
         begun = DatabaseRun.begun(folder)
         paradigm, skip_bad = paradigm or begun.training["paradigm"], skip_bad or begun.training["skip_bad"]
+        text_model = text_model or begun.training.get("text_model")
         data, schema = begun.training["data"] if data is None else data, begun.schema if schema is None else schema
         keywords = {**begun.training["settings"], **keywords}
     if paradigm is None or data is None:
@@ -86,7 +89,7 @@ def fit_database(
     fixed = _fixed(database)
     modelled = _categorical(database, fixed)
     plan = plans(modelled)
-    training = _recorded(paradigm, data, skip_bad, keywords)
+    training = _recorded(paradigm, data, skip_bad, text_model, keywords)
     result = DatabaseRun(database.schema, plan, {}, fixed, database.as_text, folder, training)
     if folder is not None:
         result.save_record(folder)
@@ -102,19 +105,22 @@ def fit_database(
         part = None if budget is None else _part(parse_budget(budget), shares[table], rest, seconds)
         _tell(say, f"{table}: {_words(plan[table], part)}")
         place = None if folder is None else table_folder(folder, table)
-        runs[table] = _fitted(paradigm, modelled, plan, table, place, part, resume, say, keywords)
+        runs[table] = _fitted(paradigm, modelled, plan, table, place, part, resume, text_model, say, keywords)
         seconds += runs[table].card["seconds"]
     return dataclasses.replace(result, runs=runs)
 
 
-def _recorded(paradigm: str, data: Any, skip_bad: bool, keywords: FitKeywords) -> dict[str, Any]:
+def _recorded(
+    paradigm: str, data: Any, skip_bad: bool, text_model: str | os.PathLike[str] | None, keywords: FitKeywords
+) -> dict[str, Any]:
     """The settings with which a training goes on, as JSON values. Data in memory is not recorded."""
     plain = (str, int, float, bool, dict)
     settings = {name: value for name, value in keywords.items() if isinstance(value, plain)}
     if isinstance(budget := keywords.get("budget"), Budget):
         settings["budget"] = str(budget)
     path = os.path.abspath(data) if isinstance(data, (str, os.PathLike)) else None
-    return {"paradigm": paradigm, "data": path, "skip_bad": skip_bad, "settings": settings}
+    model = {} if text_model is None else {"text_model": os.path.abspath(text_model)}
+    return {"paradigm": paradigm, "data": path, "skip_bad": skip_bad, "settings": settings, **model}
 
 
 def _tell(say: Callable[[str], None] | None, message: str) -> None:
@@ -184,6 +190,7 @@ def _fitted(
     folder: Path | None,
     budget: Budget | None,
     resume: bool,
+    text_model: str | os.PathLike[str] | None,
     say: Callable[[str], None] | None,
     keywords: FitKeywords,
 ) -> Run:
@@ -191,7 +198,7 @@ def _fitted(
     frames, schema = database.frames, database.schema
     rows, conditions = training_rows(frames, schema, plan, table), given_rows(frames, schema, plan, table)
     owner, own = schema.owner(table), plan[table]
-    reading: dict[str, Any] = {} if conditions is None else {"given": conditions}
+    reading: dict[str, Any] = {"text_model": text_model} | ({} if conditions is None else {"given": conditions})
     if owner is not None and not own.alone:
         reading |= {"group": owner.column, "order": own.order, "length": max(own.longest, 2)}
     else:

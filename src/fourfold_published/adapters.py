@@ -14,6 +14,7 @@ from fourfold_published.gguf import is_gguf
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
+    from fourfold.spaces.texts import TextWriter
 
 __all__ = ["LanguageModels", "Pipelines"]
 
@@ -66,6 +67,11 @@ class LanguageModels(Adapter):
         from fourfold_published.transformers import published_tokenizer
 
         return published_tokenizer(path)
+
+    def text_writer(self) -> type[TextWriter]:
+        from fourfold_published.columns import PublishedTexts
+
+        return PublishedTexts
 
 
 @final

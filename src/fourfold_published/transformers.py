@@ -124,6 +124,13 @@ class PublishedTransformer(NextToken):
         Raises:
             ValueError: if the positions do not fit into ``length``.
         """
+        return self._logits(ids, cache)
+
+    def read(self, ids: Tensor, cache: _Past) -> None:
+        last = {"logits_to_keep": 1} if "logits_to_keep" in self._parameter_names else {}
+        self._logits(ids, cache, **last)
+
+    def _logits(self, ids: Tensor, cache: _Past | None, **options: Any) -> Tensor:
         start = 0 if cache is None else cache.position
         if start + ids.shape[1] > self.length:
             raise ValueError(
@@ -132,15 +139,19 @@ class PublishedTransformer(NextToken):
         ids = ids.masked_fill(ids >= self.tokens, self.start)
         if cache is None:
             return torch.as_tensor(self.inner(input_ids=ids, use_cache=False).logits).float()
-        logits = self.inner(input_ids=ids, use_cache=True, **{self._cache_argument: cache.values}).logits
+        logits = self.inner(input_ids=ids, use_cache=True, **{self._cache_argument: cache.values}, **options).logits
         cache.position = start + ids.shape[1]
         return torch.as_tensor(logits).float()
 
     @functools.cached_property
     def _cache_argument(self) -> str:
         """The name under which this version of the library takes a cache."""
-        names = inspect.signature(self.inner.forward).parameters
-        return "cache" if "cache" in names else "past_key_values"
+        return "cache" if "cache" in self._parameter_names else "past_key_values"
+
+    @functools.cached_property
+    def _parameter_names(self) -> frozenset[str]:
+        """The arguments of the network's evaluation."""
+        return frozenset(inspect.signature(self.inner.forward).parameters)
 
 
 def _with_lora(inner: Any, rank: int) -> Any:

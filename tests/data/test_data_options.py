@@ -29,6 +29,7 @@ WIDER = {
     "schema": str | os.PathLike[str] | None,
     "rules": bool,
     "data_dir": str | os.PathLike[str] | None,
+    "text_model": str | os.PathLike[str] | None,
 }
 """What a caller may give where a reader takes one form."""
 EVERY: dict[str, Any] = {
@@ -46,6 +47,7 @@ EVERY: dict[str, Any] = {
     "length": 64,
     "tokens": "bpe:512",
     "text": "body",
+    "text_model": "lm",
     "fractions": [0.5, 0.25, 0.25],
     "space": "table",
     "schema": __file__,

@@ -18,8 +18,9 @@ from fourfold.settings.declaration import Option
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
+    from fourfold.spaces.texts import TextWriter
 
-__all__ = ["NOTHING", "Adapter", "adapter_of", "adapters", "open_published", "options_of_adapters"]
+__all__ = ["NOTHING", "Adapter", "adapter_of", "adapters", "open_published", "options_of_adapters", "text_writer"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """No options."""
@@ -68,6 +69,10 @@ class Adapter(ABC):
             ValueError: where it has none that can be read.
         """
 
+    def text_writer(self) -> type[TextWriter] | None:
+        """What writes the texts of a table by such models. ``None``: they cannot."""
+        return None
+
     @final
     def open(self, path: Path, options: Mapping[str, Any] = NOTHING, device: str = "cpu") -> GenerativeModel:
         """:meth:`load` the model, if it has all options. Those that are ``None`` are left out.
@@ -90,6 +95,18 @@ def adapters() -> list[Adapter]:
 def adapter_of(path: Path | str) -> Adapter | None:
     """The adapter that recognises a file or folder. ``None`` if none does."""
     return next((adapter for adapter in adapters() if adapter.recognises(Path(path))), None)
+
+
+def text_writer() -> type[TextWriter]:
+    """What writes the texts of a table by a model of language.
+
+    Raises:
+        ValueError: where no installed adapter can.
+    """
+    writer = next((writer for adapter in adapters() if (writer := adapter.text_writer()) is not None), None)
+    if writer is None:
+        raise ValueError("text_model must be left out: no adapter of models of language is installed")
+    return writer
 
 
 def options_of_adapters(tuning: bool = False) -> dict[str, Option]:

@@ -19,7 +19,7 @@ from fourfold.data.assembly import assemble, assemble_folds
 from fourfold.data.builtin import BUILTIN
 from fourfold.data.dataset import Dataset, Units, describe, describe_record
 from fourfold.data.densities import Checkerboard, GaussianMixture
-from fourfold.data.errors import DataError, option, refuse_other
+from fourfold.data.errors import OF_TABLES, DataError, option, refuse_other
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
 from fourfold.data.mixed import table_of
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
@@ -461,7 +461,7 @@ def _of_memory(data: object, options: DataOptions) -> Source:
         hint = "give its labels (labels=)"
         return of_array(IN_MEMORY, array.copy(), options.labels, "labels", options, hint=hint)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
-        refuse_other(options, "a table", "labels", "schema", "target", "group", "order", "private")
+        refuse_other(options, "a table", *OF_TABLES)
         return of_memory(IN_MEMORY, data, options)
     raise DataError(
         f"data must be a name, a path, a NumPy array, a tensor or a data frame, got a {type(data).__name__}"

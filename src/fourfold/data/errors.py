@@ -83,6 +83,8 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
         raise DataError(f"{name} must be left out for {description}, got {option(name, value)}")
 
 
+OF_TABLES = ("labels", "schema", "target", "group", "order", "text_model", "private")
+"""Settings that mean something for tables."""
 _GENERAL = frozenset(
     [
         *("seed", "given", "limit", "length", "skip_bad", "deduplicate", "fractions", "space"),

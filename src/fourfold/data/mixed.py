@@ -398,7 +398,7 @@ def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOp
     return target, dataclasses.replace(conditions, target=None, labels=None, space=space, group=None, order=None)
 
 
-LOOKING = ("given", "labels", "schema", "deduplicate", "group", "order", "space")
+LOOKING = ("given", "labels", "schema", "deduplicate", "group", "order", "space", "text_model")
 """Settings under which reading a table looks at its rows, which a guarantee of privacy does not cover."""
 
 
@@ -575,7 +575,7 @@ def _inferred(
                 )
             place += 1
     x = torch.from_numpy(codes)
-    return inferred, space if train is None else spelled(space, columns, x, train), x, ()
+    return inferred, space if train is None else spelled(space, columns, x, train, options.text_model), x, ()
 
 
 def _column(
@@ -621,7 +621,7 @@ def _remarks(inferred: Sequence[Inferred], support: int) -> tuple[str, ...]:
     """Remarks on columns: of their inference, on rare values, and on those that are not modelled."""
     unmodelled = {
         "identifier": "identifiers, not modelled; samples get fresh ones",
-        "text": "texts, no part of the likelihood; samples get new ones, letter by letter",
+        "text": "texts, no part of the likelihood; samples get new ones",
         "constant": "constant or empty, not modelled; samples get them back",
         "drop": "left out of the model and of samples",
     }

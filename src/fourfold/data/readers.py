@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fourfold.data.arrays import read_array
-from fourfold.data.errors import DataError, refuse_other
+from fourfold.data.errors import OF_TABLES, DataError, refuse_other
 from fourfold.data.folders import IMAGES, SOUNDS, holds
 from fourfold.data.images import read_folder
 from fourfold.data.records import Files, StoredRecords, files_below
@@ -51,9 +51,9 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
         return read_array(path, options)
     if suffix in TABLES:
         database = TABLES[suffix]
-        names = ("private", *(("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()))
+        names = (*OF_TABLES, *(("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()))
         description = "a database" if database else "a table"
-        refuse_other(options, f"{path}, {description}", "labels", "schema", "target", "group", "order", *names)
+        refuse_other(options, f"{path}, {description}", *names)
         return read_table(path, options)
     return _read_example(path, options)
 

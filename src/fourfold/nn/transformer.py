@@ -455,6 +455,10 @@ class NextToken(Part, nn.Module, ABC):
         With a cache the positions follow those it holds.
         """
 
+    def read(self, ids: Tensor, cache: Any) -> None:
+        """Put ``(B, T)`` ids into a cache. A network may save the logits, which cost most for a large vocabulary."""
+        self(ids, cache)
+
 
 @final
 class TokenTransformer(NextToken):

@@ -157,9 +157,15 @@ class TokenConditionals(StepwiseConditionals):
         state.past = [state.past[0], *ids[:, ids.shape[1] - count :].unbind(1)]
         state.past[1:] = [token.unsqueeze(1) for token in state.past[1:]]
         if count:
-            self.net(torch.cat(state.past[:-1], 1), state.cache)
+            self.net.read(torch.cat(state.past[:-1], 1), state.cache)
         state.last = state.past[-1]
         return state
+
+    def read(self, state: Drawing, ids: Tensor) -> None:
+        """Feed given tokens ``(B, T)`` to a state, T > 0, as if it had drawn them. They fit into :meth:`room`."""
+        self.net.read(torch.cat([state.last, ids[:, :-1]], 1), state.cache)
+        state.past += [token.unsqueeze(1) for token in ids.unbind(1)]
+        state.last = state.past[-1]
 
     def window(self, count: int) -> int:
         """The number of the ``count`` earlier tokens that are in the window of the next one."""

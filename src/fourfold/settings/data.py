@@ -50,6 +50,7 @@ class DataKeywords(TypedDict, total=False):
     length: int | None
     tokens: str | os.PathLike[str] | None
     text: str | None
+    text_model: str | os.PathLike[str] | None
     fractions: Sequence[float] | None
     space: Space | str | None
     schema: str | os.PathLike[str] | None
@@ -125,6 +126,8 @@ class DataOptions:
             learned from the training part), or the path of a published ``tokenizer.json``. By default characters where
             at most 256 differ, else bytes.
         text: the field of a ``.jsonl``, or the column of a table, that holds a document.
+        text_model: the file or folder of a model of language that writes the texts of a table, each given its row. By
+            default they are drawn letter by letter.
         fractions: shares of train, validation and test. Two shares make validation and test the same examples. By
             default 0.8, 0.1, 0.1 drawn by the seed, and for text 0.9, 0.05, 0.05 by position. An official test set
             stays the test set.
@@ -254,6 +257,15 @@ class DataOptions:
             "Field of a .jsonl, or column, that holds the documents.",
             show_default="text",
             metavar="NAME",
+        ),
+    )
+    text_model: str | None = setting(
+        None,
+        _table(
+            str,
+            "A model of language that writes columns of texts, each given its row: a folder, a .gguf, or a run.",
+            metavar="<path>",
+            show_default="letter by letter",
         ),
     )
     fractions: Sequence[float] | None = setting(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces.spelling import Spelling
+from fourfold.spaces.texts import TextWriter
 
 __all__ = [
     "COORDINATE",
@@ -56,6 +57,8 @@ COORDINATE = re.compile(
 """Names of columns of degrees on the globe."""
 REDRAWS = 50
 """Draws of a text that no earlier row has, at most."""
+REWRITES = 2
+"""The same where a writer draws it, which takes longer."""
 MIXING = np.uint64(0x9E3779B97F4A7C15)
 """An odd number whose multiples look random in their first bits."""
 
@@ -542,14 +545,28 @@ class FreeText(Unmodelled):
     """Names, notes and other texts: no part of the likelihood. Samples get new ones, letter by letter.
 
     Attributes:
-        spelling: draws them. ``None``: samples have them empty.
+        spelling: draws them. ``None``: samples have them empty, or by the writer.
         source: the column whose category a text is drawn given, or ``None``.
         distinct: whether no two rows of the data have one text. Then samples of one table do not either.
+        writer: draws them given the whole row, in place of the spelling.
     """
 
     spelling: Spelling | None = None
     source: str | None = None
     distinct: bool = False
+    writer: TextWriter | None = None
+
+    def written(self, seeds: Codes, rows: pd.DataFrame) -> pd.Series:
+        """Texts of rows by their seeds, given the values of the modelled columns as texts."""
+        assert self.writer is not None, "the table asks for it"
+        texts = np.array(self.writer.texts(self.name, rows, seeds.tolist()), dtype=object)
+        for k in range(REWRITES if self.distinct else 0):
+            twice = _repeated(texts)
+            other = (seeds[twice] + k + 1).tolist()
+            texts[twice] = self.writer.texts(self.name, rows[twice], other) if other else []
+        if self.distinct:
+            texts[_repeated(texts)] = ""
+        return pd.Series(texts, dtype=object)
 
     def drawn(self, seeds: Codes, levels: Codes | None) -> pd.Series:
         """Texts of rows by their seeds, given the codes of :attr:`source`, if it has one."""
@@ -569,6 +586,12 @@ class FreeText(Unmodelled):
 
     def values(self, codes: Codes) -> pd.Series:
         return _cast(pd.Series([None] * len(codes), dtype=object), "str")
+
+
+def _repeated(texts: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which texts an earlier row has."""
+    repeated: npt.NDArray[np.bool_] = pd.Series(texts, dtype=object).duplicated().to_numpy() & (texts != "")
+    return repeated
 
 
 def _cast(values: pd.Series, dtype: Any) -> pd.Series:

@@ -239,7 +239,11 @@ class Table(WrittenRows):
 
     def notes(self, x: Tensor) -> tuple[str, ...]:
         texts = shortened([rule.text for rule in self.rules], 6, 28)
-        return (f"{RULES}: {texts}",) if self.rules else ()
+        writers = [(c.name, c.writer) for c in self.schema if isinstance(c, FreeText) and c.writer is not None]
+        notes = [
+            f"the texts of {name}, no part of the likelihood, are written by {writer.words}" for name, writer in writers
+        ]
+        return (*([f"{RULES}: {texts}"] if self.rules else []), *notes)
 
     def reduce(self, x: Tensor) -> Tensor:
         return self.free_rows.reduce(x)
@@ -318,14 +322,24 @@ class Table(WrittenRows):
         return result
 
     def _texts(self, x: Tensor) -> dict[str, pd.Series]:
-        """The texts of columns that are drawn letter by letter: functions of the row and its place."""
-        columns = [column for column in self.schema if isinstance(column, FreeText) and column.spelling is not None]
+        """The texts of columns that are not modelled: functions of the row and its place."""
+        columns = [
+            c for c in self.schema if isinstance(c, FreeText) and (c.spelling is not None or c.writer is not None)
+        ]
         if not columns or not len(x):
             return {}
         seeds = (byte_digests(x.cpu()) + torch.arange(len(x)) * MIXING).numpy()
         places = {name: i for i, name in enumerate(self.columns)}
         levels = {c.name: None if c.source not in places else x[:, places[c.source]].cpu().numpy() for c in columns}
-        return {c.name: c.drawn(seeds ^ k, levels[c.name]) for k, c in enumerate(columns)}
+        rows = self.row_texts(x) if any(c.writer is not None for c in columns) else pd.DataFrame()
+        return {
+            c.name: c.drawn(seeds ^ k, levels[c.name]) if c.writer is None else c.written(seeds ^ k, rows)
+            for k, c in enumerate(columns)
+        }
+
+    def row_texts(self, x: Tensor) -> pd.DataFrame:
+        """The modelled columns of rows as texts."""
+        return pd.DataFrame({c.name: c.text(codes) for c, codes in self._by_column(x) if isinstance(c, Modelled)})
 
     def _by_column(self, x: Tensor) -> Iterator[tuple[Column, Codes]]:
         """All columns of the file with their codes. Those that are not modelled have none, so zeros stand there."""

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from fourfold.adapters import text_writer
 from fourfold.data.schema.values import GAPS, Coded
+from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces import Table
 from fourfold.spaces.columns import Categorical, Column, FreeText
 from fourfold.spaces.spelling import spelling_of
@@ -24,7 +26,7 @@ MOST_LEVELS = 60
 """Categories of a column that a text is drawn given, at most."""
 
 
-def spelled(space: Table, columns: Sequence[Coded], x: Tensor, rows: Tensor) -> Table:
+def spelled(space: Table, columns: Sequence[Coded], x: Tensor, rows: Tensor, text_model: str | None = None) -> Table:
     """The table whose texts can be drawn, by the texts of some rows.
 
     Args:
@@ -32,18 +34,22 @@ def spelled(space: Table, columns: Sequence[Coded], x: Tensor, rows: Tensor) -> 
         columns: of the file.
         x: all rows ``(N, C)``.
         rows: the places of training rows.
+        text_model: the model that writes texts. Those of a few formats, such as telephone numbers, need none.
+
+    Raises:
+        ValueError: for a model that cannot be opened.
     """
     if not any(isinstance(column, FreeText) for column in space.schema):
         return space
     by_name = {coded.name: coded for coded in columns}
     schema = (
-        _spelled(space, column, by_name[column.name], x, rows) if isinstance(column, FreeText) else column
+        _spelled(space, column, by_name[column.name], x, rows, text_model) if isinstance(column, FreeText) else column
         for column in space.schema
     )
     return dataclasses.replace(space, schema=tuple(schema))
 
 
-def _spelled(space: Table, column: FreeText, coded: Coded, x: Tensor, rows: Tensor) -> Column:
+def _spelled(space: Table, column: FreeText, coded: Coded, x: Tensor, rows: Tensor, text_model: str | None) -> Column:
     inverse = coded.inverse[rows.numpy()]
     words = np.append(coded.distinct.astype(str).to_numpy(dtype=object), "")
     words[np.isin(words, list(GAPS))] = ""
@@ -52,6 +58,10 @@ def _spelled(space: Table, column: FreeText, coded: Coded, x: Tensor, rows: Tens
     levels = [None] * len(texts) if source is None else [k if k >= 0 else None for k in x[rows, source].tolist()]
     order = np.random.default_rng(0).permutation(len(texts))
     spelling = spelling_of(texts[order].tolist(), [levels[i] for i in order])
+    if text_model is not None and (spelling is None or not spelling.formats):
+        some = order[:SOME]
+        writer = text_writer().of(text_model, column.name, space.row_texts(x[rows[some]]), pd.Series(texts[some]))
+        return dataclasses.replace(column, writer=writer)
     return dataclasses.replace(column, spelling=spelling, source=None if source is None else space.columns[source])
 
 
