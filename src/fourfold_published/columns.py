@@ -36,6 +36,8 @@ EXAMPLES = 6
 """Training rows that a published model is shown."""
 TOGETHER = 32
 """Rows whose texts are drawn at once."""
+TIMED = 2
+"""Rows whose texts are drawn first, which tells how long the others take at most."""
 SHARE = 0.75
 """The share of unfinished texts from which on finished ones are left out."""
 PATIENCE = 20.0
@@ -86,18 +88,18 @@ class PublishedTexts(TextWriter):
         prompts = [*_beginnings(column, rows)]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         result, start = [""] * len(prompts), time.perf_counter()
-        for first in range(0, len(order), TOGETHER):
-            part = order[first : first + TOGETHER]
+        few, many = order[:TIMED], order[TIMED:]
+        for part in (few, *(many[first : first + TOGETHER] for first in range(0, len(many), TOGETHER))):
             random = {i: np.random.default_rng(seeds[i] & (2**63 - 1)) for i in part}
             there = [i for i in part if random[i].random() >= self.empty]
             numbers = [random[i] for i in there]
             drawn = _drawn(model, self.examples, [prompts[i] for i in there], numbers, self.longest)
             for i, text in zip(there, drawn, strict=True):
                 result[i] = text
-            seconds = (time.perf_counter() - start) / len(part) * (len(order) - len(part))
-            if first == 0 and seconds > PATIENCE:
+            seconds = (time.perf_counter() - start) / max(len(part), 1) * len(many)
+            if part is few and seconds > PATIENCE:
                 words = f"{Path(self.path).name} writes {len(order):,} texts of {column}"
-                logging.getLogger(__name__).warning("%s: about %.1f min more", words, seconds / 60)
+                logging.getLogger(__name__).warning("%s: %.1f min at most by the first", words, seconds / 60)
         return result
 
     def log_prob(self, column: str, rows: pd.DataFrame, texts: list[str]) -> LogProb:

@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+import tokenizers
 import torch
 
 from fourfold import load
@@ -13,6 +14,7 @@ from fourfold.core import LogProb
 from fourfold.core.parts import configuration, construct
 from fourfold.data import DataError
 from fourfold.spaces import Text, Tokenizer
+from fourfold.spaces.tokenizer import END
 from fourfold.vocabulary import Kind
 
 WORDS = "the quick brown fox jumps over the lazy dog; \tÆgir sørger 日本語 🙂\n"
@@ -108,3 +110,11 @@ def test_documents_have_ends(tmp_path):
     assert "40 documents" in data.source
     with pytest.raises(DataError, match=r"line 1: must have text under 'text', got body"):
         load(lines, length=16)
+
+
+def test_a_tag_of_html_ends_no_document_where_a_special_token_does():
+    library = tokenizers.Tokenizer.from_str(Tokenizer.learn(WORDS, 300).file.replace(END, "<a>"))
+    library.add_tokens(["</s>"])
+    assert Tokenizer(library.to_str()).end == library.token_to_id("</s>")
+    library.add_special_tokens(["<eos>"])
+    assert Tokenizer(library.to_str()).ends == (library.token_to_id("<eos>"),)

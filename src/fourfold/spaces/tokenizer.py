@@ -95,9 +95,11 @@ class Tokenizer:
 
     @functools.cached_property
     def ends(self) -> tuple[int, ...]:
-        """The ids that end a document or a turn."""
+        """The ids that end a document or a turn. Where some are special tokens, ``</s>`` may be a tag of HTML."""
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
-        return tuple(vocabulary[name] for name in _ENDS if name in vocabulary)
+        special = {i for i, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
+        ids = [vocabulary[name] for name in _ENDS if name in vocabulary]
+        return tuple(i for i in ids if i in special) or tuple(ids)
 
     @property
     def end(self) -> int | None:
