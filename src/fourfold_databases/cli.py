@@ -24,6 +24,7 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.tables import raw_frame
 from fourfold.engine import Interrupted
 from fourfold.output.printable import plural, shortened
+from fourfold.privacy import guarantee_words
 from fourfold.settings.data import DataKeywords
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.fitting import fit_database
@@ -60,7 +61,7 @@ def fit(command: Fit) -> None:
     schema, skip_bad = _reading(command.data_options, "text_model")
     folder = command.resume or command.out or new_folder(command.paradigm, command.data, command.settings)
     try:
-        fit_database(
+        run = fit_database(
             command.paradigm,
             command.data,
             schema=schema,
@@ -74,6 +75,8 @@ def fit(command: Fit) -> None:
     except Interrupted as interruption:
         say(f"{interruption}; go on with: fourfold fit --resume {folder}")
         raise typer.Exit(130) from None
+    if run.privacy:
+        print_line(guarantee_words({"privacy": run.privacy}))
     print_line(f"{folder}: next: fourfold sample {folder} --scale 1 --out new.db")
 
 
@@ -84,6 +87,8 @@ def sample(command: Sample) -> None:
     check_new(path)
     run = DatabaseRun.load(command.run, command.device)
     frames = run.sample(command.scale or 1.0, command.seed, _given(command.given or [], run))
+    if run.privacy:
+        say(guarantee_words({"privacy": run.privacy}))
     write_database(path, frames, run.schema)
     rows = {table: len(frame) for table, frame in frames.items()}
     if command.as_json:

@@ -12,21 +12,26 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fourfold.data import load
+from fourfold.data import Dataset, load
 from fourfold.data.errors import DataError
 from fourfold.data.schema.rules import ruled_sequences
-from fourfold.engine import Run, fit
+from fourfold.engine import BrokenRun, Run, fit
 from fourfold.paradigms import check_names
+from fourfold.privacy import Guarantee, new_secret, parse_guarantee
+from fourfold.privacy.accounting import require_accountant
 from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.checkpoint import check_vacant
 from fourfold.runs.settings import FitKeywords
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.plan import FEWEST, Plan, has_values, plans
+from fourfold_databases.private import Guard, read_public
 from fourfold_databases.run import RECORD, DatabaseRun, given_rows, table_folder, training_rows
 from fourfold_databases.schema import Schema
 
 __all__ = ["fit_database"]
 
+SECRET = "secret"
+"""The file in ``resume/`` that draws batches and noise under a guarantee of privacy."""
 LEAST = 0.1
 """The least share of the budget that a table gets, over the number of tables."""
 
@@ -64,20 +69,19 @@ def fit_database(
 
     Raises:
         DataError: for a database that cannot be read, or a table that is too short.
-        ValueError: as :func:`fourfold.fit` does, and for a guarantee of privacy.
+        ValueError: as :func:`fourfold.fit` does.
     """
-    if keywords.get("private") is not None:
-        raise ValueError(
-            "private must be left out for a database, whose rows of one person lie in several tables: "
-            "its guarantee is for the rows of one table"
-        )
     folder = None if out is None else Path(out)
     if resume and folder is not None and (folder / RECORD).exists():
         begun = DatabaseRun.begun(folder)
         paradigm, skip_bad = paradigm or begun.training["paradigm"], skip_bad or begun.training["skip_bad"]
         text_model = text_model or begun.training.get("text_model")
         data, schema = begun.training["data"] if data is None else data, begun.schema if schema is None else schema
-        keywords = {**begun.training["settings"], **keywords}
+        before = begun.training["settings"]
+        for name in ("private", "public"):
+            if (now := keywords.get(name)) is not None and str(now) != str(before.get(name)):
+                raise ValueError(f"{name} {now} contradicts {folder}, which has {before.get(name)}: leave it out")
+        keywords = {**before, **keywords}
     if paradigm is None or data is None:
         raise ValueError("paradigm and data must be given, got None; a run that is resumed has recorded files alone")
     check_names(paradigm)
@@ -86,10 +90,16 @@ def fit_database(
         check_vacant(folder)
         if (folder / RECORD).exists():
             raise ValueError(f"{folder} must be a new folder, got the run of a database; name another, or resume it")
-    fixed = _fixed(database)
-    modelled = _categorical(database, fixed)
-    plan = plans(modelled)
     training = _recorded(paradigm, data, skip_bad, text_model, keywords)
+    if text_model is not None and keywords.get("private") is not None:
+        raise ValueError("text_model must be left out with private: it may repeat the texts that it is shown")
+    guarantee, public = keywords.pop("private", None), keywords.pop("public", None)
+    guard = None if guarantee is None else _guard(database, parse_guarantee(guarantee), public, skip_bad, folder)
+    fixed = _fixed(database) if guard is None else {table: database.frames[table] for table in guard.public.tables}
+    modelled = _categorical(database, fixed)
+    if guard is not None:
+        guard = guard.reading(database, modelled)
+    plan = plans(modelled) if guard is None else guard.plans
     result = DatabaseRun(database.schema, plan, {}, fixed, database.as_text, folder, training)
     if folder is not None:
         result.save_record(folder)
@@ -98,16 +108,21 @@ def fit_database(
     tables = [table for table in modelled.schema.order if has_values(modelled.schema, plan, table)]
     for table in plan.keys() - tables:
         _tell(say, f"{table}: {plan[table].rows:,} rows of keys and derived values, which need no model")
-    budget, shares, seconds = keywords.pop("budget", None), _shares({table: plan[table] for table in tables}), 0.0
+    budget, seconds = keywords.pop("budget", None), 0.0
+    shares = _shares({table: plan[table] for table in tables}) if guard is None else guard.shares
     runs: dict[str, Run] = {}
     for table in tables:
         rest = sum(share for other, share in shares.items() if other not in runs)
         part = None if budget is None else _part(parse_budget(budget), shares[table], rest, seconds)
         _tell(say, f"{table}: {_words(plan[table], part)}")
         place = None if folder is None else table_folder(folder, table)
-        runs[table] = _fitted(paradigm, modelled, plan, table, place, part, resume, text_model, say, keywords)
+        read = _data(modelled, plan, table, text_model, keywords) if guard is None else guard.data(table, runs)
+        runs[table] = _fitted(paradigm, read, place, part, resume, say, keywords)
         seconds += runs[table].card["seconds"]
-    return dataclasses.replace(result, runs=runs)
+    result = dataclasses.replace(result, runs=runs, privacy={} if guard is None else guard.record(runs))
+    if folder is not None and guard is not None:
+        result.save_record(folder)
+    return result
 
 
 def _recorded(
@@ -115,6 +130,8 @@ def _recorded(
 ) -> dict[str, Any]:
     """The settings with which a training goes on, as JSON values. Data in memory is not recorded."""
     plain = (str, int, float, bool, dict)
+    if (guarantee := keywords.get("private")) is not None:
+        keywords = {**keywords, "private": str(parse_guarantee(guarantee))}
     settings = {name: value for name, value in keywords.items() if isinstance(value, plain)}
     if isinstance(budget := keywords.get("budget"), Budget):
         settings["budget"] = str(budget)
@@ -129,6 +146,9 @@ def _tell(say: Callable[[str], None] | None, message: str) -> None:
 
 
 def _words(plan: Plan, budget: Budget | None) -> str:
+    if not plan.rows:  # under a guarantee nobody counts them
+        rows = f"the first {plan.longest:,} rows of an owner"
+        return rows if budget is None else f"{rows}, {budget.words}"
     rows = f"{plan.rows:,} rows" if plan.alone else f"{plan.rows:,} rows, at most {plan.longest:,} of one owner"
     return rows if budget is None else f"{rows}, {budget.words}"
 
@@ -182,19 +202,14 @@ def _part(budget: Budget, share: float, rest: float, seconds: float) -> Budget:
     return budget.part(share) if math.isfinite(budget.operations) else budget
 
 
-def _fitted(
-    paradigm: str,
+def _data(
     database: Database,
     plan: Mapping[str, Plan],
     table: str,
-    folder: Path | None,
-    budget: Budget | None,
-    resume: bool,
     text_model: str | os.PathLike[str] | None,
-    say: Callable[[str], None] | None,
     keywords: FitKeywords,
-) -> Run:
-    """The run of one table."""
+) -> Dataset:
+    """The data set of one table."""
     frames, schema = database.frames, database.schema
     rows, conditions = training_rows(frames, schema, plan, table), given_rows(frames, schema, plan, table)
     owner, own = schema.owner(table), plan[table]
@@ -204,7 +219,46 @@ def _fitted(
     else:
         reading["space"] = "table"
     data = load(rows, seed=keywords.get("seed") or 0, **reading)
-    data = ruled_sequences(data) if "group" in reading else data
+    return ruled_sequences(data) if "group" in reading else data
+
+
+def _fitted(
+    paradigm: str,
+    data: Dataset,
+    folder: Path | None,
+    budget: Budget | None,
+    resume: bool,
+    say: Callable[[str], None] | None,
+    keywords: FitKeywords,
+) -> Run:
+    """The run of one table."""
     settings: FitKeywords = {**keywords} if budget is None else {**keywords, "budget": budget}
     again = resume and folder is not None and folder.exists()
-    return fit(paradigm, data, out=folder, resume=again, say=say, progress=False, **settings)
+    name = None if again and data.units is not None else paradigm  # under a guarantee its card has another recipe
+    return fit(name, data, out=folder, resume=again, say=say, progress=False, **settings)
+
+
+def _guard(database: Database, guarantee: Guarantee, public: Any, skip_bad: bool, folder: Path | None) -> Guard:
+    """How a database is protected, with the secret of its folder.
+
+    Raises:
+        DataError: for a database that cannot be.
+        ValueError: with ``skip_bad``, since rows that are left out tell of others.
+        BrokenRun: for a folder whose secret is gone. Another one would spend the guarantee twice.
+    """
+    require_accountant()
+    if skip_bad:
+        raise ValueError("skip_bad must be left out with private: which rows are bad depends on others; correct them")
+    path = None if folder is None else folder / "resume" / SECRET
+    if path is not None and path.exists():
+        secret = bytes.fromhex(path.read_text(encoding="utf-8"))
+    elif folder is not None and (folder / RECORD).exists():
+        raise BrokenRun(f"{path} is not there, without which the guarantee would be spent twice: train in a new folder")
+    else:
+        secret = new_secret()
+    guard = Guard.of(database, guarantee, read_public(public, database.schema), secret)
+    if path is not None and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(secret.hex(), encoding="utf-8")
+    return guard

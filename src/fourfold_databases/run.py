@@ -71,6 +71,7 @@ class DatabaseRun:
         as_text: whether values are texts, as the file has them.
         folder: the run folder, or ``None``.
         training: what it was trained with, so that a training goes on: paradigm, data, skip_bad, settings.
+        privacy: the guarantee of the whole, as the card of a run has it. Empty without one.
     """
 
     schema: Schema
@@ -80,6 +81,7 @@ class DatabaseRun:
     as_text: bool = True
     folder: Path | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    privacy: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> DatabaseRun:
@@ -104,7 +106,8 @@ class DatabaseRun:
             schema = Schema.of_toml(str(folder / RECORD), record["schema"])
             plans = {table: Plan.of_record(plan) for table, plan in record["plans"].items()}
             fixed = {table: pd.DataFrame(rows, dtype=object) for table, rows in record["fixed"].items()}
-            return cls(schema, plans, {}, fixed, record["as_text"], folder, record["training"])
+            privacy = record.get("privacy", {})
+            return cls(schema, plans, {}, fixed, record["as_text"], folder, record["training"], privacy)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BrokenRun(f"{folder / RECORD}: cannot be read ({error}); copy the whole run folder") from None
 
@@ -117,6 +120,7 @@ class DatabaseRun:
             "fixed": {table: frame.to_dict(orient="list") for table, frame in fixed.items()},
             "as_text": self.as_text,
             "training": dict(self.training),
+            **({"privacy": dict(self.privacy)} if self.privacy else {}),
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RECORD).write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")

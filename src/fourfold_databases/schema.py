@@ -19,10 +19,12 @@ from graphlib import CycleError, TopologicalSorter
 from fourfold.data.errors import DataError
 from fourfold.output.printable import shortened
 
-__all__ = ["DECLARED", "Link", "Schema", "joint_name", "without_circles"]
+__all__ = ["DECLARED", "NAMED", "Link", "Schema", "joint_name", "without_circles"]
 
 DECLARED = "declared by the database"
 """The reason of a key that the database itself names."""
+NAMED = "named by"
+"""The beginning of the reason of a key that a file for the schema names."""
 COMMA = ", "
 """Joins the names of the columns of one key."""
 
@@ -238,7 +240,7 @@ class Schema:
         keys = {table: section.get("key") for table, section in sections.items()}
         keys |= {table: joint_name(columns) for table, columns in several.items()}
         parts = {joint_name(columns): tuple(columns) for columns in several.values() if len(columns) > 1}
-        reason = f"named by {where}"
+        reason = f"{NAMED} {where}"
         links = [
             Link(table, column, parent, reason)
             for table, section in sections.items()

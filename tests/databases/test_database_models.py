@@ -272,9 +272,3 @@ def test_a_summary_tells_of_the_rows_of_each_owner():
     assert table["c last k"].tolist()[:2] == ["y", "x"]
     assert table["c often k"].tolist()[:2] == ["y", "z"]
     assert table.iloc[2, 1:].isna().all()
-
-
-def test_a_guarantee_of_privacy_is_refused_for_a_database():
-    people = pd.DataFrame({"id": range(40), "age": [20 + i % 7 for i in range(40)]})
-    with pytest.raises(ValueError, match=r"private .* database"):
-        fit_database("autoregressive", {"people": people}, private="epsilon=3")

@@ -119,3 +119,25 @@ def test_shares_of_counts_and_what_is_kept_for_gradients_spend_the_whole_guarant
     assert Spending(whole, beside=kept).epsilon(inner.delta) == pytest.approx(4.0, rel=5e-3)
     multiplier = multiplier_for(inner, whole, 0.1, 200, kept[1:])  # the first is planned, the others wait
     assert Spending(whole, 0.1, multiplier, 200, kept[1:]).epsilon(inner.delta) <= 4.0
+
+
+def test_sequences_begin_at_the_shares_of_their_values_and_lengths():
+    rng = np.random.default_rng(0)
+    going_on, shares = 0.7, np.array([0.8, 0.15, 0.05])
+    counts = np.minimum(rng.geometric(1 - going_on, 2000), 9)
+    key = np.repeat(np.arange(2000), counts)
+    rows = pd.DataFrame({"id": key, "row": np.arange(len(key)) - np.repeat(counts.cumsum() - counts, counts)})
+    rows["kind"] = rng.choice(["a", "b", "c"], len(rows), p=shares)
+    data = load(rows, group="id", order="row", length=9)
+    torch.manual_seed(0)
+    model = build_recipe("autoregressive", data.space, "xs")[1].eval()
+    model.fit_statistics(data.train.x)
+    before = -float(model.log_prob(data.train.x).nats.mean())
+    model.estimand.start(data.train.x, model.codec)
+    after = -float(model.log_prob(data.train.x).nats.mean())
+    x = data.train.x
+    long = float((x[..., 0] >= 0).sum(1).double().mean())
+    marks = float((x[:, 8, 0] < 0).double().mean())  # sequences that end by a mark
+    best = long * -(shares * np.log(shares)).sum() - (long - 1) * math.log(going_on) - marks * math.log(1 - going_on)
+    assert best - 0.05 < after < 1.1 * best
+    assert after < before - 0.5

@@ -133,3 +133,7 @@ def test_texts_of_a_database_are_written_too(folder, reviews):
         "autoregressive", {"customers": customers, "orders": orders}, budget="2 steps", size="xs", text_model=folder
     )
     assert run.sample(0.05)["orders"]["review"].str.len().gt(0).any()
+    with pytest.raises(ValueError, match="text_model must be left out with private"):
+        fourfold.fit_database(
+            "autoregressive", {"customers": customers}, budget="2 steps", text_model=folder, private="epsilon=4"
+        )

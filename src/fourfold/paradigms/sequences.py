@@ -187,6 +187,18 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
         columns = torch.where(there[..., None], nats[..., 1:], 0.0)
         return torch.cat([torch.where(reached[..., None], mark, 0.0), columns], 2)
 
+    def start(self, x: Tensor, codec: Codec) -> None:
+        """Give each column of the network the shares of its tokens, whatever the others and the rows before hold."""
+        rows = self.layout.rows(codec.encode(x.to(self.net.place.weight.device))[0])
+        spread, mask, there = self.layout.spread(rows), self.layout.value_mask(rows), self.layout.there(rows)
+        if self.layout.keyed:  # after each row stands a mark, whether another follows
+            mask[..., 0] = F.pad(there[:, :-1], (1, 0), value=False)
+        columns = [tokens[inside] for tokens, inside in zip(spread.unbind(2), mask.unbind(2), strict=True)]
+        count = max(map(len, columns))
+        every = [tokens.repeat(-(-count // max(len(tokens), 1)))[:count] for tokens in columns]
+        whole = [tokens if len(tokens) else rows.new_zeros(count) for tokens in every]
+        self.net.columns.heads.start(torch.stack(whole, 1))
+
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
         device = self.net.place.weight.device
         z = torch.zeros(batch, *self.event, dtype=torch.long, device=device)

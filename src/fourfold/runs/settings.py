@@ -98,8 +98,8 @@ class FitSettings:
         parallel: how the processes that ``torchrun`` started share the training: ``ddp`` (each holds all weights) or
             ``fsdp`` (each holds a shard of every parameter). ``auto``, the default, takes ``ddp`` where that fits into
             memory. ``none`` trains in one process.
-        private: the guarantee of differential privacy for each row of a table, as ``epsilon=4`` or
-            ``epsilon=4,delta=1e-5``. By default there is none.
+        private: the guarantee of differential privacy for each row of a table, or each person with all rows of a
+            database, as ``epsilon=4`` or ``epsilon=4,delta=1e-5``. By default there is none.
         public: with ``private``, a schema file, or a dictionary like it, of what may be known of the columns: their
             kinds, categories, ``low`` and ``high``. Everything else is counted with noise.
 
@@ -190,7 +190,7 @@ class FitSettings:
         None,
         Option(
             str,
-            "Guarantee differential privacy of each row: epsilon=4[,delta=1e-5].",
+            "Guarantee differential privacy of each row, or person: epsilon=4[,delta=1e-5].",
             panel=PRIVACY_PANEL,
             metavar="WORDS",
             parse=parse_guarantee,
