@@ -91,8 +91,6 @@ def fit_database(
         if (folder / RECORD).exists():
             raise ValueError(f"{folder} must be a new folder, got the run of a database; name another, or resume it")
     training = _recorded(paradigm, data, skip_bad, text_model, keywords)
-    if text_model is not None and keywords.get("private") is not None:
-        raise ValueError("text_model must be left out with private: it may repeat the texts that it is shown")
     guarantee, public = keywords.pop("private", None), keywords.pop("public", None)
     guard = None if guarantee is None else _guard(database, parse_guarantee(guarantee), public, skip_bad, folder)
     fixed = _fixed(database) if guard is None else {table: database.frames[table] for table in guard.public.tables}
@@ -131,6 +129,8 @@ def _recorded(
     """The settings with which a training goes on, as JSON values. Data in memory is not recorded."""
     plain = (str, int, float, bool, dict)
     if (guarantee := keywords.get("private")) is not None:
+        if text_model is not None:
+            raise ValueError("text_model must be left out with private: it may repeat the texts that it is shown")
         keywords = {**keywords, "private": str(parse_guarantee(guarantee))}
     settings = {name: value for name, value in keywords.items() if isinstance(value, plain)}
     if isinstance(budget := keywords.get("budget"), Budget):
