@@ -71,17 +71,19 @@ def inferred_schema(
     reasons = {}
     for table, frame in frames.items():
         primary = declared.get(table, NOTHING).primary
-        columns[table] = primary or _primary(table, frame) or _joint(table, frame)
+        columns[table] = primary or _primary(table, frame) or _joint(table, frame, skip_bad)
         if columns[table]:
             different = "other values" if len(columns[table]) > 1 else "another value"
             reasons[table] = DECLARED if primary else f"{different} in every row, and the name of a key"
         elif nearly := _nearly_primary(table, frame):
             columns[table], reasons[table] = nearly, f"another value in nearly every row, and named after {table}"
-    values = {table: frozenset(_keys(table, frames[table], key).dropna()) for table, key in columns.items() if key}
+    values = {
+        table: frozenset(_keys(table, frames[table], key, skip_bad).dropna()) for table, key in columns.items() if key
+    }
     candidates = [
         candidate
         for table, frame in frames.items()
-        for candidate in _links(table, frame, declared.get(table, NOTHING), columns, values)
+        for candidate in _links(table, frame, declared.get(table, NOTHING), columns, values, skip_bad)
     ]
     links = [(link, names) for link, names, share in candidates if share >= SHARE]
     by_key = [(link.child == link.parent, link.column != joint_name(columns[link.parent]), link) for link, _ in links]
@@ -112,9 +114,9 @@ def inferred_schema(
     return dataclasses.replace(schema, links=links_left), notes
 
 
-def _keys(table: str, frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+def _keys(table: str, frame: pd.DataFrame, columns: Sequence[str], skip_bad: bool) -> pd.Series:
     """The keys that some columns of a table hold."""
-    texts = [keys_in(f"{table}, column {column}", frame[column]) for column in columns]
+    texts = [keys_in(f"{table}, column {column}", frame[column], skip_bad) for column in columns]
     return texts[0] if len(texts) == 1 else joined_keys(texts)
 
 
@@ -131,14 +133,14 @@ def _nearly_primary(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
     return next(((name,) for name in names if frame[name].nunique() >= SHARE * len(frame)), ())
 
 
-def _joint(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
+def _joint(table: str, frame: pd.DataFrame, skip_bad: bool) -> tuple[str, ...]:
     """The first two or three columns that together name the rows of a table, if there are some.
 
     One of them has the name of a key, and each other that of a key or a place. If the last one were independent of the
     others, :data:`REPEATED` pairs of rows or more would have been alike.
     """
     names = [name for name in map(str, frame) if KEY.search(name) or PLACE.search(name)][:CANDIDATES]
-    codes = {name: pd.factorize(keys_in(f"{table}, column {name}", frame[name]))[0] for name in names}
+    codes = {name: pd.factorize(keys_in(f"{table}, column {name}", frame[name], skip_bad))[0] for name in names}
     whole = sorted((name for name, code in codes.items() if (code >= 0).all()), key=lambda name: not KEY.search(name))
     for count in (2, 3):
         for columns in itertools.combinations(whole, count):
@@ -181,6 +183,7 @@ def _links(
     declared: DeclaredKeys,
     keys: Mapping[str, tuple[str, ...]],
     values: Mapping[str, Set[str]],
+    skip_bad: bool,
 ) -> list[tuple[Link, tuple[str, ...], float]]:
     """The links of a table with their columns, and the share of their values that are keys of the parent.
 
@@ -196,7 +199,7 @@ def _links(
         if columns in foreign:
             links.append((Link(table, joint_name(columns), foreign[columns], DECLARED), columns, 1.0))
         elif parents:
-            present = _keys(table, frame, columns).dropna()
+            present = _keys(table, frame, columns, skip_bad).dropna()
             shares = {parent: float(present.isin(values[parent]).mean()) for parent in parents}
             parent = max(shares, key=lambda parent: shares[parent])
             if shares[parent] >= WEAK:

@@ -37,7 +37,7 @@ def sound_frames(
     sound: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
     for table in schema.order:
-        frame = with_texts(where, frames, schema, table)
+        frame = with_texts(where, frames, schema, table, skip_bad)
         while (fault := next(faults(frame, schema, table, sound), None)) is not None:
             column, bad, rule = fault
             row = frame.index[bad][0]
@@ -68,12 +68,13 @@ def faults_of(where: str, frames: Frames, schema: Schema) -> dict[tuple[str, str
     return counts
 
 
-def with_texts(where: str, frames: Frames, schema: Schema, table: str) -> pd.DataFrame:
+def with_texts(where: str, frames: Frames, schema: Schema, table: str, skip_bad: bool = False) -> pd.DataFrame:
     """The rows of a table with keys and links as texts, those of several columns joined."""
     frame, joint = frames[table], schema.joint(table)
     columns = {column for name in joint for column in schema.columns_of(name)}
     names = [*columns, *(name for name in schema.without(table) if name not in joint)]
-    texts = {name: keys_in(f"{where}, table {table}, column {name}", frame[name]) for name in dict.fromkeys(names)}
+    place = f"{where}, table {table}, column"
+    texts = {name: keys_in(f"{place} {name}", frame[name], skip_bad) for name in dict.fromkeys(names)}
     joined = {name: joined_keys([texts[column] for column in schema.columns_of(name)]) for name in joint}
     own = {name: texts[name] for name in schema.without(table) if name in texts}
     return frame.reset_index(drop=True).assign(**own, **joined)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pandas.api.types import is_integer_dtype
 
 from fourfold.data.databases import DeclaredKeys, batches_of_duckdb, batches_of_sqlite, declared_keys
-from fourfold.data.errors import DataError
+from fourfold.data.errors import DataError, option
 from fourfold.data.readers import TABLES
 from fourfold.data.tables import raw_frame
 from fourfold.output.printable import shortened
@@ -97,12 +97,13 @@ def gaps_in(column: pd.Series) -> pd.Series:
     return column.isna() | column.astype("string").str.strip().str.lower().isin(GAPS).fillna(True)
 
 
-def keys_in(where: str, column: pd.Series) -> pd.Series:
+def keys_in(where: str, column: pd.Series, skip_bad: bool = False) -> pd.Series:
     """The values of a key as texts, ``None`` where there is none. ``7``, ``7.0`` and ``"7"`` are one key.
 
     Args:
         where: the table and its column, for messages.
         column: its values.
+        skip_bad: read numbers among texts as texts, so that rows which break a key then can be left out.
 
     Raises:
         DataError: for numbers and words in one column, with the row of the first that differs.
@@ -116,11 +117,13 @@ def keys_in(where: str, column: pd.Series) -> pd.Series:
         kinds = values[~missing].map(
             lambda value: "a number" if isinstance(value, (int, float, np.number)) else "a text"
         )
-        if kinds.nunique() > 1:
+        if kinds.nunique() > 1 and skip_bad:
+            values = values.map(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
+        elif kinds.nunique() > 1:
             row = int(kinds.index[kinds != kinds.iloc[0]][0])
             raise DataError(
                 f"{where}, row {row + 1}: a key must be of one kind, got {kinds[row]} below {kinds.iloc[0]}; "
-                "give all as texts"
+                f"give all as texts, or take {option('skip_bad', True)}, which reads them so and leaves out bad rows"
             )
     texts = values.astype("string").str.strip()
     texts = texts.mask(missing | texts.str.lower().isin(GAPS))

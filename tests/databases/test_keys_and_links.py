@@ -157,6 +157,22 @@ def test_numbers_and_words_in_one_key_are_refused():
         inferred_schema(*frames_of(frames))
 
 
+def test_a_key_of_numbers_and_words_is_read_as_texts_where_bad_rows_are_left_out():
+    people = pd.DataFrame({"person_id": pd.Series([1, "1", "a", 2.0, 3, *range(10, 40)], dtype=object)})
+    people["age"] = range(len(people))
+    visits = pd.DataFrame({"person_id": pd.Series(["a", 1, "1", 2, "2.5", 3, 3, *range(10, 40)], dtype=object)})
+    frames = {"people": people, "visits": visits}
+    with pytest.raises(DataError, match=r"person_id, row 2: a key must be of one kind.*skip_bad=True"):
+        read_database(frames)
+    database = read_database(frames, skip_bad=True)
+    keys, named = (database.frames[table]["person_id"].tolist() for table in frames)
+    assert keys == ["1", "a", "2", "3", *map(str, range(10, 40))]  # "1" is there already
+    assert database.frames["people"]["age"].tolist()[:3] == [0, 2, 3]
+    assert named == ["a", "1", "1", "2", "3", "3", *map(str, range(10, 40))]  # nobody is 2.5
+    assert "people: 1 row is left out: person_id must differ in every row" in database.notes
+    assert "visits: 1 row is left out: person_id must name a row of people" in database.notes
+
+
 def test_a_doubled_key_is_a_fault_and_not_the_lack_of_a_key():
     frames = {"customers": pd.DataFrame({"customer_id": [*range(30), 4]}), "orders": shop()["orders"]}
     with pytest.raises(DataError, match="customers, row 31, column customer_id: must differ in every row, got '4'"):
