@@ -44,7 +44,7 @@ def test_sentences_are_free_text_and_new_in_samples(path):
     data = load(path)
     assert kinds(data)["note"] == "text"
     assert data.space.columns == ("city", "zip", "age")
-    assert "texts, no part of the likelihood; samples get new ones, letter by letter: note" in data.notes
+    assert "texts, no part of the likelihood; samples get new ones: note" in data.notes
     assert list(data.space.table(data.train.x)) == list(FRAME)
     words = set(" ".join(FRAME["note"]).split())
     drawn = data.space.text(data.train.x)["note"].str.split(" ").explode()
