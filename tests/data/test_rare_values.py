@@ -10,7 +10,7 @@ import fourfold
 from fourfold.baselines import IndependentColumns, baselines_of, fit_baseline
 from fourfold.codecs import ColumnTokens
 from fourfold.core import Noise
-from fourfold.data import load
+from fourfold.data import DataError, load
 from fourfold.data.schema.tails import ends_of
 from fourfold.settings.data import DataOptions
 from fourfold.spaces.columns import Categorical, Numeric
@@ -176,3 +176,15 @@ def test_trees_keep_no_value_that_few_rows_have(tmp_path):
 def test_a_number_of_rows_below_one_is_refused():
     with pytest.raises(ValueError, match="rare must be at least 1 row, got 0"):
         DataOptions(rare=0)
+
+
+@pytest.mark.parametrize("form", ["file", "frame"])
+def test_how_many_rows_a_category_needs_is_a_setting_of_tables(tmp_path, form):
+    rows = pd.DataFrame({"a": np.arange(270) % 90, "b": ["x"] * 263 + ["seven"] * 7})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    data = tmp_path / "t.csv" if form == "file" else rows
+    levels = {rare: load(data, rare=rare, space="table", fractions=(0.98, 0.01, 0.01)).notes for rare in (2, 20)}
+    assert not any("pooled" in note for note in levels[2])
+    assert any("pooled" in note and "fewer than 20 rows" in note for note in levels[20])
+    with pytest.raises(DataError, match="rare must be left out"):
+        load(torch.zeros(30, 1, 8, 8, dtype=torch.uint8), rare=7)
