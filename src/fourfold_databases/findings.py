@@ -146,9 +146,9 @@ def _likeness(subject: str, noun: str, judgement: DatabaseJudgement, views: list
     scores = {view: score_of(judgement, view, LIKENESS) for view in views}
     present = {view: score for view, score in scores.items() if score is not None}
     apart = [f"{view} (AUC {score.value:.2f})" for view, score in present.items() if apart_from_floor(score)]
-    like = plural(len(present) - len(apart), "table" if noun == "rows" else "view")
+    like = len(present) - len(apart)
+    others = f"those of {plural(like, 'table' if noun == 'rows' else 'view')}"
     if not apart:
-        return Finding(subject, f"Trained trees cannot tell {noun} from real ones, in any of {like}.", False)
-    return Finding(
-        subject, f"Trained trees tell {noun} of {listed(apart)} from real ones, and not those of {like}.", True
-    )
+        return Finding(subject, f"Trained trees cannot tell {noun} from real ones: {others} are like real.", False)
+    rest = f", and not {others}" if like else ""
+    return Finding(subject, f"Trained trees tell {noun} of {listed(apart)} from real ones{rest}.", True)

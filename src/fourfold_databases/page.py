@@ -107,7 +107,7 @@ def _first_screen(judgement: DatabaseJudgement, schema: Schema) -> list[Markup]:
     ]
 
 
-_COLUMNS = ("rows", "real rows", "broken keys", "exact copies", "nearer to training", "attack AUC", "told apart, AUC")
+_COLUMNS = ("rows", "real rows", "broken keys", "exact copies", "nearer to training", "attack AUC", "two-sample AUC")
 """The columns of the first screen beside the table's name."""
 
 
@@ -175,7 +175,7 @@ def _link_section(link: Link, judgement: DatabaseJudgement, schema: Schema) -> l
     facts += [f"{rule}." for rule in judgement.rules if rule.link == link]
     views = [(name, words) for name, words in _views_of(link, schema) if name in judgement.views]
     rows = [_view_row(name, words, judgement) for name, words in views]
-    table = element("table", _head("question", "told apart, AUC", "real rows", ""), *rows) if rows else Markup("")
+    table = element("table", _head("question", "two-sample AUC", "real rows", ""), *rows) if rows else Markup("")
     bars = judgement.counts.get(link)
     chart = Markup("")
     if bars is not None:

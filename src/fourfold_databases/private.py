@@ -48,7 +48,7 @@ __all__ = ["Guard", "ProtectedTable", "Public", "protected_tables", "read_public
 
 Places = npt.NDArray[np.int64]
 GRID = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-"""The numbers of rows of one owner that are told apart. Of a longer sequence the first rows are used."""
+"""The numbers of rows of one owner that are distinguished. Of a longer sequence the first rows are used."""
 LONG = 0.02
 """The share of owners, by weight, that may have more rows than are used."""
 SURE = 2.0

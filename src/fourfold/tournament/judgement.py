@@ -93,7 +93,7 @@ class Judgement(Results):
         items = self.dataset.space.item_name
         about = f"{self.samples[0].entry.name} beside {self.data['name']}: {self.n:,} samples, "
         about += f"{self.data['references']:,} test examples; copies are looked for among {self.data['train']:,} "
-        rows = self.rows
+        rows = [(_short(name), *others) for name, *others in self.rows]
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines = [wrapped(str(line)) for line in self.verdict]
@@ -104,7 +104,7 @@ class Judgement(Results):
     def rows(self) -> list[tuple[str, str, str, str]]:
         """The table of scores, head first."""
         head = ("score", "samples", f"real {self.dataset.space.item_name}", "")
-        return [head, *((_short(label(s.name)), within(s), within(_floor(s)), words_beside(s)) for s in self.scores)]
+        return [head, *((label(s.name), within(s), within(_floor(s)), words_beside(s)) for s in self.scores)]
 
     def _repr_html_(self) -> str:
         """The verdict and the table, for notebooks."""
