@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LINK = re.compile(r"(?:/|\(| )([\w-]+\.md)(?=[)#]|$)")
-"""The name of a page at the end of a line of mkdocs.yml, or in a link."""
+LINK = re.compile(r"(?:\(| )([\w./-]+\.md)(?=[)#]|$)")
+"""The path of a page at the end of a line of mkdocs.yml, or in a link."""
 WITHOUT_SOURCE = f"import sys\nsys.path[:] = [path for path in sys.path if path != {str(ROOT / 'src')!r}]\n"
 """Takes an editable installation of the whole project out of the path, or every wing could still be imported."""
 
@@ -48,11 +48,17 @@ def copy_without(wing: str, patterns: Sequence[str], copy: Path) -> None:
             shutil.copy2(source, target)
     settings = copy / "pyproject.toml"
     settings.write_text(without_package(settings.read_text(encoding="utf-8"), f"fourfold_{wing}"), encoding="utf-8")
-    pages = {path.name for path in of_wing if path.suffix == ".md"}
+    pages = {os.path.relpath(path, ROOT) for path in of_wing if path.suffix == ".md"}
     for page in (copy / "mkdocs.yml", copy / "README.md", *(copy / "docs").rglob("*.md")):
+        folder = copy / "docs" if page.suffix == ".yml" else page.parent
         lines = page.read_text(encoding="utf-8").splitlines()
-        others = [line for line in lines if pages.isdisjoint(LINK.findall(line))]
+        others = [line for line in lines if pages.isdisjoint(linked(line, folder, copy))]
         page.write_text("\n".join(others) + "\n", encoding="utf-8")
+
+
+def linked(line: str, folder: Path, copy: Path) -> list[str]:
+    """The pages that a line of a page in a folder links to, as paths from the root of the copy."""
+    return [os.path.relpath(folder / path, copy) for path in LINK.findall(line)]
 
 
 def without_package(settings: str, package: str) -> str:
