@@ -1,4 +1,4 @@
-"""What the losses of a checkout compare, by the values that enter them: data, noise, times and networks' outputs.
+"""Losses of a checkout by the values that they compare: data, noise, times and outputs of networks.
 
 Values are followed through assignments, and through the functions of the checkout, by name. A network is whatever is
 called and is neither a function of the checkout nor of a library.
@@ -61,7 +61,7 @@ _Scope = ast.Module | ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Value:
-    """What a value was computed from.
+    """The origins of a value: data, noise, times and networks.
 
     Attributes:
         data: the members of a batch, or the arguments of the function.
@@ -123,9 +123,9 @@ class _Checkout:
                 elif isinstance(node, ast.Import):
                     checkout.others |= {(row.asname or row.name).partition(".")[0] for row in node.names}
                 elif isinstance(node, ast.Assign):
-                    made = node.value.body if isinstance(node.value, ast.Lambda) else node.value
-                    name = _called(made) if isinstance(made, ast.Call) else ""
-                    if _CONSTRUCTED.match(name) or made is not node.value:
+                    value = node.value.body if isinstance(node.value, ast.Lambda) else node.value
+                    name = _called(value) if isinstance(value, ast.Call) else ""
+                    if _CONSTRUCTED.match(name) or value is not node.value:
                         checkout.losses |= dict.fromkeys((_last(target) for target in node.targets), name)
         return checkout
 
@@ -186,9 +186,10 @@ class _Reader:
     def assign(self, target: ast.expr, value: _Values) -> None:
         """Name a value. One of which nothing is known, such as a batch, is data."""
         if isinstance(target, ast.Tuple | ast.List):
-            several = isinstance(value, tuple) and len(value) == len(target.elts)
-            for index, part in enumerate(target.elts):
-                self.assign(part, value[index] if several else whole(value))  # type: ignore[index]
+            count = len(target.elts)
+            values = value if isinstance(value, tuple) and len(value) == count else (whole(value),) * count
+            for part, single in zip(target.elts, values, strict=True):
+                self.assign(part, single)
         elif isinstance(target, ast.Name | ast.Attribute):
             name = ast.unparse(target)
             if whole(value) == NOTHING:
@@ -231,16 +232,16 @@ class _Reader:
         return replace(both, difference=True) if isinstance(node.op, ast.Sub) and NOTHING not in (left, right) else both
 
     def call(self, node: ast.Call) -> _Values:
-        """What a call returns; a loss compares its arguments first."""
-        name, given = _called(node), [whole(self.value(row)) for row in node.args]
-        named = {row.arg: whole(self.value(row.value)) for row in node.keywords if row.arg}
-        total = whole((*given, *named.values()))
+        """The value of a call. A loss compares its arguments first."""
+        name, arguments = _called(node), [whole(self.value(part)) for part in node.args]
+        keywords = {part.arg: whole(self.value(part.value)) for part in node.keywords if part.arg}
+        total = whole((*arguments, *keywords.values()))
         owner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
         receiver = whole(self.value(owner[0])) if owner else NOTHING
-        pair = [*given, *(named[row] for row in _NAMES if row in named)][:2]
+        pair = [*arguments, *(keywords[name] for name in _NAMES if name in keywords)][:2]
         if len(pair) == 2:
-            made = _called(node.func) if isinstance(node.func, ast.Call) else self.checkout.losses.get(name)
-            self.compare(made or name, *pair)
+            loss = _called(node.func) if isinstance(node.func, ast.Call) else self.checkout.losses.get(name)
+            self.compare(loss or name, *pair)
         for part in [*node.args[:1], *owner] if name in _DISTANCES else []:
             self.distance(part)
         function = self.checkout.function(name) if self.depth < DEPTH else None
@@ -268,33 +269,33 @@ class _Reader:
             return root in self.checkout.others or (root[:1].isupper() and len(root) > 2)
         return isinstance(node.func, ast.Call) or root in self.checkout.others
 
-    def network(self, node: ast.Call, given: Value) -> Value:
-        """The output of a network for what it is given, if it is given anything."""
-        if not given.data and not given.noise:
-            return given
+    def network(self, node: ast.Call, arguments: Value) -> Value:
+        """The output of a network, if data or noise is among its arguments."""
+        if not arguments.data and not arguments.noise:
+            return arguments
         name = ast.unparse(node.func).removeprefix("self.")
-        return replace(given, networks=given.networks | {name}, difference=False)
+        return replace(arguments, networks=arguments.networks | {name}, difference=False)
 
-    def applied(self, function: ast.FunctionDef | ast.AsyncFunctionDef, given: Value) -> _Values:
-        """What a function of the checkout returns: its own noise and networks, of the data that it is given."""
+    def applied(self, function: ast.FunctionDef | ast.AsyncFunctionDef, arguments: Value) -> _Values:
+        """The value of a function of the checkout: its own noise and networks, with the data of its arguments."""
         if id(function) not in self.checkout.summaries:
             self.checkout.summaries[id(function)] = Value(frozenset({function.name}))  # for one that calls itself
             inner = _Reader(self.checkout, self.depth + 1)
             inner.read(function)
-            self.checkout.summaries[id(function)] = inner.returned[-1] if inner.returned else given
+            self.checkout.summaries[id(function)] = inner.returned[-1] if inner.returned else arguments
         values = self.checkout.summaries[id(function)]
 
         def outer(value: Value) -> Value:
             if not value.data:
                 return value
-            if given == NOTHING and not value.noise:
+            if arguments == NOTHING and not value.noise:
                 return NOTHING
             return replace(
                 value,
-                data=given.data,
-                noise=value.noise or given.noise,
-                time=value.time or given.time,
-                networks=value.networks | given.networks,
+                data=arguments.data,
+                noise=value.noise or arguments.noise,
+                time=value.time or arguments.time,
+                networks=value.networks | arguments.networks,
             )
 
         return tuple(map(outer, values)) if isinstance(values, tuple) else outer(values)
@@ -304,9 +305,9 @@ class _Reader:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.Add):
             self.compare("mse", whole(self.value(node.left)), whole(self.value(node.right)))
 
-    def compare(self, loss: str, one: Value, other: Value) -> None:
+    def compare(self, loss: str, left: Value, right: Value) -> None:
         """The claim that a loss makes by what it compares."""
-        for output, target in ((one, other), (other, one)):
+        for output, target in ((left, right), (right, left)):
             if not output.networks or target.networks:
                 continue
             if _CLASSES.search(loss) or loss in ("CrossEntropyLoss", "NLLLoss"):

@@ -62,7 +62,7 @@ SECRET = 16
 @final
 @dataclass(frozen=True)
 class Public:
-    """What the user declares public.
+    """The facts that the user declares public.
 
     Attributes:
         tables: those whose rows are public: they stay as they are.
@@ -76,7 +76,7 @@ class Public:
 
 
 def read_public(public: Mapping[str, Any] | str | Path | None, schema: Schema) -> Public:
-    """What a file, or a mapping like it, declares public: a section for each table, and for columns in it.
+    """Read a file, or a mapping like it, that declares facts public: a section for each table, and for its columns.
 
     Raises:
         DataError: for a table that is not there, or an entry that is none.
@@ -159,7 +159,7 @@ class Guard:
 
     Attributes:
         guarantee: for the units.
-        public: what the user declares so.
+        public: the facts that the user declares so.
         root: the table of the units.
         units: how many there are.
         secret: draws batches and noise.
@@ -201,7 +201,7 @@ class Guard:
 
     @property
     def plans(self) -> dict[str, Plan]:
-        """Of the tables."""
+        """The plan of each table."""
         return {table: part.plan for table, part in self.tables.items()}
 
     @property
@@ -212,7 +212,7 @@ class Guard:
         return {table: value / sum(values.values()) for table, value in values.items()}
 
     def data(self, table: str, runs: Mapping[str, Run]) -> Dataset:
-        """What the model of a table learns, beside the trainings of earlier tables and what is kept for later ones."""
+        """The data of the model of a table, with the spending of earlier tables and the reserves of later ones."""
         data, units = self._learned(table)
         others = [
             _spent(runs[other]) if other in runs else self._kept(other) for other in self.shares if other != table
@@ -227,7 +227,7 @@ class Guard:
         return data, data.units
 
     def _kept(self, table: str) -> Spending:
-        """What is kept for the gradients of a table."""
+        """The reserve for the gradients of a table."""
         return self._learned(table)[1].protection.reserve(self.units)
 
     def record(self, runs: Mapping[str, Run]) -> dict[str, Any]:
@@ -254,7 +254,7 @@ class Guard:
 
 
 def _spent(run: Run) -> Spending:
-    """What the planned steps of a table release."""
+    """The spending of the planned steps of a table."""
     card = run.card["privacy"]
     return Spending(rate=card["rate"], multiplier=card["noise"], steps=card["steps"])
 
@@ -317,7 +317,7 @@ def protected_tables(
     Args:
         database: without the public tables.
         root: the table of the units.
-        public: what the user declares so.
+        public: the facts that the user declares so.
         hints: further public facts of columns, such as the keys of a public table.
         guarantee: for the units.
         secret: draws batches and noise.

@@ -195,7 +195,7 @@ def test_samples_keep_keys_and_links(run):
 
 
 def test_a_training_goes_on_with_its_secret_and_never_spends_twice(tmp_path):
-    class Stopped(Exception):  # noqa: N818
+    class StopError(Exception):
         pass
 
     data, first, second = tmp_path / "clinic", tmp_path / "a", tmp_path / "b"
@@ -206,10 +206,10 @@ def test_a_training_goes_on_with_its_secret_and_never_spends_twice(tmp_path):
 
     def stop(line: str) -> None:
         if line.startswith("drugs"):
-            raise Stopped
+            raise StopError
 
     settings = {"budget": "2 steps", "size": "xs", "batch_size": 10, "private": "epsilon=6", "checkpoint_every": 0.0}
-    with pytest.raises(Stopped):
+    with pytest.raises(StopError):
         fit_database("autoregressive", data, schema=tmp_path / "keys.toml", out=first, say=stop, **settings)
     shutil.copytree(first, second)
     runs = [fit_database(out=folder, resume=True) for folder in (first, second)]

@@ -70,7 +70,7 @@ class Adapter(ABC):
         """
 
     def text_writer(self) -> type[TextWriter] | None:
-        """What writes the texts of a table by such models. ``None``: they cannot."""
+        """The class that writes texts of a table by such models, or ``None`` if they cannot."""
         return None
 
     @final
@@ -98,7 +98,7 @@ def adapter_of(path: Path | str) -> Adapter | None:
 
 
 def text_writer() -> type[TextWriter]:
-    """What writes the texts of a table by a model of language.
+    """The class that writes texts of a table by a model of language.
 
     Raises:
         ValueError: where no installed adapter can.

@@ -431,14 +431,14 @@ def _quantity(
 @final
 @dataclass(frozen=True)
 class Counting:
-    """What is counted of the rows of a table, each with a weight.
+    """How the rows of a table are counted: each with a weight, and with noise.
 
     The weights of the rows of a unit sum to at most 1. So the unit changes a histogram by at most 1, in the 2-norm too.
 
     Attributes:
         protection: how units are protected.
         units: how many there are, which is public.
-        rows: the sum of the weights of all rows, as far as it is public or told with noise.
+        rows: the sum of the weights of all rows, public, or counted with noise.
         weights: of the rows. ``None``: each is a unit.
         most: the most rows that a unit has.
         spent: the part of the budget of counts, by squares of the noise, that other counts of the table have.

@@ -187,9 +187,9 @@ class NoisyRule(GradientRule):
     def loader(  # type: ignore[override]
         self, split: Split, space: Space, training: Training, seed: int, processes: Processes, parts: int
     ) -> PoissonLoader:
-        made = PoissonLoader(split, training.batch_size, self.protection, self.units)
-        self.loader_made = made
-        return made
+        loader = PoissonLoader(split, training.batch_size, self.protection, self.units)
+        self.loader_made = loader
+        return loader
 
     def add(self, loop: InTraining, name: str, batch: Batch, parts: int, call: Callable[[], Tensor]) -> Tensor:
         """The sum of clipped gradients. The loss stays untold, since it is that of the rows."""

@@ -87,7 +87,7 @@ class Protection:
         return self.all_counts(rows) / math.sqrt(self.share)
 
     def reserve(self, rows: int) -> Spending:
-        """What is kept for the gradients of this training, as long as its steps are not planned: one release."""
+        """The part of the budget for the gradients of this training, as one release while its steps are not planned."""
         return Spending(counts=_single(self.of_gradients(rows)) / math.sqrt((1 - COUNTS**-2) * self.share))
 
 

@@ -1,4 +1,4 @@
-"""What writes the texts of a column: a model of language that a wing opens."""
+"""Writers of the texts of a column: a wing opens a model of language for it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TextWriter(ABC):
     @property
     @abstractmethod
     def words(self) -> str:
-        """The model and what it is told, for a note."""
+        """The model, and the rows that it is shown, for a note."""
 
     @abstractmethod
     def texts(self, column: str, rows: pd.DataFrame, seeds: list[int]) -> list[str]:
