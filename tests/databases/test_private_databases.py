@@ -69,24 +69,24 @@ def read(tables: dict[str, pd.DataFrame], epsilon: float = 5.0) -> dict[str, Pro
 @pytest.mark.parametrize("person", [0, 17, 101])
 def test_a_person_with_all_rows_changes_all_counts_by_no_more_than_the_noise_is_for(monkeypatch, person):
     """Brute force: every histogram of every table with the person and without, before noise."""
-    seen: dict[tuple[bytes, str, str, str], tuple[float, np.ndarray]] = {}
+    histograms: dict[tuple[bytes, str, str, str], tuple[float, np.ndarray]] = {}
     before: dict[tuple[bytes, str, str, str], tuple[float, np.ndarray]] = {}
 
     def note(self, column: str, counts: np.ndarray, what: str = "") -> np.ndarray:
         key = (self.protection.secret, self.name, column, what)
-        seen[key] = (self.deviation, counts)
-        return before.get(key, seen[key])[1]  # what is counted next follows from what was told, which is the same
+        histograms[key] = (self.deviation, counts)
+        return before.get(key, histograms[key])[1]  # later counts follow from the first release
 
     monkeypatch.setattr(counted._Noise, "added", note)
     whole = clinic()
     assert (whole["visits"]["person_id"] == person).sum() > 1
     read(whole)
-    before.update(seen)
-    seen.clear()
+    before.update(histograms)
+    histograms.clear()
     read(without(whole, person))
-    assert before.keys() == seen.keys()
-    square = {key: float(((counts - seen[key][1]) ** 2).sum()) for key, (_, counts) in before.items()}
-    assert all(before[key][0] == seen[key][0] for key in before)
+    assert before.keys() == histograms.keys()
+    square = {key: float(((counts - histograms[key][1]) ** 2).sum()) for key, (_, counts) in before.items()}
+    assert all(before[key][0] == histograms[key][0] for key in before)
     assert max(square.values()) <= 1 + 1e-9
     total = sum(part / before[key][0] ** 2 for key, part in square.items())
     bound = Protection(Guarantee(5.0)).all_counts(200) ** -2
@@ -102,20 +102,20 @@ def test_every_example_belongs_to_the_person_at_the_top():
     assert np.array_equal(drugs.unit, top[drugs.rows["visit_id"].astype(int)].to_numpy())
     assert len(drugs.data.train) == drugs.rows["visit_id"].nunique()
     examples = np.bincount(drugs.data.units.of, minlength=200)
-    kept = data["visits"].rows
-    named = kept[kept["visit_id"].isin(drugs.rows["visit_id"])]
+    visits = data["visits"].rows
+    named = visits[visits["visit_id"].isin(drugs.rows["visit_id"])]
     assert np.array_equal(examples, np.bincount(named["person_id"].astype(int), minlength=200))
     most = data["visits"].plan.longest, data["drugs"].plan.longest
-    assert kept.groupby("person_id").size().max() <= most[0]
+    assert visits.groupby("person_id").size().max() <= most[0]
     assert np.bincount(drugs.unit).max() <= drugs.most == most[0] * most[1]
 
 
 def test_the_examples_of_others_do_not_depend_on_a_person(monkeypatch):
-    """With the same told counts, the examples of all others are the same to the last code."""
-    told: dict[tuple[bytes, str, str, str], np.ndarray] = {}
+    """With the same released counts, the examples of all others are the same to the last code."""
+    first_counts: dict[tuple[bytes, str, str, str], np.ndarray] = {}
 
     def note(self, column: str, counts: np.ndarray, what: str = "") -> np.ndarray:
-        return told.setdefault((self.protection.secret, self.name, column, what), counts)
+        return first_counts.setdefault((self.protection.secret, self.name, column, what), counts)
 
     monkeypatch.setattr(counted._Noise, "added", note)
     whole, rest = read(clinic()), read(without(clinic(), 5))
