@@ -331,8 +331,13 @@ class Numeric(Graded):
         codes[readable] = np.rint(places[readable]).astype(np.int64)
         return codes
 
+    @property
+    def _whole(self) -> bool:
+        """True for whole numbers of 64 bits."""
+        return self.resolution == int(self.resolution) and max(map(abs, self.span)) * self.resolution < 2**63
+
     def _values(self, codes: Codes) -> pd.Series:
-        if self.resolution == int(self.resolution):
+        if self._whole:
             numbers: Any = codes * int(self.resolution)
         else:
             numbers = np.round(codes * self.resolution, self.decimals)
@@ -355,7 +360,7 @@ class Numeric(Graded):
         return f"{minus}{self.prefix}{whole}{point and self.point}{rest}{self.suffix}"
 
     def _plain(self, codes: Codes) -> npt.NDArray[Any]:
-        if self.decimals == 0 and self.resolution == int(self.resolution):
+        if self.decimals == 0 and self._whole:
             return (codes * int(self.resolution)).astype(str).astype(object)
         full = [f"{number:.{self.decimals}f}" for number in (codes * self.resolution).tolist()]
         if (free := self.decimals - self.least) > 0:

@@ -64,7 +64,10 @@ class Table(WrittenRows):
 
     def __post_init__(self) -> None:
         if not self.modelled:
-            raise ValueError("a table must have a column that varies, got constants and identifiers alone")
+            raise ValueError(
+                "a table must have a column that varies, got constants and identifiers alone; add one, or say by a "
+                "schema that an identifier is a number or a category"
+            )
         names = [column.name for column in self.schema]
         twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:

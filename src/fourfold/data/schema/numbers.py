@@ -47,7 +47,8 @@ def number(values: Values) -> Inferred | None:
     plain = without(values, odd, "a finite number" if np.isinf(numbers).any() else "a number")
     numbers = numbers[~odd]
     whole = bool((numbers == np.round(numbers)).all())
-    if whole and np.abs(numbers).max() >= 2**53 and not by_hint:
+    digits = plain.text.str.fullmatch(r"[+-]?\d+").all()
+    if whole and digits and np.abs(numbers).max() >= 2**53 and not by_hint:
         return None  # codes of many digits: no float tells them apart
     order = numbers.argsort(kind="stable")
     numbers, counts = numbers[order], plain.counts[order]
