@@ -61,6 +61,20 @@ def test_kinds_ends_and_levels_are_counted_with_noise():
     assert dataset.notes == ()
 
 
+@pytest.mark.parametrize("rows", [300, 1000, 4000])
+def test_a_column_of_numbers_stays_one_however_strong_the_noise(rows):
+    data = frame(rows)[["town", "price", "children"]]
+    kinds = [
+        {
+            item.column.name: item.kind
+            for item in load(data, private=Protection(Guarantee(1.0), {}, bytes([k]) * 16)).columns
+        }
+        for k in range(12)
+    ]
+    assert "category" not in {kind[name] for kind in kinds for name in ("price", "children")}
+    assert all(kind["town"] != "number" for kind in kinds)
+
+
 def test_noised_rows_have_the_distribution_of_each_column():
     data = frame(20_000)
     dataset = read(data)

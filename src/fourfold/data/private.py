@@ -188,13 +188,18 @@ def _kind(forms: Counts, noise: _Noise, rows: int) -> Hint:
     hint: dict[str, Any] = {"missing": gaps} if gaps else {}
     present = max(rows - float(forms[:GAP_FORMS][forms[:GAP_FORMS] > sure].sum()), 1.0)
     decimals = forms[FORM_NAMES.index("decimals 0") :]
-    if decimals.sum() > MOST * present:
+    rows_of = {"number": float(decimals.sum()), **{name: forms[FORM_NAMES.index(name)] for name in ("word", *UNITS)}}
+    likely = max(rows_of, key=lambda name: rows_of[name])
+    others = sum(rows_of.values()) - rows_of[likely]
+    if others > (1 - MOST) * present + sure * math.sqrt(len(forms) - GAP_FORMS):  # surely, not by noise alone
+        likely = "word"
+    if likely == "number":
         beyond = decimals[::-1].cumsum()[::-1]  # rows with so many decimals or more
         most = max((d for d in range(DECIMALS + 1) if beyond[d] > max(sure, 0.01 * present)), default=0)
         return {"kind": "number", "decimals": most, **hint}
-    for name, (form, resolution) in UNITS.items():
-        if forms[FORM_NAMES.index(name)] > MOST * present:
-            return {"kind": "time", "format": form, "resolution": resolution, **hint}
+    if likely in UNITS:
+        form, resolution = UNITS[likely]
+        return {"kind": "time", "format": form, "resolution": resolution, **hint}
     return {"kind": "category", **hint}
 
 
