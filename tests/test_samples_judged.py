@@ -11,6 +11,7 @@ import fourfold
 from fourfold.data import DataError, Split
 from fourfold.data.separate import cut
 from fourfold.main import run
+from fourfold.spaces import Table
 from fourfold.tasks.evaluation import examples, quality
 
 rng = np.random.default_rng(0)
@@ -93,6 +94,35 @@ def test_notes_on_models_and_their_probabilities_are_left_out():
     fourfold.judge(rows[:200], samples[:90], train=rows[100:], baselines=False, say=said.append)
     assert any("empty" in note for note in said)
     assert not [note for note in said if "probab" in note or "rules" in note]
+
+
+def test_values_of_another_kind_than_their_column_are_counted_and_judged():
+    samples, said = FRAME.astype({"age": object})[:300].copy(), []
+    plain = fourfold.judge(FRAME[300:], FRAME[:300], baselines=False)
+    samples.loc[3:12, "age"] = "(other)"
+    judgement = fourfold.judge(FRAME[300:], samples, baselines=False, say=said.append)
+    assert [note for note in said if "row 4, column age: '(other)' is not a number: 10 of 300 values" in note]
+    assert judgement.n == plain.n
+    none = fourfold.judge(FRAME[300:], samples.assign(age="old"), baselines=False)
+    shape = [by_name(part.scores)["shape"].value for part in (plain, none)]
+    rest = [by_name(part.scores)["two_sample_auc"].value for part in (plain, none)]
+    assert shape[0] - shape[1] > 0.25  # one column of three
+    assert rest[1] > 0.95 > rest[0]
+
+
+def test_vectors_beside_samples_with_gaps_and_words_are_judged_as_rows_of_a_table(tmp_path):
+    real, new = (pd.DataFrame(vectors(300, seed), columns=["a", "b"]) for seed in (0, 1))
+    assert fourfold.judge(real, new, baselines=False).dataset.space.shape == (2,)
+    real.to_csv(tmp_path / "real.csv", index=False)
+    for fault in (np.nan, np.inf, "much"):
+        said: list[str] = []
+        new.astype(object).assign(b=[fault, *new["b"][1:]]).to_csv(tmp_path / "new.csv", index=False)
+        judgement = fourfold.judge(tmp_path / "real.csv", tmp_path / "new.csv", baselines=False, say=said.append)
+        assert isinstance(judgement.dataset.space, Table)
+        assert "--space table" in judgement.command
+        assert any("is no number" in note for note in said)
+        with pytest.raises(DataError, match=r"new.csv.* column b: must"):
+            fourfold.judge(tmp_path / "real.csv", tmp_path / "new.csv", space="vectors")
 
 
 def test_a_stream_keeps_its_order_when_its_parts_lie_in_several_files(tmp_path):
@@ -180,7 +210,6 @@ def test_it_takes_one_screen(tmp_path):
     ("new", "words"),
     [
         (FRAME.drop(columns="age"), "column 'age'"),
-        (FRAME.assign(age="old"), "column age"),
         (FRAME.head(15), "at least 16 examples to be measured, got 15"),
         (vectors(30), "5 columns|3 columns"),
     ],

@@ -16,7 +16,7 @@ from fourfold.metrics.rule_search import find_rules
 from fourfold.metrics.rules import AtMost
 from fourfold_databases.derived import FEWEST, Kinds, NumberFormat, numbers
 
-__all__ = ["Bound", "bounds_of"]
+__all__ = ["Bound", "bounds_of", "days"]
 
 
 @final
@@ -48,7 +48,7 @@ class Bound:
             rows: of the child.
             owners: the row of the owner of each.
         """
-        value = numbers if self.form is not None else _days
+        value = numbers if self.form is not None else days
         distance = value(rows[self.column]) - value(owners[self.above])
         return distance if self.most else -distance
 
@@ -64,7 +64,7 @@ class Bound:
         return rows.assign(**{self.column: np.where(beyond, limits, rows[self.column])})
 
 
-def _days(column: pd.Series) -> npt.NDArray[np.float64]:
+def days(column: pd.Series) -> npt.NDArray[np.float64]:
     """Times in days since 1970. What is none is NaN."""
     times = pd.to_datetime(column, errors="coerce", format="mixed", utc=True).dt.tz_localize(None)
     return np.asarray((times - pd.Timestamp(0)) / pd.Timedelta(1, "D"), dtype=np.float64)
@@ -88,7 +88,7 @@ def bounds_of(rows: pd.DataFrame, owners: pd.DataFrame, kinds: Kinds, above: Kin
     names = [(0, *item) for item in _named(kinds)] + [(1, *item) for item in _named(above)]
     if not names:
         return
-    parts = [(_days if unit == "time" else numbers)((rows, owners)[side][name]) for side, name, unit in names]
+    parts = [(days if unit == "time" else numbers)((rows, owners)[side][name]) for side, name, unit in names]
     units = tuple(unit for _, _, unit in names)
     columns = Columns(tuple(name for _, name, _ in names), (False,) * len(names), units)
     for rule in find_rules(torch.from_numpy(np.stack(parts, 1)), columns):

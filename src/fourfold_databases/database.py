@@ -86,6 +86,11 @@ def read_database(
     schema = schema.without_tables(empty).restricted(columns, name)
     sound, remarks = sound_frames(name, frames, schema, skip_bad)
     notes += remarks
+    if unsound := next((table for table, frame in sound.items() if not len(frame)), None):
+        raise DataError(
+            f"{name}, table {unsound}: must have rows with sound keys, got none; name other keys in a file for "
+            f"{option('schema')}"
+        )
     names = {table: dict.fromkeys([*schema.without(table), *schema.key_columns(table)]) for table in frames}
     numbers = {
         table: tuple(column for column in names[table] if column in frame and is_numeric_dtype(frame[column]))

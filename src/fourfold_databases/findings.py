@@ -65,6 +65,7 @@ def findings(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
     links = [view for view in judgement.views if view not in schema.keys]
     return [
         _keys(judgement),
+        *_kinds(judgement),
         *_rules(judgement),
         _privacy(
             "exact copies",
@@ -100,6 +101,12 @@ def _keys(judgement: DatabaseJudgement) -> Finding:
     if broken:
         return Finding("keys", f"Some rows break a key or a link: {listed(broken)}.", True)
     return Finding("keys", "Every key differs, and every link leads to a row.", False)
+
+
+def _kinds(judgement: DatabaseJudgement) -> list[Finding]:
+    """A sentence on values of another kind than their column, where there are some."""
+    text = f"Some values are of another kind than their column. {'. '.join(judgement.wrong)}."
+    return [Finding("values", text, True)] if judgement.wrong else []
 
 
 def _rules(judgement: DatabaseJudgement) -> list[Finding]:

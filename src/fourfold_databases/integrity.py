@@ -49,18 +49,13 @@ def sound_frames(
             count = int(bad.sum())
             notes.append(f"{table}: {plural(count, 'row')} {'are' if count > 1 else 'is'} left out: {column} {rule}")
             frame = frame[~bad]
-        if not len(frame):
-            raise DataError(
-                f"{where}, table {table}: must have rows with sound keys, got none; name other keys in a file for "
-                "--schema (in Python: schema=...)"
-            )
         sound[table] = frame.reset_index(drop=True)
     return sound, tuple(notes)
 
 
 def faults_of(where: str, frames: Frames, schema: Schema) -> dict[tuple[str, str], int]:
     """How many rows break each key and link, by table and column. Those that nothing breaks are left out."""
-    texts = {table: with_texts(where, frames, schema, table) for table in schema.keys}
+    texts = {table: with_texts(where, frames, schema, table, skip_bad=True) for table in schema.keys}
     counts: dict[tuple[str, str], int] = {}
     for table, frame in texts.items():
         for column, bad, _ in faults(frame, schema, table, texts):

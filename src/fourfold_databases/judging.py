@@ -23,14 +23,15 @@ import numpy as np
 import pandas as pd
 
 from fourfold.data.errors import DataError
+from fourfold.data.mixed import OTHER_KIND
 from fourfold.output.printable import plural, shortened
 from fourfold.pictures.panels import Bars
 from fourfold.tournament.judgement import Judgement, judge
 from fourfold.tournament.words import label, wrapped
 from fourfold_databases.database import Database, read_database
-from fourfold_databases.integrity import faults_of
+from fourfold_databases.integrity import faults_of, sound_frames
 from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, plans
-from fourfold_databases.reading import frames_of
+from fourfold_databases.reading import Frames, frames_of
 from fourfold_databases.rules import RuleCheck, rule_checks
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
@@ -79,6 +80,7 @@ class DatabaseJudgement:
         rules: how often rows keep the rules between tables that the real database shows.
         held_out: whether rows that the system never saw are the references.
         short: the views with too few rows to be measured.
+        wrong: a sentence on each column with values of another kind than those of the real one.
     """
 
     name: str
@@ -89,6 +91,7 @@ class DatabaseJudgement:
     rules: tuple[RuleCheck, ...] = ()
     held_out: bool = False
     short: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
@@ -103,9 +106,10 @@ class DatabaseJudgement:
         """Keys and links, then the scores of each view, in at most 80 columns."""
         widths = [max(len(row[i]) for row in self.rows) for i in range(len(self.rows[0]))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in self.rows]
-        short = [f"too few rows to be measured: {', '.join(self.short)}"] if self.short else []
+        short = [wrapped(f"too few rows to be measured: {', '.join(self.short)}")] if self.short else []
         rules = [wrapped(str(rule)) for rule in self.rules]
-        return "\n".join([*map(str, self.checks), *rules, "", *table, *short])
+        wrong = [wrapped(line) for line in self.wrong]
+        return "\n".join([*map(str, self.checks), *rules, *wrong, "", *table, *short])
 
     def record(self) -> dict[str, Any]:
         """The judgement as a JSON value."""
@@ -114,6 +118,7 @@ class DatabaseJudgement:
             "checks": [{"name": check.name, "rows": check.rows, "broken": check.broken} for check in self.checks],
             "rows": {table: {"real": real, "synthetic": drawn} for table, (real, drawn) in self.sizes.items()},
             "rules": [{"name": rule.name, "real": rule.real, "synthetic": rule.synthetic} for rule in self.rules],
+            "wrong values": list(self.wrong),
             "views": {name: view.record() for name, view in self.views.items()},
         }
 
@@ -151,6 +156,8 @@ def views(database: Database, plan: Mapping[str, Plan]) -> dict[str, pd.DataFram
 def _of_link(link: Link, database: Database, plan: Mapping[str, Plan]) -> dict[str, pd.DataFrame]:
     frames, schema = database.frames, database.schema
     child, parent = frames[link.child], frames[link.parent].set_index(schema.keys[link.parent])
+    if not len(parent):
+        return {}
     own = child[[*plan[link.child].own]]
     above = parent[[*plan[link.parent].described]].add_prefix(f"{link.parent}.")
     linked = child[link.column].notna()
@@ -161,6 +168,8 @@ def _of_link(link: Link, database: Database, plan: Mapping[str, Plan]) -> dict[s
         return tables
     counts = child[link.column].value_counts().reindex(parent.index, fill_value=0)
     tables[f"numbers of {link.child}"] = above.assign(**{COUNT: counts}).reset_index(drop=True)
+    if not len(child):
+        return tables
     if not plan[link.child].alone and own.shape[1]:
         tables[f"siblings in {link.child}"] = _siblings(child[linked], link, plan[link.child])
     summaries = {
@@ -182,20 +191,34 @@ def _siblings(child: pd.DataFrame, link: Link, plan: Plan) -> pd.DataFrame:
     return pd.concat([rows[[*plan.own]], before.add_prefix("before: ")], axis=1)[later].reset_index(drop=True)
 
 
-def _check_columns(database: Database, plan: Mapping[str, Plan]) -> None:
-    """Refuse a database that lacks a column of the real one.
+def _raw(name: str, data: Any, schema: Schema, say: Callable[[str], None]) -> dict[str, pd.DataFrame]:
+    """The tables of a database that the real one has.
 
     Raises:
-        DataError: naming the table and the column.
+        DataError: for a table, a key or a link that is not there.
+    """
+    frames, _ = frames_of(data)
+    schema.restricted({table: tuple(map(str, frame)) for table, frame in frames.items()}, name)
+    if more := [table for table in frames if table not in schema.keys]:
+        say(f"{name}: tables of which the real database has no rows are not judged: {shortened(more)}")
+    return {table: frames[table] for table in schema.keys}
+
+
+def _sound(name: str, frames: Frames, real: Database, plan: Mapping[str, Plan]) -> Database:
+    """A database as views take it: without rows that break a key, though there may be no others.
+
+    Raises:
+        DataError: for a column of the real database that is not there, with its table.
     """
     for table, own in plan.items():
-        columns = database.frames[table].columns
-        absent = [name for name in own.own if name not in columns]
+        absent = [column for column in own.own if column not in frames[table]]
         if absent:
             raise DataError(
-                f"{database.name}, table {table}: must have the column {absent[0]!r} of the real one, has "
-                f"{shortened(columns)}; add it"
+                f"{name}, table {table}: must have the column {absent[0]!r} of the real one, has "
+                f"{shortened(frames[table].columns)}; add it"
             )
+    sound, _ = sound_frames(name, frames, real.schema, skip_bad=True)
+    return replace(real, name=name, frames=sound)
 
 
 def checks_of(name: str, frames: Mapping[str, pd.DataFrame], schema: Schema) -> tuple[LinkCheck, ...]:
@@ -237,33 +260,39 @@ def judge_database(
     Raises:
         DataError: for databases that cannot be read, or of other tables.
     """
+    say = say or (lambda message: None)
     data = real if isinstance(real, Database) else read_database(real, schema, skip_bad=True)
-    raw, _ = frames_of(synthetic)
     name = Path(synthetic).name if isinstance(synthetic, (str, Path)) else "samples"
-    linked = data.schema.restricted({table: tuple(map(str, frame)) for table, frame in raw.items()}, name)
-    checks = checks_of(name, raw, linked)
+    raw = _raw(name, synthetic, data.schema, say)
+    checks = checks_of(name, raw, data.schema)
     data = replace(data, schema=data.schema.unlinked([t for t, frame in data.frames.items() if len(frame) < FEWEST]))
-    samples = read_database(synthetic, data.schema, skip_bad=True)
-    never = None if held_out is None else read_database(held_out, data.schema, skip_bad=True)
     plan = plans(data, rules=False)
-    for part in (samples, *([] if never is None else [never])):
-        _check_columns(part, plan)
-    of_real, of_samples = views(data, plan), views(samples, plan)
-    of_never = {} if never is None else views(never, plan)
-    judgements, short = dict[str, Judgement](), list[str]()
+    samples = _sound(name, raw, data, plan)
+    of_real, of_samples, of_never = views(data, plan), views(samples, plan), dict[str, pd.DataFrame]()
+    of_samples |= {table: raw[table][[*plan[table].own]] for table in of_samples.keys() & raw.keys()}  # broken keys too
+    if held_out is not None:
+        other = Path(held_out).name if isinstance(held_out, (str, Path)) else "held out"
+        of_never = views(_sound(other, _raw(other, held_out, data.schema, say), data, plan), plan)
+    judgements, short, wrong = dict[str, Judgement](), list[str](), list[str]()
     for view, frame in of_real.items():
-        if min(len(frame), len(of_samples[view]), *(len(part[view]) for part in [of_never] if part)) < LEAST:
+        parts = (frame, *(part.get(view, ()) for part in (of_samples, *([of_never] if of_never else []))))
+        if min(map(len, parts)) < LEAST:
             short.append(view)
             continue
-        if say is not None:
-            say(f"{view}: {len(of_samples[view]):,} rows beside {len(frame):,}")
+        say(f"{view}: {len(of_samples[view]):,} rows beside {len(frame):,}")
         place = None if out is None else Path(out) / page_name(view)
+        notes: list[str] = []
+        new, never = of_samples[view], of_never.get(view)
         judgements[view] = judge(
-            frame, of_samples[view], held_out=of_never.get(view), n=n, baselines=False, space="table", out=place
+            frame, new, held_out=never, n=n, baselines=False, space="table", out=place, say=notes.append
         )
+        if view in data.frames:  # once, not in each view that has the column
+            faults = (note.removeprefix("samples: ") for note in notes if OTHER_KIND in note)
+            wrong += [f"{view}, {fault.partition(';')[0]}" for fault in faults]
     if not judgements:
         raise DataError(f"{name}: must have at least {LEAST} rows in some table, got fewer in all")
     owners = [link for table in data.schema.keys if (link := data.schema.owner(table)) is not None]
+    owners = [link for link in owners if len(samples.frames[link.parent])]
     return DatabaseJudgement(
         name,
         checks,
@@ -273,6 +302,7 @@ def judge_database(
         rule_checks(data, samples),
         held_out is not None,
         tuple(short),
+        tuple(wrong),
     )
 
 

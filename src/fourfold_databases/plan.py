@@ -21,13 +21,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fourfold.data import load
+from fourfold.data.errors import DataError
 from fourfold.data.schema import Coded, Inferred, infer
 from fourfold.data.sequences import order_of
 from fourfold.spaces.columns import DateTime, Graded, Identifier
-from fourfold_databases.bounds import Bound, bounds_of
+from fourfold_databases.bounds import Bound, bounds_of, days
 from fourfold_databases.database import Database
 from fourfold_databases.derived import FEWEST, Derived, Kinds, NumberFormat, derived_columns, numbers, of_record
 from fourfold_databases.reading import Frames, gaps_in
@@ -348,11 +350,18 @@ def free_key(link: Link, number: int) -> str:
 
 
 def in_order(rows: pd.DataFrame, order: str) -> pd.DataFrame:
-    """Rows sorted by a column of numbers or times. Rows of one place keep the order of the file."""
+    """Rows sorted by a column of numbers or times. Rows of one place keep the order of the file.
+
+    Where it holds others too, as samples of any system may, these come last.
+    """
     inverse, distinct = pd.factorize(rows[order])
     coded = Coded(order, inverse.astype(np.int32), pd.Series(distinct))
-    codes = order_of("rows", coded, {}).column.codes_of(coded.inverse, coded.distinct)
-    return rows.iloc[np.argsort(codes, kind="stable")].reset_index(drop=True)
+    try:
+        places: npt.NDArray[Any] = order_of("rows", coded, {}).column.codes_of(coded.inverse, coded.distinct)
+    except DataError:
+        places = numbers(rows[order])
+        places = days(rows[order]) if np.isnan(places).all() else places
+    return rows.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
 
 
 def owner_rows(frames: Frames, schema: Schema, link: Link) -> pd.DataFrame:

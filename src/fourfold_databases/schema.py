@@ -261,11 +261,14 @@ class Schema:
         """
         for table in self.keys:
             if table not in tables:
-                raise DataError(f"{where}: must have the table {table!r} of the schema, has {shortened([*tables])}")
+                raise DataError(
+                    f"{where}: must have the table {table!r} of the schema, has {shortened([*tables])}; add it, or "
+                    "take it out of the schema"
+                )
             for column in (column for name in self._named(table) for column in self.columns_of(name)):
                 if column not in tables[table]:
                     raise DataError(
                         f"{where}, table {table}: must have the column {column!r} of the schema, has "
-                        f"{shortened([*tables[table]])}"
+                        f"{shortened([*tables[table]])}; add it, or take it out of the schema"
                     )
         return dataclasses.replace(self, keys={table: self.keys.get(table) for table in tables})

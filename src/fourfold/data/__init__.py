@@ -37,6 +37,7 @@ from fourfold.settings.data import (
     ConditionOptions,
     DataKeywords,
     DataOptions,
+    SampleOptions,
     conditions_in,
     names_of,
     recordable,
@@ -155,6 +156,7 @@ def read_all(
     data_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     short: bool = False,
+    wrong: bool = False,
 ) -> tuple[Split, tuple[str, ...]]:
     """All examples of a file for a model of a space, however few, and notes on the changes that reading made.
 
@@ -169,6 +171,8 @@ def read_all(
         data_dir: as for :func:`load`.
         seed: draws sampled sets.
         short: whether a stream that is shorter than a window is one example, for a model that tells its mass.
+        wrong: whether a table may hold values of another kind than their column, such as words among numbers. A note
+            counts them, and each is a value that the space does not hold.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
@@ -176,6 +180,7 @@ def read_all(
     many = None if limit is None else limit * (space.window or 1)
     reading: DataKeywords = {"seed": seed, "data_dir": data_dir, "skip_bad": skip_bad, "labels": labels}
     options = dataclasses.replace(_options(**reading), given=given, space=space, limit=many)
+    options = SampleOptions(**vars(options)) if wrong else options
     raw, notes = _read_set(data, options)
     x = examples_of(_name(data), raw.x, space, short)
     return Split(x[:limit], None if raw.cond is None else raw.cond[:limit]), notes

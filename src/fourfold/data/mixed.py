@@ -53,13 +53,14 @@ from fourfold.data.splits import FEWEST
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
-from fourfold.settings.data import ConditionOptions, DataOptions, conditions_in
+from fourfold.settings.data import ConditionOptions, DataOptions, SampleOptions, conditions_in
 from fourfold.spaces import Categories, Sequences, Table, Vectors
-from fourfold.spaces.columns import UNSEEN, Categorical, Column, Constant, FreeText, Graded, Modelled
+from fourfold.spaces.columns import UNREADABLE, UNSEEN, Categorical, Column, Constant, FreeText, Graded, Modelled
 from fourfold.spaces.registry import space_named
 from fourfold.spaces.vectors import numbered
 
 __all__ = [
+    "OTHER_KIND",
     "Batches",
     "batches_of_frame",
     "different",
@@ -424,7 +425,7 @@ def _as_asked(bare: Source, where: str, columns: Sequence[Coded], options: DataO
         space, x = vectors_of(where, columns)
         return dataclasses.replace(bare, space=space, x=x)
     if options.model.mixed:
-        x, notes = for_space(options.model, where, columns, headless, isinstance(options, ConditionOptions))
+        x, notes = for_space(options.model, where, columns, headless, type(options))
         return dataclasses.replace(bare, space=options.model, x=x, notes=(*bare.notes, *notes))
     space, x, notes = vectors_for(options.model, where, columns, headless)
     return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
@@ -642,7 +643,7 @@ def _remarks(inferred: Sequence[Inferred], support: int) -> tuple[str, ...]:
 
 @singledispatch
 def for_space(
-    space: Space, where: str, columns: Sequence[Coded], headless: bool, conditions: bool = False
+    space: Space, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
 ) -> tuple[Tensor, tuple[str, ...]]:
     """The raw set that a table is for a model of a space, and remarks. Another space registers its own.
 
@@ -651,7 +652,8 @@ def for_space(
         where: the file, for messages.
         columns: of the table. Found by name, or by place where a file has no header.
         headless: whether it has none.
-        conditions: whether the rows are conditions, which have no probability.
+        kind: the class of the settings: the rows are examples, conditions, which have no probability, or samples of
+            another system, whose values may be of another kind than their column.
 
     Raises:
         DataError: for a column that is not there, or a value that the space does not hold.
@@ -661,9 +663,9 @@ def for_space(
 
 @for_space.register
 def _(
-    space: Sequences, where: str, columns: Sequence[Coded], headless: bool, conditions: bool = False
+    space: Sequences, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
 ) -> tuple[Tensor, tuple[str, ...]]:
-    codes, notes, _ = _matched(space.file_table, where, columns, headless)
+    codes, notes, _ = _matched(space.file_table, where, columns, headless, kind)
     gaps = (codes[:, space.at] == UNSEEN).nonzero()
     if len(gaps):
         raise DataError(
@@ -679,14 +681,14 @@ def _(
 
 @for_space.register
 def _(
-    space: Table, where: str, columns: Sequence[Coded], headless: bool, conditions: bool = False
+    space: Table, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
 ) -> tuple[Tensor, tuple[str, ...]]:
-    codes, notes, coded = _matched(space, where, columns, headless)
-    return codes, (*notes, *_new_values(space, codes, coded, conditions))
+    codes, notes, coded = _matched(space, where, columns, headless, kind)
+    return codes, (*notes, *_new_values(space, codes, coded, issubclass(kind, ConditionOptions)))
 
 
 def _matched(
-    space: Table, where: str, columns: Sequence[Coded], headless: bool
+    space: Table, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions]
 ) -> tuple[Tensor, tuple[str, ...], list[Coded]]:
     """The codes of a table in the columns of a model, remarks, and the columns of the file that they are."""
     by_name = {column.name: column for column in columns}
@@ -702,9 +704,30 @@ def _matched(
     notes = [f"columns that the model does not use: {shortened(spare)}"] if spare else []
     notes += _not_constant(space.schema, list(by_name.values()))
     coded = [by_name[name] for name in space.columns]
+    read = _codes
+    if issubclass(kind, SampleOptions):
+        read = _codes_of_samples
+        notes += [line for pair in zip(space.modelled, coded, strict=True) for line in _of_another_kind(*pair)]
     pairs = zip(space.modelled, coded, strict=True)
-    codes = np.stack([space.in_schema(column, _codes(where, column, values)) for column, values in pairs], 1)
+    codes = np.stack([space.in_schema(column, read(where, column, values)) for column, values in pairs], 1)
     return torch.from_numpy(codes), tuple(notes), coded
+
+
+OTHER_KIND = "are judged as wrong ones"
+"""The remark of notes on values of samples of another kind than their column."""
+
+
+def _codes_of_samples(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
+    """As :func:`_codes`, but a value of another kind than the column is one that the schema does not hold."""
+    codes = np.append(column.read(coded.distinct), column.blank)[coded.inverse]
+    return np.where(codes == UNREADABLE, UNSEEN, codes)
+
+
+def _of_another_kind(column: Column, coded: Coded) -> Iterator[str]:
+    """A line on the values of a column of samples that are of another kind, with their number."""
+    wrong = torch.from_numpy((np.append(column.read(coded.distinct), column.blank) == UNREADABLE)[coded.inverse])
+    count = f"{int(wrong.sum()):,} of {len(wrong):,} values"
+    yield from _line(column, coded, wrong, f"is not {column.description}: {count} {OTHER_KIND}")
 
 
 IMPOSSIBLE, IMPROBABLE = "its probability is 0", "it is improbable"

@@ -26,7 +26,9 @@ LEAST_CORRELATION, LEAST_ASSOCIATION = 0.5, 0.3
 
 
 def shapes(x: Tensor, y: Tensor, columns: Columns) -> Tensor:
-    """The likeness of each column of samples and references, ``(C,)`` from 0 to 1. NaN where one has no value.
+    """The likeness of each column of samples and references, ``(C,)`` from 0 to 1.
+
+    It is NaN where the references have no value, and 0 where the samples alone have none.
 
     A quantity: ``1 - sup |F - G|`` of the distribution functions (Kolmogorov and Smirnov). A category: ``1 - 1/2 Σ |p
     - q|`` (total variation). Gaps are left out, as in Column Shapes of sdmetrics: :func:`~fourfold.metrics.tables.gaps`
@@ -46,7 +48,7 @@ def shapes(x: Tensor, y: Tensor, columns: Columns) -> Tensor:
 def _shape(a: Array, b: Array, categorical: bool) -> float:
     a, b = (v[~np.isnan(v)] for v in (a, b))
     if not len(a) or not len(b):
-        return float("nan")
+        return 0.0 if len(b) else float("nan")
     values, place = np.unique(np.concatenate([a, b]), return_inverse=True)
     p, q = (np.bincount(part, minlength=len(values)) / len(part) for part in (place[: len(a)], place[len(a) :]))
     return 1 - float(np.abs(p - q).sum() / 2 if categorical else np.abs(np.cumsum(p - q)).max())

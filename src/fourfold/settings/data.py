@@ -23,6 +23,7 @@ __all__ = [
     "OWN",
     "DataKeywords",
     "DataOptions",
+    "SampleOptions",
     "conditions_in",
     "names_of",
     "recordable",
@@ -398,6 +399,12 @@ class ConditionOptions(DataOptions):
     def beside(cls, options: DataOptions) -> ConditionOptions:
         """The settings by which the examples are read, for conditions in the same file."""
         return cls(**{f.name: getattr(options, f.name) for f in fields(DataOptions)})
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(DataOptions):
+    """The settings by which samples of another system are read: a value that no column of its kind holds is wrong."""
 
 
 def words_of(name: str, value: object = None) -> list[str] | None:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import math
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -187,11 +188,12 @@ def judge(
     try:
         dataset, outside, notes = _read(real, synthetic, train, held_out, n, reading)
     except DataError as error:
-        if FOREIGN not in str(error) or keywords.get("tokens"):
+        wider, words = _wider(str(error), keywords)
+        if not wider:
             raise
-        say(f"{str(error).partition(':')[0]}: has characters that training text lacks: all is compared as bytes")
-        settings = dataclasses.replace(settings, data_options={**keywords, "tokens": "bytes"})
-        dataset, outside, notes = _read(real, synthetic, train, held_out, n, {**reading, "tokens": "bytes"})
+        say(f"{str(error).partition(':')[0]}: {words}")
+        settings = dataclasses.replace(settings, data_options={**keywords, **wider})
+        dataset, outside, notes = _read(real, synthetic, train, held_out, n, {**reading, **wider})
     dataset.space.check_features(features)
     for note in notes:
         say(note)
@@ -215,6 +217,22 @@ def judge(
     if out is not None:
         judgement.save(out)
     return judgement
+
+
+NO_VECTOR = re.compile(r"must (hold numbers|be a number|be a finite float32), got")
+"""The fault of a value that stands in no vector."""
+
+
+def _wider(fault: str, keywords: DataKeywords) -> tuple[DataKeywords, str]:
+    """The setting by which samples can be read that have a fault beside the real data, and words for it.
+
+    The setting is empty if there is none, or if it is set already.
+    """
+    if FOREIGN in fault and not keywords.get("tokens"):
+        return {"tokens": "bytes"}, "has characters that training text lacks: all is compared as bytes"
+    if NO_VECTOR.search(fault) and not keywords.get("space"):
+        return {"space": "table"}, "is no number, as all of the real data are: all is compared as rows of a table"
+    return {}, ""
 
 
 MOST_TEST = 0.45

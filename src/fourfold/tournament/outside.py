@@ -75,7 +75,7 @@ def read_outside(
         ValueError: for too few samples.
     """
     reading = {key: options[key] for key in ("labels", "skip_bad") if options.get(key) is not None}
-    split, notes = read_all(samples, dataset.space, **reading)
+    split, notes = read_all(samples, dataset.space, **reading, wrong=True)
     if len(split) < FEWEST:
         raise ValueError(
             f"{_place(name, samples)}: samples must be at least {FEWEST} {_counted(dataset)} to be measured, got "
