@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+__all__ = ["ENDINGS"]
+
+ENDINGS = (".sqlite", ".sqlite3", ".db", ".duckdb")
+"""Endings of files that may hold several tables."""

@@ -9,11 +9,10 @@ from fourfold.cli.commands.compare import Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Sample, ScoreExamples
 from fourfold.cli.commands.train import Fit
+from fourfold_databases import ENDINGS
 
 __all__ = ["work_of"]
 
-ENDINGS = (".sqlite", ".sqlite3", ".db", ".duckdb")
-"""Endings of files that may hold several tables."""
 WORK = "fourfold_databases.cli"
 """The module that does the work."""
 

@@ -17,6 +17,7 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.readers import TABLES
 from fourfold.data.tables import raw_frame
 from fourfold.output.printable import shortened
+from fourfold_databases import ENDINGS
 
 __all__ = ["Frames", "frames_of", "gaps_in", "holds_tables", "keys_in"]
 
@@ -37,7 +38,7 @@ def holds_tables(data: Any) -> bool:
     path = Path(data).expanduser()
     if path.is_dir():
         return len(_files(path)) > 1 and len(_files(path)) == len([*_visible(path)])
-    return path.is_file() and TABLES.get(path.suffix.lower(), False) and len(declared_keys(path)) > 1
+    return path.is_file() and path.suffix.lower() in ENDINGS and len(declared_keys(path)) > 1
 
 
 def _visible(folder: Path) -> Iterator[Path]:
@@ -48,7 +49,8 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 def _files(folder: Path) -> list[Path]:
     """The files of tables in a folder, by name."""
-    return sorted(path for path in _visible(folder) if path.is_file() and TABLES.get(path.suffix.lower()) is False)
+    endings = {*TABLES}.difference(ENDINGS)
+    return sorted(path for path in _visible(folder) if path.is_file() and path.suffix.lower() in endings)
 
 
 def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKeys]]:

@@ -103,7 +103,7 @@ def test_other_faults(tmp_path):
     with pytest.raises(DataError, match=r"captions\.jsonl, line 2: names no file and caption"):
         load(path)
     (path / "captions.jsonl").write_text("{nonsense\n")
-    with pytest.raises(DataError, match=r"captions\.jsonl, line 1: is not JSON"):
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 1: must be JSON"):
         load(path)
     (path / "captions.csv").write_text(as_csv(PAIRS))
     with pytest.raises(DataError, match="is not the only file of captions"):

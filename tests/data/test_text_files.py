@@ -77,7 +77,7 @@ def test_bad_texts_are_refused(tmp_path, content, arguments, message):
         ("a.zip", "got a packed file"),
         ("a.tar", "must be the header of a member"),
         ("a.pt", "must be text, .npy"),
-        ("a.xlsx", "must be text, .npy"),
+        ("a.xls", "must be text, .npy"),
         ("a.png", "one image"),
     ],
 )

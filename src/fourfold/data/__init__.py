@@ -93,11 +93,12 @@ def load(data: Data, **keywords: Unpack[DataKeywords]) -> Dataset:
     Args:
         data: a name of :func:`names`; a text file; a folder of PNG, JPEG or WebP images (sub-folders are classes);
             ``.npy`` or ``.npz`` (images uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; vectors ``(N, D)``);
-            a table as ``.csv``, ``.tsv``, ``.parquet`` or ``.feather``, or in a ``.sqlite`` or ``.duckdb`` database;
-            a recording, or a folder of WAV, FLAC, OGG or MP3 files (sub-folders are classes); documents as a folder of
-            ``.txt`` or as a ``.jsonl``; images in ``.tar`` shards (as WebDataset writes them), Parquet files or a
-            folder that the library ``datasets`` saved; or such an array, tensor or list of lists in memory, or a data
-            frame of pandas or polars.
+            a table as ``.csv``, ``.tsv``, ``.xlsx``, ``.parquet``, ``.feather``, JSON lines (``.jsonl``) or a list of
+            JSON objects (``.json``), or in a ``.sqlite`` or ``.duckdb`` database; a recording, or a folder of WAV,
+            FLAC, OGG or MP3 files (sub-folders are classes); documents as a folder of ``.txt``, or as a ``.jsonl`` with
+            the field ``text``; images in ``.tar`` shards (as WebDataset writes them), Parquet files or a folder that
+            the library ``datasets`` saved; or such an array, tensor or list of lists in memory, or a data frame of
+            pandas or polars.
         keywords: the settings of :class:`~fourfold.settings.data.DataOptions`, such as ``limit`` and ``labels``.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from fourfold.data.delimited import cells
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded
+from fourfold.data.json_rows import json_lines
 from fourfold.data.layout import layout_of
 from fourfold.spaces.lines import Lines
 
@@ -134,13 +134,7 @@ def _of_table(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_json(path: Path) -> Iterator[tuple[str, str, str]]:
-    for line, content in enumerate(decoded(path, content_of(path)).splitlines(), 1):
-        if not content.strip():
-            continue
-        try:
-            row = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {line}: is not JSON ({error}): write one object in a line") from None
+    for line, row in json_lines(path):
         yield f"line {line}", *_pair(row if isinstance(row, dict) else {}, f"{path}, line {line}")
 
 

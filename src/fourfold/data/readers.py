@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from fourfold.data.arrays import read_array
@@ -22,11 +23,15 @@ from fourfold.settings.data import DataOptions
 
 __all__ = ["TABLES", "read"]
 
-TABLES = {
-    **dict.fromkeys((".csv", ".tsv", ".parquet", ".feather", ".arrow"), False),
-    **dict.fromkeys((".sqlite", ".sqlite3", ".db", ".duckdb"), True),
+TABLES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys((".csv", ".tsv"), ("header",)),
+    **dict.fromkeys((".parquet", ".feather", ".arrow", ".json", ".jsonl", ".ndjson"), ()),
+    ".xlsx": ("header", "query"),
+    **dict.fromkeys((".sqlite", ".sqlite3", ".db", ".duckdb"), ("query",)),
 }
-"""Endings of files that hold tables, and whether they are databases."""
+"""Endings of files that hold tables, and the settings that only some of them have."""
+UNREADABLE = (".pt", ".pth", ".pkl", ".pickle", ".xls", ".ods", ".h5", ".hdf5", ".mat", ".safetensors")
+"""Endings of files that are data, and of no format that is read."""
 
 
 def read(path: Path, options: DataOptions) -> Source | Stored:
@@ -50,10 +55,7 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
         refuse_other(options, f"{path}, an array", "labels", "n_values", *(("stream",) if suffix == ".npy" else ()))
         return read_array(path, options)
     if suffix in TABLES:
-        database = TABLES[suffix]
-        names = (*OF_TABLES, *(("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()))
-        description = "a database" if database else "a table"
-        refuse_other(options, f"{path}, {description}", *names)
+        refuse_other(options, f"{path}, a table", *OF_TABLES, *TABLES[suffix])
         return read_table(path, options)
     return _read_example(path, options)
 
@@ -112,13 +114,14 @@ def open_stored(path: Path, options: DataOptions) -> Stored | None:
 def _read_text(path: Path, options: DataOptions) -> Source:
     """A text file. Other formats are refused by name."""
     formats = (
-        "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder of images or sounds"
+        "text, .npy, .npz, .csv, .tsv, .xlsx, .json, .jsonl, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder "
+        "of images or sounds"
     )
     if path.suffix.lower() in IMAGES:
         raise DataError(f"{path}: must be a folder of images, got one image: give its folder")
     if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z"):
         raise DataError(f"{path}: must be {formats}, got a packed file: unpack it first")
-    if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle", ".xlsx", ".h5", ".hdf5", ".mat", ".safetensors"):
+    if path.suffix.lower() in UNREADABLE:
         raise DataError(f"{path}: must be {formats}, got {path.suffix}; write it as one of these")
     refuse_other(options, f"{path}, a text", "tokens")
     return read_text(path, options)

@@ -1,4 +1,4 @@
-"""Tables: CSV, TSV, Parquet, Feather and databases, and data frames. Any of them becomes vectors or a table."""
+"""Tables: CSV, Parquet, Feather, JSON, workbooks, databases and data frames. Any becomes vectors or a table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from fourfold.data.arrow import open_parquet, record_batches
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
 from fourfold.data.delimited import cells, row_line
 from fourfold.data.errors import DataError, readable
+from fourfold.data.json_rows import batches_of_json
 from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
 from fourfold.data.mixed import Batches, batches_of_frame, rows_needed, table_of
 from fourfold.data.source import Source
+from fourfold.data.workbooks import batches_of_workbook
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.settings.data import DataOptions
@@ -126,6 +128,10 @@ def _unchecked_batches(path: Path, options: DataOptions) -> Batches:
         return file.iter_batches(batch_size=ROWS)
     if suffix in (".feather", ".arrow"):
         return record_batches(path)
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        return batches_of_json(path)
+    if suffix == ".xlsx":
+        return batches_of_workbook(path, options.query, options.header)
     return (batches_of_duckdb if suffix == ".duckdb" else batches_of_sqlite)(path, options.query)
 
 

@@ -30,6 +30,7 @@ from fourfold.data.columns import texts_of
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
 from fourfold.data.folders import IMAGES, SOUNDS, holds
+from fourfold.data.json_rows import first_object, json_lines
 from fourfold.data.records import digest_of
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
@@ -377,13 +378,19 @@ def _published(path: Path) -> Tokenizer:
 
 
 def holds_documents(path: Path, options: DataOptions) -> bool:
-    """True if a path is a set of documents: a folder of ``.txt``, a ``.jsonl``, or a table with a column of texts.
+    """True if a path is a set of documents: a folder of ``.txt``, or a table or JSON lines with a column of texts.
 
-    In a folder of images or sounds, a ``.txt`` holds captions.
+    In a folder of images or sounds, a ``.txt`` holds captions. JSON lines of several fields, none of them ``text``, are
+    rows of a table.
     """
     if path.is_dir():
         return not holds(path, (*IMAGES, *SOUNDS)) and holds(path, (".txt",))
-    return path.suffix.lower() == ".jsonl" or options.text is not None
+    if options.text is not None or path.suffix.lower() not in (".jsonl", ".ndjson"):
+        return options.text is not None
+    if options.model is not None and options.model.window is None:
+        return False
+    fields = first_object(path)
+    return "text" in fields or len(fields) < 2
 
 
 def documents(path: Path, options: DataOptions) -> Iterator[str]:
@@ -391,37 +398,22 @@ def documents(path: Path, options: DataOptions) -> Iterator[str]:
     if path.is_dir():
         for file in sorted(path.rglob("*.txt")):
             yield decoded(file, content_of(file, None, 3.0))
-    elif path.suffix.lower() == ".jsonl":
+    elif path.suffix.lower() in (".jsonl", ".ndjson"):
         yield from _json_lines(path, options.text or "text")
     else:
         yield from texts_of(path, str(options.text))
 
 
 def _json_lines(path: Path, field: str) -> Iterator[str]:
-    for i, line in enumerate(_lines(decoded_parts(path, parts_of(path))), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            raise DataError(f"{path}, line {i}: must be JSON, got an error: correct it, or remove the line") from None
+    for line, record in json_lines(path):
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             keys = ", ".join(record) if isinstance(record, dict) else type(record).__name__
             raise DataError(
-                f"{path}, line {i}: must have text under {field!r}, got {keys[:80]}; name the field with "
+                f"{path}, line {line}: must have text under {field!r}, got {keys[:80]}; name the field with "
                 f"{option('text')}"
             )
         if re.search(r"[\ud800-\udfff]", record[field]):
             raise DataError(
-                f"{path}, line {i}: the text must be Unicode, got half a character (a lone surrogate): correct it"
+                f"{path}, line {line}: the text must be Unicode, got half a character (a lone surrogate): correct it"
             )
         yield record[field]
-
-
-def _lines(parts: Iterable[str]) -> Iterator[str]:
-    """The lines of a text that is given in parts."""
-    rest = ""
-    for part in parts:
-        *lines, rest = (rest + part).split("\n")
-        yield from lines
-    yield rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from fourfold.core import ALONE, Beside, Space
+from fourfold.machine.libraries import pandas as pd
 
 __all__ = ["as_lines", "usual_suffix", "write_examples"]
 
@@ -36,7 +38,7 @@ def _csv(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
 
 def _as_csv(x: Tensor, space: Space, beside: Beside) -> str:
     """A table as CSV that can be read again, and in which no name or class runs as a formula of a spreadsheet."""
-    table = beside.after(space.table(x), space.row_counts(x))
+    table = _frame(x, space, beside)
     for name in table.columns[len(table.columns) - (0 if beside.table is None else beside.table.shape[1]) :]:
         table[name] = [_inert(value) if isinstance(value, str) else value for value in table[name]]
     table.columns = [_inert(name) for name in table.columns]
@@ -53,8 +55,27 @@ def _inert(text: str) -> str:
     return text
 
 
+def _frame(x: Tensor, space: Space, beside: Beside) -> pd.DataFrame:
+    return beside.after(space.table(x), space.row_counts(x))
+
+
 def _parquet(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
-    beside.after(space.table(x), space.row_counts(x)).to_parquet(path, index=False)
+    _frame(x, space, beside).to_parquet(path, index=False)
+
+
+def _json_lines(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
+    _frame(x, space, beside).to_json(path, orient="records", lines=True, date_format="iso", force_ascii=False)
+
+
+def _workbook(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
+    try:
+        with pd.ExcelWriter(path, engine="openpyxl") as book:
+            _frame(x, space, beside).to_excel(book, index=False)
+            for cell in itertools.chain(*next(iter(book.sheets.values())).iter_rows()):
+                if cell.data_type == "f":  # a text that begins with "=" runs as no formula
+                    cell.data_type = "s"
+    except ImportError:
+        raise ValueError(f"{path}: needs openpyxl: pip install '.[tables]' in its clone, or write .csv") from None
 
 
 _COMMON: Mapping[str, Callable[[Path, Tensor, Space, Beside], None]] = {
@@ -62,6 +83,8 @@ _COMMON: Mapping[str, Callable[[Path, Tensor, Space, Beside], None]] = {
     ".npz": _npz,
     ".csv": _csv,
     ".parquet": _parquet,
+    ".jsonl": _json_lines,
+    ".xlsx": _workbook,
 }
 """The formats of every space, by suffix."""
 
@@ -81,9 +104,10 @@ def _choices(space: Space) -> str:
 def write_examples(path: Path | str, x: Tensor, space: Space, beside: Beside = ALONE) -> Path:
     """Write raw examples in the format that the file's name ends in. For images, a name without a suffix is a folder.
 
-    ``.npy`` holds the array, ``.npz`` its conditions too. ``.csv`` and ``.parquet`` have the columns of the conditions
-    behind those of the examples. A space may add formats (:meth:`fourfold.core.Space.writers`): images have a ``.png``
-    grid, with the prompts below their images, and a folder of PNGs for each class. Text has ``.txt``.
+    ``.npy`` holds the array, ``.npz`` its conditions too. ``.csv``, ``.xlsx``, ``.jsonl`` and ``.parquet`` have the
+    columns of the conditions behind those of the examples. A space may add formats
+    (:meth:`fourfold.core.Space.writers`): images have a ``.png`` grid, with the prompts below their images, and a
+    folder of PNGs for each class. Text has ``.txt``.
 
     Raises:
         ValueError: for an ending that the space does not have, or a file that cannot be written.

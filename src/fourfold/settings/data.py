@@ -143,8 +143,8 @@ class DataOptions:
             from either end are drawn from a smooth tail, so that samples do not give a person away. Trees and
             baselines count no number by itself that fewer rows have.
         keep_rare: keep them all.
-        header: whether the first row of a CSV file names its columns, if looking at it errs.
-        query: a query, or the name of a table, of a database that holds several.
+        header: whether the first row of a CSV file or a sheet names its columns, if looking at it errs.
+        query: a query, or the name of a table, of a database that holds several; or the name of a sheet of a workbook.
         target: the column of a table of mixed columns that models are judged by predicting.
         group: the column of a table whose values name sequences. Rows with one key, in the order of ``order``, are one
             example, a sequence of varying length.
@@ -319,12 +319,12 @@ class DataOptions:
         None,
         _table(
             bool,
-            "Whether the first row of a .csv names the columns.",
+            "Whether the first row of a .csv or .xlsx names the columns.",
             ("--header/--no-header",),
             show_default="by its look",
         ),
     )
-    query: str | None = setting(None, _table(str, "A query or a table of a .sqlite or .duckdb."))
+    query: str | None = setting(None, _table(str, "A query or table of a .sqlite or .duckdb, or a sheet of an .xlsx."))
     target: str | None = setting(None, _table(str, "The column that the evaluation asks models to predict."))
     group: str | None = setting(
         None,
