@@ -29,8 +29,9 @@ HEAD = 2_000
 _PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})", re.I)
 #: the model that a card's YAML says it was made from
 _BASE = re.compile(r"(?m)^base_model:[ \t]*(?:\r?\n[ \t]*-[ \t]*)?[\"']?(?:[\w.-]+/)?([\w.-]+)")
-#: a BibTeX entry, and the arXiv number in it
+#: a BibTeX entry, how many tell of the text itself, and the arXiv number in one
 _ENTRY = re.compile(r"@[A-Za-z]{4,20}\s?\{[^@]{0,1500}")
+MOST_ENTRIES = 2
 _CITED = re.compile(r"(?i)(?:arxiv[\w\s.:/]{0,20}|eprint\s*=\s*[{\"])(\d{4}\.\d{4,5})")
 _MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>|[#*`>]+|(?<!\w)_+|_+(?!\w)")
 _SUBTITLE = re.compile(r":|\(|,|\s[-–—|]\s")
@@ -224,8 +225,10 @@ def _papers(numbers: Iterable[str]) -> Iterator[tuple[CatalogueEntry, str]]:
 
 
 def _cited(text: str) -> Iterator[str]:
-    """The arXiv numbers of a text's BibTeX."""
-    return (number for entry in _ENTRY.findall(text) for number in _CITED.findall(entry)[:1])
+    """The arXiv numbers of a text's BibTeX. A long list is of papers that it builds on."""
+    entries_given = _ENTRY.findall(text)
+    if len(entries_given) <= MOST_ENTRIES:
+        yield from (number for entry in entries_given for number in _CITED.findall(entry)[:1])
 
 
 def _entry_of(part: str) -> CatalogueEntry | None:
