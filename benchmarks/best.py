@@ -4,19 +4,21 @@
         [--out benchmarks/results/best.json]
 
 The race decides by validation examples. Both models are then measured by test examples: the headline distance of the
-space with equally many samples, and likelihood where both have the same kind. ``better`` is the model whose distance is
-lower, and ``decided`` whether the difference is significant at 95 %. Seconds are those of the clock, race and judging
-included. The pick is diffusion for images, a flow for vectors, and autoregressive for tables and text.
+space with equally many samples, and likelihood. As in the race, the distance decides, and likelihood where distances do
+not differ significantly at 95 %, if both have the same kind. ``verdict`` says which model is better by that, or that
+they are level. ``same recipe`` is a race that had one candidate, that of the pick. Seconds are those of the clock, race
+and judging included. The pick is diffusion for images, a flow for vectors, and autoregressive for tables and text. Run
+it by ``processor_time.py`` where the machine is shared.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from fourfold.tasks.evaluation import draw, examples, headline, likelihood
 from fourfold.tournament.ranking import difference
 
 SAMPLES = 1000
+VERDICTS = ("best", "level", "same recipe", "pick")
 
 
 def frame(read: Callable[..., Any]) -> Callable[[], Dataset]:
@@ -71,25 +74,37 @@ def row(name: str, pick: str, dataset: Dataset, budget: str) -> dict[str, Any]:
         end = time.perf_counter()
     (best, best_nats), (plain, plain_nats) = scores(race.run.model, dataset), scores(own.model, dataset)
     same = best_nats.kind is plain_nats.kind
-    gap = difference(best, plain)
-    if math.isnan(gap.value) and same:  # too few examples for a distance
-        pair = (plain_nats, best_nats) if best_nats.better == "higher" else (best_nats, plain_nats)
-        gap = difference(*pair)
+    verdict = _verdict(best, plain)
+    if verdict == "level" and same:
+        verdict = _verdict(best_nats, plain_nats)
     return {
         "data": name,
-        "best": race.rounds[-1][0].name,
+        "best": race.run.card["recipe"],
         "size": race.run.card["size"],
         "pick": own.card["recipe"],
         "measure": best.name,
         "distance of best": round(best.value, 4),
         "distance of pick": round(plain.value, 4),
-        "better": "same recipe" if gap.value == 0 else "best" if gap.value < 0 else "pick",
-        "decided": abs(gap.value) > gap.half,
+        "verdict": "same recipe" if not race.looks and race.run.card["recipe"] == own.card["recipe"] else verdict,
         "likelihood of best": f"{best_nats.value:.4g} {best_nats.kind}",
         "likelihood of pick": f"{plain_nats.value:.4g} {plain_nats.kind}" + ("" if same else ", not comparable"),
         "seconds of best": round(middle - start, 1),
         "seconds of pick": round(end - middle, 1),
     }
+
+
+def _verdict(best: Measurement, pick: Measurement) -> str:
+    """The better of two scores, if their difference is significant."""
+    gap = difference(best.ranked(), pick.ranked())
+    if not abs(gap.value) > gap.half:  # too few examples give no distance: NaN
+        return "level"
+    return "best" if (gap.value < 0) == (best.ranked().better == "lower") else "pick"
+
+
+def counts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The number of sets with each verdict."""
+    number = Counter(row["verdict"] for row in rows)
+    return f"of {len(rows)} sets: " + ", ".join(f"{verdict} {number[verdict]}" for verdict in VERDICTS)
 
 
 def main() -> None:
@@ -119,6 +134,7 @@ def main() -> None:
                     "rows": rows,
                 },
             )
+    print(counts(rows))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import fourfold
 from fourfold.data import Dataset
 from fourfold.engine import Interrupted, fit
 from fourfold.metrics import Measurement
-from fourfold.tournament.race import fit_best
+from fourfold.tournament.race import FAVOURITES, candidates_of, fit_best, survivors
 from fourfold.tournament.standings import Standing, deciding_score, in_order
 from fourfold.vocabulary import Kind
 
@@ -37,15 +37,15 @@ def weights(run):
 def test_an_interrupted_race_goes_on_and_its_winner_is_the_run_that_its_budget_gives_alone(moons, tmp_path) -> None:
     steps = itertools.count()
     with pytest.raises(Interrupted):
-        race(moons, tmp_path, aim="likelihood", observe=lambda step: next(steps) == 12)
+        race(moons, tmp_path, aim="likelihood", observe=lambda step: next(steps) == 9)
     result = race(moons, tmp_path, aim="likelihood")
-    assert [len(standings) for standings in result.rounds] == [3, 3, 1]
-    assert result.rounds[0][0].scores["likelihood"].kind is Kind.EXACT
-    alone = fit(result.rounds[-1][0].name, moons, budget=result.run.card["budget"], size="xs")
+    assert [len(standings) for standings in result.looks] == [3, 2]
+    assert result.looks[0][0].scores["likelihood"].kind is Kind.EXACT
+    alone = fit(result.looks[-1][0].name, moons, budget=result.run.card["budget"], size="xs")
     assert torch.equal(weights(result.run), weights(alone))
     assert torch.equal(weights(fourfold.Run.load(tmp_path)), weights(alone))
     record = json.loads((tmp_path / "race" / "race.json").read_text())
-    assert [standing["name"] for standing in record["rounds"][-1]] == [alone.card["recipe"]]
+    assert record["looks"][-1][0]["name"] == alone.card["recipe"]
 
 
 def test_a_candidate_that_fails_is_last_and_named(moons, tmp_path, monkeypatch) -> None:
@@ -58,9 +58,9 @@ def test_a_candidate_that_fails_is_last_and_named(moons, tmp_path, monkeypatch) 
 
     monkeypatch.setattr(module, "fit", broken)
     result = race(moons, tmp_path / "best", candidates=("adversarial", "flow/maf"))
-    assert "no memory left" in result.rounds[0][-1].failure
+    assert "no memory left" in result.looks[0][-1].failure
     assert "no memory left" in str(result)
-    assert result.rounds[-1][0].name == "flow/maf"
+    assert result.looks[-1][0].name == "flow/maf"
 
 
 def standing(name: str, distance: float, nats: float, kind: Kind, milliseconds: float = 1.0) -> Standing:
@@ -98,3 +98,30 @@ def test_wrong_settings_are_refused_before_training(moons, tmp_path, keywords, n
     with pytest.raises(ValueError, match=noun):
         race(moons, tmp_path / "best", **keywords)
     assert not (tmp_path / "best").exists()
+
+
+def test_short_races_have_the_favourites_of_the_data_and_long_ones_every_paradigm(moons) -> None:
+    short, long = (candidates_of(moons, None, "distance", {"budget": budget}) for budget in ("10s", "1h"))
+    assert [name.partition("/")[0] for name in short] == list(FAVOURITES["Vectors"].names)
+    assert set(candidates_of(moons, None, "likelihood", {"budget": "10s"})) == set(long) > set(short)
+
+
+def test_a_favourite_that_would_take_few_steps_gives_way() -> None:
+    digits = fourfold.load("digits")
+    assert candidates_of(digits, None, "distance", {"budget": "200ms"}) == ["latent-variable/convolutional"]
+
+
+def test_one_candidate_has_the_whole_budget(moons, tmp_path) -> None:
+    result = race(moons, tmp_path / "best", candidates=["flow/maf"], budget="12 steps")
+    assert not result.looks
+    assert result.run.card["steps"] == 12
+    assert "the only candidate: flow/maf" in str(result)
+
+
+def test_the_favourite_stays_for_the_second_look(moons) -> None:
+    standings = [Standing(name) for name in ("adversarial/pairing", "latent-variable/convolutional", "flow/spline")]
+    assert survivors(standings, moons.space) == ["adversarial/pairing", "flow/spline"]
+    assert survivors([*standings[:2], Standing("flow/spline", failure="x")], moons.space) == [
+        "adversarial/pairing",
+        "latent-variable/convolutional",
+    ]

@@ -1,4 +1,4 @@
-"""``fit best``: a race of paradigms and sizes under one budget, by successive halving.
+"""``fit best``: a race of paradigms under one budget, by successive halving.
 
 Every candidate trains for a small part of its own budget. The better ones go on from where they are, until one is left
 (Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"). Validation
@@ -10,17 +10,20 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import operator
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Unpack, final
 
 from fourfold.core import Space
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted, fit, resumable
-from fourfold.engine.auto import SIZES
+from fourfold.engine.auto import choose_size
 from fourfold.engine.estimate import planned
 from fourfold.engine.progress import shower_for
 from fourfold.engine.step import Step
@@ -35,14 +38,44 @@ from fourfold.vocabulary import AUTO
 
 __all__ = ["Race", "fit_best"]
 
-ROUNDS = (1 / 8, 1 / 3, 1.0)
+LOOKS = (1 / 24, 1 / 4)
 """The used fractions of its own budget at which a candidate is judged. The first counts from its first step."""
 SETUP = 0.03
 """The part of its own budget that a candidate takes before its first step: its size is chosen, and its data is read."""
-SURVIVORS = 3
-"""The candidates that go on after the first round. The better one is joined by itself in another size."""
-TRAINING = 0.8
-"""The part of a budget in seconds that trains. Judging takes the rest."""
+SURVIVORS = 2
+"""The candidates that go on after the first look."""
+JUDGING = 0.02
+"""The part of a budget in seconds in which a candidate is judged once. Training takes the rest."""
+LONG = 600.0
+"""Seconds from which every paradigm takes part. Budgets without a clock are as long."""
+
+
+@final
+@dataclass(frozen=True)
+class Favourites:
+    """The paradigms that were best by distance in short trainings on a kind of data (``docs/notes/engine.md``).
+
+    Attributes:
+        names: the best one first. An early look tells them apart.
+        instead: those in their place where the first would take few steps.
+        steps: as few as these.
+    """
+
+    names: Sequence[str]
+    instead: Sequence[str] = ()
+    steps: int = 0
+
+
+FAVOURITES: Mapping[str, Favourites] = {
+    "Images": Favourites(("diffusion",), ("latent-variable",), 400),
+    "Vectors": Favourites(("flow", "autoregressive")),
+    "Table": Favourites(("autoregressive",)),
+    "Text": Favourites(("autoregressive",)),
+}
+"""Those of a class of spaces. In longer races the first one stays for the second look whatever the first one says.
+
+Diffusion is behind latent-variable models of Fashion-MNIST after 244 steps and ahead of them after 536.
+"""
 PATIENCE = 30.0
 """Seconds to sample a candidate, and again to score it, where the budget has no clock."""
 
@@ -55,19 +88,21 @@ class Race:
     Attributes:
         run: the winner, trained to the end.
         aim: the score that decided.
-        rounds: the standings at the end of each round, from the best to the worst.
+        looks: the standings at each look, from the best to the worst. None where there was one candidate.
     """
 
     run: Run
     aim: str
-    rounds: Sequence[Sequence[Standing]]
+    looks: Sequence[Sequence[Standing]]
 
     def __str__(self) -> str:
+        if not self.looks:
+            return f"the only candidate: {self.run.card['recipe']}; --candidates names others, and ten minutes race all"
         lines = []
-        for i, standings in enumerate(self.rounds, 1):
-            lines += [f"round {i} of {len(self.rounds)}", HEAD, *(standing.line() for standing in standings), ""]
-        score = deciding_score(self.rounds[-1], self.aim)
-        return "\n".join([*lines, f"best by {score} of validation examples: {self.rounds[-1][0].name}"])
+        for i, standings in enumerate(self.looks, 1):
+            lines += [f"look {i} of {len(self.looks)}", HEAD, *(standing.line() for standing in standings), ""]
+        score = deciding_score(self.looks[-1], self.aim)
+        return "\n".join([*lines, f"best by {score} of validation examples: {self.looks[-1][0].name}"])
 
 
 def fit_best(
@@ -81,12 +116,15 @@ def fit_best(
     progress: bool = True,
     **keywords: Unpack[FitKeywords],
 ) -> Race:
-    """Train the best model of data within a budget: a race of paradigms and sizes by successive halving.
+    """Train the best model of data within a budget: a race of paradigms by successive halving.
 
-    All candidates have the same budget ``b``. They train to ``b/8``, the best three and the best in another size to
-    ``b/3``, and the best of these to ``b``, so that the winner is the run that ``fit`` makes with the budget ``b``. All
-    training and judging together takes about the budget of the race. A race that was interrupted goes on by the same
-    call. Recipes whose stages train one after the other have nothing to judge early, and take part only if named.
+    All candidates have the same budget ``b``. They train to ``b/24``, the best two to ``b/4``, and the better of these
+    to ``b``, so that the winner is the run that ``fit`` makes with the budget ``b``. All training and judging together
+    takes about the budget of the race. A race that was interrupted goes on by the same call.
+
+    A race of less than ten minutes that distance decides has few candidates: the favourites of such data. Where there
+    is one, all of the budget is its own. Other races have every paradigm of the space. Each has the size that ``auto``
+    chooses. Recipes whose stages train one after the other have nothing to judge early, and take part only if named.
 
     Args:
         data: data for :func:`fourfold.load`, or a data set.
@@ -94,7 +132,7 @@ def fit_best(
         aim: the score that decides: ``distance`` (and likelihood among those that are level), ``likelihood`` (kinds are
             not ranked against each other: the strongest comes first), ``coverage``, or ``speed`` of sampling among
             those that are level in distance.
-        candidates: paradigms or recipes. By default all that model the data.
+        candidates: paradigms or recipes. By default those that model the data and suit the budget.
         observe: a function that is called with each step, see :func:`fourfold.fit`.
         say: a function that is called with each message.
         progress: whether a notebook or terminal shows a bar and the messages.
@@ -115,30 +153,54 @@ def fit_best(
         check_vacant(folder)
     options: Any = {"seed": keywords.get("seed") or 0, **(keywords.get("data_options") or {})}
     dataset = data if isinstance(data, Dataset) else load(data, **options)
-    names = _candidates(dataset.space, candidates)
+    names = candidates_of(dataset, candidates or _begun(folder), aim, keywords)
     with shower_for("race", observe, say, progress) as (steps, lines):
         contest = _Contest(dataset, folder, aim, names, keywords, steps, lines or (lambda line: None))
-        rounds = contest.hold()
-    winner = contest.folder_of(rounds[-1][0].name)
+        looks, winner = contest.hold()
     for path in list(winner.iterdir()):
         shutil.move(path, folder / path.name)
     winner.rmdir()
     run = Run.load(folder, keywords.get("device") or AUTO)
-    return Race(replace(run, data=dataset), aim, rounds)
+    return Race(replace(run, data=dataset), aim, looks)
 
 
-def _candidates(space: Space, names: Sequence[str] | None) -> list[str]:
-    """The recipes that take part: those named, or the default recipe without stages of each paradigm of the space."""
+def _begun(folder: Path) -> list[str] | None:
+    """The candidates of a race that was interrupted: the machine may choose others today."""
+    path = folder / "race" / "race.json"
+    return json.loads(path.read_text(encoding="utf-8"))["names"] if path.exists() else None
+
+
+def candidates_of(dataset: Dataset, names: Sequence[str] | None, aim: str, keywords: FitKeywords) -> list[str]:
+    """The recipes that take part: those named, or the default recipes without stages of paradigms of the space."""
+    space = dataset.space
     if names is not None:
         return list(dict.fromkeys(resolve(name, space) for name in names))
     recipes = []
-    for name in cards():
+    for name in (aim == "distance" and _favourites(dataset, keywords)) or cards():
         with contextlib.suppress(TypeError):
             recipe = resolve(name, space)
             recipes += [] if planned(recipe, space, "xs").stages() else [recipe]
     if not recipes:
         raise ValueError(f"data must have a space that a paradigm models, got {type(space).__name__}")
     return recipes
+
+
+def _favourites(dataset: Dataset, keywords: FitKeywords) -> Sequence[str]:
+    """The paradigms of a short race. None for a long one, and for a space without favourites."""
+    budget = parse_budget(keywords.get("budget") or "1m")
+    favourites = FAVOURITES.get(type(dataset.space).__name__, Favourites(()))
+    if budget.seconds >= LONG or not favourites.steps:
+        return favourites.names if budget.seconds < LONG else ()
+    steps = choose_size(favourites.names[0], dataset, budget, keywords.get("device") or AUTO).steps
+    return favourites.names if steps > favourites.steps else favourites.instead
+
+
+def survivors(standings: Sequence[Standing], space: Space) -> list[str]:
+    """The candidates that go on after a look: the best ones, and the favourite of the space, which may start slowly."""
+    able = [standing.name for standing in standings if not standing.failure]
+    first = [resolve(name, space) for name in FAVOURITES.get(type(space).__name__, Favourites(())).names[:1]]
+    late = [name for name in able[SURVIVORS:] if name in first]
+    return [*able[: SURVIVORS - len(late)], *late]
 
 
 @final
@@ -185,67 +247,65 @@ class _Contest:
         self.judges = replace(dataset, test=dataset.validation)
         whole = parse_budget(keywords.get("budget") or "1m")
         clock = math.isfinite(whole.seconds)
-        self.budget = whole.part((TRAINING if clock else 1.0) / _load(len(names)))
-        judgements = len(names) + min(len(names), SURVIVORS) + 2
-        self.patience = (1 - TRAINING) * whole.seconds / judgements / 2 if clock else PATIENCE
+        self.looks = LOOKS[max(len(LOOKS) + 1 - len(names), 0) :]  # a look that drops no candidate is left out
+        counts = [len(names), SURVIVORS][len(LOOKS) - len(self.looks) :]
+        training = 1 - JUDGING * sum(counts) if clock else 1.0
+        self.budget = whole.part(training / self._load([*counts, 1]))
+        self.patience = JUDGING * whole.seconds / 2 if clock else PATIENCE
+
+    def _load(self, counts: Sequence[int]) -> float:
+        """The training of the race, in budgets of one candidate: up to each look, the rest, and before first steps."""
+        lengths = [end - start for start, end in pairwise([0.0, *self.looks, 1.0])]
+        return (len(self.names) - 1) * SETUP + sum(map(operator.mul, counts, lengths))
 
     def folder_of(self, name: str) -> Path:
         """The run folder of a candidate."""
-        return self.folder / "race" / name.replace("/", "-").replace(" ", "-")
+        return self.folder / "race" / name.replace("/", "-")
 
-    def hold(self) -> list[list[Standing]]:
-        """Hold every round that is not held yet. Return the standings of all.
+    def hold(self) -> tuple[list[list[Standing]], Path]:
+        """Take every look that is not taken yet, and train the winner. Return the standings and its run folder.
 
         Raises:
             RuntimeError: if every candidate failed.
         """
-        rounds = self._recorded()
-        for i, fraction in enumerate(ROUNDS[len(rounds) :], len(rounds)):
-            names = self._entrants(rounds)
-            count, part = f"round {i + 1} of {len(ROUNDS)}", f"{fraction:.0%} of {self.budget.words}"
+        looks = self._recorded()
+        write_json(self.folder / "race" / "race.json", self._record(looks))
+        for i, fraction in enumerate(self.looks[len(looks) :], len(looks)):
+            names = self._entrants(looks)
+            count, part = f"look {i + 1} of {len(self.looks)}", f"{fraction:.0%} of {self.budget.words}"
             self.say(f"{count}: {', '.join(names)}, each to {part}")
-            standings = self._round(names, fraction)
-            rounds.append(standings)
-            write_json(self.folder / "race" / "race.json", self._record(rounds))
+            standings = self._standings(names, fraction)
+            looks.append(standings)
+            write_json(self.folder / "race" / "race.json", self._record(looks))
             if standings[0].failure:
                 raise RuntimeError(f"every candidate failed, {standings[0].name}: {standings[0].failure}")
-        return rounds
+        winner = looks[-1][0].name if looks else self.names[0]
+        self.say(f"{winner}, to {self.budget.words}")
+        self._train(winner, self.observe, self.say)
+        return looks, self.folder_of(winner)
 
     def _recorded(self) -> list[list[Standing]]:
-        """The standings of the rounds that an interrupted race has held under the same settings."""
+        """The standings of the looks that an interrupted race has held under the same settings."""
         path = self.folder / "race" / "race.json"
         if not path.exists():
             return []
         record = json.loads(path.read_text(encoding="utf-8"))
-        if {**record, "rounds": []} != self._record([]):
+        if {**record, "looks": []} != self._record([]):
             raise ValueError(f"{self.folder} must hold a race of the same data, aim, candidates and budget; remove it")
-        return [[Standing.from_record(standing) for standing in standings] for standings in record["rounds"]]
+        return [[Standing.from_record(standing) for standing in standings] for standings in record["looks"]]
 
-    def _record(self, rounds: Sequence[Sequence[Standing]]) -> dict[str, Any]:
+    def _record(self, looks: Sequence[Sequence[Standing]]) -> dict[str, Any]:
         """The race as a JSON value."""
         settings = {"data": self.dataset.digest, "aim": self.aim, "budget": str(self.budget), "names": [*self.names]}
-        return {**settings, "rounds": [[standing.record() for standing in standings] for standings in rounds]}
+        return {**settings, "looks": [[standing.record() for standing in standings] for standings in looks]}
 
-    def _entrants(self, rounds: Sequence[Sequence[Standing]]) -> list[str]:
-        """The names of the candidates of the next round."""
-        if not rounds:
+    def _entrants(self, looks: Sequence[Sequence[Standing]]) -> list[str]:
+        """The names of the candidates that train for the next look."""
+        if not looks:
             return list(self.names)
-        able = [standing for standing in rounds[-1] if not standing.failure]
-        if len(rounds) == len(ROUNDS) - 1:
-            return [able[0].name]
-        return [*(standing.name for standing in able[:SURVIVORS]), *self._resized(able[0])]
+        return survivors(looks[-1], self.dataset.space)
 
-    def _resized(self, best: Standing) -> list[str]:
-        """The best candidate in the next narrower size, or the next wider one, where the user left the size open."""
-        sizes = list(SIZES)
-        if (self.keywords.get("size") or AUTO) != AUTO or best.size not in sizes:
-            return []
-        at = sizes.index(best.size)
-        size = sizes[at - 1] if at else sizes[1]
-        counts = {_parameters(best.name, self.dataset.space, each) for each in (size, best.size)}
-        return [f"{best.name} {size}"] if len(counts) > 1 else []
-
-    def _round(self, names: Sequence[str], fraction: float) -> list[Standing]:
+    def _standings(self, names: Sequence[str], fraction: float) -> list[Standing]:
         """Train candidates up to a fraction of their budget, and judge them. From the best to the worst."""
         drafts, failures = list[Draft](), list[Standing]()
         for name in names:
@@ -256,39 +316,29 @@ class _Contest:
                 self.say(failures[-1].line())
             else:
                 self.say(drafts[-1].standing.line())
-        return in_order([*judged(drafts, self.judges), *failures], self.aim)
+        return in_order([*judged(drafts, self.judges, self.aim), *failures], self.aim)
 
     def _drafted(self, name: str, fraction: float) -> Draft:
         """A candidate that is trained up to a fraction of its budget, with samples."""
-        folder = self.folder_of(name)
-        recipe, _, size = name.partition(" ")
-        keywords: FitKeywords = {**self.keywords, "budget": self.budget}
-        if size:
-            keywords["size"] = size
-        resumes = resumable(folder)
-        until = _Until(fraction, self.observe, 0.0 if resumes else math.nan)
+        until = _Until(fraction, self.observe, 0.0 if resumable(self.folder_of(name)) else math.nan)
         try:
-            fit(recipe, self.dataset, out=folder, resume=resumes, observe=until, say=_nobody, **keywords)
+            with warnings.catch_warnings(action="ignore"):  # a training that pauses has few steps
+                self._train(name, until)
         except Interrupted:
             if not until.reached:
                 raise
-        run = Run.load(folder, self.keywords.get("device") or AUTO)
+        run = Run.load(self.folder_of(name), self.keywords.get("device") or AUTO)
         card = run.card
         standing = Standing(name, card["size"], card["steps"], card["seconds"])
         return drafted(standing, run.model, self.judges, self.patience, card["seed"])
 
-
-def _load(count: int) -> float:
-    """The training of a race with some candidates, in budgets of one."""
-    first, second, last = ROUNDS
-    resized = second + SETUP
-    return count * (first + SETUP) + min(count, SURVIVORS) * (second - first) + resized + (last - second)
-
-
-def _nobody(line: str) -> None:
-    """Drop a message of a training: the race has its own."""
-
-
-def _parameters(recipe: str, space: Space, size: str) -> int:
-    """The number of parameters of a recipe in a size."""
-    return sum(p.numel() for p in planned(recipe, space, size).parameters())
+    def _train(
+        self,
+        name: str,
+        observe: Callable[[Step], bool | None] | None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """Train a candidate, from where it is."""
+        folder, keywords = self.folder_of(name), {**self.keywords, "budget": self.budget}
+        settings: Any = {**keywords, "resume": resumable(folder), "progress": False}
+        fit(name, self.dataset, out=folder, observe=observe, say=say, **settings)

@@ -12,7 +12,7 @@ from torch import Tensor
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset
 from fourfold.metrics import Measurement
-from fourfold.tasks.evaluation import draw, examples, likelihood, quality
+from fourfold.tasks.evaluation import draw, examples, headline, likelihood, quality
 from fourfold.tournament.ranking import lead
 from fourfold.vocabulary import Kind
 
@@ -109,15 +109,20 @@ def drafted(standing: Standing, model: GenerativeModel, dataset: Dataset, patien
     return Draft(replace(standing, scores={k: v for k, v in scores.items() if math.isfinite(v.value)}), samples.x)
 
 
-def judged(drafts: Sequence[Draft], dataset: Dataset) -> list[Standing]:
-    """The standings of candidates with the scores of their samples: as many of each as the one with the fewest has."""
+def judged(drafts: Sequence[Draft], dataset: Dataset, aim: str) -> list[Standing]:
+    """The standings of candidates with the scores of their samples: as many of each as the one with the fewest has.
+
+    Coverage is measured where it is the aim: the other measures take longer than the headline.
+    """
     n = min((len(draft.x) for draft in drafts), default=0)
-    references = examples(dataset, n) if n else None
+    if not n:
+        return [draft.standing for draft in drafts]
+    references = examples(dataset, n)
     standings = []
     for draft in drafts:
-        measures = [] if references is None else quality(draft.x[:n], dataset, references)
-        scores = {**draft.standing.scores, **({"distance": measures[0]} if measures else {})}
-        for coverage in [m for m in measures if m.name.startswith("coverage[")][:1]:
+        scores = {**draft.standing.scores, "distance": headline(draft.x[:n], dataset, references)}
+        every = quality(draft.x[:n], dataset, references) if aim == "coverage" else []
+        for coverage in [measure for measure in every if measure.name.startswith("coverage[")][:1]:
             scores["coverage"] = coverage
         standings.append(replace(draft.standing, scores=scores))
     return standings

@@ -27,7 +27,7 @@ RACE_PANEL = "The race of best"
 class Fit(Command):
     """Train a model of a paradigm on data, within a budget.
 
-    'best' races paradigms and sizes and trains the best of them.
+    'best' races paradigms and trains the best of them.
 
     --resume continues a run under its own settings. Its budget, device,
     precision, compiling, checkpoints and choice of weights may change. Other
