@@ -82,11 +82,12 @@ def fit(command: Fit) -> None:
 
 def sample(command: Sample) -> None:
     """Draw a database and write it."""
-    _refuse(command, "run", "scale", "given", "seed", "out", "device", "as_json")
+    _refuse(command, "run", "scale", "given", "skip_bad", "seed", "out", "device", "as_json")
     path = Path(command.out or command.run / "samples")
     check_new(path)
     run = DatabaseRun.load(command.run, command.device)
-    frames = run.sample(command.scale or 1.0, command.seed, _given(command.given or [], run))
+    given = _given(command.given or [], run)
+    frames = run.sample(command.scale or 1.0, command.seed, given, skip_bad=bool(command.skip_bad), say=say)
     if run.privacy:
         say(guarantee_words({"privacy": run.privacy}))
     write_database(path, frames, run.schema)

@@ -49,10 +49,10 @@ def inferred_schema(
     """The schema of a database: the keys that it declares, and those that its values and names show.
 
     A column is a *primary key* if it has another value in every row and the name of a key. So are several columns
-    together, of which one has the name of a key, if chance would hardly have it so. Without such columns the one that
-    is named after the table is, if nearly all its values differ: the others are faults. A column is a *link* if its
-    name speaks of the parent and nearly all its values are keys of the parent. So are several columns with the names of
-    the parent's key.
+    together, of which one has the name of a key, if chance would hardly have it so. Without such columns one is that is
+    named after the table, or that another table repeats, if nearly all its values differ: the others are faults. A
+    column is a *link* if its name speaks of the parent and nearly all its values are keys of the parent. So are several
+    columns with the names of the parent's key.
 
     Args:
         frames: the rows of each table.
@@ -75,8 +75,8 @@ def inferred_schema(
         if columns[table]:
             different = "other values" if len(columns[table]) > 1 else "another value"
             reasons[table] = DECLARED if primary else f"{different} in every row, and the name of a key"
-        elif nearly := _nearly_primary(table, frame):
-            columns[table], reasons[table] = nearly, f"another value in nearly every row, and named after {table}"
+        elif nearly := _nearly_primary(table, frames):
+            columns[table], reasons[table] = nearly, "another value in nearly every row, and the name of a key"
     values = {
         table: frozenset(_keys(table, frames[table], key, skip_bad).dropna()) for table, key in columns.items() if key
     }
@@ -127,10 +127,23 @@ def _primary(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
     return next(((name,) for name in by_name if _unique(frame[name])), ())
 
 
-def _nearly_primary(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
-    """The column that is named after its table and tells nearly all rows apart, if there is one."""
-    names = [name for name in map(str, frame) if KEY.search(name) and _owns(table, name)]
-    return next(((name,) for name in names if frame[name].nunique() >= SHARE * len(frame)), ())
+def _nearly_primary(table: str, frames: Frames) -> tuple[str, ...]:
+    """The column that tells nearly all rows apart, if it is named after its table, or another table repeats it."""
+    names = [name for name in map(str, frames[table]) if KEY.search(name)]
+    others = [frame for other, frame in frames.items() if other != table]
+    return next(
+        (
+            (name,)
+            for name in sorted(names, key=lambda name: not _owns(table, name))
+            if _nearly_unique(frames[table][name])
+            and (_owns(table, name) or any(name in frame and not _nearly_unique(frame[name]) for frame in others))
+        ),
+        (),
+    )
+
+
+def _nearly_unique(column: pd.Series) -> bool:
+    return column.nunique() >= SHARE * len(column)
 
 
 def _joint(table: str, frame: pd.DataFrame, skip_bad: bool) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from fourfold.output.printable import plural
 from fourfold_databases.reading import Frames, keys_in
 from fourfold_databases.schema import Link, Schema
 
-__all__ = ["faults", "faults_of", "joined_keys", "shown", "sound_frames", "with_texts"]
+__all__ = ["faults", "faults_of", "joined_keys", "shown", "sound_frames", "sound_rows", "with_texts", "without_rows"]
 
 BETWEEN = "\x1f"
 """Stands between the joined values of a key of several columns."""
@@ -37,20 +37,39 @@ def sound_frames(
     sound: dict[str, pd.DataFrame] = {}
     notes: list[str] = []
     for table in schema.order:
-        frame = with_texts(where, frames, schema, table, skip_bad)
-        while (fault := next(faults(frame, schema, table, sound), None)) is not None:
-            column, bad, rule = fault
-            row = frame.index[bad][0]
-            if not skip_bad:
-                raise DataError(
-                    f"{where}, table {table}, row {row + 1}, column {column}: {rule}, got {shown(frame[column][row])}; "
-                    f"correct it, or leave such rows out with {option('skip_bad', True)}"
-                )
-            count = int(bad.sum())
-            notes.append(f"{table}: {plural(count, 'row')} {'are' if count > 1 else 'is'} left out: {column} {rule}")
-            frame = frame[~bad]
-        sound[table] = frame.reset_index(drop=True)
+        sound[table], remarks = sound_rows(where, frames, schema, table, sound, skip_bad)
+        notes += remarks
     return sound, tuple(notes)
+
+
+def sound_rows(
+    where: str, frames: Frames, schema: Schema, table: str, sound: Frames, skip_bad: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of one table, as :func:`sound_frames` has them, and notes, once those that it names are sound."""
+    notes: list[str] = []
+    frame = with_texts(where, frames, schema, table, skip_bad)
+    while (fault := next(faults(frame, schema, table, sound), None)) is not None:
+        frame, note = without_rows(f"{where}, table {table}", frame, *fault, skip_bad)
+        notes.append(f"{table}: {note}")
+    return frame.reset_index(drop=True), notes
+
+
+def without_rows(
+    where: str, frame: pd.DataFrame, column: str, bad: pd.Series, rule: str, skip_bad: bool
+) -> tuple[pd.DataFrame, str]:
+    """The rows of a table but for those that break a rule, and a note on these.
+
+    Raises:
+        DataError: with the first of them, unless they are left out.
+    """
+    row = frame.index[bad][0]
+    if not skip_bad:
+        raise DataError(
+            f"{where}, row {row + 1}, column {column}: {rule}, got {shown(frame[column][row])}; correct it, or leave "
+            f"such rows out with {option('skip_bad', True)}"
+        )
+    count = int(bad.sum())
+    return frame[~bad], f"{plural(count, 'row')} {'are' if count > 1 else 'is'} left out: {column} {rule}"
 
 
 def faults_of(where: str, frames: Frames, schema: Schema) -> dict[tuple[str, str], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
@@ -15,15 +15,16 @@ import pandas as pd
 
 from fourfold.core import LogProb
 from fourfold.data import read_all
-from fourfold.data.errors import DataError
+from fourfold.data.errors import DataError, option
 from fourfold.engine import BrokenRun, Run
 from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences
+from fourfold.spaces.columns import UNREADABLE, Modelled
 from fourfold.spaces.written import WrittenRows
 from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
 from fourfold_databases.derived import filled
-from fourfold_databases.integrity import faults, joined_keys, shown, with_texts
+from fourfold_databases.integrity import joined_keys, sound_rows, without_rows
 from fourfold_databases.matching import matches
 from fourfold_databases.plan import (
     ROW,
@@ -127,7 +128,15 @@ class DatabaseRun:
 
     # --- samples ------------------------------------------------------------------------------------------------------
 
-    def sample(self, scale: float = 1.0, seed: int = 0, given: Frames | None = None) -> dict[str, pd.DataFrame]:
+    def sample(
+        self,
+        scale: float = 1.0,
+        seed: int = 0,
+        given: Frames | None = None,
+        *,
+        skip_bad: bool = False,
+        say: Callable[[str], None] | None = None,
+    ) -> dict[str, pd.DataFrame]:
         """Draw a database: every key differs, every link leads to a row, and rules between tables hold.
 
         Args:
@@ -135,26 +144,34 @@ class DatabaseRun:
             seed: of the samples.
             given: rows of tables that are taken as they are, such as customers whose orders are drawn. Whether a row
                 owns rows of a table is drawn given its columns, if the table stands alone. Else every row owns some.
+            skip_bad: leave out given rows that break a key or hold a value of another kind, and given tables without
+                rows.
+            say: a function that is called with each note on what is left out.
 
         Raises:
             ValueError: for a scale that is not positive.
-            DataError: for given rows whose key is missing or not unique, or whose links lead to no row.
+            DataError: for given rows whose key is missing or not unique, whose links lead to no row, or that hold a
+                value of another kind than their column, and for a given table without rows.
         """
         if not scale > 0:
             raise ValueError(f"scale must be positive, got {scale:g}; 1 draws as many rows as the data has")
+        say = say or (lambda note: None)
+        given = {} if given is None else self._with_rows(given, skip_bad)
         frames: dict[str, pd.DataFrame] = {table: frame.copy() for table, frame in self.fixed.items()}
         described: dict[str, pd.DataFrame] = {}
         summaries: dict[str, pd.DataFrame] = {}
         for number, table in enumerate(self._order):
-            if given is not None and table in given:
-                frames[table] = self._checked(table, given[table], frames)
+            if table in given:
+                frames[table], notes = self._checked(table, given[table], frames, skip_bad)
+                for note in notes:
+                    say(note)
                 described[table] = self._flags(table, frames[table], seed + number)
                 continue
             rows = self._table_rows(table, frames, described, summaries, scale, seed + number)
             rows = self._linked_rows(table, rows, frames, np.random.default_rng((seed, number)))
             described[table] = rows
             frames[table] = rows[[name for name in self.plans[table].columns if name in rows]]
-        derived = {table: self.plans[table].derived for table in self._order if table not in (given or {})}
+        derived = {table: self.plans[table].derived for table in self._order if table not in given}
         frames = filled(frames, self._linked, derived, self.as_text)
         return {table: self._typed(table, frames[table], frames) for table in self.schema.keys}
 
@@ -167,7 +184,10 @@ class DatabaseRun:
         order = [name for name in (self.plans[table].columns if table in self.plans else ()) if name in frame]
         frame = frame[[*order, *(name for name in frame if name not in order)]]
         frame = frame.drop(columns=[*self.schema.joint(table)])
-        columns = {name: pd.to_numeric(frame[name]) for name in names}
+        columns = {name: pd.to_numeric(frame[name], errors="coerce") for name in names}
+        columns = {
+            name: keys for name, keys in columns.items() if keys.isna().equals(frame[name].isna())
+        }  # given texts
         return frame.assign(
             **{name: keys.astype("Int64" if keys.hasnans else "int64") for name, keys in columns.items()}
         )
@@ -359,29 +379,52 @@ class DatabaseRun:
             if value in groups:
                 yield np.asarray(places, dtype=np.int64), np.asarray(groups[value], dtype=np.int64)
 
-    def _checked(self, table: str, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
-        """Given rows of a table, with keys and links as texts.
+    @staticmethod
+    def _with_rows(given: Frames, skip_bad: bool) -> Frames:
+        """Given tables, without empty ones where these are left out.
 
         Raises:
-            DataError: for a column that is missing, a key that is not unique, or a link to a row that is not there.
+            DataError: for a table without rows otherwise.
+        """
+        empty = next((table for table, rows in given.items() if not len(rows)), None)
+        if empty is not None and not skip_bad:
+            raise DataError(
+                f"given, table {empty}: must have rows, got none; draw its rows too with {option('skip_bad', True)}"
+            )
+        return {table: rows for table, rows in given.items() if len(rows)}
+
+    def _checked(
+        self, table: str, rows: pd.DataFrame, frames: Frames, skip_bad: bool
+    ) -> tuple[pd.DataFrame, list[str]]:
+        """Given rows of a table, with keys and links as texts, and notes on those that are left out.
+
+        Raises:
+            DataError: for a column that is missing or, unless rows are left out, a key that is not unique, a link to a
+                row that is not there, or a word among numbers.
         """
         links = (column for link in self._linked.links_of(table) for column in self._linked.columns_of(link.column))
         names = [*dict.fromkeys([*self._linked.key_columns(table), *links, *self.plans[table].described])]
         absent = [name for name in names if name not in rows]
         if absent:
             raise DataError(
-                f"given {table}: must have the columns {shortened(names)}, got none called {absent[0]!r}; add it"
+                f"given, table {table}: must have the columns {shortened(names)}, got none called {absent[0]!r}; add it"
             )
-        frame = with_texts("given", {table: rows}, self._linked, table)
-        fault = next(faults(frame, self._linked, table, frames), None)
-        if fault is not None:
-            column, bad, rule = fault
-            row = int(bad.to_numpy().argmax())
-            raise DataError(
-                f"given {table}, row {row + 1}, column {column}: {rule}, got {shown(frame[column][row])}; correct "
-                "it, or give the rows that it names too"
-            )
-        return frame
+        frame, notes = sound_rows("given", {table: rows}, self._linked, table, frames, skip_bad)
+        for name, column in self._conditions(table).items():
+            inverse, distinct = pd.factorize(frame[name])
+            wrong = np.append(column.read(pd.Series(distinct)), column.blank)[inverse] == UNREADABLE
+            if wrong.any():
+                bad, rule = pd.Series(wrong, frame.index), f"must be {column.description}"
+                frame, note = without_rows(f"given, table {table}", frame, name, bad, rule, skip_bad)
+                notes.append(f"{table}: {note}")
+        return frame.reset_index(drop=True), notes
+
+    def _conditions(self, table: str) -> dict[str, Modelled]:
+        """The columns of a table that rows of others are given, as the models of these read them."""
+        runs = [self.runs[link.child] for link in self._linked.children(table) if link.child in self.runs]
+        columns: list[Modelled] = [c for run in runs for c in getattr(run.model.space.given, "modelled", ())]
+        before = f"{table}."
+        return {c.name.removeprefix(before): c for c in columns if c.name.startswith(before)}
 
     def _flags(self, table: str, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         """Whether given rows own rows of other tables, drawn given their columns. Empty for rows that others own."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 
+import numpy as np
+import pandas as pd
 import pytest
 from test_keys_and_links import SHOP
 
@@ -51,3 +53,75 @@ def test_a_schema_of_other_tables_is_one_line(shop, capsys):
 def test_options_that_a_database_does_not_read_are_refused(shop, capsys):
     assert run(["data", str(shop), "--limit", "5"]) == 2
     assert "--limit" in capsys.readouterr().err
+
+
+def people_and_pets(folder, seed, **changes):
+    """A folder of two linked tables of 60 rows. A change replaces a column of a table."""
+    rng = np.random.default_rng(seed)
+    people = pd.DataFrame({"person_id": range(60), "age": rng.integers(18, 90, 60)})
+    pets = pd.DataFrame({"person_id": rng.integers(0, 60, 60), "weight": rng.integers(1, 40, 60)})
+    folder.mkdir()
+    for name, frame in (("people", people), ("pets", pets)):
+        change = changes.get(name, lambda rows: rows)
+        change(frame.astype(object)).to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+def changed(column, row, value):
+    def change(frame):
+        frame.loc[row, column] = value
+        return frame
+
+    return change
+
+
+FAULTS = {
+    "orphan": (
+        {"pets": changed("person_id", 3, 999)},
+        "table pets, row 4, column person_id: must name a row of people",
+    ),
+    "double": ({"people": changed("person_id", 3, 2)}, "table people, row 4, column person_id: must differ"),
+    "gap": ({"people": changed("person_id", 3, None)}, "table people, row 4, column person_id: must name the row"),
+    "mixed": ({"pets": changed("person_id", 3, "x")}, "table pets, row 4, column person_id: must name a row of people"),
+    "empty": ({"pets": lambda frame: frame[:0]}, "table pets: must have rows"),
+    "circle": (
+        {"people": lambda frame: frame.assign(pet_id=range(60)), "pets": lambda frame: frame.assign(pet_id=range(60))},
+        "links must not run in a circle",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_database_is_one_line_and_the_option_that_goes_on(fault, tmp_path, capsys):
+    changes, line = FAULTS[fault]
+    bad, good = people_and_pets(tmp_path / "bad", 0, **changes), people_and_pets(tmp_path / "good", 1)
+    options = ["--budget", "1 steps", "--size", "xs", "--precision", "float32", "--out", str(tmp_path / "run")]
+    fit = ["fit", "autoregressive", str(bad), *options]
+    assert run(fit) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert "--skip-bad" in error
+    assert run([*fit, "--skip-bad"]) == 0
+    assert run(["judge", str(good), str(bad), "-n", "50", "--out", str(tmp_path / "judged.html")]) == 0
+    if fault == "circle":
+        return
+    assert run(["fit", "autoregressive", str(good), *options[:-1], str(tmp_path / "sound")]) == 0
+    given = [word for table in ("people", "pets") for word in ("--given", str(bad / f"{table}.csv"))]
+    draw = ["sample", str(tmp_path / "sound"), *given, "--out", str(tmp_path / "new")]
+    capsys.readouterr()
+    assert run(draw) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert "--skip-bad" in error
+    assert run([*draw, "--skip-bad"]) == 0
+    new = {table: pd.read_csv(tmp_path / "new" / f"{table}.csv") for table in ("people", "pets")}
+    assert set(new["pets"]["person_id"]) <= set(new["people"]["person_id"])
+
+
+def test_bad_rows_are_those_of_databases(tmp_path, capsys):
+    people_and_pets(tmp_path / "data", 0)
+    options = ["--budget", "1 steps", "--size", "xs", "--precision", "float32", "--out", str(tmp_path / "run")]
+    assert run(["fit", "autoregressive", str(tmp_path / "data" / "people.csv"), *options]) == 0
+    assert run(["sample", str(tmp_path / "run"), "--skip-bad"]) == 2
+    assert "--skip-bad must be left out" in capsys.readouterr().err

@@ -129,19 +129,47 @@ def test_given_parents_stay_and_get_the_children_that_theirs_have(database_run):
 
 
 @pytest.mark.parametrize(
-    ("table", "change", "message"),
+    ("table", "column", "value", "message"),
     [
-        ("customers", {"customer_id": 7}, "row 2, column customer_id: must differ"),
-        ("customers", {"city": None}, "got none called 'city'"),
-        ("orders", {}, "row 1, column customer_id: must name a row of customers"),
+        ("customers", "customer_id", 7, "row 2, column customer_id: must differ in every row, got '7'"),
+        ("customers", "customer_id", [1, None, 3, 4, 5], "row 2, column customer_id: must name the row, got None"),
+        (
+            "customers",
+            "customer_id",
+            [1, "b", 3, 3, 5],
+            "column customer_id, row 2: a key must be of one kind, got a text",
+        ),
+        ("orders", "customer_id", [1, 0, 0, 0, 0], "row 1, column customer_id: must name a row of customers, got '1'"),
+        ("orders", "year", ["2004", "x", "", "x", 2005], "row 2, column year: must be a number, got 'x'"),
     ],
 )
-def test_given_rows_that_would_break_a_key_are_refused(database_run, table, change, message):
-    rows = shop(5)[table]
-    for name, value in change.items():
-        rows = rows.drop(columns=name) if value is None else rows.assign(**{name: value})
-    with pytest.raises(ValueError, match=message):
-        database_run.sample(given={table: rows})
+def test_given_rows_that_are_bad_are_refused_or_left_out(database_run, table, column, value, message):
+    given = {name: shop(5)[name][:5] for name in ("customers", "orders")}
+    owner = given["customers"]["customer_id"].iloc[0]
+    given["orders"] = given["orders"].assign(customer_id=owner)
+    values = [owner if item == 0 else item for item in value] if isinstance(value, list) else value
+    given[table] = given[table].assign(**{column: pd.Series(values, index=given[table].index, dtype=object)})
+    if table == "customers":
+        del given["orders"]
+    with pytest.raises(ValueError, match=f"given, table {table}, {message}.*skip_bad=True"):
+        database_run.sample(given=given)
+    said = []
+    samples = database_run.sample(given=given, skip_bad=True, say=said.append)
+    left = len(given[table]) - len(samples[table])
+    assert left > 0
+    assert [line for line in said if line.startswith(f"{table}: {left} row")]
+    assert samples[table][column].notna().all() or column == "year"
+    assert set(samples["orders"]["customer_id"].astype(str)) <= set(samples["customers"]["customer_id"].astype(str))
+
+
+def test_given_tables_without_rows_or_columns_are_refused_or_drawn(database_run):
+    rows = shop(5)["customers"]
+    with pytest.raises(ValueError, match=r"given, table customers: must have the columns .* got none called 'city'"):
+        database_run.sample(given={"customers": rows.drop(columns="city")})
+    with pytest.raises(ValueError, match="given, table customers: must have rows, got none; draw its rows too with"):
+        database_run.sample(given={"customers": rows[:0]})
+    drawn, plain = (database_run.sample(0.1, given=given, skip_bad=True) for given in ({"customers": rows[:0]}, None))
+    assert drawn["customers"].equals(plain["customers"])
 
 
 def test_a_training_goes_on_by_its_folder_alone(tmp_path, capsys):

@@ -43,6 +43,8 @@ PATIENCE = 120.0
 
 def sample(command: Sample) -> None:
     """Draw samples, and print or write them."""
+    if command.skip_bad:
+        raise ValueError("--skip-bad must be left out, since this run is not that of a database, whose keys may be bad")
     run = Run.load(command.run, command.device, opening=command.opening)
     command = _scaled(command, run)
     conditional = run.model.space.conditional

@@ -116,7 +116,8 @@ class DataOptions:
         seconds: length of a clip of sound. Longer files are cut into clips, or left out where they have transcripts.
             Shorter ones are padded. By default the length of the longest file, at most 2 s without transcripts.
         n_values: number of values that a pixel of an array can take, if fewer than 256.
-        skip_bad: leave out images and sounds that cannot be read, and list them in ``dataset.skipped``.
+        skip_bad: leave out images and sounds that cannot be read, and list them in ``dataset.skipped``. Of a database,
+            leave out rows that break a key, and say so.
         deduplicate: leave out examples that equal an earlier one, or one of an official test set. Of a text, leave out
             passages of 50 tokens that stand in it before.
         stream: leave the training examples of an ``.npy`` or of a folder of images (however deep) in their files, and
@@ -227,7 +228,8 @@ class DataOptions:
         ),
     )
     skip_bad: bool = setting(
-        False, _images(bool, "Leave out files that cannot be read, and list them.", ("--skip-bad",))
+        False,
+        _any(bool, "Leave out files that cannot be read, and rows that break a key.", ("--skip-bad",)),
     )
     deduplicate: bool = setting(
         False, _any(bool, "Leave out repeated examples, or passages of a text.", ("--deduplicate",))

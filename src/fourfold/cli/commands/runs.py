@@ -86,6 +86,7 @@ class Sample(Command):
             help="A condition that every sample meets, such as 'start <= end'. Can be repeated.",
         ),
     ] = None
+    skip_bad: SkipBad = None
     seed: Seed = 0
     out: Annotated[
         str | None,
