@@ -68,7 +68,7 @@ def test_rows_that_were_learned_from_are_told_from_rows_that_were_not():
     assert [len(part) for part in (three.train, three.test, three.validation)] == [400, 300, 200]
 
 
-def test_the_first_line_on_rows_says_what_they_give_away_beside_new_rows():
+def test_the_first_lines_on_rows_say_what_they_give_away_beside_new_rows():
     draw = np.random.default_rng(5)
     rows = pd.DataFrame(
         {"a": draw.integers(0, 900, 900), "b": draw.choice(["u", "v"], 900), "c": draw.normal(size=900)}
@@ -76,15 +76,15 @@ def test_the_first_line_on_rows_says_what_they_give_away_beside_new_rows():
     learned, unseen, more = rows[:400], rows[400:700], rows[700:]
     copies = fourfold.judge(learned, learned[:200], held_out=unseen, baselines=False)
     fresh = fourfold.judge(learned, more, held_out=unseen, baselines=False)
-    for judgement in (copies, fresh):
-        first = judgement.verdict[0]
-        assert first.title == "Privacy"
-        for name in ("closer to training than to test rows", "copies", "membership attack"):
-            assert name in str(first)
-        assert str(first).count(" to ") >= 6  # an interval of each score and of each floor
-        assert first.parts[0] is judgement.samples[0].entry
-    assert "(training rows) 1 (" in str(copies.verdict[0])
-    assert "(training rows) 0 (" in str(fresh.verdict[0])
+    for judgement, share in ((copies, "1 ("), (fresh, "0 (")):
+        lines = judgement.verdict[:3]
+        assert [line.title for line in lines] == ["Privacy"] * 3
+        names = ("closer to training than to test rows (rows): ", "copies (training rows): ", "membership attack")
+        for line, name in zip(lines, names, strict=True):
+            assert line.parts[0].startswith(name)
+            assert judgement.samples[0].entry in line.parts
+            assert str(line).count(" to ") - name.count(" to ") == 2  # the intervals of the score and of the floor
+        assert f"(training rows): samples {share}" in str(lines[1])
 
 
 def test_notes_on_models_and_their_probabilities_are_left_out():

@@ -189,3 +189,32 @@ def test_a_time_in_equal_steps_looks_like_a_series():
 )
 def test_other_tables_do_not(frame):
     assert hint(frame) == []
+
+
+@pytest.mark.parametrize("frequency", ["M", "Q", "W", "D", "h"])
+def test_durations_and_periods_come_back_as_they_were(tmp_path, frequency):
+    r = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "wait": pd.to_timedelta(r.integers(0, 999, 90), unit="min"),
+            "month": pd.PeriodIndex(r.choice(pd.period_range("2020-01", periods=12, freq=frequency), 90)),
+        }
+    )
+    space, x = load(frame).space, load(frame).train.x
+    drawn = space.table(x)
+    assert drawn.dtypes.astype(str).to_dict() == {"wait": "timedelta64[us]", "month": str(frame["month"].dtype)}
+    assert set(drawn["month"]) <= set(frame["month"])
+    assert not set(drawn["wait"].dt.total_seconds() % 60) - {0}
+    drawn.to_csv(tmp_path / "drawn.csv", index=False)  # "0 days 09:07:00"
+    again = load(tmp_path / "drawn.csv", space=space)
+    rows = torch.cat([again.train.x, again.validation.x, again.test.x])
+    assert sorted(rows.tolist()) == sorted(x.tolist())
+
+
+def test_frames_that_hold_no_values_are_one_line():
+    with pytest.raises(DataError, match=r"column i: must hold numbers, words or times, got complex128"):
+        load(pd.DataFrame({"i": [1j] * 40, "j": range(40)}))
+    for frame in (pd.DataFrame(), pd.DataFrame(index=range(40))):
+        with pytest.raises(DataError, match="must have at least 20 rows, got none"):
+            load(frame)
+    assert load(pd.Series(np.random.default_rng(0).normal(size=40))).space.shape == (1,)

@@ -79,14 +79,26 @@ def batches_of_frame(frame: Any) -> Batches:
     """The rows of a pandas frame, or of a polars frame or another object that speaks Arrow's protocol."""
     if not isinstance(frame, pd.DataFrame):
         return pyarrow.table(frame).to_batches()
+    if frame.shape[1] == 0:
+        return []
     arrays = [_of_series(frame.iloc[:, place]) for place in range(frame.shape[1])]
     return [pyarrow.RecordBatch.from_arrays(arrays, names=[str(name) for name in frame.columns])]
 
 
 def _of_series(column: pd.Series) -> Any:
-    """A column of a data frame as an Arrow array. Objects that have no common type become their texts."""
+    """A column of a data frame as an Arrow array. Objects that have no common type become their texts.
+
+    Raises:
+        DataError: for values that are neither numbers, words nor times.
+    """
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
     try:
         array = pyarrow.array(column, from_pandas=True)
+    except pyarrow.ArrowNotImplementedError:
+        raise DataError(
+            f"column {column.name}: must hold numbers, words or times, got {column.dtype}; write it so, or drop it"
+        ) from None
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
         array = pyarrow.array(column.astype(str).where(column.notna()).to_numpy(dtype=object), pyarrow.string())
     return array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
@@ -164,7 +176,8 @@ def _plain_array(where: str, name: str, array: Any) -> Any:
     if kind.is_date(array.type):
         return array.cast(pyarrow.timestamp("s"))
     if kind.is_duration(array.type):
-        return array.cast(pyarrow.duration("us")).cast(pyarrow.int64()).cast(pyarrow.float64())
+        microseconds = array.cast(pyarrow.duration("us")).cast(pyarrow.int64())
+        return pyarrow.compute.divide(microseconds.cast(pyarrow.float64()), 1e6)  # seconds
     if kind.is_integer(array.type) or kind.is_floating(array.type) or kind.is_boolean(array.type):
         return array
     return array if kind.is_timestamp(array.type) else array.cast(pyarrow.string())

@@ -77,7 +77,8 @@ def of_memory(name: str, frame: Any, options: DataOptions) -> Source:
     Raises:
         DataError: as :func:`read_table` does.
     """
-    frame = frame if isinstance(frame, pd.DataFrame) else pyarrow.table(frame)
+    if not isinstance(frame, pd.DataFrame):
+        frame = frame.to_frame("value") if isinstance(frame, pd.Series) else pyarrow.table(frame)
     return table_of(name, batches_of_frame(frame), options, frame=frame)
 
 

@@ -325,6 +325,9 @@ class Numeric(Graded):
         if not self._plainly:
             distinct = plain_numbers(distinct.astype(str), self.prefix, self.suffix, self.thousands, self.point)
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        if self.dtype.startswith("timedelta64"):
+            written = pd.to_timedelta(distinct.astype(str), errors="coerce") / pd.Timedelta(seconds=1)
+            numbers = np.where(np.isnan(numbers), written.to_numpy(dtype=np.float64), numbers)
         places = numbers / self.resolution
         readable = np.abs(places) < 2.0**62  # not where NaN
         codes = np.full(len(numbers), UNREADABLE, dtype=np.int64)
@@ -343,6 +346,8 @@ class Numeric(Graded):
             numbers = np.round(codes * self.resolution, self.decimals)
         if self.dtype in ("str", "object") or not self._plainly:
             return pd.Series(self._text(codes), dtype=object).astype(str)
+        if self.dtype.startswith("timedelta64"):
+            return _cast(pd.Series(pd.to_timedelta(numbers, unit="s")), self.dtype)
         return _cast(pd.Series(numbers), self.dtype if self.dtype[0] in "iufIUF" else str(numbers.dtype))
 
     def _text(self, codes: Codes) -> npt.NDArray[Any]:
@@ -413,6 +418,11 @@ class DateTime(Graded):
         return f"a time like {self.format}"
 
     @property
+    def _frequency(self) -> str:
+        """The frequency of periods, as pandas writes it."""
+        return self.dtype[len("period[") : -1]
+
+    @property
     def _step(self) -> int:
         """Microseconds from one code to the next."""
         return max(round(self.resolution * 1e6), 1)
@@ -421,6 +431,8 @@ class DateTime(Graded):
         times = self.times(distinct, self.format)
         for form, _ in self.others:
             times = times.fillna(self.times(distinct, form))
+        if self.dtype.startswith("period["):
+            times = times.fillna(pd.Series([_start(str(value), self._frequency) for value in distinct]))
         ticks = times.to_numpy(dtype="datetime64[us]").astype(np.int64)
         return np.where(times.isna().to_numpy(), UNREADABLE, (ticks + self._step // 2) // self._step)
 
@@ -449,6 +461,8 @@ class DateTime(Graded):
             return _cast(times.dt.tz_localize("UTC"), self.dtype)
         if self.dtype.startswith(("datetime64", "date32", "timestamp")):
             return _cast(times, self.dtype)
+        if self.dtype.startswith("period["):
+            return times.dt.to_period(self._frequency)
         text = pd.Series(self._text(codes), dtype=object)
         return _cast(text, self.dtype if self.dtype[0] in "iufIUF" else "str")
 
@@ -597,6 +611,14 @@ def _repeated(texts: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Which texts an earlier row has."""
     repeated: npt.NDArray[np.bool_] = pd.Series(texts, dtype=object).duplicated().to_numpy() & (texts != "")
     return repeated
+
+
+def _start(text: str, frequency: str) -> Any:
+    """The first moment of a period such as ``2020Q1``, or of a week as its first and last days. NaT for other texts."""
+    try:
+        return pd.Period(text.partition("/")[0], freq=frequency).to_timestamp()
+    except ValueError:
+        return pd.NaT
 
 
 def _cast(values: pd.Series, dtype: Any) -> pd.Series:

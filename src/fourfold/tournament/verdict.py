@@ -49,7 +49,7 @@ def verdict(comparison: Results) -> list[Line]:
     defeats = _defeats(comparison, [*entries, *others])
     incomplete = [*_stopped(comparison), *_failures(comparison.entries)]
     warnings = [*_marked(comparison, entries), *incomplete, *defeats, *_copies([*entries, *others])]
-    privacy = [line for entry in [*entries, *others] if (line := _privacy(entry)) is not None]
+    privacy = _privacy([*entries, *others])
     beside = [line for entry in others if (line := _outside(comparison, entry)) is not None]
     if not entries or any(entry.marks for entry in entries):
         return [*privacy, *warnings, *beside, *_next(comparison, entries)]
@@ -90,13 +90,20 @@ PRIVATE = ("closer_to_training", "copies", "membership_by_likelihood", "membersh
 """The scores that tell how much samples or likelihoods give away of single rows."""
 
 
-def _privacy(entry: Entry) -> Line | None:
-    """How much an entry gives away of training rows, beside rows that no training has seen. ``None``: not measured."""
-    if entry.score("closer_to_training") is None:  # a space whose examples are not rows
-        return None
-    scores = [score for name in PRIVATE if (score := entry.score(name)) is not None and math.isfinite(score.value)]
-    words = [f"{label(s.name)} {number(s.value)}{interval(s)}, new rows {number(s.floor)}{_floor(s)}" for s in scores]
-    return Line("Privacy", (entry, f": {'; '.join(words)}")) if words else None
+def _privacy(entries: Sequence[Entry]) -> list[Line]:
+    """How much entries give away of training rows, beside rows that no training has seen: a line for each score."""
+    rowwise = [entry for entry in entries if entry.score("closer_to_training") is not None]
+    lines = []
+    for name in PRIVATE:
+        scores = [(entry, score) for entry in rowwise if (score := entry.score(name)) and math.isfinite(score.value)]
+        by_floor = dict[str, list[str | Entry]]()
+        for entry, score in scores:
+            parts = by_floor.setdefault(f"new rows {number(score.floor)}{_floor(score)}", [])
+            parts += [", " if parts else "", entry, f" {number(score.value)}{interval(score)}"]
+        words = [part for floor, parts in by_floor.items() for part in ("; ", *parts, f", {floor}")]
+        if words:
+            lines.append(Line("Privacy", (f"{label(scores[0][1].name)}: ", *words[1:])))
+    return lines
 
 
 def _baselines(comparison: Results) -> Line | None:
