@@ -221,7 +221,7 @@ def test_empty_and_mixed_folders_are_refused(tmp_path):
         load(folder)
     assert "notes.pdf" in load(folder, skip_bad=True).skipped[0]
     (folder / "sub").mkdir()
-    with pytest.raises(DataError, match="must hold files or folders, got both"):
+    with pytest.raises(DataError, match="must hold images or folders, got both"):
         load(folder)
 
 

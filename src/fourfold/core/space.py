@@ -112,7 +112,7 @@ class Space(Quality, Example):
         if value is None:
             return None
         if self.given is None:
-            raise ValueError("the condition must be left out, since this model is unconditional")
+            raise ValueError("the condition must be left out, as this model is unconditional; train one with given")
         return self.given.conditions(value, n).to(device)
 
     def unknown(self, n: int) -> Tensor:

@@ -28,15 +28,16 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
         kinds: the formats in words.
 
     Raises:
-        DataError: for files beside folders, an empty class, a folder within a class, or none of the files.
+        DataError: for such files beside folders, an empty class, a folder within a class, or none of the files.
     """
     files, folders = entries(folder)
-    if files and folders:
+    flat = [path.name for path in files if path.suffix.lower() in suffixes]
+    if flat and folders:
         raise DataError(
-            f"{folder}: must hold files or folders, got both ({files[0].name} and {folders[0].name}); "
+            f"{folder}: must hold {things} or folders, got both ({flat[0]} and {folders[0].name}); "
             f"put all {things} into it, or all into sub-folders, one per class"
         )
-    within = files if not folders else [path for sub in folders for path in members(sub, things)]
+    within = [*files, *(path for sub in folders for path in members(sub, things))]
     other_files = [path for path in within if path.suffix.lower() not in suffixes]
     matches = [path for path in within if path.suffix.lower() in suffixes]
     if not matches:
