@@ -12,9 +12,9 @@ import pandas as pd
 import torch
 
 from fourfold.metrics.rows import Columns
-from fourfold.metrics.rule_search import find_rules
+from fourfold.metrics.rule_search import MOST_ROWS, find_rules
 from fourfold.metrics.rules import AtMost
-from fourfold_databases.derived import FEWEST, Kinds, NumberFormat, numbers
+from fourfold_databases.derived import FEW, FEWEST, Kinds, NumberFormat, numbers
 
 __all__ = ["Bound", "bounds_of", "days"]
 
@@ -85,10 +85,12 @@ def bounds_of(rows: pd.DataFrame, owners: pd.DataFrame, kinds: Kinds, above: Kin
     times = [Bound(name, other) for name in kinds.times for other in above.times]
     starts = [bound for bound in times if _holds(bound, rows, owners)]
     yield from starts
+    step = -(-len(rows) // MOST_ROWS) or 1
+    some = rows.iloc[::step], owners.iloc[::step]
     names = [(0, *item) for item in _named(kinds)] + [(1, *item) for item in _named(above)]
     if not names:
         return
-    parts = [(days if unit == "time" else numbers)((rows, owners)[side][name]) for side, name, unit in names]
+    parts = [(days if unit == "time" else numbers)(some[side][name]) for side, name, unit in names]
     units = tuple(unit for _, _, unit in names)
     columns = Columns(tuple(name for _, name, _ in names), (False,) * len(names), units)
     for rule in find_rules(torch.from_numpy(np.stack(parts, 1)), columns):
@@ -109,6 +111,8 @@ def _named(kinds: Kinds) -> Iterator[tuple[str, str]]:
 
 
 def _holds(bound: Bound, rows: pd.DataFrame, owners: pd.DataFrame) -> bool:
+    if (bound.excess(rows[:FEW], owners[:FEW]) > 0).any():
+        return False
     excess = bound.excess(rows, owners)
     present = excess[~np.isnan(excess)]
     return len(present) >= FEWEST and bool((present <= 0).all())

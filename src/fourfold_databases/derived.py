@@ -29,15 +29,29 @@ from fourfold.metrics.rules import AddsUp
 from fourfold_databases.reading import Frames, gaps_in
 from fourfold_databases.schema import Link, Schema
 
-__all__ = ["Balance", "Copy", "Derived", "Kinds", "Tally", "derived_columns", "filled", "numbers", "of_record"]
+__all__ = [
+    "Balance",
+    "Copy",
+    "Derived",
+    "Kinds",
+    "Tally",
+    "derived_columns",
+    "filled",
+    "numbers",
+    "of_record",
+    "places_of",
+]
 
 FEWEST = 20
 """The fewest rows that show such a column."""
 FEW = 2000
 """Rows that each candidate is tried on first, since most fail there."""
+SHOWN = 10
+"""About so many children of each of :data:`FEW` parents are among these rows. Of owners of more, fewer are taken."""
 CLOSE = 1e-6
 """The error of a sum that rounding explains, as a part of its size."""
 Numbers: TypeAlias = npt.NDArray[np.float64]
+Places: TypeAlias = npt.NDArray[np.int64]
 
 
 @final
@@ -209,6 +223,12 @@ def numbers(column: pd.Series) -> Numbers:
     return result
 
 
+def places_of(frames: Frames, schema: Schema, link: Link) -> Places:
+    """The place in the parent of the row that each row of a child names, ``(N,)``. -1 where it names none."""
+    keys = pd.Index(frames[link.parent][schema.keys[link.parent]])
+    return keys.get_indexer(pd.Index(frames[link.child][link.column])).astype(np.int64)
+
+
 def _tallied(child: pd.DataFrame, tally: Tally) -> pd.Series:
     """The tally of the rows that each key has. A sum of numbers of which one is missing is missing."""
     if tally.function == "count":
@@ -243,13 +263,16 @@ class Kinds(NamedTuple):
         return Kinds(*(tuple(name for name in part if name in names) for part in self))
 
 
-def derived_columns(frames: Frames, schema: Schema, kinds: Mapping[str, Kinds]) -> dict[str, tuple[Derived, ...]]:
+def derived_columns(
+    frames: Frames, schema: Schema, kinds: Mapping[str, Kinds], places: Mapping[Link, Places]
+) -> dict[str, tuple[Derived, ...]]:
     """The columns of each table that others decide in all rows.
 
     Args:
         frames: the rows of each table.
         schema: of the database.
         kinds: of the columns of each table. One without kinds has no such columns.
+        places: of the rows that each link names, by :func:`places_of`.
     """
     result: dict[str, list[Derived]] = {table: [] for table in schema.keys}
     needs: dict[tuple[str, str], set[tuple[str, str]]] = {}
@@ -265,7 +288,7 @@ def derived_columns(frames: Frames, schema: Schema, kinds: Mapping[str, Kinds]) 
     searches = [(link.child, link, _copies) for link in links] + [(link.parent, link, _tallies) for link in links]
     for table, link, search in searches:
         columns = {item.column for item in result[table]} | {*schema.without(table), *schema.key_columns(table)}
-        for item in search(frames, schema, link, kinds, columns):
+        for item in search(frames, schema, link, kinds, columns, places[link]):
             add(table, item)
     for table in kinds:
         tallies = {item.column for item in result[table] if isinstance(item, Tally)}
@@ -277,15 +300,22 @@ def derived_columns(frames: Frames, schema: Schema, kinds: Mapping[str, Kinds]) 
 
 
 def _tallies(
-    frames: Frames, schema: Schema, link: Link, kinds: Mapping[str, Kinds], without: Collection[str]
+    frames: Frames,
+    schema: Schema,
+    link: Link,
+    kinds: Mapping[str, Kinds],
+    without: Collection[str],
+    places: Places,
 ) -> Iterator[Tally]:
     """The columns of a parent that the children of a link decide, if some rows own several."""
     parent, child = frames[link.parent], frames[link.child]
     keys = parent[schema.keys[link.parent]]
-    counts = child[link.column].value_counts()
-    if len(counts) < FEWEST or counts.nunique() < 2:
+    counts = np.bincount(places[places >= 0])
+    counts = counts[counts > 0]
+    if len(counts) < FEWEST or len(np.unique(counts)) < 2:
         return
-    few = child[child[link.column].isin(keys[:FEW])]
+    first = int(np.clip(SHOWN * FEW / counts.mean(), 2 * FEWEST, FEW))
+    few = child[(places >= 0) & (places < first)]
     above, below = kinds[link.parent], kinds[link.child]
     tallies = [Tally("", link.child, link.column, "count", form=NumberFormat())]
     tallies += [Tally("", link.child, link.column, "sum", name, form=NumberFormat()) for name in below.quantities]
@@ -294,7 +324,7 @@ def _tallies(
     for column in (*above.quantities, *above.times):
         if column not in without:
             fitting = (t for t in tallies if column in (above.times if t.time else above.quantities))
-            fits = ((t, _empty(t, parent[column][:FEW], keys[:FEW], few)) for t in fitting)
+            fits = ((t, _empty(t, parent[column][:first], keys[:first], few)) for t in fitting)
             for tally, part in fits:
                 empty = None if part is None else _empty(tally, parent[column], keys, child)
                 if empty is not None:
@@ -325,25 +355,29 @@ def _empty(tally: Tally, column: pd.Series, keys: pd.Series, child: pd.DataFrame
 
 
 def _copies(
-    frames: Frames, schema: Schema, link: Link, kinds: Mapping[str, Kinds], without: Collection[str]
+    frames: Frames,
+    schema: Schema,
+    link: Link,
+    kinds: Mapping[str, Kinds],
+    without: Collection[str],
+    places: Places,
 ) -> Iterator[Copy]:
     """The columns of a child that repeat one of the row which a link names. A row without one has none."""
-    child, parent = frames[link.child], frames[link.parent]
-    above = parent.set_index(schema.keys[link.parent])
+    child, parent = frames[link.child], frames[link.parent].reset_index(drop=True)
     own = [str(name) for name in parent if name not in schema.without(link.parent)]
-    few = child[: min(FEW, len(child))]
-    if child[link.column].nunique() < FEWEST:
+    if len(np.unique(places[places >= 0])) < FEWEST:
         return
     for column in (str(name) for name in child if name not in without):
         for of in own:
-            if _repeats(few, above, link.column, column, of) and _repeats(child, above, link.column, column, of):
+            rows, above = child[column], parent[of]
+            if _repeats(rows[:FEW], above, places[:FEW]) and _repeats(rows, above, places):
                 yield Copy(column, link.column, link.parent, of)
                 break
 
 
-def _repeats(child: pd.DataFrame, above: pd.DataFrame, link: str, column: str, of: str) -> bool:
+def _repeats(own: pd.Series, above: pd.Series, places: Places) -> bool:
     """Whether a column holds what another holds in the row that a link names, and not the same everywhere."""
-    own, named = child[column], above[of].reindex(child[link]).set_axis(child.index)
+    named = above.reindex(places).set_axis(own.index)
     if own.dtype != named.dtype:
         return False
     same = (own == named) | (gaps_in(own) & gaps_in(named))

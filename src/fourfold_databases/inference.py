@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,8 @@ UPWARDS = re.compile(
 """Names of columns that may name another row of their own table."""
 SHARE = 0.95
 """The least share of a link's values that are keys of the parent, and of the rows that a key tells apart."""
+INFERRED = 100_000
+"""The most rows of a child that tell which table a column names."""
 WEAK = 0.5
 """The least share of a column's values that are keys of a parent it is named after, if it is said to be no link."""
 NOTHING = DeclaredKeys((), ())
@@ -77,13 +79,11 @@ def inferred_schema(
             reasons[table] = DECLARED if primary else f"{different} in every row, and the name of a key"
         elif nearly := _nearly_primary(table, frames):
             columns[table], reasons[table] = nearly, "another value in nearly every row, and the name of a key"
-    values = {
-        table: frozenset(_keys(table, frames[table], key, skip_bad).dropna()) for table, key in columns.items() if key
-    }
+    values = {table: _keys(table, frames[table], key, skip_bad) for table, key in columns.items() if key}
     candidates = [
         candidate
         for table, frame in frames.items()
-        for candidate in _links(table, frame, declared.get(table, NOTHING), columns, values, skip_bad)
+        for candidate in _links(table, frame, declared.get(table, NOTHING), columns, values)
     ]
     links = [(link, names) for link, names, share in candidates if share >= SHARE]
     by_key = [(link.child == link.parent, link.column != joint_name(columns[link.parent]), link) for link, _ in links]
@@ -195,8 +195,7 @@ def _links(
     frame: pd.DataFrame,
     declared: DeclaredKeys,
     keys: Mapping[str, tuple[str, ...]],
-    values: Mapping[str, Set[str]],
-    skip_bad: bool,
+    values: Mapping[str, pd.Series],
 ) -> list[tuple[Link, tuple[str, ...], float]]:
     """The links of a table with their columns, and the share of their values that are keys of the parent.
 
@@ -212,7 +211,8 @@ def _links(
         if columns in foreign:
             links.append((Link(table, joint_name(columns), foreign[columns], DECLARED), columns, 1.0))
         elif parents:
-            present = _keys(table, frame, columns, skip_bad).dropna()
+            some = frame.iloc[:: -(-len(frame) // INFERRED)]
+            present = _keys(table, some, columns, True).dropna()  # rows of a link are all looked at later
             shares = {parent: float(present.isin(values[parent]).mean()) for parent in parents}
             parent = max(shares, key=lambda parent: shares[parent])
             if shares[parent] >= WEAK:

@@ -31,7 +31,17 @@ from fourfold.data.sequences import order_of
 from fourfold.spaces.columns import DateTime, Graded, Identifier
 from fourfold_databases.bounds import Bound, bounds_of, days
 from fourfold_databases.database import Database
-from fourfold_databases.derived import FEWEST, Derived, Kinds, NumberFormat, derived_columns, numbers, of_record
+from fourfold_databases.derived import (
+    FEWEST,
+    Derived,
+    Kinds,
+    NumberFormat,
+    Places,
+    derived_columns,
+    numbers,
+    of_record,
+    places_of,
+)
 from fourfold_databases.reading import Frames, gaps_in
 from fourfold_databases.schema import Link, Schema
 
@@ -144,17 +154,19 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
     """
     frames, schema = database.frames, database.schema
     about = {table: _about(frame, schema.without(table)) for table, frame in frames.items()}
+    places = {link: places_of(frames, schema, link) for link in schema.links}
     derived: Mapping[str, tuple[Derived, ...]] = {}
     kinds = {table: _kinds(frames[table], items) for table, items in about.items()}
     if rules:
-        derived = derived_columns(frames, schema, kinds)
+        derived = derived_columns(frames, schema, kinds, places)
     result: dict[str, Plan] = {}
     for table in schema.order:
-        plan = _plan(database, table, about[table], derived.get(table, ()), rules)
+        plan = _plan(database, table, about[table], derived.get(table, ()), places, rules)
         owner = schema.owner(table)
         if rules and owner is not None:
             own, above = (kinds[part].of(p.own) for part, p in ((table, plan), (owner.parent, result[owner.parent])))
-            bounds = bounds_of(frames[table], owner_rows(frames, schema, owner), own, above)
+            named = frames[owner.parent][[*above.quantities, *above.times]].reset_index(drop=True)
+            bounds = bounds_of(frames[table], named.reindex(places[owner]), own, above)
             plan = replace(plan, bounds=tuple(bounds))
         result[table] = plan
     return result
@@ -178,21 +190,28 @@ def _holds_numbers(column: pd.Series) -> bool:
     return bool(whole.all()) and bool(column.notna().any()) and not pd.api.types.is_bool_dtype(column)
 
 
-def _plan(database: Database, table: str, every: Sequence[Inferred], derived: tuple[Derived, ...], rules: bool) -> Plan:
+def _plan(
+    database: Database,
+    table: str,
+    every: Sequence[Inferred],
+    derived: tuple[Derived, ...],
+    places: Mapping[Link, Places],
+    rules: bool,
+) -> Plan:
     frame, schema = database.frames[table], database.schema
     without = {*schema.without(table), *(item.column for item in derived)}
     owner, key, links = schema.owner(table), schema.keys[table], (link.column for link in schema.links_of(table))
-    counts = frame[owner.column].value_counts() if owner is not None else pd.Series([1])
-    alone = owner is None or int(counts.max()) == 1
+    longest = 1 if owner is None else int(_counts(places[owner]).max(initial=1))
+    alone = owner is None or longest == 1
     own = tuple(str(column) for column in frame if column not in without)
     about = [item for item in every if item.column.name in own]
     order = None if alone else next((item.column.name for item in about if _orders(item, frame)), ROW)
     counters: tuple[tuple[str, int], ...] = ()
     if rules and owner is not None and order is not None:
-        if order != ROW and _first_number(frame, owner, order) is not None:
+        if order != ROW and _first_number(frame[order], places[owner]) is not None:
             order = ROW
         names = [item.column.name for item in about if item.column.name != order]
-        counters = tuple(_counters(frame, owner, order, names))
+        counters = tuple(_counters(frame, owner, order, names, places[owner]))
     own = tuple(name for name in own if name not in dict(counters))
     about = [item for item in every if item.column.name in own]
     return Plan(
@@ -205,37 +224,46 @@ def _plan(database: Database, table: str, every: Sequence[Inferred], derived: tu
         categories=_of_kinds(about, "category", "boolean"),
         times=_of_kinds(about, "time"),
         siblings=_siblings(schema, table),
-        flags=tuple(link.child for link in schema.children(table) if not _all_own(database, link)),
+        flags=tuple(link.child for link in schema.children(table) if not _counts(places[link], len(frame)).all()),
         order=order,
         alone=alone,
         named=tuple(link.column for link in schema.references(table) if frame[link.column].isna().any()),
         key=None if key is None or key in {*schema.parts, *links} else asdict(_identifier(key, frame[key])),
         rows=len(frame),
-        longest=int(counts.max()),
+        longest=longest,
         free=0 if owner is None else int(frame[owner.column].isna().sum()),
         numbers=tuple(database.numbers.get(table, ())),
     )
 
 
-def _first_number(frame: pd.DataFrame, owner: Link, name: str) -> int | None:
+def _counts(places: Places, parents: int = 0) -> npt.NDArray[np.int64]:
+    """How many rows name each row of a parent."""
+    return np.bincount(places[places >= 0], minlength=parents)
+
+
+def _first_number(column: pd.Series, places: Places) -> int | None:
     """The number from which a column counts the rows of each owner, in any order. ``None`` if it does not."""
-    values = numbers(frame[name])
-    if np.isnan(values).any() or (values % 1).any() or not frame[owner.column].duplicated().any():
+    values, counts = numbers(column), _counts(places)
+    if np.isnan(values).any() or (values % 1).any() or counts.max(initial=0) < 2 or (places < 0).any():
         return None
-    groups = pd.Series(values).groupby(frame[owner.column].to_numpy(), sort=False)
-    first, size, last, different = groups.min(), groups.size(), groups.max(), groups.nunique()
-    counts = (first == first.iloc[0]).all() and (last - first + 1 == size).all() and (different == size).all()
-    return int(first.iloc[0]) if counts and frame[owner.column].notna().all() else None
+    first = values.min()
+    if (values == first).sum() != (counts > 0).sum() or values.max() - first + 1 != counts.max():
+        return None
+    rows = np.lexsort((values, places))
+    place = np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts)
+    return int(first) if (values[rows] == first + place).all() else None
 
 
-def _counters(frame: pd.DataFrame, owner: Link, order: str, names: Sequence[str]) -> Iterator[tuple[str, int]]:
+def _counters(
+    frame: pd.DataFrame, owner: Link, order: str, names: Sequence[str], places: Places
+) -> Iterator[tuple[str, int]]:
     """The columns that number the rows of each owner, in the order of a column, else in that of the first of them."""
-    rows = None if order == ROW else in_order(frame, order)
+    rows: pd.DataFrame | None = None
     for name in names:
-        first = _first_number(frame, owner, name)
+        first = _first_number(frame[name], places)
         if first is None:
             continue
-        rows = in_order(frame, name) if rows is None else rows
+        rows = in_order(frame, name if order == ROW else order) if rows is None else rows
         if (numbers(rows[name]) == rows.groupby(owner.column, sort=False).cumcount() + first).all():
             yield name, first
 
@@ -257,12 +285,6 @@ def _identifier(name: str, keys: pd.Series) -> Identifier:
     column = infer(Coded(name, np.arange(len(keys), dtype=np.int32), keys), {"kind": "identifier"}).column
     assert isinstance(column, Identifier), "the hint asks for one"
     return column
-
-
-def _all_own(database: Database, link: Link) -> bool:
-    """Whether every row of a parent owns a row of a table."""
-    key = database.schema.keys[link.parent]
-    return bool(database.frames[link.parent][key].isin(database.frames[link.child][link.column]).all())
 
 
 def _some(frame: pd.DataFrame) -> pd.DataFrame:
