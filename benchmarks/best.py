@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import tempfile
 import time
 from collections import Counter
@@ -78,6 +79,7 @@ def row(name: str, pick: str, dataset: Dataset, budget: str) -> dict[str, Any]:
     if verdict == "level" and same:
         verdict = _verdict(best_nats, plain_nats)
     return {
+        "budget": budget,
         "data": name,
         "best": race.run.card["recipe"],
         "size": race.run.card["size"],
@@ -127,7 +129,7 @@ def main() -> None:
                 {
                     "title": f"`fit best` and the usual pick, {options.budget} each",
                     "command": f"python benchmarks/best.py --budget {options.budget}",
-                    "machine": machine(),
+                    "machine": f"{machine()['cpu']}, {os.cpu_count()} cores, beside other work",
                     "date": str(datetime.date.today()),
                     "commit": commit(),
                     "seeds": 1,
