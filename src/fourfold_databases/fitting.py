@@ -23,7 +23,7 @@ from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.checkpoint import check_vacant
 from fourfold.runs.settings import FitKeywords
 from fourfold_databases.database import Database, read_database
-from fourfold_databases.plan import FEWEST, Plan, has_values, plans
+from fourfold_databases.plan import FEWEST, Plan, context, has_values, plans
 from fourfold_databases.private import Guard, read_public
 from fourfold_databases.run import RECORD, DatabaseRun, given_rows, table_folder, training_rows
 from fourfold_databases.schema import Schema
@@ -214,6 +214,11 @@ def _data(
     rows, conditions = training_rows(frames, schema, plan, table), given_rows(frames, schema, plan, table)
     owner, own = schema.owner(table), plan[table]
     reading: dict[str, Any] = {"text_model": text_model} | ({} if conditions is None else {"given": conditions})
+    if text_model is not None and owner is not None:
+        keys = frames[table][owner.column] if own.alone else rows[owner.column]
+        above = context(frames, schema, plan, owner.parent)
+        above.index = pd.Index(frames[owner.parent][schema.keys[owner.parent]])
+        reading["text_rows"] = above.reindex(keys).reset_index(drop=True)
     if owner is not None and not own.alone:
         reading |= {"group": owner.column, "order": own.order, "length": max(own.longest, 2)}
     else:

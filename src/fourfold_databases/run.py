@@ -294,7 +294,11 @@ class DatabaseRun:
             if isinstance(space, Sequences):
                 assert keys is not None, "sequences have owners"
                 written = space.with_keys(keys[start:stop].astype(str).tolist())
-            parts.append(written.text(x) if self.as_text else written.table(x))
+            above = None
+            if conditions is not None:
+                names = [name for name in map(str, conditions) if name.partition(".")[0] in self.schema.keys]
+                above = conditions[names][start:stop].reset_index(drop=True)
+            parts.append(written.text(x, above) if self.as_text else written.table(x, above))
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*self.plans[table].columns])
 
     def _linked_rows(

@@ -126,6 +126,35 @@ def test_a_model_trained_here_is_shown_no_row_and_its_texts_have_the_masses_of_i
     assert shares[1] > 0.3 > 0.05 > shares[3]
 
 
+def test_texts_of_a_child_are_written_given_the_row_of_its_owner(folder, reviews, monkeypatch):
+    """In training and in samples, for sequences and for one row each."""
+    customers = pd.DataFrame({"customer_id": range(100), "city": ["Oslo", "Rome"] * 50, "age": np.arange(100) % 50})
+    for orders in (reviews.assign(customer_id=np.arange(400) % 100), reviews[:100].assign(customer_id=range(100))):
+        frames = {"customers": customers, "orders": orders.sample(frac=1, random_state=0)}
+        run = fourfold.fit_database("autoregressive", frames, budget="2 steps", size="xs", text_model=folder)
+        owners = frames["orders"].merge(customers, on="customer_id").set_index("review").astype(str)
+        lines = _column(run.runs["orders"]).writer.examples.splitlines()
+        assert len(lines) == 6
+        for line in lines:
+            before, _, text = line.partition("review: ")
+            row = owners.loc[[text]].iloc[0]
+            assert f"customers.city: {row['city']}; customers.age: {row['age']}; " in before
+            assert f"product: {row['product']}; rating: {row['rating']}; " in before
+        asked, texts = [], PublishedTexts.texts
+
+        def written(writer, name, rows, seeds, texts=texts, asked=asked):
+            asked.append(rows)
+            return texts(writer, name, rows, seeds)
+
+        monkeypatch.setattr(PublishedTexts, "texts", written)
+        drawn = run.sample(0.1)
+        monkeypatch.undo()
+        rows = drawn["orders"].merge(drawn["customers"], on="customer_id")
+        assert len(asked[0]) == len(rows) > 0
+        pairs = [f"{a} {b}" for a, b in zip(asked[0]["customers.city"], asked[0]["rating"], strict=True)]
+        assert sorted(pairs) == sorted(f"{a} {b}" for a, b in zip(rows["city"], rows["rating"], strict=True))
+
+
 def test_texts_of_a_database_are_written_too(folder, reviews):
     customers = pd.DataFrame({"customer_id": range(100), "age": np.arange(100) % 50})
     orders = reviews.assign(customer_id=np.arange(400) % 100, order_id=range(400))

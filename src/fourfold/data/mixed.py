@@ -589,7 +589,9 @@ def _inferred(
                 )
             place += 1
     x = torch.from_numpy(codes)
-    return inferred, space if train is None else spelled(space, columns, x, train, options.text_model), x, ()
+    if train is not None:
+        space = spelled(space, columns, x, train, options.text_model, options.text_rows)
+    return inferred, space, x, ()
 
 
 def _column(

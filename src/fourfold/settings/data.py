@@ -65,6 +65,7 @@ class DataKeywords(TypedDict, total=False):
     order: str | None
     data_dir: str | os.PathLike[str] | None
     private: Protection | None
+    text_rows: Any
 
 
 def shares_of(words: str) -> list[float]:
@@ -153,6 +154,8 @@ class DataOptions:
             example is a window of it. Splits are then cut by position.
         data_dir: where the files of Fashion-MNIST are.
         private: how the rows of a table are protected. Its schema is then counted with noise.
+        text_rows: a data frame with a row for each row of a table, which ``text_model`` alone is shown: such as the row
+            that owns it.
 
     Raises:
         ValueError: for a limit or a number of rare rows below 1.
@@ -342,6 +345,7 @@ class DataOptions:
     )
     data_dir: str | None = setting(None, _any(str, "Folder with the files of Fashion-MNIST.", metavar="<path>"))
     private: Protection | None = None
+    text_rows: Any = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

@@ -283,16 +283,20 @@ class Sequences(WrittenRows):
     def with_keys(self, keys: Sequence[str]) -> Self:
         return dataclasses.replace(self, keys=tuple(keys))
 
-    def table(self, x: Tensor) -> pd.DataFrame:
+    def table(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """The data frame of all rows: the columns of the file, in its order, with its dtypes, one fresh key a sequence.
 
         Several windows of a series have a column ``series`` that numbers them, since each goes on from the same row.
         """
-        return self._framed(x, self.file_table.table(self._flat(x)), as_text=False)
+        return self._framed(x, self.file_table.table(self._flat(x), self._each(x, beside)), as_text=False)
 
-    def text(self, x: Tensor) -> pd.DataFrame:
+    def text(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it."""
-        return self._framed(x, self.file_table.text(self._flat(x)), as_text=True)
+        return self._framed(x, self.file_table.text(self._flat(x), self._each(x, beside)), as_text=True)
+
+    def _each(self, x: Tensor, beside: pd.DataFrame | None) -> pd.DataFrame | None:
+        """A row for each row of the sequences, of one for each sequence."""
+        return None if beside is None else beside.iloc[self.present(x).nonzero()[:, 0].numpy()].reset_index(drop=True)
 
     def _flat(self, x: Tensor) -> Tensor:
         """All rows ``(N, C)``, with the order column as in the file."""

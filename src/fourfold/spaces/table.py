@@ -281,16 +281,16 @@ class Table(WrittenRows):
         """Codes as a model of the schema takes them: a gap in a column without gaps is :data:`UNSEEN`."""
         return codes if column.missing else np.where(codes == MISSING, UNSEEN, codes)
 
-    def table(self, x: Tensor) -> pd.DataFrame:
+    def table(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
-        texts = self._texts(x)
+        texts = self._texts(x, beside)
         parts = {c.name: c.values(codes) for c, codes in self._by_column(x)}
         parts |= {name: text.replace("", None).astype("str") for name, text in texts.items()}
         return pd.DataFrame(self._whole(x, parts, texts, as_text=False))
 
-    def text(self, x: Tensor) -> pd.DataFrame:
+    def text(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
-        texts = self._texts(x)
+        texts = self._texts(x, beside)
         parts = {c.name: c.text(codes) for c, codes in self._by_column(x)} | texts
         return pd.DataFrame(self._whole(x, parts, texts, as_text=True))
 
@@ -324,8 +324,8 @@ class Table(WrittenRows):
                 result[whole.name] = result[whole.name].astype("str")
         return result
 
-    def _texts(self, x: Tensor) -> dict[str, pd.Series]:
-        """The texts of columns that are not modelled: functions of the row and its place."""
+    def _texts(self, x: Tensor, beside: pd.DataFrame | None) -> dict[str, pd.Series]:
+        """The texts of columns that are not modelled: functions of the row, its place and what stands beside it."""
         columns = [
             c for c in self.schema if isinstance(c, FreeText) and (c.spelling is not None or c.writer is not None)
         ]
@@ -334,15 +334,18 @@ class Table(WrittenRows):
         seeds = (byte_digests(x.cpu()) + torch.arange(len(x)) * MIXING).numpy()
         places = {name: i for i, name in enumerate(self.columns)}
         levels = {c.name: None if c.source not in places else x[:, places[c.source]].cpu().numpy() for c in columns}
-        rows = self.row_texts(x) if any(c.writer is not None for c in columns) else pd.DataFrame()
+        rows = self.row_texts(x, beside) if any(c.writer is not None for c in columns) else pd.DataFrame()
         return {
             c.name: c.drawn(seeds ^ k, levels[c.name]) if c.writer is None else c.written(seeds ^ k, rows)
             for k, c in enumerate(columns)
         }
 
-    def row_texts(self, x: Tensor) -> pd.DataFrame:
-        """The modelled columns of rows as texts."""
-        return pd.DataFrame({c.name: c.text(codes) for c, codes in self._by_column(x) if isinstance(c, Modelled)})
+    def row_texts(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The modelled columns of rows as texts, behind what stands beside them."""
+        rows = pd.DataFrame({c.name: c.text(codes) for c, codes in self._by_column(x) if isinstance(c, Modelled)})
+        if beside is None:
+            return rows
+        return pd.concat([beside.astype(object).where(beside.notna(), "").astype(str), rows], axis=1)
 
     def _by_column(self, x: Tensor) -> Iterator[tuple[Column, Codes]]:
         """All columns of the file with their codes. Those that are not modelled have none, so zeros stand there."""

@@ -46,11 +46,16 @@ class WrittenRows(Space):
     """A space whose examples are rows of a file of columns, with the decimals, formats and gaps of that file."""
 
     @abstractmethod
-    def table(self, x: Tensor) -> pd.DataFrame:
-        """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
+    def table(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
+        """The data frame of raw examples: all columns of the file, in its order, with its dtypes.
+
+        Args:
+            x: the examples.
+            beside: a row for each, which a model of language that writes texts is shown before the row itself.
+        """
 
     @abstractmethod
-    def text(self, x: Tensor) -> pd.DataFrame:
+    def text(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
 
     def _written(self, x: Tensor, beside: Beside) -> pd.DataFrame:

@@ -26,7 +26,14 @@ MOST_LEVELS = 60
 """Categories of a column that a text is drawn given, at most."""
 
 
-def spelled(space: Table, columns: Sequence[Coded], x: Tensor, rows: Tensor, text_model: str | None = None) -> Table:
+def spelled(
+    space: Table,
+    columns: Sequence[Coded],
+    x: Tensor,
+    rows: Tensor,
+    text_model: str | None = None,
+    beside: pd.DataFrame | None = None,
+) -> Table:
     """The table whose texts can be drawn, by the texts of some rows.
 
     Args:
@@ -35,6 +42,7 @@ def spelled(space: Table, columns: Sequence[Coded], x: Tensor, rows: Tensor, tex
         x: all rows ``(N, C)``.
         rows: the places of training rows.
         text_model: the model that writes texts. Those of a few formats, such as telephone numbers, need none.
+        beside: a row for each row of the file, which that model is shown too.
 
     Raises:
         ValueError: for a model that cannot be opened.
@@ -43,13 +51,23 @@ def spelled(space: Table, columns: Sequence[Coded], x: Tensor, rows: Tensor, tex
         return space
     by_name = {coded.name: coded for coded in columns}
     schema = (
-        _spelled(space, column, by_name[column.name], x, rows, text_model) if isinstance(column, FreeText) else column
+        _spelled(space, column, by_name[column.name], x, rows, text_model, beside)
+        if isinstance(column, FreeText)
+        else column
         for column in space.schema
     )
     return dataclasses.replace(space, schema=tuple(schema))
 
 
-def _spelled(space: Table, column: FreeText, coded: Coded, x: Tensor, rows: Tensor, text_model: str | None) -> Column:
+def _spelled(
+    space: Table,
+    column: FreeText,
+    coded: Coded,
+    x: Tensor,
+    rows: Tensor,
+    text_model: str | None,
+    beside: pd.DataFrame | None,
+) -> Column:
     inverse = coded.inverse[rows.numpy()]
     words = np.append(coded.distinct.astype(str).to_numpy(dtype=object), "")
     words[np.isin(words, list(GAPS))] = ""
@@ -59,8 +77,10 @@ def _spelled(space: Table, column: FreeText, coded: Coded, x: Tensor, rows: Tens
     order = np.random.default_rng(0).permutation(len(texts))
     spelling = spelling_of(texts[order].tolist(), [levels[i] for i in order])
     if text_model is not None and (spelling is None or not spelling.formats):
-        some = order[:SOME]
-        writer = text_writer().of(text_model, column.name, space.row_texts(x[rows[some]]), pd.Series(texts[some]))
+        some = rows[order[:SOME]]
+        places = some.numpy() if coded.rows is None else coded.rows[some.numpy()]
+        shown = space.row_texts(x[some], None if beside is None else beside.iloc[places].reset_index(drop=True))
+        writer = text_writer().of(text_model, column.name, shown, pd.Series(texts[order[:SOME]]))
         return dataclasses.replace(column, writer=writer)
     return dataclasses.replace(column, spelling=spelling, source=None if source is None else space.columns[source])
 
