@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 import typer
 from torch import Tensor
 
@@ -67,37 +68,62 @@ def _write(path: Path, table: Any, header: bool) -> None:
 
 
 def classify(command: Classify) -> None:
-    """Classify rows, and compare with classifiers that are trained on the same rows."""
-    target, out = command.target, command.out
-    if not target:
+    """Classify rows, and compare with classifiers that are trained on the same rows, or examples by their classes."""
+    out, run = command.out, Run.load(command.run, command.device)
+    target: str | None = command.target or None
+    if target is None and not _class_names(run) and run.model.space.columns:
         raise typer.BadParameter("give the column to predict: --target COLUMN")
-    run = Run.load(command.run, command.device)
-    column, place = target_of(run.model, target)
-    x, has_target = _rows(run, command.data, target, place, command.limit)
+    if target is None:
+        categories, place = _class_names(run), None
+        x, y = _examples(run, command.data, command.limit, bool(command.skip_bad))
+    else:
+        column, place = target_of(run.model, target)
+        categories = column.categories
+        x, has_target = _rows(run, command.data, target, place, command.limit, bool(command.skip_bad))
+        y = x[:, place] if has_target else None
     p = tasks.classify(run.model, x, target, command.seed)
     if out is not None:
-        _write(out, _probabilities(p, column.categories, x[:, place].tolist() if has_target else None), True)
-    labelled = x[:, place] >= 0 if has_target else x[:, place] < 0
-    scores = []
-    if has_target and bool(labelled.any()):
+        _write(out, _probabilities(p, categories, None if y is None else y.tolist()), True)
+    scores: list[ClassifierScores] = []
+    labelled = torch.zeros(len(x), dtype=torch.bool) if y is None else y >= 0
+    if y is not None and bool(labelled.any()):
         name = f"this run, {run.model.paradigm}"
-        scores = [tasks.judge(name, p[labelled], x[labelled, place], command.seed)]
-        if command.beside:
+        scores = [tasks.judge(name, p[labelled], y[labelled], command.seed)]
+        if command.beside and place is not None:
             scores += list(_rival_scores(run, x[labelled], place, command.seed))
     else:
-        say(f"{command.data} has no column {target!r}, so the predictions cannot be checked")
+        missing = "no classes" if target is None else f"no column {target!r}"
+        say(f"{command.data} has {missing}, so the predictions cannot be checked")
     if command.as_json:
         print_line(json.dumps({"rows": len(x), "scores": [dataclasses.asdict(score) for score in scores]}, indent=1))
         return
     if scores:
-        print_line(_scores(scores, int(labelled.sum()), target))
-    if len(scores) > 1:
+        print_line(_scores(scores, int(labelled.sum()), target or "class"))
+    elif out is None:
+        print_data(_probabilities(p, categories, None).to_csv(index=False, lineterminator="\n").rstrip("\n"))
+    if target is not None and len(scores) > 1:
         print_line(_verdict(scores[0], scores[1:], target))
     if out is not None:
         print_line(out)
 
 
-def _rows(run: Run, data: str | None, target: str, place: int, limit: int | None) -> tuple[Tensor, bool]:
+def _class_names(run: Run) -> tuple[str, ...]:
+    """The names of the classes that a model is conditional on, none for another model."""
+    given = run.model.space.given
+    return () if given is None else tuple(given.names)
+
+
+def _examples(run: Run, data: str | None, limit: int | None, skip_bad: bool) -> tuple[Tensor, Tensor | None]:
+    """The examples to classify, and their classes where the data has them."""
+    part, notes = run.examples(data, limit=limit, skip_bad=skip_bad)
+    for note in notes:
+        say(note)
+    return part.x, part.cond
+
+
+def _rows(
+    run: Run, data: str | None, target: str, place: int, limit: int | None, skip_bad: bool
+) -> tuple[Tensor, bool]:
     """The rows to classify, and whether they hold the target."""
     if data is not None and Path(data).exists():
         frame, header = raw_frame(data)
@@ -105,15 +131,12 @@ def _rows(run: Run, data: str | None, target: str, place: int, limit: int | None
             frame[target] = None
             relaxed = frame.replace("", None)
             try:
-                x = run.examples(relaxed, limit=limit)[0].x
+                x = run.examples(relaxed, limit=limit, skip_bad=skip_bad)[0].x
             except DataError as error:
                 raise DataError(str(error).replace("<data in memory>", str(data))) from None
             x[:, place] = UNSEEN
             return x, False
-    part, notes = run.examples(data, limit=limit)
-    for note in notes:
-        say(note)
-    return part.x, True
+    return _examples(run, data, limit, skip_bad)[0], True
 
 
 def _rival_scores(run: Run, x: Tensor, place: int, seed: int) -> Iterator[ClassifierScores]:
@@ -150,10 +173,10 @@ def _verdict(run: ClassifierScores, rivals: Sequence[ClassifierScores], target: 
 
 def _scores(scores: Sequence[ClassifierScores], rows: int, target: str) -> str:
     """A table of the scores of classifiers, with their intervals."""
-    lines = [f"{target} of {rows:,} rows, with 95 % intervals over rows (bootstrap)"]
+    lines = [f"{target} of {rows:,} examples, with 95 % intervals over rows (bootstrap)"]
     lines += [f"{'':<26}{'accuracy':<21}{'log-loss, nats':<21}AUC"]
     for score in scores:
         figures = (score.accuracy, score.log_loss, score.auc)
-        cells = [f"{value:.3f} ({low:.3f}, {high:.3f})" for value, low, high in figures]
+        cells = [f"{value:#.3g} ({low:#.3g}, {high:#.3g})" for value, low, high in figures]
         lines.append(f"{score.name[:25]:<26}" + "".join(f"{cell:<21}" for cell in cells).rstrip())
     return "\n".join(lines)

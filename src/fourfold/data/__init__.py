@@ -385,7 +385,8 @@ def _nothing(name: str, given: str) -> str:
     """The message on conditions that are not there."""
     if given == IN_MEMORY:
         return f"{name}: given must be given again, as it is not stored: the array, table or texts"
-    return f"{name}: given must be a file, a folder or columns of a table, got {given!r}, which is none; correct it"
+    kinds = "labels, captions, a file, a folder or columns of a table"
+    return f"{name}: given must be {kinds}, got {given!r}, which is none; correct it"
 
 
 def _in_memory(source: Source | Stored) -> Source:

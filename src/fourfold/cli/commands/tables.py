@@ -9,7 +9,7 @@ from typing import Annotated, final
 import typer
 
 from fourfold.cli.command import Command
-from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed
+from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, SkipBad
 
 __all__ = ["Classify", "Impute"]
 
@@ -49,12 +49,13 @@ class Impute(Command):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Classify(Command):
-    """Predict a column of a table by Bayes' rule, from the joint distribution.
+    """Predict a column of a table, or the class of any example, by Bayes' rule.
 
-    p(y | x) is p(x, y) / sum of p(x, y') over all categories y'. If the data
-    holds the column, accuracy, log-loss and the area under the curve are shown,
-    beside those of classifiers that are trained on the same rows. Without data,
-    the test split of the run's own data is classified.
+    For a column, p(y | x) is p(x, y) / sum of p(x, y') over all categories y'. For
+    a model given classes, it is p(x | y) / sum of p(x | y'), with classes equally
+    likely. If the data holds the answers, accuracy, log-loss and the area under
+    the curve are shown, for a column beside classifiers that are trained on the
+    same rows. Without data, the test split of the run's own data is classified.
     """
 
     work = "fourfold.cli.tables:classify"
@@ -62,7 +63,10 @@ class Classify(Command):
     run: Folder
     data: OtherData = None
     target: Annotated[
-        str, typer.Option(help="The column to predict from all others.", show_default=False, metavar="COLUMN")
+        str,
+        typer.Option(
+            help="The column of a table to predict from all others.", show_default="the class", metavar="COLUMN"
+        ),
     ] = ""
     limit: Annotated[
         int | None,
@@ -75,6 +79,7 @@ class Classify(Command):
             help="Also train logistic regression and gradient boosting on the run's training rows.",
         ),
     ] = True
+    skip_bad: SkipBad = None
     seed: Seed = 0
     out: Annotated[
         Path | None,
