@@ -225,3 +225,20 @@ def test_files_that_are_no_run_lead_to_judge(tmp_path, capsys):
     assert "fourfold judge REAL" in capsys.readouterr().err
     assert call("judge", "two-moons", tmp_path / "new.csv", "--out", tmp_path / "page.html") == 2
     assert "new.csv" in capsys.readouterr().err
+
+
+def test_times_of_another_form_are_read_and_values_of_no_real_row_are_counted() -> None:
+    draw = np.random.default_rng(2)
+    days = pd.Series(pd.Timestamp("2021-03-01") + pd.to_timedelta(draw.integers(0, 900 * 24, 300), unit="h"))
+    rows = pd.DataFrame(
+        {"when": days.dt.strftime("%d/%m/%Y %H:%M"), "zip": [f"{z:05d}" for z in draw.integers(0, 9, 300)]}
+    )
+    same = pd.DataFrame(
+        {"when": days.dt.strftime("%Y-%m-%dT%H:%M:%S"), "zip": rows["zip"].str.lstrip("0").replace("", "0")}
+    )
+    said: list[str] = []
+    judged = fourfold.judge(rows, same, baselines=False, say=said.append)
+    assert not any("column when" in note for note in said)
+    assert any("column zip: " in note and "300 of 300 values" in note for note in said)
+    times = judged.dataset.space.modelled[0]
+    assert (times.codes(rows["when"]) == times.codes(same["when"])).all()

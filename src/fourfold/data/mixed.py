@@ -722,14 +722,14 @@ def _matched(
     read = _codes
     if issubclass(kind, SampleOptions):
         read = _codes_of_samples
-        notes += [line for pair in zip(space.modelled, coded, strict=True) for line in _of_another_kind(*pair)]
+        notes += [line for pair in zip(space.modelled, coded, strict=True) for line in _wrong_values(*pair)]
     pairs = zip(space.modelled, coded, strict=True)
     codes = np.stack([space.in_schema(column, read(where, column, values)) for column, values in pairs], 1)
     return torch.from_numpy(codes), tuple(notes), coded
 
 
 OTHER_KIND = "are judged as wrong ones"
-"""The remark of notes on values of samples of another kind than their column."""
+"""The remark of notes on values of samples that are of another kind than their column, or in no real row."""
 
 
 def _codes_of_samples(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
@@ -738,11 +738,12 @@ def _codes_of_samples(where: str, column: Column, coded: Coded) -> npt.NDArray[n
     return np.where(codes == UNREADABLE, UNSEEN, codes)
 
 
-def _of_another_kind(column: Column, coded: Coded) -> Iterator[str]:
-    """A line on the values of a column of samples that are of another kind, with their number."""
-    wrong = torch.from_numpy((np.append(column.read(coded.distinct), column.blank) == UNREADABLE)[coded.inverse])
-    count = f"{int(wrong.sum()):,} of {len(wrong):,} values"
-    yield from _line(column, coded, wrong, f"is not {column.description}: {count} {OTHER_KIND}")
+def _wrong_values(column: Column, coded: Coded) -> Iterator[str]:
+    """Lines on the values of a column of samples that are of another kind, or in no real row, with their number."""
+    codes = torch.from_numpy(np.append(column.read(coded.distinct), column.blank)[coded.inverse])
+    for code, words in ((UNREADABLE, f"is not {column.description}"), (UNSEEN, "is in no real row")):
+        count = f"{int((codes == code).sum()):,} of {len(codes):,} values"
+        yield from _line(column, coded, codes == code, f"{words}: {count} {OTHER_KIND}")
 
 
 IMPOSSIBLE, IMPROBABLE = "its probability is 0", "it is improbable"

@@ -373,6 +373,8 @@ class Numeric(Graded):
         return np.array(full, dtype=object)
 
 
+ISO = r"\d{4}-\d\d-\d\d"
+"""The beginning of a time as ISO 8601 writes it."""
 _ZONE = re.compile(r"[+-]\d\d:?\d\d$")
 """The end of a format of times in one zone: their distance from UTC."""
 
@@ -433,6 +435,10 @@ class DateTime(Graded):
             times = times.fillna(self.times(distinct, form))
         if self.dtype.startswith("period["):
             times = times.fillna(pd.Series([_start(str(value), self._frequency) for value in distinct]))
+        if times.isna().any() and self.format not in EPOCHS:
+            written = distinct.astype(str)
+            plain = written.where(written.str.match(ISO))  # other tools write times in this way, which has one meaning
+            times = times.fillna(pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=True).dt.tz_convert(None))
         ticks = times.to_numpy(dtype="datetime64[us]").astype(np.int64)
         return np.where(times.isna().to_numpy(), UNREADABLE, (ticks + self._step // 2) // self._step)
 
