@@ -57,14 +57,14 @@ class Standing:
     def line(self) -> str:
         """The standing in one line of at most 80 characters."""
         if self.failure:
-            return f"{self.name[:27]:<27} failed: {self.failure[:43]}"
+            return f"{self.name[:24]:<24} failed: {self.failure[:46]}"
         distance, likelihood, speed = (_words(self.scores.get(name)) for name in ("distance", "likelihood", "speed"))
         return _row(self.name, self.size, f"{self.steps:,}", distance, likelihood, speed)
 
 
 def _row(name: str, size: str, steps: str, distance: str, likelihood: str, speed: str) -> str:
     """A line of a table of standings."""
-    return f"{name[:27]:<27} {size:>5} {steps:>7} {distance:>9} {likelihood:>19} {speed:>7}"
+    return f"{name[:24]:<24} {size:>5} {steps:>7} {distance:>9} {likelihood:>22} {speed:>7}"
 
 
 HEAD = _row("candidate", "size", "steps", "distance", "likelihood", "ms each")
@@ -75,7 +75,7 @@ def _words(score: Measurement | None) -> str:
     """A score in few characters, a likelihood with its kind."""
     if score is None or not math.isfinite(score.value):
         return "-"
-    return f"{score.value:.3g}" if score.kind is None else f"{score.value:.4g} {score.kind.words[-12:].strip()}"
+    return f"{score.value:.3g}" if score.kind is None else f"{score.value:.4g} {score.kind.words}"
 
 
 @final
