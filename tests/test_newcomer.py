@@ -304,12 +304,13 @@ def test_images_become_a_folder_that_can_be_read_again(runs, tmp_path, capsys):
 
 def test_formats_that_do_not_suit_are_refused_with_those_that_do(tmp_path):
     x = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match=r"a\.png: must be .*\.npy, \.npz, \.csv, \.parquet for Vectors, got \.png$"):
+    tables = r"\.csv, \.parquet, \.jsonl, \.xlsx"
+    with pytest.raises(ValueError, match=rf"a\.png: must be .*\.npy, \.npz, {tables} for Vectors, got \.png$"):
         write_examples(tmp_path / "a.png", x, Vectors(3))
     with pytest.raises(ValueError, match="for Vectors, got a folder"):
         write_examples(tmp_path / "a", x, Vectors(3))
-    with pytest.raises(ValueError, match=r"a\.xlsx: must be .*\.png, .*, or a folder for Images, got \.xlsx$"):
-        write_examples(tmp_path / "a.xlsx", torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Images(1, 2, 2))
+    with pytest.raises(ValueError, match=r"a\.xls: must be .*\.png, .*, or a folder for Images, got \.xls$"):
+        write_examples(tmp_path / "a.xls", torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Images(1, 2, 2))
     with pytest.raises(ValueError, match=r"for Images, got \.txt"):
         write_examples(tmp_path / "a.txt", torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Images(1, 2, 2))
     assert as_lines(torch.tensor([[0, 1], [1, 1]]), Text("ab", 2)) == "ab\n\nbb"

@@ -38,7 +38,7 @@ class DescribeData(Command):
         typer.Option(
             "--out",
             "-o",
-            help="Write 64 training examples to a .png, .wav, .npy, .npz, .csv, .parquet or .txt, to a folder, or to "
+            help="Write 64 training examples to a .png, .wav, .npy, .npz, .csv, .xlsx, .jsonl, .parquet or .txt, to a folder, or to "
             "standard output (-).",
         ),
     ] = None
