@@ -93,8 +93,8 @@ class Sample(Command):
         typer.Option(
             "--out",
             "-o",
-            help="Write to a .png (a grid), .wav, .npy, .npz, .csv, .xlsx, .jsonl, .parquet or .txt, to a folder of PNGs or "
-            "WAVs, or to standard output (-).",
+            help="Write to a .png (a grid), .wav, .npy, .npz, .csv, .xlsx, .jsonl, .parquet or .txt, to a folder of "
+            "PNGs or WAVs, or to standard output (-).",
             show_default="a file in the run folder; text is printed",
         ),
     ] = None
