@@ -38,8 +38,8 @@ class DescribeData(Command):
         typer.Option(
             "--out",
             "-o",
-            help="Write 64 training examples to a .png, .wav, .npy, .npz, .csv, .xlsx, .jsonl, .parquet or .txt, to a folder, "
-            "or to standard output (-).",
+            help="Write 64 training examples to a .png, .wav, .npy, .npz, .csv, .xlsx, .jsonl, .parquet or .txt, to a "
+            "folder, or to standard output (-).",
         ),
     ] = None
     as_json: AsJson = False
