@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
@@ -44,7 +45,8 @@ class Finding:
 def score_of(judgement: DatabaseJudgement, view: str, name: str) -> Measurement | None:
     """A score of a view. ``None`` where it was not measured."""
     scores = judgement.views[view].scores if view in judgement.views else ()
-    return next((score for score in scores if score.name.partition("[")[0] == name), None)
+    present = (score for score in scores if not math.isnan(score.value))
+    return next((score for score in present if score.name.partition("[")[0] == name), None)
 
 
 def conclusion(judgement: DatabaseJudgement, schema: Schema) -> str:
@@ -71,7 +73,7 @@ def findings(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
             "exact copies",
             {table: score_of(judgement, table, COPIES) for table in tables},
             "more rows are exact copies of training rows than of held-out real rows",
-            "No table holds more exact copies of training rows than real rows do that were held out",
+            "No table holds more exact copies of training rows than held-out real rows do, which repeat by chance",
             lambda score: f"{score.value:.1%}, held-out rows {score.floor:.1%}",
             apart_from_floor,
         ),
@@ -105,7 +107,7 @@ def _keys(judgement: DatabaseJudgement) -> Finding:
 
 def _kinds(judgement: DatabaseJudgement) -> list[Finding]:
     """A sentence on values of another kind than their column, where there are some."""
-    text = f"Some values are of another kind than their column. {'. '.join(judgement.wrong)}."
+    text = f"Some values are of another kind than their column: {'; '.join(judgement.wrong)}."
     return [Finding("values", text, True)] if judgement.wrong else []
 
 
@@ -152,6 +154,8 @@ def _likeness(subject: str, noun: str, judgement: DatabaseJudgement, views: list
     """A sentence on what trained trees can tell from real rows."""
     scores = {view: score_of(judgement, view, LIKENESS) for view in views}
     present = {view: score for view, score in scores.items() if score is not None}
+    if not present:
+        return Finding(subject, "Nothing could be measured.", False)
     apart = [f"{view} (AUC {score.value:.2f})" for view, score in present.items() if apart_from_floor(score)]
     like = len(present) - len(apart)
     others = f"those of {plural(like, 'table' if noun == 'rows' else 'view')}"

@@ -31,7 +31,7 @@ from fourfold.tournament.words import label, wrapped
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.integrity import faults_of, sound_frames
 from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, plans
-from fourfold_databases.reading import Frames, frames_of
+from fourfold_databases.reading import Frames, frames_of, gaps_in
 from fourfold_databases.rules import RuleCheck, rule_checks
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
@@ -227,7 +227,7 @@ def checks_of(name: str, frames: Mapping[str, pd.DataFrame], schema: Schema) -> 
     keys = [(f"key {table}.{key}", table, key) for table, key in schema.keys.items() if key is not None]
     links = [(f"link {link}", link.child, link.column) for link in schema.links]
     counts = {
-        label: int(frames[table][[*schema.columns_of(column)]].notna().all(axis=1).sum())
+        label: int((~frames[table][[*schema.columns_of(column)]].apply(gaps_in).any(axis=1)).sum())
         for label, table, column in links
     }
     counts |= {label: len(frames[table]) for label, table, _ in keys}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,12 +21,14 @@ __all__ = ["schema_picture", "write_page"]
 
 STYLE = """
 :root { --ink: #1d2430; --soft: #5b6472; --line: #dfe3e8; --paper: #fff; --box: #f6f7f9; --c: #3f6fd1 }
-:root { --behind: #b0b5bd; --bad: #b3261e; --fine: #1f7a3f }
+:root { --behind: #b0b5bd; --bad: #b3261e; --fine: #1f7a3f; --fair: #a66300 }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 66em; margin: 1.6em auto; padding: 0 1.2em }
 body { color: var(--ink); background: var(--paper) }
 h1 { font-size: 1.5em; margin: 0 } h2 { margin: 1.8em 0 .4em; font-size: 1.2em } h3 { margin: 1.4em 0 .3em }
 .soft { color: var(--soft) } .conclusion { font-size: 1.15em; padding: .6em .9em; border-left: 5px solid var(--fine) }
 .conclusion { background: var(--box); margin: .8em 0 } .conclusion.bad { border-color: var(--bad); color: inherit }
+.conclusion.fair { border-color: var(--fair) } .wide { overflow-x: auto }
+.wide td:first-child { min-width: 7em }
 table { border-collapse: collapse } th { font-weight: 600; vertical-align: bottom; color: var(--soft) }
 td, th { padding: .2em .9em .2em 0; text-align: left; border-bottom: 1px solid var(--line) }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
@@ -35,16 +36,22 @@ td, th { padding: .2em .9em .2em 0; text-align: left; border-bottom: 1px solid v
 ul.findings { padding: 0; list-style: none; margin: .4em 0 } ul.findings li { padding-left: 1.5em; text-indent: -1.5em }
 li::before { content: "✓"; color: var(--fine); display: inline-block; width: 1.5em; text-indent: 0 }
 li.bad::before { content: "✗"; color: var(--bad) } li.bad { color: inherit }
-.beside { display: flex; gap: 1.6em; align-items: flex-start }
+.beside { display: flex; flex-wrap: wrap; gap: .4em 1.6em; align-items: flex-start } .beside > div { min-width: 0 }
 svg text { font: 13px system-ui, sans-serif; fill: currentColor } svg text.small { font-size: 11px; fill: var(--soft) }
-svg { max-width: 100%; height: auto } svg.bars text { font-size: 10px }
+svg.bars { max-width: 100%; height: auto } svg.bars text { font-size: 10px }
 @media (prefers-color-scheme: dark) { :root { --ink: #dde1e7; --soft: #9aa3b0; --line: #3a414b; --paper: #16191d }
-  :root { --box: #20252b; --c: #8ab4f8; --behind: #5d6672; --bad: #ff7b8a; --fine: #6fcf97 } }
+  :root { --box: #20252b; --c: #8ab4f8; --behind: #5d6672; --bad: #ff7b8a; --fine: #6fcf97; --fair: #e0a84a } }
 """
 LEGEND = (
     "Each chart shows how many rows of a table the rows of its owner have: grey bars for the real database, blue lines "
     "for the synthetic one."
 )
+NUMBERS = (
+    "Membership attack: how well an attack tells the rows that the system learned from. Told from real: how well "
+    "trained trees tell synthetic rows from real ones. For both 0.50 is a guess, and 1.00 is always right. A dash: too "
+    "few rows, or rows of keys alone. Red numbers are worse than those of new real rows by more than chance."
+)
+"""The meaning of the numbers of the first screen."""
 BOX = (190, 42)
 """Width and height of a table in the picture of the schema."""
 GAP = (60, 22)
@@ -60,7 +67,7 @@ def write_page(judgement: DatabaseJudgement, schema: Schema, folder: Path) -> Pa
     body = [
         *_first_screen(judgement, schema),
         element("h2", "Schema"),
-        schema_picture(schema, judgement.sizes),
+        element("div", schema_picture(schema, judgement.sizes), css="wide"),
         element("h2", "Tables"),
         *(part for table in schema.order if table in judgement.views for part in _section(table, judgement, [table])),
         element("h2", "Links"),
@@ -86,7 +93,7 @@ def write_page(judgement: DatabaseJudgement, schema: Schema, folder: Path) -> Pa
 
 def _first_screen(judgement: DatabaseJudgement, schema: Schema) -> list[Markup]:
     items = findings(judgement, schema)
-    private = any(item.bad and item.private for item in items)
+    bad = "bad" if any(item.bad and item.private for item in items) else "fair" if any(i.bad for i in items) else ""
     references = (
         "Held-out rows are those of a database that the system never saw."
         if judgement.held_out
@@ -95,19 +102,22 @@ def _first_screen(judgement: DatabaseJudgement, schema: Schema) -> list[Markup]:
     )
     return [
         element("h1", f"{judgement.name}: a synthetic database"),
-        element("p", conclusion(judgement, schema), css=f"conclusion{' bad' if private else ''}"),
+        element("p", conclusion(judgement, schema), css=f"conclusion {bad}".strip()),
         element("ul", *(element("li", item.text, css="bad" if item.bad else None) for item in items), css="findings"),
-        element("table", _head("table", *_COLUMNS), *(_row(table, judgement) for table in schema.order)),
-        element(
-            "p",
-            f"Every number is a measurement, and none is a guarantee. {references} Red numbers are worse than those of "
-            "new real rows by more than chance.",
-            css="soft",
-        ),
+        _table(_head("table", *_COLUMNS), *(_row(table, judgement) for table in schema.order)),
+        element("p", NUMBERS, f" Every number is a measurement, and none is a guarantee. {references}", css="soft"),
     ]
 
 
-_COLUMNS = ("rows", "real rows", "broken keys", "exact copies", "nearer to training", "attack AUC", "two-sample AUC")
+_COLUMNS = (
+    "rows",
+    "real rows",
+    "broken keys",
+    "exact copies",
+    "nearer to training",
+    "membership attack",
+    "told from real",
+)
 """The columns of the first screen beside the table's name."""
 
 
@@ -128,7 +138,7 @@ def _of_table(check: str, table: str) -> bool:
 
 
 def _score_cell(score: Measurement | None, form: str) -> Markup:
-    if score is None or math.isnan(score.value):
+    if score is None:
         return element("td", "\u2013", css="number")
     css = "number bad" if apart_from_floor(score) else "number"
     return element("td", form.format(score.value), css=css, title=f"new real rows: {form.format(score.floor)}")
@@ -136,6 +146,11 @@ def _score_cell(score: Measurement | None, form: str) -> Markup:
 
 def _count_cell(broken: int) -> Markup:
     return element("td", f"{broken:,}", css="number bad" if broken else "number")
+
+
+def _table(*rows: Markup) -> Markup:
+    """A table that scrolls by itself where it is wider than the screen."""
+    return element("div", element("table", *rows), css="wide")
 
 
 def _head(*words: str) -> Markup:
@@ -164,7 +179,7 @@ def _scores(view: str, judgement: DatabaseJudgement) -> Markup:
         for name, value, floor, word in rows
     ]
     about = element("p", element("a", "charts, rows and all scores", href=page_name(view)), css="soft")
-    return element("div", element("table", _head(*head), *cells), about)
+    return element("div", _table(_head(*head), *cells), about)
 
 
 def _link_section(link: Link, judgement: DatabaseJudgement, schema: Schema) -> list[Markup]:
@@ -175,7 +190,7 @@ def _link_section(link: Link, judgement: DatabaseJudgement, schema: Schema) -> l
     facts += [f"{rule}." for rule in judgement.rules if rule.link == link]
     views = [(name, words) for name, words in _views_of(link, schema) if name in judgement.views]
     rows = [_view_row(name, words, judgement) for name, words in views]
-    table = element("table", _head("question", "two-sample AUC", "real rows", ""), *rows) if rows else Markup("")
+    table = _table(_head("question", "told from real", "real rows", ""), *rows) if rows else Markup("")
     bars = judgement.counts.get(link)
     chart = Markup("")
     if bars is not None:
@@ -229,6 +244,9 @@ def schema_picture(schema: Schema, sizes: Mapping[str, tuple[int, int]]) -> Mark
     for table in schema.order:
         parents = [depth[link.parent] for link in schema.links_of(table) if link.parent != table]
         depth[table] = 1 + max(parents, default=-1)
+    for table in reversed(schema.order):  # beside its nearest child, so that lines cross no box between
+        children = [depth[link.child] for link in schema.links if link.parent == table != link.child]
+        depth[table] = min(children, default=depth[table] + 1) - 1
     (width, height), (across, down) = BOX, GAP
     places: dict[str, tuple[int, int]] = {}
     for table in schema.order:

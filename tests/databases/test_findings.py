@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 from test_keys_and_links import shop
 
 from fourfold.metrics import Floor, Measurement
-from fourfold_databases.findings import conclusion, findings
+from fourfold_databases.database import read_database
+from fourfold_databases.findings import LIKENESS, conclusion, findings, score_of
 from fourfold_databases.inference import inferred_schema
-from fourfold_databases.judging import DatabaseJudgement, LinkCheck
-from fourfold_databases.page import schema_picture
+from fourfold_databases.judging import DatabaseJudgement, LinkCheck, judge_database
+from fourfold_databases.page import schema_picture, write_page
 from fourfold_databases.reading import frames_of
 from fourfold_databases.rules import RuleCheck
 
@@ -82,3 +86,30 @@ def test_the_picture_of_a_schema_names_each_table_with_its_rows():
     assert all(f">{table}<" in picture for table in SCHEMA.keys)
     assert picture.count("12 rows, real 10") == len(SCHEMA.keys)
     assert picture.count("<path") == len(SCHEMA.links)
+
+
+def test_a_score_that_could_not_be_measured_says_nothing():
+    unmeasured = judgement(auc=float("nan"))
+    (tables,) = [item for item in findings(unmeasured, SCHEMA) if item.subject == "tables"]
+    assert tables.text == "Nothing could be measured."
+    assert not tables.bad
+    assert score_of(unmeasured, "orders", LIKENESS) is None
+
+
+def test_a_table_without_parents_stands_beside_its_nearest_child():
+    """So its line crosses no box: products are named by items, three links below the customers."""
+    picture = str(schema_picture(SCHEMA, {}))
+    place = {name: int(x) for x, name in re.findall(r'<text x="(\d+)"[^>]*>(\w+)<', picture)}
+    assert place["customers"] < place["orders"] < place["order_items"]
+    assert place["products"] == place["orders"]
+
+
+def test_wide_parts_of_the_page_scroll_by_themselves(tmp_path):
+    data = {name: pd.DataFrame({"id": range(60), "n": np.arange(60) % 7}) for name in ("a", "b")}
+    real = read_database(data)
+    page = write_page(judge_database(real, data, n=40, out=tmp_path / "judged"), real.schema, tmp_path / "judged")
+    text = page.read_text()
+    assert text.count("<table>") == 3  # the first screen and two tables
+    assert text.count('<div class="wide"><table>') == text.count("<table>")
+    assert text.count('<div class="wide"><svg') == 1
+    assert 'class="conclusion' in text
