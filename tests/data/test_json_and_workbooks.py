@@ -14,6 +14,7 @@ import fourfold
 from fourfold.core import Beside
 from fourfold.data import DataError, load
 from fourfold.data.writers import write_examples
+from fourfold.main import run as main
 
 pytest.importorskip("openpyxl")
 FRAME = pd.DataFrame(
@@ -103,3 +104,13 @@ def test_files_are_judged(tmp_path: Path, ending: str) -> None:
     real = _file(tmp_path, ending)
     report: Any = fourfold.judge(real, FRAME.sample(frac=1, random_state=0), out=tmp_path / "judged")
     assert report is not None
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".xlsx"])
+def test_gaps_are_filled_in_the_format_of_the_table(tmp_path: Path, ending: str) -> None:
+    run = fourfold.fit("autoregressive", FRAME, budget="5 steps", precision="float32", out=tmp_path / "run")
+    table, out = _file(tmp_path, ending, FRAME.replace("=1+1", "Rom")), tmp_path / f"filled{ending}"
+    assert main(["impute", str(run.folder), str(table), "--out", str(out)]) == 0
+    filled = pd.read_excel(out) if ending == ".xlsx" else pd.read_json(out, lines=True)
+    assert filled["age"].tolist() == FRAME["age"].tolist()
+    assert set(filled["city"].dropna()) <= {"Rom", "Köln", "=1+1"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from fourfold.cli.commands.tables import Classify, Impute
 from fourfold.cli.printing import print_data, print_line, say
 from fourfold.data import DataError
 from fourfold.data.tables import raw_frame
+from fourfold.data.writers import write_json_lines, write_workbook
 from fourfold.engine import Run
 from fourfold.spaces.columns import UNSEEN
 from fourfold.tasks.classifying import ClassifierScores, target_of
@@ -55,11 +56,13 @@ def _names(texts: Sequence[str], columns: Sequence[str]) -> list[str]:
 
 
 def _write(path: Path, table: Any, header: bool) -> None:
-    writers = {
+    writers: dict[str, Callable[[], None]] = {
         ".csv": lambda: table.to_csv(path, index=False, header=header, lineterminator="\n"),
         ".tsv": lambda: table.to_csv(path, index=False, header=header, sep="\t", lineterminator="\n"),
         ".parquet": lambda: table.to_parquet(path, index=False),
         ".feather": lambda: table.to_feather(path),
+        ".jsonl": lambda: write_json_lines(path, table),
+        ".xlsx": lambda: write_workbook(path, table, header),
     }
     if path.suffix.lower() not in writers:
         raise ValueError(f"--out must end in {', '.join(writers)}, got {path}; choose such a name")

@@ -13,7 +13,7 @@ from torch import Tensor
 from fourfold.core import ALONE, Beside, Space
 from fourfold.machine.libraries import pandas as pd
 
-__all__ = ["as_lines", "usual_suffix", "write_examples"]
+__all__ = ["as_lines", "usual_suffix", "write_examples", "write_json_lines", "write_workbook"]
 
 
 def _npy(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
@@ -64,13 +64,27 @@ def _parquet(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
 
 
 def _json_lines(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
-    _frame(x, space, beside).to_json(path, orient="records", lines=True, date_format="iso", force_ascii=False)
+    write_json_lines(path, _frame(x, space, beside))
+
+
+def write_json_lines(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as lines of JSON objects."""
+    frame.to_json(path, orient="records", lines=True, date_format="iso", force_ascii=False)
 
 
 def _workbook(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
+    write_workbook(path, _frame(x, space, beside))
+
+
+def write_workbook(path: Path, frame: pd.DataFrame, header: bool = True) -> None:
+    """Write a table as the sheet of an Excel workbook, in which no text runs as a formula.
+
+    Raises:
+        ValueError: if openpyxl is not installed.
+    """
     try:
         with pd.ExcelWriter(path, engine="openpyxl") as book:
-            _frame(x, space, beside).to_excel(book, index=False)
+            frame.to_excel(book, index=False, header=header)
             for cell in itertools.chain(*next(iter(book.sheets.values())).iter_rows()):
                 if cell.data_type == "f":  # a text that begins with "=" runs as no formula
                     cell.data_type = "s"

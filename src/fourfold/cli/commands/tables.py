@@ -40,7 +40,9 @@ class Impute(Command):
     seed: Seed = 0
     out: Annotated[
         str,
-        typer.Option("--out", "-o", help="Write to a .csv, .tsv, .parquet or .feather, or to standard output (-)."),
+        typer.Option(
+            "--out", "-o", help="Write to a .csv, .tsv, .xlsx, .jsonl, .parquet or .feather, or to standard output (-)."
+        ),
     ] = "-"
     device: Device = "auto"
     as_json: AsJson = False
