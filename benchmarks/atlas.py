@@ -14,6 +14,8 @@ A case is a JSON object on a line: ``id``, ``kind`` (``card``, ``hf_config``, ``
 path to content, or paths below ``--folder``/``id``, or with ``repository`` below ``--folder``/``owner+name``, laid out
 at ``commit``. Cases without an input are counted and left out. Alternatives in
 ``accept`` count as right. A case whose ``evidence`` is ``weak`` states no mechanism of its own: to abstain is right.
+``blanked`` tells how much a careful reader finds in a blanked card: its mechanism is ``stated``, ``suggested``, or
+there is ``nothing``.
 
 ``--clones`` scores repositories laid out as folders, ``DIR/owner+name`` for ``owner/name``, each as a whole and by
 its README alone. A case then holds ``repository``, ``commit``, ``part`` (``development`` or ``kept``) and ``label``.
@@ -147,17 +149,17 @@ def score(cases: list[dict[str, Any]], folder: Path | None, blank: bool, errors:
             continue
         placed = surely(placed, sure)
         row = judge(case, placed, time.perf_counter() - started)
-        by_kind[case["kind"]].append(row)
+        by_kind[f"{case['kind']} {case.get('blanked', '') if blank else ''}".strip()].append(row)
         if errors and not row["all"]:
             explain(case, placed)
     rows = [row for group in by_kind.values() for row in group]
     if not rows:
         print(f"no case has an input ({absent} without)")
         return
-    print(f"{'kind':<10} {'n':>4} {'paradigm':>9} {'macro':>6} {'+lik+samp':>9} {'wrong':>6} {'abstain':>8}")
+    print(f"{'kind':<14} {'n':>4} {'paradigm':>9} {'macro':>6} {'+lik+samp':>9} {'wrong':>6} {'abstain':>8}")
     for kind, group in [*sorted(by_kind.items()), ("all", rows)]:
         print(
-            f"{kind:<10} {len(group):>4} {_mean(group, 'paradigm'):>9.3f} {macro(group):>6.3f} "
+            f"{kind:<14} {len(group):>4} {_mean(group, 'paradigm'):>9.3f} {macro(group):>6.3f} "
             f"{_mean(group, 'all'):>9.3f} {sum(r['wrong'] for r in group):>6} {sum(r['abstained'] for r in group):>8}"
         )
     failed = sum(not row["paradigm"] for row in rows)

@@ -47,7 +47,8 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     answer = None if missing else ranked[0][0]
     if leant and (answer is None or not _stands(answer, rows, leant)):
         voice = "statements" if all(row.kind is Reader.CODE for row in rows) else "phrases"
-        ranked, missing = _by_wording(leant, ranked, missing, voice)
+        agreed = answer is not None and _states(answer, rows) and answer is max(leant, key=lambda cell: leant[cell])
+        ranked, missing = _by_wording(leant, ranked, missing, voice, 0.0 if agreed else LEANT)
         if not missing and answer is not ranked[0][0]:
             rows.sort(key=lambda row: row.claim is not LEANS[ranked[0][0]])
             notes = (*notes, AGAINST_VOTES.format(voice, answer.value) if answer else BY_WORDING)
@@ -111,10 +112,17 @@ def _stands(answer: Cell, rows: list[Evidence], leant: Mapping[Cell, float]) -> 
     has no room for that.
     """
     rival = max(leant, key=lambda cell: leant[cell])
-    firm = answer is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
-    mechanism = sum(max(row.weight, 0.0) for row in rows if row.claim.cell is answer and _of_mechanism(row.claim))
     statements = weigh(by_claim([row for row in rows if row.form is not Form.COMMENT]))
-    return rival is not answer and firm and mechanism >= STATED and statements[rival] < UNSTATED
+    return rival is not answer and _states(answer, rows) and statements[rival] < UNSTATED
+
+
+def _states(answer: Cell, rows: list[Evidence]) -> bool:
+    """True if the mechanism of an answer is stated outright. A refusal is stated by a line alone."""
+    firm = answer is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
+    return (
+        firm
+        and sum(max(row.weight, 0.0) for row in rows if row.claim.cell is answer and _of_mechanism(row.claim)) >= STATED
+    )
 
 
 def _of_mechanism(claim: Claim) -> bool:
@@ -170,11 +178,11 @@ def _spoken(rows: Iterable[Evidence]) -> TextKind | None:
 
 
 def _by_wording(
-    leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str, voice: str
+    leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str, voice: str, least: float
 ) -> tuple[tuple[tuple[Cell, float], ...], str]:
-    """The cell that votes and wording together give enough, else the missing fact."""
+    """The cell to which votes and wording together give at least so much, else the missing fact."""
     by = tuple(sorted(((cell, round(p, 3)) for cell, p in leant.items() if p >= SHOWN), key=lambda row: -row[1]))
-    if by[0][1] >= LEANT:
+    if by[0][1] >= least:
         return by, ""
     doubt = f"{voice} say {ranked[0][0].value}, the wording as a whole does not" if ranked else "neither is said"
     return by, missing or f"what its training loss compares: {doubt}"

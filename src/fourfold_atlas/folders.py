@@ -33,13 +33,15 @@ LONE = 0.5
 #: sources that are parsed, those that are read, and how much of them all
 MAX_PARSED, MAX_READ, MAX_SOURCE = 300, 8, 4_000_000
 MAX_CARDS = 3
+_SHEBANG = re.compile(rb"#![^\n]*python")
 #: parts that were copied with their own training: it says nothing of the system's
 _HELPER = re.compile(
     r"/(?:clap|clip|hifi_?gan|vocoders?|(?:vq_?)?vae|autoencoders?(?:_kl)?|taming|lpips|bert|t5|encodec|vq_?gan)(?:/|\.py)",
     re.I,
 )
-#: losses and loops decide alone from so many votes on, so many times those of a third cell, with so much for the answer
-MUCH, CLEARLY, LITTLE = 10.0, 1.5, 0.5
+#: losses and loops say a cell outright from so many votes on, and decide alone from so many on, so many times those of
+#: any other cell, with so much for the answer
+OUTRIGHT, MUCH, CLEARLY, LITTLE = 3.0, 10.0, 1.5, 0.5
 #: the weight of a statement by the calls between the training step and it
 BY_DEPTH = (1.5, 1.2, 0.8, 0.6)
 _BESIDE = finder("folders", "beside")
@@ -163,25 +165,30 @@ def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
         rows = read_definitions({name: notebook.code for name, notebook in notebooks.items()}, results)
         reasons = {(row.where, row.claim) for row in rows if row.form is Form.REASON}
         finds = compared(trees, notebooks)
+        by_value = {row.where for row in finds if row.claim.cell is not Cell.NOT_GENERATIVE}
+        rows = [row for row in rows if not (row.where in by_value and row.claim.cell is Cell.NOT_GENERATIVE)]
         rows += [row for row in finds if (row.where, row.claim) not in reasons]
         depths = [_depth(row, trained) for row in rows]
         rows = [row if depth is None else _weighed(row, depth) for row, depth in zip(rows, depths, strict=True)]
         for name, notebook in notebooks.items():
             rows = notebook.placed(rows, name)
-        yield _by_reasons(surely(decide(folder.name, rows), CODE_ANSWERS))
+        yield _by_reasons(decide(folder.name, rows))
 
 
 def _by_reasons(placed: Placement) -> Placement:
     """The placement where its losses and loops say most of its cell, else that by them alone, or none.
 
-    Losses and loops decide alone where they say much of another cell, and little of any third or of the answer.
+    Where they say it outright, no confidence is asked for. They decide alone where they say much of another cell, and
+    little of any third or of the answer.
     """
     rows = [row for row in placed.evidence if row.form in (Form.REASON, Form.LOOP) or row.claim.cell is None]
     said = weigh(by_claim(rows))
     rival = max((cell for cell in said if cell.paradigm), key=lambda cell: said[cell])
+    others = max(said[cell] for cell in said if cell is not rival)
+    outright = placed.cell is rival and said[rival] >= max(OUTRIGHT, CLEARLY * others)
+    placed = placed if outright else surely(placed, CODE_ANSWERS)
     if placed.cell is None or 0 < said[placed.cell] >= said[rival]:
         return placed
-    others = max(said[cell] for cell in said if cell is not rival)
     if said[rival] >= max(MUCH, CLEARLY * others, said[placed.cell] / LITTLE):
         return decide(placed.subject, rows)
     losses = f"its losses and loops to {rival}" if said[rival] else "but no loss and no sampling loop says so"
@@ -211,16 +218,27 @@ def _read_sources(folder: Path, files: list[Path]) -> dict[str, Notebook]:
 
 def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
     """Python and notebooks, nearest first, without tests and the like."""
-    paths = [path for path in files if path.suffix in (".py", ".ipynb") and not _beside(path, folder)]
+    paths = [path for path in files if _is_source(path) and not _beside(path, folder)]
     for path in paths[:MAX_PARSED]:
         name = path.relative_to(folder).as_posix()
         try:
-            if path.suffix == ".py":
-                yield name, Notebook(modern(read_text(path)))
-            else:
+            if path.suffix == ".ipynb":
                 yield name, read_notebook(read_text(path, NOTEBOOK_BYTES), name)
+            else:
+                yield name, Notebook(modern(read_text(path)))
         except UnreadableError:
             continue
+
+
+def _is_source(path: Path) -> bool:
+    """True for Python, a notebook, and a script without suffix whose first line calls Python."""
+    if path.suffix:
+        return path.suffix in (".py", ".ipynb")
+    try:
+        with path.open("rb") as stream:
+            return bool(_SHEBANG.match(stream.read(64)))
+    except OSError:
+        return False
 
 
 def _named(folder: Path, files: list[Path]) -> Iterator[Evidence]:

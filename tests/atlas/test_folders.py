@@ -376,3 +376,29 @@ def test_the_benchmark_scores_folders_and_their_readmes(tmp_path, capsys):
     assert len(named) == 90
     assert sum(case["part"] == "kept" for case in named) == 40
     assert all(set(case) == {"repository", "commit", "kind", "part", "label"} for case in named), "no text of theirs"
+
+
+def test_a_script_without_suffix_is_read_where_its_first_line_calls_python(tmp_path):
+    lines = "x_t = alpha * x + sigma * noise\nloss = F.mse_loss(net(x_t, t), noise)\nloss.backward()\n"
+    body = "".join(f"    {line}\n" for line in lines.splitlines())
+    script = f"#!/usr/bin/env python3\nfor x in loader:\n    noise = torch.randn_like(x)\n    t = torch.rand(8)\n{body}"
+    (tmp_path / "train").write_text(script)
+    assert place(tmp_path).cell is Cell.DIFFUSION
+    (tmp_path / "train").write_text(script.partition("\n")[2])
+    assert place(tmp_path).cell is None
+
+
+def test_a_loss_says_outright_what_names_leave_open(tmp_path):
+    (tmp_path / "train.py").write_text(
+        "criterion = nn.CrossEntropyLoss()\n"
+        "def train(net, loader, optimizer):\n"
+        "    for images, labels in loader:\n"
+        "        target = (images[:, 0] * 255).long()\n"
+        "        output = net(images)\n"
+        "        loss = criterion(output, target)\n"
+        "        loss.backward()\n"
+        "        optimizer.step()\n"
+    )
+    placed = place(tmp_path)
+    assert placed.cell is Cell.AUTOREGRESSIVE
+    assert "criterion(output, target)" in placed.reason.quote
