@@ -102,7 +102,7 @@ def test_bad_files_are_one_line(tmp_path: Path, name: str, content: str, message
 @pytest.mark.parametrize("ending", [".jsonl", ".xlsx"])
 def test_files_are_judged(tmp_path: Path, ending: str) -> None:
     real = _file(tmp_path, ending)
-    report: Any = fourfold.judge(real, FRAME.sample(frac=1, random_state=0), out=tmp_path / "judged")
+    report: Any = fourfold.judge(real, FRAME.sample(frac=1, random_state=0), out=tmp_path / "judged.html")
     assert report is not None
 
 

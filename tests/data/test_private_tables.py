@@ -177,3 +177,14 @@ def test_the_same_secret_counts_the_same_and_another_does_not():
     assert (first.statistics.x == again.statistics.x).all()
     assert first.space == again.space
     assert not torch.equal(first.statistics.x, other.statistics.x)
+
+
+def test_noise_in_a_cell_beyond_declared_ends_moves_no_end():
+    cells = np.zeros(2 * counted.HALF - 1)
+    beyond, inside = counted._cells(np.array([1000, 7]))
+    cells[beyond] = 9.0
+    none = np.empty(0, dtype=np.int64)
+    assert counted._ends(cells, none, (0, 30), 1.0) == (0, 0)
+    cells[inside] = 9.0
+    low, high = counted._ends(cells, none, (0, 30), 1.0)
+    assert 0 <= low <= 7 <= high <= 30

@@ -388,7 +388,9 @@ def _gathered(codes: Codes, counts: Counts) -> tuple[Codes, Counts]:
 
 def _ends(cells: Counts, levels: Codes, ends: tuple[int, int], sure: float) -> tuple[int, int]:
     """The outer edges of the cells that surely have rows, within the declared ends."""
-    filled = np.union1d(np.flatnonzero(cells > sure), _cells(levels))
+    first, last = _cells(np.array(ends, dtype=np.int64))
+    within = np.flatnonzero(cells[first : last + 1] > sure) + first  # noise may fill a cell beyond the declared ends
+    filled = np.union1d(within, _cells(levels))
     if not len(filled):
         return max(0, ends[0]), max(0, ends[0])
     low, high = _edges(int(filled[0]))[0], _edges(int(filled[-1]))[1]

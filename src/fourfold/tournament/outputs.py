@@ -25,9 +25,9 @@ def check_outputs(report: Path) -> None:
     """
     if report.is_dir():
         raise ValueError(f"--out must be a file, got the folder {report}; give {report / 'report.html'}")
+    if report.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--out must end in .html, got {report}; give {report.with_suffix('.html')}")
     results = results_path(report)
-    if results == report:
-        raise ValueError(f"--out must end in .html, got {report}, which is the name for the results")
     for path, ours in ((report, _is_report), (results, _is_results)):
         if path.exists() and not ours(path):
             raise ValueError(f"{path} was not written by a comparison; move it, or choose another --out")

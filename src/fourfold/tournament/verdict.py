@@ -168,7 +168,8 @@ def _marked(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
     words += f"{'them' if len(marked) > 1 else 'it'}, and names no winner"
     lines = [Line("Not comparable", (f"{words}: {way}.",), True)]
     reasons = [(entry, entry.marks[: len(entry.marks) - len(entry.elsewhere)]) for entry in marked]
-    return lines + [Line("Too little", (entry, f": {listed(marks)}"), True) for entry, marks in reasons] + unlike
+    parts = [part for entry, marks in reasons for part in ("; ", entry, f": {listed(marks)}")]
+    return [*lines, Line("Too little", tuple(parts[1:]), True), *unlike]
 
 
 def _best(title: str, entries: Sequence[Entry], pick: Callable[[Entry], Measurement | None], runs: Runs) -> Line | None:

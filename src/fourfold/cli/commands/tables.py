@@ -53,11 +53,11 @@ class Impute(Command):
 class Classify(Command):
     """Predict a column of a table, or the class of any example, by Bayes' rule.
 
-    For a column, p(y | x) is p(x, y) / sum of p(x, y') over all categories y'. For
-    a model given classes, it is p(x | y) / sum of p(x | y'), with classes equally
-    likely. If the data holds the answers, accuracy, log-loss and the area under
-    the curve are shown, for a column beside classifiers that are trained on the
-    same rows. Without data, the test split of the run's own data is classified.
+    For a column, p(y | x) is p(x, y) / sum of p(x, y') over all categories y'.
+    For a model given classes, it is p(x | y) / sum of p(x | y'), with classes
+    equally likely. If the data holds the answers, accuracy, log-loss and the area
+    under the curve are shown, for a column beside classifiers that are trained on
+    the same rows. Without data, the test split of the run's data is classified.
     """
 
     work = "fourfold.cli.tables:classify"
