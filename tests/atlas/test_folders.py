@@ -388,7 +388,7 @@ def test_a_script_without_suffix_is_read_where_its_first_line_calls_python(tmp_p
     assert place(tmp_path).cell is None
 
 
-def test_a_loss_says_outright_what_names_leave_open(tmp_path):
+def test_the_values_of_a_loss_overrule_its_names(tmp_path):
     (tmp_path / "train.py").write_text(
         "criterion = nn.CrossEntropyLoss()\n"
         "def train(net, loader, optimizer):\n"
@@ -402,3 +402,6 @@ def test_a_loss_says_outright_what_names_leave_open(tmp_path):
     placed = place(tmp_path)
     assert placed.cell is Cell.AUTOREGRESSIVE
     assert "criterion(output, target)" in placed.reason.quote
+    at_loss = [row for row in placed.evidence if row.where == "train.py:6"]
+    assert at_loss
+    assert not any(row.claim.cell is Cell.NOT_GENERATIVE for row in at_loss)
