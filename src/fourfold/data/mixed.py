@@ -719,12 +719,12 @@ def _matched(
     notes = [f"columns that the model does not use: {shortened(spare)}"] if spare else []
     notes += _not_constant(space.schema, list(by_name.values()))
     coded = [by_name[name] for name in space.columns]
-    read = _codes
+    codes_of = _codes
     if issubclass(kind, SampleOptions):
-        read = _codes_of_samples
+        codes_of = _codes_of_samples
         notes += [line for pair in zip(space.modelled, coded, strict=True) for line in _wrong_values(*pair)]
     pairs = zip(space.modelled, coded, strict=True)
-    codes = np.stack([space.in_schema(column, read(where, column, values)) for column, values in pairs], 1)
+    codes = np.stack([space.in_schema(column, codes_of(where, column, values)) for column, values in pairs], 1)
     return torch.from_numpy(codes), tuple(notes), coded
 
 
