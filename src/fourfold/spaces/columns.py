@@ -373,6 +373,8 @@ class Numeric(Graded):
         return np.array(full, dtype=object)
 
 
+DAY = 86400.0
+"""Seconds of a day."""
 ISO = r"\d{4}-\d\d-\d\d"
 """The beginning of a time as ISO 8601 writes it."""
 _ZONE = re.compile(r"[+-]\d\d:?\d\d$")
@@ -437,7 +439,8 @@ class DateTime(Graded):
             times = times.fillna(pd.Series([_start(str(value), self._frequency) for value in distinct]))
         if times.isna().any() and self.format not in EPOCHS:
             written = distinct.astype(str)
-            plain = written.where(written.str.match(ISO))  # other tools write times in this way, which has one meaning
+            form = ISO if self.resolution >= DAY else ISO + r"[T ]\d"  # a day alone is none of its moments
+            plain = written.where(written.str.match(form))  # other tools write times in this way, which has one meaning
             times = times.fillna(pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=True).dt.tz_convert(None))
         ticks = times.to_numpy(dtype="datetime64[us]").astype(np.int64)
         return np.where(times.isna().to_numpy(), UNREADABLE, (ticks + self._step // 2) // self._step)
