@@ -81,10 +81,8 @@ MEASURED = (
         "baseball, 297 s: batting given its players",
         "accuracy (mostlyai-qa), higher",
         "databases",
-        *(
-            ("accuracy", {"table": "batting, given its players", "system": s})
-            for s in ("fourfold autoregressive", ARGN)
-        ),
+        ("accuracy", {"table": "batting, given its players", "system": "fourfold autoregressive"}),
+        ("accuracy", {"table": "batting, given its players", "system": ARGN}),
         ARGN,
         float("inf"),
     ),
@@ -116,6 +114,7 @@ SETTINGS = {
     "trains in the time. Ours: presets, which were chosen while we saw test figures of Fashion-MNIST.",
     "mixed-tables": "Tables: every peer by its authors' defaults. Ours: presets, chosen while we saw test figures of "
     "census and diamonds.",
+    "databases": "Database: TabularARGN by its authors' defaults, without value protection. Ours: presets.",
     "language": "Text: Kneser-Ney counts n-grams with the discounts of its paper. Ours: presets, chosen while we saw "
     "test figures of tiny Shakespeare.",
 }
