@@ -226,9 +226,9 @@ def _papers(numbers: Iterable[str]) -> Iterator[tuple[CatalogueEntry, str]]:
 
 def _cited(text: str) -> Iterator[str]:
     """The arXiv numbers of a text's BibTeX. A long list is of papers that it builds on."""
-    entries_given = _ENTRY.findall(text)
-    if len(entries_given) <= MOST_ENTRIES:
-        yield from (number for entry in entries_given for number in _CITED.findall(entry)[:1])
+    citations = _ENTRY.findall(text)
+    if len(citations) <= MOST_ENTRIES:
+        yield from (number for entry in citations for number in _CITED.findall(entry)[:1])
 
 
 def _entry_of(part: str) -> CatalogueEntry | None:
