@@ -733,7 +733,7 @@ OTHER_KIND = "are judged as wrong ones"
 
 
 def _codes_of_samples(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
-    """As :func:`_codes`, but a value of another kind than the column is one that the schema does not hold."""
+    """As :func:`_codes`, but a value of another kind becomes :data:`UNSEEN` instead of an error."""
     codes = np.append(column.read(coded.distinct), column.blank)[coded.inverse]
     return np.where(codes == UNREADABLE, UNSEEN, codes)
 
