@@ -102,6 +102,31 @@ def test_going_on_from_rows_is_the_conditional_distribution(label):
     assert float(z[often].abs().max()) < 4.5
 
 
+def test_a_long_horizon_is_the_product_of_windows_that_overlap():
+    """Windows of three rows: each further row is drawn given the two before it."""
+    model = disturbed("autoregressive", WINDOWS, 0.15)
+    every, _ = WINDOWS.support(0, 0)
+    p = model.log_prob(every).nats.double().exp()
+    x = torch.full((8000, *WINDOWS.shape), ABSENT)
+    x[:, :2] = every[5, :2]
+    begun = Prefixes(x, torch.full((len(x),), 2), WINDOWS, horizon=2)
+    drawn = forecast_prefixes(model, begun, batch_size=8192)
+    assert drawn.x.shape == (8000, 4, 2)
+    assert drawn.space.length == 4
+    followed, counts = torch.unique(drawn.x, dim=0, return_counts=True)
+
+    def conditional(window):
+        own = (every[:, :2] == window[:2]).flatten(1).all(1)
+        return p[own & (every == window).flatten(1).all(1)].sum() / p[own].sum()
+
+    share = torch.stack([conditional(rows[:3]) * conditional(rows[1:]) for rows in followed])
+    assert float(share.sum()) > 0.99
+    z = (counts / len(x) - share) / (share * (1 - share) / len(x)).sqrt()
+    often = share * len(x) > 20
+    assert often.sum() >= 20
+    assert float(z[often].abs().max()) < 4.5
+
+
 @pytest.mark.agreement
 def test_the_bound_of_masked_diffusion_is_that_of_all_sets():
     """Enumerated over every set of hidden tokens, it bounds masses that sum to 1, and the estimate agrees with it."""

@@ -296,6 +296,8 @@ def test_a_forecast_that_cannot_be_is_refused(folder, capsys):
     whole.to_csv(folder / "whole.csv", index=False)
     assert call("sample", folder / "run", "--given", folder / "whole.csv", "--out", folder / "no.csv") == 2
     assert "than the 5 of a sequence" in " ".join(capsys.readouterr().err.split())
+    assert call("sample", folder / "run", "--given", folder / "whole.csv", "--length", 3) == 2
+    assert "must be left out for sequences" in " ".join(capsys.readouterr().err.split())
     whole.drop(columns="user").to_csv(folder / "nokey.csv", index=False)
     assert call("score", folder / "run", folder / "nokey.csv") == 2
     assert "must have the column 'user', which names the sequences" in " ".join(capsys.readouterr().err.split())
@@ -311,6 +313,12 @@ def test_a_series_goes_on_after_its_end(tmp_path):
     table = continuation.table()
     assert table["v"].head(4).tolist() == frame["v"].tail(4).tolist()
     assert table["day"].tolist() == pd.date_range("2023-08-20", periods=8).tolist()
+    frame.to_csv(tmp_path / "series.csv", index=False)
+    run.save(tmp_path / "run")
+    assert call("sample", tmp_path / "run", "--given", tmp_path / "series.csv", "--length", 11) == 0
+    longer = pd.read_csv(tmp_path / "run" / "samples.csv", parse_dates=["day"])
+    assert longer["v"].head(4).tolist() == frame["v"].tail(4).tolist()
+    assert longer["day"].tolist() == pd.date_range("2023-08-20", periods=15).tolist()
 
 
 def test_a_forecast_follows_the_condition_of_each_sequence():

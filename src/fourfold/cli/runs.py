@@ -52,12 +52,18 @@ def sample(command: Sample) -> None:
         _fill(command, run.model)
     elif run.model.space.bytewise and not conditional and _rules_tokens(command, bool(command.given)):
         _continue_texts(command, run)
-    elif _rules_tokens(command):
-        raise ValueError(f"rules of drawing tokens need a model of text, got one of {run.model.space}; leave them out")
     elif isinstance(run.model.estimand, Continuing) and _goes_on(command.given or [], run.model.space):
+        _refuse_rules(replace(command, length=None), run.model.space)
         _continue_rows(command, run)
     else:
+        _refuse_rules(command, run.model.space)
         _sample_examples(command, run)
+
+
+def _refuse_rules(command: Sample, space: Space) -> None:
+    """Refuse rules of drawing tokens for a space without tokens."""
+    if _rules_tokens(command):
+        raise ValueError(f"rules of drawing tokens need a model of text, got one of {space}; leave them out")
 
 
 def _scaled(command: Sample, run: Run) -> Sample:
@@ -249,7 +255,7 @@ def _continue_rows(command: Sample, run: Run) -> None:
     """Draw rows that follow those of a file, and write both to a file or to standard output."""
     if len(command.given or []) > 1:
         raise ValueError(f"--given must be one file for a model of sequences, got {len(command.given or [])}; name one")
-    continuation = forecast(run.model, (command.given or [])[0], command.n or 1, command.seed)
+    continuation = forecast(run.model, (command.given or [])[0], command.n or 1, command.seed, horizon=command.length)
     for note in continuation.notes:
         say(note)
     x, space = continuation.x, continuation.space

@@ -357,8 +357,8 @@ def _padded(where: str, space: Sequences, rows: _Sorted, steps: Codes) -> tuple[
 
 
 def _window(rows: int, options: DataOptions) -> tuple[int, str]:
-    """The length of windows: as asked, or such that the test part of a series has about 20."""
+    """The length of windows: as asked, or such that the test part of a series has about eight."""
     least, most = WINDOW
-    length = options.length or min(max(1 << int(np.log2(max(rows / 400, 1))), least), most)
+    length = options.length or min(max(1 << int(np.log2(max(rows / 80, 1))), least), most)
     note = f"no {option('group')}, so the file is one series, and an example is a window of {length} rows of it"
     return length, note if options.length else f"{note}: {option('length')} changes it"

@@ -19,6 +19,8 @@ __all__ = ["FEWEST", "Split", "chosen_rows", "fractions_of", "reorder", "split"]
 
 FEWEST = 20
 """Fewer examples than this cannot be split and learned from."""
+OF_ROWS, OF_TEXT = (0.8, 0.1, 0.1), (0.9, 0.05, 0.05)
+"""Shares of training, validation and test, where nothing else is asked for."""
 LARGE = 1 << 26
 """From so many bytes on, data is reordered in place rather than copied."""
 
@@ -87,7 +89,7 @@ def _ranges(n: int, shares: Sequence[float]) -> list[slice]:
 def _by_position(name: str, source: Source, options: DataOptions) -> list[slice]:
     """Cut a stream by position: held-out parts come after the training part."""
     n = len(source.x[: options.limit])
-    parts = _ranges(n, fractions_of(options, (0.9, 0.05, 0.05)))
+    parts = _ranges(n, fractions_of(options, OF_TEXT if source.space.bytewise else OF_ROWS))
     shortest = min(part.stop - part.start for part in parts)
     window = source.space.window or 1
     if shortest < window:
@@ -110,7 +112,7 @@ def _by_seed(name: str, source: Source, options: DataOptions, fold: tuple[int, i
         raise DataError(f"{name}: {source.space.item_name} must be at least {FEWEST}, got {len(order)}")
     if fold is not None:
         return [_shuffled(rows, generator) for rows in _of_fold(name, order, groups, *fold)]
-    shares = fractions_of(options, (0.8, 0.1, 0.1))
+    shares = fractions_of(options, OF_ROWS)
     if source.test:
         share = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out
         shares = (1 - share, share)

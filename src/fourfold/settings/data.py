@@ -132,8 +132,8 @@ class DataOptions:
         text_model: the file or folder of a model of language that writes the texts of a table, each given its row. By
             default they are drawn letter by letter.
         fractions: shares of train, validation and test. Two shares make validation and test the same examples. By
-            default 0.8, 0.1, 0.1 drawn by the seed, and for text 0.9, 0.05, 0.05 by position. An official test set
-            stays the test set.
+            default 0.8, 0.1, 0.1, drawn by the seed or, of a series, by position, and for text 0.9, 0.05, 0.05 by
+            position. An official test set stays the test set.
         space: the name of the space to read the data as, such as that of an installed space, or the space of a trained
             model that the data is for: columns are found by name, classes keep its numbers, and images and text become
             what it was trained on. By default a file or frame whose columns are all continuous and free of ties is

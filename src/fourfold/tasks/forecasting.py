@@ -39,6 +39,7 @@ class Prefixes:
         space: the model's space, which writes these sequences under their own names, or from their own time on.
         notes: changes that reading made.
         cond: the conditions of the sequences, ``(B, *)``, or ``None``.
+        horizon: how many rows of a series follow. ``None``: the rest of a window, or all rows of a sequence to its end.
     """
 
     x: Tensor
@@ -46,6 +47,7 @@ class Prefixes:
     space: Sequences
     notes: tuple[str, ...] = ()
     cond: Tensor | None = None
+    horizon: int | None = None
 
 
 @final
@@ -79,10 +81,13 @@ def holds_rows(path: Path, space: Space) -> bool:
     return set(space.columns) <= set(raw_frame(path)[0].columns)
 
 
-def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, given: Any = None) -> Forecast:
+def forecast(
+    model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, given: Any = None, horizon: int | None = None
+) -> Forecast:
     """Draw the rows that follow those of a file or a data frame, ``n`` times for each sequence.
 
-    The data holds the first rows of sequences, under their keys, or the end of a series, of which half a window counts.
+    The data holds the first rows of sequences, under their keys, or the end of a series. Of a series, a window less the
+    rows that follow counts, at least half a window. A longer horizon is drawn in windows that overlap by half.
 
     Args:
         model: of sequences.
@@ -91,13 +96,14 @@ def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, g
         seed: of the draws.
         given: the condition of the model, see :func:`fourfold.tasks.conditioning`: one for all sequences, or one for
             each in the order of the data. By default the one that the rows hold in columns of their own.
+        horizon: how many rows of a series follow. By default half a window.
 
     Raises:
         TypeError: for a model of anything else than sequences, or one that cannot be conditioned on rows.
         DataError: for rows that do not suit the model.
         ValueError: for conditions that the model does not have.
     """
-    beginnings = prefixes(model.space, data, n)
+    beginnings = prefixes(model.space, data, n, horizon)
     if given is not None:
         cond = model.space.encode_condition(conditioning(model.space, given).condition, len(beginnings.x) // n)
         beginnings = dataclasses.replace(beginnings, cond=None if cond is None else cond.repeat_interleave(n, 0))
@@ -105,13 +111,14 @@ def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0, *, g
 
 
 @singledispatch
-def prefixes(space: Space, data: Data, n: int = 1) -> Prefixes:
+def prefixes(space: Space, data: Data, n: int = 1, horizon: int | None = None) -> Prefixes:
     """Rows of a file as the first rows of sequences, each ``n`` times. Another space registers its own function.
 
     Args:
         space: of the model.
         data: the rows: a file or a data frame with the columns of the model.
         n: how many forecasts of each sequence are drawn.
+        horizon: how many rows of a series follow.
 
     Raises:
         TypeError: for a space without rows.
@@ -121,12 +128,16 @@ def prefixes(space: Space, data: Data, n: int = 1) -> Prefixes:
 
 
 @prefixes.register(Sequences)
-def _(space: Sequences, data: Data, n: int = 1) -> Prefixes:
+def _(space: Sequences, data: Data, n: int = 1, horizon: int | None = None) -> Prefixes:
     raw, notes = read_raw(data, space)
     x = raw.x
     frame = raw_frame(data)[0]
     if space.key is None:
-        return _of_series(space, x, frame, n, notes)
+        return _of_series(space, x, frame, n, notes, horizon)
+    if horizon is not None:
+        raise DataError(
+            f"the number of rows that follow must be left out for sequences, whose ends are drawn, got {horizon}"
+        )
     rows = space.row_counts(x)
     keys = list(dict.fromkeys(frame[space.key].astype(str).str.strip()))
     full = [key for key, count in zip(keys, rows.tolist(), strict=True) if count >= space.length]
@@ -140,19 +151,22 @@ def _(space: Sequences, data: Data, n: int = 1) -> Prefixes:
     return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), named, notes, cond)
 
 
-def _of_series(space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: tuple[str, ...]) -> Prefixes:
-    """The end of a series as the first half of a window."""
-    count = min(len(x), space.length // 2)
+def _of_series(
+    space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: tuple[str, ...], horizon: int | None
+) -> Prefixes:
+    """The end of a series as the first part of a window."""
+    half = space.length // 2
+    count = min(len(x), space.length - min(horizon or half, half))
     if not count:
-        raise DataError(
-            f"the series must have at least 2 rows, got 1: give more, {1 + space.length // 2} for the best forecast"
-        )
+        raise DataError(f"the series must have at least 2 rows, got 1: give more, {1 + half} for the best forecast")
     last = int(space.start.codes(frame[space.order]).max())
     window = torch.full((1, *space.shape), ABSENT)
     window[0, :count] = x[-count:]
     later = space.after(last - int(window[0, :count, space.at].sum()))
-    note = f"the last {count} of {len(x) + 1} rows are given, and {space.length - count} follow"
-    return Prefixes(window.expand(n, -1, -1).clone(), torch.full((n,), count), later, (*notes, note))
+    horizon = horizon or space.length - count
+    note = f"the last {count} of {len(x) + 1} rows are given, and {horizon} follow"
+    windows = window.expand(n, -1, -1).clone()
+    return Prefixes(windows, torch.full((n,), count), later, (*notes, note), horizon=horizon)
 
 
 @torch.no_grad()
@@ -169,28 +183,52 @@ def forecast_prefixes(model: GenerativeModel, prefixes: Prefixes, seed: int = 0,
         TypeError: for a model that cannot be conditioned on rows.
         ValueError: for rows that do not belong to the space.
     """
-    estimand, codec = model.estimand, model.codec
-    if not isinstance(estimand, Continuing):
+    if not isinstance(model.estimand, Continuing):
         raise TypeError(
             f"the model must be autoregressive or diffusion to be conditioned on rows, got {model.paradigm}: "
             "train one of these"
         )
-    x = prefixes.x.clone()
-    step = Noise.whole_blocks(batch_size)
     with evaluating(model):
-        for rows in torch.unique(prefixes.rows).tolist():
-            sequences = (prefixes.rows == rows).nonzero().flatten()
-            for k, batch in enumerate(torch.split(sequences, step)):
-                noise = Noise(seed, k * step, k * step + len(batch), f"after {rows} rows", model.device)
-                prefix = prefixes.x[batch].to(model.device)
-                z, log_mass = codec.encode(prefix)
-                if not torch.isfinite(log_mass).all():
-                    sequence = int(batch[int((~torch.isfinite(log_mass)).nonzero()[0])])
-                    raise ValueError(
-                        f"sequence {sequence} must have values of the training data, got a new one: correct it"
-                    )
-                cond = None if prefixes.cond is None else prefixes.cond[batch].to(model.device)
-                drawn_rows = codec.decode(estimand.go_on(z, rows, noise, cond), noise)
-                drawn_rows[:, :rows] = prefix[:, :rows]
-                x[batch] = drawn_rows.cpu()
-    return Forecast(x, prefixes.rows, dataclasses.replace(prefixes.space), prefixes.notes, prefixes.cond)
+        if prefixes.horizon is None:
+            return Forecast(
+                _rest(model, prefixes, seed, batch_size),
+                prefixes.rows,
+                dataclasses.replace(prefixes.space),
+                prefixes.notes,
+                prefixes.cond,
+            )
+        count, length = int(prefixes.rows[0]), prefixes.space.length
+        x, rows = prefixes.x[:, :count], count + prefixes.horizon
+        while (drawn := x.shape[1]) < rows:
+            past = x[:, -(length - min(rows - drawn, length // 2)) :]
+            part = dataclasses.replace(
+                prefixes,
+                x=torch.cat([past, past.new_full((len(past), length - past.shape[1], past.shape[2]), ABSENT)], 1),
+                rows=torch.full_like(prefixes.rows, past.shape[1]),
+            )
+            later = _rest(model, part, seed, batch_size, drawn - past.shape[1])[:, past.shape[1] :]
+            x = torch.cat([x, later[:, : min(rows - drawn, length // 2)]], 1)
+    space = dataclasses.replace(prefixes.space, length=rows)
+    return Forecast(x, prefixes.rows, space, prefixes.notes, prefixes.cond)
+
+
+def _rest(model: GenerativeModel, prefixes: Prefixes, seed: int, batch_size: int, earlier: int = 0) -> Tensor:
+    """Sequences ``(B, length, C)`` whose given rows are followed by drawn ones, where some rows came earlier."""
+    codec, x, step = model.codec, prefixes.x.clone(), Noise.whole_blocks(batch_size)
+    assert isinstance(model.estimand, Continuing)
+    for rows in torch.unique(prefixes.rows).tolist():
+        sequences = (prefixes.rows == rows).nonzero().flatten()
+        for k, batch in enumerate(torch.split(sequences, step)):
+            noise = Noise(seed, k * step, k * step + len(batch), f"after {earlier + rows} rows", model.device)
+            prefix = prefixes.x[batch].to(model.device)
+            z, log_mass = codec.encode(prefix)
+            if not torch.isfinite(log_mass).all():
+                sequence = int(batch[int((~torch.isfinite(log_mass)).nonzero()[0])])
+                raise ValueError(
+                    f"sequence {sequence} must have values of the training data, got a new one: correct it"
+                )
+            cond = None if prefixes.cond is None else prefixes.cond[batch].to(model.device)
+            drawn_rows = codec.decode(model.estimand.go_on(z, rows, noise, cond), noise)
+            drawn_rows[:, :rows] = prefix[:, :rows]
+            x[batch] = drawn_rows.cpu()
+    return x

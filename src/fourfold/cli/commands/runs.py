@@ -121,7 +121,12 @@ class Sample(Command):
     ] = None
     length: Annotated[
         int | None,
-        textual(help="The most tokens of a text.", min=1, show_default="a window", metavar="N"),
+        textual(
+            help="The most tokens of a text, or the rows that follow those of a series.",
+            min=1,
+            show_default="a window, half a window",
+            metavar="N",
+        ),
     ] = None
     temperature: Temperature = 1.0
     top_k: TopK = None
