@@ -50,7 +50,7 @@ def draw(folder: Path, out: Path, budget: str, size: str) -> None:
     drawn = time.process_time()
     scores = run.log_prob(read_database(held_out, run.schema))
     _write(out, train, held_out, samples)
-    nats = {table: [round(float(score.nats.mean()), 3), str(score.kind)] for table, score in scores.items()}
+    nats = {table: [round(score.mean()[0], 3), str(score.kind), score.count_words] for table, score in scores.items()}
     record = {
         "seconds": [trained - start, drawn - trained],
         "rows": {t: len(f) for t, f in samples.items()},

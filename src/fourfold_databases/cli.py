@@ -26,6 +26,7 @@ from fourfold.engine import Interrupted
 from fourfold.output.printable import plural, shortened
 from fourfold.privacy import guarantee_words
 from fourfold.settings.data import DataKeywords
+from fourfold.tasks.scores import score_record
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.fitting import fit_database
 from fourfold_databases.judging import judge_database
@@ -104,20 +105,28 @@ def score(command: ScoreExamples) -> None:
     if command.data is None:
         raise ValueError("DATA must name a database to score, got none")
     run = DatabaseRun.load(command.run, command.device)
-    scores = run.log_prob(read_database(command.data, run.schema, skip_bad=command.skip_bad or False), command.seed)
+    database = read_database(command.data, run.schema, skip_bad=command.skip_bad or False)
+    scores = run.log_prob(database, command.seed, say)
     if command.as_json:
-        print_line(json.dumps({table: _score_record(result) for table, result in scores.items()}, indent=1))
+        print_line(json.dumps({table: score_record(result, "nats") for table, result in scores.items()}, indent=1))
         return
     width = max(map(len, scores))
+    nouns = {table: "rows" if run.plans[table].alone else "sequences" for table in scores}
     for table, result in scores.items():
-        record = _score_record(result)
-        noun = "rows" if run.plans[table].alone else "sequences"
+        mean = result.mean()[0]
         print_line(
-            f"{table:<{width}}  {record['nats']:>14,.1f} nats  {record['examples']:>9,} {noun:<9}  "
-            f"{record['mean']:>9.3f} each  {result.kind}"
+            f"{table:<{width}}  {_total(result):>14,.1f} nats  {result.count_words:>14} {nouns[table]:<9}  "
+            f"{mean:>9.3f} each  {result.kind}"
         )
-    total = sum(float(result.nats.sum()) for result in scores.values())
-    print_line(f"{'in all':<{width}}  {total:>14,.1f} nats")
+    print_line(f"{'in all':<{width}}  {sum(map(_total, scores.values())):>14,.1f} nats")
+    for table, result in scores.items():
+        if remainder := result.remainder(nouns[table]):
+            print_line(f"{table}: {remainder}")
+
+
+def _total(result: LogProb) -> float:
+    """The sum of the log-probabilities of examples that hold only values of the space."""
+    return float(result.nats[result.inside].sum())
 
 
 def judge(command: Judge) -> None:

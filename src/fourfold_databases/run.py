@@ -16,10 +16,11 @@ import pandas as pd
 from fourfold.core import LogProb
 from fourfold.data import read_all
 from fourfold.data.errors import DataError, option
+from fourfold.data.mixed import NEW, RARE
 from fourfold.engine import BrokenRun, Run
-from fourfold.output.printable import shortened
+from fourfold.output.printable import plural, shortened
 from fourfold.spaces import Sequences
-from fourfold.spaces.columns import UNREADABLE, Modelled
+from fourfold.spaces.columns import UNREADABLE, Categorical, Modelled
 from fourfold.spaces.written import WrittenRows
 from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
@@ -55,6 +56,8 @@ TRIES = 20
 """How often the rows of an owner are drawn until they keep their bounds, and no key is there twice."""
 STRIDE = 1_000_003
 """Seeds of repeated draws lie so far apart."""
+GIVEN = "given:"
+"""Before notes on conditions, which the owners' table has, too."""
 CODES = 1 << 24
 """Codes of sequences that are drawn at once."""
 
@@ -416,11 +419,13 @@ class DatabaseRun:
         frame, notes = sound_rows("given", {table: rows}, self._linked, table, frames, skip_bad)
         for name, column in self._conditions(table).items():
             inverse, distinct = pd.factorize(frame[name])
-            wrong = np.append(column.read(pd.Series(distinct)), column.blank)[inverse] == UNREADABLE
-            if wrong.any():
+            codes = np.append(column.read(pd.Series(distinct)), column.blank)[inverse]
+            if (wrong := codes == UNREADABLE).any():
                 bad, rule = pd.Series(wrong, frame.index), f"must be {column.description}"
                 frame, note = without_rows(f"given, table {table}", frame, name, bad, rule, skip_bad)
                 notes.append(f"{table}: {note}")
+            elif isinstance(column, Categorical):
+                notes += _new_categories(table, column, inverse, pd.Series(distinct))
         return frame.reset_index(drop=True), notes
 
     def _conditions(self, table: str) -> dict[str, Modelled]:
@@ -441,23 +446,41 @@ class DatabaseRun:
 
     # --- likelihood ---------------------------------------------------------------------------------------------------
 
-    def log_prob(self, database: Database, seed: int = 0) -> dict[str, LogProb]:
+    def log_prob(
+        self, database: Database, seed: int = 0, say: Callable[[str], None] | None = None
+    ) -> dict[str, LogProb]:
         """The log-probability of each example of each table: a row, or a sequence of rows given their owner's.
 
-        A reference counts by the columns of the row that it names, not by its key.
+        A reference counts by the columns of the row that it names, not by its key. An example with a value that no
+        training row has is marked as ``outside``: its probability is 0, unless its column pools rare categories.
 
         Args:
             database: of the tables of this model.
             seed: of likelihoods that are estimates.
+            say: a function that is called with each note on such values.
         """
         scores = {}
         for table in (table for table in self._order if table in self.runs):
-            split, _ = self.runs[table].examples(
+            split, notes = self.runs[table].examples(
                 training_rows(database.frames, self._linked, self.plans, table),
                 given=given_rows(database.frames, self._linked, self.plans, table),
             )
+            for note in notes:
+                if say is not None and any(words in note for words in (NEW, RARE)) and not note.startswith(GIVEN):
+                    say(f"{table}: {note}")
             scores[table] = self.runs[table].model.log_prob(split.x, split.cond, seed)
         return scores
+
+
+def _new_categories(
+    table: str, column: Categorical, inverse: npt.NDArray[np.intp], distinct: pd.Series
+) -> Iterator[str]:
+    """A line on given categories that the model does not list, with what is taken instead."""
+    unlisted = column.unlisted(inverse, distinct)
+    if unlisted.any():
+        values = shortened(map(repr, distinct[np.unique(inverse[unlisted])]), 3)
+        rows, name = plural(int(unlisted.sum()), "row"), column.name.removeprefix(f"{table}.")
+        yield f"{table}: {rows}, column {name}: {values} taken as {column.instead or 'unknown'}"
 
 
 def table_folder(folder: Path, table: str) -> Path:

@@ -150,7 +150,7 @@ def test_numbers_and_dates_beyond_the_range_have_a_finite_likelihood(name):
 def test_a_mean_leaves_out_examples_outside_the_space_and_says_so():
     scored = LogProb(torch.tensor([-1.0, -torch.inf, -3.0]), Kind.EXACT, outside=torch.tensor([False, True, False]))
     assert scored.mean() == pytest.approx((-2.0, 1.0))
-    assert "1 of 3 examples has a value that the model never saw" in scored.note_in()
+    assert "1 of 3 examples has a value that the model cannot draw" in scored.note_in()
     both = LogProb.cat([scored, scored])
     assert both.mean()[0] == -2
     score = mean_likelihood(both, "nats")

@@ -10,7 +10,7 @@ import fourfold
 from fourfold.baselines import IndependentColumns, baselines_of, fit_baseline
 from fourfold.codecs import ColumnTokens
 from fourfold.core import Noise
-from fourfold.data import DataError, load
+from fourfold.data import DataError, load, read_all
 from fourfold.data.schema.tails import ends_of
 from fourfold.settings.data import DataOptions
 from fourfold.spaces.columns import Categorical, Numeric
@@ -48,6 +48,23 @@ def test_rare_words_are_pooled_rare_numbers_become_the_nearest_and_both_are_said
     whole = load(rows, keep_rare=True, fractions=(0.96, 0.02, 0.02), rules=False)
     assert {"Vaduz", "Pisa"} <= set(whole.space.table(whole.train.x)["town"])
     assert not any("pooled" in note for note in whole.notes)
+
+
+def test_a_new_value_of_a_column_that_pools_has_the_mass_of_the_pool_and_a_note_says_so():
+    rows = frame()
+    rows.loc[:5, "town"], rows.loc[:2, "rooms"] = ["Vaduz", "Pisa", "Nice", "Vaduz", "Pisa", "Bonn"], [5, 9, 1]
+    data = load(rows, fractions=(0.96, 0.02, 0.02), rules=False)
+    model = fourfold.fit("autoregressive", data, budget="2 steps", size="xs").model
+    cells = {"new": ("Ulm", 5), "pool": ("other", 4), "listed": ("Oslo", 4)}
+    read = {key: read_all(rows[-1:].assign(town=word, rooms=n), data.space) for key, (word, n) in cells.items()}
+    scores = {key: model.log_prob(split.x) for key, (split, _) in read.items()}
+    assert scores["new"].nats == scores["pool"].nats != scores["listed"].nats
+    assert torch.isfinite(scores["new"].nats).all()
+    assert scores["new"].inside.all()
+    notes = read["new"][1]
+    assert any("row 1, column town: 'Ulm' is in few training rows or none: it counts as 'other'" in n for n in notes)
+    assert any("column rooms: '5' is in few training rows or none: it counts as the nearest" in n for n in notes)
+    assert not any("it counts as" in note for note in read["listed"][1])
 
 
 def test_a_pool_that_would_be_rare_itself_joins_the_most_frequent_word():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 
@@ -228,6 +229,37 @@ def test_the_command_line_draws_a_database_with_its_keys(database_run, tmp_path,
     assert "--steps" in capsys.readouterr().err
     assert command(["score", str(database_run.folder), str(out)]) == 0
     assert "in all" in capsys.readouterr().out
+
+
+def test_rows_with_new_categories_are_counted_and_left_out_of_sums(database_run, tmp_path, capsys):
+    data, folder = shop(20, seed=5), tmp_path / "held"
+    data["customers"].loc[[2, 4], "city"] = "Paris"
+    data["orders"].loc[[0], "gift"] = "perhaps"
+    folder.mkdir()
+    for table, frame in data.items():
+        frame.to_csv(folder / f"{table}.csv", index=False)
+    scores = database_run.log_prob(read_database(data, database_run.schema))
+    assert scores["customers"].outside.nonzero().flatten().tolist() == [2, 4]
+    assert scores["orders"].outside.sum() == 1
+    assert all(np.isfinite(score.mean()[0]) for score in scores.values())
+    assert command(["score", str(database_run.folder), str(folder)]) == 0
+    printed = capsys.readouterr()
+    assert "18 of 20 rows" in printed.out
+    assert "2 of 20 rows have values that the model cannot draw: probability 0, left out of the mean" in printed.out
+    assert "inf" not in printed.out
+    assert "customers: row 3, column city: 'Paris' is a value that the model never saw" in printed.err
+    assert f"orders: 1 of {len(data['orders'])} rows, column gift: 'perhaps' is a value that" in printed.err
+    assert command(["score", str(database_run.folder), str(folder), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["customers"]["examples"], record["customers"]["scored"]) == (20, 18)
+
+
+def test_new_categories_of_given_rows_are_said_with_what_is_taken_instead(database_run):
+    notes: list[str] = []
+    people = shop(12, seed=3)["customers"].assign(city=["Paris", "Kiel", *["Oslo"] * 10])
+    drawn = database_run.sample(given={"customers": people}, say=notes.append)
+    assert notes == ["customers: 2 rows, column city: 'Paris', 'Kiel' taken as unknown"]
+    assert drawn["customers"]["city"].tolist() == people["city"].tolist()
 
 
 def test_a_short_table_that_names_others_is_refused():

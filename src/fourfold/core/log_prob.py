@@ -174,7 +174,7 @@ class LogProb:
 
     def note_in(self, unit: str = "nats") -> str:
         """The note in one line, with the number of examples that a mean leaves out and the solver's error in a unit."""
-        return "; ".join(part for part in (self.note, self._remainder(), self._solved(unit)) if part)
+        return "; ".join(part for part in (self.note, self.remainder(), self._solved(unit)) if part)
 
     def _solved(self, unit: str) -> str:
         """The error of a solver in a unit. Empty where there is none."""
@@ -188,12 +188,12 @@ class LogProb:
             return "the solver's error is unknown: take more steps"
         return f"the solver has not converged: its error may be {abs(error):.2g} {unit} or more; take more steps"
 
-    def _remainder(self) -> str:
-        """The number of examples that a mean leaves out, with the reason."""
+    def remainder(self, nouns: str = "examples") -> str:
+        """The number of examples that a mean leaves out, with the reason. Empty if there are none."""
         n = len(self) - int(self.inside.sum())
         verb = "has a value" if n == 1 else "have values"
-        why = f"{verb} that the model never saw: probability 0, left out of the mean"
-        return f"{n} of {len(self)} examples {why}" if n else ""
+        why = f"{verb} that the model cannot draw: probability 0, left out of the mean"
+        return f"{n:,} of {len(self):,} {nouns} {why}" if n else ""
 
     @classmethod
     def cat(cls, parts: Sequence[LogProb]) -> LogProb:

@@ -616,8 +616,7 @@ def _replaced(inferred: Sequence[Inferred], columns: Sequence[Coded]) -> npt.NDA
     replaced = np.zeros(len(columns[0].inverse), dtype=bool)
     for item, coded in zip(inferred, columns, strict=True):
         if item.rare and isinstance(item.column, Categorical):
-            listed = dataclasses.replace(item.column, other=None, nearest=False)
-            replaced |= listed.codes_of(coded.inverse, coded.distinct) == UNSEEN
+            replaced |= item.column.unlisted(coded.inverse, coded.distinct)
     return replaced
 
 
@@ -680,7 +679,8 @@ def for_space(
 def _(
     space: Sequences, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
 ) -> tuple[Tensor, tuple[str, ...]]:
-    codes, notes, _ = _matched(space.file_table, where, columns, headless, kind)
+    codes, notes, coded = _matched(space.file_table, where, columns, headless, kind)
+    notes = (*notes, *_new_values(space.file_table, codes, coded, issubclass(kind, ConditionOptions), by_row=False))
     gaps = (codes[:, space.at] == UNSEEN).nonzero()
     if len(gaps):
         raise DataError(
@@ -748,26 +748,39 @@ def _wrong_values(column: Column, coded: Coded) -> Iterator[str]:
 
 IMPOSSIBLE, IMPROBABLE = "its probability is 0", "it is improbable"
 """The remarks of notes on examples with values that a model does not expect."""
+NEW, RARE = "is a value that the model never saw", "is in few training rows or none"
+"""The beginnings of notes on categories that training rows lack, and on those that a column pools."""
+GUESS, EXTRAPOLATED = "a result given it is a guess", "a result given it is extrapolated"
+"""The remarks of notes on conditions with such values."""
 SHOWN = 3
 """New values of a column that are shown."""
 
 
-def _new_values(space: Table, codes: Tensor, coded: Sequence[Coded], conditions: bool) -> Iterator[str]:
-    """A line on the values of each column that the training data did not have, or that lie beyond its range.
+def _new_values(
+    space: Table, codes: Tensor, coded: Sequence[Coded], conditions: bool, by_row: bool = True
+) -> Iterator[str]:
+    """Lines on the values of each column that training rows did not have, that are pooled, or lie beyond their range.
 
-    An example with such a value is impossible or improbable. A condition has no probability.
+    An example with a new value is impossible or improbable. A condition has no probability.
+
+    Args:
+        space: of the rows.
+        codes: of the rows, ``(N, C)``.
+        coded: the columns.
+        conditions: whether the rows are conditions.
+        by_row: whether lines name rows by their place, which those of sequences may have lost.
     """
     foreign, beyond = space.foreign(codes), space.beyond(codes)
-    new, outer = (
-        ("a result given it is a guess", "a result given it is extrapolated")
-        if conditions
-        else (IMPOSSIBLE, IMPROBABLE)
-    )
+    new, outer = (GUESS, EXTRAPOLATED) if conditions else (IMPOSSIBLE, IMPROBABLE)
     for i, (column, values) in enumerate(zip(space.modelled, coded, strict=True)):
-        yield from _line(column, values, foreign[:, i], f"is a value that the model never saw: {new}")
+        yield from _line(column, values, foreign[:, i], f"{NEW}: {new}", by_row)
+        if isinstance(column, Categorical) and column.instead is not None:
+            rare = torch.from_numpy(column.unlisted(values.inverse, values.distinct)) & ~foreign[:, i]
+            yield from _line(column, values, rare, f"{RARE}: it counts as {column.instead}", by_row)
         if isinstance(column, Graded):
             low, high = column.text(np.array(column.span, dtype=np.int64))
-            yield from _line(column, values, beyond[:, i], f"is beyond {low} to {high}, as in training: {outer}")
+            remark = f"is beyond {low} to {high}, as in training: {outer}"
+            yield from _line(column, values, beyond[:, i], remark, by_row)
 
 
 def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterator[str]:
@@ -783,12 +796,20 @@ def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterato
             )
 
 
-def _line(column: Column, coded: Coded, mask: Tensor, remark: str) -> Iterator[str]:
+def _line(column: Column, coded: Coded, mask: Tensor, remark: str, by_row: bool = True) -> Iterator[str]:
+    """A line on the values of some rows, if there are any: with their rows, or with the number of rows."""
     rows = mask.nonzero().flatten().tolist()
+    if not rows:
+        return
+    if not by_row:
+        values = coded.distinct.reindex(np.unique(coded.inverse[rows])).fillna("")
+        first, *others = [repr(str(value)[:40]) for value in values]
+        more = f"; likewise {shortened(others, SHOWN - 1)}" if others else ""
+        yield f"{len(rows):,} of {len(mask):,} rows, column {column.name}: {first} {remark}{more}"
+        return
     texts = [coded.distinct.iloc[coded.inverse[row]] if coded.inverse[row] >= 0 else "" for row in rows[:SHOWN]]
     places = rows if coded.rows is None else coded.rows[rows].tolist()
     words = [f"row {place + 1}: {str(text)[:40]!r}" for place, text in zip(places, texts, strict=False)]
-    if rows:
-        rest = [*words[1:], *([f"{len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else [])]
-        more = f"; likewise {', '.join(rest)}" if rest else ""
-        yield f"row {places[0] + 1}, column {column.name}: {str(texts[0])[:40]!r} {remark}{more}"
+    rest = [*words[1:], *([f"{len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else [])]
+    more = f"; likewise {', '.join(rest)}" if rest else ""
+    yield f"row {places[0] + 1}, column {column.name}: {str(texts[0])[:40]!r} {remark}{more}"

@@ -6,7 +6,7 @@ import math
 import re
 import uuid
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -225,6 +225,15 @@ class Categorical(Modelled):
             lower = pd.Index([category.lower() for category in self.categories], dtype=object)
             codes = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)
         return np.where(codes < 0, UNSEEN if self.other is None else self.categories.index(self.other), codes)
+
+    def unlisted(self, inverse: npt.NDArray[Any], distinct: pd.Series) -> npt.NDArray[np.bool_]:
+        """Which rows hold no listed category and no gap, ``(N,)``, as :meth:`codes_of` takes them."""
+        return replace(self, other=None, nearest=False).codes_of(inverse, distinct) == UNSEEN
+
+    @property
+    def instead(self) -> str | None:
+        """The category that stands for one which is not listed, in words. ``None`` if none does."""
+        return "the nearest number" if self.nearest else None if self.other is None else repr(self.other)
 
     @property
     def numbers(self) -> npt.NDArray[np.float64] | None:

@@ -30,7 +30,7 @@ class RowVectors(nn.Module):
     """The codes of a row as numbers of order one, ``(B, C)`` to ``(B, width)`` float32.
 
     A number or a time is standardised and has ramps, and a flag says whether it is missing. A category is an embedding.
-    A missing and an unseen category have one of their own.
+    A missing category has one of its own. That of an unseen one, which no row trains, begins as the mean of all: zeros.
 
     Args:
         categories: the number of categories of each column, 0 for a number or a time.
@@ -52,6 +52,9 @@ class RowVectors(nn.Module):
         self.ramps = Ramps(len(self.quantities), ramps)
         sizes = [categories[i] + 2 for i in self.categorical]
         self.embedding = CodeEmbedding(sizes, embedding) if sizes else None
+        if self.embedding is not None:
+            with torch.no_grad():
+                self.embedding.table.weight[self.embedding.offsets + self.counts + 1] = 0.0
 
     def _numbers(self, x: Tensor) -> Tensor:
         """The distances of quantities from their origin, float64. A missing one is NaN."""
