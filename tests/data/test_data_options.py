@@ -58,6 +58,7 @@ EVERY: dict[str, Any] = {
     "query": "select * from t",
     "target": "y",
     "group": "user",
+    "series": "shop",
     "order": "at",
     "data_dir": "there",
 }

@@ -10,6 +10,7 @@ import torch
 import fourfold.engine
 from fourfold.data import DataError, load, read_all
 from fourfold.data.writers import write_examples
+from fourfold.engine.loader import Loader
 from fourfold.main import run as fourfold_command
 from fourfold.metrics import References, choose_draws
 from fourfold.metrics.sequences import copied_sequences
@@ -113,7 +114,65 @@ def test_a_series_is_cut_into_windows_by_position():
     assert list(table.columns) == ["t", "v"]
     assert table["t"].tolist() == [3000 + 3 * i for i in range(10)]  # samples go on after the end of the data
     two = data.space.table(data.space.rows(data.train.x)[:2])
-    assert two["series"].tolist() == [1] * 10 + [2] * 10
+    assert two["sample"].tolist() == [1] * 10 + [2] * 10
+
+
+def shops(lengths=(90, 41, 70, 20, 130)):
+    """Rows of shops, interleaved in time as files have them. Value 1000 k + t says shop and day."""
+    parts = [
+        pd.DataFrame(
+            {
+                "day": pd.date_range("2024-01-01", periods=n) + pd.Timedelta(days=k),
+                "shop": f"S{k}",
+                "v": 1000 * k + np.arange(n),
+            }
+        )
+        for k, n in enumerate(lengths)
+    ]
+    return pd.concat(parts).sort_values(["day", "shop"], kind="stable").reset_index(drop=True)
+
+
+def test_windows_lie_within_one_of_several_series_and_the_test_is_the_end_of_each():
+    lengths, length = (90, 41, 70, 20, 130), 8
+    data = load(shops(lengths), series="shop", order="day", length=length)
+    rows = [data.space.row.numbers(part.x) for part in (data.train, data.validation, data.test)]
+    value = data.space.columns.index("v")
+    held = {k: max(n // 10, length) if n >= 4 * length else 0 for k, n in enumerate(lengths)}
+    for k, n in enumerate(lengths):
+        days = [sorted((part[:, value][part[:, value] // 1000 == k] - 1000 * k).int().tolist()) for part in rows]
+        assert days[0] == list(range(1, n - 2 * held[k]))  # the first row says where steps begin
+        assert days[1] == list(range(n - 2 * held[k], n - held[k]))
+        assert days[2] == list(range(n - held[k], n))
+    for part in (data.train, data.validation, data.test):
+        v = data.space.row.numbers(part.x)[:, value]
+        windows = [v[s : s + length] for s in range(len(v) - length + 1)]
+        whole = [s for s, window in enumerate(windows) if (window.diff() == 1).all()]
+        assert data.space.starts(part.x).tolist() == whole
+        cut = data.space.rows(part.x)
+        assert (data.space.numbers(cut)[..., value].diff(dim=1) == 1).all()
+        runs = [(v // 1000 == k).sum().item() for k in range(len(lengths))]
+        assert len(cut) == sum(run // length for run in runs)
+    batch = Loader(data.train, data.space, 64, 0)(3).x
+    assert (data.space.numbers(batch)[..., value].diff(dim=1) == 1).all()
+
+
+def test_each_of_several_series_goes_on_after_its_own_end(tmp_path):
+    frame = shops()
+    data = load(frame, series="shop", order="day", length=8)
+    run = fourfold.engine.fit("autoregressive", data, budget="6 steps", size="xs", precision="float32")
+    run.save(tmp_path / "run")
+    frame.to_csv(tmp_path / "shops.csv", index=False)
+    given = ("--given", tmp_path / "shops.csv", "--length", 6, "-n", 2, "--out", tmp_path / "next.csv")
+    assert call("sample", tmp_path / "run", *given) == 0
+    table = pd.read_csv(tmp_path / "next.csv", parse_dates=["day"])
+    for k, (shop, rows) in enumerate(frame.groupby("shop")):
+        for n in (1, 2):
+            own = table[table["sample"] == 2 * k + n]
+            assert own["day"].tolist() == list(pd.date_range(rows["day"].iloc[-4], periods=10))
+            assert own["v"].head(4).tolist() == rows["v"].tail(4).tolist()
+            assert set(own["shop"].head(4)) == {shop}
+    with pytest.raises(DataError, match="at least 2 rows"):
+        forecast(run.model, pd.concat([frame, pd.DataFrame({"day": ["2024-01-01"], "shop": ["S9"], "v": [1]})]))
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -127,9 +186,14 @@ def changed(**columns):
     ("frame", "options", "message"),
     [
         (events(), {"group": "usr", "order": "at"}, "--group.* must be a column, got 'usr'.*user"),
+        (events(), {"group": "user", "series": "page", "order": "at"}, "group must be left out beside series"),
+        (events(), {"series": "user"}, "--series user .* needs a column that orders rows"),
+        (events(), {"series": "at", "order": "at"}, "series and order must be different"),
+        (events(), {"series": "user", "order": "at", "length": 8}, "must have a window of 8 rows"),
+        (events(12), {"group": "user", "order": "at"}, "at least 20, got 12.*--series user"),
         (events(), {"group": "user", "order": "when"}, "--order.* must be a column, got 'when'"),
         (events(), {"group": "user"}, "--group user .* needs a column that orders rows; give --order"),
-        (events(), {"group": "at", "order": "at"}, "group and order must be two columns, got 'at'"),
+        (events(), {"group": "at", "order": "at"}, "group and order must be different columns, got"),
         (events(), {"group": "user", "order": "page"}, "column page: .* to order rows"),
         (events(), {"group": "user", "order": "at", "labels": "paid"}, "labels must be left out for sequences"),
         (events(), {"group": "user", "order": "at", "target": "paid"}, "target must be left out for sequences"),

@@ -180,10 +180,19 @@ class Space(Quality, Example):
         """
         if self.window is None:
             return x
-        if len(x) < self.window:
+        starts = self.starts(x) if len(x) >= self.window else x.new_zeros(0)
+        if starts is not None and not len(starts):
             few = f"{len(x)} {self.item_name} are fewer than one window of {self.window}"
             raise ValueError(f"{few}: give a longer {type(self).__name__.lower()}")
-        return x[: len(x) // self.window * self.window].reshape(-1, *self.shape)
+        if starts is None:
+            return x[: len(x) // self.window * self.window].reshape(-1, *self.shape)
+        run = starts - torch.arange(len(starts))  # the same for windows that begin one after the other
+        first = starts[torch.searchsorted(run, run)]
+        return x[starts[(starts - first) % self.window == 0, None] + torch.arange(self.window)]
+
+    def starts(self, x: Tensor) -> Tensor | None:
+        """The places in a stream where a window may begin, ascending. ``None``: anywhere."""
+        return None
 
     def parse_bytes(self, content: bytes, most: int | None = None) -> Tensor:
         """The stream that a file holds, or its first ``most`` values. Needed only for a :attr:`bytewise` space.

@@ -83,7 +83,7 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
         raise DataError(f"{name} must be left out for {description}, got {option(name, value)}")
 
 
-OF_TABLES = ("labels", "schema", "target", "group", "order", "rare", "text_model", "text_rows", "private")
+OF_TABLES = ("labels", "schema", "target", "group", "series", "order", "rare", "text_model", "text_rows", "private")
 """Settings that mean something for tables."""
 _GENERAL = frozenset(
     [

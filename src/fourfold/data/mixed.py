@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,7 @@ from fourfold.data.schema.spelling import spelled
 from fourfold.data.sequences import (
     arranged,
     check_named,
+    in_order,
     key_of,
     keys_of,
     order_of,
@@ -247,7 +248,7 @@ def table_of(
         raise DataError(f"{where}: {looking} must be left out with private, whose guarantee does not cover it: {way}")
     names = None if layout is None else layout.names
     headless = layout is not None and not layout.header
-    ordered = options.order is not None or options.group is not None
+    ordered = in_order(options)
     rowwise = not ordered and (options.model is None or len(options.model.shape) == 1)  # an example is one row
     reading = options if rowwise else dataclasses.replace(options, limit=None)
     columns = _coded(where, batches, reading, names, "." if layout is None else layout.decimal, typed)
@@ -300,7 +301,7 @@ def _taken_apart(columns: Sequence[Coded], options: DataOptions) -> tuple[list[C
         return [*columns], ()
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
     index = options.index if isinstance(options, ConditionOptions) else None
-    skip = {options.labels, options.target, options.group, options.order, index}
+    skip = {options.labels, options.target, options.group, options.series, options.order, index}
     return taken_apart(columns, hints, {str(name) for name in skip if name is not None}, options.support)
 
 
@@ -409,10 +410,12 @@ def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOp
         space = next(part for part in space.parts if columns[0] in part.columns)
     target = dataclasses.replace(options, given=None)
     conditions = ConditionOptions.beside(target)
-    return target, dataclasses.replace(conditions, target=None, labels=None, space=space, group=None, order=None)
+    return target, dataclasses.replace(
+        conditions, target=None, labels=None, space=space, group=None, series=None, order=None
+    )
 
 
-LOOKING = ("given", "labels", "schema", "deduplicate", "group", "order", "space", "text_model")
+LOOKING = ("given", "labels", "schema", "deduplicate", "group", "series", "order", "space", "text_model")
 """Settings under which reading a table looks at its rows, which a guarantee of privacy does not cover."""
 
 
@@ -420,7 +423,7 @@ def _of_columns(bare: Source, where: str, columns: Sequence[Coded], options: Dat
     """The source of some columns."""
     if options.private is not None:
         return private_table(bare, where, columns, options.private, options.target)
-    ordered = options.order is not None or options.group is not None
+    ordered = in_order(options)
     kind = space_named(options.space) if isinstance(options.space, str) else None
     if options.model is not None or not (kind is None or kind.mixed or ordered):
         return _as_asked(bare, where, columns, options, headless)
@@ -457,8 +460,8 @@ def _with_schema(
     All rows decide whether a column is text or names its rows, and which texts mean a missing value.
     """
     file = {item.column.name: item for item in of_file}
-    learn = _inferred if options.order is None and options.group is None else _in_order
-    inferred, space, x, notes = learn(where, columns, options, train, file)
+    learn = _in_order if in_order(options) else _inferred
+    inferred, space, x, notes, parts = learn(where, columns, options, train, file)
     if train is not None and options.rules:
         plain = ~_replaced(inferred, columns)
         space = ruled(space, x[train], torch.from_numpy(plain)[train], options.support)
@@ -469,6 +472,7 @@ def _with_schema(
         bare,
         x=x,
         space=space,
+        parts=parts,
         notes=(
             *notes,
             *_remarks([item for item in descriptions if item.column.name != options.group], options.support),
@@ -525,10 +529,20 @@ def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, C
     return encode_labels(values[column.inverse], len(column.inverse), f"{where}, column {name}")
 
 
+class _Learned(NamedTuple):
+    """The columns of a file that no model was trained on, their space, its raw set, notes, and the sizes of parts."""
+
+    columns: tuple[Inferred, ...]
+    space: Table | Sequences
+    x: Tensor
+    notes: tuple[str, ...] = ()
+    parts: tuple[int, ...] | None = None
+
+
 def _in_order(
     where: str, columns: Sequence[Coded], options: DataOptions, train: Tensor | None, of_file: Mapping[str, Inferred]
-) -> tuple[tuple[Inferred, ...], Sequences, Tensor, tuple[str, ...]]:
-    """The columns, the space and the raw set of sequences that no model was trained on, and notes.
+) -> _Learned:
+    """The columns, the space and the raw set of sequences.
 
     Kind and resolution of the order column are those of all rows, since these say which rows are training rows.
     """
@@ -537,17 +551,18 @@ def _in_order(
     assert options.order is not None
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
     order = order_of(where, by_name[options.order], hints.get(options.order, {}))
-    key = None if options.group is None else by_name[options.group]
+    name = options.group or options.series
+    key = None if name is None else by_name[name]
     keys = None if key is None else keys_of(where, key)
     rows = None
     if train is not None:
         places = _codes(where, order.column, by_name[options.order])
-        rows = torch.from_numpy(rows_of(places, keys, train.numpy()))
+        rows = torch.from_numpy(rows_of(places, keys, train.numpy(), options))
         order = within(order, places[rows])
-    settled = {options.order: order} | ({} if key is None else {key.name: key_of(where, key)})
-    inferred, table, codes, _ = _inferred(where, columns, options, rows, of_file, settled)
-    space, x, notes = arranged(where, table, codes.numpy(), keys, options, None if train is None else train.numpy())
-    return inferred, space, x, notes
+    settled = {options.order: order} | ({} if key is None else {key.name: key_of(where, key, options)})
+    learned = _inferred(where, columns, options, rows, of_file, settled)
+    table, numbers = cast("Table", learned.space), None if train is None else train.numpy()
+    return _Learned(learned.columns, *arranged(where, table, learned.x.numpy(), keys, options, numbers))
 
 
 def _inferred(
@@ -557,8 +572,8 @@ def _inferred(
     train: Tensor | None,
     of_file: Mapping[str, Inferred],
     settled: Mapping[str, Inferred] | None = None,
-) -> tuple[tuple[Inferred, ...], Table, Tensor, tuple[str, ...]]:
-    """The columns, the space and the codes of a table that no model was trained on. Some are settled.
+) -> _Learned:
+    """The columns, the space and the codes of a table. Some columns are settled.
 
     Other rows than training rows may hold values that no column has. With ``None``, all rows are training rows.
     """
@@ -591,7 +606,7 @@ def _inferred(
     x = torch.from_numpy(codes)
     if train is not None:
         space = spelled(space, columns, x, train, options.text_model, options.text_rows)
-    return inferred, space, x, ()
+    return _Learned(inferred, space, x)
 
 
 def _column(

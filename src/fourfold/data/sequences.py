@@ -19,6 +19,7 @@ from fourfold.data.memory import require
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer
 from fourfold.data.schema.tails import ends_of
 from fourfold.data.schema.times import AS_TIME
+from fourfold.data.splits import FEWEST, OF_ROWS, fractions_of
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Codes, Column, DateTime, Graded
@@ -27,6 +28,7 @@ from fourfold.spaces.sequences import ABSENT
 __all__ = [
     "arranged",
     "check_named",
+    "in_order",
     "key_of",
     "keys_of",
     "order_of",
@@ -61,7 +63,9 @@ def resemblance(columns: Sequence[Coded], inferred: Sequence[Inferred]) -> tuple
         steps = np.diff(places)
         key = next((column for column in columns if column is not coded and _grow_within(column.inverse, steps)), None)
         if key is not None:
-            ways = f"{option('group', key.name)} and {option('order', coded.name)}"
+            many = len(key.distinct)
+            setting = "series" if many < FEWEST or len(steps) > many * LONGEST else "group"
+            ways = f"{option(setting, key.name)} and {option('order', coded.name)}"
             return (f"the rows look like sequences, and are modelled one by one: {ways} model them in their order",)
         if len(steps) and (steps > 0).all() and (np.abs(steps / np.median(steps) - 1) < 0.15).mean() > 0.95:
             way = option("order", coded.name)
@@ -88,21 +92,33 @@ def _grow_within(inverse: npt.NDArray[np.int32], steps: npt.NDArray[Any]) -> boo
     return together and bool((steps[same] > 0).all())
 
 
+def in_order(options: DataOptions) -> bool:
+    """Whether rows are asked for in an order."""
+    return any(name is not None for name in (options.order, options.group, options.series))
+
+
 def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
     """Refuse a key or an order column that is not there, and options that sequences do not have.
 
     Raises:
         DataError: with the way out.
     """
+    named = {
+        setting: name for setting in ("group", "series", "order") if (name := getattr(options, setting)) is not None
+    }
     if options.order is None:
-        raise DataError(
-            f"{where}: {option('group', options.group)} needs a column that orders rows; give {option('order')}"
-        )
-    for setting, name in (("group", options.group), ("order", options.order)):
-        if name is not None and name not in names:
+        first = option(*next(iter(named.items())))
+        raise DataError(f"{where}: {first} needs a column that orders rows; give {option('order')}")
+    for setting, name in named.items():
+        if name not in names:
             raise DataError(f"{where}: {option(setting)} must be a column, got {name!r}; {alike(name, names)}")
-    if options.group == options.order:
-        raise DataError(f"{where}: group and order must be two columns, got {options.order!r} for both")
+    if options.group is not None and options.series is not None:
+        raise DataError(
+            f"{where}: group must be left out beside series, got {options.group!r}: series is for long ones, of which "
+            "windows are the examples, and group for short ones, which are examples"
+        )
+    if len({*named.values()}) < len(named):
+        raise DataError(f"{where}: {' and '.join(named)} must be different columns, got {[*named.values()]}")
     for setting in ("labels", "target"):
         if getattr(options, setting) is not None:
             raise DataError(f"{where}: {setting} must be left out for sequences, got {option(setting)}")
@@ -110,9 +126,14 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
         raise DataError(f"length must be at least 2 rows, got {options.length}; give {option('length', 16)}")
 
 
-def key_of(where: str, coded: Coded) -> Inferred:
-    """The column whose values name the sequences: an identifier, of which samples get fresh ones."""
-    keys_of(where, coded)
+def key_of(where: str, coded: Coded, options: DataOptions) -> Inferred:
+    """The column whose values name the sequences: an identifier, of which samples get fresh ones.
+
+    That of series is a category of their rows.
+    """
+    if options.series is not None:
+        inferred = infer(coded, {"kind": "category"})
+        return dataclasses.replace(inferred, reason="names the series, in which windows lie")
     numbers = np.unique(coded.inverse)
     alone = dataclasses.replace(
         coded,
@@ -170,17 +191,24 @@ def order_of(where: str, coded: Coded, hint: Hint) -> Inferred:
     )
 
 
-def rows_of(places: Codes, keys: npt.NDArray[np.int64] | None, train: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def rows_of(
+    places: Codes, keys: npt.NDArray[np.int64] | None, train: npt.NDArray[np.int64], options: DataOptions
+) -> npt.NDArray[np.int64]:
     """The rows of a file that belong to training examples.
 
     Args:
         places: the code of the order column in each row.
-        keys: the number of each row's sequence, or ``None`` for one series.
-        train: the numbers of training sequences, or those of a series' rows in order, after the first.
+        keys: the number of each row's sequence or series, or ``None`` for one series.
+        train: the numbers of training sequences, or those of rows in the stream of :func:`arranged`.
+        options: with the names of the columns, and perhaps the length.
     """
-    if keys is not None:
+    if options.group is not None and keys is not None:
         return np.flatnonzero(np.isin(keys, train))
-    return np.sort(np.lexsort((np.arange(len(places)), places))[: len(train) + 1])
+    series = np.zeros(len(places), dtype=np.int64) if keys is None else keys
+    place = np.lexsort((np.arange(len(places)), places, series))
+    lengths = np.bincount(series)
+    first = np.cumsum(lengths) - lengths
+    return np.sort(place[np.append(first, _stream(lengths, options)[0][train])])
 
 
 def within(order: Inferred, places: Codes) -> Inferred:
@@ -254,34 +282,39 @@ def arranged(
     keys: npt.NDArray[np.int64] | None,
     options: DataOptions,
     train: npt.NDArray[np.int64] | None = None,
-) -> tuple[Sequences, Tensor, tuple[str, ...]]:
-    """The space of new sequences, its raw set, and the changes that sorting made.
+) -> tuple[Sequences, Tensor, tuple[str, ...], tuple[int, ...] | None]:
+    """The space of new sequences, its raw set, the changes that sorting made, and the sizes of the parts of series.
 
     Args:
         where: the file, for messages.
         table: of the rows.
         codes: of the rows, ``(N, C)``, in the order of the file.
-        keys: of the rows, or ``None`` for one series.
+        keys: the number of each row's sequence or series, or ``None`` for one series.
         options: with the names of the columns, and perhaps the length.
         train: the numbers of training sequences, or of training rows of a series. ``None``: all are.
     """
     assert options.order is not None
     at = table.columns.index(options.order)
     series = np.zeros(len(codes), dtype=np.int64) if keys is None else keys
-    rows = _sorted(where, codes, series, at, options.order, options.group)
+    rows = _sorted(where, codes, series, at, options.order, options.group or options.series)
     steps = _steps(rows, at)
+    if options.group is None:
+        stream, parts, length, note = _stream(rows.lengths, options)
+        windowed = steps[stream]
+        space = Sequences(
+            table.schema,
+            options.order,
+            length=length,
+            origin=int(rows.codes[:, at].max()),
+            series=options.series,
+            observed=table.observed,
+            **_range(windowed[slice(None) if train is None else train, at]),
+        )
+        return space, torch.from_numpy(windowed), (*rows.notes, note), parts
     later = np.ones(len(steps), dtype=bool)
     later[rows.starts] = False
     if train is not None:
-        numbers = np.arange(-1, len(steps) - 1) if keys is None else _sequence(rows)
-        later &= np.isin(numbers, train)
-    if keys is None:
-        length, note = _window(len(codes) - 1, options)
-        end = int(rows.codes[-1, at])
-        space = Sequences(
-            table.schema, options.order, length=length, origin=end, observed=table.observed, **_range(steps[later, at])
-        )
-        return space, torch.from_numpy(steps[1:]), (*rows.notes, note)
+        later &= np.isin(_sequence(rows), train)
     length = max(min(int(rows.lengths.max()), options.length or LONGEST), 1)
     later &= _within(rows) < length
     space = Sequences(
@@ -293,7 +326,7 @@ def arranged(
         **_range(steps[later, at]),
     )
     x, notes = _padded(where, space, rows, steps)
-    return space, x, (*rows.notes, *notes)
+    return space, x, (*rows.notes, *notes), None
 
 
 def _range(steps: Codes) -> dict[str, Any]:
@@ -306,9 +339,12 @@ def _range(steps: Codes) -> dict[str, Any]:
 
 
 def windows_of(where: str, space: Sequences, codes: Codes) -> tuple[Tensor, tuple[str, ...]]:
-    """A series for a model of windows: all rows but the first, which only says where the steps begin."""
-    rows = _sorted(where, codes, np.zeros(len(codes), dtype=np.int64), space.at, space.order, None)
-    return torch.from_numpy(_steps(rows, space.at)[1:]), rows.notes
+    """Series for a model of windows: all rows but the first of each, which only says where the steps begin."""
+    keys = np.zeros(len(codes), dtype=np.int64) if space.series is None else codes[:, space.columns.index(space.series)]
+    rows = _sorted(where, codes, keys, space.at, space.order, space.series)
+    later = np.ones(len(codes), dtype=bool)
+    later[rows.starts] = False
+    return torch.from_numpy(_steps(rows, space.at)[later]), rows.notes
 
 
 def sequences_of(
@@ -356,9 +392,37 @@ def _padded(where: str, space: Sequences, rows: _Sorted, steps: Codes) -> tuple[
     return torch.from_numpy(x), (notes,) if longer else ()
 
 
-def _window(rows: int, options: DataOptions) -> tuple[int, str]:
-    """The length of windows: as asked, or such that the test part of a series has about eight."""
+def _stream(
+    lengths: npt.NDArray[np.int64], options: DataOptions
+) -> tuple[npt.NDArray[np.int64], tuple[int, ...] | None, int, str]:
+    """The order of rows in a stream, the sizes of its parts, the length of windows, and a note.
+
+    Of several series, the stream holds the first rows of each for training, then those for validation, and then those
+    for the test. A held-out part has at least a window. A series of less than four windows is for training alone.
+
+    Args:
+        lengths: the rows of each series, which stand one after the other.
+        options: with the length, and the shares of the parts.
+    """
     least, most = WINDOW
-    length = options.length or min(max(1 << int(np.log2(max(rows / 80, 1))), least), most)
-    note = f"no {option('group')}, so the file is one series, and an example is a window of {length} rows of it"
-    return length, note if options.length else f"{note}: {option('length')} changes it"
+    rows, several = int(lengths.sum()) - len(lengths), options.series is not None
+    longest = min(rows / 80, float(np.median(lengths)) / 8) if several else rows / 80
+    length = options.length or min(max(1 << int(np.log2(max(longest, 1))), least), most)
+    example = f"an example is a window of {length} rows of one of {len(lengths):,} series"
+    if not several:
+        no_names = f"no {option('group')} and no {option('series')}, so the file is one series"
+        example = f"{no_names}, and an example is a window of {length} rows of it"
+    note = example if options.length else f"{example}: {option('length')} changes it"
+    place = np.arange(int(lengths.sum()))
+    series = np.repeat(np.arange(len(lengths)), lengths)
+    row = place - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    if not several:
+        return place[1:], None, length, note
+    shares = fractions_of(options, OF_ROWS)
+    held = np.maximum(np.floor(np.outer(shares[1:], lengths)).astype(np.int64), length)
+    held[:, lengths < 4 * length] = 0
+    ends = lengths - np.cumsum(held[::-1], 0)[::-1]  # where validation and test begin in each series
+    part = (row >= ends[:, series]).sum(0)
+    stream = np.argsort(part, kind="stable")
+    stream = stream[row[stream] > 0]
+    return stream, tuple(np.bincount(part[stream], minlength=len(shares)).tolist()), length, note

@@ -42,6 +42,7 @@ class Source:
         density: exact density, if known.
         hint: the way out if conditions are needed and missing.
         groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
+        parts: how many values of a stream belong to training, validation and test, where shares of it do not say so.
         notes: what reading changed.
         columns: what each column of a table was inferred to be, and why.
         digest: the digest of the examples, where it is known already.
@@ -66,6 +67,7 @@ class Source:
     density: Density | None = None
     hint: str = field(default="load it without given")
     groups: Tensor | None = None
+    parts: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
     digest: str = ""

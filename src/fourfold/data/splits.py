@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.data.errors import DataError
+from fourfold.data.errors import DataError, option
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
 
@@ -89,7 +89,12 @@ def _ranges(n: int, shares: Sequence[float]) -> list[slice]:
 def _by_position(name: str, source: Source, options: DataOptions) -> list[slice]:
     """Cut a stream by position: held-out parts come after the training part."""
     n = len(source.x[: options.limit])
-    parts = _ranges(n, fractions_of(options, OF_TEXT if source.space.bytewise else OF_ROWS))
+    if source.parts is None:
+        parts = _ranges(n, fractions_of(options, OF_TEXT if source.space.bytewise else OF_ROWS))
+    else:
+        parts = [
+            slice(end - size, end) for size, end in zip(source.parts, itertools.accumulate(source.parts), strict=True)
+        ]
     shortest = min(part.stop - part.start for part in parts)
     window = source.space.window or 1
     if shortest < window:
@@ -109,7 +114,8 @@ def _by_seed(name: str, source: Source, options: DataOptions, fold: tuple[int, i
     order = _stratified(pool, labels, generator) if groups is None else _together(groups, generator)
     order = order[: round(pool * keep)]
     if len(order) < FEWEST:
-        raise DataError(f"{name}: {source.space.item_name} must be at least {FEWEST}, got {len(order)}")
+        long = "" if source.key is None else f": give more, or {option('series', source.key)} for windows of long ones"
+        raise DataError(f"{name}: {source.space.item_name} must be at least {FEWEST}, got {len(order)}{long}")
     if fold is not None:
         return [_shuffled(rows, generator) for rows in _of_fold(name, order, groups, *fold)]
     shares = fractions_of(options, OF_ROWS)

@@ -48,7 +48,8 @@ class Loader:
         self, split: Split, space: Space, batch_size: int, seed: int, rank: int = 0, world: int = 1, parts: int = 0
     ) -> None:
         self.split, self.window, self.seed = split, space.window, seed
-        self.examples = len(split.x) if self.window is None else len(split.x) - self.window + 1
+        self.starts = None if self.window is None else space.starts(split.x)
+        self.examples = len(split.x) - (self.window or 1) + 1 if self.starts is None else len(self.starts)
         if self.examples < 1:
             raise ValueError(
                 f"data must have at least {self.window} {space.item_name}, a window, got {len(split.x)}; shorten length"
@@ -70,6 +71,7 @@ class Loader:
         """The raw batch of a step."""
         if self.window is not None:
             starts = torch.randint(self.examples, (self.batch_size,), generator=_generator(self.seed, step))
+            starts = starts if self.starts is None else self.starts[starts]
             return Batch(self.split.x[starts[self._part, None] + torch.arange(self.window)].long())
         rows = self._rows(*divmod(step, self.steps_per_epoch))
         return Batch(self.split.x[rows], None if self.split.cond is None else self.split.cond[rows])

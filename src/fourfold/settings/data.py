@@ -62,6 +62,7 @@ class DataKeywords(TypedDict, total=False):
     query: str | None
     target: str | None
     group: str | None
+    series: str | None
     order: str | None
     data_dir: str | os.PathLike[str] | None
     private: Protection | None
@@ -150,8 +151,10 @@ class DataOptions:
         target: the column of a table of mixed columns that models are judged by predicting.
         group: the column of a table whose values name sequences. Rows with one key, in the order of ``order``, are one
             example, a sequence of varying length.
-        order: the column, of numbers or times, that orders rows. Without ``group`` the table is one long series, and an
-            example is a window of it. Splits are then cut by position.
+        series: the column of a table whose values name long series, such as shops or stations. An example is a window
+            of one of them, and the column stays among those of its rows.
+        order: the column, of numbers or times, that orders rows. Without ``group`` and ``series`` the table is one long
+            series, and an example is a window of it. Splits of series are cut by position.
         data_dir: where the files of Fashion-MNIST are.
         private: how the rows of a table are protected. Its schema is then counted with noise.
         text_rows: a data frame with a row for each row of a table, which ``text_model`` alone is shown: such as the row
@@ -335,11 +338,15 @@ class DataOptions:
         None,
         _table(str, "The column that names sequences of rows; needs --order.", metavar="NAME"),
     )
+    series: str | None = setting(
+        None,
+        _table(str, "The column that names long series, each cut into windows; needs --order.", metavar="NAME"),
+    )
     order: str | None = setting(
         None,
         _table(
             str,
-            "The column that orders rows. Without --group they are one series, cut into windows.",
+            "The column that orders rows. Without --group and --series they are one series, cut into windows.",
             metavar="NAME",
         ),
     )

@@ -23,7 +23,7 @@ from fourfold.metrics.rows import Columns
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.sequences import by_sequences
 from fourfold.output.printable import plural, shortened
-from fourfold.spaces.columns import MISSING, Column, Graded, Identifier, Modelled, Numeric
+from fourfold.spaces.columns import MISSING, Categorical, Column, Graded, Identifier, Modelled, Numeric
 from fourfold.spaces.rules import TableRule
 from fourfold.spaces.sequence_pictures import charts, details
 from fourfold.spaces.table import Table
@@ -44,7 +44,7 @@ class Sequences(WrittenRows):
     """Rows of a table in an order: raw batches are int64 ``(B, length, C)``, the codes of the ``C`` modelled columns.
 
     Rows with one key make a sequence, whose length varies up to ``length``. Behind its end, codes are :data:`ABSENT`.
-    Without a key there is one long series, and an example is a window of exactly ``length`` rows.
+    Without a key there is one long series, or several, and an example is a window of exactly ``length`` rows of one.
 
     Codes are those of :class:`~fourfold.spaces.Table`, but that of the order column is the step from the row before. In
     the first row of a keyed sequence, it is where the sequence starts. A window starts anywhere. Codes are counted, so
@@ -56,7 +56,9 @@ class Sequences(WrittenRows):
         steps: the smallest and the largest step of the data, in codes of that column.
         length: the most rows of a sequence. A longer one is known by its first rows.
         key: name of the column whose values name the sequences, or ``None``.
-        origin: the code of the order column from which samples of a series go on. The end of the data.
+        origin: the code of the order column from which samples of a series go on, by default the end of the data.
+            Several are those of the first windows that are written to a file. The others go on from the last.
+        series: name of the column whose values name several series, or ``None``. A window lies within one.
         keys: names of the first sequences that are written to a file. Others get fresh ones.
         observed: how many rows the data has, or ``None``. Presets for few rows drop units in training.
         beyond: the probability of a step below the smallest, and of one above the largest.
@@ -73,7 +75,8 @@ class Sequences(WrittenRows):
     steps: tuple[int, int] = (0, 1)
     length: int = 256
     key: str | None = None
-    origin: int = 0
+    origin: int | tuple[int, ...] = 0
+    series: str | None = None
     keys: tuple[str, ...] = ()
     observed: int | None = field(default=None, compare=False)
     beyond: tuple[float, float] = (0.0, 0.0)
@@ -84,15 +87,24 @@ class Sequences(WrittenRows):
     def __post_init__(self) -> None:
         if not isinstance(self.start, Graded) or self.start.missing:
             raise ValueError(f"order must be a column with a number or a time in every row, got {self.order!r}")
-        if self.key is not None and not isinstance(self._column(self.key), Identifier):
+        if self.key is not None and not isinstance(self.named(self.key), Identifier):
             raise ValueError(f"key must be a column of identifiers, got {self.key!r}")
+        if self.series is not None and (
+            self.key is not None or not isinstance(self.named(self.series), Categorical) or self.series == self.order
+        ):
+            raise ValueError(f"series must be a column of categories, without a key, got {self.series!r}")
         if self.length < (1 if self.key is not None else 2) or not 0 <= self.steps[0] <= self.steps[1]:
             raise ValueError(
                 f"length must be positive (a window has 2 rows), and steps (low, high) with 0 <= low <= high, got "
                 f"{self.length} and {self.steps}"
             )
 
-    def _column(self, name: str) -> Column:
+    def named(self, name: str) -> Column:
+        """The column of a name.
+
+        Raises:
+            ValueError: if there is none.
+        """
         match = next((column for column in self.schema if column.name == name), None)
         if match is None:
             raise ValueError(
@@ -103,7 +115,7 @@ class Sequences(WrittenRows):
     @cached_property
     def start(self) -> Graded:
         """The order column, as the file has it: what the first row of a keyed sequence holds."""
-        return self._column(self.order)  # type: ignore[return-value]
+        return self.named(self.order)  # type: ignore[return-value]
 
     @cached_property
     def file_table(self) -> Table:
@@ -132,7 +144,7 @@ class Sequences(WrittenRows):
         if not self.rules:
             return self
         columns = tuple(self.start if column.name == self.order else column for column in self.row.free.modelled)
-        key = () if self.key is None else (self._column(self.key),)
+        key = () if self.key is None else (self.named(self.key),)
         return dataclasses.replace(self, schema=(*key, *columns), rules=())
 
     def reduce(self, x: Tensor) -> Tensor:
@@ -166,7 +178,8 @@ class Sequences(WrittenRows):
     def __str__(self) -> str:
         noun = f"rows of {plural(len(self.columns), 'column')} ({shortened(self.columns, 6)})"
         if self.key is None:
-            return f"windows of {self.length} {noun} in the order of {self.order}"
+            each = "" if self.series is None else f", each of one {self.series}"
+            return f"windows of {self.length} {noun} in the order of {self.order}{each}"
         return f"sequences of up to {self.length} {noun} by {self.key} in the order of {self.order}"
 
     @property
@@ -180,6 +193,15 @@ class Sequences(WrittenRows):
     @property
     def window(self) -> int | None:
         return self.length if self.key is None else None
+
+    def starts(self, x: Tensor) -> Tensor | None:
+        if self.series is None:
+            return None
+        series = x[:, self.columns.index(self.series)]
+        same = torch.cat([series.new_zeros(1, dtype=torch.bool), series[1:] == series[:-1]])
+        same &= x[:, self.at] >= 0
+        borders = (~same).cumsum(0)
+        return (borders[: len(x) - self.length + 1] == borders[self.length - 1 :]).nonzero()[:, 0]
 
     @property
     def bytewise(self) -> bool:
@@ -276,8 +298,8 @@ class Sequences(WrittenRows):
             return False
         return dataclasses.replace(other, origin=self.origin, keys=self.keys) == self
 
-    def after(self, origin: int) -> Sequences:
-        """The same series, of which samples go on from another code of the order column."""
+    def after(self, *origin: int) -> Sequences:
+        """The same series, of which samples go on from other codes of the order column."""
         return dataclasses.replace(self, origin=origin)
 
     def with_keys(self, keys: Sequence[str]) -> Self:
@@ -286,7 +308,7 @@ class Sequences(WrittenRows):
     def table(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """The data frame of all rows: the columns of the file, in its order, with its dtypes, one fresh key a sequence.
 
-        Several windows of a series have a column ``series`` that numbers them, since each goes on from the same row.
+        Several windows of a series have a column ``sample`` that numbers them, since each goes on from the same row.
         """
         return self._framed(x, self.file_table.table(self._flat(x), self._each(x, beside)), as_text=False)
 
@@ -301,8 +323,10 @@ class Sequences(WrittenRows):
     def _flat(self, x: Tensor) -> Tensor:
         """All rows ``(N, C)``, with the order column as in the file."""
         there, x = self.present(x), x.clone()
-        steps = x[..., self.at].masked_fill(~there, 0)
-        x[..., self.at] = steps.cumsum(1) + (self.origin if self.key is None else 0)
+        x[..., self.at] = x[..., self.at].masked_fill(~there, 0).cumsum(1)
+        if self.key is None:
+            origins = torch.as_tensor(self.origin).flatten()
+            x[..., self.at] += origins[torch.arange(len(x)).clamp(max=len(origins) - 1), None]
         return x[there]
 
     def _framed(self, x: Tensor, frame: pd.DataFrame, as_text: bool) -> pd.DataFrame:
@@ -310,9 +334,9 @@ class Sequences(WrittenRows):
         sequence = self.present(x).nonzero()[:, 0].numpy()
         if self.key is None:
             if len(x) > 1:
-                frame.insert(0, "series" if "series" not in frame else "series (sample)", sequence + 1)
+                frame.insert(0, "sample" if "sample" not in frame else "sample (number)", sequence + 1)
             return frame
-        column, fresh = self._column(self.key), np.zeros(len(x), dtype=np.int64)
+        column, fresh = self.named(self.key), np.zeros(len(x), dtype=np.int64)
         keys = column.text(fresh[len(self.keys) :]) if as_text or self.keys else column.values(fresh)
         if self.keys:
             keys = pd.Series([*self.keys[: len(x)], *keys], dtype=object)

@@ -154,19 +154,26 @@ def _(space: Sequences, data: Data, n: int = 1, horizon: int | None = None) -> P
 def _of_series(
     space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: tuple[str, ...], horizon: int | None
 ) -> Prefixes:
-    """The end of a series as the first part of a window."""
-    half = space.length // 2
-    count = min(len(x), space.length - min(horizon or half, half))
-    if not count:
-        raise DataError(f"the series must have at least 2 rows, got 1: give more, {1 + half} for the best forecast")
-    last = int(space.start.codes(frame[space.order]).max())
-    window = torch.full((1, *space.shape), ABSENT)
-    window[0, :count] = x[-count:]
-    later = space.after(last - int(window[0, :count, space.at].sum()))
+    """The end of each series as the first part of a window."""
+    half, places = space.length // 2, torch.as_tensor(space.start.codes(frame[space.order]))
+    series, series_of_frame = torch.zeros(len(x)), torch.zeros(len(frame))
+    if space.series is not None:
+        series = x[:, space.columns.index(space.series)]
+        series_of_frame = torch.as_tensor(space.named(space.series).codes(frame[space.series]))
+    names, lengths = torch.unique_consecutive(series, return_counts=True)
+    if len(names) < len(torch.unique(series_of_frame)) or not len(x):
+        raise DataError(f"a series must have at least 2 rows, got 1: give more, {1 + half} for the best forecast")
+    count = min(int(lengths.min()), space.length - min(horizon or half, half))
     horizon = horizon or space.length - count
-    note = f"the last {count} of {len(x) + 1} rows are given, and {horizon} follow"
-    windows = window.expand(n, -1, -1).clone()
-    return Prefixes(windows, torch.full((n,), count), later, (*notes, note), horizon=horizon)
+    windows = torch.full((len(names), *space.shape), ABSENT)
+    windows[:, :count] = torch.stack([rows[-count:] for rows in torch.split(x, lengths.tolist())])
+    last = torch.stack([places[series_of_frame == name].max() for name in names])
+    origins = last - windows[:, :count, space.at].sum(1)
+    each = f"of {len(x) + 1} rows" if space.series is None else f"rows of each of {len(names)} series"
+    note = f"the last {count} {each} are given, and {horizon} follow"
+    rows = torch.full((n * len(names),), count)
+    later = space.after(*origins.repeat_interleave(n).tolist())
+    return Prefixes(windows.repeat_interleave(n, 0), rows, later, (*notes, note), horizon=horizon)
 
 
 @torch.no_grad()
