@@ -24,7 +24,7 @@ from fourfold.spaces.columns import MISSING, UNSEEN, Graded, Modelled
 
 __all__ = ["CORNER", "FAR", "ColumnTokens", "GaussianColumns", "MixedColumns", "RealRows"]
 
-MOST = 0.9
+MOST = 0.99
 """The share of a bin that lies beyond the span, at most: its values have a mass in any case."""
 ROWS = 200_000
 """Rows from which a codec takes its statistics, at most."""
@@ -122,13 +122,17 @@ class ColumnTokens(TokenwiseCodec):
             if self.atoms is not None:
                 self._count(g, inside[g][:: -(-len(inside[g]) // self._rows) or 1])
         levels = [(np.arange(DENSE * count) + 0.5) / (DENSE * count) for count in self.binned]
-        for g, marginal in enumerate(self._marginals()):
+        marginals = self._marginals()
+        for g, marginal in enumerate(marginals):
             inside[g] = marginal.quantile(levels[g]).clip(*self.space.modelled[self.graded[g]].span)
         for g, (i, count, values) in enumerate(zip(self.graded, self.binned, inside, strict=True)):
             starts = _bins(values, *self.space.modelled[i].span, count)
             self.starts[g, : count + 1] = torch.from_numpy(starts)
             if self.ends is not None and len(values):
                 shares = float((values < starts[1]).mean()), float((values >= starts[-2]).mean())
+                if marginals:  # whose masses hold the tails
+                    below = marginals[g].below(starts[[1, -2]])
+                    shares = below[0] - marginals[g].beyond[0], 1 - below[1] - marginals[g].beyond[1]
                 self.ends[g] = self.ends.new_tensor(_tail_shares(self.space.modelled[i], shares))
 
     def tokenize(self, x: Tensor) -> tuple[Tensor, Tensor]:
