@@ -112,13 +112,21 @@ def load_json(text: str, name: str) -> Any:
     try:
         return json.loads(text, parse_int=_integer)
     except ValueError:
-        loose = re.sub(r",(\s*[}\]])", r"\1", text)
+        loose = re.sub(r",(\s*[}\]])", r"\1", without_json_comments(text))
     except RecursionError as error:
         raise UnreadableError(f"{name}: must be JSON, got an error ({str(error)[:60]}); correct the file") from error
     try:
         return json.loads(loose, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"{name}: must be JSON, got an error ({str(error)[:60]}); correct the file") from error
+
+
+_STRING_OR_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*[\s\S]*?\*/')
+
+
+def without_json_comments(text: str) -> str:
+    """JSON without the comments that some programs allow in it: ``// ...`` and ``/* ... */`` outside of strings."""
+    return _STRING_OR_COMMENT.sub(lambda match: match.group(1) or "", text)
 
 
 def _integer(digits: str) -> float | int:

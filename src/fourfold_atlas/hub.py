@@ -18,9 +18,11 @@ from fourfold_atlas.bounded import (
     nesting,
     read_text,
     safetensors_names,
+    without_json_comments,
 )
 from fourfold_atlas.evidence import Claim, Evidence, Reader, shortened
 from fourfold_atlas.rules import file_rules, finder
+from fourfold_atlas.votes import by_claim
 from fourfold_atlas.wording import SETTINGS
 from fourfold_atlas.words import MAX_PROSE, places, read_wording
 
@@ -38,6 +40,10 @@ _STANDARD = frozenset(
 _REMARK = re.compile(r"(?m)(?:^|(?<=\s))#.*$|^[ \t]*;.*$")
 #: data in letters, not a name: patterns would look in vain for its end
 _DATA = re.compile(r"[\w./+-]{400,}")
+#: keys in capitals, `DISCRIMINATOR_LR`, `Affine_Coupling`, `Discriminator`: a class has two capitals and no line
+_CAPITALS = re.compile(
+    r"""(?m)^[ \t{,"']*(?:[A-Z][A-Z0-9]*_[A-Z0-9_]+|[A-Z][a-z0-9]*(?:_[A-Z0-9][a-z0-9]*)*)["']?[ \t]*[:=]"""
+)
 #: where a name in camel case begins another word
 _CASES = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 MAX_WEIGHTS = 4
@@ -89,7 +95,7 @@ class FileSet:
             try:
                 if name.lower().endswith(".json"):
                     values[name] = load_json(text, name)
-                plain[name] = text if name in values else without_remarks(text)
+                plain[name] = without_json_comments(text) if name in values else without_remarks(text)
             except UnreadableError as error:
                 broken.append(str(error))
         return cls(plain, values, tensors or {}, tuple(broken), metadata or {})
@@ -184,9 +190,11 @@ def read_files(files: FileSet) -> list[Evidence]:
     if any(_POOLS.search(name) for name in files.texts):
         evidence_rows = [replace(row, weight=0.2 * row.weight) if row.claim in _HEADS else row for row in evidence_rows]
     decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in evidence_rows)
+    keys = []
     for name, text in files.texts.items():
         if name not in index and not (pipeline and _is_part(name)):
-            evidence_rows += read_keys(name, text, 0.15 if decided else 1.0)
+            keys += read_keys(name, text, 0.15 if decided else 1.0)
+    evidence_rows += with_roles(keys)
     for name, tensors in files.tensors.items():
         evidence_rows += _tensors(name, tensors)
     for name, metadata in files.metadata.items():
@@ -350,7 +358,7 @@ def read_keys(name: str, text: str, factor: float = 1.0) -> Iterator[Evidence]:
         text: the file without its comments.
         factor: the weight of each find.
     """
-    text = _DATA.sub(" ", text[:100_000])
+    text = _CAPITALS.sub(lambda match: match.group().lower(), _DATA.sub(" ", text[:100_000]))
     for rule in (*file_rules("declared"), *file_rules("keys"), *file_rules("tags")):
         words: set[str] = set()
         for match in rule.pattern.finditer(text):
@@ -361,6 +369,35 @@ def read_keys(name: str, text: str, factor: float = 1.0) -> Iterator[Evidence]:
             line = text.count("\n", 0, match.start()) + 1
             for claim, weight in rule.claims:
                 yield _row(match.group(), f"{name}:{line}", claim, round(weight * factor, 3), rule.id)
+
+
+#: a mechanism is what settings are about from so many votes on
+_MAIN = 2.5
+#: an autoencoder is what settings are about from so many votes on, by one key of a codebook or by its class
+_CODEC = 1.5
+
+
+def with_roles(rows: list[Evidence]) -> list[Evidence]:
+    """Settings in which one mechanism serves another, with the part that the servant plays.
+
+    A codec's discriminator is a critic that helps to train it, and so is that of an autoencoder with a bound. A codec
+    in the settings of a model of its codes is a tokenizer. Critics and replay buffers of an agent play no game.
+    """
+    votes = by_claim(rows)
+
+    def total(*claims: Claim) -> float:
+        return sum(votes.get(claim, 0.0) for claim in claims)
+
+    roles: dict[Claim, Claim | None] = {}
+    if total(Claim.REWARD) >= _MAIN:
+        roles |= {Claim.GAME: None, Claim.MAP_NOISE: None, Claim.ENERGY_CONTRAST: None}
+    elif total(Claim.NEXT_PIECE, Claim.DENOISE, Claim.VELOCITY, Claim.MASKED_BOUND) >= _MAIN:
+        roles |= {Claim.REBUILD: Claim.PART_TOKENIZER}
+    elif total(Claim.REBUILD) >= _CODEC:
+        roles |= {Claim.GAME: Claim.PART_CRITIC, Claim.MAP_NOISE: None}
+        roles |= {Claim.REBUILD: None} if total(Claim.BOUND) >= _MAIN else {}
+    played = [replace(row, claim=roles.get(row.claim) or row.claim, rule="") for row in rows if row.claim in roles]
+    return [row for row in rows if row.claim not in roles] + [row for row in played if row.claim not in roles]
 
 
 def _tensors(name: str, tensors: Mapping[str, tuple[int, ...]]) -> Iterator[Evidence]:

@@ -119,6 +119,69 @@ def test_declared_answers_of_configurations(name, text, cell):
     assert cell is None or placed.reason.quote.split(":")[0].split("=")[0].strip().strip('"') in text
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "cell"),
+    [
+        # a codec with its discriminator (AudioDec, HiFi-Codec), and a VQGAN: they rebuild what they are given
+        (
+            "a.yaml",
+            "train_mode: autoencoder\ngenerator_params:\n  codebook_num: 8\n  codebook_size: 1024\n"
+            "discriminator_params:\n  scales: 3\ndiscriminator_adv_loss_params:\n  loss_type: mse\nlambda_adv: 1.0\n",
+            Cell.NOT_GENERATIVE,
+        ),
+        ("a.yaml", "model:\n  type: vqgan\n", Cell.NOT_GENERATIVE),
+        # an autoencoder with a bound and a discriminator (Collaborative-Diffusion)
+        (
+            "a.yaml",
+            "model:\n  target: ldm.models.autoencoder.AutoencoderKL\n  params:\n    lossconfig:\n"
+            "      target: ldm.modules.losses.LPIPSWithDiscriminator\n      params:\n        disc_start: 50001\n"
+            "        kl_weight: 0.000001\n        disc_weight: 0.5\n",
+            Cell.LATENT_VARIABLE,
+        ),
+        # an agent's critic and replay buffer (pytorch_sac)
+        (
+            "a.yaml",
+            "agent:\n  name: sac\n  class: agent.sac.SACAgent\n  params:\n    critic_cfg: ${double_q_critic}\n"
+            "    discount: 0.99\n    critic_lr: 1e-4\n    critic_tau: 0.005\nreplay_buffer_capacity: 1e6\n",
+            Cell.NOT_GENERATIVE,
+        ),
+        # a model of a codec's tokens (FunCodec's text to speech)
+        (
+            "a.yaml",
+            "model: laura_gen_model\nmodel_conf:\n  codec_conf:\n    num_quantizers: 32\n    codebook_size: 1024\n"
+            "  codec_lm_conf:\n    name: transformer\n    layer: 12\n",
+            Cell.AUTOREGRESSIVE,
+        ),
+        # keys in capitals (a Glow-TTS, AttnGAN), and JSON with comments (Mozilla's TTS)
+        ("a.yaml", "Decoder:\n    Num_Squeeze: 2\n    Num_Split: 4\n    Affine_Coupling:\n        N: 192\n", Cell.FLOW),
+        (
+            "a.yml",
+            "GAN:\n    DF_DIM: 64\nTRAIN:\n    DISCRIMINATOR_LR: 0.0002\n    GENERATOR_LR: 2e-4\n",
+            Cell.ADVERSARIAL,
+        ),
+        (
+            "a.json",
+            '{\n"url": "tcp://a", // a note, not GAN\n"noise_schedule": {"num_steps": 50}, /* diffusion */\n"x": 1,\n}',
+            Cell.DIFFUSION,
+        ),
+        (
+            "a.yaml",
+            "timeVAE:\n  latent_dim: 8\n  reconstruction_wt: 3.0\nvae_dense:\n  latent_dim: 8\n",
+            Cell.LATENT_VARIABLE,
+        ),
+    ],
+)
+def test_settings_in_which_one_mechanism_serves_another(name, text, cell):
+    assert place_files({name: text}, name).cell is cell
+
+
+def test_the_discriminator_of_an_autoencoder_with_a_bound_is_its_critic():
+    text = "target: some.AutoencoderKL\nlossconfig:\n  disc_start: 1\n  kl_weight: 1e-6\nkl_anneal: 2\n"
+    placed = place_files({"a.yaml": text})
+    assert placed.cell is Cell.LATENT_VARIABLE
+    assert "critic" in {part.role for part in placed.parts}
+
+
 def test_tensor_names_speak_and_weights_are_not_read(tmp_path):
     safetensors(
         tmp_path / "model.safetensors",
