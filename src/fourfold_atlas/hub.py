@@ -190,7 +190,7 @@ def read_files(files: FileSet) -> list[Evidence]:
     if any(_POOLS.search(name) for name in files.texts):
         evidence_rows = [replace(row, weight=0.2 * row.weight) if row.claim in _HEADS else row for row in evidence_rows]
     decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in evidence_rows)
-    keys = []
+    keys: list[Evidence] = []
     for name, text in files.texts.items():
         if name not in index and not (pipeline and _is_part(name)):
             keys += read_keys(name, text, 0.15 if decided else 1.0)
