@@ -237,8 +237,8 @@ def describe(
     notes: tuple[str, ...] = (),
 ) -> Placement:
     """Everything that follows from a cell and the properties found."""
-    name = variant(cell, votes)
     parts, cost = chain(rows, cell), sampling(cell, votes)
+    name = variant(cell, votes, cost)
     return Placement(
         subject=subject,
         cell=cell,

@@ -192,7 +192,7 @@ class Evidence:
     """One observation.
 
     Attributes:
-        quote: the words, key or line, at most 160 characters.
+        quote: the words, key or line, at most 160 characters, or a sentence of the catalogue.
         where: its place: ``file.md:12`` for a line, ``file.json: $.key``, ``file.ipynb: cell 3, line 2``, or
             ``offset 120`` of a bare text.
         claim: the claim that it supports.

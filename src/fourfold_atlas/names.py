@@ -12,13 +12,14 @@ from itertools import takewhile
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas.catalogue import CatalogueEntry, System, entries, plain
 from fourfold_atlas.decision import describe
-from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Claim, Evidence, Reader, shortened
+from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Claim, Evidence, Reader
 from fourfold_atlas.links import hub_name, is_link, key
 from fourfold_atlas.parts import catalogued, ordered
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.products import Product, products
 from fourfold_atlas.rules import finder
 from fourfold_atlas.tradeoffs import cost_note, failures
+from fourfold_atlas.variants import variant
 from fourfold_atlas.votes import by_claim
 from fourfold_atlas.words import MAX_PROSE, preamble, read_phrases
 
@@ -362,13 +363,14 @@ def _votes(text: str) -> Mapping[Claim, float]:
 def _placed(name: str, system: System, score: float, note: str) -> Placement:
     where, cell = system.source[0], system.paradigm
     rows = (
-        Evidence(shortened(system.objective), where, OBJECTIVE_OF[cell], 1.0, Reader.NAME),
-        Evidence(shortened(system.sampling), where, SAMPLING_OF[cell], 1.0, Reader.NAME),
+        Evidence(system.objective, where, OBJECTIVE_OF[cell], 1.0, Reader.NAME),
+        Evidence(system.sampling, where, SAMPLING_OF[cell], 1.0, Reader.NAME),
     )
     votes = _votes(f"{system.objective} {system.sampling}")
     placement = describe(name, cell, ((cell, round(score, 3)),), votes, [])
     cost = None if system.cost == "not_applicable" else Cost(system.cost)
     parts = ordered(catalogued(text, where) for text in system.inherited)
+    kind = variant(cell, votes, cost)
     return replace(
         placement,
         also=None,
@@ -377,13 +379,18 @@ def _placed(name: str, system: System, score: float, note: str) -> Placement:
         likelihood_of=_variable(system),
         cost=cost,
         cost_note=cost_note(cost, parts),
-        failure_modes=failures(cell, placement.variant, parts),
+        variant=kind,
+        failure_modes=failures(cell, kind, parts),
         evidence=rows,
         would_change=("its model card, files or code: they are evidence, a name is not",),
         prior=True,
         system=system.name,
         notes=(note,),
     )
+
+
+#: an objective that is the exact likelihood of dequantised data
+_EXACT = re.compile(r"(?i)change of variables|determinant")
 
 
 def _variable(system: System) -> str:
@@ -394,9 +401,11 @@ def _variable(system: System) -> str:
         "the tokens behind its tokenizer"
         if re.search(r"tokeni[sz]er|codec|vq", text)
         else "the latents of its autoencoder, so a bound for the data"
-        if re.search(r"autoencoder|vae|latent", text)
+        if re.search(r"autoencoder|vae|latent", text) and system.paradigm is not Cell.LATENT_VARIABLE
         else "the tokens of its text"
         if system.modality == "text" and system.likelihood == "exact"
+        else "values in whole numbers; exact for dequantised ones"
+        if system.paradigm is Cell.FLOW and system.likelihood == "lower_bound" and _EXACT.search(system.objective)
         else "the data"
     )
     condition = ", given " + ", ".join(system.conditioning) if system.conditioning else ""

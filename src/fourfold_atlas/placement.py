@@ -15,7 +15,7 @@ from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind, Paradigm
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold_atlas.parts import Part
 from fourfold_atlas.rules import finder
-from fourfold_atlas.variants import variant_of
+from fourfold_atlas.variants import sampling_of, variant_of
 
 __all__ = ["WIDTH", "Placement", "facts_of", "html", "text"]
 
@@ -209,14 +209,15 @@ def _follows(placed: Placement) -> list[_Row]:
     kind = KIND_WORDS[placed.likelihood] + of
     if placed.facts is not None:
         kind = f"{placed.likelihood.words}{of}: {facts.likelihood_note}"
+    sampling, formula = sampling_of(placed.cell, placed.variant, None if placed.facts else placed.cost, answers)
     also = f"{placed.also.value}, by its sampling procedure; the objective decides" if placed.also else ""
     return [
         ("also", also),
         ("variant", "" if placed.facts else placed.variant),
         ("objective", answers.objective),
         ("", answers.objective_formula),
-        ("sampling", answers.sampling),
-        ("", answers.sampling_formula),
+        ("sampling", sampling),
+        ("", formula),
         *_chain(placed),
         ("likelihood", kind),
         ("cost", placed.cost_note),
@@ -289,7 +290,7 @@ def facts_of(placed: Placement, paradigm: Paradigm) -> Facts:
         cost=placed.cost or common.cost,
         strengths=own.strengths,
         weaknesses=own.weaknesses,
-        parts=tuple(part.role for part in placed.parts if part.role in _LIMITING),
+        parts=tuple(dict.fromkeys(part.role for part in placed.parts if part.role in _LIMITING)),
     )
 
 
@@ -323,9 +324,14 @@ def _against(row: Evidence, placed: Placement) -> bool:
 
 
 def _quoted(label: str, row: Evidence, placed: Placement) -> _Row:
-    """A quote with its place, marked for or against the answer, and as a hint where it weighs little."""
+    """A quote with its place, marked for or against the answer, and as a hint where it weighs little.
+
+    What the catalogue says of a name's sampling stands for itself.
+    """
+    if row.kind is Reader.NAME:
+        return label, f"“{row.quote}” [{row.where}]"
     speaks = row.claim.cell is not None and row.weight > 0 and placed.cell is not None
     side = ("against: " if _against(row, placed) else "for: ") if speaks else ""
     weak = row.weight < HINT or row.form is Form.HINT
-    hint = "a hint: " if speaks and weak and row.kind is not Reader.NAME else ""
+    hint = "a hint: " if speaks and weak else ""
     return label, f"“{row.quote}” [{row.where}] {side}{hint}{row.claim.says}"

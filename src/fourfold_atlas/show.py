@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 
 from fourfold.output.printable import printable
-from fourfold.vocabulary import Cost
+from fourfold.vocabulary import Cost, Facts, Variant
 from fourfold_atlas.placement import WIDTH, Placement, facts_of, html, text
-from fourfold_atlas.variants import variant_of
+from fourfold_atlas.variants import sampling_of, variant_of
 
 __all__ = ["html", "side_by_side", "table", "text"]
 
@@ -27,11 +28,11 @@ def side_by_side(placed: list[Placement]) -> str:
     rows = [
         ("", [row.subject for row in placed]),
         ("paradigm", [row.cell.value if row.cell else f"not decided: {row.missing}" for row in placed]),
-        ("objective", [_answer(row, "objective") for row in placed]),
-        ("sampling", [_answer(row, "sampling") for row in placed]),
+        ("objective", [_own(row, 0) or _objective(row) for row in placed]),
+        ("sampling", [_own(row, 1) or _sampling(row) for row in placed]),
         ("likelihood", [_kind(row) for row in placed]),
         ("cost", [SHORT_COST[row.cost] if row.cell else "?" for row in placed]),
-        ("parts", [", ".join(part.role.replace("_", " ") for part in row.parts) or "-" for row in placed]),
+        ("parts", [_parts(row) for row in placed]),
         ("gives", [_fact(row, "gives") for row in placed]),
         ("drawbacks", [_fact(row, "drawbacks") for row in placed]),
         ("watch", [", ".join(mode.name for mode in row.failure_modes) or "-" for row in placed]),
@@ -40,27 +41,55 @@ def side_by_side(placed: list[Placement]) -> str:
 
 
 def _differences(placed: list[Placement], rows: list[tuple[str, list[str]]]) -> list[str]:
-    """The answers in which systems differ, and those in which they agree."""
+    """The answers in which systems differ, those that are of one kind and differ in detail, and those that agree."""
     if any(row.cell is None for row in placed):
         return []
-    answers = [row for row in rows if row[0] in ("objective", "sampling", "likelihood", "cost", "parts")]
-    differ = [label for label, cells in answers if len(set(cells)) > 1]
-    agree = [label for label, cells in answers if len(set(cells)) == 1]
-    lines = [f"They differ in {_listed(differ)}." if differ else "They differ in no answer."]
+    shown = {label: cells for label, cells in rows if label in ("objective", "sampling", "likelihood", "cost", "parts")}
+    kinds = {"objective": [*map(_objective, placed)], "sampling": [*map(_sampling, placed)]}
+    differ = [label for label, cells in shown.items() if len(set(kinds.get(label, cells))) > 1]
+    agree = [label for label, cells in shown.items() if len(set(cells)) == 1 and label not in differ]
+    detail = [label for label in shown if label not in (*differ, *agree)]
+    lines = [f"They differ in {_listed(differ)}." if differ else "" if detail else "They differ in no answer."]
+    if detail:
+        verb = "is" if len(detail) == 1 else "are"
+        lines.append(
+            f"Their {_listed(detail)} {verb} of one kind and {'differs' if verb == 'is' else 'differ'} in detail."
+        )
     if agree:
         lines.append(f"{'Both' if len(placed) == 2 else 'All'} have the same {_listed(agree)}.")
-    return textwrap.wrap(" ".join(lines), WIDTH)
+    return textwrap.wrap(" ".join(filter(None, lines)), WIDTH)
 
 
 def _listed(words: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def _answer(row: Placement, name: str) -> str:
-    """The objective or the sampling of a system, by its variant."""
+def _own(row: Placement, at: int) -> str:
+    """The objective (0) or the sampling (1) of a system that is known by its name, in the catalogue's words."""
+    return row.evidence[at].quote.rstrip(".") if row.prior and len(row.evidence) == 2 else ""
+
+
+def _objective(row: Placement) -> str:
+    """The kind of objective, by the variant of the paradigm."""
+    told = _told(row)
+    return told.objective if told else "-"
+
+
+def _sampling(row: Placement) -> str:
+    """The kind of sampling, by the variant of the paradigm and the growth of its cost."""
+    told = _told(row)
+    return sampling_of(row.cell, row.variant, None if row.facts else row.cost, told)[0] if told and row.cell else "-"
+
+
+def _told(row: Placement) -> Variant | Facts | None:
     paradigm = row.cell.paradigm if row.cell else None
-    told = None if row.facts else variant_of(row.cell, row.variant)
-    return str(getattr(told or facts_of(row, paradigm), name)) if paradigm else "-"
+    return (None if row.facts else variant_of(row.cell, row.variant)) or facts_of(row, paradigm) if paradigm else None
+
+
+def _parts(row: Placement) -> str:
+    """The roles of the parts, each once with its number."""
+    roles = Counter(part.role.replace("_", " ") for part in row.parts)
+    return ", ".join(role if n == 1 else f"{n} {role}s" for role, n in roles.items()) or "-"
 
 
 def _kind(row: Placement) -> str:

@@ -118,6 +118,6 @@ def failures(cell: Cell, variant: str, parts: Iterable[Part]) -> tuple[FailureMo
     for part in parts:
         failure = part_rules()[CLAIMS[part.role]].failure if part.role in CLAIMS else None
         within = part.role == "autoencoder" and cell is Cell.LATENT_VARIABLE
-        if failure and not within:
+        if failure and not within and not any(failure[0].startswith(name) for name in modes):
             modes.setdefault(failure[0], FailureMode(*failure))
     return tuple(modes.values())

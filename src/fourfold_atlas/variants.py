@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fourfold.vocabulary import VARIANTS, Variant
+from fourfold.vocabulary import VARIANTS, Cost, Facts, Variant
 from fourfold_atlas.evidence import Cell, Claim
 
-__all__ = ["variant", "variant_of"]
+__all__ = ["sampling_of", "variant", "variant_of"]
 
 #: the votes from which on a variant is named. A mere hint names none
 NAMED = 1.5
@@ -38,10 +38,46 @@ _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
     Cell.FLOW: {"continuous": (Claim.SOLVES_ODE,), "autoregressive map": (Claim.SEQUENTIAL_INVERSE,)},
     Cell.ENERGY: {"Gibbs sampling": (Claim.GIBBS,), "noise contrast": (Claim.NOISE_CONTRAST,)},
 }
+#: what sampling is, and its formula, where the evaluations of a sample grow otherwise than the usual ones of the cell
+_BY_COST: Mapping[tuple[Cell, Cost], tuple[str, str]] = {
+    (Cell.LATENT_VARIABLE, Cost.LENGTH): (
+        "draw a code from the prior, or one for each step, and decode it step after step",
+        "z ~ p(z),  x_i ~ p_θ(· | z, x_<i)",
+    ),
+    (Cell.ADVERSARIAL, Cost.LENGTH): (
+        "draw the example piece after piece, each given the earlier ones",
+        "x_i = G(z_i, x_<i)",
+    ),
+    (Cell.ADVERSARIAL, Cost.STEPS): (
+        "draw noise and map it to an example in several steps",
+        "x_s = G(x_t, z_t, t)  for t > s from 1 to 0",
+    ),
+    (Cell.FLOW, Cost.LENGTH): (
+        "draw noise and apply the inverse map, one part of the example after the other",
+        "z ~ N(0, I),  x_i = f_θ⁻¹(z_i; x_<i)",
+    ),
+    (Cell.FLOW, Cost.STEPS): (
+        "draw noise and apply the inverse map, which is solved in steps",
+        "z ~ N(0, I),  x = f_θ⁻¹(z)",
+    ),
+}
+#: variants whose sampling speaks of its steps already
+_TOLD = ("continuous", "autoregressive map", "latents summed out", "consistency or distilled", "masked or discrete")
 
 
-def variant(cell: Cell, votes: Mapping[Claim, float]) -> str:
-    """The name of the variant that the votes tell, or the empty string."""
+def sampling_of(cell: Cell, name: str, cost: Cost | None, facts: Variant | Facts) -> tuple[str, str]:
+    """What a system does to draw an example, and its formula: by its variant's facts, or by the growth of its cost."""
+    told = None if name in _TOLD or cost is None else _BY_COST.get((cell, cost))
+    return told or (facts.sampling, facts.sampling_formula)
+
+
+def variant(cell: Cell, votes: Mapping[Claim, float], cost: Cost | None) -> str:
+    """The name of the variant that the votes and the growth of the cost tell, or the empty string.
+
+    Diffusion in one evaluation maps points of a trajectory to its end, whatever its loss is called.
+    """
+    if cell is Cell.DIFFUSION and cost is Cost.CONSTANT:
+        return "consistency or distilled"
     scores = {name: sum(votes.get(claim, 0.0) for claim in claims) for name, claims in _CLAIMS.get(cell, {}).items()}
     best = max(scores, key=lambda name: (name == DECISIVE and scores[name] >= NAMED, scores[name]), default="")
     return best if scores.get(best, 0.0) >= NAMED else ""

@@ -268,5 +268,15 @@ def test_english_is_not_taken_for_another_language():
 def test_two_systems_side_by_side_say_where_they_differ():
     shown = " ".join(show.side_by_side([place("Stable Diffusion"), place("StyleGAN")]).split())
     assert "They differ in objective, sampling, likelihood, cost and parts." in shown
-    same = " ".join(show.side_by_side([place("GPT-2"), place("GPT-4")]).split())
+    same = " ".join(show.side_by_side([place("GPT-2"), place("GPT-2")]).split())
     assert "They differ in no answer." in same
+
+
+def test_systems_of_one_kind_stand_side_by_side_in_their_own_words():
+    shown = " ".join(show.side_by_side([place("DDPM"), place("DDIM")]).split())
+    assert "A thousand ancestral denoising" in shown
+    assert "Their objective and sampling are of one kind and differ in detail." in shown
+    audio = show.side_by_side([place("AudioLM"), place("MusicGen")])
+    assert "2 tokenizers" in audio
+    assert max(map(len, audio.splitlines())) <= 80
+    assert " ".join(line[12:44].strip() for line in audio.splitlines()).count("samples no better than") == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fourfold.vocabulary import FACTS, VARIANTS
+from fourfold.vocabulary import FACTS, VARIANTS, Cost
 from fourfold_atlas import place
 from fourfold_atlas.evidence import Cell
 from fourfold_atlas.show import text
@@ -118,9 +118,32 @@ def test_every_variant_has_claims_and_no_claim_tells_two():
 
 def test_a_hint_tells_no_variant():
     ((name, (claim, *_)), *_) = _CLAIMS[Cell.DIFFUSION].items()
-    assert variant(Cell.DIFFUSION, {claim: 1.4}) == ""
-    assert variant(Cell.DIFFUSION, {claim: 1.5}) == name
-    assert variant(Cell.NOT_GENERATIVE, {claim: 9.0}) == ""
+    assert variant(Cell.DIFFUSION, {claim: 1.4}, Cost.STEPS) == ""
+    assert variant(Cell.DIFFUSION, {claim: 1.5}, Cost.STEPS) == name
+    assert variant(Cell.NOT_GENERATIVE, {claim: 9.0}, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "never"),
+    [
+        ("SeqGAN", "piece after piece", "map it to an example, once"),
+        ("VRNN", "step after step", "latents of its autoencoder"),
+        ("MAF", "one part of the example after the other", "in one network evaluation"),
+        ("MeanFlow", "in one step", "nearly straight"),
+        ("MaskGIT", "likelihood none", "bound"),
+        ("RealNVP", "exact for dequantised ones", "of the data)"),
+    ],
+)
+def test_what_a_name_tells_agrees_with_its_cost_and_likelihood(name, says, never):
+    shown = " ".join(text(place(name)).split())
+    assert says in shown
+    assert never not in shown
+
+
+def test_a_failure_mode_is_not_told_twice():
+    names = [mode.name for mode in place("Consistency Models").failure_modes]
+    assert "loss of diversity" in names
+    assert "loss of diversity against the teacher" not in names
 
 
 @pytest.mark.parametrize("name", ["SEDD", "D3PM", "MDLM", "LLaDA", "Mercury", "Multinomial Diffusion", "VQ-Diffusion"])

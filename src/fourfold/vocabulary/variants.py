@@ -172,7 +172,7 @@ VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
         ),
         "masked or discrete": _of(
             Paradigm.DIFFUSION,
-            objective="predict symbols that were masked or corrupted, weighted to a bound on the log-likelihood",
+            objective="predict symbols that were masked or corrupted, from the others",
             objective_formula="min_θ E_t,x,x_t w(t)·Σ_i −log p_θ(x_i | x_t),  i masked in x_t",
             sampling="start with every symbol masked (or random), and fill them in over several rounds",
             sampling_formula="x_1 = masked,  x_s ~ p_θ(x_s | x_t)  for t > s from 1 to 0",
