@@ -34,7 +34,7 @@ MAX_DEPTH = 4
 MAX_NESTING = 60
 
 
-_BRACKET = re.compile(r"[\[\]{}]")
+_BRACKET = re.compile(r'"(?:[^"\\\n]|\\.)*"|([\[\]{}])')
 
 
 class UnreadableError(ValueError):
@@ -93,10 +93,10 @@ def decode(raw: bytes, name: str) -> str:
 
 
 def nesting(text: str) -> int:
-    """The deepest bracket nesting of a JSON text, strings ignored loosely."""
+    """The deepest bracket nesting of a JSON text, strings left out."""
     deepest = depth = 0
-    for bracket in _BRACKET.finditer(text):
-        depth += 1 if bracket.group() in "{[" else -1
+    for bracket in filter(None, (match.group(1) for match in _BRACKET.finditer(text))):
+        depth += 1 if bracket in "{[" else -1
         deepest = max(deepest, depth)
     return deepest
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_bytes, read_text
 from fourfold_atlas.calls import reached
-from fourfold_atlas.code import read_definitions
+from fourfold_atlas.code import read_code, read_definitions
 from fourfold_atlas.decision import decide, left_open, surely, with_parts
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form
 from fourfold_atlas.flow import compared
@@ -147,7 +147,10 @@ def _rank(path: Path) -> tuple[bool, int, str]:
 
 
 def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
-    """The definitions of losses and sampling loops, those first that the training step reaches."""
+    """The definitions of losses and sampling loops, those first that the training step reaches.
+
+    Where all code is in notebooks, each is read whole after that.
+    """
     found = _read_sources(folder, files)
     trees = {name: tree for name, notebook in found.items() if (tree := parsed(notebook.code))}
     helpers = {name for name in trees if _HELPER.search(f"/{name}")}
@@ -173,6 +176,14 @@ def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
         for name, notebook in notebooks.items():
             rows = notebook.placed(rows, name)
         yield _by_reasons(decide(folder.name, rows))
+    if all(PurePosixPath(name).suffix == ".ipynb" for name in found):
+        yield from _by_notebooks(folder.name, found)
+
+
+def _by_notebooks(subject: str, notebooks: Mapping[str, Notebook]) -> Iterator[Placement]:
+    """The whole code of notebooks: their statements stand in order, few of them in definitions."""
+    for name, notebook in list(notebooks.items())[:MAX_CARDS]:
+        yield surely(decide(subject, notebook.placed(read_code(notebook.code, name), name)), CODE_ANSWERS)
 
 
 def _by_reasons(placed: Placement) -> Placement:

@@ -17,11 +17,13 @@ __all__ = ["place_words", "title"]
 #: plain words of German, French, Spanish, Italian and Portuguese
 _OTHERS_TEXT = """
 der und ist ein eine nicht mit auf von wird für les des et est une dans pour qui sur los las que para con del una por
-il di che della sono não são uma com dos
+il di che della sono não são uma com dos das wir den dem zu im sich werden durch aus bei nous du au avec el se un nel
 """
 _OTHERS = frozenset(_OTHERS_TEXT.split())
 #: fewer words tell no language; English has a plain word among so many
 FEWEST, EVERY = 12, 14
+#: letters of scripts in which no English is written: all beyond Latin and Greek, which formulas have
+_SCRIPTS = re.compile(r"[\u0400-\u1dff\u2e80-\ud7ff]")
 #: words yield to the catalogue below this confidence where the opening or a link names a system. Where the title names
 #: one, they yield unless they state their mechanism with more than that
 UNSURE, TITLED = 0.75, 0.95
@@ -49,8 +51,11 @@ def place_words(text: str, subject: str = "", where: str = "") -> Placement:
 
 
 def english(text: str) -> bool:
-    """False for a text of some length with few plain English words, and with plain words or letters of others."""
+    """False for a text in another script, and for one of some length whose plain words are rather those of others."""
     words = re.findall(r"[^\W\d_]+", text[:5_000].lower())
+    letters = "".join(words)
+    if len(_SCRIPTS.findall(letters)) > max(FEWEST, len(letters) // 3):
+        return False
     foreign = sum(len(word) for word in words if not word.isascii())
     plain, others = (sum(word in known for word in words) for known in (PLAIN, _OTHERS))
     few = plain * EVERY <= len(words)

@@ -207,7 +207,10 @@ class Notebook:
 
 
 def read_notebook(text: str, name: str, kind: str = "code") -> Notebook:
-    """The cells of a kind of a notebook, ``code`` or ``markdown``. Commands of its shell are blanked.
+    """The cells of a kind of a notebook, ``code`` or ``markdown``.
+
+    Commands of its shell are blanked. Old Python is read as today's, and a cell of code that does not parse says
+    nothing where the others do.
 
     Raises:
         UnreadableError: broken JSON.
@@ -219,11 +222,18 @@ def read_notebook(text: str, name: str, kind: str = "code") -> Notebook:
             starts.append((len(lines) + 1, number))
             source = cell.get("source", cell.get("input", ""))
             code = "".join(map(str, source)) if isinstance(source, list) else str(source)
-            lines += [_SHELL.sub("", line) for line in code.split("\n")]
+            code = _SHELL.sub(r"\1pass", code)
+            code = modern(code) if kind == "code" else code
+            lines += code.split("\n") if kind != "code" or parsed(code) else _blank(code)
     return Notebook("\n".join(lines), tuple(starts))
 
 
-_SHELL = re.compile(r"^\s*[%!?].*")
+#: a command of a notebook's shell, or what asks for help
+_SHELL = re.compile(r"(?m)^([ \t]*)(?:[%!?].*|[\w.]+\?{1,2}[ \t]*$)")
+
+
+def _blank(text: str) -> list[str]:
+    return [""] * (text.count("\n") + 1)
 
 
 def _cells(notebook: Any) -> list[Any]:

@@ -208,6 +208,48 @@ def test_a_notebook_is_its_code_cells(tmp_path):
             place(path)
 
 
+def test_notebooks_of_old_python_and_with_a_cell_that_does_not_parse_are_read(tmp_path):
+    # a Boltzmann machine in Python 2, which prints, asks for help and is unfinished
+    training = (
+        "for epoch in range(10):\n    for _, (data, target) in enumerate(loader):\n        %time\n"
+        "        v, v1 = rbm(data)\n        loss = rbm.free_energy(v) - rbm.free_energy(v1)\n"
+        "        loss.backward()\n        optimizer.step()\n    print 'mean loss', loss"
+    )
+    text = notebook(("code", "torch.randn?"), ("code", "def unfinished(\n"), ("code", training))
+    code = read_notebook(text, "n")
+    assert code.place(code.code.split("\n").index(training.split("\n")[4]) + 1) == "cell 3, line 5"
+    (tmp_path / "RBM.ipynb").write_text(text)
+    placed = place(tmp_path)
+    assert placed.cell is Cell.ENERGY
+    assert placed.reason.quote == "loss = rbm.free_energy(v) - rbm.free_energy(v1)"
+
+
+def test_a_folder_of_notebooks_is_read_as_they_are_where_no_definition_states_it(tmp_path):
+    # a flow of a library: its loss is one line, and what it is stands in statements of other cells
+    transforms = (
+        "from nflows.transforms.autoregressive import MaskedAffineAutoregressiveTransform\n"
+        "for _ in range(num_layers):\n    transforms.append(ReversePermutation(features=2))\n"
+        "    transforms.append(MaskedAffineAutoregressiveTransform(features=2, hidden_features=4))\n"
+        "transform = CompositeTransform(transforms)\nflow = Flow(transform, StandardNormal(shape=[2]))"
+    )
+    training = (
+        "optimizer = optim.Adam(flow.parameters())\nfor i in range(num_iter):\n    optimizer.zero_grad()\n"
+        "    loss = -flow.log_prob(inputs=x).mean()\n    loss.backward()\n    optimizer.step()\n"
+        "zgrid = flow.log_prob(xyinput).exp().reshape(100, 100)"
+    )
+    text = notebook(("code", "from nflows.flows.base import Flow"), ("code", transforms), ("code", training))
+    (tmp_path / "moons.ipynb").write_text(text)
+    assert place(tmp_path / "moons.ipynb").cell is Cell.FLOW
+    assert place(tmp_path).cell is Cell.FLOW
+
+
+def test_brackets_in_the_output_of_a_cell_are_no_nesting(tmp_path):
+    cells = json.loads(notebook(("code", DENOISING)))
+    cells["cells"][0]["outputs"] = [{"text": ["[[[[ {" * 40]}]
+    (tmp_path / "a.ipynb").write_text(json.dumps(cells))
+    assert place(tmp_path / "a.ipynb").cell is Cell.DIFFUSION
+
+
 def test_cells_are_counted_as_a_reader_sees_them():
     notebook_text = read_notebook(
         notebook(("markdown", "x"), ("code", "a = 1\nb = 2"), ("raw", ""), ("code", "c = 3")), "n"

@@ -260,6 +260,24 @@ def test_another_language_is_said_to_be_one(text):
     assert placed.missing.startswith("an English text")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "本文提出一种扩散模型，通过预测噪声来训练，并逐步去噪生成图像。",
+        "このモデルは画像を生成する拡散モデルです。",
+        "Модель обучается предсказывать шум, добавленный к изображению.",
+        "Wir stellen ein Modell vor, das Bilder erzeugt, indem es Rauschen in vielen kleinen Schritten entfernt. "
+        "Das Netz lernt, das hinzugefügte Rauschen vorherzusagen.",
+    ],
+)
+def test_a_sentence_in_another_language_is_said_to_be_one(text):
+    assert place_words(text).missing.startswith("an English text")
+
+
+def test_the_next_codec_token_is_no_mere_tokenizer():
+    assert place_words("A transformer predicts the next audio codec token.").cell is Cell.AUTOREGRESSIVE
+
+
 def test_english_is_not_taken_for_another_language():
     for text in (SPEECH, LATENT, CARD, "text-to-image diffusion transformer, rectified flow, 12B parameters"):
         assert not any("another language" in note for note in place_words(text).notes)
