@@ -166,6 +166,10 @@ def test_rows_of_a_key_in_the_order_of_a_time_look_like_sequences():
     assert "--group patient" in line
     assert "--order when" in line
     assert load(VISITS, group="patient", order="when").space.window is None
+    few = pd.DataFrame({"shop": np.repeat(["a", "b", "c", "d", "e"], 80), "day": np.tile(np.arange(80), 5)})
+    (line,) = hint(few.assign(sold=rng.integers(0, 50, 400)))
+    assert "--series shop" in line, "each is long, and they are few"
+    assert "--order day" in line
 
 
 def test_a_time_in_equal_steps_looks_like_a_series():

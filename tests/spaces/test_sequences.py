@@ -152,6 +152,10 @@ def test_windows_lie_within_one_of_several_series_and_the_test_is_the_end_of_eac
         assert (data.space.numbers(cut)[..., value].diff(dim=1) == 1).all()
         runs = [(v // 1000 == k).sum().item() for k in range(len(lengths))]
         assert len(cut) == sum(run // length for run in runs)
+    assert not set(data.train.x[:, value].tolist()) & set(data.test.x[:, value].tolist())
+    first = load(shops(lengths), series="shop", order="day", length=4, limit=180)
+    v = torch.cat([first.space.row.numbers(part.x)[:, value] for part in (first.train, first.validation, first.test)])
+    assert [int(v[v // 1000 == k].max()) - 1000 * k for k in range(len(lengths))] == [45, 20, 35, 9, 66]
     batch = Loader(data.train, data.space, 64, 0)(3).x
     assert (data.space.numbers(batch)[..., value].diff(dim=1) == 1).all()
 

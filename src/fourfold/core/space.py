@@ -180,12 +180,14 @@ class Space(Quality, Example):
         """
         if self.window is None:
             return x
-        starts = self.starts(x) if len(x) >= self.window else x.new_zeros(0)
-        if starts is not None and not len(starts):
+        if len(x) < self.window:
             few = f"{len(x)} {self.item_name} are fewer than one window of {self.window}"
             raise ValueError(f"{few}: give a longer {type(self).__name__.lower()}")
+        starts = self.starts(x)
         if starts is None:
             return x[: len(x) // self.window * self.window].reshape(-1, *self.shape)
+        if not len(starts):
+            raise ValueError(f"no series has {self.window} {self.item_name}, a window: give longer ones")
         run = starts - torch.arange(len(starts))  # the same for windows that begin one after the other
         first = starts[torch.searchsorted(run, run)]
         return x[starts[(starts - first) % self.window == 0, None] + torch.arange(self.window)]

@@ -402,27 +402,33 @@ def _stream(
 
     Args:
         lengths: the rows of each series, which stand one after the other.
-        options: with the length, and the shares of the parts.
+        options: with the length, the shares of the parts, and the most rows, which are the first of each series.
     """
-    least, most = WINDOW
-    rows, several = int(lengths.sum()) - len(lengths), options.series is not None
-    longest = min(rows / 80, float(np.median(lengths)) / 8) if several else rows / 80
-    length = options.length or min(max(1 << int(np.log2(max(longest, 1))), least), most)
-    example = f"an example is a window of {length} rows of one of {len(lengths):,} series"
-    if not several:
+    place, rows = np.arange(int(lengths.sum())), int(lengths.sum()) - len(lengths)
+    if options.series is None:
+        length = options.length or _window(rows / 80)
         no_names = f"no {option('group')} and no {option('series')}, so the file is one series"
-        example = f"{no_names}, and an example is a window of {length} rows of it"
-    note = example if options.length else f"{example}: {option('length')} changes it"
-    place = np.arange(int(lengths.sum()))
+        return place[1:], None, length, _note(f"{no_names}, and an example is a window of {length} rows of it", options)
+    length = options.length or _window(min(rows / 80, float(np.median(lengths)) / 8))
     series = np.repeat(np.arange(len(lengths)), lengths)
     row = place - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    if not several:
-        return place[1:], None, length, note
+    lengths = lengths if options.limit is None else np.minimum(lengths, lengths * options.limit // rows)
     shares = fractions_of(options, OF_ROWS)
     held = np.maximum(np.floor(np.outer(shares[1:], lengths)).astype(np.int64), length)
     held[:, lengths < 4 * length] = 0
     ends = lengths - np.cumsum(held[::-1], 0)[::-1]  # where validation and test begin in each series
     part = (row >= ends[:, series]).sum(0)
     stream = np.argsort(part, kind="stable")
-    stream = stream[row[stream] > 0]
+    stream = stream[(row > 0)[stream] & (row < lengths[series])[stream]]
+    note = _note(f"an example is a window of {length} rows of one of {len(lengths):,} series", options)
     return stream, tuple(np.bincount(part[stream], minlength=len(shares)).tolist()), length, note
+
+
+def _window(longest: float) -> int:
+    """The length of windows: the power of two that is at most this, within :data:`WINDOW`."""
+    least, most = WINDOW
+    return min(max(1 << int(np.log2(max(longest, 1))), least), most)
+
+
+def _note(example: str, options: DataOptions) -> str:
+    return example if options.length else f"{example}: {option('length')} changes it"

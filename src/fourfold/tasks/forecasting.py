@@ -101,8 +101,10 @@ def forecast(
     Raises:
         TypeError: for a model of anything else than sequences, or one that cannot be conditioned on rows.
         DataError: for rows that do not suit the model.
-        ValueError: for conditions that the model does not have.
+        ValueError: for conditions that the model does not have, or no horizon.
     """
+    if horizon is not None and horizon < 1:
+        raise ValueError(f"horizon must be at least 1 row, got {horizon}; leave it out for half a window")
     beginnings = prefixes(model.space, data, n, horizon)
     if given is not None:
         cond = model.space.encode_condition(conditioning(model.space, given).condition, len(beginnings.x) // n)
