@@ -151,14 +151,14 @@ def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
 
     Where all code is in notebooks, each is read whole after that.
     """
-    found = _read_sources(folder, files)
-    trees = {name: tree for name, notebook in found.items() if (tree := parsed(notebook.code))}
+    code = _read_sources(folder, files)
+    trees = {name: tree for name, notebook in code.items() if (tree := parsed(notebook.code))}
     helpers = {name for name in trees if _HELPER.search(f"/{name}")}
     trained = reached({name: tree for name, tree in trees.items() if name not in helpers})
     aside = {name for name in helpers if trained and reached({name: trees[name]})}
     results = entering(trees[name] for name in trees if name not in aside)
     sources = []
-    for name, notebook in found.items():
+    for name, notebook in code.items():
         strength, definitions = defining(notebook.code, trained.get(name, {}), results)
         if strength and name not in aside:
             sources.append((name in trained, strength, name, replace(notebook, code=definitions)))
@@ -176,8 +176,8 @@ def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
         for name, notebook in notebooks.items():
             rows = notebook.placed(rows, name)
         yield _by_reasons(decide(folder.name, rows))
-    if all(PurePosixPath(name).suffix == ".ipynb" for name in found):
-        yield from _by_notebooks(folder.name, found)
+    if all(PurePosixPath(name).suffix == ".ipynb" for name in code):
+        yield from _by_notebooks(folder.name, code)
 
 
 def _by_notebooks(subject: str, notebooks: Mapping[str, Notebook]) -> Iterator[Placement]:

@@ -71,17 +71,18 @@ def _own(row: Placement, at: int) -> str:
 
 def _objective(row: Placement) -> str:
     """The kind of objective, by the variant of the paradigm."""
-    told = _told(row)
-    return told.objective if told else "-"
+    facts = _facts(row)
+    return facts.objective if facts else "-"
 
 
 def _sampling(row: Placement) -> str:
     """The kind of sampling, by the variant of the paradigm and the growth of its cost."""
-    told = _told(row)
-    return sampling_of(row.cell, row.variant, None if row.facts else row.cost, told)[0] if told and row.cell else "-"
+    facts = _facts(row)
+    return sampling_of(row.cell, row.variant, None if row.facts else row.cost, facts)[0] if facts and row.cell else "-"
 
 
-def _told(row: Placement) -> Variant | Facts | None:
+def _facts(row: Placement) -> Variant | Facts | None:
+    """The facts of the variant, or those of the paradigm. ``None`` where it is not decided."""
     paradigm = row.cell.paradigm if row.cell else None
     return (None if row.facts else variant_of(row.cell, row.variant)) or facts_of(row, paradigm) if paradigm else None
 

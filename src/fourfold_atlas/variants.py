@@ -61,14 +61,17 @@ _BY_COST: Mapping[tuple[Cell, Cost], tuple[str, str]] = {
         "z ~ N(0, I),  x = f_θ⁻¹(z)",
     ),
 }
-#: variants whose sampling speaks of its steps already
-_TOLD = ("continuous", "autoregressive map", "latents summed out", "consistency or distilled", "masked or discrete")
+#: variants whose facts speak of the steps of sampling already
+_OF_STEPS = ("continuous", "autoregressive map", "latents summed out", "consistency or distilled", "masked or discrete")
 
 
 def sampling_of(cell: Cell, name: str, cost: Cost | None, facts: Variant | Facts) -> tuple[str, str]:
-    """What a system does to draw an example, and its formula: by its variant's facts, or by the growth of its cost."""
-    told = None if name in _TOLD or cost is None else _BY_COST.get((cell, cost))
-    return told or (facts.sampling, facts.sampling_formula)
+    """How a system draws an example, and the formula of that.
+
+    The growth of its cost decides where that is unusual for the paradigm. Else the facts of its variant do.
+    """
+    by_cost = None if name in _OF_STEPS or cost is None else _BY_COST.get((cell, cost))
+    return by_cost or (facts.sampling, facts.sampling_formula)
 
 
 def variant(cell: Cell, votes: Mapping[Claim, float], cost: Cost | None) -> str:
