@@ -115,7 +115,8 @@ def fit_database(
         _tell(say, f"{table}: {_words(plan[table], part)}")
         place = None if folder is None else table_folder(folder, table)
         read = _data(modelled, plan, table, text_model, keywords) if guard is None else guard.data(table, runs)
-        runs[table] = _fitted(paradigm, read, place, part, resume, say, keywords)
+        fitted = _fitted(paradigm, read, place, part, resume, say, keywords)
+        runs[table] = dataclasses.replace(fitted, data=None)  # the rows of all tables need not stay in memory
         seconds += runs[table].card["seconds"]
     result = dataclasses.replace(result, runs=runs, privacy={} if guard is None else guard.record(runs))
     if folder is not None and guard is not None:
