@@ -26,7 +26,7 @@ import torch
 from fourfold.metrics.rows import Columns
 from fourfold.metrics.rule_search import find_rules
 from fourfold.metrics.rules import AddsUp
-from fourfold_databases.reading import Frames, gaps_in
+from fourfold_databases.reading import Frames, Places, gaps_in, places_in, rows_at
 from fourfold_databases.schema import Link, Schema
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Derived",
     "Kinds",
     "Tally",
+    "counts_of",
     "derived_columns",
     "filled",
     "numbers",
@@ -51,7 +52,6 @@ SHOWN = 10
 CLOSE = 1e-6
 """The error of a sum that rounding explains, as a part of its size."""
 Numbers: TypeAlias = npt.NDArray[np.float64]
-Places: TypeAlias = npt.NDArray[np.int64]
 
 
 @final
@@ -128,11 +128,12 @@ class Tally:
         child, keys = frames[self.child], frames[table][schema.keys[table]]
         if self.of and self.of not in child:
             return None
+        places = places_in(keys, child[self.link])
         if self.form is None:
-            return _extreme(child, self).reindex(keys).reset_index(drop=True)
-        values = _tallied(child, self).reindex(keys).to_numpy(dtype=np.float64)
-        alone = ~keys.isin(child[self.link]).to_numpy()
-        return self.form.written(np.where(alone, np.nan if self.empty is None else self.empty, values), as_text)
+            return _extreme(child, self, places, len(keys))
+        values, counts = _tallied(child, self, places, len(keys)), counts_of(places, len(keys))
+        empty = np.nan if self.empty is None else self.empty
+        return self.form.written(np.where(counts == 0, empty, values), as_text)
 
 
 @final
@@ -164,8 +165,8 @@ class Copy:
         """The same as :meth:`Tally.values`."""
         if self.of not in frames[self.parent]:
             return None
-        above = frames[self.parent].set_index(schema.keys[self.parent])[self.of]
-        return above.reindex(frames[table][self.link]).reset_index(drop=True)
+        places = places_in(frames[self.parent][schema.keys[self.parent]], frames[table][self.link])
+        return rows_at(frames[self.parent][[self.of]], places)[self.of]
 
 
 @final
@@ -225,28 +226,33 @@ def numbers(column: pd.Series) -> Numbers:
 
 def places_of(frames: Frames, schema: Schema, link: Link) -> Places:
     """The place in the parent of the row that each row of a child names, ``(N,)``. -1 where it names none."""
-    keys = pd.Index(frames[link.parent][schema.keys[link.parent]])
-    return keys.get_indexer(pd.Index(frames[link.child][link.column])).astype(np.int64)
+    return places_in(frames[link.parent][schema.keys[link.parent]], frames[link.child][link.column])
 
 
-def _tallied(child: pd.DataFrame, tally: Tally) -> pd.Series:
-    """The tally of the rows that each key has. A sum of numbers of which one is missing is missing."""
+def counts_of(places: Places, parents: int = 0) -> Places:
+    """How many rows name each row of a parent, ``(parents,)``: without its number as many as are named."""
+    return np.bincount(places[places >= 0], minlength=parents)
+
+
+def _tallied(child: pd.DataFrame, tally: Tally, places: Places, parents: int) -> Numbers:
+    """The tally of each row of the parent. A sum of numbers of which one is missing is missing."""
     if tally.function == "count":
-        return child[tally.link].value_counts().astype("float64")
-    values = pd.Series(numbers(child[tally.of])).set_axis(child.index)
-    sums = values.groupby(child[tally.link], sort=False).sum()
-    return sums.mask(sums.index.isin(child[tally.link][values.isna()]))
+        return counts_of(places, parents).astype(np.float64)
+    named = places >= 0
+    sums = np.bincount(places[named], numbers(child[tally.of])[named], minlength=parents)
+    return sums.astype(np.float64)
 
 
-def _extreme(child: pd.DataFrame, tally: Tally) -> pd.Series:
-    """The first or last value of the rows that each key has, as it stands."""
+def _extreme(child: pd.DataFrame, tally: Tally, places: Places, parents: int) -> pd.Series:
+    """The first or last value of the rows that name each row of the parent, as it stands."""
     column = child[tally.of]
     sizes = (
         pd.to_datetime(column, errors="coerce", format="mixed", utc=True) if tally.time else pd.Series(numbers(column))
     )
-    rows = child.iloc[sizes.argsort(kind="stable").to_numpy()]
-    groups = rows[rows[tally.link].notna()].groupby(tally.link, sort=False)[tally.of]
-    return groups.first() if tally.function == "min" else groups.last()
+    order = sizes.argsort(kind="stable").to_numpy()
+    order = order[places[order] >= 0]
+    groups = column.iloc[order].groupby(places[order], sort=False)
+    return (groups.first() if tally.function == "min" else groups.last()).reindex(range(parents))
 
 
 # --- search -----------------------------------------------------------------------------------------------------------
@@ -309,13 +315,13 @@ def _tallies(
 ) -> Iterator[Tally]:
     """The columns of a parent that the children of a link decide, if some rows own several."""
     parent, child = frames[link.parent], frames[link.child]
-    keys = parent[schema.keys[link.parent]]
-    counts = np.bincount(places[places >= 0])
+    counts = counts_of(places)
     counts = counts[counts > 0]
     if len(counts) < FEWEST or len(np.unique(counts)) < 2:
         return
     first = int(np.clip(SHOWN * FEW / counts.mean(), 2 * FEWEST, FEW))
-    few = child[(places >= 0) & (places < first)]
+    some = (places >= 0) & (places < first)
+    few, places_of_few = child[some], places[some]
     above, below = kinds[link.parent], kinds[link.child]
     tallies = [Tally("", link.child, link.column, "count", form=NumberFormat())]
     tallies += [Tally("", link.child, link.column, "sum", name, form=NumberFormat()) for name in below.quantities]
@@ -324,27 +330,27 @@ def _tallies(
     for column in (*above.quantities, *above.times):
         if column not in without:
             fitting = (t for t in tallies if column in (above.times if t.time else above.quantities))
-            fits = ((t, _empty(t, parent[column][:first], keys[:first], few)) for t in fitting)
+            fits = ((t, _empty(t, parent[column][:first], few, places_of_few)) for t in fitting)
             for tally, part in fits:
-                empty = None if part is None else _empty(tally, parent[column], keys, child)
+                empty = None if part is None else _empty(tally, parent[column], child, places)
                 if empty is not None:
                     form = None if tally.form is None else NumberFormat.of(parent[column])
                     yield replace(tally, column=column, form=form, empty=None if math.isnan(empty) else empty)
                     break
 
 
-def _empty(tally: Tally, column: pd.Series, keys: pd.Series, child: pd.DataFrame) -> float | None:
+def _empty(tally: Tally, column: pd.Series, child: pd.DataFrame, places: Places) -> float | None:
     """The value of a parent's rows that no child names, if a tally is right in all rows. NaN: it is missing.
 
     ``None`` where it is wrong in one, or where fewer than :data:`FEWEST` rows or one value alone show it.
     """
-    named, gaps = keys.isin(child[tally.link]).to_numpy(), gaps_in(column).to_numpy()
+    named, gaps = counts_of(places, len(column)) > 0, gaps_in(column).to_numpy()
     if tally.form is None:
-        values = _extreme(child, tally).reindex(keys).to_numpy()
+        values = _extreme(child, tally, places, len(column)).to_numpy()
         same = (values[named] == column.to_numpy()[named]) | (pd.isna(values[named]) & gaps[named])
         other = pd.Series(column.to_numpy()[named & ~gaps]).nunique() > 1
         return math.nan if named.sum() >= FEWEST and other and same.all() and gaps[~named].all() else None
-    values, present = _tallied(child, tally).reindex(keys).to_numpy(dtype=np.float64), numbers(column)
+    values, present = _tallied(child, tally, places, len(column)), numbers(column)
     close = np.abs(values - present) <= CLOSE * np.maximum(np.abs(present), 1)
     if named.sum() < FEWEST or not (close | (np.isnan(values) & gaps))[named].all():
         return None

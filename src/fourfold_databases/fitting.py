@@ -25,6 +25,7 @@ from fourfold.runs.settings import FitKeywords
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.plan import FEWEST, Plan, context, has_values, plans
 from fourfold_databases.private import Guard, read_public
+from fourfold_databases.reading import places_in, rows_at
 from fourfold_databases.run import RECORD, DatabaseRun, given_rows, table_folder, training_rows
 from fourfold_databases.schema import Schema
 
@@ -218,8 +219,7 @@ def _data(
     if text_model is not None and owner is not None:
         keys = frames[table][owner.column] if own.alone else rows[owner.column]
         above = context(frames, schema, plan, owner.parent)
-        above.index = pd.Index(frames[owner.parent][schema.keys[owner.parent]])
-        reading["text_rows"] = above.reindex(keys).reset_index(drop=True)
+        reading["text_rows"] = rows_at(above, places_in(frames[owner.parent][schema.keys[owner.parent]], keys))
     if owner is not None and not own.alone:
         reading |= {"group": owner.column, "order": own.order, "length": max(own.longest, 2)}
     else:

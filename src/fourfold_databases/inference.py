@@ -14,7 +14,7 @@ import pandas as pd
 from fourfold.data.databases import DeclaredKeys
 from fourfold.data.errors import DataError, option
 from fourfold_databases.integrity import joined_keys
-from fourfold_databases.reading import Frames, keys_in
+from fourfold_databases.reading import Frames, keys_in, places_in
 from fourfold_databases.schema import DECLARED, Link, Schema, joint_name, without_circles
 
 __all__ = ["inferred_schema"]
@@ -213,7 +213,7 @@ def _links(
         elif parents:
             some = frame.iloc[:: -(-len(frame) // INFERRED)]
             present = _keys(table, some, columns, True).dropna()  # rows of a link are all looked at later
-            shares = {parent: float(present.isin(values[parent]).mean()) for parent in parents}
+            shares = {parent: float(pd.Series(places_in(values[parent], present) >= 0).mean()) for parent in parents}
             parent = max(shares, key=lambda parent: shares[parent])
             if shares[parent] >= WEAK:
                 reason = f"named after {parent}, and {shares[parent]:.0%} of its values are keys there"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from fourfold.data.errors import DataError, option
 from fourfold.output.printable import plural
-from fourfold_databases.reading import Frames, keys_in
+from fourfold_databases.reading import Frames, keys_in, places_in
 from fourfold_databases.schema import Link, Schema
 
 __all__ = ["faults", "faults_of", "joined_keys", "shown", "sound_frames", "sound_rows", "with_texts", "without_rows"]
@@ -95,18 +96,18 @@ def with_texts(where: str, frames: Frames, schema: Schema, table: str, skip_bad:
 
 
 def joined_keys(columns: Sequence[pd.Series]) -> pd.Series:
-    """Keys of several columns as one, ``None`` where one of them has none."""
-    gaps = pd.concat(columns, axis=1).isna().any(axis=1)
-    first, *others = (column.fillna("") for column in columns)
-    joined = first.astype(str)
+    """Keys of several columns as one, missing where one of them has none."""
+    joined, *others = (column.astype("str") for column in columns)
     for other in others:
-        joined = joined + BETWEEN + other.astype(str)
-    return joined.astype(object).mask(gaps, None)
+        joined = joined + BETWEEN + other
+    return joined
 
 
 def shown(key: object) -> str:
     """A key as a message shows it."""
-    return repr(key.replace(BETWEEN, ", ") if isinstance(key, str) else key)
+    if isinstance(key, str):
+        return repr(key.replace(BETWEEN, ", "))
+    return repr(None if isinstance(key, float) and math.isnan(key) else key)
 
 
 def faults(frame: pd.DataFrame, schema: Schema, table: str, sound: Frames) -> Iterator[tuple[str, pd.Series, str]]:
@@ -119,7 +120,7 @@ def faults(frame: pd.DataFrame, schema: Schema, table: str, sound: Frames) -> It
         yield from ((key, bad, rule) for bad, rule in rules if bad.any())
     for link in schema.links_of(table):
         parents = _parents(link, frame, schema, sound)
-        bad = frame[link.column].notna() & ~frame[link.column].isin(parents)
+        bad = frame[link.column].notna() & (places_in(parents, frame[link.column]) < 0)
         if bad.any():
             yield link.column, bad, f"must name a row of {link.parent}"
 

@@ -29,9 +29,10 @@ from fourfold.pictures.panels import Bars
 from fourfold.tournament.judgement import Judgement, judge
 from fourfold.tournament.words import label, wrapped
 from fourfold_databases.database import Database, read_database
+from fourfold_databases.derived import counts_of, places_of
 from fourfold_databases.integrity import faults_of, sound_frames
 from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, plans
-from fourfold_databases.reading import Frames, frames_of, gaps_in
+from fourfold_databases.reading import Frames, frames_of, gaps_in, rows_at
 from fourfold_databases.rules import RuleCheck, rule_checks
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
@@ -155,25 +156,25 @@ def views(database: Database, plan: Mapping[str, Plan]) -> dict[str, pd.DataFram
 
 def _of_link(link: Link, database: Database, plan: Mapping[str, Plan]) -> dict[str, pd.DataFrame]:
     frames, schema = database.frames, database.schema
-    child, parent = frames[link.child], frames[link.parent].set_index(schema.keys[link.parent])
+    child, parent = frames[link.child].reset_index(drop=True), frames[link.parent]
+    places = places_of(frames, schema, link)
     if not len(parent):
         return {}
     own = child[[*plan[link.child].own]]
     above = parent[[*plan[link.parent].described]].add_prefix(f"{link.parent}.")
-    linked = child[link.column].notna()
-    beside = above.reindex(child[link.column]).set_axis(child.index)
-    joint = pd.concat([own, beside], axis=1)[linked].reset_index(drop=True)
+    linked = places >= 0
+    joint = pd.concat([own, rows_at(above, places)], axis=1)[linked].reset_index(drop=True)
     tables = {f"{link.child} by {link.column}": joint} if own.shape[1] and above.shape[1] else {}
     if link != schema.owner(link.child):
         return tables
-    counts = child[link.column].value_counts().reindex(parent.index, fill_value=0)
+    counts = counts_of(places, len(parent))
     tables[f"numbers of {link.child}"] = above.assign(**{COUNT: counts}).reset_index(drop=True)
     if not len(child):
         return tables
     if not plan[link.child].alone and own.shape[1]:
         tables[f"siblings in {link.child}"] = _siblings(child[linked], link, plan[link.child])
     summaries = {
-        other.child: summary(frames[other.child], other, plan[other.child], pd.Series(parent.index))
+        other.child: summary(frames[other.child], other, plan[other.child], parent[schema.keys[link.parent]])
         for other in schema.children(link.parent)
         if other.child in (link.child, *plan[link.child].siblings)
     }
@@ -318,5 +319,5 @@ def _cardinality(link: Link, real: Database, samples: Database) -> Bars:
 
 def _numbers(link: Link, database: Database) -> pd.Series:
     """How many rows of a child each row of its owner owns."""
-    keys = database.frames[link.parent][database.schema.keys[link.parent]]
-    return database.frames[link.child][link.column].value_counts().reindex(keys, fill_value=0)
+    places = places_of(database.frames, database.schema, link)
+    return pd.Series(counts_of(places, len(database.frames[link.parent])))

@@ -36,13 +36,13 @@ from fourfold_databases.derived import (
     Derived,
     Kinds,
     NumberFormat,
-    Places,
+    counts_of,
     derived_columns,
     numbers,
     of_record,
     places_of,
 )
-from fourfold_databases.reading import Frames, gaps_in
+from fourfold_databases.reading import Frames, Places, gaps_in, rows_at
 from fourfold_databases.schema import Link, Schema
 
 __all__ = [
@@ -165,8 +165,8 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
         owner = schema.owner(table)
         if rules and owner is not None:
             own, above = (kinds[part].of(p.own) for part, p in ((table, plan), (owner.parent, result[owner.parent])))
-            named = frames[owner.parent][[*above.quantities, *above.times]].reset_index(drop=True)
-            bounds = bounds_of(frames[table], named.reindex(places[owner]), own, above)
+            named = frames[owner.parent][[*above.quantities, *above.times]]
+            bounds = bounds_of(frames[table], rows_at(named, places[owner]), own, above)
             plan = replace(plan, bounds=tuple(bounds))
         result[table] = plan
     return result
@@ -201,7 +201,7 @@ def _plan(
     frame, schema = database.frames[table], database.schema
     without = {*schema.without(table), *(item.column for item in derived)}
     owner, key, links = schema.owner(table), schema.keys[table], (link.column for link in schema.links_of(table))
-    longest = 1 if owner is None else int(_counts(places[owner]).max(initial=1))
+    longest = 1 if owner is None else int(counts_of(places[owner]).max(initial=1))
     alone = owner is None or longest == 1
     own = tuple(str(column) for column in frame if column not in without)
     about = [item for item in every if item.column.name in own]
@@ -224,7 +224,7 @@ def _plan(
         categories=_of_kinds(about, "category", "boolean"),
         times=_of_kinds(about, "time"),
         siblings=_siblings(schema, table),
-        flags=tuple(link.child for link in schema.children(table) if not _counts(places[link], len(frame)).all()),
+        flags=tuple(link.child for link in schema.children(table) if not counts_of(places[link], len(frame)).all()),
         order=order,
         alone=alone,
         named=tuple(link.column for link in schema.references(table) if frame[link.column].isna().any()),
@@ -236,14 +236,9 @@ def _plan(
     )
 
 
-def _counts(places: Places, parents: int = 0) -> npt.NDArray[np.int64]:
-    """How many rows name each row of a parent."""
-    return np.bincount(places[places >= 0], minlength=parents)
-
-
 def _first_number(column: pd.Series, places: Places) -> int | None:
     """The number from which a column counts the rows of each owner, in any order. ``None`` if it does not."""
-    values, counts = numbers(column), _counts(places)
+    values, counts = numbers(column), counts_of(places)
     if np.isnan(values).any() or (values % 1).any() or counts.max(initial=0) < 2 or (places < 0).any():
         return None
     first = values.min()
@@ -331,13 +326,11 @@ def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str
     rows = frame[[*plan[table].own]].reset_index(drop=True)
     for link in schema.children(table):
         if link.child in plan[table].flags:
-            owns = frame[schema.keys[table]].isin(frames[link.child][link.column])
-            rows[flag(link.child)] = np.where(owns, YES, NO)
+            owned = counts_of(places_of(frames, schema, link), len(frame))
+            rows[flag(link.child)] = np.where(owned > 0, YES, NO)
     for link in schema.references(table):
-        parent_key = schema.keys[link.parent]
         columns = reference_columns(link, plan[link.parent])
-        parents = frames[link.parent].set_index(parent_key)[[*columns.values()]]
-        parent_rows = parents.reindex(frame[link.column]).reset_index(drop=True)
+        parent_rows = rows_at(frames[link.parent][[*columns.values()]], places_of(frames, schema, link))
         rows = pd.concat([rows, parent_rows.set_axis([*columns], axis=1)], axis=1)
         if link.column in plan[table].named:
             rows[presence(link)] = np.where(frame[link.column].isna(), NO, YES)
@@ -353,17 +346,16 @@ def context(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str
     rows = [frame[[*plan[table].described]].reset_index(drop=True).add_prefix(f"{table}.")]
     owner = schema.owner(table)
     if owner is not None:
-        above = context(frames, schema, plan, owner.parent)
-        above.index = pd.Index(frames[owner.parent][schema.keys[owner.parent]])
-        rows.append(above.reindex(frame[owner.column]).reset_index(drop=True))
+        rows.append(rows_at(context(frames, schema, plan, owner.parent), places_of(frames, schema, owner)))
     return pd.concat(rows, axis=1)
 
 
 def owners_of(frame: pd.DataFrame, link: Link) -> pd.Series:
     """The key of each row's owner. A row without one has an owner of its own, of which nothing is known."""
     keys = frame[link.column].reset_index(drop=True)
-    free = keys.isna()
-    return keys.mask(free, pd.Series([free_key(link, i) for i in range(len(keys))]).where(free))
+    free = np.flatnonzero(keys.isna())
+    keys.iloc[free] = [free_key(link, i) for i in free.tolist()]
+    return keys
 
 
 def free_key(link: Link, number: int) -> str:
@@ -388,17 +380,16 @@ def in_order(rows: pd.DataFrame, order: str) -> pd.DataFrame:
 
 def owner_rows(frames: Frames, schema: Schema, link: Link) -> pd.DataFrame:
     """The row of the owner of each row of a child."""
-    parents = frames[link.parent].set_index(schema.keys[link.parent])
-    return parents.reindex(frames[link.child][link.column]).reset_index(drop=True)
+    return rows_at(frames[link.parent], places_of(frames, schema, link))
 
 
 def numbered(rows: pd.DataFrame, owners: pd.Series, counters: Sequence[tuple[str, int]], as_text: bool) -> pd.DataFrame:
     """Rows with the columns that number those of each owner."""
-    place = rows.groupby(owners.to_numpy(), sort=False).cumcount().to_numpy()
+    place = rows.groupby(pd.factorize(owners)[0], sort=False).cumcount().to_numpy()
     columns = {name: place + first for name, first in counters}
     return rows.assign(**{name: pd.Series(n).astype(str).to_numpy() if as_text else n for name, n in columns.items()})
 
 
 def with_place(rows: pd.DataFrame, owners: Sequence[str] | pd.Series) -> pd.DataFrame:
     """Rows with their place among those of one owner, from 0, in the column :data:`ROW`."""
-    return rows.assign(**{ROW: rows.groupby(np.asarray(owners), sort=False).cumcount().to_numpy()})
+    return rows.assign(**{ROW: rows.groupby(pd.factorize(pd.Series(owners))[0], sort=False).cumcount().to_numpy()})

@@ -42,11 +42,11 @@ from fourfold.spaces.columns import Column, Identifier, Modelled, Numeric
 from fourfold.spaces.sequences import ABSENT
 from fourfold_databases.database import Database
 from fourfold_databases.plan import NO, ROW, YES, Plan, flag
+from fourfold_databases.reading import Places, places_in
 from fourfold_databases.schema import DECLARED, NAMED, Link, Schema
 
 __all__ = ["Guard", "ProtectedTable", "Public", "protected_tables", "read_public", "root_of"]
 
-Places = npt.NDArray[np.int64]
 GRID = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """The numbers of rows of one owner that are distinguished. Of a longer sequence the first rows are used."""
 LONG = 0.02
@@ -353,7 +353,7 @@ def _protected(
     total, longest, weights = units, 1, np.ones(len(rows))
     if link is not None and above is not None:
         keys = above.rows[schema.keys[link.parent]]
-        owner = np.asarray(pd.Index(keys).get_indexer(pd.Index(rows[link.column])), dtype=np.int64)
+        owner = places_in(keys, rows[link.column])
         rows, owner = rows[owner >= 0].reset_index(drop=True), owner[owner >= 0]  # the others belong to no unit
         total, longest, lengths = _lengths(protection, units, owner, above.unit, public.longest.get(table))
         place = np.asarray(pd.Series(owner).groupby(owner).cumcount(), dtype=np.int64)
@@ -436,7 +436,7 @@ def _own(database: Database, table: str) -> tuple[str, ...]:
 
 def _owns(rows: pd.DataFrame, key: str | None, links: pd.Series) -> pd.Series:
     """Whether rows own some of another table."""
-    return pd.Series(np.where(rows[key].isin(links), YES, NO))
+    return pd.Series(np.where(places_in(links, rows[key]) >= 0, YES, NO))
 
 
 def _coded(name: str, column: pd.Series) -> Coded:

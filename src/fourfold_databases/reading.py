@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pandas.api.types import is_integer_dtype
 
 from fourfold.data.databases import DeclaredKeys, batches_of_duckdb, batches_of_sqlite, declared_keys
@@ -19,10 +21,12 @@ from fourfold.data.tables import raw_frame
 from fourfold.output.printable import shortened
 from fourfold_databases import ENDINGS
 
-__all__ = ["Frames", "frames_of", "gaps_in", "holds_tables", "keys_in"]
+__all__ = ["Frames", "Places", "frames_of", "gaps_in", "holds_tables", "keys_in", "places_in", "rows_at"]
 
 Frames: TypeAlias = Mapping[str, pd.DataFrame]
 """The rows of each table, by its name."""
+Places: TypeAlias = npt.NDArray[np.int64]
+"""Numbers of rows, from 0. -1 stands for none."""
 GAPS = frozenset(["", "na", "n/a", "nan", "null", "none"])
 """Texts that stand for a link to no row, in lower case."""
 WHOLE = r"[+-]?\d+(\.0*)?"
@@ -100,7 +104,7 @@ def gaps_in(column: pd.Series) -> pd.Series:
 
 
 def keys_in(where: str, column: pd.Series, skip_bad: bool = False) -> pd.Series:
-    """The values of a key as texts, ``None`` where there is none. ``7``, ``7.0`` and ``"7"`` are one key.
+    """The values of a key as texts, missing where there is none. ``7``, ``7.0`` and ``"7"`` are one key.
 
     Args:
         where: the table and its column, for messages.
@@ -112,8 +116,7 @@ def keys_in(where: str, column: pd.Series, skip_bad: bool = False) -> pd.Series:
     """
     values = column.reset_index(drop=True)
     if is_integer_dtype(values):
-        texts = values.astype("string")
-        return texts.astype(object).where(texts.notna(), None)
+        return pd.Series(pa.array(values).cast(pa.large_string()), dtype="str")
     missing = values.isna()
     if values.dtype == object:
         kinds = values[~missing].map(
@@ -131,4 +134,19 @@ def keys_in(where: str, column: pd.Series, skip_bad: bool = False) -> pd.Series:
     texts = texts.mask(missing | texts.str.lower().isin(GAPS))
     if texts.str.fullmatch(WHOLE).all():  # pandas makes floats of whole numbers where some are missing
         texts = texts.str.replace(r"\.0*$", "", regex=True)
-    return texts.astype(object).where(texts.notna(), None)
+    return texts.astype("str")
+
+
+def places_in(keys: pd.Series, values: pd.Series) -> Places:
+    """The place of each value among some keys, ``(N,)``: -1 where none equals it. Both are texts.
+
+    Arrow looks them up. pandas would make an object of each.
+    """
+    texts, distinct = (pa.array(part, pa.large_string()) for part in (values, keys))
+    places = pc.index_in(texts, value_set=distinct, skip_nulls=True).fill_null(-1)
+    return np.asarray(places, dtype=np.int64)
+
+
+def rows_at(rows: pd.DataFrame, places: Places) -> pd.DataFrame:
+    """The rows of a table at some places, in their order. That of -1 is missing."""
+    return rows.reset_index(drop=True).reindex(places).reset_index(drop=True)

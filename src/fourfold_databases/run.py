@@ -24,7 +24,7 @@ from fourfold.spaces.columns import UNREADABLE, Categorical, Modelled
 from fourfold.spaces.written import WrittenRows
 from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
-from fourfold_databases.derived import filled
+from fourfold_databases.derived import counts_of, filled, places_of
 from fourfold_databases.integrity import joined_keys, sound_rows, without_rows
 from fourfold_databases.matching import matches
 from fourfold_databases.plan import (
@@ -44,7 +44,7 @@ from fourfold_databases.plan import (
     rows_of,
     with_place,
 )
-from fourfold_databases.reading import Frames, keys_in
+from fourfold_databases.reading import Frames, keys_in, places_in, rows_at
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
 
@@ -227,15 +227,15 @@ class DatabaseRun:
         conditions = conditions.reset_index(drop=True).reindex(range(len(keys)))
         rows = self._owned(table, owner, keys, conditions, seed)
         for attempt in range(1, TRIES):
-            wrong = keys.isin(rows[owner.column][self._wrong(owner, rows, frames)])
+            wrong = pd.Series(places_in(rows[owner.column][self._wrong(owner, rows, frames)], keys) >= 0)
             if not wrong.any():
                 break
             again = self._owned(table, owner, keys[wrong], conditions[wrong], seed + attempt * STRIDE)
-            rows = pd.concat([rows[~rows[owner.column].isin(keys[wrong])], again], ignore_index=True)
+            rows = pd.concat([rows[places_in(keys[wrong], rows[owner.column]) < 0], again], ignore_index=True)
         for bound in plan.bounds:
             rows = bound.clamped(rows, self._owners(owner, rows, frames), self.as_text)
         rows = numbered(rows, rows[owner.column], plan.counters, self.as_text)
-        rows = rows.iloc[np.argsort(pd.Index(keys).get_indexer(pd.Index(rows[owner.column])), kind="stable")]
+        rows = rows.iloc[np.argsort(places_in(keys, rows[owner.column]), kind="stable")]
         rows = rows.reset_index(drop=True)
         rows[owner.column] = rows[owner.column].mask(rows[owner.column].isin(free), None)
         return rows
@@ -532,11 +532,10 @@ def given_rows(frames: Frames, schema: Schema, plans: Mapping[str, Plan], table:
     conditions = conditions_of(frames, schema, plans, owner)
     if not conditions.shape[1]:
         return None
-    keys = frames[owner.parent][schema.keys[owner.parent]]
+    places = places_of(frames, schema, owner)
     if plans[table].alone:
-        conditions.index = pd.Index(keys)
-        return conditions.reindex(frames[table][owner.column]).reset_index(drop=True)
-    owns = keys.isin(frames[table][owner.column])
+        return rows_at(conditions, places)
+    keys, owns = frames[owner.parent][schema.keys[owner.parent]], counts_of(places, len(conditions)) > 0
     owners = owners_of(frames[table], owner)[frames[table][owner.column].isna()]
     free = pd.DataFrame({owner.column: owners})
     return pd.concat([conditions.assign(**{owner.column: keys})[owns], free], ignore_index=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pandas as pd
 
 from fourfold_databases.plan import ROW, Plan, in_order
+from fourfold_databases.reading import places_in
 from fourfold_databases.schema import Link
 
 __all__ = ["summary"]
@@ -26,7 +27,8 @@ def summary(child: pd.DataFrame, link: Link, plan: Plan, keys: pd.Series) -> pd.
         plan: that of the child.
         keys: of the parent's rows.
     """
-    owned = child[child[link.column].notna()]
+    places = places_in(keys, child[link.column])
+    owned = child.assign(**{link.column: places})[places >= 0]
     rows = owned if plan.order in (None, ROW) else in_order(owned, str(plan.order))
     groups = rows.groupby(link.column, sort=False)
     described = [*plan.described]
@@ -38,7 +40,7 @@ def summary(child: pd.DataFrame, link: Link, plan: Plan, keys: pd.Series) -> pd.
         parts |= {"often": pd.DataFrame({name: _often(rows, link.column, name) for name in plan.categories})}
     named = [frame.set_axis([f"{link.child} {word} {n}" for n in frame], axis=1) for word, frame in parts.items()]
     whole = pd.concat(named, axis=1).rename(columns={f"{link.child} rows 0": f"{link.child} rows"})
-    whole = whole.reindex(keys).reset_index(drop=True)
+    whole = whole.reindex(range(len(keys)))
     return whole.assign(**{f"{link.child} rows": whole[f"{link.child} rows"].fillna(0).astype(int)})
 
 

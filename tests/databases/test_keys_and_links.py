@@ -11,7 +11,7 @@ from fourfold.data import DataError
 from fourfold_databases.database import read_database
 from fourfold_databases.inference import inferred_schema
 from fourfold_databases.integrity import sound_frames
-from fourfold_databases.reading import frames_of, holds_tables
+from fourfold_databases.reading import frames_of, holds_tables, keys_in, places_in
 from fourfold_databases.schema import Link, Schema
 
 SHOP = """
@@ -248,5 +248,15 @@ def test_a_link_equals_its_key_whatever_their_types():
     frames = shop()
     frames["orders"]["customer_id"] = [1.0, None, 3.0]
     sound, _ = sound_frames("shop", frames, inferred_schema(*frames_of(frames))[0])
-    assert sound["orders"]["customer_id"].tolist() == ["1", None, "3"]
+    assert sound["orders"]["customer_id"].isna().tolist() == [False, True, False]
+    assert sound["orders"]["customer_id"].dropna().tolist() == ["1", "3"]
     assert Link("a", "b", "c") == Link("a", "b", "c", "another reason")
+
+
+def test_places_are_those_of_equal_keys():
+    """Against the plain definition, of integers, floats with gaps and texts, with keys that repeat."""
+    keys = keys_in("keys", pd.Series([7, 3, 11, 3]))
+    for values in ([3, 7, 5, 11], [3.0, None, 11.0, 7.0], [" 7", "n/a", "3", "x"], ["3", None, "11.0", "11"]):
+        texts = keys_in("values", pd.Series(values))
+        places = [next((i for i, key in enumerate(keys) if key == text), -1) for text in texts]
+        assert places_in(keys, texts).tolist() == places
