@@ -38,7 +38,7 @@ from torch import Tensor
 
 import fourfold
 from fourfold.codecs import Centred
-from fourfold.core import Batch, Estimand, GenerativeModel, Objective, Term
+from fourfold.core import Batch, Estimand, GenerativeModel, SingleLoss
 from fourfold.data import Dataset, Split
 from fourfold.data.dataset import digest
 from fourfold.estimands import Pushforward
@@ -161,28 +161,15 @@ class Regression(Pushforward):
 
 
 @final
-class SquaredError(Objective):
-    """``|x - f(c)|^2``."""
+class SquaredError(SingleLoss):
+    """``|x - f(c)|^2``, the mean over pixels."""
 
     learns: ClassVar[type[Estimand]] = Pushforward
     principle = Principle.LIKELIHOOD
+    term, judges = "squared error", True
 
-    def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
-        return {"squared error": SquaredErrorTerm(estimand)}
-
-
-@final
-class SquaredErrorTerm(Term):
-    """The mean of :class:`SquaredError` over pixels."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, f: Pushforward) -> None:
-        super().__init__([f])
-        self.f = f
-
-    def forward(self, batch: Batch) -> Tensor:
-        return (self.f(batch.x.new_zeros(len(batch.x), 1), batch.cond) - batch.x).square().flatten(1).mean(1)
+    def loss(self, estimand: Pushforward, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        return (estimand(batch.x.new_zeros(len(batch.x), 1), batch.cond) - batch.x).square().flatten(1).mean(1), {}
 
 
 def regression(space: Images, size: str) -> GenerativeModel:

@@ -52,24 +52,15 @@ def _labels(n: int, cond: Tensor | None, device: torch.device) -> Tensor:
     return torch.full((n,), -1, device=device) if cond is None else cond
 
 
-class MixtureTerm(core.Term):
-    def __init__(self, estimand: Mixture) -> None:
-        super().__init__([estimand])
-        self.estimand = estimand
-
-    def forward(self, batch: core.Batch) -> Tensor:
-        joint = self.estimand(batch.x, batch.cond)
-        entropy = torch.special.entr(joint.softmax(1).mean(0)).sum()  # of the components' use
-        self.watched = {"active_units": entropy.exp().detach(), "kl": (math.log(joint.shape[1]) - entropy).detach()}
-        return -joint.logsumexp(1)
-
-
-class MaximumLikelihood(core.Objective):
-    learns, principle = Mixture, Principle.LIKELIHOOD
+class MaximumLikelihood(core.SingleLoss):
+    learns, principle, term = Mixture, Principle.LIKELIHOOD, "likelihood"
     summary, formula = "maximise the log-likelihood", "min_θ −log Σ_k π_k N(x; m_k, diag s_k²)"
 
-    def terms(self, estimand: Mixture) -> Mapping[str, core.Term]:
-        return {"likelihood": MixtureTerm(estimand)}
+    def loss(self, estimand: Mixture, batch: core.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        joint = estimand(batch.x, core.forgetful(batch.cond, self.label_dropout))
+        entropy = torch.special.entr(joint.softmax(1).mean(0)).sum()  # of the components' use
+        watched = {"active_units": entropy.exp().detach(), "kl": (math.log(joint.shape[1]) - entropy).detach()}
+        return -joint.logsumexp(1), watched
 
 
 @dataclass(frozen=True)

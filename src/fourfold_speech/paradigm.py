@@ -224,7 +224,7 @@ class JointLikelihood(Objective):
 class _JointTerm(Term):
     """The term of :class:`JointLikelihood`."""
 
-    judges: ClassVar[bool] = True
+    judges = True
 
     def __init__(self, estimand: TranscriptConditionals, objective: JointLikelihood) -> None:
         super().__init__([estimand, objective])

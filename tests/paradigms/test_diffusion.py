@@ -228,7 +228,7 @@ def test_the_explicit_trace_is_that_of_the_jacobian():
     right = view(gaussian(VP()), Score)
     x, t = draw(9, 6).requires_grad_(), torch.linspace(0.1, 0.9, 6)
     s = right(x, t)
-    trace = (diffusion.by_trace(s, x, s) - s.square().sum(1)) / 2
+    trace = (diffusion.ExplicitScoreMatching().excess(s, x, s) - s.square().sum(1)) / 2
     jacobians = [
         torch.autograd.functional.jacobian(lambda y, i=i: right(y[None], t[i : i + 1])[0], x[i].detach())
         for i in range(6)

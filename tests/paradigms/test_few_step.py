@@ -170,8 +170,7 @@ def test_mean_flow_is_not_stationary_elsewhere():
 
 
 def test_mean_flow_draws_pairs_as_asked():
-    term = few_step.MeanFlow(mean=0.0, apart=0.3).terms(average(RectifiedFlow()))["mean-flow"]
-    t, s = term._times(RectifiedFlow(), 20_000, torch.device("cpu"))
+    t, s = few_step.MeanFlow(mean=0.0, apart=0.3)._times(RectifiedFlow(), 20_000, torch.device("cpu"))
     assert bool((t >= s).all())
     assert (t > s).double().mean().item() == pytest.approx(0.3, abs=0.02)
     assert ((t + s) / 2).mean().item() == pytest.approx(0.5, abs=0.01)

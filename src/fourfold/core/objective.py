@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 from torch import Tensor, nn
 
@@ -13,7 +13,7 @@ from fourfold.core.estimand import Estimand
 from fourfold.core.parts import Part
 from fourfold.vocabulary import Principle
 
-__all__ = ["Objective", "Term"]
+__all__ = ["LossTerm", "Objective", "SingleLoss", "Term"]
 
 
 class Term(nn.Module, ABC):
@@ -36,9 +36,9 @@ class Term(nn.Module, ABC):
         rate: multiplies the learning rates of :class:`Training` for this term.
     """
 
-    judges: ClassVar[bool] = False
+    judges: bool = False
     separate: bool = False
-    shares_draws: ClassVar[bool] = False
+    shares_draws: bool = False
 
     def __init__(self, updates: Sequence[nn.Module], rate: float = 1.0) -> None:
         super().__init__()
@@ -86,3 +86,54 @@ class Objective(Part, nn.Module, ABC):
     @abstractmethod
     def terms(self, estimand: Any) -> Mapping[str, Term]:
         """The terms by name, in the order in which a step runs them."""
+
+
+class SingleLoss(Objective):
+    """An objective of one term, whose loss is a method: that of most paradigms.
+
+    Attributes:
+        term: name of the term in logs.
+        judges, shares_draws: as of a :class:`Term`.
+
+    Args:
+        label_dropout: share of conditions that training hides, so that the model also learns the distribution without
+            one, as classifier-free guidance needs.
+    """
+
+    term: ClassVar[str] = "loss"
+    judges: ClassVar[bool] = False
+    shares_draws: ClassVar[bool] = False
+
+    def __init__(self, label_dropout: float = 0.1) -> None:
+        super().__init__()
+        self.label_dropout = label_dropout
+
+    @abstractmethod
+    def loss(self, estimand: Any, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The loss of each example, ``(B,)`` float32, and the scalars that training watches, by name."""
+
+    def updates(self, estimand: Any) -> Sequence[nn.Module]:
+        """The modules that the loss trains: by default the estimand."""
+        return [estimand]
+
+    def separate(self, estimand: Any) -> bool:
+        """Whether the loss of an example depends on no other example: by default no promise."""
+        return False
+
+    def terms(self, estimand: Any) -> Mapping[str, Term]:
+        return {self.term: LossTerm(estimand, self)}
+
+
+@final
+class LossTerm(Term):
+    """The term of a :class:`SingleLoss`."""
+
+    def __init__(self, estimand: nn.Module, objective: SingleLoss) -> None:
+        super().__init__(objective.updates(estimand))
+        self.estimand, self.objective, self.separate = estimand, objective, objective.separate(estimand)
+        self.judges, self.shares_draws = objective.judges, objective.shares_draws
+
+    def forward(self, batch: Batch) -> Tensor:
+        loss, watched = self.objective.loss(self.estimand, batch)
+        self.watched = dict(watched)
+        return loss

@@ -16,7 +16,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Codec, Estimand, Measure, Noise, Objective, Term, forgetful
+from fourfold.core import Batch, Codec, Estimand, Measure, Noise, SingleLoss, forgetful
 from fourfold.estimands import AnyOrderConditionals, PartialRows
 from fourfold.maths.categorical import categorical
 from fourfold.nn.columns import ColumnNetwork
@@ -68,8 +68,10 @@ class ColumnConditionals(AnyOrderConditionals):
 
 
 @final
-class AnyOrderLikelihood(Objective):
+class AnyOrderLikelihood(SingleLoss):
     """``min_theta -E log p_theta(x | c) / L`` in the order of the tokens, and in orders drawn at random.
+
+    A batch has one order. Held-out examples see both kinds.
 
     Args:
         shuffled: share of the batches that are scored in a random order.
@@ -82,33 +84,20 @@ class AnyOrderLikelihood(Objective):
     principle = Principle.LIKELIHOOD
     summary = "maximise the log-likelihood of each token given the earlier ones, in a fixed order and in random ones"
     formula = "min_θ −E_σ Σ_i log p_θ(x_σ(i) | x_σ(<i))"
+    term, judges, shares_draws = "likelihood", True, True
 
     def __init__(self, shuffled: float = 0.5, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.shuffled, self.label_dropout = shuffled, label_dropout
+        super().__init__(label_dropout)
+        self.shuffled = shuffled
 
-    def terms(self, estimand: AnyOrderConditionals) -> Mapping[str, Term]:
-        return {"likelihood": AnyOrderTerm(estimand, self)}
+    def separate(self, estimand: AnyOrderConditionals) -> bool:
+        return True
 
-
-@final
-class AnyOrderTerm(Term):
-    """``-sum_i log p(x_i | earlier, c) / L``, ``(B,)``, in one order for the batch. Held-out examples see two."""
-
-    judges: ClassVar[bool] = True
-    separate: bool = True
-    shares_draws: ClassVar[bool] = True
-
-    def __init__(self, estimand: AnyOrderConditionals, objective: AnyOrderLikelihood) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        x, share = batch.x, self.objective.shuffled
-        cond = forgetful(batch.cond, self.objective.label_dropout)
+    def loss(self, estimand: AnyOrderConditionals, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        x, share, cond = batch.x, self.shuffled, forgetful(batch.cond, self.label_dropout)
         shuffled = torch.randperm(x.shape[1]).to(x.device)
         if self.training:
             order = shuffled if float(torch.rand(())) < share else torch.arange(x.shape[1], device=x.device)
-            return -self.estimand.in_order(x, order, cond).mean(1)
-        in_order, random = self.estimand(x, cond).mean(1), self.estimand.in_order(x, shuffled, cond).mean(1)
-        return -(1 - share) * in_order - share * random
+            return -estimand.in_order(x, order, cond).mean(1), {}
+        in_order, random = estimand(x, cond).mean(1), estimand.in_order(x, shuffled, cond).mean(1)
+        return -(1 - share) * in_order - share * random, {}

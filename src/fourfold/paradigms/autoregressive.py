@@ -28,7 +28,7 @@ from fourfold.core import (
     Noise,
     Objective,
     Sampler,
-    Term,
+    SingleLoss,
     forgetful,
 )
 from fourfold.estimands import Conditionals, StepwiseConditionals
@@ -331,38 +331,20 @@ class VectorConditionals(Conditionals):
 
 
 @final
-class MaximumLikelihood(Objective):
-    """``min_theta -E log p_theta(x | c) / L``, in nats per token.
-
-    Args:
-        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
-    """
+class MaximumLikelihood(SingleLoss):
+    """``min_theta -E log p_theta(x | c) / L``, in nats per token."""
 
     learns: ClassVar[type[Estimand]] = Conditionals
     principle = Principle.LIKELIHOOD
     summary = "maximise the log-likelihood of each token given the earlier ones"
     formula = "min_θ −Σ_i log p_θ(x_i | x_<i)"
+    term, judges = "likelihood", True
 
-    def __init__(self, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.label_dropout = label_dropout
+    def separate(self, estimand: Conditionals) -> bool:
+        return estimand.separate
 
-    def terms(self, estimand: Conditionals) -> Mapping[str, Term]:
-        return {"likelihood": LikelihoodTerm(estimand, self)}
-
-
-@final
-class LikelihoodTerm(Term):
-    """``-sum_i log p(x_i | x_<i, c) / L``, ``(B,)``: the term of :class:`MaximumLikelihood`."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: Conditionals, objective: MaximumLikelihood) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective, self.separate = estimand, objective, estimand.separate
-
-    def forward(self, batch: Batch) -> Tensor:
-        return -self.estimand(batch.x, forgetful(batch.cond, self.objective.label_dropout)).mean(1)
+    def loss(self, estimand: Conditionals, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        return -estimand(batch.x, forgetful(batch.cond, self.label_dropout)).mean(1), {}
 
 
 @final

@@ -37,7 +37,7 @@ from fourfold.core import (
     Noise,
     Objective,
     Sampler,
-    Term,
+    SingleLoss,
     forgetful,
     register_paradigm,
 )
@@ -153,46 +153,25 @@ register_paradigm(BlockDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
 
 
 @final
-class BlockDenoising(Objective):
+class BlockDenoising(SingleLoss):
     """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k), c) / L``: the bound, in nats per token.
 
-    Args:
-        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
+    Training watches the loss of the first token of a block and that of the last.
     """
 
     learns: ClassVar[type[Estimand]] = BlockDenoiser
     principle = Principle.BOUND
     summary = "mask the tokens of each block in a random order and maximise the log-likelihood of each given the others"
     formula = "min_θ −E_σ Σ_k log p_θ(x_σ(k) | x_σ(<k)),  σ: block after block, a random order within each"
+    term, judges = "masked", True
 
-    def __init__(self, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.label_dropout = label_dropout
-
-    def terms(self, estimand: BlockDenoiser) -> Mapping[str, Term]:
-        return {"masked": BlockTerm(estimand, self)}
-
-
-@final
-class BlockTerm(Term):
-    """The term of :class:`BlockDenoising`. It watches the loss of the first token of a block and that of the last."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: BlockDenoiser, objective: BlockDenoising) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        u, block = torch.rand(batch.x.shape, device=batch.x.device), self.estimand.net.block
-        cond = forgetful(batch.cond, self.objective.label_dropout)
-        nats = -self.estimand(batch.x, self.estimand.order(u), cond)
+    def loss(self, estimand: BlockDenoiser, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        u, block = torch.rand(batch.x.shape, device=batch.x.device), estimand.net.block
+        cond = forgetful(batch.cond, self.label_dropout)
+        nats = -estimand(batch.x, estimand.order(u), cond)
         last = min(block, nats.shape[1]) - 1
-        self.watched = {
-            "loss_low_noise": nats[:, last::block].mean().detach(),
-            "loss_high_noise": nats[:, ::block].mean().detach(),
-        }
-        return nats.mean(1)
+        low, high = nats[:, last::block].mean().detach(), nats[:, ::block].mean().detach()
+        return nats.mean(1), {"loss_low_noise": low, "loss_high_noise": high}
 
 
 @final

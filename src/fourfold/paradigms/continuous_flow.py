@@ -55,7 +55,7 @@ WATCH_EVERY = 500
 class ContinuousTerm(Term):
     """The term of :class:`ContinuousLikelihood`. It watches ``inverse_error`` and ``kinetic``."""
 
-    judges: ClassVar[bool] = True
+    judges = True
 
     def __init__(self, estimand: VectorField, objective: ContinuousLikelihood) -> None:
         super().__init__([estimand])

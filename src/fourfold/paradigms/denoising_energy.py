@@ -11,13 +11,13 @@ https://arxiv.org/abs/2206.00364).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Noise, Objective, Term, forgetful, view
+from fourfold.core import Batch, Estimand, Noise, SingleLoss, Term, forgetful, view
 from fourfold.distributions.references import Normal, with_reference
 from fourfold.distributions.times import log_normal
 from fourfold.estimands import Denoiser, Energy, NoisedEnergy
@@ -69,37 +69,11 @@ class PreconditionedEnergy(NoisedEnergy):
 
 
 @final
-class EnergyScoreMatchingTerm(Term):
-    """The term of :class:`EnergyScoreMatching`.
-
-    It watches ``rhat`` and ``energy_gap``, the mean energy of draws of the reference minus that of data.
-    """
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, energy: Energy, objective: EnergyScoreMatching) -> None:
-        super().__init__([energy.net])
-        self.energy, self.objective = energy, objective
-
-    @torch.enable_grad()
-    def forward(self, batch: Batch) -> Tensor:
-        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.objective.label_dropout)
-        x = (batch.x + self.objective.sigma * eps).requires_grad_()
-        with twice_differentiable():
-            energy = self.energy(x, cond)
-        (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
-        with torch.no_grad():
-            gap = self.energy(reference_of(self.energy, Noise.in_training(x, 64))).mean() - energy.mean()
-        self.watched = {"energy_gap": gap, "rhat": self.objective.monitor(self.energy)}
-        # a constant of the energy has no gradient, but a parameter must have one: 0 E gives it
-        return (self.objective.sigma * gradient - eps).float().square().flatten(1).mean(1) + 0 * energy
-
-
-@final
-class EnergyScoreMatching(Objective):
+class EnergyScoreMatching(SingleLoss):
     """``||sigma grad E(x + sigma eps) - eps||^2 / dims``, least where ``E`` is the energy of data with noise ``sigma``.
 
     Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders (https://doi.org/10.1162/NECO_a_00142).
+    Training watches ``rhat`` and ``energy_gap``, the mean energy of draws of the reference minus that of data.
 
     Args:
         event: shape of one encoded example.
@@ -114,58 +88,42 @@ class EnergyScoreMatching(Objective):
         "match the energy's gradient to the noise added to the data, at one noise level (denoising score matching)"
     )
     formula = "min_θ E_x,ε ‖σ·∇E_θ(x + σε) − ε‖²"
+    term, judges = "score", True
 
     def __init__(
         self, event: tuple[int, ...], sigma: float = 0.1, label_dropout: float = 0.1, chain: MarkovChain = _MOVE
     ) -> None:
-        super().__init__()
-        self.sigma, self.label_dropout = sigma, label_dropout
-        self.monitor = ChainMonitor(tuple(event), chain)
+        super().__init__(label_dropout)
+        self.sigma, self.monitor = sigma, ChainMonitor(tuple(event), chain)
+
+    def updates(self, estimand: Energy) -> Sequence[nn.Module]:
+        return [estimand.net]
 
     def terms(self, estimand: Energy) -> Mapping[str, Term]:
-        return with_reference(estimand, {"score": EnergyScoreMatchingTerm(estimand, self)})
-
-
-@final
-class NoisedScoreMatchingTerm(Term):
-    """The term of :class:`NoisedScoreMatching`.
-
-    It watches ``rhat`` and ``energy_gap``, the rise of the energy, per dimension, when the noise is added a second
-    time.
-    """
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, energy: NoisedEnergy, objective: NoisedScoreMatching) -> None:
-        super().__init__([energy.net])
-        self.energy, self.objective = energy, objective
-        self.denoiser = view(energy, Denoiser)
+        return with_reference(estimand, super().terms(estimand))
 
     @torch.enable_grad()
-    def forward(self, batch: Batch) -> Tensor:
-        settings, path = self.objective, self.energy.path
-        log_sigma, t = log_normal(path, settings.mean, settings.std, len(batch.x), batch.x.device)
-        x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
-        error = self.denoiser(x_t, t, forgetful(batch.cond, settings.label_dropout)) - batch.x
-        weight = settings.sigma_data**-2 + torch.exp(-2 * log_sigma)
-        self.watched = {"energy_gap": self._gap(x_t, t), "rhat": settings.monitor(self.energy)}
-        return weight * error.float().square().flatten(1).mean(1)
-
-    @torch.no_grad()
-    def _gap(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The mean energy of data with twice the noise, minus that of noised data, per dimension, over 16 rows."""
-        x_t, t = x_t[:: -(-len(x_t) // 16) or 1], t[:: -(-len(t) // 16) or 1]
-        further = x_t + broadcast(self.energy.path.sigma(t), x_t) * torch.randn_like(x_t)
-        return (self.energy.at(further, t) - self.energy.at(x_t, t)).mean() / x_t[0].numel()
+    def loss(self, estimand: Energy, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.label_dropout)
+        x = (batch.x + self.sigma * eps).requires_grad_()
+        with twice_differentiable():
+            energy = estimand(x, cond)
+        (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
+        with torch.no_grad():
+            gap = estimand(reference_of(estimand, Noise.in_training(x, 64))).mean() - energy.mean()
+        watched = {"energy_gap": gap, "rhat": self.monitor(estimand)}
+        # a constant of the energy has no gradient, but a parameter must have one: 0 E gives it
+        return (self.sigma * gradient - eps).float().square().flatten(1).mean(1) + 0 * energy, watched
 
 
 @final
-class NoisedScoreMatching(Objective):
+class NoisedScoreMatching(SingleLoss):
     """``E w(s) ||D(x_t, t) - x||^2 / dims`` with ``D = (x_t - sigma^2 grad E) / alpha``, at every noise level.
 
     The relative noise level ``s = sigma_t / alpha_t`` has ``log s ~ N(mean, std^2)``, stratified over the
     batch, and ``w = 1 / s^2 + 1 / sigma_data^2`` (Vincent 2011; Song, Ermon 2019,
-    https://arxiv.org/abs/1907.05600; weights of Karras et al. 2022, https://arxiv.org/abs/2206.00364).
+    https://arxiv.org/abs/1907.05600; weights of Karras et al. 2022, https://arxiv.org/abs/2206.00364). Training watches
+    ``rhat`` and ``energy_gap``, the rise of the energy, per dimension, when the noise is added a second time.
 
     Args:
         event: shape of one encoded example.
@@ -179,6 +137,7 @@ class NoisedScoreMatching(Objective):
     principle = Principle.DENOISING
     summary = "denoise noised data by the energy's gradient, at every noise level (denoising score matching)"
     formula = "min_θ E_t,x,ε  w(t)·‖D_θ(x_t, t) − x‖²,  D_θ = x_t − σ_t²·∇E_θ(x_t, t)"
+    term, judges = "score", True
 
     def __init__(
         self,
@@ -189,9 +148,26 @@ class NoisedScoreMatching(Objective):
         label_dropout: float = 0.1,
         chain: MarkovChain = _SMALL_MOVE,
     ) -> None:
-        super().__init__()
-        self.mean, self.std, self.sigma_data, self.label_dropout = mean, std, sigma_data, label_dropout
+        super().__init__(label_dropout)
+        self.mean, self.std, self.sigma_data = mean, std, sigma_data
         self.monitor = ChainMonitor(tuple(event), chain, every=16)
 
-    def terms(self, estimand: NoisedEnergy) -> Mapping[str, Term]:
-        return {"score": NoisedScoreMatchingTerm(estimand, self)}
+    def updates(self, estimand: NoisedEnergy) -> Sequence[nn.Module]:
+        return [estimand.net]
+
+    @torch.enable_grad()
+    def loss(self, estimand: NoisedEnergy, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        log_sigma, t = log_normal(estimand.path, self.mean, self.std, len(batch.x), batch.x.device)
+        x_t = estimand.path.noised(batch.x, torch.randn_like(batch.x), t)
+        error = view(estimand, Denoiser)(x_t, t, forgetful(batch.cond, self.label_dropout)) - batch.x
+        weight = self.sigma_data**-2 + torch.exp(-2 * log_sigma)
+        watched = {"energy_gap": _gap(estimand, x_t, t), "rhat": self.monitor(estimand)}
+        return weight * error.float().square().flatten(1).mean(1), watched
+
+
+@torch.no_grad()
+def _gap(energy: NoisedEnergy, x_t: Tensor, t: Tensor) -> Tensor:
+    """The mean energy of data with twice the noise, minus that of noised data, per dimension, over 16 rows."""
+    x_t, t = x_t[:: -(-len(x_t) // 16) or 1], t[:: -(-len(t) // 16) or 1]
+    further = x_t + broadcast(energy.path.sigma(t), x_t) * torch.randn_like(x_t)
+    return (energy.at(further, t) - energy.at(x_t, t)).mean() / x_t[0].numel()

@@ -17,14 +17,14 @@ equations of Song et al. 2021 (https://arxiv.org/abs/2011.13456) are recipes. Th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Objective, Term, forgetful
+from fourfold.core import Batch, Estimand, SingleLoss, forgetful
 from fourfold.distributions.times import LogitNormal, Times, Uniform, log_normal, watched_by_noise
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.machine.libraries import scipy
@@ -52,7 +52,7 @@ UNIFORM = Uniform()
 
 
 @final
-class Denoising(Objective):
+class Denoising(SingleLoss):
     """``E w(s) ||D(alpha x + sigma eps, t) - x||^2 / dims`` with ``s = sigma / alpha``, ``log s ~ N(mean, std^2)``.
 
     ``w(s) = 1 / s^2 + 1 / sigma_data^2`` makes the loss of an untrained
@@ -70,43 +70,52 @@ class Denoising(Objective):
     principle = Principle.DENOISING
     summary = "regress the clean example from a noised one, at every noise level"
     formula = "min_θ E_t,x,ε  w(t)·‖D_θ(α_t x + σ_t ε, t) − x‖²,  w = (α_t/σ_t)² + 1/σ_data²"
+    term, judges = "denoising", True
 
     def __init__(
         self, mean: float = -1.2, std: float = 1.2, sigma_data: float = 0.5, label_dropout: float = 0.1
     ) -> None:
-        super().__init__()
-        self.mean, self.std, self.sigma_data, self.label_dropout = mean, std, sigma_data, label_dropout
+        super().__init__(label_dropout)
+        self.mean, self.std, self.sigma_data = mean, std, sigma_data
 
-    def terms(self, estimand: Denoiser) -> Mapping[str, Term]:
-        return {"denoising": DenoisingTerm(estimand, self)}
-
-
-@final
-class DenoisingTerm(Term):
-    """The term of :class:`Denoising`. It watches the loss at low and at high noise."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: Denoiser, objective: Denoising) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        settings, path = self.objective, self.estimand.path
-        log_sigma, t = log_normal(path, settings.mean, settings.std, len(batch.x), batch.x.device)
-        x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
-        error = self.estimand(x_t, t, forgetful(batch.cond, settings.label_dropout)) - batch.x
-        weight = settings.sigma_data**-2 + torch.exp(-2 * log_sigma)
+    def loss(self, estimand: Denoiser, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        log_sigma, t = log_normal(estimand.path, self.mean, self.std, len(batch.x), batch.x.device)
+        x_t = estimand.path.noised(batch.x, torch.randn_like(batch.x), t)
+        error = estimand(x_t, t, forgetful(batch.cond, self.label_dropout)) - batch.x
+        weight = self.sigma_data**-2 + torch.exp(-2 * log_sigma)
         loss = weight * error.float().square().flatten(1).mean(1)
-        self.watched = watched_by_noise(loss)
-        return loss
+        return loss, watched_by_noise(loss)
 
 
 # --- the velocity -----------------------------------------------------------------------------------------------------
 
 
+class MatchingFlow(SingleLoss):
+    """``E ||v(x_t, t) - (alpha'_t x + sigma'_t eps)||^2 / dims``. A subclass says which times and which noise.
+
+    Attributes:
+        times: the law of the times.
+        coupling: pairs the examples and the noise of a batch.
+    """
+
+    principle = Principle.DENOISING
+    term, judges = "flow-matching", True
+    times: Times
+    coupling: Coupling
+
+    def loss(self, estimand: VectorField, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        path = estimand.path
+        t = self.times(path, len(batch.x), batch.x.device)
+        eps = self.coupling(batch.x, torch.randn_like(batch.x), batch.cond)
+        x_t = path.noised(batch.x, eps, t)
+        target = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
+        error = estimand(x_t, t, forgetful(batch.cond, self.label_dropout)) - target
+        loss = error.float().square().flatten(1).mean(1)
+        return loss, watched_by_noise(loss)
+
+
 @final
-class FlowMatching(Objective):
+class FlowMatching(MatchingFlow):
     """``E ||v(x_t, t) - (alpha'_t x + sigma'_t eps)||^2 / dims``, with logit-normal times.
 
     On :class:`~fourfold.maths.paths.RectifiedFlow` the target is ``eps - x``. Lipman et al. 2023
@@ -118,26 +127,12 @@ class FlowMatching(Objective):
     """
 
     learns: ClassVar[type[Estimand]] = Velocity
-    principle = Principle.DENOISING
     summary = "regress the velocity of the path from data to noise, at every noise level (flow matching)"
     formula = "min_θ E_t,x,ε ‖v_θ(x_t, t) − (α′_t x + σ′_t ε)‖²,  x_t = α_t x + σ_t ε"
 
     def __init__(self, mean: float = 0.0, std: float = 1.0, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.mean, self.std, self.label_dropout = mean, std, label_dropout
-
-    @property
-    def times(self) -> Times:
-        """The law of the times."""
-        return LogitNormal(self.mean, self.std)
-
-    @property
-    def coupling(self) -> Coupling:
-        """Any noise goes with any example."""
-        return Independent()
-
-    def terms(self, estimand: Velocity) -> Mapping[str, Term]:
-        return {"flow-matching": FlowMatchingTerm(estimand, self)}
+        super().__init__(label_dropout)
+        self.times, self.coupling = LogitNormal(mean, std), Independent()
 
 
 class Coupling(ABC):
@@ -190,7 +185,7 @@ class OptimalTransport(Coupling):
 
 
 @final
-class CoupledFlowMatching(Objective):
+class CoupledFlowMatching(MatchingFlow):
     """``E ||v(x_t, t) - (alpha'_t x + sigma'_t eps)||^2 / dims`` over pairs ``(x, eps)`` of a coupling.
 
     ``v`` is the mean velocity of the lines through ``x_t``. Like the velocity of :class:`FlowMatching` it carries noise
@@ -204,152 +199,118 @@ class CoupledFlowMatching(Objective):
     """
 
     learns: ClassVar[type[Estimand]] = VectorField
-    principle = Principle.DENOISING
     formula = "min_θ E_t,(x,ε)~π ‖v_θ(x_t, t) − (α′_t x + σ′_t ε)‖²,  x_t = α_t x + σ_t ε"
 
     def __init__(
         self, coupling: Coupling = OptimalTransport(), times: Times = UNIFORM, label_dropout: float = 0.1
     ) -> None:
-        super().__init__()
-        self.coupling, self.times, self.label_dropout = coupling, times, label_dropout
+        super().__init__(label_dropout)
+        self.coupling, self.times = coupling, times
 
     @property
     def summary(self) -> str:
         return f"regress the velocity of lines from examples to {self.coupling.summary}"
-
-    def terms(self, estimand: VectorField) -> Mapping[str, Term]:
-        return {"flow-matching": FlowMatchingTerm(estimand, self)}
-
-
-@final
-class FlowMatchingTerm(Term):
-    """The term of both objectives that match flows. It watches the loss at low and at high noise."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: VectorField, objective: FlowMatching | CoupledFlowMatching) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        path = self.estimand.path
-        t = self.objective.times(path, len(batch.x), batch.x.device)
-        eps = self.objective.coupling(batch.x, torch.randn_like(batch.x), batch.cond)
-        x_t = path.noised(batch.x, eps, t)
-        target = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
-        error = self.estimand(x_t, t, forgetful(batch.cond, self.objective.label_dropout)) - target
-        loss = error.float().square().flatten(1).mean(1)
-        self.watched = watched_by_noise(loss)
-        return loss
 
 
 # --- the noise --------------------------------------------------------------------------------------------------------
 
 
 @final
-class NoisePrediction(Objective):
+class NoisePrediction(SingleLoss):
     """``E ||eps_hat(x_t, t) - eps||^2 / dims`` over times uniform on the path.
 
     Ho, Jain, Abbeel 2020, eq. 14 (https://arxiv.org/abs/2006.11239).
-
-    Args:
-        label_dropout: share of labels that training hides, for classifier-free guidance.
     """
 
     learns: ClassVar[type[Estimand]] = NoisePredictor
     principle = Principle.DENOISING
     summary = "regress the noise from a noised example, at every noise level"
     formula = "min_θ E_t,x,ε ‖ε_θ(α_t x + σ_t ε, t) − ε‖²"
+    term, judges = "noise", True
 
-    def __init__(self, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.label_dropout = label_dropout
-
-    def terms(self, estimand: NoisePredictor) -> Mapping[str, Term]:
-        return {"noise": NoisePredictionTerm(estimand, self)}
-
-
-@final
-class NoisePredictionTerm(Term):
-    """The term of :class:`NoisePrediction`. It watches the loss at low and at high noise."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: NoisePredictor, objective: NoisePrediction) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        t = UNIFORM(self.estimand.path, len(batch.x), batch.x.device)
+    def loss(self, estimand: NoisePredictor, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        t = UNIFORM(estimand.path, len(batch.x), batch.x.device)
         eps = torch.randn_like(batch.x)
-        x_t = self.estimand.path.noised(batch.x, eps, t)
-        error = self.estimand(x_t, t, forgetful(batch.cond, self.objective.label_dropout)) - eps
+        x_t = estimand.path.noised(batch.x, eps, t)
+        error = estimand(x_t, t, forgetful(batch.cond, self.label_dropout)) - eps
         loss = error.float().square().flatten(1).mean(1)
-        self.watched = watched_by_noise(loss)
-        return loss
+        return loss, watched_by_noise(loss)
 
 
 # --- the score --------------------------------------------------------------------------------------------------------
 
-Excess = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Maps ``s(x_t)``, ``x_t`` and ``eps / sigma_t`` to a number whose mean is that of ``||s - grad log p_t||^2`` plus a
-constant.
-"""
+
+class MatchingScore(SingleLoss):
+    """``sigma_t^2 excess(s, x_t, eps / sigma_t) / dims`` at times uniform on the path."""
+
+    learns: ClassVar[type[Estimand]] = Score
+    judges = True
+
+    @abstractmethod
+    def excess(self, s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
+        """A number ``(B,)`` whose mean is that of ``||s - grad log p_t||^2`` plus a constant.
+
+        Args:
+            s: ``s(x_t)``.
+            x_t: the noised examples.
+            relative: ``eps / sigma_t``.
+        """
+
+    @torch.enable_grad()
+    def loss(self, estimand: Score, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        t = UNIFORM(estimand.path, len(batch.x), batch.x.device)
+        eps, sigma = torch.randn_like(batch.x), estimand.path.sigma(t)
+        x_t = estimand.path.noised(batch.x, eps, t).detach().requires_grad_()
+        s = estimand(x_t, t, forgetful(batch.cond, self.label_dropout))
+        loss = sigma**2 * self.excess(s, x_t, eps / broadcast(sigma, eps)) / batch.x[0].numel()
+        return loss.float(), watched_by_noise(loss)
 
 
 @final
-class DenoisingScoreMatching(Objective):
+class DenoisingScoreMatching(MatchingScore):
     """``E sigma_t^2 ||s(x_t, t) + eps / sigma_t||^2 / dims`` over times uniform on the path.
 
     Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders
     (https://doi.org/10.1162/NECO_a_00142); weights of Song et al. 2021 (https://arxiv.org/abs/2011.13456).
-
-    Args:
-        label_dropout: share of labels that training hides, for classifier-free guidance.
     """
 
-    learns: ClassVar[type[Estimand]] = Score
     principle = Principle.DENOISING
     summary = "regress the score of the added noise from a noised example (denoising score matching)"
     formula = "min_θ E_t,x,ε  σ_t²·‖s_θ(α_t x + σ_t ε, t) + ε/σ_t‖²"
+    term = "denoising-score"
 
-    def __init__(self, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.label_dropout = label_dropout
-
-    def terms(self, estimand: Score) -> Mapping[str, Term]:
-        return {"denoising-score": ScoreTerm(estimand, self, by_noise)}
+    def excess(self, s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
+        """``||s + eps / sigma||^2``, ``(B,)``."""
+        return (s + relative).square().flatten(1).sum(1)
 
 
 @final
-class ExplicitScoreMatching(Objective):
+class ExplicitScoreMatching(MatchingScore):
     """``E sigma_t^2 (||s||^2 + 2 tr ds/dx) / dims``: the error of the score, by partial integration.
 
     It takes one gradient per dimension and step, so it suits few dimensions. Hyvarinen 2005, Estimation of
     Non-Normalized Statistical Models by Score Matching (https://www.jmlr.org/papers/v6/hyvarinen05a.html), at every
     noise level.
-
-    Args:
-        label_dropout: share of labels that training hides, for classifier-free guidance.
     """
 
-    learns: ClassVar[type[Estimand]] = Score
     principle = Principle.SCORE_MATCHING
     summary = (
         "fit the score of the noised data without a target, by its norm and its divergence (explicit score matching)"
     )
     formula = "min_θ E_t,x,ε  σ_t²·(‖s_θ(x_t, t)‖² + 2·tr ∂s_θ/∂x)"
+    term = "explicit-score"
 
-    def __init__(self, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.label_dropout = label_dropout
-
-    def terms(self, estimand: Score) -> Mapping[str, Term]:
-        return {"explicit-score": ScoreTerm(estimand, self, by_trace)}
+    def excess(self, s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
+        """``||s||^2 + 2 tr ds/dx``, ``(B,)``, by one gradient per dimension."""
+        parts = s.flatten(1).unbind(1)
+        diagonal = [
+            torch.autograd.grad(part.sum(), x_t, create_graph=True)[0].flatten(1)[:, i] for i, part in enumerate(parts)
+        ]
+        return s.square().flatten(1).sum(1) + 2 * torch.stack(diagonal, 1).sum(1)
 
 
 @final
-class SlicedScoreMatching(Objective):
+class SlicedScoreMatching(MatchingScore):
     """``E sigma_t^2 (||s||^2 + 2 v^T (ds/dx) v) / dims`` with random signs ``v``: one gradient for any dimension.
 
     Without ``reduced`` the first part is sliced too, ``(v^T s)^2``, which has the same mean and more variance. Song,
@@ -360,81 +321,19 @@ class SlicedScoreMatching(Objective):
         label_dropout: share of labels that training hides, for classifier-free guidance.
     """
 
-    learns: ClassVar[type[Estimand]] = Score
     principle = Principle.SCORE_MATCHING
     summary = "fit the score of the noised data without a target, along random directions (sliced score matching)"
     formula = "min_θ E_t,x,ε,v  σ_t²·(‖s_θ(x_t, t)‖² + 2·vᵀ(∂s_θ/∂x)v)"
+    term = "sliced-score"
 
     def __init__(self, reduced: bool = True, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.reduced, self.label_dropout = reduced, label_dropout
+        super().__init__(label_dropout)
+        self.reduced = reduced
 
-    def terms(self, estimand: Score) -> Mapping[str, Term]:
-        return {"sliced-score": ScoreTerm(estimand, self, by_slices_reduced if self.reduced else by_slices)}
-
-
-@final
-class ScoreTerm(Term):
-    """``sigma_t^2 excess(s, x_t, eps / sigma_t) / dims`` at times uniform on the path.
-
-    Every objective that learns scores has this term. It watches the loss at low and at high noise.
-
-    Args:
-        estimand: the score.
-        objective: its settings.
-        excess: a function whose mean is least at the true score.
-    """
-
-    judges: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        estimand: Score,
-        objective: DenoisingScoreMatching | ExplicitScoreMatching | SlicedScoreMatching,
-        excess: Excess,
-    ) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective, self.excess = estimand, objective, excess
-
-    @torch.enable_grad()
-    def forward(self, batch: Batch) -> Tensor:
-        t = UNIFORM(self.estimand.path, len(batch.x), batch.x.device)
-        eps, sigma = torch.randn_like(batch.x), self.estimand.path.sigma(t)
-        x_t = self.estimand.path.noised(batch.x, eps, t).detach().requires_grad_()
-        s = self.estimand(x_t, t, forgetful(batch.cond, self.objective.label_dropout))
-        loss = sigma**2 * self.excess(s, x_t, eps / broadcast(sigma, eps)) / batch.x[0].numel()
-        self.watched = watched_by_noise(loss)
-        return loss.float()
-
-
-def by_noise(s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
-    """``||s + eps / sigma||^2``, ``(B,)``."""
-    return (s + relative).square().flatten(1).sum(1)
-
-
-def by_trace(s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
-    """``||s||^2 + 2 tr ds/dx``, ``(B,)``, by one gradient per dimension."""
-    parts = s.flatten(1).unbind(1)
-    diagonal = [
-        torch.autograd.grad(part.sum(), x_t, create_graph=True)[0].flatten(1)[:, i] for i, part in enumerate(parts)
-    ]
-    return s.square().flatten(1).sum(1) + 2 * torch.stack(diagonal, 1).sum(1)
-
-
-def by_slices(s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
-    """``(v^T s)^2 + 2 v^T (ds/dx) v``, ``(B,)``."""
-    along, curvature = _along(s, x_t)
-    return along.square() + 2 * curvature
-
-
-def by_slices_reduced(s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
-    """``||s||^2 + 2 v^T (ds/dx) v``, ``(B,)``."""
-    return s.square().flatten(1).sum(1) + 2 * _along(s, x_t)[1]
-
-
-def _along(s: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
-    """``v^T s`` and ``v^T (ds/dx) v`` for random signs ``v``, ``(B,)`` each."""
-    v = torch.randint_like(s, 2) * 2 - 1
-    along = (v * s).flatten(1).sum(1)
-    (gradient,) = torch.autograd.grad(along.sum(), x_t, create_graph=True)
-    return along, (v * gradient).flatten(1).sum(1)
+    def excess(self, s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
+        """``||s||^2 + 2 v^T (ds/dx) v`` for random signs ``v``, ``(B,)``. Not reduced: ``(v^T s)^2`` comes first."""
+        v = torch.randint_like(s, 2) * 2 - 1
+        along = (v * s).flatten(1).sum(1)
+        (gradient,) = torch.autograd.grad(along.sum(), x_t, create_graph=True)
+        square = s.square().flatten(1).sum(1) if self.reduced else along.square()
+        return square + 2 * (v * gradient).flatten(1).sum(1)

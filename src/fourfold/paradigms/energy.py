@@ -14,7 +14,7 @@ Energies trained by score matching are in :mod:`fourfold.paradigms.denoising_ene
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -22,7 +22,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Space, Term, forgetful, unknown
+from fourfold.core import (
+    Batch,
+    Estimand,
+    Likelihood,
+    LogProb,
+    Noise,
+    Objective,
+    SingleLoss,
+    Space,
+    Term,
+    forgetful,
+    unknown,
+)
 from fourfold.distributions.references import Bernoulli, with_reference
 from fourfold.estimands import Energy, Reference, TiltedReference
 from fourfold.nn.boltzmann import BoltzmannMachine
@@ -148,39 +160,15 @@ _MOVE, _MOVES = MALA(1, 0.01), MALA(10, 0.01)
 
 
 @final
-class NoiseContrastiveTerm(Term):
-    """The term of :class:`NoiseContrastive`.
-
-    It watches ``energy_gap``, the mean tilt of data minus that of noise, the ``accuracy`` of the classification, and
-    ``rhat``.
-    """
-
-    def __init__(self, energy: TiltedReference, objective: NoiseContrastive) -> None:
-        super().__init__([energy.net])
-        self.energy, self.objective = energy, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        x, n, ratio = batch.x, len(batch.x), self.objective.ratio
-        y = self.energy.reference.draw(Noise.in_training(x, n * ratio))
-        cond = forgetful(batch.cond, self.objective.label_dropout)
-        labels = None if cond is None else torch.cat([cond] * (1 + ratio))
-        logits = self.energy.tilt(torch.cat([x, y]), labels) - math.log(ratio)
-        data, noise = logits[:n], logits[n:].view(ratio, n)
-        self.watched = {
-            "energy_gap": (data.mean() - noise.mean()).detach(),
-            "accuracy": ((data > 0).float().mean() + (noise < 0).float().mean()).detach() / 2,
-            "rhat": self.objective.monitor(self.energy),
-        }
-        return F.softplus(-data) + F.softplus(noise).sum(0)
-
-
-@final
-class NoiseContrastive(Objective):
+class NoiseContrastive(SingleLoss):
     """``-log s(f(x) - log r) - sum_i log s(log r - f(y_i))`` for ``r`` draws ``y_i`` of the reference.
 
     ``s`` is the sigmoid. At its minimum ``f = log p - log q``, so that ``Z = 1`` without ever being computed
     (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html). The reference is fitted to the data at
     the same time. It needs data and reference that overlap, as they do in few dimensions.
+
+    Training watches ``energy_gap``, the mean tilt of data minus that of noise, the ``accuracy`` of the classification,
+    and ``rhat``.
 
     Args:
         event: shape of one encoded example.
@@ -195,6 +183,7 @@ class NoiseContrastive(Objective):
         "classify data against draws y of a reference distribution q that is fitted to it "
         "(noise-contrastive estimation)"
     )
+    term = "contrast"
 
     @property
     def formula(self) -> str:
@@ -206,47 +195,35 @@ class NoiseContrastive(Objective):
     def __init__(
         self, event: tuple[int, ...], ratio: int = 1, label_dropout: float = 0.1, chain: MarkovChain = _MOVE
     ) -> None:
-        super().__init__()
-        self.ratio, self.label_dropout = ratio, label_dropout
-        self.monitor = ChainMonitor(tuple(event), chain)
+        super().__init__(label_dropout)
+        self.ratio, self.monitor = ratio, ChainMonitor(tuple(event), chain)
+
+    def updates(self, estimand: TiltedReference) -> Sequence[nn.Module]:
+        return [estimand.net]
 
     def terms(self, estimand: TiltedReference) -> Mapping[str, Term]:
-        return with_reference(estimand, {"contrast": NoiseContrastiveTerm(estimand, self)})
+        return with_reference(estimand, super().terms(estimand))
+
+    def loss(self, estimand: TiltedReference, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        x, n, ratio = batch.x, len(batch.x), self.ratio
+        y = estimand.reference.draw(Noise.in_training(x, n * ratio))
+        cond = forgetful(batch.cond, self.label_dropout)
+        labels = None if cond is None else torch.cat([cond] * (1 + ratio))
+        logits = estimand.tilt(torch.cat([x, y]), labels) - math.log(ratio)
+        data, noise = logits[:n], logits[n:].view(ratio, n)
+        watched = {
+            "energy_gap": (data.mean() - noise.mean()).detach(),
+            "accuracy": ((data > 0).float().mean() + (noise < 0).float().mean()).detach() / 2,
+            "rhat": self.monitor(estimand),
+        }
+        return F.softplus(-data) + F.softplus(noise).sum(0), watched
 
 
 # --- contrastive divergence -------------------------------------------------------------------------------------------
 
 
 @final
-class ContrastiveDivergenceTerm(Term):
-    """The term of :class:`ContrastiveDivergence`.
-
-    It watches ``energy_gap``, the mean energy of samples minus that of data, the ``acceptance`` of the moves, and
-    ``rhat``.
-    """
-
-    def __init__(self, energy: Energy, objective: ContrastiveDivergence) -> None:
-        super().__init__([energy.net])
-        self.energy, self.objective = energy, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        settings = self.objective
-        cond = forgetful(batch.cond, settings.label_dropout) if settings.given is not None else None
-        x = batch.x + settings.data_noise * torch.randn_like(batch.x) if settings.data_noise else batch.x
-        y, acceptance = settings.negatives(self.energy, batch.x, cond)
-        energy = self.energy(torch.cat([x, y]), None if cond is None else torch.cat([cond, cond]))
-        data, model = energy.chunk(2)
-        tilt = energy + self.energy.reference.log_prob(torch.cat([x, y])).detach()
-        self.watched = {
-            "energy_gap": (model.mean() - data.mean()).detach(),
-            "acceptance": acceptance,
-            "rhat": settings.monitor(self.energy),
-        }
-        return data - model + settings.magnitude * tilt.square().view(2, -1).sum(0)
-
-
-@final
-class ContrastiveDivergence(Objective):
+class ContrastiveDivergence(SingleLoss):
     """``E(x) - E(y) + m (f(x)^2 + f(y)^2)`` for data ``x`` and the model's samples ``y``, drawn by chains that persist.
 
     Once the chains have converged, its gradient is that of the negative log-likelihood. They are kept in a replay
@@ -255,6 +232,9 @@ class ContrastiveDivergence(Objective):
 
     ``x`` and ``y`` have the same condition, so that no energy of a condition alone is learned. ``y`` goes on from the
     chain whose condition was the nearest: one of the same label, or of a vector close by.
+
+    Training watches ``energy_gap``, the mean energy of samples minus that of data, the ``acceptance`` of the moves, and
+    ``rhat``.
 
     Args:
         event: shape of one encoded example.
@@ -271,6 +251,7 @@ class ContrastiveDivergence(Objective):
 
     learns: ClassVar[type[Estimand]] = Energy
     principle = Principle.CONTRASTIVE
+    term = "divergence"
     x: Tensor
     cond: Tensor
     ready: Tensor
@@ -296,17 +277,31 @@ class ContrastiveDivergence(Objective):
         data_noise: float = 0.0,
         label_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(label_dropout)
         self.sampler, self.size, self.given, self.restart = sampler, size, given, restart
-        self.magnitude, self.data_noise, self.label_dropout = magnitude, data_noise, label_dropout
+        self.magnitude, self.data_noise = magnitude, data_noise
         self.monitor = ChainMonitor(tuple(event), sampler)
         self.register_buffer("x", torch.zeros(size, *event), persistent=False)
         cond = torch.zeros(1) if given is None else given.unknown(1)
         self.register_buffer("cond", cond.expand(size, *cond.shape[1:]).clone(), persistent=False)
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool), persistent=False)
 
+    def updates(self, estimand: Energy) -> Sequence[nn.Module]:
+        return [estimand.net]
+
     def terms(self, estimand: Energy) -> Mapping[str, Term]:
-        return with_reference(estimand, {"divergence": ContrastiveDivergenceTerm(estimand, self)})
+        return with_reference(estimand, super().terms(estimand))
+
+    def loss(self, estimand: Energy, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        cond = forgetful(batch.cond, self.label_dropout) if self.given is not None else None
+        x = batch.x + self.data_noise * torch.randn_like(batch.x) if self.data_noise else batch.x
+        y, acceptance = self.negatives(estimand, batch.x, cond)
+        energy = estimand(torch.cat([x, y]), None if cond is None else torch.cat([cond, cond]))
+        data, model = energy.chunk(2)
+        tilt = energy + estimand.reference.log_prob(torch.cat([x, y])).detach()
+        gap, rhat = (model.mean() - data.mean()).detach(), self.monitor(estimand)
+        watched = {"energy_gap": gap, "acceptance": acceptance, "rhat": rhat}
+        return data - model + self.magnitude * tilt.square().view(2, -1).sum(0), watched
 
     def negatives(self, energy: Energy, data: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         """One sample of the model for each row of data and its condition, and the mean acceptance of the moves."""

@@ -31,11 +31,10 @@ from fourfold.core import (
     Estimand,
     GenerativeModel,
     Noise,
-    Objective,
     Sampler,
+    SingleLoss,
     Stage,
     Staged,
-    Term,
     forgetful,
     unknown_like,
     view,
@@ -60,48 +59,7 @@ __all__ = [
 
 
 @final
-class MeanFlowTerm(Term):
-    """The term of :class:`MeanFlow`. It watches the loss at low and at high noise."""
-
-    def __init__(self, estimand: AverageVelocity, objective: MeanFlow) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        path = self.estimand.path
-        t, s = self._times(path, len(batch.x), batch.x.device)
-        eps = torch.randn_like(batch.x)
-        x_t = path.noised(batch.x, eps, t)
-        v = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
-        u, target = self._sides(x_t, t, s, v, forgetful(batch.cond, self.objective.label_dropout))
-        error = (u - target).float().square().flatten(1).mean(1)
-        self.watched = watched_by_noise(error)
-        return error / (error.detach() + 1e-3) ** self.objective.power
-
-    def _times(self, path: Path, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """``t >= s``, each ``(n,)``: the larger and the smaller of two logit-normal draws, or twice the same draw."""
-        law, apart = LogitNormal(self.objective.mean, self.objective.std), self.objective.apart
-        t, s = law(path, n, device), law(path, n, device)
-        s = torch.where(torch.rand(n, device=device) < apart, s[torch.randperm(n, device=device)], t)
-        return torch.maximum(t, s), torch.minimum(t, s)
-
-    def _sides(self, x_t: Tensor, t: Tensor, s: Tensor, v: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        """``u`` and, without a gradient, ``v + (s - t) du/dt`` with ``d/dt`` along the path: ``(v, 1, 0)``."""
-        with sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():  # fused attention has no such derivative
-            x, at = _dual(x_t, v), _dual(t, torch.ones_like(t))
-            u, change = forward_ad.unpack_dual(self.estimand(x, at, s, cond))  # type: ignore[no-untyped-call]
-        return u, v if change is None else v + broadcast(s - t, v) * change.detach()
-
-
-def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
-    """A dual number, without the warning of torch about its own deprecated function when it makes the first."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
-
-
-@final
-class MeanFlow(Objective):
+class MeanFlow(SingleLoss):
     """``E ||u(x_t, t, s) - sg(v + (s - t) (v · grad_x u + du/dt))||^2 / dims`` with ``v = alpha' x + sigma' eps``.
 
     The derivative of ``(s - t) u = integral of v from t to s`` in ``t`` gives the identity that the loss
@@ -122,6 +80,7 @@ class MeanFlow(Objective):
     learns: ClassVar[type[Estimand]] = AverageVelocity
     principle = Principle.DENOISING
     formula = "min_θ E ‖u_θ(x_t, t, s) − sg(v + (s − t)·d/dt u_θ(x_t, t, s))‖²,  v = α′_t x + σ′_t ε"
+    term = "mean-flow"
 
     @property
     def summary(self) -> str:
@@ -131,11 +90,42 @@ class MeanFlow(Objective):
     def __init__(
         self, mean: float = -0.4, std: float = 1.0, apart: float = 0.5, power: float = 0.0, label_dropout: float = 0.1
     ) -> None:
-        super().__init__()
-        self.mean, self.std, self.apart, self.power, self.label_dropout = mean, std, apart, power, label_dropout
+        super().__init__(label_dropout)
+        self.mean, self.std, self.apart, self.power = mean, std, apart, power
 
-    def terms(self, estimand: AverageVelocity) -> Mapping[str, Term]:
-        return {"mean-flow": MeanFlowTerm(estimand, self)}
+    def loss(self, estimand: AverageVelocity, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        path = estimand.path
+        t, s = self._times(path, len(batch.x), batch.x.device)
+        eps = torch.randn_like(batch.x)
+        x_t = path.noised(batch.x, eps, t)
+        v = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
+        u, target = _sides(estimand, x_t, t, s, v, forgetful(batch.cond, self.label_dropout))
+        error = (u - target).float().square().flatten(1).mean(1)
+        return error / (error.detach() + 1e-3) ** self.power, watched_by_noise(error)
+
+    def _times(self, path: Path, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """``t >= s``, each ``(n,)``: the larger and the smaller of two logit-normal draws, or twice the same draw."""
+        law = LogitNormal(self.mean, self.std)
+        t, s = law(path, n, device), law(path, n, device)
+        s = torch.where(torch.rand(n, device=device) < self.apart, s[torch.randperm(n, device=device)], t)
+        return torch.maximum(t, s), torch.minimum(t, s)
+
+
+def _sides(
+    estimand: AverageVelocity, x_t: Tensor, t: Tensor, s: Tensor, v: Tensor, cond: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """``u`` and, without a gradient, ``v + (s - t) du/dt`` with ``d/dt`` along the path: ``(v, 1, 0)``."""
+    with sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():  # fused attention has no such derivative
+        x, at = _dual(x_t, v), _dual(t, torch.ones_like(t))
+        u, change = forward_ad.unpack_dual(estimand(x, at, s, cond))  # type: ignore[no-untyped-call]
+    return u, v if change is None else v + broadcast(s - t, v) * change.detach()
+
+
+def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
+    """A dual number, without the warning of torch about its own deprecated function when it makes the first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
 
 
 # --- distillation -----------------------------------------------------------------------------------------------------
@@ -162,35 +152,7 @@ def _jittered(path: Path, steps: int) -> Tensor:
 
 
 @final
-class TrajectoryDistillationTerm(Term):
-    """The term of :class:`TrajectoryDistillation`. It watches the loss at low and at high noise."""
-
-    def __init__(self, estimand: AverageVelocity, objective: TrajectoryDistillation) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        objective = self.objective
-        objective.advance(batch)
-        x_t, x_s, t, s, cond = objective.jumps(len(batch.x))
-        jump = broadcast(s - t, x_t) * self.estimand(x_t, t, s, cond)
-        error = (x_t + jump - x_s).float().square().flatten(1).mean(1) * self._weight(t, s, objective.sigma_data)
-        self.watched = watched_by_noise(error)
-        return torch.sqrt(error + objective.huber**2) - objective.huber
-
-    def _weight(self, t: Tensor, s: Tensor, sigma_data: float) -> Tensor:
-        """Turns the error of a jump into that of the network's output of order one, ``(B,)``.
-
-        ``1 / (c_out (alpha_s - alpha_t sigma_s / sigma_t))^2`` with ``c_out = sigma sigma_data / r``.
-        """
-        path, t, s = self.estimand.path, t.double(), s.double()
-        reach = path.alpha(s) - path.alpha(t) * path.sigma(s) / path.sigma(t)
-        c_out = path.sigma(t) * sigma_data / total_scale(path, t, sigma_data)
-        return (1 / (c_out * reach) ** 2).float()
-
-
-@final
-class TrajectoryDistillation(Objective, Staged):
+class TrajectoryDistillation(SingleLoss, Staged):
     """``E w(t, s) ||x_t + (s - t) u(x_t, t, s) - x_s||`` over pairs of times of a teacher's solved paths.
 
     A few sets of paths are kept, each solved from noise to its end by ``steps`` evaluations of the teacher. Every
@@ -227,6 +189,7 @@ class TrajectoryDistillation(Objective, Staged):
     count: Tensor
     summary = "regress jumps between any two points of paths that a solver of the teacher's ODE has drawn"
     formula = "min_θ E_t,s  w(t, s)·‖x_t + (s − t)·u_θ(x_t, t, s) − x_s‖"
+    term = "distillation"
 
     def __init__(
         self,
@@ -241,12 +204,11 @@ class TrajectoryDistillation(Objective, Staged):
         huber: float = 0.01,
         label_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(label_dropout)
         if steps < 3:
             raise ValueError(f"steps must be at least 3 for a teacher's path, got {steps}")
         self.teacher, self.share, self.steps, self.paths, self.sets = teacher, share, steps, paths, sets
-        self.every, self.whole, self.sigma_data = every, whole, sigma_data
-        self.huber, self.label_dropout = huber, label_dropout
+        self.every, self.whole, self.sigma_data, self.huber = every, whole, sigma_data, huber
         space, event = teacher.space, teacher.estimand.event
         self.conditional = space.conditional
         unknown = torch.zeros(1) if space.given is None else space.given.unknown(1)
@@ -263,8 +225,22 @@ class TrajectoryDistillation(Objective, Staged):
         """Start the student with the teacher's weights."""
         _inherit(estimand, self.teacher)
 
-    def terms(self, estimand: AverageVelocity) -> Mapping[str, Term]:
-        return {"distillation": TrajectoryDistillationTerm(estimand, self)}
+    def loss(self, estimand: AverageVelocity, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        self.advance(batch)
+        x_t, x_s, t, s, cond = self.jumps(len(batch.x))
+        jump = broadcast(s - t, x_t) * estimand(x_t, t, s, cond)
+        error = (x_t + jump - x_s).float().square().flatten(1).mean(1) * self._weight(estimand.path, t, s)
+        return torch.sqrt(error + self.huber**2) - self.huber, watched_by_noise(error)
+
+    def _weight(self, path: Path, t: Tensor, s: Tensor) -> Tensor:
+        """Turns the error of a jump into that of the network's output of order one, ``(B,)``.
+
+        ``1 / (c_out (alpha_s - alpha_t sigma_s / sigma_t))^2`` with ``c_out = sigma sigma_data / r``.
+        """
+        t, s = t.double(), s.double()
+        reach = path.alpha(s) - path.alpha(t) * path.sigma(s) / path.sigma(t)
+        c_out = path.sigma(t) * self.sigma_data / total_scale(path, t, self.sigma_data)
+        return (1 / (c_out * reach) ** 2).float()
 
     @torch.no_grad()
     def advance(self, batch: Batch) -> None:
@@ -309,41 +285,7 @@ def _as_batch(x: Tensor) -> Tensor:
 
 
 @final
-class ConsistencyDistillationTerm(Term):
-    """The term of :class:`ConsistencyDistillation`. It watches the loss at low and at high noise."""
-
-    def __init__(self, estimand: ConsistencyFunction, objective: ConsistencyDistillation) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        objective, path = self.objective, self.estimand.path
-        cond = forgetful(batch.cond, objective.label_dropout)
-        t, s = self._times(path, objective.steps, len(batch.x))
-        t, s = t.to(batch.x.device), s.to(batch.x.device)
-        x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
-        target = self._target(x_t, t, s, cond)
-        error = (self.estimand(x_t, t, cond) - target).float().square().flatten(1).mean(1)
-        self.watched = watched_by_noise(error)
-        return torch.sqrt(error + objective.huber**2) - objective.huber
-
-    def _times(self, path: Path, steps: int, n: int) -> tuple[Tensor, Tensor]:
-        """Neighbours ``t > s`` on the path's grid, in order of ``t``, each ``(n,)`` float32."""
-        grid = _jittered(path, steps).float()
-        number = (steps * (1 - quantiles(n, grid.device))).long().clamp(max=steps - 1)
-        return grid[number], grid[number + 1]
-
-    @torch.no_grad()
-    def _target(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None) -> Tensor:
-        """``f(x_s, s)`` with ``x_s`` from the teacher by the trapezoidal rule."""
-        velocity = view(self.objective.teacher.estimand, Velocity)
-        h, v = broadcast(s - t, x_t), velocity(x_t, t, cond)
-        x_s = x_t + h / 2 * (v + velocity(x_t + h * v, s, cond))
-        return self.estimand(x_s, s, cond)
-
-
-@final
-class ConsistencyDistillation(Objective, Staged):
+class ConsistencyDistillation(SingleLoss, Staged):
     """``E ||f(x_t, t) - sg f(x_s, s)||`` for neighbouring times ``t > s`` of one path of a teacher's ODE.
 
     ``x_t`` is a noised example, and ``x_s`` is one step of Heun's rule from it. The estimand holds the boundary
@@ -363,6 +305,7 @@ class ConsistencyDistillation(Objective, Staged):
     principle = Principle.DENOISING
     summary = "make two neighbouring points of one path of the teacher's ODE predict the same end"
     formula = "min_θ E_t,x,ε ‖f_θ(x_t, t) − sg(f_θ(x_s, s))‖,  x_s: one step of the teacher from x_t"
+    term = "consistency"
 
     def __init__(
         self,
@@ -372,9 +315,8 @@ class ConsistencyDistillation(Objective, Staged):
         huber: float = 0.01,
         label_dropout: float = 0.1,
     ) -> None:
-        super().__init__()
-        self.teacher, self.share, self.steps = teacher, share, steps
-        self.huber, self.label_dropout = huber, label_dropout
+        super().__init__(label_dropout)
+        self.teacher, self.share, self.steps, self.huber = teacher, share, steps, huber
 
     def stages(self) -> Sequence[Stage]:
         """The teacher."""
@@ -384,8 +326,27 @@ class ConsistencyDistillation(Objective, Staged):
         """Start the student with the teacher's weights."""
         _inherit(estimand, self.teacher)
 
-    def terms(self, estimand: ConsistencyFunction) -> Mapping[str, Term]:
-        return {"consistency": ConsistencyDistillationTerm(estimand, self)}
+    def loss(self, estimand: ConsistencyFunction, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        path, cond = estimand.path, forgetful(batch.cond, self.label_dropout)
+        t, s = (times.to(batch.x.device) for times in self._times(path, len(batch.x)))
+        x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
+        target = self._target(estimand, x_t, t, s, cond)
+        error = (estimand(x_t, t, cond) - target).float().square().flatten(1).mean(1)
+        return torch.sqrt(error + self.huber**2) - self.huber, watched_by_noise(error)
+
+    def _times(self, path: Path, n: int) -> tuple[Tensor, Tensor]:
+        """Neighbours ``t > s`` on the path's grid, in order of ``t``, each ``(n,)`` float32."""
+        grid = _jittered(path, self.steps).float()
+        number = (self.steps * (1 - quantiles(n, grid.device))).long().clamp(max=self.steps - 1)
+        return grid[number], grid[number + 1]
+
+    @torch.no_grad()
+    def _target(self, estimand: ConsistencyFunction, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None) -> Tensor:
+        """``f(x_s, s)`` with ``x_s`` from the teacher by the trapezoidal rule."""
+        velocity = view(self.teacher.estimand, Velocity)
+        h, v = broadcast(s - t, x_t), velocity(x_t, t, cond)
+        x_s = x_t + h / 2 * (v + velocity(x_t + h * v, s, cond))
+        return estimand(x_s, s, cond)
 
 
 # --- samplers and likelihood ------------------------------------------------------------------------------------------

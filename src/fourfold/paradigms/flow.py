@@ -236,7 +236,7 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
 class ChangeOfVariablesTerm(Term):
     """The term of :class:`ChangeOfVariables`. It watches ``inverse_error`` on a few examples, every 500 steps."""
 
-    judges: ClassVar[bool] = True
+    judges = True
 
     def __init__(self, estimand: Bijection, objective: ChangeOfVariables) -> None:
         super().__init__([estimand])
@@ -282,7 +282,7 @@ class ChangeOfVariables(Objective):
 class VariationalTerm(Term):
     """The term of :class:`VariationalLikelihood`. It watches ``inverse_error`` and ``noise``, ``-log q(u | x)``."""
 
-    judges: ClassVar[bool] = True
+    judges = True
 
     def __init__(self, estimand: Bijection, objective: VariationalLikelihood) -> None:
         super().__init__([estimand, objective.dequantiser])

@@ -23,7 +23,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
+from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, SingleLoss, forgetful
 from fourfold.distributions.times import quantiles, watched_by_noise
 from fourfold.distributions.tokens import grouped_tokens
 from fourfold.estimands import MixedDenoiser
@@ -111,11 +111,10 @@ def parts(
 
 
 @final
-class JointDenoising(Objective):
+class JointDenoising(SingleLoss):
     """``min_theta`` of the negative bound per value of the code, at one time for each example. Times are stratified.
 
-    Args:
-        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
+    Training watches the loss at low and at high noise.
     """
 
     learns: ClassVar[type[Estimand]] = MixedDenoiser
@@ -125,34 +124,16 @@ class JointDenoising(Objective):
         "regress the numbers"
     )
     formula = "min_θ E_t,S,ε −(1/m_t)·Σ_{i∉S} log p_θ(k_i | k_S, z_t) − λ'_t·e^(2λ_t)·‖z − D_θ(k_S, z_t)‖²"
+    term, judges = "joint", True
 
-    def __init__(self, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.label_dropout = label_dropout
-
-    def terms(self, estimand: MixedDenoiser) -> Mapping[str, Term]:
-        return {"joint": JointDenoisingTerm(estimand, self)}
-
-
-@final
-class JointDenoisingTerm(Term):
-    """The term of :class:`JointDenoising`. It watches the loss at low and at high noise."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: MixedDenoiser, objective: JointDenoising) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        x, (low, high) = batch.x, log_snr_range(self.estimand.path)
-        t, u = quantiles(len(x), x.device), torch.rand(len(x), len(self.estimand.sizes), device=x.device)
-        eps = torch.randn(len(x), self.estimand.reals, device=x.device)
-        cond = forgetful(batch.cond, self.objective.label_dropout)
-        tokens, squared, _ = parts(self.estimand, x, t, u, eps, cond)
+    def loss(self, estimand: MixedDenoiser, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        x, (low, high) = batch.x, log_snr_range(estimand.path)
+        t, u = quantiles(len(x), x.device), torch.rand(len(x), len(estimand.sizes), device=x.device)
+        eps = torch.randn(len(x), estimand.reals, device=x.device)
+        cond = forgetful(batch.cond, self.label_dropout)
+        tokens, squared, _ = parts(estimand, x, t, u, eps, cond)
         loss = (tokens + (high - low) * squared) / x.shape[1]
-        self.watched = watched_by_noise(loss)
-        return loss.float()
+        return loss.float(), watched_by_noise(loss)
 
 
 @final

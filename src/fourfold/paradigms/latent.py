@@ -12,14 +12,25 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Measure, Noise, Objective, Sampler, Term, forgetful
+from fourfold.core import (
+    Batch,
+    Estimand,
+    Likelihood,
+    LogProb,
+    Measure,
+    Noise,
+    Objective,
+    Sampler,
+    SingleLoss,
+    forgetful,
+)
 from fourfold.distributions.observations import AsDraw, AsMean, AsMedian, Gaussians, Head, Observe
 from fourfold.estimands import Decoder, Observation
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
@@ -289,7 +300,7 @@ class Inference(Objective):
 
 
 @final
-class VariationalBound(Inference):
+class VariationalBound(Inference, SingleLoss):
     """``-E_q(u|x)[log p(x | u)] + beta_n · sum_l max(KL_l, free_nats)``, one draw of the code for each example.
 
     The weight at step ``n`` is ``beta_n = beta · min(1, n / warm)``: a code that costs little at first is not abandoned
@@ -297,7 +308,7 @@ class VariationalBound(Inference):
     2016, https://arxiv.org/abs/1602.02282). Below ``free_nats`` the divergence of a part of the code costs nothing
     (Kingma et al. 2016, https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains another trade between code and
     reconstruction (Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl); the likelihoods always report the
-    plain bound.
+    plain bound. Training watches the quantities of :meth:`PosteriorSample.watched`.
 
     Args:
         encoder: maps examples (and labels) to the parameters of the posterior.
@@ -307,6 +318,7 @@ class VariationalBound(Inference):
         warm: number of steps in which the weight rises.
     """
 
+    term, judges = "bound", True
     steps: Tensor
 
     @property
@@ -347,13 +359,18 @@ class VariationalBound(Inference):
     def __init__(
         self, encoder: nn.Module, free_nats: float = 1.0, beta: float = 1.0, label_dropout: float = 0.1, warm: int = 0
     ) -> None:
-        super().__init__()
-        self.encoder, self.free_nats, self.beta = encoder, free_nats, beta
-        self.label_dropout, self.warm = label_dropout, warm
+        super().__init__(label_dropout)
+        self.encoder, self.free_nats, self.beta, self.warm = encoder, free_nats, beta, warm
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
-    def terms(self, estimand: CodedDecoder) -> Mapping[str, Term]:
-        return {"bound": BoundTerm(estimand, self)}
+    def updates(self, estimand: CodedDecoder) -> Sequence[nn.Module]:
+        return [estimand, self.encoder]
+
+    def loss(self, estimand: CodedDecoder, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        posterior = self.infer(estimand, batch)
+        log_likelihood = posterior.observation.log_prob(batch.x)
+        loss = posterior.negative_bound(log_likelihood, self.weight(), self.free_nats)
+        return loss, posterior.watched(log_likelihood)
 
     def weight(self) -> float:
         """Count a step of training and return its ``beta_n``. Outside training, ``beta``."""
@@ -361,23 +378,6 @@ class VariationalBound(Inference):
             return self.beta
         self.steps += 1
         return self.beta * min(1.0, int(self.steps) / self.warm) if self.warm else self.beta
-
-
-@final
-class BoundTerm(Term):
-    """The term of :class:`VariationalBound`. It watches the quantities of :meth:`PosteriorSample.watched`."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, decoder: CodedDecoder, objective: VariationalBound) -> None:
-        super().__init__([decoder, objective.encoder])
-        self.decoder, self.objective = decoder, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        posterior = self.objective.infer(self.decoder, batch)
-        log_likelihood = posterior.observation.log_prob(batch.x)
-        self.watched = posterior.watched(log_likelihood)
-        return posterior.negative_bound(log_likelihood, self.objective.weight(), self.objective.free_nats)
 
 
 # --- sampling and likelihood ------------------------------------------------------------------------------------------

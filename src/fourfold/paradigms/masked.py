@@ -25,7 +25,7 @@ from fourfold.core import (
     Noise,
     Objective,
     Sampler,
-    Term,
+    SingleLoss,
     forgetful,
 )
 from fourfold.distributions.times import quantiles, watched_by_noise
@@ -112,45 +112,24 @@ class TextDenoiser(TokenwiseDenoiser):
 
 
 @final
-class MaskedDenoising(Objective):
+class MaskedDenoising(SingleLoss):
     """``min_theta -E_n E_S sum_{i not in S} log p_theta(x_i | x_S, c) / n``: the bound, in nats per token.
 
-    The number ``n`` of masked tokens is stratified over the batch.
-
-    Args:
-        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
+    The number ``n`` of masked tokens is stratified over the batch. Training watches the loss at low and at high noise.
     """
 
     learns: ClassVar[type[Estimand]] = TokenDenoiser
     principle = Principle.BOUND
     summary = "mask any number of tokens and maximise the log-likelihood of each given the others (masked diffusion)"
     formula = "min_θ −E_n,S (1/n)·Σ_{i∉S} log p_θ(x_i | x_S),  n ~ U{1 … L}"
+    term, judges = "masked", True
 
-    def __init__(self, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.label_dropout = label_dropout
-
-    def terms(self, estimand: TokenDenoiser) -> Mapping[str, Term]:
-        return {"masked": MaskedTerm(estimand, self)}
-
-
-@final
-class MaskedTerm(Term):
-    """The term of :class:`MaskedDenoising`. It watches the loss at low and at high noise."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: TokenDenoiser, objective: MaskedDenoising) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
+    def loss(self, estimand: TokenDenoiser, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         share, places = quantiles(len(batch.x), batch.x.device), torch.rand(batch.x.shape, device=batch.x.device)
         hidden, n = hide(share, places)
-        nats = self.estimand(batch.x, ~hidden, forgetful(batch.cond, self.objective.label_dropout))
+        nats = estimand(batch.x, ~hidden, forgetful(batch.cond, self.label_dropout))
         loss = -(nats * hidden).sum(1) / n
-        self.watched = watched_by_noise(loss)
-        return loss
+        return loss, watched_by_noise(loss)
 
 
 def hide(share: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.core import Batch, CaptionConditionals, Codec, Estimand, Measure, Noise, Objective, Term, forgetful
+from fourfold.core import Batch, CaptionConditionals, Codec, Estimand, Measure, Noise, SingleLoss, forgetful
 from fourfold.estimands import Conditionals
 from fourfold.maths.categorical import categorical
 from fourfold.nn.caption_words import CaptionWords
@@ -175,42 +175,24 @@ def _not_empty(logits: Tensor) -> Tensor:
 
 
 @final
-class BothOrders(Objective):
+class BothOrders(SingleLoss):
     """``min_theta -E [log p_theta(T) p_theta(I | T) + log p_theta(I) p_theta(T | I)] / 2 N``, nats per picture token.
 
-    Args:
-        label_dropout: share of captions that training hides, so that the model also learns pictures without one.
+    Even rows of a batch have the caption first, odd rows the picture.
     """
 
     learns: ClassVar[type[Estimand]] = PairConditionals
     principle = Principle.LIKELIHOOD
     summary = "maximise the log-likelihood of pictures and captions in both orders"
     formula = "min_θ −½ [log p_θ(T) p_θ(I | T) + log p_θ(I) p_θ(T | I)]"
+    term, judges = "likelihood", True
 
-    def __init__(self, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.label_dropout = label_dropout
-
-    def terms(self, estimand: PairConditionals) -> Mapping[str, Term]:
-        return {"likelihood": BothOrdersTerm(estimand, self)}
-
-
-@final
-class BothOrdersTerm(Term):
-    """``-log p(T, I) / N``, ``(B,)``: even rows of a batch with the caption first, odd rows with the picture first."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: PairConditionals, objective: BothOrders) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        cond = forgetful(batch.cond, self.objective.label_dropout)
+    def loss(self, estimand: PairConditionals, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        cond = forgetful(batch.cond, self.label_dropout)
         nats = batch.x.new_zeros(len(batch.x), dtype=torch.float32)
         for first, rows in ((True, slice(0, None, 2)), (False, slice(1, None, 2))):
             x = batch.x[rows]
             if len(x):
-                picture, caption = self.estimand.in_order(x, None if cond is None else cond[rows], first)
+                picture, caption = estimand.in_order(x, None if cond is None else cond[rows], first)
                 nats[rows] = picture.sum(1) + caption.sum(1)
-        return -nats / batch.x.shape[1]
+        return -nats / batch.x.shape[1], {}

@@ -84,7 +84,7 @@ class PerceptualBound(Inference):
 class PerceptualTerm(Term):
     """The first term of :class:`PerceptualBound`.
 
-    It watches what :class:`~fourfold.paradigms.latent.BoundTerm` watches, and ``perceptual``, the bracket.
+    It watches what :class:`~fourfold.paradigms.latent.VariationalBound` watches, and ``perceptual``, the bracket.
 
     Attributes:
         reconstructions: those of each batch, or part of one, for as long as that is in memory.

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forgetful
+from fourfold.core import Batch, Estimand, Measure, Noise, SingleLoss, forgetful
 from fourfold.estimands import StepwiseConditionals
 from fourfold.maths.categorical import categorical
 from fourfold.nn.causal import CausalConvNet, PlaneCache
@@ -129,7 +129,7 @@ def _context(channels: int, colours: int, past: int) -> Tensor:
 
 
 @final
-class FrameLikelihood(Objective):
+class FrameLikelihood(SingleLoss):
     """``min_theta -E [log P(frame_0 | c) + sum_t log P(frame_t | frame_<t, c)] / L``, of a few frames a clip.
 
     The first frame is always scored, and ``later`` others that are drawn anew for every clip stand for all of them, so
@@ -144,32 +144,19 @@ class FrameLikelihood(Objective):
     principle = Principle.LIKELIHOOD
     summary = "maximise the log-likelihood of each pixel given the earlier ones, in the first and a few later frames"
     formula = "min_θ −log p_θ(frame_0) − (T − 1) E_t log p_θ(frame_t | frame_<t)"
+    term, judges = "likelihood", True
 
     def __init__(self, later: int = 1, label_dropout: float = 0.1) -> None:
-        super().__init__()
-        self.later, self.label_dropout = later, label_dropout
+        super().__init__(label_dropout)
+        self.later = later
 
-    def terms(self, estimand: PixelConditionals) -> Mapping[str, Term]:
-        return {"likelihood": FrameTerm(estimand, self)}
-
-
-@final
-class FrameTerm(Term):
-    """The loss of :class:`FrameLikelihood` per pixel, ``(B,)``."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: PixelConditionals, objective: FrameLikelihood) -> None:
-        super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        cond, colours = forgetful(batch.cond, self.objective.label_dropout), self.estimand.colours
+    def loss(self, estimand: PixelConditionals, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        cond, colours = forgetful(batch.cond, self.label_dropout), estimand.colours
         frames = batch.x.shape[1] // colours
-        later = min(self.objective.later, frames - 1)
+        later = min(self.later, frames - 1)
         times = 1 + torch.rand(len(batch.x), frames - 1, device=batch.x.device).argsort(1)[:, :later]
         times = F.pad(times, (1, 0))
         planes = (times[..., None] * colours + torch.arange(colours, device=times.device)).flatten(1)
-        nats = -self.estimand.of_planes(batch.x, planes, cond).sum(2)
+        nats = -estimand.of_planes(batch.x, planes, cond).sum(2)
         first, rest = nats[:, :colours].sum(1), nats[:, colours:].sum(1)
-        return (first + rest * ((frames - 1) / max(later, 1))) / batch.x[0].numel()
+        return (first + rest * ((frames - 1) / max(later, 1))) / batch.x[0].numel(), {}
