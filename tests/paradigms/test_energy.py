@@ -336,7 +336,7 @@ def test_recipes_refuse_what_they_do_not_model():
             recipe(Text("ab", 8), "xs")
     with pytest.raises(TypeError, match="needs a space with classes"):
         recipes["jem"](Vectors(2), "xs")
-    with pytest.raises(TypeError, match="models images"):
+    with pytest.raises(TypeError, match="models Images"):
         recipes["rbm"](Vectors(2), "xs")
 
 

@@ -181,7 +181,7 @@ def test_few_or_equal_rows_have_a_model(x: Tensor) -> None:
 
 
 def test_other_data_is_refused_with_the_reason() -> None:
-    with pytest.raises(TypeError, match="tables and vectors, not Images: use diffusion"):
+    with pytest.raises(TypeError, match="Table and Vectors, not Images: use diffusion"):
         build("diffusion/trees", Images(1, 4, 4))
     with pytest.raises(TypeError, match="labels, not real vectors of 2 columns"):
         build("diffusion/trees", Table(SCHEMA, given=Vectors(2)))

@@ -162,7 +162,7 @@ def test_parts_that_do_not_fit_are_refused():
         LearnedCodec(codec.vocoder)
     with pytest.raises(ValueError, match="contest must rate each example alone, got Pairing"):
         Vocoding(WaveCritic(512, 4, 128), Pairing())
-    with pytest.raises(TypeError, match="a vocoder makes sounds, not Vectors: use"):
+    with pytest.raises(TypeError, match="models Audio, not Vectors: use"):
         build("latent-diffusion/vocoder", Vectors(2), "xs")
 
 

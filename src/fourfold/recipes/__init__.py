@@ -2,7 +2,7 @@
 
 A recipe is a function ``(space, size) -> GenerativeModel`` with the name that its card gives it. The parts that depend
 on the space (networks, codec, training) come from a function that dispatches on the type of the space
-(:func:`functools.singledispatch`), so another space joins by registering a function of its own::
+(:func:`~fourfold.recipes.by_space.by_space`), so another space joins by registering a function of its own::
 
     @fourfold.recipes.diffusion.parts.register
     def _(space: Torus, size: str, times: int = 1) -> Parts: ...

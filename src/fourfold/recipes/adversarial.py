@@ -30,6 +30,7 @@ from fourfold.paradigms.adversarial import (
 )
 from fourfold.paradigms.conditional_gan import ConditionalGAN, RowGenerator
 from fourfold.paradigms.stylegan import PathLength, StyleGenerator, StyleTruncation
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Table, Vectors
@@ -79,18 +80,9 @@ class Players:
     pace: float = 1.0
 
 
-@singledispatch
-def players(space: Space, size: str) -> Players:
-    """Generator and critic of a space. Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    raise TypeError(f"the adversarial model is of images, sounds, vectors or tables, not of {type(space).__name__}")
-
-
-@players.register
-def _(space: Images, size: str) -> Players:
+@by_space(Images)
+def players(space: Images, size: str) -> Players:
+    """Generator and critic of a space."""
     noise, width, depth = IMAGE_NOISE[size], IMAGES[size].width, IMAGES[size].depth
     net = ResNetDecoder(noise, sides(space), space.channels, width, depth, reading_of(space))
     generator = Generator(net, space.shape, noise, bounded=True)
@@ -173,18 +165,9 @@ def _played(
     )
 
 
-@singledispatch
-def conditional(space: Space, size: str) -> GenerativeModel:
-    """The GAN of rows with conditional vectors (Xu et al. 2019). Another space registers its own.
-
-    Raises:
-        TypeError: for a space other than tables.
-    """
-    raise TypeError(f"conditional vectors are of tables, not of {type(space).__name__}: use adversarial")
-
-
-@conditional.register
-def _(space: Table, size: str) -> GenerativeModel:
+@by_space(Table, instead="adversarial")
+def conditional(space: Table, size: str) -> GenerativeModel:
+    """The GAN of rows with conditional vectors (Xu et al. 2019)."""
     codec, net_size, noise = MixedColumns(space, bins_of(space, 512)), VECTORS[size], VECTOR_NOISE[size]
     tokens, reals = sum(codec.sizes), len(codec.graded)
     net = ResMLP(noise + tokens, tokens + reals, net_size.width, net_size.depth, reading_of(space))
@@ -205,23 +188,15 @@ def stylegan2_ada(space: Space, size: str) -> GenerativeModel:
     return style(space, size, Augment())
 
 
-@singledispatch
-def style(space: Space, size: str, augment: Augment | None) -> GenerativeModel:
-    """The generator of StyleGAN2 against the residual critic. Another space registers its own.
+@by_space(Images)
+def style(space: Images, size: str, augment: Augment | None) -> GenerativeModel:
+    """The generator of StyleGAN2 against the residual critic.
 
     Args:
         space: the space of the examples.
         size: a size of :func:`fourfold.build`.
         augment: transforms examples before the critic sees them.
-
-    Raises:
-        TypeError: for a space that is not registered.
     """
-    raise TypeError(f"a StyleGAN2 is of images, not of {type(space).__name__}")
-
-
-@style.register
-def _(space: Images, size: str, augment: Augment | None) -> GenerativeModel:
     noise = IMAGE_NOISE[size]
     net = StyleNetwork(sides(space), noise, 2 * noise, 4, IMAGES[size].width, reading_of(space))
     game = AdversarialGame(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import singledispatch
 
 from torch import nn
 
@@ -14,6 +13,7 @@ from fourfold.nn.reading import reading_of
 from fourfold.nn.resnet import ResMLP, ResNetCritic
 from fourfold.paradigms.adversarial import NO_DENSITY, AdversarialGame, OnePass, ZeroCentred
 from fourfold.paradigms.hybrid import DistilledGame, Student
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.diffusion import denoising
 from fourfold.recipes.networks import sides
 from fourfold.recipes.sizes import Size, Sizes
@@ -46,18 +46,9 @@ class GameLessons:
     training: Training
 
 
-@singledispatch
-def lessons(space: Space, size: str) -> GameLessons:
-    """Critic, weights and training for a space. Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    raise TypeError(f"hybrids model images or vectors, not {type(space).__name__}")
-
-
-@lessons.register
-def _(space: Images, size: str) -> GameLessons:
+@by_space(Images)
+def lessons(space: Images, size: str) -> GameLessons:
+    """Critic, weights and training for a space."""
     critic = ResNetCritic(sides(space), IMAGE_CRITIC[size].width, IMAGE_CRITIC[size].depth, 256, reading_of(space))
     training = Training(64, 3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
     return GameLessons(critic, every=4, weight=1.0, share=0.5, sigma=5.0, training=training)

@@ -28,6 +28,7 @@ from fourfold.paradigms.autoregressive import (
 from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
 from fourfold.paradigms.trees import TreeConditionals
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import bins_of, check_width, column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
@@ -110,19 +111,9 @@ def _(space: Text) -> str:
     return "ngrams" if few and space.given is None else "likelihood"
 
 
-@singledispatch
-def likelihood(space: Space, size: str) -> GenerativeModel:
-    """A product of conditionals by maximum likelihood. Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    spaces = "text, whole texts, images, sounds, vectors, sequences of rows (tables: autoregressive/any-order)"
-    raise TypeError(f"autoregressive models know {spaces}, not {type(space).__name__}")
-
-
-@likelihood.register
-def _(space: Text, size: str) -> GenerativeModel:
+@by_space(Text, instead="autoregressive/any-order for tables")
+def likelihood(space: Text, size: str) -> GenerativeModel:
+    """A product of conditionals by maximum likelihood."""
     return _text(space, size, _text_network(space, size))
 
 
@@ -235,54 +226,31 @@ def _(space: Sequences, size: str) -> GenerativeModel:
     return _model(space, codec, estimand, SEQUENCES)
 
 
-@singledispatch
-def ngrams(space: Space, size: str) -> GenerativeModel:
-    """A text as counted n-grams that a network corrects: ahead of either alone where there is little time.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    raise TypeError(f"n-grams are counted in texts, not in {type(space).__name__}: use autoregressive")
-
-
-@ngrams.register
-def _(space: Text, size: str) -> GenerativeModel:
+@by_space(Text, instead="autoregressive")
+def ngrams(space: Text, size: str) -> GenerativeModel:
+    """A text as counted n-grams that a network corrects: ahead of either alone where there is little time."""
     chunks = -(-min(space.observed or MOST, MOST) // CHUNK)
     return _text(space, size, BesideNgrams(_text_network(space, size), LONGEST[space.token], chunks))
 
 
-@singledispatch
-def any_order(space: Space, size: str) -> GenerativeModel:
-    """One model of every order of the values. Another space registers its own.
+@by_space(Table, instead="autoregressive")
+def any_order(space: Table, size: str) -> GenerativeModel:
+    """One model of every order of the values.
 
-    Raises:
-        TypeError: for a space that is not registered.
+    Batches are scored in the order of the columns and in random orders by turns.
     """
-    raise TypeError(f"models of any order know tables, not {type(space).__name__}: use autoregressive")
-
-
-@any_order.register
-def _(space: Table, size: str) -> GenerativeModel:
-    """Batches are scored in the order of the columns and in random orders by turns."""
     codec, net = column_network(space, size)
     estimand, objective = ColumnConditionals(net, space.dims), AnyOrderLikelihood(0.3)
     training = Training(batch_size=256, learning_rate=1e-2, weight_decay=0.1)
     return GenerativeModel(space, codec, estimand, objective, Ancestral(), ChainRule(), training)
 
 
-@singledispatch
-def trees(space: Space, size: str) -> GenerativeModel:
+@by_space(Table, instead="autoregressive")
+def trees(space: Table, size: str) -> GenerativeModel:
     """Trees of each column given those before it, grown at once: for tables of few rows.
 
-    Raises:
-        TypeError: for a space that is not registered.
+    Fewer trees where there are many nodes: rows are many then, and trees agree.
     """
-    raise TypeError(f"trees know tables, not {type(space).__name__}: use autoregressive")
-
-
-@trees.register
-def _(space: Table, size: str) -> GenerativeModel:
-    """Fewer trees where there are many nodes: rows are many then, and trees agree."""
     check_width(space, "trees")
     bins, most, leaves = TREES[size]
     codec = ColumnTokens(space, bins_of(space, bins), min(space.observed or 0, COUNTED))

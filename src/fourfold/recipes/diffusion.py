@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import singledispatch
 
 from torch import nn
 
@@ -43,6 +42,7 @@ from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoisi
 from fourfold.paradigms.sequences import SequenceDenoiser
 from fourfold.paradigms.trees import TreeDenoiser
 from fourfold.recipes.autoregressive import SEQUENCES, TEXT, text_training
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import (
     batch_of,
     bins_of,
@@ -160,25 +160,15 @@ class Parts:
         return GenerativeModel(space, self.codec, estimand, objective, sampler, self.likelihood, self.training)
 
 
-@singledispatch
-def parts(space: Space, size: str, times: int = 1) -> Parts:
-    """Networks, codec, likelihood and training of a space. Another space registers its own.
+@by_space(Images, instead="diffusion/masked or diffusion/joint for tables")
+def parts(space: Images, size: str, times: int = 1) -> Parts:
+    """Networks, codec, likelihood and training of a space.
 
     Args:
         space: the space of the examples.
         size: a size of :func:`fourfold.build`.
         times: number of times that are inputs of the network: two for jumps between any two of them.
-
-    Raises:
-        TypeError: for a space that is not registered.
     """
-    # only a table has other recipes of this paradigm
-    way = ": use diffusion/masked or diffusion/joint" if isinstance(space, Table) else ""
-    raise TypeError(f"this diffusion recipe models images, sounds and vectors, not {type(space).__name__}{way}")
-
-
-@parts.register
-def _(space: Images, size: str, times: int = 1) -> Parts:
     return _of_images(space, size, unet(space, UNET[size], times))
 
 
@@ -233,18 +223,9 @@ def denoising(space: Space, size: str) -> GenerativeModel:
     return _denoised(space, parts(space, size))
 
 
-@singledispatch
-def dit(space: Space, size: str) -> GenerativeModel:
-    """:func:`denoising` with a transformer of patches.
-
-    Raises:
-        TypeError: for a space other than images.
-    """
-    raise TypeError(f"this diffusion recipe models images, not {type(space).__name__}")
-
-
-@dit.register
-def _(space: Images, size: str) -> GenerativeModel:
+@by_space(Images)
+def dit(space: Images, size: str) -> GenerativeModel:
+    """:func:`denoising` with a transformer of patches."""
     side, net_size = max(space.height, space.width), TRANSFORMER[size]
     patch = 2 if side < 16 else 4 if side <= 64 else 8
     net = DiT(sides(space), net_size.width, net_size.depth, net_size.heads, patch, reading_of(space), 1)
@@ -293,33 +274,20 @@ def subvp(space: Space, size: str) -> GenerativeModel:
 
 
 def ddpm(space: Space, size: str) -> GenerativeModel:
-    """Noise prediction with the U-Net of Ho et al. 2020, which ``fourfold export`` writes for diffusers.
-
-    Raises:
-        TypeError: for a space other than images.
-    """
+    """Noise prediction with the U-Net of Ho et al. 2020, which ``fourfold export`` writes for diffusers."""
     net, base = _stepped(space, size)
     return base.model(space, SteppedNoise(net, base.codec.event, VP()), NoisePrediction(), DDIM(50))
 
 
 def ddpm_velocity(space: Space, size: str) -> GenerativeModel:
-    """Rectified flow with the network of :func:`ddpm`.
-
-    Raises:
-        TypeError: for a space other than images.
-    """
+    """Rectified flow with the network of :func:`ddpm`."""
     net, base = _stepped(space, size)
     return base.model(space, SteppedVelocity(net, base.codec.event, RectifiedFlow()), FlowMatching(), Euler(50))
 
 
-def _stepped(space: Space, size: str) -> tuple[DDPMUNet, Parts]:
-    """The U-Net of Ho et al., with as many stages as the sides can be halved, and its parts.
-
-    Raises:
-        TypeError: for a space other than images.
-    """
-    if not isinstance(space, Images):  # the network is one of maps
-        raise TypeError(f"this diffusion recipe models images, not {type(space).__name__}")
+@by_space(Images)
+def _stepped(space: Images, size: str) -> tuple[DDPMUNet, Parts]:
+    """The U-Net of Ho et al., with as many stages as the sides can be halved, and its parts."""
     stages, count = DDPM[size], 1
     while count < len(stages) and space.height % 2**count == 0 and space.width % 2**count == 0:
         count += 1
@@ -328,18 +296,9 @@ def _stepped(space: Space, size: str) -> tuple[DDPMUNet, Parts]:
     return net, _of_images(space, size, net)
 
 
-@singledispatch
-def sliced(space: Space, size: str) -> GenerativeModel:
-    """Sliced score matching, for vectors: its second derivatives are costly in large networks.
-
-    Raises:
-        TypeError: for a space other than vectors.
-    """
-    raise TypeError(f"this diffusion recipe models vectors, not {type(space).__name__}")
-
-
-@sliced.register
-def _(space: Vectors, size: str) -> GenerativeModel:
+@by_space(Vectors)
+def sliced(space: Vectors, size: str) -> GenerativeModel:
+    """Sliced score matching, for vectors: its second derivatives are costly in large networks."""
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
     # no waves of the input: the loss is linear in their derivatives, whose noise would exceed the rest
     base = _of_vectors(space, size, TimeMLP(space.dim, width, depth, reading_of(space), detail=False))
@@ -347,18 +306,9 @@ def _(space: Vectors, size: str) -> GenerativeModel:
     return base.model(space, estimand, SlicedScoreMatching(), DPMSolver())
 
 
-@singledispatch
-def masked(space: Space, size: str) -> GenerativeModel:
-    """Masked diffusion of the tokens of tables, texts and sequences of rows. Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    raise TypeError(f"masked diffusion is of tables, texts and sequences of rows, not of {type(space).__name__}")
-
-
-@masked.register
-def _(space: Table, size: str) -> GenerativeModel:
+@by_space(Table)
+def masked(space: Table, size: str) -> GenerativeModel:
+    """Masked diffusion of the tokens of tables, texts and sequences of rows."""
     codec, net = column_network(space, size)
     estimand, training = ColumnDenoiser(net, space.dims), Training(batch_size=256, learning_rate=1e-2, weight_decay=0.1)
     return GenerativeModel(space, codec, estimand, MaskedDenoising(), Unmasking(), MaskedBound(), training)
@@ -376,18 +326,9 @@ def _(space: Text, size: str) -> GenerativeModel:
     return GenerativeModel(space, *parts)
 
 
-@singledispatch
-def blocks(space: Space, size: str) -> GenerativeModel:
-    """Masked diffusion within blocks, which follow one another. Another space registers its own.
-
-    Raises:
-        TypeError: for a space other than texts.
-    """
-    raise TypeError(f"masked diffusion in blocks is of texts, not of {type(space).__name__}: use diffusion/masked")
-
-
-@blocks.register
-def _(space: Text, size: str) -> GenerativeModel:
+@by_space(Text, instead="diffusion/masked")
+def blocks(space: Text, size: str) -> GenerativeModel:
+    """Masked diffusion within blocks, which follow one another."""
     net_size = TEXT[size]
     shape = (net_size.width, net_size.depth, net_size.heads)
     net = OrderedTransformer(space.tokens, space.length, BLOCK, *shape, reading=reading_of(space, attends=True))
@@ -401,18 +342,9 @@ def _(space: Text, size: str) -> GenerativeModel:
     return GenerativeModel(space, *parts, text_training(space, net_size))
 
 
-@singledispatch
-def joint(space: Space, size: str) -> GenerativeModel:
-    """Masked diffusion of the categories and Gaussian diffusion of the numbers of a table, in one process.
-
-    Raises:
-        TypeError: for a space other than tables.
-    """
-    raise TypeError(f"joint diffusion of categories and numbers is of tables, not of {type(space).__name__}")
-
-
-@joint.register
-def _(space: Table, size: str) -> GenerativeModel:
+@by_space(Table)
+def joint(space: Table, size: str) -> GenerativeModel:
+    """Masked diffusion of the categories and Gaussian diffusion of the numbers of a table, in one process."""
     codec, (embedding, net_size) = MixedColumns(space, bins_of(space, 512)), ROWS[size]
     sizes, reals = codec.sizes, len(codec.graded)
     inputs, outputs = embedding * len(sizes) + 3 * reals, sum(sizes) + reals
@@ -422,19 +354,14 @@ def _(space: Table, size: str) -> GenerativeModel:
     return GenerativeModel(space, codec, estimand, JointDenoising(), JointSteps(), JointBound(), training)
 
 
-@singledispatch
-def trees(space: Space, size: str) -> GenerativeModel:
+@by_space(Table, instead="diffusion")
+def trees(space: Table, size: str) -> GenerativeModel:
     """A denoiser of boosted trees beside a Gaussian, at each noise level and for each class: for few rows.
 
     Raises:
-        TypeError: for a space that is not registered, or conditions that are not labels.
+        TypeError: for conditions that are not labels.
         TooManyColumns: for rows of too many numbers.
     """
-    raise TypeError(f"trees know tables and vectors, not {type(space).__name__}: use diffusion")
-
-
-@trees.register
-def _(space: Table, size: str) -> GenerativeModel:
     codec = RealRows(space)
     return _of_trees(space, size, codec, 0 if space.conditional else codec.far)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import singledispatch
 
 from torch import nn
 
@@ -28,6 +27,7 @@ from fourfold.paradigms.energy import (
     Unnormalised,
 )
 from fourfold.paradigms.hybrid import behind
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import bins_of, check_width, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.gibbs import BlockGibbs
@@ -64,12 +64,8 @@ BUFFER: Sizes[int] = Sizes({"xs": 512, "s": 2048, "m": 4096})
 """Chains that are kept."""
 SHORT = Langevin(10, 0.01, temperature=0.05)
 """The chains of training on images: colder than the energy, hence fast, and biased."""
-
-
-def _refusal(recipe: str, spaces: str, space: Space) -> TypeError:
-    # only a table has another recipe of this paradigm
-    way = ": use energy/noise-contrastive" if isinstance(space, Table) else ""
-    return TypeError(f"the recipe energy/{recipe} models {spaces}, not {type(space).__name__}{way}")
+TABLES = "energy/noise-contrastive for tables"
+"""The way out for other spaces."""
 
 
 def _annealed(size: str) -> Annealed:
@@ -85,18 +81,9 @@ def _tilted(space: Vectors, size: str, reference: Reference) -> Tilted:
 # --- noise-contrastive estimation -------------------------------------------------------------------------------------
 
 
-@singledispatch
-def noise_contrastive(space: Space, size: str) -> GenerativeModel:
-    """A contrast of data with draws of a fitted mixture of Gaussians. For images the two would never overlap.
-
-    Raises:
-        TypeError: for a space other than vectors.
-    """
-    raise _refusal("noise-contrastive", "vectors and tables", space)
-
-
-@noise_contrastive.register
-def _(space: Vectors, size: str) -> GenerativeModel:
+@by_space(Vectors)
+def noise_contrastive(space: Vectors, size: str) -> GenerativeModel:
+    """A contrast of data with draws of a fitted mixture of Gaussians. For images the two would never overlap."""
     energy = _tilted(space, size, FittedMixture(space.dim))
     training = Training(batch_size=1024, learning_rate=2e-3, ema=0.05, clip=1.0)
     objective = NoiseContrastive(space.shape, ratio=4)
@@ -131,18 +118,9 @@ class DenoisingParts:
     training: Training
 
 
-@singledispatch
-def denoised(space: Space, size: str) -> DenoisingParts:
-    """Network, codec, sampler and training of a space. Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    raise _refusal("denoising", "images or vectors", space)
-
-
-@denoised.register
-def _(space: Images, size: str) -> DenoisingParts:
+@by_space(Images, instead=TABLES)
+def denoised(space: Images, size: str) -> DenoisingParts:
+    """Network, codec, sampler and training of a space."""
     sampler = NoiseAnnealed(Langevin(1, 0.1), TEMPERATURES[size], moves=0, clean=True)
     return DenoisingParts(unet(space, UNET[size]), Dequantised(space), sampler, Training(64, 2e-3, muon_rate=0.02))
 
@@ -166,18 +144,9 @@ def denoising(space: Space, size: str) -> GenerativeModel:
 # --- contrastive divergence -------------------------------------------------------------------------------------------
 
 
-@singledispatch
-def persistent(space: Space, size: str) -> GenerativeModel:
-    """Persistent contrastive divergence with a replay buffer. Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    raise _refusal("persistent", "images or vectors", space)
-
-
-@persistent.register
-def _(space: Vectors, size: str) -> GenerativeModel:
+@by_space(Vectors, instead=TABLES)
+def persistent(space: Vectors, size: str) -> GenerativeModel:
+    """Persistent contrastive divergence with a replay buffer."""
     energy = _tilted(space, size, Normal(space.shape, 1.5))
     objective = ContrastiveDivergence(
         space.shape,
@@ -204,18 +173,13 @@ def _(space: Images, size: str) -> GenerativeModel:
     return GenerativeModel(space, Dequantised(space), energy, objective, sampler, Unnormalised(), training)
 
 
-@singledispatch
-def jem(space: Space, size: str) -> GenerativeModel:
-    """A classifier whose logits are an energy (Grathwohl et al. 2020). Another space registers its own.
+@by_space(Images, instead=TABLES)
+def jem(space: Images, size: str) -> GenerativeModel:
+    """A classifier whose logits are an energy (Grathwohl et al. 2020).
 
     Raises:
-        TypeError: for a space without class labels, or one that is not registered.
+        TypeError: for a space without class labels.
     """
-    raise _refusal("jem", "images or vectors", space)
-
-
-@jem.register
-def _(space: Images, size: str) -> GenerativeModel:
     net = ResNetEncoder(sides(space), _classes(space), CRITIC[size].width, CRITIC[size].depth)
     energy = ClassifierEnergy(net, space.shape, Normal(space.shape, 1.0))
     divergence = ContrastiveDivergence(
@@ -245,18 +209,9 @@ def _classes(space: Images | Vectors) -> int:
     return len(space.given.names)
 
 
-@singledispatch
-def rbm(space: Space, size: str) -> GenerativeModel:
-    """A restricted Boltzmann machine of the bits of pixels, trained and sampled by block Gibbs chains.
-
-    Raises:
-        TypeError: for a space other than images.
-    """
-    raise _refusal("rbm", "images", space)
-
-
-@rbm.register
-def _(space: Images, size: str) -> GenerativeModel:
+@by_space(Images, instead=TABLES)
+def rbm(space: Images, size: str) -> GenerativeModel:
+    """A restricted Boltzmann machine of the bits of pixels, trained and sampled by block Gibbs chains."""
     codec = BitPlanes(space)
     net = BoltzmannMachine(math.prod(codec.event), HIDDEN[size].width, reading_of(space))
     energy = RestrictedBoltzmann(net, codec.event, Bernoulli(codec.event))

@@ -32,6 +32,7 @@ from fourfold.paradigms.flow import (
     VariationalDequantisation,
     VariationalLikelihood,
 )
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import bins_of, check_width, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import Heun
@@ -187,22 +188,13 @@ def continuous(space: Space, size: str) -> GenerativeModel:
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def _no_images(space: Space) -> TypeError:
-    return TypeError(f"this flow models images, not {type(space).__name__}: use flow/spline for vectors and tables")
+COLUMNS = "flow/spline for vectors and tables"
+"""The way out for other spaces than images."""
 
 
-@singledispatch
-def patchwise(space: Space, size: str) -> tuple[Codec, Bijection]:
-    """The codec to reals, and a transformer flow of patches. Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    raise _no_images(space)
-
-
-@patchwise.register
-def _(space: Images, size: str) -> tuple[Codec, Bijection]:
+@by_space(Images, instead=COLUMNS)
+def patchwise(space: Images, size: str) -> tuple[Codec, Bijection]:
+    """The codec to reals, and a transformer flow of patches."""
     net_size, layers = PATCHES[size]
     patch = (side(space.height, 4), side(space.width, 4))
     numbers = space.channels * patch[0] * patch[1]
@@ -232,18 +224,9 @@ def tarflow_noised(space: Space, size: str) -> GenerativeModel:
     return GenerativeModel(space, codec, estimand, objective, sampler, NoDensity(NO_DENSITY), PIXELS)
 
 
-@singledispatch
-def variational(space: Space, size: str) -> GenerativeModel:
-    """The transformer flow with learned dequantisation (Ho et al. 2019). Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    raise _no_images(space)
-
-
-@variational.register
-def _(space: Images, size: str) -> GenerativeModel:
+@by_space(Images, instead=COLUMNS)
+def variational(space: Images, size: str) -> GenerativeModel:
+    """The transformer flow with learned dequantisation (Ho et al. 2019)."""
     _, estimand = patchwise(space, size)
     net_size = DEQUANTISER[size]
     objective = VariationalLikelihood(ConvDequantiser(space.channels, net_size.width, net_size.depth), space.n_values)
@@ -252,18 +235,13 @@ def _(space: Images, size: str) -> GenerativeModel:
     )
 
 
-@singledispatch
-def glow(space: Space, size: str) -> GenerativeModel:
+@by_space(Images, instead=COLUMNS)
+def glow(space: Images, size: str) -> GenerativeModel:
     """Glow: convolutional couplings of several scales. Samples in one evaluation (Kingma, Dhariwal 2018).
 
     Raises:
-        TypeError: for a space that is not registered, or images with no pair of channels to couple.
+        TypeError: for images with no pair of channels to couple.
     """
-    raise _no_images(space)
-
-
-@glow.register
-def _(space: Images, size: str) -> GenerativeModel:
     net_size, levels = GLOW[size]
     if space.channels == 1 and space.height % 2 and space.width % 2:
         raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")

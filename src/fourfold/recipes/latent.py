@@ -34,6 +34,7 @@ from fourfold.paradigms.latent import (
     VariationalBound,
 )
 from fourfold.paradigms.perceptual import PerceptualBound
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Table, Vectors
@@ -101,23 +102,15 @@ def mixture(space: Space, size: str) -> GenerativeModel:
     return coded(space, size, _mixture)
 
 
-@singledispatch
-def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
-    """A variational autoencoder whose code is a vector. Another space registers its own.
+@by_space(Images)
+def coded(space: Images, size: str, prior: PriorOf) -> GenerativeModel:
+    """A variational autoencoder whose code is a vector.
 
     Args:
         space: the space of the examples.
         size: a size of :func:`fourfold.build`.
         prior: the prior of the codes.
-
-    Raises:
-        TypeError: for a space that is not registered.
     """
-    raise TypeError(f"the latent-variable model is of images, vectors or tables, not of {type(space).__name__}")
-
-
-@coded.register
-def _(space: Images, size: str, prior: PriorOf) -> GenerativeModel:
     width, depth, codes = IMAGES[size].width, IMAGES[size].depth, IMAGE_CODES[size]
     head = LogisticHead(space.n_values)
     net = ResNetDecoder(codes, sides(space), head.values * space.channels, width, depth, reading_of(space))
@@ -158,18 +151,9 @@ def _(space: Table, size: str, prior: PriorOf) -> GenerativeModel:
     return GenerativeModel(space, codec, *parts, training)
 
 
-@singledispatch
-def ladder(space: Space, size: str) -> GenerativeModel:
-    """A variational autoencoder of images with noise of its own at every stage of the decoder.
-
-    Raises:
-        TypeError: for a space other than images.
-    """
-    raise TypeError(f"the ladder is of images, not of {type(space).__name__}: use latent-variable")
-
-
-@ladder.register
-def _(space: Images, size: str) -> GenerativeModel:
+@by_space(Images, instead="latent-variable")
+def ladder(space: Images, size: str) -> GenerativeModel:
+    """A variational autoencoder of images with noise of its own at every stage of the decoder."""
     width, codes, rungs, channels = IMAGES[size].width, IMAGE_CODES[size], 1, 4
     head = LogisticHead(space.n_values)
     net = LadderDecoder(codes, sides(space), head.values * space.channels, width, rungs, channels, reading_of(space))
@@ -230,9 +214,11 @@ class Autoencoder:
         )
 
 
-@singledispatch
-def autoencoder(space: Space, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
-    """The networks for a space. Another space registers its own.
+@by_space(Images, instead="latent-variable")
+def autoencoder(space: Images, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
+    """The networks for a space. A code of images represents 2 pixels along each side.
+
+    It is 4 for images of 17 pixels or more, and 8 where ``codes`` are few.
 
     Args:
         space: the space of the examples.
@@ -240,16 +226,7 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int, codes: int =
         outputs: number of channels of the encoder's output.
         inputs: number of channels of a code.
         codes: the most codes of 4 pixels along a side of an image. On a longer side each represents 8.
-
-    Raises:
-        TypeError: for a space that is not registered.
     """
-    raise TypeError(f"codes that are maps are of images and sounds, not of {type(space).__name__}: use latent-variable")
-
-
-@autoencoder.register
-def _(space: Images, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
-    """A code represents 2 pixels along each side. 4 for images of 17 pixels or more, and 8 where ``codes`` are few."""
     side, width, depth = max(space.height, space.width), MAPS[size].width, MAPS[size].depth
     factor = 2 if side <= 16 else 4 if side <= 4 * codes else 8
     head = LogisticHead(space.n_values)

@@ -7,7 +7,6 @@ van den Oord, Vinyals, Kavukcuoglu 2017 (https://arxiv.org/abs/1711.00937); Esse
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import singledispatch
 
 from fourfold.codecs import QuantisedCodec
 from fourfold.core import GenerativeModel, Space, Training
@@ -18,6 +17,7 @@ from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikel
 from fourfold.paradigms.latent import QuantisedDecoder
 from fourfold.paradigms.multimodal import BothOrders, PairConditionals
 from fourfold.recipes import latent
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Lines
 
@@ -39,20 +39,9 @@ def vq(space: Space, size: str) -> GenerativeModel:
     return tokenized(space, size, latent.vq)
 
 
-@singledispatch
-def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
-    """A transformer of a tokenizer's codes. The condition enters at the start symbol. Another space registers its own.
-
-    Raises:
-        TypeError: for a space that is not registered.
-    """
-    kind = type(space).__name__
-    raise TypeError(f"an autoregressive model of codes is of images, not of {kind}: use latent-flow for vectors")
-
-
-@tokenized.register(Images)
-@tokenized.register(Audio)
-def _(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
+@by_space(Images, Audio, instead="latent-flow for vectors")
+def tokenized(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
+    """A transformer of a tokenizer's codes. The condition enters at the start symbol."""
     codec, net_size = _codes(space, size, tokenizer), TRANSFORMER[size]
     (length,), reading = codec.event, reading_of(space)
     net = TokenTransformer(codec.size, length, net_size.width, net_size.depth, net_size.heads, reading=reading)
@@ -60,19 +49,13 @@ def _(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], Genera
     return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), TRAINING)
 
 
-@singledispatch
-def multimodal(space: Space, size: str) -> GenerativeModel:
+@by_space(Images, Audio)
+def multimodal(space: Images | Audio, size: str) -> GenerativeModel:
     """One transformer of the tokens of captioned images or sounds and the words of their captions, in both orders.
 
     Raises:
-        TypeError: for images without captions, and for another space.
+        TypeError: for images or sounds without captions.
     """
-    raise TypeError(f"a multimodal model is of images or sounds with captions, not of {type(space).__name__}")
-
-
-@multimodal.register(Images)
-@multimodal.register(Audio)
-def _(space: Images | Audio, size: str) -> GenerativeModel:
     if not isinstance(space.given, Lines):
         raise TypeError(
             "a multimodal model needs captions: load captioned images or sounds, conditional on their captions"

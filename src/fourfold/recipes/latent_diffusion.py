@@ -6,7 +6,6 @@ Rombach, Blattmann, Lorenz, Esser, Ommer 2022 (https://arxiv.org/abs/2112.10752)
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import singledispatch
 
 from torch import nn
 
@@ -24,6 +23,7 @@ from fourfold.paradigms.adversarial import NO_DENSITY, OnePass
 from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.hybrid import behind
 from fourfold.paradigms.vocoder import Vocoder, Vocoding
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.diffusion import denoising
 from fourfold.recipes.latent import CRITIC, WAVES, kl
 from fourfold.recipes.latent_flow import vector_codes
@@ -61,18 +61,9 @@ SEGMENT = 32
 """Frames of the segments on which a vocoder is trained."""
 
 
-@singledispatch
-def unet(space: Space, size: str) -> GenerativeModel:
-    """A U-Net that denoises maps of codes.
-
-    Raises:
-        TypeError: for a space other than images and sounds.
-    """
-    raise _refusal(space)
-
-
-@unet.register
-def _(space: Images, size: str) -> GenerativeModel:
+@by_space(Images, instead="latent-flow for vectors")
+def unet(space: Images, size: str) -> GenerativeModel:
+    """A U-Net that denoises maps of codes."""
     codec = _codec(space, size)
     channels, height, width = codec.event
     deep = max(1, min(height, width).bit_length() - 2)
@@ -82,18 +73,9 @@ def _(space: Images, size: str) -> GenerativeModel:
     return _diffused(space, codec, net, size)
 
 
-@singledispatch
-def dit(space: Space, size: str) -> GenerativeModel:
-    """A transformer that denoises maps of codes.
-
-    Raises:
-        TypeError: for a space other than images and sounds.
-    """
-    raise _refusal(space)
-
-
-@dit.register
-def _(space: Images, size: str) -> GenerativeModel:
+@by_space(Images, instead="latent-flow for vectors")
+def dit(space: Images, size: str) -> GenerativeModel:
+    """A transformer that denoises maps of codes."""
     codec = _codec(space, size)
     return _diffused(space, codec, _transformer(space, codec, 1 if max(codec.event[1:]) <= 8 else 2, size), size)
 
@@ -112,34 +94,16 @@ def _transformer(space: Space, codec: LearnedCodec, patch: int, size: str) -> Di
     return DiT(shape, net_size.width, net_size.depth, net_size.heads, patch, reading_of(space), 1)
 
 
-@singledispatch
-def perceptron(space: Space, size: str) -> GenerativeModel:
-    """A perceptron that denoises codes that are vectors (Zhang et al. 2023, https://arxiv.org/abs/2310.09656).
-
-    Raises:
-        TypeError: for a space other than tables.
-    """
-    raise TypeError(f"this recipe of latent diffusion models tables, not {type(space).__name__}")
-
-
-@perceptron.register
-def _(space: Table, size: str) -> GenerativeModel:
+@by_space(Table)
+def perceptron(space: Table, size: str) -> GenerativeModel:
+    """A perceptron that denoises codes that are vectors (Zhang et al. 2023, https://arxiv.org/abs/2310.09656)."""
     codec = vector_codes(space, size)
     return behind(codec, denoising(Vectors(codec.event[0], given=space.given), size), space)
 
 
-@singledispatch
-def vocoder(space: Space, size: str) -> GenerativeModel:
-    """A U-Net that denoises power in mel bands, which a vocoder that is trained first maps to waveforms.
-
-    Raises:
-        TypeError: for a space other than sounds.
-    """
-    raise TypeError(f"a vocoder makes sounds, not {type(space).__name__}: use latent-diffusion or diffusion")
-
-
-@vocoder.register
-def _(space: Audio, size: str) -> GenerativeModel:
+@by_space(Audio, instead="latent-diffusion or diffusion")
+def vocoder(space: Audio, size: str) -> GenerativeModel:
+    """A U-Net that denoises power in mel bands, which a vocoder that is trained first maps to waveforms."""
     step, codec = denoising(space, size), LogMel(space)
     return behind(VocodedMel(codec, _vocoder(space.conditioned_on(None), codec.bands, size)), step, space)
 
@@ -153,12 +117,6 @@ def _vocoder(space: Audio, bands: int, size: str) -> GenerativeModel:
     length = min(SEGMENT, frames(space.length, hop))
     game = Vocoding(WaveCritic(length * hop, CRITIC[size].width // 2, hop), frames=length)
     return GenerativeModel(space, Waveforms(space), estimand, game, OnePass(), NoDensity(NO_DENSITY), VOCODING)
-
-
-def _refusal(space: Space) -> TypeError:
-    return TypeError(
-        f"latent diffusion is of images, sounds and tables, not of {type(space).__name__}: use latent-flow for vectors"
-    )
 
 
 def _codec(space: Images | Audio, size: str) -> LearnedCodec:
