@@ -348,7 +348,8 @@ def test_a_space_of_conditions_is_read_from_the_other_side(tmp_path, monkeypatch
     for i, text in enumerate(texts):
         (tmp_path / f"{i:02}.wav").write_bytes(wav(torch.full((800,), i + 1, dtype=torch.int16), 8000))
         (tmp_path / f"{i:02}.txt").write_text(text)
-    monkeypatch.setattr(fourfold.data, "space_named", lambda name: Said)
+    for room in ("fourfold.data", "fourfold.data.errors"):
+        monkeypatch.setattr(f"{room}.space_named", lambda name: Said)
     data = load(tmp_path, space="said", tokens="5", seed=3)
     expected = {(min(len(text), 5), text[:5].count(" ") + 1) for text in texts}
     assert {tuple(row) for row in data.train.x.int().tolist()} == expected

@@ -21,7 +21,7 @@ from fourfold.data.tables import raw_frame
 from fourfold.data.writers import write_json_lines, write_workbook
 from fourfold.engine import Run
 from fourfold.spaces.columns import UNSEEN
-from fourfold.tasks.classifying import ClassifierScores, target_of
+from fourfold.tasks.classifying import ClassifierScores, classes_of, places_among, target_of
 
 __all__ = ["classify", "impute"]
 
@@ -74,11 +74,13 @@ def classify(command: Classify) -> None:
     """Classify rows, and compare with classifiers that are trained on the same rows, or examples by their classes."""
     out, run = command.out, Run.load(command.run, command.device)
     target: str | None = command.target or None
-    if target is None and not _class_names(run) and run.model.space.columns:
+    classes, categories = classes_of(run.model.space)
+    if target is None and not categories and run.model.space.columns:
         raise typer.BadParameter("give the column to predict: --target COLUMN")
     if target is None:
-        categories, place = _class_names(run), None
-        x, y = _examples(run, command.data, command.limit, bool(command.skip_bad))
+        place = None
+        x, cond = _examples(run, command.data, command.limit, bool(command.skip_bad))
+        y = None if cond is None else places_among(classes, cond)
     else:
         column, place = target_of(run.model, target)
         categories = column.categories
@@ -108,12 +110,6 @@ def classify(command: Classify) -> None:
         print_line(_verdict(scores[0], scores[1:], target))
     if out is not None:
         print_line(out)
-
-
-def _class_names(run: Run) -> tuple[str, ...]:
-    """The names of the classes that a model is conditional on, none for another model."""
-    given = run.model.space.given
-    return () if given is None else tuple(given.names)
 
 
 def _examples(run: Run, data: str | None, limit: int | None, skip_bad: bool) -> tuple[Tensor, Tensor | None]:

@@ -130,8 +130,10 @@ def folds(data: Data, count: int, **keywords: Unpack[DataKeywords]) -> list[Data
 def _source_and_record(data: Data, keywords: DataKeywords) -> tuple[str, Source | Stored, DataOptions, dict[str, Any]]:
     """The name of data, its source, the settings it is split by, and those that load it again."""
     options, name = _options(**keywords), _name(data)
+    if options.text is not None and options.given is not None and options.space is None:
+        options = dataclasses.replace(options, space="lines")
     kind = _kind(options.space)
-    source = _source(data, name, options if kind is None else options.without(kind.settings))
+    source = _source(data, name, options)
     if not isinstance(source, Source):
         if kind is not None and not isinstance(source.space, kind):  # the kind that the user named
             raise DataError(f"{name}: space must be left out to stream {source.space}, got {kind.__name__}")
@@ -402,8 +404,9 @@ def _unpaired(data: Data, name: str, options: DataOptions, whole: bool = False) 
     space, path = options.model, Path(name).expanduser()
     if whole and not _names_columns(options.given):
         options = dataclasses.replace(options, limit=None)
-    whole = whole or (space is not None and not space.bytewise and path.suffix.lower() == ".txt")
-    if whole and _are_texts(data, path, options):
+    text_file = path.suffix.lower() == ".txt"
+    whole = whole or (text_file and (options.line_by_line or (space is not None and not space.bytewise)))
+    if (whole or name == IN_MEMORY) and _are_texts(data, path, options):
         source: Source | Stored = _texts(data, path, options)
     elif space is not None and space.bytewise and path.exists():
         return stream_for(space, path, options)

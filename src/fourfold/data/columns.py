@@ -1,4 +1,4 @@
-"""The texts of one column of a table, read by portions of rows."""
+"""The texts of one column of a table: read by portions of rows, or of a column that was read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fourfold.data.arrow import open_parquet
 from fourfold.data.delimited import cells
 from fourfold.data.errors import DataError, readable
 from fourfold.data.layout import layout_of
+from fourfold.data.schema import Coded
 from fourfold.machine.libraries import pyarrow
 
-__all__ = ["texts_of"]
+__all__ = ["LONGEST", "checked_texts", "texts_of"]
 
 ROWS = 1 << 10
 """Rows that are read at once."""
+LONGEST = 4096
+"""Bytes of a text that is an example, at most."""
 
 
 def texts_of(path: Path, name: str) -> Iterator[str]:
@@ -53,3 +58,20 @@ def _of_delimited(path: Path, name: str) -> Iterator[list[Any]]:
     for batch in cells(path, layout):
         for first in range(0, batch.num_rows, 4 * ROWS):
             yield list(filter(None, batch.slice(first, 4 * ROWS).column(place).to_pylist()))
+
+
+def checked_texts(where: str, column: Coded) -> list[str]:
+    """The distinct texts of a column, and behind them an empty one, which the number -1 finds: no value is no letter.
+
+    Raises:
+        DataError: for a text that is too long.
+    """
+    texts = [" ".join(text.split()) for text in column.distinct.astype(str)]
+    long = np.array([len(text.encode(errors="surrogatepass")) > LONGEST for text in texts], dtype=bool)
+    if long.any():
+        raise DataError(
+            f"{where}, column {column.name}: texts must have at most {LONGEST:,} bytes to be one example each, got a "
+            f"longer one, {column.place(long)}; shorten it, or read all as one long text (--text without --given and "
+            "--space lines)"
+        )
+    return [*texts, ""]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fourfold.output.printable import printable
 from fourfold.settings.data import DataOptions, words_of
+from fourfold.spaces.registry import space_named
 
 __all__ = ["DataError", "option", "readable", "refuse_other"]
 
@@ -75,15 +76,20 @@ def refuse_other(options: DataOptions, description: str, *names: str) -> None:
     Raises:
         DataError: naming the first, or the space of the model that such data is not for.
     """
+    kind = space_named(options.space) if isinstance(options.space, str) else None
+    allowed = _GENERAL.union(names, () if kind is None else kind.settings)
     for name, value in options.changed().items():
-        if name in _GENERAL.union(names) or value is False:
+        if name in allowed or value is False:
             continue
         if options.model is not None and name in options.model.reading():  # which the user did not give
             raise DataError(f"{description}: data must be {options.model}; give data of the same kind")
         raise DataError(f"{name} must be left out for {description}, got {option(name, value)}")
 
 
-OF_TABLES = ("labels", "schema", "target", "group", "series", "order", "rare", "text_model", "text_rows", "private")
+OF_TABLES = (
+    *("labels", "schema", "target", "group", "series", "order", "rare"),
+    *("text", "text_model", "text_rows", "private"),
+)
 """Settings that mean something for tables."""
 _GENERAL = frozenset(
     [

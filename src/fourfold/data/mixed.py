@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space
+from fourfold.data.columns import checked_texts
 from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike, encode_labels
 from fourfold.data.layout import Layout, plain
@@ -55,7 +56,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 from fourfold.settings.data import ConditionOptions, DataOptions, SampleOptions, conditions_in
-from fourfold.spaces import Categories, Sequences, Table, Vectors
+from fourfold.spaces import Categories, Lines, Sequences, Table, Vectors
 from fourfold.spaces.columns import UNREADABLE, UNSEEN, Categorical, Column, Constant, FreeText, Graded, Modelled
 from fourfold.spaces.registry import space_named
 from fourfold.spaces.vectors import numbered
@@ -305,8 +306,8 @@ def _taken_apart(columns: Sequence[Coded], options: DataOptions) -> tuple[list[C
     return taken_apart(columns, hints, {str(name) for name in skip if name is not None}, options.support)
 
 
-def _named(where: str, columns: Sequence[Coded], name: str) -> Coded:
-    """A column that names examples.
+def _named(where: str, columns: Sequence[Coded], name: str, use: str = "names the sequences") -> Coded:
+    """A column by its name, which names examples or has another use.
 
     Raises:
         DataError: if there is none of this name.
@@ -314,7 +315,7 @@ def _named(where: str, columns: Sequence[Coded], name: str) -> Coded:
     column = next((column for column in columns if column.name == name), None)
     if column is None:
         names = [column.name for column in columns]
-        raise DataError(f"{where}: must have the column {name!r}, which names the sequences; {alike(name, names)}")
+        raise DataError(f"{where}: must have the column {name!r}, which {use}; {alike(name, names)}")
     return column
 
 
@@ -424,6 +425,8 @@ def _of_columns(bare: Source, where: str, columns: Sequence[Coded], options: Dat
     if options.private is not None:
         return private_table(bare, where, columns, options.private, options.target)
     ordered = in_order(options)
+    if options.line_by_line:
+        return _texts_of_column(bare, where, columns, options)
     kind = space_named(options.space) if isinstance(options.space, str) else None
     if options.model is not None or not (kind is None or kind.mixed or ordered):
         return _as_asked(bare, where, columns, options, headless)
@@ -438,12 +441,32 @@ def _of_columns(bare: Source, where: str, columns: Sequence[Coded], options: Dat
 def _as_asked(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions, headless: bool) -> Source:
     """A source in the space of a model, or as vectors: nothing is inferred."""
     if options.model is None:
-        space, x = vectors_of(where, columns)
-        return dataclasses.replace(bare, space=space, x=x)
-    if options.model.mixed:
-        x, notes = for_space(options.model, where, columns, headless, type(options))
-        return dataclasses.replace(bare, space=options.model, x=x, notes=(*bare.notes, *notes))
-    space, x, notes = vectors_for(options.model, where, columns, headless)
+        vectors, x = vectors_of(where, columns)
+        return dataclasses.replace(bare, space=vectors, x=x)
+    space, x, notes = for_space(options.model, where, columns, headless, type(options))
+    return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
+
+
+def _texts_of_column(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions) -> Source:
+    """A source of short texts, those of one column: of the one that is named, or of the only one that holds texts."""
+    if options.text is None:
+        texts = [column for column in columns if len(columns) == 1 or infer(column).kind == "text"]
+        if len(texts) != 1:
+            names = [column.name for column in texts or columns]
+            raise DataError(
+                f"{where}: must have one column of texts, got {shortened(names)}; name it with {option('text')}"
+            )
+        column = texts[0]
+    else:
+        column = _named(where, columns, options.text, "holds the texts")
+    distinct = checked_texts(where, column)
+    try:
+        space = Lines.of_texts(distinct, options.tokens, column.name)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+    spare = [other.name for other in columns if other is not column]
+    notes = (f"columns that are neither texts nor conditions, left out: {shortened(spare)}",) if spare else ()
+    x = space.parse(distinct)[torch.from_numpy(column.inverse).long()]
     return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
 
 
@@ -587,7 +610,10 @@ def _inferred(
         schema = tuple(item.column for item in inferred if item.kind != "drop")
         space = Table(schema, target=options.target, observed=len(columns[0].inverse))
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
+        texts = [item.column.name for item in inferred if item.kind == "text"]
+        words = f"{option('text', *texts[:1])} and {option('space', 'lines')}"
+        way = f"; or model its texts, each by itself, with {words}" if texts else ""
+        raise DataError(f"{where}: {error}{way}") from None
     codes = np.empty((len(columns[0].inverse), len(space.modelled)), dtype=np.int64)
     place = 0
     for coded, item in zip(columns, inferred, strict=True):
@@ -673,8 +699,8 @@ def _remarks(inferred: Sequence[Inferred], support: int) -> tuple[str, ...]:
 @singledispatch
 def for_space(
     space: Space, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
-) -> tuple[Tensor, tuple[str, ...]]:
-    """The raw set that a table is for a model of a space, and remarks. Another space registers its own.
+) -> tuple[Space, Tensor, tuple[str, ...]]:
+    """The space and the raw set that a table is for a model of a space, and remarks. By default vectors.
 
     Args:
         space: of the model.
@@ -687,13 +713,25 @@ def for_space(
     Raises:
         DataError: for a column that is not there, or a value that the space does not hold.
     """
-    raise DataError(f"{where}: must be data of the model, {space}, got a table")
+    return vectors_for(space, where, columns, headless)
+
+
+@for_space.register
+def _(
+    space: Lines, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
+) -> tuple[Space, Tensor, tuple[str, ...]]:
+    column = columns[0] if len(columns) == 1 else _named(where, columns, space.column, "holds the texts of the model")
+    try:
+        x = space.parse(checked_texts(where, column))
+    except ValueError as error:
+        raise DataError(f"{where}, column {column.name}: {error}") from None
+    return space, x[torch.from_numpy(column.inverse).long()], ()
 
 
 @for_space.register
 def _(
     space: Sequences, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
-) -> tuple[Tensor, tuple[str, ...]]:
+) -> tuple[Space, Tensor, tuple[str, ...]]:
     codes, notes, coded = _matched(space.file_table, where, columns, headless, kind)
     notes = (*notes, *_new_values(space.file_table, codes, coded, issubclass(kind, ConditionOptions), by_row=False))
     gaps = (codes[:, space.at] == UNSEEN).nonzero()
@@ -704,17 +742,17 @@ def _(
         )
     if space.key is None:
         x, more = windows_of(where, space, codes.numpy())
-        return x, (*notes, *more)
-    x, more = sequences_of(where, space, codes.numpy(), keys_of(where, _named(where, columns, space.key)))
-    return x, (*notes, *more)
+    else:
+        x, more = sequences_of(where, space, codes.numpy(), keys_of(where, _named(where, columns, space.key)))
+    return space, x, (*notes, *more)
 
 
 @for_space.register
 def _(
     space: Table, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
-) -> tuple[Tensor, tuple[str, ...]]:
+) -> tuple[Space, Tensor, tuple[str, ...]]:
     codes, notes, coded = _matched(space, where, columns, headless, kind)
-    return codes, (*notes, *_new_values(space, codes, coded, issubclass(kind, ConditionOptions)))
+    return space, codes, (*notes, *_new_values(space, codes, coded, issubclass(kind, ConditionOptions)))
 
 
 def _matched(

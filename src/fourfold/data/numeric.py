@@ -106,6 +106,6 @@ def _checked(where: str, column: Coded) -> npt.NDArray[np.float64]:
     if words.mean() < 0.5:
         raise DataError(f"{fault}; correct it, or drop the row")
     raise DataError(
-        f"{fault}; if it holds the classes, name it with {option('labels', column.name)}; otherwise read mixed columns "
-        f"with {option('space', 'table')}"
+        f"{fault}; if it holds texts, name it with {option('text', column.name)}; if it holds the classes, with "
+        f"{option('labels', column.name)}; otherwise read mixed columns with {option('space', 'table')}"
     )

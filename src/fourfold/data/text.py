@@ -385,6 +385,8 @@ def holds_documents(path: Path, options: DataOptions) -> bool:
     """
     if path.is_dir():
         return not holds(path, (*IMAGES, *SOUNDS)) and holds(path, (".txt",))
+    if options.line_by_line:
+        return False
     if options.text is not None or path.suffix.lower() not in (".jsonl", ".ndjson"):
         return options.text is not None
     if options.model is not None and options.model.window is None:

@@ -9,18 +9,16 @@ import numpy as np
 
 from fourfold.core import Space
 from fourfold.data.captions import CAPTION, FILE, SHORTEST, checked, listed
+from fourfold.data.columns import LONGEST
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of, decoded
 from fourfold.data.folders import IMAGES, SOUNDS
 from fourfold.data.layout import layout_of
 from fourfold.data.source import Source
-from fourfold.settings.data import DataOptions
+from fourfold.settings.data import ConditionOptions, DataOptions
 from fourfold.spaces import Lines
 
 __all__ = ["are_texts", "holds_texts", "read_texts", "texts_of"]
-
-LONGEST = 4096
-"""Bytes of a text, at most."""
 
 
 def are_texts(data: object) -> bool:
@@ -71,8 +69,11 @@ def texts_of(where: str, texts: Sequence[str], options: DataOptions, files: Sequ
     if not texts:
         raise DataError(f"{where}: must hold texts, got none")
     try:
-        space = options.model or _space_of(texts, options.tokens)
-        x = space.examples_of(space.conditions(texts, len(texts)))
+        space = options.model or _space_of(texts, options)
+        if type(space) is Lines and not isinstance(options, ConditionOptions):  # of which the empty text is an example
+            x = space.parse([" ".join(text.split()) for text in texts])
+        else:
+            x = space.examples_of(space.conditions(texts, len(texts)))
         return Source(x, space.conditioned_on(None), where, files=tuple(files))
     except TypeError:
         raise DataError(f"{where}: must be data of the model, {options.model}, got texts") from None
@@ -80,8 +81,8 @@ def texts_of(where: str, texts: Sequence[str], options: DataOptions, files: Sequ
         raise DataError(f"{where}: {error}") from None
 
 
-def _space_of(texts: Sequence[str], tokens: str | None) -> Space:
-    """The space of texts: of their bytes, or of the tokens that were asked for."""
-    if tokens is not None:
-        return Lines.of_texts(texts, tokens)
+def _space_of(texts: Sequence[str], options: DataOptions) -> Space:
+    """The space of texts: of their bytes, or of characters or the tokens asked for where they are examples."""
+    if options.tokens is not None or options.line_by_line:
+        return Lines.of_texts(texts, options.tokens)
     return Lines.of_bytes(max(SHORTEST, *(len(text.encode()) for text in texts)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, final
@@ -129,7 +129,8 @@ class DataOptions:
         tokens: the tokens of a text: ``"chars"``, ``"bytes"``, ``"bpe:4096"`` (a vocabulary of 4,096 parts of words,
             learned from the training part), or the path of a published ``tokenizer.json``. By default characters where
             at most 256 differ, else bytes.
-        text: the field of a ``.jsonl``, or the column of a table, that holds a document.
+        text: the field of a ``.jsonl``, or the column of a table, that holds texts. Each is an example with ``given``
+            or with the space ``"lines"``, and else a document of one long text.
         text_model: the file or folder of a model of language that writes the texts of a table, each given its row. By
             default they are drawn letter by letter.
         fractions: shares of train, validation and test. Two shares make validation and test the same examples. By
@@ -263,7 +264,7 @@ class DataOptions:
         None,
         _text(
             str,
-            "Field of a .jsonl, or column, that holds the documents.",
+            "Field of a .jsonl, or column of a table, that holds the texts.",
             show_default="text",
             metavar="NAME",
         ),
@@ -385,10 +386,10 @@ class DataOptions:
         """The least number of rows of a value that models learn as it is."""
         return 1 if self.keep_rare else self.rare
 
-    def without(self, names: Sequence[str]) -> DataOptions:
-        """The same settings, but for some that have their defaults of ``None``."""
-        nothing: dict[str, Any] = dict.fromkeys(names)
-        return replace(self, **nothing)
+    @property
+    def line_by_line(self) -> bool:
+        """Whether each text of a column or a file is an example of its own."""
+        return self.space == "lines"
 
     def changed(self) -> dict[str, Any]:
         """Every setting that differs from its default."""

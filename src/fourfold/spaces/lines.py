@@ -18,6 +18,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.coordinates import TokenCounts
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
+from fourfold.metrics.text import ngram_divergence
 from fourfold.metrics.words import error_rate
 from fourfold.spaces.text import Text
 from fourfold.spaces.tokenizer import Tokenizer
@@ -43,6 +44,7 @@ class Lines(WrittenTexts):
     Attributes:
         text: characters, bytes or subwords, and the most tokens of a text together with its end.
         lead: what tokens write before every text, such as a space: :meth:`parse` adds it.
+        column: the column of a table that holds them.
     """
 
     item_name: ClassVar[str] = "texts"
@@ -50,6 +52,7 @@ class Lines(WrittenTexts):
     several_draws: ClassVar[bool] = False
     text: Text
     lead: str = ""
+    column: str = "text"
 
     @classmethod
     def of_bytes(cls, most: int) -> Lines:
@@ -57,7 +60,7 @@ class Lines(WrittenTexts):
         return cls(Text("", most + 1))
 
     @classmethod
-    def of_texts(cls, texts: Sequence[str], tokens: str | None = None) -> Lines:
+    def of_texts(cls, texts: Sequence[str], tokens: str | None = None, column: str = "text") -> Lines:
         """The space of texts at hand, of characters, ``"bytes"`` or ``"bpe:COUNT"``, with room for longer ones.
 
         Raises:
@@ -65,7 +68,7 @@ class Lines(WrittenTexts):
         """
         text = _tokens(texts, tokens)
         most = max(len(text.ids(content)) for content in texts)
-        return cls(dataclasses.replace(text, length=round(ROOM * most) + 1))
+        return cls(dataclasses.replace(text, length=round(ROOM * most) + 1), column=column)
 
     def __str__(self) -> str:
         return f"texts of at most {self.text.length - 1} {self.text.token}s"
@@ -151,6 +154,9 @@ class Lines(WrittenTexts):
     def fits(self, other: Space) -> bool:
         return isinstance(other, Lines) and other.text == self.text
 
+    def table(self, x: Tensor) -> pd.DataFrame:
+        return super().table(x).set_axis([self.column], axis=1)
+
     def reading(self) -> Mapping[str, Any]:
         return {} if self.given is None else self.given.reading()
 
@@ -158,8 +164,11 @@ class Lines(WrittenTexts):
     def of_conditions(cls, pairs: Pairs, settings: Mapping[str, Any]) -> Lines | None:
         """The space of the texts that examples come with, of the tokens ``settings["tokens"]``, by default characters.
 
-        Each text is conditional on its example: captions on pictures, transcripts on sounds.
+        Each text is conditional on its example: captions on pictures, transcripts on sounds. Examples that are texts
+        themselves stay so.
         """
+        if type(pairs.space) is cls:
+            return None
         return cls.of_texts(_texts(pairs), settings["tokens"]).conditioned_on(pairs.space.conditioned_on(None))
 
     def from_conditions(self, pairs: Pairs) -> Pairs | None:
@@ -209,11 +218,26 @@ class Lines(WrittenTexts):
         return TokenCounts()
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
-        """Errors in words and characters: sample ``i`` is a transcript of the sound of reference ``i``."""
+        """Errors in words and characters: sample ``i`` is a transcript of the sound of reference ``i``.
+
+        Of texts given nothing, a class or a row, many may follow: their n-grams are compared, ends included.
+        """
         self.check_features(features)
+        if self.given is None or self.given.names or self.given.mixed:
+            yield from self._frequencies(x, references)
+            return
         hypotheses, truths = ([self.show(ids) for ids in part] for part in (x, references.test))
         yield error_rate(hypotheses, truths, "word")
         yield error_rate(hypotheses, truths, "character")
+
+    def _frequencies(self, x: Tensor, references: References) -> Iterator[Measurement]:
+        """The divergence of n-grams from those of references, up to one behind the end of the longest text."""
+        width = 1 + int(max(self.counts(x).max(), self.counts(references.test).max()))
+        train = references.train.features(references.train.pool[:, :width])
+        for n in (4, 2, 1):
+            if n <= width:
+                unit = f"{self.text.token}s"
+                yield ngram_divergence(x[:, :width], references.test[:, :width], n, train=train, unit=unit)
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
         return Excerpts(tuple(self.show(ids) for ids in x[:SHOWN]))
@@ -227,8 +251,8 @@ def _texts(pairs: Pairs) -> list[str]:
     """
     if pairs.cond is None or not isinstance(pairs.space.given, Lines):
         raise ValueError(
-            "holds no examples with texts: give a folder with a captions.csv or transcripts.csv (file, text), or a "
-            ".txt beside each file"
+            "holds no examples with texts: give a folder with a captions.csv or transcripts.csv (file, text), a .txt "
+            "beside each file, a .txt with a text in each line, or a table with a column of texts (--text)"
         )
     return pairs.space.given.strings(pairs.cond)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel
+from fourfold.core import GenerativeModel, Space
 from fourfold.machine.libraries import scipy, sklearn
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
@@ -25,9 +25,11 @@ __all__ = [
     "ClassifierScores",
     "category_probabilities",
     "class_probabilities",
+    "classes_of",
     "classifiers",
     "classify",
     "judge",
+    "places_among",
     "target_of",
 ]
 
@@ -36,7 +38,7 @@ RESAMPLES = 200
 MOST = 50_000
 """Training rows of the other classifiers, at most."""
 MOST_CATEGORIES = 255
-"""Categories of a column that gradient boosting accepts, at most. Rarer ones are one category."""
+"""Categories of a column that gradient boosting accepts, at most, where rarer ones are one. And classes of examples."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def class_probabilities(
     The number is exact where the likelihood is. With bounds, it is a ratio of bounds.
 
     Args:
-        model: conditional on classes.
+        model: conditional on classes, or on columns of few values: see :func:`classes_of`.
         x: raw examples ``(B, *shape)``.
         prior: ``p(c)``, ``(K,)``. By default all classes are equally likely.
         seed: of a likelihood that draws.
@@ -125,20 +127,47 @@ def class_probabilities(
     Raises:
         ValueError: for a model without classes or without a likelihood, or a prior that is not one.
     """
-    given = model.space.given
-    count = 0 if given is None else len(given.names)
+    conditions, _ = classes_of(model.space)
+    count = len(conditions)
     if not count:
-        raise ValueError(f"this model of {model.space} has no classes: train with --given labels on data that has some")
+        raise ValueError(
+            f"this model of {model.space} has no classes: train with --given labels on data that has some, or with a "
+            "column of few values"
+        )
     p = torch.full((count,), 1 / count, dtype=torch.float64) if prior is None else prior.double()
     if p.shape != (count,) or float(p.min()) < 0 or abs(float(p.sum()) - 1) > 1e-6:
         raise ValueError(f"prior must be {count} probabilities that add up to 1, got {p.tolist()[:9]}")
-    log_p = torch.stack([_nats(model, x, label, seed, batch_size) for label in range(count)], 1)
+    log_p = torch.stack([_nats(model, x, condition, seed, batch_size) for condition in conditions], 1)
     return (log_p + p.log()).softmax(1)
 
 
-def _nats(model: GenerativeModel, x: Tensor, label: int | None, seed: int, batch_size: int) -> Tensor:
+def classes_of(space: Space) -> tuple[Tensor, tuple[str, ...]]:
+    """The conditions of a space that has few of them, ``(K, *given.shape)``, and their names: classes, or rows.
+
+    Both are empty for a space without conditions, and where these are not a few categories or whole numbers.
+    """
+    given = space.given
+    if given is None or not (given.names or given.mixed):
+        return torch.empty(0), ()
+    try:
+        conditions, _ = given.support(1, 0.0)
+    except ValueError:  # there are too many
+        return torch.empty(0), ()
+    if len(conditions) > MOST_CATEGORIES:
+        return torch.empty(0), ()
+    rows = given.names or given.table(conditions)[list(given.columns)].astype(str).agg(", ".join, axis=1)
+    return conditions, tuple(rows)
+
+
+def places_among(classes: Tensor, conditions: Tensor) -> Tensor:
+    """The place of each condition ``(B, *)`` among classes ``(K, *)``, ``(B,)`` int64. -1 where it is none of them."""
+    same = (conditions[:, None] == classes).reshape(len(conditions), len(classes), -1).all(2)
+    return torch.where(same.any(1), same.long().argmax(1), -1)
+
+
+def _nats(model: GenerativeModel, x: Tensor, condition: Tensor | None, seed: int, batch_size: int) -> Tensor:
     """Log-probabilities, ``(B,)`` float64. A model without a likelihood is refused (``ValueError``)."""
-    result = model.log_prob(x, label, seed=seed, batch_size=batch_size)
+    result = model.log_prob(x, condition, seed=seed, batch_size=batch_size)
     if result.kind is Kind.NONE:
         raise ValueError(
             f"the model must have a likelihood to classify, got {model.paradigm}: train one of another paradigm"

@@ -12,19 +12,20 @@ from torch import Tensor
 from fourfold.core import Space
 from fourfold.data import Data, read_all, read_conditions
 from fourfold.data.arrays import as_array
+from fourfold.data.texts import are_texts
 
 __all__ = ["raw_conditions", "raw_examples"]
 
 
 def raw_examples(x: Any, space: Space) -> Tensor:
-    """An array, a tensor or rows of a data frame as raw examples of a space, see :meth:`fourfold.core.Space.conform`.
+    """An array, a tensor, texts or rows of a data frame as raw examples, see :meth:`fourfold.core.Space.conform`.
 
     A warning names each change that reading a data frame makes, such as a value that is not in the training data.
 
     Raises:
         TypeError: for anything else.
     """
-    if hasattr(x, "columns"):
+    if hasattr(x, "columns") or are_texts(x):
         split, notes = read_all(x, space)
         for note in notes:
             warnings.warn(note, stacklevel=3)
@@ -32,7 +33,7 @@ def raw_examples(x: Any, space: Space) -> Tensor:
     if isinstance(x, (np.ndarray, list, tuple)):
         x = torch.from_numpy(np.array(as_array(x)))
     if not isinstance(x, Tensor):
-        raise TypeError(f"raw examples must be a tensor, an array or a data frame, got {type(x).__name__}")
+        raise TypeError(f"raw examples must be a tensor, an array, texts or a data frame, got {type(x).__name__}")
     return space.conform(x)
 
 
