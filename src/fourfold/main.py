@@ -54,8 +54,10 @@ def run(arguments: list[str], debug: bool = False) -> int:
 
 
 def _answer(arguments: list[str]) -> int:
-    """Run a command. ``info`` without options needs no parser of options."""
-    if arguments[:1] == ["info"] and len(arguments) <= 2 and not arguments[-1].startswith("-"):
+    """Run a command. ``info`` without options needs no parser of options, but for folders that wings may know."""
+    name = arguments[-1] if arguments else ""
+    plain = arguments[:1] == ["info"] and len(arguments) <= 2 and not name.startswith("-")
+    if plain and (not os.path.isdir(name) or os.path.isfile(os.path.join(name, "card.json"))):
         print(printable(text(*arguments[1:]), keep="\n\t"))
         return 0
     from fourfold.cli.app import app  # the parser of options loads slowly

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import pandas as pd
 import typer
 
 from fourfold.cli.command import Command
+from fourfold.cli.commands.about import Info
 from fourfold.cli.commands.compare import Judge
 from fourfold.cli.commands.data import DescribeData
-from fourfold.cli.commands.runs import Sample, ScoreExamples
+from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.commands.train import Fit
 from fourfold.cli.data import print_rules
 from fourfold.cli.printing import print_line, say, write_text
@@ -28,15 +29,15 @@ from fourfold.privacy import guarantee_words
 from fourfold.settings.data import DataKeywords
 from fourfold.tasks.scores import score_record
 from fourfold_databases.database import Database, read_database
-from fourfold_databases.fitting import fit_database
+from fourfold_databases.fitting import fit_database, plan_words
 from fourfold_databases.judging import judge_database
 from fourfold_databases.page import write_page
 from fourfold_databases.rules import rules_of
-from fourfold_databases.run import DatabaseRun
+from fourfold_databases.run import DatabaseRun, table_folder
 from fourfold_databases.schema import Schema
 from fourfold_databases.writing import check_new, write_database
 
-__all__ = ["data", "fit", "judge", "sample", "score"]
+__all__ = ["data", "evaluate", "fit", "info", "judge", "refuse", "sample", "score"]
 
 
 def data(command: DescribeData) -> None:
@@ -60,6 +61,8 @@ def fit(command: Fit) -> None:
     """Train a model of each table, or go on with a training."""
     _refuse(command, "paradigm", "data", "settings", "out", "resume", "threads", "config", "context", "data_options")
     schema, skip_bad = _reading(command.data_options, "text_model")
+    if command.paradigm == "best":
+        raise ValueError("a race of paradigms (best) must have one table, got a database; name one, as autoregressive")
     folder = command.resume or command.out or new_folder(command.paradigm, command.data, command.settings)
     try:
         run = fit_database(
@@ -108,8 +111,82 @@ def score(command: ScoreExamples) -> None:
     database = read_database(command.data, run.schema, skip_bad=command.skip_bad or False)
     scores = run.log_prob(database, command.seed, say)
     if command.as_json:
-        print_line(json.dumps({table: score_record(result, "nats") for table, result in scores.items()}, indent=1))
+        print_line(json.dumps(_score_record(scores), indent=1))
+    else:
+        _print_scores(run, scores)
+
+
+def evaluate(command: Evaluate) -> None:
+    """Judge a database that a run draws beside the data that it learned from, and score the database."""
+    _refuse(command, "run", "data", "n", "skip_bad", "seed", "out", "device", "as_json")
+    run = DatabaseRun.load(command.run, command.device)
+    trained = run.training["data"]
+    recorded = trained is not None and Path(trained).exists()
+    if not recorded and command.data is None:
+        raise ValueError(f"DATA must name a database, got none, and that of {command.run} is not at {trained}")
+    held_out = command.data if recorded else None
+    real = read_database(trained if recorded else command.data, run.schema, skip_bad=run.training["skip_bad"])
+    references = real if held_out is None else read_database(held_out, run.schema, skip_bad=bool(command.skip_bad))
+    seen = "" if command.data else ", from which the run learned; give DATA that it never saw to measure privacy"
+    say(f"references: {references.name}{seen}")
+    scores = run.log_prob(references, command.seed, say)
+    samples = run.sample(1.0, command.seed, say=say)
+    judgement = judge_database(real, samples, held_out=held_out, n=command.n, say=say)
+    record = {**judgement.record(), "log-probability": _score_record(scores)}
+    if command.out is not None:
+        write_text(command.out, json.dumps(record, indent=1))
+    if command.as_json:
+        print_line(json.dumps(record, indent=1))
         return
+    print_line(f"{judgement}\n")
+    _print_scores(run, scores)
+    print_line(f"\na report with pages:\n  fourfold sample {command.run} --out NEW.db\n  fourfold judge REAL NEW.db")
+
+
+def info(command: Info) -> None:
+    """Show the run of a database: its keys and links, and each table with its run."""
+    assert command.subject is not None, "the handler asks for it"
+    run = DatabaseRun.begun(Path(command.subject))
+    tables = {
+        table: {
+            "rows": plan.rows,
+            "most rows of an owner": plan.longest,
+            "run": str(folder) if folder.exists() else None,
+        }
+        for table, plan in run.plans.items()
+        for folder in (table_folder(Path(command.subject), table),)
+    }
+    record = {"schema": run.schema.toml, "tables": tables, **run.training, "privacy": dict(run.privacy)}
+    if command.as_json:
+        print_line(json.dumps(record, indent=1))
+        return
+    print_line(f"{command.subject}: {plural(len(run.schema.keys), 'table')} of {run.training['data'] or 'frames'}\n")
+    print_line("\n".join(_wrapped(run.schema)))
+    print_line(f"\n{run.training['paradigm']}, {run.training['settings']}")
+    for table, row in tables.items():
+        print_line(f"{table}: {plan_words(run.plans[table])}; {row['run'] or 'it needs no model, or is not trained'}")
+    if run.privacy:
+        print_line(guarantee_words({"privacy": run.privacy}))
+
+
+def refuse(command: Command) -> None:
+    """Say which commands the run of a database has.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        f"RUN must be that of one table, got {getattr(command, 'run', '')}, that of a database: sample, score and "
+        "evaluate take it; for other commands fit the table by itself"
+    )
+
+
+def _score_record(scores: Mapping[str, LogProb]) -> dict[str, object]:
+    return {table: score_record(result, "nats") for table, result in scores.items()}
+
+
+def _print_scores(run: DatabaseRun, scores: Mapping[str, LogProb]) -> None:
+    """Print the log-probability of each table, and of all."""
     width = max(map(len, scores))
     nouns = {table: "rows" if run.plans[table].alone else "sequences" for table in scores}
     for table, result in scores.items():
@@ -145,15 +222,6 @@ def judge(command: Judge) -> None:
     else:
         print_line(judgement)
         print_line(f"report: {page}")
-
-
-def _score_record(result: LogProb) -> dict[str, object]:
-    return {
-        "nats": float(result.nats.sum()),
-        "examples": len(result.nats),
-        "mean": float(result.nats.mean()),
-        "kind": str(result.kind),
-    }
 
 
 def _refuse(command: Command, *names: str) -> None:

@@ -29,7 +29,7 @@ from fourfold_databases.reading import places_in, rows_at
 from fourfold_databases.run import RECORD, DatabaseRun, given_rows, table_folder, training_rows
 from fourfold_databases.schema import Schema
 
-__all__ = ["fit_database"]
+__all__ = ["fit_database", "plan_words"]
 
 SECRET = "secret"
 """The file in ``resume/`` that draws batches and noise under a guarantee of privacy."""
@@ -113,7 +113,7 @@ def fit_database(
     for table in tables:
         rest = sum(share for other, share in shares.items() if other not in runs)
         part = None if budget is None else _part(parse_budget(budget), shares[table], rest, seconds)
-        _tell(say, f"{table}: {_words(plan[table], part)}")
+        _tell(say, ", ".join([f"{table}: {plan_words(plan[table])}", *([] if part is None else [part.words])]))
         place = None if folder is None else table_folder(folder, table)
         read = _data(modelled, plan, table, text_model, keywords) if guard is None else guard.data(table, runs)
         fitted = _fitted(paradigm, read, place, part, resume, say, keywords)
@@ -147,12 +147,11 @@ def _tell(say: Callable[[str], None] | None, message: str) -> None:
         say(message)
 
 
-def _words(plan: Plan, budget: Budget | None) -> str:
+def plan_words(plan: Plan) -> str:
+    """The rows of a table in words."""
     if not plan.rows:  # under a guarantee nobody counts them
-        rows = f"the first {plan.longest:,} rows of an owner"
-        return rows if budget is None else f"{rows}, {budget.words}"
-    rows = f"{plan.rows:,} rows" if plan.alone else f"{plan.rows:,} rows, at most {plan.longest:,} of one owner"
-    return rows if budget is None else f"{rows}, {budget.words}"
+        return f"the first {plan.longest:,} rows of an owner"
+    return f"{plan.rows:,} rows" if plan.alone else f"{plan.rows:,} rows, at most {plan.longest:,} of one owner"
 
 
 def _fixed(database: Database) -> dict[str, pd.DataFrame]:

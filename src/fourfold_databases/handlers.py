@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from fourfold.cli.command import Command
+from fourfold.cli.commands.about import Info
 from fourfold.cli.commands.compare import Judge
 from fourfold.cli.commands.data import DescribeData
-from fourfold.cli.commands.runs import Sample, ScoreExamples
+from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.commands.train import Fit
 from fourfold_databases import ENDINGS
 
@@ -15,20 +16,22 @@ __all__ = ["work_of"]
 
 WORK = "fourfold_databases.cli"
 """The module that does the work."""
+OF_RUNS = {Sample: "sample", ScoreExamples: "score", Evaluate: "evaluate"}
+"""The commands that take the run of a database."""
 
 
 def work_of(command: Command) -> str | None:
     """The function that does the work of a command for a database. ``None`` for other data."""
     if isinstance(command, DescribeData):
         return f"{WORK}:data" if _is_database(command.name) and "query" not in command.data_options else None
+    if isinstance(command, Info):
+        return f"{WORK}:info" if command.subject is not None and _is_run(Path(command.subject)) else None
     if isinstance(command, Judge):
         return f"{WORK}:judge" if _is_database(command.real) and "query" not in command.data_options else None
     if isinstance(command, Fit):
         database = _is_run(command.resume) or (_is_database(command.data) and "query" not in command.data_options)
         return f"{WORK}:fit" if database else None
-    if isinstance(command, (Sample, ScoreExamples)) and _is_run(command.run):
-        return f"{WORK}:sample" if isinstance(command, Sample) else f"{WORK}:score"
-    return None
+    return f"{WORK}:{OF_RUNS.get(type(command), 'refuse')}" if _is_run(getattr(command, "run", None)) else None
 
 
 def _is_run(folder: Path | None) -> bool:

@@ -76,6 +76,10 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
         if len(frames) < len(_files(path)):
             raise DataError(f"{path}: files must name one table each, got two with one name: move one away")
     else:
+        if path.suffix.lower() not in ENDINGS:
+            raise DataError(
+                f"{path}: must be a database ({', '.join(ENDINGS)}) or a folder of tables, got another file"
+            )
         declared = declared_keys(path)
         batches = batches_of_duckdb if path.suffix.lower() == ".duckdb" else batches_of_sqlite
         frames = {name: _frame(batches(path, name)) for name in declared}

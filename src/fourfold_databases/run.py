@@ -48,7 +48,7 @@ from fourfold_databases.reading import Frames, keys_in, places_in, rows_at
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
 
-__all__ = ["RECORD", "DatabaseRun", "given_rows", "training_rows"]
+__all__ = ["RECORD", "DatabaseRun", "given_rows", "table_folder", "training_rows"]
 
 RECORD = "database.json"
 """The file of a run folder that makes it the run of a database."""

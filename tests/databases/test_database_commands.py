@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 
 import numpy as np
@@ -125,3 +126,64 @@ def test_bad_rows_are_those_of_databases(tmp_path, capsys):
     assert run(["fit", "autoregressive", str(tmp_path / "data" / "people.csv"), *options]) == 0
     assert run(["sample", str(tmp_path / "run"), "--skip-bad"]) == 2
     assert "--skip-bad must be left out" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory):
+    """A folder of two tables, other rows of them, and a run of the first."""
+    folder = tmp_path_factory.mktemp("pets")
+    people_and_pets(folder / "data", 0)
+    people_and_pets(folder / "other", 1)
+    options = ["--budget", "1 steps", "--size", "xs", "--precision", "float32", "--out", str(folder / "run")]
+    assert run(["fit", "autoregressive", str(folder / "data"), *options]) == 0
+    return folder
+
+
+def test_evaluate_judges_and_scores_the_database_of_a_run(pets, capsys):
+    capsys.readouterr()
+    assert run(["evaluate", str(pets / "run"), "-n", "50", "--json"]) == 0
+    own = json.loads(capsys.readouterr().out)
+    assert {"people", "pets", "pets by person_id", "numbers of pets"} <= own["views"].keys()
+    assert not any(check["broken"] for check in own["checks"])
+    out = pets / "scores.json"
+    assert run(["evaluate", str(pets / "run"), str(pets / "other"), "-n", "50", "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "in all" in text
+    assert "fourfold judge" in text
+    assert run(["score", str(pets / "run"), str(pets / "other"), "--json"]) == 0
+    assert json.loads(out.read_text())["log-probability"] == json.loads(capsys.readouterr().out)
+
+
+def test_evaluate_needs_data_that_is_there(pets, capsys):
+    copy = pets / "elsewhere"
+    shutil.copytree(pets / "run", copy)
+    record = json.loads((copy / "database.json").read_text())
+    record["training"]["data"] = str(pets / "gone")
+    (copy / "database.json").write_text(json.dumps(record))
+    assert run(["evaluate", str(copy)]) == 2
+    assert "DATA must name a database" in capsys.readouterr().err
+    assert run(["evaluate", str(copy), str(pets / "other"), "-n", "50"]) == 0
+    assert run(["evaluate", str(copy), str(pets / "other" / "pets.csv")]) == 2
+    assert "must be a database" in capsys.readouterr().err
+
+
+def test_info_shows_the_run_of_a_database(pets, capsys):
+    assert run(["info", str(pets / "run")]) == 0
+    text = capsys.readouterr().out
+    assert "person_id owned by people" in text
+    assert "60 rows" in text
+    assert run(["info", str(pets / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tables"]["people"]["rows"] == 60
+
+
+@pytest.mark.parametrize("words", [["classify", "RUN", "x.csv"], ["impute", "RUN", "x.csv"], ["look", "RUN"]])
+def test_commands_of_one_table_refuse_the_run_of_a_database(words, pets, capsys):
+    assert run([str(pets / "run") if word == "RUN" else word for word in words]) == 2
+    error = capsys.readouterr().err
+    assert "sample, score and evaluate take it" in error
+    assert error.count("\n") == 1
+
+
+def test_a_race_of_paradigms_is_for_one_table(pets, capsys):
+    assert run(["fit", "best", str(pets / "data"), "--budget", "1s"]) == 2
+    assert "must have one table" in capsys.readouterr().err

@@ -8,23 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
+from fourfold.cli.commands.about import Info
 from fourfold.cli.configfile import SECTIONS, template
-from fourfold.cli.options import AsJson
 from fourfold.cli.printing import print_line, write_text
 from fourfold.info import record, text
 
 __all__ = ["info", "init"]
 
 
-def info(
-    subject: Annotated[str | None, typer.Argument(help="The folder of a run, a paradigm or a recipe.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show a run, a paradigm or a recipe: how it is trained, sampled and scored.
-
-    Without a subject, list all paradigms and their recipes.
-    """
-    print_line(json.dumps(record(subject), indent=1) if as_json else text(subject))
+def info(command: Info) -> None:
+    """Print the page of a run, a paradigm or a recipe."""
+    subject = command.subject
+    print_line(json.dumps(record(subject), indent=1) if command.as_json else text(subject))
 
 
 def init(

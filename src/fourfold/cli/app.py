@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 from fourfold import __version__
 from fourfold.cli import about
 from fourfold.cli.command import Command
+from fourfold.cli.commands.about import Info
 from fourfold.cli.commands.captions import CaptionImages
 from fourfold.cli.commands.compare import Compare, Demo, Judge
 from fourfold.cli.commands.data import DescribeData
@@ -62,6 +63,7 @@ COMMANDS: dict[str, type[Command]] = {
     "look": Look,
     "demo": Demo,
     "data": DescribeData,
+    "info": Info,
 }
 
 
@@ -85,7 +87,6 @@ def _options(
 
 for _name, _declaration in COMMANDS.items():
     app.command(_name, cls=_Command)(_declaration.callback())
-app.command("info", cls=_Command)(about.info)
 app.command("init", cls=_Command)(about.init)
 for _name, _point in extensions("fourfold.commands").items():
     _command = _point.load()
