@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from fourfold.data.errors import DataError
-from fourfold.data.mixed import OTHER_KIND
+from fourfold.data.model_rows import OTHER_KIND
 from fourfold.output.printable import plural, shortened
 from fourfold.pictures.panels import Bars
 from fourfold.tournament.judgement import Judgement, judge

@@ -16,7 +16,7 @@ import pandas as pd
 from fourfold.core import LogProb
 from fourfold.data import read_all
 from fourfold.data.errors import DataError, option
-from fourfold.data.mixed import NEW, RARE
+from fourfold.data.model_rows import NEW, RARE
 from fourfold.engine import BrokenRun, Run
 from fourfold.output.printable import plural, shortened
 from fourfold.spaces import Sequences

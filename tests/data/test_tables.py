@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fourfold.data import DataError, load
-from fourfold.data.mixed import without_comma
+from fourfold.data.coded_columns import without_comma
 from fourfold.data.schema import as_numbers
 from fourfold.spaces import Table
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fourfold.data.coded_columns import Batches, batches_of_frame
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
-from fourfold.data.mixed import Batches, batches_of_frame
 from fourfold.machine.libraries import pandas as pd
 
 __all__ = ["batches_of_json", "first_object", "json_lines"]

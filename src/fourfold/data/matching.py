@@ -11,10 +11,11 @@ from torch import Tensor
 
 from fourfold.core import Pairs, Space
 from fourfold.core.conditions import as_condition
+from fourfold.data.coded_columns import batches_of_frame
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
-from fourfold.data.mixed import batches_of_frame, table_of
+from fourfold.data.mixed import table_of
 from fourfold.data.source import Source
 from fourfold.data.text import corpus_of, ids_of
 from fourfold.machine.libraries import pandas as pd

@@ -1,26 +1,24 @@
-"""Tables from a file, a data frame or a database, as codes: column by column, never row by row."""
+"""The source of a table: its columns are inferred, or are those of a model."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import singledispatch
-from typing import Any, NamedTuple, TypeAlias, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fourfold.core import Space
+from fourfold.data.coded_columns import Batches, coded_columns, codes_of, named_column
 from fourfold.data.columns import checked_texts
 from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike, encode_labels
 from fourfold.data.layout import Layout, plain
-from fourfold.data.memory import require
-from fourfold.data.numeric import continuous_vectors, vectors_for, vectors_of
+from fourfold.data.model_rows import for_space, not_constant
+from fourfold.data.numeric import continuous_vectors, vectors_of
 from fourfold.data.pairing import columns_named, paired
 from fourfold.data.private import private_table
 from fourfold.data.schema import (
@@ -46,177 +44,17 @@ from fourfold.data.sequences import (
     order_of,
     resemblance,
     rows_of,
-    sequences_of,
-    windows_of,
     within,
 )
 from fourfold.data.source import Source
-from fourfold.data.splits import FEWEST
 from fourfold.machine.libraries import pandas as pd
-from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
-from fourfold.settings.data import ConditionOptions, DataOptions, SampleOptions, conditions_in
+from fourfold.settings.data import ConditionOptions, DataOptions, conditions_in
 from fourfold.spaces import Categories, Lines, Sequences, Table, Vectors
-from fourfold.spaces.columns import UNREADABLE, UNSEEN, Categorical, Column, Constant, FreeText, Graded, Modelled
+from fourfold.spaces.columns import UNSEEN, Categorical, Constant, FreeText, Modelled
 from fourfold.spaces.registry import space_named
-from fourfold.spaces.vectors import numbered
 
-__all__ = [
-    "OTHER_KIND",
-    "Batches",
-    "batches_of_frame",
-    "different",
-    "draw_rows",
-    "table_of",
-    "without_comma",
-]
-
-Batches: TypeAlias = "Iterable[pyarrow.RecordBatch]"
-
-
-# --- batches ----------------------------------------------------------------------------------------------------------
-
-
-def batches_of_frame(frame: Any) -> Batches:
-    """The rows of a pandas frame, or of a polars frame or another object that speaks Arrow's protocol."""
-    if not isinstance(frame, pd.DataFrame):
-        return pyarrow.table(frame).to_batches()
-    if frame.shape[1] == 0:
-        return []
-    arrays = [_of_series(frame.iloc[:, place]) for place in range(frame.shape[1])]
-    return [pyarrow.RecordBatch.from_arrays(arrays, names=[str(name) for name in frame.columns])]
-
-
-def _of_series(column: pd.Series) -> Any:
-    """A column of a data frame as an Arrow array. Objects that have no common type become their texts.
-
-    Raises:
-        DataError: for values that are neither numbers, words nor times.
-    """
-    if isinstance(column.dtype, pd.PeriodDtype):
-        column = column.dt.to_timestamp()
-    try:
-        array = pyarrow.array(column, from_pandas=True)
-    except pyarrow.ArrowNotImplementedError:
-        raise DataError(
-            f"column {column.name}: must hold numbers, words or times, got {column.dtype}; write it so, or drop it"
-        ) from None
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
-        array = pyarrow.array(column.astype(str).where(column.notna()).to_numpy(dtype=object), pyarrow.string())
-    return array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
-
-
-def draw_rows(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray[np.int64]]:
-    """So many rows drawn by the seed, in the order of the file, and their places in it. No others are kept."""
-    draw, keys, rows, count = np.random.default_rng(seed), np.empty(0), np.empty(0, dtype=np.int64), 0
-    sample: list[Any] = []
-    for batch in batches:
-        keys = np.append(keys, draw.random(batch.num_rows))
-        rows = np.append(rows, np.arange(count, count := count + batch.num_rows))
-        best = np.sort(keys.argsort(kind="stable")[:limit])
-        sample = [pyarrow.Table.from_batches([*sample, batch]).take(pyarrow.array(best)).combine_chunks()]
-        sample, keys, rows = sample[0].to_batches(), keys[best], rows[best]
-    return sample, rows
-
-
-def rows_needed(options: DataOptions) -> str:
-    """The fewest rows that are read: one for a model that is there, enough for three splits where one is trained."""
-    return f"{FEWEST} rows" if options.model is None else "one row"
-
-
-# --- distinct values --------------------------------------------------------------------------------------------------
-
-
-def _coded(
-    where: str, batches: Batches, options: DataOptions, names: Sequence[str] | None, decimal: str, typed: bool
-) -> list[Coded]:
-    """Every column as the numbers of its distinct values, joined over all batches."""
-    rows = None
-    if options.limit is not None:
-        batches, rows = draw_rows(batches, options.limit, options.seed)
-    parts: list[list[Any]] = []
-    for batch in batches:
-        names = names or batch.schema.names
-        parts = parts or [[] for _ in range(batch.num_columns)]
-        for name, column, array in zip(names, parts, batch.columns, strict=True):
-            column.append(_plain_array(where, name, array).dictionary_encode())
-        require(8.0 * sum(len(part) for part in parts[0]) * len(parts), where)
-    if not parts or not any(len(part) for part in parts[0]):
-        raise DataError(f"{where}: must have at least {rows_needed(options)}, got none")
-    types = [None] * len(parts) if not typed else [_dtype(field.type) for field in batch.schema]
-    coded = []
-    for i, name in enumerate(different(names or ())):
-        encoded = pyarrow.chunked_array(parts[i]).unify_dictionaries().combine_chunks()
-        parts[i] = []
-        distinct = encoded.dictionary
-        if decimal == ",":
-            distinct = without_comma(distinct)
-        words = pyarrow.types.is_string(distinct.type)
-        trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if words else distinct
-        padded = not trimmed.equals(distinct)
-        inverse = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        coded.append(Coded(name, inverse, trimmed.to_pandas(), types[i], where, rows, padded))
-    return coded
-
-
-def without_comma(texts: Any) -> Any:
-    """Numbers with a decimal comma as numbers with a point."""
-    return pyarrow.compute.replace_substring_regex(texts, r"^([-+]?\d*),(\d+([eE][-+]?\d+)?)$", r"\1.\2")
-
-
-def _plain_array(where: str, name: str, array: Any) -> Any:
-    """An array of a type that columns are inferred from."""
-    kind = pyarrow.types
-    if kind.is_dictionary(array.type):
-        categories = _plain_array(where, name, array.dictionary)
-        return pyarrow.DictionaryArray.from_arrays(array.indices, categories).dictionary_decode()
-    if kind.is_struct(array.type) or kind.is_list(array.type) or kind.is_large_list(array.type):
-        texts = [None if value is None else json.dumps(value, default=str) for value in array.to_pylist()]
-        return pyarrow.array(texts, pyarrow.string())
-    if kind.is_nested(array.type) or kind.is_binary(array.type) or kind.is_large_binary(array.type):
-        raise DataError(f"{where}, column {name}: holds {array.type} values: write one value in each cell, or drop it")
-    if kind.is_date(array.type):
-        return array.cast(pyarrow.timestamp("s"))
-    if kind.is_duration(array.type):
-        microseconds = array.cast(pyarrow.duration("us")).cast(pyarrow.int64())
-        return pyarrow.compute.divide(microseconds.cast(pyarrow.float64()), 1e6)  # seconds
-    if kind.is_integer(array.type) or kind.is_floating(array.type) or kind.is_boolean(array.type):
-        return array
-    return array if kind.is_timestamp(array.type) else array.cast(pyarrow.string())
-
-
-def _dtype(kind: Any) -> str:
-    """The dtype of a data frame for a type of Arrow."""
-    if pyarrow.types.is_dictionary(kind):
-        return "category"
-    if pyarrow.types.is_nested(kind):
-        return "object"
-    if pyarrow.types.is_date(kind):
-        return "date32[day][pyarrow]"
-    if pyarrow.types.is_timestamp(kind):
-        return f"datetime64[{kind.unit}{', ' + kind.tz if kind.tz else ''}]"
-    if pyarrow.types.is_decimal(kind) or pyarrow.types.is_duration(kind):
-        return "float64"
-    dtypes = {"double": "float64", "float": "float32", "halffloat": "float16", "bool": "bool"}
-    return str(kind) if pyarrow.types.is_integer(kind) else dtypes.get(str(kind), "str")
-
-
-def different(names: Sequence[str]) -> list[str]:
-    """Names of which no two are the same, and none is empty."""
-    counts: dict[str, int] = {}
-    different = []
-    for place, name in enumerate(names):
-        name = str(name) or f"column {place + 1}"
-        again = name
-        while again in counts:
-            again = f"{name}.{counts[name]}"
-            counts[name] += 1
-        counts.setdefault(again, 1)
-        different.append(again)
-    return different
-
-
-# --- the source -------------------------------------------------------------------------------------------------------
+__all__ = ["table_of"]
 
 
 def table_of(
@@ -252,7 +90,7 @@ def table_of(
     ordered = in_order(options)
     rowwise = not ordered and (options.model is None or len(options.model.shape) == 1)  # an example is one row
     reading = options if rowwise else dataclasses.replace(options, limit=None)
-    columns = _coded(where, batches, reading, names, "." if layout is None else layout.decimal, typed)
+    columns = coded_columns(where, batches, reading, names, "." if layout is None else layout.decimal, typed)
     notes = _notes(where, names, columns)
     if isinstance(frame, pd.DataFrame):
         columns = [_with_dtype(item, str(dtype)) for item, dtype in zip(columns, frame.dtypes, strict=True)]
@@ -273,7 +111,7 @@ def table_of(
     if options.schema is not None:
         unknown_columns(where, read_schema(options.schema), [column.name for column in columns])
     if isinstance(options, ConditionOptions) and options.index is not None:
-        index = _named(where, columns, options.index)
+        index = named_column(where, columns, options.index)
         bare, columns = dataclasses.replace(bare, keys=_texts(index)), [part for part in columns if part is not index]
     bare = _with_keys(bare, where, columns, options)
     names_given = _columns_given(where, columns, options)
@@ -306,19 +144,6 @@ def _taken_apart(columns: Sequence[Coded], options: DataOptions) -> tuple[list[C
     return taken_apart(columns, hints, {str(name) for name in skip if name is not None}, options.support)
 
 
-def _named(where: str, columns: Sequence[Coded], name: str, use: str = "names the sequences") -> Coded:
-    """A column by its name, which names examples or has another use.
-
-    Raises:
-        DataError: if there is none of this name.
-    """
-    column = next((column for column in columns if column.name == name), None)
-    if column is None:
-        names = [column.name for column in columns]
-        raise DataError(f"{where}: must have the column {name!r}, which {use}; {alike(name, names)}")
-    return column
-
-
 def _texts(column: Coded) -> tuple[str, ...]:
     """The value of each row as a text."""
     texts = [*column.distinct.astype(str).map(plain), ""]
@@ -335,7 +160,7 @@ def _with_keys(bare: Source, where: str, columns: Sequence[Coded], options: Data
     key = _key(options)
     if key is None or key not in {column.name for column in columns}:
         return bare
-    column = _named(where, columns, key)
+    column = named_column(where, columns, key)
     first = np.unique(keys_of(where, column), return_index=True)[1]
     return dataclasses.replace(bare, key=key, keys=_texts(column.among(first)))
 
@@ -355,7 +180,7 @@ def _once_each(where: str, named: Sequence[Coded], columns: Sequence[Coded], opt
         )
     if double := {key, options.order} & {*_names(named)}:
         raise DataError(f"{where}: given must be other columns than group and order, got {min(map(str, double))!r}")
-    keys = keys_of(where, _named(where, columns, key))
+    keys = keys_of(where, named_column(where, columns, key))
     first = np.unique(keys, return_index=True)[1]
     for column in named:
         value = np.append(pd.factorize(column.distinct.astype(str))[0], -1)[column.inverse]
@@ -458,7 +283,7 @@ def _texts_of_column(bare: Source, where: str, columns: Sequence[Coded], options
             )
         column = texts[0]
     else:
-        column = _named(where, columns, options.text, "holds the texts")
+        column = named_column(where, columns, options.text, "holds the texts")
     distinct = checked_texts(where, column)
     try:
         space = Lines.of_texts(distinct, options.tokens, column.name)
@@ -488,7 +313,7 @@ def _with_schema(
     if train is not None and options.rules:
         plain = ~_replaced(inferred, columns)
         space = ruled(space, x[train], torch.from_numpy(plain)[train], options.support)
-    notes = (*bare.notes, *notes, *_not_constant([item.column for item in inferred], columns))
+    notes = (*bare.notes, *notes, *not_constant([item.column for item in inferred], columns))
     descriptions = tuple(map(_description, of_file or inferred, inferred))
     alike_rows = () if isinstance(space, Sequences) else resemblance(columns, of_file or inferred)  # a table may be one
     return dataclasses.replace(
@@ -579,7 +404,7 @@ def _in_order(
     keys = None if key is None else keys_of(where, key)
     rows = None
     if train is not None:
-        places = _codes(where, order.column, by_name[options.order])
+        places = codes_of(where, order.column, by_name[options.order])
         rows = torch.from_numpy(rows_of(places, keys, train.numpy(), options))
         order = within(order, places[rows])
     settled = {options.order: order} | ({} if key is None else {key.name: key_of(where, key, options)})
@@ -618,7 +443,7 @@ def _inferred(
     place = 0
     for coded, item in zip(columns, inferred, strict=True):
         if isinstance(item.column, Modelled):
-            codes[:, place] = space.in_schema(item.column, _codes(where, item.column, coded))
+            codes[:, place] = space.in_schema(item.column, codes_of(where, item.column, coded))
             outside = codes[:, place] == UNSEEN
             if outside.any() and train is None:
                 row = int(outside.argmax())
@@ -666,13 +491,6 @@ def _description(of_file: Inferred, of_training: Inferred) -> Inferred:
     return of_file if of_file.kind == of_training.kind else of_training
 
 
-def _codes(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
-    try:
-        return column.codes_of(coded.inverse, coded.distinct, coded.rows)
-    except ValueError as error:
-        raise DataError(f"{where}, {error}") from None
-
-
 def _remarks(inferred: Sequence[Inferred], support: int) -> tuple[str, ...]:
     """Remarks on columns: of their inference, on rare values, and on those that are not modelled."""
     unmodelled = {
@@ -694,175 +512,3 @@ def _remarks(inferred: Sequence[Inferred], support: int) -> tuple[str, ...]:
             f"{option('keep_rare', True)} keeps all"
         )
     return tuple(lines)
-
-
-@singledispatch
-def for_space(
-    space: Space, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
-) -> tuple[Space, Tensor, tuple[str, ...]]:
-    """The space and the raw set that a table is for a model of a space, and remarks. By default vectors.
-
-    Args:
-        space: of the model.
-        where: the file, for messages.
-        columns: of the table. Found by name, or by place where a file has no header.
-        headless: whether it has none.
-        kind: the class of the settings: the rows are examples, conditions, which have no probability, or samples of
-            another system, whose values may be of another kind than their column.
-
-    Raises:
-        DataError: for a column that is not there, or a value that the space does not hold.
-    """
-    return vectors_for(space, where, columns, headless)
-
-
-@for_space.register
-def _(
-    space: Lines, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
-) -> tuple[Space, Tensor, tuple[str, ...]]:
-    column = columns[0] if len(columns) == 1 else _named(where, columns, space.column, "holds the texts of the model")
-    try:
-        x = space.parse(checked_texts(where, column))
-    except ValueError as error:
-        raise DataError(f"{where}, column {column.name}: {error}") from None
-    return space, x[torch.from_numpy(column.inverse).long()], ()
-
-
-@for_space.register
-def _(
-    space: Sequences, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
-) -> tuple[Space, Tensor, tuple[str, ...]]:
-    codes, notes, coded = _matched(space.file_table, where, columns, headless, kind)
-    notes = (*notes, *_new_values(space.file_table, codes, coded, issubclass(kind, ConditionOptions), by_row=False))
-    gaps = (codes[:, space.at] == UNSEEN).nonzero()
-    if len(gaps):
-        raise DataError(
-            f"{where}, row {int(gaps[0]) + 1}, column {space.order}: must have a value to order rows, got none: "
-            "correct it, or drop the row"
-        )
-    if space.key is None:
-        x, more = windows_of(where, space, codes.numpy())
-    else:
-        x, more = sequences_of(where, space, codes.numpy(), keys_of(where, _named(where, columns, space.key)))
-    return space, x, (*notes, *more)
-
-
-@for_space.register
-def _(
-    space: Table, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
-) -> tuple[Space, Tensor, tuple[str, ...]]:
-    codes, notes, coded = _matched(space, where, columns, headless, kind)
-    return space, codes, (*notes, *_new_values(space, codes, coded, issubclass(kind, ConditionOptions)))
-
-
-def _matched(
-    space: Table, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions]
-) -> tuple[Tensor, tuple[str, ...], list[Coded]]:
-    """The codes of a table in the columns of a model, remarks, and the columns of the file that they are."""
-    by_name = {column.name: column for column in columns}
-    schema = [column.name for column in space.schema]
-    if headless and schema != list(numbered(len(schema))) and len(columns) == len(schema):
-        by_name = dict(zip(schema, columns, strict=True))
-    missing = [name for name in space.columns if name not in by_name]
-    if missing:
-        raise DataError(
-            f"{where}: must have the column {missing[0]!r} of the model, got none: {alike(missing[0], by_name)}"
-        )
-    spare = [name for name in by_name if name not in schema]
-    notes = [f"columns that the model does not use: {shortened(spare)}"] if spare else []
-    notes += _not_constant(space.schema, list(by_name.values()))
-    coded = [by_name[name] for name in space.columns]
-    codes_of = _codes
-    if issubclass(kind, SampleOptions):
-        codes_of = _codes_of_samples
-        notes += [line for pair in zip(space.modelled, coded, strict=True) for line in _wrong_values(*pair)]
-    pairs = zip(space.modelled, coded, strict=True)
-    codes = np.stack([space.in_schema(column, codes_of(where, column, values)) for column, values in pairs], 1)
-    return torch.from_numpy(codes), tuple(notes), coded
-
-
-OTHER_KIND = "are judged as wrong ones"
-"""The remark of notes on values of samples that are of another kind than their column, or in no real row."""
-
-
-def _codes_of_samples(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
-    """As :func:`_codes`, but a value of another kind becomes :data:`UNSEEN` instead of an error."""
-    codes = np.append(column.read(coded.distinct), column.blank)[coded.inverse]
-    return np.where(codes == UNREADABLE, UNSEEN, codes)
-
-
-def _wrong_values(column: Column, coded: Coded) -> Iterator[str]:
-    """Lines on the values of a column of samples that are of another kind, or in no real row, with their number."""
-    codes = torch.from_numpy(np.append(column.read(coded.distinct), column.blank)[coded.inverse])
-    for code, words in ((UNREADABLE, f"is not {column.description}"), (UNSEEN, "is in no real row")):
-        count = f"{int((codes == code).sum()):,} of {len(codes):,} values"
-        yield from _line(column, coded, codes == code, f"{words}: {count} {OTHER_KIND}")
-
-
-IMPOSSIBLE, IMPROBABLE = "its probability is 0", "it is improbable"
-"""The remarks of notes on examples with values that a model does not expect."""
-NEW, RARE = "is a value that the model never saw", "is in few training rows or none"
-"""The beginnings of notes on categories that training rows lack, and on those that a column pools."""
-GUESS, EXTRAPOLATED = "a result given it is a guess", "a result given it is extrapolated"
-"""The remarks of notes on conditions with such values."""
-SHOWN = 3
-"""New values of a column that are shown."""
-
-
-def _new_values(
-    space: Table, codes: Tensor, coded: Sequence[Coded], conditions: bool, by_row: bool = True
-) -> Iterator[str]:
-    """Lines on the values of each column that training rows did not have, that are pooled, or lie beyond their range.
-
-    An example with a new value is impossible or improbable. A condition has no probability.
-
-    Args:
-        space: of the rows.
-        codes: of the rows, ``(N, C)``.
-        coded: the columns.
-        conditions: whether the rows are conditions.
-        by_row: whether lines name rows by their place, which those of sequences may have lost.
-    """
-    foreign, beyond = space.foreign(codes), space.beyond(codes)
-    new, outer = (GUESS, EXTRAPOLATED) if conditions else (IMPOSSIBLE, IMPROBABLE)
-    for i, (column, values) in enumerate(zip(space.modelled, coded, strict=True)):
-        yield from _line(column, values, foreign[:, i], f"{NEW}: {new}", by_row)
-        if isinstance(column, Categorical) and column.instead is not None:
-            rare = torch.from_numpy(column.unlisted(values.inverse, values.distinct)) & ~foreign[:, i]
-            yield from _line(column, values, rare, f"{RARE}: it counts as {column.instead}", by_row)
-        if isinstance(column, Graded):
-            low, high = column.text(np.array(column.span, dtype=np.int64))
-            remark = f"is beyond {low} to {high}, as in training: {outer}"
-            yield from _line(column, values, beyond[:, i], remark, by_row)
-
-
-def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterator[str]:
-    """A line on each column that is constant in training, so no model knows it, and has another value here."""
-    coded = {column.name: column for column in columns}
-    for column in schema:
-        if isinstance(column, Constant) and column.name in coded:
-            values = coded[column.name]
-            differs = torch.from_numpy(column.codes_of(values.inverse, values.distinct) == UNSEEN)
-            usual = "empty" if column.value is None else repr(column.value)
-            yield from _line(
-                column, values, differs, f"is not {usual}, as in all training rows: the column is not modelled"
-            )
-
-
-def _line(column: Column, coded: Coded, mask: Tensor, remark: str, by_row: bool = True) -> Iterator[str]:
-    """A line on the values of some rows, if there are any: with their rows, or with the number of rows."""
-    rows = mask.nonzero().flatten().tolist()
-    if not rows:
-        return
-    if not by_row:
-        values = coded.distinct.reindex(np.unique(coded.inverse[rows])).fillna("")
-        first, *others = [repr(str(value)[:40]) for value in values]
-        more = f"; likewise {shortened(others, SHOWN - 1)}" if others else ""
-        yield f"{len(rows):,} of {len(mask):,} rows, column {column.name}: {first} {remark}{more}"
-        return
-    texts = [coded.distinct.iloc[coded.inverse[row]] if coded.inverse[row] >= 0 else "" for row in rows[:SHOWN]]
-    places = rows if coded.rows is None else coded.rows[rows].tolist()
-    words = [f"row {place + 1}: {str(text)[:40]!r}" for place, text in zip(places, texts, strict=False)]
-    rest = [*words[1:], *([f"{len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else [])]
-    more = f"; likewise {', '.join(rest)}" if rest else ""
-    yield f"row {places[0] + 1}, column {column.name}: {str(texts[0])[:40]!r} {remark}{more}"

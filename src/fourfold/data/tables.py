@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.data.arrow import open_parquet, record_batches
+from fourfold.data.coded_columns import Batches, batches_of_frame, rows_needed
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
 from fourfold.data.delimited import cells, row_line
 from fourfold.data.errors import DataError, readable
 from fourfold.data.json_rows import batches_of_json
 from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
-from fourfold.data.mixed import Batches, batches_of_frame, rows_needed, table_of
+from fourfold.data.mixed import table_of
 from fourfold.data.source import Source
 from fourfold.data.workbooks import batches_of_workbook
 from fourfold.machine.libraries import pandas as pd

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from fourfold.data.coded_columns import Batches, batches_of_frame
 from fourfold.data.errors import DataError, option
 from fourfold.data.memory import require
-from fourfold.data.mixed import Batches, batches_of_frame
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 

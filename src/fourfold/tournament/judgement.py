@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Unpack, final
 
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, load, read_raw
-from fourfold.data.mixed import IMPOSSIBLE, IMPROBABLE
+from fourfold.data.model_rows import IMPOSSIBLE, IMPROBABLE
 from fourfold.data.separate import cut, separate
 from fourfold.machine.hardware import machine
 from fourfold.metrics import Measurement
