@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 from torch import Tensor
 
 from fourfold.data.delimited import cells
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded
+from fourfold.data.folders import files_of
 from fourfold.data.json_rows import json_lines
 from fourfold.data.layout import layout_of
 from fourfold.spaces.lines import Lines
 
-__all__ = ["CAPTION", "FILE", "LISTS", "SHORTEST", "checked", "encoded", "folder_captions", "listed"]
+__all__ = ["CAPTION", "FILE", "LISTS", "SHORTEST", "Medium", "captioned_files", "checked", "encoded", "listed"]
 
 LISTS = (
     *("captions.txt", "captions.csv", "captions.jsonl", "metadata.csv", "metadata.jsonl"),
@@ -28,26 +31,62 @@ SHORTEST, LONGEST = 128, 512
 """Bytes of the longest caption that a space is made for: at least, so that prompts fit too, and at most."""
 
 
-def folder_captions(
-    images: Sequence[Path], other_files: Sequence[Path], skip_bad: bool, thing: str = "image", most: int = LONGEST
-) -> tuple[dict[Path, str], list[Path]]:
-    """The caption of each image of a folder, and the files that hold them. Both are empty where there are none.
+@final
+@dataclass(frozen=True)
+class Medium:
+    """A kind of files that a folder may hold with captions.
 
-    Either one list (:data:`LISTS`): lines ``name.png<tab>caption`` (or a space, if names have none), or a table or JSON
-    lines with ``file`` and ``caption``, or ``name.txt`` beside ``name.png``. An image without a caption is left out
-    where bad ones are skipped. All of this holds for sounds and transcripts too.
-
-    Args:
-        images: the images, or the sounds.
-        other_files: the others of the folder.
-        skip_bad: whether to leave out what has no caption.
-        thing: the noun for one of them.
+    Attributes:
+        suffixes: endings of the files.
+        noun: for one of them, with its article.
+        formats: in words.
+        caption: the noun for a caption.
         most: the most bytes of a caption.
+    """
+
+    suffixes: tuple[str, ...]
+    noun: str
+    formats: str
+    caption: str = "caption"
+    most: int = LONGEST
+
+    @property
+    def thing(self) -> str:
+        """The noun alone."""
+        return self.noun.rpartition(" ")[2]
+
+
+def captioned_files(path: Path, medium: Medium, skip_bad: bool) -> tuple[list[Path], list[str], dict[Path, str]]:
+    """The files of a folder in order of class and name, those that are skipped, and the captions of a flat folder.
+
+    A file alone, which is a condition or is scored, has neither. Captions are in one list (:data:`LISTS`): lines
+    ``name.png<tab>caption`` (or a space, if names have none), or a table or JSON lines with ``file`` and ``caption``.
+    Or they are in ``name.txt`` beside ``name.png``. A file without a caption is left out where bad ones are skipped.
 
     Raises:
-        DataError: with file and line, for a missing, second, empty or too long caption, one of no image, or that is not
-            UTF-8.
+        DataError: for a folder without such files, another file among them, and with file and line for a missing,
+            second, empty or too long caption, one of no file, or that is not UTF-8.
     """
+    if path.is_file():
+        return [path], [], {}
+    files, other_files, flat = files_of(path, medium.suffixes, f"{medium.thing}s", medium.formats)
+    captions, caption_files = _captions(files, other_files if flat else [], skip_bad, medium.thing, medium.most)
+    other_files = [file for file in other_files if file not in caption_files]
+    if other_files and not skip_bad:
+        raise DataError(
+            f"{other_files[0]}: must be {medium.noun}, as its neighbours, got another file: move it away, or skip it "
+            f"with {option('skip_bad', True)}"
+        )
+    bare = [file for file in files if captions and file not in captions]
+    skipped = [f"{file}: is not {medium.noun}" for file in other_files]
+    skipped += [f"{file}: has no {medium.caption}" for file in bare]
+    return [file for file in files if file not in bare], skipped, captions
+
+
+def _captions(
+    images: Sequence[Path], other_files: Sequence[Path], skip_bad: bool, thing: str, most: int
+) -> tuple[dict[Path, str], list[Path]]:
+    """The caption of each image of a folder, and the files that hold them. Both are empty where there are none."""
     lists = [path for path in other_files if path.name.lower() in LISTS]
     stems = {path.stem for path in images}
     beside = [

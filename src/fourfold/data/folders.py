@@ -9,8 +9,9 @@ import torch
 
 from fourfold.data.errors import DataError
 from fourfold.settings.data import DataOptions
+from fourfold.spaces import Categories
 
-__all__ = ["IMAGES", "SOUNDS", "entries", "files_of", "holds", "limited", "members"]
+__all__ = ["IMAGES", "SOUNDS", "classes_of", "entries", "files_of", "holds", "limited", "members"]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
@@ -49,6 +50,13 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
 def holds(folder: Path, suffixes: Sequence[str]) -> bool:
     """True if a folder or one of its sub-folders has a file of a kind."""
     return any(path.suffix.lower() in suffixes for path in folder.rglob("*"))
+
+
+def classes_of(files: Sequence[Path]) -> tuple[torch.Tensor, Categories]:
+    """The classes of files, named by their folders."""
+    names = sorted({path.parent.name for path in files})
+    ids = {name: i for i, name in enumerate(names)}
+    return torch.tensor([ids[path.parent.name] for path in files]), Categories(tuple(names))
 
 
 def limited(files: list[Path], options: DataOptions) -> list[Path]:

@@ -9,7 +9,7 @@ import struct
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,13 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 
 from fourfold.core import Space
-from fourfold.data.captions import encoded, folder_captions
+from fourfold.data.captions import Medium, captioned_files, encoded
 from fourfold.data.errors import DataError, option
-from fourfold.data.folders import IMAGES, files_of, limited
+from fourfold.data.folders import IMAGES, classes_of, limited
 from fourfold.data.memory import require
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Categories, Images
+from fourfold.spaces import Images
 
 __all__ = [
     "UNREADABLE",
@@ -89,13 +89,16 @@ class ImageHeader:
     width: int
 
 
+PICTURES = Medium(IMAGES, "an image", "PNG, JPEG or WebP images")
+
+
 def read_folder(folder: Path, options: DataOptions) -> Source:
     """Read all images of a folder, or one image, into one uint8 tensor.
 
     Images of several sizes become one size: that of most of them, or else a square as wide as the median of their
     shorter sides, at most :data:`SIDE`. Grey images among coloured ones become coloured, and transparent pixels become
     white. ``Source.notes`` says so. A flat folder may hold captions, see
-    :func:`~fourfold.data.captions.folder_captions`. Palettes become colours; EXIF orientation is applied; of an
+    :func:`~fourfold.data.captions.captioned_files`. Palettes become colours; EXIF orientation is applied; of an
     animation the first picture counts.
 
     Raises:
@@ -106,7 +109,7 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
     if options.size is not None and min(options.size) < 1:
         raise DataError(f"size must be a height and a width of at least 1, got {options.size}")
     within = folder if folder.is_dir() else folder.parent
-    files, skipped, captions = _files(folder, options)
+    files, skipped, captions = captioned_files(folder, PICTURES, options.skip_bad)
     files = limited(files, options)
     headers, bad = _headers(folder, files, options)
     form = format_of(list(headers.values()), options)
@@ -125,7 +128,7 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
     if captions:
         cond, given = encoded([captions[path] for path in good])
     elif not all(path.parent == within for path in files):
-        cond, given = _classes(good)
+        cond, given = classes_of(good)
     return Source(
         torch.from_numpy(x),
         space,
@@ -137,36 +140,6 @@ def read_folder(folder: Path, options: DataOptions) -> Source:
         notes=notes,
         files=tuple(path.relative_to(within).as_posix() for path in good),
     )
-
-
-def _classes(files: Sequence[Path]) -> tuple[torch.Tensor, Categories]:
-    """The classes of files, named by their folders."""
-    names = sorted({path.parent.name for path in files})
-    ids = {name: i for i, name in enumerate(names)}
-    return torch.tensor([ids[path.parent.name] for path in files]), Categories(tuple(names))
-
-
-# --- which files ------------------------------------------------------------------------------------------------------
-
-
-def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
-    """The images in order of class and name, the skipped files, and the captions of a flat folder.
-
-    An image alone, which is a condition or is scored, has neither.
-    """
-    if folder.is_file():
-        return [folder], [], {}
-    images, other_files, flat = files_of(folder, IMAGES, "images", "PNG, JPEG or WebP images")
-    captions, caption_files = folder_captions(images, other_files if flat else [], options.skip_bad)
-    other_files = [path for path in other_files if path not in caption_files]
-    if other_files and not options.skip_bad:
-        raise DataError(
-            f"{other_files[0]}: must be an image, as its neighbours, got another file: move it away, or skip it with "
-            f"{option('skip_bad', True)}"
-        )
-    bare = [path for path in images if captions and path not in captions]
-    skipped = [f"{path}: is not an image" for path in other_files] + [f"{path}: has no caption" for path in bare]
-    return [path for path in images if path not in bare], skipped, captions
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------

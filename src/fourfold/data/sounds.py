@@ -11,13 +11,13 @@ from types import ModuleType
 import numpy as np
 import torch
 
-from fourfold.data.captions import encoded, folder_captions
+from fourfold.data.captions import Medium, captioned_files, encoded
 from fourfold.data.errors import DataError, option
-from fourfold.data.folders import SOUNDS, files_of, limited
+from fourfold.data.folders import SOUNDS, classes_of, limited
 from fourfold.data.memory import require
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Audio, Categories
+from fourfold.spaces import Audio
 from fourfold.spaces.audio import FULL_SCALE
 
 __all__ = ["read_sounds"]
@@ -30,6 +30,7 @@ TOLD = 10.0
 """The same of clips with transcripts."""
 WORDS = 4096
 """Bytes of a transcript, at most."""
+CLIPS = Medium(SOUNDS, "a sound", "WAV, FLAC, OGG or MP3 files", "transcript", WORDS)
 LONGEST = 3600.0
 """Seconds of one file that is read, at most."""
 ALL = 360_000.0
@@ -77,7 +78,7 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
     """
     _check(options)
     library = _soundfile(path)
-    files, skipped, captions = ([path], list[str](), dict[Path, str]()) if path.is_file() else _files(path, options)
+    files, skipped, captions = captioned_files(path, CLIPS, options.skip_bad)
     headers, bad = _headers(limited(files, options), options, library)
     rate, length = _form(list(headers.values()), bool(captions), options)
     longer = _too_long(headers, captions, length / rate)
@@ -115,9 +116,8 @@ def read_sounds(path: Path, options: DataOptions) -> Source:
     if all(path in (file, file.parent) for file in files):
         way = "put the sounds of each class into a sub-folder of its own, or add transcripts (transcripts.txt)"
         return replace(source, hint=way)
-    names = sorted({file.parent.name for file in clips})
-    labels = torch.tensor([names.index(file.parent.name) for file in clips])[owner]
-    return replace(source, cond=labels, given=Categories(tuple(names)))
+    labels, classes = classes_of([*clips])
+    return replace(source, cond=labels[owner], given=classes)
 
 
 def _check(options: DataOptions) -> None:
@@ -142,22 +142,7 @@ def _unreadable(library: ModuleType) -> tuple[type[Exception], ...]:
     return (library.LibsndfileError, OSError, ValueError, RuntimeError, MemoryError)
 
 
-# --- which files ------------------------------------------------------------------------------------------------------
-
-
-def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
-    """The sounds in order of class and name, the skipped files, and the transcripts of a flat folder."""
-    sounds, other_files, flat = files_of(folder, SOUNDS, "sounds", "WAV, FLAC, OGG or MP3 files")
-    captions, caption_files = folder_captions(sounds, other_files if flat else [], options.skip_bad, "sound", WORDS)
-    other_files = [path for path in other_files if path not in caption_files]
-    if other_files and not options.skip_bad:
-        raise DataError(
-            f"{other_files[0]}: must be a sound, as its neighbours, got another file: move it away, or skip it with "
-            f"{option('skip_bad', True)}"
-        )
-    bare = [path for path in sounds if captions and path not in captions]
-    skipped = [f"{path}: is not a sound" for path in other_files] + [f"{path}: has no transcript" for path in bare]
-    return [path for path in sounds if path not in bare], skipped, captions
+# --- headers ---------------------------------------------------------------------------------------------------------
 
 
 def _headers(

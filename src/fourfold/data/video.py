@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.data.digits import read_digits
 from fourfold.data.errors import DataError, option
-from fourfold.data.folders import entries, limited, members
+from fourfold.data.folders import classes_of, entries, limited, members
 from fourfold.data.images import UNREADABLE, fault, in_mode
 from fourfold.data.memory import require
 from fourfold.data.source import Source
@@ -126,11 +126,7 @@ def _source(
     resized = len(clips) - sizes[(height, width)]
     if resized and options.size is None:
         notes.append(f"resized {resized:,} of {len(clips):,} clips to {height} x {width}: see {option('size', 32)}")
-    labels, given = None, None
-    if by_class:
-        names = tuple(sorted({path.parent.name for path in clips}))
-        labels = torch.tensor([names.index(path.parent.name) for path in clips])
-        given = Categories(names)
+    labels, given = classes_of([*clips]) if by_class else (None, None)
     return Source(
         torch.from_numpy(x.reshape(len(x), frames * colours, height, width)),
         Video(frames * colours, height, width, frames=frames),
