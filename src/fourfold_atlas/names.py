@@ -10,20 +10,20 @@ from functools import lru_cache
 from itertools import takewhile
 
 from fourfold.vocabulary import Cost, Kind
-from fourfold_atlas.catalogue import CatalogueEntry, System, entries, plain
+from fourfold_atlas.catalogue import MODALITIES, CatalogueEntry, System, entries, plain
 from fourfold_atlas.decision import describe
 from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Claim, Evidence, Reader
 from fourfold_atlas.links import hub_name, is_link, key
 from fourfold_atlas.parts import catalogued, ordered
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.products import Product, products
-from fourfold_atlas.rules import finder
+from fourfold_atlas.rules import naming
 from fourfold_atlas.tradeoffs import cost_note, failures
 from fourfold_atlas.variants import variant
 from fourfold_atlas.votes import by_claim
 from fourfold_atlas.words import MAX_PROSE, preamble, read_phrases
 
-__all__ = ["find", "mentioned", "near", "place_mention", "place_name", "unknown"]
+__all__ = ["find", "mentioned", "misspelt", "near", "place_mention", "place_name", "unknown"]
 
 #: links to the system's own paper count within so many characters
 HEAD = 2_000
@@ -40,12 +40,12 @@ _BREAK = re.compile(r"<br|</h\d")
 _HEADING = re.compile(r"(?m)^\s*(?:#{1,3}\s+|<h[1-3][^>]*>\s*)(.+)$")
 _LAST = re.compile(r"\(([^()]+)\)\W*$")
 _QUOTED = re.compile(r"[\"“`]([^\"”`]{2,60})[\"”`]")
-_BEFORE = finder("names", "before")
-_AFTER = finder("names", "after")
-_ABOUT = finder("names", "about")
+_BEFORE = naming("before")
+_AFTER = naming("after")
+_ABOUT = naming("about")
 #: that sentence counts within so many characters
 OPENING = 1_000
-_VERSION = finder("names", "version")
+_VERSION = naming("version")
 #: letters of a family's name, that fewer would name anything
 SHORTEST_FAMILY = 3
 #: and that the name of an id may begin with
@@ -56,8 +56,11 @@ BY_VERSION = 0.9
 BY_KIN, BY_BEGINNING = 0.9, 0.8
 #: a version is absurd so far behind the latest of its family, or where the family has none
 LATER, FIRST = 3.0, 9.0
+LATE = "later than the versions known"
 #: similarity from which a name is suggested, and how many are
 ALIKE, MOST_NEAR = 0.8, 3
+#: similarity from which a name is a slip of another
+SLIP = 0.92
 
 
 def find(name: str) -> tuple[System, float] | None:
@@ -69,7 +72,7 @@ def find(name: str) -> tuple[System, float] | None:
     if (link := key(name)) and link in _by_link():
         return _by_link()[link].system, 1.0
     aliases = _aliases(name)
-    for alias in aliases:
+    for alias in (*aliases, _joined().get(_letters(name), "")):
         if alias in _by_alias():
             return _by_alias()[alias].system, 1.0
     versions = (_version(alias) for alias in aliases)
@@ -96,6 +99,12 @@ def _joined() -> Mapping[str, str]:
     return {alias.replace("-", ""): alias for alias in _by_alias()}
 
 
+def _letters(name: str) -> str:
+    """The letters and digits of a name, so that ``dalle3`` is ``DALL-E 3``. Too few are none."""
+    joined = plain(name).replace("-", "")
+    return joined if len(joined) >= SHORTEST_BEGINNING else ""
+
+
 def _aliases(name: str) -> tuple[str, ...]:
     """The plain forms of a name: whole, and behind the owner of an id."""
     return tuple(filter(None, dict.fromkeys((plain(name), plain(hub_name(name))))))
@@ -103,7 +112,7 @@ def _aliases(name: str) -> tuple[str, ...]:
 
 def _version(alias: str) -> System | None:
     """The system of which a plain name is a version: the latest for a later one, else that spelled most alike."""
-    family = _families().get(_unversioned(alias), ())
+    family = _families().get(_family(alias), ())
     if len({entry.paradigm for _, entry in family}) != 1:
         return None
     late = _number(alias) > max(_number(row) for row, _ in family)
@@ -121,8 +130,12 @@ def _by_link() -> Mapping[str, CatalogueEntry]:
 
 
 def _number(alias: str) -> float:
-    """The version in a plain name: the number behind its family that is no size. ``llama-3-8-b`` is the third."""
-    match = re.match(r"-(?:v-)?(\d+(?:\.\d+)?)(?!-[bmkt](?:-|$))(?=-|$)", alias[len(_unversioned(alias)) :])
+    """The version in a plain name: the number behind its family and edition that is no size.
+
+    ``llama-3-8-b`` is the third, and ``claude-opus-4.6`` has 4.6.
+    """
+    pattern = r"(?:-[a-z]{3,})*-(?:v-)?(\d+(?:\.\d+)?)(?!-[bmkt](?:-|$))(?=-|$)"
+    match = re.match(pattern, alias[len(_unversioned(alias)) :])
     return float(match[1]) if match else 0.0
 
 
@@ -130,14 +143,18 @@ def _caveat(name: str, system: System, score: float) -> tuple[str, bool]:
     """The words that a version adds to the verdict, and whether nobody can mean it."""
     if score in (1, BY_BEGINNING):
         return "" if score == 1 else f"by the beginning of its name, as the catalogue's {system.name}", False
-    alias = next(alias for alias in _aliases(name) if _unversioned(alias) in _families())
-    known = max(_number(row) for row, _ in _families()[_unversioned(alias)])
+    alias = next(alias for alias in _aliases(name) if _family(alias) in _families())
+    known = max(_number(row) for row, _ in _families()[_family(alias)])
     number = _number(alias)
     if number <= known:
         return f"as a version of the catalogue's {system.name}", False
-    absurd = number > known + (LATER if known else FIRST)
-    words = f"as {system.name}, the catalogue's latest" if known else f"as a version of the catalogue's {system.name}"
-    return words, absurd
+    own = f"the catalogue's {system.name}"
+    return f"as {own}, an earlier version" if known else f"as a version of {own}", _absurd(number, known)
+
+
+def _absurd(number: float, known: float) -> bool:
+    """True for a version so far behind the latest known that nobody can mean it."""
+    return number > known + (LATER if known else FIRST)
 
 
 def _shared(first: str, second: str) -> int:
@@ -158,11 +175,22 @@ def near(name: str) -> list[str]:
     return [name for _, name in order[:MOST_NEAR]]
 
 
+def misspelt(name: str) -> bool:
+    """True for a name whose letters differ from those of a known one by a slip or two."""
+    query = plain(name)
+    return any(_spelling(query, alias) >= SLIP for alias in (*_by_alias(), *products()))
+
+
 def _alike(query: str, alias: str) -> float:
     if min(len(query), len(alias)) < 4:
         return 0.0
     if query.startswith(f"{alias}-") or alias.startswith(f"{query}-"):
         return ALIKE
+    return _spelling(query, alias)
+
+
+def _spelling(query: str, alias: str) -> float:
+    """The similarity of two spellings, or nothing below ``ALIKE``."""
     pair = difflib.SequenceMatcher(None, query, alias)
     return pair.ratio() if pair.real_quick_ratio() >= ALIKE and pair.quick_ratio() >= ALIKE else 0.0
 
@@ -173,12 +201,31 @@ def _unversioned(name: str) -> str:
     return name[: match.start()] if match and match.start() >= SHORTEST_FAMILY else name
 
 
+def _family(alias: str) -> str:
+    """The letters and digits of a plain name without its versions: of ``hunyuan-video-2`` too ``hunyuanvideo``."""
+    return _unversioned(alias).replace("-", "")
+
+
 @lru_cache(maxsize=1)
 def _families() -> Mapping[str, tuple[tuple[str, CatalogueEntry], ...]]:
-    """Aliases and their entries, by the aliases without their versions."""
+    """Aliases and their entries, by the letters of the aliases without their versions."""
     families: dict[str, list[tuple[str, CatalogueEntry]]] = {}
     for alias, entry in _by_alias().items():
-        families.setdefault(_unversioned(alias), []).append((alias, entry))
+        families.setdefault(_family(alias), []).append((alias, entry))
+    return {family: tuple(rows) for family, rows in families.items()}
+
+
+@lru_cache(maxsize=1)
+def _product_families() -> Mapping[str, tuple[tuple[float, Product], ...]]:
+    """Products and their versions, by their names without versions. ``video-01`` is no family of that name.
+
+    A relative counts by its own name alone: ``DALL-E mini`` tells nothing of a later DALL-E.
+    """
+    families: dict[str, list[tuple[float, Product]]] = {}
+    for alias, product in products().items():
+        own = not product.like or alias == plain(product.name)
+        if own and _family(alias) not in MODALITIES:
+            families.setdefault(_family(alias), []).append((_number(alias), product))
     return {family: tuple(rows) for family, rows in families.items()}
 
 
@@ -286,9 +333,11 @@ def place_name(name: str) -> Placement | None:
     A product whose mechanism is not published is left open, with what is known of it.
     """
     match = find(name)
-    product = _product(name, versions=match is None or match[1] <= BY_BEGINNING)
+    product, caveat, absurd = _product(name, match)
+    if product and absurd:
+        return _open(name, f"which version is meant: this one is far from those known of {product.name}")
     if product:
-        return _relative(name, product) if product.like else _unpublished(name, product)
+        return _relative(name, product) if product.like else _unpublished(name, product, caveat)
     if match is None:
         return None
     system, score = match
@@ -301,15 +350,29 @@ def place_name(name: str) -> Placement | None:
     return replace(_placed(name, system, score, note), caveat=caveat)
 
 
-def _product(name: str, versions: bool) -> Product | None:
-    """The product of that name or, where its ``versions`` count too, of that link, family or beginning."""
-    aliases = _aliases(name)
+def _product(name: str, match: tuple[System, float] | None) -> tuple[Product | None, str, bool]:
+    """The product of that name, the words that a later version adds, and whether nobody can mean that version.
+
+    A version is the product's where the catalogue has none, or a version that is further behind.
+    """
+    aliases = (*_aliases(name), _joined_products().get(_letters(name), ""))
     exact = next((products()[alias] for alias in aliases if alias in products()), None)
-    if exact or not versions:
-        return exact
-    families = [*map(_unversioned, aliases), _beginning(plain(hub_name(name)), _joined_products())]
-    by_link = _product_links().get(key(name) or "")
-    return by_link or next((products()[row] for row in families if row and row in products()), None)
+    if exact or (match and match[1] == 1):
+        return exact, "", False
+    alias = next((alias for alias in aliases if _family(alias) in _product_families()), "")
+    if alias:
+        number, rows = _number(alias), _product_families()[_family(alias)]
+        nearest, product = max(rows, key=lambda row: (row[0] <= number, row[0] * (row[0] <= number)))
+        known = max(version for version, _ in rows)
+        catalogued = [version for row, _ in _families().get(_family(alias), ()) if (version := _number(row)) <= number]
+        later = not product.like and max(catalogued, default=0.0) < nearest <= number
+        if match is None or match[1] <= BY_BEGINNING or later:
+            return product, LATE * (number > known > 0), _absurd(number, known)
+    if match and match[1] > BY_BEGINNING:
+        return None, "", False
+    beginnings = (*map(_unversioned, aliases), _beginning(plain(hub_name(name)), _joined_products()))
+    by_name = next((products()[row] for row in beginnings if row and row in products()), None)
+    return _product_links().get(key(name) or "") or by_name, "", False
 
 
 @lru_cache(maxsize=1)
@@ -325,16 +388,22 @@ def _product_links() -> Mapping[str, Product]:
 
 
 def _relative(name: str, product: Product) -> Placement:
-    """A product by the catalogued system that it was made from, or that is of the same kind."""
+    """A product by the catalogued system that it was made from, or that is of the same kind.
+
+    The words on its objective are those on the product, since the system's own may not hold of it.
+    """
     system = _by_alias()[plain(product.like)].system
-    note = f"{product.name}, {product.organisation}, {product.year}: {product.known} ({product.source})"
-    return replace(_placed(name, system, BY_KIN, note), caveat=f"as a relative of the catalogue's {system.name}")
+    note = f"{product.name}, {product.organisation}, {product.year}, as the catalogue's entry {system.name!r}"
+    placement = _placed(name, system, BY_KIN, note)
+    own = replace(placement.evidence[0], quote=product.known, where=product.source)
+    caveat = f"as a relative of the catalogue's {system.name}"
+    return replace(placement, evidence=(own, placement.evidence[1]), caveat=caveat)
 
 
-def _unpublished(name: str, product: Product) -> Placement:
+def _unpublished(name: str, product: Product, caveat: str) -> Placement:
     missing = f"its mechanism is not published; what is known is: {product.known}"
     note = f"{product.name}, {product.organisation}, {product.year}: {product.source}"
-    return replace(_open(name, missing), system=product.name, notes=(note,))
+    return replace(_open(name, missing), system=product.name, notes=(note,), caveat=caveat)
 
 
 def _open(name: str, missing: str) -> Placement:

@@ -142,7 +142,8 @@ def _rows(placed: Placement, best: Evidence | None) -> list[_Row]:
 
 def _verdict(placed: Placement) -> str:
     if placed.cell is None:
-        return "not published" if placed.prior and placed.system else "not decided"
+        caveat = f" ({placed.caveat})" if placed.caveat else ""
+        return f"not published{caveat}" if placed.prior and placed.system else "not decided"
     by = "by the catalogue alone" if placed.prior else f"confidence {placed.confidence:.0%}"
     return f"{placed.cell.value} ({placed.caveat or by})"
 

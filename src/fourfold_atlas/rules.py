@@ -17,7 +17,7 @@ from typing import Any
 from fourfold_atlas.evidence import CLAIMS, Claim
 
 __all__ = ["COMPARED", "LOOP", "SHIFTED", "PartRule", "Rule", "cues", "file_rules", "finder", "hints"]
-__all__ += ["mechanism_part", "part_rules", "reason", "rule_ids", "statement_rules", "word_rules"]
+__all__ += ["mechanism_part", "naming", "part_rules", "reason", "rule_ids", "statement_rules", "word_rules"]
 
 
 #: ids of finds of the code reader: in a whole loop, before the claim, and in statements that belong together
@@ -171,6 +171,11 @@ def cues(name: str) -> re.Pattern[str]:
 def finder(module: str, name: str) -> re.Pattern[str]:
     """A pattern by which a reader finds its way, from ``finders.toml``."""
     return re.compile(_document("finders")[module][name])
+
+
+def naming(name: str) -> re.Pattern[str]:
+    """A pattern by which names and titles are understood, from ``names.toml``."""
+    return re.compile(_document("names")[name])
 
 
 def reason(module: str, name: str) -> re.Pattern[str]:
