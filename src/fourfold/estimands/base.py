@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import ArbitraryConditionals, Estimand, JointConditionals, Measure, Noise, register_paradigm
+from fourfold.maths.categorical import categorical
 from fourfold.maths.paths import Path
 from fourfold.vocabulary import Paradigm, Principle
 
@@ -111,6 +112,20 @@ class AnyOrderConditionals(Conditionals, JointConditionals):
     @abstractmethod
     def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x_i | those before i in the order, c)`` of each token, ``(B, L)``, for an order ``(L,)``."""
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.in_order(x, torch.arange(x.shape[1], device=x.device), cond)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> PartialRows:
+        device = next(self.parameters()).device
+        return PartialRows(torch.zeros(batch, *self.event, dtype=torch.long, device=device), cond)
+
+    def draw(self, state: PartialRows, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, PartialRows]:
+        i, x = state.count, state.x
+        observed_mask = (torch.arange(*self.event, device=x.device) < i).expand(x.shape)
+        x[:, i] = categorical(self.conditional(x, observed_mask, i, state.cond) / temperature, noise.uniform())
+        state.count += 1
+        return x[:, i], state
 
     def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x | c)`` in the order of the tokens, in which examples are scored and drawn, ``(B,)``."""

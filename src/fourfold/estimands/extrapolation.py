@@ -100,15 +100,6 @@ class GuidedConditionals(StepwiseConditionals):
         return token, state
 
 
-@dataclass
-class _Row:
-    """Rows being drawn: the first ``count`` values of ``x``."""
-
-    x: Tensor
-    cond: Tensor | None
-    count: int = 0
-
-
 @final
 class GuidedColumns(AnyOrderConditionals):
     """``p_w(x_i | x_S, c)`` with the logits ``l_u + w (l_c - l_u)`` of each value, in any order.
@@ -126,9 +117,6 @@ class GuidedColumns(AnyOrderConditionals):
     def measure(self) -> Measure | None:
         return self.conditionals.measure
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.in_order(x, torch.arange(x.shape[1], device=x.device), cond)
-
     def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
         nats, observed_mask = torch.zeros(x.shape, device=x.device), torch.zeros_like(x, dtype=torch.bool)
         for i in order.tolist():
@@ -141,17 +129,6 @@ class GuidedColumns(AnyOrderConditionals):
             return self.conditionals.conditional(x, observed_mask, position)
         rows = x.repeat(2, 1), observed_mask.repeat(2, 1)
         return _log_masses(self.conditionals.conditional(*rows, position, both(cond)), self.scale)
-
-    def begin(self, batch: int, cond: Tensor | None = None) -> _Row:
-        device = next(self.conditionals.parameters()).device
-        return _Row(torch.zeros(batch, *self.event, dtype=torch.long, device=device), cond)
-
-    def draw(self, state: _Row, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Row]:
-        i, x = state.count, state.x
-        observed_mask = (torch.arange(*self.event, device=x.device) < i).expand(x.shape)
-        x[:, i] = categorical(self.conditional(x, observed_mask, i, state.cond) / temperature, noise.uniform())
-        state.count += 1
-        return x[:, i], state
 
 
 @final

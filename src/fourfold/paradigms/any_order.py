@@ -16,9 +16,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Codec, Estimand, Measure, Noise, SingleLoss, forgetful
-from fourfold.estimands import AnyOrderConditionals, PartialRows
-from fourfold.maths.categorical import categorical
+from fourfold.core import Batch, Codec, Estimand, Measure, SingleLoss, forgetful
+from fourfold.estimands import AnyOrderConditionals
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.vocabulary import Principle
 
@@ -45,26 +44,11 @@ class ColumnConditionals(AnyOrderConditionals):
         tokens = codec.encode(x.to(self.net.entry.device))[0]
         self.net.heads.start(tokens)
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.in_order(x, torch.arange(x.shape[1], device=x.device), cond)
-
     def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.net(x, order, cond)
 
     def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
         return self.net(x, observed_mask, cond, position)
-
-    def begin(self, batch: int, cond: Tensor | None = None) -> PartialRows:
-        return PartialRows(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.entry.device), cond)
-
-    def draw(self, state: PartialRows, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, PartialRows]:
-        i = state.count
-        observed_mask = (torch.arange(*self.event, device=state.x.device) < i).expand(state.x.shape)
-        state.x[:, i] = categorical(
-            self.conditional(state.x, observed_mask, i, state.cond) / temperature, noise.uniform()
-        )
-        state.count += 1
-        return state.x[:, i], state
 
 
 @final
