@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, cast, final
+from typing import Any, ClassVar, Protocol, cast, final
 
 import torch
 from torch import Tensor
 
 from fourfold.codecs.audio import LogMel
-from fourfold.core import CachedCodec, Codec, Estimand, GenerativeModel, Measure, Noise, Stage, Staged
+from fourfold.core import CachedCodec, Codec, GenerativeModel, Measure, Noise, Stage, Staged
 from fourfold.estimands import Observation
 from fourfold.vocabulary import Kind
 
@@ -56,46 +56,65 @@ class _Vocoder(Protocol):
     def standard(self, log_power: Tensor) -> Tensor: ...
 
 
-def _require_encoder(autoencoder: GenerativeModel, *methods: str) -> None:
-    """Refuse a model that cannot be a codec.
+class _Autoencoding(CachedCodec, Staged):
+    """The encoder and decoder of an autoencoder that is trained first.
+
+    Attributes:
+        stage: the name of its training.
+        methods: those that its estimand must have.
+
+    Args:
+        autoencoder: an unconditional model of the raw space, whose prior the codec does not use.
+        share: the autoencoder's share of the budget.
 
     Raises:
         TypeError: for a model without an encoder, or whose estimand lacks one of the methods.
     """
-    missing = [name for name in methods if not hasattr(autoencoder.estimand, name)]
-    if missing or not hasattr(autoencoder.objective, "encoder"):
-        raise TypeError(
-            f"{type(autoencoder.estimand).__name__} behind {type(autoencoder.objective).__name__} cannot be a codec: "
-            "it takes an objective with an encoder, and an estimand whose codes can be inferred and decoded"
-        )
 
+    stage: ClassVar[str]
+    methods: ClassVar[tuple[str, ...]]
 
-def _parameters(autoencoder: GenerativeModel, y: Tensor) -> Tensor:
-    """The parameters of the posterior of examples that the autoencoder's own codec has encoded."""
-    encoder = cast("Callable[..., Tensor]", autoencoder.objective.encoder)
-    return encoder(y, None)
+    def __init__(self, autoencoder: GenerativeModel, share: float) -> None:
+        super().__init__()
+        missing = [name for name in self.methods if not hasattr(autoencoder.estimand, name)]
+        if missing or not hasattr(autoencoder.objective, "encoder"):
+            raise TypeError(
+                f"{type(autoencoder.estimand).__name__} behind {type(autoencoder.objective).__name__} cannot be a "
+                "codec: it takes an objective with an encoder, and an estimand whose codes can be inferred and decoded"
+            )
+        self.autoencoder, self.share = autoencoder, share
 
+    @property
+    def _observe(self) -> Any:
+        """The way in which the autoencoder's sampler shows ``p(y | u)``, or ``None``."""
+        return getattr(self.autoencoder.sampler, "observe", None)
 
-def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | None) -> Tensor:
-    """Raw examples of ``p(y | u)`` in the way of the autoencoder's sampler. Without noise, the mean."""
-    observe: Any = getattr(autoencoder.sampler, "observe", None)
-    y = observation.mean() if noise is None or observe is None else observe(observation, noise)
-    return autoencoder.codec.decode(y, noise)
+    @property
+    def decoding(self) -> str:
+        way = "the mean given the code" if self._observe is None else self._observe.summary
+        return f"decode the code and show {way}"
 
+    @property
+    def faithful(self) -> bool:
+        return self.autoencoder.sampler.faithful and self._observe is not None
 
-def _decoding(autoencoder: GenerativeModel) -> str:
-    """The decoding of :func:`_raw`, as a clause."""
-    observe: Any = getattr(autoencoder.sampler, "observe", None)
-    return f"decode the code and show {'the mean given the code' if observe is None else observe.summary}"
+    def stages(self) -> list[Stage]:
+        return [Stage(self.stage, self.autoencoder, self.share)]
 
+    def _posterior_parameters(self, y: Tensor) -> Tensor:
+        """The parameters of the posterior of examples that the autoencoder's own codec has encoded."""
+        encoder = cast("Callable[..., Tensor]", self.autoencoder.objective.encoder)
+        return encoder(y, None)
 
-def _faithful(autoencoder: GenerativeModel) -> bool:
-    """True if :func:`_raw` draws."""
-    return autoencoder.sampler.faithful and hasattr(autoencoder.sampler, "observe")
+    def _raw(self, observation: Observation, noise: Noise | None) -> Tensor:
+        """Raw examples of ``p(y | u)`` in the way of the autoencoder's sampler. Without noise, the mean."""
+        still = noise is None or self._observe is None
+        y = observation.mean() if still else self._observe(observation, noise)
+        return self.autoencoder.codec.decode(y, noise)
 
 
 @final
-class LearnedCodec(CachedCodec, Staged):
+class LearnedCodec(_Autoencoding):
     """The encoder and decoder of a model that is trained first: ``z = (u - mean) / scale`` for ``u ~ q(u | x)``.
 
     ``log p(x | z) - log q(z | x)`` takes the place of a log-determinant. With it a likelihood of codes becomes
@@ -115,6 +134,7 @@ class LearnedCodec(CachedCodec, Staged):
         TypeError: for a model without an encoder, or without codes that are real numbers.
     """
 
+    stage, methods = "autoencoder", ("posterior", "decode", "codes")
     measure = Measure.LEBESGUE
     random = True
     bound = "with a code drawn for each example it is, in expectation, a lower bound on log p(x)"
@@ -125,21 +145,11 @@ class LearnedCodec(CachedCodec, Staged):
     """The number of examples from which mean and scale are computed."""
 
     def __init__(self, autoencoder: GenerativeModel, share: float = 0.4) -> None:
-        super().__init__()
-        _require_encoder(autoencoder, "posterior", "decode", "codes")
-        self.autoencoder, self.share = autoencoder, share
+        super().__init__(autoencoder, share)
         self.event = tuple(self._decoder.codes)
         shape = (self.event[0], *(1 for _ in self.event[1:]))
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(shape))
-
-    @property
-    def decoding(self) -> str:
-        return _decoding(self.autoencoder)
-
-    @property
-    def faithful(self) -> bool:
-        return _faithful(self.autoencoder)
 
     def variants(self) -> Mapping[str, LearnedCodec]:
         """The same codec with each way to observe ``p(x | z)``, by its name. Weights, mean and scale are shared."""
@@ -153,12 +163,6 @@ class LearnedCodec(CachedCodec, Staged):
     def _decoder(self) -> _GaussianCodes:
         return cast("_GaussianCodes", self.autoencoder.estimand)
 
-    def stages(self) -> list[Stage]:
-        return [Stage("autoencoder", self.autoencoder, self.share)]
-
-    def ready(self, estimand: Estimand) -> None:
-        """Nothing to do: :meth:`fit` computes mean and scale."""
-
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         """Set mean and scale to those of the codes of the data, including the spread of the posteriors."""
@@ -171,7 +175,7 @@ class LearnedCodec(CachedCodec, Staged):
 
     @torch.no_grad()
     def analyse(self, x: Tensor) -> Tensor:
-        return _parameters(self.autoencoder, self.autoencoder.codec.encode(x)[0])
+        return self._posterior_parameters(self.autoencoder.codec.encode(x)[0])
 
     @torch.no_grad()
     def draw(self, analysis: Tensor) -> Tensor:
@@ -181,7 +185,7 @@ class LearnedCodec(CachedCodec, Staged):
     @torch.no_grad()
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         y, log_det = self.autoencoder.codec.encode(x, noise)
-        q = self._decoder.posterior(_parameters(self.autoencoder, y))
+        q = self._decoder.posterior(self._posterior_parameters(y))
         n = torch.randn_like(q.mu) if noise is None else noise.normal(*self.event)
         u = q.mu + q.log_scale.exp() * n
         # q(z | x) = q(u | x) · |du / dz|
@@ -194,11 +198,11 @@ class LearnedCodec(CachedCodec, Staged):
 
     @torch.no_grad()
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        return _raw(self.autoencoder, self.observation(z), noise)
+        return self._raw(self.observation(z), noise)
 
 
 @final
-class QuantisedCodec(CachedCodec, Staged):
+class QuantisedCodec(_Autoencoding):
     """Codes that are whole numbers: ``(B, h w)`` tokens in raster order, one sequence ``k(x)`` for each example.
 
     ``log p(x | k(x))`` takes the place of a log-determinant. With a mass of sequences, ``log p(x) >= log P(k(x)) + log
@@ -213,22 +217,13 @@ class QuantisedCodec(CachedCodec, Staged):
         TypeError: for a model without an encoder, or without codes that are numbered.
     """
 
+    stage, methods = "tokenizer", ("codes", "decode", "size")
     measure = Measure.COUNTING
     bound = "with the one code of each example it is a lower bound on log p(x)"
 
     def __init__(self, autoencoder: GenerativeModel, grid: tuple[int, int], share: float = 0.4) -> None:
-        super().__init__()
-        _require_encoder(autoencoder, "codes", "decode", "size")
-        self.autoencoder, self.grid, self.share = autoencoder, tuple(grid), share
-        self.size, self.event = self._decoder.size, (math.prod(grid),)
-
-    @property
-    def decoding(self) -> str:
-        return _decoding(self.autoencoder)
-
-    @property
-    def faithful(self) -> bool:
-        return _faithful(self.autoencoder)
+        super().__init__(autoencoder, share)
+        self.grid, self.size, self.event = tuple(grid), self._decoder.size, (math.prod(grid),)
 
     def variants(self) -> Mapping[str, QuantisedCodec]:
         """The same codec with each way to observe ``p(x | k)``, by its name. Weights are shared."""
@@ -244,17 +239,11 @@ class QuantisedCodec(CachedCodec, Staged):
         """True if the autoencoder's own codec draws. The code is a function of the example."""
         return self.autoencoder.codec.random
 
-    def stages(self) -> list[Stage]:
-        return [Stage("tokenizer", self.autoencoder, self.share)]
-
-    def ready(self, estimand: Estimand) -> None:
-        """Nothing to do."""
-
     @torch.no_grad()
     def analyse(self, x: Tensor) -> Tensor:
         """The codes, in few bytes."""
         y = self.autoencoder.codec.encode(x)[0]
-        return self._decoder.codes(_parameters(self.autoencoder, y)).flatten(1).int()
+        return self._decoder.codes(self._posterior_parameters(y)).flatten(1).int()
 
     def draw(self, analysis: Tensor) -> Tensor:
         """The codes: nothing is drawn."""
@@ -263,13 +252,13 @@ class QuantisedCodec(CachedCodec, Staged):
     @torch.no_grad()
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         y, log_det = self.autoencoder.codec.encode(x, noise)
-        codes = self._decoder.codes(_parameters(self.autoencoder, y))
+        codes = self._decoder.codes(self._posterior_parameters(y))
         return codes.flatten(1), log_det + self._decoder.decode(codes).log_prob(y)
 
     @torch.no_grad()
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         codes = z.clamp(0, self.size - 1).reshape(len(z), *self.grid)
-        return _raw(self.autoencoder, self._decoder.decode(codes), noise)
+        return self._raw(self._decoder.decode(codes), noise)
 
 
 @final
@@ -325,9 +314,6 @@ class VocodedMel(Codec, Staged):
 
     def stages(self) -> list[Stage]:
         return [Stage("vocoder", self.vocoder, self.share)]
-
-    def ready(self, estimand: Estimand) -> None:
-        """Nothing to do."""
 
     def fit(self, x: Tensor) -> None:
         self.mel.fit(x)

@@ -50,9 +50,11 @@ class Staged(ABC):
     def stages(self) -> Sequence[Stage]:
         """The stages in the order of training, each on the raw examples of the model that holds them."""
 
-    @abstractmethod
     def ready(self, estimand: Estimand) -> None:
-        """Called once between the stages and the training of ``estimand``: a student may take its teacher's weights."""
+        """Called once between the stages and the training of ``estimand``: a student may take its teacher's weights.
+
+        By default nothing is done.
+        """
 
 
 class GenerativeModel(Part, nn.Module):
