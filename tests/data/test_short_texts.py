@@ -56,7 +56,8 @@ def test_each_text_of_a_column_is_an_example_beside_its_condition(path: Path, wo
 def test_a_text_without_a_letter_and_one_in_a_frame_have_their_ids(tmp_path: Path):
     frame = pd.DataFrame({"line": ["ab", "", "b a\nb", None] * 10, "kind": list("xxyy") * 10})
     data = load(frame, space="lines", text="line", given="kind", rare=1)
-    assert {data.space.show(ids) for part in (data.train, data.validation, data.test) for ids in part.x} == {"ab", "", "b a b"}
+    parts = [data.train, data.validation, data.test]
+    assert {data.space.show(ids) for part in parts for ids in part.x} == {"ab", "", "b a b"}
     file = tmp_path / "lines.txt"
     file.write_text("ab\nba\n" * 20)
     assert {load(file, space="lines").space.show(ids) for ids in load(file, space="lines").train.x} == {"ab", "ba"}

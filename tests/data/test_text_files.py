@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from fourfold.data import DataError, load
+from fourfold.data import DataError, load, read_all
+from fourfold.data.text import Corpus
 from fourfold.spaces import Text
 
 PROSE = "The quick brown fox jumps over the lazy dog. Größe, naïve, 𝄞!\n" * 200
@@ -41,10 +42,10 @@ def test_bytes_when_asked_or_when_there_are_too_many_characters(tmp_path):
     assert load(path, tokens="chars").space.tokens == 300
 
 
-def test_line_ends_are_kept_and_the_byte_order_mark_is_not(tmp_path):
+def test_line_ends_become_one_and_the_byte_order_mark_goes(tmp_path):
     (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbf" + b"one\r\ntwo\r\n" * 900)
     data = load(tmp_path / "t.txt")
-    assert data.space.show(whole(data)) == "one\r\ntwo\r\n" * 900
+    assert data.space.show(whole(data)) == "one\ntwo\n" * 900
 
 
 def test_limit_takes_the_first_tokens(tmp_path):
@@ -90,3 +91,21 @@ def test_other_kinds_of_files_are_refused_by_name(tmp_path, name, message):
 def test_what_is_no_file_is_refused():
     with pytest.raises(DataError, match="must be a regular file or a folder"):
         load("/dev/null")
+
+
+def test_line_ends_of_every_system_are_one(tmp_path):
+    text = ("one line\nand another\n\n" * 40).strip()
+    ends = {"unix": "\n", "windows": "\r\n", "mac": "\r"}
+    for name, end in ends.items():
+        (tmp_path / f"{name}.txt").write_text(text.replace("\n", end), newline="")
+    unix, windows, mac = (load(tmp_path / f"{name}.txt", length=8) for name in ends)
+    assert torch.equal(unix.train.x, windows.train.x)
+    assert torch.equal(unix.train.x, mac.train.x)
+    assert unix.space == windows.space
+    assert any("are read as" in note for note in windows.notes)
+    assert not unix.notes
+    read, _ = read_all(tmp_path / "windows.txt", unix.space)
+    assert torch.equal(read.x, read_all(tmp_path / "unix.txt", unix.space)[0].x)
+    split = [b"a\r", b"\nb\r", b"c"]  # between portions, too
+    assert "".join(Corpus("name", lambda: iter(split)).parts()) == "a\nb\nc"
+    assert load(tmp_path / "windows.txt", length=8, tokens="bytes").space.show(torch.tensor([13])) == "\r"

@@ -1,5 +1,6 @@
 """Sequences: rows grouped and ordered as a file has them, written back as they were, and refused in one clear line."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -412,3 +413,23 @@ def test_a_forecast_follows_the_condition_of_each_sequence():
     assert second > 0.8
     with pytest.raises(ValueError, match="3"):
         forecast(run.model, bare, given={"group": ["p", "q", "q"]})
+
+
+def test_windows_that_are_drawn_return_from_their_file(tmp_path):
+    """Several windows of a series are numbered in a file, and each goes on from the last row of the data."""
+    rows = pd.DataFrame(
+        {"day": pd.date_range("2024-01-01", periods=300), "x": np.arange(300) % 7, "y": list("ab") * 150}
+    )
+    rows.to_csv(tmp_path / "real.csv", index=False)
+    space = load(tmp_path / "real.csv", order="day", length=6).space
+    x = torch.stack([space.rows(read_all(tmp_path / "real.csv", space)[0].x)[i] for i in (3, 8, 5)])
+    x[1, 2:, space.at] = 2  # with a gap of a day
+    space.text(x).to_csv(tmp_path / "drawn.csv", index=False)
+    assert torch.equal(read_all(tmp_path / "drawn.csv", space)[0].x, x)
+    later = dataclasses.replace(space, origin=space.origin + 9)  # that go on from elsewhere
+    later.text(x).to_csv(tmp_path / "later.csv", index=False)
+    x[1, 0, space.at] = 2  # the usual step of its window
+    assert torch.equal(read_all(tmp_path / "later.csv", space)[0].x, x)
+    pd.read_csv(tmp_path / "drawn.csv").groupby("sample").head(5).to_csv(tmp_path / "short.csv", index=False)
+    with pytest.raises(DataError, match="must hold windows of 6 rows, got at most 5; draw longer ones"):
+        read_all(tmp_path / "short.csv", space)

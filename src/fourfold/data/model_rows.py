@@ -17,7 +17,7 @@ from fourfold.data.errors import DataError
 from fourfold.data.labels import alike
 from fourfold.data.numeric import vectors_for
 from fourfold.data.schema import Coded
-from fourfold.data.sequences import keys_of, sequences_of, windows_of
+from fourfold.data.sequences import keys_of, numbered_windows, sequences_of, windows_of
 from fourfold.output.printable import shortened
 from fourfold.settings.data import ConditionOptions, DataOptions, SampleOptions
 from fourfold.spaces import Lines, Sequences, Table
@@ -65,6 +65,8 @@ def _(
 def _(
     space: Sequences, where: str, columns: Sequence[Coded], headless: bool, kind: type[DataOptions] = DataOptions
 ) -> tuple[Space, Tensor, tuple[str, ...]]:
+    numbering = next((column for column in columns if column.name == space.numbering), None)
+    columns = [column for column in columns if column is not numbering]
     codes, notes, coded = _matched(space.file_table, where, columns, headless, kind)
     notes = (*notes, *_new_values(space.file_table, codes, coded, issubclass(kind, ConditionOptions), by_row=False))
     gaps = (codes[:, space.at] == UNSEEN).nonzero()
@@ -73,7 +75,9 @@ def _(
             f"{where}, row {int(gaps[0]) + 1}, column {space.order}: must have a value to order rows, got none: "
             "correct it, or drop the row"
         )
-    if space.key is None:
+    if space.key is None and numbering is not None:
+        x, more = numbered_windows(where, space, codes.numpy(), keys_of(where, numbering))
+    elif space.key is None:
         x, more = windows_of(where, space, codes.numpy())
     else:
         x, more = sequences_of(where, space, codes.numpy(), keys_of(where, named_column(where, columns, space.key)))

@@ -31,6 +31,7 @@ __all__ = [
     "in_order",
     "key_of",
     "keys_of",
+    "numbered_windows",
     "order_of",
     "resemblance",
     "rows_of",
@@ -345,6 +346,35 @@ def windows_of(where: str, space: Sequences, codes: Codes) -> tuple[Tensor, tupl
     later = np.ones(len(codes), dtype=bool)
     later[rows.starts] = False
     return torch.from_numpy(_steps(rows, space.at)[later]), rows.notes
+
+
+def numbered_windows(
+    where: str, space: Sequences, codes: Codes, numbers: npt.NDArray[np.int64]
+) -> tuple[Tensor, tuple[str, ...]]:
+    """The windows of a file of samples, one after the other, each as long as those of the space or a multiple.
+
+    They go on from the last row of the data, so that the first step begins there. One that no row of the data makes is
+    taken for the usual step of its window.
+
+    Raises:
+        DataError: if no window is long enough.
+    """
+    rows = _sorted(where, codes, numbers, space.at, space.order, space.numbering)
+    steps = _steps(rows, space.at)
+    origins = np.asarray(space.origin).flatten()
+    first = steps[rows.starts, space.at] - origins[np.arange(len(rows.starts)).clip(max=len(origins) - 1)]
+    low, high = space.steps
+    for i in np.flatnonzero((first < low) | (first > high)):
+        own = steps[rows.starts[i] + 1 : rows.starts[i] + rows.lengths[i], space.at]
+        first[i] = np.sort(own)[len(own) // 2] if len(own) else high
+    steps[rows.starts, space.at] = first
+    whole = _within(rows) < np.repeat(rows.lengths // space.length * space.length, rows.lengths)
+    if not whole.any():
+        longest = int(rows.lengths.max())
+        raise DataError(f"{where}: must hold windows of {space.length} rows, got at most {longest}; draw longer ones")
+    left = len(whole) - int(whole.sum())
+    notes = (f"{left:,} rows that are no whole window of {space.length} are left out",) if left else ()
+    return torch.from_numpy(steps[whole]), (*rows.notes, *notes)
 
 
 def sequences_of(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import mmap
@@ -80,7 +81,7 @@ class Corpus:
         """Documents, without those that hold nothing."""
 
         def full() -> Iterator[str]:
-            return (text for text in texts() if text.strip())
+            return (text.replace("\r\n", "\n").replace("\r", "\n") for text in texts() if text.strip())
 
         def raw() -> Iterator[bytes]:
             return ((BETWEEN * (i > 0) + text).encode() for i, text in enumerate(full()))
@@ -88,18 +89,28 @@ class Corpus:
         return cls(name, raw, full)
 
     def parts(self, raw: Iterable[bytes] | None = None) -> Iterator[str]:
-        """The text in portions that are tokenised one by one.
+        """The text in portions that are tokenised one by one. Line ends of all systems are one.
 
         Raises:
             DataError: naming the line and byte that are not UTF-8.
         """
-        return portions(decoded_parts(Path(self.name), self.raw() if raw is None else raw, self.way))
+        ends = io.IncrementalNewlineDecoder(None, translate=True)
+        texts = decoded_parts(Path(self.name), self.raw() if raw is None else raw, self.way)
+        return portions(ends.decode(text, final) for text, final in _with_last(texts))
+
+
+def _with_last(parts: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """The parts of a text and an empty one, which alone is marked as the last."""
+    yield from ((part, False) for part in parts)
+    yield "", True
 
 
 @final
 @dataclass
 class _Survey:
     """The facts of one reading of a text: SHA-256 and number of its bytes, and its characters where they are needed.
+
+    It says whether any line ends with a carriage return.
 
     A large file that stays where it is, as bytes, is not read.
     """
@@ -108,6 +119,7 @@ class _Survey:
     size: int = 0
     length: int = 0
     vocabulary: str = ""
+    returns: bool = False
 
     @classmethod
     def of(cls, corpus: Corpus, tokens: str | None) -> _Survey:
@@ -122,6 +134,7 @@ class _Survey:
             nonlocal blank
             for part in corpus.raw():
                 sha.update(part)
+                survey.returns |= b"\r" in part
                 survey.size, blank = survey.size + len(part), blank and not part.strip()
                 yield part
 
@@ -190,7 +203,9 @@ def text_source(corpus: Corpus, options: DataOptions, where: str) -> Source:
     if space.tokenizer is not None:
         where = f"{where}, in tokens of {survey.size / max(len(ids), 1):.2f} bytes"
     space = dataclasses.replace(space, observed=len(ids))
-    return Source(ids, space, where, hint="a text has no labels, load it without given", digest=digest)
+    changed = survey.returns and space.token != "byte"
+    notes = ("line ends of other systems (\\r\\n or \\r) are read as \\n",) if changed else ()
+    return Source(ids, space, where, hint="a text has no labels, load it without given", digest=digest, notes=notes)
 
 
 def _space_of(corpus: Corpus, survey: _Survey, options: DataOptions) -> Text:

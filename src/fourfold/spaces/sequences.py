@@ -305,6 +305,11 @@ class Sequences(WrittenRows):
     def with_keys(self, keys: Sequence[str]) -> Self:
         return dataclasses.replace(self, keys=tuple(keys))
 
+    @property
+    def numbering(self) -> str:
+        """The column that numbers several windows in a file of them."""
+        return "sample (number)" if any(column.name == "sample" for column in self.schema) else "sample"
+
     def table(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """The data frame of all rows: the columns of the file, in its order, with its dtypes, one fresh key a sequence.
 
@@ -334,7 +339,7 @@ class Sequences(WrittenRows):
         sequence = self.present(x).nonzero()[:, 0].numpy()
         if self.key is None:
             if len(x) > 1:
-                frame.insert(0, "sample" if "sample" not in frame else "sample (number)", sequence + 1)
+                frame.insert(0, self.numbering, sequence + 1)
             return frame
         column, fresh = self.named(self.key), np.zeros(len(x), dtype=np.int64)
         keys = column.text(fresh[len(self.keys) :]) if as_text or self.keys else column.values(fresh)
