@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import scipy
+
 PUBLISHED = Path(__file__).with_name("published.md")
 HEAD = """# Published rows beside ours
 
@@ -81,7 +84,7 @@ def section(name: str, row: dict[str, Any]) -> str:
             f"{row['source']}. Data: {row['data']}. Command: `{row['command']} --data FOLDER`.\n",
             *("| " + " | ".join(cells) + " |" for cells in (columns, ["---"] * len(columns))),
             *("| " + " | ".join(cells(row, line, figures)) + " |" for line in lines),
-            *(f"\n{note}" for note in (*row["notes"], *anchors(row), *origins(row))),
+            *(f"\n{note}" for note in (*row["notes"], *ranks(row), *anchors(row), *origins(row))),
             "",
         ]
     )
@@ -91,8 +94,31 @@ def ordered(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The lines by set: published ones, then ours."""
     names = dict.fromkeys([line["data"] for line in row["published"]] + list(row["sets"]))
     for name in names:
-        yield from (line for line in row["published"] if line["data"] == name)
+        yield from published(row, name)
         yield from row["sets"].get(name, {}).get("lines", [])
+
+
+def ranks(row: dict[str, Any]) -> Iterator[str]:
+    """One table of mean ranks and mean figures, where four systems or more stand in each of eight sets or more."""
+    sets = [
+        {line["system"]: line for line in (*published(row, name), *measured.get("lines", [])) if not line["reference"]}
+        for name, measured in row["sets"].items()
+        if measured.get("lines")
+    ]
+    systems = sorted(set.intersection(*map(set, sets))) if sets else []
+    if len(sets) < 8 or len(systems) < 4:
+        return
+    apart = np.array([[distance(row, lines[system]) for system in systems] for lines in sets])
+    values = np.array([[number(lines[system], row["figure"]) for system in systems] for lines in sets], float)
+    order, means = scipy.stats.rankdata(apart, axis=1).mean(0), values.mean(0)
+    body = [f"| {systems[i]} | {order[i]:.2f} | {means[i]:.4g} |" for i in order.argsort()]
+    head = f"| system | mean rank in {len(sets)} sets | mean of {row['figure']} |\n| --- | --- | --- |"
+    yield "\n".join([head, *body])
+
+
+def published(row: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """The published lines of a set."""
+    return (line for line in row["published"] if line["data"] == name)
 
 
 def cells(row: dict[str, Any], line: dict[str, Any], figures: Sequence[str]) -> Iterator[str]:

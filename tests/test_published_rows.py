@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "docs")]
 
-from make_published import best, verdict  # noqa: E402
+from make_published import best, ranks, verdict  # noqa: E402
 from published_rows import Anchor, Line  # noqa: E402
 from published_rows.binary import chow_liu  # noqa: E402
 from published_rows.chorales import written  # noqa: E402
 from published_rows.modes import centres, figures  # noqa: E402
 from published_rows.simulated import Node, counted, probabilities, sampled  # noqa: E402
+from published_rows.small_tables import points  # noqa: E402
 from published_rows.three_way import distance  # noqa: E402
 
 import published  # noqa: E402
@@ -113,3 +114,28 @@ def test_a_line_of_ours_says_what_differs() -> None:
     assert ours["same"]["split"] == "yes"
     assert ours["same"]["data"].startswith("no: trained")
     assert published.described(row, row.published[0])["same"] == {}
+
+
+def test_mean_ranks_are_those_of_every_set_and_leave_references_out() -> None:
+    names, sets = ["a", "b", "ours"], [f"set {i}" for i in range(8)]
+    values = np.random.default_rng(0).normal(size=(8, 4))
+    line = lambda data, system, value: {  # noqa: E731
+        "data": data,
+        "system": system,
+        "figures": {"W1": [value, value - 1, value + 1]},
+        "reference": system == "oracle",
+    }
+    published = [line(s, n, values[i, j]) for i, s in enumerate(sets) for j, n in enumerate(["a", "b", "oracle"])]
+    lines = {s: {"lines": [line(s, "ours", values[i, 2]), line(s, "d", values[i, 3])]} for i, s in enumerate(sets)}
+    (table,) = ranks({"figure": "W1", "lower": True, "ideals": {}, "published": published, "sets": lines})
+    body = [row.strip("| ").split(" | ") for row in table.split("\n")[2:]]
+    rows = {system: float(rank) for system, rank, _ in body}
+    by_hand = {n: np.mean([1 + sum(v < row[j] for v in row) for row in values]) for j, n in enumerate([*names, "d"])}
+    assert rows == pytest.approx(by_hand, abs=5e-3)
+    assert "oracle" not in table
+
+
+def test_points_scale_numbers_by_training_rows_and_halve_classes() -> None:
+    train = pd.DataFrame({"x": [1.0, 3.0, 2.0], "target": ["class 0", "class 1", "class 0"]})
+    test = pd.DataFrame({"x": [5.0, 1.5], "target": ["class 1", "class 1"]})
+    np.testing.assert_allclose(points(train, test), [[2, 0, 0.5], [0.25, 0, 0.5]])

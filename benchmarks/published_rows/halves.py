@@ -6,6 +6,7 @@ Under ``processor_time.py`` the budgets of adult and online-shoppers are seconds
 from __future__ import annotations
 
 import functools
+import math
 import subprocess
 import tempfile
 import time
@@ -30,7 +31,9 @@ BUDGETS = ("60s", "120s")
 """Further budgets of :data:`TIMED`."""
 TIMED = ("adult", "online-shoppers")
 JUDGED = 5000
-"""Rows that the two-sample test and the nearness look at, at most."""
+"""Rows that the two-sample test looks at, at most."""
+NEAR = 20_000
+"""Rows that the nearness looks at, at most: its interval is then ± .007."""
 JUDGES = ("mostlyai-qa", "lightgbm")
 ROWS = 50_000
 """Rows that are drawn. The first of them, as many as trained on, are judged here."""
@@ -126,14 +129,14 @@ def accuracy(name: str, synthetic: Path, options: Options) -> dict[str, float]:
     return {"accuracy": (columns + pairs) / 2, "of columns": columns, "of pairs": pairs, "most": most}
 
 
-def nearness(train: pd.DataFrame, held_out: pd.DataFrame, synthetic: pd.DataFrame) -> float:
-    """The share of synthetic rows that are nearer to a training row than to any held-out row; ties count half.
+def nearness(train: pd.DataFrame, held_out: pd.DataFrame, synthetic: pd.DataFrame) -> tuple[float, float, float]:
+    """The share of synthetic rows that are nearer to a training row than to any held-out row, with its interval.
 
-    The first :data:`JUDGED` of them are looked at. Words are one-hot, and numbers normal by their quantiles. Of the
-    larger half the last rows are left out.
+    Ties count half. The first :data:`NEAR` rows are looked at, and the interval is 95 % over them. Words are one-hot,
+    and numbers normal by their quantiles. Of the larger half the last rows are left out.
     """
     n = min(len(train), len(held_out))
-    rows = [train[:n].dropna(), held_out[:n].dropna(), synthetic.dropna()[:JUDGED]]
+    rows = [train[:n].dropna(), held_out[:n].dropna(), synthetic.dropna()[:NEAR]]
     numbers = train.select_dtypes("number").columns
     steps = [("words", OneHotEncoder(), train.columns.difference(numbers))]
     steps += [("numbers", QuantileTransformer(output_distribution="normal"), numbers)]
@@ -142,7 +145,9 @@ def nearness(train: pd.DataFrame, held_out: pd.DataFrame, synthetic: pd.DataFram
         NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points(half)).kneighbors(points(rows[2]))[0]
         for half in rows[:2]
     ]
-    return float((distances[0] < distances[1]).mean() + (distances[0] == distances[1]).mean() / 2)
+    nearer = (distances[0] < distances[1]) + (distances[0] == distances[1]) / 2
+    share, error = float(nearer.mean()), float(1.96 * nearer.std() / math.sqrt(len(nearer)))
+    return share, share - error, share + error
 
 
 def anchors(name: str, options: Options) -> Iterator[Anchor]:
@@ -165,13 +170,13 @@ def measure(name: str, options: Options) -> Iterator[Line]:
     half, held_out = (pd.read_csv(located(options, f"tables/{name}_{part}.csv.gz", ORIGIN)) for part in ("trn", "hol"))
 
     def figures(frame: pd.DataFrame) -> dict[str, Value]:
-        frame = frame.head(len(half))
+        rows = frame.head(len(half))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "synthetic.csv"
-            frame.to_csv(path, index=False)
+            rows.to_csv(path, index=False)
             scores: dict[str, Value] = {**accuracy(name, path, options)}
         scores["nearness"] = nearness(half, held_out, frame)
-        return scores | ({"two-sample AUC": likeness(half, held_out, frame)} if name in TIMED else {})
+        return scores | ({"two-sample AUC": likeness(half, held_out, rows)} if name in TIMED else {})
 
     for budget in (None, *(BUDGETS if name in TIMED else ())):
         draws = drawn(name, 0, options, budget)

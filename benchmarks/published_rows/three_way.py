@@ -91,7 +91,7 @@ def anchors(name: str, options: Options) -> Iterator[Anchor]:
         yield Anchor(
             f"nearness of {engine}'s table",
             share,
-            nearness(*halves(name, options), pd.read_csv(table(name, engine, options))),
+            nearness(*halves(name, options), pd.read_csv(table(name, engine, options)))[0],
             5e-3,
         )
     yield Anchor("AUC of training rows", auc, scores["auc"], 1e-6)
