@@ -505,3 +505,13 @@ def test_a_schema_knows_how_many_rows_it_was_inferred_from():
     frame = pd.DataFrame({"side": np.where(rng.random(N) < 0.5, "left", "right"), "n": rng.integers(0, 50, N)})
     assert load(frame, space="table").space.observed == N
     assert load(frame, space="table", limit=100).space.observed == 100
+
+
+@pytest.mark.parametrize("power", [-310, -30, -13, 0, 25, 307])
+def test_numbers_of_every_size_come_back_as_they_were_read(tmp_path, power):
+    words = [f"{value:.3f}e{power}" for value in rng.uniform(-5, 5, N)]
+    column, _ = one(tmp_path, words)
+    written = column.text(column.codes(pd.Series(words)))
+    truth = np.array([float(word) for word in words])
+    np.testing.assert_allclose(written.astype(float), truth, rtol=1e-11, atol=0.51 * column.resolution)
+    assert written.str.len().max() < 20

@@ -348,9 +348,16 @@ class Numeric(Graded):
         """True for whole numbers of 64 bits."""
         return self.resolution == int(self.resolution) and max(map(abs, self.span)) * self.resolution < 2**63
 
+    @property
+    def _extreme(self) -> bool:
+        """True for numbers that are written as powers of ten: those of a grid beyond the digits of a float."""
+        return not SMALL <= self.resolution <= LARGE
+
     def _values(self, codes: Codes) -> pd.Series:
         if self._whole:
             numbers: Any = codes * int(self.resolution)
+        elif self._extreme:
+            numbers = self._plain(codes).astype(float)
         else:
             numbers = np.round(codes * self.resolution, self.decimals)
         if self.dtype in ("str", "object") or not self._plainly:
@@ -376,12 +383,17 @@ class Numeric(Graded):
     def _plain(self, codes: Codes) -> npt.NDArray[Any]:
         if self.decimals == 0 and self._whole:
             return (codes * int(self.resolution)).astype(str).astype(object)
-        full = [f"{number:.{self.decimals}f}" for number in (codes * self.resolution).tolist()]
+        numbers = (codes * self.resolution).tolist()
+        if self._extreme:
+            return np.array([f"{number:.12g}" for number in numbers], dtype=object)
+        full = [f"{number:.{self.decimals}f}" for number in numbers]
         if (free := self.decimals - self.least) > 0:
             full = [(word[:-free] + word[-free:].rstrip("0")).rstrip(".") for word in full]
         return np.array(full, dtype=object)
 
 
+SMALL, LARGE = 1e-12, 1e12
+"""The ends of the grids whose numbers are written without a power of ten."""
 DAY = 86400.0
 """Seconds of a day."""
 ISO = r"\d{4}-\d\d-\d\d"

@@ -155,7 +155,7 @@ def _counting(values: Values, numbers: npt.NDArray[Any]) -> Inferred | None:
     name = values.coded.name
     by_name = NAMED.search(name) is not None or re.fullmatch(r"Unnamed: \d+|", name) is not None
     years = numbers[0] >= 1500 and numbers[-1] <= 2200
-    if not by_name and (years or numbers[-1] - numbers[0] != len(numbers) - 1):
+    if not by_name and (years or numbers[-1] != numbers[0] + len(numbers) - 1):
         return None
     reason = "each number occurs once, " + ("and the name says so" if by_name else "and they count up")
     return fresh(values, "int64", "{}", 0, int(numbers[-1]) + 1, reason)
