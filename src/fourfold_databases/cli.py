@@ -94,7 +94,8 @@ def sample(command: Sample) -> None:
     frames = run.sample(command.scale or 1.0, command.seed, given, skip_bad=bool(command.skip_bad), say=say)
     if run.privacy:
         say(guarantee_words({"privacy": run.privacy}))
-    write_database(path, frames, run.schema)
+    same = Path(run.training["data"] or "").suffix.lower() == path.suffix.lower()  # types are those of one program
+    write_database(path, frames, run.schema, run.types if same else {})
     rows = {table: len(frame) for table, frame in frames.items()}
     if command.as_json:
         print_line(json.dumps({"rows": rows, "written": str(path)}))

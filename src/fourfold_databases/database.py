@@ -15,7 +15,7 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of
 from fourfold_databases.inference import inferred_schema
 from fourfold_databases.integrity import sound_frames
-from fourfold_databases.reading import Frames, frames_of
+from fourfold_databases.reading import Frames, frames_of, holds_bytes
 from fourfold_databases.schema import Schema
 
 __all__ = ["Database", "read_database"]
@@ -36,6 +36,17 @@ def _without_rows(where: str, frames: Frames, skip_bad: bool) -> tuple[str, ...]
     return empty
 
 
+def _without_bytes(frames: Frames, schema: Schema) -> tuple[dict[str, pd.DataFrame], tuple[str, ...]]:
+    """The tables without columns of bytes that are no keys, and a note on each."""
+    keys = {table: {*schema.without(table), *schema.key_columns(table)} for table in frames}
+    bytes_of = {
+        table: [name for name, column in frame.items() if name not in keys[table] and holds_bytes(column)]
+        for table, frame in frames.items()
+    }
+    notes = (f"{table}: {name} is left out, since it holds bytes" for table in frames for name in bytes_of[table])
+    return {table: frame.drop(columns=bytes_of[table]) for table, frame in frames.items()}, tuple(notes)
+
+
 @dataclass(frozen=True)
 class Database:
     """Tables that are linked by keys.
@@ -48,6 +59,7 @@ class Database:
         notes: the changes that reading made.
         numbers: the keys and links of each table that are numbers in the source.
         as_text: whether the values are texts, as in a file.
+        types: of the columns of each table, as a file of SQLite or DuckDB declares them.
     """
 
     name: str
@@ -56,6 +68,7 @@ class Database:
     notes: tuple[str, ...] = ()
     numbers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     as_text: bool = True
+    types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def read_database(
@@ -84,6 +97,8 @@ def read_database(
         notes += remarks
     columns = {table: tuple(map(str, frame.columns)) for table, frame in frames.items()}
     schema = schema.without_tables(empty).restricted(columns, name)
+    frames, remarks = _without_bytes(frames, schema)
+    notes += remarks
     sound, remarks = sound_frames(name, frames, schema, skip_bad)
     notes += remarks
     if unsound := next((table for table, frame in sound.items() if not len(frame)), None):
@@ -97,4 +112,5 @@ def read_database(
         for table, frame in frames.items()
     }
     in_order = {table: sound[table] for table in frames}
-    return Database(name, in_order, schema, notes, numbers, as_text=not isinstance(data, Mapping))
+    types = {table: keys.types for table, keys in declared.items()}
+    return Database(name, in_order, schema, notes, numbers, not isinstance(data, Mapping), types)

@@ -99,7 +99,7 @@ def fit_database(
     if guard is not None:
         guard = guard.reading(database, modelled)
     plan = plans(modelled) if guard is None else guard.plans
-    result = DatabaseRun(database.schema, plan, {}, fixed, database.as_text, folder, training)
+    result = DatabaseRun(database.schema, plan, {}, fixed, database.as_text, folder, training, types=database.types)
     if folder is not None:
         result.save_record(folder)
     for note in (*database.notes, *(f"{table}: {len(rows)} rows stay as they are" for table, rows in fixed.items())):

@@ -21,7 +21,7 @@ from fourfold.data.tables import raw_frame
 from fourfold.output.printable import shortened
 from fourfold_databases import ENDINGS
 
-__all__ = ["Frames", "Places", "frames_of", "gaps_in", "holds_tables", "keys_in", "places_in", "rows_at"]
+__all__ = ["Frames", "Places", "frames_of", "gaps_in", "holds_bytes", "holds_tables", "keys_in", "places_in", "rows_at"]
 
 Frames: TypeAlias = Mapping[str, pd.DataFrame]
 """The rows of each table, by its name."""
@@ -100,6 +100,11 @@ def _name(data: Any) -> str:
     return os.fspath(data) if isinstance(data, (str, os.PathLike)) else "database"
 
 
+def holds_bytes(column: pd.Series) -> bool:
+    """Whether all values of a column are bytes, such as pictures."""
+    return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) == "bytes"
+
+
 def gaps_in(column: pd.Series) -> pd.Series:
     """Which values are missing, texts that stand for none included."""
     if column.dtype != object and not pd.api.types.is_string_dtype(column):
@@ -119,6 +124,8 @@ def keys_in(where: str, column: pd.Series, skip_bad: bool = False) -> pd.Series:
         DataError: for numbers and words in one column, with the row of the first that differs.
     """
     values = column.reset_index(drop=True)
+    if holds_bytes(values):
+        values = values.map(bytes.hex, na_action="ignore")
     if is_integer_dtype(values):
         return pd.Series(pa.array(values).cast(pa.large_string()), dtype="str")
     missing = values.isna()

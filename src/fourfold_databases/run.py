@@ -76,6 +76,7 @@ class DatabaseRun:
         folder: the run folder, or ``None``.
         training: what it was trained with, so that a training goes on: paradigm, data, skip_bad, settings.
         privacy: the guarantee of the whole, as the card of a run has it. Empty without one.
+        types: of the columns of each table, as the file that it was trained on declares them.
     """
 
     schema: Schema
@@ -86,6 +87,7 @@ class DatabaseRun:
     folder: Path | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     privacy: Mapping[str, Any] = field(default_factory=dict)
+    types: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> DatabaseRun:
@@ -110,8 +112,8 @@ class DatabaseRun:
             schema = Schema.of_toml(str(folder / RECORD), record["schema"])
             plans = {table: Plan.of_record(plan) for table, plan in record["plans"].items()}
             fixed = {table: pd.DataFrame(rows, dtype=object) for table, rows in record["fixed"].items()}
-            privacy = record.get("privacy", {})
-            return cls(schema, plans, {}, fixed, record["as_text"], folder, record["training"], privacy)
+            rest = record.get("privacy", {}), record.get("types", {})
+            return cls(schema, plans, {}, fixed, record["as_text"], folder, record["training"], *rest)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise BrokenRun(f"{folder / RECORD}: cannot be read ({error}); copy the whole run folder") from None
 
@@ -124,6 +126,7 @@ class DatabaseRun:
             "fixed": {table: frame.to_dict(orient="list") for table, frame in fixed.items()},
             "as_text": self.as_text,
             "training": dict(self.training),
+            "types": {table: dict(types) for table, types in self.types.items()},
             **({"privacy": dict(self.privacy)} if self.privacy else {}),
         }
         folder.mkdir(parents=True, exist_ok=True)

@@ -187,3 +187,48 @@ def test_commands_of_one_table_refuse_the_run_of_a_database(words, pets, capsys)
 def test_a_race_of_paradigms_is_for_one_table(pets, capsys):
     assert run(["fit", "best", str(pets / "data"), "--budget", "1s"]) == 2
     assert "must have one table" in capsys.readouterr().err
+
+
+ODD = """
+create table "Kunden Länder" ("Länder""code" text, nr integer, aktiv boolean, plz text, foto blob,
+                              primary key ("Länder""code", nr)) without rowid;
+create table "order" (id blob primary key, land text, nr integer, "total, net" real,
+                      foreign key (land, nr) references "Kunden Länder");
+create table staff (id integer primary key, boss_id integer references staff, pay real);
+create table details (order_id blob primary key references "order", gift boolean);
+create table weather (day text, temp real);
+create view large as select * from "order";
+"""
+
+
+def test_an_odd_database_keeps_its_keys_types_and_nulls(tmp_path, capsys):
+    path, rng = tmp_path / "odd.db", np.random.default_rng(0)
+    base = sqlite3.connect(path)
+    base.executescript(ODD)
+    for i in range(60):
+        customer = ("ÄB"[i % 2], i, i % 2, f"0{1000 + i % 3}", bytes([i]))
+        base.execute('insert into "Kunden Länder" values (?, ?, ?, ?, ?)', customer)
+        base.execute("insert into staff values (?, ?, ?)", (i, None if i < 9 else int(rng.integers(i)), rng.normal()))
+        base.execute("insert into weather values (?, ?)", (f"{1 + i % 28}.02.2020", None if i % 3 else rng.normal()))
+        for j in (2 * i, 2 * i + 1):
+            owner = (None, None) if j % 5 == 0 else customer[:2]
+            base.execute('insert into "order" values (?, ?, ?, ?)', (bytes([j, 0]), *owner, rng.gamma(2)))
+            if j % 3:
+                base.execute("insert into details values (?, ?)", (bytes([j, 0]), j % 2))
+    base.commit()
+    types = base.execute("select m.name, t.name, t.type from sqlite_master m, pragma_table_info(m.name) t").fetchall()
+    base.close()
+    options = ["--budget", "1 steps", "--size", "xs", "--precision", "float32", "--out", str(tmp_path / "run")]
+    assert run(["fit", "autoregressive", str(path), *options]) == 0
+    assert "Kunden Länder: foto is left out, since it holds bytes" in capsys.readouterr().err
+    assert run(["sample", str(tmp_path / "run"), "--scale", "2", "--out", str(tmp_path / "new.db")]) == 0
+    new = sqlite3.connect(tmp_path / "new.db")
+    assert new.execute("pragma foreign_key_check").fetchall() == []
+    assert new.execute("select count(*) from staff where boss_id not in (select id from staff)").fetchone() == (0,)
+    rows = new.execute("select m.name, t.name, t.type from sqlite_master m, pragma_table_info(m.name) t").fetchall()
+    assert {row for row in types if row[0] != "large" and row[1] != "foto"} == {*rows}
+    kinds = new.execute('select distinct typeof(temp) from weather union select typeof(nr) from "Kunden Länder"')
+    assert {kind for (kind,) in kinds} == {"real", "null", "integer"}
+    new.close()
+    assert run(["judge", str(path), str(tmp_path / "new.db"), "-n", "50", "--out", str(tmp_path / "judged.html")]) == 0
+    assert "broken" not in capsys.readouterr().out

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,9 @@ def _portions(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def _array(values: Sequence[Any]) -> Any:
-    """The values of a column as texts, since a column of SQLite may hold values of several types."""
+    """The values of a column as texts, since a column of SQLite may hold values of several types. Bytes stay so."""
+    if any(isinstance(value, bytes) for value in values) and all(isinstance(v, (bytes, type(None))) for v in values):
+        return pyarrow.array(values, pyarrow.binary())
     return pyarrow.array([None if value is None else str(value) for value in values], pyarrow.string())
 
 
@@ -173,14 +175,16 @@ class DeclaredKeys:
     Attributes:
         primary: the columns of the primary key, none where there is none.
         foreign: for each foreign key its columns, in the order of the parent's primary key, and that table.
+        types: of the columns.
     """
 
     primary: tuple[str, ...]
     foreign: tuple[tuple[tuple[str, ...], str], ...]
+    types: Mapping[str, str] = field(default_factory=dict)
 
 
 def declared_keys(path: Path) -> dict[str, DeclaredKeys]:
-    """The tables of a database, with the keys that it declares.
+    """The tables of a database, with the keys and types that it declares.
 
     Raises:
         DataError: as :func:`batches_of_sqlite` and :func:`batches_of_duckdb` do.
@@ -190,11 +194,13 @@ def declared_keys(path: Path) -> dict[str, DeclaredKeys]:
 
 def _keys_of_sqlite(path: Path) -> dict[str, DeclaredKeys]:
     primary, foreign = dict[str, tuple[str, ...]](), dict[str, list[tuple[list[str], list[str], str]]]()
+    types: dict[str, dict[str, str]] = {}
     with _opened_sqlite(path, ("foreign_key_list", "table_info")) as base:
         names = base.execute("select name from sqlite_master where type = 'table' and name not like 'sqlite_%'")
         for (table,) in names.fetchall():
             rows = base.execute("select name from pragma_table_info(?) where pk > 0 order by pk", (table,))
             primary[table] = tuple(name for (name,) in rows)
+            types[table] = dict(base.execute("select name, type from pragma_table_info(?)", (table,)).fetchall())
             links = base.execute(
                 'select id, "from", "to", "table" from pragma_foreign_key_list(?) order by id desc, seq', (table,)
             )
@@ -204,7 +210,7 @@ def _keys_of_sqlite(path: Path) -> dict[str, DeclaredKeys]:
                 columns.append(column)
                 of_parent += [] if named is None else [named]
             foreign[table] = [*by_number.values()]
-    return _declared(primary, foreign)
+    return _declared(primary, foreign, types)
 
 
 def _keys_of_duckdb(path: Path) -> dict[str, DeclaredKeys]:
@@ -214,6 +220,9 @@ def _keys_of_duckdb(path: Path) -> dict[str, DeclaredKeys]:
             "select table_name, constraint_type, constraint_column_names, referenced_column_names, referenced_table "
             "from duckdb_constraints()"
         ).fetchall()
+        columns_of = base.execute("select table_name, column_name, data_type from duckdb_columns() where not internal")
+        cells = columns_of.fetchall()
+    types = {table: {name: kind for owner, name, kind in cells if owner == table} for (table,) in names}
     primary = {table: tuple(columns) for table, kind, columns, *_ in rows if kind == "PRIMARY KEY"}
     foreign = {
         table: [
@@ -221,17 +230,20 @@ def _keys_of_duckdb(path: Path) -> dict[str, DeclaredKeys]:
         ]
         for (table,) in names
     }
-    return _declared({table: primary.get(table, ()) for (table,) in names}, foreign)
+    return _declared({table: primary.get(table, ()) for (table,) in names}, foreign, types)
 
 
 def _declared(
-    primary: Mapping[str, tuple[str, ...]], foreign: Mapping[str, Sequence[tuple[Sequence[str], Sequence[str], str]]]
+    primary: Mapping[str, tuple[str, ...]],
+    foreign: Mapping[str, Sequence[tuple[Sequence[str], Sequence[str], str]]],
+    types: Mapping[str, Mapping[str, str]],
 ) -> dict[str, DeclaredKeys]:
     """The keys of tables. A foreign key that names other columns of its parent than the primary key is none.
 
     Args:
         primary: the columns of each table's primary key.
         foreign: columns of each foreign key, those of its parent that they hold, if they are named, and the parent.
+        types: of the columns of each table.
     """
     keys = {}
     for table, links in foreign.items():
@@ -241,7 +253,7 @@ def _declared(
             partner = dict(zip(named or key, columns, strict=False))
             if len(key) == len(columns) and partner.keys() == set(key):
                 ordered.append((tuple(partner[name] for name in key), parent))
-        keys[table] = DeclaredKeys(primary[table], tuple(ordered))
+        keys[table] = DeclaredKeys(primary[table], tuple(ordered), types[table])
     return keys
 
 
