@@ -61,14 +61,14 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
     """The rows of all tables, and the keys that the database declares. Cells of CSV files and of SQLite are texts.
 
     Args:
-        data: a file of SQLite or DuckDB, a folder, or frames by name.
+        data: a file of SQLite or DuckDB, a folder, or frames by name. An index with a name is a column.
 
     Raises:
         DataError: for what cannot be read, or a table with two columns of one name.
     """
     if isinstance(data, Mapping):
         frames, declared = (
-            {str(name): frame.reset_index(drop=True) for name, frame in data.items()},
+            {str(name): _with_index(frame) for name, frame in data.items()},
             dict[str, DeclaredKeys](),
         )
     elif (path := Path(data).expanduser()).is_dir():
@@ -88,6 +88,12 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
             raise DataError(f"{_name(data)}, table {name}: columns must differ in name, got {shortened(frame.columns)}")
         frame.columns = frame.columns.astype(str)
     return frames, declared
+
+
+def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose index, if it has a name, is a column: most likely its key."""
+    nameless = any(name is None or name in frame.columns for name in frame.index.names)
+    return frame.reset_index(drop=nameless)
 
 
 def _frame(batches: Iterator[pa.RecordBatch]) -> pd.DataFrame:

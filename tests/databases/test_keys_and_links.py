@@ -260,3 +260,13 @@ def test_places_are_those_of_equal_keys():
         texts = keys_in("values", pd.Series(values))
         places = [next((i for i, key in enumerate(keys) if key == text), -1) for text in texts]
         assert places_in(keys, texts).tolist() == places
+
+
+def test_an_index_with_a_name_is_a_key():
+    frames = shop()
+    frames["customers"] = frames["customers"].set_index("customer_id")
+    named, plain = read_database(frames), read_database(shop())
+    assert named.schema == plain.schema
+    assert named.frames["customers"].equals(plain.frames["customers"])
+    frames["customers"] = frames["customers"].reset_index().set_index("customer_id", drop=False)
+    assert read_database(frames).schema == plain.schema
