@@ -15,7 +15,26 @@ from fourfold.likelihoods.ode import log_snr_range
 from fourfold.maths.paths import broadcast, time_at
 from fourfold.vocabulary import Kind
 
-__all__ = ["DiffusionBound", "ends", "standard_integral"]
+__all__ = ["DiffusionBound", "DrawnBound", "ends", "standard_integral"]
+
+
+@dataclass(frozen=True)
+class DrawnBound(Likelihood):
+    """A lower bound that is a mean over random draws, whose spread is its error.
+
+    Attributes:
+        draws: of each example.
+
+    Raises:
+        ValueError: for fewer than two draws.
+    """
+
+    kind = Kind.LOWER_BOUND
+    draws: int = 2
+
+    def __post_init__(self) -> None:
+        if self.draws < 2:
+            raise ValueError(f"draws must be at least 2, got {self.draws}")
 
 
 @final

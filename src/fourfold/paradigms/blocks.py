@@ -31,7 +31,6 @@ from torch import Tensor
 from fourfold.core import (
     Batch,
     Estimand,
-    Likelihood,
     LogProb,
     Measure,
     Noise,
@@ -41,6 +40,7 @@ from fourfold.core import (
     forgetful,
     register_paradigm,
 )
+from fourfold.likelihoods.bound import DrawnBound
 from fourfold.maths.categorical import categorical
 from fourfold.nn.orders import OrderedTransformer
 from fourfold.vocabulary import Cost, Kind, Paradigm, Principle
@@ -214,29 +214,21 @@ class BlockUnmasking(Sampler):
 
 @final
 @dataclass(frozen=True)
-class BlockBound(Likelihood):
+class BlockBound(DrawnBound):
     """``log p(x) >= E_sigma sum_k log p(x_sigma(k) | x_sigma(<k))``, by draws of the order ``sigma``.
 
     It bounds the distribution of tokens drawn one at a time, and is exact for blocks of one token.
 
     Attributes:
         draws: orders of each example.
-
-    Raises:
-        ValueError: for fewer than two draws.
     """
 
     needs: ClassVar[type[Estimand]] = BlockDenoiser
-    kind = Kind.LOWER_BOUND
     draws: int = 8
 
     @property
     def summary(self) -> str:
         return f"the variational bound of the masking process, estimated with {self.draws} random orders"
-
-    def __post_init__(self) -> None:
-        if self.draws < 2:
-            raise ValueError(f"draws must be at least 2, got {self.draws}")
 
     @torch.no_grad()
     def __call__(self, estimand: BlockDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:

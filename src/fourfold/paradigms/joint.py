@@ -23,11 +23,11 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, SingleLoss, forgetful
+from fourfold.core import Batch, Estimand, LogProb, Noise, Objective, Sampler, SingleLoss, forgetful
 from fourfold.distributions.times import quantiles, watched_by_noise
 from fourfold.distributions.tokens import grouped_tokens
 from fourfold.estimands import MixedDenoiser
-from fourfold.likelihoods.bound import ends, standard_integral
+from fourfold.likelihoods.bound import DrawnBound, ends, standard_integral
 from fourfold.likelihoods.ode import log_snr_range
 from fourfold.maths.categorical import categorical
 from fourfold.maths.paths import Path, broadcast
@@ -191,29 +191,21 @@ def _earlier(path: Path, z_t: Tensor, denoised: Tensor, t: Tensor, s: Tensor, ep
 
 @final
 @dataclass(frozen=True)
-class JointBound(Likelihood):
+class JointBound(DrawnBound):
     """The bound of both processes at stratified times, with the same control variate as that of Gaussian diffusion.
 
     The error is taken from the spread of the draws, which is wider than that of their stratified mean.
 
     Attributes:
         draws: times of each example.
-
-    Raises:
-        ValueError: for fewer than two draws.
     """
 
     needs: ClassVar[type[Estimand]] = MixedDenoiser
-    kind = Kind.LOWER_BOUND
     draws: int = 32
 
     @property
     def summary(self) -> str:
         return f"the variational bound of masks and Gaussian noise together, estimated at {self.draws} random times"
-
-    def __post_init__(self) -> None:
-        if self.draws < 2:
-            raise ValueError(f"draws must be at least 2, got {self.draws}")
 
     @torch.no_grad()
     def __call__(self, estimand: MixedDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:

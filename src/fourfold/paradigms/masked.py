@@ -20,7 +20,6 @@ from fourfold.core import (
     Batch,
     Estimand,
     JointConditionals,
-    Likelihood,
     LogProb,
     Noise,
     Objective,
@@ -30,6 +29,7 @@ from fourfold.core import (
 )
 from fourfold.distributions.times import quantiles, watched_by_noise
 from fourfold.estimands import TokenDenoiser, TokenwiseDenoiser
+from fourfold.likelihoods.bound import DrawnBound
 from fourfold.maths.categorical import categorical
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.transformer import MaskedTransformer
@@ -198,7 +198,7 @@ class Unmasking(Sampler):
 
 @final
 @dataclass(frozen=True)
-class MaskedBound(Likelihood):
+class MaskedBound(DrawnBound):
     """``log p(x) >= E_n E_S [L / n · sum_{i not in S} log p(x_i | x_S)]``, by draws of the masked set ``S``.
 
     It bounds the distribution of tokens drawn one at a time. The numbers of masked tokens are stratified over the
@@ -206,22 +206,14 @@ class MaskedBound(Likelihood):
 
     Attributes:
         draws: masked sets of each example.
-
-    Raises:
-        ValueError: for fewer than two draws.
     """
 
     needs: ClassVar[type[Estimand]] = TokenDenoiser
-    kind = Kind.LOWER_BOUND
     draws: int = 16
 
     @property
     def summary(self) -> str:
         return f"the variational bound of the masking process, estimated with {self.draws} random sets of masked tokens"
-
-    def __post_init__(self) -> None:
-        if self.draws < 2:
-            raise ValueError(f"draws must be at least 2, got {self.draws}")
 
     @torch.no_grad()
     def __call__(self, estimand: TokenDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
