@@ -14,7 +14,7 @@ from fourfold_atlas.catalogue import MODALITIES, CatalogueEntry, System, entries
 from fourfold_atlas.decision import describe
 from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Claim, Evidence, Reader
 from fourfold_atlas.links import hub_name, is_link, key
-from fourfold_atlas.parts import catalogued, ordered
+from fourfold_atlas.parts import Part, catalogued, ordered
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.products import Product, products
 from fourfold_atlas.rules import naming
@@ -438,14 +438,16 @@ def _placed(name: str, system: System, score: float, note: str) -> Placement:
     votes = _votes(f"{system.objective} {system.sampling}")
     placement = describe(name, cell, ((cell, round(score, 3)),), votes, [])
     cost = None if system.cost == "not_applicable" else Cost(system.cost)
-    parts = ordered(catalogued(text, where) for text in system.inherited)
-    kind = variant(cell, votes, cost)
+    kind = _kind(system, votes, cost)
+    parts = ordered(_settled(catalogued(text, where) for text in system.inherited if text not in _OF_CRITICS))
+    parts = tuple(_continuous(part, kind) for part in parts)
     return replace(
         placement,
         also=None,
         parts=parts,
         likelihood=Kind(system.likelihood),
-        likelihood_of=_variable(system),
+        likelihood_of=_variable(system, kind),
+        sampling=_OF_CONDITION if cell is Cell.ADVERSARIAL and _maps_a_condition(system) else None,
         cost=cost,
         cost_note=cost_note(cost, parts),
         variant=kind,
@@ -462,17 +464,61 @@ def _placed(name: str, system: System, score: float, note: str) -> Placement:
 _EXACT = re.compile(r"(?i)change of variables|determinant")
 
 
-def _variable(system: System) -> str:
+#: a velocity of the variance-preserving path: noise and data in changing shares
+_MIXED = re.compile(r"(?i)mix(?:es|ture)? of (?:the )?(?:noise and|data and|clean)|v-prediction")
+
+
+def _kind(system: System, votes: Mapping[Claim, float], cost: Cost | None) -> str:
+    """The variant by both answers, where an objective that regresses a velocity outranks talk of denoising."""
+    kind = variant(system.paradigm, votes, cost)
+    if kind in ("Gaussian noise", "velocity"):
+        straight = variant(system.paradigm, _votes(system.objective), cost) == "velocity" or kind == "velocity"
+        return "velocity" if straight and not _MIXED.search(system.objective) else "Gaussian noise"
+    return kind
+
+
+#: features of a pretrained network that a critic alone sees
+_OF_CRITICS = ("pretrained_features",)
+#: what a generator without noise does
+_OF_CONDITION = ("map the condition to an example, once, without noise", "x = G(c)")
+_DRAWS = re.compile(r"(?i)nois|latent|code|random|draw|sampl|vector|style|token|step")
+
+
+def _maps_a_condition(system: System) -> bool:
+    """True where the entry's sampling is one pass that draws nothing."""
+    whole = bool(system.conditioning) and not {"class", "text"} & set(system.conditioning)
+    return whole and system.cost == "constant" and not _DRAWS.search(system.sampling)
+
+
+def _settled(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts, but a tokenizer whose decoder another part replaces: it gives the tokens of data alone."""
+    parts = tuple(parts)
+    replaced = any(part.role == "decoder" and part.cell is Cell.DIFFUSION for part in parts)
+    for part in parts:
+        behind = part.role == "tokenizer" and replaced
+        yield replace(part, stage="training", sampling="its decoder is replaced") if behind else part
+
+
+def _continuous(part: Part, kind: str) -> Part:
+    """A part as it stands, or the autoencoder that a tokenizer is where its latents are noised before rounding."""
+    if part.quote == "vq tokenizer" and kind in ("Gaussian noise", "velocity"):
+        return replace(catalogued("autoencoder", part.where), quote=part.quote)
+    return part
+
+
+def _variable(system: System, kind: str) -> str:
     if system.paradigm is Cell.NOT_GENERATIVE or DEFAULTS[system.paradigm][0] is Kind.NONE:
         return ""
     text = " ".join((*system.inherited, *(part.role for part in system.components))).lower()
     behind = (
         "the tokens behind its tokenizer"
-        if re.search(r"tokeni[sz]er|codec|vq", text)
+        if re.search(r"tokeni[sz]er|codec|vq", text) and kind not in ("Gaussian noise", "velocity")
         else "the latents of its autoencoder, so a bound for the data"
-        if re.search(r"autoencoder|vae|latent", text) and system.paradigm is not Cell.LATENT_VARIABLE
+        if re.search(r"autoencoder|vae|latent|vq", text) and system.paradigm is not Cell.LATENT_VARIABLE
         else "the tokens of its text"
         if system.modality == "text" and system.likelihood == "exact"
+        else "its tokens"
+        if system.likelihood == "exact" and kind == "token by token" and "token" in system.sampling.lower()
         else "values in whole numbers; exact for dequantised ones"
         if system.paradigm is Cell.FLOW and system.likelihood == "lower_bound" and _EXACT.search(system.objective)
         else "the data"

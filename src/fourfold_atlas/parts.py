@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fourfold.vocabulary import FACTS
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form, Reader
@@ -35,6 +35,12 @@ _NAMES = {
     Cell.ENERGY: re.compile(r"\benergy\b", re.I),
     Cell.ADVERSARIAL: re.compile(r"adversarial|GAN\b|discriminator", re.I),
 }
+
+
+#: encoders of conditions other than text, and what a language model is trained for
+_ENCODERS = tuple(f"{kind}_encoder" for kind in ("vision", "image", "audio", "speech", "protein"))
+_ENCODER = re.compile("|".join(_ENCODERS))
+_TOKENS = "trained before, on the next token of text"
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,13 @@ def catalogued(name: str, where: str) -> Part:
     words = name.replace("_", " ")
     claim = next((rule.claim for rule in part_rules().values() if rule.catalogue.search(name)), None)
     if claim is None:
-        return Part(words, words, "within", None, "trained before", "", words, where)
-    return part_of(claim, words, where)
+        return Part(words, words, "", None, "named by the catalogue", "", words, where)
+    part = part_of(claim, words, where)
+    if name == "pretrained_language_model":
+        return replace(part, stage="training", cell=None, objective=_TOKENS, sampling="starts the network that draws")
+    if encoder := _ENCODER.search(name):
+        return replace(part, role=encoder[0], objective="trained before, to represent its input")
+    return part
 
 
 def chain(rows: Iterable[Evidence], cell: Cell | None) -> tuple[Part, ...]:
@@ -119,7 +130,8 @@ def chain(rows: Iterable[Evidence], cell: Cell | None) -> tuple[Part, ...]:
 def ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
     """Parts in the order in which a chain names them."""
     order = {claim.value: i for i, claim in enumerate(part_rules())}
-    return tuple(sorted(parts, key=lambda part: order.get(part.role, len(order))))
+    encoders = dict.fromkeys(_ENCODERS, order[Claim.PART_TEXT_ENCODER.value])
+    return tuple(sorted(parts, key=lambda part: (order | encoders).get(part.role, len(order))))
 
 
 def _is_part(row: Evidence) -> bool:

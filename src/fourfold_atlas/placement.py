@@ -68,6 +68,7 @@ class Placement:
         variant: the variant of the paradigm (``masked or discrete``), or the empty string.
         promises: what the text claims of itself against the textbook.
         caveat: how a name is related to the catalogue's entry, where it is not that entry's own.
+        sampling: how an example is drawn, and the formula, where that is not usual for its kind.
     """
 
     subject: str
@@ -91,6 +92,7 @@ class Placement:
     variant: str = ""
     promises: tuple[Evidence, ...] = ()
     caveat: str = ""
+    sampling: tuple[str, str] | None = None
 
     @property
     def reason(self) -> Evidence | None:
@@ -210,7 +212,9 @@ def _follows(placed: Placement) -> list[_Row]:
     kind = KIND_WORDS[placed.likelihood] + of
     if placed.facts is not None:
         kind = f"{placed.likelihood.words}{of}: {facts.likelihood_note}"
-    sampling, formula = sampling_of(placed.cell, placed.variant, None if placed.facts else placed.cost, answers)
+    sampling, formula = placed.sampling or sampling_of(
+        placed.cell, placed.variant, None if placed.facts else placed.cost, answers
+    )
     also = f"{placed.also.value}, by its sampling procedure; the objective decides" if placed.also else ""
     return [
         ("also", also),
@@ -251,7 +255,8 @@ def _name(part: Part) -> str:
 
 def _answers(part: Part) -> str:
     own = f" ({part.cell})" if part.cell else ""
-    return f"{_name(part)}{own}: {part.objective}; {part.sampling}. “{part.quote}” [{part.where}]"
+    answers = "; ".join(filter(None, (part.objective, part.sampling)))
+    return f"{_name(part)}{own}: {answers}. “{part.quote}” [{part.where}]"
 
 
 #: the failure modes that a promise denies

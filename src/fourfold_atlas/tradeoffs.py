@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from fourfold.vocabulary import COSTS, FACTS, Cost, FailureMode, Kind
@@ -74,14 +75,15 @@ def cost_note(cost: Cost | None, parts: Iterable[Part] = ()) -> str:
     if cost is None:
         return "not applicable: nothing is drawn"
     parts = tuple(parts)
-    added = [evaluations for part in parts if (evaluations := _evaluations(part))]
+    counts = Counter(evaluations for part in parts if (evaluations := _evaluations(part)))
+    added = [row if n == 1 else f"{row}, {n} times" for row, n in counts.items()]
     chosen = next((part for part in parts if part.stage == "choice"), None)
     note = COSTS[cost] + (f". Added to these: {', '.join(added)}" if added else "")
     return note + (f". All that for each candidate of its {chosen.role}, and one to score it" if chosen else "")
 
 
 def _evaluations(part: Part) -> str:
-    if part.stage in ("training", "choice") or CLAIMS.get(part.role) in _WITHOUT:
+    if part.stage in ("", "training", "choice") or CLAIMS.get(part.role) in _WITHOUT:
         return ""
     own = FACTS[part.cell.paradigm].cost if part.cell and part.cell.paradigm and part.stage != "condition" else None
     return _EVALUATIONS[own or Cost.CONSTANT].format(part.role.replace("_", " "))

@@ -115,3 +115,27 @@ def test_an_id_that_begins_with_a_catalogued_name_says_so_and_a_name_asks_back()
 
 def test_the_owner_of_an_id_says_nothing():
     assert place("diffusion-lab/an-unknown-thing").cell is None
+
+
+@pytest.mark.parametrize(("name", "product"), [("GPT-7", "GPT-5"), ("imagen 4 fast", "Imagen 4"), ("gpt-5.5", "GPT-5")])
+def test_a_version_that_only_a_product_has_is_the_product(name, product):
+    placed = place(name)
+    assert (placed.cell, placed.system) == (None, product)
+
+
+@pytest.mark.parametrize("name", ["Stabel Diffusion", "Midjorney", "chatgtp"])
+def test_a_slip_of_spelling_asks_back(name):
+    assert "did you mean" in place(name).missing
+
+
+def test_trade_offs_follow_the_parts_of_a_known_system():
+    """A replaced decoder costs nothing, starting weights do not run, and what draws no noise says so."""
+    cosy = place("CosyVoice")
+    assert {part.role: part.stage for part in cosy.parts}["tokenizer"] == "training"
+    assert "tokenizer" not in cosy.cost_note
+    assert "language model" not in place("LLaDA2").cost_note
+    assert place("Real-ESRGAN").sampling == ("map the condition to an example, once, without noise", "x = G(c)")
+    assert place("BigGAN").sampling is None
+    assert "autoencoder" in place("Kandinsky 3").likelihood_of
+    assert place("Hunyuan3D 2.0").variant == "velocity"
+    assert place("CogVideoX").variant == "Gaussian noise"
