@@ -16,7 +16,6 @@ import pandas as pd
 from fourfold.core import LogProb
 from fourfold.data import read_all
 from fourfold.data.errors import DataError, option
-from fourfold.data.model_rows import NEW, RARE
 from fourfold.engine import BrokenRun, Run
 from fourfold.output.printable import plural, shortened
 from fourfold.spaces import Sequences
@@ -460,7 +459,8 @@ class DatabaseRun:
         Args:
             database: of the tables of this model.
             seed: of likelihoods that are estimates.
-            say: a function that is called with each note on such values.
+            say: a function that is called with each note on a table's rows, as a single table has them: new values,
+                values beyond the range of training, and sequences of which only the first rows are scored.
         """
         scores = {}
         for table in (table for table in self._order if table in self.runs):
@@ -469,7 +469,7 @@ class DatabaseRun:
                 given=given_rows(database.frames, self._linked, self.plans, table),
             )
             for note in notes:
-                if say is not None and any(words in note for words in (NEW, RARE)) and not note.startswith(GIVEN):
+                if say is not None and not note.startswith(GIVEN):
                     say(f"{table}: {note}")
             scores[table] = self.runs[table].model.log_prob(split.x, split.cond, seed)
         return scores

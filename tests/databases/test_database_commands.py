@@ -232,3 +232,11 @@ def test_an_odd_database_keeps_its_keys_types_and_nulls(tmp_path, capsys):
     new.close()
     assert run(["judge", str(path), str(tmp_path / "new.db"), "-n", "50", "--out", str(tmp_path / "judged.html")]) == 0
     assert "broken" not in capsys.readouterr().out
+
+
+def test_scores_say_which_rows_they_leave_out(pets, capsys):
+    other = people_and_pets(pets / "many", 2, pets=lambda frame: frame.assign(person_id=0))
+    assert run(["score", str(pets / "run"), str(other)]) == 0
+    said = capsys.readouterr().err
+    assert "pets: 1 of 1 sequences have more than" in said
+    assert "known by their first ones" in said
