@@ -18,6 +18,9 @@ from fourfold.output.printable import printable
 
 __all__ = ["Bar", "NotebookBar", "shower_for"]
 
+LABEL = 25
+"""Letters of a label, at most: those of ``autoregressive/likelihood``."""
+
 
 @final
 class _Means:
@@ -51,14 +54,14 @@ class Bar:
     def __init__(self, label: str, console: Console | None = None) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=10),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[numbers]}"),
             TimeRemainingColumn(compact=True),
             console=console or Console(stderr=True),
             refresh_per_second=4,
         )
-        self._task = self._progress.add_task(label[:16], total=1.0, numbers="")
+        self._task = self._progress.add_task(label[:LABEL], total=1.0, numbers="")
         self._label, self._means = label, _Means()
 
     def __enter__(self) -> Bar:
@@ -77,7 +80,7 @@ class Bar:
         self._progress.start()
         numbers = self._means.words(step)
         self._progress.update(
-            self._task, completed=step.used, numbers=numbers, description=(step.stage or self._label)[:16]
+            self._task, completed=step.used, numbers=numbers, description=(step.stage or self._label)[:LABEL]
         )
 
 

@@ -57,14 +57,14 @@ class Standing:
     def line(self) -> str:
         """The standing in one line of at most 80 characters."""
         if self.failure:
-            return f"{self.name[:24]:<24} failed: {self.failure[:46]}"
+            return f"{self.name[:25]:<25} failed: {self.failure[:45]}"
         distance, likelihood, speed = (_words(self.scores.get(name)) for name in ("distance", "likelihood", "speed"))
         return _row(self.name, self.size, f"{self.steps:,}", distance, likelihood, speed)
 
 
 def _row(name: str, size: str, steps: str, distance: str, likelihood: str, speed: str) -> str:
     """A line of a table of standings."""
-    return f"{name[:24]:<24} {size:>5} {steps:>7} {distance:>9} {likelihood:>22} {speed:>7}"
+    return f"{name[:25]:<25} {size:>5} {steps:>7} {distance:>9} {likelihood:>22} {speed:>7}"
 
 
 HEAD = _row("candidate", "size", "steps", "distance", "likelihood", "ms each")
