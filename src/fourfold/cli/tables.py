@@ -173,9 +173,11 @@ def _verdict(run: ClassifierScores, rivals: Sequence[ClassifierScores], target: 
 def _scores(scores: Sequence[ClassifierScores], rows: int, target: str) -> str:
     """A table of the scores of classifiers, with their intervals."""
     lines = [f"{target} of {rows:,} examples, with 95 % intervals over rows (bootstrap)"]
-    lines += [f"{'':<26}{'accuracy':<21}{'log-loss, nats':<21}AUC"]
+    rows_of_cells = [["", "accuracy", "log-loss, nats", "AUC"]]
     for score in scores:
         figures = (score.accuracy, score.log_loss, score.auc)
         cells = [f"{value:#.3g} ({low:#.3g}, {high:#.3g})" for value, low, high in figures]
-        lines.append(f"{score.name[:25]:<26}" + "".join(f"{cell:<21}" for cell in cells).rstrip())
+        rows_of_cells.append([score.name[:25], *cells])
+    widths = [max(map(len, column)) + 1 for column in zip(*rows_of_cells, strict=True)]
+    lines += ["".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip() for cells in rows_of_cells]
     return "\n".join(lines)
