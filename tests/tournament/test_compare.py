@@ -230,7 +230,7 @@ def test_paradigms_that_cannot_are_left_out_with_the_reason() -> None:
     names, reasons = _choose_paradigms(Settings(), Vectors(2))
     assert "latent-flow" in names
     assert "latent-diffusion" not in names
-    assert "images" in reasons["latent-diffusion"]
+    assert "Images" in reasons["latent-diffusion"]
     assert {*names, *reasons} == set(cards())
     texts, reasons_of_text = _choose_paradigms(Settings(), Text("abc", length=8))
     assert "autoregressive" in texts
