@@ -60,11 +60,15 @@ def _line(name: str, recipe: str, run: Run, scored: LogProb, own: LogProb) -> st
     unit, bound = run.model.space.unit, own.kind is Kind.LOWER_BOUND
     theirs, ours = scored.mean_in(unit)[0], own.mean_in(unit)[0]
     other = f"train {recipe}" if _other(recipe, run) else ""
-    longer = "" if run.card.get("choice", {}).get("stopped") else "give a longer budget"
-    ways = " or ".join(way for way in (other, longer) if way) or "more examples would help, a longer budget would not"
+    choice = run.card.get("choice", {})
+    ways = [other] if other else []
+    if choice.get("stopped"):
+        ways = ways or ["more examples would help, a longer budget would not"]
+    elif choice.get("kept_step", math.inf) >= run.card["steps"]:  # else the note on the choice says what to try
+        ways.append("give a longer budget")
     limit = ("at least " if unit == "nats" else "at most ") if bound else ""
     figures = f"{name} with {theirs:.4g} {unit} against {limit}{ours:.4g}"
-    return f"ahead of this model on held-out examples: {figures}; {ways}"
+    return "; ".join(filter(None, [f"ahead of this model on held-out examples: {figures}", " or ".join(ways)]))
 
 
 def _other(recipe: str, run: Run) -> bool:
