@@ -28,15 +28,13 @@ def by_space(*spaces: type[Space], instead: str = "") -> Callable[[Callable[...,
     """
 
     def dispatching(function: Callable[..., _T]) -> _SingleDispatchCallable[_T]:
-        family = function.__module__.rpartition(".")[2].replace("_", "-")
-
         @functools.singledispatch
         @functools.wraps(function)
         def dispatched(space: Any, *args: Any, **options: Any) -> _T:
             *others, last = (kind.__name__ for kind in dispatched.registry if kind is not object)
             names = f"{', '.join(others)} and {last}" if others else last
             way = f": use {instead}" if instead else ""
-            raise TypeError(f"this {family} recipe models {names}, not {type(space).__name__}{way}")
+            raise TypeError(f"this recipe models {names}, not {type(space).__name__}{way}")
 
         for kind in spaces:
             dispatched.register(kind, function)
