@@ -107,6 +107,33 @@ def test_masses_of_all_texts_add_up_and_bayes_rule_follows_from_them():
     assert torch.allclose(class_probabilities(model, every, prior), joint / joint.sum(1, keepdim=True), atol=1e-6)
 
 
+def test_masked_diffusion_bounds_the_masses_of_texts_and_ends_what_it_draws(tmp_path: Path):
+    """Its law of ids gives some mass to letters behind an end, and draws are read up to their end."""
+    fourfold.fit(
+        "diffusion/masked",
+        pd.concat([LETTERS] * 20),
+        given="kind",
+        data_options={"text": "word", "rare": 1},
+        size="xs",
+        budget="200 steps",
+        out=tmp_path / "run",
+    )
+    run_of = fourfold.Run.load(tmp_path / "run")
+    space, model = run_of.model.space, run_of.model
+    conditions, names = classes_of(space)
+    every, _ = space.support(1, 0.0)
+    nats = torch.stack([model.log_prob(every, c, seed=0).nats for c in conditions], 1).double()
+    assert bool((nats.exp().sum(0) <= 1.02).all())
+    draws = run_of.sample(400, seed=0, given=pd.DataFrame({"kind": ["x", "y"] * 200}))
+    space.check(draws)
+    words = [space.show(ids) for ids in draws]
+    x, y = (pd.Series(words[k::2]).value_counts(normalize=True) for k in range(2))
+    assert names[:2] == ("x", "y")
+    assert x["ab"] + x["b"] > 0.9
+    assert y["a"] > 0.9
+    assert float(nats[[space.show(ids) == "a" for ids in every], 1].exp()) > 0.9
+
+
 def test_only_few_conditions_are_classes():
     assert classes_of(load(LETTERS, space="lines", text="word").space)[1] == ()
     wide = LETTERS.assign(score=range(0, 4000, 100))

@@ -50,7 +50,7 @@ class TextTokens(TokenwiseCodec):
 
 @final
 class LineTokens(Codec):
-    """Ids of whole texts as they are."""
+    """Ids of whole texts as they are. What a model draws behind an end is no part of a text."""
 
     measure = Measure.COUNTING
 
@@ -65,4 +65,4 @@ class LineTokens(Codec):
         return x.long(), torch.zeros(len(x), device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        return z
+        return z.masked_fill((z == self.space.end).cummax(1).values, self.space.end)

@@ -82,15 +82,20 @@ class TextDenoiser(TokenwiseDenoiser):
     Args:
         net: gives logits of every token, given those that are not masks.
         length: tokens of one window.
+        begin: the token in front of every text, for a network that sees no places: texts with an end have a first
+            token. ``None``: windows of a longer text.
     """
 
-    def __init__(self, net: MaskedTransformer, length: int) -> None:
+    def __init__(self, net: MaskedTransformer, length: int, begin: int | None = None) -> None:
         super().__init__()
-        self.net, self.event = net, (length,)
+        self.net, self.event, self.begin = net, (length,), begin
 
     def _log_p(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None) -> Tensor:
         """``log p(x_i | x_S, c)`` of every token at every place, ``(B, L, V)``."""
-        return self.net(x.masked_fill(~observed_mask, self.net.tokens), cond).log_softmax(-1)
+        x = x.masked_fill(~observed_mask, self.net.tokens)
+        if self.begin is None:
+            return self.net(x, cond).log_softmax(-1)
+        return self.net(torch.nn.functional.pad(x, (1, 0), value=self.begin), cond)[:, 1:].log_softmax(-1)
 
     def forward(self, x: Tensor, observed_mask: Tensor, cond: Tensor | None = None) -> Tensor:
         return self._log_p(x, observed_mask, cond).gather(2, x.unsqueeze(2)).squeeze(2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fourfold.codecs import Dequantised, LogMel, MixedColumns, RealRows, Standardised, TextTokens
+from fourfold.codecs import Dequantised, LineTokens, LogMel, MixedColumns, RealRows, Standardised, TextTokens
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -55,7 +55,7 @@ from fourfold.recipes.networks import (
 )
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, UniPC
-from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
+from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
 from fourfold.vocabulary import TooManyColumns
 
 __all__ = [
@@ -314,15 +314,19 @@ def masked(space: Table, size: str) -> GenerativeModel:
     return GenerativeModel(space, codec, estimand, MaskedDenoising(), Unmasking(), MaskedBound(), training)
 
 
-@masked.register
-def _(space: Text, size: str) -> GenerativeModel:
-    net_size = TEXT[size]
+@masked.register(Text)
+@masked.register(Lines)
+def _(space: Text | Lines, size: str) -> GenerativeModel:
+    net_size, (length,) = TEXT[size], space.shape
     net = MaskedTransformer(
         space.tokens, net_size.width, net_size.depth, net_size.heads, reading=reading_of(space, attends=True)
     )
-    sampler = _unmasking(space.length)
+    if isinstance(space, Text):
+        codec, denoiser = TextTokens(space), TextDenoiser(net, length)
+    else:
+        codec, denoiser = LineTokens(space), TextDenoiser(net, length, begin=space.end)
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
-    parts = (TextTokens(space), TextDenoiser(net, space.length), MaskedDenoising(), sampler, MaskedBound(), training)
+    parts = (codec, denoiser, MaskedDenoising(), _unmasking(length), MaskedBound(), training)
     return GenerativeModel(space, *parts)
 
 
