@@ -27,12 +27,15 @@ def built(name: str) -> GenerativeModel | None:
             return None
 
 
-def test_one_recipe_models_transcripts() -> None:
-    assert {resolve(name, SPACE) for name in recipes() if built(name) is not None} == {"autoregressive/likelihood"}
+def test_two_recipes_model_transcripts() -> None:
+    names = {resolve(name, SPACE) for name in recipes() if built(name) is not None}
+    assert names == {"autoregressive/likelihood", "diffusion/masked"}
 
 
-def test_two_steps_in_low_precision() -> None:
-    model = built("autoregressive")
+@pytest.mark.parametrize("name", ["autoregressive", "diffusion/masked"])
+def test_two_steps_in_low_precision(name: str) -> None:
+    model = built(name)
+    assert model is not None
     split = Split(*checks.raw_examples(model, 16))
     loop = begin(model, split, replace(model.training_defaults, batch_size=8), precision=PRECISIONS["float32"])
     loop = loop.again(PRECISIONS["bf16"])
