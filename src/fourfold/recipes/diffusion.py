@@ -321,6 +321,7 @@ def _(space: Text | Lines, size: str) -> GenerativeModel:
     net = MaskedTransformer(
         space.tokens, net_size.width, net_size.depth, net_size.heads, reading=reading_of(space, attends=True)
     )
+    codec: TextTokens | LineTokens
     if isinstance(space, Text):
         codec, denoiser = TextTokens(space), TextDenoiser(net, length)
     else:
