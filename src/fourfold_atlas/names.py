@@ -144,17 +144,17 @@ def _caveat(name: str, system: System, score: float) -> tuple[str, bool]:
     if score in (1, BY_BEGINNING):
         return "" if score == 1 else f"by the beginning of its name, as the catalogue's {system.name}", False
     alias = next(alias for alias in _aliases(name) if _family(alias) in _families())
-    known = max(_number(row) for row, _ in _families()[_family(alias)])
+    latest = max(_number(row) for row, _ in _families()[_family(alias)])
     number = _number(alias)
-    if number <= known:
+    if number <= latest:
         return f"as a version of the catalogue's {system.name}", False
     own = f"the catalogue's {system.name}"
-    return f"as {own}, an earlier version" if known else f"as a version of {own}", _absurd(number, known)
+    return f"as {own}, an earlier version" if latest else f"as a version of {own}", _absurd(number, latest)
 
 
-def _absurd(number: float, known: float) -> bool:
-    """True for a version so far behind the latest known that nobody can mean it."""
-    return number > known + (LATER if known else FIRST)
+def _absurd(number: float, latest: float) -> bool:
+    """True for a version so far above the catalogue's latest one that nobody can mean it."""
+    return number > latest + (LATER if latest else FIRST)
 
 
 def _shared(first: str, second: str) -> int:
@@ -343,8 +343,8 @@ def place_name(name: str) -> Placement | None:
     system, score = match
     caveat, absurd = _caveat(name, system, score)
     if absurd:
-        known = f"the catalogue's latest is {system.name} ({system.year})"
-        return _open(name, f"which version is meant: {known}, and this one is far from it")
+        latest = f"the catalogue's latest is {system.name} ({system.year})"
+        return _open(name, f"which version is meant: {latest}, and this one is far from it")
     by = "the name alone" if score == 1 else "the name alone, as a version of a known system"
     note = f"from {by}: the catalogue's entry {system.name!r} ({system.year})"
     return replace(_placed(name, system, score, note), caveat=caveat)
@@ -363,11 +363,11 @@ def _product(name: str, match: tuple[System, float] | None) -> tuple[Product | N
     if alias:
         number, rows = _number(alias), _product_families()[_family(alias)]
         nearest, product = max(rows, key=lambda row: (row[0] <= number, row[0] * (row[0] <= number)))
-        known = max(version for version, _ in rows)
+        latest = max(version for version, _ in rows)
         catalogued = [version for row, _ in _families().get(_family(alias), ()) if (version := _number(row)) <= number]
         later = not product.like and max(catalogued, default=0.0) < nearest <= number
         if match is None or match[1] <= BY_BEGINNING or later:
-            return product, LATE * (number > known > 0), _absurd(number, known)
+            return product, LATE if 0 < latest < number else "", _absurd(number, latest)
     if match and match[1] > BY_BEGINNING:
         return None, "", False
     beginnings = (*map(_unversioned, aliases), _beginning(plain(hub_name(name)), _joined_products()))
