@@ -157,6 +157,15 @@ def test_foreign_dataclasses_that_a_module_imports_are_not_constructed(folder, m
     refused(folder, "must be defined in its own package, got torch")
 
 
+def test_a_part_is_looked_for_in_the_packages_above_its_module(folder):
+    """Modules move, the public names of their packages stay."""
+    before = Run.load(folder).model.space
+    changed(folder, "space.type", "fourfold.spaces.a_former_module:Vectors")
+    assert Run.load(folder).model.space == before
+    changed(folder, "space.type", "fourfold.spaces.a_former_module:Nothing")
+    refused(folder, "must be a part of the installed fourfold")
+
+
 ARGUMENTS = (None, 7, [1], "x", {"unknown": 1}, {"steps": []})
 
 

@@ -158,12 +158,35 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
             f"{name!r} belongs neither to fourfold nor to a package that joins it by an entry point: was the file "
             "changed, or is a package missing? Pass a class of your own, as in Run.load(folder, trust=[Net])"
         )
-    resolved = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
+    resolved = _class_of(match[1] + match[2], match[3])
+    if resolved is None:
+        raise ValueError(
+            f"{name!r} must be a part of the installed {match[1]}, got no such class: was the file changed, or was it "
+            "written by another version?"
+        )
     if not (isinstance(resolved, type) and (issubclass(resolved, Part) or dataclasses.is_dataclass(resolved))):
         raise ValueError(f"{name!r} must be a Part or a dataclass, got something else")
-    if resolved.__module__.partition(".")[0] != match[1]:  # such as a class of torch that a module of fourfold imports
+    package = resolved.__module__.partition(".")[0]
+    if package != match[1] and not _may_be_imported(package):  # such as a class of torch that a module imports
         raise ValueError(f"{name!r} must be defined in its own package, got {resolved.__module__}")
     return resolved
+
+
+def _class_of(module: str, name: str) -> Any:
+    """The attribute of a module, or of the nearest package above it that has the name: modules move, public names stay.
+
+    ``None`` if there is none.
+    """
+    home = module
+    while home:
+        try:
+            if (value := getattr(importlib.import_module(home), name, None)) is not None:
+                return value
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise
+        home = home.rpartition(".")[0]
+    return None
 
 
 def _may_be_imported(package: str) -> bool:
