@@ -8,7 +8,7 @@ import torch
 
 from fourfold.baselines.codes import Marginal
 from fourfold.codecs import ColumnTokens, GaussianColumns, MixedColumns
-from fourfold.codecs.table import _bins
+from fourfold.codecs.table.bins import bins_of
 from fourfold.core import Noise
 from fourfold.spaces import Categorical, Numeric, Table
 from fourfold.spaces.columns import MISSING, UNSEEN
@@ -34,7 +34,7 @@ def test_every_code_of_a_span_is_in_one_bin():
     generator = np.random.default_rng(0)
     for n, low, high, count in [(0, 0, 99, 7), (5, 0, 99, 7), (500, -50, 1000, 33), (500, 3, 9, 7), (500, 3, 9, 3)]:
         values = generator.integers(low, high + 1, n) // 10 * 10
-        starts = _bins(values.clip(low, high), low, high, count)
+        starts = bins_of(values.clip(low, high), low, high, count)
         assert len(starts) == count + 1
         assert starts[0] == low
         assert starts[-1] == high + 1
@@ -43,7 +43,7 @@ def test_every_code_of_a_span_is_in_one_bin():
 
 def test_a_frequent_code_has_a_bin_of_its_own():
     values = np.concatenate([np.zeros(900, dtype=np.int64), np.arange(1, 101), np.full(60, 700)])
-    starts = _bins(values, 0, 1000, 12)
+    starts = bins_of(values, 0, 1000, 12)
     for spike in (0, 700):
         k = np.searchsorted(starts, spike, side="right") - 1
         assert (starts[k], starts[k + 1]) == (spike, spike + 1)
