@@ -44,6 +44,13 @@ def test_rows_of_a_file_are_those_of_the_frame(tmp_path: Path, ending: str) -> N
     assert data.train.x.equal(frame.train.x)
 
 
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".xlsx"])
+def test_texts_of_digits_keep_their_zeros(tmp_path: Path, ending: str) -> None:
+    codes = pd.DataFrame({"zip": np.random.default_rng(3).choice(["01067", "01069", "99084"], 80), "n": range(80)})
+    data = load(_file(tmp_path, ending, codes))
+    assert set(data.space.table(data.train.x)["zip"]) == {"01067", "01069", "99084"}
+
+
 @pytest.mark.parametrize("ending", [".jsonl", ".xlsx"])
 def test_written_rows_are_read_again(tmp_path: Path, ending: str) -> None:
     data = load(FRAME)

@@ -36,6 +36,7 @@ def batches_of_workbook(path: Path, sheet: str | None, header: bool | None) -> B
             sheet_name=None if sheet is None else [sheet],
             header=None if header is False else 0,
             engine="openpyxl",
+            dtype=object,  # else a text such as 01234 becomes a number
             keep_default_na=False,
             na_values=[""],
         )
@@ -49,7 +50,7 @@ def batches_of_workbook(path: Path, sheet: str | None, header: bool | None) -> B
         if sheet is None or sheet not in str(error):
             raise
         raise DataError(f"{path}: the sheet must be one of the workbook's, got {sheet!r}; correct its name") from None
-    filled = {name: rows for name, frame in sheets.items() if len(rows := frame.dropna(how="all"))}
+    filled = {name: rows.infer_objects() for name, frame in sheets.items() if len(rows := frame.dropna(how="all"))}
     if len(filled) > 1:
         raise DataError(
             f"{path}: must have one sheet with cells, got {len(filled)} ({shortened(filled)}); choose one with "
