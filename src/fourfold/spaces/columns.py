@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, final
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fourfold.machine.libraries import pandas as pd
+from fourfold.spaces.formats import is_format, numbered_texts
 from fourfold.spaces.spelling import Spelling
 from fourfold.spaces.texts import TextWriter
 
@@ -534,7 +534,8 @@ class Identifier(Unmodelled):
     """A value that names its row: it is not modelled, and samples get fresh ones.
 
     Attributes:
-        pattern: what a fresh one looks like: ``{}`` stands for its number, and ``uuid`` alone for a random one.
+        pattern: what a fresh one looks like: ``{}`` stands for its number. ``uuid``, ``ipv4`` or a format such as
+            ``[0-9a-f]{8}`` alone is a text of this format (:mod:`fourfold.spaces.formats`).
         width: digits of the number, at least. Zeros fill them up.
         first: the number of the first fresh one.
     """
@@ -545,8 +546,8 @@ class Identifier(Unmodelled):
 
     def text(self, codes: Codes) -> pd.Series:
         numbers = range(self.first, self.first + len(codes))
-        if self.pattern == "uuid":
-            words = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.name} {number}")) for number in numbers]
+        if is_format(self.pattern):
+            words = numbered_texts(self.pattern, numbers, self.name)
         else:
             before, _, after = self.pattern.partition("{}")
             words = [f"{before}{number:0{self.width}d}{after}" for number in numbers]

@@ -7,14 +7,15 @@ import itertools
 import math
 import random
 import re
-import string
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
-__all__ = ["Spelling", "formats_of", "spelling_of"]
+from fourfold.spaces.formats import SUPPORT, formats_of, places_of
+
+__all__ = ["Spelling", "spelling_of"]
 
 START, END = "\x02", "\x03"
 LEVEL = 0xE000
@@ -23,16 +24,12 @@ ORDER = 6
 """Letters before one that it depends on, at most."""
 LETTERS = 400_000
 """Letters that are counted, at most."""
-SUPPORT = 5
-"""Rows that a context needs: what fewer rows have in common is not told."""
 CONTEXTS = 40_000
 """Contexts that are kept, at most: the most frequent ones."""
 LONGEST = 2000
 """Letters of a text, at most."""
 TRIES = 100
 """Draws until a text has one of the formats, at most."""
-FORMATS = 20
-"""Formats of a column, at most. In more, texts have none."""
 
 
 @final
@@ -85,9 +82,8 @@ class Spelling:
         """A text of one of the formats, whose lengths are fixed: each letter is drawn among those of its place."""
         forms, shares = zip(*self.formats, strict=True)
         text = START
-        for literal, kind, count in _PLACES.findall(generator.choices(forms, shares)[0]):
-            for _ in range(int(count or 1)):
-                text += literal.lstrip("\\") or self._letter_of(generator, text, mark, _LETTERS[kind])
+        for letters in places_of(generator.choices(forms, shares)[0]):
+            text += letters if len(letters) == 1 else self._letter_of(generator, text, mark, letters)
         return text[1:]
 
     def _letter_of(self, generator: random.Random, text: str, mark: str, letters: str) -> str:
@@ -181,35 +177,3 @@ def _contexts(text: str, level: int | None) -> Iterator[tuple[str, str]]:
     mark, whole = _mark(level), START + text
     for i, letter in enumerate(text + END, 1):
         yield from ((context, letter) for context in _behind(whole[max(i - ORDER, 0) : i], mark))
-
-
-def formats_of(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
-    r"""The formats of texts as regular expressions, such as ``[A-Z]{2}\d{4}``. None if some text has another one.
-
-    There are at most :data:`FORMATS`, each of :data:`SUPPORT` rows or more. Runs of letters or digits have their
-    length, or else any length. The second of each pair is the share of texts that have it.
-    """
-    for exact in (True, False):
-        counts = Counter(_format(text, exact) for text in texts)
-        informative = any(re.search(r"\\d|[^A-Za-z\[\]+{}\d\-\\ ]", form) for form in counts)
-        if 0 < len(counts) <= FORMATS and min(counts.values()) >= SUPPORT and informative:
-            return tuple((form, count / len(texts)) for form, count in counts.most_common())
-    return ()
-
-
-_PLACES = re.compile(r"(\\[^d]|[^\[\\])|(\\d|\[A-Z\]|\[a-z\])\{(\d+)\}")
-"""The parts of a format: a letter as it stands, or a kind of letters and their number."""
-_LETTERS = {r"\d": string.digits, "[A-Z]": string.ascii_uppercase, "[a-z]": string.ascii_lowercase}
-_KINDS = (("[0-9]", r"\d"), ("[A-Z]", "[A-Z]"), ("[a-z]", "[a-z]"))
-
-
-def _format(text: str, exact: bool) -> str:
-    """The format of a text."""
-    parts = []
-    for run in re.findall(r"[0-9]+|[A-Z]+|[a-z]+|[^0-9A-Za-z]", text):
-        kind = next((form for letter, form in _KINDS if re.match(letter, run)), None)
-        if kind is None:
-            parts.append(re.escape(run))
-        else:
-            parts.append(kind + (f"{{{len(run)}}}" if exact else "+"))
-    return "".join(parts)

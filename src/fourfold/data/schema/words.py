@@ -12,7 +12,7 @@ from fourfold.data.schema.values import Inferred, Values, answer, as_numbers
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
-from fourfold.spaces.spelling import formats_of
+from fourfold.spaces.formats import UUID, format_of_all, formats_of
 
 __all__ = ["NAMED", "boolean", "category", "constant", "drop", "fresh", "identifier", "own_categories", "text"]
 
@@ -201,7 +201,6 @@ def drop(values: Values) -> Inferred:
 
 _COUNTED = r"^(?P<head>\D*)(?P<digits>\d{1,18})(?P<tail>\D*)$"
 """Keys that count, such as ``A-007``."""
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def identifier(values: Values) -> Inferred | None:
@@ -211,36 +210,36 @@ def identifier(values: Values) -> Inferred | None:
         return None
     differ = "; ".join([f"{len(text):,} of {values.rows:,} values differ", *amounts(text)])
     inferred = _identifier(values, f"names its row: {differ}")
-    alike = isinstance(inferred.column, Identifier) and inferred.column.pattern == _numbered(values)
-    if alike and not by_hint and _named(values):
+    if by_hint:
+        return inferred
+    counted = _counted(text) is not None or (
+        isinstance(inferred.column, Identifier) and inferred.column.pattern == UUID
+    )
+    if not counted and _named(values):
         return _text(values, f"texts of which few occur again: {differ}")
-    numbered = isinstance(inferred.column, Identifier) and inferred.column.pattern != _numbered(values)
-    again = numbered and len(text) < values.rows and values.rows >= 100 and _named(values)
-    if again and not by_hint:  # such as postcodes: two rows may share one
+    if counted and len(text) < values.rows and values.rows >= 100 and _named(values):  # such as postcodes
         return _text(values, f"texts of a format that occur again: {differ}")
-    return inferred if by_hint or numbered or not _sentences(values) else None
-
-
-def _numbered(values: Values) -> str:
-    """The pattern of fresh values where those of the data have none in common."""
-    return f"{values.coded.name} {{}}"
+    return inferred if counted or not _sentences(values) else None
 
 
 def _identifier(values: Values, reason: str) -> Inferred:
     """An identifier whose fresh values look like those of the data, if these are alike."""
-    text = values.text
-    pattern, width, first = _numbered(values), 0, 1
-    parts = pyarrow.compute.extract_regex(pyarrow.array(text, pyarrow.string()), _COUNTED)
-    head, digits, tail = parts.flatten()
-    if len(text) and not parts.null_count and len(head.unique()) == len(tail.unique()) == 1:
-        lengths = pyarrow.compute.min_max(pyarrow.compute.utf8_length(digits)).as_py()
-        pattern = f"{head[0]}{{}}{tail[0]}"
-        width = lengths["max"] if lengths["min"] == lengths["max"] else 0
-        first = pyarrow.compute.max(digits.cast("int64")).as_py() + 1
-    elif len(text) and text.str.fullmatch(_UUID.pattern).all():
-        pattern = "uuid"
+    if (count := _counted(values.text)) is None:
+        count = format_of_all(values.text.tolist()) or f"{values.coded.name} {{}}", 0, 1
+    pattern, width, first = count
     dtype = "int64" if pattern == "{}" and width == 0 else "str"
     return fresh(values, dtype, values.hint.get("pattern", pattern), width, first, reason)
+
+
+def _counted(text: pd.Series) -> tuple[str, int, int] | None:
+    """Pattern, width and next number of keys that count, such as ``A-007``. ``None`` for others."""
+    parts = pyarrow.compute.extract_regex(pyarrow.array(text, pyarrow.string()), _COUNTED)
+    head, digits, tail = parts.flatten()
+    if not len(text) or parts.null_count or not len(head.unique()) == len(tail.unique()) == 1:
+        return None
+    lengths = pyarrow.compute.min_max(pyarrow.compute.utf8_length(digits)).as_py()
+    width = lengths["max"] if lengths["min"] == lengths["max"] else 0
+    return f"{head[0]}{{}}{tail[0]}", width, pyarrow.compute.max(digits.cast("int64")).as_py() + 1
 
 
 def amounts(text: pd.Series) -> list[str]:
