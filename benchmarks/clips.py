@@ -31,11 +31,12 @@ from fourfold.core import GenerativeModel
 from fourfold.engine import Run
 from fourfold.machine.hardware import machine
 from fourfold.nn.causal import CausalConvNet
-from fourfold.nn.video_unet import VideoUNet
-from fourfold.spaces import Images, Video
+from fourfold.spaces import Images
 from fourfold.spaces.images import grid
 from fourfold.tasks import evaluation
 from fourfold.vocabulary import Kind
+from fourfold_video.networks import VideoUNet
+from fourfold_video.space import Video
 
 RESULTS = Path(__file__).parent / "results" / "clips.json"
 WINDOW = 20

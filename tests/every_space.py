@@ -1,7 +1,9 @@
 """A small space of each kind, with and without conditions, and every recipe's model of it."""
 
 import functools
+import runpy
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import torch
@@ -21,10 +23,9 @@ from fourfold.spaces import (
     Table,
     Text,
     Vectors,
-    Video,
 )
 
-__all__ = ["KIND", "PRICE", "ROWS", "SPACES", "covering", "models"]
+__all__ = ["KIND", "OF_WINGS", "PRICE", "ROWS", "SPACES", "covering", "models"]
 
 Pair: TypeAlias = tuple[str, str]
 """A recipe and the name of a space."""
@@ -32,6 +33,12 @@ Pair: TypeAlias = tuple[str, str]
 KIND, PRICE = Categorical("kind", categories=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
 ROWS = Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user")
 
+OF_WINGS: Mapping[str, Space] = {
+    name: space
+    for path in sorted(Path(__file__).parent.glob("*/small_spaces.py"))
+    for name, space in runpy.run_path(str(path))["SPACES"].items()
+}
+"""Those that the tests of a wing add."""
 SPACES: Mapping[str, Space] = {
     "vectors": Vectors(3),
     "vectors-by-class": Vectors(2, given=Categories.numbered(3)),
@@ -44,7 +51,7 @@ SPACES: Mapping[str, Space] = {
     "table": Table((KIND, PRICE)),
     "sequences": ROWS,
     "windows": Sequences((DateTime("day", resolution=86400, high=90), Numeric("price", high=99)), "day", (1, 3), 5),
-    "clips": Video(4, 8, 8, n_values=17, frames=4),
+    **OF_WINGS,
 }
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # the public names for type checkers, editors and the documen
     from fourfold.data import Dataset, load
     from fourfold.engine import Run, fit, train
     from fourfold.paradigms import build
-    from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
+    from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors
     from fourfold.tournament import Comparison, Judgement, Race, compare, fit_best, judge
     from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
@@ -40,7 +40,7 @@ _WHERE = {
         "view"
     ),
     "fourfold.vocabulary": "Card Kind Paradigm Principle",
-    "fourfold.spaces": "Audio Images Sequences Table Text Vectors Video",
+    "fourfold.spaces": "Audio Images Sequences Table Text Vectors",
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
@@ -75,7 +75,6 @@ __all__ = [
     "Term",
     "Text",
     "Vectors",
-    "Video",
     "__version__",
     "build",
     "compare",

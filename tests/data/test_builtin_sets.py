@@ -7,8 +7,8 @@ import torch
 
 from fashion_files import write_fashion
 from fourfold.data import DataError, builtin, load, names
-from fourfold.data.builtin import BUILTIN, CLOTHES
-from fourfold.spaces import Categories, Images, Table, Text, Vectors, Video
+from fourfold.data.builtin import CLOTHES
+from fourfold.spaces import Categories, Images, Table, Text, Vectors
 
 SAMPLED = ["two-moons", "eight-gaussians", "pinwheel", "checkerboard", "gaussian-mixture"]
 
@@ -28,20 +28,19 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_names():
-    assert set(names()) == {
+    assert set(names()) >= {
         *SAMPLED,
         "digits",
-        "moving-digits",
         "fashion-mnist",
         "breast-cancer",
         "wine",
         "penguins",
         "python-docs",
     }
-    assert all(source.__doc__ for source in BUILTIN.values())
+    assert all(source.__doc__ for source in builtin.builtin_sets().values())
 
 
-@pytest.mark.parametrize("name", [name for name in BUILTIN if name not in ("fashion-mnist", "penguins", "python-docs")])
+@pytest.mark.parametrize("name", [name for name in names() if name not in ("fashion-mnist", "penguins", "python-docs")])
 def test_every_split_belongs_to_its_space(name):
     data = load(name, given="labels")
     for split in (data.train, data.validation, data.test):
@@ -52,28 +51,6 @@ def test_every_split_belongs_to_its_space(name):
     assert data.space.given.names == data.given.names
     assert load(name).train.cond is None
     assert load(name).space.given is None
-
-
-def test_a_digit_moves_straight_within_the_frame_and_bounces_off_its_walls():
-    data = load("moving-digits", limit=60)
-    x = whole(data)
-    assert data.space == Video(16, 32, 32, n_values=17, frames=16)
-    ink = x.double().sum((2, 3))
-    assert torch.equal(ink, ink[:, :1].expand_as(ink))  # the whole digit is always seen
-    at = torch.arange(32.0, dtype=torch.float64)
-    middle = torch.stack([(x.double().sum(3) @ at) / ink, (x.double().sum(2) @ at) / ink], 2)
-    steps = middle.diff(dim=1)
-    assert steps.norm(dim=2).max() <= 3 + 2**0.5
-    speed = steps.abs().mean((1,)).norm(dim=1)
-    assert speed.min() > 0.8
-    straight = (steps.diff(dim=1).abs() <= 1 + 1e-9).double().mean()
-    assert straight > 0.75  # no turn but at a wall: positions are rounded
-
-
-def test_variants_of_a_digit_that_moves_come_into_one_split():
-    data = load("moving-digits", limit=400)
-    first = [{tuple(c[0][c[0] > 0].tolist()) for c in part.x} for part in (data.train, data.test)]
-    assert not first[0] & first[1]
 
 
 def test_digits():

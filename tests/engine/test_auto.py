@@ -146,7 +146,7 @@ def test_a_given_size_is_kept(tmp_path):
 def test_a_recipe_that_was_not_measured_is_narrower_than_any_other():
     rows = json.loads(auto.RULE.read_text())["needs"]
     assert {row["size"] for row in rows} == set(ORDER[1:])
-    for size, need in needs_of("diffusion/denoising", "Video").items():
+    for size, need in needs_of("diffusion/denoising", "Together").items():
         assert need == auto.Need(max(row["steps"] for row in rows if row["size"] == size))
     row = next(row for row in rows if row["recipe"] == "latent-variable/convolutional" and row["size"] == "s/2")
     assert needs_of("latent-variable/convolutional", "Images")["s/2"] == auto.Need(row["steps"], 1.5)

@@ -382,7 +382,7 @@ def test_image_presets_take_any_shape(recipe, shape):
 
 
 def test_what_a_recipe_does_not_model_is_refused():
-    with pytest.raises(TypeError, match="recipe models Images, Video, Vectors and Audio, not Text"):
+    with pytest.raises(TypeError, match=r"recipe models Images, Vectors.* not Text"):
         RECIPES["denoising"](Text("ab", 4), "s")
     with pytest.raises(TypeError, match="models Images, not Vectors"):
         RECIPES["dit"](Vectors(2), "s")

@@ -29,7 +29,6 @@ from fourfold.spaces import (
     Text,
     Together,
     Vectors,
-    Video,
 )
 from fourfold.spaces.audio import wav
 from fourfold.tasks.evaluation import evaluate
@@ -40,7 +39,6 @@ SPACES = [
     Images(1, 8, 8, 17, given=Categories.numbered(10)),
     Images(3, 4, 5, given=Lines.of_bytes(9)),
     Images(4, 4, 4),
-    Video(6, 5, 4, 17, frames=2),
     Text("abc\n", 40),
     Categories(("low", "high")),
     Lines(Text("abc", 5)),
@@ -117,7 +115,6 @@ def test_the_check_of_spaces_can_fail(monkeypatch: pytest.MonkeyPatch, break_: d
     [
         (Vectors(2), "examples", None, ".csv", None),
         (Images(1, 2, 2), "examples", None, ".png", None),
-        (Video(2, 2, 2, frames=2), "examples", None, ".png", None),
         (Text("ab", 2), "tokens", 2, ".txt", "ab\n\nbb"),
     ],
     ids=repr,
@@ -146,10 +143,6 @@ def test_a_condition_is_of_any_space() -> None:
         (Vectors(4), Images(1, 2, 2), False),
         (Images(1, 2, 2), Images(1, 2, 2, 17, given=Categories.numbered(3)), True),
         (Images(1, 2, 2), Images(1, 2, 3), False),
-        (Video(6, 2, 2, frames=2), Video(6, 2, 2, 9, frames=2), True),
-        (Video(6, 2, 2, frames=2), Video(6, 2, 2, frames=6), False),
-        (Video(6, 2, 2, frames=2), Images(6, 2, 2), True),
-        (Video(6, 2, 2, frames=2), Images(6, 2, 3), False),
         (Text("ab", 4), Text("ab", 4), True),
         (Text("ab", 4), Text("ba", 4), False),
         (Text("ab", 4), Vectors(4), False),
@@ -226,7 +219,7 @@ def data_of(space: Space, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (wrong.double().mean((2, 3), keepdim=True).expand(wrong.shape) + wrong % 3).to(torch.uint8), wrong
 
 
-@pytest.mark.parametrize("space", [Vectors(2), Images(1, 8, 8), Video(3, 8, 8, frames=3), Text("abcd", 40)], ids=repr)
+@pytest.mark.parametrize("space", [Vectors(2), Images(1, 8, 8), Text("abcd", 40)], ids=repr)
 def test_the_headline_tells_a_wrong_sample_from_a_right_one(space: Space) -> None:
     n = 100
     good, wrong = data_of(space, 5 * n)
@@ -243,10 +236,6 @@ def test_the_headline_tells_a_wrong_sample_from_a_right_one(space: Space) -> Non
             Images: [
                 *("frechet_distance", "precision", "recall", "density", "coverage"),
                 *("mmd²", "detail_ratio", "memorisation_ratio"),
-            ],
-            Video: [
-                *("frechet_distance", "precision", "recall", "density", "coverage"),
-                *("frechet_distance", "detail_ratio", "motion_ratio", "memorisation_ratio"),
             ],
             Text: ["ngram_divergence", "ngram_divergence", "ngram_divergence", "repetition", "copied"],
         }[type(space)]

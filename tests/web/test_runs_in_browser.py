@@ -11,9 +11,10 @@ from page_client import Client, nothing_serious, opened, serving
 from PIL import Image
 
 import fourfold
+from every_space import OF_WINGS
 from fourfold.core import GenerativeModel
 from fourfold.engine import Run
-from fourfold.spaces import Audio, Categories, Images, Lines, Text, Vectors, Video
+from fourfold.spaces import Audio, Categories, Images, Lines, Text, Vectors
 from fourfold.spaces.audio import wav
 
 pytestmark = pytest.mark.web
@@ -34,7 +35,7 @@ def models() -> Mapping[str, GenerativeModel]:
         "rows": ("autoregressive", TABLE),
         "events": ("autoregressive", fourfold.load(EVENTS, group="user", order="at").space),
         "sounds": ("diffusion", Audio(2000, 8000, given=Categories(("one", "two")))),
-        "clips": ("diffusion", Video(4, 8, 8, 17, frames=4)),
+        **{name: ("diffusion", space) for name, space in OF_WINGS.items()},
         "finer": ("diffusion", Images(1, 8, 8, given=Images(1, 4, 4))),
         "numbers": ("flow", Vectors(2, given=Vectors(3))),
     }
@@ -67,7 +68,7 @@ def settled(tab: Any) -> None:
     assert tab.is_hidden("#notice"), tab.inner_text("#notice")
 
 
-@pytest.mark.parametrize("run", ["text", "said", "rows", "events", "sounds", "clips", "finer", "numbers"])
+@pytest.mark.parametrize("run", ["text", "said", "rows", "events", "sounds", *OF_WINGS, "finer", "numbers"])
 def test_every_tab_of_a_run_works_and_axe_finds_nothing_serious(tab: Any, axe: str, run: str):
     tab.goto(f"{tab.url.split('#')[0]}#/runs/{run}")
     tab.wait_for_selector(".tabs button")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fourfold.extensions import packages
+from fourfold.extensions import extensions, packages
 
 __all__ = ["Part", "classes", "configuration", "construct", "show", "strangers"]
 
@@ -175,7 +175,8 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
 def _class_of(module: str, name: str) -> Any:
     """The attribute of a module, or of the nearest package above it that has the name: modules move, public names stay.
 
-    ``None`` if there is none.
+    After these comes a class of the group ``fourfold.parts``, which moved into another package. ``None`` if there is
+    none.
     """
     home = module
     while home:
@@ -186,7 +187,8 @@ def _class_of(module: str, name: str) -> Any:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
                 raise
         home = home.rpartition(".")[0]
-    return None
+    point = extensions("fourfold.parts").get(name)
+    return None if point is None else point.load()
 
 
 def _may_be_imported(package: str) -> bool:

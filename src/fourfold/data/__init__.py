@@ -16,7 +16,7 @@ from torch import Tensor
 from fourfold.core import Space
 from fourfold.data.arrays import as_array, of_array
 from fourfold.data.assembly import assemble, assemble_folds
-from fourfold.data.builtin import BUILTIN
+from fourfold.data.builtin import builtin_sets
 from fourfold.data.dataset import Dataset, Units, describe, describe_record
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.errors import OF_TABLES, DataError, option, refuse_other
@@ -78,12 +78,12 @@ Data: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | Sequence[Seque
 
 def names() -> list[str]:
     """The names of the built-in sets."""
-    return list(BUILTIN)
+    return list(builtin_sets())
 
 
 def summaries() -> dict[str, str]:
     """One line on each built-in set: its size and kind."""
-    return {name: (make.__doc__ or "").partition("\n")[0].rstrip(".") for name, make in BUILTIN.items()}
+    return {name: (make.__doc__ or "").partition("\n")[0].rstrip(".") for name, make in builtin_sets().items()}
 
 
 @spelled_out(DataKeywords, {f.name: f.default for f in dataclasses.fields(DataOptions)})
@@ -338,7 +338,7 @@ def _elsewhere(source: Source, given: Any) -> dict[str, Any]:
 
 
 def _exists(name: str) -> bool:
-    return name in BUILTIN or stands_apart(name)
+    return name in builtin_sets() or stands_apart(name)
 
 
 def _conditions(name: str, given: Any, options: DataOptions, index: str | None) -> tuple[Source, str]:
@@ -441,12 +441,12 @@ def _texts(data: Data, path: Path, options: DataOptions) -> Source:
 def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
     if not isinstance(data, (str, os.PathLike)):
         return _of_memory(data, options)
-    if name in BUILTIN:
+    if name in builtin_sets():
         own_options = {"python-docs": ("tokens",), "penguins": ("target", "group", "schema", "rare", "rules")}.get(
             name, ()
         )
         refuse_other(options, f"{name}, a built-in set", *own_options)
-        source, here = BUILTIN[name](options), Path(name)
+        source, here = builtin_sets()[name](options), Path(name)
         note = f"read the built-in set {name}, not what stands here under that name: write ./{name} for it"
         return dataclasses.replace(source, notes=(*source.notes, note)) if here.exists() else source
     path = Path(name).expanduser()
@@ -456,9 +456,11 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
         raise DataError(f"{name} must be given again, as it is not stored: the array, tensor or table")
     if path.suffix or len(path.parts) > 1:
         raise DataError(f"{name}: must be a file or folder, got a path that does not exist: check its name")
-    close = difflib.get_close_matches(name.lower().replace("_", "-").replace(" ", "-"), BUILTIN, 1, 0.6)
+    close = difflib.get_close_matches(name.lower().replace("_", "-").replace(" ", "-"), builtin_sets(), 1, 0.6)
     guess = f"did you mean {close[0]}? " if close else ""
-    raise DataError(f"data must be a file or a built-in set, got {name!r}; {guess}built in are {', '.join(BUILTIN)}")
+    raise DataError(
+        f"data must be a file or a built-in set, got {name!r}; {guess}built in are {', '.join(builtin_sets())}"
+    )
 
 
 def _of_memory(data: object, options: DataOptions) -> Source:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.errors import DataError, option, readable
+from fourfold.data.formats import formats
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import free_memory, require
 from fourfold.data.pairing import aligned, columns_named
@@ -28,9 +29,9 @@ from fourfold.data.splits import chosen_rows
 from fourfold.data.stored import Stored
 from fourfold.output.printable import shortened
 from fourfold.settings.data import OWN, ConditionOptions, DataOptions, names_of
-from fourfold.spaces import Images, Vectors, Video
+from fourfold.spaces import Images, Vectors
 
-__all__ = ["StoredArray", "as_array", "finite_vectors", "of_array", "read_array"]
+__all__ = ["StoredArray", "as_array", "finite_vectors", "images_of", "of_array", "read_array"]
 
 SMALLER = "save it as .npy, which --limit reads in part"
 """The way out of an array that does not fit into memory."""
@@ -290,8 +291,8 @@ def of_array(
 
     Args:
         name: the file, for messages.
-        x: ``(N, D)`` numbers; uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; or clips of the latter two,
-            ``(N, T, ...)``.
+        x: ``(N, D)`` numbers; uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; or an array of a format that
+            is installed.
         y: ``(N,)`` labels, or ``None``.
         where: the file or key of the labels, for messages.
         options: the limit, and how many values a pixel has.
@@ -300,24 +301,24 @@ def of_array(
     """
     if x.ndim == 1 and options.model is not None and not options.model.shape:
         return Source(torch.from_numpy(x), options.model, f"file {name}", hint=hint)
-    if x.ndim not in (2, 3, 4, 5):
+    form = next((form for form in formats() if form.axes == x.ndim), None)
+    if x.ndim not in (2, 3, 4) and form is None:
         raise DataError(
-            f"{name}: shape must be (N, D), (N, H, W[, C]) for images or (N, T, H, W, C) for clips, got {x.shape}; "
-            "reshape it, one example per row"
+            f"{name}: shape must be (N, D) or (N, H, W[, C]) for images, got {x.shape}; reshape it, one example per row"
         )
     labels, given = (None, None) if y is None else encode_labels(y, len(x), where)
     if options.limit is not None and options.limit < len(x) and not test:
         rows = chosen_rows(len(x), options, labels)
         x, labels = x[rows], None if labels is None else labels[rows]
     if x.ndim > 2:
-        images, space = _clips(name, x, options) if x.ndim == 5 else _images(name, x, options)
-        return Source(images, space, f"file {name}", labels, given, test, hint=hint)
+        examples, space = images_of(name, x, options) if form is None else form.of_array(name, x, options)
+        return Source(examples, space, f"file {name}", labels, given, test, hint=hint)
     require(_array_bytes(x), name)  # float32, and float64 while the statistics of the columns are taken
     vectors = finite_vectors(x, name, [str(i) for i in range(x.shape[1])])
     return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, given, test, hint=hint)
 
 
-def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Images]:
+def images_of(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Images]:
     """uint8 images as ``(N, C, H, W)``, a view where possible. Conditions may have unknown pixels."""
     if x.dtype == np.int16 and isinstance(options, ConditionOptions):
         return _with_holes(name, x, options)
@@ -344,22 +345,9 @@ def _with_holes(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.T
     if x.size and (x.min() < -1 or x.max() > 255):
         raise DataError(f"{name}: pixel values must be from -1 (unknown) to 255, got {x.min()} to {x.max()}")
     hidden = x == -1
-    pixels, space = _images(name, np.where(hidden, 0, x).astype(np.uint8), options)
-    holes, _ = _images(name, hidden.astype(np.uint8), options)
+    pixels, space = images_of(name, np.where(hidden, 0, x).astype(np.uint8), options)
+    holes, _ = images_of(name, hidden.astype(np.uint8), options)
     return space.conditions(pixels.to(torch.int16).masked_fill(holes.bool(), -1), len(pixels)), space
-
-
-def _clips(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Video]:
-    """uint8 clips ``(N, T, H, W, C)`` or ``(N, T, C, H, W)`` as ``(N, T C, H, W)``."""
-    n, frames = x.shape[:2]
-    if frames < 2 or not n:
-        raise DataError(f"{name}: clips must have at least 2 frames, got the shape {x.shape}")
-    stills, space = _images(name, x.reshape(n * frames, *x.shape[2:]), options)
-    if space.channels not in (1, 3):
-        raise DataError(f"{name}: frames must have 1 or 3 channels, got {space.channels} of shape {x.shape}")
-    planes = frames * space.channels
-    clips = stills.reshape(n, planes, space.height, space.width)
-    return clips, Video(planes, space.height, space.width, space.n_values, frames=frames)
 
 
 def _of_floats(name: str, x: np.ndarray) -> str:

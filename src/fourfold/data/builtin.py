@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import math
 import os
@@ -19,12 +20,12 @@ from fourfold.data.errors import DataError
 from fourfold.data.readers import read
 from fourfold.data.source import Source
 from fourfold.data.text import Corpus, text_source
-from fourfold.data.video import moving_digits
+from fourfold.extensions import extensions
 from fourfold.machine.libraries import sklearn
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Categories, Images, Vectors
 
-__all__ = ["BUILTIN"]
+__all__ = ["builtin_sets"]
 
 SAMPLED = 20_000
 """The number of examples that a sampled set draws, unless limited."""
@@ -249,10 +250,9 @@ def _download(root: Path) -> Path:
     )
 
 
-BUILTIN: Mapping[str, Callable[[DataOptions], Source]] = {
+_OWN: Mapping[str, Callable[[DataOptions], Source]] = {
     "digits": digits,
     "fashion-mnist": fashion_mnist,
-    "moving-digits": moving_digits,
     "two-moons": two_moons,
     "eight-gaussians": eight_gaussians,
     "pinwheel": pinwheel,
@@ -263,4 +263,9 @@ BUILTIN: Mapping[str, Callable[[DataOptions], Source]] = {
     "penguins": penguins,
     "python-docs": python_docs,
 }
-"""Every built-in set by name."""
+
+
+@functools.cache
+def builtin_sets() -> Mapping[str, Callable[[DataOptions], Source]]:
+    """Every built-in set by name: those of fourfold, then those of the entry-point group ``fourfold.sets``."""
+    return {**_OWN, **{name: point.load() for name, point in extensions("fourfold.sets").items()}}

@@ -8,6 +8,7 @@ from pathlib import Path
 from fourfold.data.arrays import read_array
 from fourfold.data.errors import OF_TABLES, DataError, refuse_other
 from fourfold.data.folders import IMAGES, SOUNDS, holds
+from fourfold.data.formats import FileFormat, formats
 from fourfold.data.images import read_folder
 from fourfold.data.records import Files, StoredRecords, files_below
 from fourfold.data.sounds import read_sounds
@@ -18,7 +19,6 @@ from fourfold.data.table_records import open_rows
 from fourfold.data.tables import read_table
 from fourfold.data.tars import Tars
 from fourfold.data.text import holds_documents, read_documents, read_text
-from fourfold.data.video import holds_clips, read_clips
 from fourfold.settings.data import DataOptions
 
 __all__ = ["TABLES", "read"]
@@ -69,13 +69,16 @@ def _read_example(path: Path, options: DataOptions) -> Source:
 
 
 def _read_folder(path: Path, options: DataOptions) -> Source:
-    """A folder of sounds, clips or images."""
+    """A folder of sounds, of another format, or of images."""
     if holds(path, SOUNDS):
         return _read_sound(path, options)
-    if holds_clips(path):
-        refuse_other(options, f"{path}, a folder of clips", "size", "channels")
-        return read_clips(path, options)
-    return _read_images(path, options)
+    form = next((form for form in formats() if form.recognises(path)), None)
+    return _read_images(path, options) if form is None else _read_format(form, path, options)
+
+
+def _read_format(form: FileFormat, path: Path, options: DataOptions) -> Source:
+    refuse_other(options, f"{path}, {form.things}", *form.settings)
+    return form.read(path, options)
 
 
 def _read_images(path: Path, options: DataOptions) -> Source:

@@ -1,4 +1,4 @@
-"""Measures of images and clips that need no network: the amounts of fine detail and of motion."""
+"""Measures of images that need no network, such as the amount of fine detail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.score import Measurement, bootstrap
 
-__all__ = ["detail_ratio", "motion_ratio"]
+__all__ = ["detail_ratio", "energy_ratio"]
 
 
 def detail_ratio(x: Tensor, y: Tensor, *, n_values: int = 256, train: Tensor | Draws | None = None) -> Measurement:
@@ -25,33 +25,10 @@ def detail_ratio(x: Tensor, y: Tensor, *, n_values: int = 256, train: Tensor | D
         train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
     """
     words = f"energy outside of a 3 x 3 box blur, {len(x)} samples against {len(y)} references"
-    return _energy_ratio("detail_ratio[pixels]", lambda part: _detail(part, n_values), x, y, words, train)
+    return energy_ratio("detail_ratio[pixels]", lambda part: _detail(part, n_values), x, y, words, train)
 
 
-def motion_ratio(
-    x: Tensor, y: Tensor, *, colours: int = 1, n_values: int = 256, train: Tensor | Draws | None = None
-) -> Measurement:
-    """The energy of motion in sampled clips over that in references: below 1 is too still, above 1 flickers or jumps.
-
-    Motion is the difference of a frame from the one before. Its energy is the mean square per clip.
-
-    Args:
-        x: raw samples, ``(n, frames · colours, H, W)``.
-        y: raw references, ``(m, frames · colours, H, W)``.
-        colours: channels of a frame.
-        n_values: number of pixel values.
-        train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
-    """
-
-    def energy(part: Tensor) -> Tensor:
-        z = part.double() / (n_values - 1)
-        return (z[:, colours:] - z[:, :-colours]).square().flatten(1).mean(1, keepdim=True)
-
-    words = f"energy of the changes between frames, {len(x)} samples against {len(y)} references"
-    return _energy_ratio("motion_ratio[pixels]", energy, x, y, words, train)
-
-
-def _energy_ratio(
+def energy_ratio(
     name: str,
     energy: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -59,7 +36,16 @@ def _energy_ratio(
     words: str,
     train: Tensor | Draws | None,
 ) -> Measurement:
-    """The mean energy of samples over that of references. ``energy`` gives that of each example, ``(B, 1)``."""
+    """The mean energy of samples over that of references.
+
+    Args:
+        name: of the measure.
+        energy: gives that of each example, ``(B, 1)``.
+        x: raw samples.
+        y: raw references.
+        words: the protocol.
+        train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
+    """
     reference = energy(y).mean().clamp(min=1e-12)
     value, low, high = bootstrap(lambda means: means[:, 0], energy(x) / reference)
     floor = floor_of(train, len(x), lambda base: (energy(base).mean() / reference).item())

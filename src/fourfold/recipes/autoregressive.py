@@ -25,13 +25,13 @@ from fourfold.paradigms.autoregressive import (
     TokenConditionals,
     VectorConditionals,
 )
-from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
+from fourfold.paradigms.pixels import PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
 from fourfold.paradigms.trees import TreeConditionals
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import bins_of, check_width, column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
+from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors
 from fourfold.spaces.columns import Graded
 
 __all__ = ["any_order", "default", "likelihood", "ngrams", "text_training", "texts", "trees"]
@@ -57,12 +57,6 @@ IMAGES: Sizes[tuple[Size, Size]] = Sizes(
 """Layers of all pixels before, and layers of the rows above."""
 PLANES = 64
 """Planes of images in a batch, at most."""
-EARLIER: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(96, 2), "m": Size(128, 3)})
-"""The network that reads the earlier frames of a clip."""
-PAST = 4
-"""Earlier frames that a frame of a clip depends on."""
-MOVED = 3
-"""Pixels that something may move from frame to frame and still be copied."""
 SOUNDS: Sizes[tuple[Size, Size]] = Sizes(
     {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(64, 6), Size(48, 3)), "m": (Size(96, 8), Size(64, 4))}
 )
@@ -168,32 +162,6 @@ def _(space: Images, size: str) -> GenerativeModel:
     batch = max(2, min(16, PLANES // space.channels))
     training = Training(batch_size=batch, learning_rate=6e-3, muon_rate=2e-2)
     return _model(space, Tokens(space), PixelConditionals(net, space.channels), training)
-
-
-@likelihood.register
-def _(space: Video, size: str) -> GenerativeModel:
-    """Frame after frame, by one network of every frame given those before it."""
-    (lower, upper), reader, past = IMAGES[size], EARLIER[size], min(PAST, space.frames - 1)
-    net = CausalConvNet(
-        space.n_values,
-        space.height,
-        space.width,
-        lower.width,
-        lower.width,
-        lower.depth,
-        upper.width,
-        upper.depth,
-        kinds=space.colours,
-        reading=reading_of(space),
-        planes=(past + (space.colours > 1)) * space.colours,
-        reader=reader.width,
-        reader_depth=reader.depth,
-        moved=MOVED,
-        overall=True,
-    )
-    estimand = PixelConditionals(net, space.channels, space.colours, past)
-    parts = (Tokens(space), estimand, FrameLikelihood(), Ancestral(), ChainRule())
-    return GenerativeModel(space, *parts, Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2))
 
 
 @likelihood.register

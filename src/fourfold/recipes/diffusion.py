@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -27,7 +26,6 @@ from fourfold.nn.orders import OrderedTransformer
 from fourfold.nn.reading import reading_of
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.transformer import MaskedTransformer
-from fourfold.nn.video_unet import VideoUNet
 from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
 from fourfold.paradigms.diffusion import (
     CoupledFlowMatching,
@@ -55,7 +53,7 @@ from fourfold.recipes.networks import (
 )
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, UniPC
-from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors, Video
+from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors
 from fourfold.vocabulary import TooManyColumns
 
 __all__ = [
@@ -65,6 +63,7 @@ __all__ = [
     "ddpm_velocity",
     "denoising",
     "dit",
+    "flow_likelihood",
     "joint",
     "masked",
     "optimal_transport",
@@ -97,16 +96,6 @@ DDPM: Sizes[tuple[Size, ...]] = Sizes(
     }
 )
 """Channels of each stage, and blocks, of which every stage has the same number."""
-CLIPS: Sizes[tuple[Size, Size]] = Sizes(
-    {
-        "xs": (Size(32, 1), Size(64, 1, 2)),
-        "s": (Size(256, 2), Size(384, 4, 6)),
-        "m": (Size(320, 3), Size(512, 6, 8)),
-        "l": (Size(640, 4), Size(896, 10, 14)),
-        "xl": (Size(1792, 4), Size(2304, 12, 18)),
-    }
-)
-"""The convolutions of a network of clips, with their number on the way down and up, and its transformer."""
 TRANSFORMER: Sizes[Size] = Sizes(
     {
         "xs": Size(64, 2, 2),
@@ -173,23 +162,6 @@ def parts(space: Images, size: str, times: int = 1) -> Parts:
 
 
 @parts.register
-def _(space: Video, size: str, times: int = 1) -> Parts:
-    """Patches of two frames, and more noise than for images.
-
-    What all of ``T`` frames show together is seen through ``sqrt(T)`` times the noise (Hoogeboom, Heek, Salimans 2023,
-    https://arxiv.org/abs/2301.11093, of pixels); what frames show each is seen where it is for images.
-    """
-    (fine, coarse), patch = CLIPS[size], 1 if max(space.height, space.width) < 8 else 4
-    widths, blocks = (fine.width, coarse.width), (fine.depth, coarse.depth)
-    event = sides(space)
-    net = VideoUNet(event, space.frames, widths, blocks, coarse.heads, patch, 2, reading_of(space), times)
-    # with Muon's rate for images, clips at rare noise levels reach losses of some thousands
-    training = Training(16, 2e-3, muon_rate=0.015)
-    noise = (-1.2 + math.log(space.frames) / 2, 1.6)
-    return Parts(net, Dequantised(space), _likelihood(space, size, 2), training, noise)
-
-
-@parts.register
 def _(space: Vectors, size: str, times: int = 1) -> Parts:
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
     return _of_vectors(space, size, TimeMLP(space.dim, width, depth, reading_of(space), times))
@@ -205,15 +177,15 @@ def _(space: Audio, size: str, times: int = 1) -> Parts:
 
 def _of_images(space: Images, size: str, net: nn.Module) -> Parts:
     training = Training(128, 2e-3, muon_rate=MUON_RATE[size])
-    return Parts(net, Dequantised(space), _likelihood(space, size, 2), training)
+    return Parts(net, Dequantised(space), flow_likelihood(space, size, 2), training)
 
 
 def _of_vectors(space: Vectors, size: str, net: nn.Module) -> Parts:
     """Parts for vectors, which are cheap: large batches, and AdamW alone."""
-    return Parts(net, Standardised(space), _likelihood(space, size, 4), Training(512, 2e-3))
+    return Parts(net, Standardised(space), flow_likelihood(space, size, 4), Training(512, 2e-3))
 
 
-def _likelihood(space: Space, size: str, probes: int) -> ProbabilityFlow:
+def flow_likelihood(space: Space, size: str, probes: int) -> ProbabilityFlow:
     """The exact trace where it costs no more than probes. Few probes where a codec that draws has them drawn anew."""
     return ProbabilityFlow(SOLVER_STEPS[size], None if space.dims <= 8 else probes)
 

@@ -17,7 +17,6 @@ from fourfold.spaces.text import Text
 from fourfold.spaces.together import Together
 from fourfold.spaces.tokenizer import Tokenizer
 from fourfold.spaces.vectors import Vectors
-from fourfold.spaces.video import Video
 
 __all__ = [
     "Audio",
@@ -39,11 +38,10 @@ __all__ = [
     "Together",
     "Tokenizer",
     "Vectors",
-    "Video",
 ]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-for _space in (Audio, Categories, Images, Lines, Sequences, Table, Text, Together, Vectors, Video):
+for _space in (Audio, Categories, Images, Lines, Sequences, Table, Text, Together, Vectors):
     _space.__module__ = __name__
 for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Nested, Numeric, Patterned, Tokenizer):
     _column.__module__ = __name__

@@ -14,7 +14,6 @@ from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
-from fourfold.spaces.video import Video
 
 __all__ = ["space_named"]
 
@@ -28,7 +27,7 @@ def space_named(name: str) -> type[Space]:
         ValueError: for an unknown name, listing the choices.
         TypeError: for an entry point that names anything else.
     """
-    kinds = (Audio, Categories, Images, Lines, Sequences, Table, Text, Vectors, Video)
+    kinds = (Audio, Categories, Images, Lines, Sequences, Table, Text, Vectors)
     spaces: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in kinds}
     if name in spaces:
         return spaces[name]

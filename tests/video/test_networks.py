@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from fourfold.core import configuration, construct
+from fourfold.core import configuration, construct, unknown_like
 from fourfold.nn.reading.labels import LabelReading
-from fourfold.nn.video_unet import VideoUNet
+from fourfold.nn.reading.pictures import PictureReading
+from fourfold.spaces import Images
+from fourfold_video.networks import VideoUNet
 
 SMALL = {"widths": (8, 8), "blocks": (2, 1), "heads": 2, "patch": 2}
 
@@ -108,3 +110,20 @@ def test_configuration_rebuilds_the_network():
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(ValueError, match="width 8 and 3 heads"):
         VideoUNet((2, 8, 8), 2, widths=(8, 8), heads=3)
+
+
+@torch.no_grad()
+def test_the_network_reads_the_maps_of_each_picture_alone():
+    """With the vector put out, outputs still follow the picture. Unknown pictures are as none, and rows do not mix."""
+    given = PictureReading((1, 4, 4), 17, 4, 4)
+    torch.manual_seed(0)
+    net = VideoUNet((3, 7, 9), 3, (8, 8), (1, 1), 1, 2, 2, given).eval()
+    for p in net.parameters():
+        p.add_(0.3 * torch.randn_like(p))
+    given.forward = lambda cond, batch: given.unknown.repeat(batch, 1)
+    c = Images(1, 4, 4, n_values=17).examples(3, torch.Generator().manual_seed(0)).to(torch.int16)
+    x, tau = torch.randn(3, 3, 7, 9), torch.tensor([0.1, 0.5, 0.9])
+    out = net(x, tau, c)
+    assert (out - net(x, tau, c.roll(1, 0))).abs().flatten(1).amax(1).min() > 1e-4
+    mixed = net(x, tau, torch.stack([c[0], unknown_like(c[1]), c[1]]))
+    torch.testing.assert_close(mixed[:2], torch.stack([out[0], net(x, tau)[1]]), atol=1e-5, rtol=1e-4)

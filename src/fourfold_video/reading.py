@@ -1,47 +1,68 @@
-"""Clips: folders of animations, and digits that move."""
+"""Clips in files: folders of animations, and arrays of five axes."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, ImageSequence
 from torch import Tensor
 
-from fourfold.data.digits import read_digits
+from fourfold.data.arrays import images_of
 from fourfold.data.errors import DataError, option
 from fourfold.data.folders import classes_of, entries, limited, members
+from fourfold.data.formats import FileFormat
 from fourfold.data.images import UNREADABLE, fault, in_mode
 from fourfold.data.memory import require
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Categories, Video
+from fourfold_video.space import Video
 
-__all__ = ["holds_clips", "moving_digits", "read_clips"]
+__all__ = ["Clips"]
 
 SUFFIX = ".gif"
 _FORMATS = ("GIF", "PNG", "WEBP")
-CLIPS, FRAMES, SIDE = 4000, 16, 32
-"""Number of clips of :func:`moving_digits`, their frames, and the height and width of a frame."""
 
 
-def holds_clips(folder: Path) -> bool:
-    """True if the first file of a folder, or of its first sub-folder, is a GIF, or a PNG or WebP of several frames."""
-    files, folders = entries(folder)
-    if not files and folders:
-        files = entries(folders[0])[0]
-    if not files or files[0].suffix.lower() not in (SUFFIX, ".png", ".webp"):
-        return False
-    try:
-        with Image.open(files[0], formats=_FORMATS) as image:
-            return image.format == "GIF" or getattr(image, "n_frames", 1) > 1
-    except UNREADABLE:
-        return files[0].suffix.lower() == SUFFIX
+@final
+class Clips(FileFormat):
+    """Folders of animations, and arrays ``(N, T, H, W, C)`` or ``(N, T, C, H, W)``."""
+
+    things, settings, axes = "clips", ("size", "channels"), 5
+
+    def recognises(self, folder: Path) -> bool:
+        """True if the first file of it, or of its first sub-folder, is a GIF, or a PNG or WebP of several frames."""
+        files, folders = entries(folder)
+        if not files and folders:
+            files = entries(folders[0])[0]
+        if not files or files[0].suffix.lower() not in (SUFFIX, ".png", ".webp"):
+            return False
+        try:
+            with Image.open(files[0], formats=_FORMATS) as image:
+                return image.format == "GIF" or getattr(image, "n_frames", 1) > 1
+        except UNREADABLE:
+            return files[0].suffix.lower() == SUFFIX
+
+    def read(self, path: Path, options: DataOptions) -> Source:
+        return _read_clips(path, options)
+
+    def of_array(self, name: str, x: np.ndarray, options: DataOptions) -> tuple[Tensor, Video]:
+        """uint8 clips as ``(N, T C, H, W)``."""
+        n, frames = x.shape[:2]
+        if frames < 2 or not n:
+            raise DataError(f"{name}: clips must have at least 2 frames, got the shape {x.shape}")
+        stills, space = images_of(name, x.reshape(n * frames, *x.shape[2:]), options)
+        if space.channels not in (1, 3):
+            raise DataError(f"{name}: frames must have 1 or 3 channels, got {space.channels} of shape {x.shape}")
+        planes = frames * space.channels
+        clips = stills.reshape(n, planes, space.height, space.width)
+        return clips, Video(planes, space.height, space.width, space.n_values, frames=frames)
 
 
-def read_clips(folder: Path, options: DataOptions) -> Source:
+def _read_clips(folder: Path, options: DataOptions) -> Source:
     """Read all animations of a folder, in sub-folders by class or in one flat folder, into one uint8 tensor.
 
     Clips are cut to the shortest. Frames become the size of most clips, grey ones among coloured ones become coloured,
@@ -138,39 +159,3 @@ def _source(
         notes=tuple(notes),
         files=tuple(path.relative_to(folder).as_posix() for path in clips),
     )
-
-
-def moving_digits(options: DataOptions) -> Source:
-    """4,000 grey clips of a moving handwritten digit: 16 frames of 32 x 32 pixels of 17 values, in ten classes.
-
-    A digit of scikit-learn, enlarged twice, bounces off the walls. All clips of one are in one split. Positions and
-    velocities are drawn with the seed: a speed of 1 to 3 pixels a frame in any direction.
-    """
-    rows = torch.from_numpy(read_digits())
-    small = rows[:, :-1].view(-1, 8, 8)
-    n, generator = options.limit or CLIPS, torch.Generator().manual_seed(options.seed)
-    places = torch.randint(len(small), (n,), generator=generator)
-    digits = small[places].repeat_interleave(2, 1).repeat_interleave(2, 2)
-    room = SIDE - digits.shape[1]
-    start = room * torch.rand(n, 2, generator=generator, dtype=torch.float64)
-    angle = 2 * torch.pi * torch.rand(n, generator=generator, dtype=torch.float64)
-    speed = 1 + 2 * torch.rand(n, 1, generator=generator, dtype=torch.float64)
-    time = torch.arange(FRAMES, dtype=torch.float64)
-    path = start[:, None] + time[:, None] * (speed * torch.stack([angle.cos(), angle.sin()], 1))[:, None]
-    corner = (room - (path % (2 * room) - room).abs()).round().long()  # reflected at both walls
-    x = _pasted(digits, corner)
-    labels = rows[places, -1].long()
-    where = f"scikit-learn, load_digits, moved with seed {options.seed}"
-    space = Video(FRAMES, SIDE, SIDE, n_values=17, frames=FRAMES)
-    return Source(x, space, where, labels, Categories.numbered(10), groups=places)
-
-
-def _pasted(digits: Tensor, corner: Tensor) -> Tensor:
-    """Pictures ``(n, s, s)`` at the corners ``(n, T, 2)`` of empty frames, ``(n, T, SIDE, SIDE)``."""
-    n, frames, side = len(digits), corner.shape[1], torch.arange(digits.shape[1])
-    x = torch.zeros(n, frames, SIDE, SIDE, dtype=torch.uint8)
-    rows = (corner[..., 0, None] + side)[..., :, None]
-    columns = (corner[..., 1, None] + side)[..., None, :]
-    clip, time = torch.arange(n)[:, None, None, None], torch.arange(frames)[:, None, None]
-    x[clip, time, rows, columns] = digits[:, None].expand(-1, frames, -1, -1)
-    return x

@@ -7,9 +7,10 @@ import torch
 
 from fourfold.core import configuration
 from fourfold.paradigms import build
-from fourfold.spaces import Categories, Images, Video
+from fourfold.spaces import Categories, Images
+from fourfold_video.space import Video
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import clips
 

@@ -9,8 +9,10 @@ from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.reading.labels import LabelReading
 from fourfold.paradigms import build
 from fourfold.paradigms.autoregressive import Ancestral, MaximumLikelihood
-from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
-from fourfold.spaces import Categories, Video
+from fourfold.paradigms.pixels import PixelConditionals
+from fourfold.spaces import Categories, Images
+from fourfold_video.paradigm import FrameLikelihood
+from fourfold_video.space import Video
 
 
 def conditionals(frames: int, past: int, colours: int = 1, side: int = 3, classes: int | None = None):
@@ -34,6 +36,20 @@ def test_the_masses_of_all_clips_sum_to_one(space):
     nats = model.log_prob(everything).nats.double()
     assert nats.std() > 0.1
     assert nats.exp().sum().item() == pytest.approx(1, abs=1e-4)
+
+
+@torch.no_grad()
+def test_the_masses_of_all_clips_sum_to_one_given_a_picture():
+    given = Images(1, 4, 4, n_values=17)
+    model = build("autoregressive", Video(3, 1, 2, 2, frames=3, given=given), "xs").eval()
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    everything, _ = model.space.support(0, 0.0)
+    pictures = given.examples(2, torch.Generator().manual_seed(0)).to(torch.int16)
+    nats = [model.log_prob(everything, cond=picture).nats.double() for picture in pictures]
+    assert all(each.exp().sum().item() == pytest.approx(1, abs=1e-4) for each in nats)
+    assert (nats[0] - nats[1]).abs().max() > 0.1
 
 
 def test_a_model_of_clips_passes_the_public_checks():

@@ -16,12 +16,13 @@ from torch.nn import functional
 from fourfold.core import Beside, Sheet, Space, Writer
 from fourfold.metrics.features import Features, Pixels
 from fourfold.metrics.frechet import frechet_distance
-from fourfold.metrics.images import detail_ratio, motion_ratio
+from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.measures import by_neighbours
 from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.spaces.images import GAP, MOST_BYTES, Images, as_image, grid
+from fourfold_video.metrics import motion_ratio
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -5,8 +5,9 @@ from PIL import Image
 
 from fourfold.data import DataError, load
 from fourfold.data.writers import write_examples
-from fourfold.metrics.images import motion_ratio
-from fourfold.spaces import Categories, Video
+from fourfold.spaces import Categories
+from fourfold_video.metrics import motion_ratio
+from fourfold_video.space import Video
 
 SPACE = Video(3, 6, 5, frames=3)
 
@@ -42,6 +43,19 @@ def test_an_array_of_five_axes_holds_clips(tmp_path):
         data = load(str(tmp_path / name))
         assert data.space == space
         assert torch.equal(data.train.x[0], x[(x == data.train.x[0]).flatten(1).all(1)][0])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 3, 3, 3, 3)), "images must be uint8, got float64"),
+        (np.zeros((3, 1, 3, 3, 3), dtype=np.uint8), "clips must have at least 2 frames"),
+        (np.zeros((3, 2, 3, 3, 4), dtype=np.uint8), "frames must have 1 or 3 channels, got 4"),
+    ],
+)
+def test_bad_arrays_are_refused(array, message):
+    with pytest.raises(DataError, match=message):
+        load(array)
 
 
 def test_clips_of_several_lengths_and_sizes_become_one_and_it_is_said(tmp_path):
