@@ -16,10 +16,11 @@ from fourfold_atlas.folders import place_folder, prose_of
 from fourfold_atlas.hub import FileSet, read_files, read_paths, split_documents
 from fourfold_atlas.links import hub_name, is_link
 from fourfold_atlas.live import read_live, stated_facts
-from fourfold_atlas.names import misspelt, near, place_name, unknown
+from fourfold_atlas.names import near, place_name, unknown
 from fourfold_atlas.pdf import PDF_BYTES
 from fourfold_atlas.placement import Placement
 from fourfold_atlas.prose import place_words, title
+from fourfold_atlas.readings import place_reading
 from fourfold_atlas.runs import place_run
 from fourfold_atlas.sources import is_code, read_notebook
 from fourfold_atlas.words import read_words
@@ -100,10 +101,10 @@ def place_text(text: str) -> Placement:
     if name and (placement := place_name(text)) is not None:
         return placement
     placed = _place_source(text) or place_words(text if is_link(text) else hub_name(text) or text, title(text))
-    if name and is_link(text):
-        return _unknown(replace(placed, cell=None), text)
     short = name and len(text.split()) <= NAME_WORDS
-    if short and placed.reason is None and misspelt(text):
+    if short and placed.reason is None and (reading := place_reading(text)) is not None:
+        return reading
+    if name and is_link(text):
         return _unknown(replace(placed, cell=None), text)
     if placed.cell is None and short:
         return _unknown(placed, text)

@@ -23,7 +23,7 @@ from fourfold_atlas.variants import variant
 from fourfold_atlas.votes import by_claim
 from fourfold_atlas.words import MAX_PROSE, preamble, read_phrases
 
-__all__ = ["find", "mentioned", "misspelt", "near", "place_mention", "place_name", "unknown"]
+__all__ = ["described", "find", "mentioned", "near", "place_mention", "place_name", "unknown", "unversioned"]
 
 #: links to the system's own paper count within so many characters
 HEAD = 2_000
@@ -47,20 +47,18 @@ _ABOUT = naming("about")
 OPENING = 1_000
 _VERSION = naming("version")
 #: letters of a family's name, that fewer would name anything
-SHORTEST_FAMILY = 3
-#: and that the name of an id may begin with
-SHORTEST_BEGINNING = 4
+SHORTEST_FAMILY = 2
+#: letters and digits that name a system without its spaces and hyphens
+SHORTEST_JOINED = 4
 #: the confidence in a version of a known family
 BY_VERSION = 0.9
-#: the confidence in a relative of a known system, and in an id that begins with its name
-BY_KIN, BY_BEGINNING = 0.9, 0.8
+#: the confidence in a relative of a known system
+BY_KIN = 0.9
 #: a version is absurd so far behind the latest of its family, or where the family has none
 LATER, FIRST = 3.0, 9.0
 LATE = "later than the versions known"
 #: similarity from which a name is suggested, and how many are
 ALIKE, MOST_NEAR = 0.8, 3
-#: similarity from which a name is a slip of another
-SLIP = 0.92
 
 
 def find(name: str) -> tuple[System, float] | None:
@@ -76,21 +74,7 @@ def find(name: str) -> tuple[System, float] | None:
         if alias in _by_alias():
             return _by_alias()[alias].system, 1.0
     versions = (_version(alias) for alias in aliases)
-    version = next(((system, BY_VERSION) for system in versions if system), None)
-    return version or _by_beginning(plain(hub_name(name)))
-
-
-def _by_beginning(alias: str) -> tuple[System, float] | None:
-    """The system whose name begins that of an id on a hub, such as ``esm-2-t-33-650-m``."""
-    first = _beginning(alias, _joined())
-    return (_by_alias()[first].system, BY_BEGINNING) if first else None
-
-
-def _beginning(alias: str, names: Mapping[str, str]) -> str | None:
-    """The longest of the names with which a plain name begins. ``names`` has them by their letters alone."""
-    words = alias.split("-")
-    begins = ("".join(words[:n]) for n in range(len(words), 0, -1))
-    return next((names[row] for row in begins if row in names and len(row) >= SHORTEST_BEGINNING), None)
+    return next(((system, BY_VERSION) for system in versions if system), None)
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +86,7 @@ def _joined() -> Mapping[str, str]:
 def _letters(name: str) -> str:
     """The letters and digits of a name, so that ``dalle3`` is ``DALL-E 3``. Too few are none."""
     joined = plain(name).replace("-", "")
-    return joined if len(joined) >= SHORTEST_BEGINNING else ""
+    return joined if len(joined) >= SHORTEST_JOINED else ""
 
 
 def _aliases(name: str) -> tuple[str, ...]:
@@ -135,14 +119,14 @@ def _number(alias: str) -> float:
     ``llama-3-8-b`` is the third, and ``claude-opus-4.6`` has 4.6.
     """
     pattern = r"(?:-[a-z]{3,})*-(?:v-)?(\d+(?:\.\d+)?)(?!-[bmkt](?:-|$))(?=-|$)"
-    match = re.match(pattern, alias[len(_unversioned(alias)) :])
+    match = re.match(pattern, alias[len(unversioned(alias)) :])
     return float(match[1]) if match else 0.0
 
 
 def _caveat(name: str, system: System, score: float) -> tuple[str, bool]:
     """The words that a version adds to the verdict, and whether nobody can mean it."""
-    if score in (1, BY_BEGINNING):
-        return "" if score == 1 else f"by the beginning of its name, as the catalogue's {system.name}", False
+    if score == 1:
+        return "", False
     alias = next(alias for alias in _aliases(name) if _family(alias) in _families())
     latest = max(_number(row) for row, _ in _families()[_family(alias)])
     number = _number(alias)
@@ -175,12 +159,6 @@ def near(name: str) -> list[str]:
     return [name for _, name in order[:MOST_NEAR]]
 
 
-def misspelt(name: str) -> bool:
-    """True for a name whose letters differ from those of a known one by a slip or two."""
-    query = plain(name)
-    return any(_spelling(query, alias) >= SLIP for alias in (*_by_alias(), *products()))
-
-
 def _alike(query: str, alias: str) -> float:
     if min(len(query), len(alias)) < 4:
         return 0.0
@@ -195,7 +173,7 @@ def _spelling(query: str, alias: str) -> float:
     return pair.ratio() if pair.real_quick_ratio() >= ALIKE and pair.quick_ratio() >= ALIKE else 0.0
 
 
-def _unversioned(name: str) -> str:
+def unversioned(name: str) -> str:
     """A plain name without the versions and sizes at its end. Whole where too little would be left."""
     match = _VERSION.search(name)
     return name[: match.start()] if match and match.start() >= SHORTEST_FAMILY else name
@@ -203,7 +181,7 @@ def _unversioned(name: str) -> str:
 
 def _family(alias: str) -> str:
     """The letters and digits of a plain name without its versions: of ``hunyuan-video-2`` too ``hunyuanvideo``."""
-    return _unversioned(alias).replace("-", "")
+    return unversioned(alias).replace("-", "")
 
 
 @lru_cache(maxsize=1)
@@ -327,6 +305,12 @@ def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placem
     return replace(placement, notes=(*placement.notes, note), would_change=(more,))
 
 
+def described(name: str) -> CatalogueEntry | Product | None:
+    """The entry or the product that ``place_name`` answers by."""
+    match = find(name)
+    return _product(name, match)[0] or (_by_alias()[match[0].id] if match else None)
+
+
 def place_name(name: str) -> Placement | None:
     """Placement by a catalogued name, exact or by version, labelled as prior knowledge. ``None`` if there is none.
 
@@ -366,12 +350,11 @@ def _product(name: str, match: tuple[System, float] | None) -> tuple[Product | N
         latest = max(version for version, _ in rows)
         catalogued = [version for row, _ in _families().get(_family(alias), ()) if (version := _number(row)) <= number]
         later = not product.like and max(catalogued, default=0.0) < nearest <= number
-        if match is None or match[1] <= BY_BEGINNING or later:
+        if match is None or later:
             return product, LATE if 0 < latest < number else "", _absurd(number, latest)
-    if match and match[1] > BY_BEGINNING:
+    if match:
         return None, "", False
-    beginnings = (*map(_unversioned, aliases), _beginning(plain(hub_name(name)), _joined_products()))
-    by_name = next((products()[row] for row in beginnings if row and row in products()), None)
+    by_name = next((products()[row] for row in map(unversioned, aliases) if row in products()), None)
     return _product_links().get(key(name) or "") or by_name, "", False
 
 

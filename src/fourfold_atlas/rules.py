@@ -17,7 +17,16 @@ from typing import Any
 from fourfold_atlas.evidence import CLAIMS, Claim
 
 __all__ = ["COMPARED", "LOOP", "SHIFTED", "PartRule", "Rule", "cues", "file_rules", "finder", "hints"]
-__all__ += ["mechanism_part", "naming", "part_rules", "reason", "rule_ids", "statement_rules", "word_rules"]
+__all__ += [
+    "mechanism_part",
+    "naming",
+    "naming_words",
+    "part_rules",
+    "reason",
+    "rule_ids",
+    "statement_rules",
+    "word_rules",
+]
 
 
 #: ids of finds of the code reader: in a whole loop, before the claim, and in statements that belong together
@@ -176,6 +185,12 @@ def finder(module: str, name: str) -> re.Pattern[str]:
 def naming(name: str) -> re.Pattern[str]:
     """A pattern by which names and titles are understood, from ``names.toml``."""
     return re.compile(_document("names")[name])
+
+
+@lru_cache(maxsize=4)
+def naming_words(table: str) -> Mapping[str, frozenset[str]]:
+    """Words within names and their meanings, from a table of ``names.toml``: ``short``, ``mechanisms``, ``fields``."""
+    return {word: frozenset(values) for word, values in _document("names")[table].items()}
 
 
 def reason(module: str, name: str) -> re.Pattern[str]:

@@ -174,8 +174,7 @@ def test_a_version_of_a_known_system_is_known(name, cell):
 @pytest.mark.parametrize(
     ("name", "missing"),
     [
-        ("stable difusion", "did you mean Stable Diffusion"),
-        ("Midjorney", "did you mean Midjourney"),
+        ("audiodm", "did you mean Audio"),
         ("Parallel", "did you mean Parallel Wave"),
         ("DALL-E 4", "did you mean DALL-E"),
         ("Zorblatt", "it is not among the 1,"),
