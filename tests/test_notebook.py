@@ -31,6 +31,16 @@ def test_a_run_shows_its_answers_and_its_data(run):
     assert reader.tags.count("b") == 1  # that of the heading
 
 
+def test_scores_are_a_line_each_as_text_and_a_row_each_in_a_notebook(run):
+    scores = run.evaluate()
+    assert repr(scores).splitlines() == list(map(str, scores))
+    reader = read(scores._repr_html_())
+    assert reader.tags.count("tr") == 1 + len(scores)
+    values = {name: value for name, value, *_ in zip(*[iter(reader.texts[4:])] * 4, strict=False)}
+    assert f"{scores[0].value:.4g}" in values["likelihood"]
+    assert "exact" in values["likelihood"]
+
+
 def test_a_run_of_a_bare_model_shows_itself(run):
     words = " ".join(read(fourfold.Run(run.model)._repr_html_()).texts)
     assert "not recorded" in words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
@@ -105,8 +106,11 @@ class Space(Quality, Example):
         """Encode the conditions of ``n`` samples, ``(n, *given.shape)``. ``None`` stays so: they are unknown.
 
         Raises:
+            TypeError: for n that is no whole number.
             ValueError: for n < 1, or conditions that the space does not have.
         """
+        if not isinstance(n, Integral):
+            raise TypeError(f"n must be a whole number, the number of samples, got {type(n).__name__}")
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         if value is None:

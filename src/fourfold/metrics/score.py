@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fourfold.maths.uncertainty import satterthwaite, student_t
+from fourfold.output import notebook
 from fourfold.vocabulary import Kind
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "PARTS",
     "Floor",
     "Measurement",
+    "Measurements",
     "UncertainValue",
     "bootstrap",
     "half_width",
@@ -208,6 +210,25 @@ class Measurement:
         if not plain or not all(type(getattr(score, k)) is str for k in ("name", "protocol", "unit", "better")):
             raise ValueError(f"record must be that of a score, got {str(record)[:80]}")
         return score
+
+
+@final
+class Measurements(list[Measurement]):
+    """Scores in the order in which they are read: a line each as text, a row each in a notebook."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self))
+
+    def _repr_html_(self) -> str:
+        rows = [("score", "value", "floor", "better")]
+        rows += [(score.name, *_value_and_floor(score), score.direction) for score in self]
+        return notebook.grid(rows, "in brackets 95 % intervals; the floor is what training examples score")
+
+
+def _value_and_floor(score: Measurement) -> tuple[str, str]:
+    """Both with their intervals, as texts."""
+    value, _, rest = str(score).partition(" = ")[2].partition(" (n = ")[0].partition(", floor ")
+    return value or "not known", rest
 
 
 def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS) -> tuple[float, float, float]:

@@ -42,7 +42,7 @@ from fourfold.tasks.examples import raw_examples
 from fourfold.tasks.given import requirements, sample_given
 
 if TYPE_CHECKING:
-    from fourfold.metrics import Measurement
+    from fourfold.metrics.score import Measurements
 
 __all__ = ["Run"]
 
@@ -381,7 +381,7 @@ class Run:
         features: str | None = None,
         seconds: float | None = None,
         say: Callable[[str], None] | None = None,
-    ) -> list[Measurement]:
+    ) -> Measurements:
         """Every metric that applies, against test examples.
 
         Args:
@@ -485,6 +485,9 @@ class Run:
                 f"{record['name']} is not the data this run was trained on, since its digest has changed: "
                 "name a file or a set to measure the run on it all the same"
             )
+        if not self.model.space.fits(training_data.space):  # another version infers other columns from the same rows
+            own = load_own(self.card, self.folder, space=self.model.space)
+            return replace(own, digest=training_data.digest)
         return training_data
 
     def _load(

@@ -18,7 +18,7 @@ from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.floor import choose_draws
 from fourfold.metrics.references import References
-from fourfold.metrics.score import PARTS, Measurement, UncertainValue, means_left_out
+from fourfold.metrics.score import PARTS, Measurement, Measurements, UncertainValue, means_left_out
 from fourfold.tasks.conditional_quality import draw_given, measure_draws, measure_pairs
 from fourfold.tasks.sampling import Drawn, draw
 from fourfold.vocabulary import Kind
@@ -80,7 +80,7 @@ def evaluate(
     seconds: float | None = None,
     batch_size: int | None = None,
     say: Callable[[str], None] | None = None,
-) -> list[Measurement]:
+) -> Measurements:
     """Measure a model: likelihood, sample quality and coverage, memorisation, how it follows conditions, cost.
 
     The first score is the likelihood of test examples, the second is the headline of quality. If the model shows
@@ -124,17 +124,19 @@ def evaluate(
     samples = draw(model, count, seed, references.cond, seconds, batch_size, foretell)
     several = draw_given(model, dataset, references, seed, seconds, batch_size)
     memory = peak_memory(model)
-    return [
-        likelihood(model, dataset, likelihood_examples, seed, seconds),
-        *quality(samples.x, dataset, references, features),
-        *measure_pairs(samples.x, dataset, references),
-        *measure_draws(several, dataset, references),
-        *_of_draws(model, dataset, references, len(samples.x), seed, features),
-        *samples.scores(),
-        Measurement(
-            "peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"
-        ),
-    ]
+    return Measurements(
+        (
+            likelihood(model, dataset, likelihood_examples, seed, seconds),
+            *quality(samples.x, dataset, references, features),
+            *measure_pairs(samples.x, dataset, references),
+            *measure_draws(several, dataset, references),
+            *_of_draws(model, dataset, references, len(samples.x), seed, features),
+            *samples.scores(),
+            Measurement(
+                "peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"
+            ),
+        )
+    )
 
 
 def _span(seconds: float) -> str:
