@@ -1,5 +1,6 @@
 """Kinds of columns that are kept out of a model, rare categories, and tables that look like sequences."""
 
+import datetime
 import json
 
 import numpy as np
@@ -193,6 +194,22 @@ def test_a_time_in_equal_steps_looks_like_a_series():
 )
 def test_other_tables_do_not(frame):
     assert hint(frame) == []
+
+
+def test_intervals_clock_times_and_sparse_columns_come_back_as_they_were():
+    r = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "part": pd.cut(r.normal(size=90), 4),
+            "clock": [datetime.time(int(hour), int(minute)) for hour, minute in r.integers(0, 24, (90, 2))],
+            "flag": pd.arrays.SparseArray(r.integers(0, 2, 90)),
+        }
+    )
+    data = load(frame)
+    drawn = data.space.table(data.train.x)
+    assert {*drawn["part"]} <= {*frame["part"].astype(str)}
+    assert {*drawn["clock"]} <= {time.isoformat(timespec="minutes") + ":00" for time in frame["clock"]}
+    assert drawn["flag"].dtype == "int64"
 
 
 @pytest.mark.parametrize("frequency", ["M", "Q", "W", "D", "h"])

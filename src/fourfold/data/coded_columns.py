@@ -54,6 +54,10 @@ def _of_series(column: pd.Series) -> Any:
     """
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
+    if isinstance(column.dtype, pd.SparseDtype):
+        column = column.sparse.to_dense()
+    if isinstance(column.dtype, pd.CategoricalDtype) and isinstance(column.cat.categories, pd.IntervalIndex):
+        column = column.cat.rename_categories(str)
     try:
         array = pyarrow.array(column, from_pandas=True)
     except pyarrow.ArrowNotImplementedError:
@@ -136,6 +140,8 @@ def _plain_array(where: str, name: str, array: Any) -> Any:
         raise DataError(f"{where}, column {name}: holds {array.type} values: write one value in each cell, or drop it")
     if kind.is_date(array.type):
         return array.cast(pyarrow.timestamp("s"))
+    if kind.is_time(array.type):
+        return pyarrow.compute.replace_substring_regex(array.cast(pyarrow.string()), r"\.0+$", "")
     if kind.is_duration(array.type):
         microseconds = array.cast(pyarrow.duration("us")).cast(pyarrow.int64())
         return pyarrow.compute.divide(microseconds.cast(pyarrow.float64()), 1e6)  # seconds

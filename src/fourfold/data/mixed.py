@@ -333,8 +333,9 @@ def _with_schema(
 
 def _with_dtype(column: Coded, dtype: str) -> Coded:
     """A column of a data frame with the dtype that it has there."""
-    plain = {"object": column.dtype, "boolean": "bool"}.get(dtype, dtype)
-    return dataclasses.replace(column, dtype=plain)
+    if dtype != "object" and not dtype.startswith("Sparse"):
+        column = dataclasses.replace(column, dtype="bool" if dtype == "boolean" else dtype)
+    return column
 
 
 def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) -> tuple[str, ...]:
