@@ -55,7 +55,7 @@ def _of_series(column: pd.Series) -> Any:
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
     if isinstance(column.dtype, pd.SparseDtype):
-        column = column.sparse.to_dense()
+        column = column.astype(column.dtype.subtype)
     if isinstance(column.dtype, pd.CategoricalDtype) and isinstance(column.cat.categories, pd.IntervalIndex):
         column = column.cat.rename_categories(str)
     try:
