@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-__all__ = ["matches"]
+__all__ = ["matches", "role_places"]
 
 CLOSE = 32
 """Nearest rows among which a link upwards looks for an earlier one."""
@@ -52,6 +52,35 @@ def matches(
     earlier = close < places[:, None]
     nearest = close[np.arange(len(close)), earlier.argmax(1)]
     return np.where(earlier.any(1), nearest, generator.integers(np.maximum(places, 1))).astype(np.int64)
+
+
+def role_places(
+    roles: pd.Series, drawn: pd.DataFrame, parents: pd.DataFrame, generator: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """The place of a parent's row for each drawn row, the same for all of one role, and another for each role.
+
+    A role gets the row that is nearest to the mean of what was drawn for it. The most frequent role chooses first.
+
+    Args:
+        roles: of the drawn rows, ``(n,)``.
+        drawn: the columns of the parent as a model of the child draws them, ``(n, C)``.
+        parents: the same columns of the rows that there are, ``(m, C)``. Roles share rows if there are fewer.
+        generator: breaks ties.
+    """
+    codes, names = pd.factorize(roles.astype(str))
+    points = np.zeros((len(parents), 1)) if not drawn.shape[1] else _coordinates(parents, parents)
+    queries = np.zeros((len(drawn), 1)) if not drawn.shape[1] else _coordinates(drawn, parents)
+    points = points + JITTER * generator.standard_normal(points.shape)
+    place = np.zeros(len(names), dtype=np.int64)
+    left = np.ones(len(parents), dtype=np.bool_)
+    for code in np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable"):
+        if names[code] in ("", "nan"):  # these name none
+            continue
+        left = left if left.any() else ~left
+        distance = ((points - queries[codes == code].mean(0)) ** 2).sum(1)
+        place[code] = np.where(left, distance, np.inf).argmin()
+        left[place[code]] = False
+    return place[codes]
 
 
 def _coordinates(rows: pd.DataFrame, parents: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -61,6 +61,7 @@ __all__ = [
     "plans",
     "presence",
     "reference_columns",
+    "role",
     "rows_of",
     "with_place",
 ]
@@ -71,6 +72,8 @@ ROW = "row"
 """The column that orders the rows of a sequence where no column of the table does."""
 INFERRED = 50_000
 """About so many rows tell the kinds of a table's columns."""
+ROLES = 20
+"""A reference that names fewer rows, each of them so often at the least, tells them apart by their number."""
 PLACES = re.compile(r"(year|month|week|day|hour|date|time|visit|wave|round|period)s?(ID)?$", re.IGNORECASE)
 """Names of columns, beside those of times, whose numbers order rows."""
 
@@ -95,6 +98,8 @@ class Plan:
         order: the column that orders the rows of a sequence. :data:`ROW` where none of its own does.
         alone: whether each row of the owner owns one row at most, so that there are no sequences.
         named: the links of references that some rows leave empty.
+        roles: the links of references that name few rows, as flights name the airports of a city. Their number, by
+            how often they are named, is a column of its own.
         key: how fresh keys look: the attributes of :class:`~fourfold.spaces.columns.Identifier`. ``None``: no key,
             or one that is a link too.
         rows: how many rows the data has.
@@ -117,6 +122,7 @@ class Plan:
     order: str | None = None
     alone: bool = False
     named: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
     key: Mapping[str, Any] | None = None
     rows: int = 0
     longest: int = 1
@@ -228,12 +234,24 @@ def _plan(
         order=order,
         alone=alone,
         named=tuple(link.column for link in schema.references(table) if frame[link.column].isna().any()),
+        roles=tuple(
+            link.column
+            for link in schema.references(table)
+            if rules and link.column not in schema.parts and _has_roles(link, places[link])
+        ),
         key=None if key is None or key in {*schema.parts, *links} else asdict(_identifier(key, frame[key])),
         rows=len(frame),
         longest=longest,
         free=0 if owner is None else int(frame[owner.column].isna().sum()),
         numbers=tuple(database.numbers.get(table, ())),
     )
+
+
+def _has_roles(link: Link, places: Places) -> bool:
+    """Whether a reference names few rows, and each often: not by what they are like alone."""
+    counts = counts_of(places)
+    counts = counts[counts > 0]
+    return link.child != link.parent and 2 <= len(counts) < ROLES and counts.min() >= ROLES
 
 
 def _first_number(column: pd.Series, places: Places) -> int | None:
@@ -308,6 +326,19 @@ def presence(link: Link) -> str:
     return f"has {link.column}"
 
 
+def role(link: Link) -> str:
+    """The name of the column that says which of the rows that a link names is meant."""
+    return f"which {link.column}"
+
+
+def roles_of(places: Places) -> pd.Series:
+    """The number of the row that each row names, from 1: that of the most frequent one. Empty where it names none."""
+    counts = counts_of(places)
+    number = np.empty(len(counts) + 1, dtype=np.int64)
+    number[np.argsort(-counts, kind="stable")] = np.arange(1, len(counts) + 1)
+    return pd.Series(number[places]).astype(str).mask(places < 0, "")
+
+
 def reference_columns(link: Link, parent: Plan) -> dict[str, str]:
     """The columns that a reference adds to a row, and the parent's columns that they are."""
     return {f"{link.column}.{column}": column for column in parent.described}
@@ -317,7 +348,7 @@ def has_values(schema: Schema, plans: Mapping[str, Plan], table: str) -> bool:
     """Whether the rows of a table hold something to model: more than keys, links and derived values."""
     plan = plans[table]
     references = any(reference_columns(link, plans[link.parent]) for link in schema.references(table))
-    return not plan.alone or bool(plan.own or plan.flags or plan.named or references)
+    return not plan.alone or bool(plan.own or plan.flags or plan.named or plan.roles or references)
 
 
 def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str) -> pd.DataFrame:
@@ -332,6 +363,8 @@ def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str
         columns = reference_columns(link, plan[link.parent])
         parent_rows = rows_at(frames[link.parent][[*columns.values()]], places_of(frames, schema, link))
         rows = pd.concat([rows, parent_rows.set_axis([*columns], axis=1)], axis=1)
+        if link.column in plan[table].roles:
+            rows[role(link)] = roles_of(places_of(frames, schema, link)).astype("category")
         if link.column in plan[table].named:
             rows[presence(link)] = np.where(frame[link.column].isna(), NO, YES)
     return rows

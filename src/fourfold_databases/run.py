@@ -25,7 +25,7 @@ from fourfold.tasks.imputing import impute
 from fourfold_databases.database import Database
 from fourfold_databases.derived import counts_of, filled, places_of
 from fourfold_databases.integrity import joined_keys, sound_rows, without_rows
-from fourfold_databases.matching import matches
+from fourfold_databases.matching import matches, role_places
 from fourfold_databases.plan import (
     ROW,
     YES,
@@ -40,6 +40,7 @@ from fourfold_databases.plan import (
     owners_of,
     presence,
     reference_columns,
+    role,
     rows_of,
     with_place,
 )
@@ -359,7 +360,9 @@ class DatabaseRun:
         drawn = rows[[*columns]].set_axis([*columns.values()], axis=1)
         there = parents[[*columns.values()]].reset_index(drop=True)
         places = np.full(len(rows), -1, dtype=np.int64)
-        for own_rows, there_rows in self._partners(link, rows, parents):
+        if link.column in self.plans[link.child].roles:
+            places = role_places(rows[role(link)], drawn, there, generator)
+        for own_rows, there_rows in self._partners(link, rows, parents) if (places < 0).all() else ():
             earlier = np.arange(len(rows)) if own else None
             near = matches(drawn.iloc[own_rows], there.iloc[there_rows], generator, earlier, among)
             places[own_rows] = there_rows[near]

@@ -15,7 +15,7 @@ from fourfold.main import run as command
 from fourfold.runs.budget import parse_budget
 from fourfold_databases.database import read_database
 from fourfold_databases.fitting import _part, fit_database
-from fourfold_databases.matching import matches
+from fourfold_databases.matching import matches, role_places
 from fourfold_databases.plan import Plan
 from fourfold_databases.run import DatabaseRun
 from fourfold_databases.schema import Link
@@ -332,3 +332,30 @@ def test_a_summary_tells_of_the_rows_of_each_owner():
     assert table["c last k"].tolist()[:2] == ["y", "x"]
     assert table["c often k"].tolist()[:2] == ["y", "z"]
     assert table.iloc[2, 1:].isna().all()
+
+
+def test_the_few_rows_that_a_reference_names_keep_their_shares():
+    """Events at three of sixty places, which lie close together: each new place of them has the events of one."""
+    rng, n = np.random.default_rng(0), 600
+    places = pd.DataFrame({"place_id": range(60), "height": rng.normal(size=60) * 100})
+    places.loc[:2, "height"] = [1.0, 1.1, 1.2]
+    events = pd.DataFrame({"place_id": rng.choice(3, n, p=[0.6, 0.3, 0.1])})
+    events["mass"] = events["place_id"] * 50 + rng.normal(size=n)
+    run = fit_database(
+        "autoregressive", {"places": places, "events": events}, budget="150 steps", size="xs", precision="float32"
+    )
+    assert run.plans["events"].roles == ("place_id",)
+    new = run.sample()["events"]
+    shares = new["place_id"].value_counts(normalize=True)
+    assert shares.tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.08)
+    mass = new.groupby("place_id")["mass"].median()[shares.index]
+    assert mass.tolist() == pytest.approx([0, 50, 100], abs=10)
+
+
+def test_a_role_gets_the_nearest_row_and_no_other_role_has_it():
+    parents = pd.DataFrame({"x": [0.0, 1.0, 5.0], "kind": ["a", "a", "b"]})
+    drawn = pd.DataFrame({"x": [0.1, 0.2, 0.1, 0.15, 0.3, 4.0], "kind": ["a", "a", "a", "a", "a", "b"]})
+    roles = pd.Series(["1", "1", "1", "2", "2", "3"])
+    assert role_places(roles, drawn, parents, np.random.default_rng(0)).tolist() == [0, 0, 0, 1, 1, 2]
+    few = role_places(roles, drawn, parents[:1], np.random.default_rng(0))
+    assert few.tolist() == [0] * 6
