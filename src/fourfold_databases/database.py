@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,9 +17,14 @@ from fourfold.data.files import content_of
 from fourfold_databases.inference import inferred_schema
 from fourfold_databases.integrity import sound_frames
 from fourfold_databases.reading import Frames, frames_of, holds_bytes
-from fourfold_databases.schema import Schema
+from fourfold_databases.schema import NAMED, Link, Schema
 
 __all__ = ["Database", "read_database"]
+
+OWNERS = 20
+"""The fewest rows of a parent that own rows of a child, if these are sequences."""
+CROWD = 1000
+"""The most rows of one owner."""
 
 
 def _without_rows(where: str, frames: Frames, skip_bad: bool) -> tuple[str, ...]:
@@ -47,6 +53,33 @@ def _without_bytes(frames: Frames, schema: Schema) -> tuple[dict[str, pd.DataFra
     return {table: frame.drop(columns=bytes_of[table]) for table, frame in frames.items()}, tuple(notes)
 
 
+def _with_owners(frames: Frames, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
+    """A schema in which a table's first fitting link is its owner's, if no file names it, and notes.
+
+    A link does not fit if few rows of the parent own all rows, or one owns very many, as airports own flights:
+    sequences must be many, and short enough to be learned. Where none fits, all links of the table are references.
+    Links to tables so short that they stay as they are do not count.
+    """
+    first, free, notes = dict[str, Link](), list[str](), list[str]()
+    for table in schema.keys:
+        links = [link for link in schema.links_of(table) if link.parent != table and len(frames[link.parent]) >= OWNERS]
+        if not links or links[0].reason.startswith(NAMED):
+            continue
+        counts = {link: frames[table][link.column].value_counts() for link in links}
+        best = next((i for i in links if len(counts[i]) >= OWNERS and counts[i].iloc[0] <= CROWD), None)
+        if best is None:
+            parent, rows = links[0].parent, counts[links[0]]
+            free.append(table)
+            notes.append(
+                f"{table}: no row of {parent} owns its rows, but they refer to them, since {len(rows):,} of them have "
+                f"all {rows.sum():,}, and one has {rows.max():,}"
+            )
+        elif best != links[0]:
+            first[table] = best
+    ordered = tuple(sorted(schema.links, key=lambda link: link != first.get(link.child, link)))
+    return dataclasses.replace(schema, links=ordered, free=(*schema.free, *free)), tuple(notes)
+
+
 @dataclass(frozen=True)
 class Database:
     """Tables that are linked by keys.
@@ -72,7 +105,11 @@ class Database:
 
 
 def read_database(
-    data: Any, schema: Schema | str | os.PathLike[str] | None = None, *, skip_bad: bool = False
+    data: Any,
+    schema: Schema | str | os.PathLike[str] | None = None,
+    *,
+    skip_bad: bool = False,
+    owners: bool = True,
 ) -> Database:
     """Read a database.
 
@@ -81,6 +118,7 @@ def read_database(
         schema: keys and links, or the TOML file that names them. ``None``: those that the database declares, and those
             that its values and names show.
         skip_bad: leave out rows that break a key, tables without rows, and links that close a circle.
+        owners: choose the owner of a table's rows by their number. Without it, it is the first link's.
 
     Raises:
         DataError: for a row that breaks a key, a table without rows, a circle of links, or a schema of other tables.
@@ -112,5 +150,8 @@ def read_database(
         for table, frame in frames.items()
     }
     in_order = {table: sound[table] for table in frames}
+    if owners:
+        schema, remarks = _with_owners(in_order, schema)
+        notes += remarks
     types = {table: keys.types for table, keys in declared.items()}
     return Database(name, in_order, schema, notes, numbers, not isinstance(data, Mapping), types)

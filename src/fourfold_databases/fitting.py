@@ -86,7 +86,10 @@ def fit_database(
     if paradigm is None or data is None:
         raise ValueError("paradigm and data must be given, got None; a run that is resumed has recorded files alone")
     check_names(paradigm)
-    database = data if isinstance(data, Database) else read_database(data, schema, skip_bad=skip_bad)
+    guarded = keywords.get("private") is not None  # nothing may then depend on the rows
+    database = (
+        data if isinstance(data, Database) else read_database(data, schema, skip_bad=skip_bad, owners=not guarded)
+    )
     if folder is not None and not resume:
         check_vacant(folder)
         if (folder / RECORD).exists():

@@ -90,6 +90,7 @@ class Schema:
         reasons: how each primary key became known.
         parts: the columns of each key and link that has several, by its :func:`joint_name`. Those of a link stand in
             the order of the parent's key.
+        free: the tables whose rows no other owns, though they have links: all of these are references.
 
     Raises:
         DataError: for a link to a table without a key or to one of more columns, or a circle of links.
@@ -99,6 +100,7 @@ class Schema:
     links: tuple[Link, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    free: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for link in self.links:
@@ -123,7 +125,7 @@ class Schema:
 
     def owner(self, table: str) -> Link | None:
         """The link to the table given whose rows this one is modelled. ``None`` for a table that stands alone."""
-        links = self.links_of(table)
+        links = () if table in self.free else self.links_of(table)
         return links[0] if links and links[0].parent != table else None
 
     def references(self, table: str) -> tuple[Link, ...]:
@@ -205,6 +207,7 @@ class Schema:
         columns = self.columns_of(key)
         value = columns[0] if len(columns) == 1 else [*columns]
         lines = [f"[{name}]", *([f"key = {json.dumps(value)}"] if columns else [])]
+        lines += ["owner = false"] if table in self.free else []
         links = [f"{json.dumps(link.column)} = {json.dumps(link.parent)}" for link in self.links_of(table)]
         return "\n".join([*lines, *([f"[{name}.links]", *links] if links else []), ""])
 
@@ -226,8 +229,13 @@ class Schema:
         for table, section in sections.items():
             if not isinstance(section, dict):
                 raise DataError(f"{where}: {table} must be a section [{table}], got {section!r}")
-            if unknown := sorted(section.keys() - {"key", "links"}):
-                raise DataError(f"{where}, [{table}]: an entry must be key or links, got {unknown[0]!r}")
+            if unknown := sorted(section.keys() - {"key", "links", "owner"}):
+                raise DataError(f"{where}, [{table}]: an entry must be key, links or owner, got {unknown[0]!r}")
+            if section.get("owner", False) is not False:
+                raise DataError(
+                    f"{where}, [{table}]: owner must be false or left out, got {section['owner']!r}; the first link is "
+                    "the owner's"
+                )
             links = section.get("links", {})
             if not isinstance(links, dict) or not all(isinstance(parent, str) for parent in links.values()):
                 raise DataError(f'{where}, [{table}.links]: a line must be column = "table", got {links!r}')
@@ -247,7 +255,8 @@ class Schema:
             for column, parent in section.get("links", {}).items()
         ]
         parts |= {link.column: tuple(link.column.split(COMMA)) for link in links if keys.get(link.parent) in parts}
-        return cls(keys, tuple(links), dict.fromkeys(keys, reason), parts)
+        free = tuple(table for table, section in sections.items() if "owner" in section)
+        return cls(keys, tuple(links), dict.fromkeys(keys, reason), parts, free)
 
     def restricted(self, tables: Mapping[str, tuple[str, ...]], where: str) -> Schema:
         """This schema for a database with other tables: those that it does not have have no keys.
