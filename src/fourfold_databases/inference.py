@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,10 @@ import pandas as pd
 
 from fourfold.data.databases import DeclaredKeys
 from fourfold.data.errors import DataError, option
+from fourfold.output.printable import plural
 from fourfold_databases.integrity import joined_keys
-from fourfold_databases.reading import Frames, keys_in, places_in
+from fourfold_databases.reading import Frames, gaps_in, keys_in, places_in
+from fourfold_databases.repeats import Column, columns_of, names_by_codes, repeated_key, singular
 from fourfold_databases.schema import DECLARED, Link, Schema, joint_name, without_circles
 
 __all__ = ["inferred_schema"]
@@ -45,6 +48,41 @@ NOTHING = DeclaredKeys((), ())
 """The keys of a table that declares none."""
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A link that a table may have.
+
+    Attributes:
+        link: the link.
+        columns: of the child.
+        share: of their values that are keys of the parent, as far as they were looked up.
+        missing: how many are none, where only values show the link. ``None``: names do.
+    """
+
+    link: Link
+    columns: tuple[str, ...]
+    share: float
+    missing: int | None = None
+
+    def holds(self, skip_bad: bool) -> bool:
+        """Whether it is a link. Rows that break one that values show are no faults, but leave it in doubt."""
+        return self.share >= SHARE and (not self.missing or skip_bad)
+
+    @property
+    def note(self) -> str:
+        """A candidate that is no link, and the way to make it one."""
+        head, skip_bad = f"{self.link.child}: {self.link.column} is a column like any other", option("skip_bad", True)
+        if self.share >= SHARE:
+            return (
+                f"{head}: {self.share:.1%} of its values are keys of {self.link.parent}; {skip_bad} makes it a link, "
+                f"and leaves out the {plural(self.missing or 0, 'row')} of the others"
+            )
+        return (
+            f"{head}: {self.share:.0%} of its values are keys of {self.link.parent}, and a link needs {SHARE:.0%}; "
+            f"name it in a {option('schema')}, and leave the other rows out with {skip_bad}"
+        )
+
+
 def inferred_schema(
     frames: Frames, declared: Mapping[str, DeclaredKeys], where: str = "database", skip_bad: bool = False
 ) -> tuple[Schema, tuple[str, ...]]:
@@ -52,9 +90,11 @@ def inferred_schema(
 
     A column is a *primary key* if it has another value in every row and the name of a key. So are several columns
     together, of which one has the name of a key, if chance would hardly have it so. Without such columns one is that is
-    named after the table, or that another table repeats, if nearly all its values differ: the others are faults. A
-    column is a *link* if its name speaks of the parent and nearly all its values are keys of the parent. So are several
-    columns with the names of the parent's key.
+    named after the table, or that another table repeats, if nearly all its values differ: the others are faults. At
+    last it is a column without the name of a key whose texts another table repeats (:func:`repeated_key`). A column is
+    a *link* if its name speaks of the parent and nearly all its values are keys of the parent. So are several columns
+    with the names of the parent's key, and one of another name that holds the parent's codes. Where only values show a
+    link, all must be keys.
 
     Args:
         frames: the rows of each table.
@@ -79,33 +119,33 @@ def inferred_schema(
             reasons[table] = DECLARED if primary else f"{different} in every row, and the name of a key"
         elif nearly := _nearly_primary(table, frames):
             columns[table], reasons[table] = nearly, "another value in nearly every row, and the name of a key"
+    every = [] if any(keys.foreign for keys in declared.values()) else columns_of(frames)
+    by_values = {table: pair for table in frames if not columns[table] and (pair := repeated_key(table, every))}
+    for table, (key, other) in by_values.items():
+        columns[table] = (key.name,)
+        reasons[table] = f"another value in every row, and {other.table}.{other.name} repeats them"
     values = {table: _keys(table, frames[table], key, skip_bad) for table, key in columns.items() if key}
-    candidates = [
-        candidate
-        for table, frame in frames.items()
-        for candidate in _links(table, frame, declared.get(table, NOTHING), columns, values)
-    ]
-    links = [(link, names) for link, names, share in candidates if share >= SHARE]
+    candidates = []
+    for table, frame in frames.items():
+        named = _links(table, frame, declared.get(table, NOTHING), columns, values, by_values)
+        both, names = [*named, *_code_links(table, named, every, columns)], [*map(str, frame)]
+        candidates += sorted(both, key=lambda item: (names.index(item.columns[0]), -len(item.columns)))
+    links = [(item.link, item.columns) for item in candidates if item.holds(skip_bad)]
     by_key = [(link.child == link.parent, link.column != joint_name(columns[link.parent]), link) for link, _ in links]
     straight, closing = without_circles([link for *_, link in sorted(by_key, key=lambda item: item[:2])])
     straight = tuple(sorted(straight, key=[link for link, _ in links].index))
     straight = tuple(sorted(straight, key=lambda link: link.child == link.parent))
-    if closing and not skip_bad:
+    by_names = {item.link for item in candidates if item.missing is None}
+    if not skip_bad and (bad := next((link for link in closing if link in by_names), None)):
         raise DataError(
-            f"{where}, table {closing[0].child}, column {closing[0].column}: links must not run in a circle, and this "
-            f"one to {closing[0].parent} closes one; leave such links out with {option('skip_bad', True)}"
+            f"{where}, table {bad.child}, column {bad.column}: links must not run in a circle, and this "
+            f"one to {bad.parent} closes one; leave such links out with {option('skip_bad', True)}"
         )
     notes = tuple(
         f"{link.child}: {link.column} is a column like any other, since a link to {link.parent} would close a circle"
         for link in closing
     )
-    notes += tuple(
-        f"{link.child}: {link.column} is a column like any other: {share:.0%} of its values are keys of {link.parent}, "
-        f"and a link needs {SHARE:.0%}; name it in a {option('schema')}, and leave the other rows out with "
-        f"{option('skip_bad', True)}"
-        for link, _, share in candidates
-        if share < SHARE
-    )
+    notes += tuple(item.note for item in candidates if not item.holds(skip_bad))
     parts = {joint_name(key): key for key in columns.values() if len(key) > 1}
     parts |= {link.column: names for link, names in links if len(names) > 1}
     keys = {table: joint_name(key) if key else None for table, key in columns.items()}
@@ -173,21 +213,13 @@ def _tells_apart(codes: Sequence[npt.NDArray[np.intp]]) -> bool:
 
 def _unique(column: pd.Series) -> bool:
     whole = not pd.api.types.is_float_dtype(column) and not pd.api.types.is_datetime64_any_dtype(column)
-    return bool(whole and column.notna().all() and column.is_unique)
+    return bool(whole and column.is_unique and not gaps_in(column).any())
 
 
 def _owns(table: str, name: str) -> bool:
     """Whether a column is named ``id``, or after its table."""
     stem = KEY.sub("", name)
-    return not stem or _singular(stem) == _singular(table)
-
-
-def _singular(name: str) -> str:
-    """A name without case, marks and the ending of a plural."""
-    word = re.sub(r"[\W_]", "", name).lower()
-    if word.endswith("ies"):
-        return f"{word[:-3]}y"
-    return re.sub(r"(?<=[sxz])es$|(?<=[cs]h)es$|(?<=[^s])s$", "", word)
+    return not stem or singular(stem) == singular(table)
 
 
 def _links(
@@ -196,10 +228,17 @@ def _links(
     declared: DeclaredKeys,
     keys: Mapping[str, tuple[str, ...]],
     values: Mapping[str, pd.Series],
-) -> list[tuple[Link, tuple[str, ...], float]]:
-    """The links of a table with their columns, and the share of their values that are keys of the parent.
+    by_values: Collection[str],
+) -> list[Candidate]:
+    """The links of a table that names show.
 
-    They stand in the order of their first columns. Those of more columns come first.
+    Args:
+        table: the child.
+        frame: its rows.
+        declared: the keys that the database itself names.
+        keys: the columns of each table's primary key.
+        values: of these keys.
+        by_values: the tables whose keys only values show.
     """
     foreign = {columns: parent for columns, parent in declared.foreign if parent in keys}
     names = [str(name) for name in frame]
@@ -209,16 +248,46 @@ def _links(
     for columns in dict.fromkeys(candidates):
         parents = [parent for parent, key in keys.items() if key and _names(table, columns, parent, keys)]
         if columns in foreign:
-            links.append((Link(table, joint_name(columns), foreign[columns], DECLARED), columns, 1.0))
+            links.append(Candidate(Link(table, joint_name(columns), foreign[columns], DECLARED), columns, 1.0))
         elif parents:
             some = frame.iloc[:: -(-len(frame) // INFERRED)]
             present = _keys(table, some, columns, True).dropna()  # rows of a link are all looked at later
             shares = {parent: float(pd.Series(places_in(values[parent], present) >= 0).mean()) for parent in parents}
             parent = max(shares, key=lambda parent: shares[parent])
             if shares[parent] >= WEAK:
-                reason = f"named after {parent}, and {shares[parent]:.0%} of its values are keys there"
-                links.append((Link(table, joint_name(columns), parent, reason), columns, shares[parent]))
-    return sorted(links, key=lambda item: (names.index(item[1][0]), -len(item[1])))
+                whose = f"the key of {parent}" if parent in by_values and columns == keys[parent] else parent
+                reason = f"named after {whose}, and {shares[parent]:.0%} of its values are keys there"
+                link = Link(table, joint_name(columns), parent, reason)
+                missing = _missing(_keys(table, frame, columns, True), values[parent]) if parent in by_values else None
+                links.append(Candidate(link, columns, shares[parent], missing))
+    return links
+
+
+def _code_links(
+    table: str, named: Sequence[Candidate], every: Sequence[Column], keys: Mapping[str, tuple[str, ...]]
+) -> Iterator[Candidate]:
+    """The links of a table that its codes show, of columns that neither names link nor are a key.
+
+    Args:
+        table: the child.
+        named: the links of the table that names show.
+        every: the columns of all tables.
+        keys: the columns of each table's primary key.
+    """
+    linked = {column for item in named for column in item.columns} | {*keys[table]}
+    parents = [column for column in every if column.table != table and keys[column.table] == (column.name,)]
+    for column in (column for column in every if column.table == table and column.name not in linked):
+        shares = {key: share for key in parents if (share := names_by_codes(column, key)) is not None}
+        if shares:
+            key = max(shares, key=lambda key: (shares[key], -len(key.values)))
+            reason = f"{shares[key]:.0%} of its values are codes of {key.table}"
+            link = Link(table, column.name, key.table, reason)
+            yield Candidate(link, (column.name,), shares[key], _missing(column.texts, key.texts))
+
+
+def _missing(texts: pd.Series, keys: pd.Series) -> int:
+    """How many values of a column, gaps aside, are no keys."""
+    return int((places_in(keys, texts.dropna()) < 0).sum())
 
 
 def _names(table: str, columns: tuple[str, ...], parent: str, keys: Mapping[str, tuple[str, ...]]) -> bool:
@@ -235,4 +304,4 @@ def _names(table: str, columns: tuple[str, ...], parent: str, keys: Mapping[str,
         return name != key[0] and bool(UPWARDS.search(name))
     if columns == keys[table] and _owns(table, name):
         return False
-    return _singular(stem or name).endswith(_singular(parent)) or (name == key[0] and bool(KEY.sub("", name)))
+    return singular(stem or name).endswith(singular(parent)) or (name == key[0] and bool(KEY.sub("", name)))
