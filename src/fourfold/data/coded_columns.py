@@ -140,14 +140,13 @@ def _plain_array(where: str, name: str, array: Any) -> Any:
         raise DataError(f"{where}, column {name}: holds {array.type} values: write one value in each cell, or drop it")
     if kind.is_date(array.type):
         return array.cast(pyarrow.timestamp("s"))
-    if kind.is_time(array.type):
-        return pyarrow.compute.replace_substring_regex(array.cast(pyarrow.string()), r"\.0+$", "")
     if kind.is_duration(array.type):
         microseconds = array.cast(pyarrow.duration("us")).cast(pyarrow.int64())
         return pyarrow.compute.divide(microseconds.cast(pyarrow.float64()), 1e6)  # seconds
-    if kind.is_integer(array.type) or kind.is_floating(array.type) or kind.is_boolean(array.type):
+    if kind.is_primitive(array.type) and not kind.is_time(array.type):  # numbers, truth values, moments
         return array
-    return array if kind.is_timestamp(array.type) else array.cast(pyarrow.string())
+    texts = array.cast(pyarrow.string())
+    return pyarrow.compute.replace_substring_regex(texts, r"\.0+$", "") if kind.is_time(array.type) else texts
 
 
 def _dtype(kind: Any) -> str:

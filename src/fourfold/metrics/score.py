@@ -89,7 +89,7 @@ class Measurement:
             where the floor was drawn once. A score in it, or beyond it on the better side, is as good as the data's
             own.
         references: number of examples of the data, where the score is a share of these or of samples.
-        share: whether the score is a share or a probability: then the ends of intervals lie in [0, 1].
+        share: whether the score is a share, their mean, or a probability: then the ends of intervals lie in [0, 1].
         error, deviations, freedom: see :class:`UncertainValue`. The error is NaN where the parts are unknown.
         outside: number of examples that a likelihood leaves out, since they hold values that no training row has.
     """

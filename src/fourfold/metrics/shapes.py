@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import final
 
 import numpy as np
@@ -202,7 +201,9 @@ def quality(x: Tensor, y: Tensor, columns: Columns, train: Tensor | Draws | None
     about = (whole, f"mean of {x.shape[1]} columns", f"mean of {pairs} pairs that belong together")
     words = f"as sdmetrics defines it; {len(x)} samples against {len(y)} test rows; interval over samples: jackknife"
     measurements = [
-        Measurement(name, value, low, min(high, 1.0), math.nan, len(x), f"{of}, {words}", better="higher").beside(floor)
+        Measurement(name, value, low, high, n=len(x), protocol=f"{of}, {words}", better="higher", share=True).beside(
+            floor
+        )
         for name, of, (value, low, high), floor in zip(names, about, scores, floors, strict=True)
     ]
     return measurements if pairs else measurements[:2]
