@@ -162,7 +162,7 @@ def test_words_beside_a_name_that_fit_its_entry_leave_it_known(name, system):
     assert placed.confidence <= 0.9
 
 
-@pytest.mark.parametrize("name", ["Janus flow", "DALL-E 4", "Muse microsoft game", "EDM molecule", "Bark of a dog"])
+@pytest.mark.parametrize("name", ["Bark diffusion", "DALL-E 4", "Muse microsoft game", "EDM molecule", "Bark of a dog"])
 def test_a_word_for_another_mechanism_maker_or_field_means_another_system(name):
     assert place(name).system == ""
 
