@@ -158,26 +158,26 @@ def plan_words(plan: Plan) -> str:
 
 
 def _fixed(database: Database) -> dict[str, pd.DataFrame]:
-    """The tables that stay as they are.
+    """The tables that stay as they are: short ones whose rows name no others than such.
 
     Raises:
-        DataError: for a short table whose rows name others.
+        DataError: for a short table whose rows name those of a longer one.
     """
-    short = [table for table, frame in database.frames.items() if len(frame) < FEWEST]
-    for table in short:
-        if database.schema.links_of(table):
+    short = {table for table, frame in database.frames.items() if len(frame) < FEWEST}
+    for link in database.schema.links:
+        if link.child in short and link.parent not in short:
             raise DataError(
-                f"{database.name}, table {table}: must have at least {FEWEST} rows to be modelled, got "
-                f"{len(database.frames[table])}; leave it out of the database"
+                f"{database.name}, table {link.child}: must have at least {FEWEST} rows to be modelled, got "
+                f"{len(database.frames[link.child])}; leave it out of the database"
             )
-    return {table: database.frames[table] for table in short}
+    return {table: frame for table, frame in database.frames.items() if table in short}
 
 
 def _categorical(database: Database, fixed: Mapping[str, pd.DataFrame]) -> Database:
     """The tables that are modelled. Links to fixed rows are categories of their own."""
     frames = {table: frame for table, frame in database.frames.items() if table not in fixed}
     for link in database.schema.links:
-        if link.parent in fixed:
+        if link.parent in fixed and link.child not in fixed:
             frame = frames[link.child]
             joint = database.schema.parts.get(link.column, ())
             categories = {link.column: frame[link.column].astype("category")}

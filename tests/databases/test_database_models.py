@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from fourfold.data import DataError
 from fourfold.main import run as command
 from fourfold.runs.budget import parse_budget
 from fourfold_databases.database import read_database
@@ -18,7 +19,7 @@ from fourfold_databases.fitting import _part, fit_database
 from fourfold_databases.matching import matches, role_places
 from fourfold_databases.plan import Plan
 from fourfold_databases.run import DatabaseRun
-from fourfold_databases.schema import Link
+from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
 
 
@@ -359,3 +360,19 @@ def test_a_role_gets_the_nearest_row_and_no_other_role_has_it():
     assert role_places(roles, drawn, parents, np.random.default_rng(0)).tolist() == [0, 0, 0, 1, 1, 2]
     few = role_places(roles, drawn, parents[:1], np.random.default_rng(0))
     assert few.tolist() == [0] * 6
+
+
+def test_a_short_table_that_names_itself_stays_as_it_is():
+    staff = pd.DataFrame({"staff_id": range(8), "manager_id": [None, *[0] * 7], "title": [*"abcdefgh"]})
+    staff["manager_id"] = staff["manager_id"].astype("Int64")
+    rng = np.random.default_rng(0)
+    visits = pd.DataFrame({"staff_id": rng.integers(0, 8, 200), "minutes": rng.integers(5, 60, 200)})
+    options = {"budget": "3 steps", "size": "xs", "precision": "float32"}
+    run = fit_database("autoregressive", {"staff": staff, "visits": visits}, **options)
+    new = run.sample(0.5)
+    assert new["staff"]["title"].tolist() == staff["title"].tolist()
+    assert set(new["visits"]["staff_id"].astype(str)) <= set(new["staff"]["staff_id"].astype(str))
+    visits["visit_id"], staff["last_visit_id"] = range(200), range(8)
+    schema = Schema({"staff": "staff_id", "visits": "visit_id"}, (Link("staff", "last_visit_id", "visits"),))
+    with pytest.raises(DataError, match="table staff: must have at least 20 rows"):
+        fit_database("autoregressive", {"staff": staff, "visits": visits}, schema=schema, **options)
