@@ -10,7 +10,7 @@ ROW ?= all
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test agreement without web test-published published peers references ranks test-cluster docs dist env clean
+.PHONY: demo test agreement without web test-published test-tables published peers references ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -33,6 +33,9 @@ agreement: $(VENV)/test.stamp  ## what longer trainings learn; the samplers and 
 
 test-published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -m published tests
+
+test-tables: $(VENV)/tables.stamp  ## the tests that ask for DuckDB and polars
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal -rs -k 'duckdb or polars' tests/data tests/databases
 
 published: $(VENV)/test.stamp  ## published rows and ours again, docs/published.md: make published DATA=FOLDER; hours
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/published.py $(ROW) --data $(DATA) --judge $(ENVS)/judge $(ARGS); status=$$?; \
@@ -82,6 +85,10 @@ $(VENV)/references.stamp: $(VENV)/test.stamp
 
 $(VENV)/hf.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --editable '.[hf,whisper]'
+	touch $@
+
+$(VENV)/tables.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[tables]'
 	touch $@
 
 $(VENV)/web.stamp: $(VENV)/test.stamp

@@ -16,6 +16,7 @@ from fourfold.cli.commands.about import Info
 from fourfold.cli.commands.compare import Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
+from fourfold.cli.commands.tables import Impute
 from fourfold.cli.commands.train import Fit
 from fourfold.cli.data import print_rules
 from fourfold.cli.printing import print_line, say, write_text
@@ -37,7 +38,7 @@ from fourfold_databases.run import DatabaseRun, table_folder
 from fourfold_databases.schema import Schema
 from fourfold_databases.writing import check_new, write_database
 
-__all__ = ["data", "evaluate", "fit", "info", "judge", "refuse", "sample", "score"]
+__all__ = ["data", "evaluate", "fit", "impute", "info", "judge", "refuse", "sample", "score"]
 
 
 def data(command: DescribeData) -> None:
@@ -117,6 +118,25 @@ def score(command: ScoreExamples) -> None:
         _print_scores(run, scores)
 
 
+def impute(command: Impute) -> None:
+    """Fill the gaps of the tables of a database, and write it."""
+    _refuse(command, "run", "data", "seed", "patience", "out", "device", "as_json")
+    if command.out == "-":
+        raise ValueError("--out must name a new database or folder, got none; a database is not printed")
+    path = Path(command.out)
+    check_new(path)
+    run = DatabaseRun.load(command.run, command.device)
+    database = read_database(command.data, run.schema)
+    frames, filled = run.impute(database, command.seed, command.patience, say=say)
+    write_database(path, frames, run.schema)
+    if command.as_json:
+        print_line(json.dumps({"written": str(path), "filled": filled}))
+    else:
+        for table, counts in filled.items():
+            print_line(f"{table}: filled " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+        print_line(path)
+
+
 def evaluate(command: Evaluate) -> None:
     """Judge a database that a run draws beside the data that it learned from, and score the database."""
     _refuse(command, "run", "data", "n", "skip_bad", "seed", "out", "device", "as_json")
@@ -131,6 +151,7 @@ def evaluate(command: Evaluate) -> None:
     seen = "" if command.data else ", from which the run learned; give DATA that it never saw to measure privacy"
     say(f"references: {references.name}{seen}")
     scores = run.log_prob(references, command.seed, say)
+    say("samples: a new database of the size of the one that the run learned from (scale 1)")
     samples = run.sample(1.0, command.seed, say=say)
     judgement = judge_database(real, samples, held_out=held_out, n=command.n, say=say)
     record = {**judgement.record(), "log-probability": _score_record(scores)}
@@ -163,7 +184,8 @@ def info(command: Info) -> None:
         return
     print_line(f"{command.subject}: {plural(len(run.schema.keys), 'table')} of {run.training['data'] or 'frames'}\n")
     print_line("\n".join(_wrapped(run.schema)))
-    print_line(f"\n{run.training['paradigm']}, {run.training['settings']}")
+    settings = {"paradigm": run.training["paradigm"], **run.training["settings"]}
+    print_line("\n" + "\n".join(f"  {name.replace('_', ' '):<16}{value}" for name, value in settings.items()) + "\n")
     for table, row in tables.items():
         print_line(f"{table}: {plan_words(run.plans[table])}; {row['run'] or 'it needs no model, or is not trained'}")
     if run.privacy:
@@ -177,8 +199,8 @@ def refuse(command: Command) -> None:
         ValueError: always.
     """
     raise ValueError(
-        f"RUN must be that of one table, got {getattr(command, 'run', '')}, that of a database: sample, score and "
-        "evaluate take it; for other commands fit the table by itself"
+        f"RUN must be that of one table, got {getattr(command, 'run', '')}, that of a database: sample, score, "
+        "evaluate and impute take it; for other commands fit the table by itself"
     )
 
 

@@ -9,6 +9,7 @@ from fourfold.cli.commands.about import Info
 from fourfold.cli.commands.compare import Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
+from fourfold.cli.commands.tables import Impute
 from fourfold.cli.commands.train import Fit
 from fourfold_databases import ENDINGS
 
@@ -16,7 +17,7 @@ __all__ = ["work_of"]
 
 WORK = "fourfold_databases.cli"
 """The module that does the work."""
-OF_RUNS = {Sample: "sample", ScoreExamples: "score", Evaluate: "evaluate"}
+OF_RUNS = {Sample: "sample", ScoreExamples: "score", Evaluate: "evaluate", Impute: "impute"}
 """The commands that take the run of a database."""
 
 

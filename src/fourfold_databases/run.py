@@ -16,12 +16,13 @@ import pandas as pd
 from fourfold.core import LogProb
 from fourfold.data import read_all
 from fourfold.data.errors import DataError, option
+from fourfold.data.pairing import ConditionNote
 from fourfold.engine import BrokenRun, Run
 from fourfold.output.printable import plural, shortened
 from fourfold.spaces import Sequences
 from fourfold.spaces.columns import UNREADABLE, Categorical, Modelled
 from fourfold.spaces.written import WrittenRows
-from fourfold.tasks.imputing import impute
+from fourfold.tasks.imputing import PATIENCE, impute
 from fourfold_databases.database import Database
 from fourfold_databases.derived import counts_of, filled, places_of
 from fourfold_databases.integrity import joined_keys, sound_rows, without_rows
@@ -44,7 +45,7 @@ from fourfold_databases.plan import (
     rows_of,
     with_place,
 )
-from fourfold_databases.reading import Frames, keys_in, places_in, rows_at
+from fourfold_databases.reading import Frames, gaps_in, keys_in, places_in, rows_at
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
 
@@ -56,8 +57,6 @@ TRIES = 20
 """How often the rows of an owner are drawn until they keep their bounds, and no key is there twice."""
 STRIDE = 1_000_003
 """Seeds of repeated draws lie so far apart."""
-GIVEN = "given:"
-"""Before notes on conditions, which the owners' table has, too."""
 CODES = 1 << 24
 """Codes of sequences that are drawn at once."""
 
@@ -449,6 +448,36 @@ class DatabaseRun:
         drawn = impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names) if names else None
         return pd.DataFrame() if drawn is None else drawn.table[names]
 
+    def impute(
+        self, database: Database, seed: int = 0, patience: float = PATIENCE, say: Callable[[str], None] | None = None
+    ) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, int]]]:
+        """The tables of a database without the gaps of their own columns, and how many were filled.
+
+        Each gap is drawn given the other values of its row, and those of the rows that it refers to. Gaps of rows that
+        are a sequence, or that a model of their owner's columns draws, stay.
+
+        Args:
+            database: of the tables of this model.
+            seed: of the draws.
+            patience: seconds for each table.
+            say: a function that is called with each note.
+        """
+        say = say or (lambda note: None)
+        frames, counts = dict(database.frames), dict[str, dict[str, int]]()
+        for table in (table for table in self._order if table in self.runs):
+            model, rows = self.runs[table].model, rows_of(database.frames, self._linked, self.plans, table)
+            own = [name for name in self.plans[table].own if gaps_in(frames[table][name]).any()]
+            if own and (self.plans[table].order is not None or model.space.given is not None):
+                say(f"{table}: gaps of {shortened(own)} stay, since its rows are drawn given those of another table")
+                own = []
+            if own:
+                imputed = impute(model, rows, seed, columns=own, patience=patience, say=say)
+                for line in (*imputed.notes, *imputed.remarks()[1:]):
+                    say(f"{table}: {line}")
+                frames[table] = frames[table].assign(**{name: imputed.table[name].to_numpy() for name in own})
+                counts[table] = imputed.filled
+        return {table: self._typed(table, frames[table], frames) for table in self.schema.keys}, counts
+
     # --- likelihood ---------------------------------------------------------------------------------------------------
 
     def log_prob(
@@ -472,7 +501,7 @@ class DatabaseRun:
                 given=given_rows(database.frames, self._linked, self.plans, table),
             )
             for note in notes:
-                if say is not None and not note.startswith(GIVEN):
+                if say is not None and not isinstance(note, ConditionNote):  # the owners' table has it, too
                     say(f"{table}: {note}")
             scores[table] = self.runs[table].model.log_prob(split.x, split.cond, seed)
         return scores

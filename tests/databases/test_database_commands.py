@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -147,7 +148,8 @@ def test_evaluate_judges_and_scores_the_database_of_a_run(pets, capsys):
     assert not any(check["broken"] for check in own["checks"])
     out = pets / "scores.json"
     assert run(["evaluate", str(pets / "run"), str(pets / "other"), "-n", "50", "--out", str(out)]) == 0
-    text = capsys.readouterr().out
+    text, messages = capsys.readouterr()
+    assert "(scale 1)" in messages
     assert "in all" in text
     assert "fourfold judge" in text
     assert run(["score", str(pets / "run"), str(pets / "other"), "--json"]) == 0
@@ -172,15 +174,37 @@ def test_info_shows_the_run_of_a_database(pets, capsys):
     text = capsys.readouterr().out
     assert "person_id owned by people" in text
     assert "60 rows" in text
+    assert "budget          1 steps" in text
+    assert "{" not in text
     assert run(["info", str(pets / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tables"]["people"]["rows"] == 60
 
 
-@pytest.mark.parametrize("words", [["classify", "RUN", "x.csv"], ["impute", "RUN", "x.csv"], ["look", "RUN"]])
+def test_impute_fills_the_gaps_of_rows_that_stand_alone(pets, tmp_path, capsys):
+    shutil.copytree(pets / "data", tmp_path / "gaps")
+    table = tmp_path / "gaps" / "people.csv"
+    people = pd.read_csv(table, dtype=str)
+    name = next(str(column) for column in people if column != "person_id")
+    people.loc[[3, 7], name] = ""
+    people.to_csv(table, index=False)
+    words = ["impute", str(pets / "run"), str(tmp_path / "gaps"), "--out", str(tmp_path / "new")]
+    assert run(words[:3]) == 2
+    assert "--out must name a new database" in capsys.readouterr().err
+    assert run([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["filled"] == {"people": {name: 2}}
+    new = pd.read_csv(tmp_path / "new" / "people.csv", dtype=str, keep_default_na=False)
+    assert (new[name] != "").all()
+    assert new.drop(index=[3, 7]).equals(people.drop(index=[3, 7]))
+    for other in ("pets.csv",):
+        before, after = (pd.read_csv(folder / other, dtype=str) for folder in (tmp_path / "gaps", tmp_path / "new"))
+        assert before.equals(after)
+
+
+@pytest.mark.parametrize("words", [["classify", "RUN", "x.csv"], ["look", "RUN"]])
 def test_commands_of_one_table_refuse_the_run_of_a_database(words, pets, capsys):
     assert run([str(pets / "run") if word == "RUN" else word for word in words]) == 2
     error = capsys.readouterr().err
-    assert "sample, score and evaluate take it" in error
+    assert "sample, score, evaluate and impute take it" in error
     assert error.count("\n") == 1
 
 
@@ -231,6 +255,47 @@ def test_an_odd_database_keeps_its_keys_types_and_nulls(tmp_path, capsys):
     assert {kind for (kind,) in kinds} == {"real", "null", "integer"}
     new.close()
     assert run(["judge", str(path), str(tmp_path / "new.db"), "-n", "50", "--out", str(tmp_path / "judged.html")]) == 0
+    assert "broken" not in capsys.readouterr().out
+
+
+def test_a_database_of_duckdb_goes_all_the_way(tmp_path, capsys):
+    duckdb, rng = pytest.importorskip("duckdb"), np.random.default_rng(0)
+    path, new = tmp_path / "shop.duckdb", tmp_path / "new.duckdb"
+    with contextlib.closing(duckdb.connect(str(path))) as base:
+        base.execute("create table customers (id bigint primary key, city varchar, born date, member boolean)")
+        base.execute(
+            "create table orders (nr integer, customer bigint references customers(id), total decimal(8, 2), "
+            "placed timestamp, note varchar, primary key (customer, nr))"
+        )
+        for i in range(80):
+            base.execute(
+                "insert into customers values (?, ?, ?, ?)",
+                (10**12 + i, ["Rome", "Oslo"][i % 2], f"19{50 + i % 50}-03-0{1 + i % 9}", bool(i % 3)),
+            )
+            for j in range(int(rng.poisson(3))):
+                row = (j + 1, 10**12 + i, round(float(rng.gamma(3, 10)), 2), f"2024-01-{1 + j:02d} 10:00:00")
+                base.execute("insert into orders values (?, ?, ?, ?, ?)", (*row, None if j % 2 else "gift"))
+        columns = "select table_name, column_name, data_type from duckdb_columns() where not internal order by all"
+        types = base.execute(columns).fetchall()
+    assert run(["data", str(path), "--json"]) == 0
+    orders = json.loads(capsys.readouterr().out)["tables"]["orders"]
+    assert (orders["key"], orders["links"]) == (["customer", "nr"], {"customer": "customers"})
+    options = ["--budget", "2 steps", "--size", "xs", "--precision", "float32", "--out", str(tmp_path / "run")]
+    assert run(["fit", "autoregressive", str(path), *options]) == 0
+    assert run(["sample", str(tmp_path / "run"), "--scale", "2", "--out", str(new)]) == 0
+    with contextlib.closing(duckdb.connect(str(new), read_only=True)) as base:
+        assert base.execute(columns).fetchall() == types
+        assert base.execute("select count(*), count(distinct id) from customers").fetchone() == (160, 160)
+        lost = base.execute("select count(*) from orders where customer not in (select id from customers)").fetchone()
+        assert lost == (0,)
+        assert base.execute("select count(*) from orders group by customer, nr having count(*) > 1").fetchall() == []
+        assert base.execute("select count(*) from orders where note not in ('gift')").fetchone() == (0,)
+        keys = base.execute("select constraint_type from duckdb_constraints() where constraint_type like '% KEY'")
+        assert sorted(kind for (kind,) in keys.fetchall()) == ["FOREIGN KEY", "PRIMARY KEY", "PRIMARY KEY"]
+    capsys.readouterr()
+    assert run(["score", str(tmp_path / "run"), str(new), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["orders"]["kind"] == "exact"
+    assert run(["judge", str(path), str(new), "-n", "50", "--out", str(tmp_path / "judged.html")]) == 0
     assert "broken" not in capsys.readouterr().out
 
 

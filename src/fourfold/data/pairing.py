@@ -17,10 +17,16 @@ from fourfold.data.source import Source
 from fourfold.settings.data import OWN, names_of, stands_apart
 from fourfold.spaces import Together
 
-__all__ = ["aligned", "columns_named", "paired"]
+__all__ = ["ConditionNote", "aligned", "columns_named", "paired"]
 
 REST = "rest"
 """Stands for all columns but the target, where no column has this name."""
+
+
+class ConditionNote(str):
+    """A note on the conditions of examples, which lie in data of their own."""
+
+    __slots__ = ()
 
 
 def columns_named(
@@ -84,11 +90,12 @@ def paired(target: Source, conditions: Mapping[str, Source]) -> Source:
 
 
 def _with_remarks(source: Source, prefix: str = "", notes: Sequence[str] = (), skipped: Sequence[str] = ()) -> Source:
-    """A source with further notes and examples left out, its own notes behind a prefix. Its schema keeps them."""
+    """A source with further notes and examples left out. Behind a prefix its own are those of conditions."""
     schema = source.schema
+    own = tuple(ConditionNote(prefix + note) for note in source.notes) if prefix else source.notes
     return dataclasses.replace(
         source,
-        notes=(*(prefix + note for note in source.notes), *notes),
+        notes=(*own, *notes),
         skipped=(*source.skipped, *skipped),
         schema=None if schema is None else lambda rows: _with_remarks(schema(rows), prefix, notes, skipped),
     )
