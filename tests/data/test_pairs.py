@@ -14,7 +14,7 @@ from fourfold.core import unknown
 from fourfold.data import DataError, load, read_all
 from fourfold.data.dataset import digest
 from fourfold.settings.data import recorded
-from fourfold.spaces import Images, Lines, Table, Together, Vectors
+from fourfold.spaces import Categories, Images, Lines, Table, Together, Vectors
 from fourfold.tournament.snapshot import load_snapshot, save_snapshot
 
 
@@ -146,6 +146,36 @@ def test_one_number_or_text_for_each_example():
     text = load(x, given=[f"number {i}" for i in range(100)])
     assert isinstance(text.space.given, Lines)
     assert text.space.given.strings(text.test.cond) == [f"number {int(row[0])}" for row in text.test.x]
+
+
+def test_whole_numbers_from_zero_that_recur_are_classes():
+    x, y = np.random.default_rng(0).normal(size=(60, 2)).astype("float32"), np.arange(60) % 3
+    data, labelled = load(x, given=y), load(x, labels=y, given="labels")
+    assert data.space == labelled.space == Vectors(2, given=Categories.numbered(3))
+    assert torch.equal(data.train.cond, labelled.train.cond)
+    assert any("0 to 2 are classes" in note for note in data.notes)
+    assert load(x, given=torch.from_numpy(y)).space == data.space
+    for quantity in (y + 1, y.astype("float32"), np.arange(60)):
+        assert load(x, given=quantity).space.given == Vectors(1)
+    split, _ = read_all(x[:2], data.space, given=y[:2])
+    assert split.cond.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_fit_takes_is_sampled_given_and_scored(channels):
+    """Pictures whose channels come last, grey ones without channels, and single numbers, as arrays have them."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 255, (24, 4, 4, channels), dtype=np.uint8)
+    x = x[..., 0] if channels == 1 else x
+    run = fourfold.fit("diffusion", x, given=x, budget="1 steps", size="xs", precision="float32")
+    inner = torch.from_numpy(x)[:, None] if channels == 1 else torch.from_numpy(x).movedim(-1, 1)
+    assert torch.equal(run.log_prob(x[:3], given=x[:3]).nats, run.log_prob(inner[:3], given=inner[:3]).nats)
+    assert torch.equal(run.sample(3, given=x[:3]), run.sample(3, given=inner[:3]))
+    assert torch.equal(run.sample(3, given=x[0]), run.sample(3, given=inner[:1]))
+    theta = rng.normal(size=24).astype("float32")
+    run = fourfold.fit("flow", rng.normal(size=(24, 2)), given=theta, budget="1 steps", size="xs", precision="float32")
+    assert torch.equal(run.sample(3, given=theta[:3]), run.sample(3, given=theta[:3, None]))
+    assert torch.equal(run.sample(2, given=float(theta[0])), run.sample(2, given=theta[:1]))
 
 
 def test_an_array_of_an_npz_and_the_official_test_set(tmp_path):

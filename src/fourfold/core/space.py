@@ -147,7 +147,7 @@ class Space(Quality, Example):
         Raises:
             ValueError: for conditions of another shape, number or kind.
         """
-        x = numbers_of(value)
+        x = self.arranged(numbers_of(value))
         if x.shape in (self.shape, (1, *self.shape)):
             x = x.expand(n, *self.shape)
         if x.shape != (n, *self.shape):
@@ -310,6 +310,13 @@ class Space(Quality, Example):
         """
         if source is not None:
             self.require(source)
+        return self.arranged(x)
+
+    def arranged(self, x: Tensor) -> Tensor:
+        """Raw examples, or one, of another layout that data may have, such as images whose channels come last.
+
+        What fits no such layout stays as it is.
+        """
         return x
 
     def table(self, x: Tensor) -> pd.DataFrame:

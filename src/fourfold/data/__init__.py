@@ -361,8 +361,6 @@ def _conditions(name: str, given: Any, options: DataOptions, index: str | None) 
         given = names[0]
     elif hasattr(given, "to_frame"):  # a column of a data frame
         given = given.to_frame()
-    elif isinstance(given, (np.ndarray, Tensor)) and given.ndim == 1 and not are_texts(given):
-        given = given[:, None]
     if names and not _exists(given):
         raise DataError(_nothing(name, given))
     here = {"seed": options.seed, "skip_bad": options.skip_bad, "data_dir": options.data_dir, "index": index}

@@ -35,6 +35,8 @@ __all__ = ["StoredArray", "as_array", "finite_vectors", "images_of", "of_array",
 
 SMALLER = "save it as .npy, which --limit reads in part"
 """The way out of an array that does not fit into memory."""
+RECURRING = 5
+"""Conditions of each class, at least, if whole numbers are to be classes."""
 _EXAMPLES = ("x", "X", "data", "images", "arr_0")
 _LABELS = ("y", "Y", "labels", "label", "targets", "target")
 
@@ -291,8 +293,8 @@ def of_array(
 
     Args:
         name: the file, for messages.
-        x: ``(N, D)`` numbers; uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; or an array of a format that
-            is installed.
+        x: ``(N, D)`` numbers, or ``(N,)`` for conditions; uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``;
+            or an array of a format that is installed.
         y: ``(N,)`` labels, or ``None``.
         where: the file or key of the labels, for messages.
         options: the limit, and how many values a pixel has.
@@ -301,6 +303,8 @@ def of_array(
     """
     if x.ndim == 1 and options.model is not None and not options.model.shape:
         return Source(torch.from_numpy(x), options.model, f"file {name}", hint=hint)
+    if x.ndim == 1 and isinstance(options, ConditionOptions):
+        return _of_numbers(name, x, options)
     form = next((form for form in formats() if form.axes == x.ndim), None)
     if x.ndim not in (2, 3, 4) and form is None:
         raise DataError(
@@ -316,6 +320,16 @@ def of_array(
     require(_array_bytes(x), name)  # float32, and float64 while the statistics of the columns are taken
     vectors = finite_vectors(x, name, [str(i) for i in range(x.shape[1])])
     return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, given, test, hint=hint)
+
+
+def _of_numbers(name: str, x: np.ndarray, options: ConditionOptions) -> Source:
+    """The source of a condition for each example: whole numbers 0 to K - 1, each in several, are classes."""
+    distinct = np.unique(x) if x.dtype.kind in "biu" else x[:0]
+    if not 1 < len(distinct) <= len(x) / RECURRING or (distinct != np.arange(len(distinct))).any():
+        return of_array(name, x[:, None], None, name, options)
+    labels, classes = encode_labels(x.astype(np.int64), len(x), name)
+    note = f"{name}: the whole numbers 0 to {classes.count - 1} are classes; give floats for a quantity"
+    return Source(labels, classes, f"file {name}", notes=(note,))
 
 
 def images_of(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Images]:

@@ -16,7 +16,9 @@ __all__ = ["by_space"]
 _T = TypeVar("_T")
 
 
-def by_space(*spaces: type[Space], instead: str = "") -> Callable[[Callable[..., _T]], _SingleDispatchCallable[_T]]:
+def by_space(
+    *spaces: type[Space], instead: str = "autoregressive, which models every kind of data"
+) -> Callable[[Callable[..., _T]], _SingleDispatchCallable[_T]]:
     """Let a function dispatch on the type of its first argument (:func:`functools.singledispatch`).
 
     Another space registers a function of its own by ``register``. One that has none is refused with a ``TypeError``
@@ -33,8 +35,7 @@ def by_space(*spaces: type[Space], instead: str = "") -> Callable[[Callable[...,
         def dispatched(space: Any, *args: Any, **options: Any) -> _T:
             *others, last = (kind.__name__ for kind in dispatched.registry if kind is not object)
             names = f"{', '.join(others)} and {last}" if others else last
-            way = f": use {instead}" if instead else ""
-            raise TypeError(f"this recipe models {names}, not {type(space).__name__}{way}")
+            raise TypeError(f"this recipe models {names}, not {type(space).__name__}: use {instead}")
 
         for kind in spaces:
             dispatched.register(kind, function)

@@ -93,13 +93,22 @@ class Images(Space):
 
         So is a picture of such pixels alone.
         """
-        x = numbers_of(value)
+        x = self.arranged(numbers_of(value))
         if x.dtype != torch.int16:
             return super().conditions(x, n)
         hidden = x == -1
         cond = super().conditions(x.masked_fill(hidden, 0), n).masked_fill(hidden, -1)
         bare = (cond < 0).flatten(1).all(1).view(-1, 1, 1, 1)
         return torch.where(bare, unknown_like(cond), cond)
+
+    def arranged(self, x: Tensor) -> Tensor:
+        """Images whose channels come last, and grey ones without an axis of channels, too."""
+        channels, *size = self.shape
+        if x.shape[-3:] == self.shape:
+            return x
+        if x.shape[-3:] == (*size, channels):
+            return x.movedim(-1, -3)
+        return x.unsqueeze(-3) if channels == 1 and [*x.shape[-2:]] == size else x
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         return torch.randint(self.n_values, (n, *self.shape), generator=generator).to(torch.uint8)

@@ -130,6 +130,10 @@ class Vectors(Space):
     def conform(self, x: Tensor, source: Space | None = None) -> Tensor:
         return super().conform(x, source).float()
 
+    def arranged(self, x: Tensor) -> Tensor:
+        """Numbers of one column without an axis for it, too."""
+        return x.unsqueeze(-1) if self.dim == 1 and x.shape[-1:] != (1,) else x
+
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)
         return by_features(x, references, StandardisedColumns(references.all_train))
