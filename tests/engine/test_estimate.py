@@ -52,7 +52,7 @@ def test_a_series_is_estimated_as_if_every_cell_were_there(tmp_path):
     lines = [f"{i},{i % 7},{'xyz'[i % 3]}" for i in range(600)]  # without a gap
     (tmp_path / "s.csv").write_text("\n".join(["at,value,kind", *lines]))
     data = load(tmp_path / "s.csv", order="at")
-    plan = planned("autoregressive", data.space, "xs")
+    plan = planned("autoregressive/likelihood", data.space, "xs")
     (estimate,) = estimates(plan, plan.training_defaults)
     assert not estimate.unknown
     model = build("autoregressive", data.space, "xs")

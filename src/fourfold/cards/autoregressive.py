@@ -10,7 +10,8 @@ CARD = Card(
     recipes=Recipe.of("fourfold.recipes.autoregressive", "likelihood", "any-order", "trees", "ngrams"),
     default=Recipe("fourfold.recipes.autoregressive:default"),
     reasons={
-        "trees": "trees are ahead of networks on few rows; autoregressive/any-order trains a network",
+        "trees": "trees are ahead of networks on few rows; autoregressive/any-order of tables and "
+        "autoregressive/likelihood of series train a network",
         "ngrams": "counts beside a network are ahead of either, and the run keeps the text; autoregressive/likelihood "
         "trains a network alone",
     },

@@ -9,7 +9,7 @@ Oord, Bethge 2016, https://arxiv.org/abs/1511.01844).
 from fourfold.codecs.audio import CentredSamples, LogMel, MuLaw, Waveforms
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, GaussianPixels, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec, VocodedMel
-from fourfold.codecs.sequences import RowTokens
+from fourfold.codecs.sequences import RowCodes, RowTokens
 from fourfold.codecs.table import ColumnTokens, GaussianColumns, MixedColumns, RealRows
 from fourfold.codecs.text import LineTokens, TextTokens
 from fourfold.codecs.vectors import Standardised
@@ -29,6 +29,7 @@ __all__ = [
     "MuLaw",
     "QuantisedCodec",
     "RealRows",
+    "RowCodes",
     "RowTokens",
     "Standardised",
     "TextTokens",

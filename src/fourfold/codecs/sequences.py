@@ -13,7 +13,7 @@ from fourfold.core import Codec, Measure, Noise
 from fourfold.spaces import Sequences, Table
 from fourfold.spaces.sequences import ABSENT
 
-__all__ = ["RowTokens"]
+__all__ = ["RowCodes", "RowTokens"]
 
 
 @final
@@ -101,3 +101,25 @@ class RowTokens(Codec):
         x[there] = self.row.at(token[there], u[there])
         x[:, 0, at] = start
         return x
+
+
+@final
+class RowCodes(Codec):
+    """Windows of a series as they are, the codes ``(B, length · C)`` int64 of their values, for models of counts.
+
+    Args:
+        space: of the windows.
+    """
+
+    measure = Measure.COUNTING
+
+    def __init__(self, space: Sequences) -> None:
+        super().__init__()
+        self.space, self.event = space, (space.length * len(space.columns),)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        foreign = (self.space.row.foreign(x.flatten(0, 1)).view(x.shape) & self.space.present(x)[..., None]).flatten(1)
+        return x.flatten(1), torch.zeros(len(x)).to(x.device).masked_fill(foreign.any(1), -torch.inf)
+
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        return z.view(len(z), *self.space.shape)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import singledispatch
 
-from fourfold.codecs import ColumnTokens, LineTokens, MuLaw, Standardised, TextTokens, Tokens
+from fourfold.codecs import ColumnTokens, LineTokens, MuLaw, RowCodes, Standardised, TextTokens, Tokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.maths.ngrams import LONGEST
@@ -14,6 +15,7 @@ from fourfold.nn.ngrams import CHUNK, MOST, BesideNgrams
 from fourfold.nn.reading import reading_of
 from fourfold.nn.reading.flat import flat_values
 from fourfold.nn.regression import regression_of
+from fourfold.nn.row_regression import RowRegression
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.nn.trees import ColumnTrees
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
@@ -27,12 +29,13 @@ from fourfold.paradigms.autoregressive import (
 )
 from fourfold.paradigms.pixels import PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
+from fourfold.paradigms.series_trees import SeriesTrees
 from fourfold.paradigms.trees import TreeConditionals
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import bins_of, check_width, column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors
-from fourfold.spaces.columns import Graded
+from fourfold.spaces.columns import Graded, Numeric
 
 __all__ = ["any_order", "default", "likelihood", "ngrams", "text_training", "texts", "trees"]
 
@@ -78,6 +81,10 @@ MOST_COLUMNS = 128
 """Columns of such a table, at most."""
 LEAST = 5
 """The fewest rows of a leaf."""
+RUN = 3
+"""Rows of a series that trees see: two, and that which they predict."""
+RARE = 1e-6
+"""The probability of a step of a series beyond the range of its column."""
 COUNTED = 10_000
 """Values of a number that a codec counts one by one, at most."""
 NODES = 1 << 23
@@ -97,6 +104,13 @@ def _(space: Table) -> str:
     rows = math.inf if space.observed is None else space.observed
     few = rows <= FEW and rows * space.dims <= VALUES and space.dims <= MOST_COLUMNS
     return "trees" if few else "any-order"
+
+
+@default.register
+def _(space: Sequences) -> str:
+    rows = math.inf if space.observed is None else space.observed
+    few = rows <= FEW and rows * len(space.columns) <= VALUES and len(space.columns) <= MOST_COLUMNS // RUN
+    return "trees" if few and space.key is None and space.given is None else "likelihood"
 
 
 @default.register
@@ -229,6 +243,38 @@ def trees(space: Table, size: str) -> GenerativeModel:
     net = ColumnTrees(codec.sizes, count, leaves, codec.graded, missing, given, LEAST, tree_order(space))
     training = Training(batch_size=128, learning_rate=0.05)
     return _model(space, codec, TreeConditionals(net, space.dims), training)
+
+
+@trees.register
+def _(space: Sequences, size: str) -> GenerativeModel:
+    """Rows of a series given those before, by trees beside linear predictions: for series of few rows."""
+    if space.key is not None or space.given is not None:
+        raise TypeError("trees model windows of a series, not sequences by key or given conditions: use autoregressive")
+    check_width(space.row, "trees")
+    (bins, most, leaves), row, run = TREES[size], space.row, min(RUN, space.length)
+    tokens = ColumnTokens(row, bins_of(dataclasses.replace(row, observed=space.observed), bins), COUNTED)
+    leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
+    count, columns = max(1, min(most, NODES // (2 * leaves * max(tokens.sizes) * run * row.dims))), range(row.dims)
+    graded, missing = (
+        [row.dims * t + i for t in range(run) for i in columns if i in places]
+        for places in (tokens.graded, [i for i in columns if row.modelled[i].missing])
+    )
+    net = ColumnTrees(tokens.sizes * run, count, leaves, graded, missing, (), LEAST)
+    training = Training(batch_size=32, learning_rate=0.05)
+    return _model(space, RowCodes(space), SeriesTrees(net, tokens, _regression(row, tokens), space.length), training)
+
+
+def _regression(row: Table, tokens: ColumnTokens) -> RowRegression | None:
+    """Linear predictions of the numbers of a series."""
+    numbers = [row.modelled[i] for i in tokens.graded]
+    if not numbers:
+        return None
+    steps = [
+        Numeric(c.name, "int64", low=-width, high=width, beyond=(RARE, RARE), scale=(width, width), missing=c.missing)
+        for c, width in ((c, max(c.span[1] - c.span[0], 1)) for c in numbers)
+    ]
+    counted = [ColumnTokens(Table(tuple(table)), 1, COUNTED) for table in (numbers, steps)]
+    return RowRegression(counted[0], counted[1])
 
 
 def tree_order(space: Table) -> tuple[int, ...]:

@@ -1,0 +1,190 @@
+"""Trees of rows over time: masses that add up to 1, chains and walks of known laws, and gates that are shut."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import norm
+from torch import Tensor
+
+import fourfold
+from fourfold.baselines import FirstOrderRows
+from fourfold.codecs.table import ColumnTokens
+from fourfold.core import GenerativeModel
+from fourfold.nn.row_regression import LAWS, SCALES, RowRegression
+from fourfold.paradigms import build, resolve
+from fourfold.spaces import Categorical, Categories, Numeric, Sequences, Table
+from fourfold.spaces.columns import MISSING
+from fourfold.spaces.sequences import ABSENT
+from fourfold.tasks.forecasting import Prefixes, forecast_prefixes
+
+KINDS = Categorical("kind", categories=("a", "b"), missing=True)
+WINDOWS = Sequences(
+    (Numeric("when", low=0, high=9), KINDS, Numeric("level", "int64", low=-1, high=2, missing=True)),
+    "when",
+    (1, 2),
+    3,
+    observed=500,
+)
+
+
+def series(n: int = 500, seed: int = 0) -> Tensor:
+    """Steps of one or two, a kind that tends to stay, and a level that walks by one within its limits."""
+    g = torch.Generator().manual_seed(seed)
+    rows = [[1, 0, 0]]
+    for change, step, move in torch.rand(n - 1, 3, generator=g).tolist():
+        _, kind, level = rows[-1]
+        up = 1 if move < 0.4 else -1 if move > 0.7 else 0
+        rows.append([1 + (step < 0.3), kind ^ (change < 0.1), min(max(level + up, -1), 2)])
+    x = torch.tensor(rows)
+    x[torch.rand(n, generator=g) < 0.1, 2] = MISSING
+    x[torch.rand(n, generator=g) < 0.05, 1] = MISSING
+    return x
+
+
+def fitted(space: Sequences = WINDOWS, x: Tensor | None = None) -> GenerativeModel:
+    """A model with parameters that no step has trained but that differ, and with shares of all laws."""
+    torch.manual_seed(0)
+    model = build("autoregressive/trees", space, "xs")
+    model.fit_statistics(series() if x is None else x)
+    with torch.no_grad():
+        for parameter in model.estimand.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+        numbers = list(model.estimand.tokens.graded)
+        shares = torch.rand(len(numbers), 1 + LAWS, dtype=torch.float64)
+        model.estimand.shares[numbers] = shares / shares.sum(1, keepdim=True)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> GenerativeModel:
+    return fitted()
+
+
+def test_masses_of_all_windows_add_up_to_one(model: GenerativeModel) -> None:
+    every, _ = WINDOWS.support(9, 3.0)
+    for each in (model, build("autoregressive/trees", WINDOWS, "xs").eval()):
+        assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+def _z_scores(drawn: Tensor, every: Tensor, p: Tensor) -> Tensor:
+    """Standardised counts of windows that are often expected."""
+    place = {tuple(row): i for i, row in enumerate(every.flatten(1).tolist())}
+    counts = torch.bincount(
+        torch.tensor([place[tuple(row)] for row in drawn.flatten(1).tolist()]), minlength=len(every)
+    )
+    n = len(drawn)
+    return ((counts / n - p) / (p * (1 - p) / n).sqrt())[p * n > 20]
+
+
+def test_samples_and_continuations_follow_the_masses(model: GenerativeModel) -> None:
+    every, _ = WINDOWS.support(9, 3.0)
+    p = model.log_prob(every).nats.double().exp()
+    z = _z_scores(model.sample(20_000), every, p)
+    assert len(z) > 100
+    assert float(z.square().mean()) == pytest.approx(1, abs=4 * math.sqrt(2 / len(z)))
+    start = every[int(p.argmax()), 0]
+    x = torch.full((10_048, *WINDOWS.shape), ABSENT)
+    x[:, 0] = start
+    begun = Prefixes(x, torch.ones(len(x), dtype=torch.long), WINDOWS)
+    own = (every[:, 0] == start).all(1)
+    z = _z_scores(forecast_prefixes(model, begun, batch_size=10_048).x, every[own], p[own] / p[own].sum())
+    assert len(z) > 50
+    assert float(z.square().mean()) == pytest.approx(1, abs=4 * math.sqrt(2 / len(z)))
+
+
+def test_a_law_of_numbers_is_the_gaussian_of_its_definition() -> None:
+    """Written out for one number: scores by counted distributions, a regression, and the mass within the limits."""
+    x = series()[:, 2:]
+    x = x[x[:, 0] != MISSING].unfold(0, 3, 1).transpose(1, 2)
+    value, step = (Numeric("y", "int64", low=low, high=high) for low, high in ((-1, 2), (-3, 3)))
+    regression = RowRegression(*(ColumnTokens(Table((column,)), 1, 1000) for column in (value, step)))
+    regression.fit(x)
+    counted = {v: codec._marginals()[0] for v, codec in enumerate((regression.values, regression.steps))}
+
+    def score(v: int, y: int, part: float) -> float:
+        at = np.array([y])
+        return float(norm.ppf(counted[v].below(at)[0] + part * counted[v].mass(at)[0]))
+
+    first, before = 0, 1
+    features = [score(0, before, 0.5), score(1, before - first, 0.5), 0, 0, 1]
+    for now in (-1, 0, 1, 2):
+        nats = regression(torch.tensor([[[first], [before], [now]]]))[:, 0, 0]
+        for v, y, low, high in ((0, now, -1, 2), (1, now - before, -1 - before, 2 - before)):
+            mean = float(regression.weight[v, 0] @ torch.tensor(features, dtype=torch.float64))
+            for k, factor in enumerate(SCALES):
+                scale = factor * float(regression.error[v, 0])
+                a, b, least, most = (
+                    norm.cdf((score(v, *at) - mean) / scale) for at in ((y, 0), (y, 1), (low, 0), (high, 1))
+                )
+                assert float(nats[v * len(SCALES) + k]) == pytest.approx(math.log((b - a) / (most - least)), abs=1e-9)
+
+
+def test_shares_of_trees_alone_give_the_trees(model: GenerativeModel) -> None:
+    """Where the gates are shut, rows have the masses of the trees of all rows of their run."""
+    x, estimand = series(60, 1).unfold(0, 3, 3).transpose(1, 2), model.estimand
+    shares = estimand.shares.clone()
+    estimand.shares[:] = torch.eye(1, 1 + LAWS)
+    nats = model.log_prob(x).nats
+    estimand.shares.copy_(shares)
+    tokens, log_mass = estimand.tokens.tokenize(x.flatten(0, 1))
+    with torch.no_grad():
+        trees = estimand.net(tokens.view(len(x), -1)).sum(1)
+    assert torch.allclose(nats, trees + log_mass.view(len(x), -1).sum(1), atol=1e-4)
+
+
+def test_a_chain_of_two_rows_is_learned() -> None:
+    """A category that follows from two rows before: the entropy of its law is known."""
+    g, n = torch.Generator().manual_seed(0), 3000
+    kinds = [0, 0]
+    for u in torch.rand(n, generator=g).tolist():
+        kinds.append((kinds[-1] ^ kinds[-2]) if u < 0.9 else 1 - (kinds[-1] ^ kinds[-2]))
+    space = Sequences((Numeric("t", high=n), Categorical("kind", categories=("a", "b"))), "t", (1, 1), 8, observed=n)
+    x = torch.stack([torch.ones(n, dtype=torch.long), torch.tensor(kinds[2:])], 1)
+    model = build("autoregressive/trees", space, "s")
+    model.fit_statistics(x[:2000])
+    test = x[2000:].unfold(0, 8, 8).transpose(1, 2)
+    nats = model.eval().log_prob(test).nats.double() / 8
+    entropy = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
+    first = 2 * (math.log(2) - entropy) / 8  # two rows of a window have no two before
+    assert float(nats.mean()) == pytest.approx(-entropy - first, abs=0.05)
+
+
+def test_a_walk_beyond_the_training_rows_has_nearly_the_nats_of_its_law() -> None:
+    """Independent normal steps: trees and vector autoregressions of values know no values beyond."""
+    random = np.random.default_rng(0)
+    walk = np.cumsum(random.normal(0.3, 1.0, 1200)).round(2)
+    frame = pd.DataFrame({"t": np.arange(1200), "y": walk})
+    data = fourfold.load(frame, order="t", length=8)
+    model = build("autoregressive/trees", data.space, "s")
+    model.fit_statistics(data.train.x)
+    test = data.space.rows(data.test.x)
+    model.eval()
+    x = model.codec.encode(test)[0]
+    with torch.no_grad():
+        nats = model.estimand(x).view(len(test), 8, 2)[:, 1:, 1].double()
+    assert float(test[:, :, 1].min()) > float(data.train.x[:, 1].max())
+    entropy = 0.5 * math.log(2 * math.pi * math.e) - math.log(0.01)
+    assert float(nats.mean()) == pytest.approx(-entropy, abs=0.25)
+    baseline = FirstOrderRows.fit(data.space, data.train.x).log_prob(test).nats.mean()
+    assert float(model.log_prob(test).nats.mean()) > float(baseline) + 1
+
+
+def test_short_series_choose_trees_and_others_a_network() -> None:
+    many = Sequences(WINDOWS.schema, "when", (1, 2), 3, observed=5001)
+    keyed = WINDOWS.conditioned_on(Categories.numbered(2))
+    names = [resolve("autoregressive", space).partition("/")[2] for space in (WINDOWS, many, keyed)]
+    assert names == ["trees", "likelihood", "likelihood"]
+    with pytest.raises(TypeError, match="trees model windows of a series, not sequences by key or given conditions"):
+        build("autoregressive/trees", keyed)
+
+
+@pytest.mark.parametrize("count", [3, 12, 40])
+def test_few_rows_have_a_model(count: int) -> None:
+    every, _ = WINDOWS.support(9, 3.0)
+    each = fitted(x=series(count))
+    assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
