@@ -55,7 +55,7 @@ def test_a_series_is_estimated_as_if_every_cell_were_there(tmp_path):
     plan = planned("autoregressive/likelihood", data.space, "xs")
     (estimate,) = estimates(plan, plan.training_defaults)
     assert not estimate.unknown
-    model = build("autoregressive", data.space, "xs")
+    model = build("autoregressive/likelihood", data.space, "xs")
     counted = count_flops(begin(model, data, model.training_defaults))
     assert 0.7 < counted / estimate.operations < 1.05
     assert estimate.memory["none"]["activations"] > 0
