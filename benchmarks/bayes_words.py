@@ -29,9 +29,10 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 import fourfold
-from fourfold.maths.spectra import log_mel
-from fourfold.spaces import Audio, Categories
+from fourfold.spaces import Categories
 from fourfold.tasks import class_probabilities, judge
+from fourfold_speech.space import Audio
+from fourfold_speech.spectra import log_mel
 
 RATE, LENGTH = 8000, 7680
 

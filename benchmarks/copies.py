@@ -13,6 +13,7 @@ of *new* and *typical* ones these are false alarms.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -30,7 +31,6 @@ from fourfold.metrics import Measurement, copied_ngrams, memorisation_ratio
 from fourfold.metrics.features import Features, Pixels
 from fourfold.metrics.records import Records, repeats
 from fourfold.metrics.rows import Columns
-from fourfold.metrics.sound import sound_features
 
 N, TRAIN = 180, 720
 """Samples, test examples and validation examples, and training examples."""
@@ -160,16 +160,19 @@ def one_in(count: int, values: int, columns: slice = slice(None)) -> Blur:
 ROW = Columns(("a", "b", "c", "kind"), (False, False, False, True), ("", "", "", ""))
 COARSE = Columns(("a", "b", "c", "d", "e", "count"), (True,) * 5 + (False,), ("",) * 6)
 STEPS = Columns(tuple(f"{i}" for i in range(16)), (False, True) * 8, ("",) * 16)
-KINDS: Mapping[str, Kind] = {
+KINDS: dict[str, Kind] = {
     "vectors": Kind(vectors, shaken(), by_distance()),
     "table": Kind(rows, shaken(slice(3)), by_rows(ROW)),
     "coarse table": Kind(coarse_rows, one_in(100, 3, slice(5)), by_rows(COARSE)),
     "sequences": Kind(sequences, shaken(slice(1)), by_rows(STEPS)),
     "images": Kind(images, one_in(100, 17), by_distance(Pixels(17))),
     "clips": Kind(lambda n, generator: images(n, generator, 4), one_in(100, 17), by_distance(Pixels(17))),
-    "sound": Kind(sounds, hiss, by_distance(sound_features("mel-statistics", 8000))),
     "text": Kind(letters, one_in(40, 26), by_letters),
 }
+with contextlib.suppress(ImportError):  # sounds are of a wing
+    from fourfold_speech.metrics import sound_features
+
+    KINDS["sound"] = Kind(sounds, hiss, by_distance(sound_features("mel-statistics", 8000)))
 GENERATORS = ("new", "typical", "copies", "near", "a fifth")
 
 

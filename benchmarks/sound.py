@@ -36,14 +36,13 @@ from provenance import commit
 from torch import Tensor
 
 import fourfold
-from fourfold.codecs import LogMel, MuLaw
 from fourfold.engine import Run
 from fourfold.machine.hardware import machine
-from fourfold.maths.spectra import log_mel, stft
 from fourfold.metrics.words import error_rate
 from fourfold.recipes.latent_diffusion import vocoder as vocoded
-from fourfold.spaces import Audio
-from fourfold.spaces.audio import spectrogram, wav
+from fourfold_speech.codecs import LogMel, MuLaw
+from fourfold_speech.space import Audio, spectrogram, wav
+from fourfold_speech.spectra import log_mel, stft
 
 RESULTS = Path(__file__).parent / "results" / "sound-speak.json"
 VOCODERS = RESULTS.with_name("sound-vocoder.json")

@@ -11,7 +11,6 @@ import torch
 from fourfold.core import GenerativeModel, Space
 from fourfold.paradigms import build, recipes
 from fourfold.spaces import (
-    Audio,
     Categorical,
     Categories,
     DateTime,
@@ -25,7 +24,7 @@ from fourfold.spaces import (
     Vectors,
 )
 
-__all__ = ["KIND", "OF_WINGS", "PRICE", "ROWS", "SPACES", "covering", "models"]
+__all__ = ["APART", "KIND", "OF_WINGS", "PRICE", "ROWS", "SPACES", "covering", "models"]
 
 Pair: TypeAlias = tuple[str, str]
 """A recipe and the name of a space."""
@@ -35,10 +34,12 @@ ROWS = Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRI
 
 OF_WINGS: Mapping[str, Space] = {
     name: space
-    for path in sorted(Path(__file__).parent.glob("*/small_spaces.py"))
+    for path in sorted(Path(__file__).parent.glob("*/spaces_of_*.py"))
     for name, space in runpy.run_path(str(path))["SPACES"].items()
 }
 """Those that the tests of a wing add."""
+APART = {name: space for name, space in OF_WINGS.items() if not isinstance(space, Images)}
+"""But for kinds of images, such as clips: their networks are those of images, or have tests of their own."""
 SPACES: Mapping[str, Space] = {
     "vectors": Vectors(3),
     "vectors-by-class": Vectors(2, given=Categories.numbered(3)),
@@ -47,7 +48,6 @@ SPACES: Mapping[str, Space] = {
     "images-by-class": Images(3, 5, 10, n_values=256, given=Categories.numbered(4)),
     "images-by-caption": Images(3, 4, 6, n_values=256, given=Lines.of_bytes(12)),
     "text": Text("abcdef", length=24),
-    "sound": Audio(256, 8000, given=Categories.numbered(2)),
     "table": Table((KIND, PRICE)),
     "sequences": ROWS,
     "windows": Sequences((DateTime("day", resolution=86400, high=90), Numeric("price", high=99)), "day", (1, 3), 5),

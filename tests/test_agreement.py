@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from every_space import APART
 from fourfold import checks, core
 from fourfold.checks import agreement
 from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective, edges
@@ -21,7 +22,7 @@ from fourfold.paradigms.flow import ExactDensity, NoiseThenMap
 from fourfold.samplers.langevin import HMC, MALA, Annealed, Langevin
 from fourfold.samplers.ode import Euler, Heun
 from fourfold.samplers.sde import EulerMaruyama
-from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
+from fourfold.spaces import Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
 HEIGHT = Numeric("height", "float64", resolution=0.5, high=40, decimals=1)
@@ -33,10 +34,10 @@ SPACES = (
     Text("abcdef", length=24),
     Table((HEIGHT, Categorical("colour", categories=("a", "b")))),
 )
-SOUND = Audio(512, 8000)
+WINGS = tuple(space.conditioned_on(None) for space in APART.values())
 
 
-def model_of(name: str, spaces: tuple[core.Space, ...] = (*SPACES, SOUND)) -> GenerativeModel:
+def model_of(name: str, spaces: tuple[core.Space, ...] = (*SPACES, *WINGS)) -> GenerativeModel:
     """A recipe's model of the first space that it models."""
     for space in spaces:
         try:
@@ -108,16 +109,16 @@ def distinct() -> dict[str, bool]:
 @pytest.mark.parametrize("name", distinct())
 def test_samplers_and_likelihoods_of_every_recipe_agree(name: str) -> None:
     """Without a training, the oracle in the network's seat alone: the model has more columns than are integrated."""
-    others = (Vectors(5), *SPACES[1:], SOUND)
+    others = (Vectors(5), *SPACES[1:], *WINGS)
     checks.check_samplers_agree(trained(name) if distinct()[name] else model_of(name, others), n=500)
 
 
-def of_sounds() -> list[str]:
-    """The recipes that model sounds."""
+def of_wings() -> list[str]:
+    """The recipes that model spaces of wings, such as sounds."""
     names = []
     for name in recipes():
         with suppress(AssertionError):
-            model_of(name, (SOUND,))
+            model_of(name, WINGS)
             names.append(name)
     return names
 
@@ -128,10 +129,10 @@ def checked() -> set[tuple[object, ...]]:
     return {(*where, part) for name in distinct() for *where, parts in [seat(model_of(name))] for part in parts}
 
 
-@pytest.mark.parametrize("name", of_sounds())
-def test_whatever_a_model_of_sounds_accepts_is_checked_above(name: str) -> None:
-    """Codes of sound are points or tokens as others are: with an oracle in the network's seat nothing else differs."""
-    *where, likelihoods = seat(model_of(name, (SOUND,)))
+@pytest.mark.parametrize("name", of_wings())
+def test_whatever_a_model_of_a_wing_accepts_is_checked_above(name: str) -> None:
+    """Their codes are points or tokens as others are: with an oracle in the network's seat nothing else differs."""
+    *where, likelihoods = seat(model_of(name, WINGS))
     assert {(*where, part) for part in likelihoods if part != "NoDensity"} <= checked()
 
 

@@ -47,7 +47,7 @@ def test_every_recipe_is_on_a_card():
             if signature.return_annotation == "GenerativeModel" and [*signature.parameters] == ["space", "size"]
         ]
         names |= {f"{module.__name__}:{name}" for name in models}
-    assert names == set(ADDRESSES)
+    assert names == {address for address in ADDRESSES if address.startswith("fourfold.")}  # wings have their own
 
 
 def test_a_card_takes_functions_as_well_as_addresses():

@@ -17,14 +17,17 @@ from fourfold import checks
 from fourfold.core import Codec, GenerativeModel, Objective, Reading, Space, classes
 from fourfold.nn.text_encoder import TextEncoder
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Vectors
 from fourfold.vocabulary import Paradigm
 from shorter import shorter
 
 Features: TypeAlias = Callable[[tuple[str, str]], set[object]]
 
-SPACES = {name: space for name, space in every_space.SPACES.items() if Images not in type(space).__mro__[1:]}
-"""But for kinds of images, such as clips: their networks are those of images, or have tests of their own."""
+SPACES = {
+    name: space
+    for name, space in every_space.SPACES.items()
+    if name in every_space.APART or name not in every_space.OF_WINGS
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -171,6 +171,6 @@ def test_a_sampler_of_a_script_is_checked_apart_from_its_neighbours(tmp_path):
 def test_every_space_of_data_is_a_public_name():
     from fourfold import spaces
 
-    for name in ("Audio", "Images", "Sequences", "Table", "Text", "Vectors"):
+    for name in ("Images", "Sequences", "Table", "Text", "Vectors"):
         assert getattr(fourfold, name) is getattr(spaces, name)
         assert name in fourfold.__all__

@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from every_space import KIND, PRICE, ROWS
+from every_space import APART, KIND, PRICE, ROWS
 from fourfold import checks
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Audio, Categories, Images, Lines, Table, Text, Vectors
+from fourfold.spaces import Categories, Images, Lines, Table, Text, Vectors
 
-SOUND = Audio(512, 8000, given=Categories.numbered(2))
 SPACES = (
     Vectors(2),
     Images(1, 8, 8, n_values=17),
@@ -17,9 +16,9 @@ SPACES = (
     Table((KIND, PRICE), given=Categories.numbered(2)),
     Images(3, 7, 10, given=Categories.numbered(3)),
     Images(3, 8, 6, given=Lines.of_bytes(12)),
-    SOUND,
+    *APART.values(),
 )
-OTHERS = (SOUND, ROWS)
+OTHERS = (*APART.values(), ROWS)
 
 
 def built(name, space):

@@ -2,8 +2,8 @@
 
 ``[tool.fourfold.wings]`` of pyproject.toml names the files of each wing. The copy loses them, every line of
 pyproject.toml that names the wing's package, and every line of mkdocs.yml and of the pages that links to a page of the
-wing. It is installed into a folder of its own, so that no entry point of the wing is left. Then import-linter, mypy and
-the tests run. Without a WING, the wings take turns by the number of commits.
+wing. It is installed into a folder of its own, so that no entry point of the wing is left, and the page of paradigms is
+written anew. Then import-linter, mypy and the tests run. Without a WING, the wings take turns by the number of commits.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def check(copy: Path) -> int:
     subprocess.run(command, check=True)
     (installed / "sitecustomize.py").write_text(WITHOUT_SOURCE, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "docs/make_pages.py"], cwd=copy, env=environment, check=True)  # with fewer spaces
     tests = ["-m", "pytest", "--numprocesses", "auto", "--dist", "worksteal", "tests", "docs"]
     checks = [["-m", "mypy"], ["-c", "from importlinter.cli import lint_imports_command as main; main()"], tests]
     return max(

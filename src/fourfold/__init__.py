@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # the public names for type checkers, editors and the documen
     from fourfold.data import Dataset, load
     from fourfold.engine import Run, fit, train
     from fourfold.paradigms import build
-    from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors
+    from fourfold.spaces import Images, Sequences, Table, Text, Vectors
     from fourfold.tournament import Comparison, Judgement, Race, compare, fit_best, judge
     from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
@@ -40,7 +40,7 @@ _WHERE = {
         "view"
     ),
     "fourfold.vocabulary": "Card Kind Paradigm Principle",
-    "fourfold.spaces": "Audio Images Sequences Table Text Vectors",
+    "fourfold.spaces": "Images Sequences Table Text Vectors",
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
@@ -49,7 +49,6 @@ _WHERE = {
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
-    "Audio",
     "Batch",
     "Card",
     "Codec",

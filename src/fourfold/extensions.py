@@ -11,7 +11,7 @@ group                  what an entry point names                                
 ``fourfold.names``     a public name of ``import fourfold``                                          that name
 ``fourfold.parts``     a class that earlier run folders name by a module of another package               that class
 ``fourfold.places``    a function from the name of a run to its folder (``zoo:digits/diffusion``)       before a colon
-``fourfold.recipes``   a module that registers recipes of a space                                    any
+``fourfold.recipes``   a module that registers recipes of a space, and its reading as a condition      any
 ``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival` any
 ``fourfold.services``  what a person asks of some runs, :class:`fourfold.runs.services.Service`              any
 ``fourfold.sets``      a built-in data set: a function of the settings of reading                        that set
@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
-__all__ = ["extensions", "packages"]
+__all__ = ["extensions", "load_recipes", "packages"]
 
 GROUPS = (
     "adapters",
@@ -64,6 +64,13 @@ def extensions(group: str) -> Mapping[str, EntryPoint]:
                 f"{group} has two entries {point.name!r}, {point.value} and {by_name[point.name].value}; uninstall one"
             )
     return MappingProxyType(by_name)
+
+
+@functools.cache
+def load_recipes() -> None:
+    """Import the modules in which wings and third parties register recipes of their own spaces."""
+    for point in extensions("fourfold.recipes").values():
+        point.load()
 
 
 def packages() -> frozenset[str]:

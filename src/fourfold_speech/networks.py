@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part, States
-from fourfold.maths.spectra import log_mel
 from fourfold.nn.attending import CrossAttention, Memory, matrix, positions
 from fourfold.nn.transformer import Block, Cache, self_attention
+from fourfold_speech.spectra import log_mel
 
 __all__ = ["SpeechNetwork", "SpeechTransformer", "sound_lengths"]
 

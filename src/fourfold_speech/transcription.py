@@ -15,10 +15,11 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.core.evaluations import evaluating
-from fourfold.spaces import Audio, Lines
+from fourfold.spaces import Lines
 from fourfold.tasks import search
 from fourfold_speech.blocks import sound_blocks
 from fourfold_speech.paradigm import Alignments, JointLikelihood, TranscriptConditionals
+from fourfold_speech.space import Audio
 
 __all__ = ["Hypothesis", "Segment", "Transcript", "beam_search", "segments", "transcribe"]
 

@@ -26,10 +26,11 @@ from fourfold.codecs import LineTokens
 from fourfold.core import GenerativeModel, States, Training
 from fourfold.core.header import read_header
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
-from fourfold.spaces import Audio, Lines, Text, Tokenizer
+from fourfold.spaces import Lines, Text, Tokenizer
 from fourfold_speech import ctranslate
 from fourfold_speech.networks import SpeechNetwork, sound_lengths
 from fourfold_speech.paradigm import TranscriptConditionals
+from fourfold_speech.space import Audio
 
 __all__ = ["PublishedWhisper", "open_whisper"]
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from fourfold.cli.configfile import read_config
-from fourfold.data import DataError, load, sounds
+from fourfold.data import DataError, load
 from fourfold.data.schema import read_schema
 from fourfold.spaces import Tokenizer
 from fourfold.spaces.columns import Numeric
@@ -115,12 +115,3 @@ def test_damaged_pages_of_a_shard_name_it(tmp_path):
     (tmp_path / "shard.parquet").write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"shard\.parquet: cannot be read \(.*\): write it again"):
         load(tmp_path / "shard.parquet")
-
-
-def test_seconds_of_sound_in_sum_have_a_limit(tmp_path, monkeypatch):
-    soundfile = pytest.importorskip("soundfile")
-    for i in range(3):
-        soundfile.write(tmp_path / f"{i}.flac", np.zeros(8000), 8000)
-    monkeypatch.setattr(sounds, "ALL", 2.5)
-    with pytest.raises(DataError, match=r"at most 0 hours of sound, .*; give --limit"):
-        load(tmp_path)

@@ -7,23 +7,24 @@ import pytest
 import torch
 from torch import nn
 
+from every_space import APART
 from fourfold.core import GenerativeModel, Term
 from fourfold.engine.weights import Update, Weights
 from fourfold.nn.text_encoder import SentenceEncoder
 from fourfold.paradigms import build, recipes
-from fourfold.spaces import Audio, Categories, Images, Lines, Text, Vectors
+from fourfold.spaces import Categories, Images, Lines, Text, Vectors
 
 TABLE = Path(__file__).with_name("assignment.tsv")
 """Numbers that each optimizer trains, recorded when a submodule's name still decided; a new recipe adds its rows.
 
-``python tests/engine/test_assignment.py`` writes it anew: look at what changed before it is committed.
+``PYTHONPATH=tests python tests/engine/test_assignment.py`` writes it anew: look at what changed before it is committed.
 """
 SPACES = {
     "vectors": Vectors(3, given=Categories.numbered(2)),
     "images": Images(3, 8, 8, n_values=256, given=Categories.numbered(4)),
     "captioned": Images(3, 8, 8, n_values=256, given=Lines.of_bytes(12)),
     "text": Text("abcdef", length=24),
-    "sound": Audio(512, 8000, given=Categories.numbered(2)),
+    **APART,
 }
 
 
@@ -53,7 +54,8 @@ def test_every_recipe_assigns_as_the_table_says() -> None:
     recorded = {}
     for line in TABLE.read_text().splitlines()[1:]:
         name, space, counts = line.split("\t", 2)
-        recorded[name, space] = counts
+        if space in SPACES:  # but for those of a wing that is not there
+            recorded[name, space] = counts
     assert rows() == recorded
 
 

@@ -19,7 +19,7 @@ from fourfold.spaces import Text
 
 IN_EVERY_PRECISION = ("vectors-by-class", "images", "text")
 """Spaces of all precisions; models of the others take steps in bf16 alone."""
-OTHERS = ("images-by-caption", "table", "sequences", "sound", *every_space.OF_WINGS)
+OTHERS = ("images-by-caption", "table", "sequences", *every_space.OF_WINGS)
 
 
 def built(name: str, space: Space) -> GenerativeModel:

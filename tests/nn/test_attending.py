@@ -17,10 +17,10 @@ from fourfold.nn.text_encoder import ByteEncoder
 from fourfold.nn.transformer import MaskedTransformer, TokenTransformer
 from fourfold.paradigms import build
 from fourfold.paradigms.autoregressive import LineConditionals
-from fourfold.spaces import Audio, Categories, Images, Lines, Text, Together, Vectors
+from fourfold.spaces import Categories, Images, Lines, Text, Together, Vectors
 
 TEXTS = Lines(Text("abcd", 7))
-GIVENS = [TEXTS, ROWS, Audio(2000, 8000), Images(1, 8, 8), Together((TEXTS, Vectors(2), ROWS))]
+GIVENS = [TEXTS, ROWS, Images(1, 8, 8), Together((TEXTS, Vectors(2), ROWS))]
 
 
 def shaken(module: nn.Module) -> nn.Module:

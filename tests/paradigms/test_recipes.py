@@ -2,18 +2,20 @@
 
 import contextlib
 import math
+import re
 from dataclasses import dataclass
 from typing import final
 
 import pytest
 import torch
 
+from every_space import APART
 from fourfold.core import Codec, GenerativeModel, Measure, Space, Training, configuration
 from fourfold.likelihoods import ProbabilityFlow
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms import _reading, build, cards, recipes, resolve
 from fourfold.recipes import diffusion, flow
-from fourfold.spaces import Audio, Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
+from fourfold.spaces import Categorical, Categories, Images, Lines, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
 COLUMNS = tuple(Numeric(f"x{i}", high=9) for i in range(42))
@@ -27,7 +29,6 @@ COLUMNS = tuple(Numeric(f"x{i}", high=9) for i in range(42))
         ("energy/persistent", Images(1, 8, 8), "energy/persistent"),
         ("adversarial", Images(1, 8, 8), "adversarial/wasserstein"),
         ("adversarial", Vectors(2), "adversarial/pairing"),
-        ("adversarial", Audio(512, 8000), "adversarial/pairing"),
         ("flow", Vectors(2), "flow/spline"),
         ("flow", Images(1, 8, 8), "flow/tarflow"),
         ("diffusion", Vectors(2), "diffusion/denoising"),
@@ -64,7 +65,7 @@ SPACES = (
     Vectors(3, given=Categories.numbered(2)),
     Text("ab", 4),
     TABLE,
-    Audio(512, 8000, given=Categories.numbered(2)),
+    *APART.values(),
 )
 
 
@@ -75,10 +76,10 @@ def losses(value: object) -> set[str]:
     if not isinstance(value, dict):
         return set()
     name = str(value.get("type", ""))
-    return ({name} if name.startswith(MATHEMATICS) else set()) | losses([*value.values()])
+    return ({name} if MATHEMATICS.match(name) else set()) | losses([*value.values()])
 
 
-MATHEMATICS = ("fourfold.paradigms.", "fourfold.maths.", "fourfold_")
+MATHEMATICS = re.compile(r"fourfold\.(paradigms|maths)\.|fourfold_\w+\.(paradigm|vocoder):")
 """Where the parts of an objective that are not networks come from."""
 
 

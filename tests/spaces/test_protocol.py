@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,12 @@ import torch
 
 import fourfold
 from fourfold import checks, spaces
-from fourfold.core import Excerpts, GenerativeModel, Pairs, Space
+from fourfold.core import Excerpts, GenerativeModel, Space
 from fourfold.data import DataError, describe, load, read_all
 from fourfold.data.writers import usual_suffix, write_examples
 from fourfold.metrics import Draws, References
 from fourfold.paradigms import build
 from fourfold.spaces import (
-    Audio,
     Categorical,
     Categories,
     Identifier,
@@ -30,7 +29,6 @@ from fourfold.spaces import (
     Together,
     Vectors,
 )
-from fourfold.spaces.audio import wav
 from fourfold.tasks.evaluation import evaluate
 
 SPACES = [
@@ -44,8 +42,6 @@ SPACES = [
     Lines(Text("abc", 5)),
     Lines.of_bytes(9),
     Text("", 9),
-    Audio(900, 8000, given=Categories(("low", "high"))),
-    Audio(300, 16000, given=Lines.of_bytes(9)),
     Table(
         (
             Numeric("height", "float64", resolution=0.5, low=0, high=40, decimals=1),
@@ -307,49 +303,3 @@ def test_a_space_without_measures_is_refused_before_anything_is_drawn_or_trained
     with pytest.raises(TypeError, match=line):
         fourfold.compare(data, runs_dir=tmp_path / "runs", out=tmp_path / "report.html")
     assert not list(tmp_path.iterdir())
-
-
-@dataclass(frozen=True)
-class Said(Bare):
-    """How many bytes a sound's transcript has, and how many of them are spaces, plus one: the other side of sounds."""
-
-    most: int = 0
-    settings = ("tokens",)
-
-    def reading(self) -> dict[str, object]:
-        return {"rate": 8000, "seconds": 0.1}
-
-    @classmethod
-    def of_conditions(cls, pairs: Pairs, settings: Mapping[str, object]) -> Space:
-        if pairs.cond is None:
-            raise ValueError("has no transcripts: give some")
-        return cls(most=int(settings["tokens"]), given=pairs.space.conditioned_on(None))
-
-    def from_conditions(self, pairs: Pairs) -> Pairs:
-        bytes_ = pairs.cond[:, : self.most]
-        counts = torch.stack([(bytes_ < 256).sum(1), (bytes_ == ord(" ")).sum(1) + 1], 1)
-        return Pairs(self, counts.float(), pairs.x)
-
-
-def test_a_space_of_conditions_is_read_from_the_other_side(tmp_path, monkeypatch) -> None:
-    pytest.importorskip("soundfile")
-    texts = ["a", "a b", "a b c", "ab cd e"] * 10
-    for i, text in enumerate(texts):
-        (tmp_path / f"{i:02}.wav").write_bytes(wav(torch.full((800,), i + 1, dtype=torch.int16), 8000))
-        (tmp_path / f"{i:02}.txt").write_text(text)
-    for room in ("fourfold.data", "fourfold.data.errors"):
-        monkeypatch.setattr(f"{room}.space_named", lambda name: Said)
-    data = load(tmp_path, space="said", tokens="5", seed=3)
-    expected = {(min(len(text), 5), text[:5].count(" ") + 1) for text in texts}
-    assert {tuple(row) for row in data.train.x.int().tolist()} == expected
-    assert data.space == Said(most=5, given=Audio(800, 8000))
-    for row, sound in zip(data.train.x, data.train.cond, strict=True):
-        text = texts[int(sound[0]) - 1]
-        assert row.tolist() == [min(len(text), 5), text[:5].count(" ") + 1]
-    again, _ = read_all(tmp_path, data.space)
-    assert torch.equal(again.cond[:, 0], torch.arange(1, 41, dtype=torch.int16))
-    (tmp_path / "bare").mkdir()
-    for i in range(25):
-        (tmp_path / "bare" / f"{i}.wav").write_bytes(wav(torch.full((800,), i + 1, dtype=torch.int16), 8000))
-    with pytest.raises(DataError, match="bare: has no transcripts: give some"):
-        load(tmp_path / "bare", space="said", tokens="5")

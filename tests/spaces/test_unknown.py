@@ -7,7 +7,7 @@ import torch
 
 from fourfold.core import forgetful, unknown, unknown_like
 from fourfold.nn.reading import reading
-from fourfold.spaces import Audio, Categories, Images, Lines, Numeric, Sequences, Table, Text, Together, Vectors
+from fourfold.spaces import Categories, Images, Lines, Numeric, Sequences, Table, Text, Together, Vectors
 from fourfold.spaces.columns import MISSING
 
 NUMBER = Table((Numeric("change", low=-3, high=3, missing=True),))
@@ -15,7 +15,6 @@ SERIES = Sequences((Numeric("day", high=9), Numeric("change", low=-3, high=3)), 
 EXTREMES = {
     "a number of a table": (NUMBER, torch.tensor([[-1], [0], [MISSING]])),
     "rows over time": (SERIES, torch.tensor([[[1, -1], [1, -1]], [[0, 0], [0, 0]]])),
-    "a quiet sound": (Audio(4, 8000), torch.tensor([[-1] * 4, [0] * 4, [-32768] * 4], dtype=torch.int16)),
     "a white picture": (Images(1, 2, 2), torch.tensor([255, 0]).to(torch.uint8).view(-1, 1, 1, 1).expand(2, 1, 2, 2)),
     "a label": (Categories.numbered(2), torch.tensor([0, 1])),
     "numbers": (Vectors(2), torch.tensor([[-1.0, -1.0], [0.0, 0.0]])),

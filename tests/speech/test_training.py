@@ -12,7 +12,8 @@ from fourfold.data import Split
 from fourfold.engine.training import begin
 from fourfold.paradigms import build, cards, recipes, resolve
 from fourfold.runs.precision import PRECISIONS
-from fourfold.spaces import Audio, Lines, Text
+from fourfold.spaces import Lines, Text
+from fourfold_speech.space import Audio
 
 SPACE = Lines(Text("abcdef", 12), given=Audio(4000, 8000))
 

@@ -16,9 +16,10 @@ from fourfold.core import GenerativeModel
 from fourfold.main import run as main
 from fourfold.metrics.words import edits, error_rate
 from fourfold.paradigms import build
-from fourfold.spaces import Audio, Lines, Text
+from fourfold.spaces import Lines, Text
 from fourfold_speech.networks import SpeechTransformer
 from fourfold_speech.paradigm import JointLikelihood, TranscriptConditionals
+from fourfold_speech.space import Audio
 from fourfold_speech.transcription import beam_search, parts_of, segments, transcribe
 
 RATE = 8000

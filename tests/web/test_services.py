@@ -12,18 +12,17 @@ from test_runs import rows, upload
 import fourfold
 from fourfold.engine import Run
 from fourfold.runs.services import services
-from fourfold.spaces import Audio, Lines, Text
-from fourfold.spaces.audio import wav
+from fourfold.spaces import Lines, Text
 from fourfold.tasks.language import Shaping
 from fourfold_web import zoo
 from fourfold_web.folders import runs_of
 
 dialogue = pytest.importorskip("fourfold_published.dialogue", reason="dialogues are of the wing published")
 words = pytest.importorskip("fourfold_published.words", reason="words are of the wing published")
-pytest.importorskip("fourfold_speech", reason="transcripts are of the wing speech")
+sounds = pytest.importorskip("fourfold_speech.space", reason="transcripts are of the wing speech")
 
 LETTERS = "\n" + "".join(sorted({*"You: Model: abcdefghijklmnopqrstuvwxyz .?"}))
-TONE = wav((9000 * torch.sin(torch.arange(4000) / 5)).to(torch.int16), rate=8000)
+TONE = sounds.wav((9000 * torch.sin(torch.arange(4000) / 5)).to(torch.int16), rate=8000)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(0)
     models = {
         "text": fourfold.build("autoregressive", Text(LETTERS, 64), size="xs"),
-        "said": fourfold.build("autoregressive", Lines.of_bytes(6).conditioned_on(Audio(4000, 8000)), size="xs"),
+        "said": fourfold.build("autoregressive", Lines.of_bytes(6).conditioned_on(sounds.Audio(4000, 8000)), size="xs"),
     }
     return {name: Path(Run(model).save(folder / name).folder or "") for name, model in models.items()}
 

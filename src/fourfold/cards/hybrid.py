@@ -66,7 +66,7 @@ CARDS = (
     Card(
         name="latent-diffusion",
         paradigm=Paradigm.DIFFUSION,
-        recipes=Recipe.of("fourfold.recipes.latent_diffusion", "unet", "dit", "perceptron", "vocoder"),
+        recipes=Recipe.of("fourfold.recipes.latent_diffusion", "unet", "dit", "perceptron"),
         summary="Diffusion of the codes of an autoencoder that is trained first.",
         strengths="diffusion at the cost of the code's size, guidance at sampling time",
         weaknesses="a loose likelihood",

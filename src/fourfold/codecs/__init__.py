@@ -6,9 +6,8 @@ Rescaling happens here and nowhere else. A codec of integers either keeps them d
 Oord, Bethge 2016, https://arxiv.org/abs/1511.01844).
 """
 
-from fourfold.codecs.audio import CentredSamples, LogMel, MuLaw, Waveforms
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, GaussianPixels, Tokens
-from fourfold.codecs.learned import LearnedCodec, QuantisedCodec, VocodedMel
+from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
 from fourfold.codecs.sequences import RowCodes, RowTokens
 from fourfold.codecs.table import ColumnTokens, GaussianColumns, MixedColumns, RealRows
 from fourfold.codecs.text import LineTokens, TextTokens
@@ -17,16 +16,13 @@ from fourfold.codecs.vectors import Standardised
 __all__ = [
     "BitPlanes",
     "Centred",
-    "CentredSamples",
     "ColumnTokens",
     "Dequantised",
     "GaussianColumns",
     "GaussianPixels",
     "LearnedCodec",
     "LineTokens",
-    "LogMel",
     "MixedColumns",
-    "MuLaw",
     "QuantisedCodec",
     "RealRows",
     "RowCodes",
@@ -34,6 +30,4 @@ __all__ = [
     "Standardised",
     "TextTokens",
     "Tokens",
-    "VocodedMel",
-    "Waveforms",
 ]

@@ -9,12 +9,10 @@ from typing import Any, ClassVar, Protocol, cast, final
 import torch
 from torch import Tensor
 
-from fourfold.codecs.audio import LogMel
-from fourfold.core import CachedCodec, Codec, GenerativeModel, Measure, Noise, Stage, Staged
+from fourfold.core import CachedCodec, GenerativeModel, Measure, Noise, Stage, Staged
 from fourfold.estimands import Observation
-from fourfold.vocabulary import Kind
 
-__all__ = ["LearnedCodec", "QuantisedCodec", "VocodedMel"]
+__all__ = ["LearnedCodec", "QuantisedCodec"]
 
 
 class _Posterior(Protocol):
@@ -44,16 +42,6 @@ class _NumberedCodes(Protocol):
     def codes(self, parameters: Tensor) -> Tensor: ...
 
     def decode(self, codes: Tensor) -> Observation: ...
-
-
-class _Vocoder(Protocol):
-    """The estimand of a vocoder."""
-
-    latent: tuple[int, ...]
-
-    def __call__(self, z: Tensor) -> Tensor: ...
-
-    def standard(self, log_power: Tensor) -> Tensor: ...
 
 
 class _Autoencoding(CachedCodec, Staged):
@@ -259,68 +247,3 @@ class QuantisedCodec(_Autoencoding):
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         codes = z.clamp(0, self.size - 1).reshape(len(z), *self.grid)
         return self._raw(self._decoder.decode(codes), noise)
-
-
-@final
-class VocodedMel(Codec, Staged):
-    """Power in mel bands as :class:`~fourfold.codecs.LogMel` has it, decoded by a vocoder that is trained first.
-
-    Many waveforms have the same bands, so this codec gives no likelihood of a waveform with any decoder. The variant
-    ``GriffinLim`` decodes the same codes by iteration.
-
-    Args:
-        mel: gives the codes. Its mean and scale are those of the training data.
-        vocoder: an unconditional model of the raw space, whose estimand maps power in mel bands to waveforms.
-        share: the vocoder's share of the budget.
-
-    Raises:
-        TypeError: for a model that has no such estimand.
-        ValueError: for a vocoder of other bands or frames.
-    """
-
-    measure = Measure.LEBESGUE
-    sensitive = True
-
-    def __init__(self, mel: LogMel, vocoder: GenerativeModel, share: float = 0.4) -> None:
-        super().__init__()
-        if not hasattr(vocoder.estimand, "standard"):
-            raise TypeError(
-                f"{type(vocoder.estimand).__name__} cannot be a vocoder: give a model of Vocoder and Vocoding"
-            )
-        self.mel, self.vocoder, self.share, self.event = mel, vocoder, share, mel.event
-        if self._estimand.latent != mel.event[1:]:
-            raise ValueError(
-                f"a vocoder of {self._estimand.latent} bands and frames cannot decode {mel.event[1:]}: give both one "
-                "space, and one number of bands"
-            )
-
-    @property
-    def decoding(self) -> str:
-        return "map its power in mel bands to a waveform by an adversarial vocoder"
-
-    @property
-    def faithful(self) -> bool:
-        return False
-
-    @property
-    def _estimand(self) -> _Vocoder:
-        return cast("_Vocoder", self.vocoder.estimand)
-
-    def variants(self) -> Mapping[str, Codec]:
-        return {"GriffinLim": self.mel}
-
-    def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
-        return self.mel.kind_of_raw(kind, note)
-
-    def stages(self) -> list[Stage]:
-        return [Stage("vocoder", self.vocoder, self.share)]
-
-    def fit(self, x: Tensor) -> None:
-        self.mel.fit(x)
-
-    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        return self.mel.encode(x, noise)
-
-    @torch.no_grad()
-    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        return self.vocoder.codec.decode(self._estimand(self._estimand.standard(self.mel.log_power(z))), noise)

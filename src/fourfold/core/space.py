@@ -218,6 +218,14 @@ class Space(Quality, Example):
         return {} if self.window is None else {"length": self.window}
 
     @classmethod
+    def specimens(cls) -> Mapping[str, Sequence[Space]]:
+        """Small spaces by the kind of data, such as ``"sounds"``: of the first that a recipe models come its facts.
+
+        By default there are none, and no table of facts has a row of this space.
+        """
+        return {}
+
+    @classmethod
     def of(cls, space: Space, x: Tensor) -> Space:
         """The space of this class for data that was read as another. It is called for a space chosen by name.
 

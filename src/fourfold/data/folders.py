@@ -11,11 +11,10 @@ from fourfold.data.errors import DataError
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Categories
 
-__all__ = ["IMAGES", "SOUNDS", "classes_of", "entries", "files_of", "holds", "limited", "members"]
+__all__ = ["IMAGES", "classes_of", "entries", "files_of", "holds", "limited", "members"]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
-SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
-"""Endings of the files of each kind."""
+"""Endings of the files of images."""
 _LITTER = ("thumbs.db", "desktop.ini")
 
 

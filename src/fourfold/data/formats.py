@@ -27,13 +27,13 @@ class FileFormat(ABC):
         things: the examples in the plural, for messages: ``"sounds"``.
         suffixes: endings of the files that hold one example each. A file or a folder of them is of this format.
         settings: those of :class:`~fourfold.settings.data.DataOptions` that only some formats heed.
-        axes: the number of axes of an array of examples, or 0 where no array is of this format.
+        axes: the number of axes of an array of examples, or ``None`` where no array is of this format.
     """
 
     things: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     settings: ClassVar[tuple[str, ...]] = ()
-    axes: ClassVar[int] = 0
+    axes: ClassVar[int | None] = None
 
     def recognises(self, folder: Path) -> bool:
         """True if a folder is of this format, by default if any file below it has one of the suffixes."""

@@ -14,7 +14,7 @@ from fourfold.core.conditions import as_condition
 from fourfold.data.coded_columns import batches_of_frame
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of
-from fourfold.data.folders import SOUNDS
+from fourfold.data.formats import formats
 from fourfold.data.mixed import table_of
 from fourfold.data.source import Source
 from fourfold.data.text import corpus_of, ids_of
@@ -26,8 +26,7 @@ from fourfold.spaces.vectors import numbered
 __all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "stream_for"]
 
 SHARDS = (".tar", ".parquet")
-READ_WITH = {"rate": SOUNDS, "seconds": SOUNDS, "size": SHARDS, "channels": SHARDS}
-"""The suffixes of the files that are read with a setting, as folders are. Any other setting is for every file."""
+"""Endings of files that hold many images."""
 
 
 def options_for(space: Space, path: Path, options: DataOptions) -> DataOptions:
@@ -37,7 +36,10 @@ def options_for(space: Space, path: Path, options: DataOptions) -> DataOptions:
 
 
 def _is_read_with(setting: str, path: Path) -> bool:
-    return setting not in READ_WITH or path.is_dir() or path.suffix.lower() in READ_WITH[setting]
+    """True if a file is read with a setting. Those of images and of formats are for folders and for files of theirs."""
+    of_files = [(("size", "channels"), SHARDS), *((form.settings, form.suffixes) for form in formats())]
+    suffixes = [suffix for settings, several in of_files if setting in settings for suffix in several]
+    return not suffixes or path.is_dir() or path.suffix.lower() in suffixes
 
 
 def stream_for(space: Space, path: Path, options: DataOptions) -> Source:

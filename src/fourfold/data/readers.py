@@ -7,11 +7,10 @@ from pathlib import Path
 
 from fourfold.data.arrays import read_array
 from fourfold.data.errors import OF_TABLES, DataError, refuse_other
-from fourfold.data.folders import IMAGES, SOUNDS, holds
+from fourfold.data.folders import IMAGES
 from fourfold.data.formats import FileFormat, formats
 from fourfold.data.images import read_folder
 from fourfold.data.records import Files, StoredRecords, files_below
-from fourfold.data.sounds import read_sounds
 from fourfold.data.source import Source
 from fourfold.data.stored import Stored
 from fourfold.data.stored_images import StoredImages
@@ -61,17 +60,16 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
 
 
 def _read_example(path: Path, options: DataOptions) -> Source:
-    """A recording, an image or a text. One image is too little to train on: only a trained model reads it."""
+    """An example of a format, an image or a text. One image is too little to train on: only a model reads it."""
     suffix = path.suffix.lower()
     if suffix in IMAGES and options.model is not None:
         return _read_images(path, options)
-    return _read_sound(path, options) if suffix in SOUNDS else _read_text(path, options)
+    form = next((form for form in formats() if suffix in form.suffixes), None)
+    return _read_text(path, options) if form is None else _read_format(form, path, options)
 
 
 def _read_folder(path: Path, options: DataOptions) -> Source:
-    """A folder of sounds, of another format, or of images."""
-    if holds(path, SOUNDS):
-        return _read_sound(path, options)
+    """A folder of a format, or of images."""
     form = next((form for form in formats() if form.recognises(path)), None)
     return _read_images(path, options) if form is None else _read_format(form, path, options)
 
@@ -85,12 +83,6 @@ def _read_images(path: Path, options: DataOptions) -> Source:
     """An image, or a folder of images."""
     refuse_other(options, f"{path}, images", "size", "channels")
     return read_folder(path, options)
-
-
-def _read_sound(path: Path, options: DataOptions) -> Source:
-    """A recording, or a folder of recordings."""
-    refuse_other(options, f"{path}, sound", "rate", "seconds")
-    return read_sounds(path, options)
 
 
 def open_stored(path: Path, options: DataOptions) -> Stored | None:
@@ -116,15 +108,16 @@ def open_stored(path: Path, options: DataOptions) -> Stored | None:
 
 def _read_text(path: Path, options: DataOptions) -> Source:
     """A text file. Other formats are refused by name."""
-    formats = (
+    things = " or ".join(["images", *(form.things for form in formats())])
+    kinds = (
         "text, .npy, .npz, .csv, .tsv, .xlsx, .json, .jsonl, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder "
-        "of images or sounds"
+        f"of {things}"
     )
     if path.suffix.lower() in IMAGES:
         raise DataError(f"{path}: must be a folder of images, got one image: give its folder")
     if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z"):
-        raise DataError(f"{path}: must be {formats}, got a packed file: unpack it first")
+        raise DataError(f"{path}: must be {kinds}, got a packed file: unpack it first")
     if path.suffix.lower() in UNREADABLE:
-        raise DataError(f"{path}: must be {formats}, got {path.suffix}; write it as one of these")
+        raise DataError(f"{path}: must be {kinds}, got {path.suffix}; write it as one of these")
     refuse_other(options, f"{path}, a text", "tokens")
     return read_text(path, options)

@@ -30,7 +30,8 @@ from fourfold.adapters import adapter_of
 from fourfold.data.columns import texts_of
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
-from fourfold.data.folders import IMAGES, SOUNDS, holds
+from fourfold.data.folders import holds
+from fourfold.data.formats import examples_alone
 from fourfold.data.json_rows import first_object, json_lines
 from fourfold.data.records import digest_of
 from fourfold.data.source import Source
@@ -399,7 +400,7 @@ def holds_documents(path: Path, options: DataOptions) -> bool:
     rows of a table.
     """
     if path.is_dir():
-        return not holds(path, (*IMAGES, *SOUNDS)) and holds(path, (".txt",))
+        return not holds(path, examples_alone()) and holds(path, (".txt",))
     if options.line_by_line:
         return False
     if options.text is not None or path.suffix.lower() not in (".jsonl", ".ndjson"):

@@ -12,7 +12,7 @@ from fourfold.data.captions import CAPTION, FILE, SHORTEST, checked, listed
 from fourfold.data.columns import LONGEST
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of, decoded
-from fourfold.data.folders import IMAGES, SOUNDS
+from fourfold.data.formats import examples_alone
 from fourfold.data.layout import layout_of
 from fourfold.data.source import Source
 from fourfold.settings.data import ConditionOptions, DataOptions
@@ -57,7 +57,7 @@ def read_texts(path: Path, options: DataOptions) -> Source:
 
 def _names_file(line: str) -> bool:
     name = line.strip().partition("\t" if "\t" in line.strip() else " ")[0]
-    return Path(name).suffix.lower() in (*IMAGES, *SOUNDS)
+    return Path(name).suffix.lower() in examples_alone()
 
 
 def texts_of(where: str, texts: Sequence[str], options: DataOptions, files: Sequence[str] = ()) -> Source:

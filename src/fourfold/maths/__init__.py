@@ -1,1 +1,1 @@
-"""Mathematics that several rooms share: noise paths, n-grams, spectra, gradients of gradients, errors of means."""
+"""Mathematics that several rooms share: noise paths, n-grams, gradients of gradients, errors of means."""

@@ -8,6 +8,7 @@ The cards are in :mod:`fourfold.cards`, where :func:`cards` finds them without l
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import functools
 import importlib
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from fourfold.extensions import extensions
+from fourfold.extensions import extensions, load_recipes
 from fourfold.vocabulary import Card, Facts, TooManyColumns, parse_size
 
 if TYPE_CHECKING:
@@ -41,19 +42,25 @@ __all__ = [
 def cards() -> Mapping[str, Card]:
     """Every card by name: those of :mod:`fourfold.cards`, then those of installed third parties. This loads no torch.
 
+    A module of a third party may add recipes to the card of another one: ``RECIPES_OF = {"diffusion": {"name": ...}}``.
+
     Raises:
         ValueError: if two cards have one name.
     """
     folder = importlib.import_module("fourfold.cards")
     modules = [importlib.import_module(f"fourfold.cards.{info.name}") for info in pkgutil.iter_modules(folder.__path__)]
     all_cards = [card for module in modules for card in _cards_of(module)]
-    for point in entry_points(group="fourfold.paradigms"):
-        loaded = point.load()
-        all_cards += [loaded] if isinstance(loaded, Card) else _cards_of(loaded)
+    loaded = [point.load() for point in entry_points(group="fourfold.paradigms")]
+    for several in loaded:
+        all_cards += [several] if isinstance(several, Card) else _cards_of(several)
     names = [card.name for card in all_cards]
     if len(set(names)) != len(names):
         raise ValueError(f"two paradigms have one name among {sorted(names)}: uninstall or rename one")
-    return {card.name: card for card in all_cards}
+    by_name = {card.name: card for card in all_cards}
+    for module in loaded:
+        for name, more in getattr(module, "RECIPES_OF", {}).items():
+            by_name[name] = dataclasses.replace(by_name[name], recipes={**by_name[name].recipes, **more})
+    return by_name
 
 
 def _cards_of(module: object) -> list[Card]:
@@ -135,7 +142,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     from fourfold.core import Space, whole_model  # names and cards load without torch
 
     check_names(name, size)
-    _register_recipes()
+    load_recipes()
     if not isinstance(space, Space):  # an argument of the user
         raise TypeError(f"{name} models a space, such as Vectors(2), and {type(space).__name__} is none: give a space")
     card_name, _, recipe = name.partition("/")
@@ -148,13 +155,6 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
         except TypeError as refusal:
             refusals.append(refusal)
     raise next((refusal for refusal in refusals if isinstance(refusal, TooManyColumns)), refusals[0])
-
-
-@functools.cache
-def _register_recipes() -> None:
-    """Import the modules in which wings and third parties register recipes of their own spaces."""
-    for point in extensions("fourfold.recipes").values():
-        point.load()
 
 
 def _reading(name: str, model: GenerativeModel) -> GenerativeModel:
@@ -174,8 +174,9 @@ def _reading(name: str, model: GenerativeModel) -> GenerativeModel:
 def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
     """The facts of a recipe's models of ``images``, ``vectors``, ``text`` and other data, for those that it models.
 
-    The facts are those of models for small images, 16 columns, short texts and sounds, a small table and
-    sequences of 16 rows. A model of other data can have other settings.
+    The facts are those of models for small images, 16 columns, short texts, a small table, sequences of 16 rows and
+    the specimens of installed spaces (:meth:`fourfold.core.Space.specimens`). A model of other data can have other
+    settings.
     :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
 
     Args:
@@ -203,12 +204,10 @@ def models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
     import torch  # names and cards load without it
 
     from fourfold.spaces import (
-        Audio,
         Categorical,
         Categories,
         Identifier,
         Images,
-        Lines,
         Numeric,
         Sequences,
         Table,
@@ -222,10 +221,11 @@ def models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
         "images": (Images(1, 16, 16), Images(1, 16, 16, given=classes)),
         "vectors": (Vectors(16), Vectors(16, given=classes)),
         "text": (Text("abc", 64),),
-        "sounds": (Audio(4096, 8000), Audio(4096, 8000, given=classes), Audio(4096, 8000, given=Lines.of_bytes(16))),
         "tables": (Table(row),),
         "sequences": (Sequences((Identifier("user"), Numeric("when", high=99), *row), "when", (0, 9), 16, "user"),),
     }
+    for point in extensions("fourfold.spaces").values():
+        spaces |= {data: tuple(several) for data, several in point.load().specimens().items()}
     for data, several in spaces.items():
         for space in several:
             match = None

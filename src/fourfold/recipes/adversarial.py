@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Centred, GaussianColumns, LogMel, MixedColumns, Standardised
+from fourfold.codecs import Centred, GaussianColumns, MixedColumns, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.likelihoods import NoDensity
 from fourfold.nn.augment import Augment
@@ -33,7 +33,7 @@ from fourfold.paradigms.stylegan import PathLength, StyleGenerator, StyleTruncat
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images, Table, Vectors
+from fourfold.spaces import Images, Table, Vectors
 
 __all__ = [
     "Players",
@@ -87,16 +87,6 @@ def players(space: Images, size: str) -> Players:
     net = ResNetDecoder(noise, sides(space), space.channels, width, depth, reading_of(space))
     generator = Generator(net, space.shape, noise, bounded=True)
     return Players(Centred(space), generator, _critic(space, size), TRAINING, every=4, pace=3.0)
-
-
-@players.register
-def _(space: Audio, size: str) -> Players:
-    """Both networks see power in mel bands over time, as if that were an image."""
-    codec, noise, width, depth = LogMel(space), IMAGE_NOISE[size], IMAGES[size].width, IMAGES[size].depth
-    _, height, across = codec.event
-    net = ResNetDecoder(noise, (1, height, across), 1, width, depth, reading_of(space))
-    critic = ResNetCritic((1, height, across), width, depth, 256, reading_of(space))
-    return Players(codec, Generator(net, codec.event, noise, bounded=False), critic, TRAINING, every=4)
 
 
 @players.register

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from functools import singledispatch
 
-from fourfold.codecs import ColumnTokens, LineTokens, MuLaw, RowCodes, Standardised, TextTokens, Tokens
+from fourfold.codecs import ColumnTokens, LineTokens, RowCodes, Standardised, TextTokens, Tokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.maths.ngrams import LONGEST
@@ -34,7 +34,7 @@ from fourfold.paradigms.trees import TreeConditionals
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import bins_of, check_width, column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors
+from fourfold.spaces import Images, Lines, Sequences, Table, Text, Vectors
 from fourfold.spaces.columns import Graded, Numeric
 
 __all__ = ["any_order", "default", "likelihood", "ngrams", "text_training", "texts", "trees"]
@@ -60,12 +60,6 @@ IMAGES: Sizes[tuple[Size, Size]] = Sizes(
 """Layers of all pixels before, and layers of the rows above."""
 PLANES = 64
 """Planes of images in a batch, at most."""
-SOUNDS: Sizes[tuple[Size, Size]] = Sizes(
-    {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(64, 6), Size(48, 3)), "m": (Size(96, 8), Size(64, 4))}
-)
-"""Layers of all samples before, and layers of the rows above."""
-ROW = 128
-"""The most samples in a row of a clip."""
 VECTORS: Sizes[tuple[Size, int]] = Sizes(
     {"xs": (Size(32, 1, 1), 8), "s": (Size(96, 2, 2), 24), "m": (Size(192, 4, 4), 32)}
 )
@@ -176,20 +170,6 @@ def _(space: Images, size: str) -> GenerativeModel:
     batch = max(2, min(16, PLANES // space.channels))
     training = Training(batch_size=batch, learning_rate=6e-3, muon_rate=2e-2)
     return _model(space, Tokens(space), PixelConditionals(net, space.channels), training)
-
-
-@likelihood.register
-def _(space: Audio, size: str) -> GenerativeModel:
-    """Samples on the mu-law, one after the other, in rows as if they were the pixels of an image."""
-    width = max(n for n in range(1, ROW + 1) if space.length % n == 0)
-    if width < ROW // 8:
-        raise TypeError(f"clips of {space.length:,} samples cannot be cut into rows: load a multiple of {ROW} samples")
-    codec, (lower, upper) = MuLaw(space, width), SOUNDS[size]
-    _, rows, _ = codec.event
-    sizes = (lower.width, lower.width, lower.depth, upper.width, upper.depth)
-    net = CausalConvNet(codec.tokens, rows, width, *sizes, planes=0, reading=reading_of(space))
-    training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
-    return _model(space, codec, PixelConditionals(net, 1), training)
 
 
 @likelihood.register

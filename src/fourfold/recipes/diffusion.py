@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from fourfold.codecs import Dequantised, LineTokens, LogMel, MixedColumns, RealRows, Standardised, TextTokens
+from fourfold.codecs import Dequantised, LineTokens, MixedColumns, RealRows, Standardised, TextTokens
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -17,7 +17,7 @@ from fourfold.estimands.preconditioned import (
     SteppedNoise,
     SteppedVelocity,
 )
-from fourfold.likelihoods import DiffusionBound, NoDensity, ProbabilityFlow
+from fourfold.likelihoods import DiffusionBound, ProbabilityFlow
 from fourfold.maths.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.nn.dit import DiT
@@ -46,14 +46,13 @@ from fourfold.recipes.networks import (
     bins_of,
     column_network,
     labels_of,
-    map_unet,
     row_network,
     sides,
     unet,
 )
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, UniPC
-from fourfold.spaces import Audio, Images, Lines, Sequences, Table, Text, Vectors
+from fourfold.spaces import Images, Lines, Sequences, Table, Text, Vectors
 from fourfold.vocabulary import TooManyColumns
 
 __all__ = [
@@ -114,8 +113,6 @@ FOREST: Sizes[tuple[int, int, int]] = Sizes({"xs": (6, 8, 16), "s": (12, 24, 32)
 """Noise levels that have trees, trees of an ensemble, and leaves of a tree."""
 MOST_NUMBERS = 256
 """The most numbers of a row that trees denoise."""
-NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no density"
-"""The reason why a density of mel bands is none of waveforms."""
 BLOCK = 4
 """Tokens of a block of text. The fewer they are, the nearer the bound is to an autoregressive model's likelihood."""
 LEAN = 8.0
@@ -165,14 +162,6 @@ def parts(space: Images, size: str, times: int = 1) -> Parts:
 def _(space: Vectors, size: str, times: int = 1) -> Parts:
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
     return _of_vectors(space, size, TimeMLP(space.dim, width, depth, reading_of(space), times))
-
-
-@parts.register
-def _(space: Audio, size: str, times: int = 1) -> Parts:
-    """Clips of sound are modelled as their power in mel bands over time, as if that were an image."""
-    # with Muon's rate for images, clips at rare noise levels reach losses of 1e17 after some hundred steps
-    codec, training = LogMel(space), Training(32, 1e-3, muon_rate=0.01)
-    return Parts(map_unet(space, codec.event, UNET[size], times), codec, NoDensity(NO_PHASES), training)
 
 
 def _of_images(space: Images, size: str, net: nn.Module) -> Parts:

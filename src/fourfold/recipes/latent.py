@@ -8,21 +8,19 @@ from functools import partial, singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Centred, CentredSamples, ColumnTokens, Standardised
+from fourfold.codecs import Centred, ColumnTokens, Standardised
 from fourfold.core import Codec, GenerativeModel, Likelihood, Reading, Space, Training
 from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Head, LogisticHead
 from fourfold.distributions.tokens import TokenHead
-from fourfold.maths.spectra import frames, hop_of
 from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic
 from fourfold.nn.columns import TableEncoder
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
 from fourfold.nn.prior import CodeMixture, IndependentCodes, IndependentGaussians, Mixture, Prior
 from fourfold.nn.pyramid import code_size
-from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, ResidualScalars
+from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser
 from fourfold.nn.reading import reading_of
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
-from fourfold.nn.waves import SpectralCritic, WaveDecoder, WaveEncoder
 from fourfold.paradigms.latent import (
     CodeBound,
     CodedDecoder,
@@ -37,9 +35,9 @@ from fourfold.paradigms.perceptual import PerceptualBound
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images, Table, Vectors
+from fourfold.spaces import Images, Table, Vectors
 
-__all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
+__all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "quantised", "vq"]
 
 IMAGES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(64, 1), "m": Size(96, 2)})
 """The size of encoder and decoder."""
@@ -63,10 +61,6 @@ CODE_CHANNELS: Sizes[int] = Sizes({"xs": 2, "s": 4, "m": 4})
 """Numbers in a Gaussian code."""
 LEVELS: Sizes[tuple[int, ...]] = Sizes({"xs": (5, 5), "s": (8, 5, 5, 5), "m": (8, 5, 5, 5)})
 """Levels of each number of a code by finite scalar quantisation."""
-WAVES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(192, 4), "m": Size(320, 6)})
-"""The size of encoder and decoder of sounds."""
-FRAME_LEVELS: Sizes[tuple[int, ...]] = Sizes({"xs": (3, 3), "s": (5, 5, 5, 5), "m": (5, 5, 5, 5)})
-"""Levels of each number of a frame of sound."""
 CODEBOOK: Sizes[int] = Sizes({"xs": 16, "s": 1024, "m": 1024})
 """Entries of a learned codebook."""
 
@@ -236,17 +230,6 @@ def autoencoder(space: Images, size: str, outputs: int, inputs: int, codes: int 
     return Autoencoder(Centred(space), encoder, decoder, head, code_size(space.shape, factor), critic)
 
 
-@autoencoder.register
-def _(space: Audio, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
-    """A code represents 16 ms. The spectral loss counts from the start."""
-    net_size, hop = WAVES[size], hop_of(space.rate)
-    encoder = WaveEncoder(outputs, net_size.width, net_size.depth, hop)
-    decoder = WaveDecoder(inputs, space.length, net_size.width, net_size.depth, hop)
-    critic = partial(SpectralCritic, space.length, CRITIC[size].width, max(hop // 4, 1))
-    head, grid = LogisticHead(CentredSamples.n_values, 1, -11.0), (frames(space.length, hop), 1)
-    return Autoencoder(CentredSamples(space), encoder, decoder, head, grid, critic, 3.0, 0)
-
-
 def kl(space: Space, size: str) -> GenerativeModel:
     """An autoencoder whose codes are maps of Gaussians, by a bound and a critic. Diffusion can model its codes."""
     channels = CODE_CHANNELS[size]
@@ -259,22 +242,16 @@ def kl(space: Space, size: str) -> GenerativeModel:
 
 def vq(space: Space, size: str) -> GenerativeModel:
     """An autoencoder whose codes are maps of whole numbers, by a learned codebook."""
-    return _quantised(space, size, Codebook(CODEBOOK[size], 8))
+    return quantised(space, size, Codebook(CODEBOOK[size], 8))
 
 
 @singledispatch
 def fsq(space: Space, size: str) -> GenerativeModel:
     """An autoencoder whose codes are maps of whole numbers, by finite scalar quantisation."""
-    return _quantised(space, size, FiniteScalars(LEVELS[size]))
+    return quantised(space, size, FiniteScalars(LEVELS[size]))
 
 
-@fsq.register
-def _(space: Audio, size: str) -> GenerativeModel:
-    """Two numbers for each frame: a coarse one, and a correction."""
-    return _quantised(space, size, ResidualScalars(FRAME_LEVELS[size]))
-
-
-def _quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
+def quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
     """At most 8 codes along a side of an image of up to 64 pixels: a transformer reads each of them."""
     networks = autoencoder(space, size, quantiser.channels, quantiser.channels, codes=8)
     prior = IndependentCodes(quantiser.grid(networks.grid), quantiser.size, reading_of(space))

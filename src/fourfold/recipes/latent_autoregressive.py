@@ -19,7 +19,7 @@ from fourfold.paradigms.multimodal import BothOrders, PairConditionals
 from fourfold.recipes import latent
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images, Lines
+from fourfold.spaces import Images, Lines
 
 __all__ = ["fsq", "multimodal", "tokenized", "vq"]
 
@@ -39,8 +39,8 @@ def vq(space: Space, size: str) -> GenerativeModel:
     return tokenized(space, size, latent.vq)
 
 
-@by_space(Images, Audio, instead="latent-flow for vectors")
-def tokenized(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
+@by_space(Images, instead="latent-flow for vectors")
+def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
     """A transformer of a tokenizer's codes. The condition enters at the start symbol."""
     codec, net_size = _codes(space, size, tokenizer), TRANSFORMER[size]
     (length,), reading = codec.event, reading_of(space)
@@ -49,8 +49,8 @@ def tokenized(space: Images | Audio, size: str, tokenizer: Callable[[Space, str]
     return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), TRAINING)
 
 
-@by_space(Images, Audio)
-def multimodal(space: Images | Audio, size: str) -> GenerativeModel:
+@by_space(Images)
+def multimodal(space: Space, size: str) -> GenerativeModel:
     """One transformer of the tokens of captioned images or sounds and the words of their captions, in both orders.
 
     Raises:
@@ -70,7 +70,7 @@ def multimodal(space: Images | Audio, size: str) -> GenerativeModel:
     return GenerativeModel(space, codec, estimand, BothOrders(), Ancestral(), ChainRule(), TRAINING)
 
 
-def _codes(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> QuantisedCodec:
+def _codes(space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> QuantisedCodec:
     """The codec of a tokenizer that is trained first."""
     autoencoder = tokenizer(space.conditioned_on(None), size)
     decoder = autoencoder.estimand

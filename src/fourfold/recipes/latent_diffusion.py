@@ -1,4 +1,4 @@
-"""Presets of latent diffusion: diffusion of the codes of a KL autoencoder, or of the mel bands before a vocoder.
+"""Presets of latent diffusion: diffusion of the codes of a KL autoencoder.
 
 Rombach, Blattmann, Lorenz, Esser, Ommer 2022 (https://arxiv.org/abs/2112.10752).
 """
@@ -9,30 +9,26 @@ from dataclasses import replace
 
 from torch import nn
 
-from fourfold.codecs import LearnedCodec, LogMel, VocodedMel, Waveforms
+from fourfold.codecs import LearnedCodec
 from fourfold.core import GenerativeModel, Space, Training
 from fourfold.estimands.preconditioned import Preconditioned
-from fourfold.likelihoods import NoDensity, ProbabilityFlow
+from fourfold.likelihoods import ProbabilityFlow
 from fourfold.maths.paths import EDM
-from fourfold.maths.spectra import frames, hop_of
 from fourfold.nn.dit import DiT
 from fourfold.nn.reading import reading_of
 from fourfold.nn.unet import UNet
-from fourfold.nn.waves import WaveCritic, WaveVocoder
-from fourfold.paradigms.adversarial import NO_DENSITY, OnePass
 from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.hybrid import behind
-from fourfold.paradigms.vocoder import Vocoder, Vocoding
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.diffusion import denoising
-from fourfold.recipes.latent import CRITIC, WAVES, kl
+from fourfold.recipes.latent import kl
 from fourfold.recipes.latent_flow import vector_codes
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver
-from fourfold.spaces import Audio, Images, Table, Vectors
+from fourfold.spaces import Images, Table, Vectors
 from fourfold.vocabulary import parse_size
 
-__all__ = ["dit", "perceptron", "unet", "vocoder"]
+__all__ = ["dit", "perceptron", "transformer", "unet"]
 
 UNET: Sizes[tuple[Size, ...]] = Sizes(
     {
@@ -56,10 +52,6 @@ SOLVER_STEPS: Sizes[int] = Sizes({"xs": 6, "s": 24, "m": 24, "l": 24, "xl": 24})
 """Solver steps of the likelihood."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
 
-VOCODING = Training(16, 1e-3, muon_rate=0.01, warmup=0.05, betas=(0.8, 0.99), clip=1.0)
-SEGMENT = 32
-"""Frames of the segments on which a vocoder is trained."""
-
 
 @by_space(Images, instead="latent-flow for vectors")
 def unet(space: Images, size: str) -> GenerativeModel:
@@ -76,22 +68,17 @@ def unet(space: Images, size: str) -> GenerativeModel:
 @by_space(Images, instead="latent-flow for vectors")
 def dit(space: Images, size: str) -> GenerativeModel:
     """A transformer that denoises maps of codes."""
-    codec = _codec(space, size)
-    return _diffused(space, codec, _transformer(space, codec, 1 if max(codec.event[1:]) <= 8 else 2, size), size)
+    return transformer(space, size)
 
 
-@unet.register
-@dit.register
-def _(space: Audio, size: str) -> GenerativeModel:
-    """Codes of sound are a row of frames, so both recipes have a transformer of frames."""
-    codec = _codec(space, size)
-    return _diffused(space, codec, _transformer(space, codec, 1, size), size)
-
-
-def _transformer(space: Space, codec: LearnedCodec, patch: int, size: str) -> DiT:
-    (channels, height, width), net_size = codec.event, TRANSFORMER[size]
+def transformer(space: Space, size: str, patch: int | None = None) -> GenerativeModel:
+    """A transformer that denoises codes in patches ``patch`` codes wide, by default of one code where there are few."""
+    codec, net_size = _codec(space, size), TRANSFORMER[size]
+    channels, height, width = codec.event
+    patch = patch or (1 if max(height, width) <= 8 else 2)
     shape = (channels, height, width)
-    return DiT(shape, net_size.width, net_size.depth, net_size.heads, patch, reading_of(space), 1)
+    net = DiT(shape, net_size.width, net_size.depth, net_size.heads, patch, reading_of(space), 1)
+    return _diffused(space, codec, net, size)
 
 
 @by_space(Table)
@@ -101,33 +88,15 @@ def perceptron(space: Table, size: str) -> GenerativeModel:
     return behind(codec, denoising(Vectors(codec.event[0], given=space.given), size), space)
 
 
-@by_space(Audio, instead="latent-diffusion or diffusion")
-def vocoder(space: Audio, size: str) -> GenerativeModel:
-    """A U-Net that denoises power in mel bands, which a vocoder that is trained first maps to waveforms."""
-    step, codec = denoising(space, size), LogMel(space)
-    return behind(VocodedMel(codec, _vocoder(space.conditioned_on(None), codec.bands, size)), step, space)
-
-
-def _vocoder(space: Audio, bands: int, size: str) -> GenerativeModel:
-    """The GAN of a vocoder, of size ``m`` at most."""
-    size = "m" if parse_size(size)[0] in ("l", "xl") else size
-    net_size, hop = WAVES[size], hop_of(space.rate)
-    net = WaveVocoder(bands, space.rate, hop, net_size.width, net_size.depth)
-    estimand = Vocoder(net, space.length, bands, space.rate)
-    length = min(SEGMENT, frames(space.length, hop))
-    game = Vocoding(WaveCritic(length * hop, CRITIC[size].width // 2, hop), frames=length)
-    return GenerativeModel(space, Waveforms(space), estimand, game, OnePass(), NoDensity(NO_DENSITY), VOCODING)
-
-
-def _codec(space: Images | Audio, size: str) -> LearnedCodec:
-    """An autoencoder of images or sounds without labels and captions, of size ``m`` at most."""
+def _codec(space: Space, size: str) -> LearnedCodec:
+    """An autoencoder of examples without labels and captions, of size ``m`` at most."""
     autoencoder = kl(space.conditioned_on(None), "m" if parse_size(size)[0] in ("l", "xl") else size)
     # of equal seconds on 64-pixel images, twice the steps of half the batch gave reconstructions nearer to the data
     autoencoder.training_defaults = replace(autoencoder.training_defaults, batch_size=32)
     return LearnedCodec(autoencoder)
 
 
-def _diffused(space: Images | Audio, codec: LearnedCodec, net: nn.Module, size: str) -> GenerativeModel:
+def _diffused(space: Space, codec: LearnedCodec, net: nn.Module, size: str) -> GenerativeModel:
     """Denoising of the codes."""
     estimand = Preconditioned(net, codec.event, EDM(), codec.rms)
     objective = Denoising(mean=-0.4, std=1.2, sigma_data=codec.rms)

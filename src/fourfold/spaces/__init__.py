@@ -5,7 +5,6 @@ A third party adds a space as one class of its own, see :class:`fourfold.core.Sp
 
 from __future__ import annotations
 
-from fourfold.spaces.audio import Audio
 from fourfold.spaces.categories import Categories
 from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, FreeText, Identifier, Numeric
 from fourfold.spaces.composites import Nested, Patterned
@@ -19,7 +18,6 @@ from fourfold.spaces.tokenizer import Tokenizer
 from fourfold.spaces.vectors import Vectors
 
 __all__ = [
-    "Audio",
     "Categorical",
     "Categories",
     "Column",
@@ -41,7 +39,7 @@ __all__ = [
 ]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-for _space in (Audio, Categories, Images, Lines, Sequences, Table, Text, Together, Vectors):
+for _space in (Categories, Images, Lines, Sequences, Table, Text, Together, Vectors):
     _space.__module__ = __name__
 for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Nested, Numeric, Patterned, Tokenizer):
     _column.__module__ = __name__

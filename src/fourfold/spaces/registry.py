@@ -6,7 +6,6 @@ import difflib
 
 from fourfold.core import Space
 from fourfold.extensions import extensions
-from fourfold.spaces.audio import Audio
 from fourfold.spaces.categories import Categories
 from fourfold.spaces.images import Images
 from fourfold.spaces.lines import Lines
@@ -27,7 +26,7 @@ def space_named(name: str) -> type[Space]:
         ValueError: for an unknown name, listing the choices.
         TypeError: for an entry point that names anything else.
     """
-    kinds = (Audio, Categories, Images, Lines, Sequences, Table, Text, Vectors)
+    kinds = (Categories, Images, Lines, Sequences, Table, Text, Vectors)
     spaces: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in kinds}
     if name in spaces:
         return spaces[name]

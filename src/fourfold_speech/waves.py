@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.maths.spectra import frames, from_magnitude, from_mel, inverse, stft
 from fourfold.nn.autoencoder import PatchCritic
+from fourfold_speech.spectra import frames, from_magnitude, from_mel, inverse, stft
 
 __all__ = ["SpectralCritic", "WaveCritic", "WaveDecoder", "WaveEncoder", "WaveVocoder", "compressed"]
 

@@ -1,6 +1,7 @@
 """Clips of sound: samples, padding, files, players and pictures."""
 
 import io
+import json
 import wave
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fourfold.core import Beside, Clips
-from fourfold.spaces import Audio, Vectors
-from fourfold.spaces.audio import spectrogram
+from fourfold.core import Beside, Clips, configuration, construct
+from fourfold.paradigms import build
+from fourfold.spaces import Vectors
+from fourfold_speech.space import Audio, spectrogram
 
 SPACE = Audio(800, 8000)
 
@@ -108,3 +110,15 @@ def test_a_spectrogram_is_brightest_at_the_frequency_of_a_tone(frequency):
 def test_silence_is_dark():
     pixels = np.asarray(Image.open(io.BytesIO(spectrogram(torch.zeros(800, dtype=torch.int16), 8000))))
     assert pixels.max() < 12
+
+
+@pytest.mark.parametrize("recipe", ["latent-diffusion/vocoder", "latent-variable/kl", "autoregressive"])
+def test_a_folder_that_names_the_modules_of_earlier_versions_is_read(recipe):
+    earlier = {"space": "spaces", "codecs": "codecs.audio", "waves": "nn.waves", "vocoder": "paradigms.vocoder"}
+    model = build(recipe, Audio(512, 8000), "xs")
+    settings = model.configuration()
+    text = json.dumps(settings)
+    for module, former in earlier.items():
+        text = text.replace(f"fourfold_speech.{module}:", f"fourfold.{former}:")
+    assert "fourfold_speech" not in text
+    assert configuration(construct(json.loads(text))) == settings

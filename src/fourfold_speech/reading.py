@@ -7,20 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import final
 
 import numpy as np
 import torch
 
 from fourfold.data.captions import Medium, captioned_files, encoded
 from fourfold.data.errors import DataError, option
-from fourfold.data.folders import SOUNDS, classes_of, limited
+from fourfold.data.folders import classes_of, limited
+from fourfold.data.formats import FileFormat
 from fourfold.data.memory import require
 from fourfold.data.source import Source
 from fourfold.settings.data import DataOptions
-from fourfold.spaces import Audio
-from fourfold.spaces.audio import FULL_SCALE
+from fourfold_speech.space import FULL_SCALE, Audio
 
-__all__ = ["read_sounds"]
+__all__ = ["Sounds", "read_sounds"]
 
 RATE = 8000
 """Samples in a second of clips, at most, unless a rate is given."""
@@ -30,6 +31,8 @@ TOLD = 10.0
 """The same of clips with transcripts."""
 WORDS = 4096
 """Bytes of a transcript, at most."""
+SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+"""Endings of files of sound."""
 CLIPS = Medium(SOUNDS, "a sound", "WAV, FLAC, OGG or MP3 files", "transcript", WORDS)
 LONGEST = 3600.0
 """Seconds of one file that is read, at most."""
@@ -61,6 +64,16 @@ class _Faults:
     stereo: list[Path] = field(default_factory=list)
     silent: list[Path] = field(default_factory=list)
     clipped: list[Path] = field(default_factory=list)
+
+
+@final
+class Sounds(FileFormat):
+    """Recordings, alone or in folders."""
+
+    things, suffixes, settings = "sounds", SOUNDS, ("rate", "seconds")
+
+    def read(self, path: Path, options: DataOptions) -> Source:
+        return read_sounds(path, options)
 
 
 def read_sounds(path: Path, options: DataOptions) -> Source:

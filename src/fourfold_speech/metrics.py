@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.maths.spectra import log_mel
 from fourfold.metrics.features import Features
+from fourfold_speech.spectra import log_mel
 
 __all__ = ["MelStatistics", "sound_features"]
 

@@ -12,9 +12,10 @@ pytest.importorskip("soxr")
 
 from captions import decode_captions  # noqa: E402
 from fourfold.data import DataError, describe, load, read_all  # noqa: E402
-from fourfold.data.sounds import read_sounds  # noqa: E402
 from fourfold.settings.data import DataOptions  # noqa: E402
-from fourfold.spaces import Audio  # noqa: E402
+from fourfold_speech import reading  # noqa: E402
+from fourfold_speech.reading import read_sounds  # noqa: E402
+from fourfold_speech.space import Audio  # noqa: E402
 
 
 def wave(i, seconds=0.1, rate=8000, amplitude=0.3):
@@ -210,3 +211,11 @@ def test_a_long_recording_is_a_data_set_of_its_pieces(tmp_path):
     data = load(tmp_path / "a.wav", seconds=0.25)
     assert len(whole(data)) == 40
     assert data.space == Audio(2000, 8000)
+
+
+def test_seconds_of_sound_in_sum_have_a_limit(tmp_path, monkeypatch):
+    for i in range(3):
+        soundfile.write(tmp_path / f"{i}.flac", np.zeros(8000), 8000)
+    monkeypatch.setattr(reading, "ALL", 2.5)
+    with pytest.raises(DataError, match=r"at most 0 hours of sound, .*; give --limit"):
+        load(tmp_path)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Mapping
+from typing import Protocol, cast, final
 
 import torch
 from torch import Tensor
 
-from fourfold.core import Codec, Measure, Noise
-from fourfold.maths.spectra import frames, from_magnitude, from_mel, hop_of, log_mel
-from fourfold.spaces import Audio
-from fourfold.spaces.audio import FULL_SCALE
+from fourfold.core import Codec, GenerativeModel, Measure, Noise, Stage, Staged
 from fourfold.vocabulary import Kind
+from fourfold_speech.space import FULL_SCALE, Audio
+from fourfold_speech.spectra import frames, from_magnitude, from_mel, hop_of, log_mel
 
-__all__ = ["CentredSamples", "LogMel", "MuLaw", "Waveforms"]
+__all__ = ["CentredSamples", "LogMel", "MuLaw", "VocodedMel", "Waveforms"]
 
 
 @final
@@ -120,8 +120,8 @@ class LogMel(Codec):
     """The logarithm of the power in mel bands, ``(B, 1, bands, T)``, with mean 0 and variance 1 on the training data.
 
     The phases and the detail within a band are lost. Many waveforms have the same codes, so this codec gives no
-    likelihood of a waveform. To decode, :func:`fourfold.maths.spectra.from_mel` finds magnitudes, and
-    :func:`fourfold.maths.spectra.from_magnitude` finds phases. :class:`~fourfold.codecs.VocodedMel` decodes by a
+    likelihood of a waveform. To decode, :func:`fourfold_speech.spectra.from_mel` finds magnitudes, and
+    :func:`fourfold_speech.spectra.from_magnitude` finds phases. :class:`VocodedMel` decodes by a
     network.
 
     Args:
@@ -175,3 +175,78 @@ class LogMel(Codec):
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         magnitude = from_mel(self.log_power(z), self.fft, self.space.rate)
         return self.space.quantise(from_magnitude(magnitude, self.hop, self.space.length, self.steps))
+
+
+class _Vocoder(Protocol):
+    """The estimand of a vocoder."""
+
+    latent: tuple[int, ...]
+
+    def __call__(self, z: Tensor) -> Tensor: ...
+
+    def standard(self, log_power: Tensor) -> Tensor: ...
+
+
+@final
+class VocodedMel(Codec, Staged):
+    """Power in mel bands as :class:`LogMel` has it, decoded by a vocoder that is trained first.
+
+    Many waveforms have the same bands, so this codec gives no likelihood of a waveform with any decoder. The variant
+    ``GriffinLim`` decodes the same codes by iteration.
+
+    Args:
+        mel: gives the codes. Its mean and scale are those of the training data.
+        vocoder: an unconditional model of the raw space, whose estimand maps power in mel bands to waveforms.
+        share: the vocoder's share of the budget.
+
+    Raises:
+        TypeError: for a model that has no such estimand.
+        ValueError: for a vocoder of other bands or frames.
+    """
+
+    measure = Measure.LEBESGUE
+    sensitive = True
+
+    def __init__(self, mel: LogMel, vocoder: GenerativeModel, share: float = 0.4) -> None:
+        super().__init__()
+        if not hasattr(vocoder.estimand, "standard"):
+            raise TypeError(
+                f"{type(vocoder.estimand).__name__} cannot be a vocoder: give a model of Vocoder and Vocoding"
+            )
+        self.mel, self.vocoder, self.share, self.event = mel, vocoder, share, mel.event
+        if self._estimand.latent != mel.event[1:]:
+            raise ValueError(
+                f"a vocoder of {self._estimand.latent} bands and frames cannot decode {mel.event[1:]}: give both one "
+                "space, and one number of bands"
+            )
+
+    @property
+    def decoding(self) -> str:
+        return "map its power in mel bands to a waveform by an adversarial vocoder"
+
+    @property
+    def faithful(self) -> bool:
+        return False
+
+    @property
+    def _estimand(self) -> _Vocoder:
+        return cast("_Vocoder", self.vocoder.estimand)
+
+    def variants(self) -> Mapping[str, Codec]:
+        return {"GriffinLim": self.mel}
+
+    def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
+        return self.mel.kind_of_raw(kind, note)
+
+    def stages(self) -> list[Stage]:
+        return [Stage("vocoder", self.vocoder, self.share)]
+
+    def fit(self, x: Tensor) -> None:
+        self.mel.fit(x)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        return self.mel.encode(x, noise)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        return self.vocoder.codec.decode(self._estimand(self._estimand.standard(self.mel.log_power(z))), noise)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from fourfold.maths.spectra import frames, from_magnitude, inverse, log_mel, mel_filters, stft
+from fourfold_speech.spectra import frames, from_magnitude, inverse, log_mel, mel_filters, stft
 
 
 def tone(frequency, rate=8000, seconds=1.0, amplitude=1.0):

@@ -10,12 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Reading, States
-from fourfold.maths.spectra import hop_of, log_mel
 from fourfold.nn.attending import positions
 from fourfold.nn.reading.numbers import Standardiser
-from fourfold.nn.reading.registry import reading
-from fourfold.spaces import Audio
-from fourfold.spaces.audio import FULL_SCALE
+from fourfold_speech.space import FULL_SCALE
+from fourfold_speech.spectra import hop_of, log_mel
 
 __all__ = ["SoundReading"]
 
@@ -70,8 +68,3 @@ class SoundReading(Reading):
         vector = torch.cat([x.sum(1) / mask.sum(1, keepdim=True), F.layer_norm(mean.float(), mean.shape[1:])], 1)
         h = F.layer_norm(h.mT, mean.shape[1:])
         return vector, States(h + positions(h.shape[1], h.shape[2], h), marks[:, 0] > 0)
-
-
-@reading.register
-def _(given: Audio, attends: bool = False) -> SoundReading:
-    return SoundReading(given.rate)

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from captions import encode_captions
-from fourfold.codecs import CentredSamples, LogMel, MuLaw
 from fourfold.core import Noise
 from fourfold.nn.quantise import FiniteScalars, ResidualScalars
-from fourfold.nn.waves import SpectralCritic, WaveDecoder, WaveEncoder
 from fourfold.paradigms import build
-from fourfold.spaces import Audio, Categories, Lines
+from fourfold.spaces import Categories, Lines
 from fourfold.vocabulary import Kind
+from fourfold_speech.codecs import CentredSamples, LogMel, MuLaw
+from fourfold_speech.space import Audio
+from fourfold_speech.waves import SpectralCritic, WaveDecoder, WaveEncoder
 
 SPACE = Audio(2048, 8000)
 EVERY = torch.arange(-32768, 32768).to(torch.int16)

@@ -7,17 +7,19 @@ import torch
 from torch import nn
 
 from fourfold import checks
-from fourfold.codecs import LearnedCodec, LogMel, VocodedMel, Waveforms
+from fourfold.codecs import LearnedCodec
 from fourfold.core import Batch, Part
 from fourfold.data import load
 from fourfold.engine import Run, fit
-from fourfold.maths.spectra import from_magnitude, from_mel, stft
-from fourfold.nn.waves import SPREAD, WaveCritic, WaveVocoder
 from fourfold.paradigms import build
 from fourfold.paradigms.adversarial import Hinge, Pairing
-from fourfold.paradigms.vocoder import Vocoder, Vocoding
-from fourfold.spaces import Audio, Vectors
+from fourfold.spaces import Vectors
 from fourfold.vocabulary import Kind
+from fourfold_speech.codecs import LogMel, VocodedMel, Waveforms
+from fourfold_speech.space import Audio
+from fourfold_speech.spectra import from_magnitude, from_mel, stft
+from fourfold_speech.vocoder import Vocoder, Vocoding
+from fourfold_speech.waves import SPREAD, WaveCritic, WaveVocoder
 
 SPACE = Audio(1500, 8000)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,15 +15,15 @@ from torch import Tensor
 
 from fourfold.core import Beside, Clips, Space, Writer
 from fourfold.machine.libraries import pandas as pd
-from fourfold.maths.spectra import stft
 from fourfold.metrics.features import Features, cached
 from fourfold.metrics.measures import by_frechet
 from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.similarity import diversity
-from fourfold.metrics.sound import sound_features
-from fourfold.spaces.vectors import Vectors
+from fourfold.spaces import Categories, Lines, Vectors
+from fourfold_speech.metrics import sound_features
+from fourfold_speech.spectra import stft
 
 __all__ = ["FULL_SCALE", "Audio", "spectrogram", "wav"]
 
@@ -55,6 +55,11 @@ class Audio(Space):
     item_name: ClassVar[str] = "clips"
     length: int
     rate: int
+
+    @classmethod
+    def specimens(cls) -> Mapping[str, Sequence[Space]]:
+        bare, captions = cls(4096, 8000), Lines.of_bytes(16)
+        return {"sounds": (bare, bare.conditioned_on(Categories.numbered(10)), bare.conditioned_on(captions))}
 
     def __post_init__(self) -> None:
         if self.length < 1 or self.rate < 1:
@@ -205,7 +210,7 @@ class Audio(Space):
         return Clips(sounds, tuple(spectrogram(clip, self.rate) for clip in clips), width)
 
     def nearest(self, x: Tensor, train: Tensor) -> Tensor:
-        """The nearest by the Euclidean distance of :class:`~fourfold.metrics.sound.MelStatistics`."""
+        """The nearest by the Euclidean distance of :class:`~fourfold_speech.metrics.MelStatistics`."""
         space = self._features(None)
         return train[torch.cdist(space(x), space(train)).argmin(1)]
 

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Objective, Term
 from fourfold.estimands import Pushforward
-from fourfold.maths.spectra import frames, hop_of, log_mel, stft
-from fourfold.nn.waves import CENTRE, SPREAD, compressed
 from fourfold.paradigms.adversarial import Contest, Hinge
 from fourfold.vocabulary import Principle
+from fourfold_speech.spectra import frames, hop_of, log_mel, stft
+from fourfold_speech.waves import CENTRE, SPREAD, compressed
 
 __all__ = ["Vocoder", "Vocoding"]
 
@@ -72,7 +72,7 @@ class Vocoding(Objective):
 
     Args:
         critic: maps waveforms ``(B, 1, L)`` to numbers ``(B, *)`` and features ``(B, *)`` of each of several critics,
-            as :class:`~fourfold.nn.waves.WaveCritic` does.
+            as :class:`~fourfold_speech.waves.WaveCritic` does.
         contest: the losses ``a`` and ``b``, which see examples and samples apart.
         mel: weight of the distance in mel bands.
         spectrum: weight of the distance of compressed spectra.
