@@ -382,8 +382,12 @@ def with_roles(rows: list[Evidence]) -> list[Evidence]:
 
     A codec's discriminator is a critic that helps to train it, and so is that of an autoencoder with a bound. A codec
     in the settings of a model of its codes is a tokenizer. Critics and replay buffers of an agent play no game.
+    A codec with a critic is causal where its convolutions are, and no sequence model.
     """
     votes = by_claim(rows)
+    if min(votes.get(Claim.REBUILD, 0.0), votes.get(Claim.GAME, 0.0)) >= _CODEC:
+        rows = [row for row in rows if not row.quote.startswith("causal")]
+        votes = by_claim(rows)
 
     def total(*claims: Claim) -> float:
         return sum(votes.get(claim, 0.0) for claim in claims)

@@ -422,7 +422,7 @@ def _placed(name: str, system: System, score: float, note: str) -> Placement:
     placement = describe(name, cell, ((cell, round(score, 3)),), votes, [])
     cost = None if system.cost == "not_applicable" else Cost(system.cost)
     kind = _kind(system, votes, cost)
-    parts = ordered(_settled(catalogued(text, where) for text in system.inherited if text not in _OF_CRITICS))
+    parts = ordered(_settled(catalogued(text, where) for text in system.inherited if text not in _NO_PARTS))
     parts = tuple(_continuous(part, kind) for part in parts)
     return replace(
         placement,
@@ -451,17 +451,25 @@ _EXACT = re.compile(r"(?i)change of variables|determinant")
 _MIXED = re.compile(r"(?i)mix(?:es|ture)? of (?:the )?(?:noise and|data and|clean)|v-prediction")
 
 
+#: tokens whose order is drawn anew
+_ANY_ORDER = re.compile(r"(?i)random(?:ly)? (?:\w+ )?order|any order|orders? (?:\w+ ){0,4}drawn")
+
+
 def _kind(system: System, votes: Mapping[Claim, float], cost: Cost | None) -> str:
     """The variant by both answers, where an objective that regresses a velocity outranks talk of denoising."""
     kind = variant(system.paradigm, votes, cost)
+    if system.paradigm is Cell.AUTOREGRESSIVE and "diffusion_token_head" in system.inherited:
+        return "an inner sampler for each token"
+    if kind == "token by token" and _ANY_ORDER.search(f"{system.objective} {system.sampling}"):
+        return "any order"
     if kind in ("Gaussian noise", "velocity"):
         straight = variant(system.paradigm, _votes(system.objective), cost) == "velocity" or kind == "velocity"
         return "velocity" if straight and not _MIXED.search(system.objective) else "Gaussian noise"
     return kind
 
 
-#: features of a pretrained network that a critic alone sees
-_OF_CRITICS = ("pretrained_features",)
+#: no parts beside the step: features that a critic alone sees, and the generator itself, which writes token after token
+_NO_PARTS = ("pretrained_features", "autoregressive_generator")
 #: what a generator without noise does
 _OF_CONDITION = ("map the condition to an example, once, without noise", "x = G(c)")
 _DRAWS = re.compile(r"(?i)nois|latent|code|random|draw|sampl|vector|style|token|step")
@@ -501,7 +509,9 @@ def _variable(system: System, kind: str) -> str:
         else "the tokens of its text"
         if system.modality == "text" and system.likelihood == "exact"
         else "its tokens"
-        if system.likelihood == "exact" and kind == "token by token" and "token" in system.sampling.lower()
+        if system.likelihood == "exact"
+        and kind in ("token by token", "any order")
+        and "token" in system.sampling.lower()
         else "values in whole numbers; exact for dequantised ones"
         if system.paradigm is Cell.FLOW and system.likelihood == "lower_bound" and _EXACT.search(system.objective)
         else "the data"

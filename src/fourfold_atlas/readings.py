@@ -35,7 +35,8 @@ def place_reading(name: str) -> Placement | None:
     ``bark suno`` is Bark, by its maker; ``qwen2.5-7b-instruct-awq`` is a version of Qwen2.5; ``sd 2.1`` is short for
     Stable Diffusion. A word for another mechanism, field or maker means another system.
     """
-    query = naming("packing").sub("", plain(hub_name(name) or name))
+    typed = naming("command").sub("", name)
+    query = naming("packing").sub("", plain(hub_name(typed) or typed))
     first, _, rest = query.partition("-")
     query = "-".join(filter(None, (next(iter(naming_words("short").get(first, (first,)))), rest)))
     whole = _answer(query) if query != plain(name) else None

@@ -63,7 +63,6 @@ def sampling(cell: Cell, votes: Mapping[Claim, float]) -> Cost | None:
         (Cell.FLOW, max(v[C.SEQUENTIAL_INVERSE], v[C.ONE_BY_ONE], v[C.NEXT_PIECE]) >= 2, Cost.LENGTH),
         (Cell.DIFFUSION, v[C.ONE_STEP] >= 2 and few >= 2, Cost.CONSTANT),
         (Cell.LATENT_VARIABLE, pieces >= 1.5, Cost.LENGTH),
-        (Cell.AUTOREGRESSIVE, v[C.HEAD_PER_PIECE] >= 2, Cost.STEPS),
         (Cell.ADVERSARIAL, v[C.CALLED_DIFFUSION] + v[C.DENOISE] >= 4, Cost.STEPS),
         (Cell.ADVERSARIAL, v[C.ONE_BY_ONE] >= 2.4, Cost.LENGTH),
     )
@@ -83,6 +82,8 @@ def cost_note(cost: Cost | None, parts: Iterable[Part] = ()) -> str:
 
 
 def _evaluations(part: Part) -> str:
+    if part.role == "head" and part.cell is Cell.DIFFUSION:
+        return "the solver steps of its head for each token"
     if part.stage in ("", "training", "choice") or CLAIMS.get(part.role) in _WITHOUT:
         return ""
     own = FACTS[part.cell.paradigm].cost if part.cell and part.cell.paradigm and part.stage != "condition" else None

@@ -13,11 +13,15 @@ __all__ = ["sampling_of", "variant", "variant_of"]
 NAMED = 1.5
 #: a variant that stands once it is named: sources speak of noise and velocities of discrete states too
 DECISIVE = "masked or discrete"
+#: how far a velocity outweighs the noise and data that it runs between, which sources name as well
+ABOVE_NOISE = 1.5
 #: by cell and variant, the claims that name it. Of several the one with most votes counts
 _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
     Cell.AUTOREGRESSIVE: {
         "token by token": (Claim.NEXT_PIECE,),
         "an inner sampler for each token": (Claim.HEAD_PER_PIECE,),
+        # told by the catalogue's entries alone
+        "any order": (),
     },
     Cell.LATENT_VARIABLE: {
         "evidence lower bound": (Claim.BOUND,),
@@ -82,6 +86,8 @@ def variant(cell: Cell, votes: Mapping[Claim, float], cost: Cost | None) -> str:
     if cell is Cell.DIFFUSION and cost is Cost.CONSTANT:
         return "consistency or distilled"
     scores = {name: sum(votes.get(claim, 0.0) for claim in claims) for name, claims in _CLAIMS.get(cell, {}).items()}
+    if "velocity" in scores:
+        scores["velocity"] *= ABOVE_NOISE
     best = max(scores, key=lambda name: (name == DECISIVE and scores[name] >= NAMED, scores[name]), default="")
     return best if scores.get(best, 0.0) >= NAMED else ""
 

@@ -145,6 +145,21 @@ def test_declared_answers_of_configurations(name, text, cell):
             "    discount: 0.99\n    critic_lr: 1e-4\n    critic_tau: 0.005\nreplay_buffer_capacity: 1e6\n",
             Cell.NOT_GENERATIVE,
         ),
+        # a codec whose convolutions are causal, no sequence model (FunCodec)
+        (
+            "a.yaml",
+            "model: encodec\nencoder_conf:\n    causal: true\nquantizer_conf:\n    codebook_size: 1024\n"
+            "decoder_conf:\n    causal: true\ndiscriminator: multiple_disc\n",
+            Cell.NOT_GENERATIVE,
+        ),
+        # forces of molecules (NequIP), a world model (Dreamer), a sequence model by its short name (VALL-E)
+        (
+            "a.yaml",
+            "r_max: 5.0\nloss:\n  _target_: nequip.train.EnergyForceLoss\n  per_atom_energy: true\n",
+            Cell.NOT_GENERATIVE,
+        ),
+        ("a.yaml", "dyn_stoch: 32\ndyn_deter: 512\nkl_free: 1.0\nrep_scale: 0.1\n", Cell.LATENT_VARIABLE),
+        ("a.yml", "model: ar\nbatch_size: 24\nsampling_temperature: 1.0\n", Cell.AUTOREGRESSIVE),
         # a model of a codec's tokens (FunCodec's text to speech)
         (
             "a.yaml",

@@ -298,3 +298,8 @@ def test_systems_of_one_kind_stand_side_by_side_in_their_own_words():
     assert "2 tokenizers" in audio
     assert max(map(len, audio.splitlines())) <= 80
     assert " ".join(line[12:44].strip() for line in audio.splitlines()).count("samples no better than") == 1
+
+
+def test_a_prior_is_named_by_its_kind():
+    parts = {part.role: part.cell for part in place("VAE with a RealNVP prior trained jointly by the ELBO").parts}
+    assert "prior" in parts

@@ -154,12 +154,18 @@ def test_a_name_that_may_be_another_system_is_no_slip(name):
         ("qwen2.5-72b-instruct-awq", "Qwen2.5"),
         ("unsloth/Phi-3-mini-4k-instruct-bnb-4bit", "Phi-3"),
         ("midjourney niji app", "Midjourney"),
+        ("ollama run gemma3:27b", "Gemma 2"),
     ],
 )
 def test_words_beside_a_name_that_fit_its_entry_leave_it_known(name, system):
     placed = place(name)
     assert placed.system == system
     assert placed.confidence <= 0.9
+
+
+def test_how_weights_are_packed_is_no_part_of_a_name():
+    for name in ("encodec 24khz", "EnCodec-GGUF", "encodec-int8"):
+        assert place(name).system == "EnCodec"
 
 
 @pytest.mark.parametrize("name", ["Bark diffusion", "DALL-E 4", "Muse microsoft game", "EDM molecule", "Bark of a dog"])

@@ -165,3 +165,29 @@ def test_systems_for_tables_speech_and_text_are_catalogued(name, cell):
     placed = place(name)
     assert placed.prior
     assert placed.cell == cell
+
+
+def test_an_order_that_is_drawn_is_no_fixed_order():
+    for name in ("XLNet", "Coconet", "GReaT"):
+        placed = place(name)
+        assert placed.variant == "any order"
+        assert "fixed order" not in text(placed)
+
+
+def test_a_head_that_denoises_costs_its_steps_for_each_token():
+    """The number of tokens sets the cost of the network, and the solver that of its head."""
+    said = place("autoregressive transformer over image tokens with a small diffusion head per token")
+    for placed in (said, place("MAR")):
+        assert placed.variant == "an inner sampler for each token"
+        assert placed.cost_note.startswith("one network evaluation per token")
+        assert "the solver steps of its head for each token" in placed.cost_note
+
+
+def test_a_generator_that_writes_in_sequence_is_no_part_of_itself():
+    placed = place("SeqGAN")
+    assert placed.parts == ()
+    assert placed.cost_note == "one network evaluation per token of the example, so the cost grows with its length"
+
+
+def test_a_velocity_between_noise_and_data_is_no_gaussian_noise():
+    assert place("a transformer predicts the velocity between noise and latents").variant == "velocity"

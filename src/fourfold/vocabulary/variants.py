@@ -47,6 +47,15 @@ def _mode(paradigm: Paradigm, name: str) -> FailureMode:
 
 VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
     Paradigm.AUTOREGRESSIVE: {
+        "any order": _of(
+            Paradigm.AUTOREGRESSIVE,
+            objective="maximise the log-likelihood of each token given those before it in an order drawn at random",
+            objective_formula="min_θ −E_σ Σ_i log p_θ(x_σ(i) | x_σ(1), …, x_σ(i−1))",
+            sampling="draw the tokens one after the other, in any order, each given the tokens already drawn",
+            sampling_formula="x_σ(i) ~ p_θ(· | x_σ(1), …, x_σ(i−1)),  i = 1 … L",
+            strengths="any order, any part given, one model for scoring and sampling",
+            weaknesses="every order to be learned by one network, errors that feed back into later tokens",
+        ),
         "an inner sampler for each token": _of(
             Paradigm.AUTOREGRESSIVE,
             objective="train an inner model, such as a small diffusion model, of each token given the earlier ones",
@@ -54,7 +63,7 @@ VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
             sampling="draw the tokens (or groups of them) one after the other, each by the inner sampler",
             sampling_formula="x_i ~ q_θ(· | h_θ(x_<i)),  i = 1 … L",
             strengths="continuous tokens without a codebook",
-            weaknesses="a fixed order, errors that feed back into later tokens, an inner sampler for every token",
+            weaknesses="errors that feed back into later tokens, an inner sampler for every token",
             failure_modes=(
                 _mode(Paradigm.AUTOREGRESSIVE, "drift"),
                 FailureMode(
