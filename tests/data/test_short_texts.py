@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import fourfold
-from fourfold.data import DataError, load, read_all, read_conditions
+from fourfold.data import DataError, Dataset, load, read_all, read_conditions
 from fourfold.main import run
 from fourfold.spaces import Lines, Table
 from fourfold.tasks import class_probabilities
@@ -62,6 +62,25 @@ def test_a_text_without_a_letter_and_one_in_a_frame_have_their_ids(tmp_path: Pat
     file.write_text("ab\nba\n" * 20)
     assert {load(file, space="lines").space.show(ids) for ids in load(file, space="lines").train.x} == {"ab", "ba"}
     assert load(["ab", "ba"] * 20, space="lines", tokens="bytes").space == Lines.of_texts(["ab"], "bytes")
+
+
+@pytest.mark.parametrize("of_frame", [False, True])
+def test_subwords_are_learned_from_training_texts_alone(of_frame: bool):
+    """A word that only held-out texts have is no token of its own."""
+
+    def read(texts: list[str]) -> Dataset:
+        if of_frame:
+            return load(pd.DataFrame({"line": texts}), space="lines", text="line", tokens="bpe:262")
+        return load(texts, space="lines", tokens="bpe:262")
+
+    texts = [f"{'abcdefgh'[k % 8]}{k} and on and on" for k in range(60)]
+    train = {read(texts).space.show(ids) for ids in read(texts).train.x}
+    data = read([text if text in train else "zqzqzqzqzq zqzqzqzq zqzqzqzq" for text in texts])
+    tokens = data.space.text.token_bytes()
+    assert len(data.train.x) == len(train)
+    assert any(b"and" in token or b"on" in token for token in tokens)
+    assert not any(b"zq" in token for token in tokens)
+    assert "zqzqzqzqzq" in data.space.show(data.test.x[0])
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ from fourfold.data.sequences import (
     within,
 )
 from fourfold.data.source import Source
+from fourfold.data.texts import learns
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.settings.data import ConditionOptions, DataOptions, conditions_in
@@ -272,8 +273,13 @@ def _as_asked(bare: Source, where: str, columns: Sequence[Coded], options: DataO
     return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
 
 
-def _texts_of_column(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions) -> Source:
-    """A source of short texts, those of one column: of the one that is named, or of the only one that holds texts."""
+def _texts_of_column(
+    bare: Source, where: str, columns: Sequence[Coded], options: DataOptions, train: Tensor | None = None
+) -> Source:
+    """A source of short texts, those of one column: of the one that is named, or of the only one that holds texts.
+
+    Subwords are learned from the training rows. At first, from all.
+    """
     if options.text is None:
         texts = [column for column in columns if len(columns) == 1 or infer(column).kind == "text"]
         if len(texts) != 1:
@@ -284,15 +290,21 @@ def _texts_of_column(bare: Source, where: str, columns: Sequence[Coded], options
         column = texts[0]
     else:
         column = named_column(where, columns, options.text, "holds the texts")
-    distinct = checked_texts(where, column)
+    distinct, inverse = checked_texts(where, column), torch.from_numpy(column.inverse).long()
     try:
-        space = Lines.of_texts(distinct, options.tokens, column.name)
+        training_texts = None if train is None else [distinct[k] for k in inverse[train].tolist()]
+        space = Lines.of_texts(distinct, options.tokens, column.name, training_texts)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
     spare = [other.name for other in columns if other is not column]
     notes = (f"columns that are neither texts nor conditions, left out: {shortened(spare)}",) if spare else ()
-    x = space.parse(distinct)[torch.from_numpy(column.inverse).long()]
-    return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
+    return dataclasses.replace(
+        bare,
+        space=space,
+        x=space.parse(distinct)[inverse],
+        notes=(*bare.notes, *notes),
+        schema=(lambda rows: _texts_of_column(bare, where, columns, options, rows)) if learns(options) else None,
+    )
 
 
 def _with_schema(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.captions import CAPTION, FILE, SHORTEST, checked, listed
@@ -18,7 +19,7 @@ from fourfold.data.source import Source
 from fourfold.settings.data import ConditionOptions, DataOptions
 from fourfold.spaces import Lines
 
-__all__ = ["are_texts", "holds_texts", "read_texts", "texts_of"]
+__all__ = ["are_texts", "holds_texts", "learns", "read_texts", "texts_of"]
 
 
 def are_texts(data: object) -> bool:
@@ -60,8 +61,12 @@ def _names_file(line: str) -> bool:
     return Path(name).suffix.lower() in examples_alone()
 
 
-def texts_of(where: str, texts: Sequence[str], options: DataOptions, files: Sequence[str] = ()) -> Source:
+def texts_of(
+    where: str, texts: Sequence[str], options: DataOptions, files: Sequence[str] = (), train: Tensor | None = None
+) -> Source:
     """The source of texts: of the model that they are for, or of the tokens that were asked for, by default bytes.
+
+    Subwords are learned from the training texts. At first, from all.
 
     Raises:
         DataError: for no text, or one that is too long or has a character outside the vocabulary.
@@ -69,20 +74,33 @@ def texts_of(where: str, texts: Sequence[str], options: DataOptions, files: Sequ
     if not texts:
         raise DataError(f"{where}: must hold texts, got none")
     try:
-        space = options.model or _space_of(texts, options)
+        space = options.model or _space_of(texts, options, train)
         if type(space) is Lines and not isinstance(options, ConditionOptions):  # of which the empty text is an example
             x = space.parse([" ".join(text.split()) for text in texts])
         else:
             x = space.examples_of(space.conditions(texts, len(texts)))
-        return Source(x, space.conditioned_on(None), where, files=tuple(files))
+        return Source(
+            x,
+            space.conditioned_on(None),
+            where,
+            files=tuple(files),
+            schema=(lambda rows: texts_of(where, texts, options, files, rows)) if learns(options) else None,
+        )
     except TypeError:
         raise DataError(f"{where}: must be data of the model, {options.model}, got texts") from None
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
 
 
-def _space_of(texts: Sequence[str], options: DataOptions) -> Space:
+def learns(options: DataOptions) -> bool:
+    """True if the tokens of texts are learned from them, as subwords are."""
+    return options.model is None and (options.tokens or "").startswith("bpe:")
+
+
+def _space_of(texts: Sequence[str], options: DataOptions, train: Tensor | None) -> Space:
     """The space of texts: of their bytes, or of characters or the tokens asked for where they are examples."""
     if options.tokens is not None or options.line_by_line:
-        return Lines.of_texts(texts, options.tokens)
+        return Lines.of_texts(
+            texts, options.tokens, train=None if train is None else [texts[row] for row in train.tolist()]
+        )
     return Lines.of_bytes(max(SHORTEST, *(len(text.encode()) for text in texts)))

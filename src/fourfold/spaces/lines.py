@@ -60,13 +60,25 @@ class Lines(WrittenTexts):
         return cls(Text("", most + 1))
 
     @classmethod
-    def of_texts(cls, texts: Sequence[str], tokens: str | None = None, column: str = "text") -> Lines:
+    def of_texts(
+        cls,
+        texts: Sequence[str],
+        tokens: str | None = None,
+        column: str = "text",
+        train: Sequence[str] | None = None,
+    ) -> Lines:
         """The space of texts at hand, of characters, ``"bytes"`` or ``"bpe:COUNT"``, with room for longer ones.
+
+        Args:
+            texts: all of them. Their characters are the alphabet.
+            tokens: what a text is made of.
+            column: the name of the texts in a table.
+            train: the texts whose frequent parts are subwords. ``None``: all.
 
         Raises:
             ValueError: for tokens of another name, or more subwords than the texts have.
         """
-        text = _tokens(texts, tokens)
+        text = _tokens(texts, tokens, texts if train is None else train)
         most = max(len(text.ids(content)) for content in texts)
         return cls(dataclasses.replace(text, length=round(ROOM * most) + 1), column=column)
 
@@ -257,8 +269,8 @@ def _texts(pairs: Pairs) -> list[str]:
     return pairs.space.given.strings(pairs.cond)
 
 
-def _tokens(texts: Sequence[str], tokens: str | None) -> Text:
-    """Characters, or what was asked for.
+def _tokens(texts: Sequence[str], tokens: str | None, train: Sequence[str]) -> Text:
+    """Characters, or what was asked for. Subwords are learned from training texts.
 
     Raises:
         ValueError: for tokens of another name, or more subwords than the texts have.
@@ -270,4 +282,4 @@ def _tokens(texts: Sequence[str], tokens: str | None) -> Text:
     count = re.fullmatch(r"bpe:(\d+)", tokens or "")
     if not count:
         raise ValueError(f"tokens must be chars, bytes or bpe:COUNT for these texts, got {tokens!r}: give one of them")
-    return Text("", 1, tokenizer=Tokenizer.learn("\n".join(texts), int(count[1])))
+    return Text("", 1, tokenizer=Tokenizer.learn("\n".join(train), int(count[1])))
