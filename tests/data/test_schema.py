@@ -8,10 +8,13 @@ import pyarrow.parquet
 import pytest
 import torch
 
+from fourfold.baselines import IndependentColumns
 from fourfold.data import DataError, load, read_all
+from fourfold.data.schema import schema_text
 from fourfold.data.writers import write_examples
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Constant, DateTime, Identifier, Numeric
+from fourfold.tasks.given import allowed_codes
 
 rng = np.random.default_rng(0)
 N = 400
@@ -515,3 +518,43 @@ def test_numbers_of_every_size_come_back_as_they_were_read(tmp_path, power):
     truth = np.array([float(word) for word in words])
     np.testing.assert_allclose(written.astype(float), truth, rtol=1e-11, atol=0.51 * column.resolution)
     assert written.str.len().max() < 20
+
+
+@pytest.mark.parametrize("kind", ["log-normal", "log-uniform", "six hundred decades"])
+def test_numbers_over_many_decades_have_the_nats_of_their_law(kind):
+    """With the Jacobian of the grid, masses of logarithms are the density of the numbers."""
+    random, n = np.random.default_rng(0), 6000
+    if kind == "log-normal":
+        logs, entropy = 1 + 6 * random.normal(size=n), 1 + 0.5 * np.log(2 * np.pi * np.e * 36)
+    else:
+        low, high = (-25.0, 10.0) if kind == "log-uniform" else (-690.0, 690.0)
+        logs, entropy = random.uniform(low, high, n), np.log(high - low) + (low + high) / 2
+    frame = pd.DataFrame({"x": np.exp(logs), "side": np.where(random.random(n) < 0.5, "a", "b")})
+    data = load(frame)
+    column = data.space.modelled[0]
+    assert column.logarithmic
+    back = data.space.table(data.space.codes(frame))["x"].to_numpy()
+    assert np.abs(np.log10(back) - logs / np.log(10)).max() < column.resolution
+    assert torch.equal(data.space.codes(frame.assign(x=back)), data.space.codes(frame))
+    fitted = IndependentColumns.fit(data.space, data.train.x)
+    x = column.quantities(data.test.x[:, 0].numpy())
+    jacobian = np.log(x) + np.log(np.log(10) * column.resolution)
+    nats = fitted.log_prob(data.test.x).nats.double().numpy() - np.log(0.5) - jacobian
+    assert nats.mean() == pytest.approx(-entropy, abs=0.03 + 4 * nats.std() / len(x) ** 0.5)
+
+
+def test_a_grid_of_logarithms_is_asked_for_declared_and_limited(tmp_path):
+    values = 10 ** np.random.default_rng(0).uniform(-8, 4, N)
+    frame = pd.DataFrame({"x": values, "n": np.arange(N) % 7})
+    space = load(frame).space
+    column = space.modelled[0]
+    codes = allowed_codes(column, (1e-6, 1e-3))
+    assert column.quantities(codes.numpy()).min() == pytest.approx(1e-6, rel=3e-3)
+    assert column.quantities(codes.numpy()).max() == pytest.approx(1e-3, rel=3e-3)
+    others = space.codes(pd.DataFrame({"x": [0.0, -1.0, 1.0], "n": 1}))
+    assert space.outside(others).tolist() == [True, True, False]
+    (tmp_path / "s.toml").write_text(schema_text(load(frame).columns, "columns"))
+    assert load(frame, schema=tmp_path / "s.toml").space.modelled[0] == column
+    (tmp_path / "l.toml").write_text('[n]\nkind = "number"\nlogarithmic = true\n')
+    with pytest.raises(DataError, match="a positive number, since the schema says that it is logarithmic"):
+        load(frame, schema=tmp_path / "l.toml")

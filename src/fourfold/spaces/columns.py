@@ -256,7 +256,7 @@ class Categorical(Modelled):
 
 @dataclass(frozen=True)
 class Graded(Modelled, ABC):
-    """A quantity on a grid: code ``k`` is ``resolution * k``.
+    """A quantity on a grid: code ``k`` is ``resolution * k``, or ten to this power.
 
     Attributes:
         resolution: distance of neighbouring values.
@@ -276,6 +276,14 @@ class Graded(Modelled, ABC):
     @property
     def span(self) -> tuple[int, int]:
         return self.low, self.high
+
+    def quantities(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """What codes stand for, in the unit of the column."""
+        return codes.astype(np.float64) * self.resolution
+
+    def places(self, quantities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Where quantities lie on the grid, in steps. NaN or infinite for one that it cannot have."""
+        return quantities / self.resolution
 
     @property
     @abstractmethod
@@ -303,6 +311,8 @@ class Numeric(Graded):
         prefix, suffix: the signs and units around each number, such as ``$`` and `` kg``.
         thousands: the sign between groups of three digits, or none.
         point: the sign before the digits behind the point.
+        logarithmic: whether code ``k`` is ``10^(resolution * k)``, for positive numbers over many decades. A mass of
+            the code is a density of the number times ``x ln(10) resolution``.
     """
 
     decimals: int = 0
@@ -311,6 +321,15 @@ class Numeric(Graded):
     suffix: str = ""
     thousands: str = ""
     point: str = "."
+    logarithmic: bool = False
+
+    def quantities(self, codes: Codes) -> npt.NDArray[np.float64]:
+        return 10.0 ** super().quantities(codes) if self.logarithmic else super().quantities(codes)
+
+    def places(self, quantities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        if not self.logarithmic:
+            return super().places(quantities)
+        return super().places(np.log10(np.where(quantities > 0, quantities, np.nan)))
 
     @property
     def _plainly(self) -> bool:
@@ -320,6 +339,8 @@ class Numeric(Graded):
     @property
     def possible(self) -> tuple[int, int]:
         """No number has another sign than those of the data, or is too large for its dtype."""
+        if self.logarithmic:
+            return math.ceil(POWERS[0] / self.resolution), math.floor(POWERS[1] / self.resolution)
         least, most = 0 if self.low >= 0 else -FARTHEST, 0 if self.high <= 0 else FARTHEST
         if not re.fullmatch(r"u?int(8|16|32)", self.dtype.lower()):
             return least, most
@@ -337,7 +358,9 @@ class Numeric(Graded):
         if self.dtype.startswith("timedelta64"):
             written = pd.to_timedelta(distinct.astype(str), errors="coerce") / pd.Timedelta(seconds=1)
             numbers = np.where(np.isnan(numbers), written.to_numpy(dtype=np.float64), numbers)
-        places = numbers / self.resolution
+        places = self.places(numbers)
+        if self.logarithmic:  # other numbers are read, but no model gives them a mass
+            places[numbers <= 0] = self.possible[0] - 1
         readable = np.abs(places) < 2.0**62  # not where NaN
         codes = np.full(len(numbers), UNREADABLE, dtype=np.int64)
         codes[readable] = np.rint(places[readable]).astype(np.int64)
@@ -346,12 +369,16 @@ class Numeric(Graded):
     @property
     def _whole(self) -> bool:
         """True for whole numbers of 64 bits."""
-        return self.resolution == int(self.resolution) and max(map(abs, self.span)) * self.resolution < 2**63
+        return (
+            not self.logarithmic
+            and self.resolution == int(self.resolution)
+            and max(map(abs, self.span)) * self.resolution < 2**63
+        )
 
     @property
     def _extreme(self) -> bool:
         """True for numbers that are written as powers of ten: those of a grid beyond the digits of a float."""
-        return not SMALL <= self.resolution <= LARGE
+        return self.logarithmic or not SMALL <= self.resolution <= LARGE
 
     def _values(self, codes: Codes) -> pd.Series:
         if self._whole:
@@ -383,15 +410,18 @@ class Numeric(Graded):
     def _plain(self, codes: Codes) -> npt.NDArray[Any]:
         if self.decimals == 0 and self._whole:
             return (codes * int(self.resolution)).astype(str).astype(object)
-        numbers = (codes * self.resolution).tolist()
+        numbers = self.quantities(codes).tolist()
         if self._extreme:
-            return np.array([f"{number:.12g}" for number in numbers], dtype=object)
+            digits = 2 + math.ceil(-math.log10(self.resolution)) if self.logarithmic else 12
+            return np.array([f"{number:.{digits}g}" for number in numbers], dtype=object)
         full = [f"{number:.{self.decimals}f}" for number in numbers]
         if (free := self.decimals - self.least) > 0:
             full = [(word[:-free] + word[-free:].rstrip("0")).rstrip(".") for word in full]
         return np.array(full, dtype=object)
 
 
+POWERS = (-307, 308)
+"""The least and the greatest power of ten that a float holds in full."""
 SMALL, LARGE = 1e-12, 1e12
 """The ends of the grids whose numbers are written without a power of ten."""
 DAY = 86400.0

@@ -49,13 +49,15 @@ class ModelledColumns:
     def numbers(self, x: Tensor) -> Tensor:
         """Codes as float64 ``(B, C)``: quantities in their unit, categories as their index, gaps as NaN.
 
+        A number on a grid of logarithms is its power of ten, by which measures and pictures compare it.
+
         A category that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
         """
         numbers = x.double()
         for i, column in enumerate(self.columns):
             if isinstance(column, Graded):
                 numbers[:, i] *= column.resolution
-            if isinstance(column, Numeric):
+            if isinstance(column, Numeric) and not column.logarithmic:
                 numbers[:, i] = numbers[:, i].round(decimals=column.decimals)
         categorical = torch.tensor([isinstance(column, Categorical) for column in self.columns])
         return (
@@ -73,6 +75,8 @@ class ModelledColumns:
 def _unit(column: Modelled) -> str:
     """The unit of a column. Only quantities of one unit are compared. Latitude and longitude are two units."""
     if isinstance(column, Numeric):
+        if column.logarithmic:
+            return f"powers of {column.name}"
         axis = COORDINATE.search(column.name)
         return axis[0].lower() if axis else f"number {column.prefix}{column.suffix}".strip()
     return "time" if isinstance(column, DateTime) else "number"

@@ -152,7 +152,8 @@ def code_of(column: Modelled, value: Any, rounding: Callable[[float], int] | Non
             raise ValueError(f"column {column.name} must have a value, since it is never missing, got none: give one")
         return MISSING
     if rounding is not None and hasattr(column, "decimals") and _is_number(value):
-        return rounding(round(float(value) / column.resolution, 6))  # type: ignore[attr-defined]
+        place = float(column.places(np.array([float(value)]))[0])  # type: ignore[attr-defined]
+        return rounding(round(place, 6)) if math.isfinite(place) else column.limits[0]  # type: ignore[attr-defined]
     if isinstance(column, Categorical):  # a value is asked for by its name, never by that of a pool
         column = replace(column, other=None, nearest=False)
     code = int(column.read(pd.Series([value]))[0])

@@ -18,7 +18,7 @@ from fourfold.core import Space
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
-from fourfold.spaces.columns import MISSING, Categorical, DateTime, Graded
+from fourfold.spaces.columns import MISSING, Categorical, DateTime, Graded, Numeric
 
 __all__ = ["Requirement"]
 
@@ -178,7 +178,9 @@ class Requirement:
         if isinstance(column, DateTime):
             return _Value(column.times_of(codes).to_numpy(), unknown)
         if isinstance(column, Graded):
-            return _Value(np.round(codes * column.resolution, 12), unknown)
+            values = column.quantities(codes)
+            powers = isinstance(column, Numeric) and column.logarithmic
+            return _Value(values if powers else np.round(values, 12), unknown)
         assert isinstance(column, Categorical)
         numbers = column.numbers
         return _Value(numbers[codes] if numbers is not None else np.array(column.categories)[codes], unknown)

@@ -17,7 +17,7 @@ from fourfold.machine.regular import text_of
 __all__ = ["checked_hint", "read_schema", "schema_text", "unknown_columns"]
 
 KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
-    "number": {"resolution": (int, float), "decimals": int},
+    "number": {"resolution": (int, float), "decimals": int, "logarithmic": bool},
     "category": {"categories": list, "ordered": bool, "other": str, "nearest": bool},
     "time": {"format": str, "resolution": (int, float)},
     "identifier": {"pattern": str},

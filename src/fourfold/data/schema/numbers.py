@@ -27,6 +27,10 @@ CODES = 100
 """A column of so few different whole numbers is a category if their frequencies jump, as those of codes do."""
 DIGITS = 7
 """Numbers of more significant digits have a resolution coarser than their last digit."""
+DECADES = 9
+"""Positive numbers of more powers of ten are on a grid of their logarithms: a linear one would lose the small ones."""
+POWER_STEP = 1e-3
+"""The coarsest step of such a grid, in powers of ten."""
 DEGREES = 6
 """Decimals of degrees on the globe: a tenth of a metre."""
 NOISE = 9
@@ -123,6 +127,9 @@ def _numeric(values: Values, numbers: npt.NDArray[Any]) -> bool:
 def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any], whole: bool) -> Inferred:
     """Numbers at a resolution."""
     digits, least, exact = _decimals(values, numbers, counts)
+    wide = not exact and not values.hint.keys() & {"resolution", "decimals"} and _decades(numbers) > DECADES
+    if values.hint.get("logarithmic", wide):
+        return _powers(values, numbers, counts)
     remarks = []
     if "resolution" in values.hint:
         resolution = float(values.hint["resolution"])
@@ -146,6 +153,22 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
     kind = "whole numbers" if whole and resolution == 1 else f"multiples of {resolution:g}"
     inferred = answer(values, column, "number", "; ".join([kind, *remarks, *_shape(numbers, counts)]))
     return dataclasses.replace(inferred, continuous=not exact)
+
+
+def _powers(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any]) -> Inferred:
+    """Positive numbers on a grid of their logarithms."""
+    refuse(values, as_numbers(values.text) <= 0, "a positive number, since the schema says that it is logarithmic")
+    powers = np.log10(numbers)
+    resolution = float(values.hint.get("resolution", min(_coarse(powers, counts), POWER_STEP)))
+    ends = ends_of(np.rint(powers / resolution).astype(np.int64), counts, values.support)
+    column = values.column(Numeric, "float64", resolution=resolution, logarithmic=True, **ends)
+    reason = f"positive numbers over {_decades(numbers):.0f} decades, on a grid of {resolution:g} in powers of ten"
+    return answer(values, column, "number", reason)
+
+
+def _decades(numbers: npt.NDArray[Any]) -> float:
+    """The powers of ten that sorted numbers span, 0 where one is not positive."""
+    return float(np.log10(numbers[-1]) - np.log10(numbers[0])) if numbers[0] > 0 else 0.0
 
 
 def _counting(values: Values, numbers: npt.NDArray[Any]) -> Inferred | None:
