@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -172,6 +173,21 @@ def test_a_walk_beyond_the_training_rows_has_nearly_the_nats_of_its_law() -> Non
     assert float(nats.mean()) == pytest.approx(-entropy, abs=0.25)
     baseline = FirstOrderRows.fit(data.space, data.train.x).log_prob(test).nats.mean()
     assert float(model.log_prob(test).nats.mean()) > float(baseline) + 1
+
+
+def test_a_window_stays_in_its_series() -> None:
+    """Of three series, each row of a window has the name of the first, in masses and draws."""
+    names, n = Categorical("shop", categories=("a", "b", "c")), 60
+    space = dataclasses.replace(WINDOWS, schema=(*WINDOWS.schema[:2], names), series="shop")
+    shops = [torch.cat([series(n, k)[:, :2], torch.full((n, 1), k)], 1) for k in range(3)]
+    model = fitted(space, torch.cat(shops))
+    every, _ = space.support(0, 0)
+    p = model.log_prob(every).nats.double().exp()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(p[(every[:, :, 2] != every[:, :1, 2]).any(1)].sum()) == 0
+    drawn = model.sample(500)[:, :, 2]
+    assert torch.equal(drawn, drawn[:, :1].expand_as(drawn))
+    assert len(drawn.unique()) == 3
 
 
 def test_short_series_choose_trees_and_others_a_network() -> None:

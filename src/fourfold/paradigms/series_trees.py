@@ -10,6 +10,7 @@ part of the series misjudges it. A series of few rows is modelled so better than
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -53,14 +54,22 @@ class SeriesTrees(Conditionals, Continuing):
         tokens: the tokens of one row.
         numbers: the laws of the columns that hold numbers. ``None``: there are none.
         length: rows of a window.
+        fixed: columns that all rows of a window share: the name of its series.
     """
 
     measure = Measure.COUNTING
     shares: Tensor
 
-    def __init__(self, net: ColumnTrees, tokens: ColumnTokens, numbers: RowRegression | None, length: int) -> None:
+    def __init__(
+        self,
+        net: ColumnTrees,
+        tokens: ColumnTokens,
+        numbers: RowRegression | None,
+        length: int,
+        fixed: Sequence[int] = (),
+    ) -> None:
         super().__init__()
-        self.net, self.tokens, self.numbers, self.length = net, tokens, numbers, length
+        self.net, self.tokens, self.numbers, self.length, self.fixed = net, tokens, numbers, length, tuple(fixed)
         self.columns = len(tokens.sizes)
         self.run = net.columns // self.columns
         self.event = (length * self.columns,)
@@ -133,6 +142,11 @@ class SeriesTrees(Conditionals, Continuing):
         """``log p`` of the values of runs ``(B, run, C)`` by trees and each law, ``(M, B, run, C)``, float64."""
         z, log_mass = (part.view(runs.shape) for part in self.tokens.tokenize(runs.flatten(0, 1)))
         trees = self.net(z.flatten(1)).view(runs.shape).double() + log_mass
+        if self.fixed:
+            mask = torch.zeros_like(runs, dtype=torch.bool)
+            mask[:, 1:, list(self.fixed)] = True
+            same = torch.where(runs == runs.roll(1, 1), 0.0, -torch.inf).double()
+            trees = torch.where(mask, same, trees)
         parts = trees.repeat(self.shares.shape[1], 1, 1, 1)
         if self.numbers is not None:
             columns = list(self.tokens.graded)
@@ -171,6 +185,9 @@ class SeriesTrees(Conditionals, Continuing):
         z[:, : block * self.columns] = self.tokens.tokenize(run[:, :-1].flatten(0, 1))[0].view(len(rows), -1)
         first = block * self.columns
         for i in range(self.columns):
+            if block and i in self.fixed:
+                z[:, first + i] = z[:, first - self.columns + i]
+                continue
             token = self.tokens.tokenize(run[:, -1])[0]
             token[:, i] = categorical(self.net(z, None, first + i) / temperature, u[:, i, 0].float())
             value = self.tokens.at(token, u[:, i, 1:2].expand(-1, self.columns))[:, i]

@@ -241,7 +241,9 @@ def _(space: Sequences, size: str) -> GenerativeModel:
     )
     net = ColumnTrees(tokens.sizes * run, count, leaves, graded, missing, (), LEAST)
     training = Training(batch_size=32, learning_rate=0.05)
-    return _model(space, RowCodes(space), SeriesTrees(net, tokens, _regression(row, tokens), space.length), training)
+    fixed = [i for i in columns if space.columns[i] == space.series]
+    estimand = SeriesTrees(net, tokens, _regression(row, tokens), space.length, fixed)
+    return _model(space, RowCodes(space), estimand, training)
 
 
 def _regression(row: Table, tokens: ColumnTokens) -> RowRegression | None:
