@@ -56,6 +56,8 @@ BY_VERSION = 0.9
 BY_KIN = 0.9
 #: a version is absurd so far behind the latest of its family, or where the family has none
 LATER, FIRST = 3.0, 9.0
+#: from here on the number in a name is a year, or a year and a month
+DATE = 1_000
 LATE = "later than the versions known"
 #: similarity from which a name is suggested, and how many are
 ALIKE, MOST_NEAR = 0.8, 3
@@ -137,8 +139,8 @@ def _caveat(name: str, system: System, score: float) -> tuple[str, bool]:
 
 
 def _absurd(number: float, latest: float) -> bool:
-    """True for a version so far above the catalogue's latest one that nobody can mean it."""
-    return number > latest + (LATER if latest else FIRST)
+    """True for a version so far above the catalogue's latest one that nobody can mean it. No date is."""
+    return number < DATE and number > latest + (LATER if latest else FIRST)
 
 
 def _shared(first: str, second: str) -> int:

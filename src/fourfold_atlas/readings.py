@@ -26,6 +26,8 @@ SHORTEST = 3
 MOST_BEFORE = 2
 #: letters and digits from which a name can be a slip of another
 SHORTEST_SLIP = 7
+#: and from which one letter can stand for another: short names that differ so are often two systems
+SHORTEST_REPLACED = 10
 _ORGANISATION = re.compile(r'(?m)^organisation = "(\w+)"$')
 
 
@@ -77,7 +79,22 @@ def _fitting(inner: str, maker: list[str], rest: list[str], most: int) -> Placem
     more = _silent(entry, rest, most) if entry and _makes(entry, maker) else None
     if more is None:
         return _sibling(inner, [*maker, *rest])
-    return _as_part(placement, SILENT if more else FITTING)
+    return None if more and _is_brand(inner) else _as_part(placement, SILENT if more else FITTING)
+
+
+def _is_brand(inner: str) -> bool:
+    """True for a name such as Qwen that begins those of systems in several places: a silent word may tell which."""
+    brand = inner.replace("-", "")
+    alike = [row for name, row in _by_name() if name.startswith(brand)]
+    return len({cell for row in alike if (cell := _terms(row)[1])}) > 1
+
+
+@lru_cache(maxsize=1)
+def _by_name() -> tuple[tuple[str, CatalogueEntry | Product], ...]:
+    """Entries and products by the letters and digits of their plain names."""
+    rows: list[tuple[str, CatalogueEntry | Product]] = [*products().items()]
+    rows += [(plain(name), entry) for entry in entries() for name in entry.names]
+    return tuple((name.replace("-", ""), row) for name, row in rows)
 
 
 def _makes(entry: CatalogueEntry | Product, maker: list[str]) -> bool:
@@ -149,8 +166,14 @@ def _slip(query: str) -> Placement | None:
     """The only name of which a query, up to its version, is a slip of one letter inside it."""
     family = unversioned(query)
     letters = family.replace("-", "")
-    near = {name for name in _name_families() if _is_slip(letters, name.replace("-", ""))}
-    placement = _answer(near.pop() + query[len(family) :]) if len(near) == 1 else None
+    near = {spelling: name for name in _name_families() if _is_slip(letters, spelling := name.replace("-", ""))}
+    if len(near) != 1:
+        return None
+    spelling, name = near.popitem()
+    replaced = len(spelling) == len(letters) and sorted(spelling) != sorted(letters)
+    if replaced and len(letters) < SHORTEST_REPLACED:
+        return None
+    placement = _answer(name + query[len(family) :])
     if placement is None:
         return None
     return _at_most(placement, SLIP, f"taken for a slip, {placement.caveat or f'as {placement.system}'}")

@@ -163,6 +163,22 @@ def test_words_beside_a_name_that_fit_its_entry_leave_it_known(name, system):
     assert placed.confidence <= 0.9
 
 
+@pytest.mark.parametrize("name", ["Qwen Rhapsody", "LongCat Rhapsody"])
+def test_a_brand_of_several_paradigms_with_a_silent_word_asks_back(name):
+    assert place(name).cell is None
+
+
+def test_a_date_in_a_name_is_no_absurd_version():
+    assert place("Qwen Image Edit 2511").cell is Cell.DIFFUSION
+
+
+def test_the_name_of_a_maker_is_no_game():
+    placed = place("MiniMax Speech 2.8 HD")
+    assert placed.prior
+    assert placed.cell is not Cell.ADVERSARIAL
+    assert place("trained by a minimax game of two networks").cell is Cell.ADVERSARIAL
+
+
 def test_how_weights_are_packed_is_no_part_of_a_name():
     for name in ("encodec 24khz", "EnCodec-GGUF", "encodec-int8"):
         assert place(name).system == "EnCodec"
