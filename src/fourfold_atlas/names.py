@@ -403,9 +403,14 @@ def unknown(name: str) -> str:
     if alike:
         return f"which system is meant: did you mean {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}?"
     return (
-        f"more than a name: it is not among the {len(entries()):,} systems known; give its card, files or code, "
+        f"more than a name: it is not among the {_count():,} systems and products known; give its card, files or code, "
         "or say what its training loss compares and how an example is drawn"
     )
+
+
+def _count() -> int:
+    """The number of systems and products."""
+    return len(entries()) + len({row.name for row in products().values()})
 
 
 @lru_cache(maxsize=256)
