@@ -149,12 +149,16 @@ def _shared(first: str, second: str) -> int:
 
 
 def near(name: str) -> list[str]:
-    """Names of systems that are spelled alike, or begin alike, the likeliest first: to ask with, never to answer."""
+    """Names of systems that are spelled alike, or begin alike, the likeliest first: to ask with, never to answer.
+
+    A version at the end of a name does not hide its spelling.
+    """
     query = plain(name)
+    bare = unversioned(query)
     systems = {alias: (entry.system.year, entry.names[0]) for alias, entry in _by_alias().items()}
     scores: dict[tuple[int, str], float] = {}
     for alias, system in ({alias: (row.year, row.name) for alias, row in products().items()} | systems).items():
-        score = _alike(query, alias)
+        score = _alike(query, alias) or _alike(bare, alias)
         if score >= ALIKE:
             scores[system] = max(score, scores.get(system, 0.0))
     order = sorted(scores, key=lambda system: (-scores[system], *system))

@@ -177,6 +177,7 @@ def test_a_version_of_a_known_system_is_known(name, cell):
         ("audiodm", "did you mean Audio"),
         ("Parallel", "did you mean Parallel Wave"),
         ("DALL-E 4", "did you mean DALL-E"),
+        ("gemeni 2.5", "did you mean Gemini"),
         ("Zorblatt", "systems and products known"),
         ("Zorblatt 7B", "systems and products known"),
     ],
