@@ -162,6 +162,8 @@ def test_info_shows_runs_and_paradigms(runs, capsys):
     out = capsys.readouterr().out
     assert "3 steps" in out
     assert "Denoising(" in out
+    parts = out[out.index("  space ") :].splitlines()
+    assert max(map(len, parts)) <= 80
     assert call("info", "adversarial") == 0
     assert "mode collapse" in capsys.readouterr().out
     assert call("info") == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,12 @@ LONGEST = 1 << 24
 """The most bytes of a JSON file of a run."""
 
 
+MOST = 300
+"""Letters of a part, at most, that is shown whole."""
+ITEMS = 4
+"""Items of a list in a longer one. ``--json`` shows all."""
+
+
 def of_run(folder: Path) -> str:
     """The page of a run: its card and the parts of its model. It needs no torch.
 
@@ -134,7 +140,7 @@ def of_run(folder: Path) -> str:
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{folder / 'card.json'} is not the card of a run ({type(error).__name__}: {error})") from None
     try:
-        rows += [f"  {name:<12}{_call(value)}" for name, value in parts.items()]
+        rows += [_row(name, _part(value)) for name, value in parts.items()]
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{folder / 'model.json'} is not a model ({type(error).__name__}: {error})") from None
     return "\n".join([str(folder), *rows])
@@ -189,12 +195,29 @@ def _stated(card: Mapping[str, Any]) -> list[str]:
     return _rows(_answers(recorded_facts(card["facts"]))) if card.get("facts") else []
 
 
-def _call(value: Any) -> str:
-    """A part of ``model.json``, written as the call of its constructor."""
+def _part(value: Any) -> str:
+    """A part of ``model.json`` as the call of its constructor. A long one leaves out what its arguments hold."""
+    whole = _call(value)
+    return whole if len(whole) <= MOST or not isinstance(value, dict) else _call(value, _outline)
+
+
+def _call(value: Any, argument: Callable[[Any], str] | None = None) -> str:
+    """A part as the call of its constructor, with its arguments as a function writes them, by default whole."""
+    argument = argument or _call
     if isinstance(value, dict) and "type" in value:
-        arguments = ", ".join(f"{key}={_call(item)}" for key, item in value["args"].items())
+        arguments = ", ".join(f"{key}={argument(item)}" for key, item in value["args"].items())
         return f"{value['type'].rpartition(':')[2]}({arguments})"
-    return f"({', '.join(map(_call, value))})" if isinstance(value, list) else repr(value)
+    return f"({', '.join(map(argument, value))})" if isinstance(value, list) else repr(value)
+
+
+def _outline(value: Any) -> str:
+    """The name of a part, and the first items of a list."""
+    if isinstance(value, dict) and "type" in value:
+        return f"{value['type'].rpartition(':')[2]}(...)"
+    if isinstance(value, list):
+        more = [f"and {len(value) - ITEMS:,} more"] if len(value) > ITEMS else []
+        return f"({', '.join([*map(_outline, value[:ITEMS]), *more])})"
+    return repr(value)
 
 
 def record(subject: str | None) -> Any:
