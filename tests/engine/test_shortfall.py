@@ -10,13 +10,14 @@ import time
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fourfold
 from fourfold.engine import auto, execution
 from fourfold.engine.auto import Sizing
 from fourfold.engine.loop import Loop
-from fourfold.engine.shortfall import slowed
+from fourfold.engine.shortfall import FEWEST, slowed
 from fourfold.machine.usage import Usage
 from fourfold.runs.budget import parse_budget
 
@@ -38,6 +39,13 @@ def test_the_warning_goes_where_messages_go():
     said = []
     fourfold.fit("latent-flow", MOONS, budget=0.02, say=said.append, **XS)
     assert any(line.startswith("stage ") and "the model is hardly trained" in line for line in said)
+
+
+def test_trees_are_a_model_before_their_first_step():
+    rows, said = pd.DataFrame(MOONS.train.x[:100].round(decimals=1).numpy(), columns=["a", "b"]), []
+    run = fourfold.fit("autoregressive/trees", rows, budget=0.02, say=said.append, **XS)
+    assert run.card["steps"] < FEWEST
+    assert not any("hardly trained" in line for line in said)
 
 
 def test_a_budget_in_steps_gets_what_it_asked_for():

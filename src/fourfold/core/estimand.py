@@ -26,13 +26,15 @@ class Estimand(Part, nn.Module, ABC):
     ``(B, *)``. ``cost`` overrides the sampler's cost law where
     drawing a sample follows another law. Both are checked by counting. ``reads_condition`` is true where conditions are
     read without a :class:`~fourfold.core.Reading`. ``rows_at_once`` is how many samples are best drawn at once, where
-    that is not a matter of their size alone.
+    that is not a matter of their size alone. ``fitted`` is true where :meth:`fit` alone makes a model, which steps only
+    improve.
     """
 
     event: tuple[int, ...]
     cost: ClassVar[Cost | None] = None
     reads_condition: ClassVar[bool] = False
     rows_at_once: ClassVar[int | None] = None
+    fitted: ClassVar[bool] = False
 
     def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         """Take from raw training examples and their conditions what is not learned by steps: counts, or trees.

@@ -32,7 +32,8 @@ def beaten(run: Run) -> str | None:
     """
     data, model, kinds = run.data, run.model, (Kind.EXACT, Kind.LOWER_BOUND)
     candidates = () if data is None else baselines_of(data.space)
-    if data is None or not candidates or run.card["steps"] < FEWEST or model.likelihood.kind not in kinds:
+    trained = model.estimand.fitted or run.card["steps"] >= FEWEST
+    if data is None or not candidates or not trained or model.likelihood.kind not in kinds:
         return None
     examples = scored_examples(dataclasses.replace(data, test=data.validation), EXAMPLES)
     own = model.log_prob(examples.x, examples.cond)

@@ -153,7 +153,8 @@ def fit(
         run = execute(_shared(request))
         if busy := slowed(run.card, Usage.now().since(start).share, resume):
             tell(busy)
-        if (few := few_steps(run.card)) and lines is None:
+        few = None if run.model.estimand.fitted else few_steps(run.card)
+        if few and lines is None:
             warnings.warn(few, stacklevel=3)
         elif few:
             tell(few)

@@ -58,6 +58,7 @@ class SeriesTrees(Conditionals, Continuing):
     """
 
     measure = Measure.COUNTING
+    fitted = True
     shares: Tensor
 
     def __init__(

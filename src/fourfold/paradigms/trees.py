@@ -42,6 +42,7 @@ class TreeConditionals(Conditionals, JointConditionals):
     """
 
     measure = Measure.COUNTING
+    fitted = True
 
     def __init__(self, net: ColumnTrees, columns: int) -> None:
         super().__init__()
@@ -108,6 +109,7 @@ class TreeDenoiser(Denoiser):
         labels: of the condition. 0: there is none. A row of an unknown label has a class of its own, that of all rows.
     """
 
+    fitted = True
     masses: Tensor
 
     def __init__(self, net: NoiseTrees, path: Path, classes: int = 0, labels: int = 0) -> None:
