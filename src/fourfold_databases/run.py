@@ -311,6 +311,9 @@ class DatabaseRun:
     ) -> pd.DataFrame:
         """Rows with fresh keys and with all links."""
         key, schema = self.schema.keys[table], self._linked
+        for link in self.schema.links_of(table):
+            if link.parent in self.fixed and link.column in rows:
+                rows = rows.assign(**{link.column: self._fixed_keys(link, rows[link.column], generator)})
         if self.plans[table].key is not None:
             rows = rows.assign(**{str(key): self.plans[table].fresh_keys(len(rows)).to_numpy()})
         for link in schema.links_of(table):
@@ -322,6 +325,15 @@ class DatabaseRun:
         if key in schema.parts:
             rows = self._with_joint_key(table, rows, frames, generator)
         return rows.reset_index(drop=True)
+
+    def _fixed_keys(self, link: Link, drawn: pd.Series, generator: np.random.Generator) -> pd.Series:
+        """Keys of a table that stays as it is. Those that few rows name are one category, and one of them is drawn."""
+        keys = self.fixed[link.parent][self.schema.keys[link.parent]].astype(str)
+        names = drawn.astype(object).astype(str)
+        pooled = drawn.notna() & ~names.isin(keys)
+        few = keys[~keys.isin(names)].to_numpy() if pooled.any() else keys
+        few = few if len(few) else keys.to_numpy()
+        return drawn.astype(object).mask(pooled, pd.Series(generator.choice(few, len(drawn)), index=drawn.index))
 
     def _with_parts(self, link: Link, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
         """Rows with the columns of a link of several, from the rows that they name."""

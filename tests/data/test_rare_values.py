@@ -205,3 +205,17 @@ def test_how_many_rows_a_category_needs_is_a_setting_of_tables(tmp_path, form):
     assert any("pooled" in note and "fewer than 20 rows" in note for note in levels[20])
     with pytest.raises(DataError, match="rare must be left out"):
         load(torch.zeros(30, 1, 8, 8, dtype=torch.uint8), rare=7)
+
+
+def test_rare_numbers_that_a_frame_holds_as_texts_are_the_nearest_frequent_ones():
+    """A pooled word among them, such as "other", would be no number."""
+    stock = [*["0", "10", "20"] * 60, "70", "90", "15", "35", "3"]
+    frame = pd.DataFrame({"stock": stock, "x": np.random.default_rng(0).normal(size=len(stock)).round(2)})
+    frame["stock"] = frame["stock"].astype("str")
+    data = load(frame)
+    column = data.space.schema[0]
+    assert column.categories == ("0", "10", "20")
+    assert column.codes_of(np.arange(5), pd.Series(["70", "16", "3", "4", "-8"])).tolist() == [2, 2, 0, 0, 0]
+    drawn = data.space.table(data.train.x)["stock"]
+    assert set(drawn) == {"0", "10", "20"}
+    assert drawn.dtype == frame["stock"].dtype

@@ -362,6 +362,24 @@ def test_a_role_gets_the_nearest_row_and_no_other_role_has_it():
     assert few.tolist() == [0] * 6
 
 
+def test_rows_of_a_short_table_that_few_rows_name_are_named_by_key():
+    """The fewer than five rows that name a key are pooled where a column is modelled, and no key is "other"."""
+    staff = pd.DataFrame({"staff_id": [f"s{k}" for k in range(9)], "title": [*"abcdefghi"]})
+    rng = np.random.default_rng(0)
+    names = np.repeat(staff["staff_id"].to_numpy(), [40, 40, 40, 2, 2, 2, 2, 2, 2])
+    visits = pd.DataFrame({"staff_id": rng.permutation(names), "minutes": rng.integers(5, 60, len(names))})
+    visits["stock"] = np.where(rng.random(len(names)) < 0.95, "0", rng.integers(10, 99, len(names)).astype(str))
+    run = fit_database(
+        "autoregressive", {"staff": staff, "visits": visits}, budget="20 steps", size="xs", precision="float32"
+    )
+    drawn = run.sample(8)["visits"]
+    few = drawn["staff_id"].value_counts().reindex(staff["staff_id"][3:]).fillna(0)
+    assert set(drawn["staff_id"]) <= set(staff["staff_id"])
+    assert few.sum() == pytest.approx(12 / 132 * len(drawn), rel=0.4)
+    assert few.min() > 0
+    assert drawn["stock"].str.fullmatch(r"\d+").all()
+
+
 def test_a_short_table_that_names_itself_stays_as_it_is():
     staff = pd.DataFrame({"staff_id": range(8), "manager_id": [None, *[0] * 7], "title": [*"abcdefgh"]})
     staff["manager_id"] = staff["manager_id"].astype("Int64")

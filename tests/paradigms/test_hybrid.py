@@ -18,7 +18,7 @@ from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, 
 from fourfold.engine import Run, fit, save_model
 from fourfold.estimands import Decoder
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
-from fourfold.paradigms import build, cards, hybrid
+from fourfold.paradigms import build, hybrid
 from fourfold.paradigms.adversarial import OnePass
 from fourfold.paradigms.latent import CodeDecoder, Elbo, PriorThenDecode, VariationalBound
 from fourfold.spaces import Categories, Images, Vectors

@@ -237,12 +237,12 @@ class Categorical(Modelled):
 
     @property
     def numbers(self) -> npt.NDArray[np.float64] | None:
-        """The categories as numbers, if the data holds numbers."""
-        return np.array(self.categories, dtype=np.float64) if self.dtype[0] in "iufIUF" else None
+        """The categories as numbers, if the data holds numbers, or texts that stand for the nearest number."""
+        return np.array(self.categories, dtype=np.float64) if self.nearest or self.dtype[0] in "iufIUF" else None
 
     def _values(self, codes: Codes) -> pd.Series:
         text, numbers = pd.Series(self._text(codes), dtype=object), self.numbers
-        if numbers is not None:
+        if numbers is not None and self.dtype[0] in "iufIUF":
             return _cast(pd.Series(numbers[codes]), self.dtype)
         if self.dtype == "bool":
             return text.str.lower().eq("true")

@@ -130,8 +130,8 @@ def _supported(values: Values) -> Inferred:
 
 
 def _numeric(values: Values) -> bool:
-    """True for categories that are numbers, in the file or in the data frame."""
-    return plain_dtype(values.text) != "str" and (values.coded.dtype or "int64")[0] in "iufIUF"
+    """True for categories that are numbers, though a data frame may hold them as texts."""
+    return plain_dtype(values.text) != "str" and values.coded.dtype != "category"
 
 
 def _categories(values: Values) -> tuple[str, ...]:
