@@ -30,6 +30,7 @@ from fourfold.privacy import guarantee_words
 from fourfold.settings.data import DataKeywords
 from fourfold.tasks.scores import score_record
 from fourfold_databases.database import Database, read_database
+from fourfold_databases.findings import screen
 from fourfold_databases.fitting import fit_database, plan_words
 from fourfold_databases.judging import judge_database
 from fourfold_databases.page import write_page
@@ -235,7 +236,8 @@ def judge(command: Judge) -> None:
     folder = command.out.with_suffix("")
     if folder.exists():
         raise DataError(f"--out must be a new folder, got {folder}, which exists; name another")
-    real = read_database(command.real, _reading(command.data_options)[0], skip_bad=True)
+    schema, doubtful = _reading(command.data_options)
+    real = read_database(command.real, schema, skip_bad=True, doubtful=doubtful)
     for note in real.notes:
         say(note)
     judgement = judge_database(real, command.synthetic, held_out=command.held_out, n=command.n, out=folder, say=say)
@@ -243,7 +245,7 @@ def judge(command: Judge) -> None:
     if command.as_json:
         print_line(json.dumps(judgement.record(), indent=1))
     else:
-        print_line(judgement)
+        print_line(screen(judgement, real.schema))
         print_line(f"report: {page}")
 
 

@@ -109,6 +109,7 @@ def read_database(
     schema: Schema | str | os.PathLike[str] | None = None,
     *,
     skip_bad: bool = False,
+    doubtful: bool | None = None,
     owners: bool = True,
 ) -> Database:
     """Read a database.
@@ -118,6 +119,7 @@ def read_database(
         schema: keys and links, or the TOML file that names them. ``None``: those that the database declares, and those
             that its values and names show.
         skip_bad: leave out rows that break a key, tables without rows, and links that close a circle.
+        doubtful: infer links that values alone show, though some rows name none. ``None``: where these are left out.
         owners: choose the owner of a table's rows by their number. Without it, it is the first link's.
 
     Raises:
@@ -131,7 +133,7 @@ def read_database(
     frames = {table: frame for table, frame in frames.items() if table not in empty}
     notes = tuple(f"{table}: is left out, since it has no rows" for table in empty)
     if schema is None:
-        schema, remarks = inferred_schema(frames, declared, name, skip_bad)
+        schema, remarks = inferred_schema(frames, declared, name, skip_bad, skip_bad if doubtful is None else doubtful)
         notes += remarks
     columns = {table: tuple(map(str, frame.columns)) for table, frame in frames.items()}
     schema = schema.without_tables(empty).restricted(columns, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from textwrap import fill
 from typing import final
 
 from fourfold.metrics import Measurement
@@ -14,12 +15,14 @@ from fourfold.tournament.words import listed
 from fourfold_databases.judging import DatabaseJudgement
 from fourfold_databases.schema import Schema
 
-__all__ = ["ATTACK", "COPIES", "LIKENESS", "NEARNESS", "Finding", "conclusion", "findings", "score_of"]
+__all__ = ["ATTACK", "COPIES", "LIKENESS", "NEARNESS", "Finding", "conclusion", "findings", "score_of", "screen"]
 
 COPIES, NEARNESS, ATTACK, LIKENESS = "copies", "closer_to_training", "membership", "two_sample_auc"
 RULES = "broken_rules"
 """The scores that the verdict reads."""
 
+FEW = 3
+"""Columns whose values are named, at most."""
 SLACK = 0.005
 """The share of rows by which a rule may hold less often than in the real database."""
 
@@ -47,6 +50,15 @@ def score_of(judgement: DatabaseJudgement, view: str, name: str) -> Measurement 
     scores = judgement.views[view].scores if view in judgement.views else ()
     present = (score for score in scores if not math.isnan(score.value))
     return next((score for score in present if score.name.partition("[")[0] == name), None)
+
+
+def screen(judgement: DatabaseJudgement, schema: Schema) -> str:
+    """The verdict and the scores of each view, in 80 columns. A sentence that speaks against it begins with ``!``."""
+    sentences = [
+        fill(item.text, 80, initial_indent="! " if item.bad else "- ", subsequent_indent="  ")
+        for item in findings(judgement, schema)
+    ]
+    return "\n".join([fill(conclusion(judgement, schema), 80), *sentences, "", judgement.table])
 
 
 def conclusion(judgement: DatabaseJudgement, schema: Schema) -> str:
@@ -106,8 +118,10 @@ def _keys(judgement: DatabaseJudgement) -> Finding:
 
 
 def _kinds(judgement: DatabaseJudgement) -> list[Finding]:
-    """A sentence on values of another kind than their column, where there are some."""
-    text = f"Some values are of another kind than their column: {'; '.join(judgement.wrong)}."
+    """A sentence on values that a column of the real database does not have, where there are some."""
+    more = len(judgement.wrong) - FEW
+    lines = [*judgement.wrong[:FEW], *([f"and values of {plural(more, 'more column')}"] if more > 0 else [])]
+    text = f"Some values are none of their column in the real database: {'; '.join(lines)}."
     return [Finding("values", text, True)] if judgement.wrong else []
 
 
@@ -147,7 +161,7 @@ def _privacy(
     if failing:
         return Finding(subject, f"In {listed(failing)} {bad}.", True, private=True)
     worst = max(present, key=lambda table: present[table].value - present[table].floor)
-    return Finding(subject, f"{good}. At the most, in {worst}: {words(present[worst])}.", False, private=True)
+    return Finding(subject, f"{good}. The nearest to it is {worst}: {words(present[worst])}.", False, private=True)
 
 
 def _likeness(subject: str, noun: str, judgement: DatabaseJudgement, views: list[str]) -> Finding:

@@ -64,9 +64,9 @@ class Candidate:
     share: float
     missing: int | None = None
 
-    def holds(self, skip_bad: bool) -> bool:
+    def holds(self, doubtful: bool) -> bool:
         """Whether it is a link. Rows that break one that values show are no faults, but leave it in doubt."""
-        return self.share >= SHARE and (not self.missing or skip_bad)
+        return self.share >= SHARE and (not self.missing or doubtful)
 
     @property
     def note(self) -> str:
@@ -84,7 +84,11 @@ class Candidate:
 
 
 def inferred_schema(
-    frames: Frames, declared: Mapping[str, DeclaredKeys], where: str = "database", skip_bad: bool = False
+    frames: Frames,
+    declared: Mapping[str, DeclaredKeys],
+    where: str = "database",
+    skip_bad: bool = False,
+    doubtful: bool = False,
 ) -> tuple[Schema, tuple[str, ...]]:
     """The schema of a database: the keys that it declares, and those that its values and names show.
 
@@ -94,13 +98,14 @@ def inferred_schema(
     last it is a column without the name of a key whose texts another table repeats (:func:`repeated_key`). A column is
     a *link* if its name speaks of the parent and nearly all its values are keys of the parent. So are several columns
     with the names of the parent's key, and one of another name that holds the parent's codes. Where only values show a
-    link, all must be keys.
+    link, all must be keys, or those that are none be ``doubtful``.
 
     Args:
         frames: the rows of each table.
         declared: the keys that the database itself names.
         where: the database, for messages.
         skip_bad: leave out links that close a circle.
+        doubtful: take links that values show, though some are no keys.
 
     Returns:
         The schema, and notes on links that were left out, and on columns that are nearly links. Of a circle, a link
@@ -130,7 +135,7 @@ def inferred_schema(
         named = _links(table, frame, declared.get(table, NOTHING), columns, values, by_values)
         both, names = [*named, *_code_links(table, named, every, columns)], [*map(str, frame)]
         candidates += sorted(both, key=lambda item: (names.index(item.columns[0]), -len(item.columns)))
-    links = [(item.link, item.columns) for item in candidates if item.holds(skip_bad)]
+    links = [(item.link, item.columns) for item in candidates if item.holds(doubtful)]
     by_key = [(link.child == link.parent, link.column != joint_name(columns[link.parent]), link) for link, _ in links]
     straight, closing = without_circles([link for *_, link in sorted(by_key, key=lambda item: item[:2])])
     straight = tuple(sorted(straight, key=[link for link, _ in links].index))
@@ -145,7 +150,7 @@ def inferred_schema(
         f"{link.child}: {link.column} is a column like any other, since a link to {link.parent} would close a circle"
         for link in closing
     )
-    notes += tuple(item.note for item in candidates if not item.holds(skip_bad))
+    notes += tuple(item.note for item in candidates if not item.holds(doubtful))
     parts = {joint_name(key): key for key in columns.values() if len(key) > 1}
     parts |= {link.column: names for link, names in links if len(names) > 1}
     keys = {table: joint_name(key) if key else None for table, key in columns.items()}

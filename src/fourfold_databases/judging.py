@@ -105,12 +105,17 @@ class DatabaseJudgement:
 
     def __str__(self) -> str:
         """Keys and links, then the scores of each view, in at most 80 columns."""
+        rules = [wrapped(str(rule)) for rule in self.rules]
+        wrong = [wrapped(line) for line in self.wrong]
+        return "\n".join([*map(str, self.checks), *rules, *wrong, "", self.table])
+
+    @property
+    def table(self) -> str:
+        """The scores of each view in columns, and the views that have none."""
         widths = [max(len(row[i]) for row in self.rows) for i in range(len(self.rows[0]))]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in self.rows]
         short = [wrapped(f"too few rows to be measured: {', '.join(self.short)}")] if self.short else []
-        rules = [wrapped(str(rule)) for rule in self.rules]
-        wrong = [wrapped(line) for line in self.wrong]
-        return "\n".join([*map(str, self.checks), *rules, *wrong, "", *table, *short])
+        return "\n".join([*table, *short])
 
     def record(self) -> dict[str, Any]:
         """The judgement as a JSON value."""
@@ -262,7 +267,7 @@ def judge_database(
         DataError: for databases that cannot be read, or of other tables.
     """
     say = say or (lambda message: None)
-    data = real if isinstance(real, Database) else read_database(real, schema, skip_bad=True)
+    data = real if isinstance(real, Database) else read_database(real, schema, skip_bad=True, doubtful=False)
     name = Path(synthetic).name if isinstance(synthetic, (str, Path)) else "samples"
     raw = _raw(name, synthetic, data.schema, say)
     checks = checks_of(name, raw, data.schema)

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fourfold.data import load
+from fourfold.data import IN_MEMORY, load
 from fourfold.data.errors import DataError
 from fourfold.data.schema import Coded, Inferred, infer
 from fourfold.data.sequences import order_of
@@ -159,7 +159,7 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
         rules: whether columns that others decide are left to them, and bounds are looked for.
     """
     frames, schema = database.frames, database.schema
-    about = {table: _about(frame, schema.without(table)) for table, frame in frames.items()}
+    about = {table: _about(database, table) for table in frames}
     places = {link: places_of(frames, schema, link) for link in schema.links}
     derived: Mapping[str, tuple[Derived, ...]] = {}
     kinds = {table: _kinds(frames[table], items) for table, items in about.items()}
@@ -178,10 +178,21 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
     return result
 
 
-def _about(frame: pd.DataFrame, without: Sequence[str]) -> tuple[Inferred, ...]:
-    """The columns of a table without keys and links."""
+def _about(database: Database, table: str) -> tuple[Inferred, ...]:
+    """The columns of a table without keys and links.
+
+    Raises:
+        DataError: for columns that cannot be modelled, with the table.
+    """
+    frame, without = database.frames[table], database.schema.without(table)
     own = [str(column) for column in frame if column not in without]
-    return tuple(load(_some(frame[own]), space="table").columns) if own and len(frame) >= FEWEST else ()
+    if not own or len(frame) < FEWEST:
+        return ()
+    try:
+        return tuple(load(_some(frame[own]), space="table").columns)
+    except DataError as error:
+        reason = str(error).removeprefix(f"{IN_MEMORY}: a table ").removeprefix(f"{IN_MEMORY}, ").partition(";")[0]
+        raise DataError(f"{database.name}, table {table}: {reason}; mend it, or leave the table out") from None
 
 
 def _kinds(frame: pd.DataFrame, about: Sequence[Inferred]) -> Kinds:

@@ -362,6 +362,16 @@ def test_a_role_gets_the_nearest_row_and_no_other_role_has_it():
     assert few.tolist() == [0] * 6
 
 
+def test_a_table_of_names_alone_is_refused_by_name():
+    rng = np.random.default_rng(0)
+    artists = pd.DataFrame(
+        {"artist_id": range(60), "name": [f"{letter} {k}" for k, letter in enumerate("abcdef" * 10)]}
+    )
+    albums = pd.DataFrame({"artist_id": rng.integers(0, 60, 200), "year": rng.integers(1990, 2020, 200)})
+    with pytest.raises(DataError, match="table artists: must have a column that varies, got constants and ident"):
+        fit_database("autoregressive", {"artists": artists, "albums": albums}, budget="2 steps", size="xs")
+
+
 def test_rows_of_a_short_table_that_few_rows_name_are_named_by_key():
     """The fewer than five rows that name a key are pooled where a column is modelled, and no key is "other"."""
     staff = pd.DataFrame({"staff_id": [f"s{k}" for k in range(9)], "title": [*"abcdefghi"]})

@@ -11,6 +11,7 @@ import pytest
 
 from fourfold.data import DataError
 from fourfold_databases.database import read_database
+from fourfold_databases.judging import judge_database
 from fourfold_databases.repeats import columns_of, names_by_codes
 from fourfold_databases.schema import Schema
 
@@ -65,6 +66,15 @@ def test_codes_that_are_nearly_all_keys_are_a_link_where_bad_rows_are_left_out()
     database = read_database(flights(random()), skip_bad=True)
     assert "flights.dest -> airports" in {*map(str, database.schema.links)}
     assert len(database.frames["flights"]) == 880
+
+
+def test_a_judge_breaks_no_link_that_a_model_did_not_learn():
+    """Rows that name no airport leave a link in doubt, so models have a column there, and so has the judge."""
+    real = flights(random())
+    real["airports"]["alt"] %= 97
+    checks = judge_database(real, real, n=50).checks
+    assert "link flights.origin -> airports" in {check.name for check in checks}
+    assert not any("flights.dest" in check.name or check.broken for check in checks)
 
 
 def test_names_of_tables_and_first_columns_name_rows():
