@@ -155,14 +155,16 @@ def evaluate(command: Evaluate) -> None:
     say("samples: a new database of the size of the one that the run learned from (scale 1)")
     samples = run.sample(1.0, command.seed, say=say)
     judgement = judge_database(real, samples, held_out=held_out, n=command.n, say=say)
-    record = {**judgement.record(), "log-probability": _score_record(scores)}
+    record = {**judgement.record(), "log-probability": _score_record(scores), "privacy": dict(run.privacy)}
     if command.out is not None:
         write_text(command.out, json.dumps(record, indent=1))
     if command.as_json:
         print_line(json.dumps(record, indent=1))
         return
-    print_line(f"{judgement}\n")
+    print_line(f"{screen(judgement, run.schema)}\n")
     _print_scores(run, scores)
+    if run.privacy:
+        print_line(guarantee_words({"privacy": run.privacy}))
     print_line(f"\na report with pages:\n  fourfold sample {command.run} --out NEW.db\n  fourfold judge REAL NEW.db")
 
 

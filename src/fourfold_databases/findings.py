@@ -121,7 +121,7 @@ def _kinds(judgement: DatabaseJudgement) -> list[Finding]:
     """A sentence on values that a column of the real database does not have, where there are some."""
     more = len(judgement.wrong) - FEW
     lines = [*judgement.wrong[:FEW], *([f"and values of {plural(more, 'more column')}"] if more > 0 else [])]
-    text = f"Some values are none of their column in the real database: {'; '.join(lines)}."
+    text = f"Some values do not belong in their column: {'; '.join(lines)}."
     return [Finding("values", text, True)] if judgement.wrong else []
 
 
