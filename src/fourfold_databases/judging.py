@@ -152,7 +152,7 @@ def views(database: Database, plan: Mapping[str, Plan]) -> dict[str, pd.DataFram
     tables: dict[str, pd.DataFrame] = {}
     for table in schema.order:
         own = frames[table][[*plan[table].own]]
-        if own.shape[1]:
+        if own.shape[1] and not plan[table].names:
             tables[table] = own
         for link in schema.links_of(table):
             tables |= _of_link(link, database, plan)
@@ -173,10 +173,11 @@ def _of_link(link: Link, database: Database, plan: Mapping[str, Plan]) -> dict[s
     if link != schema.owner(link.child):
         return tables
     counts = counts_of(places, len(parent))
-    tables[f"numbers of {link.child}"] = above.assign(**{COUNT: counts}).reset_index(drop=True)
+    if above.shape[1] or counts.min() < counts.max():
+        tables[f"numbers of {link.child}"] = above.assign(**{COUNT: counts}).reset_index(drop=True)
     if not len(child):
         return tables
-    if not plan[link.child].alone and own.shape[1]:
+    if not plan[link.child].alone and own.shape[1] and not plan[link.child].names:
         tables[f"siblings in {link.child}"] = _siblings(child[linked], link, plan[link.child])
     summaries = {
         other.child: summary(frames[other.child], other, plan[other.child], parent[schema.keys[link.parent]])

@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fourfold.data import IN_MEMORY, load
+from fourfold.core import configuration
+from fourfold.data import Dataset, load
 from fourfold.data.errors import DataError
 from fourfold.data.schema import Coded, Inferred, infer
 from fourfold.data.sequences import order_of
@@ -46,6 +47,7 @@ from fourfold_databases.reading import Frames, Places, gaps_in, rows_at
 from fourfold_databases.schema import Link, Schema
 
 __all__ = [
+    "COIN",
     "FEWEST",
     "NO",
     "ROW",
@@ -66,6 +68,10 @@ __all__ = [
     "with_place",
 ]
 
+COIN, HEADS, TAILS = "a coin", "heads", "tails"
+"""A column that stands beside texts and names of rows where no other column differs from row to row."""
+VARYING = ("number", "time", "category", "boolean", "parts")
+"""The kinds of columns that are modelled."""
 YES, NO = "yes", "no"
 """The values of a flag."""
 ROW = "row"
@@ -106,6 +112,9 @@ class Plan:
         longest: the most rows that one row owns.
         free: how many rows name no owner.
         numbers: the keys and links that are numbers in the data.
+        names: whether its other columns are texts and names of rows alone.
+        texts: the table of these beside :data:`COIN`, as :func:`~fourfold.core.configuration` writes it, where nothing
+            else of a row is modelled.
     """
 
     columns: tuple[str, ...]
@@ -128,6 +137,8 @@ class Plan:
     longest: int = 1
     free: int = 0
     numbers: tuple[str, ...] = ()
+    names: bool = False
+    texts: Mapping[str, Any] | None = None
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Plan:
@@ -159,7 +170,7 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
         rules: whether columns that others decide are left to them, and bounds are looked for.
     """
     frames, schema = database.frames, database.schema
-    about = {table: _about(database, table) for table in frames}
+    about = {table: _about(frame, schema.without(table)) for table, frame in frames.items()}
     places = {link: places_of(frames, schema, link) for link in schema.links}
     derived: Mapping[str, tuple[Derived, ...]] = {}
     kinds = {table: _kinds(frames[table], items) for table, items in about.items()}
@@ -168,6 +179,8 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
     result: dict[str, Plan] = {}
     for table in schema.order:
         plan = _plan(database, table, about[table], derived.get(table, ()), places, rules)
+        if plan.names and not has_values(schema, {**result, table: replace(plan, own=())}, table):
+            plan = _without_model(frames[table], plan)
         owner = schema.owner(table)
         if rules and owner is not None:
             own, above = (kinds[part].of(p.own) for part, p in ((table, plan), (owner.parent, result[owner.parent])))
@@ -178,21 +191,22 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
     return result
 
 
-def _about(database: Database, table: str) -> tuple[Inferred, ...]:
-    """The columns of a table without keys and links.
-
-    Raises:
-        DataError: for columns that cannot be modelled, with the table.
-    """
-    frame, without = database.frames[table], database.schema.without(table)
+def _about(frame: pd.DataFrame, without: Sequence[str]) -> tuple[Inferred, ...]:
+    """The columns of a table without keys and links."""
     own = [str(column) for column in frame if column not in without]
     if not own or len(frame) < FEWEST:
         return ()
-    try:
-        return tuple(load(_some(frame[own]), space="table").columns)
-    except DataError as error:
-        reason = str(error).removeprefix(f"{IN_MEMORY}: a table ").removeprefix(f"{IN_MEMORY}, ").partition(";")[0]
-        raise DataError(f"{database.name}, table {table}: {reason}; mend it, or leave the table out") from None
+    return tuple(item for item in _beside_coin(_some(frame[own])).columns if item.column.name != COIN)
+
+
+def _beside_coin(frame: pd.DataFrame) -> Dataset:
+    """Rows with a coin that differs from row to row: a table must have a column that does."""
+    return load(frame.assign(**{COIN: [HEADS if k % 2 else TAILS for k in range(len(frame))]}), space="table")
+
+
+def _without_model(frame: pd.DataFrame, plan: Plan) -> Plan:
+    """The plan of a table that holds texts and names of rows alone, which no model is needed for."""
+    return replace(plan, own=(), texts=configuration(_beside_coin(frame[[*plan.own]]).space))
 
 
 def _kinds(frame: pd.DataFrame, about: Sequence[Inferred]) -> Kinds:
@@ -255,6 +269,7 @@ def _plan(
         longest=longest,
         free=0 if owner is None else int(frame[owner.column].isna().sum()),
         numbers=tuple(database.numbers.get(table, ())),
+        names=bool(about) and not _of_kinds(about, *VARYING),
     )
 
 

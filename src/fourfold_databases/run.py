@@ -12,8 +12,9 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
-from fourfold.core import LogProb
+from fourfold.core import LogProb, construct
 from fourfold.data import read_all
 from fourfold.data.errors import DataError, option
 from fourfold.data.pairing import ConditionNote
@@ -28,6 +29,7 @@ from fourfold_databases.derived import counts_of, filled, places_of
 from fourfold_databases.integrity import joined_keys, sound_rows, without_rows
 from fourfold_databases.matching import matches, role_places
 from fourfold_databases.plan import (
+    COIN,
     ROW,
     YES,
     Plan,
@@ -279,12 +281,20 @@ class DatabaseRun:
         own = self._own_key(table)
         return wrong | rows.duplicated([owner.column, *own]).to_numpy() if own else wrong
 
+    def _texts(self, table: str, n: int, seed: int) -> pd.DataFrame:
+        """Rows of a table without a model: of its texts and names, if it has some."""
+        if self.plans[table].texts is None:
+            return pd.DataFrame(index=range(n))
+        space = construct(self.plans[table].texts)
+        coins = torch.randint(2, (n, 1), generator=torch.Generator().manual_seed(seed))
+        return (space.text(coins) if self.as_text else space.table(coins)).drop(columns=COIN)
+
     def _framed(
         self, table: str, n: int, keys: pd.Series | None, conditions: pd.DataFrame | None, seed: int
     ) -> pd.DataFrame:
         """Samples of a table's model as a frame, one example for each row of what is given."""
         if table not in self.runs:
-            return pd.DataFrame(index=range(n))
+            return self._texts(table, n, seed)
         model = self.runs[table].model
         assert isinstance(model.space, WrittenRows), "tables and sequences are written as text"
         space, step = model.space, max(CODES // int(np.prod(model.space.shape)), 1)

@@ -16,6 +16,7 @@ from fourfold.main import run as command
 from fourfold.runs.budget import parse_budget
 from fourfold_databases.database import read_database
 from fourfold_databases.fitting import _part, fit_database
+from fourfold_databases.judging import judge_database
 from fourfold_databases.matching import matches, role_places
 from fourfold_databases.plan import Plan
 from fourfold_databases.run import DatabaseRun
@@ -362,14 +363,30 @@ def test_a_role_gets_the_nearest_row_and_no_other_role_has_it():
     assert few.tolist() == [0] * 6
 
 
-def test_a_table_of_names_alone_is_refused_by_name():
+@pytest.mark.parametrize("owners", [60, 40], ids=["all own albums", "some own none"])
+def test_a_table_of_names_alone_gets_new_names(tmp_path, owners):
+    """Names and addresses of pages need no model. Whether a row owns others does."""
     rng = np.random.default_rng(0)
-    artists = pd.DataFrame(
-        {"artist_id": range(60), "name": [f"{letter} {k}" for k, letter in enumerate("abcdef" * 10)]}
+    names = pd.Series([f"{letter}{letter.upper()} {k:04}" for k, letter in enumerate("abcdef" * 10)])
+    artists = pd.DataFrame({"artist_id": range(60), "name": names, "page": [f"page/{k}" for k in range(60)]})
+    albums = pd.DataFrame(
+        {"artist_id": rng.permutation(np.arange(200) % owners), "year": rng.integers(1990, 2020, 200)}
     )
-    albums = pd.DataFrame({"artist_id": rng.integers(0, 60, 200), "year": rng.integers(1990, 2020, 200)})
-    with pytest.raises(DataError, match="table artists: must have a column that varies, got constants and ident"):
-        fit_database("autoregressive", {"artists": artists, "albums": albums}, budget="2 steps", size="xs")
+    mails = pd.DataFrame({"artist_id": range(60), "mail": [f"m{k}@mail.com" for k in range(60)]})
+    data = {"artists": artists, "albums": albums, "mails": mails}
+    fit_database("autoregressive", data, budget="9 steps", size="xs", precision="float32", out=tmp_path / "run")
+    run = DatabaseRun.load(tmp_path / "run")
+    assert ("artists" in run.runs) == (owners < 60)
+    new = run.sample(2.0, 1)
+    assert len(new["artists"]) == 120
+    assert new["artists"]["name"].str.fullmatch(r"[a-f][A-F] \d{4}").all()
+    assert new["artists"]["page"].tolist() == [f"page/{k}" for k in range(60, 180)]
+    assert new["mails"]["mail"].tolist() == [f"m{k}@mail.com" for k in range(60, 60 + len(new["mails"]))]
+    assert set(new["albums"]["artist_id"]) <= set(new["artists"]["artist_id"])
+    assert run.log_prob(read_database(data)).keys() == run.runs.keys()
+    judgement = judge_database(data, new, n=60)
+    assert "albums" in judgement.views
+    assert not any(check.broken for check in judgement.checks)
 
 
 def test_rows_of_a_short_table_that_few_rows_name_are_named_by_key():
