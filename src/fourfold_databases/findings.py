@@ -105,6 +105,7 @@ def findings(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
             lambda score: f"AUC {score.value:.2f}, where a guess has 0.50",
             apart_from_floor,
         ),
+        *_repeats(judgement),
         _likeness("tables", "rows", judgement, tables),
         _likeness("links", "linked rows", judgement, links),
     ]
@@ -162,6 +163,14 @@ def _privacy(
         return Finding(subject, f"In {listed(failing)} {bad}.", True, private=True)
     worst = max(present, key=lambda table: present[table].value - present[table].floor)
     return Finding(subject, f"{good}. The nearest to it is {worst}: {words(present[worst])}.", False, private=True)
+
+
+def _repeats(judgement: DatabaseJudgement) -> list[Finding]:
+    """A sentence on tables too short to be measured that are mostly rows of the real database, if there are some."""
+    tables = [f"{table} ({same:,} of {rows:,})" for table, (same, rows) in judgement.repeats.items() if 2 * same > rows]
+    harmless = "That is harmless where they name nobody, as a list of countries does."
+    text = f"Tables of few rows hold real ones: {listed(tables)}. {harmless}"
+    return [Finding("short tables", text, True, private=True)] if tables else []
 
 
 def _likeness(subject: str, noun: str, judgement: DatabaseJudgement, views: list[str]) -> Finding:

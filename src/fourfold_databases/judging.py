@@ -14,7 +14,7 @@ A *view* is one table that holds what a database should keep:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
@@ -82,6 +82,7 @@ class DatabaseJudgement:
         held_out: whether rows that the system never saw are the references.
         short: the views with too few rows to be measured.
         wrong: a sentence on each column with values of another kind than those of the real one.
+        repeats: of tables that were not measured, the rows that are rows of the real one, and all rows.
     """
 
     name: str
@@ -93,6 +94,7 @@ class DatabaseJudgement:
     held_out: bool = False
     short: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    repeats: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
@@ -125,6 +127,7 @@ class DatabaseJudgement:
             "rows": {table: {"real": real, "synthetic": drawn} for table, (real, drawn) in self.sizes.items()},
             "rules": [{"name": rule.name, "real": rule.real, "synthetic": rule.synthetic} for rule in self.rules],
             "wrong values": list(self.wrong),
+            "repeated rows": {table: list(counts) for table, counts in self.repeats.items()},
             "views": {name: view.record() for name, view in self.views.items()},
         }
 
@@ -310,7 +313,21 @@ def judge_database(
         held_out is not None,
         tuple(short),
         tuple(wrong),
+        {
+            table: (_repeats(frame, raw[table], data.schema.without(table)), len(raw[table]))
+            for table, frame in data.frames.items()
+            if table not in judgements
+        },
     )
+
+
+def _repeats(real: pd.DataFrame, drawn: pd.DataFrame, keys: Sequence[str]) -> int:
+    """How many rows are a row of the real table in all columns but keys and links. 0 where it has no others."""
+    own = [column for column in real if column in drawn and column not in keys]
+    if not own or not len(real) or not len(drawn):
+        return 0
+    new, old = (frame[own].astype(str).fillna("").agg("\x1f".join, axis=1) for frame in (drawn, real))
+    return int(new.isin(old).sum())
 
 
 def _cardinality(link: Link, real: Database, samples: Database) -> Bars:

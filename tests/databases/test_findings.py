@@ -12,7 +12,7 @@ from test_keys_and_links import shop
 
 from fourfold.metrics import Floor, Measurement
 from fourfold_databases.database import read_database
-from fourfold_databases.findings import LIKENESS, conclusion, findings, score_of
+from fourfold_databases.findings import LIKENESS, conclusion, findings, score_of, screen
 from fourfold_databases.inference import inferred_schema
 from fourfold_databases.judging import DatabaseJudgement, LinkCheck, judge_database
 from fourfold_databases.page import schema_picture, write_page
@@ -113,3 +113,22 @@ def test_wide_parts_of_the_page_scroll_by_themselves(tmp_path):
     assert text.count('<div class="wide"><table>') == text.count("<table>")
     assert text.count('<div class="wide"><svg') == 1
     assert 'class="conclusion' in text
+
+
+def test_rows_of_short_tables_that_are_real_ones_are_looked_at_first():
+    """They are too few for a measure of copies, and a table of nine employees is copied whole."""
+    rng = np.random.default_rng(0)
+
+    def visits():
+        return pd.DataFrame({"staff_id": rng.integers(0, 9, 200), "minutes": rng.integers(5, 60, 200)})
+
+    staff = pd.DataFrame({"staff_id": range(9), "name": [*"abcdefghi"], "born": [1980.0, None, *range(1990, 1997)]})
+    real = {"staff": staff, "visits": visits()}
+    other = staff.assign(name=[*"jklmnopqr"])
+    for drawn, count, private in ((staff.assign(staff_id=staff["staff_id"] + 9), 9, True), (other, 0, False)):
+        visit = visits().assign(staff_id=rng.choice(drawn["staff_id"], 200))
+        judgement = judge_database(real, {"staff": drawn, "visits": visit}, n=60)
+        assert judgement.repeats["staff"] == (count, 9)
+        text = screen(judgement, read_database(real).schema)
+        assert text.startswith("Do not share this database before you have looked at its short") == private
+        assert ("staff (9 of 9)" in text) == private
