@@ -123,11 +123,11 @@ def _at_most(placement: Placement, most: float, caveat: str) -> Placement:
 
 def _silent(entry: CatalogueEntry | Product, words: Iterable[str], most: int) -> int | None:
     """The number of words that an entry does not hold. ``None`` if there are more, or one means another system."""
-    told, cell, modality = _terms(entry)
+    terms, cell, modality = _terms(entry)
     silent = 0
     for word in words:
         meant = [naming_words(table)[word] for table in ("mechanisms", "fields") if word in naming_words(table)]
-        if word in told or len(word) == 1 or word.replace(".", "").isdigit() or naming("neutral").fullmatch(word):
+        if word in terms or len(word) == 1 or word.replace(".", "").isdigit() or naming("neutral").fullmatch(word):
             continue
         if any({cell, modality}.isdisjoint(values) for values in meant) or (not meant and word in _makers()):
             return None

@@ -72,14 +72,14 @@ def role_places(
     queries = np.zeros((len(drawn), 1)) if not drawn.shape[1] else _coordinates(drawn, parents)
     points = points + JITTER * generator.standard_normal(points.shape)
     place = np.zeros(len(names), dtype=np.int64)
-    left = np.ones(len(parents), dtype=np.bool_)
+    unnamed = np.ones(len(parents), dtype=np.bool_)
     for code in np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable"):
         if names[code] in ("", "nan"):  # these name none
             continue
-        left = left if left.any() else ~left
+        unnamed = unnamed if unnamed.any() else ~unnamed
         distance = ((points - queries[codes == code].mean(0)) ** 2).sum(1)
-        place[code] = np.where(left, distance, np.inf).argmin()
-        left[place[code]] = False
+        place[code] = np.where(unnamed, distance, np.inf).argmin()
+        unnamed[place[code]] = False
     return place[codes]
 
 
