@@ -157,7 +157,10 @@ class Plan:
         return asdict(self)
 
     def fresh_keys(self, n: int) -> pd.Series:
-        """Keys that the data does not have."""
+        """Keys that count on from those of the data, or new texts of their format.
+
+        At most one in 10,000 of the latter is in the data, by chance.
+        """
         assert self.key is not None, "the table has a key"
         return Identifier(**self.key).text(np.zeros(n, dtype=np.int64))
 
