@@ -50,7 +50,7 @@ class TextTokens(TokenwiseCodec):
 
 @final
 class LineTokens(Codec):
-    """Ids of whole texts as they are. What a model draws behind an end is no part of a text."""
+    """Ids of whole texts, unchanged. Ids that a model draws after the end do not belong to the text."""
 
     measure = Measure.COUNTING
 

@@ -278,7 +278,7 @@ class Graded(Modelled, ABC):
         return self.low, self.high
 
     def quantities(self, codes: Codes) -> npt.NDArray[np.float64]:
-        """What codes stand for, in the unit of the column."""
+        """The values that codes stand for, in the unit of the column."""
         return codes.astype(np.float64) * self.resolution
 
     def places(self, quantities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
