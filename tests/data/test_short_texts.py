@@ -66,7 +66,7 @@ def test_a_text_without_a_letter_and_one_in_a_frame_have_their_ids(tmp_path: Pat
 
 @pytest.mark.parametrize("of_frame", [False, True])
 def test_subwords_are_learned_from_training_texts_alone(of_frame: bool):
-    """A word that only held-out texts have is no token of its own."""
+    """A word that occurs in held-out texts alone does not become a token."""
 
     def read(texts: list[str]) -> Dataset:
         if of_frame:

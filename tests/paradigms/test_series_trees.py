@@ -176,7 +176,7 @@ def test_a_walk_beyond_the_training_rows_has_nearly_the_nats_of_its_law() -> Non
 
 
 def test_a_window_stays_in_its_series() -> None:
-    """Of three series, each row of a window has the name of the first, in masses and draws."""
+    """All rows of a window have the name of its first row, both in masses and in draws."""
     names, n = Categorical("shop", categories=("a", "b", "c")), 60
     space = dataclasses.replace(WINDOWS, schema=(*WINDOWS.schema[:2], names), series="shop")
     shops = [torch.cat([series(n, k)[:, :2], torch.full((n, 1), k)], 1) for k in range(3)]

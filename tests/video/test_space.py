@@ -1,4 +1,4 @@
-"""What clips are: the public checks, the data that fit, the measures, and run folders of earlier addresses."""
+"""Clips: the public checks, the data that fit, the measures, and run folders written before the space moved."""
 
 import pytest
 import torch
