@@ -153,6 +153,11 @@ def spread(seeds: Sequence[float]) -> Value:
     return (mean, low, high) if len(seeds) > 1 else mean
 
 
+def together(seeds: Sequence[Mapping[str, float]]) -> dict[str, Value]:
+    """The :func:`spread` of each figure."""
+    return {name: spread([figures[name] for figures in seeds]) for name in seeds[0]}
+
+
 @dataclass(frozen=True)
 class Chosen(Generic[_S, _R]):
     """The setting that validation data chose, a run of each seed, and what each cost in seconds of the processor."""

@@ -13,7 +13,7 @@ from torch import Tensor
 import fourfold
 from fourfold.data import Dataset, Split
 from fourfold.spaces import Vectors
-from published_rows import Anchor, Line, Options, Row, spread
+from published_rows import Anchor, Line, Options, Row, together
 
 DRAWS, POINTS, SIZE = 2500, 100_000, "xs"
 STEPS = {
@@ -90,9 +90,8 @@ def measure(name: str, options: Options) -> Iterator[Line]:
             run = fourfold.fit(recipe, dataset(name, seed), budget=budget, size=SIZE, seed=seed, progress=False)
             seconds.append(time.process_time() - start)
             values.append(figures(name, run.sample(DRAWS, seed=seed)))
-        together = {key: spread([value[key] for value in values]) for key in values[0]}
         cost = f"{statistics.mean(seconds):.0f} of the processor"
-        yield Line(name, f"fourfold {recipe}, {steps:,} steps", together, seconds=cost, seeds=options.seeds)
+        yield Line(name, f"fourfold {recipe}, {steps:,} steps", together(values), seconds=cost, seeds=options.seeds)
 
 
 PACGAN, VEEGAN = "PacGAN, table 1", "VEEGAN, table 1"

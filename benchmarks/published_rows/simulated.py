@@ -19,7 +19,7 @@ import fourfold
 from fourfold.data import Dataset, Split
 from fourfold.spaces import Table, Vectors
 from fourfold.spaces.columns import Categorical
-from published_rows import Anchor, Line, Options, Row, chosen, located, spread
+from published_rows import Anchor, Line, Options, Row, chosen, located, together
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -239,8 +239,7 @@ def measure(name: str, options: Options) -> Iterator[Line]:
     winner = chosen(CANDIDATES, fit, lambda run: 0.0, options)
     drawn = [scores(name, run.sample(ROWS, seed=0).numpy(), options) for run in winner.runs]
     values = [figures(both, real) for both in drawn]
-    together = {key: spread([value[key] for value in values]) for key in values[0]}
-    yield Line(name, f"fourfold {winner.setting}", together, seconds=winner.cost, seeds=len(winner.runs))
+    yield Line(name, f"fourfold {winner.setting}", together(values), seconds=winner.cost, seeds=len(winner.runs))
 
 
 IDENTITY = "Identity (real rows)"

@@ -37,7 +37,7 @@ from fourfold.baselines import Baseline, baselines_of
 from fourfold.core import GenerativeModel
 from fourfold.data import load
 from fourfold.spaces import Table
-from published_rows import Anchor, Line, Missing, Options, Row, spread
+from published_rows import Anchor, Line, Missing, Options, Row, together
 
 Floats = npt.NDArray[np.float64]
 SETS: Mapping[str, Callable[..., Any]] = {
@@ -189,7 +189,7 @@ def lines(
             values.setdefault(system.name, []).append({**judged, "nats": nats})
             seconds.setdefault(system.name, []).append(system.seconds)
     for system_name, rows in values.items():
-        figures = {figure: spread([row[figure] for row in rows]) for figure in rows[0]}
+        figures = together(rows)
         cost = f"{statistics.mean(seconds[system_name]):.1f} of the processor"
         yield Line(name, f"fourfold {system_name}", figures, seconds=cost, seeds=len(rows))
 
