@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from fourfold.adapters import Adapter
-from fourfold.adapters.reading import read_settings
+from fourfold.machine.regular import json_object
 from fourfold.settings.declaration import TEXT_PANEL, TRAINING_PANEL, Option
 from fourfold_published.gguf import is_gguf
 
@@ -54,7 +54,7 @@ class LanguageModels(Adapter):
             return path.is_file()
         if (path / "model_index.json").is_file() or (path / "model.json").exists():
             return False
-        return read_settings(path / "config.json").get("model_type", WHISPER) != WHISPER
+        return json_object(path / "config.json").get("model_type", WHISPER) != WHISPER
 
     def load(self, path: Path, options: Mapping[str, Any], device: str) -> GenerativeModel:
         from fourfold_published.transformers import open_language_model

@@ -10,9 +10,8 @@ from typing import final
 
 import torch
 
-from fourfold.adapters.reading import read_settings
 from fourfold.core import GenerativeModel
-from fourfold.machine.regular import text_of
+from fourfold.machine.regular import json_object, text_of
 from fourfold.runs.run import Run
 from fourfold.tasks.language import Shaping, stable_text, stream, text_parts
 from fourfold_published.gguf import source_of_tokenizer
@@ -42,7 +41,7 @@ def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
         symbols = {"bos_token": tokenizer.bos_token or "", "eos_token": tokenizer.eos_token or ""}
         return (template, symbols) if isinstance(template, str) else None
     settings, alone = path / "tokenizer_config.json", path / "chat_template.jinja"
-    about = read_settings(settings)
+    about = json_object(settings)
     template = text_of(alone) if alone.is_file() else about.get("chat_template")
     if not isinstance(template, str):
         return None

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from fourfold.adapters.checks import check_folder, check_layers, check_size, plain_settings, settings_of
-from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, naming, quiet, read_settings
+from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, naming, quiet
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import Header, read_header
+from fourfold.machine.regular import json_object
 from fourfold.nn.transformer import NextToken, TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.spaces import Text, Tokenizer
@@ -297,7 +298,7 @@ def _check_tokenizer(path: Path, library_tokenizer: Any, tokenizer: Tokenizer, c
             else "its tokenizer does not have"
         )
         raise ValueError(f"{path}: config.json begins or ends a text with token {token}, which {means}: {two}")
-    names: Any = read_settings(path / "tokenizer_config.json").get("added_tokens_decoder", {})
+    names: Any = json_object(path / "tokenizer_config.json").get("added_tokens_decoder", {})
     foreign = [i for i in names if int(i) < tokenizer.count and tokenizer.name(int(i)) != names[i]["content"]]
     if 2 * len(foreign) > len(names):
         here, there = names[foreign[0]]["content"], tokenizer.name(int(foreign[0]))

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 from fourfold.adapters import Adapter
-from fourfold.adapters.reading import file_of_tokenizer, read_settings
+from fourfold.adapters.reading import file_of_tokenizer
+from fourfold.machine.regular import json_object
 from fourfold.settings.declaration import Option
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Whispers(Adapter):
     options: ClassVar[Mapping[str, Option | None]] = MappingProxyType({"language": None, "weights": None})
 
     def recognises(self, path: Path) -> bool:
-        settings = read_settings(path / "config.json")
+        settings = json_object(path / "config.json")
         if (path / "model_index.json").is_file() or (path / "model.json").exists():
             return False
         return settings.get("model_type") == "whisper" or ("alignment_heads" in settings and "lang_ids" in settings)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
 
-from fourfold.machine.regular import text_of
-from fourfold_web.runs import Library, json_object, paradigm_of
+from fourfold.machine.regular import json_object, text_of
+from fourfold_web.runs import Library, paradigm_of
 
 __all__ = ["Comparisons", "Race"]
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fourfold.machine.regular import open_regular, text_of
+from fourfold.machine.regular import json_object, open_regular
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
     from fourfold.data import Dataset
     from fourfold.engine import Run
 
-__all__ = ["Library", "finite", "json_object", "paradigm_of", "takes_numbers"]
+__all__ = ["Library", "finite", "paradigm_of", "takes_numbers"]
 
 LOADED = 3
 """Models in memory."""
@@ -167,15 +167,6 @@ def paradigm_of(card: Mapping[str, Any]) -> str:
     facts = card.get("facts")
     paradigm = facts.get("paradigm") if isinstance(facts, dict) else None
     return str(paradigm or card.get("paradigm", ""))
-
-
-def json_object(path: Path) -> dict[str, Any]:
-    """A JSON object of a file, empty where it is missing or damaged."""
-    try:
-        value = json.loads(text_of(path))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

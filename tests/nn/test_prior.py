@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from fourfold.maths.normal import standard_log_prob
 from fourfold.nn.coupling import Couplings
-from fourfold.nn.prior import CodeMixture, IndependentCodes, IndependentGaussians, Mixture, standard_log_prob
+from fourfold.nn.prior import CodeMixture, IndependentCodes, IndependentGaussians, Mixture
 from fourfold.nn.reading.labels import LabelReading
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,19 +12,10 @@ from typing import Any
 
 from fourfold.machine.regular import text_of
 
-__all__ = ["check_tensors", "file_of_tokenizer", "imported", "naming", "quiet", "read_settings"]
+__all__ = ["check_tensors", "file_of_tokenizer", "imported", "naming", "quiet"]
 
 TOKENIZER = 1 << 28
 """The most bytes of a tokenizer's file."""
-
-
-def read_settings(config: Path) -> dict[str, object]:
-    """The content of a ``config.json`` or the like. Nothing where there is none that can be read."""
-    try:
-        content = json.loads(text_of(config))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def file_of_tokenizer(folder: Path) -> str:

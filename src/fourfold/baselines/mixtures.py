@@ -26,6 +26,7 @@ from fourfold.baselines.frame import Frame, RowParts, frame_of
 from fourfold.core import Baseline, LogProb, Space
 from fourfold.machine.libraries import sklearn
 from fourfold.maths.covariance import class_covariance, shrunk_covariance
+from fourfold.maths.normal import log_phi
 from fourfold.vocabulary import Kind
 
 __all__ = ["ClassGaussians", "KernelDensity", "MixedGaussians", "ProductMixture"]
@@ -168,7 +169,7 @@ class _Components:
         observed_mask, x = ~torch.isnan(parts.values), parts.values.unsqueeze(1)
         if not exact:
             e, scale = self.spread.errors((x - self.means).nan_to_num(), torch.ones_like(observed_mask))
-            return nats + (_log_phi(e) - scale.log()).sum(2)
+            return nats + (log_phi(e) - scale.log()).sum(2)
         e, scale = self.spread.errors(x.nan_to_num() - self.means, observed_mask)
         return nats + torch.where(observed_mask.unsqueeze(1), self._log_mass(x, e, scale), 0.0).sum(2)
 
@@ -176,7 +177,7 @@ class _Components:
         """``log p_k(q_i | q_<i)``, ``(B, K, Q)``, in the units of raw rows."""
         frame = self.frame
         if not bool((frame.step > 0).any()):
-            return _log_phi(e) - (scale * frame.scale).log()
+            return log_phi(e) - (scale * frame.scale).log()
         half = frame.step / 2 / scale
         mean = self.means if len(scale) < len(e) else x - scale * e  # one for all rows where columns are independent
         low, high = (frame.low - frame.step / 2 - mean) / scale, (frame.high + frame.step / 2 - mean) / scale
@@ -219,10 +220,6 @@ class _Components:
         return x
 
 
-def _log_phi(z: Tensor) -> Tensor:
-    return -(z.square() + math.log(2 * math.pi)) / 2
-
-
 def log_between(low: Tensor, high: Tensor) -> Tensor:
     """``log(Phi(high) - Phi(low))`` for ``low < high``, float64, from the tail in which both ends are small."""
     flip = low + high > 0
@@ -231,7 +228,7 @@ def log_between(low: Tensor, high: Tensor) -> Tensor:
     if bool((mass > 1e-290).all()):
         return mass.log()
     # beyond 36 standard deviations: the mass of an exponential tail
-    tail = _log_phi(b) - torch.log(-b.clamp(max=-1.0)) + torch.log(-torch.expm1(b * (b - a)))
+    tail = log_phi(b) - torch.log(-b.clamp(max=-1.0)) + torch.log(-torch.expm1(b * (b - a)))
     return torch.where(mass > 1e-290, mass.clamp(min=1e-300).log(), tail)
 
 

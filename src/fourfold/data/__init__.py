@@ -39,6 +39,7 @@ from fourfold.settings.data import (
     DataOptions,
     SampleOptions,
     conditions_in,
+    name_of,
     names_of,
     recordable,
     recorded,
@@ -129,7 +130,7 @@ def folds(data: Data, count: int, **keywords: Unpack[DataKeywords]) -> list[Data
 
 def _source_and_record(data: Data, keywords: DataKeywords) -> tuple[str, Source | Stored, DataOptions, dict[str, Any]]:
     """The name of data, its source, the settings it is split by, and those that load it again."""
-    options, name = _options(**keywords), _name(data)
+    options, name = _options(**keywords), name_of(data)
     if options.text is not None and options.given is not None and options.space is None:
         options = dataclasses.replace(options, space="lines")
     kind = _kind(options.space)
@@ -185,7 +186,7 @@ def read_all(
     options = dataclasses.replace(_options(**reading), given=given, space=space, limit=many)
     options = SampleOptions(**vars(options)) if wrong else options
     raw, notes = _read_set(data, options)
-    x = examples_of(_name(data), raw.x, space, short)
+    x = examples_of(name_of(data), raw.x, space, short)
     return Split(x[:limit], None if raw.cond is None else raw.cond[:limit]), notes
 
 
@@ -201,7 +202,7 @@ def read_conditions(data: Data, space: Space, index: str | None = None) -> tuple
         DataError: naming the file, row, column or argument, and the way out.
     """
     raw, notes = _read_set(data, ConditionOptions(space=space, index=index))
-    return examples_of(_name(data), raw.x, space), notes
+    return examples_of(name_of(data), raw.x, space), notes
 
 
 def read_raw(
@@ -228,7 +229,7 @@ def read_raw(
 
 
 def _read_set(data: Data, options: DataOptions) -> tuple[Split, tuple[str, ...]]:
-    source = _source(data, _name(data), options)
+    source = _source(data, name_of(data), options)
     assert isinstance(source, Source), "data for a model is read into memory"
     notes = (*source.notes, *source.space.notes(source.x), *(f"skipped: {file}" for file in source.skipped))
     return Split(source.x, source.cond), notes
@@ -251,10 +252,6 @@ def _kind(space: Space | str | None) -> type[Space] | None:
         return space_named(space) if isinstance(space, str) else None
     except (ValueError, TypeError) as error:
         raise DataError(str(error)) from None
-
-
-def _name(data: Data) -> str:
-    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
 
 
 def _source(data: Data, name: str, options: DataOptions) -> Source | Stored:

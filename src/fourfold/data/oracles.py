@@ -38,6 +38,7 @@ from fourfold.estimands import (
     VectorField,
 )
 from fourfold.machine.libraries import scipy
+from fourfold.maths.normal import log_phi
 from fourfold.maths.paths import Path, broadcast
 
 __all__ = [
@@ -295,7 +296,7 @@ class _Affine(nn.Module):
     def back(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``z``, ``(B, D)``, and ``log p(x_i | x_<i)``, ``(B, D)``, in float64."""
         z = torch.linalg.solve_triangular(self.factor, (x.double() - self.mean).T, upper=False).T
-        return z, -0.5 * (z.square() + math.log(2 * math.pi)) - self.factor.diagonal().log()
+        return z, log_phi(z) - self.factor.diagonal().log()
 
 
 @final

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["SETTINGS", "open_regular", "text_of"]
+__all__ = ["SETTINGS", "json_object", "open_regular", "text_of"]
 
 SETTINGS = 1 << 24
 """The most bytes of a file of settings."""
@@ -48,3 +49,12 @@ def text_of(path: Path, most: int = SETTINGS) -> str:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
     return content.decode("utf-8")
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a regular file, empty where it is missing or damaged."""
+    try:
+        value = json.loads(text_of(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import Reading
+from fourfold.maths.normal import standard_log_prob
 from fourfold.nn.entry import Passed, read
-from fourfold.nn.prior import Prior, standard_log_prob
+from fourfold.nn.prior import Prior
 from fourfold.nn.resnet import ResMLP
 
 __all__ = ["Couplings"]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fourfold.core import Part, Reading
 from fourfold.distributions.mixtures import NormalMixture
 from fourfold.maths.categorical import categorical
+from fourfold.maths.normal import standard_log_prob
 from fourfold.nn.entry import Maps, Offset, Passed, read
 
 __all__ = ["CodeMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
@@ -39,11 +40,6 @@ class Prior(Part, nn.Module, ABC):
     @abstractmethod
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(u | c)``, ``(B,)`` in nats, float32."""
-
-
-def standard_log_prob(u: Tensor) -> Tensor:
-    """``log N(u; 0, I)``, ``(B,)``."""
-    return -(u.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
 
 @final

@@ -33,6 +33,7 @@ from fourfold.core import (
 )
 from fourfold.estimands import Conditionals, StepwiseConditionals
 from fourfold.maths.categorical import categorical
+from fourfold.maths.normal import log_phi
 from fourfold.nn.regression import Regression
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
@@ -297,9 +298,8 @@ class VectorConditionals(Conditionals):
         x, log_slopes = (x, 0.0) if self.regression is None else self.regression.residuals(x, cond)
         logits, means, log_scales = self._mixture(self.net(F.pad(x[:, :-1], (1, 0)), cond))
         z = (x.unsqueeze(-1) - means) * (-log_scales).exp()
-        normal = -(z.square() + math.log(2 * math.pi)) / 2
         logistic = math.log(LOGISTIC) - LOGISTIC * z - 2 * F.softplus(-LOGISTIC * z)
-        log_density = torch.where(self._normal(z), normal, logistic) - log_scales
+        log_density = torch.where(self._normal(z), log_phi(z), logistic) - log_scales
         return (logits.log_softmax(-1) + log_density).logsumexp(-1) + log_slopes
 
     def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:

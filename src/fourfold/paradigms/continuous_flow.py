@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fourfold.core import Batch, Estimand, Objective, Term, forgetful
 from fourfold.estimands import VectorField
 from fourfold.likelihoods.ode import State, runge_kutta
+from fourfold.maths.normal import standard_log_prob
 from fourfold.maths.paths import RectifiedFlow
 from fourfold.vocabulary import Cost, Principle
 
@@ -67,7 +68,7 @@ class ContinuousTerm(Term):
         settings, cond = self.objective, forgetful(batch.cond, self.objective.label_dropout)
         signs = (torch.rand_like(batch.x) < 0.5) * 2.0 - 1
         z, log_det, energy = self._solved(batch.x, cond, signs)
-        nats = log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+        nats = log_det + standard_log_prob(z)
         if self._calls % WATCH_EVERY == 0:
             self._error = self._inverse_error(batch.x[:4], None if cond is None else cond[:4])
         self._calls += 1

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Codec, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
 from fourfold.estimands import Bijection
+from fourfold.maths.normal import standard_log_prob
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Monotone
 from fourfold.nn.regression import Regression
@@ -209,7 +210,7 @@ class CentredFlow(Bijection):
 def log_density(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -> Tensor:
     """``log N(z; 0, I) + log |det dz/dx|`` with ``z = g^-1(x)``, ``(B,)``."""
     z, log_det = bijection.inverse(x, cond)
-    return log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+    return log_det + standard_log_prob(z)
 
 
 WATCH_EVERY = 500

@@ -33,8 +33,9 @@ from fourfold.core import (
 )
 from fourfold.distributions.observations import AsDraw, AsMean, AsMedian, Gaussians, Head, Observe
 from fourfold.estimands import Decoder, Observation
+from fourfold.maths.normal import standard_log_prob
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
-from fourfold.nn.prior import IndependentCodes, Prior, standard_log_prob
+from fourfold.nn.prior import IndependentCodes, Prior
 from fourfold.nn.quantise import Quantiser, perplexity
 from fourfold.vocabulary import Cost, Kind, Principle
 

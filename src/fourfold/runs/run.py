@@ -13,14 +13,14 @@ import numpy as np
 from torch import Tensor
 
 from fourfold.adapters import NOTHING, adapter_of
-from fourfold.adapters.reading import read_settings
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
-from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
+from fourfold.data import Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
 from fourfold.data.dataset import digest
 from fourfold.data.errors import option
 from fourfold.data.readers import TABLES
 from fourfold.machine.hardware import find_device
 from fourfold.machine.libraries import pandas as pd
+from fourfold.machine.regular import json_object
 from fourfold.output import notebook
 from fourfold.output.printable import shortened
 from fourfold.paradigms.autoregressive import TokenConditionals
@@ -33,6 +33,7 @@ from fourfold.runs.files import write_json
 from fourfold.runs.lock import locked
 from fourfold.runs.places import folder_at
 from fourfold.runs.remembered import load_own
+from fourfold.settings.data import name_of
 from fourfold.tasks.bayes import PosteriorDraws, posterior
 from fourfold.tasks.completing import approximate_note
 from fourfold.tasks.conditions import Conditioning, conditioning, given_space
@@ -106,7 +107,7 @@ class Run:
         if opening:
             raise ValueError(f"{folder}: {min(opening)} must be left out for a run: it is for published models")
         if not (folder / "model.json").exists() and any(folder.glob("model*.safetensors")):
-            if read_settings(folder / "config.json"):
+            if json_object(folder / "config.json"):
                 raise ValueError(
                     f"{folder}: must be a run or a model of an installed adapter, got another: install one"
                 )
@@ -425,7 +426,7 @@ class Run:
             return self._halved(data, str(error), labels, given, skip_bad)
         if self._is_own(data, training_data):
             return training_data
-        space, name = self.model.space, os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
+        space, name = self.model.space, name_of(data)
         test, notes = read_raw(data, space, labels=labels or self._labels(data), given=given, skip_bad=skip_bad)
         if space.given is not None and test.cond is None:
             way = f"name them ({option('labels')})" if space.given.names else f"give them ({option('given')})"

@@ -25,6 +25,7 @@ __all__ = [
     "DataOptions",
     "SampleOptions",
     "conditions_in",
+    "name_of",
     "names_of",
     "recordable",
     "recorded",
@@ -436,6 +437,11 @@ IN_MEMORY = "<data in memory>"
 """The name of data that has neither a name nor a path."""
 FEWEST = 20
 """A list of so many texts holds the conditions, and a shorter one their names, since no set has fewer examples."""
+
+
+def name_of(data: Any, without: str = IN_MEMORY) -> str:
+    """The name or the path of data, or else a name for data in memory."""
+    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else without
 
 
 def conditions_in(given: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, final
 
 from fourfold.engine import locked
+from fourfold.machine.regular import json_object
 from fourfold.machine.threads import set_threads, waiting
 from fourfold.metrics import Measurement
 from fourfold.runs.files import write_json
@@ -104,8 +105,8 @@ def prepare(job: Job, runs_dir: Path, resume: bool = True) -> Path:
 
 def outcome_of(job: Job, folder: Path) -> Outcome | None:
     """The outcome of a job. ``None`` if it has not ended."""
-    result, failure = _valid_result(folder, job), _json_object(folder / "failure.json")
-    return None if result is None and failure is None else Outcome(job, folder, result, None if result else failure)
+    result, failure = _valid_result(folder, job), json_object(folder / "failure.json")
+    return Outcome(job, folder, result, None if result else failure) if result or failure else None
 
 
 def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True, threads: int | None = None) -> Outcome:
@@ -135,7 +136,7 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True, th
     result = _valid_result(folder, job)
     if result is not None:
         return Outcome(job, folder, result, seconds=seconds)
-    return Outcome(job, folder, failure=_json_object(folder / "failure.json") or _unexplained(code), seconds=seconds)
+    return Outcome(job, folder, failure=json_object(folder / "failure.json") or _unexplained(code), seconds=seconds)
 
 
 def _begin(folder: Path, job: Job, resume: bool) -> None:
@@ -149,21 +150,13 @@ def _begin(folder: Path, job: Job, resume: bool) -> None:
 
 def _valid_result(folder: Path, job: Job) -> dict[str, Any] | None:
     """The result of a job, if there is one in this format, measured by the job's protocol, with readable scores."""
-    result = _json_object(folder / "result.json")
+    result = json_object(folder / "result.json")
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        if result is not None and result["format"] == FORMAT and result["evaluation"] == asdict(job.evaluation):
+        if result["format"] == FORMAT and result["evaluation"] == asdict(job.evaluation):
             for record in [*result["scores"], *(sweep["score"] for sweep in result["sweep"])]:
                 Measurement.from_record(record)
             health_of(result, job.budget)
             return result
-    return None
-
-
-def _json_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file. ``None`` if the file is missing or damaged."""
-    with contextlib.suppress(OSError, ValueError):
-        value = json.loads(path.read_text(encoding="utf-8"))
-        return value if isinstance(value, dict) else None
     return None
 
 

@@ -19,7 +19,8 @@ from fourfold.data.separate import cut, separate
 from fourfold.machine.hardware import machine
 from fourfold.metrics import Measurement
 from fourfold.output import notebook
-from fourfold.settings.data import DataKeywords, DataOptions, words_of
+from fourfold.pictures.panels import short
+from fourfold.settings.data import DataKeywords, DataOptions, name_of, words_of
 from fourfold.settings.declaration import spelled_out
 from fourfold.spaces.table import RULES
 from fourfold.spaces.text import FOREIGN
@@ -94,7 +95,7 @@ class Judgement(Results):
         items = self.dataset.space.item_name
         about = f"{self.samples[0].entry.name} beside {self.data['name']}: {self.n:,} samples, "
         about += f"{self.data['references']:,} test examples; copies are looked for among {self.data['train']:,} "
-        rows = [(_short(name), *others) for name, *others in self.rows]
+        rows = [(short(name, LONGEST), *others) for name, *others in self.rows]
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines = [wrapped(str(line)) for line in self.verdict]
@@ -116,10 +117,6 @@ class Judgement(Results):
 
 LONGEST = 36
 """The most letters of the name of a score in the terminal."""
-
-
-def _short(words: str) -> str:
-    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
 
 
 def _floor(score: Measurement) -> Measurement:
@@ -283,17 +280,13 @@ def _real(real: Data, train: Data | None, held_out: Data | None, n: int, keyword
         notes.extend(changes)
         return part
 
-    name = _name(real)
+    name = name_of(real)
     if train is not None and held_out is not None:
         parts = read(real), read(held_out)
     else:
         source = real if held_out is None else held_out
-        parts = cut(_name(source), read(source), training)
+        parts = cut(name_of(source), read(source), training)
     return separate(training, *parts, name, tuple(notes))
-
-
-def _name(data: Data) -> str:
-    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
 
 
 def _stem(data: Data) -> str:
@@ -304,10 +297,10 @@ def _command(data: list[Data], parts: dict[str, Data | None], settings: Settings
     """The command line. Empty where data lies in memory, or a setting has no option."""
     given = {name: part for name, part in parts.items() if part is not None}
     options = [words_of(name, value) for name, value in (settings.data_options or {}).items() if value is not None]
-    if None in options or any(_name(part) == IN_MEMORY for part in (*data, *given.values())):
+    if None in options or any(name_of(part) == IN_MEMORY for part in (*data, *given.values())):
         return ""
-    words = ["fourfold", "judge", *map(_name, data)]
-    words += [word for name, part in given.items() for word in (f"--{name}", _name(part))]
+    words = ["fourfold", "judge", *map(name_of, data)]
+    words += [word for name, part in given.items() for word in (f"--{name}", name_of(part))]
     words += [word for option in options for word in option or []]
     words += ["-n", str(settings.n)] if settings.n != Settings.n else []
     words += ["--features", settings.features] if settings.features is not None else []
@@ -316,8 +309,8 @@ def _command(data: list[Data], parts: dict[str, Data | None], settings: Settings
 
 def _call(data: list[Data], parts: dict[str, Data | None], settings: Settings) -> str:
     """The call in Python."""
-    words = [repr(name) if (name := _name(part)) != IN_MEMORY else "data" for part in data]
-    words += [f"{key}={_name(part)!r}" for key, part in parts.items() if part is not None]
+    words = [repr(name) if (name := name_of(part)) != IN_MEMORY else "data" for part in data]
+    words += [f"{key}={name_of(part)!r}" for key, part in parts.items() if part is not None]
     changes = {"n": settings.n, "features": settings.features, **(settings.data_options or {})}
     usual = {"n": Settings.n, "features": None}
     words += [f"{key}={value!r}" for key, value in changes.items() if value is not None and value != usual.get(key)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from fourfold.baselines import baselines_of
 from fourfold.data import Data, Dataset, Split, read_all
 from fourfold.metrics import Measurement
 from fourfold.paradigms import cards
+from fourfold.settings.data import name_of
 from fourfold.tasks.conditional_quality import measure_pairs
 from fourfold.tasks.evaluation import examples, permutation, quality
 from fourfold.tournament.baselines import Rated
@@ -78,7 +78,7 @@ def read_outside(
     split, notes = read_all(samples, dataset.space, **reading, wrong=True)
     if len(split) < FEWEST:
         raise ValueError(
-            f"{_place(name, samples)}: samples must be at least {FEWEST} {_counted(dataset)} to be measured, got "
+            f"{name_of(samples, name)}: samples must be at least {FEWEST} {_counted(dataset)} to be measured, got "
             f"{len(split)}; give more"
         )
     for note in notes:
@@ -100,10 +100,6 @@ def of_settings(settings: Settings, dataset: Dataset, say: Callable[[str], None]
         if name.partition("/")[0] in model_names:
             raise ValueError(f"samples must have another name than a model, got {name!r}; give NAME={paths[name]}")
     return [read_outside(name, path, dataset, options, say) for name, path in paths.items()]
-
-
-def _place(name: str, samples: Data) -> str:
-    return os.fspath(samples) if isinstance(samples, (str, os.PathLike)) else name
 
 
 def _counted(dataset: Dataset) -> str:

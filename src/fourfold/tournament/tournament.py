@@ -7,7 +7,6 @@ import datetime
 import hashlib
 import json
 import math
-import os
 import signal
 import statistics
 import sys
@@ -27,7 +26,7 @@ from fourfold.machine.hardware import find_device, machine
 from fourfold.metrics import Measurement
 from fourfold.output.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
-from fourfold.settings.data import DataKeywords
+from fourfold.settings.data import DataKeywords, name_of
 from fourfold.settings.declaration import spelled_out
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import Rated, pooled, rate
@@ -167,7 +166,7 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
         say(line)
     if left_out:
         say(f"left out, as they do not model {type(dataset.space).__name__}: {', '.join(left_out)}")
-    source = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
+    source = name_of(data, "")
     outside = of_settings(settings, dataset, say)
     return _Plan(executor, parts, source, names, left_out, _jobs(settings, names, parts, device), outside)
 

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.codecs.table.reals import GaussianColumns, log_phi
+from fourfold.codecs.table.reals import GaussianColumns
 from fourfold.codecs.table.tokens import ROWS
 from fourfold.core import Codec, Measure, Noise
 from fourfold.maths.categorical import categorical
+from fourfold.maths.normal import log_phi
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Graded
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from fourfold.codecs.table.tokens import ROWS, ColumnTokens
 from fourfold.core import Codec, Measure, Noise
+from fourfold.maths.normal import log_phi
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Graded
 
-__all__ = ["GaussianColumns", "MixedColumns", "log_phi"]
+__all__ = ["GaussianColumns", "MixedColumns"]
 
 
 @final
@@ -173,8 +174,3 @@ class MixedColumns(Codec):
 def normal(v: Tensor) -> Tensor:
     """``Phi^-1(v)``, float64 in and out."""
     return math.sqrt(2) * torch.erfinv((2 * v - 1).clamp(-1 + 1e-12, 1 - 1e-12))
-
-
-def log_phi(z: Tensor) -> Tensor:
-    """The log-density of the standard normal distribution."""
-    return -(z.square() + math.log(2 * math.pi)) / 2
