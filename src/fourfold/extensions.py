@@ -1,22 +1,22 @@
 """The wings and third parties that are installed beside fourfold, by the entry-point group that they join. Torch-free.
 
-====================== ============================================================================= ============
-group                  what an entry point names                                                     its name
-====================== ============================================================================= ============
-``fourfold.adapters``  a kind of published models, :class:`fourfold.adapters.Adapter`                any
-``fourfold.commands``  a command: :class:`fourfold.cli.command.Command`, or a function               that command
-``fourfold.executors`` where runs are made, :class:`fourfold.tournament.executors.Executor`              that place
-``fourfold.formats``   a format of files: :class:`fourfold.data.formats.FileFormat`                             any
-``fourfold.handlers``  a function that names who works for a command: ``MODULE:FUNCTION`` or ``None``       any
-``fourfold.names``     a public name of ``import fourfold``                                          that name
-``fourfold.parts``     a class that earlier run folders name by a module of another package               that class
-``fourfold.places``    a function from the name of a run to its folder (``zoo:digits/diffusion``)       before a colon
-``fourfold.recipes``   a module that registers recipes of a space, and its reading as a condition      any
-``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival` any
-``fourfold.services``  what a person asks of some runs, :class:`fourfold.runs.services.Service`              any
-``fourfold.sets``      a built-in data set: a function of the settings of reading                        that set
-``fourfold.spaces``    a class of spaces, :class:`fourfold.core.Space`                               that space
-====================== ============================================================================= ============
+====================== ============================================================================== ==============
+group                  what an entry point names                                                      its name
+====================== ============================================================================== ==============
+``fourfold.adapters``  a kind of published models, :class:`fourfold.adapters.Adapter`                 any
+``fourfold.commands``  a command: :class:`fourfold.cli.command.Command`, or a function                that command
+``fourfold.executors`` where runs are made, :class:`fourfold.tournament.executors.Executor`           that place
+``fourfold.formats``   a format of files: :class:`fourfold.data.formats.FileFormat`                   any
+``fourfold.handlers``  a function that names who works for a command: ``MODULE:FUNCTION`` or ``None`` any
+``fourfold.names``     a public name of ``import fourfold``                                           that name
+``fourfold.parts``     a class that earlier run folders name by a module of another package           that class
+``fourfold.places``    a function from the name of a run to its folder (``zoo:digits/diffusion``)     before a colon
+``fourfold.recipes``   a module that registers recipes of a space, and its reading as a condition     any
+``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival`  any
+``fourfold.services``  what a person asks of some runs, :class:`fourfold.runs.services.Service`       any
+``fourfold.sets``      a built-in data set: a function of the settings of reading                     that set
+``fourfold.spaces``    a class of spaces, :class:`fourfold.core.Space`                                that space
+====================== ============================================================================== ==============
 
 Paradigms join by ``fourfold.paradigms`` (:func:`fourfold.paradigms.cards`).
 """
