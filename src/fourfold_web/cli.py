@@ -1,4 +1,4 @@
-"""The declarations of ``serve`` and ``export-page``. Torch-free."""
+"""The declarations of ``serve``, ``export-page`` and ``look``. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Annotated, final
 import typer
 
 from fourfold.cli.command import Command
-from fourfold.cli.options import AsJson, Device, Seed
+from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed
 
-__all__ = ["ExportPage", "Serve"]
+__all__ = ["ExportPage", "Look", "Serve"]
 
 
 @final
@@ -51,5 +51,33 @@ class ExportPage(Command):
     run: Annotated[Path | None, typer.Argument(help="The folder of a run, or zoo:NAME.", show_default="no run")] = None
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the page.")] = Path("page")
     seed: Seed = 0
+    device: Device = "auto"
+    as_json: AsJson = False
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Look(Command):
+    """Ask whether each of 40 examples is real or drawn, and count right answers.
+
+    Texts and rows of tables are shown in the terminal. Anything else, and
+    everything with --out, is shown on a page, which counts the answers itself.
+    The rate of right answers has an interval; chance is 50 %.
+    """
+
+    work = "fourfold_web.look:look"
+
+    run: Folder
+    data: OtherData = None
+    n: Annotated[int, typer.Option("-n", "--n", help="Number of examples.", min=1, metavar="N")] = 40
+    seed: Seed = 0
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write a page.", show_default="look.html in the run folder, if there is one"),
+    ] = None
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="Ask nothing: count the answers in this file, r or d for each example.", show_default=False),
+    ] = None
     device: Device = "auto"
     as_json: AsJson = False

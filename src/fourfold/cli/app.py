@@ -14,7 +14,6 @@ from fourfold.cli.commands.about import Info
 from fourfold.cli.commands.captions import CaptionImages
 from fourfold.cli.commands.compare import Compare, Demo, Judge
 from fourfold.cli.commands.data import DescribeData
-from fourfold.cli.commands.look import Look
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.commands.tables import Classify, Impute
 from fourfold.cli.commands.train import Fit
@@ -60,7 +59,6 @@ COMMANDS: dict[str, type[Command]] = {
     "caption": CaptionImages,
     "compare": Compare,
     "judge": Judge,
-    "look": Look,
     "demo": Demo,
     "data": DescribeData,
     "info": Info,

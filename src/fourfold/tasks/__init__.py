@@ -20,7 +20,6 @@ from fourfold.tasks.forecasting import Forecast, forecast
 from fourfold.tasks.given import AcceptedSamples, Given, requirements, sample_given
 from fourfold.tasks.imputing import Imputed, Skipped, impute
 from fourfold.tasks.language import Shaping, fill, generate, score_text
-from fourfold.tasks.looking import Quiz, make_quiz
 from fourfold.tasks.requirement import Requirement
 from fourfold.tasks.unusual import unusual_columns
 
@@ -33,7 +32,6 @@ __all__ = [
     "Given",
     "Imputed",
     "PosteriorDraws",
-    "Quiz",
     "Requirement",
     "Shaping",
     "Skipped",
@@ -55,7 +53,6 @@ __all__ = [
     "impute",
     "judge",
     "log_prob_given",
-    "make_quiz",
     "posterior",
     "prob_given",
     "requirements",

@@ -13,11 +13,11 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from fourfold.cli.commands.look import Look
 from fourfold.cli.printing import print_line, results_of, say_notes, write_text
 from fourfold.engine import Run
 from fourfold.metrics import Measurement
-from fourfold.tasks.looking import Quiz, make_quiz, parse_answers
+from fourfold_web.cli import Look
+from fourfold_web.quiz import Quiz, make_quiz, parse_answers
 
 __all__ = ["ask", "look", "quiz_page"]
 
@@ -75,7 +75,7 @@ def ask(quiz: Quiz, read: Callable[[str], str]) -> list[bool]:
 def quiz_page(quiz: Quiz, name: str) -> str:
     """The page that shows one example after the other, and counts the answers. It needs no other file."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    here = files("fourfold.cli")
+    here = files("fourfold_web")
     script = here.joinpath("look.js").read_text(encoding="utf-8")
     return environment.from_string(here.joinpath("look.html.j2").read_text(encoding="utf-8")).render(
         name=Path(name).name,

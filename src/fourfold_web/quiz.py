@@ -53,7 +53,7 @@ class Quiz:
         share = hits.double().mean().item()
         low, high = wilson_interval(share, len(hits), 1.96)
         words = "each example real or drawn with probability 1/2; interval of Wilson; 0.5 is chance"
-        score = Measurement("told_apart[human eyes]", share, low, high, n=len(hits), protocol=words, better="nearer")
+        score = Measurement("accuracy[human eyes]", share, low, high, n=len(hits), protocol=words, better="nearer")
         return score.beside(Floor(0.5))
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import fourfold
-from fourfold.cli.look import ask, quiz_page
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset
 from fourfold.main import run
-from fourfold.tasks.looking import Quiz, make_quiz, parse_answers
+from fourfold_web.look import ask, quiz_page
+from fourfold_web.quiz import Quiz, make_quiz, parse_answers
 
 
 @pytest.fixture(scope="module")
