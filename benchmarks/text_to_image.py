@@ -35,8 +35,8 @@ from fourfold.metrics.frechet import frechet_distance
 from fourfold.runs.files import write_json
 from fourfold.spaces import Lines
 from fourfold.spaces.images import prompted
-from fourfold.tasks import caption, caption_nats
 from fourfold.tasks.drawing import adjusted
+from fourfold_captions.captioning import caption, caption_nats
 
 sys.path.append(str(Path(__file__).parent.parent / "examples"))
 from emoji import load_emoji

@@ -21,7 +21,7 @@ from fourfold.recipes.autoregressive import likelihood, texts
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.diffusion import UNET, Parts, denoising, parts
 from fourfold.recipes.latent import CRITIC, Autoencoder, autoencoder, fsq, quantised
-from fourfold.recipes.latent_autoregressive import multimodal, tokenized
+from fourfold.recipes.latent_autoregressive import codes_of
 from fourfold.recipes.latent_diffusion import dit, transformer, unet
 from fourfold.recipes.networks import map_unet
 from fourfold.recipes.sizes import Size, Sizes
@@ -118,8 +118,7 @@ def residual(space: Audio, size: str) -> GenerativeModel:
     return quantised(space, size, ResidualScalars(FRAME_LEVELS[size]))
 
 
-tokenized.register(Audio, tokenized.dispatch(Images))
-multimodal.register(Audio, multimodal.dispatch(Images))
+codes_of.register(Audio, codes_of.dispatch(Images))
 
 
 @unet.register

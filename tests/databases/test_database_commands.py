@@ -200,7 +200,7 @@ def test_impute_fills_the_gaps_of_rows_that_stand_alone(pets, tmp_path, capsys):
         assert before.equals(after)
 
 
-@pytest.mark.parametrize("words", [["classify", "RUN", "x.csv"], ["caption", "RUN"]])
+@pytest.mark.parametrize("words", [["classify", "RUN", "x.csv"]])
 def test_commands_of_one_table_refuse_the_run_of_a_database(words, pets, capsys):
     assert run([str(pets / "run") if word == "RUN" else word for word in words]) == 2
     error = capsys.readouterr().err

@@ -75,7 +75,7 @@ CARDS = (
     Card(
         name="latent-autoregressive",
         paradigm=Paradigm.AUTOREGRESSIVE,
-        recipes=Recipe.of("fourfold.recipes.latent_autoregressive", "fsq", "vq", "multimodal"),
+        recipes=Recipe.of("fourfold.recipes.latent_autoregressive", "fsq", "vq"),
         summary="A causal transformer of the codes of a tokenizer that is trained first.",
         strengths="one sequence model for any data that can be tokenised, sequences far shorter than the data",
         weaknesses="a fixed order, errors that feed back into later codes",

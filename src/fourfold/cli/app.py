@@ -11,7 +11,6 @@ from fourfold import __version__
 from fourfold.cli import about
 from fourfold.cli.command import Command
 from fourfold.cli.commands.about import Info
-from fourfold.cli.commands.captions import CaptionImages
 from fourfold.cli.commands.compare import Compare, Demo, Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
@@ -56,7 +55,6 @@ COMMANDS: dict[str, type[Command]] = {
     "evaluate": Evaluate,
     "impute": Impute,
     "classify": Classify,
-    "caption": CaptionImages,
     "compare": Compare,
     "judge": Judge,
     "demo": Demo,

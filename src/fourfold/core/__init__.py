@@ -7,7 +7,7 @@ and refuses to exist when they do not fit.
 
 from fourfold.core.baseline import Baseline
 from fourfold.core.codec import CachedCodec, Codec, TokenwiseCodec
-from fourfold.core.conditionals import ArbitraryConditionals, CaptionConditionals, JointConditionals
+from fourfold.core.conditionals import ArbitraryConditionals, JointConditionals
 from fourfold.core.conditions import Batch, Condition, as_condition, forgetful, numbers_of, unknown, unknown_like
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
@@ -39,7 +39,6 @@ __all__ = [
     "Batch",
     "Beside",
     "CachedCodec",
-    "CaptionConditionals",
     "Clips",
     "Cloud",
     "Codec",

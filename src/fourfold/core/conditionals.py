@@ -6,9 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from fourfold.core.noise import Noise
-
-__all__ = ["ArbitraryConditionals", "CaptionConditionals", "JointConditionals"]
+__all__ = ["ArbitraryConditionals", "JointConditionals"]
 
 
 class ArbitraryConditionals(ABC):
@@ -51,21 +49,3 @@ class JointConditionals(ArbitraryConditionals):
             place: uniform numbers ``(B, L)``, whose ranks are a random order, if orders are drawn.
             cond: labels ``(B,)``.
         """
-
-
-class CaptionConditionals(ABC):
-    """An estimand of ``p(T | I)``: every caption given the codes of a picture.
-
-    Attributes:
-        caption: the most bytes of a caption.
-    """
-
-    caption: int
-
-    @abstractmethod
-    def describe(self, x: Tensor, noise: Noise, temperature: float = 1.0) -> Tensor:
-        """Draw a caption ``(B, L)`` for each picture's codes. Logits are divided by ``temperature``."""
-
-    @abstractmethod
-    def log_caption(self, x: Tensor, cond: Tensor) -> Tensor:
-        """Return ``log p(T | I)`` of captions ``(B, L)`` given the codes of pictures, ``(B,)`` nats."""

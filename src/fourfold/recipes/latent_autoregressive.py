@@ -10,23 +10,19 @@ from collections.abc import Callable
 
 from fourfold.codecs import QuantisedCodec
 from fourfold.core import GenerativeModel, Space, Training
-from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.reading import reading_of
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.paradigms.latent import QuantisedDecoder
-from fourfold.paradigms.multimodal import BothOrders, PairConditionals
 from fourfold.recipes import latent
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images, Lines
+from fourfold.spaces import Images
 
-__all__ = ["fsq", "multimodal", "tokenized", "vq"]
+__all__ = ["codes_of", "fsq", "tokenized", "vq"]
 
 TRAINING = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
 TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(32, 1, 1), "s": Size(256, 6, 4), "m": Size(384, 8, 6)})
-WORDS: Sizes[int] = Sizes({"xs": 32, "s": 1024, "m": 4096})
-"""The most words that a multimodal model knows as one token."""
 
 
 def fsq(space: Space, size: str) -> GenerativeModel:
@@ -39,38 +35,17 @@ def vq(space: Space, size: str) -> GenerativeModel:
     return tokenized(space, size, latent.vq)
 
 
-@by_space(Images, instead="latent-flow for vectors")
 def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
     """A transformer of a tokenizer's codes. The condition enters at the start symbol."""
-    codec, net_size = _codes(space, size, tokenizer), TRANSFORMER[size]
+    codec, net_size = codes_of(space, size, tokenizer), TRANSFORMER[size]
     (length,), reading = codec.event, reading_of(space)
     net = TokenTransformer(codec.size, length, net_size.width, net_size.depth, net_size.heads, reading=reading)
     estimand = TokenConditionals(net, length)
     return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), TRAINING)
 
 
-@by_space(Images)
-def multimodal(space: Space, size: str) -> GenerativeModel:
-    """One transformer of the tokens of captioned images or sounds and the words of their captions, in both orders.
-
-    Raises:
-        TypeError: for images or sounds without captions.
-    """
-    if not isinstance(space.given, Lines):
-        raise TypeError(
-            "a multimodal model needs captions: load captioned images or sounds, conditional on their captions"
-        )
-    codec, net_size = _codes(space, size, latent.fsq), TRANSFORMER[size]
-    (tokens,) = codec.event
-    caption = space.given.text.length - 1
-    longest = tokens + caption + 3
-    words = CaptionWords(WORDS[size])
-    net = TokenTransformer(codec.size + words.size, longest, net_size.width, net_size.depth, net_size.heads, starts=2)
-    estimand = PairConditionals(net, words, codec.size, tokens, caption)
-    return GenerativeModel(space, codec, estimand, BothOrders(), Ancestral(), ChainRule(), TRAINING)
-
-
-def _codes(space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> QuantisedCodec:
+@by_space(Images, instead="latent-flow for vectors")
+def codes_of(space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> QuantisedCodec:
     """The codec of a tokenizer that is trained first."""
     autoencoder = tokenizer(space.conditioned_on(None), size)
     decoder = autoencoder.estimand

@@ -4,7 +4,6 @@ A run has its model in ``run.model``: ``fourfold.tasks.impute(run.model, "holes.
 """
 
 from fourfold.tasks.bayes import PosteriorDraws, posterior
-from fourfold.tasks.captioning import Caption, caption, caption_nats, captioned
 from fourfold.tasks.classifying import (
     ClassifierScores,
     category_probabilities,
@@ -25,7 +24,6 @@ from fourfold.tasks.unusual import unusual_columns
 
 __all__ = [
     "AcceptedSamples",
-    "Caption",
     "ClassifierScores",
     "Conditioning",
     "Forecast",
@@ -35,9 +33,6 @@ __all__ = [
     "Requirement",
     "Shaping",
     "Skipped",
-    "caption",
-    "caption_nats",
-    "captioned",
     "category_probabilities",
     "class_probabilities",
     "classifiers",

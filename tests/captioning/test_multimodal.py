@@ -7,12 +7,12 @@ import fourfold
 from captions import byte_rows, encode_captions
 from fourfold import checks
 from fourfold.core import Noise
-from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build
-from fourfold.paradigms.multimodal import BothOrders, PairConditionals
 from fourfold.spaces import Images, Lines
-from fourfold.tasks import caption, caption_nats
+from fourfold_captions.captioning import caption, caption_nats
+from fourfold_captions.multimodal import BothOrders, PairConditionals
+from fourfold_captions.words import CaptionWords
 
 SIZE, TOKENS, LONGEST = 2, 2, 1
 

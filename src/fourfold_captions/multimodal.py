@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.core import Batch, CaptionConditionals, Codec, Estimand, Measure, Noise, SingleLoss, forgetful
+from fourfold.core import Batch, Codec, Estimand, Measure, Noise, SingleLoss, forgetful
 from fourfold.estimands import Conditionals
 from fourfold.maths.categorical import categorical
-from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.vocabulary import Principle
+from fourfold_captions.words import CaptionWords
 
 __all__ = ["BothOrders", "PairConditionals"]
 
@@ -43,7 +43,7 @@ class _Drawing:
 
 
 @final
-class PairConditionals(Conditionals, CaptionConditionals):
+class PairConditionals(Conditionals):
     """``p(z_i | T, z_<i)`` of a picture's tokens given a caption, and ``p(t_i | I, t_<i)`` of a caption's tokens.
 
     As a model of pictures it is the first. The empty caption stands for an unknown one. Each kind of token has its own

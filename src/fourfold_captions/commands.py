@@ -27,7 +27,7 @@ class CaptionImages(Command):
     captions that has a likelihood will do.
     """
 
-    work = "fourfold.cli.captions:caption"
+    work = "fourfold_captions.cli:caption"
 
     run: Folder
     data: OtherData = None

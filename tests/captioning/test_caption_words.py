@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from captions import byte_rows, texts_of
-from fourfold.nn.caption_words import CaptionWords
+from fourfold_captions.words import CaptionWords
 
 LENGTH = 40
 SEEN = ["red heart", "heart", "flag of Japan", "flag of Peru", "red flag, large", "großer ball", "ein großer"]

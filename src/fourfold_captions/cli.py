@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from fourfold import tasks
-from fourfold.cli.commands.captions import CaptionImages
 from fourfold.cli.printing import print_line, say
 from fourfold.data import read_conditions
 from fourfold.engine import Run
+from fourfold_captions import captioning
+from fourfold_captions.commands import CaptionImages
 
 __all__ = ["caption"]
 
@@ -22,11 +22,11 @@ def caption(command: CaptionImages) -> None:
     x = _described(run, command)
     records: list[Mapping[str, object]]
     if command.among:
-        probabilities = tasks.caption_nats(run.model, x, command.among, command.seed).softmax(1).tolist()
+        probabilities = captioning.caption_nats(run.model, x, command.among, command.seed).softmax(1).tolist()
         rows = [dict(zip(command.among, row, strict=True)) for row in probabilities]
         records, lines = [*rows], ["  ".join(f"{text} {p:.0%}" for text, p in row.items()) for row in rows]
     else:
-        captions = tasks.caption(run.model, x, command.draws, command.temperature, command.seed)
+        captions = captioning.caption(run.model, x, command.draws, command.temperature, command.seed)
         records = [{"caption": item.text, "nats": item.nats} for item in captions]
         lines = [f"{item.text}  ({item.nats:.1f} nats)" for item in captions]
     for i, (record, line) in enumerate(zip(records, lines, strict=True)):
@@ -35,7 +35,7 @@ def caption(command: CaptionImages) -> None:
 
 def _described(run: Run, command: CaptionImages) -> Tensor:
     """The examples to describe: those of the model, or the conditions of a model of texts."""
-    space, _ = tasks.captioned(run.model.space)
+    space, _ = captioning.captioned(run.model.space)
     if space is run.model.space or command.data is None:
         part, notes = run.examples(command.data, limit=command.n)
         x = part.x if space is run.model.space or part.cond is None else part.cond

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fourfold.core import CaptionConditionals, GenerativeModel, Noise, Space
+from fourfold.core import GenerativeModel, Noise, Space
 from fourfold.core.evaluations import evaluating
 from fourfold.paradigms.autoregressive import Ancestral
 from fourfold.spaces import Lines
 from fourfold.tasks.examples import raw_examples
 from fourfold.vocabulary import Kind
+from fourfold_captions.multimodal import PairConditionals
 
 __all__ = ["Caption", "caption", "caption_nats", "captioned"]
 
@@ -88,7 +89,7 @@ def _written(model: GenerativeModel, x: Tensor, draws: int, temperature: float, 
 
 
 def _described(
-    pair: CaptionConditionals, z: Tensor, start: int, draws: int, temperature: float, seed: int
+    pair: PairConditionals, z: Tensor, start: int, draws: int, temperature: float, seed: int
 ) -> tuple[Tensor, Tensor]:
     """The same as :func:`_written`, by the chain of captions given the tokens of pictures."""
     streams = (Noise(seed, start, start + len(z), f"caption {i}", z.device) for i in range(draws))
@@ -96,13 +97,13 @@ def _described(
     return codes, torch.stack([pair.log_caption(z, code) for code in codes.unbind(1)], 1)
 
 
-def _both_directions(model: GenerativeModel) -> CaptionConditionals:
+def _both_directions(model: GenerativeModel) -> PairConditionals:
     """The estimand of a model of examples that tells ``p(T | x)`` too.
 
     Raises:
         TypeError: for another model.
     """
-    if not isinstance(model.estimand, CaptionConditionals):
+    if not isinstance(model.estimand, PairConditionals):
         raise TypeError(
             f"the model must draw captions, got {model.paradigm} of {model.space}: train "
             "latent-autoregressive/multimodal on captioned images (--given captions), or name captions to choose from"
@@ -137,7 +138,7 @@ def caption_nats(model: GenerativeModel, x: Tensor, captions: Sequence[str], see
     x, rows = raw_examples(x, examples), texts.parse(captions)
     if texts is model.space:
         return torch.stack([model.log_prob(row.expand(len(x), -1), x, seed).nats for row in rows], 1)
-    if not isinstance(model.estimand, CaptionConditionals):
+    if not isinstance(model.estimand, PairConditionals):
         return torch.stack([_likelihood(model, x, text, seed) for text in captions], 1)
     pair, rows = model.estimand, texts.conditions(captions, len(captions)).to(model.device)
     parts = (torch.stack([pair.log_caption(z, row.expand(len(z), -1)) for row in rows], 1) for _, z in _codes(model, x))

@@ -1,0 +1,13 @@
+"""A recipe of captioned examples that joins a card of fourfold. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fourfold.vocabulary import Recipe
+
+__all__ = ["RECIPES_OF"]
+
+RECIPES_OF: Mapping[str, Mapping[str, Recipe]] = {
+    "latent-autoregressive": Recipe.of("fourfold_captions.recipes", "multimodal")
+}
