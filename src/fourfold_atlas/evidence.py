@@ -94,6 +94,7 @@ class Claim(StrEnum):
     BOUND = "bound", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained on a bound (reconstruction and a KL to a prior)"
     EXACT_LATENT = "exact_latent", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained with latents summed out, as by EM"
     GAME = "game", Aspect.OBJECTIVE, Cell.ADVERSARIAL, "trained in a game against a discriminator or critic"
+    DISCREPANCY = "discrepancy", Aspect.OBJECTIVE, Cell.ADVERSARIAL, "trained by a fixed score of samples against data"
     DENOISE = "denoise", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to predict noise, score or clean example"
     VELOCITY = "velocity", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to regress a velocity between noise and data"
     CONSISTENCY = "consistency", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to agree along a diffusion trajectory"

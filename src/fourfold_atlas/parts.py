@@ -33,7 +33,7 @@ _NAMES = {
     Cell.AUTOREGRESSIVE: re.compile(r"auto-?regress|token by token|next[- ]token|wavenet", re.I),
     Cell.FLOW: re.compile(r"\bflows?\b|coupling|invertible", re.I),
     Cell.ENERGY: re.compile(r"\benergy\b", re.I),
-    Cell.ADVERSARIAL: re.compile(r"adversarial|GAN\b|discriminator", re.I),
+    Cell.ADVERSARIAL: re.compile(r"adversarial|GANs?\d*\b|discriminator", re.I),
 }
 
 
@@ -92,6 +92,8 @@ def _near(rule: PartRule, quote: str) -> str:
     match = next(finds, None)
     if match is None:
         return quote
+    if any(words.search(match.group()) for words in _NAMES.values()):
+        return match.group()
     before = re.split(r"[,;.(]|\band\b", quote[: match.start()])[-1][-REACH:]
     after = re.split(r"[,;.(]|\band\b", quote[match.end() :])[0][:REACH]
     return f"{before}{match.group()}{after}"

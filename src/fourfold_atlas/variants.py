@@ -15,6 +15,8 @@ NAMED = 1.5
 DECISIVE = "masked or discrete"
 #: how far a velocity outweighs the noise and data that it runs between, which sources name as well
 ABOVE_NOISE = 1.5
+#: a variant that a critic excludes, by whatever score it is trained
+NO_CRITIC = "a scoring rule, no critic"
 #: by cell and variant, the claims that name it. Of several the one with most votes counts
 _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
     Cell.AUTOREGRESSIVE: {
@@ -32,6 +34,7 @@ _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
         "Wasserstein": (Claim.WASSERSTEIN,),
         "hinge": (Claim.HINGE,),
         "least squares": (Claim.LEAST_SQUARES,),
+        NO_CRITIC: (Claim.DISCREPANCY,),
     },
     Cell.DIFFUSION: {
         "Gaussian noise": (Claim.DENOISE,),
@@ -88,6 +91,8 @@ def variant(cell: Cell, votes: Mapping[Claim, float], cost: Cost | None) -> str:
     scores = {name: sum(votes.get(claim, 0.0) for claim in claims) for name, claims in _CLAIMS.get(cell, {}).items()}
     if "velocity" in scores:
         scores["velocity"] *= ABOVE_NOISE
+    if NO_CRITIC in scores:
+        scores[NO_CRITIC] -= votes.get(Claim.GAME, 0.0)
     best = max(scores, key=lambda name: (name == DECISIVE and scores[name] >= NAMED, scores[name]), default="")
     return best if scores.get(best, 0.0) >= NAMED else ""
 

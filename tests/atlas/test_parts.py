@@ -62,6 +62,29 @@ def test_parts_that_others_have_are_not_named(text):
     assert {part.role for part in place_words(text).parts} == set()
 
 
+@pytest.mark.parametrize(
+    ("text", "cell", "parts"),
+    [
+        (
+            "We train a normalizing flow by maximum likelihood on the latents of a pretrained StyleGAN2. To draw an "
+            "image, noise passes through the inverse flow, and the frozen generator turns the latent into an image.",
+            Cell.FLOW,
+            [("decoder", Cell.ADVERSARIAL)],
+        ),
+        (
+            "A transformer is trained with cross-entropy on the next token and proposes continuations. An energy-based "
+            "model, trained with noise-contrastive estimation, reranks them, and that of lowest energy is kept.",
+            Cell.AUTOREGRESSIVE,
+            [("reranker", None)],
+        ),
+    ],
+)
+def test_a_generator_whose_latents_are_modelled_and_a_scorer_are_parts(text, cell, parts):
+    placed = place_words(text)
+    assert placed.cell is cell
+    assert [(part.role, part.cell) for part in placed.parts] == parts
+
+
 def test_a_bound_with_a_flow_as_prior_and_a_critic():
     placed = place_words(
         "A variational autoencoder trained by the evidence lower bound. A normalizing flow is learned as the prior "

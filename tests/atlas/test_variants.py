@@ -32,6 +32,19 @@ TOLD = [
     ),
     (
         Cell.ADVERSARIAL,
+        "a scoring rule, no critic",
+        (
+            "A network maps a noise vector and the weather of today to that of tomorrow in a single forward pass. It "
+            "is trained by minimising the continuous ranked probability score (CRPS) of two sampled forecasts."
+        ),
+    ),
+    (
+        Cell.ADVERSARIAL,
+        "a scoring rule, no critic",
+        "A perceptron maps noise to pictures and minimises the maximum mean discrepancy of generated samples to data.",
+    ),
+    (
+        Cell.ADVERSARIAL,
         "",
         "A generator is trained against a discriminator with the non-saturating loss.",
     ),

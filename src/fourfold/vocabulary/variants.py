@@ -156,6 +156,28 @@ VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
                 _mode(Paradigm.ADVERSARIAL, "oscillation"),
             ),
         ),
+        "a scoring rule, no critic": _of(
+            Paradigm.ADVERSARIAL,
+            objective=(
+                "draw samples, and lower a fixed score of them against data (CRPS, energy score, kernel discrepancy). "
+                "No critic is trained; the map puts it here for its sampling and its lack of a density"
+            ),
+            objective_formula="min_θ E‖G(z) − x‖ − ½ E‖G(z) − G(z′)‖",
+            strengths="stable training without a game, a loss that measures samples",
+            weaknesses="a score that sees little of many dimensions at once, several samples for each step of training",
+            failure_modes=(
+                FailureMode(
+                    "blind score",
+                    "the score sees single values or a kernel, and joint structure between them is not learned",
+                    "spectra and correlations of samples, compared with data",
+                ),
+                FailureMode(
+                    "wrong spread",
+                    "samples vary too little or too much around the truth",
+                    "the spread of an ensemble, compared with the error of its mean",
+                ),
+            ),
+        ),
     },
     Paradigm.DIFFUSION: {
         "Gaussian noise": _of(
