@@ -44,7 +44,13 @@ def measure(name: str, options: Options) -> Iterator[Line]:
     """Each recipe that has settings for the task."""
     task, simulations = SETS[name]
     for recipe in [recipe for setting, recipe in inference.SETTINGS if setting == task]:
-        asked = {"draws": 10_000, "classified": 10_000, "plot": None, "data_folder": options.folder / "sbibm"}
+        asked = {
+            "draws": 10_000,
+            "classified": 10_000,
+            "plot": None,
+            "data_folder": options.folder / "sbibm",
+            "rank_sets": 1,
+        }
         contests = (argparse.Namespace(simulations=simulations, seed=seed, **asked) for seed in range(options.seeds))
         yield line(name, [inference.contest(task, recipe, contest) for contest in contests])
 
