@@ -44,7 +44,8 @@ def _differences(placed: list[Placement], rows: list[tuple[str, list[str]]]) -> 
     """The answers in which systems differ, those that are of one kind and differ in detail, and those that agree."""
     if any(row.cell is None for row in placed):
         return []
-    shown = {label: cells for label, cells in rows if label in ("objective", "sampling", "likelihood", "cost", "parts")}
+    answers = ("objective", "sampling", "likelihood", "cost", "parts")
+    shown = {label: cells for label, cells in rows if label in answers and set(cells) != {"-"}}
     kinds = {"objective": [*map(_objective, placed)], "sampling": [*map(_sampling, placed)]}
     differ = [label for label, cells in shown.items() if len(set(kinds.get(label, cells))) > 1]
     agree = [label for label, cells in shown.items() if len(set(cells)) == 1 and label not in differ]
