@@ -478,3 +478,9 @@ def test_a_text_of_one_endless_sentence_is_read_in_parts():
     rows = read_words("gan discriminator " * 3000)
     assert {row.claim.cell for row in rows if row.claim.cell} == {Cell.ADVERSARIAL}
     assert len(rows) < 1000
+
+
+def test_a_loss_of_consistent_latents_is_no_consistency_model():
+    dynamics = "A latent dynamics model is trained with a consistency loss on future latents, and a reward loss."
+    assert Claim.CONSISTENCY not in {row.claim for row in read_words(dynamics)}
+    assert Claim.CONSISTENCY in {row.claim for row in read_words("We distill it with a consistency loss.")}
