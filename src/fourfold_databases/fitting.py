@@ -6,12 +6,15 @@ import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from fourfold.core.memory import release_memory
 from fourfold.data import Dataset, load
 from fourfold.data.errors import DataError
 from fourfold.data.schema.rules import ruled_sequences
@@ -118,9 +121,11 @@ def fit_database(
         part = None if budget is None else _part(parse_budget(budget), shares[table], rest, seconds)
         _tell(say, ", ".join([f"{table}: {plan_words(plan[table])}", *([] if part is None else [part.words])]))
         place = None if folder is None else table_folder(folder, table)
-        read = _data(modelled, plan, table, text_model, keywords) if guard is None else guard.data(table, runs)
-        fitted = _fitted(paradigm, read, place, part, resume, say, keywords)
-        runs[table] = dataclasses.replace(fitted, data=None)  # the rows of all tables need not stay in memory
+        pa.default_memory_pool().release_unused()
+        release_memory()
+        read = partial(_data, modelled, plan, table, text_model, keywords)
+        read = read if guard is None else partial(guard.data, table, runs)
+        runs[table] = _fitted(paradigm, read, place, part, resume, say, keywords)
         seconds += runs[table].card["seconds"]
     result = dataclasses.replace(result, runs=runs, privacy={} if guard is None else guard.record(runs))
     if folder is not None and guard is not None:
@@ -232,18 +237,20 @@ def _data(
 
 def _fitted(
     paradigm: str,
-    data: Dataset,
+    read: Callable[[], Dataset],
     folder: Path | None,
     budget: Budget | None,
     resume: bool,
     say: Callable[[str], None] | None,
     keywords: FitKeywords,
 ) -> Run:
-    """The run of one table."""
+    """The run of one table, without its rows: those of the next one need the memory."""
+    data = read()
     settings: FitKeywords = {**keywords} if budget is None else {**keywords, "budget": budget}
     again = resume and folder is not None and folder.exists()
     name = None if again and data.units is not None else paradigm  # under a guarantee its card has another recipe
-    return fit(name, data, out=folder, resume=again, say=say, progress=False, **settings)
+    run = fit(name, data, out=folder, resume=again, say=say, progress=False, **settings)
+    return dataclasses.replace(run, data=None)
 
 
 def _guard(database: Database, guarantee: Guarantee, public: Any, skip_bad: bool, folder: Path | None) -> Guard:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from pandas.api.types import is_integer_dtype
 
 from fourfold.data.databases import DeclaredKeys, batches_of_duckdb, batches_of_sqlite, declared_keys
 from fourfold.data.errors import DataError, option
+from fourfold.data.labels import places_in
 from fourfold.data.readers import TABLES
 from fourfold.data.tables import raw_frame
 from fourfold.output.printable import shortened
@@ -152,16 +152,6 @@ def keys_in(where: str, column: pd.Series, skip_bad: bool = False) -> pd.Series:
     if texts.str.fullmatch(WHOLE).all():  # pandas makes floats of whole numbers where some are missing
         texts = texts.str.replace(r"\.0*$", "", regex=True)
     return texts.astype("str")
-
-
-def places_in(keys: pd.Series, values: pd.Series) -> Places:
-    """The place of each value among some keys, ``(N,)``: -1 where none equals it. Both are texts.
-
-    Arrow looks them up. pandas would make an object of each.
-    """
-    texts, distinct = (pa.array(part, pa.large_string()) for part in (values, keys))
-    places = pc.index_in(texts, value_set=distinct, skip_nulls=True).fill_null(-1)
-    return np.asarray(places, dtype=np.int64)
 
 
 def rows_at(rows: pd.DataFrame, places: Places) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Lets the allocator keep the memory of large tensors instead of returning it to the system after each operation."""
+"""Lets the allocator keep the memory of large tensors while work goes on, and return it to the system after it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import functools
 import platform
 
-__all__ = ["keep_memory"]
+__all__ = ["keep_memory", "release_memory"]
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's ``mallopt``."""
@@ -25,3 +25,9 @@ def keep_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     return bool(libc.mallopt(M_MMAP_THRESHOLD, 2**30)) and bool(libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def release_memory() -> None:
+    """Return freed memory to the system where glibc keeps it, such as after one of several trainings."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -301,7 +301,9 @@ def _beside(name: str, stored: Stored, options: DataOptions) -> Stored:
             part = table_of(name, stored.batches(columns), DataOptions(seed=options.seed))
         else:
             part, _ = _conditions(name, item, options, None)
-        if len(part.x) != len(stored) or (part.names and stored.names and part.names != tuple(stored.names)):
+        if len(part.x) != len(stored) or (
+            len(part.names) and len(stored.names) and tuple(part.names) != tuple(stored.names)
+        ):
             raise DataError(
                 f"{name}: streamed examples must have as many conditions, of the same names in the same order, got "
                 f"{len(stored):,} and {len(part.x):,}; correct them, or leave out {option('stream')}"

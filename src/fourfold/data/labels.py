@@ -6,14 +6,17 @@ import difflib
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from fourfold.data.errors import DataError
+from fourfold.machine.libraries import pandas as pd
+from fourfold.machine.libraries import pyarrow
 from fourfold.output.printable import shortened
 from fourfold.spaces.categories import Categories
 
-__all__ = ["alike", "encode_labels"]
+__all__ = ["alike", "encode_labels", "places_in"]
 
 
 def alike(name: str, columns: Iterable[str]) -> str:
@@ -68,3 +71,13 @@ def _comparable(values: np.ndarray, where: str) -> np.ndarray:
     if missing:
         raise DataError(f"{where}, row {missing[0] + 1}: the label is missing: fill it, or drop the row")
     return values.astype(str)
+
+
+def places_in(keys: pd.Series, values: pd.Series) -> npt.NDArray[np.int64]:
+    """The place of each value among some keys, ``(N,)``: -1 where none equals it. Both are texts.
+
+    Arrow looks them up. pandas would make an object of each.
+    """
+    texts, distinct = (pyarrow.array(part, pyarrow.large_string()) for part in (values, keys))
+    places = pyarrow.compute.index_in(texts, value_set=distinct, skip_nulls=True).fill_null(-1)
+    return np.asarray(places, dtype=np.int64)

@@ -145,10 +145,12 @@ def _taken_apart(columns: Sequence[Coded], options: DataOptions) -> tuple[list[C
     return taken_apart(columns, hints, {str(name) for name in skip if name is not None}, options.support)
 
 
-def _texts(column: Coded) -> tuple[str, ...]:
+def _texts(column: Coded) -> pd.Series:
     """The value of each row as a text."""
-    texts = [*column.distinct.astype(str).map(plain), ""]
-    return tuple(texts[i] for i in column.inverse.tolist())
+    texts = column.distinct.astype("str")
+    quoted = texts.str.startswith("'")
+    texts = texts.mask(quoted, texts[quoted].map(plain)) if quoted.any() else texts
+    return pd.concat([texts, pd.Series([""], dtype="str")]).take(column.inverse).reset_index(drop=True)
 
 
 def _key(options: DataOptions) -> str | None:

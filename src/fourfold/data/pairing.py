@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from fourfold.core.conditions import as_condition
 from fourfold.data.errors import DataError, option
-from fourfold.data.labels import alike
+from fourfold.data.labels import alike, places_in
 from fourfold.data.source import Source
+from fourfold.machine.libraries import pandas as pd
 from fourfold.settings.data import OWN, names_of, stands_apart
 from fourfold.spaces import Together
 
@@ -131,7 +134,7 @@ def aligned(
                 "leave out given"
             )
     given = _with_remarks(given, f"{given_name}: ")
-    if target.names and given.names:
+    if len(target.names) and len(given.names):
         target, given = _by_name(name, target, given_name, given, skip_bad)
     else:
         _check_order(name, target, given_name, given)
@@ -142,7 +145,7 @@ def _check_order(name: str, target: Source, given_name: str, given: Source) -> N
     """Refuse sources that cannot be paired by the places of their examples."""
     counts = f"got {len(target.x):,} in {name} and {len(given.x):,} in {given_name}"
     skipped = (*target.skipped, *given.skipped)
-    if skipped and not (target.names and given.names):
+    if skipped and not (len(target.names) and len(given.names)):
         raise DataError(f"{name}: examples and conditions must pair by name where some are skipped, as {skipped[0]}")
     if len(target.x) != len(given.x):
         raise DataError(f"{name}: examples and conditions must be equally many, {counts}; give one for each")
@@ -154,34 +157,37 @@ def _check_order(name: str, target: Source, given_name: str, given: Source) -> N
 
 def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad: bool) -> tuple[Source, Source]:
     """Pairs of examples and conditions of one name, in the order of the examples."""
-    row_of: dict[str, int] = {}
-    for row, label in enumerate(given.names):
-        if label in row_of:
-            way = "keep one row" if given.keys else "rename them, or give longer clips"
-            clips = "" if given.keys else f" ({option('seconds', 10)}) where a sound was cut"
-            raise DataError(
-                f"{given_name}: must hold one condition of each name, got several of {label!r}; {way}{clips}"
-            )
-        row_of[label] = row
-    labels, own = target.names, {*target.names}
-    bare = [item for item, label in zip(target.keys or target.files, labels, strict=True) if label not in row_of]
-    spare = [item for item, label in zip(given.keys or given.files, given.names, strict=True) if label not in own]
-    if target.keys and spare:
+    labels, given_labels = (pd.Series(source.names, dtype="str") for source in (target, given))
+    if (twice := given_labels.duplicated()).any():
+        way = "keep one row" if len(given.keys) else "rename them, or give longer clips"
+        clips = "" if len(given.keys) else f" ({option('seconds', 10)}) where a sound was cut"
+        label = str(given_labels[twice].iloc[0])
+        raise DataError(f"{given_name}: must hold one condition of each name, got several of {label!r}; {way}{clips}")
+    places = places_in(given_labels, labels)
+    bare, spare = _items(target, places < 0), _items(given, places_in(labels, given_labels) < 0)
+    if len(target.keys) and spare:
         given = _with_remarks(given, notes=(_spare(spare, name, given_name),))
         spare = []
     lines = [f"{Path(name) / item}: has no condition in {given_name}" for item in bare]
     lines += [f"{Path(given_name) / item}: is the condition of no example in {name}" for item in spare]
-    matches = [row for row, label in enumerate(labels) if label in row_of]
-    if lines and (not skip_bad or not matches):
-        things = "sequences" if target.keys else "files"
+    matches = np.flatnonzero(places >= 0)
+    if lines and (not skip_bad or not len(matches)):
+        things = "sequences" if len(target.keys) else "files"
+        counts = f"got {labels.nunique():,} and {len(given_labels):,}"
         raise DataError(
-            f"{name}: {things} must pair by name with those of {given_name}, got {len(own):,} and {len(row_of):,}: "
+            f"{name}: {things} must pair by name with those of {given_name}, {counts}: "
             f"{'; '.join(part[:1][0] for part in (_first(bare, given_name), _first(spare, name)) if part)}; "
             f"add or remove them, or skip them with {option('skip_bad', True)}"
         )
     target = _some(target, matches)
-    given = _some(given, [row_of[labels[row]] for row in matches])
+    given = _some(given, places[matches])
     return _with_remarks(target, skipped=lines), given
+
+
+def _items(source: Source, which: npt.NDArray[np.bool_]) -> list[str]:
+    """The keys or files of some examples."""
+    items = source.keys if len(source.keys) else source.files
+    return [str(items[row]) for row in np.flatnonzero(which)]
 
 
 def _spare(spare: Sequence[str], name: str, given_name: str) -> str:
@@ -196,18 +202,18 @@ def _first(files: Sequence[str], place: str) -> list[str]:
     return [f"{files[0]} has no partner in {place}{more}"] if files else []
 
 
-def _some(source: Source, rows: Sequence[int]) -> Source:
+def _some(source: Source, rows: npt.NDArray[np.int64]) -> Source:
     """Some examples of a source, in another order."""
-    if list(rows) == list(range(len(source.x))):
+    if np.array_equal(rows, np.arange(len(source.x))):
         return source
-    index, schema = torch.tensor(rows), source.schema
+    index, schema = torch.from_numpy(rows), source.schema
     return dataclasses.replace(
         source,
         x=source.x[index],
         cond=None if source.cond is None else source.cond[index],
         groups=None if source.groups is None else source.groups[index],
         files=tuple(source.files[row] for row in rows) if source.files else (),
-        keys=tuple(source.keys[row] for row in rows) if source.keys else (),
+        keys=pd.Series(source.keys, dtype="str").take(rows).reset_index(drop=True) if len(source.keys) else (),
         conditions={label: _some(part, rows) for label, part in source.conditions.items()},
         schema=None if schema is None else lambda train: _some(schema(index[train]), rows),
     )

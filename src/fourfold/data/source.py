@@ -13,6 +13,8 @@ from torch import Tensor
 from fourfold.core import Batch, Space
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fourfold.data.schema import Inferred
 
 __all__ = ["Density", "Source"]
@@ -73,15 +75,15 @@ class Source:
     digest: str = ""
     files: tuple[str, ...] = ()
     key: str | None = None
-    keys: tuple[str, ...] = ()
+    keys: pd.Series | tuple[str, ...] = ()
     conditions: Mapping[str, Source] = field(default_factory=dict)
     schema: Callable[[Tensor], Source] | None = None
     statistics: Batch | None = None
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> pd.Series | tuple[str, ...]:
         """The name of each example, by which it pairs with its condition: its key or its file without an ending."""
-        return self.keys or tuple(str(PurePosixPath(file).with_suffix("")) for file in self.files)
+        return self.keys if len(self.keys) else tuple(str(PurePosixPath(file).with_suffix("")) for file in self.files)
 
     @property
     def labels(self) -> Tensor | None:

@@ -116,9 +116,16 @@ def _fits(space: Table, rules: Sequence[TableRule], x: Tensor) -> bool:
         free = FreeRows(space.modelled, rules)
     except ValueError:
         return False
+    return all(
+        _come_back(free, part) for part in torch.split(x, ROWS)
+    )  # all at once would take several times their memory
+
+
+def _come_back(free: FreeRows, x: Tensor) -> bool:
+    """True if all rows without new values are the same after reduction and expansion."""
+    x = x[~(x == UNSEEN).any(1)]
     y = free.reduce(x)
-    complete = ~(x == UNSEEN).any(1)
-    return not bool((y[complete] == UNSEEN).any()) and torch.equal(free.expand(y)[complete], x[complete])
+    return not bool((y == UNSEEN).any()) and torch.equal(free.expand(y), x)
 
 
 # --- combinations -----------------------------------------------------------------------------------------------------
