@@ -75,7 +75,7 @@ def conclusion(judgement: DatabaseJudgement, schema: Schema) -> str:
 
 def findings(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
     """The sentences of the verdict: keys, three on privacy, and two on likeness."""
-    tables = [table for table in schema.keys if table in judgement.views]
+    tables = [table for table in schema.keys if table in judgement.views and table not in schema.real]
     links = [view for view in judgement.views if view not in schema.keys]
     return [
         _keys(judgement),
@@ -106,6 +106,7 @@ def findings(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
             apart_from_floor,
         ),
         *_repeats(judgement),
+        *_references(schema),
         _likeness("tables", "rows", judgement, tables),
         _likeness("links", "linked rows", judgement, links),
     ]
@@ -171,6 +172,12 @@ def _repeats(judgement: DatabaseJudgement) -> list[Finding]:
     harmless = "That is harmless where they name nobody, as a list of countries does."
     text = f"Tables of few rows hold real ones: {listed(tables)}. {harmless}"
     return [Finding("short tables", text, True, private=True)] if tables else []
+
+
+def _references(schema: Schema) -> list[Finding]:
+    """A sentence on reference tables, if there are some."""
+    text = f"By the schema these tables name no persons, and hold real rows: {listed([*schema.real])}."
+    return [Finding("reference tables", text, False)] if schema.real else []
 
 
 def _likeness(subject: str, noun: str, judgement: DatabaseJudgement, views: list[str]) -> Finding:

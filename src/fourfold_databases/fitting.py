@@ -56,7 +56,8 @@ def fit_database(
 
     Seconds of the budget are divided by the number of values in each table. Those that a table leaves, since its
     held-out loss fell no more, are the next ones'. Steps are those of each table. A table of fewer than 20 rows that
-    names no other, such as a list of countries, stays as it is.
+    names no other, such as a list of countries, stays as it is, and so does one that the schema calls a reference
+    table. With ``private`` both must be public.
 
     Args:
         paradigm: a name for :func:`fourfold.fit` that models tables and, where a row owns several, sequences. A run
@@ -163,13 +164,19 @@ def plan_words(plan: Plan) -> str:
 
 
 def _fixed(database: Database) -> dict[str, pd.DataFrame]:
-    """The tables that stay as they are: short ones whose rows name no others than such.
+    """The tables that stay as they are: short ones and reference tables, whose rows name no others than such.
 
     Raises:
-        DataError: for a short table whose rows name those of a longer one.
+        DataError: for such a table whose rows name those of another.
     """
-    short = {table for table, frame in database.frames.items() if len(frame) < FEWEST}
+    real = {*database.schema.real}
+    short = real.union(table for table, frame in database.frames.items() if len(frame) < FEWEST)
     for link in database.schema.links:
+        if link.child in real and link.parent not in short:
+            raise DataError(
+                f"{database.name}, table {link.child}: a reference table must name no rows that are drawn, got "
+                f"{link}; make {link.parent} a reference table, too"
+            )
         if link.child in short and link.parent not in short:
             raise DataError(
                 f"{database.name}, table {link.child}: must have at least {FEWEST} rows to be modelled, got "

@@ -275,7 +275,8 @@ def judge_database(
     name = Path(synthetic).name if isinstance(synthetic, (str, Path)) else "samples"
     raw = _raw(name, synthetic, data.schema, say)
     checks = checks_of(name, raw, data.schema)
-    data = replace(data, schema=data.schema.unlinked([t for t, frame in data.frames.items() if len(frame) < FEWEST]))
+    real = [t for t, frame in data.frames.items() if len(frame) < FEWEST or t in data.schema.real]
+    data = replace(data, schema=data.schema.unlinked(real))
     plan = plans(data, rules=False)
     samples = _sound(name, raw, data, plan)
     of_real, of_samples, of_never = views(data, plan), views(samples, plan), dict[str, pd.DataFrame]()

@@ -128,6 +128,8 @@ def root_of(database: Database, public: Public) -> str:
             f"{name}: keys and links must be public with private, but that of {guessed} was read from the rows: name "
             f"them in a file for {option('schema')}"
         )
+    if hidden := sorted({*schema.real} - {*public.tables}):
+        raise DataError(f"{name}, table {hidden[0]}: a reference table must be public with private; {way}")
     inner = schema.without_tables(public.tables)
     for link in schema.links:
         if link.child in public.tables and link.parent not in public.tables:

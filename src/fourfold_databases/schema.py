@@ -91,6 +91,7 @@ class Schema:
         parts: the columns of each key and link that has several, by its :func:`joint_name`. Those of a link stand in
             the order of the parent's key.
         free: the tables whose rows no other owns, though they have links: all of these are references.
+        real: the reference tables, such as a list of airports: their rows stay as they are.
 
     Raises:
         DataError: for a link to a table without a key or to one of more columns, or a circle of links.
@@ -101,6 +102,7 @@ class Schema:
     reasons: Mapping[str, str] = field(default_factory=dict, compare=False)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     free: tuple[str, ...] = ()
+    real: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for link in self.links:
@@ -208,6 +210,7 @@ class Schema:
         value = columns[0] if len(columns) == 1 else [*columns]
         lines = [f"[{name}]", *([f"key = {json.dumps(value)}"] if columns else [])]
         lines += ["owner = false"] if table in self.free else []
+        lines += ["reference = true"] if table in self.real else []
         links = [f"{json.dumps(link.column)} = {json.dumps(link.parent)}" for link in self.links_of(table)]
         return "\n".join([*lines, *([f"[{name}.links]", *links] if links else []), ""])
 
@@ -229,12 +232,19 @@ class Schema:
         for table, section in sections.items():
             if not isinstance(section, dict):
                 raise DataError(f"{where}: {table} must be a section [{table}], got {section!r}")
-            if unknown := sorted(section.keys() - {"key", "links", "owner"}):
-                raise DataError(f"{where}, [{table}]: an entry must be key, links or owner, got {unknown[0]!r}")
+            if unknown := sorted(section.keys() - {"key", "links", "owner", "reference"}):
+                raise DataError(
+                    f"{where}, [{table}]: an entry must be key, links, owner or reference, got {unknown[0]!r}"
+                )
             if section.get("owner", False) is not False:
                 raise DataError(
                     f"{where}, [{table}]: owner must be false or left out, got {section['owner']!r}; the first link is "
                     "the owner's"
+                )
+            if section.get("reference", True) is not True:
+                raise DataError(
+                    f"{where}, [{table}]: reference must be true or left out, got {section['reference']!r}; true keeps "
+                    "the rows of a table that holds no persons"
                 )
             links = section.get("links", {})
             if not isinstance(links, dict) or not all(isinstance(parent, str) for parent in links.values()):
@@ -256,7 +266,8 @@ class Schema:
         ]
         parts |= {link.column: tuple(link.column.split(COMMA)) for link in links if keys.get(link.parent) in parts}
         free = tuple(table for table, section in sections.items() if "owner" in section)
-        return cls(keys, tuple(links), dict.fromkeys(keys, reason), parts, free)
+        real = tuple(table for table, section in sections.items() if "reference" in section)
+        return cls(keys, tuple(links), dict.fromkeys(keys, reason), parts, free, real)
 
     def restricted(self, tables: Mapping[str, tuple[str, ...]], where: str) -> Schema:
         """This schema for a database with other tables: those that it does not have have no keys.

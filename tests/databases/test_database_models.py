@@ -421,3 +421,28 @@ def test_a_short_table_that_names_itself_stays_as_it_is():
     schema = Schema({"staff": "staff_id", "visits": "visit_id"}, (Link("staff", "last_visit_id", "visits"),))
     with pytest.raises(DataError, match="table staff: must have at least 20 rows"):
         fit_database("autoregressive", {"staff": staff, "visits": visits}, schema=schema, **options)
+
+
+def test_a_reference_table_stays_as_it_is_and_samples_name_its_rows(tmp_path):
+    tables, path = shop(), tmp_path / "shop.toml"
+    path.write_text(read_database(tables).schema.toml.replace('["products"]', '["products"]\nreference = true'))
+    schema = read_database(tables, path).schema
+    assert schema.real == ("products",) == Schema.of_toml("again", schema.toml).real
+    run = fit_database("autoregressive", tables, schema=path, budget="60 steps", size="xs", out=tmp_path / "run")
+    for part in (run, DatabaseRun.load(tmp_path / "run")):
+        frames = part.sample()
+        pd.testing.assert_frame_equal(frames["products"], tables["products"], check_dtype=False)
+        assert frames["order_items"]["product_id"].isin(tables["products"]["product_id"]).all()
+    orders = frames["order_items"].merge(frames["orders"], on="order_id").merge(frames["products"], on="product_id")
+    toys = (orders["kind"] == "toy").groupby(orders["gift"]).mean()  # gifts are toys, and toys alone
+    assert toys["yes"] > 0.7
+    assert toys["no"] < 0.3
+    with pytest.raises(DataError, match="products: a reference table must be public with private"):
+        fit_database("autoregressive", tables, schema=path, budget="2 steps", private="epsilon=4")
+
+
+def test_a_reference_table_names_no_drawn_rows(tmp_path):
+    path = tmp_path / "shop.toml"
+    path.write_text(read_database(shop()).schema.toml.replace('["orders"]', '["orders"]\nreference = true'))
+    with pytest.raises(DataError, match="make customers a reference table, too"):
+        fit_database("autoregressive", shop(), schema=path, budget="2 steps")
