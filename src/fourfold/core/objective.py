@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, final
 
+import torch
 from torch import Tensor, nn
 
 from fourfold.core.conditions import Batch
@@ -13,7 +14,26 @@ from fourfold.core.estimand import Estimand
 from fourfold.core.parts import Part
 from fourfold.vocabulary import Principle
 
-__all__ = ["LossTerm", "Objective", "SingleLoss", "Term"]
+__all__ = ["LossTerm", "Objective", "Occasional", "SingleLoss", "Term"]
+
+
+class Occasional:
+    """A scalar that a term measures at the first and then at every 500th call. Between them it is the last one.
+
+    Compiled terms call it uncompiled: a count of calls would have them compiled again at every step.
+    """
+
+    EVERY: ClassVar[int] = 500
+
+    def __init__(self, measure: Callable[..., Tensor]) -> None:
+        self.measure, self.calls, self.value = measure, 0, torch.zeros(())
+
+    def latest(self, *arguments: Any) -> Tensor:
+        """The scalar, measured with these arguments if it is time."""
+        if self.calls % self.EVERY == 0:
+            self.value = self.measure(*arguments)
+        self.calls += 1
+        return self.value
 
 
 class Term(nn.Module, ABC):

@@ -42,6 +42,11 @@ class Choice:
     def __str__(self) -> str:
         return f"precision {self.precision}" + (f": {', '.join(self.measured)}" if self.measured else "")
 
+    def uncompiled(self, failure: RuntimeError) -> Choice:
+        """The choice without compilation, which failed, as that of second derivatives does."""
+        reason = f"not compiled ({str(failure).splitlines()[0]})"
+        return replace(self, precision=replace(self.precision, compiled=False), measured=[*self.measured, reason])
+
     def record(self) -> dict[str, Any]:
         """The choice as ``card.json`` records it."""
         name, compiled = self.precision.name, self.precision.compiled
@@ -75,8 +80,11 @@ def choose(loop: Loop, compiled: bool = False) -> Choice:
     if compiled and not has_compiler():
         measured.append("no C++ compiler, so nothing is compiled")
     elif compiled:
-        faster = replace(best, compiled=True)
-        plain_seconds, compiled_seconds = _step_seconds(loop, best), _step_seconds(loop, faster)
+        faster, plain_seconds = replace(best, compiled=True), _step_seconds(loop, best)
+        try:
+            compiled_seconds = _step_seconds(loop, faster)
+        except RuntimeError as failure:
+            return replace(Choice(best, measured).uncompiled(failure), seconds=time.monotonic() - start)
         measured.append(f"a step takes {plain_seconds * 1e3:.3g} ms, compiled {compiled_seconds * 1e3:.3g} ms")
         best = faster if compiled_seconds < plain_seconds else best
     return Choice(best, measured, time.monotonic() - start)

@@ -186,11 +186,16 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     if choice is None:
         choice = settle(loop, budget, settings)
         loop = loop.again(choice.precision)
-    request.say(str(choice))
     if math.isfinite(budget.operations):
         loop.progress = replace(loop.progress, flops=count_flops(loop))
     if choice.precision.compiled:
-        loop.warm_up()
+        try:
+            loop.warm_up()
+        except RuntimeError as failure:
+            choice, progress = choice.uncompiled(failure), loop.progress
+            loop = loop.again(choice.precision)
+            loop.progress = progress
+    request.say(str(choice))
     held_out = HeldOut(loop, request.dataset, settings.choose)
     seconds = 0.0 if plan.stages else request.seconds
     loop.spend(seconds + time.monotonic() - clock - loop.progress.seconds)

@@ -16,7 +16,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Objective, Term, forgetful
+from fourfold.core import Batch, Estimand, Objective, Occasional, Term, forgetful
 from fourfold.estimands import VectorField
 from fourfold.likelihoods.ode import State, runge_kutta
 from fourfold.maths.normal import standard_log_prob
@@ -48,10 +48,6 @@ class FreeVelocity(VectorField):
         return self.net(x_t, 2 * t - 1, cond)
 
 
-WATCH_EVERY = 500
-"""Steps between two measurements of how well the field's ODE inverts itself."""
-
-
 @final
 class ContinuousTerm(Term):
     """The term of :class:`ContinuousLikelihood`. It watches ``inverse_error`` and ``kinetic``."""
@@ -61,7 +57,7 @@ class ContinuousTerm(Term):
     def __init__(self, estimand: VectorField, objective: ContinuousLikelihood) -> None:
         super().__init__([estimand])
         self.estimand, self.objective = estimand, objective
-        self._calls, self._error = 0, torch.zeros(())
+        self.inverse_error = Occasional(self._inverse_error)
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
@@ -69,10 +65,8 @@ class ContinuousTerm(Term):
         signs = (torch.rand_like(batch.x) < 0.5) * 2.0 - 1
         z, log_det, energy = self._solved(batch.x, cond, signs)
         nats = log_det + standard_log_prob(z)
-        if self._calls % WATCH_EVERY == 0:
-            self._error = self._inverse_error(batch.x[:4], None if cond is None else cond[:4])
-        self._calls += 1
-        self.watched = {"inverse_error": self._error, "kinetic": energy.detach().mean()}
+        error = self.inverse_error.latest(batch.x[:4], None if cond is None else cond[:4])
+        self.watched = {"inverse_error": error, "kinetic": energy.detach().mean()}
         return (settings.kinetic * energy - nats) / math.prod(self.estimand.event)
 
     def _solved(self, x: Tensor, cond: Tensor | None, signs: Tensor) -> State:

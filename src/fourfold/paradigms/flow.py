@@ -18,7 +18,19 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Codec, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
+from fourfold.core import (
+    Batch,
+    Codec,
+    Estimand,
+    Likelihood,
+    LogProb,
+    Noise,
+    Objective,
+    Occasional,
+    Sampler,
+    Term,
+    forgetful,
+)
 from fourfold.estimands import Bijection
 from fourfold.maths.normal import standard_log_prob
 from fourfold.nn.made import MaskedStack
@@ -213,10 +225,6 @@ def log_density(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -> 
     return log_det + standard_log_prob(z)
 
 
-WATCH_EVERY = 500
-"""Steps between two measurements of how well a map inverts itself."""
-
-
 def few(x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """The first four examples and their labels."""
     return x[:4], None if cond is None else cond[:4]
@@ -235,20 +243,19 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
 
 @final
 class ChangeOfVariablesTerm(Term):
-    """The term of :class:`ChangeOfVariables`. It watches ``inverse_error`` on a few examples, every 500 steps."""
+    """The term of :class:`ChangeOfVariables`. It watches ``inverse_error`` on a few examples."""
 
     judges = True
 
     def __init__(self, estimand: Bijection, objective: ChangeOfVariables) -> None:
         super().__init__([estimand])
-        self.estimand, self.objective, self._calls = estimand, objective, 0
+        self.estimand, self.objective = estimand, objective
+        self.inverse_error = Occasional(inverse_error)
 
     def forward(self, batch: Batch) -> Tensor:
         cond, noise = forgetful(batch.cond, self.objective.label_dropout), self.objective.noise
         x = batch.x + noise * torch.randn_like(batch.x) if noise else batch.x
-        if self._calls % WATCH_EVERY == 0:
-            self.watched = {"inverse_error": inverse_error(self.estimand, *few(x, cond))}
-        self._calls += 1
+        self.watched = {"inverse_error": self.inverse_error.latest(self.estimand, *few(x, cond))}
         return -log_density(self.estimand, x, cond) / math.prod(self.estimand.event)
 
 
@@ -288,15 +295,13 @@ class VariationalTerm(Term):
     def __init__(self, estimand: Bijection, objective: VariationalLikelihood) -> None:
         super().__init__([estimand, objective.dequantiser])
         self.estimand, self.objective = estimand, objective
-        self._calls, self._error = 0, torch.zeros(())
+        self.inverse_error = Occasional(inverse_error)
 
     def forward(self, batch: Batch) -> Tensor:
         cond = forgetful(batch.cond, self.objective.label_dropout)
         z, log_q = self.objective.requantised(batch.x, torch.randn_like(batch.x))
-        if self._calls % WATCH_EVERY == 0:
-            self._error = inverse_error(self.estimand, *few(z, cond))
-        self._calls += 1
-        self.watched = {"inverse_error": self._error, "noise": -log_q.detach().mean()}
+        error = self.inverse_error.latest(self.estimand, *few(z, cond))
+        self.watched = {"inverse_error": error, "noise": -log_q.detach().mean()}
         return (log_q - log_density(self.estimand, z, cond)) / math.prod(self.estimand.event)
 
 

@@ -6,6 +6,7 @@ training calls: whatever a loss does inside (second derivatives, methods of a ne
 
 from __future__ import annotations
 
+import logging
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fourfold.core import Batch, Term
+from fourfold.core import Batch, Occasional, Term
 from fourfold.parallel.blocks import blocks
 from fourfold.parallel.processes import Processes
 from fourfold.parallel.shards import is_sharded, shard_module
@@ -59,6 +60,19 @@ class Wrapper(ABC):
         return self.terms[name](batch)
 
 
+def _compiled(term: Term) -> Callable[[Batch], Tensor]:
+    """The term compiled, but for the scalars that it measures now and then, and for code that cannot be compiled.
+
+    Such code, as that of views which a loss builds, runs as it is. The compiler's warnings about it are not shown.
+    """
+    torch._dynamo.config.suppress_errors = True
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+    for value in vars(term).values():
+        if isinstance(value, Occasional):
+            value.latest = torch.compiler.disable(value.latest)  # type: ignore[method-assign, no-untyped-call]
+    return torch.compile(term)
+
+
 @final
 class Alone(Wrapper):
     """Terms as they are, compiled if asked for."""
@@ -66,7 +80,7 @@ class Alone(Wrapper):
     def __init__(self, terms: Mapping[str, Term], compiled: bool = False) -> None:
         self.terms = terms
         self.calls: dict[str, Callable[[Batch], Tensor]] = {
-            name: torch.compile(term) if compiled else term for name, term in terms.items()
+            name: _compiled(term) if compiled else term for name, term in terms.items()
         }
 
     def __call__(self, name: str, batch: Batch) -> Tensor:
