@@ -18,7 +18,7 @@ from fourfold.codecs.table import ColumnTokens
 from fourfold.core import GenerativeModel
 from fourfold.nn.row_regression import LAWS, SCALES, RowRegression
 from fourfold.paradigms import build, resolve
-from fourfold.spaces import Categorical, Categories, Numeric, Sequences, Table
+from fourfold.spaces import Categorical, Categories, Identifier, Numeric, Sequences, Table
 from fourfold.spaces.columns import MISSING
 from fourfold.spaces.sequences import ABSENT
 from fourfold.tasks.forecasting import Prefixes, forecast_prefixes
@@ -30,6 +30,21 @@ WINDOWS = Sequences(
     (1, 2),
     3,
     observed=500,
+)
+
+
+KEYED = Sequences(
+    (
+        KINDS,
+        Numeric("when", low=0, high=3),
+        Numeric("level", "int64", low=-1, high=1, missing=True),
+        Identifier("who"),
+    ),
+    "when",
+    (1, 2),
+    3,
+    key="who",
+    observed=200,
 )
 
 
@@ -61,15 +76,26 @@ def fitted(space: Sequences = WINDOWS, x: Tensor | None = None) -> GenerativeMod
     return model.eval()
 
 
+def sequences(n: int = 100) -> Tensor:
+    """Keyed sequences of one to three rows, at random."""
+    return KEYED.examples(n, torch.Generator().manual_seed(0))
+
+
 @pytest.fixture(scope="module")
 def model() -> GenerativeModel:
     return fitted()
 
 
-def test_masses_of_all_windows_add_up_to_one(model: GenerativeModel) -> None:
-    every, _ = WINDOWS.support(9, 3.0)
-    for each in (model, build("autoregressive/trees", WINDOWS, "xs").eval()):
-        assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+@pytest.fixture(scope="module")
+def keyed() -> GenerativeModel:
+    return fitted(KEYED, sequences())
+
+
+def test_masses_of_all_windows_and_sequences_add_up_to_one(model: GenerativeModel, keyed: GenerativeModel) -> None:
+    for space, fit in ((WINDOWS, model), (KEYED, keyed)):
+        every, _ = space.support(9, 3.0)
+        for each in (fit, build("autoregressive/trees", space, "xs").eval()):
+            assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
 
 
 def _z_scores(drawn: Tensor, every: Tensor, p: Tensor) -> Tensor:
@@ -82,19 +108,25 @@ def _z_scores(drawn: Tensor, every: Tensor, p: Tensor) -> Tensor:
     return ((counts / n - p) / (p * (1 - p) / n).sqrt())[p * n > 20]
 
 
-def test_samples_and_continuations_follow_the_masses(model: GenerativeModel) -> None:
-    every, _ = WINDOWS.support(9, 3.0)
+@pytest.mark.parametrize(("name", "whole", "later"), [("model", 100, 50), ("keyed", 50, 20)])
+def test_samples_and_continuations_follow_the_masses(
+    name: str, whole: int, later: int, request: pytest.FixtureRequest
+) -> None:
+    model: GenerativeModel = request.getfixturevalue(name)
+    space = model.space
+    assert isinstance(space, Sequences)
+    every, _ = space.support(9, 3.0)
     p = model.log_prob(every).nats.double().exp()
     z = _z_scores(model.sample(20_000), every, p)
-    assert len(z) > 100
+    assert len(z) > whole
     assert float(z.square().mean()) == pytest.approx(1, abs=4 * math.sqrt(2 / len(z)))
     start = every[int(p.argmax()), 0]
-    x = torch.full((10_048, *WINDOWS.shape), ABSENT)
+    x = torch.full((10_048, *space.shape), ABSENT)
     x[:, 0] = start
-    begun = Prefixes(x, torch.ones(len(x), dtype=torch.long), WINDOWS)
+    begun = Prefixes(x, torch.ones(len(x), dtype=torch.long), space)
     own = (every[:, 0] == start).all(1)
     z = _z_scores(forecast_prefixes(model, begun, batch_size=10_048).x, every[own], p[own] / p[own].sum())
-    assert len(z) > 50
+    assert len(z) > later
     assert float(z.square().mean()) == pytest.approx(1, abs=4 * math.sqrt(2 / len(z)))
 
 
@@ -190,17 +222,34 @@ def test_a_window_stays_in_its_series() -> None:
     assert len(drawn.unique()) == 3
 
 
-def test_short_series_choose_trees_and_others_a_network() -> None:
+def test_first_rows_lengths_and_places_are_learned() -> None:
+    """Sequences of one or three rows, whose level is 1 at the start and -1 later, whatever came before."""
+    n, g = 400, torch.Generator().manual_seed(0)
+    x = torch.full((n, 3, 3), ABSENT)
+    x[:, :, 0], x[:, :, 1] = torch.randint(0, 2, (n, 3), generator=g), 1
+    x[:, 0, 1] = torch.randint(0, 4, (n,), generator=g)
+    x[:, :, 2] = torch.tensor([1, -1, -1])
+    x[torch.arange(n) % 4 == 0, 1:] = ABSENT
+    model = build("autoregressive/trees", KEYED, "s")
+    model.fit_statistics(x[:300])
+    rows = KEYED.row_counts(x[300:])
+    length = torch.where(rows == 1, math.log(0.25), math.log(0.75))
+    truth = length - math.log(4) - rows * math.log(2)
+    assert float((model.eval().log_prob(x[300:]).nats - truth).mean()) == pytest.approx(0, abs=0.1)
+
+
+def test_few_rows_choose_trees_and_others_a_network() -> None:
     many = Sequences(WINDOWS.schema, "when", (1, 2), 3, observed=5001)
-    keyed = WINDOWS.conditioned_on(Categories.numbered(2))
-    names = [resolve("autoregressive", space).partition("/")[2] for space in (WINDOWS, many, keyed)]
-    assert names == ["trees", "likelihood", "likelihood"]
-    with pytest.raises(TypeError, match="trees model windows of a series, not sequences by key or given conditions"):
-        build("autoregressive/trees", keyed)
+    given = WINDOWS.conditioned_on(Categories.numbered(2))
+    names = [resolve("autoregressive", space).partition("/")[2] for space in (WINDOWS, KEYED, many, given)]
+    assert names == ["trees", "trees", "likelihood", "likelihood"]
+    with pytest.raises(TypeError, match="trees model rows over time without a condition, not given one"):
+        build("autoregressive/trees", given)
 
 
 @pytest.mark.parametrize("count", [3, 12, 40])
 def test_few_rows_have_a_model(count: int) -> None:
-    every, _ = WINDOWS.support(9, 3.0)
-    each = fitted(x=series(count))
-    assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+    for space, x in ((WINDOWS, series(count)), (KEYED, sequences(count))):
+        every, _ = space.support(9, 3.0)
+        each = fitted(space, x)
+        assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)

@@ -105,10 +105,10 @@ class RowTokens(Codec):
 
 @final
 class RowCodes(Codec):
-    """Windows of a series as they are, the codes ``(B, length · C)`` int64 of their values, for models of counts.
+    """Sequences or windows as they are, the codes ``(B, length · C)`` int64 of their values, for models of counts.
 
     Args:
-        space: of the windows.
+        space: of the sequences.
     """
 
     measure = Measure.COUNTING
@@ -118,8 +118,7 @@ class RowCodes(Codec):
         self.space, self.event = space, (space.length * len(space.columns),)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        foreign = (self.space.row.foreign(x.flatten(0, 1)).view(x.shape) & self.space.present(x)[..., None]).flatten(1)
-        return x.flatten(1), torch.zeros(len(x)).to(x.device).masked_fill(foreign.any(1), -torch.inf)
+        return x.flatten(1), torch.zeros(len(x)).to(x.device).masked_fill(self.space.outside(x), -torch.inf)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         return z.view(len(z), *self.space.shape)

@@ -104,7 +104,7 @@ def _(space: Table) -> str:
 def _(space: Sequences) -> str:
     rows = math.inf if space.observed is None else space.observed
     few = rows <= FEW and rows * len(space.columns) <= VALUES and len(space.columns) <= MOST_COLUMNS // RUN
-    return "trees" if few and space.key is None and space.given is None else "likelihood"
+    return "trees" if few and space.given is None else "likelihood"
 
 
 @default.register
@@ -227,11 +227,12 @@ def trees(space: Table, size: str) -> GenerativeModel:
 
 @trees.register
 def _(space: Sequences, size: str) -> GenerativeModel:
-    """Rows of a series given those before, by trees beside linear predictions: for series of few rows."""
-    if space.key is not None or space.given is not None:
-        raise TypeError("trees model windows of a series, not sequences by key or given conditions: use autoregressive")
+    """Rows given those before, by trees beside linear predictions: for series and sequences of few rows."""
+    if space.given is not None:
+        raise TypeError("trees model rows over time without a condition, not given one: use autoregressive")
     check_width(space.row, "trees")
-    (bins, most, leaves), row, run = TREES[size], space.row, min(RUN, space.length)
+    keyed = space.key is not None
+    (bins, most, leaves), row, run = TREES[size], space.row, RUN if keyed else min(RUN, space.length)
     tokens = ColumnTokens(row, bins_of(dataclasses.replace(row, observed=space.observed), bins), COUNTED)
     leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
     count, columns = max(1, min(most, NODES // (2 * leaves * max(tokens.sizes) * run * row.dims))), range(row.dims)
@@ -239,10 +240,11 @@ def _(space: Sequences, size: str) -> GenerativeModel:
         [row.dims * t + i for t in range(run) for i in columns if i in places]
         for places in (tokens.graded, [i for i in columns if row.modelled[i].missing])
     )
-    net = ColumnTrees(tokens.sizes * run, count, leaves, graded, missing, (), LEAST)
+    net = ColumnTrees(tokens.sizes * run, count, leaves, graded, missing, (0, 0) if keyed else (), LEAST)
     training = Training(batch_size=32, learning_rate=0.05)
     fixed = [i for i in columns if space.columns[i] == space.series]
-    estimand = SeriesTrees(net, tokens, _regression(row, tokens), space.length, fixed)
+    starts = ColumnTokens(Table((space.start,)), 1, COUNTED) if keyed else None
+    estimand = SeriesTrees(net, tokens, _regression(row, tokens), space.length, fixed, starts, space.at)
     return _model(space, RowCodes(space), estimand, training)
 
 
