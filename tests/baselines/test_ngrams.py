@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from fourfold.baselines import text
-from fourfold.baselines.text import KneserNey
+from fourfold.baselines.text import KneserNey, KneserNeyLines
 from fourfold.maths.ngrams import Ngrams, discounts
-from fourfold.spaces import Text
+from fourfold.spaces import Lines, Text
 
 SPACE = Text("ab cd", 12)
 TEXT = "abc abd dab cab bad add cad dad a bacca " * 30 + "ddcc bb aa " * 7
@@ -108,3 +108,25 @@ def test_a_text_that_is_too_long_is_counted_in_part_and_says_so(monkeypatch):
     assert torch.equal(part.log_prob(x).nats, counted.log_prob(x).nats)
     assert part.log_prob(x).note.endswith("counted in the first 200 tokens")
     assert "counted in" not in counted.log_prob(x).note
+
+
+def test_masses_of_all_short_texts_add_up_to_one_and_draws_follow_them():
+    space = Lines(Text("ab", 4))
+    words = [word for word, count in {"a": 9, "ab": 40, "ba": 25, "bab": 3, "b": 1}.items() for _ in range(count)]
+    model = KneserNeyLines.fit(space, space.parse(words))
+    every, _ = space.support(2, 3.0)
+    p = model.log_prob(every).nats.exp()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-9)
+    drawn, place = model.sample(20_000), {tuple(row): i for i, row in enumerate(every.tolist())}
+    counts = torch.bincount(torch.tensor([place[tuple(row)] for row in drawn.tolist()]), minlength=len(every))
+    z = ((counts / 20_000 - p) / (p * (1 - p) / 20_000).sqrt())[p * 20_000 > 20]
+    assert len(z) > 8
+    assert float(z.square().mean()) < 1 + 4 * (2 / len(z)) ** 0.5
+
+
+def test_short_texts_hold_the_masses_of_one_stream_of_texts_and_ends():
+    space = Lines(Text("ab", 6))
+    model = KneserNeyLines.fit(space, space.parse(["ab", "aba", "", "bb"]))
+    stream = torch.tensor([2, 0, 1, 2, 0, 1, 0, 2, 2, 1, 1, 2])  # an end, then each text with its end
+    p = Ngrams(stream, 3, 8).masses(torch.tensor([[2, 0, 1, 1, 2]]))[0, 1:]
+    assert float(model.log_prob(space.parse(["abb"])).nats[0]) == pytest.approx(float(p.log().sum()), abs=1e-9)

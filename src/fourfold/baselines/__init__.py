@@ -16,9 +16,9 @@ from torch import Tensor
 from fourfold.baselines.mixtures import ClassGaussians, KernelDensity, MixedGaussians, ProductMixture
 from fourfold.baselines.sequences import FirstOrderRows, IndependentRows
 from fourfold.baselines.tables import GaussianCopula, IndependentColumns
-from fourfold.baselines.text import KneserNey
+from fourfold.baselines.text import KneserNey, KneserNeyLines
 from fourfold.core import Baseline, LogProb, Space
-from fourfold.spaces import Sequences, Table, Text, Vectors
+from fourfold.spaces import Lines, Sequences, Table, Text, Vectors
 
 __all__ = [
     "Baseline",
@@ -30,6 +30,7 @@ __all__ = [
     "IndependentRows",
     "KernelDensity",
     "KneserNey",
+    "KneserNeyLines",
     "MixedGaussians",
     "ProductMixture",
     "baselines_of",
@@ -76,6 +77,11 @@ def _(space: Sequences) -> tuple[type[Baseline], ...]:
 @baselines_of.register
 def _(space: Text) -> tuple[type[Baseline], ...]:
     return (KneserNey,)
+
+
+@baselines_of.register
+def _(space: Lines) -> tuple[type[Baseline], ...]:
+    return (KneserNeyLines,)
 
 
 @final

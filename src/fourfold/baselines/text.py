@@ -1,18 +1,19 @@
-"""A baseline of text: an interpolated n-gram model, counted and not trained."""
+"""Baselines of text and of short texts: interpolated n-gram models, counted and not trained."""
 
 from __future__ import annotations
 
 from typing import Self, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fourfold.core import Baseline, LogProb, Space
 from fourfold.maths.ngrams import LONGEST, Ngrams
-from fourfold.spaces import Text
+from fourfold.spaces import Lines, Text
 from fourfold.vocabulary import Kind
 
-__all__ = ["KneserNey"]
+__all__ = ["KneserNey", "KneserNeyLines"]
 
 MOST = 1 << 22
 """Tokens that are counted, at most: n-grams take memory in proportion to the text."""
@@ -62,3 +63,48 @@ class KneserNey(Baseline):
             u = torch.rand(n, orders + 1, generator=generator, dtype=torch.float64)
             ids[:, i] = self.ngrams.draw(ids[:, max(i - orders + 1, 0) : i], u)
         return ids
+
+
+@final
+class KneserNeyLines(Baseline):
+    """Texts with an end: ``log p(x) = sum_{i <= n} log p(x_i | end, x_<i)`` by n-grams, the end included. Exact.
+
+    The n-grams are counted in all training texts, one after the other, each behind an end.
+    """
+
+    name = "Kneser-Ney n-grams"
+    summary = "Each token, and the end, is drawn by counts of the few tokens before it in training texts"
+
+    def __init__(self, ngrams: Ngrams, space: Lines) -> None:
+        self.ngrams, self.space = ngrams, space
+
+    @classmethod
+    def fit(cls, space: Space, x: Tensor) -> Self:
+        assert isinstance(space, Lines)  # this baseline is registered for short texts
+        ids = F.pad(x[_counted(space, x)], (1, 0), value=space.end)[:MOST]
+        return cls(Ngrams(ids, space.tokens, min(LONGEST[space.text.token], len(ids) - 1)), space)
+
+    def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
+        parts = [
+            self.ngrams.masses(F.pad(part, (1, 0), value=self.space.end))[:, 1:].log() * _counted(self.space, part)
+            for part in torch.split(x.long(), 1024)
+        ]
+        note = f"n-grams of up to {len(self.ngrams.orders)} tokens"
+        kind, note = self.space.text.kind_of_text(Kind.EXACT, note)
+        nats, bytes_of_text = torch.cat(parts).sum(1), self.space.byte_counts(x)
+        return LogProb(nats, kind, self.space.dims, note=note, byte_counts=bytes_of_text)
+
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        generator, orders = torch.Generator().manual_seed(seed), len(self.ngrams.orders)
+        ids = torch.full((n, 1 + self.space.text.length), self.space.end)
+        for i in range(1, ids.shape[1]):
+            u = torch.rand(n, orders + 1, generator=generator, dtype=torch.float64)
+            token = self.ngrams.draw(ids[:, max(i - orders + 1, 0) : i], u)
+            ended = (ids[:, i - 1] == self.space.end) & (i > 1)
+            ids[:, i] = torch.where(ended, self.space.end, token)
+        return ids[:, 1:]
+
+
+def _counted(space: Lines, x: Tensor) -> Tensor:
+    """The tokens of texts ``(B, L)`` up to their ends, bool."""
+    return F.pad(x[:, :-1] != space.end, (1, 0), value=True)
