@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self, final
+from typing import Self, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -80,9 +80,9 @@ class KneserNeyLines(Baseline):
 
     @classmethod
     def fit(cls, space: Space, x: Tensor) -> Self:
-        assert isinstance(space, Lines)  # this baseline is registered for short texts
-        ids = F.pad(x[_counted(space, x)], (1, 0), value=space.end)[:MOST]
-        return cls(Ngrams(ids, space.tokens, min(LONGEST[space.text.token], len(ids) - 1)), space)
+        lines = cast("Lines", space)  # this baseline is registered for short texts
+        ids = F.pad(x[_counted(lines, x)], (1, 0), value=lines.end)[:MOST]
+        return cls(Ngrams(ids, lines.tokens, min(LONGEST[lines.text.token], len(ids) - 1)), lines)
 
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
         parts = [
