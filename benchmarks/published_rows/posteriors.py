@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import inference
@@ -43,23 +43,21 @@ def anchors(name: str, options: Options) -> Iterator[Anchor]:
 def measure(name: str, options: Options) -> Iterator[Line]:
     """Each recipe that has settings for the task."""
     task, simulations = SETS[name]
-    for recipe in [recipe for setting, recipe in inference.SETTINGS if setting == task]:
-        asked = {
-            "draws": 10_000,
-            "classified": 10_000,
-            "plot": None,
-            "data_folder": options.folder / "sbibm",
-            "rank_sets": 1,
-        }
-        contests = (argparse.Namespace(simulations=simulations, seed=seed, **asked) for seed in range(options.seeds))
-        yield line(name, [inference.contest(task, recipe, contest) for contest in contests])
+    for (of, recipe), setting in inference.SETTINGS.items():
+        if of == task:
+            asked = {"draws": 10_000, "classified": 10_000, "plot": None, "data_folder": options.folder / "sbibm"}
+            contests = [
+                argparse.Namespace(simulations=simulations, seed=seed, rank_sets=1, **asked)
+                for seed in range(options.seeds)
+            ]
+            records = [inference.contest(task, recipe, contest) for contest in contests]
+            yield line(name, f"fourfold {recipe} {setting.size}, {setting.steps} steps", records)
 
 
-def line(name: str, records: list[dict[str, Any]]) -> Line:
+def line(name: str, system: str, records: Sequence[Mapping[str, Any]]) -> Line:
     """Records of ``inference.py``, one a seed, as a line."""
     least, most = min(record["least"] for record in records), max(record["most"] for record in records)
     figures = {"C2ST": spread([record["C2ST"] for record in records]), "of all observations": f"{least} to {most}"}
-    system = "{system} {size}, {steps} steps".format(**records[0])
     cost = f"{statistics.mean(record['training, s'] for record in records):.0f} of the processor"
     return Line(name, system, figures, seconds=cost, seeds=len(records))
 
