@@ -72,7 +72,8 @@ def _with_owners(frames: Frames, schema: Schema) -> tuple[Schema, tuple[str, ...
             free.append(table)
             notes.append(
                 f"{table}: no row of {parent} owns its rows, but they refer to them, since {len(rows):,} of them have "
-                f"all {rows.sum():,}, and one has {rows.max():,}"
+                f"all {rows.sum():,}, and one has {rows.max():,}; if {parent} holds no persons, reference = true in "
+                f"its section of a {option('schema')} keeps its real rows"
             )
         elif best != links[0]:
             first[table] = best

@@ -105,7 +105,7 @@ def findings(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
             lambda score: f"AUC {score.value:.2f}, where a guess has 0.50",
             apart_from_floor,
         ),
-        *_repeats(judgement),
+        *_repeats(judgement, schema),
         *_references(schema),
         _likeness("tables", "rows", judgement, tables),
         _likeness("links", "linked rows", judgement, links),
@@ -166,9 +166,13 @@ def _privacy(
     return Finding(subject, f"{good}. The nearest to it is {worst}: {words(present[worst])}.", False, private=True)
 
 
-def _repeats(judgement: DatabaseJudgement) -> list[Finding]:
-    """A sentence on tables too short to be measured that are mostly rows of the real database, if there are some."""
-    tables = [f"{table} ({same:,} of {rows:,})" for table, (same, rows) in judgement.repeats.items() if 2 * same > rows]
+def _repeats(judgement: DatabaseJudgement, schema: Schema) -> list[Finding]:
+    """A sentence on tables too short to be measured that are mostly rows of the real database, if there are some.
+
+    Reference tables have a sentence of their own.
+    """
+    repeats = {table: counts for table, counts in judgement.repeats.items() if table not in schema.real}
+    tables = [f"{table} ({same:,} of {rows:,})" for table, (same, rows) in repeats.items() if 2 * same > rows]
     harmless = "That is harmless where they name nobody, as a list of countries does."
     text = f"Tables of few rows hold real ones: {listed(tables)}. {harmless}"
     return [Finding("short tables", text, True, private=True)] if tables else []
@@ -185,7 +189,7 @@ def _likeness(subject: str, noun: str, judgement: DatabaseJudgement, views: list
     scores = {view: score_of(judgement, view, LIKENESS) for view in views}
     present = {view: score for view, score in scores.items() if score is not None}
     if not present:
-        return Finding(subject, "Nothing could be measured.", False)
+        return Finding(subject, f"No {noun} could be measured.", False)
     apart = [f"{view} (AUC {score.value:.2f})" for view, score in present.items() if apart_from_floor(score)]
     like = len(present) - len(apart)
     others = f"those of {plural(like, 'table' if noun == 'rows' else 'view')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ def test_the_picture_of_a_schema_names_each_table_with_its_rows():
 def test_a_score_that_could_not_be_measured_says_nothing():
     unmeasured = judgement(auc=float("nan"))
     (tables,) = [item for item in findings(unmeasured, SCHEMA) if item.subject == "tables"]
-    assert tables.text == "Nothing could be measured."
+    assert tables.text == "No rows could be measured."
     assert not tables.bad
     assert score_of(unmeasured, "orders", LIKENESS) is None
 
@@ -132,3 +133,7 @@ def test_rows_of_short_tables_that_are_real_ones_are_looked_at_first():
         text = screen(judgement, read_database(real).schema)
         assert text.startswith("Do not share this database before you have looked at its short") == private
         assert ("staff (9 of 9)" in text) == private
+        reference = dataclasses.replace(read_database(real).schema, real=("staff",))
+        text = screen(judgement, reference)
+        assert "staff (9 of 9)" not in text
+        assert "hold real rows: staff" in " ".join(text.split())
