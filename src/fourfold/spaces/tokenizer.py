@@ -227,7 +227,7 @@ def _library() -> Any:
         ValueError: where it is not installed, with the way out.
     """
     try:
-        import tokenizers
+        import tokenizers  # an optional library
     except ImportError:
         raise ValueError("tokenizers need the extra 'text': pip install '.[text]' in its clone") from None
     return tokenizers
