@@ -14,6 +14,7 @@ from pandas.api.types import is_numeric_dtype
 
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of
+from fourfold.settings.data import name_of
 from fourfold_databases.inference import inferred_schema
 from fourfold_databases.integrity import sound_frames
 from fourfold_databases.reading import Frames, frames_of, holds_bytes
@@ -126,7 +127,7 @@ def read_database(
     Raises:
         DataError: for a row that breaks a key, a table without rows, a circle of links, or a schema of other tables.
     """
-    name = os.fspath(data) if isinstance(data, (str, os.PathLike)) else "database"
+    name = name_of(data, "database")
     frames, declared = frames_of(data)
     if schema is not None and not isinstance(schema, Schema):
         schema = Schema.of_toml(os.fspath(schema), content_of(Path(schema)).decode())

@@ -19,6 +19,7 @@ from fourfold.data.labels import places_in
 from fourfold.data.readers import TABLES
 from fourfold.data.tables import raw_frame
 from fourfold.output.printable import shortened
+from fourfold.settings.data import name_of
 from fourfold_databases import ENDINGS
 
 __all__ = ["Frames", "Places", "frames_of", "gaps_in", "holds_bytes", "holds_tables", "keys_in", "places_in", "rows_at"]
@@ -85,7 +86,8 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
         frames = {name: _frame(batches(path, name)) for name in declared}
     for name, frame in frames.items():
         if frame.columns.duplicated().any():
-            raise DataError(f"{_name(data)}, table {name}: columns must differ in name, got {shortened(frame.columns)}")
+            where = f"{name_of(data, 'database')}, table {name}"
+            raise DataError(f"{where}: columns must differ in name, got {shortened(frame.columns)}")
         frame.columns = frame.columns.astype(str)
     return frames, declared
 
@@ -100,10 +102,6 @@ def _frame(batches: Iterator[pa.RecordBatch]) -> pd.DataFrame:
     """The rows of a table, which has no batches where it is empty."""
     rows = list(batches)
     return pa.Table.from_batches(rows).to_pandas() if rows else pd.DataFrame()
-
-
-def _name(data: Any) -> str:
-    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else "database"
 
 
 def holds_bytes(column: pd.Series) -> bool:
