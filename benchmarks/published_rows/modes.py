@@ -125,7 +125,7 @@ ROW = Row(
     "The figure that decides, the product of both shares, is ours: neither alone says that a law was learned.",
     source="fjxmlzn/PacGAN at 190853e, Table1.png (ten runs of 400 epochs); akashgit/VEEGAN at 77ec74e, tab.png",
     data="drawn by the script",
-    chosen=f"presets of size {SIZE}, with steps that a run of seed 0 on the ring chose for half of them",
+    chosen=f"presets of size {SIZE}. We chose the steps of half of them by figures of seed 0 on the ring",
     interval="least and most of the seeds",
     sets=("ring", "grid"),
     published=tuple(
