@@ -148,9 +148,9 @@ def interval(seeds: Sequence[Tensor]) -> Value:
 
 
 def spread(seeds: Sequence[float]) -> Value:
-    """The mean over seeds, the least and the most. Of one seed: itself."""
+    """The mean over seeds, the least and the most. Of equal figures: itself."""
     mean, low, high = map(float, (statistics.mean(seeds), min(seeds), max(seeds)))
-    return (mean, low, high) if len(seeds) > 1 else mean
+    return (mean, low, high) if low < high else low
 
 
 def together(seeds: Sequence[Mapping[str, float]]) -> dict[str, Value]:

@@ -43,8 +43,8 @@ def anchors(name: str, options: Options) -> Iterator[Anchor]:
 def measure(name: str, options: Options) -> Iterator[Line]:
     """Each recipe that has settings for the task."""
     task, simulations = SETS[name]
-    for (of, recipe), setting in inference.SETTINGS.items():
-        if of == task:
+    for (its_task, recipe), setting in inference.SETTINGS.items():
+        if its_task == task:
             asked = {"draws": 10_000, "classified": 10_000, "plot": None, "data_folder": options.folder / "sbibm"}
             contests = [
                 argparse.Namespace(simulations=simulations, seed=seed, rank_sets=1, **asked)
