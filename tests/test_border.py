@@ -135,3 +135,23 @@ def test_shards_are_asked_about_in_one_room():
     texts = {path: path.read_text() for path in (SOURCE / "fourfold").rglob("*.py")}
     rooms = {path.relative_to(SOURCE / "fourfold").parts[0] for path, text in texts.items() if words.search(text)}
     assert rooms == {"parallel"}
+
+
+def draws(tree: ast.AST) -> Iterator[str]:
+    """The calls that draw a category themselves: by a library, or by a search in a sum of masses."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            shares = any(keyword.arg == "p" for keyword in node.keywords)
+            sums = any("cumsum" in ast.unparse(argument) for argument in node.args[:1])
+            if name in {"multinomial", "gumbel_softmax"} or (name == "choice" and shares):
+                yield ast.unparse(node)
+            if name == "searchsorted" and (sums or "cumsum" in ast.unparse(node.func)):
+                yield ast.unparse(node)
+
+
+def test_categories_are_drawn_in_one_file():
+    ways = "torch.multinomial(w, 1), r.choice(5, p=w), np.searchsorted(w.cumsum(0), u), w.cumsum(0).searchsorted(u)"
+    assert len([*draws(ast.parse(ways))]) == 4
+    files = {name for name, tree in modules().items() if any(draws(tree))}
+    assert files <= {"fourfold.maths.categorical", "fourfold.data.stored"}  # the latter counts blocks of a file

@@ -34,6 +34,7 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.private import LENGTHS, Counting, Masses, counted_columns, noised, public_columns
 from fourfold.data.schema import Coded, Hint
 from fourfold.engine import Run
+from fourfold.maths.categorical import quantile
 from fourfold.output.printable import shortened
 from fourfold.privacy import Guarantee, Protection
 from fourfold.privacy.accounting import Spending
@@ -531,7 +532,7 @@ def _of_sequences(
     owners, first = np.unique(owner, return_index=True)
     x = _sequences(np.searchsorted(owners, owner), inside, own.codes, len(owners), longest)
     stream = protection.stream("lengths of rows")
-    cells = stream.choice(len(GRID), size=DRAWN, p=lengths)
+    cells = quantile(torch.from_numpy(lengths.cumsum()), torch.from_numpy(stream.random(DRAWN))).numpy()
     least = np.append(1, np.array(GRID[:-1]) + 1)[cells]
     counts = np.minimum(least + np.floor(stream.random(DRAWN) * (np.array(GRID)[cells] - least + 1)), longest).astype(
         np.int64

@@ -25,6 +25,7 @@ from torch import Tensor
 from fourfold.baselines.frame import Frame, RowParts, frame_of
 from fourfold.core import Baseline, LogProb, Space
 from fourfold.machine.libraries import sklearn
+from fourfold.maths.categorical import quantile
 from fourfold.maths.covariance import class_covariance, shrunk_covariance
 from fourfold.maths.normal import log_phi
 from fourfold.vocabulary import Kind
@@ -190,13 +191,10 @@ class _Components:
     def sample(self, u: Tensor) -> Tensor:
         """Raw rows by uniform numbers ``(n, 1 + D + Q)``."""
         frame, discrete = self.frame, len(self.tables)
-        k = torch.searchsorted(self.weights.cumsum(0), u[:, 0].contiguous()).clamp(max=len(self.weights) - 1)
+        k = quantile(self.weights.cumsum(0), u[:, 0])
         tokens = torch.zeros(len(u), discrete, dtype=torch.long)
         for d, table in enumerate(self.tables):
-            sums = table.cumsum(1)[k]
-            tokens[:, d] = (
-                torch.searchsorted(sums, u[:, 1 + d, None].contiguous()).squeeze(1).clamp(max=table.shape[1] - 1)
-            )
+            tokens[:, d] = quantile(table.cumsum(1)[k], u[:, 1 + d])
         values = torch.zeros(len(u), self.means.shape[1], dtype=torch.float64)
         observed_mask = ~torch.isnan(frame.parts(frame.raw(RowParts(tokens, values))).values)
         rows = max(NUMBERS // max(values.shape[1] ** 2, 1), 1)

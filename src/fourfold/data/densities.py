@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fourfold.data.source import Density
 from fourfold.distributions import mixtures
+from fourfold.maths.categorical import quantile
 
 __all__ = ["Checkerboard", "GaussianMixture"]
 
@@ -64,7 +65,7 @@ class GaussianMixture(Density):
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """``(n, D)`` draws in float64 and the component of each, ``(n,)``."""
-        k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        k = quantile(self.weights.cumsum(0), torch.rand(n, generator=generator, dtype=torch.float64))
         return self.mixture.place(k, torch.randn(n, self.dim, generator=generator, dtype=torch.float64)), k
 
 

@@ -30,6 +30,7 @@ from fourfold.data.schema.words import NAMED, POOL
 from fourfold.data.source import Source
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import scipy
+from fourfold.maths.categorical import quantile
 from fourfold.output.printable import shortened
 from fourfold.privacy import Protection
 from fourfold.spaces import Table
@@ -250,7 +251,7 @@ class Masses:
         """Codes of so many rows."""
         mass = np.append(np.maximum(self.mass, 0), max(self.gap, 0.0))
         mass = mass if mass.sum() > 0 else np.ones(len(mass))
-        place = stream.choice(len(mass), size=rows, p=mass / mass.sum())
+        place = quantile(torch.from_numpy(mass.cumsum()), torch.from_numpy(stream.random(rows))).numpy()
         low, high = np.append(self.first, 0)[place], np.append(self.last, 0)[place]
         codes = low + np.floor(stream.random(rows) * (high - low + 1)).astype(np.int64)
         return np.where(place == len(self.mass), MISSING, np.minimum(codes, high))

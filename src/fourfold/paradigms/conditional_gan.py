@@ -21,7 +21,7 @@ from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Objective, Term, forgetful
 from fourfold.estimands import Pushforward
-from fourfold.maths.categorical import quantile_between
+from fourfold.maths.categorical import quantile, quantile_between
 from fourfold.nn.resnet import ResMLP
 from fourfold.paradigms.adversarial import AdversarialGame, diversity
 from fourfold.vocabulary import Principle
@@ -130,7 +130,7 @@ def condition_rows(generator: RowGenerator, batch: Batch, label_dropout: float) 
     place = batch.x[:, :kinds].round().long() + generator.offsets
     n = generator.counts[place].double() + 1
     column = torch.randint(kinds, (len(place),), device=place.device)
-    rows = torch.multinomial((n.log1p() / n).T[column], 1)[:, 0]
+    rows = quantile((n.log1p() / n).cumsum(0).T[column], torch.rand(len(place), device=place.device))
     one_hot = torch.zeros(len(place), sum(generator.sizes), device=place.device).scatter_(1, place[rows], 1.0)
     cond = None if batch.cond is None else forgetful(batch.cond[rows], label_dropout)
     return ConditionedRows(torch.cat([one_hot, batch.x[rows, kinds:]], 1), column, place[rows, column], cond)

@@ -26,7 +26,7 @@ from fourfold.codecs.sequences import RowCodes
 from fourfold.codecs.table import ColumnTokens
 from fourfold.core import Codec, Measure, Noise
 from fourfold.estimands import Conditionals, Continuing
-from fourfold.maths.categorical import categorical
+from fourfold.maths.categorical import categorical, quantile
 from fourfold.nn.row_regression import LAWS, RowRegression
 from fourfold.nn.trees import ColumnTrees
 from fourfold.spaces.columns import MISSING
@@ -301,7 +301,7 @@ class SeriesTrees(Conditionals, Continuing):
     def _by_laws(self, run: Tensor, i: int, value: Tensor, u: Tensor) -> Tensor:
         """Values of column ``i`` by the trees, or by a law that is drawn by the shares, ``(B,)``."""
         assert self.numbers is not None
-        part = torch.searchsorted(self.shares[i].cumsum(0), u[:, 3].contiguous(), right=True)
-        law = (part - 1).clamp(0, LAWS - 1)
+        part = quantile(self.shares[i].cumsum(0), u[:, 3])
+        law = (part - 1).clamp(min=0)
         drawn = self.numbers.draw(self._last_three(run), self.tokens.graded.index(i), law, u[:, 1:3])
         return torch.where(part == 0, value, drawn)

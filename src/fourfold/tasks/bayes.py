@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
+from fourfold.maths.categorical import quantile
 from fourfold.tasks.conditions import conditioning, given_space
 from fourfold.tasks.examples import raw_examples
 from fourfold.vocabulary import Kind
@@ -112,5 +113,4 @@ def _resampled(weights: Tensor, n: int, seed: int) -> Tensor:
     """``n`` indices, each as often as its weight says, up to one (systematic resampling), in a random order."""
     generator = torch.Generator().manual_seed(seed)
     levels = (torch.arange(n) + torch.rand(1, generator=generator)).double() / n
-    rows = torch.searchsorted(weights.cumsum(0) / weights.sum(), levels).clamp(max=len(weights) - 1)
-    return rows[torch.randperm(n, generator=generator)]
+    return quantile(weights.cumsum(0), levels)[torch.randperm(n, generator=generator)]

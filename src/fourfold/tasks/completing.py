@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, Condition, GenerativeModel, LogProb, Noise, TokenwiseCodec
 from fourfold.core.evaluations import evaluating
+from fourfold.maths.categorical import categorical
 from fourfold.spaces.columns import UNSEEN
 from fourfold.spaces.rules import FreeRows
 from fourfold.tasks.proposals import MOST, arbitrary, complete_block, prob_block, score_given
@@ -222,9 +223,8 @@ class _Weighted(NamedTuple):
 
     def choice(self, seed: int) -> Tensor:
         """One draw of each row, ``(R, C)``."""
-        u = Noise(seed, 0, len(self.log_w), "weights").uniform(PROPOSALS)
-        best = (self.log_w - (-u.log()).log()).argmax(1)  # Gumbel's way to draw by weights
-        return self.x[torch.arange(len(best)), best]
+        proposal = categorical(self.log_w, Noise(seed, 0, len(self.log_w), "weights").uniform())
+        return self.x[torch.arange(len(proposal)), proposal]
 
 
 @torch.no_grad()
