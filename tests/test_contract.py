@@ -164,7 +164,7 @@ def test_the_four_paradigms_model_vectors_and_images() -> None:
 
 @pytest.mark.parametrize("name", recipes())
 def test_every_size_builds_and_grows(name: str) -> None:
-    space = next(SPACES[s] for n, s in MODELS if n == name)
+    space = next(every_space.SPACES[s] for n, s in every_space.models() if n == name)
     with torch.device("meta"):  # weights have shapes, and no values are drawn
         models = [build(name, space, size) for size in ("s/8", "xs", "s", "m")]
     narrow, xs, s, m = (sum(p.numel() for p in model.estimand.parameters()) for model in models)

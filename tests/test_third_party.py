@@ -98,6 +98,14 @@ def test_the_command_line_and_the_report_know_a_paradigm(install, capsys):
     assert lines("mixture") < 80
 
 
+def test_a_paradigm_that_cannot_be_imported_is_named(install, capsys):
+    folder = install("mixture")
+    points = folder / "site" / "fourfold_mixture-0.1.dist-info" / "entry_points.txt"
+    points.write_text("[fourfold.paradigms]\nbroken = no_such_module_of_mixtures\n")
+    assert call("info", "flow") in (1, 2)
+    assert "no_such_module_of_mixtures must be importable" in capsys.readouterr().err
+
+
 # --- a space ----------------------------------------------------------------------------------------------------------
 
 

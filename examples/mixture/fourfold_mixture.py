@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fourfold import core
 from fourfold.codecs import Standardised
+from fourfold.maths.categorical import categorical
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import Below, Card, FailureMode, Kind, Paradigm, Principle
 
@@ -70,7 +71,7 @@ class Ancestral(core.Sampler):
 
     def __call__(self, estimand: Mixture, noise: core.Noise, cond: Tensor | None = None) -> Tensor:
         log_pi, mean, log_scale = estimand.net(_labels(len(noise), cond, noise.uniform().device))
-        k = (log_pi.exp().cumsum(1) < noise.uniform(1)).sum(1).clamp(max=log_pi.shape[1] - 1)
+        k = categorical(log_pi, noise.uniform())
         row = torch.arange(len(k), device=k.device)
         return mean[row, k] + torch.exp(log_scale[row, k]) * noise.normal(estimand.net.dim)
 
@@ -87,7 +88,7 @@ class SumOfComponents(core.Likelihood):
 
 def mixture(space: core.Space, size: str) -> core.GenerativeModel:
     if not isinstance(space, Vectors):
-        raise TypeError(f"the mixture models vectors, not {type(space).__name__}")
+        raise TypeError(f"space must be vectors for a mixture, got {type(space).__name__}")
     k, names = {"xs": 8, "s": 32, "m": 128}[size], space.given.names if space.given else ()
     estimand = Mixture(Components(space.dim, k, len(names)))
     parts = Standardised(space), estimand, MaximumLikelihood(), Ancestral(), SumOfComponents()

@@ -10,7 +10,8 @@ from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.reading import reading_of
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule
 from fourfold.paradigms.pixels import PixelConditionals
-from fourfold.recipes.autoregressive import IMAGES, likelihood
+from fourfold.recipes.autoregressive import IMAGES, default
+from fourfold.recipes.by_space import by_space
 from fourfold.recipes.diffusion import Parts, flow_likelihood, parts
 from fourfold.recipes.networks import sides
 from fourfold.recipes.sizes import Size, Sizes
@@ -55,7 +56,12 @@ def denoised(space: Video, size: str, times: int = 1) -> Parts:
     return Parts(net, Dequantised(space), flow_likelihood(space, size, 2), training, noise)
 
 
-@likelihood.register
+@default.register
+def _(space: Video) -> str:
+    return "frames"
+
+
+@by_space(Video, instead="autoregressive")
 def frames(space: Video, size: str) -> GenerativeModel:
     """Frame after frame, by one network of every frame given those before it."""
     (lower, upper), reader, past = IMAGES[size], EARLIER[size], min(PAST, space.frames - 1)

@@ -53,6 +53,10 @@ class Video(Images):
 
     frames: int = 2
 
+    @classmethod
+    def specimens(cls) -> Mapping[str, Sequence[Space]]:
+        return {"clips": (cls(4, 16, 16, frames=4),)}
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.frames < 2 or self.channels not in (self.frames, 3 * self.frames):

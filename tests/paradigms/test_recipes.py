@@ -9,7 +9,7 @@ from typing import final
 import pytest
 import torch
 
-from every_space import APART
+from every_space import OF_WINGS
 from fourfold.core import Codec, GenerativeModel, Measure, Space, Training, configuration
 from fourfold.likelihoods import ProbabilityFlow
 from fourfold.nn.time_mlp import TimeMLP
@@ -65,7 +65,7 @@ SPACES = (
     Vectors(3, given=Categories.numbered(2)),
     Text("ab", 4),
     TABLE,
-    *APART.values(),
+    *OF_WINGS.values(),
 )
 
 

@@ -7,7 +7,7 @@ from fourfold import checks
 from fourfold.core import Batch, Noise
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.reading.labels import LabelReading
-from fourfold.paradigms import build
+from fourfold.paradigms import build, resolve
 from fourfold.paradigms.autoregressive import Ancestral, MaximumLikelihood
 from fourfold.paradigms.pixels import PixelConditionals
 from fourfold.spaces import Categories, Images
@@ -50,6 +50,14 @@ def test_the_masses_of_all_clips_sum_to_one_given_a_picture():
     nats = [model.log_prob(everything, cond=picture).nats.double() for picture in pictures]
     assert all(each.exp().sum().item() == pytest.approx(1, abs=1e-4) for each in nats)
     assert (nats[0] - nats[1]).abs().max() > 0.1
+
+
+def test_frames_one_by_one_have_a_recipe_of_their_own():
+    clips, images = Video(3, 4, 4, 5, frames=3), Images(3, 4, 4, 5)
+    assert resolve("autoregressive", clips) == "autoregressive/frames"
+    assert isinstance(build("autoregressive/likelihood", clips, "xs").objective, MaximumLikelihood)
+    with pytest.raises(TypeError, match="Video"):
+        build("autoregressive/frames", images, "xs")
 
 
 def test_a_model_of_clips_passes_the_public_checks():

@@ -15,7 +15,7 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from fourfold.extensions import extensions, load_recipes
@@ -46,11 +46,12 @@ def cards() -> Mapping[str, Card]:
 
     Raises:
         ValueError: if two cards have one name.
+        ImportError: if the module of a third party fails.
     """
     folder = importlib.import_module("fourfold.cards")
     modules = [importlib.import_module(f"fourfold.cards.{info.name}") for info in pkgutil.iter_modules(folder.__path__)]
     all_cards = [card for module in modules for card in _cards_of(module)]
-    loaded = [point.load() for point in entry_points(group="fourfold.paradigms")]
+    loaded = [_loaded(point) for point in entry_points(group="fourfold.paradigms")]
     for several in loaded:
         all_cards += [several] if isinstance(several, Card) else _cards_of(several)
     names = [card.name for card in all_cards]
@@ -61,6 +62,21 @@ def cards() -> Mapping[str, Card]:
         for name, more in getattr(module, "RECIPES_OF", {}).items():
             by_name[name] = dataclasses.replace(by_name[name], recipes={**by_name[name].recipes, **more})
     return by_name
+
+
+def _loaded(point: EntryPoint) -> object:
+    """What an entry point names.
+
+    Raises:
+        ImportError: naming the entry point, for one whose module fails.
+    """
+    try:
+        return point.load()
+    except Exception as error:  # anything may go wrong in a module of a third party
+        raise ImportError(
+            f"{point.value} must be importable, since it is a paradigm by an entry point, got {error!r}: correct it, "
+            "or uninstall its package"
+        ) from error
 
 
 def _cards_of(module: object) -> list[Card]:

@@ -1,0 +1,11 @@
+"""A recipe of clips that joins a card of fourfold. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fourfold.vocabulary import Recipe
+
+__all__ = ["RECIPES_OF"]
+
+RECIPES_OF: Mapping[str, Mapping[str, Recipe]] = {"autoregressive": Recipe.of("fourfold_video.recipes", "frames")}
