@@ -11,7 +11,7 @@ group                  what an entry point names                                
 ``fourfold.names``     a public name of ``import fourfold``                                           that name
 ``fourfold.parts``     a class that earlier run folders name by a module of another package           that class
 ``fourfold.places``    a function from the name of a run to its folder (``zoo:digits/diffusion``)     before a colon
-``fourfold.recipes``   a module that registers recipes of a space, and its reading as a condition     any
+``fourfold.recipes``   a module that registers recipes of a space, its baselines and its reading      any
 ``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival`  any
 ``fourfold.services``  what a person asks of some runs, :class:`fourfold.runs.services.Service`       any
 ``fourfold.sets``      a built-in data set: a function of the settings of reading                     that set

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from fourfold.baselines import Baseline, baselines_of
 from fourfold.codecs import LineTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.distributions.observations import LogisticHead
@@ -27,6 +28,7 @@ from fourfold.recipes.networks import map_unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Lines
 from fourfold.vocabulary import parse_size
+from fourfold_speech.baselines import PredictedSamples
 from fourfold_speech.codecs import CentredSamples, LogMel, MuLaw, VocodedMel, Waveforms
 from fourfold_speech.conditions import SoundReading
 from fourfold_speech.networks import SpeechTransformer
@@ -66,6 +68,12 @@ SIZES: Sizes[tuple[Size, int]] = Sizes(
 def spectrum(given: Audio, attends: bool = False) -> SoundReading:
     """How networks read sounds as conditions."""
     return SoundReading(given.rate)
+
+
+@baselines_of.register
+def predictions(space: Audio) -> tuple[type[Baseline], ...]:
+    """The models in closed form of clips of sound."""
+    return (PredictedSamples,)
 
 
 @parts.register

@@ -127,7 +127,8 @@ def test_the_error_of_a_model_is_one_beside_any_number_of_baselines():
     assert losses([entry(0.8, 0.05)], several)["any"]
 
 
-def test_a_space_without_baselines_says_nothing_of_them(tmp_path: Path):
+def test_a_space_without_baselines_says_nothing_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(baselines, "baselines_of", lambda space: ())
     digits = load("digits", limit=400)
     comparison = make_up(digits, tmp_path, {"flow": Fake(digits.train.x[:100])}, n=100)
     assert comparison.baselines == ()

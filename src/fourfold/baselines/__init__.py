@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 from fourfold.baselines.mixtures import ClassGaussians, KernelDensity, MixedGaussians, ProductMixture
+from fourfold.baselines.pixels import CountedPixels, PredictedPixels
 from fourfold.baselines.sequences import FirstOrderRows, IndependentRows
 from fourfold.baselines.tables import GaussianCopula, IndependentColumns
 from fourfold.baselines.text import KneserNey, KneserNeyLines
 from fourfold.core import Baseline, LogProb, Space
-from fourfold.spaces import Lines, Sequences, Table, Text, Vectors
+from fourfold.spaces import Images, Lines, Sequences, Table, Text, Vectors
 
 __all__ = [
     "Baseline",
     "ClassGaussians",
+    "CountedPixels",
     "FirstOrderRows",
     "Fitted",
     "GaussianCopula",
@@ -32,6 +34,7 @@ __all__ = [
     "KneserNey",
     "KneserNeyLines",
     "MixedGaussians",
+    "PredictedPixels",
     "ProductMixture",
     "baselines_of",
     "fit_baseline",
@@ -41,13 +44,15 @@ MOST_COLUMNS = 2000
 """Columns of which a matrix of correlations is computed, at most."""
 MOST_IN_PARTS = 128
 """Columns of a mixture of several components, at most."""
+MOST_PIXELS = 1 << 15
+"""Values of an image, each of which has a regression of its own, at most."""
 FEWEST = 50
 """Examples of a label that have a model of their own."""
 
 
 @singledispatch
 def baselines_of(space: Space) -> tuple[type[Baseline], ...]:
-    """The baselines of a space. Most spaces have none."""
+    """The baselines of a space. Some spaces have none."""
     return ()
 
 
@@ -82,6 +87,11 @@ def _(space: Text) -> tuple[type[Baseline], ...]:
 @baselines_of.register
 def _(space: Lines) -> tuple[type[Baseline], ...]:
     return (KneserNeyLines,)
+
+
+@baselines_of.register
+def _(space: Images) -> tuple[type[Baseline], ...]:
+    return (CountedPixels, PredictedPixels) if space.dims <= MOST_PIXELS else ()
 
 
 @final

@@ -47,7 +47,7 @@ class Results:
         truth: the mean log-density of the test examples under the density they were drawn from, if it is known.
         date: the time of the comparison.
         left_out: the paradigms that do not model this kind of data, each with the reason.
-        baselines: models in closed form, with their scores. Most spaces have none.
+        baselines: models in closed form, with their scores. Some spaces have none.
         published: published models, with their scores. They were not trained under the budget and are not ranked.
         samples: samples of other systems, with their scores. Their budget is not known, and they are not ranked.
     """
