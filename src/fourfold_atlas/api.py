@@ -174,11 +174,11 @@ def _place_notebook(path: Path) -> Placement:
     prose, code = (read_notebook(content, str(path), kind) for kind in ("markdown", "code"))
     if not (code.code + prose.code).strip():
         raise UnreadableError(f"{path}: must have code cells or text, got none: give another file")
-    done = decide(path.name, code.placed(read_code(code.code, path.name), path.name))
-    if done.cell is not None and states(done):
-        return done
-    told = decide(path.name, prose.placed(read_words(prose.code, path.name), path.name))
-    return done if told.cell is None else told
+    by_code = decide(path.name, code.placed(read_code(code.code, path.name), path.name))
+    if by_code.cell is not None and states(by_code):
+        return by_code
+    by_text = decide(path.name, prose.placed(read_words(prose.code, path.name), path.name))
+    return by_code if by_text.cell is None else by_text
 
 
 def place_together(paths: Iterable[Path]) -> Placement:

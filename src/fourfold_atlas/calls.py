@@ -39,17 +39,17 @@ class _Index:
         for node in tree.body:
             for function in _functions(node):
                 self.functions.setdefault(function.name, []).append((name, function))
-                if function.name in _STEPS or _BACKWARD & set(_called(function)):
+                if function.name in _STEPS or _BACKWARD & set(_calls_of(function)):
                     self.steps.append((name, function))
             if isinstance(node, ast.ClassDef):
                 methods = [row for row in node.body if isinstance(row, Function) and row.name in ("forward", "call")]
                 self.forwards.setdefault(node.name, []).extend((name, method) for method in methods)
-            elif not isinstance(node, Function) and _BACKWARD & set(_called(node)):
+            elif not isinstance(node, Function) and _BACKWARD & set(_calls_of(node)):
                 self.steps.append((name, node))
 
-    def callees(self, called: Iterable[str]) -> Iterator[tuple[str, Function]]:
+    def callees(self, names: Iterable[str]) -> Iterator[tuple[str, Function]]:
         """The functions of these names, and the forward passes of these classes, where a name tells one."""
-        for name in called:
+        for name in names:
             rows = [*self.functions.get(name, ()), *self.forwards.get(name, ())]
             if len(rows) < AMBIGUOUS and name not in _COMMON and not name.startswith("__"):
                 yield from rows
@@ -68,16 +68,16 @@ def reached(trees: Mapping[str, ast.Module]) -> dict[str, dict[int, int]]:
         index.add(name, tree)
     lines: dict[str, dict[int, int]] = {}
     front: list[tuple[str, ast.stmt]] = index.steps
-    seen: set[int] = set()
+    visited: set[int] = set()
     for depth in range(DEPTH + 1):
         following: list[tuple[str, ast.stmt]] = []
         for name, node in front:
-            if id(node) not in seen:
-                seen.add(id(node))
+            if id(node) not in visited:
+                visited.add(id(node))
                 numbers = range(node.lineno, (node.end_lineno or node.lineno) + 1)
                 of_file = lines.setdefault(name, {})
                 of_file.update({number: depth for number in numbers if number not in of_file})
-                following += index.callees(_called(node))
+                following += index.callees(_calls_of(node))
         front = following
     return lines
 
@@ -90,7 +90,7 @@ def _functions(node: ast.stmt) -> Iterator[Function]:
         yield node
 
 
-def _called(node: ast.AST) -> Iterator[str]:
+def _calls_of(node: ast.AST) -> Iterator[str]:
     """The names that a statement calls."""
     for part in ast.walk(node):
         if isinstance(part, ast.Call):

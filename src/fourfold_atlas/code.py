@@ -315,8 +315,8 @@ def _form(row: Statement, rule: Rule) -> Form:
     if _RESCALES.search(row.text):
         return Form.PASSAGE
     once = row.draws is not None and rule.claim in _AT_ONCE
-    drawn = rule.claim.aspect is Aspect.SAMPLING and (row.draws or once)
-    return Form.REASON if drawn or (row.loss and rule.claim.aspect is Aspect.OBJECTIVE) else Form.PASSAGE
+    draws = rule.claim.aspect is Aspect.SAMPLING and (row.draws or once)
+    return Form.REASON if draws or (row.loss and rule.claim.aspect is Aspect.OBJECTIVE) else Form.PASSAGE
 
 
 def _with_loss(row: Statement) -> str:

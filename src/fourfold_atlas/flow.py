@@ -124,7 +124,7 @@ class _Checkout:
                     checkout.others |= {(row.asname or row.name).partition(".")[0] for row in node.names}
                 elif isinstance(node, ast.Assign):
                     value = node.value.body if isinstance(node.value, ast.Lambda) else node.value
-                    name = _called(value) if isinstance(value, ast.Call) else ""
+                    name = _function_name(value) if isinstance(value, ast.Call) else ""
                     if _CONSTRUCTED.match(name) or value is not node.value:
                         checkout.losses |= dict.fromkeys((_last(target) for target in node.targets), name)
         return checkout
@@ -200,8 +200,10 @@ class _Reader:
         """The value of an expression; losses within it are compared on the way."""
         values: _Values = NOTHING
         if isinstance(node, ast.Name | ast.Attribute):
-            held = self.values.get(ast.unparse(node))
-            values = self.value(node.value) if held is None and isinstance(node, ast.Attribute) else held or NOTHING
+            variable = self.values.get(ast.unparse(node))
+            values = (
+                self.value(node.value) if variable is None and isinstance(node, ast.Attribute) else variable or NOTHING
+            )
         elif isinstance(node, ast.Tuple | ast.List):
             values = tuple(whole(self.value(part)) for part in node.elts)
         elif isinstance(node, ast.Subscript):
@@ -233,14 +235,14 @@ class _Reader:
 
     def call(self, node: ast.Call) -> _Values:
         """The value of a call. A loss compares its arguments first."""
-        name, arguments = _called(node), [whole(self.value(part)) for part in node.args]
+        name, arguments = _function_name(node), [whole(self.value(part)) for part in node.args]
         keywords = {part.arg: whole(self.value(part.value)) for part in node.keywords if part.arg}
         total = whole((*arguments, *keywords.values()))
         owner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
         receiver = whole(self.value(owner[0])) if owner else NOTHING
         pair = [*arguments, *(keywords[name] for name in _NAMES if name in keywords)][:2]
         if len(pair) == 2:
-            loss = _called(node.func) if isinstance(node.func, ast.Call) else self.checkout.losses.get(name)
+            loss = _function_name(node.func) if isinstance(node.func, ast.Call) else self.checkout.losses.get(name)
             self.compare(loss or name, *pair)
         for part in [*node.args[:1], *owner] if name in _DISTANCES else []:
             self.distance(part)
@@ -363,7 +365,7 @@ def compared(trees: Mapping[str, ast.Module], files: Collection[str]) -> list[Ev
     return list(rows.values())
 
 
-def _called(node: ast.Call) -> str:
+def _function_name(node: ast.Call) -> str:
     return _last(node.func)
 
 

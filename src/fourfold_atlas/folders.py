@@ -66,7 +66,7 @@ def place_folder(folder: Path) -> Placement:
     for read in (_by_model_files, _by_card, _by_code, _by_settings):
         for placed in read(folder, files):
             if placed.cell is not None:
-                return with_parts(_reasoned(placed, folder, files), _named(folder, files))
+                return with_parts(_reasoned(placed, folder, files), _by_names(folder, files))
             open_.append(placed)
     first = next((placed for placed in open_ if placed.evidence), open_[-1])
     notes = tuple(dict.fromkeys(note for placed in open_ for note in placed.notes))
@@ -219,12 +219,12 @@ def _weighed(row: Evidence, depth: int) -> Evidence:
 
 def _read_sources(folder: Path, files: list[Path]) -> dict[str, Notebook]:
     """Sources by name, up to so many characters in all."""
-    found, size = {}, 0
+    sources, size = {}, 0
     for name, notebook in _sources(folder, files):
-        found[name], size = notebook, size + len(notebook.code)
+        sources[name], size = notebook, size + len(notebook.code)
         if size > MAX_SOURCE:
             break
-    return found
+    return sources
 
 
 def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
@@ -252,7 +252,7 @@ def _is_source(path: Path) -> bool:
         return False
 
 
-def _named(folder: Path, files: list[Path]) -> Iterator[Evidence]:
+def _by_names(folder: Path, files: list[Path]) -> Iterator[Evidence]:
     """The parts that the sources define, each by the first that names it."""
     claims: set[Claim] = set()
     for name, notebook in _sources(folder, files):

@@ -35,8 +35,8 @@ def key(text: str) -> str | None:
 
 def hub_name(text: str) -> str:
     """The name behind the owner in an id or a link of a hub, or the empty string."""
-    found = key(text) or ""
-    return found.partition("/")[2] if found.startswith("hub:") else ""
+    link = key(text) or ""
+    return link.partition("/")[2] if link.startswith("hub:") else ""
 
 
 def is_link(text: str) -> bool:

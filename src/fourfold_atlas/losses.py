@@ -48,8 +48,8 @@ def computing(tree: ast.Module, results: Collection[str] = ()) -> dict[int, str]
     shared: dict[ast.AST, set[str]] = {}
     for scope in ast.walk(tree):
         if isinstance(scope, ast.ClassDef):
-            held = {name for node in ast.walk(scope) for name in _held(node)}
-            shared |= dict.fromkeys(ast.walk(scope), held)
+            attributes = {name for node in ast.walk(scope) for name in _loss_attributes(node)}
+            shared |= dict.fromkeys(ast.walk(scope), attributes)
         elif isinstance(scope, _Scope):
             lines |= _of_scope(scope, shared.get(scope, set()), results)
     return lines
@@ -71,17 +71,17 @@ def _numbers(node: ast.stmt) -> range:
     return range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
-def _of_scope(scope: _Scope, held: set[str], results: Collection[str]) -> dict[int, str]:
+def _of_scope(scope: _Scope, attributes: set[str], results: Collection[str]) -> dict[int, str]:
     """The same in one function or script: its statements from the last to the first, by the names that they assign.
 
     Args:
         scope: a function or a script.
-        held: the losses that another method of its object propagates.
+        attributes: the losses that another method of its object propagates.
         results: the names of functions whose results enter a loss.
     """
     enters = getattr(scope, "name", "") in results
     lines: dict[int, str] = {}
-    roots, traced = set(held), set(held)
+    roots, traced = set(attributes), set(attributes)
     loss = ""
     for node in reversed(list(_statements(scope.body))):
         propagated = set(_propagated(node))
@@ -119,7 +119,7 @@ def _propagated(node: ast.stmt) -> Iterator[str]:
         yield from _names(part)
 
 
-def _held(node: ast.AST) -> Iterator[str]:
+def _loss_attributes(node: ast.AST) -> Iterator[str]:
     """The losses that an object holds and a statement propagates back, by the names of its attributes."""
     for part in _losses(node) if isinstance(node, ast.Expr | ast.Assign | ast.Return) else ():
         if isinstance(part, ast.Attribute):
@@ -170,9 +170,9 @@ def _assigned(node: ast.stmt) -> Iterator[str]:
 
 def _names(value: ast.AST) -> Iterator[str]:
     """The names that an expression reads, without those of the functions that it calls."""
-    called = {id(part.func) for part in ast.walk(value) if isinstance(part, ast.Call)}
+    functions = {id(part.func) for part in ast.walk(value) if isinstance(part, ast.Call)}
     for part in ast.walk(value):
-        if isinstance(part, ast.Name) and part.id != "self" and id(part) not in called:
+        if isinstance(part, ast.Name) and part.id != "self" and id(part) not in functions:
             yield part.id
-        elif isinstance(part, ast.Attribute) and id(part) not in called:
+        elif isinstance(part, ast.Attribute) and id(part) not in functions:
             yield part.attr

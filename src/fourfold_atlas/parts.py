@@ -71,7 +71,7 @@ class Part:
 def part_of(claim: Claim, quote: str, where: str, cell: Cell | None = None) -> Part:
     """A part by the claim that there is one. Its paradigm is the given one, or the one that its clause names."""
     rule = part_rules()[claim]
-    own = cell or _named(rule, quote)
+    own = cell or _cell_of(rule, quote)
     facts = FACTS[own.paradigm] if own and own.paradigm else None
     objective, sampling = (facts.objective, facts.sampling) if facts else (rule.objective, rule.sampling)
     if rule.stage in ("training", "choice"):
@@ -79,11 +79,11 @@ def part_of(claim: Claim, quote: str, where: str, cell: Cell | None = None) -> P
     return Part(claim.value, claim.says, rule.stage, own, objective, sampling, quote, where)
 
 
-def _named(rule: PartRule, quote: str) -> Cell | None:
+def _cell_of(rule: PartRule, quote: str) -> Cell | None:
     """The paradigm that the words around a part's name give it, else the one that such a part usually has."""
     near = _near(rule, quote) if rule.mixes else ""
-    named = (cell for cell, words in _NAMES.items() if words.search(near))
-    return next(named, Cell(rule.mechanism) if rule.mechanism else None)
+    cells = (cell for cell, words in _NAMES.items() if words.search(near))
+    return next(cells, Cell(rule.mechanism) if rule.mechanism else None)
 
 
 def _near(rule: PartRule, quote: str) -> str:
@@ -120,13 +120,13 @@ def chain(rows: Iterable[Evidence], cell: Cell | None) -> tuple[Part, ...]:
     rows = list(rows)
     own = _OWN.get(cell, set()) if cell else set()
     parts = {row.claim: row for row in reversed(rows) if _is_part(row) and row.claim not in own}
-    told = {claim: part_of(claim, row.quote, row.where) for claim, row in parts.items()}
-    mechanisms = {part.cell for part in told.values()}
+    by_claim = {claim: part_of(claim, row.quote, row.where) for claim, row in parts.items()}
+    mechanisms = {part.cell for part in by_claim.values()}
     for other, row in _stated(rows, cell):
         claim = mechanism_part(cell.value, other.value) if cell else None
-        if claim and claim not in told and other not in mechanisms:
-            told[claim] = part_of(claim, row.quote, row.where, other)
-    return ordered(told.values())
+        if claim and claim not in by_claim and other not in mechanisms:
+            by_claim[claim] = part_of(claim, row.quote, row.where, other)
+    return ordered(by_claim.values())
 
 
 def ordered(parts: Iterable[Part]) -> tuple[Part, ...]:

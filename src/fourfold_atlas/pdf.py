@@ -33,11 +33,11 @@ def text_of_pdf(content: bytes, name: str = "the PDF") -> str:
         raise UnreadableError(f"{name}: needs pypdf: pip install 'fourfold[pdf]', or give its abstract as a text")
     command = [sys.executable, "-m", "fourfold_atlas.pdf"]
     try:
-        done = subprocess.run(command, input=content, capture_output=True, timeout=SECONDS, check=False)
+        process = subprocess.run(command, input=content, capture_output=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         raise UnreadableError(f"{name}: must be read within {SECONDS:g} s; give its abstract as a text") from None
-    text = done.stdout.decode("utf-8", "replace").strip()
-    if done.returncode or not text:
+    text = process.stdout.decode("utf-8", "replace").strip()
+    if process.returncode or not text:
         raise UnreadableError(f"{name}: must hold text, got none that can be read; give its abstract as a text")
     return _HYPHEN.sub("", text)
 

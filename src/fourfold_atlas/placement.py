@@ -310,8 +310,8 @@ def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
     parts = {part.cell for part in placed.parts} - {placed.cell, None}
     first_rows: dict[Claim, Evidence] = {}
     for row in placed.evidence:
-        shown = row.weight > 0 and row.form is not Form.SCRAP and row.claim.aspect not in _ELSEWHERE
-        if shown and row.claim.cell not in parts and (best is None or row.claim is not best.claim):
+        counts = row.weight > 0 and row.form is not Form.SCRAP and row.claim.aspect not in _ELSEWHERE
+        if counts and row.claim.cell not in parts and (best is None or row.claim is not best.claim):
             first_rows.setdefault(row.claim, row)
     first_of_quotes = {row.quote: row for row in reversed(first_rows.values())}
     rows = sorted(list(reversed(first_of_quotes.values()))[:6], key=lambda row: _against(row, placed))

@@ -45,11 +45,11 @@ def _differences(placed: list[Placement], rows: list[tuple[str, list[str]]]) -> 
     if any(row.cell is None for row in placed):
         return []
     answers = ("objective", "sampling", "likelihood", "cost", "parts")
-    shown = {label: cells for label, cells in rows if label in answers and set(cells) != {"-"}}
+    cells_of = {label: cells for label, cells in rows if label in answers and set(cells) != {"-"}}
     kinds = {"objective": [*map(_objective, placed)], "sampling": [*map(_sampling, placed)]}
-    differ = [label for label, cells in shown.items() if len(set(kinds.get(label, cells))) > 1]
-    agree = [label for label, cells in shown.items() if len(set(cells)) == 1 and label not in differ]
-    detail = [label for label in shown if label not in (*differ, *agree)]
+    differ = [label for label, cells in cells_of.items() if len(set(kinds.get(label, cells))) > 1]
+    agree = [label for label, cells in cells_of.items() if len(set(cells)) == 1 and label not in differ]
+    detail = [label for label in cells_of if label not in (*differ, *agree)]
     lines = [f"They differ in {_listed(differ)}." if differ else "" if detail else "They differ in no answer."]
     if detail:
         verb = "is" if len(detail) == 1 else "are"

@@ -76,9 +76,9 @@ def cost_note(cost: Cost | None, parts: Iterable[Part] = ()) -> str:
     parts = tuple(parts)
     counts = Counter(evaluations for part in parts if (evaluations := _evaluations(part)))
     added = [row if n == 1 else f"{row}, {n} times" for row, n in counts.items()]
-    chosen = next((part for part in parts if part.stage == "choice"), None)
+    choice = next((part for part in parts if part.stage == "choice"), None)
     note = COSTS[cost] + (f". Added to these: {', '.join(added)}" if added else "")
-    return note + (f". All that for each candidate of its {chosen.role}, and one to score it" if chosen else "")
+    return note + (f". All that for each candidate of its {choice.role}, and one to score it" if choice else "")
 
 
 def _evaluations(part: Part) -> str:
@@ -116,8 +116,8 @@ def failures(cell: Cell, variant: str, parts: Iterable[Part]) -> tuple[FailureMo
     paradigm = cell.paradigm
     if paradigm is None:
         return ()
-    told = variant_of(cell, variant)
-    modes = {mode.name: mode for mode in (told.failure_modes if told else FACTS[paradigm].failure_modes)}
+    facts = variant_of(cell, variant)
+    modes = {mode.name: mode for mode in (facts.failure_modes if facts else FACTS[paradigm].failure_modes)}
     for part in parts:
         failure = part_rules()[CLAIMS[part.role]].failure if part.role in CLAIMS else None
         within = part.role == "autoencoder" and cell is Cell.LATENT_VARIABLE

@@ -145,11 +145,11 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
     wording = read_wording(body, Reader.WORDS, lambda at: place(begins + at), kind)
     phrases = read_phrases(text, place, begins)
     if kind is LINE:
-        phrases = [_told(row) for row in phrases]
+        phrases = [_as_prose(row) for row in phrases]
     return _read_header(text[:begins], place) + phrases + wording
 
 
-def _told(row: Evidence) -> Evidence:
+def _as_prose(row: Evidence) -> Evidence:
     """A find in a line that somebody wrote about a system: it needs no actor and no verb to state a mechanism."""
     stated = row.form is Form.PASSAGE and row.claim.aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING)
     return replace(row, form=Form.REASON) if stated else row

@@ -70,7 +70,7 @@ def caption(model: GenerativeModel, x: Any, draws: int = 8, temperature: float =
     examples, texts = captioned(model.space)
     x = raw_examples(x, examples)
     if texts is model.space:
-        codes, nats = _written(model, x, draws, temperature, seed)
+        codes, nats = _draws(model, x, draws, temperature, seed)
     else:
         pair = _both_directions(model)
         parts = [_described(pair, z, start, draws, temperature, seed) for start, z in _codes(model, x)]
@@ -80,7 +80,7 @@ def caption(model: GenerativeModel, x: Any, draws: int = 8, temperature: float =
     return list(map(Caption, strings, nats.amax(1).tolist()))
 
 
-def _written(model: GenerativeModel, x: Tensor, draws: int, temperature: float, seed: int) -> tuple[Tensor, Tensor]:
+def _draws(model: GenerativeModel, x: Tensor, draws: int, temperature: float, seed: int) -> tuple[Tensor, Tensor]:
     """Texts ``(B, draws, L)`` that a model of texts draws given examples, and their log-masses ``(B, draws)``."""
     hot = model.with_parts(sampler=Ancestral(temperature)) if isinstance(model.sampler, Ancestral) else model
     cond = x.repeat_interleave(draws, 0)
@@ -91,7 +91,7 @@ def _written(model: GenerativeModel, x: Tensor, draws: int, temperature: float, 
 def _described(
     pair: PairConditionals, z: Tensor, start: int, draws: int, temperature: float, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """The same as :func:`_written`, by the chain of captions given the tokens of pictures."""
+    """The same as :func:`_draws`, by the chain of captions given the tokens of pictures."""
     streams = (Noise(seed, start, start + len(z), f"caption {i}", z.device) for i in range(draws))
     codes = torch.stack([pair.describe(z, noise, temperature) for noise in streams], 1)
     return codes, torch.stack([pair.log_caption(z, code) for code in codes.unbind(1)], 1)

@@ -87,7 +87,7 @@ def bounds_of(rows: pd.DataFrame, owners: pd.DataFrame, kinds: Kinds, above: Kin
     yield from starts
     step = -(-len(rows) // MOST_ROWS) or 1
     some = rows.iloc[::step], owners.iloc[::step]
-    names = [(0, *item) for item in _named(kinds)] + [(1, *item) for item in _named(above)]
+    names = [(0, *item) for item in _columns_of(kinds)] + [(1, *item) for item in _columns_of(above)]
     if not names:
         return
     parts = [(days if unit == "time" else numbers)(some[side][name]) for side, name, unit in names]
@@ -104,7 +104,7 @@ def bounds_of(rows: pd.DataFrame, owners: pd.DataFrame, kinds: Kinds, above: Kin
             yield bound
 
 
-def _named(kinds: Kinds) -> Iterator[tuple[str, str]]:
+def _columns_of(kinds: Kinds) -> Iterator[tuple[str, str]]:
     """The columns that may be bounded, with their unit."""
     yield from ((name, "number") for name in kinds.quantities)
     yield from ((name, "time") for name in kinds.times)

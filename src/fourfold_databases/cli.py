@@ -149,8 +149,8 @@ def evaluate(command: Evaluate) -> None:
     held_out = command.data if recorded else None
     real = read_database(trained if recorded else command.data, run.schema, skip_bad=run.training["skip_bad"])
     references = real if held_out is None else read_database(held_out, run.schema, skip_bad=bool(command.skip_bad))
-    seen = "" if command.data else ", from which the run learned; give DATA that it never saw to measure privacy"
-    say(f"references: {references.name}{seen}")
+    remark = "" if command.data else ", from which the run learned; give DATA that it never saw to measure privacy"
+    say(f"references: {references.name}{remark}")
     scores = run.log_prob(references, command.seed, say)
     say("samples: a new database of the size of the one that the run learned from (scale 1)")
     samples = run.sample(1.0, command.seed, say=say)

@@ -238,8 +238,8 @@ def _tallied(child: pd.DataFrame, tally: Tally, places: Places, parents: int) ->
     """The tally of each row of the parent. A sum of numbers of which one is missing is missing."""
     if tally.function == "count":
         return counts_of(places, parents).astype(np.float64)
-    named = places >= 0
-    sums = np.bincount(places[named], numbers(child[tally.of])[named], minlength=parents)
+    linked = places >= 0
+    sums = np.bincount(places[linked], numbers(child[tally.of])[linked], minlength=parents)
     return sums.astype(np.float64)
 
 
@@ -344,18 +344,18 @@ def _empty(tally: Tally, column: pd.Series, child: pd.DataFrame, places: Places)
 
     ``None`` where it is wrong in one, or where fewer than :data:`FEWEST` rows or one value alone show it.
     """
-    named, gaps = counts_of(places, len(column)) > 0, gaps_in(column).to_numpy()
+    linked, gaps = counts_of(places, len(column)) > 0, gaps_in(column).to_numpy()
     if tally.form is None:
         values = _extreme(child, tally, places, len(column)).to_numpy()
-        same = (values[named] == column.to_numpy()[named]) | (pd.isna(values[named]) & gaps[named])
-        other = pd.Series(column.to_numpy()[named & ~gaps]).nunique() > 1
-        return math.nan if named.sum() >= FEWEST and other and same.all() and gaps[~named].all() else None
+        same = (values[linked] == column.to_numpy()[linked]) | (pd.isna(values[linked]) & gaps[linked])
+        other = pd.Series(column.to_numpy()[linked & ~gaps]).nunique() > 1
+        return math.nan if linked.sum() >= FEWEST and other and same.all() and gaps[~linked].all() else None
     values, present = _tallied(child, tally, places, len(column)), numbers(column)
     close = np.abs(values - present) <= CLOSE * np.maximum(np.abs(present), 1)
-    if named.sum() < FEWEST or not (close | (np.isnan(values) & gaps))[named].all():
+    if linked.sum() < FEWEST or not (close | (np.isnan(values) & gaps))[linked].all():
         return None
-    alone = np.unique(present[~named])
-    if len(np.unique(present[named & ~gaps])) < 2 or len(alone) > 1:
+    alone = np.unique(present[~linked])
+    if len(np.unique(present[linked & ~gaps])) < 2 or len(alone) > 1:
         return None
     return float(alone[0]) if len(alone) else (0.0 if tally.function == "count" else math.nan)
 
@@ -383,10 +383,10 @@ def _copies(
 
 def _repeats(own: pd.Series, above: pd.Series, places: Places) -> bool:
     """Whether a column holds what another holds in the row that a link names, and not the same everywhere."""
-    named = above.reindex(places).set_axis(own.index)
-    if own.dtype != named.dtype:
+    partner = above.reindex(places).set_axis(own.index)
+    if own.dtype != partner.dtype:
         return False
-    same = (own == named) | (gaps_in(own) & gaps_in(named))
+    same = (own == partner) | (gaps_in(own) & gaps_in(partner))
     return bool(same.all()) and own.nunique() > 1
 
 

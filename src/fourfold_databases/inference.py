@@ -132,8 +132,8 @@ def inferred_schema(
     values = {table: _keys(table, frames[table], key, skip_bad) for table, key in columns.items() if key}
     candidates = []
     for table, frame in frames.items():
-        named = _links(table, frame, declared.get(table, NOTHING), columns, values, by_values)
-        both, names = [*named, *_code_links(table, named, every, columns)], [*map(str, frame)]
+        by_name = _links(table, frame, declared.get(table, NOTHING), columns, values, by_values)
+        both, names = [*by_name, *_code_links(table, by_name, every, columns)], [*map(str, frame)]
         candidates += sorted(both, key=lambda item: (names.index(item.columns[0]), -len(item.columns)))
     links = [(item.link, item.columns) for item in candidates if item.holds(doubtful)]
     by_key = [(link.child == link.parent, link.column != joint_name(columns[link.parent]), link) for link, _ in links]
@@ -269,17 +269,17 @@ def _links(
 
 
 def _code_links(
-    table: str, named: Sequence[Candidate], every: Sequence[Column], keys: Mapping[str, tuple[str, ...]]
+    table: str, by_name: Sequence[Candidate], every: Sequence[Column], keys: Mapping[str, tuple[str, ...]]
 ) -> Iterator[Candidate]:
     """The links of a table that its codes show, of columns that neither names link nor are a key.
 
     Args:
         table: the child.
-        named: the links of the table that names show.
+        by_name: the links of the table that names show.
         every: the columns of all tables.
         keys: the columns of each table's primary key.
     """
-    linked = {column for item in named for column in item.columns} | {*keys[table]}
+    linked = {column for item in by_name for column in item.columns} | {*keys[table]}
     parents = [column for column in every if column.table != table and keys[column.table] == (column.name,)]
     for column in (column for column in every if column.table == table and column.name not in linked):
         shares = {key: share for key in parents if (share := names_by_codes(column, key)) is not None}

@@ -12,7 +12,7 @@ from fourfold.output.printable import plural
 from fourfold_databases.reading import Frames, keys_in, places_in
 from fourfold_databases.schema import Link, Schema
 
-__all__ = ["faults", "faults_of", "joined_keys", "shown", "sound_frames", "sound_rows", "with_texts", "without_rows"]
+__all__ = ["faults", "faults_of", "joined_keys", "sound_frames", "sound_rows", "text_of", "with_texts", "without_rows"]
 
 BETWEEN = "\x1f"
 """Stands between the joined values of a key of several columns."""
@@ -66,7 +66,7 @@ def without_rows(
     row = frame.index[bad][0]
     if not skip_bad:
         raise DataError(
-            f"{where}, row {row + 1}, column {column}: {rule}, got {shown(frame[column][row])}; correct it, or leave "
+            f"{where}, row {row + 1}, column {column}: {rule}, got {text_of(frame[column][row])}; correct it, or leave "
             f"such rows out with {option('skip_bad', True)}"
         )
     count = int(bad.sum())
@@ -103,7 +103,7 @@ def joined_keys(columns: Sequence[pd.Series]) -> pd.Series:
     return joined
 
 
-def shown(key: object) -> str:
+def text_of(key: object) -> str:
     """A key as a message shows it."""
     if isinstance(key, str):
         return repr(key.replace(BETWEEN, ", "))

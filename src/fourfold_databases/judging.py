@@ -124,7 +124,7 @@ class DatabaseJudgement:
         return {
             "database": self.name,
             "checks": [{"name": check.name, "rows": check.rows, "broken": check.broken} for check in self.checks],
-            "rows": {table: {"real": real, "synthetic": drawn} for table, (real, drawn) in self.sizes.items()},
+            "rows": {table: {"real": real, "synthetic": synthetic} for table, (real, synthetic) in self.sizes.items()},
             "rules": [{"name": rule.name, "real": rule.real, "synthetic": rule.synthetic} for rule in self.rules],
             "wrong values": list(self.wrong),
             "repeated rows": {table: list(counts) for table, counts in self.repeats.items()},
@@ -322,12 +322,12 @@ def judge_database(
     )
 
 
-def _repeats(real: pd.DataFrame, drawn: pd.DataFrame, keys: Sequence[str]) -> int:
+def _repeats(real: pd.DataFrame, synthetic: pd.DataFrame, keys: Sequence[str]) -> int:
     """How many rows are a row of the real table in all columns but keys and links. 0 where it has no others."""
-    own = [column for column in real if column in drawn and column not in keys]
-    if not own or not len(real) or not len(drawn):
+    own = [column for column in real if column in synthetic and column not in keys]
+    if not own or not len(real) or not len(synthetic):
         return 0
-    new, old = (frame[own].astype(str).fillna("").agg("\x1f".join, axis=1) for frame in (drawn, real))
+    new, old = (frame[own].astype(str).fillna("").agg("\x1f".join, axis=1) for frame in (synthetic, real))
     return int(new.isin(old).sum())
 
 
@@ -337,8 +337,8 @@ def _cardinality(link: Link, real: Database, samples: Database) -> Bars:
     most = max(int(counts[0].quantile(0.98)), 1)
     shares = [np.bincount(count.clip(upper=most), minlength=most + 1) / len(count) for count in counts]
     labels = (*map(str, range(most)), f"{most} or more")
-    data, drawn = (tuple(map(float, share)) for share in shares)
-    return Bars(f"rows of {link.child}", labels, data, drawn, ("0", f"{most}+"))
+    data, synthetic = (tuple(map(float, share)) for share in shares)
+    return Bars(f"rows of {link.child}", labels, data, synthetic, ("0", f"{most}+"))
 
 
 def _numbers(link: Link, database: Database) -> pd.Series:

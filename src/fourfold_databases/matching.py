@@ -18,7 +18,7 @@ MANY = 100
 
 
 def matches(
-    drawn: pd.DataFrame,
+    samples: pd.DataFrame,
     parents: pd.DataFrame,
     generator: np.random.Generator,
     places: npt.NDArray[np.int64] | None = None,
@@ -29,7 +29,7 @@ def matches(
     The distance is Euclidean. Numbers are in standard deviations of the parents, and two categories differ by 1.
 
     Args:
-        drawn: the columns of the parent as a model of the child draws them, ``(n, C)``.
+        samples: the columns of the parent as a model of the child draws them, ``(n, C)``.
         parents: the same columns of the rows that there are, ``(m, C)``.
         generator: breaks ties.
         places: of the drawn rows in their own table, where that is the parent: a row then names an earlier one. The
@@ -39,10 +39,10 @@ def matches(
     Returns:
         ``(n,)``, each in ``0 .. m - 1``.
     """
-    if not drawn.shape[1]:
+    if not samples.shape[1]:
         limit = len(parents) if places is None else np.maximum(places, 1)
-        return generator.integers(limit, size=len(drawn))
-    targets, queries = _coordinates(parents, parents), _coordinates(drawn, parents)
+        return generator.integers(limit, size=len(samples))
+    targets, queries = _coordinates(parents, parents), _coordinates(samples, parents)
     targets = targets + JITTER * generator.standard_normal(targets.shape)
     queries = queries + JITTER * generator.standard_normal(queries.shape)
     near = NearestNeighbors(n_neighbors=min(among if places is None else CLOSE, len(parents))).fit(targets)
@@ -55,7 +55,7 @@ def matches(
 
 
 def role_places(
-    roles: pd.Series, drawn: pd.DataFrame, parents: pd.DataFrame, generator: np.random.Generator
+    roles: pd.Series, samples: pd.DataFrame, parents: pd.DataFrame, generator: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     """The place of a parent's row for each drawn row, the same for all of one role, and another for each role.
 
@@ -63,13 +63,13 @@ def role_places(
 
     Args:
         roles: of the drawn rows, ``(n,)``.
-        drawn: the columns of the parent as a model of the child draws them, ``(n, C)``.
+        samples: the columns of the parent as a model of the child draws them, ``(n, C)``.
         parents: the same columns of the rows that there are, ``(m, C)``. Roles share rows if there are fewer.
         generator: breaks ties.
     """
     codes, names = pd.factorize(roles.astype(str))
-    points = np.zeros((len(parents), 1)) if not drawn.shape[1] else _coordinates(parents, parents)
-    queries = np.zeros((len(drawn), 1)) if not drawn.shape[1] else _coordinates(drawn, parents)
+    points = np.zeros((len(parents), 1)) if not samples.shape[1] else _coordinates(parents, parents)
+    queries = np.zeros((len(samples), 1)) if not samples.shape[1] else _coordinates(samples, parents)
     points = points + JITTER * generator.standard_normal(points.shape)
     place = np.zeros(len(names), dtype=np.int64)
     unnamed = np.ones(len(parents), dtype=np.bool_)

@@ -123,12 +123,12 @@ _COLUMNS = (
 
 def _row(table: str, judgement: DatabaseJudgement) -> Markup:
     """The numbers of a table on the first screen."""
-    real, drawn = judgement.sizes.get(table, (0, 0))
+    real, synthetic = judgement.sizes.get(table, (0, 0))
     broken = sum(check.broken for check in judgement.checks if _of_table(check.name, table))
     shares = [(COPIES, "{:.1%}"), (NEARNESS, "{:.1%}"), (ATTACK, "{:.2f}"), (LIKENESS, "{:.2f}")]
     cells = [_score_cell(score_of(judgement, table, name), form) for name, form in shares]
     name = element("a", table, href=f"#{_anchor(table)}") if table in judgement.views else table
-    sizes = [element("td", f"{count:,}", css="number") for count in (drawn, real)]
+    sizes = [element("td", f"{count:,}", css="number") for count in (synthetic, real)]
     return element("tr", element("td", name), *sizes, _count_cell(broken), *cells)
 
 

@@ -187,8 +187,8 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
         owner = schema.owner(table)
         if rules and owner is not None:
             own, above = (kinds[part].of(p.own) for part, p in ((table, plan), (owner.parent, result[owner.parent])))
-            named = frames[owner.parent][[*above.quantities, *above.times]]
-            bounds = bounds_of(frames[table], rows_at(named, places[owner]), own, above)
+            parents = frames[owner.parent][[*above.quantities, *above.times]]
+            bounds = bounds_of(frames[table], rows_at(parents, places[owner]), own, above)
             plan = replace(plan, bounds=tuple(bounds))
         result[table] = plan
     return result
@@ -338,8 +338,8 @@ def _orders(item: Inferred, frame: pd.DataFrame) -> bool:
     """Whether a column orders the rows of a sequence: a time that every row has, or a number that is named like one."""
     if not isinstance(item.column, Graded) or item.missing:
         return False
-    named = isinstance(item.column, DateTime) or PLACES.search(item.column.name) is not None
-    return named and not gaps_in(frame[item.column.name]).any()
+    likely = isinstance(item.column, DateTime) or PLACES.search(item.column.name) is not None
+    return likely and not gaps_in(frame[item.column.name]).any()
 
 
 # --- rows and what they are given -------------------------------------------------------------------------------------

@@ -216,22 +216,22 @@ class Guard:
 
     def data(self, table: str, runs: Mapping[str, Run]) -> Dataset:
         """The data of the model of a table, with the spending of earlier tables and the reserves of later ones."""
-        data, units = self._learned(table)
+        data, units = self._data_and_units(table)
         others = [
-            _spent(runs[other]) if other in runs else self._kept(other) for other in self.shares if other != table
+            _spent(runs[other]) if other in runs else self._reserve(other) for other in self.shares if other != table
         ]
         protection = dataclasses.replace(units.protection, beside=tuple(others))
         return dataclasses.replace(data, units=dataclasses.replace(units, protection=protection))
 
-    def _learned(self, table: str) -> tuple[Dataset, Units]:
+    def _data_and_units(self, table: str) -> tuple[Dataset, Units]:
         data = self.tables[table].data
         assert data is not None, "the table has a model"
         assert data.units is not None, "it is protected"
         return data, data.units
 
-    def _kept(self, table: str) -> Spending:
+    def _reserve(self, table: str) -> Spending:
         """The reserve for the gradients of a table."""
-        return self._learned(table)[1].protection.reserve(self.units)
+        return self._data_and_units(table)[1].protection.reserve(self.units)
 
     def record(self, runs: Mapping[str, Run]) -> dict[str, Any]:
         """The guarantee of the whole, as the card of a run has it, with what each table released."""
@@ -247,7 +247,7 @@ class Guard:
             "delta": whole.delta,
             "spent": min(math.ceil(1e4 * spent) / 1e4, whole.epsilon),
             "unit": next(iter(cards.values()))["unit"],
-            "public": [*self._learned(next(iter(cards)))[1].protection.facts, *declared],
+            "public": [*self._data_and_units(next(iter(cards)))[1].protection.facts, *declared],
             "noise of counts": counts,
             "tables": {
                 table: {name: card[name] for name in ("noise", "rate", "steps", "norm")}
@@ -281,8 +281,8 @@ class _Columns:
     def draw(self, rows: int, protection: Protection, name: str) -> Places:
         """Codes ``(rows, C)`` by the masses, each column by itself."""
         streams = (protection.stream(name, column.name) for column in self.columns)
-        drawn = [masses.draw(rows, stream) for masses, stream in zip(self.masses, streams, strict=True)]
-        return np.stack(drawn, 1) if drawn else np.empty((rows, 0), dtype=np.int64)
+        columns = [masses.draw(rows, stream) for masses, stream in zip(self.masses, streams, strict=True)]
+        return np.stack(columns, 1) if columns else np.empty((rows, 0), dtype=np.int64)
 
 
 @final
@@ -326,7 +326,7 @@ def protected_tables(
         secret: draws batches and noise.
     """
     schema = database.schema
-    counted = {table: len(_own(database, table)) + len(schema.children(table)) + 1 for table in schema.keys}
+    counts = {table: len(_own(database, table)) + len(schema.children(table)) + 1 for table in schema.keys}
     facts = ("names of tables and columns", "keys and links", f"number of rows of {root}")
     result: dict[str, ProtectedTable] = {}
     for table in schema.order:
@@ -337,7 +337,7 @@ def protected_tables(
             hashlib.sha256(secret + table.encode()).digest()[:SECRET],
             unit=f"one row of {root} with all rows that belong to it",
             facts=(*facts, *(f"table {name}" for name in public.tables)),
-            share=counted[table] / sum(counted.values()),
+            share=counts[table] / sum(counts.values()),
         )
         owner = schema.owner(table)
         above = None if owner is None else result[owner.parent]
@@ -491,10 +491,10 @@ def _of_rows(
 ) -> Dataset:
     """The rows of the units' table, each an example."""
     x = torch.from_numpy(own.codes)
-    drawn = torch.from_numpy(own.draw(units, protection, "rows"))
+    samples = torch.from_numpy(own.draw(units, protection, "rows"))
     space = Table(tuple(columns), observed=units)
     return _dataset(
-        f"{database.name}, {table}", space, Split(x), Batch(drawn), Units(protection, np.arange(units), units)
+        f"{database.name}, {table}", space, Split(x), Batch(samples), Units(protection, np.arange(units), units)
     )
 
 
@@ -539,14 +539,14 @@ def _of_sequences(
     )
     drawn_owner = np.repeat(np.arange(DRAWN), counts)
     drawn_place = np.arange(len(drawn_owner)) - np.repeat(counts.cumsum() - counts, counts)
-    drawn = _sequences(drawn_owner, drawn_place, own.draw(len(drawn_owner), protection, "rows"), DRAWN, longest)
+    samples = _sequences(drawn_owner, drawn_place, own.draw(len(drawn_owner), protection, "rows"), DRAWN, longest)
     cond = drawn_cond = None
     if above.columns:
         space = space.conditioned_on(Table(above.columns, observed=units))
         cond = torch.from_numpy(above.codes[owners])
         drawn_cond = torch.from_numpy(above.draw(DRAWN, protection, "conditions"))
     name = f"{database.name}, {link.child}"
-    return _dataset(name, space, Split(x, cond), Batch(drawn, drawn_cond), Units(protection, unit[first], units))
+    return _dataset(name, space, Split(x, cond), Batch(samples, drawn_cond), Units(protection, unit[first], units))
 
 
 def _sequences(owner: Places, place: Places, codes: Places, count: int, length: int) -> torch.Tensor:

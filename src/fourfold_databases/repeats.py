@@ -168,10 +168,10 @@ def names_by_codes(column: Column, key: Column) -> float | None:
     share = column.share_in(key)
     if share < NEARLY:
         return None
-    held = column.distinct[places_in(key.texts, column.distinct) >= 0]
+    texts = column.distinct[places_in(key.texts, column.distinct) >= 0]
     counts = Counter(_shapes(key.texts.dropna()))
     density = {shape: min(count / _texts_of(shape), 1.0) for shape, count in counts.items()}
-    logs = (math.log(density[shape]) for shape in _shapes(held))
+    logs = (math.log(density[shape]) for shape in _shapes(texts))
     return share if sum(logs) <= math.log(CHANCE) else None
 
 

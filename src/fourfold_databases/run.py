@@ -305,15 +305,15 @@ class DatabaseRun:
             if conditions is not None and space.given is not None:
                 cond = read_all(conditions[start:stop].reset_index(drop=True), space.given)[0].x
             x = model.sample(stop - start, cond, seed, None, start).cpu()
-            written: WrittenRows = space
+            texts: WrittenRows = space
             if isinstance(space, Sequences):
                 assert keys is not None, "sequences have owners"
-                written = space.with_keys(keys[start:stop].astype(str).tolist())
+                texts = space.with_keys(keys[start:stop].astype(str).tolist())
             above = None
             if conditions is not None:
                 names = [name for name in map(str, conditions) if name.partition(".")[0] in self.schema.keys]
                 above = conditions[names][start:stop].reset_index(drop=True)
-            parts.append(written.text(x, above) if self.as_text else written.table(x, above))
+            parts.append(texts.text(x, above) if self.as_text else texts.table(x, above))
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*self.plans[table].columns])
 
     def _linked_rows(
@@ -336,14 +336,14 @@ class DatabaseRun:
             rows = self._with_joint_key(table, rows, frames, generator)
         return rows.reset_index(drop=True)
 
-    def _fixed_keys(self, link: Link, drawn: pd.Series, generator: np.random.Generator) -> pd.Series:
+    def _fixed_keys(self, link: Link, column: pd.Series, generator: np.random.Generator) -> pd.Series:
         """Keys of a table that stays as it is. Those that few rows name are one category, and one of them is drawn."""
         keys = self.fixed[link.parent][self.schema.keys[link.parent]].astype(str)
-        names = drawn.astype(object).astype(str)
-        pooled = drawn.notna() & ~names.isin(keys)
+        names = column.astype(object).astype(str)
+        pooled = column.notna() & ~names.isin(keys)
         few = keys[~keys.isin(names)].to_numpy() if pooled.any() else keys
         few = few if len(few) else keys.to_numpy()
-        return drawn.astype(object).mask(pooled, pd.Series(generator.choice(few, len(drawn)), index=drawn.index))
+        return column.astype(object).mask(pooled, pd.Series(generator.choice(few, len(column)), index=column.index))
 
     def _with_parts(self, link: Link, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
         """Rows with the columns of a link of several, from the rows that they name."""
@@ -378,14 +378,14 @@ class DatabaseRun:
         own = link.parent == link.child
         parents = rows if own else frames[link.parent]
         columns = reference_columns(link, self.plans[link.parent])
-        drawn = rows[[*columns]].set_axis([*columns.values()], axis=1)
+        targets = rows[[*columns]].set_axis([*columns.values()], axis=1)
         there = parents[[*columns.values()]].reset_index(drop=True)
         places = np.full(len(rows), -1, dtype=np.int64)
         if link.column in self.plans[link.child].roles:
-            places = role_places(rows[role(link)], drawn, there, generator)
+            places = role_places(rows[role(link)], targets, there, generator)
         for own_rows, there_rows in self._partners(link, rows, parents) if (places < 0).all() else ():
             earlier = np.arange(len(rows)) if own else None
-            near = matches(drawn.iloc[own_rows], there.iloc[there_rows], generator, earlier, among)
+            near = matches(targets.iloc[own_rows], there.iloc[there_rows], generator, earlier, among)
             places[own_rows] = there_rows[near]
         keys = parents[self.schema.keys[link.parent]].reset_index(drop=True)
         keys = keys.reindex(places).reset_index(drop=True)
@@ -467,8 +467,8 @@ class DatabaseRun:
             return pd.DataFrame()
         model = self.runs[table].model
         names = [flag(child) for child in self.plans[table].flags if flag(child) in model.space.columns]
-        drawn = impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names) if names else None
-        return pd.DataFrame() if drawn is None else drawn.table[names]
+        answers = impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names) if names else None
+        return pd.DataFrame() if answers is None else answers.table[names]
 
     def impute(
         self, database: Database, seed: int = 0, patience: float = PATIENCE, say: Callable[[str], None] | None = None

@@ -148,9 +148,9 @@ class Schema:
 
     def joint(self, table: str) -> tuple[str, ...]:
         """The keys and links of a table that have several columns."""
-        return tuple(name for name in self._named(table) if name in self.parts)
+        return tuple(name for name in self._keys_and_links(table) if name in self.parts)
 
-    def _named(self, table: str) -> Iterator[str]:
+    def _keys_and_links(self, table: str) -> Iterator[str]:
         """The key and the links of a table."""
         key = self.keys[table]
         yield from dict.fromkeys([*([] if key is None else [key]), *(link.column for link in self.links_of(table))])
@@ -161,7 +161,7 @@ class Schema:
         The columns of a joint key are not among them: the others of a row of one parent differ by their meaning.
         """
         links = (column for link in self.links_of(table) for column in self.columns_of(link.column))
-        return tuple(dict.fromkeys([*self._named(table), *links]))
+        return tuple(dict.fromkeys([*self._keys_and_links(table), *links]))
 
     def implied(self, link: Link) -> bool:
         """Whether a link follows from another: a row that names an order by its customer names the customer, too."""
@@ -285,7 +285,7 @@ class Schema:
                     f"{where}: must have the table {table!r} of the schema, has {shortened([*tables])}; add it, or "
                     "take it out of the schema"
                 )
-            for column in (column for name in self._named(table) for column in self.columns_of(name)):
+            for column in (column for name in self._keys_and_links(table) for column in self.columns_of(name)):
                 if column not in tables[table]:
                     raise DataError(
                         f"{where}, table {table}: must have the column {column!r} of the schema, has "

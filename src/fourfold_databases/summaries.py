@@ -38,8 +38,8 @@ def summary(child: pd.DataFrame, link: Link, plan: Plan, keys: pd.Series) -> pd.
         parts["mean"] = numbers.groupby(rows[link.column], sort=False).mean().round(3)
         parts["first"] = groups[described].first()
         parts |= {"often": pd.DataFrame({name: _often(rows, link.column, name) for name in plan.categories})}
-    named = [frame.set_axis([f"{link.child} {word} {n}" for n in frame], axis=1) for word, frame in parts.items()]
-    whole = pd.concat(named, axis=1).rename(columns={f"{link.child} rows 0": f"{link.child} rows"})
+    frames = [frame.set_axis([f"{link.child} {word} {n}" for n in frame], axis=1) for word, frame in parts.items()]
+    whole = pd.concat(frames, axis=1).rename(columns={f"{link.child} rows 0": f"{link.child} rows"})
     whole = whole.reindex(range(len(keys)))
     return whole.assign(**{f"{link.child} rows": whole[f"{link.child} rows"].fillna(0).astype(int)})
 

@@ -79,8 +79,8 @@ class PublishedTexts(TextWriter):
 
     @property
     def words(self) -> str:
-        shown = self.examples.count("\n")
-        own = f"; it is shown {plural(shown, 'training row')}, whose texts it may repeat" if shown else ""
+        examples = self.examples.count("\n")
+        own = f"; it is examples {plural(examples, 'training row')}, whose texts it may repeat" if examples else ""
         return f"{Path(self.path).name}{own}"
 
     def texts(self, column: str, rows: pd.DataFrame, seeds: list[int]) -> list[str]:
@@ -93,8 +93,8 @@ class PublishedTexts(TextWriter):
             random = {i: np.random.default_rng(seeds[i] & (2**63 - 1)) for i in part}
             there = [i for i in part if random[i].random() >= self.empty]
             numbers = [random[i] for i in there]
-            drawn = _drawn(model, self.examples, [prompts[i] for i in there], numbers, self.longest)
-            for i, text in zip(there, drawn, strict=True):
+            continuations = _continuations(model, self.examples, [prompts[i] for i in there], numbers, self.longest)
+            for i, text in zip(there, continuations, strict=True):
                 result[i] = text
             seconds = (time.perf_counter() - start) / max(len(part), 1) * len(many)
             if part is few and seconds > PATIENCE:
@@ -201,7 +201,7 @@ def _next_masses(estimand: TokenConditionals, ids: Tensor, count: int) -> Tensor
 
 
 @torch.no_grad()
-def _drawn(
+def _continuations(
     model: GenerativeModel, examples: str, prompts: Sequence[str], random: Sequence[np.random.Generator], longest: int
 ) -> list[str]:
     """A text for each prompt. What all share is read once. Each row is fed its prompt, and then what it draws."""
@@ -220,7 +220,7 @@ def _drawn(
     common = least if least <= estimand.room(state) else 0
     if common:
         estimand.read(state, torch.tensor([ids[:common] for ids in fed], device=model.device))
-    rows, drawn, texts = [*range(len(fed))], [list[int]() for _ in fed], dict[int, str]()
+    rows, tokens_of, texts = [*range(len(fed))], [list[int]() for _ in fed], dict[int, str]()
     for step in range(common, max(map(len, fed)) + longest + 1):
         logits = estimand.logits(state)[:, : space.tokens].cpu()
         first = torch.tensor([step == len(fed[row]) for row in rows])
@@ -231,8 +231,8 @@ def _drawn(
             if step < len(fed[row]):
                 tokens[k] = fed[row][step]
             elif row not in texts:
-                drawn[row].append(tokens[k])
-                text = space.show(torch.tensor(drawn[row][:-1] if ends[tokens[k]] else drawn[row]))
+                tokens_of[row].append(tokens[k])
+                text = space.show(torch.tensor(tokens_of[row][:-1] if ends[tokens[k]] else tokens_of[row]))
                 if ends[tokens[k]] or "\n" in text.strip("\n ") or len(text.encode()) > longest:
                     texts[row] = _in_line(text.strip().partition("\n")[0])
         if len(texts) == len(fed):

@@ -125,18 +125,18 @@ class Guard:
     def _holds_token(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         cookies = dict(pair.strip().partition("=")[::2] for pair in headers.get("cookie", "").split(";"))
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        tokens = (cookies.get(self.cookie, ""), bearer, self._asked(scope))
+        tokens = (cookies.get(self.cookie, ""), bearer, self._query_token(scope))
         return any(secrets.compare_digest(token.encode(), self.token.encode()) for token in tokens)
 
     @staticmethod
-    def _asked(scope: Scope) -> str:
+    def _query_token(scope: Scope) -> str:
         """The token in the address, which only the first page has."""
         query = scope["query_string"].decode("latin-1") if scope["path"] == "/" else ""
         return parse_qs(query).get("token", [""])[0]
 
     def _entered(self, scope: Scope) -> Response | None:
         """The token moves from the address into a cookie, so that it stands in no history and in no link."""
-        if not self._asked(scope):
+        if not self._query_token(scope):
             return None
         response = RedirectResponse("/", status_code=303)
         response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", path="/")
@@ -158,7 +158,7 @@ class Guard:
     def _headed(self, send: Send) -> Send:
         """Send with the headers of every answer. A client that takes nothing for too long loses its answer."""
 
-        async def sent(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 names = {name for name, _ in message["headers"]}
                 own = ((name.encode(), value.encode()) for name, value in HEADERS.items())
@@ -166,7 +166,7 @@ class Guard:
             async with asyncio.timeout(self.limits.seconds):
                 await send(message)
 
-        return sent
+        return send_with_headers
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

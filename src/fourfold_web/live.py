@@ -46,26 +46,26 @@ class Live:
             Route("/api/live/{studio}/{act:path}", self._act, methods=["POST"]),
         ]
 
-    async def _sets(self, asked: Asked) -> Response:
+    async def _sets(self, call: Asked) -> Response:
         return JSONResponse({"sets": recorded.sets()})
 
-    async def _trace(self, asked: Asked) -> Response:
-        data, name = asked.path_params["data"], asked.path_params["name"]
+    async def _trace(self, call: Asked) -> Response:
+        data, name = call.path_params["data"], call.path_params["name"]
         return Response(await self._drawing.run(lambda: recorded.trace_of(data, name)), media_type="application/json")
 
-    async def _redraw(self, asked: Asked) -> Response:
+    async def _redraw(self, call: Asked) -> Response:
         """The trace of a run of the zoo with other settings."""
-        data, name = asked.path_params["data"], asked.path_params["name"]
-        settings = _settings(object_of(await asked.body()).get("settings", {}))
+        data, name = call.path_params["data"], call.path_params["name"]
+        settings = _settings(object_of(await call.body()).get("settings", {}))
         return JSONResponse(await self._drawing.run(lambda: redrawn(f"{data}/{name}", settings)))
 
-    async def _choices(self, asked: Asked) -> Response:
+    async def _choices(self, call: Asked) -> Response:
         failures = [{"name": name, "paradigm": item.paradigm, "title": item.title} for name, item in FAILURES.items()]
         return JSONResponse({"data": DATA, "paradigms": [*RECIPES], "failures": failures})
 
-    async def _train(self, asked: Asked) -> Response:
+    async def _train(self, call: Asked) -> Response:
         """Rows of JSON while the models train. The first tells the name of the training."""
-        request = Request.of(object_of(await asked.body()))
+        request = Request.of(object_of(await call.body()))
         name = secrets.token_urlsafe(9)
         return StreamingResponse(
             self._rows(name, request),
@@ -90,12 +90,12 @@ class Live:
         except (ValueError, ArithmeticError) as error:
             yield json.dumps({"error": str(error)}) + "\n"
 
-    async def _act(self, asked: Asked) -> Response:
+    async def _act(self, call: Asked) -> Response:
         """``pause``, ``go``, ``step``, or ``trace`` with other settings."""
-        studio = self._studios.get(asked.path_params["studio"])
+        studio = self._studios.get(call.path_params["studio"])
         if studio is None:
             raise ValueError("the training must be one of the last three, got an older one; start it again")
-        act, value = asked.path_params["act"], object_of(await asked.body())
+        act, value = call.path_params["act"], object_of(await call.body())
         if act == "trace":
             settings = _settings(value.pop("settings", {}))
             name = str(value.get("name", ""))

@@ -75,7 +75,7 @@ def _inside(path: str) -> PurePosixPath:
 def _verdict(placed: Placement, texts: Mapping[str, str]) -> dict[str, Any]:
     """A placement as the page shows it."""
     rows = [_row(evidence, placed, texts) for evidence in placed.evidence]
-    named = {row["file"] for row in rows}
+    files = {row["file"] for row in rows}
     facts = placed.facts or (FACTS[placed.cell.paradigm] if placed.cell and placed.cell.paradigm else None)
     return {
         "subject": placed.subject,
@@ -98,7 +98,7 @@ def _verdict(placed: Placement, texts: Mapping[str, str]) -> dict[str, Any]:
         "objective": facts.objective if facts else "",
         "sampling": facts.sampling if facts else "",
         "evidence": sorted(rows, key=lambda row: (ROLES[row["side"]], -row["weight"])),
-        "texts": {file: text[:SHOWN] for file, text in texts.items() if file in named or len(texts) == 1},
+        "texts": {file: text[:SHOWN] for file, text in texts.items() if file in files or len(texts) == 1},
     }
 
 

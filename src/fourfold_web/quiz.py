@@ -76,11 +76,13 @@ def make_quiz(model: GenerativeModel, dataset: Dataset, n: int = 40, seed: int =
     generator = torch.Generator().manual_seed(seed)
     references = examples(dataset, max(n, 2000))
     rows = torch.randperm(len(references.test), generator=generator)[:n]
-    drawn = torch.rand(len(rows), generator=generator) < 0.5
+    is_sample = torch.rand(len(rows), generator=generator) < 0.5
     cond = None if references.cond is None else references.cond[rows]
     samples = draw(model, len(rows), seed, cond).x
     real = references.test[rows]
-    return Quiz(dataset.space, torch.where(drawn.reshape(-1, *[1] * (real.ndim - 1)), samples.to(real), real), drawn)
+    return Quiz(
+        dataset.space, torch.where(is_sample.reshape(-1, *[1] * (real.ndim - 1)), samples.to(real), real), is_sample
+    )
 
 
 def parse_answers(text: str) -> list[bool]:

@@ -142,8 +142,8 @@ class App:
 
     async def _place(self, request: Request) -> Response:
         """The verdict on ``{"text": ...}`` or on ``{"files": {path: text}}``."""
-        asked = object_of(await request.body())
-        text, files = asked.get("text"), asked.get("files")
+        body = object_of(await request.body())
+        text, files = body.get("text"), body.get("files")
         if isinstance(text, str):
             return JSONResponse(await self.reader.run(lambda: place.place_pasted(text)))
         if isinstance(files, dict) and all(isinstance(content, str) for content in files.values()):

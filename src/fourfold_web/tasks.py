@@ -213,24 +213,24 @@ def sampled(library: Library, name: str, request: Samples, turn: Turn) -> Iterat
         parts, space = _conditioning(run, request), run.model.space
         cond = _condition_rows(run, parts, request.n)
         for low, x in _batches(run, request, parts, cond):
-            shown = _shown(space, x, library.data(name) if low == 0 else None)
+            part = _view(space, x, library.data(name) if low == 0 else None)
             if cond is not None:
-                shown = _beside(space, cond[low : low + len(x)].cpu(), shown)
-            if low == 0 and request.condition is not None and space.given is not None and "conditions" not in shown:
-                yield {"given": _shown(space.given, space.given.examples_of(parts.condition[: request.n]))}
-            yield {"total": request.n, "start": low, **shown, "seconds": time.monotonic() - start}
+                part = _beside(space, cond[low : low + len(x)].cpu(), part)
+            if low == 0 and request.condition is not None and space.given is not None and "conditions" not in part:
+                yield {"given": _view(space.given, space.given.examples_of(parts.condition[: request.n]))}
+            yield {"total": request.n, "start": low, **part, "seconds": time.monotonic() - start}
     yield {"notes": [str(remark.message) for remark in remarks], "seconds": time.monotonic() - start}
 
 
-def _beside(space: Space, cond: Tensor, drawn: dict[str, Any]) -> dict[str, Any]:
+def _beside(space: Space, cond: Tensor, samples: dict[str, Any]) -> dict[str, Any]:
     """The columns that are given, then those that are drawn, where both are rows of a table."""
-    if space.given is None or "rows" not in drawn:
-        return drawn
-    given = _shown(space.given, space.given.examples_of(cond))
+    if space.given is None or "rows" not in samples:
+        return samples
+    given = _view(space.given, space.given.examples_of(cond))
     if "rows" not in given:
-        return drawn
-    rows = [[*first, *then] for first, then in zip(given["rows"], drawn["rows"], strict=True)]
-    return {"columns": [*given["columns"], *drawn["columns"]], "rows": rows, "conditions": len(given["columns"])}
+        return samples
+    rows = [[*first, *then] for first, then in zip(given["rows"], samples["rows"], strict=True)]
+    return {"columns": [*given["columns"], *samples["columns"]], "rows": rows, "conditions": len(given["columns"])}
 
 
 def _batches(run: Run, request: Samples, parts: Conditioning, cond: Tensor | None) -> Iterator[tuple[int, Tensor]]:
@@ -248,7 +248,7 @@ def _batches(run: Run, request: Samples, parts: Conditioning, cond: Tensor | Non
         low, size = low + size, 2 * size
 
 
-def _shown(space: Space, x: Tensor, data: Dataset | None = None) -> dict[str, Any]:
+def _view(space: Space, x: Tensor, data: Dataset | None = None) -> dict[str, Any]:
     """Examples as rows of a table, as points of one picture over those of the data, or each as a picture of its own."""
     if tuple(space.shape) == (2,) and x.is_floating_point():
         return {"points": x.tolist(), "behind": None if data is None else data.test.x[:500].tolist()}
@@ -321,7 +321,7 @@ def between(library: Library, name: str, request: Way, turn: Turn) -> Iterator[d
     with _interruptible(turn), evaluating(model):
         codes = model.sampler(view(model.estimand, model.sampler.needs), noise, cond)
         x = model.codec.decode(codes, noise).cpu()
-    yield {"start": 0, **_shown(model.space, x, library.data(name))}
+    yield {"start": 0, **_view(model.space, x, library.data(name))}
 
 
 def inpainted(library: Library, name: str, request: Hole, turn: Turn) -> Iterator[dict[str, Any]]:
@@ -342,7 +342,7 @@ def inpainted(library: Library, name: str, request: Hole, turn: Turn) -> Iterato
         x = _examples(run, request)[0][0] if request.file else _sample_at(run, request)
         cond = _condition_rows(run, _conditioning(run, request), request.n)
         filled = _filled(run.model, x, observed, request.n, request.seed, cond)
-    yield {"original": space.picture_of_one(x)._repr_html_(), "start": 0, **_shown(space, filled)}
+    yield {"original": space.picture_of_one(x)._repr_html_(), "start": 0, **_view(space, filled)}
 
 
 def _sample_at(run: Run, request: Hole) -> Tensor:
@@ -361,8 +361,8 @@ def _filled(model: GenerativeModel, x: Tensor, observed: Tensor, n: int, seed: i
         return rows.view(n, *x.shape)
     y, measurement = _measured(model, x[None].to(model.device), observed.to(model.device))
     sampler = ParticlePosterior(measurement, y, HOLE_NOISE, particles=8, steps=30)
-    drawn = model.with_parts(sampler=sampler).sample(n, cond, seed).cpu()
-    return torch.where(observed, x.to(drawn), drawn)
+    samples = model.with_parts(sampler=sampler).sample(n, cond, seed).cpu()
+    return torch.where(observed, x.to(samples), samples)
 
 
 def _measured(model: GenerativeModel, x: Tensor, observed: Tensor) -> tuple[Tensor, ForwardMap]:
@@ -397,7 +397,7 @@ def scored(library: Library, name: str, request: Scoring, turn: Turn) -> Iterato
             "errors": None if result.std_error is None else finite(result.std_error.tolist()),
             "kind": result.kind.words,
             "summary": finite(score_record(result, space.unit)),
-            **_shown(space, x[:16]),
+            **_view(space, x[:16]),
         }
         for part, split in _references(library, name).items():
             values = run.log_prob(*split).in_unit(space.unit)

@@ -23,7 +23,7 @@ from fourfold.runs.card import card_of_model
 from fourfold.spaces import Text, Vectors
 from fourfold.tournament import Comparison, combine, compare, gather
 from fourfold.tournament.jobs import Job, run
-from fourfold.tournament.outside import named, of_settings
+from fourfold.tournament.outside import of_settings, paths_by_name
 from fourfold.tournament.report import COLOURS
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import load_snapshot, save_snapshot
@@ -289,7 +289,7 @@ def test_samples_of_another_system_stand_beside_models_without_budget_and_likeli
 
 @pytest.mark.parametrize(("words", "names"), [(["a=x.csv", "b.csv"], {"a": "x.csv", "b": "b.csv"}), ([], {})])
 def test_names_of_samples(words: list[str], names: dict[str, str]) -> None:
-    assert named(words) == names
+    assert paths_by_name(words) == names
     assert Settings.of(samples="new.csv").samples == ("new.csv",)
     assert Settings.of(samples=names).samples == (tuple(f"{name}={path}" for name, path in names.items()) or None)
 
@@ -302,4 +302,4 @@ def test_samples_have_another_name_than_a_model() -> None:
 @pytest.mark.parametrize("words", [["a=x.csv", "a=y.csv"], ["=x.csv"], ["a="]])
 def test_samples_need_a_name_each(words: list[str]) -> None:
     with pytest.raises(ValueError, match=words[-1]):
-        named(words)
+        paths_by_name(words)

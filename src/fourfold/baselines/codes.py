@@ -73,7 +73,7 @@ class Marginal:
         values = codes[(codes >= low) & (codes <= high)]
         gap = (np.sum(codes == MISSING) + 0.5) / (len(codes) + 1) if column.missing else 0.0
         if isinstance(column, Graded):
-            return cls(column, gap, *_counted(column, values if len(values) else np.array([low, high])))
+            return cls(column, gap, *_atoms_and_cells(column, values if len(values) else np.array([low, high])))
         counts = np.bincount(values, minlength=high + 1)
         return cls(column, gap, np.arange(high + 1), (counts + 1 / (high + 1)) / (len(values) + 1), counts[:0], _NONE)
 
@@ -145,7 +145,7 @@ def _bins(different: int) -> int:
     return math.ceil(2 * different ** (1 / 3))
 
 
-def _counted(column: Graded, values: Codes) -> tuple[Codes, Floats, Codes, Floats]:
+def _atoms_and_cells(column: Graded, values: Codes) -> tuple[Codes, Floats, Codes, Floats]:
     """Atoms and their masses, edges of cells and their masses, of values within the span of a column."""
     atoms, counts = np.unique(values, return_counts=True)
     edges, smooth, left_out = _smoothed(column, values, atoms, counts)

@@ -81,12 +81,12 @@ class KneserNeyLines(Baseline):
     @classmethod
     def fit(cls, space: Space, x: Tensor) -> Self:
         lines = cast("Lines", space)  # this baseline is registered for short texts
-        ids = F.pad(x[_counted(lines, x)], (1, 0), value=lines.end)[:MOST]
+        ids = F.pad(x[_up_to_ends(lines, x)], (1, 0), value=lines.end)[:MOST]
         return cls(Ngrams(ids, lines.tokens, min(LONGEST[lines.text.token], len(ids) - 1)), lines)
 
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
         parts = [
-            self.ngrams.masses(F.pad(part, (1, 0), value=self.space.end))[:, 1:].log() * _counted(self.space, part)
+            self.ngrams.masses(F.pad(part, (1, 0), value=self.space.end))[:, 1:].log() * _up_to_ends(self.space, part)
             for part in torch.split(x.long(), 1024)
         ]
         note = f"n-grams of up to {len(self.ngrams.orders)} tokens"
@@ -105,6 +105,6 @@ class KneserNeyLines(Baseline):
         return ids[:, 1:]
 
 
-def _counted(space: Lines, x: Tensor) -> Tensor:
+def _up_to_ends(space: Lines, x: Tensor) -> Tensor:
     """The tokens of texts ``(B, L)`` up to their ends, bool."""
     return F.pad(x[:, :-1] != space.end, (1, 0), value=True)

@@ -105,8 +105,8 @@ class Quality:
 
         ``data``, raw training examples, may set the scale.
         """
-        shown = draws[:DRAWS_SHOWN]
-        return self.picture(torch.cat([truth[None], shown]), None, 1 + len(shown))
+        few = draws[:DRAWS_SHOWN]
+        return self.picture(torch.cat([truth[None], few]), None, 1 + len(few))
 
     def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
         """Pictures of how samples ``(n, *shape)`` differ from the data, each with a title, for a section of a report.

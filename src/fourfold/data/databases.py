@@ -205,10 +205,10 @@ def _keys_of_sqlite(path: Path) -> dict[str, DeclaredKeys]:
                 'select id, "from", "to", "table" from pragma_foreign_key_list(?) order by id desc, seq', (table,)
             )
             by_number: dict[int, tuple[list[str], list[str], str]] = {}
-            for number, column, named, parent in links:
+            for number, column, partners, parent in links:
                 columns, of_parent, _ = by_number.setdefault(number, ([], [], parent))
                 columns.append(column)
-                of_parent += [] if named is None else [named]
+                of_parent += [] if partners is None else [partners]
             foreign[table] = [*by_number.values()]
     return _declared(primary, foreign, types)
 
@@ -226,7 +226,9 @@ def _keys_of_duckdb(path: Path) -> dict[str, DeclaredKeys]:
     primary = {table: tuple(columns) for table, kind, columns, *_ in rows if kind == "PRIMARY KEY"}
     foreign = {
         table: [
-            (columns, named, parent) for t, kind, columns, named, parent in rows if (t, kind) == (table, "FOREIGN KEY")
+            (columns, partners, parent)
+            for t, kind, columns, partners, parent in rows
+            if (t, kind) == (table, "FOREIGN KEY")
         ]
         for (table,) in names
     }
@@ -248,9 +250,9 @@ def _declared(
     keys = {}
     for table, links in foreign.items():
         ordered = []
-        for columns, named, parent in links:
+        for columns, partners, parent in links:
             key = primary.get(parent, ())
-            partner = dict(zip(named or key, columns, strict=False))
+            partner = dict(zip(partners or key, columns, strict=False))
             if len(key) == len(columns) and partner.keys() == set(key):
                 ordered.append((tuple(partner[name] for name in key), parent))
         keys[table] = DeclaredKeys(primary[table], tuple(ordered), types[table])

@@ -122,11 +122,11 @@ def table_of(
         return _of_columns(bare, where, columns, options, headless)
     target, conditions = _split_options(options, names_given)
     rest = [column for column in columns if column.name not in names_given]
-    named = [column for column in columns if column.name in names_given]
+    condition_columns = [column for column in columns if column.name in names_given]
     if not rowwise:
-        named = _once_each(where, named, columns, options)
+        condition_columns = _once_each(where, condition_columns, columns, options)
     empty = dataclasses.replace(bare, cond=None, given=None)
-    part = _of_columns(empty, where, named, conditions, headless)
+    part = _of_columns(empty, where, condition_columns, conditions, headless)
     return paired(_of_columns(bare, where, rest, target, headless), {_label(options, names_given): part})
 
 
@@ -168,7 +168,7 @@ def _with_keys(bare: Source, where: str, columns: Sequence[Coded], options: Data
     return dataclasses.replace(bare, key=key, keys=_texts(column.among(first)))
 
 
-def _once_each(where: str, named: Sequence[Coded], columns: Sequence[Coded], options: DataOptions) -> list[Coded]:
+def _once_each(where: str, conditions: Sequence[Coded], columns: Sequence[Coded], options: DataOptions) -> list[Coded]:
     """The columns of conditions with one row for each sequence, whose rows all hold the same.
 
     Raises:
@@ -178,14 +178,15 @@ def _once_each(where: str, named: Sequence[Coded], columns: Sequence[Coded], opt
     key = _key(options)
     if key is None:
         raise DataError(
-            f"{where}: given must be columns that are constant in each sequence, got {shortened([*_names(named)])} of "
-            f"one long series: leave them among the others, or name sequences with {option('group')}"
+            f"{where}: given must be columns that are constant in each sequence, got "
+            f"{shortened([*_names(conditions)])} of one long series: leave them among the others, or name sequences "
+            f"with {option('group')}"
         )
-    if double := {key, options.order} & {*_names(named)}:
+    if double := {key, options.order} & {*_names(conditions)}:
         raise DataError(f"{where}: given must be other columns than group and order, got {min(map(str, double))!r}")
     keys = keys_of(where, named_column(where, columns, key))
     first = np.unique(keys, return_index=True)[1]
-    for column in named:
+    for column in conditions:
         value = np.append(pd.factorize(column.distinct.astype(str))[0], -1)[column.inverse]
         other = np.flatnonzero(value != value[first][keys])
         if len(other):
@@ -195,7 +196,7 @@ def _once_each(where: str, named: Sequence[Coded], columns: Sequence[Coded], opt
                 f"{first[keys[row]] + 1} of the same {key}, got {texts[row][:40]!r}: correct it, or leave the column "
                 "out of given, so that every row has its own"
             )
-    return [column.among(first) for column in named]
+    return [column.among(first) for column in conditions]
 
 
 def _names(columns: Sequence[Coded]) -> Iterator[str]:
@@ -207,8 +208,8 @@ def _label(options: DataOptions, columns: Sequence[str]) -> str:
     space = None if options.model is None else options.model.given
     of_model = [] if space is None else [*zip(space.labels, space.parts, strict=False)]
     own = [label for label, part in of_model if columns[0] in part.columns]
-    named = [label for label, item in conditions_in(options.given).items() if columns[0] in str(item)]
-    return next(iter((*own, *named)), "columns")
+    labels = [label for label, item in conditions_in(options.given).items() if columns[0] in str(item)]
+    return next(iter((*own, *labels)), "columns")
 
 
 def _columns_given(where: str, columns: Sequence[Coded], options: DataOptions) -> tuple[str, ...]:
@@ -423,9 +424,9 @@ def _in_order(
         rows = torch.from_numpy(rows_of(places, keys, train.numpy(), options))
         order = within(order, places[rows])
     settled = {options.order: order} | ({} if key is None else {key.name: key_of(where, key, options)})
-    learned = _inferred(where, columns, options, rows, of_file, settled)
-    table, numbers = cast("Table", learned.space), None if train is None else train.numpy()
-    return _Learned(learned.columns, *arranged(where, table, learned.x.numpy(), keys, options, numbers))
+    inferred = _inferred(where, columns, options, rows, of_file, settled)
+    table, numbers = cast("Table", inferred.space), None if train is None else train.numpy()
+    return _Learned(inferred.columns, *arranged(where, table, inferred.x.numpy(), keys, options, numbers))
 
 
 def _inferred(

@@ -184,10 +184,10 @@ def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad
     return _with_remarks(target, skipped=lines), given
 
 
-def _items(source: Source, which: npt.NDArray[np.bool_]) -> list[str]:
+def _items(source: Source, mask: npt.NDArray[np.bool_]) -> list[str]:
     """The keys or files of some examples."""
     items = source.keys if len(source.keys) else source.files
-    return [str(items[row]) for row in np.flatnonzero(which)]
+    return [str(items[row]) for row in np.flatnonzero(mask)]
 
 
 def _spare(spare: Sequence[str], name: str, given_name: str) -> str:

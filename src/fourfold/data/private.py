@@ -124,9 +124,9 @@ class _Noise:
     def of(cls, protection: Protection, name: str, multiplier: float, changes: int) -> _Noise:
         return cls(protection, name, multiplier * math.sqrt(max(changes, 1)))
 
-    def added(self, column: str, counts: Counts, what: str = "") -> Counts:
+    def added(self, column: str, counts: Counts, part: str = "") -> Counts:
         """The counts of something of a column with noise."""
-        return counts + self.deviation * self.protection.stream(self.name, column, what).standard_normal(len(counts))
+        return counts + self.deviation * self.protection.stream(self.name, column, part).standard_normal(len(counts))
 
     def threshold(self, delta: float, columns: int) -> float:
         """The count that a value of one row alone passes with probability ``delta`` in all columns together."""
@@ -427,9 +427,11 @@ def _quantity(
     outer = [*levels, *edges[filled[:1]], *(edges[filled[-1:] + 1] - 1)]
     low, high = (min(outer) if ends[0] == -FARTHEST else ends[0]), (max(outer) if ends[1] == FARTHEST else ends[1])
     first, last = np.maximum(edges[:-1], low), np.minimum(edges[1:] - 1, high)
-    held = first <= last
+    ordered = first <= last
     return Masses(
-        np.append(first[held], levels), np.append(last[held], levels), np.append(np.maximum(rest[held], 0), counts)
+        np.append(first[ordered], levels),
+        np.append(last[ordered], levels),
+        np.append(np.maximum(rest[ordered], 0), counts),
     )
 
 
@@ -485,13 +487,13 @@ def private_table(
     rows = len(columns[0].inverse)
     inferred, codes, masses = counted_columns(where, columns, Counting(protection, rows, rows))
     space = Table(tuple(item.column for item in inferred if item.kind != "drop"), target=target, observed=rows)
-    drawn = [part.draw(rows, protection.stream("rows", name)) for name, part in masses.items()]
+    codes_of_columns = [part.draw(rows, protection.stream("rows", name)) for name, part in masses.items()]
     return dataclasses.replace(
         bare,
         x=torch.from_numpy(codes),
         space=space,
         columns=inferred,
-        statistics=Batch(torch.from_numpy(np.stack(drawn, 1))),
+        statistics=Batch(torch.from_numpy(np.stack(codes_of_columns, 1))),
     )
 
 
@@ -503,10 +505,10 @@ def counted_columns(
     unknown_columns(where, protection.public, [column.name for column in columns])
     sights = [_Sight.of(column, counting.weights) for column in columns]
     hints = _kinds(sights, counting)
-    counted = sum(_counts_of(hint) for hint in hints)
+    total = sum(_counts_of(hint) for hint in hints)
     whole = protection.counts(counting.units)
-    values = _Noise.of(protection, "values", whole / math.sqrt(1 - FORMS**-2 - counting.spent), counted)
-    threshold = values.threshold(protection.level_delta(counting.units), counted * counting.most)
+    values = _Noise.of(protection, "values", whole / math.sqrt(1 - FORMS**-2 - counting.spent), total)
+    threshold = values.threshold(protection.level_delta(counting.units), total * counting.most)
     counter = _Counter(values, threshold, counting.rows)
     answers = [counter.column(sight, hint) for sight, hint in zip(sights, hints, strict=True)]
     inferred = tuple(item for item, _ in answers)
@@ -522,8 +524,8 @@ def _kinds(sights: Sequence[_Sight], counting: Counting) -> list[Hint]:
     public = protection.public
     unknown = [sight for sight in sights if "kind" not in public.get(sight.coded.name, {})]
     noise = _Noise.of(protection, "forms", FORMS * protection.counts(counting.units), len(unknown))
-    found = {sight.coded.name: _kind(noise.added(sight.coded.name, sight.forms()), noise, rows) for sight in unknown}
-    return [{**found.get(s.coded.name, {}), **public.get(s.coded.name, {})} for s in sights]
+    kinds = {sight.coded.name: _kind(noise.added(sight.coded.name, sight.forms()), noise, rows) for sight in unknown}
+    return [{**kinds.get(s.coded.name, {}), **public.get(s.coded.name, {})} for s in sights]
 
 
 def _counts_of(hint: Hint) -> int:

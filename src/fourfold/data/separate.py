@@ -33,8 +33,8 @@ def cut(name: str, part: Split, dataset: Dataset) -> tuple[Split, Split]:
     n = len(part) // (window or 1)
     first = n - round(YARDSTICK * n)
     if min(first, n - first) < 2:
-        counted = dataset.space.item_name if window is None else f"windows of {window} {dataset.space.item_name}"
-        raise DataError(f"{name}: {counted} must be at least 8 to be references, got {n}; give more")
+        items = dataset.space.item_name if window is None else f"windows of {window} {dataset.space.item_name}"
+        raise DataError(f"{name}: {items} must be at least 8 to be references, got {n}; give more")
     order = torch.randperm(n, generator=torch.Generator().manual_seed(dataset.seed))
     if window is not None:
         return Split(part.x[: first * window]), Split(part.x[first * window :])

@@ -104,13 +104,13 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
     Raises:
         DataError: with the way out.
     """
-    named = {
+    settings = {
         setting: name for setting in ("group", "series", "order") if (name := getattr(options, setting)) is not None
     }
     if options.order is None:
-        first = option(*next(iter(named.items())))
+        first = option(*next(iter(settings.items())))
         raise DataError(f"{where}: {first} needs a column that orders rows; give {option('order')}")
-    for setting, name in named.items():
+    for setting, name in settings.items():
         if name not in names:
             raise DataError(f"{where}: {option(setting)} must be a column, got {name!r}; {alike(name, names)}")
     if options.group is not None and options.series is not None:
@@ -118,8 +118,8 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
             f"{where}: group must be left out beside series, got {options.group!r}: series is for long ones, of which "
             "windows are the examples, and group for short ones, which are examples"
         )
-    if len({*named.values()}) < len(named):
-        raise DataError(f"{where}: {' and '.join(named)} must be different columns, got {[*named.values()]}")
+    if len({*settings.values()}) < len(settings):
+        raise DataError(f"{where}: {' and '.join(settings)} must be different columns, got {[*settings.values()]}")
     for setting in ("labels", "target"):
         if getattr(options, setting) is not None:
             raise DataError(f"{where}: {setting} must be left out for sequences, got {option(setting)}")
@@ -444,9 +444,9 @@ def _stream(
     row = place - np.repeat(np.cumsum(lengths) - lengths, lengths)
     lengths = lengths if options.limit is None else np.minimum(lengths, lengths * options.limit // rows)
     shares = fractions_of(options, OF_ROWS)
-    held = np.maximum(np.floor(np.outer(shares[1:], lengths)).astype(np.int64), length)
-    held[:, lengths < 4 * length] = 0
-    ends = lengths - np.cumsum(held[::-1], 0)[::-1]  # where validation and test begin in each series
+    sizes = np.maximum(np.floor(np.outer(shares[1:], lengths)).astype(np.int64), length)
+    sizes[:, lengths < 4 * length] = 0
+    ends = lengths - np.cumsum(sizes[::-1], 0)[::-1]  # where validation and test begin in each series
     part = (row >= ends[:, series]).sum(0)
     stream = np.argsort(part, kind="stable")
     stream = stream[(row > 0)[stream] & (row < lengths[series])[stream]]

@@ -66,8 +66,8 @@ class PoissonLoader:
 
     def rows(self, step: int) -> Tensor:
         """The examples of a step."""
-        drawn = self.protection.stream("batch", step).random(self.count) < self.rate
-        return torch.from_numpy(np.flatnonzero(drawn if self.units is None else drawn[self.units.of]))
+        mask = self.protection.stream("batch", step).random(self.count) < self.rate
+        return torch.from_numpy(np.flatnonzero(mask if self.units is None else mask[self.units.of]))
 
     def __call__(self, step: int) -> Batch:
         """The raw batch of a step."""

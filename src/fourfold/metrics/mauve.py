@@ -53,7 +53,7 @@ def mauve(
         return frontier_area(p, q, scale)
 
     of_x, of_y = _clusters(x, y, count, seed)
-    estimate = jackknife_of_both(lambda kept, tests: area(of_x[kept], of_y[tests]), len(x), len(y))
+    estimate = jackknife_of_both(lambda rows, tests: area(of_x[rows], of_y[tests]), len(x), len(y))
     floor = floor_of(train, len(x), lambda base: area(*_clusters(base, y, count, seed)))
     words = (
         f"{features}; {count} clusters of unit vectors, scale {scale:g}; {len(x)} samples against {len(y)} references; "

@@ -96,16 +96,16 @@ class Records:
         """The nearest training and held-out rows of some rows, which stand themselves at ``own`` among the latter."""
         points, n = self.metric.embed(rows), torch.arange(len(rows))
         to_train, train = self._nearest(points, self.train, 2)
-        to_held, held = self._nearest(points, self._held_out, 2 if own is None else 3)
+        to_held, held_out = self._nearest(points, self._held_out, 2 if own is None else 3)
         if own is not None:
-            order = (held == own + n[:, None]).long().sort(dim=1, stable=True).indices[:, :2]
-            to_held, held = to_held.gather(1, order), held.gather(1, order)
+            order = (held_out == own + n[:, None]).long().sort(dim=1, stable=True).indices[:, :2]
+            to_held, held_out = to_held.gather(1, order), held_out.gather(1, order)
         code, of_train, of_held = (digests(part) for part in (rows, self.train, self._held_out))
         twins = _count(code, of_train), _count(code, of_held) - float(own is not None)
         both = torch.cat([to_train, to_held], 1).sort(dim=1).values
         weight = (1 - both[:, 0] / both[:, 1]).nan_to_num(0.0).clamp(min=1e-6).where(twins[0] + twins[1] == 0, 1.0)
         closer = to_train[:, 0] <= to_held[:, 0]
-        nearest = torch.from_numpy(of_train)[train[:, 0]].where(closer, torch.from_numpy(of_held)[held[:, 0]])
+        nearest = torch.from_numpy(of_train)[train[:, 0]].where(closer, torch.from_numpy(of_held)[held_out[:, 0]])
         return Neighbours(to_train[:, 0], to_held[:, 0], twins, weight, nearest)
 
     def copies(self) -> Measurement:
@@ -251,9 +251,9 @@ def share_of_training(rows: Neighbours, ratio: float) -> tuple[float, float]:
         rows: their neighbours.
         ratio: the number of training rows for each held-out row.
     """
-    train, held = rows.twins
+    train, held_out = rows.twins
     hits = (rows.to_train < rows.to_held).double() + (rows.to_train == rows.to_held).double() * ratio / (1 + ratio)
-    hits = torch.where((train > 0) & (held > 0), train / (train + held), hits)
+    hits = torch.where((train > 0) & (held_out > 0), train / (train + held_out), hits)
     share = ((rows.weight * hits).sum() / rows.weight.sum()).item()
     place = torch.unique(rows.nearest, return_inverse=True)[1]
     sums = torch.zeros(len(hits), dtype=torch.float64).index_add_(

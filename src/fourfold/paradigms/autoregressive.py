@@ -240,11 +240,11 @@ class LineConditionals(Conditionals):
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x_i | x_<i, c)``, ``(B, L)``. 0 behind the end of a text."""
-        counted = F.pad(x[:, :-1] != self.end, (1, 0), value=True)
-        ids = x[:, : int(counted.sum(1).max())]
+        up_to_end = F.pad(x[:, :-1] != self.end, (1, 0), value=True)
+        ids = x[:, : int(up_to_end.sum(1).max())]
         logits = self.net(F.pad(ids[:, :-1], (1, 0), value=self.net.tokens), None, cond)
         nats = -F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").view(ids.shape)
-        return F.pad(nats, (0, x.shape[1] - ids.shape[1])).masked_fill(~counted, 0.0)
+        return F.pad(nats, (0, x.shape[1] - ids.shape[1])).masked_fill(~up_to_end, 0.0)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
         start = torch.full((batch, 1), self.net.tokens, dtype=torch.long, device=self.net.head.weight.device)

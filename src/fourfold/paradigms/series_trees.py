@@ -265,8 +265,8 @@ class SeriesTrees(Conditionals, Continuing):
             token = torch.zeros(len(rows), 1, dtype=torch.long, device=rows.device)
             rows[:, 0, self.order] = self.starts.at(token, u[:, 1:].double())[:, 0]
         log_p = self.log_lengths.index_fill(0, torch.arange(max(count - 1, 0), device=rows.device), -torch.inf)
-        drawn = 1 + categorical(log_p.expand(len(rows), -1), u[:, 0])
-        return torch.where(there == count, drawn, there)
+        lengths = 1 + categorical(log_p.expand(len(rows), -1), u[:, 0])
+        return torch.where(there == count, lengths, there)
 
     def _draw_row(self, rows: Tensor, t: int, lengths: Tensor, noise: Noise, temperature: float) -> None:
         """Draw row ``t`` of the sequences that have it, in place."""
@@ -303,5 +303,5 @@ class SeriesTrees(Conditionals, Continuing):
         assert self.numbers is not None
         part = quantile(self.shares[i].cumsum(0), u[:, 3])
         law = (part - 1).clamp(min=0)
-        drawn = self.numbers.draw(self._last_three(run), self.tokens.graded.index(i), law, u[:, 1:3])
-        return torch.where(part == 0, value, drawn)
+        by_law = self.numbers.draw(self._last_three(run), self.tokens.graded.index(i), law, u[:, 1:3])
+        return torch.where(part == 0, value, by_law)

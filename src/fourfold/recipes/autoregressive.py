@@ -257,8 +257,8 @@ def _regression(row: Table, tokens: ColumnTokens) -> RowRegression | None:
         Numeric(c.name, "int64", low=-width, high=width, beyond=(RARE, RARE), scale=(width, width), missing=c.missing)
         for c, width in ((c, max(c.span[1] - c.span[0], 1)) for c in numbers)
     ]
-    counted = [ColumnTokens(Table(tuple(table)), 1, COUNTED) for table in (numbers, steps)]
-    return RowRegression(counted[0], counted[1])
+    codecs = [ColumnTokens(Table(tuple(table)), 1, COUNTED) for table in (numbers, steps)]
+    return RowRegression(codecs[0], codecs[1])
 
 
 def tree_order(space: Table) -> tuple[int, ...]:

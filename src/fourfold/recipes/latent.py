@@ -77,8 +77,8 @@ def _flow(codes: int, size: Size, reading: Reading | None) -> Prior:
 
 def _fitted(codes: int, size: Size, reading: Reading | None) -> Prior:
     # the shares of a mixture are counted for each label. Of other conditions there are too many
-    counted = reading is None or reading.labels > 0
-    return CodeMixture(codes, reading=reading) if counted else _flow(codes, size, reading)
+    few_conditions = reading is None or reading.labels > 0
+    return CodeMixture(codes, reading=reading) if few_conditions else _flow(codes, size, reading)
 
 
 def _mixture(codes: int, size: Size, reading: Reading | None) -> Prior:

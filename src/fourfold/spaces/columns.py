@@ -356,8 +356,8 @@ class Numeric(Graded):
             distinct = plain_numbers(distinct.astype(str), self.prefix, self.suffix, self.thousands, self.point)
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         if self.dtype.startswith("timedelta64"):
-            written = pd.to_timedelta(distinct.astype(str), errors="coerce") / pd.Timedelta(seconds=1)
-            numbers = np.where(np.isnan(numbers), written.to_numpy(dtype=np.float64), numbers)
+            texts = pd.to_timedelta(distinct.astype(str), errors="coerce") / pd.Timedelta(seconds=1)
+            numbers = np.where(np.isnan(numbers), texts.to_numpy(dtype=np.float64), numbers)
         places = self.places(numbers)
         if self.logarithmic:  # other numbers are read, but no model gives them a mass
             places[numbers <= 0] = self.possible[0] - 1
@@ -489,9 +489,9 @@ class DateTime(Graded):
         if self.dtype.startswith("period["):
             times = times.fillna(pd.Series([_start(str(value), self._frequency) for value in distinct]))
         if times.isna().any() and self.format not in EPOCHS:
-            written = distinct.astype(str)
+            texts = distinct.astype(str)
             form = ISO if self.resolution >= DAY else ISO + r"[T ]\d"  # a day alone is none of its moments
-            plain = written.where(written.str.match(form))  # other tools write times in this way, which has one meaning
+            plain = texts.where(texts.str.match(form))  # other tools write times in this way, which has one meaning
             times = times.fillna(pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=True).dt.tz_convert(None))
         ticks = times.to_numpy(dtype="datetime64[us]").astype(np.int64)
         return np.where(times.isna().to_numpy(), UNREADABLE, (ticks + self._step // 2) // self._step)
@@ -529,15 +529,15 @@ class DateTime(Graded):
     def _text(self, codes: Codes) -> npt.NDArray[Any]:
         if self.format in EPOCHS:
             return (codes * self._step // (1_000_000 // EPOCHS[self.format])).astype(str).astype(object)
-        words = self._written(codes, self.format)
+        words = self._in_format(codes, self.format)
         u = (codes.astype(np.uint64) * MIXING >> np.uint64(11)) / 2.0**53
         shares = np.cumsum([share for _, share in self.others])
         for (form, share), end in zip(self.others, shares, strict=True):  # by the time: a sample has one format
             rows = (u >= end - share) & (u < end)
-            words[rows] = self._written(codes[rows], form)
+            words[rows] = self._in_format(codes[rows], form)
         return words
 
-    def _written(self, codes: Codes, form: str) -> npt.NDArray[Any]:
+    def _in_format(self, codes: Codes, form: str) -> npt.NDArray[Any]:
         """Times in one format."""
         times, zone = self.times_of(codes), _ZONE.search(form)
         if zone is not None:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, final
 from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces.columns import Codes, Unmodelled
 
-__all__ = ["LENGTH", "Composite", "Nested", "Parts", "Path", "Patterned", "leaves_of", "read_nested", "written"]
+__all__ = ["LENGTH", "Composite", "Nested", "Parts", "Path", "Patterned", "leaves_of", "read_nested", "text_of"]
 
 Parts: TypeAlias = tuple[str | None, ...]
 """The texts of the parts of one value, ``None`` for one that is not there."""
@@ -148,7 +148,7 @@ class Nested(Composite):
 
     def joined(self, parts: Parts) -> str | None:
         value = self._value((), self._tree, parts)
-        return None if value is NOTHING else written(value, self.style)
+        return None if value is NOTHING else text_of(value, self.style)
 
     def value(self, text: str | None) -> Any:
         return text if text is None or self.dtype != "object" else read_nested(text, self.style)
@@ -203,7 +203,7 @@ def read_nested(text: str, style: str) -> Any:
     return value
 
 
-def written(value: Any, style: str) -> str:
+def text_of(value: Any, style: str) -> str:
     """An object or a list as a text."""
     if style == "python":
         return repr(value)

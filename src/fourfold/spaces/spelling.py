@@ -88,8 +88,8 @@ class Spelling:
 
     def _letter_of(self, generator: random.Random, text: str, mark: str, letters: str) -> str:
         """The next letter, if it is one of these, in some draws. Else one of them by chance."""
-        drawn = (self._next(generator, text, mark) for _ in range(TRIES // 5))
-        return next((letter for letter in drawn if letter in letters), None) or generator.choice(letters)
+        letters_of_draws = (self._next(generator, text, mark) for _ in range(TRIES // 5))
+        return next((letter for letter in letters_of_draws if letter in letters), None) or generator.choice(letters)
 
     def _draw(self, generator: random.Random, mark: str) -> str:
         text = START
@@ -109,11 +109,11 @@ class Spelling:
 
     def log_prob(self, text: str, level: int | None = None) -> float:
         """``log p(text)`` without formats, in nats. ``-inf`` for a letter that no text has."""
-        total, done = 0.0, START
+        total, prefix = 0.0, START
         for letter in text + END:
-            p = self._mass(letter, done, _mark(level))
+            p = self._mass(letter, prefix, _mark(level))
             total += math.log(p) if p > 0 else -math.inf
-            done += letter
+            prefix += letter
         return total
 
     def _mass(self, letter: str, text: str, mark: str) -> float:
@@ -149,12 +149,12 @@ def spelling_of(texts: Iterable[str], levels: Iterable[int | None]) -> Spelling 
     """
     follow: dict[str, Counter[str]] = defaultdict(Counter)
     rows: Counter[str] = Counter()
-    letters, counted = 0, []
+    letters, counts_of = 0, []
     for text, level in zip(texts, levels, strict=True):
         if letters > LETTERS:
             break
         letters += len(text) + 1
-        counted.append(text)
+        counts_of.append(text)
         here = set()
         for context, letter in _contexts(text[:LONGEST], level):
             follow[context][letter] += 1
@@ -168,7 +168,7 @@ def spelling_of(texts: Iterable[str], levels: Iterable[int | None]) -> Spelling 
         tuple(contexts),
         tuple("".join(letter for letter, _ in part) for part in counts),
         tuple(tuple(count for _, count in part) for part in counts),
-        formats_of([text for text in counted if text]),
+        formats_of([text for text in counts_of if text]),
     )
 
 

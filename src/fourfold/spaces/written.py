@@ -58,12 +58,12 @@ class WrittenRows(Space):
     def text(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
 
-    def _written(self, x: Tensor, beside: Beside) -> pd.DataFrame:
+    def _frame(self, x: Tensor, beside: Beside) -> pd.DataFrame:
         """The texts of examples, with the columns of their conditions."""
         return beside.after(self.text(x), self.row_counts(x))
 
     def lines(self, x: Tensor, beside: Beside = ALONE) -> str:
-        text: str = self._written(x, beside).to_csv(index=False, lineterminator="\n")
+        text: str = self._frame(x, beside).to_csv(index=False, lineterminator="\n")
         return text.rstrip("\n")
 
     def writers(self) -> Mapping[str, Writer]:
@@ -71,7 +71,7 @@ class WrittenRows(Space):
 
         def separated(separator: str) -> Writer:
             def write(path: Path, x: Tensor, beside: Beside) -> None:
-                self._written(x, beside).to_csv(path, index=False, sep=separator, lineterminator="\n")
+                self._frame(x, beside).to_csv(path, index=False, sep=separator, lineterminator="\n")
 
             return write
 

@@ -189,11 +189,11 @@ def _ruled(
             rows, draws = numbers[group.rows], draws + 1
             labels = None if cond is None else cond[rows]
             for part in _free_rows(free, group, labels, seed + (draws << 20), batch_size):
-                drawn, at = free_rows.expand(part.x.cpu()), rows[part.rows]
-                fits = agree(drawn, x[at].cpu(), mask[at].cpu(), restrictions) & torch.isin(at, pending)
+                whole, at = free_rows.expand(part.x.cpu()), rows[part.rows]
+                fits = agree(whole, x[at].cpu(), mask[at].cpu(), restrictions) & torch.isin(at, pending)
                 hits, first = np.unique(at[fits].numpy(), return_index=True)
                 place = fits.nonzero().flatten()[torch.from_numpy(first)]
-                yield Completed(torch.from_numpy(hits), drawn[place], part.approximate[place])
+                yield Completed(torch.from_numpy(hits), whole[place], part.approximate[place])
                 pending = pending[~torch.isin(pending, at[fits])]
         if not len(pending):
             return
@@ -248,11 +248,11 @@ def _by_weight(
     many = group._replace(rows=group.rows[copies], y=y)
     for part in _free_rows(free, many, labels, seed, batch_size):
         y[part.rows] = part.x.cpu()
-    wanted, fixed = x[many.rows].cpu(), mask[many.rows].cpu()
+    target, fixed = x[many.rows].cpu(), mask[many.rows].cpu()
     places = list(group.distances)
-    y[:, places] = free_rows.reduce(torch.where(fixed, wanted, free_rows.expand(y)))[:, places]
+    y[:, places] = free_rows.reduce(torch.where(fixed, target, free_rows.expand(y)))[:, places]
     rows = free_rows.expand(y)
-    fits = agree(rows, wanted, fixed, {}) & ~(y == UNSEEN).any(1)
+    fits = agree(rows, target, fixed, {}) & ~(y == UNSEEN).any(1)
     others = torch.ones(y.shape[1], dtype=torch.bool).index_fill(0, torch.tensor(places), False)
     log_w = torch.full((len(y),), -torch.inf)
     if bool(fits.any()):

@@ -208,15 +208,15 @@ def forecast_prefixes(model: GenerativeModel, prefixes: Prefixes, seed: int = 0,
             )
         count, length = int(prefixes.rows[0]), prefixes.space.length
         x, rows = prefixes.x[:, :count], count + prefixes.horizon
-        while (drawn := x.shape[1]) < rows:
-            past = x[:, -(length - min(rows - drawn, length // 2)) :]
+        while (size := x.shape[1]) < rows:
+            past = x[:, -(length - min(rows - size, length // 2)) :]
             part = dataclasses.replace(
                 prefixes,
                 x=torch.cat([past, past.new_full((len(past), length - past.shape[1], past.shape[2]), ABSENT)], 1),
                 rows=torch.full_like(prefixes.rows, past.shape[1]),
             )
-            later = _rest(model, part, seed, batch_size, drawn - past.shape[1])[:, past.shape[1] :]
-            x = torch.cat([x, later[:, : min(rows - drawn, length // 2)]], 1)
+            later = _rest(model, part, seed, batch_size, size - past.shape[1])[:, past.shape[1] :]
+            x = torch.cat([x, later[:, : min(rows - size, length // 2)]], 1)
     space = dataclasses.replace(prefixes.space, length=rows)
     return Forecast(x, prefixes.rows, space, prefixes.notes, prefixes.cond)
 

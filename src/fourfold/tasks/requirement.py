@@ -100,7 +100,7 @@ class Requirement:
             values = np.all([part.values for part in parts], axis=0)
             return _Value(values, np.any([part.unknown for part in parts], axis=0))
         if isinstance(node, ast.Call):
-            return self._seen(node, x)
+            return self._occurs(node, x)
         if isinstance(node, ast.Name):
             value = self._value(node, x)
             truth = pd.Series(value.values).astype(str).str.lower().isin(["true", "1", "1.0"]).to_numpy()
@@ -192,7 +192,7 @@ class Requirement:
         guess = f"did you mean {close[0]!r}? " if close else ""
         raise self._wrong(f"names {name!r}, which is not a column: {guess}there are {shortened(self.space.columns)}")
 
-    def _seen(self, node: ast.Call, x: Tensor) -> _Value:
+    def _occurs(self, node: ast.Call, x: Tensor) -> _Value:
         """True for rows whose values in these columns occur together in the training data."""
         plain = isinstance(node.func, ast.Name) and node.func.id == "seen" and not node.keywords
         if not plain or not node.args or not all(isinstance(argument, ast.Name) for argument in node.args):

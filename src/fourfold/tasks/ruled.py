@@ -75,9 +75,9 @@ def free_conditions(
         yield FreeCondition(rows, *free_rows.condition(x[rows.to(x.device)], observed, restrictions))
 
 
-def agree(x: Tensor, wanted: Tensor, mask: Tensor, restrictions: Mapping[int, Tensor]) -> Tensor:
+def agree(x: Tensor, target: Tensor, mask: Tensor, restrictions: Mapping[int, Tensor]) -> Tensor:
     """Which drawn rows have the given values, and the others among their restrictions, bool ``(B,)``."""
-    fits = ((x == wanted) | ~mask).all(1)
+    fits = ((x == target) | ~mask).all(1)
     for i, values in restrictions.items():
         fits &= mask[:, i] | torch.isin(x[:, i], values.to(x.device))
     return fits

@@ -22,7 +22,7 @@ from fourfold.tournament.entries import Entry
 from fourfold.tournament.settings import Settings
 from fourfold.vocabulary import Kind
 
-__all__ = ["FEWEST", "Outside", "named", "of_settings", "rate_outside", "read_outside"]
+__all__ = ["FEWEST", "Outside", "of_settings", "paths_by_name", "rate_outside", "read_outside"]
 
 FEWEST = 16
 """The fewest samples that are measured. A comparison judges no model by fewer either."""
@@ -42,7 +42,7 @@ class Outside:
         return len(self.split)
 
 
-def named(words: Sequence[str]) -> dict[str, str]:
+def paths_by_name(words: Sequence[str]) -> dict[str, str]:
     """Names and paths of samples, of arguments ``NAME=PATH``, or of paths, whose stems are the names.
 
     Raises:
@@ -78,7 +78,7 @@ def read_outside(
     split, notes = read_all(samples, dataset.space, **reading, wrong=True)
     if len(split) < FEWEST:
         raise ValueError(
-            f"{name_of(samples, name)}: samples must be at least {FEWEST} {_counted(dataset)} to be measured, got "
+            f"{name_of(samples, name)}: samples must be at least {FEWEST} {_items(dataset)} to be measured, got "
             f"{len(split)}; give more"
         )
     for note in notes:
@@ -94,7 +94,7 @@ def of_settings(settings: Settings, dataset: Dataset, say: Callable[[str], None]
     Raises:
         ValueError: for the name of a paradigm or of a baseline, which stands in the same table.
     """
-    options, paths = settings.data_options or {}, named(settings.samples or ())
+    options, paths = settings.data_options or {}, paths_by_name(settings.samples or ())
     model_names = {*cards(), *(kind.name for kind in baselines_of(dataset.space))}
     for name in paths:
         if name.partition("/")[0] in model_names:
@@ -102,7 +102,7 @@ def of_settings(settings: Settings, dataset: Dataset, say: Callable[[str], None]
     return [read_outside(name, path, dataset, options, say) for name, path in paths.items()]
 
 
-def _counted(dataset: Dataset) -> str:
+def _items(dataset: Dataset) -> str:
     window = dataset.space.window
     return dataset.space.item_name if window is None else f"windows of {window} {dataset.space.item_name}"
 

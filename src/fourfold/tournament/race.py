@@ -224,8 +224,8 @@ class _Until:
         if math.isnan(self.start):
             self.start = step.used
         self.reached = self.start + self.fraction * (1 - self.start) <= step.used < 1
-        asked = self.observe is not None and self.observe(step) is True
-        return self.reached or asked
+        stops = self.observe is not None and self.observe(step) is True
+        return self.reached or stops
 
 
 @final

@@ -245,8 +245,8 @@ def _measure(
     clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
     swept = _sweep(model, dataset, references, job, sampling) if protocol.sweep else []
-    shown = galleries(dataset.space, sampling.x, references.all_train, own.extremes)
-    tensors = {"samples": sampling.x, **shown} | ({} if draws is None else {"draws": draws.x})
+    pictures = galleries(dataset.space, sampling.x, references.all_train, own.extremes)
+    tensors = {"samples": sampling.x, **pictures} | ({} if draws is None else {"draws": draws.x})
     if several is not None:
         tensors |= {"given": several.x[:SHOWN], "rows": several.rows[:SHOWN]}
     save_samples(folder, tensors | {f"steps.{sweep.steps}": sweep.x for sweep in swept})

@@ -174,8 +174,8 @@ class ColumnTokens(TokenwiseCodec):
             self._memory = version, []
             for i, atoms, masses, edges, cells in zip(self.graded, *parts, strict=True):
                 column, counts = self._complete(i), [int((places != PADDING).sum()) for places in (atoms, edges)]
-                counted = atoms[: counts[0]], masses[: counts[0]], edges[: counts[1]], cells[: counts[1] - 1]
-                fitted = Marginal(column, 0.0, *counted) if counts[1] else Marginal.fit(column, atoms[:0])
+                parts_of_column = atoms[: counts[0]], masses[: counts[0]], edges[: counts[1]], cells[: counts[1] - 1]
+                fitted = Marginal(column, 0.0, *parts_of_column) if counts[1] else Marginal.fit(column, atoms[:0])
                 self._memory[1].append(fitted)
         return self._memory[1]
 

@@ -24,7 +24,7 @@ from fourfold.spaces.composites import (
     Patterned,
     leaves_of,
     read_nested,
-    written,
+    text_of,
 )
 
 __all__ = ["apart", "names_a_code", "nested", "patterned"]
@@ -125,7 +125,7 @@ def _style(texts: Sequence[str]) -> str:
     except ValueError:
         _ = [read_nested(text, "python") for text in texts]
         return "python"
-    compact = sum(written(value, "compact") == text for value, text in zip(values, texts, strict=True))
+    compact = sum(text_of(value, "compact") == text for value, text in zip(values, texts, strict=True))
     return "compact" if compact > len(texts) / 2 else "spaced"
 
 

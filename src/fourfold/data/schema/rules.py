@@ -146,10 +146,10 @@ def _combinations(space: Table, x: Tensor, candidates: Iterable[Rule]) -> list[T
             groups.append(((rule.a, rule.b), [rule]))
     dependencies = [((a, *(r.b for r in rules)), list[Rule](rules)) for a, rules in by_source.items()]
     dependencies.sort(key=lambda group: -len(group[0]))  # the one that determines most comes first
-    taken: set[int] = set()
+    earlier: set[int] = set()
     result: list[TableRule] = []
     for columns, rules in [*dependencies, *groups]:
-        free = [j for j in columns if j not in taken]
+        free = [j for j in columns if j not in earlier]
         complete = len(free) == len(columns) or (
             len(free) > 1 and isinstance(rules[0], Determines) and free[0] == columns[0]
         )
@@ -158,7 +158,7 @@ def _combinations(space: Table, x: Tensor, candidates: Iterable[Rule]) -> list[T
         rows = torch.unique(x[:, free][~(x[:, free] == UNSEEN).any(1)], dim=0)
         if len(rows) > MOST_VALUES:
             continue
-        taken.update(free)
+        earlier.update(free)
         text = "; ".join(r.words(names) for r in rules if not isinstance(r, Determines) or r.b in free)
         result.append(Combinations(tuple(names[j] for j in free), tuple(map(tuple, rows.tolist())), text))
     return result

@@ -79,8 +79,8 @@ def _spelled(
     if text_model is not None and (spelling is None or not spelling.formats):
         some = rows[order[:SOME]]
         places = some.numpy() if coded.rows is None else coded.rows[some.numpy()]
-        shown = space.row_texts(x[some], None if beside is None else beside.iloc[places].reset_index(drop=True))
-        writer = text_writer().of(text_model, column.name, shown, pd.Series(texts[order[:SOME]]))
+        texts_of_rows = space.row_texts(x[some], None if beside is None else beside.iloc[places].reset_index(drop=True))
+        writer = text_writer().of(text_model, column.name, texts_of_rows, pd.Series(texts[order[:SOME]]))
         return dataclasses.replace(column, writer=writer)
     return dataclasses.replace(column, spelling=spelling, source=None if source is None else space.columns[source])
 

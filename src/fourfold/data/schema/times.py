@@ -50,12 +50,12 @@ def time(values: Values) -> Inferred | None:
             )
         mask = (values.coded.counts > 0) & values.coded.distinct.notna().to_numpy()
         return _times(values, values.coded.distinct[mask], form, "the data holds times")
-    found = values.hint.get("format") or _format(values)
-    if found is None or ("%z" in str(found) and "format" not in values.hint):
-        several = _formats(values, None if found is None else str(found))
-        if several or found is None:
+    layout = values.hint.get("format") or _format(values)
+    if layout is None or ("%z" in str(layout) and "format" not in values.hint):
+        several = _formats(values, None if layout is None else str(layout))
+        if several or layout is None:
             return _in_formats(values, several) if several else None
-    form = str(found)
+    form = str(layout)
     times = DateTime.times(values.text, form)
     if "format" in values.hint or values.hint.get("kind") == "time":
         refuse(values, times.isna().to_numpy(), f"a time like {form}")

@@ -100,7 +100,7 @@ def _names(values: Values) -> Inferred | None:
         return few if values.counts[rare].sum() > values.rows / 2 else None
 
     count, often = len(values.text), max(values.rows / OFTEN, SOME)
-    if (few := most(RARE)) is not None and count > min(often, MANY) and _named(values):
+    if (few := most(RARE)) is not None and count > min(often, MANY) and _are_names(values):
         return _text(values, f"{count:,} different texts, {few}")
     if few is not None and count > MANY:
         return _identifier(values, f"{count:,} categories, {few}")
@@ -177,7 +177,7 @@ def _text(values: Values, reason: str) -> Inferred:
     return Inferred(column, "text", "new ones in samples", reason, values.share)
 
 
-def _named(values: Values) -> bool:
+def _are_names(values: Values) -> bool:
     """True for names and texts of a format, such as postcodes, which need not differ from row to row."""
     numbers = not np.isnan(as_numbers(values.text)).any() and not values.text.str.match(r"0\d").any()
     if values.rows < 20 or NAMED.search(values.coded.name) or values.coded.dtype == "category" or numbers:
@@ -212,26 +212,26 @@ def identifier(values: Values) -> Inferred | None:
     inferred = _identifier(values, f"names its row: {differ}")
     if by_hint:
         return inferred
-    counted = _counted(text) is not None or (
+    has_counter = _counter(text) is not None or (
         isinstance(inferred.column, Identifier) and inferred.column.pattern == UUID
     )
-    if not counted and _named(values):
+    if not has_counter and _are_names(values):
         return _text(values, f"texts of which few occur again: {differ}")
-    if counted and len(text) < values.rows and values.rows >= 100 and _named(values):  # such as postcodes
+    if has_counter and len(text) < values.rows and values.rows >= 100 and _are_names(values):  # such as postcodes
         return _text(values, f"texts of a format that occur again: {differ}")
-    return inferred if counted or not _sentences(values) else None
+    return inferred if has_counter or not _sentences(values) else None
 
 
 def _identifier(values: Values, reason: str) -> Inferred:
     """An identifier whose fresh values look like those of the data, if these are alike."""
-    if (count := _counted(values.text)) is None:
+    if (count := _counter(values.text)) is None:
         count = format_of_all(values.text.tolist()) or f"{values.coded.name} {{}}", 0, 1
     pattern, width, first = count
     dtype = "int64" if pattern == "{}" and width == 0 else "str"
     return fresh(values, dtype, values.hint.get("pattern", pattern), width, first, reason)
 
 
-def _counted(text: pd.Series) -> tuple[str, int, int] | None:
+def _counter(text: pd.Series) -> tuple[str, int, int] | None:
     """Pattern, width and next number of keys that count, such as ``A-007``. ``None`` for others."""
     parts = pyarrow.compute.extract_regex(pyarrow.array(text, pyarrow.string()), _COUNTED)
     head, digits, tail = parts.flatten()
