@@ -17,6 +17,7 @@ from fourfold.baselines import FirstOrderRows
 from fourfold.codecs.table import ColumnTokens
 from fourfold.core import GenerativeModel
 from fourfold.nn.row_regression import LAWS, SCALES, RowRegression
+from fourfold.nn.trees import ColumnTrees
 from fourfold.paradigms import build, resolve
 from fourfold.spaces import Categorical, Categories, Identifier, Numeric, Sequences, Table
 from fourfold.spaces.columns import MISSING
@@ -253,3 +254,23 @@ def test_few_rows_have_a_model(count: int) -> None:
         every, _ = space.support(9, 3.0)
         each = fitted(space, x)
         assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_nothing_grows_for_the_rows_before_a_keyed_row_and_the_last_one_loses_nothing(keyed: GenerativeModel) -> None:
+    net, block = keyed.estimand.net, 3
+    assert net.context == (net.columns // block - 1) * block
+    growing = (net.child[:, 0, 0] >= 0).view(net.columns, net.trees)
+    assert not growing[: net.context].any()
+    assert growing[net.context :].any()
+    whole = ColumnTrees(**{**net.arguments(), "context": 0})
+    tokens = torch.stack(
+        [torch.randint(size, (100,), generator=torch.Generator().manual_seed(0)) for size in net.sizes], 1
+    )
+    place = torch.zeros(100, 2)
+    part = ColumnTrees(**net.arguments())
+    for trees in (whole, part):
+        torch.manual_seed(0)  # of the trees that predict a row in training
+        trees.fit(tokens, place)
+        trees.eval()
+    a, b = (trees(tokens, place)[:, net.context :] for trees in (whole, part))
+    assert torch.equal(a, b)

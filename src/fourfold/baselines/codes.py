@@ -103,9 +103,14 @@ class Marginal:
             total += self._tail(0, down + 1) + self.beyond[1] - self._tail(1, up)
         return np.where(codes == MISSING, 0.0, self.gap + (1 - self.gap) * total)
 
-    def quantile(self, u: Floats) -> Codes:
-        """The largest code with at most the mass ``u`` below it, by halving: the inverse of :meth:`below`."""
-        low, high = (np.full(len(u), end, dtype=np.int64) for end in _limits(self.column))
+    def quantile(self, u: Floats, within: tuple[Codes, Codes] | None = None) -> Codes:
+        """The largest code with at most the mass ``u`` below it, by halving: the inverse of :meth:`below`.
+
+        Args:
+            u: masses, ``(B,)``.
+            within: the least and the greatest code that can be, ``(B,)`` each. By default those of the column.
+        """
+        low, high = within or tuple(np.full(len(u), end, dtype=np.int64) for end in _limits(self.column))
         while (low < high).any():
             middle = high - (high - low) // 2
             right = self.below(middle) <= u

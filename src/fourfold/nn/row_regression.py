@@ -114,7 +114,7 @@ class RowRegression(Part, nn.Module):
             z = mean[v, :, i] + scale * torch.special.ndtri((a + u[:, 0] * (b - a)).clamp(EDGE, 1 - EDGE))
             place = torch.special.ndtr(torch.maximum(torch.minimum(z, high), low)).clamp(max=1 - EDGE)
             token = torch.zeros(len(rows), self.count, dtype=torch.long, device=rows.device)
-            y = codec.at(token, place.unsqueeze(1).expand(-1, self.count))[:, i]
+            y = codec.at(token, place.unsqueeze(1).expand(-1, self.count), i)[:, i]
             x = y if v == 0 else (before[:, i] + y)
             result = torch.where(view == v, x, result)
         return torch.where(u[:, 1] < self.gap[i], MISSING, result.clamp(*self._limits(self.values, i)))

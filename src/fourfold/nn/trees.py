@@ -83,9 +83,10 @@ class ColumnTrees(Forest):
         given: of each value of a condition, the number of its categories, and 0 for a number. Empty: there is none.
         least: the fewest rows of a leaf.
         order: the columns in the order of the chain rule. By default their own.
+        context: the first columns in this order, for which nothing grows: only the others are predicted.
 
     Raises:
-        ValueError: for fewer than two leaves, or an order that does not name each column once.
+        ValueError: for fewer than two leaves, an order that does not name each column once, or no column to predict.
     """
 
     counts: Tensor
@@ -107,12 +108,15 @@ class ColumnTrees(Forest):
         given: Sequence[int] = (),
         least: int = 5,
         order: Sequence[int] = (),
+        context: int = 0,
     ) -> None:
         super().__init__(len(sizes) * trees, leaves)
         if order and sorted(order) != list(range(len(sizes))):
             raise ValueError(f"order must name each of {len(sizes)} columns once, got {tuple(order)}")
+        if not 0 <= context < len(sizes):
+            raise ValueError(f"context must be at least 0 and below {len(sizes)} columns, got {context}")
         self.order = tuple(order) or tuple(range(len(sizes)))
-        self.sizes, self.trees, self.least, self.given = tuple(sizes), trees, least, tuple(given)
+        self.sizes, self.trees, self.least, self.given, self.context = tuple(sizes), trees, least, tuple(given), context
         columns, most = len(sizes), max(sizes)
         self.columns, self.ordered, self.missing = columns, tuple(ordered), tuple(missing)
         self.places = list(self._places())
@@ -190,7 +194,7 @@ class ColumnTrees(Forest):
             mixture.fit(x, place, edge, self._part(x) % FOLDS)
         features, inside, part = self._features(x, cond), self._inside(x), self._part(x)
         rank = torch.tensor([self.order.index(column) for column, _ in self.places])
-        for i in self.order:
+        for i in self.order[self.context :]:
             earlier = (rank < self.order.index(i)).nonzero().flatten()
             features_before = torch.cat([earlier, torch.arange(len(rank), features.shape[1])])
             targets = self._targets(i, x[:, i])

@@ -292,7 +292,7 @@ class SeriesTrees(Conditionals, Continuing):
                 run[:, -1, i] = run[:, -2, i]
             elif i in columns:
                 token[:, i] = categorical(self.net(z, place, last + i) / temperature, u[:, i, 0].float())
-                value = self.tokens.at(token, u[:, i, 1:2].expand(-1, self.columns))[:, i]
+                value = self.tokens.at(token, u[:, i, 1:2].expand(-1, self.columns), i)[:, i]
                 run[:, -1, i] = self._by_laws(run, i, value, u[:, i]) if block and i in self.tokens.graded else value
             z[:, last + i] = self._tokenize(run[:, -1])[0][:, i]
         some[:, t, columns] = run[:, -1, columns]

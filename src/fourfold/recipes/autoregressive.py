@@ -240,7 +240,8 @@ def _(space: Sequences, size: str) -> GenerativeModel:
         [row.dims * t + i for t in range(run) for i in columns if i in places]
         for places in (tokens.graded, [i for i in columns if row.modelled[i].missing])
     )
-    net = ColumnTrees(tokens.sizes * run, count, leaves, graded, missing, (0, 0) if keyed else (), LEAST)
+    given, context = ((0, 0), row.dims * (run - 1)) if keyed else ((), 0)  # no window begins at a keyed row
+    net = ColumnTrees(tokens.sizes * run, count, leaves, graded, missing, given, LEAST, context=context)
     training = Training(batch_size=32, learning_rate=0.05)
     fixed = [i for i in columns if space.columns[i] == space.series]
     starts = ColumnTokens(Table((space.start,)), 1, COUNTED) if keyed else None

@@ -214,14 +214,17 @@ class ColumnTokens(TokenwiseCodec):
             )
         return before, share
 
-    def _value(self, token: Tensor, inner: Tensor, first: Tensor, width: Tensor) -> Tensor:
+    def _value(self, inner: Tensor, first: Tensor, width: Tensor, column: int | None) -> Tensor:
         """The value of a bin at a mass of the smaller ones, ``(B, C)``: the inverse of :meth:`_inside`."""
         x = first + (inner * width).long().minimum(width - 1)
         for i, marginal in zip(self.graded, self._marginals(), strict=False):
+            if column not in (None, i):
+                continue
             low, count = first[:, i].cpu().numpy(), width[:, i].cpu().numpy()
             start, end = marginal.below(low), marginal.below(low + count)
-            value = marginal.quantile(start + inner[:, i].cpu().numpy() * (end - start)).clip(low, low + count - 1)
             mask = (count > 1) & (end - start > TINY)
+            last = np.where(mask, low + count - 1, low)
+            value = marginal.quantile(start + inner[:, i].cpu().numpy() * (end - start), (low, last))
             x[:, i] = torch.where(torch.from_numpy(mask).to(x.device), torch.from_numpy(value).to(x.device), x[:, i])
         return x
 
@@ -267,11 +270,14 @@ class ColumnTokens(TokenwiseCodec):
         gap = token == self.gaps
         return first.masked_fill(gap, MISSING), width.masked_fill(gap, 1)
 
-    def at(self, token: Tensor, place: Tensor) -> Tensor:
-        """The raw value at a ``place`` in [0, 1) of each token's mass, ``(B, C)`` both: :meth:`places` inverted."""
+    def at(self, token: Tensor, place: Tensor, column: int | None = None) -> Tensor:
+        """The raw value at a ``place`` in [0, 1) of each token's mass, ``(B, C)`` both: :meth:`places` inverted.
+
+        Where one column alone is asked for, the others may hold any value of their token.
+        """
         (first, width), (low, high), place = self.ranges(token), self._shares(token), place.double()
         inner = ((place - low) / (1 - low - high)).clamp(0, 1)
-        x = self._value(token, inner, first, width)
+        x = self._value(inner, first, width, column)
         below, above = place < low, (place >= 1 - high) & (high > 0)
         if bool((below | above).any()):
             share, scale, room = self._tail(below, low, high)
