@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,12 +13,13 @@ from fourfold.core import Batch
 from fourfold.paradigms import build
 from fourfold.parallel.wrappers import Alone
 from fourfold.settings.declaration import has_compiler
-from fourfold.spaces import Vectors
+from fourfold.spaces import Text, Vectors
 
 
-@pytest.mark.parametrize("recipe", ["flow", "flow/continuous"])
-def test_compiled_terms_are_not_compiled_again_at_later_steps(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    graphs, compiler = [], torch.compile
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[torch.fx.GraphModule]:
+    """The graphs that are compiled, which run as they are."""
+    graphs, compiler = list[torch.fx.GraphModule](), torch.compile
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
         graphs.append(graph)
@@ -27,6 +30,11 @@ def test_compiled_terms_are_not_compiled_again_at_later_steps(recipe: str, monke
 
     monkeypatch.setattr(torch, "compile", counted)
     torch._dynamo.reset()
+    return graphs
+
+
+@pytest.mark.parametrize("recipe", ["flow", "flow/continuous"])
+def test_compiled_terms_are_not_compiled_again_at_later_steps(recipe: str, graphs: list[torch.fx.GraphModule]) -> None:
     model = build(recipe, Vectors(2), "xs")
     terms = model.objective.terms(model.estimand)
     (name, term), wrapper = next(iter(terms.items())), Alone(terms, compiled=True)
@@ -40,6 +48,29 @@ def test_compiled_terms_are_not_compiled_again_at_later_steps(recipe: str, monke
     torch.manual_seed(0)
     torch.testing.assert_close(losses[2], term(batch))
     assert term.watched["inverse_error"] < 1e-2
+
+
+def test_counts_beside_a_network_are_not_compiled(graphs: list[torch.fx.GraphModule]) -> None:
+    """How many n-grams follow depends on the text, so every batch would have graphs of its own."""
+    text = Text("abcde", 12)
+    model = build("autoregressive/ngrams", text, "xs")
+    ids = torch.randint(5, (400,), generator=torch.Generator().manual_seed(0))
+    model.fit_statistics(ids)
+    terms = model.objective.terms(model.estimand)
+    (name, term), wrapper = next(iter(terms.items())), Alone(terms, compiled=True)
+    batches = [Batch(ids[i : i + 96].view(8, 12)) for i in (0, 60, 200, 300)]
+    losses = [wrapper(name, batch) for batch in batches]
+    assert 0 < len(graphs) < 10
+    before = len(graphs)
+    losses += [wrapper(name, Batch(batch.x.flip(0))) for batch in batches]
+    assert len(graphs) == before
+    torch.testing.assert_close(losses[4], term(Batch(batches[0].x.flip(0))))
+
+
+def test_trees_are_not_compiled() -> None:
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)).round(1), columns=["a", "b"])
+    run = fourfold.fit("autoregressive/trees", rows, budget="2 steps", size="xs", compile=True, progress=False)
+    assert not run.card["precision"]["compiled"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself

@@ -18,7 +18,7 @@ from fourfold.core.log_prob import LogProb, no_likelihood
 from fourfold.core.measure import Measure
 from fourfold.core.model import GenerativeModel, Stage, Staged
 from fourfold.core.noise import Noise
-from fourfold.core.objective import Objective, Occasional, SingleLoss, Term
+from fourfold.core.objective import Objective, Occasional, SingleLoss, Term, Uncompiled
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.quality import Quality
 from fourfold.core.reading import Reading, States
@@ -77,6 +77,7 @@ __all__ = [
     "Track",
     "Tracks",
     "Training",
+    "Uncompiled",
     "Writer",
     "as_condition",
     "classes",

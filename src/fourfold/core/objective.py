@@ -14,7 +14,7 @@ from fourfold.core.estimand import Estimand
 from fourfold.core.parts import Part
 from fourfold.vocabulary import Principle
 
-__all__ = ["LossTerm", "Objective", "Occasional", "SingleLoss", "Term"]
+__all__ = ["LossTerm", "Objective", "Occasional", "SingleLoss", "Term", "Uncompiled"]
 
 
 class Occasional:
@@ -34,6 +34,20 @@ class Occasional:
             self.value = self.measure(*arguments)
         self.calls += 1
         return self.value
+
+
+class Uncompiled:
+    """A function of a module that compiled terms call as it is: its shapes follow from data, as those of counts do.
+
+    The compiler would cut it into many graphs, and make more of them whenever the shapes change.
+    """
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        """What the function returns."""
+        return self.function(*arguments)
 
 
 class Term(nn.Module, ABC):

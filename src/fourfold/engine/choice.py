@@ -146,7 +146,7 @@ def decided(
         recorded: the choice that the card of the run records, if it is resumed.
         processes: the processes. Where they make no copies of a model, nothing is tried.
     """
-    compiled = bool(settings.compile)
+    compiled = bool(settings.compile) and not model.estimand.fitted
     if settings.precision is not None:
         return Choice(parse_precision(settings.precision, compiled), ["as asked"])
     if recorded is not None:
@@ -162,9 +162,11 @@ def decided(
 def settle(loop: Loop, budget: Budget, settings: FitSettings) -> Choice:
     """The fastest precision that is stable, if the budget is long enough to try some."""
     seconds = budget.seconds if math.isfinite(budget.seconds) else 100.0
-    if seconds < 2 or budget.share(loop.progress) > 0.01:
-        return Choice(parse_precision("float32", bool(settings.compile)), ["the budget is too short to try others"])
     compiled = seconds >= LONG if settings.compile is None else settings.compile
+    compiled = compiled and not loop.model.estimand.fitted  # code of trees becomes some hundred graphs
+    if seconds < 2 or budget.share(loop.progress) > 0.01:
+        precision = parse_precision("float32", compiled and bool(settings.compile))
+        return Choice(precision, ["the budget is too short to try others"])
     choice = choose(loop, compiled)
     return replace(choice, precision=loop.processes.same(choice.precision))
 

@@ -8,7 +8,7 @@ from typing import Any, Self, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.core import Part, Uncompiled
 from fourfold.maths.ngrams import Ngrams
 from fourfold.nn.transformer import NextToken
 
@@ -76,6 +76,7 @@ class BesideNgrams(NextToken, Part, nn.Module):
         self.power = nn.Parameter(torch.ones(()))
         kind = torch.int16 if net.tokens < 1 << 15 else torch.int32
         self.register_buffer("text", torch.full((chunks * CHUNK,), -1, dtype=kind))
+        self.counted = Uncompiled(self._counted)
         self._looked_at, self._ngrams = (0, 0), list[tuple[Tensor, Ngrams]]()
 
     text: Tensor
@@ -95,11 +96,15 @@ class BesideNgrams(NextToken, Part, nn.Module):
             cache.ids = text = torch.cat([cache.ids, ids], 1)
         elif self.training:
             following = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -1)], 1)
-        with torch.no_grad():
-            q = self.ngrams().after(text, following, ids.shape[1])
+        q = self.counted(text, following, ids.shape[1])
         network = None if cache is None else cache.network
         logits: Tensor = self.net(ids, network) if cond is None else self.net(ids, network, cond)
         return logits.float() + self.power * q.log()
+
+    @torch.no_grad()
+    def _counted(self, text: Tensor, following: Tensor | None, last: int) -> Tensor:
+        """``q`` of every token after the last ids of a text."""
+        return self.ngrams().after(text, following, last)
 
     def ngrams(self) -> Ngrams:
         """The n-grams of the text, counted once. Without a text all tokens have equal masses."""

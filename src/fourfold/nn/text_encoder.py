@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fourfold.core import Part, States
+from fourfold.core import Part, States, Uncompiled
 from fourfold.nn.pooled import pooled
 from fourfold.nn.transformer import TransformerBlock
 
@@ -91,8 +91,7 @@ class SentenceEncoder(TextEncoder):
         super().__init__()
         self.package, self.version, self.digest, self.width = package, version, digest, 384
         self._memo: dict[bytes, Tensor] = {}
-        # not a decorator, which would import the compiler, for seconds, in every process that imports this file
-        self._uncompiled = torch.compiler.disable(self._looked_up)  # type: ignore[no-untyped-call]
+        self._uncompiled = Uncompiled(self._looked_up)
 
     @classmethod
     def available(cls) -> bool:
@@ -108,8 +107,7 @@ class SentenceEncoder(TextEncoder):
         return cls(cls.PACKAGE, importlib.metadata.version(cls.PACKAGE), _digest(folder))
 
     def forward(self, cond: Tensor) -> Tensor:
-        vectors: Tensor = self._uncompiled(cond)
-        return vectors
+        return self._uncompiled(cond)
 
     @torch.no_grad()
     def _looked_up(self, cond: Tensor) -> Tensor:

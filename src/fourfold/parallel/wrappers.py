@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fourfold.core import Batch, Occasional, Term
+from fourfold.core import Batch, Occasional, Term, Uncompiled
 from fourfold.parallel.blocks import blocks
 from fourfold.parallel.processes import Processes
 from fourfold.parallel.shards import is_sharded, shard_module
@@ -61,7 +61,7 @@ class Wrapper(ABC):
 
 
 def _compiled(term: Term) -> Callable[[Batch], Tensor]:
-    """The term compiled, but for the scalars that it measures now and then, and for code that cannot be compiled.
+    """The term compiled, but for scalars that it measures now and then, counts, and code that cannot be compiled.
 
     Such code, as that of views which a loss builds, runs as it is. The compiler's warnings about it are not shown.
     """
@@ -70,6 +70,9 @@ def _compiled(term: Term) -> Callable[[Batch], Tensor]:
     for value in vars(term).values():
         if isinstance(value, Occasional):
             value.latest = torch.compiler.disable(value.latest)  # type: ignore[method-assign, no-untyped-call]
+    for value in (value for module in term.modules() for value in vars(module).values()):
+        if isinstance(value, Uncompiled):
+            value.function = torch.compiler.disable(value.function)  # type: ignore[no-untyped-call]
     return torch.compile(term)
 
 
