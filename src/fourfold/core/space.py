@@ -327,10 +327,14 @@ class Space(Quality, Example):
         """
         return x
 
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the values of an example in a table."""
+        return list(self.columns or (f"x{i}" for i in range(self.dims)))
+
     def table(self, x: Tensor) -> pd.DataFrame:
         """A table of one row for each example: its values under the names of their columns."""
-        flat = x.flatten(1)
-        return pd.DataFrame(flat.numpy(), columns=list(self.columns or (f"x{i}" for i in range(flat.shape[1]))))
+        return pd.DataFrame(x.flatten(1).numpy(), columns=self.column_names)
 
     def condition_table(self, cond: Tensor) -> pd.DataFrame | None:
         """Conditions of this space as columns beside examples of another one. ``None``: they are too large for that.
