@@ -66,3 +66,13 @@ def test_a_text_means_the_network_beside_counts_and_is_not_beaten_by_them(tmp_pa
     assert run.card["recipe"] == "autoregressive/ngrams"
     assert any("ngrams" in line and "autoregressive/likelihood" in line for line in lines)
     assert not any("Kneser-Ney" in line for line in lines)
+
+
+def test_a_bound_that_is_estimated_along_an_ode_is_held_against_counted_pixels() -> None:
+    lines: list[str] = []
+    digits = fourfold.load("digits", limit=300)
+    fourfold.fit("diffusion", digits, budget="20 steps", size="xs", precision="float32", say=lines.append)
+    line = next(line for line in lines if "ahead of this model" in line)
+    theirs, ours = re.findall(r"(\S+) bits/dim against at most (\S+);", line)[0]
+    assert "counted pixels" in line
+    assert 1.5 < float(theirs) < 3.5 < float(ours)
