@@ -28,8 +28,6 @@ GROWN = 8000
 """Noised rows on which an ensemble grows, at most."""
 BAGS = 3
 """Ensembles of a noise level and class, whose mean counts. Each leaves out a part of the rows."""
-SPLIT = 0.33
-"""The share of the features that are tried at a node."""
 LEAST = 5
 """The fewest different rows of a leaf."""
 
@@ -129,7 +127,6 @@ class NoiseTrees(Forest):
                 max_leaf_nodes=self.leaves,
                 max_depth=DEPTH,
                 min_samples_leaf=LEAST * copies,
-                max_features=SPLIT,
                 random_state=first + t,
             ).fit(inputs[~out], rest[~out])
             rest -= RATE * model.predict(inputs).reshape(rest.shape)
