@@ -20,7 +20,7 @@ __all__ = ["CountedPixels", "PredictedPixels"]
 
 Places = slice | int
 
-REGRESSED, COUNTED = 1 << 20, 1 << 21
+REGRESSED, COUNTED = 1 << 18, 1 << 21
 """Pixels from which predictions are computed, and that are counted, at most: of images spread over the data."""
 CHUNK = 1 << 22
 """Numbers of neighbours that are in memory at once."""

@@ -14,7 +14,7 @@ __all__ = ["Residuals", "bins_of"]
 
 PRIOR = 0.1
 """Values that each part of a mixture has before any is seen."""
-ROUNDS = 40
+ROUNDS = 20
 """Steps of expectation and maximisation."""
 
 
