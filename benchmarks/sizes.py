@@ -5,7 +5,7 @@
     python benchmarks/sizes.py rule
 
 A budget is a number of steps, so that the study runs beside other work: a step of each choice is timed once, in seconds
-of the processor, and kept in ``results/step_seconds.json``, which another machine deletes. A training gets as many
+of the processor, and kept in ``step_seconds.json``, which another machine deletes. A training gets as many
 steps as fit into the budget. Its rate is annealed. Test examples are scored by likelihood, where the model has one that
 costs little, and samples by the headline distance of the space. Rows of other cells and budgets stay in the results.
 
@@ -60,7 +60,7 @@ CELLS: Mapping[str, Sequence[str]] = {
 """Kinds of data, and recipes of one stage for each."""
 CLASSES = {"images": "Images", "vectors": "Vectors", "table": "Table", "text": "Text", "sequences": "Sequences"}
 """The classes of their spaces."""
-STEPS = Path(__file__).parent / "results" / "step_seconds.json"
+STEPS = Path(__file__).with_name("step_seconds.json")
 IMAGES, GAME, CODES = "Images", "adversarial/wasserstein", "latent-variable/convolutional"
 CURVES, PEERS = "benchmarks/scaling.py", "benchmarks/peers.py"
 EVALUATOR = "an outside evaluation on two threads with AMX, 120 s; not measured here"
