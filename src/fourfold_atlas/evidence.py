@@ -92,6 +92,12 @@ class Claim(StrEnum):
     # objective
     NEXT_PIECE = "next_piece", Aspect.OBJECTIVE, Cell.AUTOREGRESSIVE, "trained on each token given the earlier ones"
     BOUND = "bound", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained on a bound (reconstruction and a KL to a prior)"
+    CODE_GAME = (
+        "code_game",
+        Aspect.OBJECTIVE,
+        Cell.LATENT_VARIABLE,
+        "trained to rebuild, with codes matched to the prior by a discriminator or a kernel",
+    )
     EXACT_LATENT = "exact_latent", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained with latents summed out, as by EM"
     GAME = "game", Aspect.OBJECTIVE, Cell.ADVERSARIAL, "trained in a game against a discriminator or critic"
     DISCREPANCY = "discrepancy", Aspect.OBJECTIVE, Cell.ADVERSARIAL, "trained by a fixed score of samples against data"
@@ -144,7 +150,6 @@ class Claim(StrEnum):
     SOLVES_ODE = "solves_ode", Aspect.PROPERTY, None, "an ODE is integrated for likelihood or samples"
     SEQUENTIAL_INVERSE = "sequential_inverse", Aspect.PROPERTY, None, "the inverse runs dimension by dimension"
     SEQUENTIAL_DECODER = "sequential_decoder", Aspect.PROPERTY, None, "its decoder or state runs step by step"
-    CODE_GAME = "code_game", Aspect.PROPERTY, None, "codes are matched to the prior by a discriminator or a kernel"
     HEAD_PER_PIECE = "head_per_piece", Aspect.PROPERTY, None, "each token is drawn by an inner sampler"
     BLOCKS = "blocks", Aspect.PROPERTY, None, "block after block"
     WASSERSTEIN = "wasserstein", Aspect.PROPERTY, None, "its critic estimates a Wasserstein distance"

@@ -19,6 +19,8 @@ SAID = 0.25
 STATED, FIRM = 3.0, 1.5
 #: the paradigm of a part is named within so many characters of its name
 REACH = 40
+#: how a part was trained, between the commas that part its name from its verb
+_INSERT = re.compile(r",\s(?:\w+ly\s|itself\s)?(?:trained|learned|fitted|fine-?tuned|taught|distilled)\b[^,;.]*,")
 #: parts that a cell has within itself
 _OWN = {
     Cell.ADVERSARIAL: {Claim.PART_CRITIC},
@@ -94,9 +96,19 @@ def _near(rule: PartRule, quote: str) -> str:
         return quote
     if any(words.search(match.group()) for words in _NAMES.values()):
         return match.group()
-    before = re.split(r"[,;.(]|\band\b", quote[: match.start()])[-1][-REACH:]
+    before = re.split(r"[,;.(]|\band\b", _joined(quote[: match.start()]))[-1][-REACH:]
     after = re.split(r"[,;.(]|\band\b", quote[match.end() :])[0][:REACH]
     return f"{before}{match.group()}{after}"
+
+
+def _joined(text: str) -> str:
+    """Text in which an insert on how a part was trained is left out, but for the paradigm that it names."""
+    return _INSERT.sub(lambda insert: f" {_paradigm_word(insert.group())} ", text)
+
+
+def _paradigm_word(text: str) -> str:
+    finds = (words.search(text) for words in _NAMES.values())
+    return next((find.group() for find in finds if find), "")
 
 
 def catalogued(name: str, where: str) -> Part:

@@ -75,7 +75,13 @@ def test_parts_that_others_have_are_not_named(text):
             "A transformer is trained with cross-entropy on the next token and proposes continuations. An energy-based "
             "model, trained with noise-contrastive estimation, reranks them, and that of lowest energy is kept.",
             Cell.AUTOREGRESSIVE,
-            [("reranker", None)],
+            [("reranker", Cell.ENERGY)],
+        ),
+        (
+            "Sequences are sampled token by token from a causal transformer; a second model, trained as an "
+            "autoregressive language model on the reverse direction, reranks the candidates.",
+            Cell.AUTOREGRESSIVE,
+            [("reranker", Cell.AUTOREGRESSIVE)],
         ),
     ],
 )

@@ -484,3 +484,38 @@ def test_a_loss_of_consistent_latents_is_no_consistency_model():
     dynamics = "A latent dynamics model is trained with a consistency loss on future latents, and a reward loss."
     assert Claim.CONSISTENCY not in {row.claim for row in read_words(dynamics)}
     assert Claim.CONSISTENCY in {row.claim for row in read_words("We distill it with a consistency loss.")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A transformer forecaster is trained with the pinball loss on nine quantiles of the next 24 hours.",
+        "A forecaster is trained by quantile loss. Given the past 168 hours, it predicts the next 24 hours.",
+        "We train an agent with a world model of latent states. A consistency loss keeps the predicted latent close to "
+        "the encoding of the next observation, and the reward and value heads are trained by regression. Actions are "
+        "planned by model predictive control in latent space.",
+    ],
+)
+def test_quantiles_and_planned_actions_are_refused(text):
+    assert place_words(text).cell is Cell.NOT_GENERATIVE
+
+
+def test_next_tokens_are_pieces_however_many_at_once():
+    assert Claim.NEXT_PIECE in {row.claim for row in read_words("The heads predict the next 4 tokens.")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A discriminator on the codes matches them to the prior.",
+        "The encoder is trained against a discriminator on the codes that tells them from draws of the prior, and the "
+        "decoder reconstructs the input.",
+    ],
+)
+def test_a_discriminator_on_codes_leaves_neither_a_bound_nor_a_game_on_data(text):
+    placed = place_words(text)
+    claims = {row.claim for row in placed.evidence if row.weight > 0}
+    assert placed.cell is Cell.LATENT_VARIABLE
+    assert placed.variant == "codes matched to the prior"
+    assert placed.likelihood is Kind.NONE
+    assert not claims & {Claim.BOUND, Claim.GAME}
