@@ -17,7 +17,6 @@ import pyarrow as pa
 from fourfold.core.memory import release_memory
 from fourfold.data import Dataset, load
 from fourfold.data.errors import DataError
-from fourfold.data.schema.rules import ruled_sequences
 from fourfold.engine import BrokenRun, Run, fit
 from fourfold.paradigms import check_names
 from fourfold.privacy import Guarantee, new_secret, parse_guarantee
@@ -238,8 +237,7 @@ def _data(
         reading |= {"group": owner.column, "order": own.order, "length": max(own.longest, 2)}
     else:
         reading["space"] = "table"
-    data = load(rows, seed=keywords.get("seed") or 0, **reading)
-    return ruled_sequences(data) if "group" in reading else data
+    return load(rows, seed=keywords.get("seed") or 0, **reading)
 
 
 def _fitted(

@@ -100,6 +100,68 @@ def test_a_town_still_determines_its_country_where_rare_towns_are_pooled():
     assert len(pairs) == 3
 
 
+def shops(seed=0):
+    """A shop's town determines its country, and this its region. Many towns and some countries are rare."""
+    places = {"CH": ["Bern", "Uster"], "NO": ["Oslo", "Bodo", "Moss"], "IT": ["Rome", "Pisa", "Lodi"], "LI": ["Vaduz"]}
+    region = {"CH": "Alps", "LI": "Alps", "NO": "North", "IT": "South"}
+    pairs = [(town, land, region[land]) for land, towns in places.items() for town in towns]
+    drawn = np.repeat(np.arange(len(pairs)), [900, 3, 700, 6, 6, 1000, 6, 6, 2])
+    generator = np.random.default_rng(seed)
+    rows = pd.DataFrame([pairs[k] for k in generator.permutation(drawn)], columns=["town", "land", "region"])
+    return rows.assign(size=generator.integers(1, 400, len(rows)))
+
+
+RULES = (("town", "land"), ("land", "region"), ("town", "region"))
+
+
+@pytest.mark.parametrize("dtype", ["str", "category"])
+def test_pools_of_rare_categories_keep_the_rules_of_the_rows(dtype):
+    """All samples keep what all rows keep: read as they stand, and by the partners that the real rows have."""
+    rows = shops()
+    rows = rows.astype(dict.fromkeys(["town", "land", "region"], dtype))
+    data = load(rows, fractions=(0.9, 0.05, 0.05), rare=9)
+    run = fourfold.fit("autoregressive", data, budget="3 steps", size="xs", progress=False)
+    drawn = run.table(4000, seed=0)
+    assert {"Bodo", "Moss", "Pisa", "Lodi", "Vaduz"}.isdisjoint(drawn["town"])
+    for a, b in RULES:
+        assert (drawn.groupby(a, observed=True)[b].nunique() == 1).all(), (a, b)
+        partner = dict(zip(rows[a].astype(str), rows[b].astype(str), strict=True))
+        real = drawn[drawn[a].isin(rows[a])]
+        assert (real[a].astype(str).map(partner) == real[b].astype(str)).all(), (a, b)
+    assert {"other", "other 2"} <= set(drawn["town"]), "one pool for each land with rare towns in enough rows"
+    names = set(drawn["town"].astype(str))
+    assert {name for name in names if name.startswith("other")} <= {"other", "other 2"}
+    every_row = run.log_prob(run.model.space.codes(rows))
+    assert every_row.inside.all(), "rows with rare values have a mass"
+
+
+def test_the_mass_of_a_pool_is_that_of_its_combination():
+    data = load(shops(), fractions=(0.9, 0.05, 0.05), rare=9)
+    space = data.space
+    drawn = space.examples(300, torch.Generator().manual_seed(1))
+    assert torch.equal(space.codes(space.table(drawn)), drawn), "pools with numbers are read back"
+    assert torch.equal(space.expand(space.reduce(drawn)), drawn)
+
+
+def test_a_row_whose_rare_value_stands_beside_a_wrong_one_takes_the_nearest_combination():
+    space = load(shops(), fractions=(0.9, 0.05, 0.05), rare=9).space
+    row = pd.DataFrame({"town": ["Ulm", "Oslo"], "land": ["CH", "CH"], "region": ["Alps", "Alps"], "size": [7, 7]})
+    codes = space.codes(row)
+    assert space.table(codes[:1])["town"].item() == "Bern", "the only town of that land with enough rows"
+    assert not space.outside(codes[:1]).any()
+    assert space.outside(codes[1:]).all(), "listed values that contradict each other have no mass"
+
+
+def test_rows_of_one_owner_keep_the_rules_beside_pools():
+    rows = shops()
+    rows = rows.assign(person=np.arange(len(rows)) // 6, day=np.arange(len(rows)) % 6)
+    data = load(rows, group="person", order="day", rare=9)
+    run = fourfold.fit("autoregressive", data, budget="3 steps", size="xs", progress=False)
+    drawn = run.table(400, seed=0)
+    for a, b in RULES:
+        assert (drawn.groupby(a)[b].nunique() == 1).all(), (a, b)
+
+
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 

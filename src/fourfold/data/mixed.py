@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -245,6 +244,8 @@ def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOp
     )
 
 
+OWN = 1 << 32
+"""Codes from here on are those of categories that are pooled or replaced, by the number of their value."""
 LOOKING = ("given", "labels", "schema", "deduplicate", "group", "series", "order", "space", "text_model")
 """Settings under which reading a table looks at its rows, which a guarantee of privacy does not cover."""
 
@@ -325,9 +326,6 @@ def _with_schema(
     file = {item.column.name: item for item in of_file}
     learn = _in_order if in_order(options) else _inferred
     inferred, space, x, notes, parts = learn(where, columns, options, train, file)
-    if train is not None and options.rules:
-        plain = ~_replaced(inferred, columns)
-        space = ruled(space, x[train], torch.from_numpy(plain)[train], options.support)
     notes = (*bare.notes, *notes, *not_constant([item.column for item in inferred], columns))
     descriptions = tuple(map(_description, of_file or inferred, inferred))
     alike_rows = () if isinstance(space, Sequences) else resemblance(columns, of_file or inferred)  # a table may be one
@@ -473,6 +471,15 @@ def _inferred(
     x = torch.from_numpy(codes)
     if train is not None:
         space = spelled(space, columns, x, train, options.text_model, options.text_rows)
+    if train is not None and options.rules and options.series is None and (options.group or options.order is None):
+        replaced = _replaced(inferred, columns)
+        whole = x
+        if bool(replaced.any()):
+            pairs = zip(inferred, columns, strict=True)
+            values = np.stack([values.inverse for item, values in pairs if isinstance(item.column, Modelled)], 1)
+            whole = torch.where(replaced, torch.from_numpy(values) + OWN, x)
+        space = ruled(space, x[train], whole[train], options.support, without=options.order)
+        x = space.free_rows.settled(x, replaced)
     return _Learned(inferred, space, x)
 
 
@@ -493,13 +500,18 @@ def _column(
     return dataclasses.replace(inferred, column=dataclasses.replace(inferred.column, gaps=of_file.column.gaps))
 
 
-def _replaced(inferred: Sequence[Inferred], columns: Sequence[Coded]) -> npt.NDArray[np.bool_]:
-    """Which rows hold a category that is pooled or replaced, ``(N,)``: a rule may not hold among these."""
-    replaced = np.zeros(len(columns[0].inverse), dtype=bool)
-    for item, coded in zip(inferred, columns, strict=True):
-        if item.rare and isinstance(item.column, Categorical):
-            replaced |= item.column.unlisted(coded.inverse, coded.distinct)
-    return replaced
+def _replaced(inferred: Sequence[Inferred], columns: Sequence[Coded]) -> Tensor:
+    """Which categories of the rows are pooled or replaced, ``(N, C)``: a rule may not hold among these."""
+    return torch.from_numpy(
+        np.stack(
+            [
+                item.column.replaced(coded.inverse, coded.distinct)
+                for item, coded in zip(inferred, columns, strict=True)
+                if isinstance(item.column, Modelled)
+            ],
+            1,
+        )
+    )
 
 
 def _description(of_file: Inferred, of_training: Inferred) -> Inferred:

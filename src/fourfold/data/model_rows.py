@@ -115,7 +115,11 @@ def _matched(
         notes += [line for pair in zip(space.modelled, coded, strict=True) for line in _wrong_values(*pair)]
     pairs = zip(space.modelled, coded, strict=True)
     codes = np.stack([space.in_schema(column, coder(where, column, values)) for column, values in pairs], 1)
-    return torch.from_numpy(codes), tuple(notes), coded
+    if not space.rules:
+        return torch.from_numpy(codes), tuple(notes), coded
+    pairs = zip(space.modelled, coded, strict=True)
+    replaced = np.stack([column.replaced(values.inverse, values.distinct) for column, values in pairs], 1)
+    return space.free_rows.settled(torch.from_numpy(codes), torch.from_numpy(replaced)), tuple(notes), coded
 
 
 OTHER_KIND = "are judged as wrong ones"

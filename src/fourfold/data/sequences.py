@@ -324,6 +324,7 @@ def arranged(
         length=length,
         key=options.group,
         observed=table.observed,
+        rules=table.rules,
         **_range(steps[later, at]),
     )
     x, notes = _padded(where, space, rows, steps)

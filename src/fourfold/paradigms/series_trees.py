@@ -24,7 +24,7 @@ from torch import Tensor
 
 from fourfold.codecs.sequences import RowCodes
 from fourfold.codecs.table import ColumnTokens
-from fourfold.core import Codec, Measure, Noise
+from fourfold.core import Codec, FreeCodec, Measure, Noise
 from fourfold.estimands import Conditionals, Continuing
 from fourfold.maths.categorical import categorical, quantile
 from fourfold.nn.row_regression import LAWS, RowRegression
@@ -100,7 +100,8 @@ class SeriesTrees(Conditionals, Continuing):
     @torch.no_grad()
     def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
         """Grow the trees and regress, on the first rows for the shares, and then on all."""
-        runs, place = self._runs(x, codec)
+        assert isinstance(codec, (FreeCodec, RowCodes))  # the codecs of these models
+        runs, place = self._runs(codec.space.reduce(x), codec)
         first = len(runs) - int(PART * len(runs))
         self.shares.fill_(0)[:, 0] = 1
         if self.numbers is not None and len(runs) - first >= LEAST:

@@ -153,6 +153,10 @@ class Modelled(Column, ABC):
     def span(self) -> tuple[int, int]:
         """The first and the last code of the data."""
 
+    def replaced(self, inverse: npt.NDArray[Any], distinct: pd.Series) -> npt.NDArray[np.bool_]:
+        """Which rows hold a value that another one stands for, ``(N,)``: see :meth:`codes_of` for the arguments."""
+        return np.zeros(len(inverse), dtype=np.bool_)
+
     @abstractmethod
     def _codes_without_gaps(self, distinct: pd.Series) -> Codes:
         """As :meth:`read`, for values that are not gaps."""
@@ -229,6 +233,9 @@ class Categorical(Modelled):
     def unlisted(self, inverse: npt.NDArray[Any], distinct: pd.Series) -> npt.NDArray[np.bool_]:
         """Which rows hold no listed category and no gap, ``(N,)``, as :meth:`codes_of` takes them."""
         return replace(self, other=None, nearest=False).codes_of(inverse, distinct) == UNSEEN
+
+    def replaced(self, inverse: npt.NDArray[Any], distinct: pd.Series) -> npt.NDArray[np.bool_]:
+        return self.unlisted(inverse, distinct) if self.instead is not None else super().replaced(inverse, distinct)
 
     @property
     def instead(self) -> str | None:

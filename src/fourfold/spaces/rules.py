@@ -24,6 +24,8 @@ __all__ = ["AtLeast", "Combinations", "FreeRows", "TableRule", "Total"]
 
 FINE = 1e-9
 """Steps of a grid by which rounding may miss it."""
+HARDLY = 1e-3
+"""The weight of a replaced value beside the others of its row."""
 
 
 @final
@@ -233,6 +235,64 @@ class FreeRows:
                 x[:, i] = torch.where(d <= UNSEEN, d, d + self._floor(x, rule))
         return x
 
+    def settled(self, x: Tensor, replaced: Tensor) -> Tensor:
+        """Rows ``(B, C)``, of which those whose replaced categories make no combination get the nearest one.
+
+        A category that few rows have counts as another one, which may not stand beside the other values of its row.
+
+        Args:
+            x: the rows.
+            replaced: which categories stand for one that is not listed, bool ``(B, C)``.
+        """
+        for rule, places in self._places.items():
+            if not isinstance(rule, Combinations) or not bool(replaced[:, list(places)].any()):
+                continue
+            part, cells = x[:, list(places)], replaced[:, list(places)]
+            alone = (self._number(part, rule) == UNSEEN) & cells.any(1) & ~(part == UNSEEN).any(1)
+            if bool(alone.any()):
+                both = torch.cat([part[alone], cells[alone].long()], 1)
+                rows, inverse = torch.unique(both, dim=0, return_inverse=True)
+                x = x.clone()
+                x[alone.nonzero(), torch.tensor(places)] = self._nearest(rows, rule)[inverse]
+        return x
+
+    def _nearest(self, rows: Tensor, rule: Combinations) -> Tensor:
+        """The combination ``(B, m)`` that is nearest to each row ``(B, 2 m)``: codes, and which of them are replaced.
+
+        Categories that differ are 1 apart, quantities a part of their range. A replaced value hardly counts.
+        """
+        there, distance = self._rows(rule, rows.device), torch.zeros(len(rows), len(rule.rows), dtype=torch.float64)
+        for m, place in enumerate(self._places[rule]):
+            column, a, b = self.whole[place], rows[:, m, None], there[None, :, m]
+            apart = (a != b).double()
+            if isinstance(column, Graded):
+                part = (a - b).abs() / max(column.span[1] - column.span[0], 1)
+                apart = torch.where((a <= UNSEEN) | (b <= UNSEEN), apart, part.clamp(max=1).double())
+            distance += torch.where(rows[:, m + len(there[0]), None] > 0, HARDLY * apart, apart)
+        return there[distance.argmin(1)]
+
+    @cached_property
+    def pools(self) -> dict[int, tuple[Combinations, tuple[int, ...]]]:
+        """Numbers that tell the pools of a column apart: by its place, the rule, and a number for each combination.
+
+        A category that determines others does so as a pool of rare ones, too: the pool beside each of their values has
+        a number of its own, from 1. 0 is the only pool, or none.
+        """
+        pools: dict[int, tuple[Combinations, tuple[int, ...]]] = {}
+        for rule in self.rules:
+            if isinstance(rule, Combinations):
+                for m, numbers in _numbers_of_pools(rule.rows, [self.whole[i] for i in self._places[rule]]).items():
+                    pools[self._places[rule][m]] = rule, numbers
+        return pools
+
+    def pool_numbers(self, x: Tensor) -> dict[int, Tensor]:
+        """The number of the pool in each row ``(B,)`` of columns, by their places, with several. 0 without one."""
+        numbers = {}
+        for i, (rule, of_rows) in self.pools.items():
+            number = self._number(x[:, list(self._places[rule])], rule)
+            numbers[i] = torch.where(number == UNSEEN, 0, torch.tensor(of_rows, device=x.device)[number.clamp(min=0)])
+        return numbers
+
     def _distance(self, x: Tensor, rule: AtLeast) -> Tensor:
         """``b`` less its floor. A negative one is UNSEEN, and a gap stays one."""
         b = x[:, self._places[rule][0]]
@@ -364,3 +424,27 @@ class FreeRows:
     def combined(self) -> list[int]:
         """The places of columns that belong to combinations."""
         return sorted(self._members)
+
+
+def _numbers_of_pools(rows: Sequence[tuple[int, ...]], columns: Sequence[Modelled]) -> dict[int, tuple[int, ...]]:
+    """See :attr:`FreeRows.pools`: by the place of a column with several pools, their numbers in each combination."""
+    named = [[(code, 0) for code in codes] for codes in zip(*rows, strict=True)]  # categories with numbers of pools
+    result = {}
+    for m in sorted(range(len(columns)), key=lambda m: len({*named[m]})):
+        column = columns[m]
+        if not isinstance(column, Categorical) or column.other is None:
+            continue
+        pool = column.categories.index(column.other)
+        listed = [k for k, row in enumerate(rows) if row[m] != pool]
+        values = {rows[k][m] for k in listed}
+        determined = [
+            q
+            for q in range(len(columns))
+            if q != m and values and len({(rows[k][m], named[q][k]) for k in listed}) == len(values)
+        ]
+        partners = [tuple(named[q][k] for q in determined) if row[m] == pool else None for k, row in enumerate(rows)]
+        number = {partner: i for i, partner in enumerate(dict.fromkeys(p for p in partners if p is not None), 1)}
+        if len(number) > 1:
+            result[m] = tuple(0 if partner is None else number[partner] for partner in partners)
+            named[m] = list(zip((code for code, _ in named[m]), result[m], strict=True))
+    return result

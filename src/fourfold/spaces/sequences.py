@@ -120,7 +120,7 @@ class Sequences(WrittenRows):
     @cached_property
     def file_table(self) -> Table:
         """The rows as the file has them."""
-        return Table(self.schema)
+        return Table(self.schema, rules=self.rules)
 
     @cached_property
     def row(self) -> Table:
@@ -152,6 +152,10 @@ class Sequences(WrittenRows):
 
     def expand(self, x: Tensor) -> Tensor:
         return self._by_rows(x, self.row.expand, len(self.columns)) if self.rules else x
+
+    def confirmed(self, x: Tensor) -> Sequences:
+        rules = self.row.confirmed(x[self.present(x)]).rules
+        return self if len(rules) == len(self.rules) else dataclasses.replace(self, rules=rules)
 
     def _by_rows(self, x: Tensor, change: Callable[[Tensor], Tensor], columns: int) -> Tensor:
         """Sequences whose rows are changed, ``(B, length, columns)``."""

@@ -274,7 +274,12 @@ class Table(WrittenRows):
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
             raise ValueError(f"must have the column {missing[0]!r} of the model, got {shortened(frame.columns)}")
-        return torch.from_numpy(np.stack([self.in_schema(c, c.codes(frame[c.name])) for c in self.modelled], 1))
+        codes = torch.from_numpy(np.stack([self.in_schema(c, c.codes(frame[c.name])) for c in self.modelled], 1))
+        if not self.rules:
+            return codes
+        pairs = ((column, pd.factorize(frame[column.name])) for column in self.modelled)
+        replaced = [c.replaced(inverse, pd.Series(distinct)) for c, (inverse, distinct) in pairs]
+        return self.free_rows.settled(codes, torch.from_numpy(np.stack(replaced, 1)))
 
     @staticmethod
     def in_schema(column: Modelled, codes: Codes) -> Codes:
@@ -286,13 +291,25 @@ class Table(WrittenRows):
         texts = self._texts(x, beside)
         parts = {c.name: c.values(codes) for c, codes in self._by_column(x)}
         parts |= {name: text.replace("", None).astype("str") for name, text in texts.items()}
+        parts |= {
+            name: text.astype("category" if isinstance(parts[name].dtype, pd.CategoricalDtype) else "str")
+            for name, text in self._numbered_pools(x, parts)
+        }
         return pd.DataFrame(self._whole(x, parts, texts, as_text=False))
 
     def text(self, x: Tensor, beside: pd.DataFrame | None = None) -> pd.DataFrame:
         """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
         texts = self._texts(x, beside)
         parts = {c.name: c.text(codes) for c, codes in self._by_column(x)} | texts
+        parts |= dict(self._numbered_pools(x, parts))
         return pd.DataFrame(self._whole(x, parts, texts, as_text=True))
+
+    def _numbered_pools(self, x: Tensor, parts: dict[str, pd.Series]) -> Iterator[tuple[str, pd.Series]]:
+        """The columns whose pools of rare categories have numbers, with these, as ``other 2``."""
+        for i, number in self.free_rows.pool_numbers(x).items():
+            column = parts[self.columns[i]].astype(object)
+            numbered = column.astype(str) + " " + pd.Series(number.cpu().numpy(), column.index).astype(str)
+            yield self.columns[i], column.where(number.cpu().numpy() < 2, numbered)
 
     def _whole(
         self, x: Tensor, columns: dict[str, pd.Series], texts: dict[str, pd.Series], as_text: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,41 +13,30 @@ from torch import Tensor
 from fourfold.core import Space
 from fourfold.data.dataset import Dataset
 from fourfold.data.schema.tails import ends_of
+from fourfold.data.schema.words import POOL
 from fourfold.metrics.rule_search import MOST_VALUES, find_rules, near_rules
 from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, LevelPairs, Rule
-from fourfold.settings.data import DataOptions
-from fourfold.spaces import Sequences, Table
+from fourfold.spaces import Table
 from fourfold.spaces.columns import UNSEEN, Categorical, Graded, Modelled, Numeric
 from fourfold.spaces.rules import AtLeast, Combinations, FreeRows, TableRule, Total
 
-__all__ = ["RuleRow", "rule_rows", "ruled", "ruled_sequences", "rules_of"]
+__all__ = ["RuleRow", "rule_rows", "ruled", "rules_of"]
 
 FEW_VALUES = 100
 """Different numbers of a column whose combinations with another are counted: between more, new ones may lie."""
-S = TypeVar("S", bound=Space)
 EXAMPLES = 10_000
 """Arbitrary rows that keep the rules of a space: if none of them breaks another rule, that one follows."""
 ROWS = 200_000
 """Rows that rules are looked for in, at most."""
 
 
-def ruled(space: S, x: Tensor, plain: Tensor, support: int) -> S:
-    """The space with the rules of its training rows, where it is a table. See :func:`rules_of`."""
-    table = _table(space)
-    return space if table is None else cast("S", dataclasses.replace(table, rules=rules_of(table, x, plain, support)))
-
-
-def ruled_sequences(dataset: Dataset) -> Dataset:
-    """A set of sequences with the rules that all their rows keep, but for those of the order column."""
-    space = cast("Sequences", dataset.space)
-    columns = [i for i in range(len(space.columns)) if i != space.at]
-    if len(columns) < 2:
-        return dataset
-    table = Table(tuple(space.modelled[i] for i in columns))
-    train, every = (x[space.present(x)][:, columns] for x in (dataset.train.x, _every(dataset)))
-    candidates = rules_of(table, train, support=DataOptions().support)
-    rules = dataclasses.replace(table, rules=candidates).confirmed(every).rules
-    return dataclasses.replace(dataset, space=dataclasses.replace(space, rules=rules))
+def ruled(space: Table, x: Tensor, whole: Tensor, support: int, without: str | None = None) -> Table:
+    """A table with the rules of its training rows, but for those of one column. See :func:`rules_of`."""
+    places = [i for i, column in enumerate(space.modelled) if column.name != without]
+    if len(places) < 2:
+        return space
+    searched = Table(tuple(space.modelled[i] for i in places))
+    return dataclasses.replace(space, rules=rules_of(searched, x[:, places], whole[:, places], support))
 
 
 def _table(space: Space) -> Table | None:
@@ -55,7 +44,7 @@ def _table(space: Space) -> Table | None:
     return cast("Table", space) if space.mixed and len(space.shape) == 1 else None
 
 
-def rules_of(space: Table, x: Tensor, plain: Tensor | None = None, support: int = 1) -> tuple[TableRule, ...]:
+def rules_of(space: Table, x: Tensor, whole: Tensor | None = None, support: int = 1) -> tuple[TableRule, ...]:
     """The rules of rows ``(N, C)`` that a table can keep by what it computes, each column by one of them at most.
 
     Combinations come first, then sums, then inequalities. A rule of columns that others compute already is left out.
@@ -63,18 +52,24 @@ def rules_of(space: Table, x: Tensor, plain: Tensor | None = None, support: int 
     Args:
         space: of the rows.
         x: training rows.
-        plain: which of them hold no pooled category, ``(N,)``: rules are looked for among these.
-        support: the rows that an end of a column of distances stands for.
+        whole: the rows with codes of their own for categories that are pooled or replaced, ``(N, C)``. Rules are looked
+            for among these and in rows without such categories. Rows with them take the nearest combination.
+        support: the rows that an end of a column of distances stands for, and the least of a combination with a pool.
     """
-    train = x[:: -(-len(x) // ROWS) or 1]
-    searched = train if plain is None else train[plain[:: -(-len(x) // ROWS) or 1]]
-    candidates = find_rules(space.numbers(searched), space.meaning)
+    replaced = torch.zeros_like(x, dtype=torch.bool) if whole is None else x != whole
+    step = -(-len(x) // ROWS) or 1
+    train, cells = x[::step], replaced[::step]
+    candidates = find_rules(space.numbers(train[~cells.any(1)]), space.meaning)
+    if whole is not None and bool(cells.any()):  # a small table may have hardly a row without rare categories
+        texts = {rule.words(space.columns) for rule in candidates}
+        more = find_rules(space.numbers(whole[::step]), space.meaning)
+        candidates += [r for r in more if isinstance(r, Determines) and r.words(space.columns) not in texts]
     totals = _totals(space, [rule for rule in candidates if isinstance(rule, AddsUp)])
     at_most = [rule for rule in candidates if isinstance(rule, AtMost)]
     rules: list[TableRule] = []
     inequalities = _inequalities(space, train, at_most, totals, support)
-    for rule in (*_combinations(space, train, candidates), *totals, *inequalities):
-        if _fits(space, [*rules, rule], x):
+    for rule in (*_combinations(space, train, cells, candidates, support), *totals, *inequalities):
+        if _fits(space, [*rules, rule], x, replaced):
             rules.append(rule)
     return tuple(rules)
 
@@ -110,15 +105,14 @@ def _every(dataset: Dataset) -> Tensor:
     return torch.cat(parts if dataset.test is dataset.validation else [*parts, dataset.test.x])
 
 
-def _fits(space: Table, rules: Sequence[TableRule], x: Tensor) -> bool:
+def _fits(space: Table, rules: Sequence[TableRule], x: Tensor, replaced: Tensor) -> bool:
     """True if rules can stand together and hold in all rows, which come back as they were."""
     try:
         free = FreeRows(space.modelled, rules)
     except ValueError:
         return False
-    return all(
-        _come_back(free, part) for part in torch.split(x, ROWS)
-    )  # all at once would take several times their memory
+    parts = zip(torch.split(x, ROWS), torch.split(replaced, ROWS), strict=True)
+    return all(_come_back(free, free.settled(*part)) for part in parts)  # all at once would take several times as much
 
 
 def _come_back(free: FreeRows, x: Tensor) -> bool:
@@ -131,7 +125,9 @@ def _come_back(free: FreeRows, x: Tensor) -> bool:
 # --- combinations -----------------------------------------------------------------------------------------------------
 
 
-def _combinations(space: Table, x: Tensor, candidates: Iterable[Rule]) -> list[TableRule]:
+def _combinations(
+    space: Table, x: Tensor, replaced: Tensor, candidates: Iterable[Rule], support: int
+) -> list[TableRule]:
     """Groups of columns that have few combinations: a column with those it determines, one-hot groups, pairs."""
     names = space.columns
     closed = [isinstance(c, Categorical) or c.span[1] - c.span[0] < FEW_VALUES for c in space.modelled]
@@ -155,13 +151,25 @@ def _combinations(space: Table, x: Tensor, candidates: Iterable[Rule]) -> list[T
         )
         if not complete:
             continue
-        rows = torch.unique(x[:, free][~(x[:, free] == UNSEEN).any(1)], dim=0)
-        if len(rows) > MOST_VALUES:
+        rows = _listed(space, x, replaced, free, support)
+        if not 0 < len(rows) <= MOST_VALUES:
             continue
         earlier.update(free)
         text = "; ".join(r.words(names) for r in rules if not isinstance(r, Determines) or r.b in free)
-        result.append(Combinations(tuple(names[j] for j in free), tuple(map(tuple, rows.tolist())), text))
+        result.append(Combinations(tuple(names[j] for j in free), tuple(rows), text))
     return result
+
+
+def _listed(space: Table, x: Tensor, replaced: Tensor, places: Sequence[int], support: int) -> list[tuple[int, ...]]:
+    """The combinations of some columns: those without replaced categories, then those of pools in enough rows."""
+    pools = torch.tensor([getattr(space.modelled[j], "other", None) == POOL for j in places])
+    part, cells = x[:, places], replaced[:, places]
+    present = ~(part == UNSEEN).any(1)
+    plain = torch.unique(part[present & ~cells.any(1)], dim=0)
+    pooled = part[present & cells.any(1) & (~cells | pools).all(1)]
+    rows, counts = torch.unique(pooled, dim=0, return_counts=True)
+    rows = rows[(-counts).argsort(stable=True)][: int((counts >= support).sum())]  # the most frequent first
+    return [*dict.fromkeys(map(tuple, [*plain.tolist(), *rows.tolist()]))]
 
 
 # --- sums and inequalities --------------------------------------------------------------------------------------------

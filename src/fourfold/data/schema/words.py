@@ -14,7 +14,7 @@ from fourfold.machine.libraries import pyarrow
 from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
 from fourfold.spaces.formats import UUID, format_of_all, formats_of
 
-__all__ = ["NAMED", "boolean", "category", "constant", "drop", "fresh", "identifier", "own_categories", "text"]
+__all__ = ["NAMED", "POOL", "boolean", "category", "constant", "drop", "fresh", "identifier", "own_categories", "text"]
 
 UNIQUE = 0.95
 """A column of words of which at least this share differ names its rows."""
