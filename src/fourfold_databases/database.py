@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,14 @@ OWNERS = 20
 """The fewest rows of a parent that own rows of a child, if these are sequences."""
 CROWD = 1000
 """The most rows of one owner."""
+LISTED, OFTEN = 5000, 20
+"""The most rows of a table that looks like a reference table, and how often each is named, on average."""
+PERSONAL = re.compile(
+    r"birth|gender|(^|_)(sex|age|dob)($|_)|e.?mail|phone|salary|(first|last|given|family|sur).?name|person|patient|"
+    r"customer|client|employee|user|student|member|player|doctor",
+    re.IGNORECASE,
+)
+"""Names of tables and columns that tell of persons."""
 
 
 def _without_rows(where: str, frames: Frames, skip_bad: bool) -> tuple[str, ...]:
@@ -54,7 +64,7 @@ def _without_bytes(frames: Frames, schema: Schema) -> tuple[dict[str, pd.DataFra
     return {table: frame.drop(columns=bytes_of[table]) for table, frame in frames.items()}, tuple(notes)
 
 
-def _with_owners(frames: Frames, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
+def _with_owners(where: str, frames: Frames, schema: Schema) -> tuple[Schema, tuple[str, ...]]:
     """A schema in which a table's first fitting link is its owner's, if no file names it, and notes.
 
     A link does not fit if few rows of the parent own all rows, or one owns very many, as airports own flights:
@@ -73,13 +83,38 @@ def _with_owners(frames: Frames, schema: Schema) -> tuple[Schema, tuple[str, ...
             free.append(table)
             notes.append(
                 f"{table}: no row of {parent} owns its rows, but they refer to them, since {len(rows):,} of them have "
-                f"all {rows.sum():,}, and one has {rows.max():,}; if {parent} holds no persons, reference = true in "
-                f"its section of a {option('schema')} keeps its real rows"
+                f"all {rows.sum():,}, and one has {rows.max():,}; if {parent} holds no persons, keep its real rows: "
+                f"fourfold data {where} --schema NEW.toml, and then reference = true below [{json.dumps(parent)}]"
             )
         elif best != links[0]:
             first[table] = best
     ordered = tuple(sorted(schema.links, key=lambda link: link != first.get(link.child, link)))
     return dataclasses.replace(schema, links=ordered, free=(*schema.free, *free)), tuple(notes)
+
+
+def _like_references(where: str, frames: Frames, schema: Schema, said: str) -> Iterator[str]:
+    """A note on each table that looks like a list of real things: not long, without persons, and often named.
+
+    Its own rows name none that are drawn. A table that earlier notes speak of is left out.
+    """
+    likely = {*schema.real, *(table for table, frame in frames.items() if len(frame) < OWNERS)}
+    for table in schema.order:
+        rows = len(frames[table])
+        named = [link for link in schema.links if link.parent == table and link.child != table]
+        most = max(named, key=lambda link: len(frames[link.child]), default=None)
+        above = {link.parent for link in schema.links_of(table)}
+        if most is None or table in likely or not above <= likely or not OWNERS <= rows <= LISTED:
+            continue
+        children = int(frames[most.child][most.column].notna().sum())
+        if children < OFTEN * rows or any(PERSONAL.search(str(name)) for name in (table, *frames[table])):
+            continue
+        likely.add(table)
+        if f"reference = true below [{json.dumps(table)}]" not in said:
+            yield (
+                f"{table}: looks like a reference table, since {children:,} rows of {most.child} name its {rows:,}; if "
+                f"it holds no persons, keep its real rows: fourfold data {where} --schema NEW.toml, and then "
+                f"reference = true below [{json.dumps(table)}]"
+            )
 
 
 @dataclass(frozen=True)
@@ -155,7 +190,7 @@ def read_database(
     }
     in_order = {table: sound[table] for table in frames}
     if owners:
-        schema, remarks = _with_owners(in_order, schema)
-        notes += remarks
+        schema, remarks = _with_owners(name, in_order, schema)
+        notes += (*remarks, *_like_references(name, in_order, schema, " ".join(remarks)))
     types = {table: keys.types for table, keys in declared.items()}
     return Database(name, in_order, schema, notes, numbers, not isinstance(data, Mapping), types)

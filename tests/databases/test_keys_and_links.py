@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -270,3 +271,21 @@ def test_an_index_with_a_name_is_a_key():
     assert named.frames["customers"].equals(plain.frames["customers"])
     frames["customers"] = frames["customers"].reset_index().set_index("customer_id", drop=False)
     assert read_database(frames).schema == plain.schema
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"), [("model", True), ("birth_date", False)], ids=["a list of things", "a table of persons"]
+)
+def test_a_table_that_looks_like_a_list_of_real_things_gets_a_note_with_the_entry(column, shown):
+    generator = np.random.default_rng(0)
+    planes = pd.DataFrame({"plane_id": range(30), column: [f"x{k % 7}" for k in range(30)]})
+    flights = pd.DataFrame({"plane_id": generator.integers(0, 30, 900), "delay": generator.normal(size=900).round(2)})
+    database = read_database({"planes": planes, "flights": flights})
+    notes = [note for note in database.notes if "looks like a reference table" in note]
+    assert len(notes) == shown
+    if shown:
+        assert "since 900 rows of flights name its 30" in notes[0]
+        assert notes[0].endswith('reference = true below ["planes"]')
+        schema = Schema.of_toml("s.toml", database.schema.toml.replace('["planes"]', '["planes"]\nreference = true'))
+        again = read_database({"planes": planes, "flights": flights}, schema)
+        assert not any("looks like" in note for note in again.notes), "the entry is read and the note goes"
