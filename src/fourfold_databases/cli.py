@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -20,14 +21,16 @@ from fourfold.cli.commands.tables import Impute
 from fourfold.cli.commands.train import Fit
 from fourfold.cli.data import print_rules
 from fourfold.cli.printing import print_line, say, write_text
+from fourfold.cli.tables import check_output, named_columns, write_imputed
 from fourfold.cli.train import new_folder
 from fourfold.core import LogProb
 from fourfold.data.errors import DataError, option
 from fourfold.data.tables import raw_frame
-from fourfold.engine import Interrupted
+from fourfold.engine import Interrupted, Run
 from fourfold.output.printable import plural, shortened
 from fourfold.privacy import guarantee_words
 from fourfold.settings.data import DataKeywords
+from fourfold.tasks.imputing import impute as impute_rows
 from fourfold.tasks.scores import score_record
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.findings import screen
@@ -39,7 +42,7 @@ from fourfold_databases.run import DatabaseRun, table_folder
 from fourfold_databases.schema import Schema
 from fourfold_databases.writing import check_new, write_database
 
-__all__ = ["data", "evaluate", "fit", "impute", "info", "judge", "refuse", "sample", "score"]
+__all__ = ["data", "evaluate", "fit", "impute", "impute_table", "info", "judge", "refuse", "sample", "score"]
 
 
 def data(command: DescribeData) -> None:
@@ -136,6 +139,23 @@ def impute(command: Impute) -> None:
         for table, counts in filled.items():
             print_line(f"{table}: filled " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
         print_line(path)
+
+
+def impute_table(command: Impute) -> None:
+    """Fill the gaps of one table by its run out of a database. Columns that its file has not are drawn, and left out.
+
+    Such are the columns of the rows that it refers to, and those that say whether a row owns others.
+    """
+    check_output(command)
+    folder = command.run.absolute().parents[1]
+    plans = DatabaseRun.begun(folder).plans
+    own = next((plan.own for table, plan in plans.items() if table_folder(folder, table) == command.run.absolute()), ())
+    model, (rows, _) = Run.load(command.run, command.device).model, raw_frame(command.data)
+    added = [name for name in model.space.columns if name not in rows and name not in own]
+    columns = named_columns(command, model.space.columns) or [n for n in model.space.columns if n not in added]
+    whole = rows.assign(**dict.fromkeys(added))
+    filled = impute_rows(model, whole, command.seed, columns=columns, patience=command.patience, say=say)
+    write_imputed(command, dataclasses.replace(filled, table=filled.table.drop(columns=added)))
 
 
 def evaluate(command: Evaluate) -> None:

@@ -32,6 +32,8 @@ def work_of(command: Command) -> str | None:
     if isinstance(command, Fit):
         database = _is_run(command.resume) or (_is_database(command.data) and "query" not in command.data_options)
         return f"{WORK}:fit" if database else None
+    if isinstance(command, Impute) and _is_run(command.run.absolute().parent.parent):
+        return f"{WORK}:impute_table"
     return f"{WORK}:{OF_RUNS.get(type(command), 'refuse')}" if _is_run(getattr(command, "run", None)) else None
 
 

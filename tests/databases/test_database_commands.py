@@ -200,6 +200,23 @@ def test_impute_fills_the_gaps_of_rows_that_stand_alone(pets, tmp_path, capsys):
         assert before.equals(after)
 
 
+def test_impute_of_one_table_asks_for_no_column_that_its_file_has_not(pets, tmp_path, capsys):
+    """The model of people also holds whether a person has pets, which their file does not say."""
+    people = pd.read_csv(pets / "data" / "people.csv", dtype=str)
+    name = next(str(column) for column in people if column != "person_id")
+    people.loc[[3, 7], name] = ""
+    people.to_csv(tmp_path / "people.csv", index=False)
+    words = ["impute", str(pets / "run" / "tables" / "people"), str(tmp_path / "people.csv"), "--json"]
+    assert run([*words, "--out", str(tmp_path / "new.csv")]) == 0
+    assert json.loads(capsys.readouterr().out)["filled"] == {name: 2}
+    new = pd.read_csv(tmp_path / "new.csv", dtype=str, keep_default_na=False)
+    assert (new[name] != "").all()
+    assert new.drop(index=[3, 7]).equals(people.drop(index=[3, 7])), "the columns of the file, and no others"
+    people.drop(columns=name).to_csv(tmp_path / "people.csv", index=False)
+    assert run([*words, "--out", str(tmp_path / "other.csv")]) == 2
+    assert f"must have the column '{name}'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["classify", "RUN", "x.csv"]])
 def test_commands_of_one_table_refuse_the_run_of_a_database(words, pets, capsys):
     assert run([str(pets / "run") if word == "RUN" else word for word in words]) == 2

@@ -23,17 +23,27 @@ from fourfold.engine import Run
 from fourfold.spaces.columns import UNSEEN
 from fourfold.tasks.classifying import ClassifierScores, classes_of, places_among, target_of
 
-__all__ = ["classify", "impute"]
+__all__ = ["check_output", "classify", "impute", "named_columns", "write_imputed"]
 
 
 def impute(command: Impute) -> None:
     """Fill the gaps of a table, write it, and say what stays empty."""
-    out = command.out
-    if command.as_json and out == "-":
-        raise ValueError("--json and --out - both write to standard output; leave one out")
+    check_output(command)
     run = Run.load(command.run, command.device)
-    columns = _names(command.columns or [], run.model.space.columns)
+    columns = named_columns(command, run.model.space.columns)
     imputed = tasks.impute(run.model, command.data, command.seed, columns=columns, patience=command.patience, say=say)
+    write_imputed(command, imputed)
+
+
+def check_output(command: Impute) -> None:
+    """Refuse to write a table and a record to one output (``ValueError``)."""
+    if command.as_json and command.out == "-":
+        raise ValueError("--json and --out - both write to standard output; leave one out")
+
+
+def write_imputed(command: Impute, imputed: tasks.Imputed) -> None:
+    """Write a table whose gaps are filled, and say what stays empty."""
+    out = command.out
     for note in imputed.notes:
         say(note)
     if out == "-":
@@ -50,9 +60,9 @@ def impute(command: Impute) -> None:
         print_line(out)
 
 
-def _names(texts: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """The columns that are named, each text a column or several between commas."""
-    return [name for text in texts for name in ([text] if text in columns else text.split(","))]
+def named_columns(command: Impute, columns: Sequence[str]) -> list[str]:
+    """The columns that ``--columns`` names, each text a column or several between commas."""
+    return [name for text in command.columns or [] for name in ([text] if text in columns else text.split(","))]
 
 
 def _write(path: Path, table: Any, header: bool) -> None:
