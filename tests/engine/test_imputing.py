@@ -9,6 +9,8 @@ import torch
 
 import fourfold
 from fourfold import build
+from fourfold.data.builtin import FILES
+from fourfold.data.tables import raw_frame
 from fourfold.engine import Run
 from fourfold.main import run as command
 from fourfold.spaces import Categorical, Numeric, Table
@@ -160,3 +162,11 @@ def test_what_is_filled_in_time_is_kept(folder, holes, monkeypatch):
     assert first.where == f"row {first.row + 1}"
     assert first.reason == "the time of 300 s was over: give it more patience"
     assert imputed.table["income"][: first.row].notna().all()
+
+
+def test_a_built_in_table_is_named_as_everywhere() -> None:
+    run = fourfold.fit("autoregressive/trees", "penguins", budget="1 steps", size="xs", progress=False)
+    table = impute(run.model, "penguins", seed=3).table
+    path = impute(run.model, FILES["penguins"], seed=3).table
+    assert table.equals(path)
+    assert (table["sex"] != "").mean() > (raw_frame(FILES["penguins"])[0]["sex"] != "").mean()

@@ -25,7 +25,7 @@ from fourfold.machine.libraries import sklearn
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Categories, Images, Vectors
 
-__all__ = ["builtin_sets"]
+__all__ = ["FILES", "builtin_sets"]
 
 SAMPLED = 20_000
 """The number of examples that a sampled set draws, unless limited."""
@@ -65,7 +65,8 @@ def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:
 
 # --- a table ----------------------------------------------------------------------------------------------------------
 
-PENGUINS = Path(__file__).with_name("penguins.csv")
+FILES: Mapping[str, Path] = {"penguins": Path(__file__).with_name("penguins.csv")}
+"""The bundled files of tables, by the names of the sets."""
 
 
 def penguins(options: DataOptions) -> Source:
@@ -73,7 +74,7 @@ def penguins(options: DataOptions) -> Source:
 
     Source: Horst, Hill, Gorman 2020, palmerpenguins (CC0), https://doi.org/10.5281/zenodo.3960218.
     """
-    source = read(PENGUINS, options)
+    source = read(FILES["penguins"], options)
     assert isinstance(source, Source)  # a small file lies in memory
     return source
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.data import Data, read_all
+from fourfold.data.builtin import FILES
 from fourfold.data.tables import line_of, raw_frame
 from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces import Table
@@ -118,7 +119,7 @@ def impute(
 
     Args:
         model: of a table.
-        data: a file or a data frame with the columns of the model.
+        data: a file, a built-in table or a data frame, with the columns of the model.
         seed: of the draws.
         batch_size: rows in a block.
         columns: fill only the gaps of these. All others stay, and count as missing values of their rows.
@@ -135,6 +136,8 @@ def impute(
         raise TypeError(f"the model must be of a table to fill gaps, got one of {space}: train on a table")
     if patience <= 0:
         raise ValueError(f"patience must be above 0 seconds, got {patience}")
+    if isinstance(data, str) and not Path(data).exists():
+        data = FILES.get(data, data)
     names = [columns] if isinstance(columns, str) else columns or space.columns
     places = sorted({column_at(space, name) for name in names})
     gaps = tuple(

@@ -29,7 +29,7 @@ class Impute(Command):
     work = "fourfold.cli.tables:impute"
 
     run: Folder
-    data: Annotated[str, typer.Argument(help="A table with gaps.", show_default=False)]
+    data: Annotated[str, typer.Argument(help="A table with gaps: a file or a built-in set.", show_default=False)]
     columns: Annotated[
         list[str] | None,
         typer.Option(help="Fill only the gaps of these, as in income,city. Can be repeated.", show_default="all"),
