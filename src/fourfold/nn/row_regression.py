@@ -24,6 +24,8 @@ THIN = 1e-5
 """The mass of a value below which its interval counts as a point."""
 EDGE = 1e-12
 """The least mass on either side of a point."""
+ROUNDING = 1e-14
+"""What rounding leaves of the mass above the greatest value, whose score is infinite."""
 
 
 class _Interval(NamedTuple):
@@ -182,7 +184,8 @@ def _interval(codec: ColumnTokens, y: Tensor) -> _Interval:
     """The interval of codes ``(B, Q)`` by counted distributions. That of a gap has no meaning."""
     _, below, log_mass = codec.places(y)
     mass = log_mass.exp()
-    low, high = (torch.special.ndtri(part.clamp(0, 1)) for part in (below, below + mass))
+    above = (below + mass).masked_fill(below + mass > 1 - ROUNDING, 1.0)
+    low, high = (torch.special.ndtri(part.clamp(0, 1)) for part in (below, above))
     return _Interval(low, high, torch.special.ndtri((below + mass / 2).clamp(EDGE, 1 - EDGE)), mass)
 
 
