@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from every_space import APART
+from every_space import OF_WINGS
 from fourfold import checks, core
 from fourfold.checks import agreement
 from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective, edges
@@ -34,7 +34,7 @@ SPACES = (
     Text("abcdef", length=24),
     Table((HEIGHT, Categorical("colour", categories=("a", "b")))),
 )
-WINGS = tuple(space.conditioned_on(None) for space in APART.values())
+WINGS = tuple(space.conditioned_on(None) for space in OF_WINGS.values())
 
 
 def model_of(name: str, spaces: tuple[core.Space, ...] = (*SPACES, *WINGS)) -> GenerativeModel:
