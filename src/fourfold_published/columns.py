@@ -80,7 +80,7 @@ class PublishedTexts(TextWriter):
     @property
     def words(self) -> str:
         examples = self.examples.count("\n")
-        own = f"; it is examples {plural(examples, 'training row')}, whose texts it may repeat" if examples else ""
+        own = f"; it is shown {plural(examples, 'training row')}, whose texts it may repeat" if examples else ""
         return f"{Path(self.path).name}{own}"
 
     def texts(self, column: str, rows: pd.DataFrame, seeds: list[int]) -> list[str]:
