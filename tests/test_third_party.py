@@ -279,7 +279,7 @@ def test_the_command_line_chooses_a_space_by_its_name(angles, tmp_path, capsys):
         assert call(*words) == 0, words
     assert len(run.dataset().train) + len(run.dataset().test) + len(run.dataset().validation) == 400
     assert call("fit", "--resume", "run", "--space", "vectors") == 2
-    assert "space vectors contradicts run, which has torus" in capsys.readouterr().err
+    assert "space must be torus, as in run, got vectors; leave it out" in capsys.readouterr().err
     assert call("data", "angles.csv", "--space", "torus") == 0
     assert "examples of Torus of shape (2,)" in capsys.readouterr().out
 

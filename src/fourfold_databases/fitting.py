@@ -84,7 +84,7 @@ def fit_database(
         before = begun.training["settings"]
         for name in ("private", "public"):
             if (now := keywords.get(name)) is not None and str(now) != str(before.get(name)):
-                raise ValueError(f"{name} {now} contradicts {folder}, which has {before.get(name)}: leave it out")
+                raise ValueError(f"{name} must be {before.get(name)}, as in {folder}, got {now}; leave it out")
         keywords = {**before, **keywords}
     if paradigm is None or data is None:
         raise ValueError("paradigm and data must be given, got None; a run that is resumed has recorded files alone")

@@ -35,19 +35,19 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(
     ("words", "both"),
     [
-        (("diffusion",), "paradigm diffusion contradicts {}, which has flow"),
-        (("--size", "m"), "size m contradicts {}, which has xs"),
-        (("--seed", "0"), "seed 0 contradicts {}, which has 4"),
-        (("--limit", "50"), "limit 50 contradicts {}, which has 100"),
+        (("diffusion",), "paradigm must be flow, as in {}, got diffusion; leave it out"),
+        (("--size", "m"), "size must be xs, as in {}, got m; leave it out"),
+        (("--seed", "0"), "seed must be 4, as in {}, got 0; leave it out"),
+        (("--limit", "50"), "limit must be 100, as in {}, got 50; leave it out"),
         (
             (
                 "--given",
                 "labels",
             ),
-            "given labels contradicts {}, which has the default",
+            "given must be the default, as in {}, got labels; leave it out",
         ),
-        (("--batch-size", "8"), "batch size 8 contradicts {}, which has 16"),
-        (("--learning-rate", "0.5"), "learning rate 0.5 contradicts {}, which has "),
+        (("--batch-size", "8"), "batch size must be 16, as in {}, got 8; leave it out"),
+        (("--learning-rate", "0.5"), "learning rate must be 0.002, as in {}, got 0.5; leave it out"),
         (("--out", "elsewhere"), "--resume {} already names the run folder, got --out elsewhere"),
         (("flow", "two-moons"), "data must be that of "),
     ],
@@ -113,7 +113,7 @@ def test_a_budget_is_written_exactly(budget):
 
 def test_other_settings_of_training_are_refused(folder):
     run, data = Run.load(folder), load(folder.parent / "rel.npy", seed=4, limit=100)
-    with pytest.raises(ValueError, match=r"batch size \d+ contradicts .*, which has 16: leave it out"):
+    with pytest.raises(ValueError, match=r"batch size must be 16, as in .*, got \d+; leave it out"):
         fit("flow", data, out=folder, seed=4, resume=True, training=run.model.training_defaults)
     assert torch.isfinite(run.sample(2)).all()
 
@@ -121,14 +121,14 @@ def test_other_settings_of_training_are_refused(folder):
 @pytest.mark.parametrize(
     ("settings", "both"),
     [
-        ({"paradigm": "diffusion"}, "paradigm diffusion contradicts {}, which has flow"),
-        ({"size": "m"}, "size m contradicts {}, which has xs"),
-        ({"seed": 0}, "seed 0 contradicts {}, which has 4"),
-        ({"batch_size": 8}, "batch size 8 contradicts {}, which has 16"),
-        ({"learning_rate": 0.5}, "learning rate 0.5 contradicts {}, which has "),
-        ({"muon_rate": 0.5}, "muon rate 0.5 contradicts {}, which has "),
-        ({"data_options": {"limit": 50}}, "limit 50 contradicts {}, which has 100"),
-        ({"data_options": {"size": (8, 8)}}, "image size (8, 8) contradicts {}, which has the default"),
+        ({"paradigm": "diffusion"}, "paradigm must be flow, as in {}, got diffusion; leave it out"),
+        ({"size": "m"}, "size must be xs, as in {}, got m; leave it out"),
+        ({"seed": 0}, "seed must be 4, as in {}, got 0; leave it out"),
+        ({"batch_size": 8}, "batch size must be 16, as in {}, got 8; leave it out"),
+        ({"learning_rate": 0.5}, "learning rate must be 0.002, as in {}, got 0.5; leave it out"),
+        ({"muon_rate": 0.5}, "muon rate must be the default, as in {}, got 0.5; leave it out"),
+        ({"data_options": {"limit": 50}}, "limit must be 100, as in {}, got 50; leave it out"),
+        ({"data_options": {"size": (8, 8)}}, "image size must be the default, as in {}, got (8, 8); leave it out"),
         ({"data": "two-moons"}, "data must be that of "),
     ],
 )

@@ -334,7 +334,7 @@ def test_recipes_refuse_what_they_do_not_model():
     for recipe in recipes.values():
         with pytest.raises(TypeError, match="not Text"):
             recipe(Text("ab", 8), "xs")
-    with pytest.raises(TypeError, match="needs a space with classes"):
+    with pytest.raises(TypeError, match="space must have classes"):
         recipes["jem"](Vectors(2), "xs")
     with pytest.raises(TypeError, match="models Images"):
         recipes["rbm"](Vectors(2), "xs")

@@ -96,7 +96,7 @@ def test_one_name_means_one_objective_for_every_space(name):
 def test_a_space_that_no_recipe_models_is_refused_in_the_words_of_the_default():
     with pytest.raises(TypeError, match="recipe models Vectors and Table, not Text"):
         build("energy", Text("ab", 4))
-    with pytest.raises(TypeError, match="needs a space with classes"):
+    with pytest.raises(TypeError, match="space must have classes"):
         build("energy/jem", Images(1, 8, 8, given=Vectors(2)))
 
 

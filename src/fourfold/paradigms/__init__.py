@@ -65,7 +65,7 @@ def cards() -> Mapping[str, Card]:
 
 
 def _loaded(point: EntryPoint) -> object:
-    """What an entry point names.
+    """Load the object of an entry point.
 
     Raises:
         ImportError: naming the entry point, for one whose module fails.
@@ -74,8 +74,8 @@ def _loaded(point: EntryPoint) -> object:
         return point.load()
     except Exception as error:  # anything may go wrong in a module of a third party
         raise ImportError(
-            f"{point.value} must be importable, since it is a paradigm by an entry point, got {error!r}: correct it, "
-            "or uninstall its package"
+            f"{point.value} must be importable, since an entry point names it as a paradigm, got {error!r}; correct "
+            "it, or uninstall its package"
         ) from error
 
 

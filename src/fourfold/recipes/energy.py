@@ -205,7 +205,10 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 def _classes(space: Images | Vectors) -> int:
     if space.given is None or not space.given.names:
-        raise TypeError("the recipe energy/jem reads a classifier as an energy: it needs a space with classes")
+        raise TypeError(
+            "space must have classes, since energy/jem reads a classifier as an energy, got none; condition it on "
+            "labels, as --given labels does"
+        )
     return len(space.given.names)
 
 

@@ -128,8 +128,7 @@ def check_agrees(settings: FitSettings, card: Mapping[str, Any], folder: Path, p
         if _plain(was) != _plain(now):
             was, now = ("the default" if value is None else value for value in (was, now))
             raise ValueError(
-                f"{name.replace('_', ' ')} {now} contradicts {folder}, which has {was}: "
-                "leave it out, or begin another run"
+                f"{name.replace('_', ' ')} must be {was}, as in {folder}, got {now}; leave it out, or begin another run"
             )
 
 
