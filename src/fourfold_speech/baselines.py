@@ -25,7 +25,7 @@ FITTED = 1 << 18
 CHUNK = 1 << 22
 """Numbers of windows that are in memory at once."""
 EDGE, QUIET = 1e-4, 0.1
-"""What is added to the power of a window: a share of it, and a power of each sample."""
+"""The power of a window is raised by a share of itself, and by a power of each of its samples."""
 NEAR, FAR = 6, 32
 """Samples over which the size of errors is averaged: the mean of both averages counts, the far one twice."""
 LEAST = 0.05

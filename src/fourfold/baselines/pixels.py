@@ -47,7 +47,7 @@ class _Raster:
     Attributes:
         neighbours: where each value's neighbours stand, ``(D, K)``. Those outside are a 0 that stands behind the image,
             and the last one is a constant.
-        sides: where the left, the upper and the two values beside that stand, ``(D, 4)``.
+        sides: where the left, the upper, the upper left and the upper right value stand, ``(D, 4)``.
     """
 
     def __init__(self, space: Images) -> None:
@@ -89,8 +89,8 @@ class _Raster:
 
     def activity(self, rows: Tensor, at: Places) -> Tensor:
         """How uneven the neighbours of values are, ``(B, P)``: the sum of the differences around."""
-        left, above, corner, right = (rows[:, self.sides[at, i]] for i in range(4))
-        return (left - corner).abs() + (corner - above).abs() + (above - right).abs()
+        left, upper, upper_left, upper_right = (rows[:, self.sides[at, i]] for i in range(4))
+        return (left - upper_left).abs() + (upper_left - upper).abs() + (upper - upper_right).abs()
 
 
 @final
@@ -253,9 +253,10 @@ class CountedPixels(Baseline):
         """The numbers of the contexts of each value, from the simplest to the most detailed, ``(B, P)`` each."""
         raster, v = self.base.raster, self.base.space.n_values
         sides = rows[:, raster.sides[at]].long().unbind(-1)
-        left, above, corner, right = (side // max(v // LEVELS, 1) for side in sides)
+        left, upper, upper_left, upper_right = (side // max(v // LEVELS, 1) for side in sides)
         both, steps = (raster.channel[at] * v + sides[0]) * v + sides[1], 2 * LEVELS
-        return [both, (both * steps + corner) * steps + right, (raster.places[at] * steps + left) * steps + above]
+        corners = (both * steps + upper_left) * steps + upper_right
+        return [both, corners, (raster.places[at] * steps + left) * steps + upper]
 
     def masses(self, rows: Tensor) -> Tensor:
         """``P(x_i | x_<i)`` of each value of rows, ``(B, D)`` float64."""

@@ -46,7 +46,7 @@ class Uncompiled:
         self.function = function
 
     def __call__(self, *arguments: Any) -> Tensor:
-        """What the function returns."""
+        """Call the function."""
         return self.function(*arguments)
 
 

@@ -25,7 +25,7 @@ THIN = 1e-5
 EDGE = 1e-12
 """The least mass on either side of a point."""
 ROUNDING = 1e-14
-"""What rounding leaves of the mass above the greatest value, whose score is infinite."""
+"""Rounding may leave this mass above the greatest value. The score of its upper end is infinite all the same."""
 
 
 class _Interval(NamedTuple):
