@@ -73,7 +73,7 @@ def _with_owners(where: str, frames: Frames, schema: Schema) -> tuple[Schema, tu
     """
     first, free, notes = dict[str, Link](), list[str](), list[str]()
     for table in schema.keys:
-        links = [link for link in schema.links_of(table) if link.parent != table and len(frames[link.parent]) >= OWNERS]
+        links = _long_links(frames, schema, table)
         if not links or links[0].reason.startswith(NAMED):
             continue
         counts = {link: frames[table][link.column].value_counts() for link in links}
@@ -83,8 +83,7 @@ def _with_owners(where: str, frames: Frames, schema: Schema) -> tuple[Schema, tu
             free.append(table)
             notes.append(
                 f"{table}: no row of {parent} owns its rows, but they refer to them, since {len(rows):,} of them have "
-                f"all {rows.sum():,}, and one has {rows.max():,}; if {parent} holds no persons, keep its real rows: "
-                f"fourfold data {where} --schema NEW.toml, and then reference = true below [{json.dumps(parent)}]"
+                f"all {rows.sum():,}, and one has {rows.max():,}; {_real_rows(where, parent)}"
             )
         elif best != links[0]:
             first[table] = best
@@ -92,11 +91,25 @@ def _with_owners(where: str, frames: Frames, schema: Schema) -> tuple[Schema, tu
     return dataclasses.replace(schema, links=ordered, free=(*schema.free, *free)), tuple(notes)
 
 
-def _like_references(where: str, frames: Frames, schema: Schema, said: str) -> Iterator[str]:
+def _long_links(frames: Frames, schema: Schema, table: str) -> list[Link]:
+    """The links of a table to others that are long enough to own its rows."""
+    return [link for link in schema.links_of(table) if link.parent != table and len(frames[link.parent]) >= OWNERS]
+
+
+def _real_rows(where: str, table: str) -> str:
+    """The way to keep the real rows of a table, as the end of a note."""
+    return (
+        f"if {table} holds no persons, keep its real rows: fourfold data {where} --schema NEW.toml, and then "
+        f"reference = true below [{json.dumps(table)}]"
+    )
+
+
+def _like_references(where: str, frames: Frames, schema: Schema) -> Iterator[str]:
     """A note on each table that looks like a list of real things: not long, without persons, and often named.
 
-    Its own rows name none that are drawn. A table that earlier notes speak of is left out.
+    Its own rows name none that are drawn. A table that owns no rows because they would be too many has a note already.
     """
+    crowds = {link.parent for table in schema.free for link in _long_links(frames, schema, table)[:1]}
     likely = {*schema.real, *(table for table, frame in frames.items() if len(frame) < OWNERS)}
     for table in schema.order:
         rows = len(frames[table])
@@ -109,12 +122,9 @@ def _like_references(where: str, frames: Frames, schema: Schema, said: str) -> I
         if children < OFTEN * rows or any(PERSONAL.search(str(name)) for name in (table, *frames[table])):
             continue
         likely.add(table)
-        if f"reference = true below [{json.dumps(table)}]" not in said:
-            yield (
-                f"{table}: looks like a reference table, since {children:,} rows of {most.child} name its {rows:,}; if "
-                f"it holds no persons, keep its real rows: fourfold data {where} --schema NEW.toml, and then "
-                f"reference = true below [{json.dumps(table)}]"
-            )
+        if table not in crowds:
+            why = f"{children:,} rows of {most.child} name its {rows:,}"
+            yield f"{table}: looks like a reference table, since {why}; {_real_rows(where, table)}"
 
 
 @dataclass(frozen=True)
@@ -191,6 +201,6 @@ def read_database(
     in_order = {table: sound[table] for table in frames}
     if owners:
         schema, remarks = _with_owners(name, in_order, schema)
-        notes += (*remarks, *_like_references(name, in_order, schema, " ".join(remarks)))
+        notes += (*remarks, *_like_references(name, in_order, schema))
     types = {table: keys.types for table, keys in declared.items()}
     return Database(name, in_order, schema, notes, numbers, not isinstance(data, Mapping), types)

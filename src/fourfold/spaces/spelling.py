@@ -149,12 +149,12 @@ def spelling_of(texts: Iterable[str], levels: Iterable[int | None]) -> Spelling 
     """
     follow: dict[str, Counter[str]] = defaultdict(Counter)
     rows: Counter[str] = Counter()
-    letters, counts_of = 0, []
+    letters, sample = 0, []
     for text, level in zip(texts, levels, strict=True):
         if letters > LETTERS:
             break
         letters += len(text) + 1
-        counts_of.append(text)
+        sample.append(text)
         here = set()
         for context, letter in _contexts(text[:LONGEST], level):
             follow[context][letter] += 1
@@ -168,7 +168,7 @@ def spelling_of(texts: Iterable[str], levels: Iterable[int | None]) -> Spelling 
         tuple(contexts),
         tuple("".join(letter for letter, _ in part) for part in counts),
         tuple(tuple(count for _, count in part) for part in counts),
-        formats_of([text for text in counts_of if text]),
+        formats_of([text for text in sample if text]),
     )
 
 
