@@ -348,8 +348,8 @@ diffusion; `src/fourfold/engine/sizes.json` has them for each recipe and kind of
 `benchmarks/sizes.py rule` writes it. Others need the most that any of these do, so they are narrower. It depends a
 little on the machine, since narrow networks are comparatively slow with AMX. An adversarial game gains later: at up to
 350 steps all widths are equally good after equally many steps, so `s/2` needs {patient:,}, and `s` {game}, where its
-step takes at most 1.6 times as long. Size `s` of a latent-variable model needs {autoencoder:,}: `s/2` is ahead of it after
-120 s on one AMX core (`benchmarks/peers.py`). Its narrower sizes need the steps above where a step takes {usual}
+step takes at most 1.6 times as long. Size `s` of a latent-variable model needs {autoencoder:,}: `s/2` is ahead of it
+after 120 s on one AMX core (`benchmarks/peers.py`). Its narrower sizes need the steps above where a step takes {usual}
 times as long as at the size before, and more with the {power}th power of that ratio. With AVX2 kernels `s/2` takes
 2.6 times as long as `s/4` (1.2 with AMX), and 100 s of the processor gave a Frechet distance of 206 with it (2,000
 samples, 578 steps) and of 190 with `s/4` (1,048 steps). Where the narrowest size takes fewer than {enough} steps,
