@@ -493,6 +493,31 @@ def test_a_data_frame_keeps_its_types(tmp_path, suffix):
     assert torch.equal(read_all(tmp_path / f"t{suffix}", data.space)[0].x, x)
 
 
+def test_fresh_numbers_of_a_data_frame_fit_into_their_dtype():
+    ids = {
+        "signed id": (rng.integers(-(2**62), 2**62, N), "int64"),
+        "random id": (rng.integers(2**62, 2**64 - 1, N, dtype="uint64"), "uint64"),
+        "last id": (np.uint64(2**64 - 1) - np.arange(N, dtype="uint64"), "uint64"),
+        "small id": ((2**15 - N + np.arange(N)).astype("int16"), "int64"),  # 2**15 is the first fresh one
+    }
+    frame = pd.DataFrame({"x": rng.normal(size=N), **{name: values for name, (values, _) in ids.items()}})
+    data = load(frame)
+    table = data.space.table(torch.cat([data.train.x, data.validation.x]))
+    for name, (values, dtype) in ids.items():
+        assert str(table[name].dtype) == dtype
+        assert table[name].is_unique
+        assert not set(table[name]) & set(values)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "uint64"])
+def test_large_numbers_that_are_categories_stay_exact(dtype):
+    large = 2**60 + np.arange(1, 6, 2)
+    frame = pd.DataFrame({"group": pd.array(rng.choice(large, N), dtype), "x": rng.normal(size=N)})
+    data = load(frame)
+    assert isinstance(data.space.modelled[0], Categorical)
+    assert data.space.table(data.train.x)["group"].isin(large.tolist()).all()
+
+
 def test_words_of_a_data_frame_may_end_in_blanks_as_those_of_a_file_may():
     words = np.where(rng.random(N) < 0.5, "left ", "right")
     words[:3] = "left"

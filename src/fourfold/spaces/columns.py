@@ -248,9 +248,10 @@ class Categorical(Modelled):
         return np.array(self.categories, dtype=np.float64) if self.nearest or self.dtype[0] in "iufIUF" else None
 
     def _values(self, codes: Codes) -> pd.Series:
-        text, numbers = pd.Series(self._text(codes), dtype=object), self.numbers
-        if numbers is not None and self.dtype[0] in "iufIUF":
-            return _cast(pd.Series(numbers[codes]), self.dtype)
+        if self.dtype[0] in "iufIUF":  # whole numbers of more than 15 digits stay exact
+            categories = pd.to_numeric(pd.Series(self.categories, dtype=object))
+            return _cast(pd.Series(categories.to_numpy()[codes]), self.dtype)
+        text = pd.Series(self._text(codes), dtype=object)
         if self.dtype == "bool":
             return text.str.lower().eq("true")
         if self.dtype == "category":
@@ -591,7 +592,10 @@ class Identifier(Unmodelled):
         return pd.Series(words, dtype=object)
 
     def values(self, codes: Codes) -> pd.Series:
-        return _cast(self.text(codes), self.dtype if self.dtype[0] in "iuIU" else "str")
+        if self.dtype[0] not in "iuIU":
+            return _cast(self.text(codes), "str")
+        numbers = self.text(codes).map(int)
+        return _cast(numbers, self.dtype if numbers.max() <= np.iinfo(self.dtype.lower()).max else "int64")
 
 
 @final

@@ -31,6 +31,8 @@ DIGITS = 0.2
 """The share of digits among the letters of names, at most."""
 OFTEN = 2
 """Rows of a name or a code, on average: one with fewer is a text."""
+ROOM = 10**12
+"""Fresh numbers that must be left above those of the data. Else they count from 1."""
 POOL = "other"
 """The category into which rare ones are pooled."""
 
@@ -224,7 +226,7 @@ def identifier(values: Values) -> Inferred | None:
 
 def _identifier(values: Values, reason: str) -> Inferred:
     """An identifier whose fresh values look like those of the data, if these are alike."""
-    if (count := _counter(values.text)) is None:
+    if (count := _counter(values.text) or _large_counter(values)) is None:
         count = format_of_all(values.text.tolist()) or f"{values.coded.name} {{}}", 0, 1
     pattern, width, first = count
     dtype = "int64" if pattern == "{}" and width == 0 else "str"
@@ -242,6 +244,15 @@ def _counter(text: pd.Series) -> tuple[str, int, int] | None:
     return f"{head[0]}{{}}{tail[0]}", width, pyarrow.compute.max(digits.cast("int64")).as_py() + 1
 
 
+def _large_counter(values: Values) -> tuple[str, int, int] | None:
+    """The same for numbers of a data frame that have a sign or more than 18 digits. ``None`` for words."""
+    dtype = (values.coded.dtype or "str").lower()
+    if not len(values.text) or not dtype.startswith(("int", "uint")):
+        return None
+    largest = max(map(int, values.text))
+    return "{}", 0, largest + 1 if np.iinfo(dtype).max - largest > ROOM else 1
+
+
 def amounts(text: pd.Series) -> list[str]:
     """A remark on words that are amounts with a sign, such as ``$1,200.50`` or ``45 %``."""
     signed = text.str.contains(r"[$€£¥%]").all() and text.str.fullmatch(r"[$€£¥]?\s*-?[\d.,]+\s*[$€£¥%]?").all()
@@ -252,6 +263,6 @@ def fresh(values: Values, dtype: str, pattern: str, width: int, first: int, reas
     """A column that is not modelled: samples get fresh values."""
     column: Identifier = values.column(Identifier, dtype, pattern=pattern, width=width, first=first)
     if column.dtype[0] not in "iuIU" or pattern != "{}":
-        column = dataclasses.replace(column, dtype="str" if values.coded.dtype is None else column.dtype)
+        column = dataclasses.replace(column, dtype="str")
     example = column.text(np.zeros(1, dtype=np.int64)).iloc[0]
     return Inferred(column, "identifier", f"fresh ones from {example}", f"{reason}; not modelled", values.share)
