@@ -122,8 +122,13 @@ def test_lists_and_labels_train_a_model_by_class():
 
 def test_what_is_no_table_of_numbers_is_refused_with_the_way_out():
     for rows in ([[1.0, 2.0], [3.0]], [{"a": 1.0}], [["a", 1.0]] * 30):
-        with pytest.raises(DataError, match=r"a list must hold numbers in rows of one length: .*DataFrame\(rows\)"):
+        with pytest.raises(DataError, match=r"data must hold numbers .* got a list.*DataFrame\(rows\)"):
             fourfold.fit("flow", rows)
+    for text in ("a cat sat on a mat. " * 250, "a cat\nsat on a mat"):
+        with pytest.raises(DataError, match=rf"data must be .*, got a text of {len(text):,} letters.*\[text\]"):
+            fourfold.load(text)
+    with pytest.raises(DataError, match=r"images must be uint8, got float64; .*series.*group="):
+        fourfold.load(np.zeros((30, 8, 2)))
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'y': .*labels"):
         fourfold.fit("flow", np.zeros((30, 2)), y=np.zeros(30))
     with pytest.raises(ValueError, match=r"load it by fourfold.load\(x, labels=y, given='labels'\)"):

@@ -75,6 +75,10 @@ def test_where_both_axes_may_be_channels_the_squarer_image_is_meant(tmp_path, sh
 def test_pixel_values(tmp_path):
     path = saved(tmp_path, GREY % 17)
     assert load(path, n_values=17).space == Images(1, 6, 5, n_values=17)
+    binary = GREY % 2 == 1
+    data = load(binary)
+    assert data.space == Images(1, 6, 5, n_values=2)
+    assert int(sum(split.x.sum() for split in (data.train, data.validation, data.test))) == binary.sum()
     with pytest.raises(DataError, match="values must be from 0 to 15, got 16; give --n-values 17"):
         load(path, n_values=16)
 

@@ -376,6 +376,8 @@ def _reading_of(name: str, given: Dataset) -> dict[str, Any]:
     return {name: value for name, value in given.options.items() if name in _READING}
 
 
+LONGEST_PATH = 4096
+"""Letters of a path that a system takes, at most."""
 _READING = frozenset(f.name for f in dataclasses.fields(DataOptions)) - {"given", "limit", "fractions"}
 """The settings of a data set by which its source is read, as conditions."""
 
@@ -447,8 +449,12 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
         note = f"read the built-in set {name}, not what stands here under that name: write ./{name} for it"
         return dataclasses.replace(source, notes=(*source.notes, note)) if here.exists() else source
     path = Path(name).expanduser()
-    if path.exists():
+    if os.path.exists(path):  # False for a name that no file can have, where Path.exists raises
         return read(path, options)
+    if len(name) > LONGEST_PATH or "\n" in name:
+        raise DataError(
+            f"data must be a name or a path, got a text of {len(name):,} letters; write it in a list: [text]"
+        )
     if name == IN_MEMORY:
         raise DataError(f"{name} must be given again, as it is not stored: the array, tensor or table")
     if path.suffix or len(path.parts) > 1:
@@ -473,5 +479,6 @@ def _of_memory(data: object, options: DataOptions) -> Source:
         refuse_other(options, "a table", *OF_TABLES)
         return of_memory(IN_MEMORY, data, options)
     raise DataError(
-        f"data must be a name, a path, a NumPy array, a tensor or a data frame, got a {type(data).__name__}"
+        f"data must be a name, a path, a NumPy array, a tensor, a data frame or a list, got {type(data).__name__}; "
+        "write it as an array or a data frame"
     )

@@ -93,8 +93,8 @@ def as_array(rows: np.ndarray | Sequence[object]) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in "biuf":
         raise DataError(
-            f"a {type(rows).__name__} must hold numbers in rows of one length: give an array, or a data frame as in "
-            "pandas.DataFrame(rows)"
+            f"data must hold numbers in rows of one length, or texts, got a {type(rows).__name__} of others; give an "
+            "array, or a data frame as in pandas.DataFrame(rows), for series of several lengths with group= and order="
         )
     return array
 
@@ -336,6 +336,9 @@ def images_of(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Ten
     """uint8 images as ``(N, C, H, W)``, a view where possible. Conditions may have unknown pixels."""
     if x.dtype == np.int16 and isinstance(options, ConditionOptions):
         return _with_holes(name, x, options)
+    n_values = options.n_values or (2 if x.dtype == np.bool_ else 256)
+    if x.dtype == np.bool_:
+        x = x.astype(np.uint8)
     if x.dtype != np.uint8:
         raise DataError(_of_floats(name, x))
     if 0 in x.shape:
@@ -343,7 +346,6 @@ def images_of(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Ten
     require(_array_bytes(x), name)
     first = x.ndim == 4 and _channels_first(name, x.shape, options)
     channels_first = x[:, None] if x.ndim == 3 else x if first else x.transpose(0, 3, 1, 2)
-    n_values = options.n_values or 256
     highest = max(int(part.max()) for part in np.array_split(x, max(x.nbytes >> 26, 1)) if part.size)
     if not 2 <= n_values <= 256 or highest >= n_values:
         raise DataError(
@@ -366,6 +368,8 @@ def _with_holes(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.T
 
 def _of_floats(name: str, x: np.ndarray) -> str:
     way = "for values in [0, 1] give (255 * x).round().astype(numpy.uint8)"
+    if x.ndim == 3:
+        way += ", for series a data frame of all their rows with group= and order="
     return f"{name}: images must be uint8, got {x.dtype}; {way}"
 
 
