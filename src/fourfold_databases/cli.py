@@ -206,11 +206,14 @@ def info(command: Info) -> None:
         print_line(json.dumps(record, indent=1))
         return
     print_line(f"{command.subject}: {plural(len(run.schema.keys), 'table')} of {run.training['data'] or 'frames'}\n")
-    print_line("\n".join(_wrapped(run.schema)))
+    links = tuple(dataclasses.replace(link, reason="") for link in run.schema.links)
+    print_line("\n".join(_wrapped(dataclasses.replace(run.schema, links=links, reasons={}))))
     settings = {"paradigm": run.training["paradigm"], **run.training["settings"]}
     print_line("\n" + "\n".join(f"  {name.replace('_', ' '):<16}{value}" for name, value in settings.items()) + "\n")
     for table, row in tables.items():
         print_line(f"{table}: {plan_words(run.plans[table])}; {row['run'] or 'it needs no model, or is not trained'}")
+    for table, rows in run.fixed.items():
+        print_line(f"{table}: {plural(len(rows), 'row')}, as in the data")
     if run.privacy:
         print_line(guarantee_words({"privacy": run.privacy}))
 

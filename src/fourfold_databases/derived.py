@@ -28,6 +28,7 @@ from fourfold.metrics.rule_search import find_rules
 from fourfold.metrics.rules import AddsUp
 from fourfold_databases.reading import Frames, Places, gaps_in, places_in, rows_at
 from fourfold_databases.schema import Link, Schema
+from fourfold_databases.times import TimeFormat
 
 __all__ = [
     "Balance",
@@ -102,7 +103,7 @@ class Tally:
         of: the column of the child. Empty for ``count``.
         empty: the value of a row that none names. ``None``: it is missing.
         form: how counts and sums are written. ``None``: values are those of the child as they stand.
-        time: whether they are times.
+        times: how the child writes them, if they are times.
     """
 
     column: str
@@ -112,7 +113,7 @@ class Tally:
     of: str = ""
     empty: float | None = None
     form: NumberFormat | None = None
-    time: bool = False
+    times: TimeFormat | None = None
 
     def words(self, table: str) -> str:
         """The rule as a person writes it."""
@@ -214,6 +215,10 @@ def of_record(record: Mapping[str, Any]) -> Derived:
     values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in record.items()}
     if values.get("form") is not None:
         values["form"] = NumberFormat(**values["form"])
+    if values.pop("time", False):  # as earlier versions wrote it
+        values["times"] = {}
+    if values.get("times") is not None:
+        values["times"] = TimeFormat.of_record(values["times"])
     kind: type[Derived] = Balance if "parts" in values else Tally if "function" in values else Copy
     return kind(**values)
 
@@ -246,10 +251,8 @@ def _tallied(child: pd.DataFrame, tally: Tally, places: Places, parents: int) ->
 def _extreme(child: pd.DataFrame, tally: Tally, places: Places, parents: int) -> pd.Series:
     """The first or last value of the rows that name each row of the parent, as it stands."""
     column = child[tally.of]
-    sizes = (
-        pd.to_datetime(column, errors="coerce", format="mixed", utc=True) if tally.time else pd.Series(numbers(column))
-    )
-    order = sizes.argsort(kind="stable").to_numpy()
+    sizes = numbers(column) if tally.times is None else tally.times.days(column)
+    order = np.argsort(sizes, kind="stable")
     order = order[places[order] >= 0]
     groups = column.iloc[order].groupby(places[order], sort=False)
     return (groups.first() if tally.function == "min" else groups.last()).reindex(range(parents))
@@ -262,11 +265,12 @@ class Kinds(NamedTuple):
     """The columns of a table that are numbers, and those that are times."""
 
     quantities: tuple[str, ...]
-    times: tuple[str, ...]
+    times: Mapping[str, TimeFormat]
 
     def of(self, names: Collection[str]) -> Kinds:
         """Those among some names."""
-        return Kinds(*(tuple(name for name in part if name in names) for part in self))
+        times = {name: form for name, form in self.times.items() if name in names}
+        return Kinds(tuple(name for name in self.quantities if name in names), times)
 
 
 def derived_columns(
@@ -325,11 +329,13 @@ def _tallies(
     above, below = kinds[link.parent], kinds[link.child]
     tallies = [Tally("", link.child, link.column, "count", form=NumberFormat())]
     tallies += [Tally("", link.child, link.column, "sum", name, form=NumberFormat()) for name in below.quantities]
-    for time, names in ((False, below.quantities), (True, below.times)):
-        tallies += [Tally("", link.child, link.column, f, name, time=time) for name in names for f in ("max", "min")]
+    forms = {**dict.fromkeys(below.quantities), **below.times}
+    tallies += [
+        Tally("", link.child, link.column, f, n, times=form) for n, form in forms.items() for f in ("max", "min")
+    ]
     for column in (*above.quantities, *above.times):
         if column not in without:
-            fitting = (t for t in tallies if column in (above.times if t.time else above.quantities))
+            fitting = (t for t in tallies if column in (above.quantities if t.times is None else above.times))
             fits = ((t, _empty(t, parent[column][:first], few, places_of_few)) for t in fitting)
             for tally, part in fits:
                 empty = None if part is None else _empty(tally, parent[column], child, places)
@@ -395,6 +401,8 @@ def _balances(
 ) -> Iterator[Balance]:
     """Columns that a sum within the row decides, where tallies are among its terms."""
     names = kinds.quantities
+    if not names:
+        return
     x = torch.from_numpy(np.stack([numbers(frame[name]) for name in names], 1))
     columns = set(derived)
     for rule in find_rules(x, Columns(names, (False,) * len(names), ("number",) * len(names))):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,12 @@ from fourfold.data.errors import DataError
 from fourfold.data.schema import Coded, Inferred, infer
 from fourfold.data.sequences import order_of
 from fourfold.spaces.columns import DateTime, Graded, Identifier
-from fourfold_databases.bounds import Bound, bounds_of, days
+from fourfold_databases.bounds import Bound, bounds_of
 from fourfold_databases.database import Database
 from fourfold_databases.derived import (
     FEWEST,
     Derived,
     Kinds,
-    NumberFormat,
     counts_of,
     derived_columns,
     numbers,
@@ -45,6 +44,7 @@ from fourfold_databases.derived import (
 )
 from fourfold_databases.reading import Frames, Places, gaps_in, rows_at
 from fourfold_databases.schema import Link, Schema
+from fourfold_databases.times import TimeFormat
 
 __all__ = [
     "COIN",
@@ -65,6 +65,7 @@ __all__ = [
     "reference_columns",
     "role",
     "rows_of",
+    "times_of",
     "with_place",
 ]
 
@@ -97,7 +98,7 @@ class Plan:
         described: those of its own columns that say what a row is like, for rows that are given it.
         quantities: those of them that are numbers.
         categories: those of them that are categories.
-        times: those of them that are times.
+        times: those of them that are times, and how they are written.
         bounds: the bounds that values of the owner's row are for its own.
         siblings: the earlier tables of the same owner, of whose rows its rows are given a summary.
         flags: the tables of which some rows own no row.
@@ -122,7 +123,7 @@ class Plan:
     described: tuple[str, ...]
     quantities: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    times: tuple[str, ...] = ()
+    times: Mapping[str, TimeFormat] = field(default_factory=dict)
     derived: tuple[Derived, ...] = ()
     counters: tuple[tuple[str, int], ...] = ()
     bounds: tuple[Bound, ...] = ()
@@ -148,8 +149,10 @@ class Plan:
         }
         values["derived"] = tuple(map(of_record, values["derived"]))
         values["counters"] = tuple(map(tuple, values["counters"]))
-        forms = ((bound, bound["form"]) for bound in values["bounds"])
-        values["bounds"] = tuple(Bound(**{**bound, "form": form and NumberFormat(**form)}) for bound, form in forms)
+        values["bounds"] = tuple(map(Bound.of_record, values["bounds"]))
+        times = record["times"]  # earlier versions wrote names alone
+        forms = times if isinstance(times, Mapping) else {name: {} for name in times}
+        values["times"] = {name: TimeFormat.of_record(form) for name, form in forms.items()}
         return cls(**values)
 
     def record(self) -> dict[str, Any]:
@@ -195,11 +198,11 @@ def plans(database: Database, rules: bool = True) -> dict[str, Plan]:
 
 
 def _about(frame: pd.DataFrame, without: Sequence[str]) -> tuple[Inferred, ...]:
-    """The columns of a table without keys and links."""
+    """The columns of a table without keys and links. The parts of a column that is taken apart are none."""
     own = [str(column) for column in frame if column not in without]
     if not own or len(frame) < FEWEST:
         return ()
-    return tuple(item for item in _beside_coin(_some(frame[own])).columns if item.column.name != COIN)
+    return tuple(item for item in _beside_coin(_some(frame[own])).columns if item.column.name in own)
 
 
 def _beside_coin(frame: pd.DataFrame) -> Dataset:
@@ -216,7 +219,7 @@ def _kinds(frame: pd.DataFrame, about: Sequence[Inferred]) -> Kinds:
     """The columns that hold numbers, though there may be so few that they are categories, and those of times."""
     some = _some(frame)
     names = [name for name in _of_kinds(about, "number", "category") if _holds_numbers(some[name])]
-    return Kinds(tuple(names), _of_kinds(about, "time"))
+    return Kinds(tuple(names), times_of(about))
 
 
 def _holds_numbers(column: pd.Series) -> bool:
@@ -256,7 +259,7 @@ def _plan(
         described=_of_kinds(about, "number", "time", "category", "boolean"),
         quantities=_of_kinds(about, "number"),
         categories=_of_kinds(about, "category", "boolean"),
-        times=_of_kinds(about, "time"),
+        times=times_of(about),
         siblings=_siblings(schema, table),
         flags=tuple(link.child for link in schema.children(table) if not counts_of(places[link], len(frame)).all()),
         order=order,
@@ -312,6 +315,11 @@ def _counters(
 
 def _of_kinds(about: Sequence[Inferred], *kinds: str) -> tuple[str, ...]:
     return tuple(item.column.name for item in about if item.kind in kinds)
+
+
+def times_of(about: Sequence[Inferred]) -> dict[str, TimeFormat]:
+    """How the columns of times are written."""
+    return {item.column.name: TimeFormat.of(item.column) for item in about if isinstance(item.column, DateTime)}
 
 
 def _siblings(schema: Schema, table: str) -> tuple[str, ...]:
@@ -436,7 +444,7 @@ def in_order(rows: pd.DataFrame, order: str) -> pd.DataFrame:
         places: npt.NDArray[Any] = order_of("rows", coded, {}).column.codes_of(coded.inverse, coded.distinct)
     except DataError:
         places = numbers(rows[order])
-        places = days(rows[order]) if np.isnan(places).all() else places
+        places = TimeFormat().days(rows[order]) if np.isnan(places).all() else places
     return rows.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)
 
 

@@ -42,7 +42,7 @@ from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import Column, Identifier, Modelled, Numeric
 from fourfold.spaces.sequences import ABSENT
 from fourfold_databases.database import Database
-from fourfold_databases.plan import NO, ROW, YES, Plan, flag
+from fourfold_databases.plan import NO, ROW, YES, Plan, flag, times_of
 from fourfold_databases.reading import Places, places_in
 from fourfold_databases.schema import DECLARED, NAMED, Link, Schema
 
@@ -390,7 +390,7 @@ def _protected(
         described=tuple(name for name in own if any(name in names for names in kinds.values()) and name in masses),
         quantities=kinds["number"],
         categories=kinds["category"],
-        times=kinds["time"],
+        times=times_of([item for item in inferred if item.column.name in own]),
         flags=tuple(c.child for c in schema.children(table)),
         order=None if link is None else ROW,
         alone=link is None,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fourfold.data import load
 from fourfold.data.schema.rules import RuleRow, rule_rows
-from fourfold_databases.bounds import Bound
+from fourfold_databases.bounds import orders_of
 from fourfold_databases.database import Database
 from fourfold_databases.derived import CLOSE, Copy, Derived, Tally, numbers
 from fourfold_databases.plan import FEWEST, ROW, Plan, in_order, owner_rows, plans
@@ -78,8 +78,7 @@ def rule_shares(database: Database, plan: Mapping[str, Plan]) -> Iterator[tuple[
         if owner is None:
             continue
         rows, above = database.frames[table], owner_rows(database.frames, database.schema, owner)
-        starts = [Bound(name, other) for name in own.times for other in plan[owner.parent].times]
-        for bound in dict.fromkeys([*own.bounds, *starts]):
+        for bound in dict.fromkeys([*own.bounds, *orders_of(own.times, plan[owner.parent].times)]):
             excess = bound.excess(rows, above)
             share = _share((excess <= 0)[~np.isnan(excess)])
             if bound in own.bounds or share >= HOLDS:

@@ -380,6 +380,8 @@ class DatabaseRun:
         columns = reference_columns(link, self.plans[link.parent])
         targets = rows[[*columns]].set_axis([*columns.values()], axis=1)
         there = parents[[*columns.values()]].reset_index(drop=True)
+        days = {name: form.days for name, form in self.plans[link.parent].times.items() if name in there}
+        targets, there = (part.assign(**{n: of(part[n]) for n, of in days.items()}) for part in (targets, there))
         places = np.full(len(rows), -1, dtype=np.int64)
         if link.column in self.plans[link.child].roles:
             places = role_places(rows[role(link)], targets, there, generator)
