@@ -294,9 +294,10 @@ def parts(cases: list[dict[str, Any]], below: Path | None, errors: bool) -> None
     """Print the share of the parts that are named, and of the named ones that are none, by kind of input and in all.
 
     A case holds ``parts`` (alternatives joined by ``|``) and ``also`` (parts that are right but need not be named).
+    Where it holds ``answers``, the paradigm of a part by its role, the share of the named ones with it is printed too.
     """
-    print(f"{'part':<12} {'input':<9} {'n':>3} {'parts':>6} {'named':>6} {'invented':>9}")
-    counts: dict[tuple[str, str], list[tuple[int, int, int, int]]] = defaultdict(list)
+    print(f"{'part':<12} {'input':<9} {'n':>3} {'parts':>6} {'named':>6} {'invented':>9} {'answers':>8}")
+    counts: dict[tuple[str, str], list[tuple[int, int, int, int, int, int]]] = defaultdict(list)
     for case in cases:
         placed = _hybrid(case, below)
         if placed is None:
@@ -304,15 +305,19 @@ def parts(cases: list[dict[str, Any]], below: Path | None, errors: bool) -> None
         roles = {part.role for part in placed.parts} | _WITHIN.get(str(placed.cell), set())
         wanted = [set(part.split("|")) for part in case["parts"]]
         right = set().union(*wanted, case["also"], _WITHIN.get(str(placed.cell), set()))
-        row = (len(wanted), sum(bool(part & roles) for part in wanted), len(roles), len(roles - right))
+        own = {part.role: str(part.cell) for part in placed.parts}
+        answers = [own[role] == cell for role, cell in case.get("answers", {}).items() if role in own]
+        named = sum(bool(part & roles) for part in wanted)
+        row = (len(wanted), named, len(roles), len(roles - right), len(answers), sum(answers))
         for key in ((case["part"], case["kind"]), (case["part"], "all"), ("all", "all")):
             counts[key].append(row)
         if errors and (row[1] < row[0] or row[3]):
             missed = ["|".join(sorted(part)) for part in wanted if not part & roles]
             print(f"- {case['id']} ({placed.cell}): missed {missed}, invented {sorted(roles - right)}")
     for (part, kind), rows in sorted(counts.items()):
-        total, named, told, invented = map(sum, zip(*rows, strict=True))
-        print(f"{part:<12} {kind:<9} {len(rows):>3} {total:>6} {named / total:>6.2f} {invented / max(told, 1):>9.2f}")
+        total, named, told, invented, answers, agree = map(sum, zip(*rows, strict=True))
+        figures = f"{total:>6} {named / total:>6.2f} {invented / max(told, 1):>9.2f}"
+        print(f"{part:<12} {kind:<9} {len(rows):>3} {figures} {f'{agree}/{answers}':>8}")
 
 
 #: parts that a paradigm has within itself

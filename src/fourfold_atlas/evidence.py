@@ -205,7 +205,8 @@ class Evidence:
         weight: how strongly, in votes. Zero for a quote that was set aside (a foil, a negation).
         kind: the reader that found it.
         form: the form of the quote, such as a passage or a comment.
-        rule: the id of the rule that found it, where one did. For the wording as a whole the kind of text.
+        rule: the id of the rule that found it, where one did. For the wording as a whole the kind of text. For a part
+            the cells whose systems may have it, where these are not all.
     """
 
     quote: str

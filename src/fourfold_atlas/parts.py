@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from fourfold.vocabulary import FACTS
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form, Reader
-from fourfold_atlas.rules import PartRule, mechanism_part, part_rules
+from fourfold_atlas.rules import OF, PartRule, mechanism_part, part_rules
 from fourfold_atlas.votes import by_claim
 
 __all__ = ["Part", "catalogued", "chain", "ordered", "part_of"]
@@ -34,8 +34,8 @@ _NAMES = {
     Cell.DIFFUSION: re.compile(r"diffusion|flow[- ]match|rectified[- ]flow|score-based|denois|DDPM|\bCFM", re.I),
     Cell.AUTOREGRESSIVE: re.compile(r"auto-?regress|token by token|next[- ]token|wavenet", re.I),
     Cell.FLOW: re.compile(r"\bflows?\b|coupling|invertible", re.I),
-    Cell.ENERGY: re.compile(r"\benergy\b", re.I),
-    Cell.ADVERSARIAL: re.compile(r"adversarial|GANs?\d*\b|discriminator", re.I),
+    Cell.ENERGY: re.compile(r"\benergy\b(?![- ](?:distance|score))|boltzmann|\bRBM", re.I),
+    Cell.ADVERSARIAL: re.compile(r"adversarial|GANs?\d*\b|discriminator|energy[- ](?:distance|score)|\bCRPS\b", re.I),
 }
 
 
@@ -131,7 +131,7 @@ def chain(rows: Iterable[Evidence], cell: Cell | None) -> tuple[Part, ...]:
         return ()
     rows = list(rows)
     own = _OWN.get(cell, set()) if cell else set()
-    parts = {row.claim: row for row in reversed(rows) if _is_part(row) and row.claim not in own}
+    parts = {row.claim: row for row in reversed(rows) if _is_part(row, cell) and row.claim not in own}
     by_claim = {claim: part_of(claim, row.quote, row.where) for claim, row in parts.items()}
     mechanisms = {part.cell for part in by_claim.values()}
     for other, row in _stated(rows, cell):
@@ -148,9 +148,15 @@ def ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda part: (order | encoders).get(part.role, len(order))))
 
 
-def _is_part(row: Evidence) -> bool:
+def _is_part(row: Evidence, cell: Cell | None) -> bool:
+    """True for a firm find of a part that systems of the cell may have."""
     said = row.weight >= SAID and row.form is not Form.SCRAP
-    return said and row.claim.aspect is Aspect.PART and row.claim in part_rules()
+    return said and _may_be_in(row, cell) and row.claim.aspect is Aspect.PART and row.claim in part_rules()
+
+
+def _may_be_in(row: Evidence, cell: Cell | None) -> bool:
+    """False where a find tells of a part in systems of other cells alone."""
+    return not row.rule.startswith(OF) or (cell is not None and cell.value in row.rule.removeprefix(OF).split("|"))
 
 
 def _stated(rows: list[Evidence], cell: Cell | None) -> Iterator[tuple[Cell, Evidence]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from fourfold_atlas.evidence import CLAIMS, Claim
 
-__all__ = ["COMPARED", "LOOP", "SHIFTED", "PartRule", "Rule", "cues", "file_rules", "finder", "hints"]
+__all__ = ["COMPARED", "LOOP", "OF", "SHIFTED", "PartRule", "Rule", "cues", "file_rules", "finder", "hints"]
 __all__ += [
     "mechanism_part",
     "naming",
@@ -31,6 +31,8 @@ __all__ += [
 
 #: ids of finds of the code reader: in a whole loop, before the claim, and in statements that belong together
 LOOP, SHIFTED, COMPARED = "code/loop.", "code/next_piece.shifted", "code/compared."
+#: before the cells whose systems alone may have a part, in the place of its rule's id
+OF = "of:"
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class PartRule:
         mixes: whether the clause may name its paradigm.
         name: words that name it, and say nothing of the generative step.
         told: other prose that tells of it.
+        told_of: prose that tells of it in systems of some cells alone, and these cells.
         code: the names of its classes and files.
         catalogue: words of the catalogue's entries.
         failure: the name, the meaning and the measurement of what goes wrong with it, if anything.
@@ -116,6 +119,7 @@ class PartRule:
     mixes: bool
     name: re.Pattern[str] | None
     told: re.Pattern[str] | None
+    told_of: tuple[tuple[re.Pattern[str], frozenset[str]], ...]
     code: re.Pattern[str] | None
     catalogue: re.Pattern[str]
     failure: tuple[str, str, str] | None
@@ -140,10 +144,18 @@ def _part_rule(claim: Claim, row: Mapping[str, Any]) -> PartRule:
         mixes=row.get("mixes", False),
         name=prose("name"),
         told=prose("told"),
+        told_of=tuple(_told_of(claim)),
         code=re.compile(row["code"]) if "code" in row else None,
         catalogue=re.compile(row["catalogue"]),
         failure=_three(row.get("failure")),
     )
+
+
+def _told_of(claim: Claim) -> Iterator[tuple[re.Pattern[str], frozenset[str]]]:
+    table = _document("hybrids")
+    for row in table["told"]:
+        if row["part"] == claim.value:
+            yield _pattern(table, row["words"], re.IGNORECASE), frozenset(row["of"])
 
 
 def _three(texts: list[str] | None) -> tuple[str, str, str] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
 from fourfold_atlas.evidence import LEANS, LONGEST_QUOTE, Aspect, Claim, Evidence, Form, Reader, shortened
-from fourfold_atlas.rules import cues, file_rules, finder, hints, part_rules, reason, word_rules
+from fourfold_atlas.rules import OF, cues, file_rules, finder, hints, part_rules, reason, word_rules
 from fourfold_atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
 
 __all__ = ["MAX_PROSE", "kind_of", "places", "preamble", "without_homonyms"]
@@ -28,6 +28,8 @@ _OWN = finder("words", "own")
 #: a clause that states training or sampling of the system itself, and the reach of its verb in characters
 _ACTS, _USES, _TRAINS, _GENERAL = (reason("words", name) for name in ("acts", "uses", "training", "general"))
 ACT_REACH, NAME_REACH, TITLE_SHARE = 90, 50, 0.6
+#: a part that systems of every cell may have
+_ANY: frozenset[str] = frozenset()
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
 _GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritics?\b", re.I)
 _TRAINING = re.compile(r"\badversarial(?:ly)?[- ](?:training|trained)\b", re.I)
@@ -268,13 +270,14 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], text_kind
 def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, tuple[int, int]]]:
     """Evidence of parts, each with the span (perhaps empty) whose words say nothing of the generative step."""
     for claim, rule in part_rules().items():
-        for pattern in filter(None, (rule.name, rule.told)):
-            for match in islice(pattern.finditer(prose.text), MOST_PARTS):
+        for pattern, of in ((rule.name, _ANY), (rule.told, _ANY), *rule.told_of):
+            for match in islice(pattern.finditer(prose.text) if pattern else (), MOST_PARTS):
                 start, end, weight = prose.sentence(match.start())
-                if pattern is rule.told:
+                if pattern is not rule.name:
                     weight *= _foil(prose.text, start, end, match, claim)
                 form = Form.SCRAP if _scrap(prose, match) else Form.PASSAGE
-                row = Evidence(_clause(prose, match), place(match.start()), claim, weight, Reader.WORDS, form)
+                quote, where = _clause(prose, match), place(match.start())
+                row = Evidence(quote, where, claim, weight, Reader.WORDS, form, OF + "|".join(sorted(of)) if of else "")
                 yield row, match.span() if pattern is rule.name else (match.start(), match.start())
 
 

@@ -332,3 +332,43 @@ def test_systems_of_one_kind_stand_side_by_side_in_their_own_words():
 def test_a_prior_is_named_by_its_kind():
     parts = {part.role: part.cell for part in place("VAE with a RealNVP prior trained jointly by the ELBO").parts}
     assert "prior" in parts
+
+
+@pytest.mark.parametrize(
+    ("text", "role", "cell"),
+    [
+        (
+            "A causal transformer predicts the sequence of latents; its state and a noise vector are mapped by a small "
+            "diffusion model to the next latent.",
+            "head",
+            Cell.DIFFUSION,
+        ),
+        (
+            "A transformer is trained with cross-entropy on the next token of a mesh, given a latent, and draws one "
+            "token after another. A diffusion model of this latent is fitted afterwards.",
+            "prior",
+            Cell.DIFFUSION,
+        ),
+        (
+            "A denoiser predicts the noise in the encodings of proteins. A decoder maps the denoised encodings back to "
+            "residues.",
+            "autoencoder",
+            None,
+        ),
+        (
+            "Our model is trained by the evidence lower bound; its prior is a restricted Boltzmann machine.",
+            "prior",
+            Cell.ENERGY,
+        ),
+    ],
+)
+def test_a_part_is_told_by_what_it_does(text, role, cell):
+    assert {part.role: part.cell for part in place_words(text).parts}[role] is cell
+
+
+def test_what_tells_of_a_part_in_one_cell_tells_nothing_in_another():
+    """A decoder that maps latents back is an autoencoder beside diffusion, and the model itself behind a bound."""
+    text = "The encoder maps x into a latent code and the decoder maps the latent back; we maximise the ELBO."
+    placed = place_words(text)
+    assert placed.cell is Cell.LATENT_VARIABLE
+    assert "autoencoder" not in {part.role for part in placed.parts}
