@@ -103,7 +103,7 @@ def _frames(path: Path) -> list[Image.Image]:
     """The frames of an animation, grey or coloured, on white."""
     with Image.open(path, formats=_FORMATS) as animation:
         if getattr(animation, "n_frames", 1) < 2:
-            raise DataError("must be an animation, got one picture")
+            raise DataError("must be an animation, got one picture (pictures are .png or .jpg)")
         frames = [in_mode(frame.copy(), "RGB") for frame in ImageSequence.Iterator(animation)]
     if all(_is_grey(frame) for frame in frames):
         frames = [frame.convert("L") for frame in frames]

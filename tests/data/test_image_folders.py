@@ -239,6 +239,7 @@ def test_hidden_files_and_litter_are_passed_over(tmp_path):
     folder = fill(tmp_path / "f")
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / "Thumbs.db").write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
     assert load(folder).skipped == ()
 
 

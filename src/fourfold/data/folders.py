@@ -15,7 +15,7 @@ __all__ = ["IMAGES", "classes_of", "entries", "files_of", "holds", "limited", "m
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of the files of images."""
-_LITTER = ("thumbs.db", "desktop.ini")
+_LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 
 
 def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> tuple[list[Path], list[Path], bool]:
