@@ -111,12 +111,12 @@ def test_samplers_by_name(runs, tmp_path, capsys):
     assert call(*words, "--sampler", "UniPC", "-o", tmp_path / "a.npy") == 0
     assert call(*words, "--sampler", "nonsense") == 2
     err = capsys.readouterr().err
-    assert "choose one of AnnealedLangevin, DDIM, " in err
+    assert "sampler must be one of AnnealedLangevin, DDIM, " in err
     assert not {"MALA", "BlockGibbs", "MarkovChain"} & set(err.replace(",", " ").split())  # for energies
     assert call("sample", runs / "vectors", "--sampler", "UniPC") == 2
-    assert "UniPC needs a Denoiser" in capsys.readouterr().err
+    assert "got UniPC, which needs a Denoiser" in capsys.readouterr().err
     assert call("sample", runs / "vectors", "--sampler", "nonsense") == 2
-    assert "this model has only its own sampler" in capsys.readouterr().err
+    assert "sampler must be left out for this model, which has one" in capsys.readouterr().err
 
 
 def test_every_sampler_offered_is_made_by_its_name():
@@ -188,8 +188,8 @@ def test_evaluate_prints_scores(runs, capsys, tmp_path):
 def mistakes(runs):
     return [
         (("fit",), "give a paradigm and data"),
-        (("fit", "diffusion", "nosuch"), "must be a file or a built-in set, got 'nosuch'"),
-        (("fit", "dif", "digits"), "choose one of"),
+        (("fit", "diffusion", "nosuch"), "data must be a file or one of digits, "),
+        (("fit", "dif", "digits"), "paradigm must be one of"),
         (("fit", "diffusion", "digits", "--budget", "3x"), "budget must be like 30s"),
         (("fit", "diffusion", "digits", "--size", "q"), "size must be xs, s, m"),
         (("fit", "diffusion", "digits", "--precision", "int8", "--out", "unused"), "precision must be one of float32"),
@@ -288,8 +288,8 @@ def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
     for words, reason in (
         (("--steps", "3"), "steps must be left out for Ancestral"),
         (("--guidance", "2"), "unconditional"),
-        (("--balance", "a"), "a text that goes on does not follow --balance; leave it out"),
-        (("--require", "a=b", "--batch-size", "2"), "does not follow --require, --batch-size; leave them out"),
+        (("--balance", "a"), "--balance must be left out, since a text that goes on"),
+        (("--require", "a=b", "--batch-size", "2"), "--require and --batch-size must be left out"),
     ):
         assert call("sample", runs / "text", "--given", "the", *words) != 0
         assert reason in capsys.readouterr().err
@@ -298,12 +298,12 @@ def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
         assert call("fit", f"diffusion/{recipe}", "python-docs", *common, "--out", tmp_path / recipe) == 0
     capsys.readouterr()
     for words, reason in (
-        (("--steps", 2), "--steps; leave it"),
-        (("--guidance", 0), "--guidance; leave it"),
-        (("--given", "a", "--top-k", 3), "--given, the rules of drawing tokens; leave them"),
+        (("--steps", 2), "--steps"),
+        (("--guidance", 0), "--guidance"),
+        (("--given", "a", "--top-k", 3), "--given and the rules of drawing tokens"),
     ):
         assert call("sample", tmp_path / "masked", "--fill", "a{3}b", *words) != 0
-        assert f"--fill does not follow {reason} out" in capsys.readouterr().err
+        assert f"{reason} must be left out, since --fill" in capsys.readouterr().err
     texts = []
     for words in ((), ("--steps", 4), ("--steps", 1)):
         assert call("sample", tmp_path / "blocks", "--given", "the ", "--length", 24, *words) == 0

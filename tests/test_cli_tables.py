@@ -83,7 +83,7 @@ def test_samples_have_what_is_asked_for(folder, capsys):
     ("words", "message"),
     [
         (("--given", "kid=a"), "did you mean 'kind'"),
-        (("--given", "kind=z"), "no category 'z'"),
+        (("--given", "kind=z"), "got 'z'"),
         (("--given", "size=90..99"), "got 90..99"),
         (("--balance", "size"), "holds quantities"),
         (("--require", "start <="), "cannot be read"),

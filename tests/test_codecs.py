@@ -205,7 +205,7 @@ def test_standardised_returns():
 def test_a_constant_column_is_named():
     x = torch.randn(50, 2)
     x[:, 1] = 3
-    with pytest.raises(ValueError, match="column height is constant"):
+    with pytest.raises(ValueError, match="column height must vary"):
         Standardised(Vectors(2, ("age", "height"))).fit(x)
 
 

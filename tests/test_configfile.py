@@ -40,11 +40,11 @@ def test_init_writes_once(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[fit]\nbudgt = '5 steps'", r"unknown option 'budgt'; did you mean budget\?"),
-        ("[fit]\nresume = 'x'", "unknown option 'resume'"),
-        ("[compare]\n", r"has no section \[fit\]"),
+        ("[fit]\nbudgt = '5 steps'", r"got 'budgt'; did you mean 'budget'\?"),
+        ("[fit]\nresume = 'x'", "option must be one of .*, got 'resume'"),
+        ("[compare]\n", r"must have a section \[fit\], got none"),
         ("[fit]\nseed = {}", "seed must be a text, a number or true or false, got dict"),
-        ("[fit", "is not TOML"),
+        ("[fit", "must be TOML"),
         (None, "cannot be read"),
     ],
 )

@@ -199,9 +199,9 @@ def test_every_monitor_a_card_names_is_watched(name: str, space: str) -> None:
 
 
 def test_unknown_names_are_refused_with_the_choice() -> None:
-    with pytest.raises(ValueError, match="choose one of"):
+    with pytest.raises(ValueError, match="paradigm must be one of"):
         build("gan", Vectors(2))
     with pytest.raises(ValueError, match="size must be xs, s, m"):
         build("diffusion", Vectors(2), "xxl")
-    with pytest.raises(ValueError, match="this recipe has no size xl: its largest is m"):
+    with pytest.raises(ValueError, match="size of this recipe must be one of xs, s, m, got 'xl'"):
         build("diffusion", Vectors(2), "xl")

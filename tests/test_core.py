@@ -115,7 +115,7 @@ def test_paradigm_follows_from_estimand_and_principle() -> None:
 
 
 def test_parts_that_do_not_fit_are_refused_with_both_names() -> None:
-    with pytest.raises(TypeError, match=r"NeedsEnergy needs a Energy.*learns a Pushforward"):
+    with pytest.raises(TypeError, match=r"take a Pushforward, which .* learns.*got NeedsEnergy, which needs a Energy"):
         affine_model(sampler=NeedsEnergy())
 
 

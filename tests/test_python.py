@@ -129,7 +129,7 @@ def test_what_is_no_table_of_numbers_is_refused_with_the_way_out():
             fourfold.load(text)
     with pytest.raises(DataError, match=r"images must be uint8, got float64; .*series.*group="):
         fourfold.load(np.zeros((30, 8, 2)))
-    with pytest.raises(TypeError, match=r"unexpected keyword argument 'y': .*labels"):
+    with pytest.raises(TypeError, match=r"keyword of .* must be one of .*labels.*, got 'y'"):
         fourfold.fit("flow", np.zeros((30, 2)), y=np.zeros(30))
     with pytest.raises(ValueError, match=r"load it by fourfold.load\(x, labels=y, given='labels'\)"):
         fourfold.fit("flow", fourfold.load("two-moons"), labels=np.zeros(3))

@@ -27,7 +27,7 @@ def multimodal(space: Space, size: str) -> GenerativeModel:
     codec = codes_of(space, size, latent.fsq)
     if not isinstance(space.given, Lines):
         raise TypeError(
-            "a multimodal model needs captions: load captioned images or sounds, conditional on their captions"
+            f"conditions must be captions for a multimodal model, got {space.given}; load with --given captions"
         )
     (tokens,), net_size = codec.event, TRANSFORMER[size]
     caption = space.given.text.length - 1

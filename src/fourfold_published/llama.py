@@ -55,7 +55,9 @@ class Weights:
         settings = self.library.llama_model_default_params()
         self.pointer = self.library.llama_model_load_from_file(path.encode(), settings)
         if not self.pointer:
-            raise ValueError(f"{path}: is damaged, or of a kind that llama.cpp does not know; get it again")
+            raise ValueError(
+                f"{path}: must be a file that llama.cpp reads, got one damaged or of a newer kind; get it again"
+            )
         self.vocabulary = self.library.llama_model_get_vocab(self.pointer)
         self.tokens = int(self.library.llama_vocab_n_tokens(self.vocabulary))
         self.context = int(self.library.llama_model_n_ctx_train(self.pointer))
@@ -106,7 +108,9 @@ class _Context:
             settings.swa_full = True  # so that positions can be forgotten behind a sliding window
         self.pointer = self.library.llama_init_from_model(weights.pointer, settings)
         if not self.pointer:
-            raise MemoryError(f"llama.cpp has no memory for {sequences} sequences of {room:,} tokens")
+            raise MemoryError(
+                f"sequences must fit into memory, got {sequences} of {room:,} tokens; ask for fewer or shorter ones"
+            )
         self.memory = self.library.llama_get_memory(self.pointer)
         self.batch = self.library.llama_batch_init(TOGETHER, 0, 1)
 
@@ -118,7 +122,9 @@ class _Context:
             part = flat[begin : begin + TOGETHER]
             self._fill(part, begin, columns, start)
             if self.library.llama_decode(self.pointer, self.batch):
-                raise RuntimeError(f"llama.cpp does not decode {len(part)} tokens of {rows} sequences at {start}")
+                raise RuntimeError(
+                    f"llama.cpp failed at {len(part)} tokens of {rows} sequences from position {start} on"
+                )
             values = np.ctypeslib.as_array(
                 self.library.llama_get_logits(self.pointer), shape=(len(part), self.weights.tokens)
             )
@@ -231,9 +237,7 @@ class LlamaTransformer(NextToken):
         """
         start = 0 if cache is None else cache.position
         if start + ids.shape[1] > self.length:
-            raise ValueError(
-                f"{ids.shape[1]} positions after {start} cached do not fit into a context of {self.length}"
-            )
+            raise ValueError(f"positions must fit into a context of {self.length}, got {start} + {ids.shape[1]}")
         past = self.cache(len(ids)) if cache is None else cache
         plain = ids.masked_fill(ids >= self.tokens, self.start).cpu().numpy()
         return torch.from_numpy(past.logits(plain)).to(ids.device)

@@ -134,9 +134,7 @@ class PublishedTransformer(NextToken):
     def _logits(self, ids: Tensor, cache: _Past | None, **options: Any) -> Tensor:
         start = 0 if cache is None else cache.position
         if start + ids.shape[1] > self.length:
-            raise ValueError(
-                f"{ids.shape[1]} positions after {start} cached do not fit into a context of {self.length}"
-            )
+            raise ValueError(f"positions must fit into a context of {self.length}, got {start} + {ids.shape[1]}")
         ids = ids.masked_fill(ids >= self.tokens, self.start)
         if cache is None:
             return torch.as_tensor(self.inner(input_ids=ids, use_cache=False).logits).float()

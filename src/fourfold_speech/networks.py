@@ -197,7 +197,7 @@ class SpeechTransformer(SpeechNetwork):
         """
         length = 0 if cache is None else cache.text.position
         if length + ids.shape[1] > self.length:
-            raise ValueError(f"{ids.shape[1]} positions after {length} do not fit into a context of {self.length}")
+            raise ValueError(f"positions must fit into a context of {self.length}, got {length} + {ids.shape[1]}")
         h = self.embedding(ids)
         h = h + positions(length + ids.shape[1], self.width, h)[length:]
         memory = self._memory(sound) if cache is None else cache.sound

@@ -89,7 +89,7 @@ def samples(space: Audio, size: str) -> GenerativeModel:
     """Samples on the mu-law, one after the other, in rows as if they were the pixels of an image."""
     width = max(n for n in range(1, ROW + 1) if space.length % n == 0)
     if width < ROW // 8:
-        raise TypeError(f"clips of {space.length:,} samples cannot be cut into rows: load a multiple of {ROW} samples")
+        raise TypeError(f"length must be a multiple of {ROW} samples for rows, got {space.length:,}")
     codec, (lower, upper) = MuLaw(space, width), ROWS[size]
     _, rows, _ = codec.event
     sizes = (lower.width, lower.width, lower.depth, upper.width, upper.depth)

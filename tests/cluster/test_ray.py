@@ -22,7 +22,7 @@ from small_comparison import SMALL, SOURCE
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ray:cpu=2", r"unknown setting 'cpu'; did you mean cpus\?"),
+        ("ray:cpu=2", r"setting must be one of .*, got 'cpu'; did you mean 'cpus'\?"),
         ("ray:cpus=many", "cpus must be a number, got 'many'"),
         ("ray:cpus=0", "cpus of a task must be at least 1, got 0"),
         ("ray:gpus=-1", "gpus of a task must be at least 0, got -1"),

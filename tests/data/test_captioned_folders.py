@@ -75,12 +75,15 @@ def test_without_captions_there_is_nothing_to_be_conditional_on(tmp_path):
 
 
 FAULTS = {
-    "missing": (as_lines(PAIRS[:-1]), r"29\.png: has no caption: add one"),
-    "foreign": (as_lines([*PAIRS[:3], ("x.png", "x")]), r"captions\.txt, line 4: there is no image 'x\.png'"),
-    "twice": (as_lines([*PAIRS, PAIRS[0]]), r"captions\.txt, line 31: is a second caption of 00\.png"),
-    "empty": (as_lines([*PAIRS[:2], ("02.png", " ")]), r"captions\.txt, line 3: the caption is empty"),
-    "long": (as_lines([("00.png", "é" * 300)]), r"captions\.txt, line 1: the caption has 600 bytes, more than 512"),
-    "nothing": ("\n\n", r"captions\.txt: holds no captions"),
+    "missing": (as_lines(PAIRS[:-1]), r"29\.png: must have a caption, got none: add one"),
+    "foreign": (
+        as_lines([*PAIRS[:3], ("x.png", "x")]),
+        r"captions\.txt, line 4: must name the file of one image beside it, got 'x\.png'",
+    ),
+    "twice": (as_lines([*PAIRS, PAIRS[0]]), r"captions\.txt, line 31: 00\.png must have one caption, got a second"),
+    "empty": (as_lines([*PAIRS[:2], ("02.png", " ")]), r"captions\.txt, line 3: caption must be a text, got blanks"),
+    "long": (as_lines([("00.png", "é" * 300)]), r"captions\.txt, line 1: caption must have at most 512 bytes, got 600"),
+    "nothing": ("\n\n", r"captions\.txt: must hold a line for each image, got none"),
 }
 
 
@@ -100,13 +103,13 @@ def test_other_faults(tmp_path):
         load(path)
     (path / "captions.txt").unlink()
     (path / "captions.jsonl").write_text('{"file": "00.png", "caption": "a"}\n{"file": "01.png"}\n')
-    with pytest.raises(DataError, match=r"captions\.jsonl, line 2: names no file and caption"):
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 2: must have a 'file' and a 'caption', got"):
         load(path)
     (path / "captions.jsonl").write_text("{nonsense\n")
     with pytest.raises(DataError, match=r"captions\.jsonl, line 1: must be JSON"):
         load(path)
     (path / "captions.csv").write_text(as_csv(PAIRS))
-    with pytest.raises(DataError, match="is not the only file of captions"):
+    with pytest.raises(DataError, match="must be the only file of captions"):
         load(path)
 
 
@@ -117,9 +120,12 @@ def test_a_table_of_captions_is_read_like_any_table(tmp_path):
     assert matched(load(path, given="captions"))
     for content, message in (
         ("file,caption\n00.png,a red, round one\n", r"csv, row 1: has 3 cells, .* quote a cell that holds ','"),
-        ("file,caption\n00.png,red\nxx.png,blue\n", r"csv, row 2: there is no image 'xx\.png'"),
-        ("file,title\n00.png,red\n", r"csv, row 1: names no file and caption"),
-        ("file,caption\n", r"csv: holds no captions"),
+        (
+            "file,caption\n00.png,red\nxx.png,blue\n",
+            r"csv, row 2: must name the file of one image beside it, got 'xx\.png'",
+        ),
+        ("file,title\n00.png,red\n", r"csv, row 1: must have a 'file' and a 'caption', got file, title"),
+        ("file,caption\n", r"csv: must hold a line for each image, got none"),
     ):
         (path / "captions.csv").write_text(content)
         with pytest.raises(DataError, match=message):

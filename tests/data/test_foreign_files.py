@@ -62,7 +62,7 @@ def test_text_labels_with_impossible_characters_are_refused(tmp_path):
     labels = npy(np.array(["u", "v"] * 20))
     damaged = labels[:-4] + b"\xff\xff\xff\x7f"
     path = npz(tmp_path / "m.npz", **{"x.npy": npy(VECTORS), "y.npy": damaged})
-    assert "labels are damaged" in refusal(path)
+    assert "labels must hold whole characters" in refusal(path)
 
 
 def test_arrays_that_are_not_used_are_not_read(tmp_path, little):

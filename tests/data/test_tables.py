@@ -136,7 +136,7 @@ def test_bad_tables_are_refused(tmp_path, content, message):
         (text(change={4: "x,1"}), r"t.csv, column a: must hold numbers, got 'x' in row 5; correct it"),
         (text(change={4: "inf,1"}), r"row 5, column a: must be a finite float32, got inf"),
         (text(change={4: "1,-1e39"}), r"row 5, column b: must be a finite float32, got -1e\+39"),
-        ("\n".join(f"{i},7" for i in range(40)), r"column column 2 is constant \(7 in"),
+        ("\n".join(f"{i},7" for i in range(40)), "column column 2 must vary to have a density, got 7 in"),
     ],
 )
 def test_vectors_are_finite_numbers_that_vary(tmp_path, content, message):
@@ -158,7 +158,7 @@ def test_vectors_have_no_words(tmp_path):
     [
         ("kin", "did you mean 'kind'"),
         ("zzz", "it has a, b, kind"),
-        ("a", "row 1: .* is not a class label"),
+        ("a", "row 1: label must be a whole number or a name"),
     ],
 )
 def test_wrong_label_columns_are_refused(tmp_path, labels, message):
@@ -171,7 +171,7 @@ def test_missing_labels_are_refused(tmp_path):
     frame = FRAME.copy()
     frame.loc[9, "kind"] = None
     frame.to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(DataError, match="row 10: the label is missing"):
+    with pytest.raises(DataError, match="row 10: must have a label, got none"):
         load(tmp_path / "t.csv", labels="kind")
 
 
@@ -181,7 +181,7 @@ def test_conditional_without_labels_is_refused(tmp_path):
 
 
 def test_labels_alone_are_refused(tmp_path):
-    with pytest.raises(DataError, match="no column beside the labels"):
+    with pytest.raises(DataError, match="must have columns beside the labels"):
         load(write(tmp_path / "t.csv", "k\n" + "u\n" * 40), labels="k")
 
 

@@ -285,7 +285,7 @@ def test_tables_of_keys_alone_need_no_model_and_a_key_may_be_a_link(tmp_path):
     assert samples["vips"]["customer_id"].is_unique
     assert 0 < len(samples["vips"]) < 120 == len(samples["customers"])
     assert samples["vips"]["customer_id"].isin(samples["customers"]["customer_id"]).all()
-    with pytest.raises(ValueError, match="unknown paradigm"):
+    with pytest.raises(ValueError, match="paradigm must be one of"):
         fit_database("autoregresive", tables, out=tmp_path / "other")
     assert not (tmp_path / "other").exists()
 

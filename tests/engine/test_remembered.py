@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
         ),
         (("--batch-size", "8"), "batch size must be 16, as in {}, got 8; leave it out"),
         (("--learning-rate", "0.5"), "learning rate must be 0.002, as in {}, got 0.5; leave it out"),
-        (("--out", "elsewhere"), "--resume {} already names the run folder, got --out elsewhere"),
+        (("--out", "elsewhere"), "--out must be left out with --resume, which names the run folder {}, got elsewhere"),
         (("flow", "two-moons"), "data must be that of "),
     ],
 )

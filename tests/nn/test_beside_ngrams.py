@@ -100,7 +100,7 @@ def test_without_a_text_all_tokens_are_equally_likely():
 def test_other_spaces_are_refused():
     from fourfold.spaces import Vectors
 
-    with pytest.raises(TypeError, match="models Text, not Vectors"):
+    with pytest.raises(TypeError, match="must be Text for this recipe, got Vectors"):
         build("autoregressive/ngrams", Vectors(2), size="xs")
 
 

@@ -211,7 +211,7 @@ def test_refusals():
         AdversarialGame(Quadratic(1), every=0)
     with pytest.raises(TypeError, match="StyleGenerator"):
         AdversarialGame(Quadratic(2), regulariser=PathLength()).terms(Affine(2))
-    with pytest.raises(TypeError, match="models Images, not"):
+    with pytest.raises(TypeError, match="must be Images for this recipe, got"):
         CARD.recipes["stylegan2"](Vectors(2), "xs")
     assert build(Vectors(2), "xs").likelihood.kind is Kind.NONE
 

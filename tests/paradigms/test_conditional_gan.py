@@ -77,6 +77,6 @@ def test_rare_categories_are_learned():
 
 
 def test_other_spaces_are_refused():
-    with pytest.raises(TypeError, match="models Table, not Vectors: use adversarial"):
+    with pytest.raises(TypeError, match="must be Table for this recipe, got Vectors; use adversarial"):
         build("adversarial/conditional", Vectors(3))
     assert build("adversarial/conditional", Table((Numeric("n", low=0, high=90),)), "xs").sample(3).shape == (3, 1)

@@ -122,7 +122,10 @@ def test_coupled_noise_teaches_a_field_and_no_score():
         {"likelihood": DiffusionBound()},
     ):
         (name,) = (type(value).__name__ for value in part.values())
-        with pytest.raises(TypeError, match=f"{name} needs a Denoiser, but CoupledFlowMatching learns a VectorField"):
+        with pytest.raises(
+            TypeError,
+            match=f"must take a VectorField, which CoupledFlowMatching learns, .*, got {name}, which needs a Denoiser",
+        ):
             model.with_parts(**part)
     claims = NetworkVelocity(model.estimand.net, (2,), RectifiedFlow(), 1.0)
     with pytest.raises(TypeError, match=r"for CoupledFlowMatching, got NetworkVelocity.* fits a VectorField"):
@@ -382,9 +385,9 @@ def test_image_presets_take_any_shape(recipe, shape):
 
 
 def test_what_a_recipe_does_not_model_is_refused():
-    with pytest.raises(TypeError, match=r"recipe models Images, Vectors.* not Text"):
+    with pytest.raises(TypeError, match=r"must be Images or Vectors.* for this recipe, got Text"):
         RECIPES["denoising"](Text("ab", 4), "s")
-    with pytest.raises(TypeError, match="models Images, not Vectors"):
+    with pytest.raises(TypeError, match="must be Images for this recipe, got Vectors"):
         RECIPES["dit"](Vectors(2), "s")
 
 

@@ -113,7 +113,7 @@ def test_labels_condition_densities():
 
 
 def test_refusals():
-    with pytest.raises(TypeError, match="models vectors and tables, not text"):
+    with pytest.raises(TypeError, match="must be Vectors or Table for this recipe, got Text"):
         cards()["flow"].recipes["spline"](Text(), "xs")
     with pytest.raises(TypeError, match="at least 2"):
         cards()["flow"].recipes["coupling"](Vectors(1), "xs")
@@ -233,7 +233,7 @@ def test_what_needs_a_score_is_refused_by_a_continuous_flow(part):
     """
     model = cards()["flow"].recipes["continuous"](Vectors(2), "xs")
     (name,) = (type(value).__name__ for value in part.values())
-    with pytest.raises(TypeError, match=f"{name} needs a .*, but ContinuousLikelihood learns a VectorField"):
+    with pytest.raises(TypeError, match=f"a VectorField, which ContinuousLikelihood learns, .* got {name}, which"):
         model.with_parts(**part)
     for sampler in (Euler(8), Heun(8)):
         assert model.with_parts(sampler=sampler).sample(3).shape == (3, 2)

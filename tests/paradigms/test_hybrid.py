@@ -216,9 +216,9 @@ def test_a_label_is_the_start_symbol_of_a_sequence_of_codes():
 
 
 def test_a_model_without_an_encoder_is_no_codec():
-    with pytest.raises(TypeError, match="cannot be a codec"):
+    with pytest.raises(TypeError, match="codec must be an objective with an encoder"):
         LearnedCodec(build("adversarial", Vectors(2), "xs"))
-    with pytest.raises(TypeError, match="cannot be a codec"):
+    with pytest.raises(TypeError, match="codec must be an objective with an encoder"):
         QuantisedCodec(autoencoder(), (1, 1))
 
 

@@ -162,5 +162,5 @@ def test_steps_and_draws_are_checked_and_other_spaces_are_refused():
         JointSteps(0)
     with pytest.raises(ValueError, match="draws must be at least 2"):
         JointBound(1)
-    with pytest.raises(TypeError, match="models Table, not Vectors"):
+    with pytest.raises(TypeError, match="must be Table for this recipe, got Vectors"):
         build("diffusion/joint", Vectors(3))

@@ -244,7 +244,7 @@ def test_few_rows_choose_trees_and_others_a_network() -> None:
     given = WINDOWS.conditioned_on(Categories.numbered(2))
     names = [resolve("autoregressive", space).partition("/")[2] for space in (WINDOWS, KEYED, many, given)]
     assert names == ["trees", "trees", "likelihood", "likelihood"]
-    with pytest.raises(TypeError, match="trees model rows over time without a condition, not given one"):
+    with pytest.raises(TypeError, match="conditions must be left out for trees of rows over time, got"):
         build("autoregressive/trees", given)
 
 

@@ -94,6 +94,6 @@ def test_what_cannot_be_exported_says_what_can(tmp_path):
             write_pipeline(build(recipe, space, "xs"), tmp_path)
     with pytest.raises(ValueError, match="label must be a class below 4, got 4"):
         write_pipeline(_model("diffusion/ddpm", Images(1, 8, 8, given=Categories.numbered(4))), tmp_path, 4)
-    with pytest.raises(TypeError, match="models Images, not Vectors"):
+    with pytest.raises(TypeError, match="must be Images for this recipe, got Vectors"):
         build("diffusion/ddpm", Vectors(2), "xs")
     assert not any(tmp_path.iterdir())

@@ -160,11 +160,11 @@ def test_parts_that_do_not_fit_are_refused():
         VocodedMel(LogMel(SPACE, bands=40), codec.vocoder)
     with pytest.raises(TypeError, match="cannot be a vocoder"):
         VocodedMel(LogMel(SPACE), build("latent-variable/kl", SPACE, "xs"))
-    with pytest.raises(TypeError, match="cannot be a codec"):
+    with pytest.raises(TypeError, match="codec must be an objective with an encoder"):
         LearnedCodec(codec.vocoder)
     with pytest.raises(ValueError, match="contest must rate each example alone, got Pairing"):
         Vocoding(WaveCritic(512, 4, 128), Pairing())
-    with pytest.raises(TypeError, match="models Audio, not Vectors: use"):
+    with pytest.raises(TypeError, match="must be Audio for this recipe, got Vectors; use"):
         build("latent-diffusion/vocoder", Vectors(2), "xs")
 
 

@@ -258,7 +258,7 @@ def test_seeds_are_averaged_and_kinds_are_not_mixed() -> None:
 
 
 def test_bad_requests_are_refused_before_training(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown paradigm 'nonsense'"):
+    with pytest.raises(ValueError, match=r"paradigm must be one of .*, got 'nonsense'"):
         compare("wine", paradigms=["nonsense"], runs_dir=tmp_path)
     with pytest.raises(ValueError, match="budget"):
         compare("wine", budget="soon", runs_dir=tmp_path)

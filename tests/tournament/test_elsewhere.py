@@ -59,7 +59,7 @@ def test_runs_of_several_comparisons_are_refused(moons: Dataset, tmp_path: Path)
         gather([tmp_path])
     print_jobs(moons, Settings(runs_dir=str(tmp_path / "a"), **SMALL))
     print_jobs(moons, Settings(runs_dir=str(tmp_path / "b"), **SMALL))
-    with pytest.raises(ValueError, match="are both adversarial with seed 0"):
+    with pytest.raises(ValueError, match="both adversarial with seed 0"):
         gather([tmp_path / "a", tmp_path / "b"])
     other = {**SMALL, "paradigms": ("diffusion",), "budget": "70 steps"}
     print_jobs(moons, Settings(runs_dir=str(tmp_path / "c"), **other))

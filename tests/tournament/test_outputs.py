@@ -20,7 +20,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match="--out must be a file, got the folder"):
         check_outputs(tmp_path)
-    with pytest.raises(ValueError, match="cannot be written"):
+    with pytest.raises(ValueError, match="must be a file that can be written"):
         check_outputs(tmp_path / "file" / "report.html")
     with pytest.raises(ValueError, match=r"must end in \.html"):
         check_outputs(tmp_path / "numbers.json")
@@ -31,7 +31,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_a_folder_that_is_closed_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(ValueError, match="cannot be written"):
+    with pytest.raises(ValueError, match="must be a file that can be written"):
         check_outputs(tmp_path / "report.html")
 
 
@@ -39,7 +39,7 @@ def test_what_is_not_ours_is_kept(tmp_path: Path) -> None:
     for name, content in (("results.json", '{"mine": 1}'), ("results.json", "no json"), ("report.html", "<html>")):
         path = tmp_path / name
         path.write_text(content)
-        with pytest.raises(ValueError, match=f"{name} was not written by a comparison"):
+        with pytest.raises(ValueError, match=f"{name} must be written by a comparison"):
             check_outputs(tmp_path / "report.html")
         assert path.read_text() == content
         path.unlink()

@@ -178,7 +178,7 @@ def test_an_error_while_drawing_keeps_the_numbers(
 def test_nothing_foreign_is_overwritten(fake_comparison: MakeComparison, moons: Dataset, tmp_path: Path) -> None:
     comparison = fake_comparison({"flow": Fake(near(moons, 200, 0.5))})
     (tmp_path / "results.json").write_text('{"mine": 1}')
-    with pytest.raises(ValueError, match="was not written by a comparison"):
+    with pytest.raises(ValueError, match="must be written by a comparison"):
         comparison.save(tmp_path / "report.html")
     comparison.save(tmp_path / "two.html")
     assert (tmp_path / "two.json").exists()

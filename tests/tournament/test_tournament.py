@@ -19,11 +19,11 @@ moons = made_up.moons
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"paradigms": ["nonsense"]}, "unknown paradigm 'nonsense'"),
-        ({"paradigms": ["flow", "diffusion", "flow"]}, "got flow twice; give --seeds 2"),
-        ({"paradigms": ["flow", "flow/spline"]}, "flow and flow/spline are both flow/spline"),
+        ({"paradigms": ["nonsense"]}, "paradigm must be one of .*, got 'nonsense'"),
+        ({"paradigms": ["flow", "diffusion", "flow"]}, "got flow and flow, both flow/spline; --seeds 2"),
+        ({"paradigms": ["flow", "flow/spline"]}, "got flow and flow/spline, both flow/spline"),
         ({"size": "huge"}, r"size must be .* got 'huge'"),
-        ({"features": "pixels"}, "Vectors has no feature space 'pixels'"),
+        ({"features": "pixels"}, "features must be left out for Vectors, got 'pixels'"),
         ({"budget": "soon"}, "budget must be .*got 'soon'"),
         ({"precision": "half"}, r"precision must be .* got 'half'"),
         ({"out": "."}, "must be a file"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fourfold.machine.regular import text_of
+from fourfold.output.printable import one_of
 
 __all__ = ["Config", "config_text", "read_config", "template"]
 
@@ -33,19 +33,17 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error}); 'fourfold init' writes one") from None
     except ValueError as error:
-        raise ValueError(f"{path}: is not TOML: {error}") from None
+        raise ValueError(f"{path}: must be TOML, got another text: {error}") from None
     except RecursionError:
         raise ValueError(f"{path}: is nested too deeply; 'fourfold init' writes one that is not") from None
     section = content.get(command.name)
     if not isinstance(section, dict):
-        raise ValueError(f"{path}: has no section [{command.name}]; 'fourfold init' writes one")
+        raise ValueError(f"{path}: must have a section [{command.name}], got none; 'fourfold init' writes one")
     parameters = {param.name: param for param in command.params if param.name not in LEFT_OUT}
     values = {name.replace("-", "_"): value for name, value in section.items()}
     for name in values:
         if name not in parameters:
-            near = difflib.get_close_matches(name, parameters, 1)
-            way = f"did you mean {near[0]}?" if near else f"choose from {', '.join(parameters)}"
-            raise ValueError(f"{path}, [{command.name}]: unknown option {name!r}; {way}")
+            raise ValueError(f"{path}, [{command.name}]: option must be {one_of(name, parameters)}")
     return {
         name: _checked(path, command.name, name, value, getattr(parameters[name], "multiple", False))
         for name, value in values.items()

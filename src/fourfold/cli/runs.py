@@ -63,7 +63,9 @@ def sample(command: Sample) -> None:
 def _refuse_rules(command: Sample, space: Space) -> None:
     """Refuse rules of drawing tokens for a space without tokens."""
     if _rules_tokens(command):
-        raise ValueError(f"rules of drawing tokens need a model of text, got one of {space}; leave them out")
+        raise ValueError(
+            f"rules of drawing tokens must be left out for a model of {space}; they are for models of text"
+        )
 
 
 def _scaled(command: Sample, run: Run) -> Sample:
@@ -191,9 +193,7 @@ def _refuse_options(purpose: str, options: Mapping[str, object]) -> None:
     """
     names = [name for name, value in options.items() if value not in (None, [])]
     if names:
-        raise ValueError(
-            f"{purpose} does not follow {', '.join(names)}; leave {'them' if len(names) > 1 else 'it'} out"
-        )
+        raise ValueError(f"{' and '.join(names)} must be left out, since {purpose} does not follow such rules")
 
 
 class _Rules(NamedTuple):
@@ -271,7 +271,9 @@ def _sample_table(command: Sample, run: Run, n: int, cond: Tensor | None, restri
     """Samples of a table with given values, equal shares and requirements. Says how many draws that took."""
     space = run.model.space
     if (restrictions or command.balance is not None) and not isinstance(space, Table):  # only columns can be given
-        raise ValueError(f"--given and --balance need a model of tables, got one of {space}; leave them out")
+        raise ValueError(
+            f"--given and --balance must be left out for a model of {space}; they are for models of tables"
+        )
     tests = requirements(command.require or [], space, lambda: run.dataset().train.x)
     drawing = sample_given(
         run.model,
@@ -292,7 +294,7 @@ def score(command: ScoreExamples) -> None:
     """Score examples, print a summary, and write a line for each."""
     out, as_json = command.out, command.as_json
     if as_json and out == "-":
-        raise ValueError("--json and --out - both write to standard output; leave one out")
+        raise ValueError("--out must be a file with --json, got -, which is standard output too")
     run = Run.load(command.run, command.device)
     part, notes = run.examples(
         command.data,

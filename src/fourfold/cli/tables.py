@@ -38,7 +38,7 @@ def impute(command: Impute) -> None:
 def check_output(command: Impute) -> None:
     """Refuse to write a table and a record to one output (``ValueError``)."""
     if command.as_json and command.out == "-":
-        raise ValueError("--json and --out - both write to standard output; leave one out")
+        raise ValueError("--out must be a file with --json, got -, which is standard output too")
 
 
 def write_imputed(command: Impute, imputed: tasks.Imputed) -> None:

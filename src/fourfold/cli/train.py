@@ -31,10 +31,10 @@ def fit(command: Fit) -> None:
     if resume is None and (paradigm is None or data is None):
         raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
     if resume is not None and out not in (None, resume):
-        raise ValueError(f"--resume {resume} already names the run folder, got --out {out}; leave --out out")
+        raise ValueError(f"--out must be left out with --resume, which names the run folder {resume}, got {out}")
     settings: FitKeywords = {**command.settings, "data_options": command.data_options, "opening": command.opening}
     if command.ranks is not None and not command.dry_run:
-        raise ValueError("--ranks needs --dry-run; torchrun starts the processes of a training")
+        raise ValueError("--ranks must be left out without --dry-run; torchrun starts the processes of a training")
     if command.dry_run:
         _print_needs(paradigm, data, settings, command.ranks, command.as_json)
         return
@@ -45,7 +45,7 @@ def fit(command: Fit) -> None:
         _race(command, data, folder, settings)
         return
     if command.aim is not None or command.candidates is not None:
-        raise ValueError(f"--aim and --candidates need best in the place of a paradigm, got {paradigm}")
+        raise ValueError(f"paradigm must be best with --aim and --candidates, got {paradigm}")
     try:
         with Bar(paradigm or str(folder)) as bar:
             run = engine.fit(
@@ -105,7 +105,7 @@ def _print_needs(
         ValueError: if there is nothing to estimate.
     """
     if paradigm is None or data is None:
-        raise ValueError("--dry-run needs a paradigm and data")
+        raise ValueError(f"--dry-run must have a paradigm and data, got {paradigm} and {data}")
     checked = FitSettings().changed(**settings)
     reading: DataKeywords = {"seed": checked.seed, **checked.data_options}
     space = load(data, **reading).space

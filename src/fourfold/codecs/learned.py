@@ -67,8 +67,8 @@ class _Autoencoding(CachedCodec, Staged):
         missing = [name for name in self.methods if not hasattr(autoencoder.estimand, name)]
         if missing or not hasattr(autoencoder.objective, "encoder"):
             raise TypeError(
-                f"{type(autoencoder.estimand).__name__} behind {type(autoencoder.objective).__name__} cannot be a "
-                "codec: it takes an objective with an encoder, and an estimand whose codes can be inferred and decoded"
+                f"codec must be an objective with an encoder, and an estimand with {', '.join(self.methods)}, got "
+                f"{type(autoencoder.objective).__name__} and {type(autoencoder.estimand).__name__}"
             )
         self.autoencoder, self.share = autoencoder, share
 

@@ -47,6 +47,6 @@ class Standardised(Codec):
         constant = (scale <= 0).nonzero().flatten().tolist()
         if constant:
             names = [self.space.columns[i] if self.space.columns else str(i) for i in constant]
-            raise ValueError(f"column {', '.join(names)} is constant: it has no density; drop it")
+            raise ValueError(f"column {', '.join(names)} must vary to have a density, got a constant; drop it")
         self.mean.copy_(x.double().mean(0))
         self.scale.copy_(scale)

@@ -99,15 +99,15 @@ def check_edges(
                 f"estimand must be no {source.__name__} for {type(objective).__name__}, got {type(estimand).__name__}: "
                 f"training fits a {learns.__name__}, not its view as a {target.__name__}"
             )
-    for part in (sampler, likelihood):
+    for name, part in (("sampler", sampler), ("likelihood", likelihood)):
         if route(type(estimand), part.needs) is None:
             raise TypeError(
-                f"{type(part).__name__} needs a {part.needs.__name__}, but {type(objective).__name__} "
-                f"learns a {learns.__name__}, which has no view as one"
+                f"{name} must take a {learns.__name__}, which {type(objective).__name__} learns, or a view of it, got "
+                f"{type(part).__name__}, which needs a {part.needs.__name__}"
             )
     measure, of_codes = estimand.measure, getattr(codec, "measure", None)
     if measure is not None and of_codes not in (None, measure) and likelihood.kind is not Kind.NONE:
         raise TypeError(
-            f"{type(estimand).__name__} gives {measure.words}, but codes of {type(codec).__name__} have "
-            f"{Measure(of_codes).words}: give it a codec or an observation model of the other kind, or NoDensity()"
+            f"{type(codec).__name__} must have codes with {measure.words}, which {type(estimand).__name__} gives, got "
+            f"{Measure(of_codes).words}: give it another codec or observation model, or NoDensity()"
         )

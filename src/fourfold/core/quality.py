@@ -79,11 +79,11 @@ class Quality:
         name = type(self).__name__
         if type(self).measures is Quality.measures:
             raise TypeError(
-                f"{name} has no measures of samples, so its models can be trained but neither evaluated nor compared: "
-                f"implement {name}.measures(x, references, features)"
+                f"{name} must have measures(x, references, features), got none: its models can be trained, but "
+                "neither evaluated nor compared"
             )
         if features is not None:
-            raise ValueError(f"{name} has no feature space {features!r}: leave features out")
+            raise ValueError(f"features must be left out for {name}, got {features!r}")
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
         """Samples ``(n, *shape)`` as a page shows them: the first of them, in a grid of ``columns``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from fourfold.data.stored import Stored
 from fourfold.data.tables import of_memory
 from fourfold.data.texts import are_texts, holds_texts, read_texts, texts_of
 from fourfold.machine.libraries import pandas as pd
+from fourfold.output.printable import one_of
 from fourfold.settings.data import (
     IN_MEMORY,
     OWN,
@@ -323,7 +323,7 @@ def _with_labels(name: str, source: Source, label: str) -> Source:
     if source.conditions:
         raise DataError(f"{name}: given must name the column of the labels, beside other columns, got {label!r}")
     if source.cond is None or source.given is None:
-        raise DataError(f"{name} has no labels to be conditional on: {source.hint}")
+        raise DataError(f"{name} must have labels to be conditional on, got none: {source.hint}")
     labels = Source(source.cond, source.given, source.where)
     return paired(dataclasses.replace(source, cond=None, given=None), {label: labels})
 
@@ -459,11 +459,7 @@ def _source_of(data: Data, name: str, options: DataOptions) -> Source | Stored:
         raise DataError(f"{name} must be given again, as it is not stored: the array, tensor or table")
     if path.suffix or len(path.parts) > 1:
         raise DataError(f"{name}: must be a file or folder, got a path that does not exist: check its name")
-    close = difflib.get_close_matches(name.lower().replace("_", "-").replace(" ", "-"), builtin_sets(), 1, 0.6)
-    guess = f"did you mean {close[0]}? " if close else ""
-    raise DataError(
-        f"data must be a file or a built-in set, got {name!r}; {guess}built in are {', '.join(builtin_sets())}"
-    )
+    raise DataError(f"data must be a file or {one_of(name, builtin_sets(), 99)}")
 
 
 def _of_memory(data: object, options: DataOptions) -> Source:

@@ -27,7 +27,7 @@ from fourfold.data.records import BLOCK, digest_of, edges_of
 from fourfold.data.source import Source
 from fourfold.data.splits import chosen_rows
 from fourfold.data.stored import Stored
-from fourfold.output.printable import shortened
+from fourfold.output.printable import one_of, shortened
 from fourfold.settings.data import OWN, ConditionOptions, DataOptions, names_of
 from fourfold.spaces import Images, Vectors
 
@@ -257,7 +257,7 @@ def _choose(path: Path, arrays: _Members, options: DataOptions) -> tuple[np.ndar
     names = arrays.names
     label = None if options.model is not None and options.labels not in names else options.labels
     if label is not None and label not in names:
-        raise DataError(f"{path}: labels must be one of the arrays {shortened(names)}, got {options.labels!r}")
+        raise DataError(f"{path}: labels must be {one_of(options.labels, names)}")
     if {"x_train", "x_test"} <= set(names):
         return _official(path, arrays)
     key = str(label or next((key for key in _LABELS if key in names), ""))

@@ -126,18 +126,15 @@ def _of_memory(name: str, source: Source, options: DataOptions, fold: tuple[int,
 def _check_labels(name: str, source: Source, options: DataOptions) -> None:
     _check_conditional(name, source.cond is not None, source.hint, options)
     if source.cond is not None and len(source.cond) != len(source.x):
-        raise DataError(f"{name}: {len(source.cond)} conditions for {len(source.x)} examples: give one for each")
+        raise DataError(f"{name}: must have {len(source.x)} conditions, one for each example, got {len(source.cond)}")
     classes = 0 if source.given is None else len(source.given.names)
     if classes > max(len(source.x) // 2, 1):
-        raise DataError(
-            f"{name}: {classes} different labels for {len(source.x)} examples are not classes: "
-            "choose another column or array of labels"
-        )
+        raise DataError(f"{name}: labels must repeat, got {classes} different ones for {len(source.x)}: choose others")
 
 
 def _check_conditional(name: str, labelled: bool, hint: str, options: DataOptions) -> None:
     if options.conditional and not labelled:
-        raise DataError(f"{name} has no labels to be conditional on: {hint}")
+        raise DataError(f"{name} must have labels to be conditional on, got none: {hint}")
 
 
 # --- examples in files ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from fourfold.data.files import content_of, decoded
 from fourfold.data.folders import files_of
 from fourfold.data.json_rows import json_lines
 from fourfold.data.layout import layout_of
+from fourfold.output.printable import shortened
 from fourfold.spaces.lines import Lines
 
 __all__ = ["CAPTION", "FILE", "LISTS", "SHORTEST", "Medium", "captioned_files", "checked", "encoded", "listed"]
@@ -94,7 +95,7 @@ def _captions(
     ]
     if len(lists) > 1 or (lists and beside):
         raise DataError(
-            f"{lists[0]}: is not the only file of captions, there is {[*lists[1:], *beside][0].name} too: keep one"
+            f"{lists[0]}: must be the only file of captions, got {[*lists[1:], *beside][0].name} too: keep one"
         )
     if lists:
         captions = _of_list(lists[0], images, thing, most)
@@ -103,7 +104,7 @@ def _captions(
         captions = {path: of_stem[path.stem] for path in images if path.stem in of_stem}
     bare = next((path for path in images if path not in captions), None)
     if captions and bare is not None and not skip_bad:
-        raise DataError(f"{bare}: has no caption: add one, or skip such {thing}s with {option('skip_bad', True)}")
+        raise DataError(f"{bare}: must have a caption, got none: add one, or skip it with {option('skip_bad', True)}")
     return captions, [*lists, *beside]
 
 
@@ -120,14 +121,12 @@ def _of_list(path: Path, images: Sequence[Path], thing: str, most: int) -> dict[
     for place, name, caption in listed(path):
         where = f"{path}, {place}"
         if name not in by_name:
-            raise DataError(
-                f"{where}: there is no {thing} {name[:80]!r} beside it: correct the name, or remove the line"
-            )
+            raise DataError(f"{where}: must name the file of one {thing} beside it, got {name[:80]!r}: correct it")
         if by_name[name] in captions:
-            raise DataError(f"{where}: is a second caption of {name}: keep one")
+            raise DataError(f"{where}: {name} must have one caption, got a second: keep one")
         captions[by_name[name]] = checked(caption, where, thing, most)
     if not captions:
-        raise DataError(f"{path}: holds no captions: add a line for each {thing}, or remove it")
+        raise DataError(f"{path}: must hold a line for each {thing}, got none: add them, or remove it")
     return captions
 
 
@@ -148,12 +147,12 @@ def checked(caption: str, where: str, thing: str, most: int) -> str:
     """
     caption = " ".join(caption.split())
     if not caption:
-        raise DataError(f"{where}: the caption is empty: write one, or remove the {thing}")
+        raise DataError(f"{where}: caption must be a text, got blanks: write one, or remove the {thing}")
     length = len(caption.encode(errors="surrogatepass"))
     if length > most:
-        raise DataError(f"{where}: the caption has {length} bytes, more than {most}: shorten it")
+        raise DataError(f"{where}: caption must have at most {most} bytes, got {length}: shorten it")
     if not caption.isascii() and any("\ud800" <= char <= "\udfff" for char in caption):
-        raise DataError(f"{where}: the caption holds half a character (a lone surrogate): correct it")
+        raise DataError(f"{where}: caption must hold whole characters, got half of one (a lone surrogate): correct it")
     return caption
 
 
@@ -181,5 +180,5 @@ def _pair(row: Mapping[str, object], where: str) -> tuple[str, str]:
     """File and caption of a row, whose columns are named in one of several ways."""
     pair = [next((row[key] for key in keys if isinstance(row.get(key), str)), None) for keys in (FILE, CAPTION)]
     if not all(isinstance(value, str) for value in pair):
-        raise DataError(f"{where}: names no file and caption: call the columns 'file' and 'caption'")
+        raise DataError(f"{where}: must have a 'file' and a 'caption', got {shortened(row) or 'nothing'}: name them so")
     return str(pair[0]), str(pair[1])

@@ -39,20 +39,18 @@ def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, Categ
         DataError: for another number of labels than examples, missing labels, fractions, or characters that are none.
     """
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-    if values.ndim != 1:
-        raise DataError(f"{where}: labels of shape {values.shape}: give one label per example, shape ({n},)")
-    if len(values) != n:
-        raise DataError(f"{where}: {len(values)} labels for {n} examples: give one label per example")
+    if values.shape != (n,):
+        raise DataError(f"{where}: labels must have shape ({n},), one for each example, got {values.shape}")
     try:
         distinct, ids = np.unique(_comparable(values, where), return_inverse=True)
         names = tuple(str(value) for value in distinct.tolist())
     except DataError:
         raise
     except SystemError as error:  # a text array with a code point that does not exist
-        raise DataError(f"{where}: the labels are damaged ({error}): save them again") from None
+        raise DataError(f"{where}: labels must hold whole characters, got others ({error}): save them again") from None
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{where}: cannot be labels ({reason}): use numbers or names") from None
+        raise DataError(f"{where}: labels must be whole numbers or names, got others ({reason})") from None
     return torch.from_numpy(ids.astype(np.int64)), Categories(names)
 
 
@@ -63,13 +61,11 @@ def _comparable(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype.kind == "f":
         bad = np.flatnonzero(~(np.abs(values) < 2**53) | (values != np.round(values)))
         if len(bad):
-            raise DataError(
-                f"{where}, row {bad[0] + 1}: {values[bad[0]]} is not a class label: use whole numbers or names"
-            )
+            raise DataError(f"{where}, row {bad[0] + 1}: label must be a whole number or a name, got {values[bad[0]]}")
         return values.astype(np.int64)
     missing = [i for i, value in enumerate(values.tolist()) if value is None or value != value]  # noqa: PLR0124
     if missing:
-        raise DataError(f"{where}, row {missing[0] + 1}: the label is missing: fill it, or drop the row")
+        raise DataError(f"{where}, row {missing[0] + 1}: must have a label, got none: fill it, or drop the row")
     return values.astype(str)
 
 

@@ -104,7 +104,7 @@ def table_of(
     labels, given = None, None
     by_name = {column.name: column for column in columns}
     if options.labels is not None and (options.model is None or str(options.labels) in by_name):
-        labels, given = _labels(where, by_name, str(options.labels))
+        labels, given = _labels(where, columns, str(options.labels))
         columns = [column for column in columns if column.name != str(options.labels)]
     hint = f"name its label column: {option('labels')}"
     bare = Source(torch.empty(0), Vectors(1), where_read, labels, given, hint=hint, notes=notes)
@@ -372,13 +372,11 @@ def _counts_rows(column: Coded, names: Sequence[str] | None) -> bool:
     return bool((numbers[column.inverse] == rows).all())
 
 
-def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, Categories]:
+def _labels(where: str, columns: Sequence[Coded], name: str) -> tuple[Tensor, Categories]:
     """The classes of the rows."""
-    if name not in columns:
-        raise DataError(f"{where}: has no column {name!r} for labels: {alike(name, columns)}")
+    column = named_column(where, columns, name, "holds the labels")
     if len(columns) == 1:
-        raise DataError(f"{where}: has no column beside the labels {name!r}: add what is to be modelled")
-    column = columns[name]
+        raise DataError(f"{where}: must have columns beside the labels {name!r}, got none: add those to be modelled")
     values: Any = column.distinct.to_numpy(dtype=object)
     if column.dtype is None:
         words = column.distinct.astype(str).map(plain)

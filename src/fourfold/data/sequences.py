@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from fourfold.data.errors import DataError, option
-from fourfold.data.labels import alike
 from fourfold.data.memory import require
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer
 from fourfold.data.schema.tails import ends_of
 from fourfold.data.schema.times import AS_TIME
 from fourfold.data.splits import FEWEST, OF_ROWS, fractions_of
+from fourfold.output.printable import one_of
 from fourfold.settings.data import DataOptions
 from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Codes, Column, DateTime, Graded
@@ -112,7 +112,7 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
         raise DataError(f"{where}: {first} needs a column that orders rows; give {option('order')}")
     for setting, name in settings.items():
         if name not in names:
-            raise DataError(f"{where}: {option(setting)} must be a column, got {name!r}; {alike(name, names)}")
+            raise DataError(f"{where}: {option(setting)} must be {one_of(name, names)}")
     if options.group is not None and options.series is not None:
         raise DataError(
             f"{where}: group must be left out beside series, got {options.group!r}: series is for long ones, of which "

@@ -17,7 +17,7 @@ from fourfold.data.arrow import open_parquet, record_batches
 from fourfold.data.errors import DataError, option, readable
 from fourfold.data.records import StoredRecords, is_official
 from fourfold.machine.libraries import pyarrow
-from fourfold.output.printable import shortened
+from fourfold.output.printable import one_of, shortened
 
 __all__ = ["TableRecords", "open_rows"]
 
@@ -189,10 +189,7 @@ def image_column(schema: pyarrow.Schema) -> str | None:
 
 def _label_column(schema: pyarrow.Schema, label: str | None, path: Path) -> str | None:
     if label is not None and label not in schema.names:
-        raise DataError(
-            f"{path}: labels must be one of {shortened(schema.names)}, got {label!r}; "
-            f"name one of them with {option('labels')}"
-        )
+        raise DataError(f"{path}: {option('labels')} must be {one_of(label, schema.names)}")
     declared = [name for name, kind in _features(schema).items() if kind.get("_type") == "ClassLabel"]
     return label or next((name for name in [*declared, "label", "labels", "class"] if name in schema.names), None)
 

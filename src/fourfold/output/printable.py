@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["plural", "printable", "shortened"]
+__all__ = ["one_of", "plural", "printable", "shortened"]
 
 #: control, format (bidirectional overrides among them), lone surrogates, line and paragraph separators
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -38,6 +39,19 @@ def shortened(names: Iterable[object], most: int = 12, characters: int = 200) ->
         first.append(word)
     rest = len(words) - len(first)
     return ", ".join(first) + (f" and {rest:,} more" if rest else "")
+
+
+def one_of(name: object, names: Iterable[object], most: int = 12) -> str:
+    """The words of a refusal behind "must be": the first names that there are, the one that came, and a similar one."""
+    words = [str(word) for word in names]
+    by_spelling = {_spelling(word): word for word in words}
+    close = difflib.get_close_matches(_spelling(str(name)), by_spelling, 1)
+    guess = f"; did you mean {by_spelling[close[0]][:80]!r}?" if close else ""
+    return f"one of {shortened(words, most, 20 * most)}, got {str(name)[:80]!r}{guess}"
+
+
+def _spelling(name: str) -> str:
+    return name.lower().replace("_", "-").replace(" ", "-")
 
 
 def _is_hidden(char: str) -> bool:

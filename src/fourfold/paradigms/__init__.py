@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import importlib
 import os
@@ -19,6 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from fourfold.extensions import extensions, load_recipes
+from fourfold.output.printable import one_of
 from fourfold.vocabulary import Card, Facts, TooManyColumns, parse_size
 
 if TYPE_CHECKING:
@@ -139,13 +139,11 @@ def check_names(name: str, size: str = "s") -> None:
     """
     names = {*cards(), *(f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes)}
     if name not in names:
-        close = difflib.get_close_matches(name.lower(), sorted(names), 1, 0.6)
-        guess = f"did you mean {close[0]}? " if close else ""
-        if os.path.exists(name) and not close:
-            raise ValueError(f"{name} is a file or a folder, not a paradigm: name the paradigm first, then the data")
+        if os.path.exists(name):
+            raise ValueError(f"paradigm must be named first, then the data, got {name}, a file or a folder")
         card = cards().get(name.partition("/")[0])
-        choice = f"its recipes are {', '.join(card.recipes)}" if card else f"choose one of {', '.join(cards())}"
-        raise ValueError(f"unknown paradigm {name!r}: {guess}{choice[0].upper() if guess else choice[0]}{choice[1:]}")
+        choice = [f"{card.name}/{recipe}" for recipe in card.recipes] if card else cards()
+        raise ValueError(f"paradigm must be {one_of(name, choice, 99)}")
     parse_size(size)
 
 
@@ -160,7 +158,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     check_names(name, size)
     load_recipes()
     if not isinstance(space, Space):  # an argument of the user
-        raise TypeError(f"{name} models a space, such as Vectors(2), and {type(space).__name__} is none: give a space")
+        raise TypeError(f"data must be a space for {name}, such as Vectors(2), got {type(space).__name__}")
     card_name, _, recipe = name.partition("/")
     card = cards()[card_name]
     refusals: list[TypeError] = []
@@ -182,8 +180,8 @@ def _reading(name: str, model: GenerativeModel) -> GenerativeModel:
     if model.space.given is None or model.reads_conditions:
         return model
     raise TypeError(
-        f"{name} does not model {model.space} given {model.space.given}: choose another recipe, or leave the "
-        "condition out"
+        f"conditions must be left out for {name}, which does not read them, got {model.space.given} beside "
+        f"{model.space}; or choose another recipe"
     )
 
 

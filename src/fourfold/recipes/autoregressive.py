@@ -229,7 +229,9 @@ def trees(space: Table, size: str) -> GenerativeModel:
 def _(space: Sequences, size: str) -> GenerativeModel:
     """Rows given those before, by trees beside linear predictions: for series and sequences of few rows."""
     if space.given is not None:
-        raise TypeError("trees model rows over time without a condition, not given one: use autoregressive")
+        raise TypeError(
+            f"conditions must be left out for trees of rows over time, got {space.given}; or use autoregressive"
+        )
     check_width(space.row, "trees")
     keyed = space.key is not None
     (bins, most, leaves), row, run = TREES[size], space.row, RUN if keyed else min(RUN, space.length)

@@ -33,9 +33,8 @@ def by_space(
         @functools.singledispatch
         @functools.wraps(function)
         def dispatched(space: Any, *args: Any, **options: Any) -> _T:
-            *others, last = (kind.__name__ for kind in dispatched.registry if kind is not object)
-            names = f"{', '.join(others)} and {last}" if others else last
-            raise TypeError(f"this recipe models {names}, not {type(space).__name__}: use {instead}")
+            names = " or ".join(kind.__name__ for kind in dispatched.registry if kind is not object)
+            raise TypeError(f"data must be {names} for this recipe, got {type(space).__name__}; use {instead}")
 
         for kind in spaces:
             dispatched.register(kind, function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import singledispatch
 
 from fourfold.codecs import Dequantised, GaussianColumns, GaussianPixels, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
@@ -83,40 +82,28 @@ PIXELS = Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2)
 # --- vectors ----------------------------------------------------------------------------------------------------------
 
 
-@singledispatch
-def columns(space: Space, recipe: str, least: int = 1) -> Codec:
-    """The codec that turns an example into one vector of reals. Another space registers its own.
-
-    Args:
-        space: the space of the examples.
-        recipe: name of the recipe, for the message.
-        least: the fewest reals that the recipe needs.
-
-    Raises:
-        TypeError: for a space that is not registered, or one of fewer columns.
-    """
-    raise _no_columns(space, recipe, least)
-
-
-@columns.register
-def _(space: Vectors, recipe: str, least: int = 1) -> Codec:
-    if space.dim < least:
-        raise _no_columns(space, recipe, least)
+@by_space(Vectors)
+def columns(space: Vectors) -> Codec:
+    """The codec that turns an example into one vector of reals. Another space registers its own."""
     return Standardised(space)
 
 
 @columns.register
-def _(space: Table, recipe: str, least: int = 1) -> Codec:
-    if space.dims < least:
-        raise _no_columns(space, recipe, least)
+def _(space: Table) -> Codec:
     check_width(space, "maps")
     return GaussianColumns(space, bins_of(space, 512))
 
 
-def _no_columns(space: Space, recipe: str, least: int) -> TypeError:
-    at_least = f" of at least {least} columns" if least > 1 else ""
-    way = "take autoregressive, which models every kind of data"
-    return TypeError(f"{recipe} models vectors and tables{at_least}, not {space}: {way}")
+def _halves(space: Space) -> Codec:
+    """The codec of :func:`columns` for couplings, which map one half of the columns given the other.
+
+    Raises:
+        TypeError: for fewer than two columns.
+    """
+    codec = columns(space)
+    if codec.event[0] < 2:
+        raise TypeError(f"data must have at least 2 columns for couplings, got {space}; use flow/spline")
+    return codec
 
 
 def of_columns(space: Space, codec: Codec, estimand: Bijection, learning_rate: float = 2e-3) -> GenerativeModel:
@@ -134,28 +121,28 @@ def _masked(space: Space, codec: Codec, map: Monotone, size: Size, layers: int, 
 
 def mixture(space: Space, size: str) -> GenerativeModel:
     """One autoregressive layer whose maps are mixtures of logistics, as in Flow++ (Ho et al. 2019)."""
-    codec = columns(space, "flow/mixture")
+    codec = columns(space)
     net, components = MIXTURE[size]
     return of_columns(space, codec, _masked(space, codec, LogisticMixture(components), net, layers=1))
 
 
 def spline(space: Space, size: str) -> GenerativeModel:
     """Autoregressive neural spline flow (Durkan et al. 2019, https://arxiv.org/abs/1906.04032)."""
-    codec = columns(space, "flow/spline")
+    codec = columns(space)
     net, layers, bins = SPLINE[size]
     return of_columns(space, codec, _masked(space, codec, Spline(bins), net, layers))
 
 
 def maf(space: Space, size: str) -> GenerativeModel:
     """Masked autoregressive flow: affine maps (Papamakarios, Pavlakou, Murray 2017)."""
-    codec = columns(space, "flow/maf")
+    codec = columns(space)
     net, layers = MAF[size]
     return of_columns(space, codec, _masked(space, codec, Affine(), net, layers, waves=0), 1e-3)
 
 
 def coupling(space: Space, size: str) -> GenerativeModel:
     """Neural spline flow of couplings: samples in one evaluation (Durkan et al. 2019)."""
-    codec = columns(space, "flow/coupling", 2)
+    codec = _halves(space)
     return of_columns(space, codec, couplings(space, codec.event[0], size))
 
 
@@ -168,7 +155,7 @@ def couplings(space: Space, dim: int, size: str) -> CouplingFlow:
 
 def realnvp(space: Space, size: str) -> GenerativeModel:
     """Real NVP: affine couplings (Dinh, Sohl-Dickstein, Bengio 2017)."""
-    codec = columns(space, "flow/realnvp", 2)
+    codec = _halves(space)
     net_size, layers = REAL_NVP[size]
     net = CouplingStack(codec.event[0], Affine(), net_size.width, net_size.depth, layers, reading_of(space))
     return of_columns(space, codec, CouplingFlow(net, codec.event), 1e-3)
@@ -176,7 +163,7 @@ def realnvp(space: Space, size: str) -> GenerativeModel:
 
 def continuous(space: Space, size: str) -> GenerativeModel:
     """FFJORD: a velocity trained by the likelihood of its own flow (Grathwohl et al. 2019)."""
-    codec = columns(space, "flow/continuous")
+    codec = columns(space)
     net_size, steps = CONTINUOUS[size]
     (dim,) = codec.event
     estimand = FreeVelocity(TimeMLP(dim, net_size.width, net_size.depth, reading_of(space)), codec.event)
@@ -244,7 +231,7 @@ def glow(space: Images, size: str) -> GenerativeModel:
     """
     net_size, levels = GLOW[size]
     if space.channels == 1 and space.height % 2 and space.width % 2:
-        raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")
+        raise TypeError(f"data must have several channels or an even side for couplings, got {space}; use flow")
     estimand = CouplingFlow(Glow(sides(space), net_size.width, net_size.depth, levels, reading_of(space)), space.shape)
     return GenerativeModel(
         space, GaussianPixels(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS

@@ -102,8 +102,8 @@ def labels_of(space: Space) -> int:
     """
     reading = reading_of(space)
     if reading is not None and not reading.labels:
-        way = "let the table hold the condition as columns, or use autoregressive"
-        raise TypeError(f"trees read labels, not {space.given}: {way}")
+        way = "let the table hold them as columns, or use autoregressive"
+        raise TypeError(f"conditions must be labels for trees, got {space.given}; {way}")
     return 0 if reading is None else reading.labels
 
 

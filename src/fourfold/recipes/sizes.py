@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, final
 
+from fourfold.output.printable import one_of
 from fourfold.vocabulary import parse_size
 
 __all__ = ["NoSuchSize", "Size", "Sizes"]
@@ -56,7 +57,7 @@ class Sizes(Generic[_T]):
     def __getitem__(self, size: str) -> _T:
         name, divisor = parse_size(size)
         if name not in self.presets:
-            raise NoSuchSize(f"this recipe has no size {name}: its largest is {list(self.presets)[-1]}")
+            raise NoSuchSize(f"size of this recipe must be {one_of(name, self.presets)}")
         return _narrowed(self.presets[name], divisor) if divisor > 1 else self.presets[name]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fourfold.core import Estimand, GenerativeModel, Sampler, view
+from fourfold.output.printable import one_of
 
 __all__ = ["fitting", "resampled", "sampler_by_name", "samplers"]
 
@@ -48,8 +49,8 @@ def sampler_by_name(name: str, estimand: Estimand, also: Sequence[str] = ()) -> 
     match = {_spelling(candidate): candidate for candidate in kinds}.get(_spelling(name))
     if match is None:
         fit = [*also, *fitting(estimand)]
-        choice = f"choose one of {', '.join(fit)}" if fit else "this model has only its own sampler"
-        raise ValueError(f"unknown sampler {name!r}: {choice}")
+        choice = one_of(name, fit, 99) if fit else f"left out for this model, which has one, got {name!r}"
+        raise ValueError(f"sampler must be {choice}")
     return kinds[match]()
 
 

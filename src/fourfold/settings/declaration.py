@@ -5,7 +5,6 @@ The options of the command line, the configuration files and the keywords of a f
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import os
@@ -13,6 +12,8 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ParamSpec, TypeVar, final
+
+from fourfold.output.printable import one_of
 
 __all__ = [
     "BUDGET",
@@ -146,9 +147,7 @@ def check_keyword(function: str, name: str, names: list[str]) -> None:
         TypeError: with the nearest name, if one is near.
     """
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        way = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
-        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}: {way}")
+        raise TypeError(f"keyword of {function}() must be {one_of(name, names, 99)}")
 
 
 def check_precision(name: str, compiled: bool = False) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-
 from fourfold.core import Space
 from fourfold.extensions import extensions
+from fourfold.output.printable import one_of
 from fourfold.spaces.categories import Categories
 from fourfold.spaces.images import Images
 from fourfold.spaces.lines import Lines
@@ -32,11 +31,8 @@ def space_named(name: str) -> type[Space]:
         return spaces[name]
     points = extensions(GROUP)
     if name not in points:
-        names = sorted({*spaces, *points})
-        close = difflib.get_close_matches(name.lower(), names, 1, 0.6)
-        guess = f"did you mean {close[0]}? Known are" if close else "choose one of"
-        raise ValueError(f"unknown space {name!r}: {guess} {', '.join(names)}")
+        raise ValueError(f"space must be {one_of(name, sorted({*spaces, *points}))}")
     kind = points[name].load()
     if not (isinstance(kind, type) and issubclass(kind, Space)):
-        raise TypeError(f"the entry point {name!r} of {GROUP!r} names {points[name].value}, which is not a Space")
+        raise TypeError(f"{points[name].value} must be a Space, since the entry point {name!r} of {GROUP!r} names it")
     return kind

@@ -57,9 +57,11 @@ class Text(WrittenTexts):
 
     def __post_init__(self) -> None:
         if self.length < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
-            raise ValueError("text needs windows of at least one token and a vocabulary without repeated characters")
+            raise ValueError(
+                f"text must have a length and distinct characters, got {self.length} and {self.vocabulary[:80]}"
+            )
         if self.vocabulary and self.tokenizer is not None:
-            raise ValueError("text has a vocabulary of characters or a tokenizer: give one of them")
+            raise ValueError("text must have a vocabulary of characters or a tokenizer, got both: give one")
 
     def __str__(self) -> str:
         count = "" if self.token == "byte" else f"{self.tokens:,} "

@@ -88,8 +88,8 @@ class Vectors(Space):
         if constant:
             column = self.columns[constant[0]] if self.columns else str(constant[0])
             raise ValueError(
-                f"column {column} is constant ({x[0, constant[0]].item():g} in every training row): "
-                "it has no density; drop it"
+                f"column {column} must vary to have a density, got {x[0, constant[0]].item():g} in every training row; "
+                "drop it"
             )
 
     def notes(self, x: Tensor) -> tuple[str, ...]:

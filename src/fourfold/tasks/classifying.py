@@ -131,8 +131,8 @@ def class_probabilities(
     count = len(conditions)
     if not count:
         raise ValueError(
-            f"this model of {model.space} has no classes: train with --given labels on data that has some, or with a "
-            "column of few values"
+            f"model must have classes, got one of {model.space} without: train with --given labels, or with a column "
+            "of few values"
         )
     p = torch.full((count,), 1 / count, dtype=torch.float64) if prior is None else prior.double()
     if p.shape != (count,) or float(p.min()) < 0 or abs(float(p.sum()) - 1) > 1e-6:
@@ -189,7 +189,7 @@ def target_of(model: GenerativeModel, target: str) -> tuple[Categorical, int]:
     column = space.modelled[place]
     if not isinstance(column, Categorical) or len(column.categories) < 2:
         names = [item.name for item in space.modelled if isinstance(item, Categorical) and len(item.categories) > 1]
-        raise ValueError(f"target {target!r} has no categories to choose from: choose one of {shortened(names)}")
+        raise ValueError(f"target must have categories, as {shortened(names)} have, got {target!r}")
     return column, place
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from fourfold.core import Condition, GenerativeModel, Space
 from fourfold.machine.libraries import pandas as pd
-from fourfold.output.printable import shortened
+from fourfold.output.printable import one_of, shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, DateTime, Graded, Modelled
 from fourfold.tasks.completing import approximate_note, completions
@@ -107,9 +106,7 @@ def column_at(space: Table, name: str) -> int:
     names = [column.name for column in space.schema]
     if name in names:
         raise ValueError(f"column {name!r} is a constant or an identifier, which the model leaves out: name another")
-    close = difflib.get_close_matches(name, space.columns, 1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    raise ValueError(f"no column {name!r}: {guess}the model has {shortened(space.columns)}")
+    raise ValueError(f"column must be {one_of(name, space.columns)}")
 
 
 def allowed_codes(column: Modelled, condition: Any) -> Tensor:
@@ -164,11 +161,7 @@ def code_of(column: Modelled, value: Any, rounding: Callable[[float], int] | Non
     if code == UNREADABLE:
         raise ValueError(f"column {column.name} must be {column.description}, got {str(value)[:40]!r}")
     if code == UNSEEN:
-        close = difflib.get_close_matches(str(value), _categories(column), 1)
-        guess = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(
-            f"column {column.name} has no category {str(value)[:40]!r}: {guess}{shortened(_categories(column))}"
-        )
+        raise ValueError(f"column {column.name} must be {one_of(value, _categories(column))}")
     return code
 
 

@@ -279,7 +279,7 @@ def arbitrary(model: GenerativeModel) -> tuple[ArbitraryConditionals, TokenwiseC
     """
     if not isinstance(model.estimand, ArbitraryConditionals) or not isinstance(model.codec, TokenwiseCodec):
         raise TypeError(
-            f"this {model.paradigm} model has no conditional distribution of some values given others: "
-            f"use a model that has ({ABLE})"
+            f"model must have distributions of some values given others ({ABLE}), got one of {model.paradigm}; use "
+            "another"
         )
     return model.estimand, model.codec

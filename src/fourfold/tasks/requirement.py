@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.machine.libraries import pandas as pd
-from fourfold.output.printable import shortened
+from fourfold.output.printable import one_of
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, DateTime, Graded, Numeric
 
@@ -188,9 +187,7 @@ class Requirement:
     def _place(self, name: str) -> int:
         if name in self.space.columns:
             return self.space.columns.index(name)
-        close = difflib.get_close_matches(name, self.space.columns, 1)
-        guess = f"did you mean {close[0]!r}? " if close else ""
-        raise self._wrong(f"names {name!r}, which is not a column: {guess}there are {shortened(self.space.columns)}")
+        raise self._wrong(f"must name {one_of(name, self.space.columns)}")
 
     def _occurs(self, node: ast.Call, x: Tensor) -> _Value:
         """True for rows whose values in these columns occur together in the training data."""

@@ -5,7 +5,6 @@ Executors join by the entry-point group ``fourfold.executors``, whose points nam
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from fourfold.extensions import extensions
 from fourfold.machine.hardware import find_device
+from fourfold.output.printable import one_of
 from fourfold.settings.declaration import options_of
 from fourfold.tournament.jobs import Job, Outcome, run
 from fourfold.tournament.settings import Settings
@@ -72,9 +72,7 @@ def _settings(kind: type, text: str, items: Sequence[tuple[str, str, str]]) -> d
     options, values = options_of(kind), dict[str, Any]()
     for key, _, value in items:
         if key not in options:
-            near = difflib.get_close_matches(key, options, 1)
-            way = f"did you mean {near[0]}?" if near else f"choose from {', '.join(options)}"
-            raise ValueError(f"executor {text!r}: unknown setting {key!r}; {way}")
+            raise ValueError(f"executor {text!r}: setting must be {one_of(key, options)}")
         try:
             values[key] = options[key].type(value)
         except ValueError:

@@ -95,7 +95,8 @@ def _jobs(runs: Sequence[Path]) -> list[tuple[Path, Job]]:
             first_folder, _ = jobs.setdefault((job.paradigm, job.seed), (folder, job))
             if first_folder != folder:
                 raise ValueError(
-                    f"{folder} and {first_folder} are both {job.paradigm} with seed {job.seed}; give one of them"
+                    f"runs must be of different recipes or seeds, got {folder} and {first_folder}, both "
+                    f"{job.paradigm} with seed {job.seed}; give one of them"
                 )
             _check_alike(folder, job, next(iter(jobs.values())))
     if not jobs:

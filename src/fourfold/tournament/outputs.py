@@ -30,7 +30,9 @@ def check_outputs(report: Path) -> None:
     results = results_path(report)
     for path, ours in ((report, _is_report), (results, _is_results)):
         if path.exists() and not ours(path):
-            raise ValueError(f"{path} was not written by a comparison; move it, or choose another --out")
+            raise ValueError(
+                f"{path} must be written by a comparison, got another file; move it, or choose another --out"
+            )
     folder = report.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,9 @@ def check_outputs(report: Path) -> None:
                 with path.open("ab"):
                     pass
     except OSError as error:
-        raise ValueError(f"--out {report} cannot be written ({error.strerror}); choose another place") from None
+        raise ValueError(
+            f"--out must be a file that can be written, got {report} ({error.strerror}); choose another"
+        ) from None
 
 
 def _is_report(path: Path) -> bool:

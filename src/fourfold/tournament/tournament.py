@@ -275,8 +275,9 @@ def _check_twice(names: Sequence[str], space: Space) -> None:
         recipe = resolve(name, space)
         if recipe in names_of_recipes:
             first = names_of_recipes[recipe]
-            same = f"got {name} twice" if first == name else f"{first} and {name} are both {recipe}"
-            raise ValueError(f"paradigms must be different recipes, {same}; give --seeds 2 for two runs of one")
+            raise ValueError(
+                f"paradigms must be different recipes, got {first} and {name}, both {recipe}; --seeds 2 makes two runs"
+            )
         names_of_recipes[recipe] = name
 
 

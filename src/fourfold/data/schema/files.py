@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from fourfold.data.errors import DataError
 from fourfold.data.labels import alike
 from fourfold.data.schema.values import Hint, Inferred, section
 from fourfold.machine.regular import text_of
+from fourfold.output.printable import one_of
 
 __all__ = ["checked_hint", "read_schema", "schema_text", "unknown_columns"]
 
@@ -81,9 +81,7 @@ def checked_hint(where: str, hint: Any, more: Mapping[str, Mapping[str, Any]]) -
         types |= {**KEYS[name], **more.get(name, {})}
     for key, value in hint.items():
         if key not in types:
-            close = difflib.get_close_matches(key, types, 1)
-            way = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(types)}"
-            raise DataError(f"{where}: keys must be those of a column, got {key!r}; {way}")
+            raise DataError(f"{where}: key must be {one_of(key, types)}")
         if not isinstance(value, types[key]) or (isinstance(value, bool) and types[key] is not bool):
             raise DataError(
                 f"{where}: {key} must be {_TYPES[types[key]]}, got {value!r}; "
