@@ -244,8 +244,6 @@ def _split_options(options: DataOptions, columns: Sequence[str]) -> tuple[DataOp
     )
 
 
-OWN = 1 << 32
-"""Codes from here on are those of categories that are pooled or replaced, by the number of their value."""
 LOOKING = ("given", "labels", "schema", "deduplicate", "group", "series", "order", "space", "text_model")
 """Settings under which reading a table looks at its rows, which a guarantee of privacy does not cover."""
 
@@ -470,14 +468,9 @@ def _inferred(
     if train is not None:
         space = spelled(space, columns, x, train, options.text_model, options.text_rows)
     if train is not None and options.rules and options.series is None and (options.group or options.order is None):
-        replaced = _replaced(inferred, columns)
-        whole = x
-        if bool(replaced.any()):
-            pairs = zip(inferred, columns, strict=True)
-            values = np.stack([values.inverse for item, values in pairs if isinstance(item.column, Modelled)], 1)
-            whole = torch.where(replaced, torch.from_numpy(values) + OWN, x)
+        whole = _told_apart(inferred, columns, x)
         space = ruled(space, x[train], whole[train], options.support, without=options.order)
-        x = space.free_rows.settled(x, replaced)
+        x = space.free_rows.settled(x, x != whole)
     return _Learned(inferred, space, x)
 
 
@@ -498,18 +491,17 @@ def _column(
     return dataclasses.replace(inferred, column=dataclasses.replace(inferred.column, gaps=of_file.column.gaps))
 
 
-def _replaced(inferred: Sequence[Inferred], columns: Sequence[Coded]) -> Tensor:
-    """Which categories of the rows are pooled or replaced, ``(N, C)``: a rule may not hold among these."""
-    return torch.from_numpy(
-        np.stack(
-            [
-                item.column.replaced(coded.inverse, coded.distinct)
-                for item, coded in zip(inferred, columns, strict=True)
-                if isinstance(item.column, Modelled)
-            ],
-            1,
-        )
-    )
+def _told_apart(inferred: Sequence[Inferred], columns: Sequence[Coded], x: Tensor) -> Tensor:
+    """The rows in which each category that is pooled or replaced has a code of its own, behind those of its column.
+
+    A rule may hold among these codes and not among those of the rows.
+    """
+    pairs = zip(inferred, columns, strict=True)
+    whole = x.clone()
+    for place, (column, coded) in enumerate((i.column, c) for i, c in pairs if isinstance(i.column, Modelled)):
+        rows = column.replaced(coded.inverse, coded.distinct)
+        whole[rows, place] = torch.from_numpy(coded.inverse[rows]).long() + column.span[1] + 1
+    return whole
 
 
 def _description(of_file: Inferred, of_training: Inferred) -> Inferred:
