@@ -220,10 +220,17 @@ def test_a_line_of_code_is_a_reason_only_where_it_computes_something():
         ("Our model P-Flow matches the quality of larger ones.", Claim.VELOCITY),
         ("We propose a graph, which in turn motivates an estimator.", Claim.ONE_BY_ONE),
         ("The predicted questions are appended to the original documents.", Claim.ONE_BY_ONE),
+        ("Once the folders are there, proceed to the next step of the evaluation.", Claim.NEXT_PIECE),
+        ("Run it with `python main.py --cfg configs/graph.yaml` on one card.", Claim.ITERATE),
     ],
 )
 def test_words_in_another_sense_state_no_mechanism(text, claim):
     assert claim not in {row.claim for row in read_phrases(text)}
+
+
+def test_a_step_that_is_predicted_is_a_next_piece():
+    for text in ("The network learns to predict the next step of the walk.", "Next-step cross-entropy over the codes."):
+        assert Claim.NEXT_PIECE in {row.claim for row in read_phrases(text)}
 
 
 def test_failure_modes_are_those_of_the_variant():
