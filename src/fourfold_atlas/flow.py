@@ -39,7 +39,6 @@ _DISTANCES = frozenset({"abs", "square", "norm", "pow", "l2norm", "squared_norm"
 _EMPTY = frozenset(
     {"len", "range", "print", "int", "float", "str", "isinstance", "zeros", "ones", "arange", "zeros_like"}
 )
-_EMPTY_AFTER = frozenset({"size", "dim", "shape", "zeros_like", "ones_like", "empty", "full", "linspace", "argmax"})
 #: methods of a tensor: those that only change its form, and those that bring another value in
 _BINARY = frozenset(
     {"add", "add_", "copy_", "sub", "sub_", "mul", "mul_", "div", "div_", "matmul", "mm", "bmm", "lerp", "dot"}

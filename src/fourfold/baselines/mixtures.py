@@ -37,11 +37,11 @@ ROWS = 4000
 KERNELS = 1000
 """Training rows that are kernels, at most."""
 TRIED = 300
-"""Rows on which the width of the kernels is best_fits, at most."""
+"""Rows by which the width of the kernels is chosen, at most."""
 COUNTS = (1, 2, 4, 8, 16)
 """Numbers of components that are tried, until held-out rows get less likely."""
 FOLDED = 1000
-"""Below so many rows the number of components is best_fits by three folds, else by one."""
+"""Below so many rows three folds choose the number of components, else one."""
 ROUNDS = 30
 """Steps of expectation and maximisation, at most."""
 WIDTHS = (0.05, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.9)
@@ -338,7 +338,7 @@ class ClassGaussians(_Mixture):
 
 
 class _ByExpectation(_Mixture):
-    """A mixture by expectation and maximisation. Its number of components is best_fits by held-out rows.
+    """A mixture by expectation and maximisation. Held-out rows choose its number of components.
 
     Reference: Dempster, Laird, Rubin 1977, Maximum Likelihood from Incomplete Data via the EM Algorithm,
     https://www.jstor.org/stable/2984875

@@ -468,7 +468,7 @@ def _inferred(
     if train is not None:
         space = spelled(space, columns, x, train, options.text_model, options.text_rows)
     if train is not None and options.rules and options.series is None and (options.group or options.order is None):
-        whole = _told_apart(inferred, columns, x)
+        whole = _with_rare(inferred, columns, x)
         space = ruled(space, x[train], whole[train], options.support, without=options.order)
         x = space.free_rows.settled(x, x != whole)
     return _Learned(inferred, space, x)
@@ -491,7 +491,7 @@ def _column(
     return dataclasses.replace(inferred, column=dataclasses.replace(inferred.column, gaps=of_file.column.gaps))
 
 
-def _told_apart(inferred: Sequence[Inferred], columns: Sequence[Coded], x: Tensor) -> Tensor:
+def _with_rare(inferred: Sequence[Inferred], columns: Sequence[Coded], x: Tensor) -> Tensor:
     """The rows in which each category that is pooled or replaced has a code of its own, behind those of its column.
 
     A rule may hold among these codes and not among those of the rows.

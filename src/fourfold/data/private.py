@@ -537,8 +537,8 @@ def _within(sight: _Sight, column: Column, masses: Masses) -> Codes:
     """The codes of all rows. Values beyond the ends become the ends, and those that have no place a gap or the mode."""
     assert isinstance(column, Modelled)
     codes = np.append(column.read(sight.text), MISSING)
-    lost = codes <= UNREADABLE
+    foreign = codes <= UNREADABLE
     if isinstance(column, Graded):
-        codes = np.where(lost, codes, np.clip(codes, *column.span))
-    codes = np.where(lost, MISSING if column.missing else masses.usual, codes)
+        codes = np.where(foreign, codes, np.clip(codes, *column.span))
+    codes = np.where(foreign, MISSING if column.missing else masses.usual, codes)
     return codes[sight.coded.inverse]
