@@ -1,4 +1,4 @@
-"""A recipe of sounds that joins a card of fourfold. Torch-free."""
+"""Recipes of sounds that join cards of fourfold. Torch-free."""
 
 from __future__ import annotations
 
@@ -8,4 +8,7 @@ from fourfold.vocabulary import Recipe
 
 __all__ = ["RECIPES_OF"]
 
-RECIPES_OF: Mapping[str, Mapping[str, Recipe]] = {"latent-diffusion": Recipe.of("fourfold_speech.recipes", "vocoder")}
+RECIPES_OF: Mapping[str, Mapping[str, Recipe]] = {
+    "autoregressive": Recipe.of("fourfold_speech.recipes", "predicted"),
+    "latent-diffusion": Recipe.of("fourfold_speech.recipes", "vocoder"),
+}

@@ -18,7 +18,7 @@ from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikel
 from fourfold.paradigms.hybrid import behind
 from fourfold.paradigms.pixels import PixelConditionals
 from fourfold.recipes.adversarial import IMAGE_NOISE, IMAGES, TRAINING, Players, players
-from fourfold.recipes.autoregressive import likelihood, texts
+from fourfold.recipes.autoregressive import default, likelihood, texts
 from fourfold.recipes.by_space import by_space
 from fourfold.recipes.diffusion import UNET, Parts, denoising, parts
 from fourfold.recipes.latent import CRITIC, Autoencoder, autoencoder, fsq, quantised
@@ -33,12 +33,13 @@ from fourfold_speech.codecs import CentredSamples, LogMel, MuLaw, VocodedMel, Wa
 from fourfold_speech.conditions import SoundReading
 from fourfold_speech.networks import SpeechTransformer
 from fourfold_speech.paradigm import JointLikelihood, TranscriptConditionals
+from fourfold_speech.samples import Correction, SampleConditionals, SampleLikelihood
 from fourfold_speech.space import Audio
 from fourfold_speech.spectra import frames, hop_of
 from fourfold_speech.vocoder import Vocoder, Vocoding
 from fourfold_speech.waves import SpectralCritic, WaveCritic, WaveDecoder, WaveEncoder, WaveVocoder
 
-__all__ = ["transcripts", "vocoder"]
+__all__ = ["predicted", "transcripts", "vocoder"]
 
 NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no density"
 """The reason why a density of mel bands is none of waveforms."""
@@ -48,6 +49,8 @@ ROWS: Sizes[tuple[Size, Size]] = Sizes(
 """Layers of all samples before, and layers of the rows above."""
 ROW = 128
 """The most samples in a row of a clip."""
+CORRECTION: Sizes[tuple[Size, int]] = Sizes({"xs": (Size(16, 1), 16), "s": (Size(48, 2), 48), "m": (Size(96, 4), 96)})
+"""The network that corrects predictions, and features that narrower ones have more: predictions take time, too."""
 WAVES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(192, 4), "m": Size(320, 6)})
 """The size of encoder and decoder of sounds."""
 FRAME_LEVELS: Sizes[tuple[int, ...]] = Sizes({"xs": (3, 3), "s": (5, 5, 5, 5), "m": (5, 5, 5, 5)})
@@ -89,7 +92,10 @@ def samples(space: Audio, size: str) -> GenerativeModel:
     """Samples on the mu-law, one after the other, in rows as if they were the pixels of an image."""
     width = max(n for n in range(1, ROW + 1) if space.length % n == 0)
     if width < ROW // 8:
-        raise TypeError(f"length must be a multiple of {ROW} samples for rows, got {space.length:,}")
+        raise TypeError(
+            f"length must be a multiple of {ROW} samples for rows, got {space.length:,}; autoregressive/predicted "
+            "takes any length"
+        )
     codec, (lower, upper) = MuLaw(space, width), ROWS[size]
     _, rows, _ = codec.event
     sizes = (lower.width, lower.width, lower.depth, upper.width, upper.depth)
@@ -97,6 +103,22 @@ def samples(space: Audio, size: str) -> GenerativeModel:
     training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
     parts = codec, PixelConditionals(net, 1), MaximumLikelihood(), Ancestral(), ChainRule()
     return GenerativeModel(space, *parts, training)
+
+
+@default.register
+def default_of_sounds(space: Audio) -> str:
+    """The recipe that ``autoregressive`` means for sounds."""
+    return "predicted"
+
+
+@by_space(Audio, instead="autoregressive")
+def predicted(space: Audio, size: str) -> GenerativeModel:
+    """Samples as linear predictions that a network corrects: ahead of either alone, of clips of any length."""
+    net_size, more = CORRECTION[size]
+    net = Correction(net_size.width + more, net_size.depth, reading_of(space))
+    estimand = SampleConditionals(net, space.length)
+    parts = CentredSamples(space), estimand, SampleLikelihood(), Ancestral(), ChainRule()
+    return GenerativeModel(space, *parts, Training(batch_size=16, learning_rate=4e-3, muon_rate=2e-2))
 
 
 @players.register

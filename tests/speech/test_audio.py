@@ -112,7 +112,7 @@ def test_silence_is_dark():
     assert pixels.max() < 12
 
 
-@pytest.mark.parametrize("recipe", ["latent-diffusion/vocoder", "latent-variable/kl", "autoregressive"])
+@pytest.mark.parametrize("recipe", ["latent-diffusion/vocoder", "latent-variable/kl", "autoregressive/likelihood"])
 def test_a_folder_that_names_the_modules_of_earlier_versions_is_read(recipe):
     earlier = {"space": "spaces", "codecs": "codecs.audio", "waves": "nn.waves", "vocoder": "paradigms.vocoder"}
     model = build(recipe, Audio(512, 8000), "xs")

@@ -163,6 +163,7 @@ NEEDS_CAPTIONS = pytest.mark.skipif(find_spec("fourfold_captions") is None, reas
     ("recipe", "space", "kind"),
     [
         ("autoregressive", CLIPS, Kind.EXACT),
+        ("autoregressive/likelihood", CLIPS, Kind.EXACT),
         ("latent-autoregressive", CLIPS, Kind.LOWER_BOUND),
         pytest.param("latent-autoregressive/multimodal", TOLD, Kind.LOWER_BOUND, marks=NEEDS_CAPTIONS),
         ("latent-variable/kl", CLIPS, Kind.LOWER_BOUND),
@@ -193,7 +194,7 @@ def test_recipes_of_sound_have_losses_draw_clips_and_tell_their_kind(recipe, spa
 def test_bits_of_a_sample_are_those_of_its_token_and_its_place_in_the_cell():
     """Untrained, every token has the mass 1/256: a level costs 8 bits and the logarithm of its cell's size."""
     torch.manual_seed(0)
-    model = build("autoregressive", CLIPS, "xs")
+    model = build("autoregressive/likelihood", CLIPS, "xs")
     x = torch.randint(-32768, 32768, (8, 512)).to(torch.int16)
     sizes = model.codec.counts[model.codec.table[x.long() + 32768].long()].double()
     expected = 8 + sizes.log2().mean(1)
@@ -201,5 +202,5 @@ def test_bits_of_a_sample_are_those_of_its_token_and_its_place_in_the_cell():
 
 
 def test_rows_of_a_prime_length_are_refused():
-    with pytest.raises(TypeError, match="length must be a multiple of 128 samples for rows"):
-        build("autoregressive", Audio(509, 8000), "xs")
+    with pytest.raises(TypeError, match="length must be a multiple of 128 samples for rows.*; autoregressive/predicted"):
+        build("autoregressive/likelihood", Audio(509, 8000), "xs")

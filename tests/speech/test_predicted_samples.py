@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import fourfold_speech.baselines as predicted
 from fourfold.baselines import baselines_of
 from fourfold.paradigms import resolve
 from fourfold.vocabulary import Kind
 from fourfold_speech.baselines import PredictedSamples
+from fourfold_speech.prediction import predicted, sizes
 from fourfold_speech.space import Audio
 
 SPACE = Audio(1200, 8000)
@@ -41,8 +41,8 @@ def test_masses_of_a_sample_add_up_to_one(model: PredictedSamples):
     every = torch.arange(-32768, 32768).double()
     for t in (0, 1, 700):
         values = resonant(1, 1)[:, : t + 1].double()
-        mu = predicted._predicted(values)  # the last one is of the samples before
-        law = model.law(mu, predicted._size(values - mu))
+        mu = predicted(values)  # the last one is of the samples before
+        law = model.law(mu, sizes(values - mu))
         masses = model.residuals.masses(every, *(part[0, -1:] for part in law))
         assert float(masses.sum()) == pytest.approx(1, abs=1e-9)
         assert float(masses[values[0, -1].long() + 32768]) == pytest.approx(float(model.masses(values)[0, -1]))
@@ -68,8 +68,8 @@ def test_samples_have_the_masses_that_scoring_gives(model: PredictedSamples, mon
     SPACE.check(drawn)
     assert torch.equal(model.sample(5), drawn[:5])
     values = drawn.double()
-    mu = predicted._predicted(values)
-    law = model.law(mu, predicted._size(values - mu))
+    mu = predicted(values)
+    law = model.law(mu, sizes(values - mu))
     parts = torch.sigmoid((values - mu).unsqueeze(-1) / law[1])
     below = (parts * model.residuals.weights[law[2]]).sum(-1)
     inside = (values > -32768) & (values < 32767)
