@@ -49,7 +49,7 @@ ROWS: Sizes[tuple[Size, Size]] = Sizes(
 """Layers of all samples before, and layers of the rows above."""
 ROW = 128
 """The most samples in a row of a clip."""
-CORRECTION: Sizes[tuple[Size, int]] = Sizes({"xs": (Size(16, 1), 16), "s": (Size(48, 2), 48), "m": (Size(96, 4), 96)})
+CORRECTION: Sizes[tuple[Size, int]] = Sizes({"xs": (Size(8, 1), 24), "s": (Size(32, 2), 64), "m": (Size(96, 4), 96)})
 """The network that corrects predictions, and features that narrower ones have more: predictions take time, too."""
 WAVES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(192, 4), "m": Size(320, 6)})
 """The size of encoder and decoder of sounds."""
