@@ -222,10 +222,20 @@ def test_a_line_of_code_is_a_reason_only_where_it_computes_something():
         ("The predicted questions are appended to the original documents.", Claim.ONE_BY_ONE),
         ("Once the folders are there, proceed to the next step of the evaluation.", Claim.NEXT_PIECE),
         ("Run it with `python main.py --cfg configs/graph.yaml` on one card.", Claim.ITERATE),
+        ("The policy is loaded by cfg, and its head by the same cfg.", Claim.ITERATE),
+        ("It learns an average velocity with a v-loss reparameterisation.", Claim.BOUND),
     ],
 )
 def test_words_in_another_sense_state_no_mechanism(text, claim):
     assert claim not in {row.claim for row in read_phrases(text)}
+
+
+def test_works_of_others_below_their_own_heading_count_little():
+    text = "# A model of series\n\nWe mask patches and rebuild them.\n\n## Contemporary work\n\n"
+    row = "A decoder-only foundation model for forecasting predicts the next patch.\n"
+    below, beside = read_phrases(text + row), read_phrases(text.replace("## Contemporary work", "## Model") + row)
+    assert max(row.weight for row in below if row.claim is Claim.NEXT_PIECE) < 1
+    assert max(row.weight for row in beside if row.claim is Claim.NEXT_PIECE) >= 2
 
 
 def test_a_step_that_is_predicted_is_a_next_piece():
