@@ -199,7 +199,7 @@ def mistakes(runs):
         (("sample", runs / "vectors", "--steps", "3"), "steps must be left out for"),
         (("sample", runs / "vectors", "-o", "a.png"), "for Vectors, got .png"),
         (("sample", runs / "images", "-o", "a.xyz"), "must be a name that ends in .png, .npy"),
-        (("sample", runs / "images", "--given", "cat"), "the class must be one of 0, 1"),
+        (("sample", runs / "images", "--given", "cat"), "class must be one of 0, 1"),
         (("sample", runs / "images", "-n", "0"), "-n"),
         (("score", runs / "vectors", "--split", "all"), "split must be train, validation or test"),
         (("info", "nowhere"), "subject must be the folder of a run or one of"),

@@ -58,7 +58,7 @@ def test_a_run_of_captions_is_scored_and_shown(folder_of_run, capsys):
 
 def test_refusals(folder_of_run, capsys):
     folder = str(folder_of_run / "run")
-    assert "has 200 bytes, more than 128" in run(["sample", folder, "--given", "a" * 200], capsys)[1]
+    assert "must have at most 128 bytes, got 200" in run(["sample", folder, "--given", "a" * 200], capsys)[1]
 
 
 def test_prompts_stand_below_their_images():

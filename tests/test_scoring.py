@@ -251,7 +251,7 @@ def test_labels_in_a_file_are_used_and_it_is_said(runs, tmp_path, capsys):
 def test_a_class_that_the_model_does_not_know_is_refused(runs, tmp_path, capsys):
     FRAME[:4].assign(grade="medium").to_csv(tmp_path / "t.csv", index=False)
     line = refusal(capsys, "score", runs / "table", tmp_path / "t.csv")
-    assert "'medium' is not a class of the model, which has high, low" in line
+    assert "label must be one of high, low, got 'medium'" in line
 
 
 def test_another_label_column_may_be_named(runs, tmp_path, capsys):

@@ -210,9 +210,7 @@ class VocodedMel(Codec, Staged):
     def __init__(self, mel: LogMel, vocoder: GenerativeModel, share: float = 0.4) -> None:
         super().__init__()
         if not hasattr(vocoder.estimand, "standard"):
-            raise TypeError(
-                f"{type(vocoder.estimand).__name__} cannot be a vocoder: give a model of Vocoder and Vocoding"
-            )
+            raise TypeError(f"vocoder must be a model of Vocoder and Vocoding, got {type(vocoder.estimand).__name__}")
         self.mel, self.vocoder, self.share, self.event = mel, vocoder, share, mel.event
         if self._estimand.latent != mel.event[1:]:
             raise ValueError(

@@ -216,7 +216,7 @@ class JointLikelihood(Objective):
 
     def terms(self, estimand: TranscriptConditionals) -> Mapping[str, Term]:
         if not isinstance(estimand, TranscriptConditionals):
-            raise TypeError(f"an alignment needs a model conditioned on a sound, got {type(estimand).__name__}")
+            raise TypeError(f"model must be conditioned on a sound for an alignment, got {type(estimand).__name__}")
         return {"likelihood": _JointTerm(estimand, self)}
 
 

@@ -28,6 +28,6 @@ class Transcription(Service):
 
     def answer(self, run: Run, question: Question) -> Iterator[Piece]:
         if question.file is None:
-            raise ValueError("a transcript needs a file of sound, got none")
+            raise ValueError("data must be a file of sound for a transcript, got none")
         for part in segments(run.model, question.file):
             yield Piece(part.text.strip(), start=part.start, end=part.end, nats=part.log_prob)

@@ -157,7 +157,7 @@ def test_colours_are_named_and_names_are_drawn(tmp_path):
 
 
 def test_a_model_without_captions_is_told_so():
-    with pytest.raises(TypeError, match="load captioned images or sounds, conditional on their captions"):
+    with pytest.raises(TypeError, match="conditions must be captions for a multimodal model"):
         build("latent-autoregressive/multimodal", Images(3, 8, 8), size="xs")
     x = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(TypeError, match="--given captions"):

@@ -236,14 +236,14 @@ def test_a_schema_file_decides(tmp_path):
         ("[x", "must be TOML"),
         ("x = 1", r"\[x\]: must be a section"),
         ('[x]\nkind = "numbr"', "kind must be one of number, category, .* got 'numbr'"),
-        ('[x]\nkind = "number"\ncategories = ["1"]', "keys must be .* got 'categories'"),
+        ('[x]\nkind = "number"\ncategories = ["1"]', "key must be one of .* got 'categories'"),
         ("[x]\nresolutoin = 1", "did you mean 'resolution'"),
         ("[x]\nresolution = -1", "resolution must be .*got -1"),
         ('[x]\nresolution = "1"', "resolution must be a number, got '1'"),
         ("[x]\nmissing = [9]", "list of texts"),
         ('[x]\ncategories = ["1", "1"]', "categories must be different texts"),
         ("[y]\n", "must have the column 'y' of the schema"),
-        ('[kind]\ncategories = ["u"]', "row 2, column kind: 'v' is not in the schema"),
+        ('[kind]\ncategories = ["u"]', "row 2, column kind: must be of the schema, got 'v'"),
         ('[kind]\nkind = "number"', "must be a number, got 'u' in row 1"),
         ('[kind]\nkind = "time"\nformat = "%Y"', "must be a time like %Y, got 'u' in row 1"),
         ('[kind]\nkind = "time"', "kind must fit its values, got time"),
@@ -411,7 +411,7 @@ def test_rows_are_drawn_by_the_seed(tmp_path, monkeypatch):
 def test_types_that_are_no_values_are_refused(tmp_path):
     pairs = pyarrow.array([[("a", 1)]] * 40, pyarrow.map_(pyarrow.string(), pyarrow.int64()))
     pyarrow.parquet.write_table(pyarrow.table({"k": ["u", "v"] * 20, "l": pairs}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="column l: holds map"):
+    with pytest.raises(DataError, match="column l: must hold one value in each cell, got map"):
         load(tmp_path / "t.parquet")
 
 

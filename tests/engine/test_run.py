@@ -115,7 +115,7 @@ def test_weights_without_their_state_are_neither_resumed_nor_overwritten(tmp_pat
     (tmp_path / "resume" / "state.safetensors").unlink()
     with pytest.raises(BrokenRun, match=r"holds weights without the state of their training .* train again in another"):
         run(tmp_path, resume=True)
-    with pytest.raises(ValueError, match="holds the weights of a trained model: remove it, or choose another folder"):
+    with pytest.raises(ValueError, match="holds weights of a trained model: remove it, or choose another"):
         run(tmp_path)
     assert (tmp_path / "weights.safetensors").read_bytes() == before
 

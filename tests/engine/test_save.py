@@ -95,7 +95,7 @@ def test_fit_without_a_folder_is_saved_as_fit_with_one_writes_it(tmp_path):
 
 def test_a_saved_run_is_not_overwritten_and_not_resumed(tmp_path):
     run = fit("flow", MOONS, budget="2 steps", **XS).save(tmp_path / "a")
-    with pytest.raises(ValueError, match=r"a holds the weights of a trained model: .*choose another folder"):
+    with pytest.raises(ValueError, match=r"a, which holds weights of a trained model: .*choose another"):
         run.save(tmp_path / "a")
     with pytest.raises(BrokenRun, match="resume/ is missing"):
         fit(data=MOONS, out=tmp_path / "a", resume=True)

@@ -183,7 +183,7 @@ def test_references_are_normalised_and_draw_what_they_say():
     ids=["unadjusted", "blocks of reals", "gradients of bits"],
 )
 def test_moves_that_do_not_leave_the_bridges_invariant_are_refused(energy, chain, way_out):
-    with pytest.raises(TypeError, match=f"{type(chain).__name__} does not leave .* give {way_out}"):
+    with pytest.raises(TypeError, match=f"chain must leave .* got {type(chain).__name__}: give {way_out}"):
         bracket_log_z(energy, chain)
 
 

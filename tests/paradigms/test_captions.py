@@ -80,7 +80,7 @@ def test_what_is_no_caption_is_refused(cond):
 
 
 def test_other_refusals():
-    with pytest.raises(ValueError, match="17 bytes, more than 16"):
+    with pytest.raises(ValueError, match="at most 16 bytes, got 17"):
         build("diffusion", SPACE, "xs").sample(1, "a" * 17)
     with pytest.raises(ValueError, match="class must be one of 0, 1, 2, got 'red'"):
         build("diffusion", Images(3, 8, 8, given=Categories.numbered(3)), "xs").sample(1, "red")

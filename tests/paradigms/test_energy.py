@@ -332,11 +332,11 @@ def test_noise_contrastive_training_finds_the_density_and_its_normaliser():
 def test_recipes_refuse_what_they_do_not_model():
     recipes = cards()["energy"].recipes
     for recipe in recipes.values():
-        with pytest.raises(TypeError, match="not Text"):
+        with pytest.raises(TypeError, match="for this recipe, got Text"):
             recipe(Text("ab", 8), "xs")
     with pytest.raises(TypeError, match="space must have classes"):
         recipes["jem"](Vectors(2), "xs")
-    with pytest.raises(TypeError, match="models Images"):
+    with pytest.raises(TypeError, match="must be Images"):
         recipes["rbm"](Vectors(2), "xs")
 
 

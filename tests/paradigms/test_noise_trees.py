@@ -181,11 +181,11 @@ def test_few_or_equal_rows_have_a_model(x: Tensor) -> None:
 
 
 def test_other_data_is_refused_with_the_reason() -> None:
-    with pytest.raises(TypeError, match="Table and Vectors, not Images: use diffusion"):
+    with pytest.raises(TypeError, match="Table or Vectors for this recipe, got Images; use diffusion"):
         build("diffusion/trees", Images(1, 4, 4))
-    with pytest.raises(TypeError, match="labels, not real vectors of 2 columns"):
+    with pytest.raises(TypeError, match="conditions must be labels for trees, got real vectors of 2 columns"):
         build("diffusion/trees", Table(SCHEMA, given=Vectors(2)))
-    with pytest.raises(TooManyColumns, match="300 numbers are more than the 256"):
+    with pytest.raises(TooManyColumns, match="at most 256 numbers, got 300"):
         build("diffusion/trees", Vectors(300))
 
 

@@ -242,7 +242,7 @@ def test_few_equal_or_empty_rows_have_a_model(count: int) -> None:
 
 
 def test_other_data_is_refused_with_the_reason() -> None:
-    with pytest.raises(TypeError, match="Table and Sequences, not Vectors: use autoregressive"):
+    with pytest.raises(TypeError, match="Table or Sequences for this recipe, got Vectors; use autoregressive"):
         build("autoregressive/trees", Vectors(2))
     with pytest.raises(ValueError, match=r"order must name each of 2 columns once, got \(0, 0\)"):
         ColumnTrees((2, 2), 1, 4, order=(0, 0))

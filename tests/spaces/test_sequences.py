@@ -190,14 +190,18 @@ def changed(**columns):
 @pytest.mark.parametrize(
     ("frame", "options", "message"),
     [
-        (events(), {"group": "usr", "order": "at"}, "--group.* must be a column, got 'usr'.*user"),
+        (events(), {"group": "usr", "order": "at"}, "--group.* must be one of .*user.*, got 'usr'"),
         (events(), {"group": "user", "series": "page", "order": "at"}, "group must be left out beside series"),
-        (events(), {"series": "user"}, "--series user .* needs a column that orders rows"),
+        (events(), {"series": "user"}, "--series user .* must stand beside a column that orders rows"),
         (events(), {"series": "at", "order": "at"}, "series and order must be different"),
         (events(), {"series": "user", "order": "at", "length": 8}, "must have a window of 8 rows"),
         (events(12), {"group": "user", "order": "at"}, "at least 20, got 12.*--series user"),
-        (events(), {"group": "user", "order": "when"}, "--order.* must be a column, got 'when'"),
-        (events(), {"group": "user"}, "--group user .* needs a column that orders rows; give --order"),
+        (events(), {"group": "user", "order": "when"}, "--order.* must be one of .*, got 'when'"),
+        (
+            events(),
+            {"group": "user"},
+            "--group user .* a column that orders rows, got none; give --order",
+        ),
         (events(), {"group": "at", "order": "at"}, "group and order must be different columns, got"),
         (events(), {"group": "user", "order": "page"}, "column page: .* to order rows"),
         (events(), {"group": "user", "order": "at", "labels": "paid"}, "labels must be left out for sequences"),

@@ -80,9 +80,9 @@ def test_a_published_tokenizer_is_taken_as_it_is(tmp_path, tokenizer: Tokenizer)
 @pytest.mark.parametrize(
     ("tokens", "words"),
     [
-        ("bpe:100", "fewer tokens than the 256 bytes"),
+        ("bpe:100", "tokens must be bpe:257 or more, .*got bpe:100"),
         ("words", "must be chars, bytes, bpe:COUNT"),
-        ("broken.json", "tokenizer is not JSON"),
+        ("broken.json", "tokenizer must be the content of a tokenizer.json"),
         ("other.json", "must be a tokenizer that can be read"),
     ],
 )

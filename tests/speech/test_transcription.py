@@ -55,7 +55,7 @@ def test_space() -> None:
     assert x.tolist() == [[3, 3, 3, 3], [0, 1, 3, 3], [2, 1, 0, 3]]
     assert [TINY.show(ids) for ids in x] == ["", "ab", "cba"]
     assert TINY.byte_counts(x).tolist() == [0, 2, 3]
-    with pytest.raises(ValueError, match="has 4 characters, more than 3: shorten it"):
+    with pytest.raises(ValueError, match="must have at most 3 characters, got 4: shorten"):
         TINY.parse(["abca"])
     with pytest.raises(ValueError, match="row 0: must end with its end token"):
         TINY.check(torch.tensor([[0, 3, 1, 3]]))

@@ -158,7 +158,7 @@ def test_parts_that_do_not_fit_are_refused():
     codec = built_vocoder()
     with pytest.raises(ValueError, match=r"vocoder of \(64, 12\) bands and frames cannot decode \(40, 12\)"):
         VocodedMel(LogMel(SPACE, bands=40), codec.vocoder)
-    with pytest.raises(TypeError, match="cannot be a vocoder"):
+    with pytest.raises(TypeError, match="vocoder must be a model of Vocoder and Vocoding"):
         VocodedMel(LogMel(SPACE), build("latent-variable/kl", SPACE, "xs"))
     with pytest.raises(TypeError, match="codec must be an objective with an encoder"):
         LearnedCodec(codec.vocoder)

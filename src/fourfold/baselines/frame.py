@@ -130,7 +130,7 @@ def frame_of(space: Space, x: Tensor) -> Frame:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"rows of vectors and tables have a frame, not those of {type(space).__name__}")
+    raise TypeError(f"space of a frame must be Vectors or Table, got {type(space).__name__}")
 
 
 @frame_of.register

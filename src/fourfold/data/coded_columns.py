@@ -137,7 +137,9 @@ def _plain_array(where: str, name: str, array: Any) -> Any:
         texts = [None if value is None else json.dumps(value, default=str) for value in array.to_pylist()]
         return pyarrow.array(texts, pyarrow.string())
     if kind.is_nested(array.type) or kind.is_binary(array.type) or kind.is_large_binary(array.type):
-        raise DataError(f"{where}, column {name}: holds {array.type} values: write one value in each cell, or drop it")
+        raise DataError(
+            f"{where}, column {name}: must hold one value in each cell, got {array.type}: write it so, or drop it"
+        )
     if kind.is_date(array.type):
         return array.cast(pyarrow.timestamp("s"))
     if kind.is_duration(array.type):

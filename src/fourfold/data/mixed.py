@@ -460,8 +460,8 @@ def _inferred(
                 place_in_file = row if coded.rows is None else int(coded.rows[row])
                 value = coded.distinct.iloc[coded.inverse[row]] if coded.inverse[row] >= 0 else "nothing"
                 raise DataError(
-                    f"{where}, row {place_in_file + 1}, column {coded.name}: {str(value)[:40]!r} is not in the schema: "
-                    "add it to the categories, or to the texts that mean a missing value"
+                    f"{where}, row {place_in_file + 1}, column {coded.name}: must be of the schema, got "
+                    f"{str(value)[:40]!r}: add it to the categories, or to the texts that mean a missing value"
                 )
             place += 1
     x = torch.from_numpy(codes)

@@ -109,7 +109,9 @@ def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
     }
     if options.order is None:
         first = option(*next(iter(settings.items())))
-        raise DataError(f"{where}: {first} needs a column that orders rows; give {option('order')}")
+        raise DataError(
+            f"{where}: {first} must stand beside a column that orders rows, got none; give {option('order')}"
+        )
     for setting, name in settings.items():
         if name not in names:
             raise DataError(f"{where}: {option(setting)} must be {one_of(name, names)}")

@@ -218,9 +218,10 @@ def _invariant(energy: Energy, chain: MarkovChain | BlockGibbs | None) -> Metrop
     chain = chain or (BlockGibbs(1) if bits else HMC(1, 0.2, leaps=4))
     if isinstance(chain, Metropolis | BlockGibbs) and isinstance(chain, BlockGibbs) == bits:
         return chain
+    way = "BlockGibbs(1)" if bits else "a kernel with a Metropolis rule, such as HMC or MALA"
     raise TypeError(
-        f"{type(chain).__name__} does not leave the distribution of a {type(energy).__name__} invariant, so neither "
-        f"bound would hold: give {'BlockGibbs(1)' if bits else 'a kernel with a Metropolis rule, such as HMC or MALA'}"
+        f"chain must leave the distribution of a {type(energy).__name__} invariant, so that both bounds hold, got "
+        f"{type(chain).__name__}: give {way}"
     )
 
 

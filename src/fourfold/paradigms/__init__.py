@@ -128,7 +128,7 @@ def first_recipe(name: str, space: Space) -> str:
     for recipe in cards()[name].recipes:
         with contextlib.suppress(TypeError):
             return resolve(f"{name}/{recipe}", space)
-    raise TypeError(f"{name} does not model {space}: name another paradigm")
+    raise TypeError(f"data must be of a kind that {name} models, got {space}: name another paradigm")
 
 
 def check_names(name: str, size: str = "s") -> None:

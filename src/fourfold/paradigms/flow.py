@@ -450,7 +450,7 @@ class VariationalDequantisation(Likelihood):
     @torch.no_grad()
     def __call__(self, estimand: Bijection, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         if not isinstance(objective, VariationalLikelihood):
-            raise TypeError(f"VariationalDequantisation needs a VariationalLikelihood, got {type(objective).__name__}")
+            raise TypeError(f"objective must be a VariationalLikelihood for its bound, got {type(objective).__name__}")
         draws = []
         for _ in range(self.draws):
             z, log_q = objective.requantised(batch.x, noise.normal(*batch.x.shape[1:]))

@@ -341,7 +341,7 @@ def _of_trees(space: Space, size: str, codec: Codec, classes: int) -> Generative
     """A model of codes whose first numbers are the corners of so many classes."""
     (dim,), labels = codec.event, labels_of(space)
     if dim > MOST_NUMBERS:
-        raise TooManyColumns(f"trees of {dim:,} numbers are more than the {MOST_NUMBERS:,} that fit: use diffusion")
+        raise TooManyColumns(f"trees must have at most {MOST_NUMBERS:,} numbers, got {dim:,}: use diffusion")
     levels, rounds, leaves = FOREST[size]
     net = NoiseTrees(dim - classes, max(classes, labels + 1), levels, rounds, leaves)
     estimand, training = TreeDenoiser(net, EDM(), classes, labels), Training(batch_size=128, learning_rate=0.01)

@@ -79,7 +79,7 @@ def check_width(space: Table, purpose: str) -> None:
     """
     if space.dims > WIDEST:
         raise TooManyColumns(
-            f"{purpose} of {space.dims:,} columns are more than the {WIDEST:,} that fit: leave columns out, or use "
+            f"{purpose} must have at most {WIDEST:,} columns, got {space.dims:,}: leave columns out, or use "
             "latent-variable, diffusion/joint or adversarial"
         )
 
@@ -149,7 +149,7 @@ def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, S
     """
     count = len(space.columns)
     if count > WIDEST:
-        raise TooManyColumns(f"rows of {count:,} columns are more than the {WIDEST:,} that fit: leave columns out")
+        raise TooManyColumns(f"rows must have at most {WIDEST:,} columns, got {count:,}: leave columns out")
     (_, embedding, net_size), (bins, rows) = _columns(count, size), ROWS[size]
     codec = RowTokens(space, bins)
     net = SequenceNetwork(

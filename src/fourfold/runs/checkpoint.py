@@ -302,9 +302,13 @@ def resumable(folder: Path) -> bool:
 def check_vacant(folder: Path) -> None:
     """Refuse a folder whose run would be overwritten (``ValueError``)."""
     if has_state(folder) or resumable(folder):
-        raise ValueError(f"{folder} holds a run already: resume it, remove it, or choose another folder")
+        raise ValueError(
+            f"folder must be new, got {folder}, which holds a run already: resume it, remove it, or choose another"
+        )
     if has_weights(folder):
-        raise ValueError(f"{folder} holds the weights of a trained model: remove it, or choose another folder")
+        raise ValueError(
+            f"folder must be new, got {folder}, which holds weights of a trained model: remove it, or choose another"
+        )
 
 
 def save_start(model: GenerativeModel, folder: Path) -> None:

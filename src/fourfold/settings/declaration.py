@@ -159,7 +159,7 @@ def check_precision(name: str, compiled: bool = False) -> None:
     if name not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {name!r}")
     if compiled and not has_compiler():
-        raise ValueError("--compile needs a C++ compiler (g++ or clang++); install one, or leave --compile out")
+        raise ValueError("--compile must be left out without a C++ compiler; or install one (g++ or clang++)")
 
 
 def has_compiler() -> bool:

@@ -14,7 +14,7 @@ from fourfold.core.conditions import items_of, unknown
 from fourfold.machine.libraries import pandas as pd
 from fourfold.metrics.coordinates import OneHot
 from fourfold.metrics.references import References
-from fourfold.output.printable import shortened
+from fourfold.output.printable import one_of, shortened
 
 __all__ = ["Categories"]
 
@@ -82,8 +82,7 @@ class Categories(Space):
         foreign = [name for name in source.names if name not in self.names]
         if foreign:
             raise ValueError(
-                f"{foreign[0][:80]!r} is not a class of the model, which has {shortened(self.names)}: leave such "
-                "examples out, or name another label column"
+                f"label must be {one_of(foreign[0], self.names)}; leave such examples out, or name another label column"
             )
         return torch.tensor([self.names.index(name) for name in source.names])[x.long()]
 
@@ -114,7 +113,7 @@ class Categories(Space):
             return self.names.index(name)
         if name.lstrip("-").isdecimal():
             return int(name)
-        raise ValueError(f"the class must be one of {shortened(self.names)}, got {name!r}")
+        raise ValueError(f"class must be {one_of(name, self.names)}")
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """One column of names."""

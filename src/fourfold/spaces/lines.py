@@ -138,9 +138,8 @@ class Lines(WrittenTexts):
         for row, text in zip(x, texts, strict=True):
             ids = self.text.parse(self.lead + text)
             if len(ids) >= self.text.length:
-                raise ValueError(
-                    f"{text[:40]!r}... has {len(ids)} {self.text.token}s, more than {self.text.length - 1}: shorten it"
-                )
+                most = f"{self.text.length - 1} {self.text.token}s"
+                raise ValueError(f"text must have at most {most}, got {len(ids)}: shorten {text[:40]!r}...")
             row[: len(ids)] = ids
         return x
 

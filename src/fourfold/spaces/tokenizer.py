@@ -46,7 +46,9 @@ class Tokenizer:
         try:
             json.loads(self.file)
         except ValueError as error:
-            raise ValueError(f"the tokenizer is not JSON ({error}): give the content of a tokenizer.json") from None
+            raise ValueError(
+                f"tokenizer must be the content of a tokenizer.json, got what is no JSON: {error}"
+            ) from None
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.count:,} tokens, {self.digest})"
@@ -66,7 +68,7 @@ class Tokenizer:
             ValueError: for fewer than 257 tokens: all bytes and the end of a document.
         """
         if count < 257:
-            raise ValueError(f"bpe:{count} has fewer tokens than the 256 bytes and an end: give at least bpe:257")
+            raise ValueError(f"tokens must be bpe:257 or more, for 256 bytes and an end, got bpe:{count}")
         tokenizers = _library()
         tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
         tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -105,7 +105,7 @@ def column_at(space: Table, name: str) -> int:
         return space.columns.index(name)
     names = [column.name for column in space.schema]
     if name in names:
-        raise ValueError(f"column {name!r} is a constant or an identifier, which the model leaves out: name another")
+        raise ValueError(f"column must be modelled, got {name!r}, a constant or an identifier: name another")
     raise ValueError(f"column must be {one_of(name, space.columns)}")
 
 

@@ -253,7 +253,9 @@ def generate(
         raise ValueError(f"length and n must be at least 1, got {length} and {n}")
     if isinstance(model.estimand, ArbitraryConditionals | BlockDenoiser):
         if stop or (shaping or Shaping()) != Shaping():
-            raise ValueError("masked diffusion draws tokens in any order: leave rules and stop strings out")
+            raise ValueError(
+                "rules and stop strings must be left out for masked diffusion, which has no order of tokens"
+            )
         return _filled_after(model, prompt, n, length, seed)
     space, _ = text_parts(model)
     tokens: list[list[int]] = [[] for _ in range(n)]

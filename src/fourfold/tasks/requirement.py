@@ -59,7 +59,7 @@ class Requirement:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise self._wrong("cannot be read: write it like 'a <= b', other names than words in backticks") from None
         if not space.columns or len(space.shape) > 1:
-            raise ValueError("requirements need columns with names, which the examples of this model do not have")
+            raise ValueError(f"requirements must be left out for {space}, which has no columns with names")
         self(_no_rows(space))  # refuses names and types that do not fit the columns
 
     def __str__(self) -> str:

@@ -78,7 +78,7 @@ def write_scores(path: Path, result: LogProb, unit: str, unusual: Mapping[int, s
         ValueError: for another ending, or a file that cannot be written.
     """
     if path.suffix.lower() != ".csv":
-        raise ValueError(f"{path} must end in .csv, the format of scores: choose another name")
+        raise ValueError(f"file of scores must end in .csv, got {path}: choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(score_table(result, unit, unusual), encoding="utf-8")
