@@ -39,8 +39,8 @@ import fourfold
 from fourfold.engine import Run
 from fourfold.machine.hardware import machine
 from fourfold.metrics.words import error_rate
-from fourfold.recipes.latent_diffusion import vocoder as vocoded
 from fourfold_speech.codecs import LogMel, MuLaw
+from fourfold_speech.recipes import vocoder as vocoded
 from fourfold_speech.space import Audio, spectrogram, wav
 from fourfold_speech.spectra import log_mel, stft
 
