@@ -50,7 +50,7 @@ ERRORS, SAMPLES = 160, 32
 MOST = 8.0
 """The most by which the network changes the logarithm of a scale."""
 AT_ONCE = 1 << 14
-"""Samples that are scored at once outside of training."""
+"""Samples that are scored at once, at most: a multiple of a block."""
 DEPENDS = -(-(WINDOW + ERRORS + max(FAR, ORDER)) // BLOCK) * BLOCK
 """The most samples before one on which its law depends, in whole blocks."""
 STRETCH = 2048
@@ -181,13 +181,16 @@ class SampleConditionals(Conditionals):
         self.log_weights.zero_()[: len(baseline.ends) + 1] = baseline.residuals.weights.log().to(self.ends)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        places = torch.arange(self.length, device=x.device)
-        if torch.is_grad_enabled():
-            return self.at(x, places.expand(len(x), -1), cond)
         few = max(AT_ONCE // self.length, 1)
         conds = [None] * len(x) if cond is None else torch.split(cond, few)
-        parts = zip(torch.split(x, few), conds, strict=False)
-        return torch.cat([self.at(part, places.expand(len(part), -1), c) for part, c in parts])
+        return torch.cat([self._whole(part, c) for part, c in zip(torch.split(x, few), conds, strict=False)])
+
+    def _whole(self, x: Tensor, cond: Tensor | None) -> Tensor:
+        """The same of a few clips, in stretches behind the past that they depend on: long clips need little memory."""
+        padded = F.pad(x, (DEPENDS, 0), value=SILENCE)
+        stretches = [padded[:, :, start : start + DEPENDS + AT_ONCE] for start in range(0, self.length, AT_ONCE)]
+        places = [torch.arange(DEPENDS, part.shape[2], device=x.device).expand(len(x), -1) for part in stretches]
+        return torch.cat([self.at(part, at, cond) for part, at in zip(stretches, places, strict=True)], 1)
 
     def at(self, x: Tensor, places: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log P(x_t | x_<t, c)`` at places ``(B, k)`` of clips ``(B, 1, L)``, ``(B, k)`` float32."""
