@@ -389,3 +389,9 @@ def test_what_tells_of_a_part_in_one_cell_tells_nothing_in_another():
     placed = place_words(text)
     assert placed.cell is Cell.LATENT_VARIABLE
     assert "autoencoder" not in {part.role for part in placed.parts}
+
+
+def test_a_score_by_an_encoder_is_no_encoder():
+    text = "A denoiser predicts the noise of images. It has a CLIP score of 0.3 and a CLIP similarity above others."
+    assert "text_encoder" not in {part.role for part in place_words(text).parts}
+    assert "text_encoder" in {part.role for part in place_words(text + " CLIP embeds the prompts.").parts}
