@@ -166,6 +166,7 @@ def _of_card(card: Mapping[str, Any]) -> list[str]:
         "paradigm": f"{card.get('recipe') or card['paradigm']}{size}, {card['parameters']:,} parameters",
         "data": _data(card["data"]) if "data" in card else "not recorded",
         **({"trained": card["trained"]} if "trained" in card else _training(card)),
+        **({"kept": choice["note"]} if (choice := card.get("choice", {})).get("trainings") else {}),
         **({"privacy": words} if (words := guarantee_words(card)) else {}),
         "versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
         "command": card["command"],

@@ -11,7 +11,8 @@ import torch
 
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
-from fourfold.engine import Run, fit
+from fourfold.engine import Interrupted, Run, fit
+from fourfold.engine.heldout import HeldOut
 from fourfold.engine.training import begin
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build
@@ -22,6 +23,7 @@ from fourfold.parallel.processes import ALONE, LostProcess, Processes, join, res
 from fourfold.parallel.shards import whole
 from fourfold.spaces import Text, Vectors
 
+from . import test_restarts
 from .dying import MOONS, alone
 from .toys import TRAINING, game_model, linear_model
 
@@ -102,6 +104,17 @@ def train_both(rank: int, world: int, port: int, folder: Path) -> None:
     results["samples"] = run.sample(150, seed=3)
     results["scores"] = Run(flow()).log_prob(MOONS.test.x[:75], seed=3)
     torch.save(results, folder / f"{rank}.pt")
+    leave()
+
+
+def train_again(rank: int, world: int, port: int, folder: Path) -> None:
+    """A run that begins again after an early stop, in both ways; in shards it stops in between and goes on."""
+    meet(rank, world, port)
+    HeldOut.PATIENCE, HeldOut.LEAST = 2, 20
+    test_restarts.trained(folder / "ddp", parallel="ddp")
+    with contextlib.suppress(Interrupted):
+        test_restarts.trained(folder / "fsdp", parallel="fsdp", observe=lambda step: step.index == 80)
+    test_restarts.trained(folder / "fsdp", parallel="fsdp", resume=True)
     leave()
 
 

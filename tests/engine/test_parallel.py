@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 
 from fourfold.core import parts
 from fourfold.engine import Run, fit, resumable
+from fourfold.engine.heldout import HeldOut
 from fourfold.parallel import blocks
 from fourfold.parallel.processes import LostProcess, Processes, join
 from fourfold.parallel.shards import rows_of
 from fourfold.runs.card import read_card
 from fourfold.runs.shards import newest
 
-from . import sharing
+from . import sharing, test_restarts
 from .dying import MOONS, free_port, server
 from .sharing import GAME, WORKS, flow, game_steps, text_steps
 from .toys import game_model, linear_model
@@ -107,6 +108,20 @@ def test_shards_go_on_as_shards(context, tmp_path):
     whole, parts = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(value, parts[name]) for name, value in whole.items())
     assert read_card(tmp_path / "parts")["parallel"] == "fsdp"
+
+
+def test_two_ranks_begin_again_as_one_process_does(context, tmp_path, monkeypatch):
+    """After an early stop, in both ways, and in shards from a checkpoint of the second training."""
+    assert together(context, sharing.train_again, 2, tmp_path) == [0, 0]
+    monkeypatch.setattr(HeldOut, "PATIENCE", 2)
+    monkeypatch.setattr(HeldOut, "LEAST", 20)
+    run = test_restarts.trained(accumulate=2)
+    names = ("kept_step", "training", "trainings", "stopped")
+    for way in WORKS:
+        choice = read_card(tmp_path / way)["choice"]
+        assert [choice[name] for name in names] == [run.card["choice"][name] for name in names]
+        assert choice["training"] == 2
+        assert_close(load_file(tmp_path / way / "weights.safetensors"), run.model.state_dict())
 
 
 def test_ranks_end_with_their_torchrun(tmp_path):

@@ -13,7 +13,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from fourfold.engine.choice import decided, settle
 from fourfold.engine.flops import count_flops
 from fourfold.engine.gradients import GradientRule, MeanRule
 from fourfold.engine.heldout import HeldOut
-from fourfold.engine.loop import Loop
+from fourfold.engine.loop import SLOWER, Loop
 from fourfold.engine.private import NoisyRule, check_private
 from fourfold.engine.recorder import Recorder
 from fourfold.engine.request import Request, describe
@@ -221,7 +221,7 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     damaged = recorder.start(loop, resumed=checkpoint is not None)
     if damaged:
         request.say(f"{folder}/log.jsonl: damaged lines are left out ({damaged})")
-    _run(loop, request.dataset, budget, recorder)
+    _run(loop, request.dataset, budget, recorder, request.say)
     if held_out.over or held_out.keeps_best:
         request.say(held_out.note())
     if budget.overshot(loop.progress):
@@ -300,15 +300,28 @@ def _load(loop: Loop, held_out: HeldOut, checkpoint: Checkpoint, folder: Path | 
         raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): {TWO_RUNS}") from None
 
 
-def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> None:
+def _over(choice: HeldOut, budget: Budget, say: Callable[[str], None]) -> bool:
+    """True if held-out examples end the training and none begins in its place, which a line would say."""
+    if not choice.over:
+        return False
+    step = choice.loop.progress.steps
+    again = choice.restarts(budget)
+    if again:
+        say(f"step {step}: the held-out loss falls no more; training begins again, at 1/{SLOWER} of the rate")
+    return not again
+
+
+def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder, say: Callable[[str], None]) -> None:
     """Step until the budget is spent, or a signal or a loss that is not finite stops it, then save."""
     stopped = 0
+    over = _over(recorder.choice, budget, say)
     with signals() as stop:
         try:
-            for step in () if recorder.choice.over else train(loop.model, dataset, budget=budget, loop=loop):
+            for step in () if over else train(loop.model, dataset, budget=budget, loop=loop):
                 pauses = recorder.record(loop, step)
                 stopped = loop.processes.largest(stop.signal or PAUSE * pauses)  # every process, whichever was asked to
-                if stopped or recorder.choice.over:
+                over = _over(recorder.choice, budget, say)
+                if stopped or over:
                     break
         except Diverged as error:
             recorder.save(loop)
@@ -317,7 +330,7 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
         except DataError:
             recorder.save(loop, together=False)
             raise
-        if not stopped or recorder.choice.over or budget.is_over(loop.progress):
+        if not stopped or over or budget.is_over(loop.progress):
             recorder.finish(loop)
         else:
             recorder.save(loop)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from fourfold.core import Batch, Space
 from fourfold.data import Dataset, Split
 from fourfold.engine.batch_parts import channels_last, reseed
 from fourfold.engine.loader import Loader
-from fourfold.engine.loop import Loop
+from fourfold.engine.loop import SLOWER, Loop
+from fourfold.runs.budget import Budget
 from fourfold.runs.shards import fill
 
 __all__ = ["HeldOut"]
@@ -53,6 +54,14 @@ def _inside(space: Space, batch: Batch) -> Batch:
     return Batch(batch.x[~outside], None if batch.cond is None else batch.cond[~outside])
 
 
+class Lowest(NamedTuple):
+    """The lowest held-out loss of a training: which training it is, the step, and the losses by example."""
+
+    training: int
+    step: int
+    losses: Tensor
+
+
 @final
 class HeldOut:
     """Measures the held-out loss of the averaged weights, keeps the best, and says when training is over.
@@ -67,6 +76,11 @@ class HeldOut:
     measurements in a row, but not before it has taken twice the steps of the best weights, ``LEAST`` steps and two
     passes over the data: a loss that rises earlier is not a sign of overfitting.
 
+    Where a training is over and at least ``REST`` of what it took is left of the budget, another one begins with the
+    first weights and a third of the learning rates (:meth:`restarts`), and so on while each is better than those before
+    it. The weights with the lowest held-out loss of all are kept. Models that are fitted before the first step, such as
+    trees, are trained once.
+
     Args:
         loop: the training.
         data: the data set whose validation split is held out.
@@ -78,6 +92,7 @@ class HeldOut:
     NOISE: ClassVar[float] = 0.5
     PATIENCE: ClassVar[int] = 5
     LEAST: ClassVar[int] = 100
+    REST: ClassVar[float] = 0.5
 
     def __init__(self, loop: Loop, data: Dataset, on: bool = True) -> None:
         self.loop, self.on = loop, on
@@ -87,7 +102,10 @@ class HeldOut:
         self.weights, self.buffers = torch.empty(0), dict[str, Tensor]()
         self.best_losses = self.latest_losses = torch.empty(0, dtype=torch.float64)
         self.best_train = self.latest_train = self.best_losses
+        self.earlier: Lowest | None = None
         if self.judges:
+            if on and not loop.model.estimand.fitted:  # steps only refine what was fitted
+                loop.remember()
             batch = min(loop.training.batch_size, len(data.train.x))
             rows = min(max(batch, 64), 256)
             steps = 2 * rows / (3 * batch) + 0.5  # two losses of a third of a step, and what small models add
@@ -99,14 +117,40 @@ class HeldOut:
 
     @property
     def over(self) -> bool:
-        """True if longer training only makes the model worse."""
-        least = max(2 * self.best, 2 * self.loop.progress.per_epoch, self.LEAST)
-        return self.on and self.worse >= self.PATIENCE and self.latest >= least
+        """True if the present training only makes the model worse."""
+        before = self.loop.progress.steps_before
+        least = max(2 * (self.best - before), 2 * self.loop.progress.per_epoch, self.LEAST)
+        return self.on and self.worse >= self.PATIENCE and self.latest - before >= least
 
     @property
     def keeps_best(self) -> bool:
-        """True if the weights of step ``best`` are kept, not the last."""
-        return self.on and self.worse > 0
+        """True if the weights with the lowest loss are kept, not the last."""
+        return self.on and (self.worse > 0 or self.earlier is not None)
+
+    @property
+    def leads(self) -> bool:
+        """True if the best weights of the present training are better than those of all before it."""
+        return self.earlier is None or float(self.best_losses.mean()) < float(self.earlier.losses.mean())
+
+    def restarts(self, budget: Budget) -> bool:
+        """Begin another training if this one is over, was better than those before it, and left enough of a budget."""
+        if not (self.over and self.leads and self.loop.beginning):
+            return False
+        progress = self.loop.progress = self.loop.processes.same(self.loop.progress)
+        used, before = budget.fraction(progress), budget.fraction(progress.before)
+        if 1 - used < self.REST * (used - before):
+            return False
+        self.earlier = self._lowest()
+        self.loop.restart()
+        self.best_losses = self.best_train = self.latest_train = self.best_losses.new_empty(0)
+        self.best, self.worse, self.due = 0, 0, progress.steps + self.first
+        return True
+
+    def _lowest(self) -> Lowest:
+        """The lowest held-out loss of all trainings."""
+        if self.earlier is not None and not self.leads:
+            return self.earlier
+        return Lowest(self.loop.progress.trainings, self.best, self.best_losses)
 
     def __call__(self, last: bool = False) -> dict[str, float]:
         """Measure after a step, if a measurement is due. Return the losses by the names under which they are logged.
@@ -144,7 +188,7 @@ class HeldOut:
                 self.latest_train,
                 0,
             )
-            if self.on:
+            if self.on and self.leads:
                 self.weights = self.loop.weights.average.clone()
                 self.buffers = {name: b.clone() for name, b in self._saved_buffers().items()}
             return
@@ -159,9 +203,11 @@ class HeldOut:
 
     def _following(self, step: int) -> int:
         """The step of the next measurement."""
+        before = self.loop.progress.steps_before
+        step -= before
         if step < self.every:
-            return max(math.ceil(1.5 * step), step + self.first)
-        return step + max(self.every, math.ceil(step / 8))
+            return before + max(math.ceil(1.5 * step), step + self.first)
+        return before + step + max(self.every, math.ceil(step / 8))
 
     # --- the weights that are kept ------------------------------------------------------------------------------------
 
@@ -188,20 +234,21 @@ class HeldOut:
 
     def record(self) -> dict[str, Any]:
         """The choice as ``card.json`` records it."""
-        steps = self.loop.progress.steps
+        steps, trainings, lowest = self.loop.progress.steps, self.loop.progress.trainings, self._lowest()
         measured = {
-            "best_step": self.best,
-            "best_loss": float(self.best_losses.mean()),
+            "best_step": lowest.step,
+            "best_loss": float(lowest.losses.mean()),
             "last_loss": float(self.latest_losses.mean()),
-            "examples": len(self.best_losses),
+            "examples": len(lowest.losses),
             "measurements": self.count,
             "seconds": round(self.seconds, 3),
         }
         return {
             "on": self.on,
             "judged_by": list(self.judges),
-            "kept_step": self.best if self.keeps_best else steps,
+            "kept_step": lowest.step if self.keeps_best else steps,
             "stopped": self.over,
+            **({} if self.earlier is None else {"training": lowest.training, "trainings": trainings}),
             **(measured if self.count else {}),
             "note": self.note(),
         }
@@ -214,16 +261,26 @@ class HeldOut:
             return "nothing is chosen: no loss of this objective measures on held-out examples how good the weights are"
         if not self.on:
             return "the last weights are kept, as asked"
+        if not self.keeps_best:
+            return "the last weights are kept: no earlier ones had a lower held-out loss beyond its noise"
+        return self._kept() + (self._advice() if self.worse else "")
+
+    def _kept(self) -> str:
+        """The step of the weights that are kept, and the reason."""
+        if self.earlier is not None:
+            lowest = self._lowest()
+            of, loss = f"training {lowest.training} of {self.loop.progress.trainings}", float(lowest.losses.mean())
+            return (
+                f"the weights of step {lowest.step}, of {of}, are kept: their held-out loss is the lowest, {loss:.4g}; "
+                f"each training began anew, at 1/{SLOWER} of the rate of the one before"
+            )
         if self.over:
             return (
                 f"stopped at step {self.latest}: the held-out loss has not fallen since step {self.best}; "
-                f"the weights of step {self.best} are kept{self._advice()}"
+                f"the weights of step {self.best} are kept"
             )
         losses = f"{float(self.best_losses.mean()):.4g} against {float(self.latest_losses.mean()):.4g}"
-        if self.keeps_best:
-            reason = f"their held-out loss is lower than at the end, {losses}"
-            return f"the weights of step {self.best} are kept: {reason}{self._advice()}"
-        return "the last weights are kept: no earlier ones had a lower held-out loss beyond its noise"
+        return f"the weights of step {self.best} are kept: their held-out loss is lower than at the end, {losses}"
 
     def _advice(self) -> str:
         """A clause with a setting to try, by the losses of training examples. Empty where these are not known.
@@ -256,6 +313,8 @@ class HeldOut:
         tensors = {"numbers": numbers, "seconds": torch.tensor(self.seconds, dtype=torch.float64)}
         tensors |= {"best_losses": self.best_losses, "latest_losses": self.latest_losses}
         tensors |= {"best_train": self.best_train, "latest_train": self.latest_train}
+        if self.earlier is not None:
+            tensors |= {"earlier": torch.tensor(self.earlier[:2]), "earlier_losses": self.earlier.losses}
         tensors |= {f"buffer.{name}": b for name, b in self.buffers.items()}
         return {f"choice.{name}": value.clone() for name, value in tensors.items()}
 
@@ -276,5 +335,8 @@ class HeldOut:
         self.best_losses, self.latest_losses = tensors["best_losses"], tensors["latest_losses"]
         nothing = torch.empty(0, dtype=torch.float64)  # in an older run
         self.best_train, self.latest_train = (tensors.get(name, nothing) for name in ("best_train", "latest_train"))
+        if "earlier" in tensors:
+            training, step = tensors["earlier"].tolist()
+            self.earlier = Lowest(training, step, tensors["earlier_losses"])
         buffers = {k.removeprefix("buffer."): v for k, v in tensors.items() if k.startswith("buffer.")}
         self.buffers = {name: b.to(self.loop.device) for name, b in buffers.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import final
 
@@ -27,6 +27,20 @@ from fourfold.runs.precision import FLOAT32, PRECISIONS, Precision
 from fourfold.runs.shards import fill
 
 __all__ = ["Loop"]
+
+SLOWER = 3
+"""The learning rates of a training are this many times as low as those of the one before."""
+MOST = 2**24
+"""The most numbers of a model that may be trained again: their first values stay in memory and in checkpoints."""
+
+
+@final
+@dataclass(frozen=True)
+class Beginning:
+    """Weights, flat, and buffers before the first step."""
+
+    weights: Tensor
+    buffers: Mapping[str, Tensor]
 
 
 @final
@@ -75,6 +89,7 @@ class Loop:
         self.seed, self.processes, self.encoded, self.smooths = seed, processes, encoded, smooths
         self.parts, self.recomputes = parts or processes.world, recomputes
         self.progress = Progress(per_epoch=per_epoch)
+        self.beginning: Beginning | None = None
         self.device = model.device
         arrange(model, processes)
         model.zero_grad()
@@ -145,6 +160,30 @@ class Loop:
         loop.progress = self.progress
         return loop
 
+    def rate(self, fraction: float) -> float:
+        """The factor of all learning rates at a fraction of the present training."""
+        return self.training.schedule(fraction) / SLOWER ** (self.progress.trainings - 1)
+
+    def remember(self) -> None:
+        """Keep the present weights and buffers, from which :meth:`restart` begins again, unless they are large."""
+        buffers = dict(self.model.named_buffers())
+        numbers = len(self.weights.flat) + sum(b.numel() for b in buffers.values())
+        if self.processes.largest(numbers) <= MOST:
+            self.beginning = Beginning(self.weights.flat.clone(), {name: b.clone() for name, b in buffers.items()})
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Begin again from the weights and buffers that :meth:`remember` kept, with fresh optimizers."""
+        assert self.beginning is not None
+        self.weights.flat.copy_(self.beginning.weights)
+        self.weights.average.copy_(self.weights.flat)
+        for name, b in self.model.named_buffers():
+            b.copy_(self.beginning.buffers[name])
+        for optimizer in self.optimizers.values():
+            optimizer.reset()
+        self.progress = self.progress.again()
+        self._lower()
+
     def step(self, rate: float, watch: bool = False, noise: float = 0.0) -> Step:
         """Take one step: update every term in order, all on the same batch.
 
@@ -168,7 +207,7 @@ class Loop:
                     losses[name] = loss
             self._batch_parts.share_buffers(parts)
         steps = self.progress.steps + 1
-        self.weights.update_average(steps, self.training.ema)
+        self.weights.update_average(steps - self.progress.steps_before, self.training.ema)
         seconds = time.monotonic() - start
         self.progress = replace(self.progress, steps=steps, seconds=self.progress.seconds + seconds, last=seconds)
         watched = self.watched() if watch and self.rule.measures else {}
@@ -192,7 +231,8 @@ class Loop:
         """This process's parts of the next batch. Modules that take something from the first batch see all of it."""
         steps = self.progress.steps
         parts = self._batch_parts.divide(self.batches(steps), steps, noise)
-        if len(parts) > 1 and not steps and any(getattr(m, "from_data", False) for m in self.model.modules()):
+        first = not self.progress.steps_of_training
+        if len(parts) > 1 and first and any(getattr(m, "from_data", False) for m in self.model.modules()):
             x = torch.cat([part.batch.x for part in parts])
             labels = [part.batch.cond for part in parts if part.batch.cond is not None]
             cond = torch.cat(labels) if labels else None
@@ -336,7 +376,15 @@ class Loop:
         tensors |= {f"buffer.{name}": b for name, b in self.model.named_buffers()}
         for name, optimizer in self.optimizers.items():
             tensors |= {f"optimizer.{name}.{key}": value for key, value in optimizer.live().items()}
-        return tensors
+        return tensors | self._of_beginning()
+
+    def _of_beginning(self) -> dict[str, Tensor]:
+        """The tensors from which training may begin again, by name."""
+        if self.beginning is None:
+            return {}
+        weights, buffers = self.weights.by_name(self.beginning.weights), self.beginning.buffers
+        parts = {"weights": weights, "buffer": buffers}
+        return {f"beginning.{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
 
     def numbers(self) -> dict[str, Tensor]:
         """The small rest of the state: counts and dtypes of the optimizers."""
@@ -357,6 +405,8 @@ class Loop:
         Raises:
             ValueError: if the state belongs to another model.
         """
+        if any(name not in state for name in self._of_beginning()):  # of an older run, or one that made no choice
+            self.beginning = None
         fill({key: value for key, value in self.live().items() if not key.startswith("fixed.")}, state)
         for name, optimizer in self.optimizers.items():
             optimizer.load_numbers(_of(state, f"optimizer.{name}."))

@@ -111,7 +111,8 @@ class Recorder:
         self._sums = {}
         times = {"seconds": round(loop.progress.seconds, 4), "step_seconds": round(step.seconds, 6)}
         norms = {f"{name}/norm": value for name, value in step.norms.items()}
-        name = {"stage": self.stage} if self.stage else {}
+        name: dict[str, Any] = {"stage": self.stage} if self.stage else {}
+        name |= {"training": loop.progress.trainings} if loop.progress.trainings > 1 else {}
         line = {"step": step.index, "used": round(step.used, 6), **name, "rate": step.rate, **times, **means, **norms}
         line, log, last = _finite(line | loop.watched() | dict(held_out)), self.folder / "log.jsonl", self._line
         if last.get("step") == step.index:

@@ -72,10 +72,10 @@ def train(
     loop.resume()
     try:
         while not _is_over(loop, budget):
-            at = min(budget.fraction(loop.progress) + budget.share(loop.progress) / 2, 1.0)
+            at = budget.next_fraction(loop.progress)
             watch = (loop.progress.steps + 1) % watch_every == 0
             noise = loop.training.noise(at) if loop.smooths else 0.0
-            step = loop.step(loop.training.schedule(at), watch, noise)
+            step = loop.step(loop.rate(at), watch, noise)
             yield replace(step, used=min(budget.fraction(loop.progress), 1.0))
     finally:
         loop.finish()

@@ -286,6 +286,11 @@ class TermOptimizer:
         if self.training.muon_rate is not None:
             self.muon.step(self.training.muon_rate * factor)
 
+    def reset(self) -> None:
+        """Forget all gradients so far."""
+        for value in (*self.adamw.steps, *self.adamw.means, *self.adamw.squares, self.muon.momentum):
+            value.zero_()
+
     def live(self) -> dict[str, Tensor]:
         """The state by names of parameters, in the memory that training works with."""
         hidden = [slot for slot in self.slots if slot.update is Update.MUON]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 __all__ = ["Budget", "Epochs", "FirstOf", "Flops", "Progress", "Seconds", "Steps", "parse_budget"]
@@ -22,6 +22,8 @@ class Progress:
         last: seconds of the latest step.
         per_epoch: steps in one epoch.
         flops: floating-point operations of one step. Counted only for a budget of such operations.
+        trainings: how often training has begun: once, and again after each early stop that was not the end.
+        steps_before, seconds_before: steps and seconds until the present training began.
     """
 
     steps: int = 0
@@ -29,6 +31,23 @@ class Progress:
     last: float = 0.0
     per_epoch: int = 1
     flops: float = 0.0
+    trainings: int = 1
+    steps_before: int = 0
+    seconds_before: float = 0.0
+
+    @property
+    def before(self) -> Progress:
+        """The progress at which the present training began."""
+        return replace(self, steps=self.steps_before, seconds=self.seconds_before)
+
+    @property
+    def steps_of_training(self) -> int:
+        """Steps of the present training."""
+        return self.steps - self.steps_before
+
+    def again(self) -> Progress:
+        """The same progress, at which another training begins."""
+        return replace(self, trainings=self.trainings + 1, steps_before=self.steps, seconds_before=self.seconds)
 
 
 class Budget(ABC):
@@ -63,6 +82,11 @@ class Budget(ABC):
     @abstractmethod
     def share(self, progress: Progress) -> float:
         """The fraction of the budget that the next step is expected to use."""
+
+    def next_fraction(self, progress: Progress) -> float:
+        """The used fraction in the middle of the next step, 0 to 1, of what there was when the training began."""
+        before = self.fraction(progress.before)
+        return min((self.fraction(progress) + self.share(progress) / 2 - before) / (1 - before), 1.0)
 
     @abstractmethod
     def part(self, share: float) -> Budget:

@@ -86,8 +86,9 @@ class FitSettings:
         learning_rate: peak rate of AdamW, instead of the preset's.
         muon_rate: peak rate of Muon, instead of the preset's. 0 trains everything with AdamW.
         choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, as it does
-            by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
-            weights are kept.
+            by default (see :class:`~fourfold.engine.heldout.HeldOut`). The rest of the budget then goes to another
+            training, at a third of the rate. Otherwise one training takes the whole budget and its last weights are
+            kept.
         opening: how a published model that is tuned is opened: options of its :class:`~fourfold.adapters.Adapter`.
         checkpoint_every: seconds between checkpoints. By default 60.
         precision: ``float32``, ``bf16`` or ``autocast``. By default the fastest that is stable.
