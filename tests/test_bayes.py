@@ -26,7 +26,7 @@ def test_class_probabilities_are_bayes_rule_on_the_likelihoods_of_the_classes() 
     assert torch.allclose(classify(model, x), class_probabilities(model, x))
     with pytest.raises(ValueError, match="3 probabilities that add up to 1"):
         class_probabilities(model, x, torch.tensor([0.5, 0.5]))
-    with pytest.raises(ValueError, match="has no classes"):
+    with pytest.raises(ValueError, match="must have classes"):
         class_probabilities(build("autoregressive", Vectors(2), "xs"), x)
     with pytest.raises(ValueError, match="must have a likelihood"):
         class_probabilities(build("adversarial", Vectors(2, given=Categories.numbered(3)), "xs").eval(), x)

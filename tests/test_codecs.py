@@ -231,8 +231,13 @@ def test_configuration_round_trips(codec):
 @pytest.mark.parametrize(
     ("codec", "likelihood", "given", "taken"),
     [
-        (Centred(SMALL), Elbo(), "CodeDecoder gives densities", "Centred have masses"),
-        (Dequantised(SMALL), ChainRule(), "PixelConditionals gives masses", "Dequantised have densities"),
+        (Centred(SMALL), Elbo(), "Centred must have codes with densities", "got masses"),
+        (
+            Dequantised(SMALL),
+            ChainRule(),
+            "Dequantised must have codes with masses",
+            "got densities",
+        ),
     ],
 )
 def test_a_density_of_what_is_counted_is_refused_and_the_reverse(codec, likelihood, given, taken):

@@ -335,7 +335,7 @@ def test_arrays_tensors_and_tables_are_data():
     run = fourfold.fit("autoregressive", frame, budget="1 steps", size="xs", precision="float32")
     assert run.model.space.columns == ("a", "b", "k")
     assert len(run.evaluate(n=4)) > 3
-    with pytest.raises(ValueError, match=r"must be a name, a path, a NumPy array, .* got a set"):
+    with pytest.raises(ValueError, match=r"must be a name, a path, a NumPy array, .* got set"):
         load({1.0, 2.0})
     with pytest.raises(ValueError, match="images must be uint8, got float64"):
         load(rng.random((40, 8, 8)))

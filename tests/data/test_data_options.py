@@ -125,7 +125,7 @@ def test_nothing_is_given_that_was_not_asked_for(asked: None) -> None:
 @pytest.mark.parametrize("name", ["lable", "fraction"])
 def test_an_unknown_setting_is_refused_with_the_nearest_name(name: str) -> None:
     with pytest.raises(
-        TypeError, match=rf"load\(\) .* {name!r}: did you mean '{'labels' if name == 'lable' else name + 's'}'"
+        TypeError, match=rf"load\(\) .* got {name!r}; did you mean '{'labels' if name == 'lable' else name + 's'}'"
     ):
         fourfold.load("two-moons", **{name: 1})  # type: ignore[arg-type]
 

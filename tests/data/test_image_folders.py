@@ -57,7 +57,7 @@ def test_sub_folders_are_classes(tmp_path):
 
 
 def test_a_flat_folder_has_no_classes(tmp_path):
-    with pytest.raises(DataError, match=r"no labels.*sub-folder"):
+    with pytest.raises(DataError, match=r"must have labels.*sub-folder"):
         load(fill(tmp_path / "f"), given="labels")
 
 

@@ -201,7 +201,7 @@ def test_conditions_of_another_number_or_of_no_file_are_refused(tmp_path):
         load(x, given="nothing")
     with pytest.raises(DataError, match="stream"):
         load(tmp_path / "x.npy", given=x, stream=True, limit=50)
-    with pytest.raises(DataError, match="no labels"):
+    with pytest.raises(DataError, match="must have labels"):
         load(x, given=[x, "labels"])
     with pytest.raises(ValueError, match="Dataset"):
         fourfold.fit("flow", load(x), given=x)
@@ -415,7 +415,7 @@ def test_the_word_for_labels_is_no_folder_of_this_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pixels(tmp_path / "labels", [f"p{i}" for i in range(30)], 4)
     pixels(tmp_path / "photos", [f"p{i}" for i in range(30)], 8)
-    with pytest.raises(DataError, match="photos has no labels"):
+    with pytest.raises(DataError, match="photos must have labels"):
         load("photos", given="labels")
     assert_equal_pixels(load("photos", given="./labels"))
     assert recorded("labels") == "labels"

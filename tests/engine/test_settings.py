@@ -49,7 +49,7 @@ def test_the_command_line_has_an_option_for_each_setting_that_is_not_python_s_al
 
 @pytest.mark.parametrize(("wrong", "right"), [("buget", "budget"), ("learningrate", "learning_rate"), ("outt", "out")])
 def test_an_unknown_keyword_is_refused_with_the_nearest_name(wrong, right):
-    with pytest.raises(TypeError, match=rf"fit\(\) .* {wrong!r}: did you mean {right!r}\?"):
+    with pytest.raises(TypeError, match=rf"fit\(\) .* got {wrong!r}; did you mean {right!r}\?"):
         fourfold.fit("flow", "two-moons", **{wrong: 1})
 
 

@@ -254,7 +254,7 @@ def test_batches_of_long_windows_are_small(size: str, length: int, batch: int) -
 
 def test_what_is_not_a_space_is_refused() -> None:
     for name in recipes():
-        with pytest.raises(TypeError, match=f"{name} models a space.*and object is none"):
+        with pytest.raises(TypeError, match=f"must be a space for {name}.*got object"):
             build(name, object(), "xs")  # type: ignore[arg-type]
 
 

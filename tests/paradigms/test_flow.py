@@ -331,7 +331,7 @@ def test_learned_dequantisation_needs_its_objective():
 
 
 def test_glow_needs_something_to_couple():
-    with pytest.raises(TypeError, match="odd sides"):
+    with pytest.raises(TypeError, match="an even side for couplings"):
         cards()["flow"].recipes["glow"](Images(1, 7, 7), "xs")
     with pytest.raises(ValueError, match="even side"):
         Glow((1, 7, 7))

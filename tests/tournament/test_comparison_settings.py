@@ -152,5 +152,5 @@ def test_each_option_is_that_of_its_field() -> None:
 
 
 def test_an_unknown_keyword_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(TypeError, match=r"compare\(\) .* 'budjet': did you mean 'budget'\?"):
+    with pytest.raises(TypeError, match=r"compare\(\) .* got 'budjet'; did you mean 'budget'\?"):
         fourfold.compare("two-moons", budjet=2)  # type: ignore[call-arg]
