@@ -109,7 +109,7 @@ def test_training_gets_weights_and_damaged_files_are_refused(path) -> None:
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) > 10_000
     cut = path.with_name("cut.gguf")
     cut.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"cut\.gguf: is damaged"):
+    with pytest.raises(ValueError, match=r"cut\.gguf: (is|must be .* got one) damaged"):
         open_published(cut)
     with pytest.raises(ValueError, match="weights must be"):
         open_published(path, {"weights": "int4"})
