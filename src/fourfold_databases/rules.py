@@ -59,7 +59,8 @@ def rules_of(database: Database) -> list[RuleRow]:
     rows = [RuleRow(name, share, share == 1) for name, _, share in rule_shares(database, plan)]
     for table, frame in database.frames.items():
         if plan[table].own and len(frame) >= FEWEST:
-            inside = rule_rows(load(frame[[*plan[table].own]], space="table"))
+            order = plan[table].order if plan[table].order != ROW else None
+            inside = rule_rows(load(frame[[*plan[table].own]], space="table"), order)
             rows += [row._replace(rule=f"{table}: {row.rule}") for row in inside]
     return rows
 

@@ -469,7 +469,7 @@ def _inferred(
         space = spelled(space, columns, x, train, options.text_model, options.text_rows)
     if train is not None and options.rules and options.series is None and (options.group or options.order is None):
         whole = _with_rare(inferred, columns, x)
-        space = ruled(space, x[train], whole[train], options.support, without=options.order)
+        space = ruled(space, x[train], whole[train], options.support, options.order)
         x = space.free_rows.settled(x, x != whole)
     return _Learned(inferred, space, x)
 

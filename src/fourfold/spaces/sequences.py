@@ -23,7 +23,7 @@ from fourfold.metrics.rows import Columns
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.sequences import by_sequences
 from fourfold.output.printable import plural, shortened
-from fourfold.spaces.columns import MISSING, Categorical, Column, Graded, Identifier, Modelled, Numeric
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Column, Graded, Identifier, Modelled, Numeric
 from fourfold.spaces.rules import TableRule
 from fourfold.spaces.sequence_pictures import charts, details
 from fourfold.spaces.table import Table
@@ -63,7 +63,8 @@ class Sequences(WrittenRows):
         observed: how many rows the data has, or ``None``. Presets for few rows drop units in training.
         beyond: the probability of a step below the smallest, and of one above the largest.
         scale: how far such steps lie outside, in steps of the resolution.
-        rules: those that every row keeps, see :mod:`fourfold.spaces.rules`, of columns other than the order column.
+        rules: those that every row keeps, see :mod:`fourfold.spaces.rules`. The order column may bound others, at its
+            place in the file, and none computes it.
 
     Raises:
         ValueError: for an order that is not a quantity, a key that is not an identifier, or an impossible length.
@@ -143,26 +144,36 @@ class Sequences(WrittenRows):
         """The sequences of :attr:`Table.free_rows`, or these themselves if there are no rules."""
         if not self.rules:
             return self
-        columns = tuple(self.start if column.name == self.order else column for column in self.row.free.modelled)
         key = () if self.key is None else (self.named(self.key),)
-        return dataclasses.replace(self, schema=(*key, *columns), rules=())
+        return dataclasses.replace(self, schema=(*key, *self.file_table.free.modelled), rules=())
 
     def reduce(self, x: Tensor) -> Tensor:
-        return self._by_rows(x, self.row.reduce, len(self.free.columns)) if self.rules else x
+        return self._changed(x, self.file_table.reduce, self.free) if self.rules else x
 
     def expand(self, x: Tensor) -> Tensor:
-        return self._by_rows(x, self.row.expand, len(self.columns)) if self.rules else x
+        return self.free._changed(x, self.file_table.expand, self) if self.rules else x
 
     def confirmed(self, x: Tensor) -> Sequences:
-        rules = self.row.confirmed(x[self.present(x)]).rules
+        rules = self.file_table.confirmed(self._placed(x)[self.present(x)]).rules
         return self if len(rules) == len(self.rules) else dataclasses.replace(self, rules=rules)
 
-    def _by_rows(self, x: Tensor, change: Callable[[Tensor], Tensor], columns: int) -> Tensor:
-        """Sequences whose rows are changed, ``(B, length, columns)``."""
+    def _changed(self, x: Tensor, change: Callable[[Tensor], Tensor], other: Sequences) -> Tensor:
+        """These sequences as those of another space, whose rows ``change`` makes of rows with their places."""
         there = (x != ABSENT).all(2)
-        changed = x.new_full((*x.shape[:2], columns), ABSENT)
-        changed[there] = change(x[there])
+        changed = x.new_full((*x.shape[:2], len(other.columns)), ABSENT)
+        changed[there] = change(self._placed(x)[there])
+        broken = changed[..., other.at] == UNSEEN
+        changed[..., other.at] = torch.where(broken, UNSEEN, x[..., self.at])
         return changed
+
+    def _placed(self, x: Tensor) -> Tensor:
+        """Sequences with the place of each row in the order column, not the step to it. Behind a gap it is unknown."""
+        step = x[..., self.at]
+        place = step.masked_fill(step <= ABSENT, 0).cumsum(1)
+        gap = ((step <= UNSEEN).cumsum(1) > 0) & (step != ABSENT)
+        x = x.clone()
+        x[..., self.at] = torch.where(gap, UNSEEN, torch.where(step == ABSENT, ABSENT, place))
+        return x
 
     @property
     def modelled(self) -> tuple[Modelled, ...]:

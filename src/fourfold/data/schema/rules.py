@@ -30,13 +30,12 @@ ROWS = 200_000
 """Rows that rules are looked for in, at most."""
 
 
-def ruled(space: Table, x: Tensor, whole: Tensor, support: int, without: str | None = None) -> Table:
-    """A table with the rules of its training rows, but for those of one column. See :func:`rules_of`."""
-    places = [i for i, column in enumerate(space.modelled) if column.name != without]
-    if len(places) < 2:
+def ruled(space: Table, x: Tensor, whole: Tensor | None, support: int, order: str | None = None) -> Table:
+    """A table with the rules of its training rows. See :func:`rules_of`."""
+    if len(space.modelled) < 2:
         return space
-    searched = Table(tuple(space.modelled[i] for i in places))
-    return dataclasses.replace(space, rules=rules_of(searched, x[:, places], whole[:, places], support))
+    searched = Table(space.modelled)
+    return dataclasses.replace(space, rules=rules_of(searched, x, whole, support, order))
 
 
 def _table(space: Space) -> Table | None:
@@ -44,7 +43,9 @@ def _table(space: Space) -> Table | None:
     return cast("Table", space) if space.mixed and len(space.shape) == 1 else None
 
 
-def rules_of(space: Table, x: Tensor, whole: Tensor | None = None, support: int = 1) -> tuple[TableRule, ...]:
+def rules_of(
+    space: Table, x: Tensor, whole: Tensor | None = None, support: int = 1, order: str | None = None
+) -> tuple[TableRule, ...]:
     """The rules of rows ``(N, C)`` that a table can keep by what it computes, each column by one of them at most.
 
     Combinations come first, then sums, then inequalities. A rule of columns that others compute already is left out.
@@ -55,6 +56,7 @@ def rules_of(space: Table, x: Tensor, whole: Tensor | None = None, support: int 
         whole: the rows with codes of their own for categories that are pooled or replaced, ``(N, C)``. Rules are looked
             for among these and in rows without such categories. Rows with them take the nearest combination.
         support: the rows that an end of a column of distances stands for, and the least of a combination with a pool.
+        order: the column that orders rows. It may bound others, and no rule computes it.
     """
     replaced = torch.zeros_like(x, dtype=torch.bool) if whole is None else x != whole
     step = -(-len(x) // ROWS) or 1
@@ -64,6 +66,8 @@ def rules_of(space: Table, x: Tensor, whole: Tensor | None = None, support: int 
         texts = {rule.words(space.columns) for rule in candidates}
         more = find_rules(space.numbers(whole[::step]), space.meaning)
         candidates += [r for r in more if isinstance(r, Determines) and r.words(space.columns) not in texts]
+    if order is not None:
+        candidates = [rule for rule in candidates if _leaves(rule, space.columns.index(order))]
     totals = _totals(space, [rule for rule in candidates if isinstance(rule, AddsUp)])
     at_most = [rule for rule in candidates if isinstance(rule, AtMost)]
     rules: list[TableRule] = []
@@ -74,6 +78,15 @@ def rules_of(space: Table, x: Tensor, whole: Tensor | None = None, support: int 
     return tuple(rules)
 
 
+def _leaves(rule: Rule, at: int) -> bool:
+    """Whether a rule leaves a column free: it is not of the column, or of others that are not below it."""
+    if isinstance(rule, AtMost):
+        return rule.b != at
+    if isinstance(rule, AddsUp):
+        return at not in (rule.total, *rule.parts)
+    return at not in (rule.columns if isinstance(rule, ExactlyOne) else (rule.a, rule.b))
+
+
 class RuleRow(NamedTuple):
     """A rule of a table, the share of all rows that keep it, and whether every sample does."""
 
@@ -82,11 +95,18 @@ class RuleRow(NamedTuple):
     always: bool
 
 
-def rule_rows(dataset: Dataset) -> list[RuleRow]:
-    """The rules of a table: those that samples always keep, then others of all training rows, then nearly true ones."""
+def rule_rows(dataset: Dataset, order: str | None = None) -> list[RuleRow]:
+    """The rules of a table: those that samples always keep, then others of all training rows, then nearly true ones.
+
+    Args:
+        dataset: of the rows.
+        order: the column that orders them, if they are modelled as sequences.
+    """
     space = _table(dataset.space)
     if space is None:
         return []
+    if order is not None:
+        space = ruled(space, dataset.train.x, None, 1, order)
     samples = space.numbers(space.examples(EXAMPLES, torch.Generator().manual_seed(0)))
     train, every = (space.numbers(part) for part in (dataset.train.x, _every(dataset)))
     rules = {rule.words(space.columns): rule for rule in find_rules(train, space.meaning)}
