@@ -25,6 +25,7 @@ from fourfold.cli.tables import check_output, named_columns, write_imputed
 from fourfold.cli.train import new_folder
 from fourfold.core import LogProb
 from fourfold.data.errors import DataError, option
+from fourfold.data.packed import stem_of
 from fourfold.data.tables import raw_frame
 from fourfold.engine import Interrupted, Run
 from fourfold.output.printable import plural, shortened
@@ -313,7 +314,7 @@ def _given(texts: Sequence[str], run: DatabaseRun) -> dict[str, pd.DataFrame] | 
     for text in texts:
         table, _, name = text.rpartition("=")
         path = Path(name)
-        table = table or path.stem
+        table = table or stem_of(path)
         if table not in run.plans:
             raise DataError(
                 f"--given must be a file named after a table, or TABLE=FILE, got {text!r}: tables are "

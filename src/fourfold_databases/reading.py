@@ -16,6 +16,7 @@ from pandas.api.types import is_integer_dtype
 from fourfold.data.databases import DeclaredKeys, batches_of_duckdb, batches_of_sqlite, declared_keys
 from fourfold.data.errors import DataError, option
 from fourfold.data.labels import places_in
+from fourfold.data.packed import kind_of, stem_of
 from fourfold.data.readers import TABLES
 from fourfold.data.tables import raw_frame
 from fourfold.output.printable import shortened
@@ -55,7 +56,7 @@ def _visible(folder: Path) -> Iterator[Path]:
 def _files(folder: Path) -> list[Path]:
     """The files of tables in a folder, by name."""
     endings = {*TABLES}.difference(ENDINGS)
-    return sorted(path for path in _visible(folder) if path.is_file() and path.suffix.lower() in endings)
+    return sorted(path for path in _visible(folder) if path.is_file() and kind_of(path) in endings)
 
 
 def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKeys]]:
@@ -73,7 +74,7 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
             dict[str, DeclaredKeys](),
         )
     elif (path := Path(data).expanduser()).is_dir():
-        frames, declared = {file.stem: raw_frame(file)[0] for file in _files(path)}, {}
+        frames, declared = {stem_of(file): raw_frame(file)[0] for file in _files(path)}, {}
         if len(frames) < len(_files(path)):
             raise DataError(f"{path}: files must name one table each, got two with one name: move one away")
     else:

@@ -17,6 +17,7 @@ from fourfold import tasks
 from fourfold.cli.commands.tables import Classify, Impute
 from fourfold.cli.printing import print_data, print_line, say
 from fourfold.data import DataError
+from fourfold.data.packed import kind_of
 from fourfold.data.tables import raw_frame
 from fourfold.data.writers import write_json_lines, write_workbook
 from fourfold.engine import Run
@@ -74,10 +75,10 @@ def _write(path: Path, table: Any, header: bool) -> None:
         ".jsonl": lambda: write_json_lines(path, table),
         ".xlsx": lambda: write_workbook(path, table, header),
     }
-    if path.suffix.lower() not in writers:
+    if kind_of(path) not in writers:
         raise ValueError(f"--out must end in {', '.join(writers)}, got {path}; choose such a name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    writers[path.suffix.lower()]()
+    writers[kind_of(path)]()
 
 
 def classify(command: Classify) -> None:

@@ -6,20 +6,26 @@ are too long, the last bit of a number).
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 from fourfold.data.errors import DataError
-from fourfold.data.files import decoded_parts, parts_of
+from fourfold.data.files import decoded_parts
 from fourfold.data.layout import Layout
+from fourfold.data.memory import require
+from fourfold.data.packed import is_packed, opened
 from fourfold.machine.libraries import pyarrow
 
-__all__ = ["cells", "row_line"]
+__all__ = ["HELD", "cells", "row_line"]
 
 BLOCK = 1 << 24
 """Bytes of a file that are read at once."""
+HELD = 3.0
+"""Bytes of memory that a byte of a batch takes until it is codes."""
 ROWS = 1 << 16
 """Rows that are read at once from a file that only Python's reader knows."""
 
@@ -34,7 +40,11 @@ def cells(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
         DataError: for a row with another number of cells than the first, or a byte that is not UTF-8, with its place.
     """
     try:
-        yield from (_of_python if layout.separator == r"\s+" or layout.blank_before_quote else _of_arrow)(path, layout)
+        batches = (_of_python if layout.separator == r"\s+" or layout.blank_before_quote else _of_arrow)(path, layout)
+        for batch in batches:
+            if is_packed(path):  # its size does not tell how much it holds
+                require(HELD * batch.nbytes, path)
+            yield batch
     except (pyarrow.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
         if "Empty CSV file" not in str(error):  # a header alone
             raise _fault(path, layout, error) from None
@@ -45,21 +55,23 @@ def _names(layout: Layout) -> list[str]:
 
 
 def _of_arrow(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
-    yield from pyarrow.csv.open_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(
-            column_names=_names(layout),
-            skip_rows=layout.comments,
-            skip_rows_after_names=int(layout.header),
-            block_size=max(BLOCK, min(1 << 30, 200 * layout.longest)),
-        ),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter=layout.separator, newlines_in_values=True, ignore_empty_lines=layout.width > 1
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(_names(layout), pyarrow.string()), strings_can_be_null=False
-        ),
-    )
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(opened(path)) if is_packed(path) else path
+        yield from pyarrow.csv.open_csv(
+            source,
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=_names(layout),
+                skip_rows=layout.comments,
+                skip_rows_after_names=int(layout.header),
+                block_size=max(BLOCK, min(1 << 30, 200 * layout.longest)),
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=layout.separator, newlines_in_values=True, ignore_empty_lines=layout.width > 1
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(_names(layout), pyarrow.string()), strings_can_be_null=False
+            ),
+        )
 
 
 def _of_python(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
@@ -79,7 +91,7 @@ def _rows(path: Path, layout: Layout) -> Iterator[list[str]]:
 
 def _numbered_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """The line on which each row ends, and the rows below the header, by Python's reader."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with opened(path) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as file:
         lines: Iterator[str] = itertools.islice(file, layout.comments, None)
         blanks = layout.separator == r"\s+"
         if blanks:
@@ -97,8 +109,9 @@ def row_line(path: Path, layout: Layout, row: int) -> int:
 
 def _fault(path: Path, layout: Layout, error: Exception) -> DataError:
     """Read a broken file once more, and name its first fault with its row."""
-    for _ in decoded_parts(path, parts_of(path)):
-        pass
+    with opened(path) as file:
+        for _ in decoded_parts(path, iter(lambda: file.read(1 << 20), b"")):
+            pass
     try:
         for number, row in enumerate(_rows(path, layout), 1):
             if len(row) != layout.width:

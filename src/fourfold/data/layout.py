@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from fourfold.data.errors import DataError
 from fourfold.data.files import not_utf8
+from fourfold.data.packed import kind_of, opened
 from fourfold.spaces.vectors import numbered
 
 __all__ = ["LONGEST", "Layout", "layout_of", "plain"]
@@ -62,7 +64,7 @@ def layout_of(path: Path, header: bool | None = None) -> Layout:
         DataError: for a file that is not regular or not UTF-8, or has a line that is too long.
     """
     comments, lines = _first_lines(path)
-    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(lines)
+    separator = "\t" if kind_of(path) == ".tsv" else _separator(lines)
     rows = [line.split() for line in lines] if separator == r"\s+" else list(_cells(lines, separator))
     comma = separator != "," and any(_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
     if comma:
@@ -112,7 +114,7 @@ def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
         raise DataError(f"{path}: must be a regular file, got a device, a pipe or a folder")
     lines: list[str] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with opened(path) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as file:
             while len(lines) < 1000 and (line := file.readline(LONGEST)):
                 lines.append(line)
                 if len(line) >= LONGEST:
@@ -123,7 +125,7 @@ def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}, byte {error.start}: {not_utf8(error)}") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}): check its permissions") from None
     comments = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     return comments, lines[comments : comments + most]
 

@@ -10,6 +10,7 @@ from fourfold.data.errors import OF_TABLES, DataError, refuse_other
 from fourfold.data.folders import IMAGES
 from fourfold.data.formats import FileFormat, formats
 from fourfold.data.images import read_folder
+from fourfold.data.packed import kind_of
 from fourfold.data.records import Files, StoredRecords, files_below
 from fourfold.data.source import Source
 from fourfold.data.stored import Stored
@@ -49,7 +50,7 @@ def read(path: Path, options: DataOptions) -> Source | Stored:
         return _read_folder(path, options)
     if not path.is_file():
         raise DataError(f"{path}: must be a regular file or a folder, got a device or a pipe: give one of data")
-    suffix = path.suffix.lower()
+    suffix = kind_of(path)
     if suffix in (".npy", ".npz"):
         refuse_other(options, f"{path}, an array", "labels", "n_values", *(("stream",) if suffix == ".npy" else ()))
         return read_array(path, options)
@@ -116,7 +117,9 @@ def _read_text(path: Path, options: DataOptions) -> Source:
     if path.suffix.lower() in IMAGES:
         raise DataError(f"{path}: must be a folder of images, got one image: give its folder")
     if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z"):
-        raise DataError(f"{path}: must be {kinds}, got a packed file: unpack it first")
+        raise DataError(
+            f"{path}: must be {kinds}, got a packed file: unpack it first; tables may be packed, as .csv.gz"
+        )
     if path.suffix.lower() in UNREADABLE:
         raise DataError(f"{path}: must be {kinds}, got {path.suffix}; write it as one of these")
     refuse_other(options, f"{path}, a text", "tokens")

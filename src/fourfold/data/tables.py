@@ -11,12 +11,13 @@ from typing import Any
 from fourfold.data.arrow import open_parquet, record_batches
 from fourfold.data.coded_columns import Batches, batches_of_frame, rows_needed
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
-from fourfold.data.delimited import cells, row_line
+from fourfold.data.delimited import HELD, cells, row_line
 from fourfold.data.errors import DataError, readable
 from fourfold.data.json_rows import batches_of_json
 from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
 from fourfold.data.mixed import table_of
+from fourfold.data.packed import is_delimited, is_packed
 from fourfold.data.source import Source
 from fourfold.data.workbooks import batches_of_workbook
 from fourfold.machine.libraries import pandas as pd
@@ -31,8 +32,6 @@ ROWS = 1 << 17
 """Rows of a Parquet file that are read at once."""
 CELLS = 5.0
 """Bytes of memory that one byte of a CSV file takes."""
-HELD = 3.0
-"""Bytes of memory that a byte of a batch takes until it is codes."""
 CELL = 24.0
 """Bytes of memory that one cell of a Parquet file takes."""
 
@@ -49,11 +48,11 @@ def read_table(path: Path, options: DataOptions) -> Source:
     Raises:
         DataError: for a value of another kind than its column, rows of unequal length, no such label column.
     """
-    if path.suffix.lower() not in (".csv", ".tsv"):
+    if not is_delimited(path):
         typed = path.suffix.lower() in TYPED
         return table_of(str(path), _telling(path, lambda: _batches(path, options)), options, typed=typed)
     layout = layout_of(path, options.header)
-    if options.limit is None:
+    if options.limit is None and not is_packed(path):
         require(CELLS * path.stat().st_size, path)
     if not layout.names:
         raise DataError(f"{path}: must hold a table of at least {rows_needed(options)}, got none")
@@ -93,7 +92,7 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
         return (data if isinstance(data, pd.DataFrame) else pyarrow.table(data).to_pandas()).copy(), True
     path = Path(data).expanduser()
     with _readable(path):
-        if path.suffix.lower() not in (".csv", ".tsv"):
+        if not is_delimited(path):
             return pyarrow.Table.from_batches(list(_batches(path, DataOptions()))).to_pandas(), True
         layout = layout_of(path)
         batches = list(cells(path, layout))
@@ -108,7 +107,7 @@ def line_of(path: Path, row: int) -> int | None:
     ``None`` for a file that has no lines.
     """
     path = path.expanduser()
-    if path.suffix.lower() not in (".csv", ".tsv"):
+    if not is_delimited(path):
         return None
     with readable(path):
         return row_line(path, layout_of(path), row)
@@ -139,6 +138,5 @@ def _unchecked_batches(path: Path, options: DataOptions) -> Batches:
 
 def _readable(path: Path) -> AbstractContextManager[None]:
     kind = "Parquet" if path.suffix.lower() == ".parquet" else "a table"
-    text = path.suffix.lower() in (".csv", ".tsv")
-    way = "give every row the same number of cells" if text else "write it again"
+    way = "give every row the same number of cells" if is_delimited(path) else "write it again"
     return readable(path, f"as {kind}", way, also=(pyarrow.ArrowException,))

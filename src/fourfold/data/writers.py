@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from fourfold.core import ALONE, Beside, Space
+from fourfold.data.packed import kind_of, write_text
 from fourfold.machine.libraries import pandas as pd
 
 __all__ = ["as_lines", "usual_suffix", "write_examples", "write_json_lines", "write_workbook"]
@@ -36,7 +37,7 @@ def _npz(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
 
 
 def _csv(path: Path, x: Tensor, space: Space, beside: Beside) -> None:
-    path.write_text(_as_csv(x, space, beside), encoding="utf-8")
+    write_text(path, _as_csv(x, space, beside))
 
 
 def _as_csv(x: Tensor, space: Space, beside: Beside) -> str:
@@ -133,7 +134,7 @@ def write_examples(path: Path | str, x: Tensor, space: Space, beside: Beside = A
     """Write raw examples in the format that the file's name ends in. For images, a name without a suffix is a folder.
 
     ``.npy`` holds the array, ``.npz`` its conditions too. ``.csv``, ``.xlsx``, ``.jsonl`` and ``.parquet`` have the
-    columns of the conditions behind those of the examples. A space may add formats
+    columns of the conditions behind those of the examples. ``.csv.gz`` is packed. A space may add formats
     (:meth:`fourfold.core.Space.writers`): images have a ``.png`` grid, with the prompts below their images, and a
     folder of PNGs for each class. Text has ``.txt``.
 
@@ -141,7 +142,7 @@ def write_examples(path: Path | str, x: Tensor, space: Space, beside: Beside = A
         ValueError: for an ending that the space does not have, or a file that cannot be written.
     """
     path = Path(path)
-    suffix = "" if path.is_dir() else path.suffix.lower()
+    suffix = "" if path.is_dir() else kind_of(path)
     space_writer, common = space.writers().get(suffix), _COMMON.get(suffix)
     if space_writer is None and common is None:
         kind, form = type(space).__name__, suffix or "a folder"

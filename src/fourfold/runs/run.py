@@ -17,6 +17,7 @@ from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
 from fourfold.data.dataset import digest
 from fourfold.data.errors import option
+from fourfold.data.packed import kind_of
 from fourfold.data.readers import TABLES
 from fourfold.machine.hardware import find_device
 from fourfold.machine.libraries import pandas as pd
@@ -508,7 +509,7 @@ class Run:
 
     def _labels(self, data: Data) -> str | None:
         """The name of the training data's labels, if such data can have a column or array of that name."""
-        suffix = Path(data).suffix.lower() if isinstance(data, (str, os.PathLike)) else ""
+        suffix = kind_of(Path(data)) if isinstance(data, (str, os.PathLike)) else ""
         columnar = suffix in (*TABLES, ".npz") or hasattr(data, "columns")
         return self.label_column if columnar else None
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from fourfold.core import GenerativeModel, Noise, Space
 from fourfold.core.evaluations import evaluating
 from fourfold.data import Data, DataError, read_raw
+from fourfold.data.packed import kind_of
 from fourfold.data.tables import raw_frame
 from fourfold.estimands import Continuing
 from fourfold.machine.libraries import pandas as pd
@@ -76,7 +77,7 @@ class Forecast:
 
 def holds_rows(path: Path, space: Space) -> bool:
     """Whether a file is a table with the columns of sequences, and not of their conditions alone."""
-    if path.suffix.lower() not in TABLES or not path.is_file():
+    if kind_of(path) not in TABLES or not path.is_file():
         return False
     return set(space.columns) <= set(raw_frame(path)[0].columns)
 

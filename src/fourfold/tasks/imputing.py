@@ -16,6 +16,7 @@ from torch import Tensor
 from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.data import Data, read_all
 from fourfold.data.builtin import FILES
+from fourfold.data.packed import is_delimited
 from fourfold.data.tables import line_of, raw_frame
 from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces import Table
@@ -170,7 +171,7 @@ def _counts(space: Table, cells: Tensor) -> dict[str, int]:
 def _fill_frame(data: Data, space: Table, x: Tensor, mask: Tensor) -> tuple[pd.DataFrame, bool, dict[str, int]]:
     """The table with its filled cells, true if it has a header, and the number of filled cells by column."""
     table, header = raw_frame(data)
-    as_text = isinstance(data, (str, Path)) and str(data).lower().endswith((".csv", ".tsv"))
+    as_text = isinstance(data, (str, Path)) and is_delimited(Path(data))
     whole = torch.tensor([column.span[0] for column in space.modelled])
     x = torch.where(mask | (x != MISSING), x, whole)  # gaps that stay are not written
     values = space.text(x) if as_text else space.table(x)
