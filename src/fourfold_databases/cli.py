@@ -39,7 +39,7 @@ from fourfold_databases.fitting import fit_database, plan_words
 from fourfold_databases.judging import judge_database
 from fourfold_databases.page import write_page
 from fourfold_databases.rules import rules_of
-from fourfold_databases.run import DatabaseRun, table_folder
+from fourfold_databases.run import DatabaseRun, check_scale, table_folder
 from fourfold_databases.schema import Schema
 from fourfold_databases.writing import check_new, write_database
 
@@ -161,7 +161,9 @@ def impute_table(command: Impute) -> None:
 
 def evaluate(command: Evaluate) -> None:
     """Judge a database that a run draws beside the data that it learned from, and score the database."""
-    _refuse(command, "run", "data", "n", "skip_bad", "seed", "out", "device", "as_json")
+    _refuse(command, "run", "data", "n", "scale", "skip_bad", "seed", "out", "device", "as_json")
+    scale = 1.0 if command.scale is None else command.scale
+    check_scale(scale)
     run = DatabaseRun.load(command.run, command.device)
     trained = run.training["data"]
     recorded = trained is not None and Path(trained).exists()
@@ -173,8 +175,9 @@ def evaluate(command: Evaluate) -> None:
     remark = "" if command.data else ", from which the run learned; give DATA that it never saw to measure privacy"
     say(f"references: {references.name}{remark}")
     scores = run.log_prob(references, command.seed, say)
-    say("samples: a new database of the size of the one that the run learned from (scale 1)")
-    samples = run.sample(1.0, command.seed, say=say)
+    size = "of the size" if scale == 1 else f"{scale:g} times the size"
+    say(f"samples: a new database {size} of the one that the run learned from (scale {scale:g})")
+    samples = run.sample(scale, command.seed, say=say)
     judgement = judge_database(real, samples, held_out=held_out, n=command.n, say=say)
     record = {**judgement.record(), "log-probability": _score_record(scores), "privacy": dict(run.privacy)}
     if command.out is not None:

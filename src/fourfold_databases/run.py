@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -51,7 +52,7 @@ from fourfold_databases.reading import Frames, gaps_in, keys_in, places_in, rows
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
 
-__all__ = ["RECORD", "DatabaseRun", "given_rows", "table_folder", "training_rows"]
+__all__ = ["RECORD", "DatabaseRun", "check_scale", "given_rows", "table_folder", "training_rows"]
 
 RECORD = "database.json"
 """The file of a run folder that makes it the run of a database."""
@@ -160,8 +161,7 @@ class DatabaseRun:
             DataError: for given rows whose key is missing or not unique, whose links lead to no row, or that hold a
                 value of another kind than their column, and for a given table without rows.
         """
-        if not scale > 0:
-            raise ValueError(f"scale must be positive, got {scale:g}; 1 draws as many rows as the data has")
+        check_scale(scale)
         say = say or (lambda note: None)
         given = {} if given is None else self._with_rows(given, skip_bad)
         frames: dict[str, pd.DataFrame] = {table: frame.copy() for table, frame in self.fixed.items()}
@@ -529,6 +529,16 @@ class DatabaseRun:
                     say(f"{table}: {note}")
             scores[table] = self.runs[table].model.log_prob(split.x, split.cond, seed)
         return scores
+
+
+def check_scale(scale: float) -> None:
+    """Refuse a size of no database.
+
+    Raises:
+        ValueError: for a number that is not positive or not finite.
+    """
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive, got {scale:g}; 1 draws as many rows as the data has")
 
 
 def _new_categories(

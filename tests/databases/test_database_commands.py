@@ -156,6 +156,18 @@ def test_evaluate_judges_and_scores_the_database_of_a_run(pets, capsys):
     assert json.loads(out.read_text())["log-probability"] == json.loads(capsys.readouterr().out)
 
 
+def test_evaluate_draws_as_many_rows_as_asked(pets, capsys):
+    assert run(["evaluate", str(pets / "run"), "-n", "50", "--scale", "2"]) == 0
+    messages = capsys.readouterr().err
+    assert "2 times the size of the one that the run learned from (scale 2)" in messages
+    assert "people: 120 rows beside 60" in messages
+    for scale in ("0", "-1", "nan", "inf"):
+        assert run(["evaluate", str(pets / "run"), "--scale", scale]) == 2
+        assert "scale must be positive" in capsys.readouterr().err
+    assert run(["evaluate", str(pets / "run" / "tables" / "people"), "--scale", "2"]) == 2
+    assert "--scale must be left out" in capsys.readouterr().err
+
+
 def test_evaluate_needs_data_that_is_there(pets, capsys):
     copy = pets / "elsewhere"
     shutil.copytree(pets / "run", copy)

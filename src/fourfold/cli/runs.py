@@ -338,6 +338,8 @@ def _quantity(run: Run, part: Split, data: str | None) -> str:
 
 def evaluate(command: Evaluate) -> None:
     """Measure a run, and print and write the scores."""
+    if command.scale is not None:
+        raise ValueError("--scale must be left out, since this run is not that of a database; give a number by -n")
     scores = _measured(command)
     if copying := [score.name for score in scores if repeats(score)]:
         say(f"copies: samples lie closer to training examples than new examples do ({', '.join(copying)})")

@@ -228,6 +228,10 @@ class Evaluate(Command):
     run: Folder
     data: OtherData = None
     n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Size of a new database, as a multiple of the training one.", show_default="1", metavar="X"),
+    ] = None
     labels: Labels = None
     given: OtherConditions = None
     skip_bad: SkipBad = None
