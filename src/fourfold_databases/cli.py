@@ -14,7 +14,7 @@ import typer
 
 from fourfold.cli.command import Command
 from fourfold.cli.commands.about import Info
-from fourfold.cli.commands.compare import Judge
+from fourfold.cli.commands.compare import Compare, Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.commands.tables import Impute
@@ -43,7 +43,19 @@ from fourfold_databases.run import DatabaseRun, check_scale, table_folder
 from fourfold_databases.schema import Schema
 from fourfold_databases.writing import check_new, write_database
 
-__all__ = ["data", "evaluate", "fit", "impute", "impute_table", "info", "judge", "refuse", "sample", "score"]
+__all__ = [
+    "data",
+    "evaluate",
+    "fit",
+    "impute",
+    "impute_table",
+    "info",
+    "judge",
+    "refuse",
+    "refuse_data",
+    "sample",
+    "score",
+]
 
 
 def data(command: DescribeData) -> None:
@@ -231,6 +243,18 @@ def refuse(command: Command) -> None:
     raise ValueError(
         f"RUN must be that of one table, got {getattr(command, 'run', '')}, that of a database: sample, score, "
         "evaluate and impute take it; for other commands fit the table by itself"
+    )
+
+
+def refuse_data(command: Compare) -> None:
+    """Say that models are compared on one table.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        f"data must be one table to compare models on it, got {command.data}, a database; give one of its tables, or "
+        "train a model of all by fourfold fit"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fourfold.cli.command import Command
 from fourfold.cli.commands.about import Info
-from fourfold.cli.commands.compare import Judge
+from fourfold.cli.commands.compare import Compare, Judge
 from fourfold.cli.commands.data import DescribeData
 from fourfold.cli.commands.runs import Evaluate, Sample, ScoreExamples
 from fourfold.cli.commands.tables import Impute
@@ -27,8 +27,9 @@ def work_of(command: Command) -> str | None:
         return f"{WORK}:data" if _is_database(command.name) and "query" not in command.data_options else None
     if isinstance(command, Info):
         return f"{WORK}:info" if command.subject is not None and _is_run(Path(command.subject)) else None
-    if isinstance(command, Judge):
-        return f"{WORK}:judge" if _is_database(command.real) and "query" not in command.data_options else None
+    if isinstance(command, (Compare, Judge)):
+        work, data = ("refuse_data", command.data) if isinstance(command, Compare) else ("judge", command.real)
+        return f"{WORK}:{work}" if _is_database(data) and "query" not in command.data_options else None
     if isinstance(command, Fit):
         database = _is_run(command.resume) or (_is_database(command.data) and "query" not in command.data_options)
         return f"{WORK}:fit" if database else None

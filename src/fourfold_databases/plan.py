@@ -67,6 +67,7 @@ __all__ = [
     "rows_of",
     "times_of",
     "with_place",
+    "with_references",
 ]
 
 COIN, HEADS, TAILS = "a coin", "heads", "tails"
@@ -396,6 +397,14 @@ def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str
         if link.child in plan[table].flags:
             owned = counts_of(places_of(frames, schema, link), len(frame))
             rows[flag(link.child)] = np.where(owned > 0, YES, NO)
+    return with_references(rows, frames, schema, plan, table)
+
+
+def with_references(
+    rows: pd.DataFrame, frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str
+) -> pd.DataFrame:
+    """Rows of a table with the columns of its references."""
+    frame = frames[table]
     for link in schema.references(table):
         columns = reference_columns(link, plan[link.parent])
         parent_rows = rows_at(frames[link.parent][[*columns.values()]], places_of(frames, schema, link))

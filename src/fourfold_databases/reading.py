@@ -78,6 +78,8 @@ def frames_of(data: Any) -> tuple[dict[str, pd.DataFrame], dict[str, DeclaredKey
         if len(frames) < len(_files(path)):
             raise DataError(f"{path}: files must name one table each, got two with one name: move one away")
     else:
+        if not path.exists():
+            raise DataError(f"{path}: must be a database or a folder of tables, got none of that name: check it")
         if path.suffix.lower() not in ENDINGS:
             raise DataError(
                 f"{path}: must be a database ({', '.join(ENDINGS)}) or a folder of tables, got another file"

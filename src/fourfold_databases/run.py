@@ -47,6 +47,7 @@ from fourfold_databases.plan import (
     role,
     rows_of,
     with_place,
+    with_references,
 )
 from fourfold_databases.reading import Frames, gaps_in, keys_in, places_in, rows_at
 from fourfold_databases.schema import Link, Schema
@@ -172,7 +173,7 @@ class DatabaseRun:
                 frames[table], notes = self._checked(table, given[table], frames, skip_bad)
                 for note in notes:
                     say(note)
-                described[table] = self._flags(table, frames[table], seed + number)
+                described[table] = self._flags(table, frames, seed + number)
                 continue
             rows = self._table_rows(table, frames, described, summaries, scale, seed + number)
             rows = self._linked_rows(table, rows, frames, np.random.default_rng((seed, number)))
@@ -463,14 +464,16 @@ class DatabaseRun:
         before = f"{table}."
         return {c.name.removeprefix(before): c for c in columns if c.name.startswith(before)}
 
-    def _flags(self, table: str, rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    def _flags(self, table: str, frames: Frames, seed: int) -> pd.DataFrame:
         """Whether given rows own rows of other tables, drawn given their columns. Empty for rows that others own."""
         if table not in self.runs or self._linked.owner(table) is not None:
             return pd.DataFrame()
         model = self.runs[table].model
         names = [flag(child) for child in self.plans[table].flags if flag(child) in model.space.columns]
-        answers = impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names) if names else None
-        return pd.DataFrame() if answers is None else answers.table[names]
+        if not names:
+            return pd.DataFrame()
+        rows = with_references(frames[table], frames, self._linked, self.plans, table)
+        return impute(model, rows.assign(**dict.fromkeys(names)), seed, columns=names).table[names]
 
     def impute(
         self, database: Database, seed: int = 0, patience: float = PATIENCE, say: Callable[[str], None] | None = None

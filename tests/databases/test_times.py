@@ -12,7 +12,9 @@ import pytest
 from fourfold_databases.bounds import Bound
 from fourfold_databases.database import read_database
 from fourfold_databases.derived import Tally, of_record
+from fourfold_databases.fitting import fit_database
 from fourfold_databases.plan import Plan, plans
+from fourfold_databases.schema import Link, Schema
 from fourfold_databases.times import TimeFormat
 
 SECONDS = TimeFormat(("%Y-%m-%d %H:%M:%S",), 3600.0)
@@ -85,3 +87,21 @@ def test_texts_around_numbers_are_one_column_of_their_table():
     fees = ["12.50", "free", "7.25", "none of 1.50"]
     frames["loans"]["fee"] = [fees[i % 4] for i in range(len(frames["loans"]))]
     assert plans(read_database(frames))["loans"].own == ("lent", "fee")
+
+
+def test_given_rows_may_refer_to_others_of_their_table():
+    """Whether a row owns others is drawn given the row that it refers to."""
+    frames = library()
+    people = frames["members"]
+    people["friend_id"] = [None if i < 5 else f"m{i // 2}" for i in range(len(people))]
+    people["age"] = [20 + i % 40 for i in range(len(people))]
+    frames["loans"] = frames["loans"][frames["loans"]["member_id"].str[1:].astype(int) % 3 > 0]
+    schema = Schema(
+        {"members": "member_id", "loans": None},
+        (Link("members", "friend_id", "members"), Link("loans", "member_id", "members")),
+    )
+    run = fit_database("autoregressive", frames, schema=schema, budget="2 steps", size="xs", precision="float32")
+    given = people[:30].copy()
+    drawn = run.sample(given={"members": given})
+    assert drawn["members"]["friend_id"].isna().equals(given["friend_id"].isna())
+    assert 0 < drawn["loans"]["member_id"].nunique() < 30

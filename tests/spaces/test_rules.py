@@ -201,6 +201,37 @@ def test_gaps_and_given_values_are_filled_by_the_rules(data):
     assert (drawn["tax"] - 20.25).abs().max() < 1e-9
 
 
+def test_a_row_with_contradicting_values_does_not_keep_others_from_being_filled(data):
+    frame = planted(40, seed=7)
+    frame["low"] = frame["low"].fillna(frame["high"])
+    holes = frame.astype({"net": float}).copy()
+    holes.loc[5:30, "net"] = np.nan
+    holes.loc[9, "land"] = f"Land {(int(frame['land'][9][-1]) + 1) % 4}"
+    holes.loc[12, "city"] = "Atlantis"
+    filled = impute(model_of(data, "autoregressive"), holes)
+    assert [row.row for row in filled.skipped] == [9]
+    assert "city determines land" in filled.skipped[0].reason
+    assert filled.table["net"].isna().sum() == 1
+    assert filled.table["city"][12] == "Atlantis"
+
+
+def test_a_gap_that_no_rule_has_beside_its_row_is_unknown():
+    space = Table(
+        (
+            Categorical("named", "str", categories=("no", "yes")),
+            Categorical("city", "str", missing=True, categories=("Oslo", "Rome")),
+            Numeric("age", high=3),
+        ),
+        rules=(Combinations(("named", "city"), ((0, MISSING), (1, 0), (1, 1)), "named has a city"),),
+    )
+    model = fourfold.build("autoregressive", space, "xs")
+    rows = pd.DataFrame({"named": ["yes", "no", "yes"], "city": ["Oslo", None, None], "age": [None] * 3})
+    filled = impute(model, rows, columns=["age"])
+    assert not filled.skipped
+    assert filled.table["age"].notna().all()
+    assert filled.table["city"].isna().tolist() == [False, True, True]
+
+
 def test_a_run_is_saved_with_its_rules_and_loaded(tmp_path):
     run = fourfold.fit(
         "autoregressive", planted(600), budget="1 steps", size="xs", precision="float32", out=tmp_path / "run"

@@ -11,7 +11,18 @@ from fourfold.data.errors import DataError
 from fourfold.data.memory import require
 from fourfold.machine.regular import open_regular
 
-__all__ = ["content_of", "decoded", "decoded_parts", "not_utf8", "parts_of"]
+__all__ = ["check_regular", "content_of", "decoded", "decoded_parts", "not_utf8", "parts_of"]
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no regular file. A pipe or a device may never end.
+
+    Raises:
+        DataError: saying what is there.
+    """
+    if not path.is_file():
+        other = "a device, a pipe or a folder" if path.exists() else "a path that does not exist: check its name"
+        raise DataError(f"{path}: must be a regular file, got {other}")
 
 
 def content_of(path: Path, most: int | None = None, per_byte: float = 1.0) -> bytes:
@@ -26,8 +37,7 @@ def content_of(path: Path, most: int | None = None, per_byte: float = 1.0) -> by
         DataError: if it is not a regular file, cannot be read, or does not fit into memory.
     """
     try:
-        if not path.is_file():
-            raise DataError(f"{path}: must be a regular file, got a device, a pipe or a folder")
+        check_regular(path)
         with open_regular(path) as file:
             size = path.stat().st_size
             require(per_byte * min(size, size if most is None else most), path)
@@ -82,8 +92,7 @@ def parts_of(path: Path, most: int | None = None) -> Iterator[bytes]:
     Raises:
         DataError: if it is not a regular file, or cannot be read.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: must be a regular file, got a device, a pipe or a folder")
+    check_regular(path)
     try:
         with open_regular(path) as file:
             remainder = path.stat().st_size if most is None else most

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fourfold.data.errors import DataError
-from fourfold.data.files import not_utf8
+from fourfold.data.files import check_regular, not_utf8
 from fourfold.data.packed import kind_of, opened
 from fourfold.spaces.vectors import numbered
 
@@ -110,8 +110,7 @@ def _separator(lines: list[str]) -> str:
 
 def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
     """The number of leading comments and empty lines, and the lines after them."""
-    if not path.is_file():
-        raise DataError(f"{path}: must be a regular file, got a device, a pipe or a folder")
+    check_regular(path)
     lines: list[str] = []
     try:
         with opened(path) as content, io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as file:

@@ -171,17 +171,19 @@ def _ruled(
 ) -> Iterator[Completed]:
     """Complete rows that keep rules, by their free columns. Draws that contradict the condition are drawn again."""
     free_rows, pending, draws, proposals = free_rows_of(model), torch.arange(len(x)), 0, 0
+    never = torch.zeros(len(x), dtype=torch.bool)
     for g, group in enumerate(free_conditions(free_rows, x, mask, restrictions)):
-        if group.distances:
+        if group.impossible:  # the rows of others are drawn first
+            never[group.rows] = True
+        elif group.distances:
             some = None if cond is None else cond[group.rows]
             draws_of_rows = _by_weight(free, free_rows, group, x, mask, some, seed + (g << 20), batch_size)
             fits = torch.isfinite(draws_of_rows.log_w).any(1)
             rows = group.rows[fits]
             yield Completed(rows, draws_of_rows.choice(seed)[fits], draws_of_rows.approximate[fits])
             pending = pending[~torch.isin(pending, rows)]
-    if not len(pending):
-        return
-    while proposals < MOST:
+    pending = pending[~never[pending]]
+    while len(pending) and proposals < MOST:
         times = max(min(proposals, BLOCK // len(pending)), 1)  # as many again as before, up to a block
         proposals += times
         numbers = pending.repeat_interleave(times)
@@ -195,9 +197,9 @@ def _ruled(
                 place = fits.nonzero().flatten()[torch.from_numpy(first)]
                 yield Completed(torch.from_numpy(hits), whole[place], part.approximate[place])
                 pending = pending[~torch.isin(pending, at[fits])]
-        if not len(pending):
-            return
-    raise too_few(pending, free_rows)
+    rest = torch.cat([pending, never.nonzero().flatten()])
+    if len(rest):
+        raise too_few(rest, free_rows)
 
 
 class _Weighted(NamedTuple):
@@ -345,6 +347,8 @@ def _ruled_probabilities(
     free_rows, p = free_rows_of(model), torch.zeros(len(x), len(events), dtype=torch.float64)
     approximate = torch.zeros(len(x), dtype=torch.bool)
     for g, group in enumerate(free_conditions(free_rows, x, mask, {})):
+        if group.impossible:  # nothing has a probability then
+            continue
         some, number = None if cond is None else cond[group.rows], seed + (g << 20)
         for k, (i, values) in enumerate(events.items()):
             event = free_rows.event(i, values) if group.complete and not group.among else None

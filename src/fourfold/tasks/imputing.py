@@ -20,7 +20,8 @@ from fourfold.data.packed import is_delimited
 from fourfold.data.tables import line_of, raw_frame
 from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces import Table
-from fourfold.spaces.columns import MISSING, Modelled
+from fourfold.spaces.columns import MISSING, UNSEEN, Modelled
+from fourfold.spaces.rules import Combinations
 from fourfold.tasks.completing import approximate_note, completions, weighted_probabilities
 from fourfold.tasks.given import column_at
 from fourfold.tasks.rejection import ABLE, TooFewError
@@ -237,11 +238,19 @@ class _Gaps:
 
     @classmethod
     def of(cls, space: Table, x: Tensor, places: Sequence[int]) -> _Gaps:
-        """The gaps of some columns. Gaps of others count as values if the model has gaps in that column."""
+        """The gaps of some columns. Gaps of others count as values if the model has gaps in that column.
+
+        They do not where no training row has a gap beside the other values of a rule. Nor do new values.
+        """
         holes = torch.zeros_like(x, dtype=torch.bool)
         holes[:, places] = x[:, places] == MISSING
         optional = torch.tensor([column.missing for column in space.modelled])
-        return cls(x, holes, ~holes & ((x != MISSING) | optional))
+        observed = ~holes & ((x != MISSING) | optional) & (x != UNSEEN)
+        for rule in (rule for rule in space.rules if isinstance(rule, Combinations)):
+            at = [space.columns.index(name) for name in rule.columns]
+            wrong = space.breaks(rule, x) & ~holes[:, at].any(1)
+            observed[:, at] &= ~wrong[:, None] | (x[:, at] != MISSING)
+        return cls(x, holes, observed)
 
     def __getitem__(self, rows: Tensor) -> _Gaps:
         return _Gaps(self.x[rows], self.holes[rows], self.observed[rows])

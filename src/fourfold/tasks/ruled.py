@@ -36,6 +36,11 @@ class FreeCondition(NamedTuple):
     complete: bool
     distances: tuple[int, ...] = ()
 
+    @property
+    def impossible(self) -> bool:
+        """Whether no row has the given values together."""
+        return any(not len(codes) for codes in self.among.values())
+
 
 def free_model(model: GenerativeModel) -> GenerativeModel | None:
     """The model of the free rows, if the model keeps rules and knows any value given any others."""
