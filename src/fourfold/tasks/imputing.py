@@ -240,16 +240,16 @@ class _Gaps:
     def of(cls, space: Table, x: Tensor, places: Sequence[int]) -> _Gaps:
         """The gaps of some columns. Gaps of others count as values if the model has gaps in that column.
 
-        They do not where no training row has a gap beside the other values of a rule. Nor do new values.
+        They do not where no training row has a gap beside the other values of a rule. Nor do new values of a rule.
         """
         holes = torch.zeros_like(x, dtype=torch.bool)
         holes[:, places] = x[:, places] == MISSING
         optional = torch.tensor([column.missing for column in space.modelled])
-        observed = ~holes & ((x != MISSING) | optional) & (x != UNSEEN)
+        observed = ~holes & ((x != MISSING) | optional)
         for rule in (rule for rule in space.rules if isinstance(rule, Combinations)):
             at = [space.columns.index(name) for name in rule.columns]
             wrong = space.breaks(rule, x) & ~holes[:, at].any(1)
-            observed[:, at] &= ~wrong[:, None] | (x[:, at] != MISSING)
+            observed[:, at] &= (~wrong[:, None] | (x[:, at] != MISSING)) & (x[:, at] != UNSEEN)
         return cls(x, holes, observed)
 
     def __getitem__(self, rows: Tensor) -> _Gaps:
