@@ -10,6 +10,8 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from fourfold_atlas.losses import holding, propagating
+
 __all__ = ["reached"]
 
 #: calls that propagate a loss back, and methods that frameworks call with a batch
@@ -36,15 +38,17 @@ class _Index:
 
     def add(self, name: str, tree: ast.Module) -> None:
         """Take in a file."""
+        backward = _BACKWARD | propagating(tree)
         for node in tree.body:
             for function in _functions(node):
                 self.functions.setdefault(function.name, []).append((name, function))
-                if function.name in _STEPS or _BACKWARD & set(_calls_of(function)):
+                if function.name in _STEPS or backward & set(_calls_of(function)):
                     self.steps.append((name, function))
             if isinstance(node, ast.ClassDef):
                 methods = [row for row in node.body if isinstance(row, Function) and row.name in ("forward", "call")]
                 self.forwards.setdefault(node.name, []).extend((name, method) for method in methods)
-            elif not isinstance(node, Function) and _BACKWARD & set(_calls_of(node)):
+                self.steps += [(name, method) for method in holding(node)]
+            elif not isinstance(node, Function) and backward & set(_calls_of(node)):
                 self.steps.append((name, node))
 
     def callees(self, names: Iterable[str]) -> Iterator[tuple[str, Function]]:

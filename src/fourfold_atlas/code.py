@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fourfold_atlas.evidence import LONGEST_QUOTE, Aspect, Claim, Evidence, Form, Reader, shortened
-from fourfold_atlas.losses import computing, drawing
+from fourfold_atlas.loops import drawing, handed_on
+from fourfold_atlas.losses import computing, contrasting
 from fourfold_atlas.rules import COMPARED, LOOP, SHIFTED, Rule, finder, hints, reason, statement_rules
 from fourfold_atlas.wording import CODE
 from fourfold_atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
@@ -64,6 +65,8 @@ class Statement:
         text: its text.
         line: its line.
         loop: the text of the loop that it heads, if any.
+        hands: the work of that loop, by the value that it hands from one round to the next.
+        contrasts: whether it takes correlations in a model's samples from those in data.
         loss: the statement that computes the loss which depends on it, if any.
         draws: whether a loop repeats it, where it stands in a function that draws examples, else ``None``.
     """
@@ -73,6 +76,8 @@ class Statement:
     loop: str = ""
     loss: str = ""
     draws: bool | None = None
+    hands: Claim | None = None
+    contrasts: bool = False
 
 
 def read_code(source: str, where: str = "code") -> list[Evidence]:
@@ -108,7 +113,7 @@ def read_statements(source: str, where: str = "code", results: Collection[str] =
     bare = source if _parse(source) else _undocumented(source)
     rows = statements(bare, results)
     evidence = [*_lines(rows, where), *_loops(rows, where), *_shifted(rows, where)]
-    evidence += [*_judged(rows, where), *_regressed(rows, where)]
+    evidence += [*_judged(rows, where), *_regressed(rows, where), *_contrasted(rows, where)]
     if not _CRITIC.search(source) and not any(row.rule in _JUDGED for row in evidence):
         evidence = [replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME else row for row in evidence]
     weight = sum(row.weight for row in evidence if row.claim.cell is not None)
@@ -140,6 +145,15 @@ def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
         for match in _WITHOUT_LAST.finditer(row.text):
             if not _TIMES.search(match.group(1)):
                 line_of[match.group(1)] = index
+
+
+def _contrasted(rows: list[Statement], where: str) -> Iterator[Evidence]:
+    """Correlations of two layers in data and in samples, whose difference trains an energy by hand."""
+    for row in rows:
+        if row.contrasts:
+            claim = Claim.ENERGY_CONTRAST
+            quote, place, rule = shortened(row.text), f"{where}:{row.line}", f"{COMPARED}{claim}"
+            yield Evidence(quote, place, claim, 3.0, Reader.CODE, Form.REASON, rule)
 
 
 def _judged(rows: list[Statement], where: str) -> Iterator[Evidence]:
@@ -257,7 +271,7 @@ def _raw(block: str, offset: int) -> list[Statement]:
 
 def _walk(tree: ast.Module, offset: int, results: Collection[str]) -> Iterator[Statement]:
     """Statements in order, iteratively deep. Docstrings are left to the comments."""
-    losses, draws = computing(tree, results), drawing(tree)
+    losses, draws, contrasts = computing(tree, results), drawing(tree), contrasting(tree)
     stack: list[ast.stmt] = list(reversed(tree.body))
     while stack:
         node = stack.pop()
@@ -267,9 +281,13 @@ def _walk(tree: ast.Module, offset: int, results: Collection[str]) -> Iterator[S
         for handler in getattr(node, "handlers", []):
             inner += handler.body
         if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
-            loop = "\n".join(_text(child) for child in inner) if isinstance(node, ast.For | ast.While) else ""
+            hands, loop = None, ""
+            if isinstance(node, ast.For | ast.While):
+                hands, loop = handed_on(node), "\n".join(_text(child) for child in inner)
             line = node.lineno
-            yield Statement(_head(node, bool(inner)), line + offset, loop, losses.get(line, ""), draws.get(line))
+            loss = losses.get(line, "")
+            head, apart = _head(node, bool(inner)), line in contrasts
+            yield Statement(head, line + offset, loop, loss, draws.get(line), hands, apart)
         stack += reversed(inner)
 
 
@@ -348,6 +366,16 @@ def _core(loop: str) -> str:
 
 
 def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
+    """The work of a loop by what it hands on, and by its words where that says nothing."""
+    named = list(_named_claims(row))
+    chain = any(claim is Claim.CHAIN for claim, _ in named)
+    if row.hands is None or chain:
+        yield from named
+    else:
+        yield row.hands, 2.0 if row.hands is Claim.ITERATE else 2.5
+
+
+def _named_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
     """The work of a loop: append a piece, step from t to s, or follow a gradient with noise."""
     trains = re.search(r"\.backward\(|optimi[sz]er|\.step\(\)|loader|epoch|enumerate\(", row.text + row.loop)
     gradient, noise = bool(_GRADIENT.search(row.loop)), bool(_NOISE.search(row.loop))

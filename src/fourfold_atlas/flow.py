@@ -16,7 +16,7 @@ from fourfold_atlas.evidence import Claim, Evidence, Form, Reader, shortened
 from fourfold_atlas.losses import computing
 from fourfold_atlas.rules import COMPARED
 
-__all__ = ["compared"]
+__all__ = ["METHODS", "compared"]
 
 #: how far calls are followed, and from how many functions of one name on it tells nothing
 DEPTH, AMBIGUOUS = 3, 4
@@ -48,7 +48,7 @@ to type view reshape expand repeat permute transpose cuda cpu float double long 
 contiguous sum mean clamp clamp_ clip gather index_select narrow split chunk get view_as expand_as type_as log exp sqrt
 repeat_interleave pow std var max min detach clone unfold roll flip item numpy requires_grad_ half bool
 """
-_METHODS = _BINARY | frozenset(_FORMS.split())
+METHODS = _BINARY | frozenset(_FORMS.split())
 #: functions of libraries that are layers of a network
 _LAYER = re.compile(
     r"^(?:\w*conv\w*|dense|linear|fully_connected|matmul|\w*_rnn|\w*lstm\w*|\w*gru\w*|xw_plus_b|einsum)$", re.I
@@ -111,6 +111,7 @@ class _Checkout:
     @staticmethod
     def of(trees: Mapping[str, ast.Module]) -> _Checkout:
         checkout = _Checkout()
+        chosen: list[tuple[ast.Assign, ast.Call]] = []
         for tree in trees.values():
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -126,7 +127,22 @@ class _Checkout:
                     name = _function_name(value) if isinstance(value, ast.Call) else ""
                     if _CONSTRUCTED.match(name) or value is not node.value:
                         checkout.losses |= dict.fromkeys((_last(target) for target in node.targets), name)
+                    elif isinstance(value, ast.Call):
+                        chosen.append((node, value))
+        for node, call in chosen:
+            if loss := checkout.chosen(call):
+                checkout.losses |= dict.fromkeys((_last(target) for target in node.targets), loss)
         return checkout
+
+    def chosen(self, call: ast.Call) -> str:
+        """The loss that a function of the checkout constructs, by the name that it is given where there are several."""
+        function = self.function(_function_name(call))
+        parts = (part.value for part in ast.walk(function or call) if isinstance(part, ast.Return))
+        names = [_function_name(value) for value in parts if isinstance(value, ast.Call)]
+        names = [name for name in names if _CONSTRUCTED.match(name)]
+        words = {str(part.value).replace("_", "").lower() for part in call.args if isinstance(part, ast.Constant)}
+        fitting = [name for name in names if any(word and word in name.lower() for word in words)]
+        return next(iter(fitting or (names if len(names) == 1 else ())), "")
 
     def function(self, name: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
         rows = self.functions.get(name, [])
@@ -189,11 +205,20 @@ class _Reader:
             values = value if isinstance(value, tuple) and len(value) == count else (whole(value),) * count
             for part, single in zip(target.elts, values, strict=True):
                 self.assign(part, single)
+        elif isinstance(target, ast.Subscript):
+            self.replace_part(target, whole(value))
         elif isinstance(target, ast.Name | ast.Attribute):
             name = ast.unparse(target)
             if whole(value) == NOTHING:
                 value = Value(time=True) if _TIME.match(_last(target)) else Value(frozenset({name}))
             self.values[name] = value
+
+    def replace_part(self, target: ast.Subscript, value: Value) -> None:
+        """Change a part of a value, such as masked pieces: what enters the part, or chooses it, enters the whole."""
+        name = ast.unparse(target.value)
+        if (former := self.values.get(name)) is not None:
+            entering = value | whole(self.value(target.slice))
+            self.values[name] = replace(whole(former) | entering, data=whole(former).data)
 
     def value(self, node: ast.expr) -> _Values:
         """The value of an expression; losses within it are compared on the way."""
@@ -211,7 +236,10 @@ class _Reader:
             values = self.operation(node)
         elif isinstance(node, ast.Call):
             values = self.call(node)
-        elif not isinstance(node, ast.Compare):
+        elif isinstance(node, ast.Compare):
+            sides = whole(tuple(whole(self.value(part)) for part in (node.left, *node.comparators)))
+            values = Value(time=True) if sides.time else NOTHING  # a draw that chooses
+        else:
             parts = (part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr))
             values = whole(tuple(whole(self.value(part)) for part in parts))
         return values
@@ -258,7 +286,7 @@ class _Reader:
             values = self.applied(function, total if root == "self" else receiver | total)
         elif _LAYER.search(name):
             values = self.network(node, total)
-        elif receiver != NOTHING and (total == NOTHING or name in _METHODS):
+        elif receiver != NOTHING and (total == NOTHING or name in METHODS):
             values = receiver | total if name in _BINARY else receiver
         elif not self.plain(node, root):
             values = self.network(node, total)

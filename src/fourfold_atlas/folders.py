@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -42,6 +43,10 @@ _HELPER = re.compile(
 #: losses and loops say a cell outright from so many votes on, and decide alone from so many on, so many times those of
 #: any other cell, with so much for the answer
 OUTRIGHT, MUCH, CLEARLY, LITTLE = 3.0, 10.0, 1.5, 0.5
+#: a loss of codes and a reconstruction, the claims of a model of codes, and the weight of a critic that judges a codec
+_CODES, CRITIC = "code/rebuild.commit-loss", 0.2
+_REBUILDS = re.compile(r"(?i)\brec(?:on\w*)?_?loss|perceptual|lpips|decoded")
+_OF_CODES = (Claim.NEXT_PIECE, Claim.ONE_BY_ONE, Claim.MASKED_BOUND, Claim.FILL_MASKS, Claim.DENOISE, Claim.ITERATE)
 #: the weight of a statement by the calls between the training step and it
 BY_DEPTH = (1.5, 1.2, 0.8, 0.6)
 _BESIDE = finder("folders", "beside")
@@ -165,19 +170,50 @@ def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
     sources.sort(key=lambda row: (-row[0], -row[1], row[2].count("/")))
     notebooks = {name: notebook for _, _, name, notebook in sources[:MAX_READ]}
     if notebooks:
-        rows = read_definitions({name: notebook.code for name, notebook in notebooks.items()}, results)
-        reasons = {(row.where, row.claim) for row in rows if row.form is Form.REASON}
-        finds = compared(trees, notebooks)
-        by_value = {row.where for row in finds if row.claim.cell is not Cell.NOT_GENERATIVE}
-        rows = [row for row in rows if not (row.where in by_value and row.claim.cell is Cell.NOT_GENERATIVE)]
-        rows += [row for row in finds if (row.where, row.claim) not in reasons]
-        depths = [_depth(row, trained) for row in rows]
-        rows = [row if depth is None else _weighed(row, depth) for row, depth in zip(rows, depths, strict=True)]
+        rows = _stated(notebooks, trees, trained, results)
+        if codecs := _codecs(rows, notebooks, bool(trained)):
+            rest = {name: notebook for name, notebook in notebooks.items() if name not in codecs}
+            later = _stated(rest, trees, trained, results) if rest else []
+            if any(row.form in (Form.REASON, Form.LOOP) and row.claim in _OF_CODES for row in later):
+                notebooks, rows = rest, later
+            else:
+                rows = [replace(row, weight=CRITIC * row.weight) if row.claim is Claim.GAME else row for row in rows]
         for name, notebook in notebooks.items():
             rows = notebook.placed(rows, name)
         yield _by_reasons(decide(folder.name, rows))
     if all(PurePosixPath(name).suffix == ".ipynb" for name in code):
         yield from _by_notebooks(folder.name, code)
+
+
+def _stated(
+    notebooks: Mapping[str, Notebook],
+    trees: Mapping[str, ast.Module],
+    trained: Mapping[str, Mapping[int, int]],
+    results: Collection[str],
+) -> list[Evidence]:
+    """Evidence in definitions, and in what their losses compare, weighed by the way to the training step."""
+    rows = read_definitions({name: notebook.code for name, notebook in notebooks.items()}, results)
+    reasons = {(row.where, row.claim) for row in rows if row.form is Form.REASON}
+    finds = compared(trees, notebooks)
+    by_value = {row.where for row in finds if row.claim.cell is not Cell.NOT_GENERATIVE}
+    rows = [row for row in rows if not (row.where in by_value and row.claim.cell is Cell.NOT_GENERATIVE)]
+    rows += [row for row in finds if (row.where, row.claim) not in reasons]
+    depths = [_depth(row, trained) for row in rows]
+    return [row if depth is None else _weighed(row, depth) for row, depth in zip(rows, depths, strict=True)]
+
+
+def _codecs(rows: Collection[Evidence], notebooks: Mapping[str, Notebook], trains: bool) -> set[str]:
+    """The files that train a codec: a loss of its codes beside a reconstruction and a critic.
+
+    Where nothing is trained, every loss of codes is of a codec that was trained before.
+    """
+    of_codes = {_file(row) for row in rows if row.rule == _CODES and row.form is Form.REASON}
+    judged = {_file(row) for row in rows if row.claim is Claim.GAME and row.form is Form.REASON}
+    return {name for name in of_codes & judged if _REBUILDS.search(notebooks[name].code)} if trains else of_codes
+
+
+def _file(row: Evidence) -> str:
+    return row.where.rpartition(":")[0]
 
 
 def _by_notebooks(subject: str, notebooks: Mapping[str, Notebook]) -> Iterator[Placement]:

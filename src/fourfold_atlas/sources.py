@@ -12,7 +12,8 @@ from typing import Any
 
 from fourfold_atlas.bounded import load_json
 from fourfold_atlas.evidence import Evidence, Reader, shortened
-from fourfold_atlas.losses import computing
+from fourfold_atlas.loops import drawing
+from fourfold_atlas.losses import computing, contrasting
 from fourfold_atlas.rules import finder, part_rules, reason
 
 __all__ = ["Notebook", "defining", "is_code", "modern", "named_parts", "parsed", "read_notebook"]
@@ -25,9 +26,13 @@ _IMPORTS = re.compile(r"\s*from [\w.]+ import (?P<names>[\w, ]+)")
 _HOLDS = re.compile(r"\s+self\.(?P<names>\w+) = ")
 _TRAINS = frozenset({"backward", "minimize", "value_and_grad", "apply_gradients"})
 #: no definition of either has none of these letters
-_MAY_DEFINE = re.compile(rf"{_DRAWS.pattern}|loss|{'|'.join(_TRAINS)}|elbo|nll|log_", re.I)
+_MAY_DEFINE = re.compile(
+    rf"{_DRAWS.pattern}|loss|{'|'.join(_TRAINS)}|elbo|nll|log_|argmax|\.step\(|bernoulli|binomial", re.I
+)
 #: below this a function only mentions a loss, or is only called like a sampler
 ENOUGH = 2
+#: lines of a source that may be broken
+BROKEN = 16
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.If | ast.For | ast.While | ast.With
 
 
@@ -49,13 +54,41 @@ _OLD = (
 
 
 def modern(source: str) -> str:
-    """A source as it stands, or in today's Python where only so it parses. Lines stay where they are."""
+    """A source as it stands, or in today's Python where only so it parses. Lines stay where they are.
+
+    A few lines that break the rest, such as one with an open bracket, say nothing.
+    """
     if parsed(source):
         return source
     today = source.removeprefix("\ufeff").replace("\r\n", "\n").expandtabs(8)
     for pattern, replacement in _OLD:
         today = pattern.sub(replacement, today)
-    return today if parsed(today) else source
+    return today if parsed(today) else _mended(today) or source
+
+
+def _mended(source: str) -> str:
+    """A source whose broken lines are indented like those above, or left out where that does not help. Else empty."""
+    lines = source.split("\n")
+    indented: set[int] = set()
+    for _ in range(BROKEN):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ast.parse("\n".join(lines))
+            return "\n".join(lines)
+        except SyntaxError as error:
+            at = (error.lineno or 0) - 1
+            moved = isinstance(error, IndentationError) and at not in indented
+        except (ValueError, RecursionError, MemoryError):
+            return ""
+        if not 0 <= at < len(lines) or not lines[at].strip():
+            return ""
+        text = lines[at].strip()
+        indented.add(at)
+        above = next((line for line in reversed(lines[:at]) if line.strip()), "") if moved else lines[at]
+        indent = " " * (len(above) - len(above.lstrip()) + 4 * (moved and above.rstrip().endswith(":")))
+        lines[at] = indent + (text if moved else "if True:" if text.endswith(":") else "pass")
+    return ""
 
 
 def parsed(source: str) -> ast.Module | None:
@@ -81,10 +114,11 @@ def defining(source: str, trained: Container[int] = (), results: Container[str] 
     tree = parsed(source) if _MAY_DEFINE.search(source) else None
     if tree is None:
         return 0.0, ""
-    rated = ((max(_strength(node), ENOUGH * (_name(node) in results)), node) for node in _definitions(tree.body))
+    drawn = {line for line, repeated in drawing(tree).items() if repeated} | contrasting(tree)
+    rated = ((_strength(node, results, drawn), node) for node in _definitions(tree.body))
     definitions: list[tuple[int, ast.stmt]] = [(strength, node) for strength, node in rated if strength >= ENOUGH]
     if trained:
-        definitions = [row for row in definitions if row[1].lineno in trained or _DRAWS.search(_name(row[1]))]
+        definitions = [row for row in definitions if row[1].lineno in trained or _draws(row[1], drawn)]
     script = _script(tree)
     if not definitions and not script:
         return 0.0, ""
@@ -119,15 +153,31 @@ def _definitions(body: list[ast.stmt]) -> Iterator[_Definition]:
             yield node
 
 
-def _strength(node: _Definition) -> int:
-    """Signs of a loss or a sampler in a definition: it trains, it holds losses, its name says so, or it loops."""
+def _draws(node: ast.stmt, drawn: Container[int]) -> bool:
+    """True if a definition draws examples by its name or by a loop."""
+    return bool(_DRAWS.search(_name(node))) or any(line in drawn for line in _lines(node))
+
+
+def _lines(node: ast.stmt) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def _strength(node: _Definition, results: Container[str], drawn: Container[int]) -> int:
+    """Signs of a loss or a sampler in a definition: it trains, it holds losses, its name says so, or it loops.
+
+    Args:
+        node: the definition.
+        results: the names of functions whose results enter a loss.
+        drawn: the lines of loops that draw examples, and those that train an energy by hand.
+    """
     inside = list(ast.walk(node))
     name = _name(node)
     trains = any(isinstance(part, ast.Call) and _callee(part) in _TRAINS for part in inside)
     losses = sum(bool(_LOSS.search(name)) for part in inside for name in _names(part))
     loops = any(isinstance(part, ast.For | ast.While) for part in inside)
     draws = bool(name and _DRAWS.search(name))
-    return 3 * trains + min(losses, 4) + 2 * bool(name and _LOSS.search(name)) + draws * (2 if loops else 1)
+    strength = 3 * trains + min(losses, 4) + 2 * bool(name and _LOSS.search(name)) + draws * (2 if loops else 1)
+    return max(strength, ENOUGH) if name in results or any(line in drawn for line in _lines(node)) else strength
 
 
 def _name(node: ast.stmt) -> str:

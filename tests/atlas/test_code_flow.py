@@ -4,9 +4,10 @@ import ast
 
 import pytest
 
+from fourfold_atlas.calls import reached
 from fourfold_atlas.evidence import Claim
 from fourfold_atlas.flow import compared
-from fourfold_atlas.losses import computing, entering
+from fourfold_atlas.losses import computing, contrasting, entering
 from fourfold_atlas.sources import modern, parsed
 
 ADDED = """
@@ -44,6 +45,26 @@ def step(features, labels):
     loss = F.nll_loss(out[part], labels[part])
     loss.backward()
 """
+#: a part of the pieces, chosen by a draw, is hidden from the network
+HIDDEN = """
+def hide(a):
+    b = a.clone()
+    b[torch.rand(a.shape) < 0.5] = 9
+    return b
+
+def pick(kind):
+    if kind == "l1":
+        return nn.L1Loss()
+    return nn.CrossEntropyLoss()
+
+class Trainer:
+    def __init__(self):
+        self.compare = pick("cross_entropy")
+
+    def step(self, a):
+        loss = self.compare(self.net(hide(a)).view(-1, 9), a.view(-1))
+        loss.backward()
+"""
 RESTORED = """
 def step(a):
     loss = F.mse_loss(net(a), a)
@@ -59,6 +80,8 @@ def step(a):
         (BETWEEN, [Claim.VELOCITY]),
         (SLICED, [Claim.NEXT_PIECE]),
         (JUDGED, [Claim.LABELS]),
+        (HIDDEN, [Claim.MASKED_BOUND]),
+        (HIDDEN.replace("b[torch.rand(a.shape) < 0.5] = 9", "b[0] = 9"), [Claim.NEXT_PIECE]),
         (RESTORED, []),
     ],
 )
@@ -76,6 +99,42 @@ def test_a_gradient_that_is_given_to_backward_is_no_loss():
     lines = computing(ast.parse("cost = critic(fake)\ncost.backward(minus_one)\n"))
     assert lines == {1: "cost = critic(fake)"}
     assert computing(ast.parse("cost = critic(fake)\naccelerator.backward(cost)\n")) == lines
+
+
+def test_a_function_that_propagates_its_argument_back_is_followed_under_its_shorter_name():
+    send = "def send(half, cost):\n    cost.backward()\n\n"
+    train = "def train(x):\n    back = partial(send, half)\n    cost = critic(fake(x))\n    back(cost, 1)\n"
+    assert computing(ast.parse(send + train))[6] == "cost = critic(fake(x))"
+    assert 6 not in computing(ast.parse(send.replace("cost.backward", "cost.detach") + train))
+    assert {4, 7} <= set(reached({"a.py": ast.parse(send + train)})["a.py"])
+
+
+def test_a_method_that_computes_a_loss_which_another_propagates_is_a_step():
+    source = (
+        "class Game:\n"
+        "    def graph(self):\n"
+        "        self.cost = compare(self.net(self.x), ones)\n"
+        "    def other(self):\n"
+        "        self.size = 3\n"
+        "    def fit(self):\n"
+        "        Adam().minimize(self.cost)\n"
+    )
+    assert set(reached({"a.py": ast.parse(source)})["a.py"]) == {2, 3, 6, 7}
+
+
+def test_correlations_in_data_less_those_in_samples_train_an_energy_by_hand():
+    source = (
+        "def update(self, a):\n"
+        "    b = sigmoid(a @ self.w)\n"
+        "    c = bernoulli(sigmoid(b @ self.w.T))\n"
+        "    first = tf.matmul(tf.transpose(a), b)\n"
+        "    self.w += rate * (first - tf.matmul(tf.transpose(c), b))\n"
+    )
+    assert contrasting(ast.parse(source)) == {5}
+    assert not contrasting(ast.parse(source.replace("first - tf.matmul", "first + tf.matmul")))
+    assert not contrasting(
+        ast.parse("def times(a, b):\n    return mm(a.real, b.real) - mm(a.imag, b.imag) + sigmoid(a)\n")
+    )
 
 
 def test_a_session_that_fetches_a_loss_does_not_compute_it():
@@ -99,3 +158,11 @@ def test_a_source_of_python_2_is_read_line_by_line():
     assert [node.lineno for node in tree.body] == [1, 2, 3, 7]
     assert modern("x = 1\n") == "x = 1\n"
     assert modern("def f(:\n") == "def f(:\n"
+
+
+def test_a_line_that_breaks_a_source_says_nothing_and_the_rest_is_read():
+    open_ = "x = 1\ncell = zeros(2, size(3\ndef f(y):\n    return y\n"
+    assert [node.lineno for node in parsed(modern(open_)).body] == [1, 2, 3]
+    moved = "def f(y):\n    y = 2\n      z = 3\n    return z\n"
+    assert modern(moved) == moved.replace("      z", "    z")
+    assert modern("= = =\n" * 40) == "= = =\n" * 40

@@ -117,7 +117,7 @@ def test_tests_data_and_other_peoples_code_say_nothing(tmp_path, name):
         ("settings.json", '{"discriminator": 1, "n_critic": 5, "lambda_gp": 10,, }'),
         (".travis.yml", "discriminator: 1\nn_critic: 5\nlambda_gp: 10\n"),
         ("environment.yml", "discriminator: 1\nn_critic: 5\nlambda_gp: 10\n"),
-        ("broken.py", GAME + "\nfake = = 1\n"),
+        ("broken.py", GAME.replace(" = ", " = = ").replace("(", "[")),
         ("train.py", "# loss_D = bce(D(real), ones) + bce(D(fake), zeros)\n# loss_D.backward()\n"),
     ],
 )
@@ -447,3 +447,26 @@ def test_the_values_of_a_loss_overrule_its_names(tmp_path):
     at_loss = [row for row in placed.evidence if row.where == "train.py:6"]
     assert at_loss
     assert not any(row.claim.cell is Cell.NOT_GENERATIVE for row in at_loss)
+
+
+def test_a_codec_that_is_trained_beside_a_model_of_its_codes_is_set_aside(tmp_path):
+    codec = (
+        "def train_codec(self, x):\n"
+        "    decoded, commit_loss = self.codec(x)\n"
+        "    g_loss = -self.disc(decoded).mean()\n"
+        "    loss = F.l1_loss(decoded, x) + commit_loss + g_loss\n"
+        "    loss.backward()\n"
+        "    d_loss = F.relu(1 - self.disc(x)).mean() + F.relu(1 + self.disc(decoded.detach())).mean()\n"
+        "    d_loss.backward()\n"
+    )
+    codes = (
+        "def train_codes(self, x):\n"
+        "    ids = self.codec.encode(x)\n"
+        "    logits = self.net(ids[:, :-1])\n"
+        "    loss = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:])\n"
+        "    loss.backward()\n"
+    )
+    write(tmp_path, {"first.py": codec})
+    assert place(tmp_path).cell is not Cell.ADVERSARIAL
+    write(tmp_path, {"second.py": codes})
+    assert place(tmp_path).cell is Cell.AUTOREGRESSIVE
