@@ -18,6 +18,7 @@ SPACES = [
     Images(1, 4, 5, n_values=6),
     Images(3, 3, 4, n_values=256, given=Categories.numbered(3)),
     Vectors(4),
+    Vectors(3, observed=100),
     Vectors(3, given=Categories.numbered(2)),
 ]
 
@@ -123,11 +124,12 @@ def test_cached_drawing_equals_parallel_scoring(space) -> None:
         drawn, said = recorded(model, 3, labels(space, 3), space.dims)
         forward = model.estimand(drawn.view(3, *space.shape), labels(space, 3))
         if isinstance(space, Vectors):
-            logits, means, scales = model.estimand._mixture(torch.stack([s[:, 0] for s in said], 1))
+            logits, means, scales = model.estimand._mixture(torch.stack([s[:, 0] for s in said], 1), drawn)
             x, s = drawn.unsqueeze(-1), scales.exp() * math.sqrt(3) / math.pi  # of logistics of that deviation
             z = (x - means) / s
             parts = -z - s.log() - 2 * torch.nn.functional.softplus(-z)
-            parts[..., ::2] = torch.distributions.Normal(means, scales.exp()).log_prob(x)[..., ::2]
+            normal = [k % 2 == 0 or k >= model.estimand.components for k in range(parts.shape[-1])]
+            parts[..., normal] = torch.distributions.Normal(means, scales.exp()).log_prob(x)[..., normal]
             step = (logits.log_softmax(-1) + parts).logsumexp(-1)
         else:
             logits = torch.stack([s.reshape(3, -1) for s in said], 1)

@@ -62,6 +62,7 @@ TABLE = Table((Categorical("kind", categories=("a", "b")), Numeric("size", "int6
 SPACES = (
     Images(1, 8, 8, given=Categories.numbered(2)),
     Images(3, 8, 8, given=Lines.of_bytes(6)),
+    Vectors(3),
     Vectors(3, given=Categories.numbered(2)),
     Text("ab", 4),
     TABLE,

@@ -115,7 +115,7 @@ def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: DataO
     if x.ndim > 2 and x.dtype != np.uint8:
         raise DataError(_of_floats(str(path), x))
     first = x.ndim == 3 or (x.ndim == 4 and _channels_first(str(path), x.shape, options))
-    space: Space = Vectors(x.shape[1])
+    space: Space = Vectors(x.shape[1], observed=len(x))
     if x.ndim > 2:
         channels, height, width = (1, *x.shape[1:]) if x.ndim == 3 else x.shape[1:] if first else _turned(x.shape)
         space = Images(channels, height, width, options.n_values or 256)
@@ -319,7 +319,7 @@ def of_array(
         return Source(examples, space, f"file {name}", labels, given, test, hint=hint)
     require(_array_bytes(x), name)  # float32, and float64 while the statistics of the columns are taken
     vectors = finite_vectors(x, name, [str(i) for i in range(x.shape[1])])
-    return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, given, test, hint=hint)
+    return Source(vectors, Vectors(x.shape[1], observed=len(x)), f"file {name}", labels, given, test, hint=hint)
 
 
 def _of_numbers(name: str, x: np.ndarray, options: ConditionOptions) -> Source:

@@ -59,7 +59,7 @@ def wine(options: DataOptions) -> Source:
 def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:
     x = torch.from_numpy(bunch["data"].astype(np.float32))
     labels = torch.from_numpy(bunch["target"].astype(np.int64))
-    space = Vectors(x.shape[1], tuple(map(str, bunch["feature_names"])))
+    space = Vectors(x.shape[1], tuple(map(str, bunch["feature_names"])), len(x))
     return Source(x, space, where, labels, Categories(tuple(map(str, bunch["target_names"]))))
 
 

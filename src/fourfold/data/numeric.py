@@ -79,7 +79,7 @@ def _stacked(
 ) -> tuple[Vectors, Tensor]:
     names = [column.name for column in columns]
     values = np.stack([distinct[column.inverse] for distinct, column in zip(numbers, columns, strict=True)], 1)
-    return Vectors(len(names), tuple(names)), finite_vectors(values, where, names, columns[0].rows)
+    return Vectors(len(names), tuple(names), len(values)), finite_vectors(values, where, names, columns[0].rows)
 
 
 def _numbers(column: Coded) -> npt.NDArray[np.float64]:

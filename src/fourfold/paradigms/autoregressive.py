@@ -36,6 +36,7 @@ from fourfold.maths.categorical import categorical
 from fourfold.maths.normal import log_phi
 from fourfold.nn.regression import Regression
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
+from fourfold.nn.vector_mixtures import VectorMixtures
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
@@ -270,33 +271,62 @@ class VectorConditionals(Conditionals):
         dim: length of the vectors.
         components: number of components.
         regression: where there is one, ``x`` above are its residuals.
+        mixtures: where there are some, their components stand beside those of the network.
     """
 
     measure = Measure.LEBESGUE
 
-    def __init__(self, net: ValueTransformer, dim: int, components: int, regression: Regression | None = None) -> None:
+    def __init__(
+        self,
+        net: ValueTransformer,
+        dim: int,
+        components: int,
+        regression: Regression | None = None,
+        mixtures: VectorMixtures | None = None,
+    ) -> None:
         super().__init__()
-        self.net, self.components, self.regression = net, components, regression
+        self.net, self.components, self.regression, self.mixtures = net, components, regression, mixtures
         self.event = (dim,)
 
-    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
-        if self.regression is not None:
-            self.regression.fit(codec.encode(x)[0], cond)
+    @property
+    def summary(self) -> str:
+        beside = "" if self.mixtures is None else ": mixtures of Gaussians beside a network"
+        return super().summary + beside
 
-    def _mixture(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, means and log-scales, each ``(..., K)``, from the network's numbers."""
+    def fit(self, x: Tensor, cond: Tensor | None, codec: Codec) -> None:
+        z = codec.encode(x)[0]
+        if self.regression is not None:
+            self.regression.fit(z, cond)
+        if self.mixtures is not None:
+            self.mixtures.fit(z)
+
+    def _mixture(self, parameters: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, means and log-scales, each ``(B, T, K)``, of the last of the values ``(B, D)``.
+
+        Args:
+            parameters: the network's numbers for these values, ``(B, T, 3 * components)``.
+            x: all values up to them. The last one has no part in its own distribution.
+        """
         logits, means, scales = parameters.chunk(3, -1)
         grid = torch.linspace(-2, 2, self.components, device=means.device) if self.components > 1 else 0.0
-        return logits, grid + means, (scales - 0.9).clamp(-7, 5)
+        means, log_scales = grid + means, (scales - 0.9).clamp(-7, 5)
+        if self.mixtures is None:
+            return logits, means, log_scales
+        share, beside = self.mixtures(x)
+        logits = logits.log_softmax(-1) + share[-logits.shape[1] :].unsqueeze(1)
+        own, last = (logits, means, log_scales), slice(-logits.shape[1], None)
+        logits, means, log_scales = (torch.cat([a, b[:, last]], 2) for a, b in zip(own, beside, strict=True))
+        return logits, means, log_scales
 
     def _normal(self, like: Tensor) -> Tensor:
-        """Whether a component is normal, ``(K,)``."""
-        return torch.arange(self.components, device=like.device) % 2 == 0
+        """Whether a component is normal, ``(K,)``: every second one of the network, and those beside it."""
+        k = torch.arange(like.shape[-1], device=like.device)
+        return (k % 2 == 0) | (k >= self.components)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x_i | x_<i, c)`` of ``(B, D)``, ``(B, D)``, float32."""
         x, log_slopes = (x, 0.0) if self.regression is None else self.regression.residuals(x, cond)
-        logits, means, log_scales = self._mixture(self.net(F.pad(x[:, :-1], (1, 0)), cond))
+        logits, means, log_scales = self._mixture(self.net(F.pad(x[:, :-1], (1, 0)), cond), x)
         z = (x.unsqueeze(-1) - means) * (-log_scales).exp()
         logistic = math.log(LOGISTIC) - LOGISTIC * z - 2 * F.softplus(-LOGISTIC * z)
         log_density = torch.where(self._normal(z), log_phi(z), logistic) - log_scales
@@ -307,22 +337,23 @@ class VectorConditionals(Conditionals):
 
     def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
         """One coordinate. A temperature divides the log-weights and multiplies the scales."""
-        parameters = self.net(state.last.unsqueeze(1), state.cond, state.cache)[:, 0]
-        logits, means, log_scales = self._mixture(parameters)
+        parameters = self.net(state.last.unsqueeze(1), state.cond, state.cache)
+        x = F.pad(torch.stack([*state.past, state.last], 1)[:, 1:], (0, 1))
+        logits, means, log_scales = (part[:, 0] for part in self._mixture(parameters, x))
         u = state.next_uniforms(noise, 2)
-        component = categorical(logits / temperature, u[0]).unsqueeze(1)
+        component = categorical(logits / temperature, u[0])
         normal, logistic = torch.special.ndtri(u[1].clamp(1e-7, 1 - 1e-7)), torch.logit(u[1], eps=1e-7) / LOGISTIC
-        quantile = torch.where(component.squeeze(1) % 2 == 0, normal, logistic)
-        scale = temperature * log_scales.gather(1, component).squeeze(1).exp()
-        state.last = means.gather(1, component).squeeze(1) + scale * quantile
+        quantile = torch.where(self._normal(logits)[component], normal, logistic)
+        scale = temperature * log_scales.gather(1, component.unsqueeze(1)).squeeze(1).exp()
+        state.past.append(state.last)
+        state.last = means.gather(1, component.unsqueeze(1)).squeeze(1) + scale * quantile
         return self._restored(state), state
 
     def _restored(self, state: Drawing) -> Tensor:
         """The coordinate whose residual was drawn last, ``(B,)``."""
         if self.regression is None:
             return state.last
-        state.past.append(state.last)
-        y = torch.stack(state.past, 1)
+        y = torch.stack([*state.past, state.last], 1)[:, 1:]
         whole = F.pad(y, (0, self.event[0] - y.shape[1]))
         return self.regression.restored(whole, state.cond)[:, y.shape[1] - 1]
 

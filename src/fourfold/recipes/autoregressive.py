@@ -18,6 +18,7 @@ from fourfold.nn.regression import regression_of
 from fourfold.nn.row_regression import RowRegression
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.nn.trees import ColumnTrees
+from fourfold.nn.vector_mixtures import VectorMixtures
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
     Ancestral,
@@ -36,8 +37,9 @@ from fourfold.recipes.networks import bins_of, check_width, column_network, row_
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Lines, Sequences, Table, Text, Vectors
 from fourfold.spaces.columns import Graded, Numeric
+from fourfold.vocabulary import TooManyColumns
 
-__all__ = ["any_order", "default", "likelihood", "ngrams", "text_training", "texts", "trees"]
+__all__ = ["any_order", "default", "gaussians", "likelihood", "ngrams", "text_training", "texts", "trees"]
 
 TEXT: Sizes[Size] = Sizes(
     {
@@ -69,10 +71,12 @@ TREES: Sizes[tuple[int, int, int]] = Sizes({"xs": (32, 4, 32), "s": (128, 12, 25
 """The most bins of a number, trees of a column, and leaves of a tree."""
 FEW = 5000
 """Rows of a table up to which trees are the default. Networks are ahead on 10,000 diamonds, trees on 5,000."""
+FEW_VECTORS = 2000
+"""Vectors up to which mixtures of Gaussians stand beside a network by default. A network alone is ahead on more."""
 VALUES = 100_000
 """Rows by columns of such a table, at most. Networks are ahead on 5,000 x 42 of census, trees on 5,000 x 15 (adult)."""
 MOST_COLUMNS = 128
-"""Columns of such a table, at most."""
+"""Columns of such a table, and of vectors with mixtures of Gaussians, at most."""
 LEAST = 5
 """The fewest rows of a leaf."""
 RUN = 3
@@ -105,6 +109,12 @@ def _(space: Sequences) -> str:
     rows = math.inf if space.observed is None else space.observed
     few = rows <= FEW and rows * len(space.columns) <= VALUES and len(space.columns) <= MOST_COLUMNS // RUN
     return "trees" if few and space.given is None else "likelihood"
+
+
+@default.register
+def _(space: Vectors) -> str:
+    few = space.observed is not None and space.observed <= FEW_VECTORS and space.dim <= MOST_COLUMNS
+    return "gaussians" if few and space.given is None else "likelihood"
 
 
 @default.register
@@ -174,10 +184,14 @@ def _(space: Images, size: str) -> GenerativeModel:
 
 @likelihood.register
 def _(space: Vectors, size: str) -> GenerativeModel:
+    return _vectors(space, size)
+
+
+def _vectors(space: Vectors, size: str, mixtures: VectorMixtures | None = None) -> GenerativeModel:
     (net_size, components), reading = VECTORS[size], reading_of(space, attends=True)
     net = ValueTransformer(space.dim, 3 * components, net_size.width, net_size.depth, net_size.heads, reading=reading)
     training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
-    estimand = VectorConditionals(net, space.dim, components, regression_of(space))
+    estimand = VectorConditionals(net, space.dim, components, regression_of(space), mixtures)
     return _model(space, Standardised(space), estimand, training)
 
 
@@ -193,6 +207,21 @@ def ngrams(space: Text, size: str) -> GenerativeModel:
     """A text as counted n-grams that a network corrects: ahead of either alone where there is little time."""
     chunks = -(-min(space.observed or MOST, MOST) // CHUNK)
     return _text(space, size, BesideNgrams(_text_network(space, size), LONGEST[space.token], chunks))
+
+
+@by_space(Vectors, instead="autoregressive")
+def gaussians(space: Vectors, size: str) -> GenerativeModel:
+    """Vectors by mixtures of Gaussians beside a network: ahead of either alone on few rows.
+
+    Raises:
+        TypeError: for vectors with a condition, which the mixtures do not read.
+        TooManyColumns: for vectors of too many numbers.
+    """
+    if space.given is not None:
+        raise TypeError("mixtures of Gaussians model vectors without a condition, not given one: use autoregressive")
+    if space.dim > MOST_COLUMNS:
+        raise TooManyColumns(f"{space.dim:,} columns are more than {MOST_COLUMNS} for mixtures: use autoregressive")
+    return _vectors(space, size, VectorMixtures(space.dim))
 
 
 @by_space(Table, instead="autoregressive")

@@ -38,6 +38,7 @@ class Vectors(Space):
     Attributes:
         dim: number of columns.
         columns: names of the columns, empty where they have none.
+        observed: how many rows the data has, or ``None``. Few rows have another default recipe.
 
     Raises:
         ValueError: for another number of names than columns.
@@ -45,6 +46,7 @@ class Vectors(Space):
 
     dim: int
     columns: tuple[str, ...] = field(default=())
+    observed: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.dim < 1 or len(self.columns) not in (0, self.dim):
