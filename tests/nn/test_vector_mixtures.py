@@ -9,7 +9,7 @@ from fourfold.baselines import MixedGaussians, ProductMixture
 from fourfold.baselines.frame import frame_of
 from fourfold.maths.normal import log_phi
 from fourfold.nn.token_mixture import FOLDS
-from fourfold.nn.vector_mixtures import MOST, NETWORK, RATE, VectorMixtures, _fold
+from fourfold.nn.vector_mixtures import MOST, NETWORK, VectorMixtures, _fold
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import TooManyColumns
 
@@ -23,7 +23,7 @@ TRUTH = MixtureSameFamily(
 def nats_of(mixtures, x):
     """``log p_m(x)`` of each mixture, the product of its conditionals, ``(2, B)``."""
     _, (log_weight, mean, log_scale) = mixtures(x)
-    shares = (RATE * mixtures.shares).log_softmax(1)[:, 1:].repeat_interleave(MOST, 1)
+    shares = mixtures.shares.log_softmax(1)[:, 1:].repeat_interleave(MOST, 1)
     nats = log_weight - shares + log_phi((x.unsqueeze(2) - mean) * (-log_scale).exp()) - log_scale
     return nats.unflatten(2, (2, MOST)).logsumexp(3).sum(1).T
 
@@ -61,7 +61,7 @@ def test_rows_are_predicted_by_components_that_were_fitted_without_them(rows):
 def test_shares_are_those_of_the_mixture_that_predicts_better(rows):
     mixtures = VectorMixtures(3)
     mixtures.fit(rows)
-    shares = (RATE * mixtures.shares.detach()).softmax(1)
+    shares = mixtures.shares.detach().softmax(1)
     torch.testing.assert_close(shares[:, 0], torch.full((3,), NETWORK))
     assert float(shares[1, 1]) > 0.8  # the second value depends on the first: 0.8 in the first component
 

@@ -25,10 +25,8 @@ ROWS = 1000
 """Rows to which components are fitted, at most."""
 ROUNDS = 20
 """Steps of expectation and maximisation of the shares."""
-NETWORK = 0.05
+NETWORK = 0.02
 """The share of the network before the first step."""
-RATE = 10
-"""Steps change the logits of shares so many times faster than other parameters."""
 
 
 class Normals(NamedTuple):
@@ -96,7 +94,7 @@ class VectorMixtures(Part, nn.Module):
         shares = torch.full_like(parts[0], 1 / len(MIXTURES))
         for _ in range(ROUNDS):
             shares = ((parts + shares.log()).softmax(2).sum(0) + 0.5) / (len(x) + 0.5 * len(MIXTURES))
-        self.shares.copy_(torch.cat([torch.full_like(shares[:, :1], NETWORK), (1 - NETWORK) * shares], 1).log() / RATE)
+        self.shares.copy_(torch.cat([torch.full_like(shares[:, :1], NETWORK), (1 - NETWORK) * shares], 1).log())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Normals]:
         """The logarithm of the network's shares ``(D,)``, and the components of each value given those before it.
@@ -104,7 +102,7 @@ class VectorMixtures(Part, nn.Module):
         Args:
             x: the first ``D`` values of vectors, ``(B, D)``. In training, by components that were fitted without them.
         """
-        shares = (RATE * self.shares[: x.shape[1]]).log_softmax(1)
+        shares = self.shares[: x.shape[1]].log_softmax(1)
         log_weight, mean, log_scale = self._outside(x) if self.training else self._by_fits(x, slice(FOLDS, None))[0]
         return shares[:, 0], Normals(log_weight + shares[:, 1:].repeat_interleave(MOST, 1), mean, log_scale)
 
