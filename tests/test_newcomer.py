@@ -129,7 +129,7 @@ def test_the_shell_completes_commands():
         ),
         (("data", "python-docs", "--image-size", "8"), "got --image-size 8 (in Python: size=(8, 8))"),
         (("flow/maf",), "No such command"),
-        (("fit", "flow/maf", "python-docs"), "must be Vectors or Table for this recipe, got Text"),
+        (("fit", "flow/maf", "python-docs"), "for this recipe, got Text; use autoregressive"),
     ],
 )  # fmt: skip
 def test_mistakes_get_one_short_line(tmp_path, monkeypatch, capsys, words, message):

@@ -1,12 +1,14 @@
 """``--size auto``: the size follows the speed, the budget and the data, and a run remembers it."""
 
+import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
 from fourfold import fit
-from fourfold.data import load
+from fourfold.data import Split, load
 from fourfold.engine import auto
 from fourfold.engine.auto import ENOUGH, SIZES, TRAINED, Sizing, choose_size, needs_of
 from fourfold.paradigms import build, build_recipe
@@ -91,6 +93,15 @@ def test_halves_of_a_batch_are_taken_while_they_shorten_a_step(machine):
     assert sizing.part == 4
     assert sizing.steps == pytest.approx(TRAINED * 15 / (0.2 / 4), rel=0.05)
     assert sizing.steps >= ENOUGH
+
+
+def test_a_column_may_be_constant_in_the_rows_that_steps_are_timed_on():
+    x = np.random.default_rng(0).normal(size=(3000, 2))
+    data = load(x)
+    rows = data.train.x.clone()
+    rows[:2300, 1] = 0.5
+    data = dataclasses.replace(data, train=Split(rows))
+    assert choice_of("10s", "flow", data).size in SIZES
 
 
 def test_a_wide_model_needs_data(machine):

@@ -173,7 +173,7 @@ def test_a_space_of_a_third_party_registers_itself_with_recipes():
         return diffusion.Parts(net, Unrolled(space), ProbabilityFlow(4, None), Training(64))
 
     @flow.columns.register(Torus)
-    def _(space, recipe, least=1):
+    def _(space, least=1):
         return Unrolled(space)
 
     torch.manual_seed(0)

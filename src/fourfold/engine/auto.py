@@ -272,7 +272,10 @@ def _steps(model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> 
     rows = 2 * model.training_defaults.batch_size * (dataset.space.window or 1)
     x, cond = dataset.train.x[:rows], dataset.train.cond
     few = Split(x, None if cond is None else cond[: len(x)])
-    loop = begin(model, few, model.training_defaults, seed, precision)
+    try:
+        loop = begin(model, few, model.training_defaults, seed, precision)
+    except ValueError:  # a column may be constant in these rows alone
+        loop = begin(model, dataset.train, model.training_defaults, seed, precision)
     times = [loop.step(0.0).seconds]
     while len(times) < TIMED and sum(times) < (most if len(times) == 1 else most / 4):
         times.append(loop.step(0.0).seconds)
