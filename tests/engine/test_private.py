@@ -232,7 +232,7 @@ def test_settings_that_look_at_rows_are_refused(options):
 
 
 def test_other_data_and_public_alone_are_refused():
-    with pytest.raises(DataError, match="private"):
+    with pytest.raises(DataError, match=r"private must be left out for digits.*got private='epsilon=3'"):
         fourfold.fit("autoregressive", "digits", private="epsilon=3", budget="1 steps")
     with pytest.raises(ValueError, match="public"):
         fourfold.fit("autoregressive", frame(), public={}, budget="1 steps")

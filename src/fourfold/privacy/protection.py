@@ -31,7 +31,7 @@ def new_secret() -> bytes:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Protection:
     """The guarantee for the units of one training, each a row or the rows of a person, and how it is kept.
 
@@ -48,11 +48,15 @@ class Protection:
 
     guarantee: Guarantee
     public: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    secret: bytes = field(default_factory=new_secret, repr=False)
+    secret: bytes = field(default_factory=new_secret)
     unit: str = "one row"
     facts: tuple[str, ...] = ("names of columns", "number of rows")
     share: float = 1.0
     beside: tuple[Spending, ...] = ()
+
+    def __repr__(self) -> str:
+        """The guarantee as a user writes it."""
+        return repr(str(self.guarantee))
 
     def record(self) -> dict[str, Any]:
         """The entries of the card from which a run goes on: everything but the secret."""
