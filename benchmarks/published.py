@@ -102,6 +102,19 @@ def save(path: Path, name: str, row: Row, sets: dict[str, dict[str, Any]]) -> No
     write_json(path, dict(sorted(results.items())))
 
 
+def selected(row: Row, only: str | None) -> list[str]:
+    """The sets that are named by commas, each by its name up to a comma of its own. Without names: all.
+
+    Raises:
+        SystemExit: for a name that no set begins with.
+    """
+    names = only.split(",") if only else []
+    firsts = {key: key.split(",")[0] for key in row.sets}
+    if unknown := [name for name in names if name not in firsts.values()]:
+        raise SystemExit(f"--only must name sets of {row.title}: {', '.join(set(firsts.values()))}; got {unknown[0]!r}")
+    return [key for key, first in firsts.items() if not names or first in names]
+
+
 ABOUT = ("title", "figure", "lower", "protocol", "source", "data", "chosen", "interval", "notes", "ideals")
 """The parts of a row that the page shows."""
 
@@ -111,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", metavar="ROW", help=f"all, or some by commas: {', '.join(ROWS)}")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--only", help="names of sets, by commas")
+    parser.add_argument("--only", help="names of sets up to their first comma, by commas")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--judge", type=Path, help="the environment of mostlyai-qa and lightgbm, which pip fills")
     parser.add_argument("--anchors", action="store_true", help="recompute the anchors alone")
@@ -126,7 +139,7 @@ def main() -> None:
         parser.error(f"ROW must be all or among {', '.join(ROWS)}, got {unknown[0]!r}")
     for name in names:
         row = row_of(name)
-        for key in chosen.only.split(",") if chosen.only else row.sets:
+        for key in selected(row, chosen.only):
             try:
                 save(chosen.out, name, row, {key: measured(row, key, options, chosen.anchors)})
             except (Missing, Differs) as error:

@@ -108,6 +108,14 @@ def test_a_verdict_names_the_better_only_outside_the_interval(ours: object, expe
     assert verdict(row, {"data": "a", "system": "x", "figures": {"loss": ours}}, theirs) == expected
 
 
+def test_sets_are_named_up_to_a_comma_of_their_own() -> None:
+    row = published.row_of("posteriors")
+    assert published.selected(row, None) == list(row.sets)
+    assert published.selected(row, "two_moons") == ["two_moons, 1,000 simulations", "two_moons, 10,000 simulations"]
+    with pytest.raises(SystemExit, match="got 'moons'"):
+        published.selected(row, "two_moons,moons")
+
+
 def test_a_line_of_ours_says_what_differs() -> None:
     row = published.row_of("forecasts")
     ours = published.described(row, Line("ETTh", "x", {"quantile loss": 1.0}))

@@ -23,7 +23,7 @@ from fourfold.metrics.features import (
     image_features,
 )
 from fourfold.metrics.floor import Draws, choose_draws, floor_of
-from fourfold.metrics.frechet import frechet_distance, gaussian_distance
+from fourfold.metrics.frechet import frechet_difference, frechet_distance, gaussian_distance
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.mauve import frontier_area, mauve
 from fourfold.metrics.measures import by_draws, by_features, by_frechet, by_neighbours
@@ -67,6 +67,7 @@ __all__ = [
     "evaluate",
     "examples",
     "floor_of",
+    "frechet_difference",
     "frechet_distance",
     "frontier_area",
     "gaussian_distance",

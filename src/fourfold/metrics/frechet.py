@@ -11,7 +11,7 @@ from torch import Tensor
 from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.score import Measurement, of_influences
 
-__all__ = ["frechet_distance", "gaussian_distance"]
+__all__ = ["frechet_difference", "frechet_distance", "gaussian_distance"]
 
 
 def gaussian_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
@@ -68,6 +68,30 @@ def frechet_distance(
     )
     floor = floor_of(train, len(x), lambda base: _Side(base).distance(references))
     return score.within(estimate).beside(floor)
+
+
+def frechet_difference(x: Tensor, y: Tensor, truth: Tensor) -> tuple[float, float]:
+    """``d²(x, truth) - d²(y, truth)`` of two systems given the same conditions, and its standard error.
+
+    Row ``i`` of each is of condition ``i``. The influence of a condition is that of its draws and of its true example
+    together, so what both systems share is no error of the difference.
+
+    Args:
+        x: features of one draw of the first system for each condition, ``(n, D)``.
+        y: those of the second system, ``(n, D)``.
+        truth: features of the true examples, ``(n, D)``.
+
+    Raises:
+        ValueError: if the lengths differ, or as :func:`frechet_distance`.
+    """
+    _check(x, truth)
+    _check(y, truth)
+    if not len(x) == len(y) == len(truth):
+        raise ValueError(f"rows must be one a condition on each side, got {len(x)}, {len(y)} and {len(truth)}")
+    (first, second), references = (_Side(x), _Side(y)), _Side(truth)
+    of_conditions = [side.influences(references) + references.influences(side) for side in (first, second)]
+    error = (of_conditions[0] - of_conditions[1]).std().item() / math.sqrt(len(x))
+    return first.distance(references) - second.distance(references), error
 
 
 class _Side:
