@@ -1,7 +1,7 @@
 """``fit best`` beside the paradigm that people take for a kind of data, under the same seconds, on ten data sets.
 
     python benchmarks/best.py [--budget 60s] [--only digits,iris] [--diamonds diamonds.csv]
-        [--file FILE[,order=COLUMN][,group=COLUMN]] [--counted] [--out benchmarks/results/best.json]
+        [--file FILE[,order=COLUMN][,limit=ROWS]] [--counted] [--out benchmarks/results/best.json]
 
 The race decides by validation examples. Both models are then measured by test examples: the headline distance of the
 space with equally many samples, and likelihood. As in the race, the distance decides, and likelihood where distances do
@@ -57,6 +57,9 @@ SETS: Mapping[str, tuple[str, Callable[[], Dataset]]] = {
     "iris": ("autoregressive", frame(datasets.load_iris)),
     "wine": ("autoregressive", frame(datasets.load_wine)),
     "diabetes": ("autoregressive", frame(datasets.load_diabetes)),
+    "iris-numbers": ("flow", lambda: load(datasets.load_iris().data.astype("float32"))),
+    "wine-numbers": ("flow", lambda: load("wine")),
+    "penguins": ("autoregressive", lambda: load("penguins")),
     "python-docs": ("autoregressive", lambda: load("python-docs")),
 }
 
@@ -133,6 +136,7 @@ def _file(argument: str) -> tuple[str, tuple[str, Callable[[], Dataset]]]:
     """A set of a file, with options of reading it."""
     path, *options = argument.split(",")
     named: dict[str, Any] = dict(option.split("=", 1) for option in options)
+    named |= {key: float(value) if "." in value else int(value) for key, value in named.items() if value[:1].isdigit()}
     return Path(path).stem, ("autoregressive", lambda: load(path, **named))
 
 
@@ -156,7 +160,7 @@ def main() -> None:
     parser.add_argument("--budget", default="60s")
     parser.add_argument("--only", default=",".join(SETS))
     parser.add_argument("--diamonds", help="diamonds.csv of ggplot2, as plotnine has it")
-    parser.add_argument("--file", action="append", default=[], help="FILE[,order=COLUMN][,group=COLUMN]")
+    parser.add_argument("--file", action="append", default=[], help="FILE[,OPTION=VALUE]..., options of loading")
     parser.add_argument("--counted", action="store_true", help="the pick beside models in closed form")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

@@ -9,6 +9,13 @@ from fourfold.vocabulary import Recipe
 __all__ = ["RECIPES_OF"]
 
 RECIPES_OF: Mapping[str, Mapping[str, Recipe]] = {
-    "autoregressive": Recipe.of("fourfold_speech.recipes", "predicted"),
+    "autoregressive": Recipe.of(
+        "fourfold_speech.recipes",
+        "predicted",
+        reasons={
+            "predicted": "a network beside linear prediction is ahead of either; autoregressive/likelihood trains a "
+            "network alone"
+        },
+    ),
     "latent-diffusion": Recipe.of("fourfold_speech.recipes", "vocoder"),
 }

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import fourfold
 from fourfold.baselines import baselines_of
-from fourfold.paradigms import resolve
+from fourfold.data import Dataset, Split
+from fourfold.paradigms import declared, resolve
 from fourfold.vocabulary import Kind
 from fourfold_speech.baselines import PredictedSamples
 from fourfold_speech.prediction import predicted, sizes
@@ -75,3 +77,13 @@ def test_samples_have_the_masses_that_scoring_gives(model: PredictedSamples, mon
     inside = (values > -32768) & (values < 32767)
     assert float(below[inside].mean()) == pytest.approx(0.5, abs=0.006)
     assert float(below[inside].var()) == pytest.approx(1 / 12, abs=0.003)
+
+
+def test_the_recipe_of_a_wing_says_why_the_data_choose_it() -> None:
+    clips = torch.randint(-99, 99, (16, 64), generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    train, validation, test = (Split(x) for x in clips.split((8, 4, 4)))
+    lines: list[str] = []
+    sounds = Dataset("tones", Audio(64, 8000), train, validation, test, "", "")
+    fourfold.fit("autoregressive", sounds, budget="1 step", size="xs", say=lines.append)
+    assert f"autoregressive/predicted: {declared('autoregressive/predicted').reason}" in lines
+    assert not declared("autoregressive/likelihood").reason

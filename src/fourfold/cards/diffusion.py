@@ -23,6 +23,7 @@ CARD = Card(
         "trees",
         "ddpm",
         "ddpm-velocity",
+        leads={"Images": 400},
     ),
     summary="A network that removes noise at every level, sampled by a solver from noise to data.",
 )

@@ -19,6 +19,7 @@ CARD = Card(
         "tarflow-noised",
         "variational",
         "glow",
+        leads={"Vectors": 0},
     ),
     summary="An invertible map between noise and data, trained by its own likelihood.",
 )

@@ -30,7 +30,7 @@ from fourfold.engine.signals import Interrupted
 from fourfold.engine.step import Step
 from fourfold.machine.hardware import find_device
 from fourfold.machine.usage import Usage
-from fourfold.paradigms import cards, check_names, first_recipe, resolve
+from fourfold.paradigms import cards, check_names, declared, first_recipe, resolve
 from fourfold.parallel.processes import Processes, join, losing, restarted, under_torchrun
 from fourfold.privacy import Protection, new_secret
 from fourfold.privacy.accounting import require_accountant
@@ -279,9 +279,9 @@ def _by_data(
     """The paradigm, whose recipe the data may choose: a line says so. Under a guarantee of privacy they do not."""
     if not isinstance(paradigm, str) or paradigm not in cards():
         return paradigm
-    card, resolved = cards()[paradigm], resolve(paradigm, data.space)
-    reason = card.reasons.get(resolved.partition("/")[2])
-    if reason is None:
+    resolved = resolve(paradigm, data.space)
+    reason = declared(resolved).reason
+    if not reason:
         return paradigm
     if protection is not None:
         return first_recipe(paradigm, data.space)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from fourfold.extensions import extensions, load_recipes
 from fourfold.output.printable import one_of
-from fourfold.vocabulary import Card, Facts, TooManyColumns, parse_size
+from fourfold.vocabulary import Card, Facts, Recipe, TooManyColumns, parse_size
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
@@ -29,6 +29,7 @@ __all__ = [
     "build_recipe",
     "cards",
     "check_names",
+    "declared",
     "defaults",
     "facts",
     "first_recipe",
@@ -129,6 +130,13 @@ def first_recipe(name: str, space: Space) -> str:
         with contextlib.suppress(TypeError):
             return resolve(f"{name}/{recipe}", space)
     raise TypeError(f"data must be of a kind that {name} models, got {space}: name another paradigm")
+
+
+def declared(name: str) -> Recipe:
+    """What the recipe ``card/recipe`` declares of itself. Plain functions declare nothing."""
+    card, _, recipe = name.partition("/")
+    function = cards()[card].recipes[recipe]
+    return function if isinstance(function, Recipe) else Recipe("")
 
 
 def check_names(name: str, size: str = "s") -> None:

@@ -14,7 +14,7 @@ import operator
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,7 @@ from fourfold.engine.auto import choose_size
 from fourfold.engine.estimate import planned
 from fourfold.engine.progress import shower_for
 from fourfold.engine.step import Step
-from fourfold.paradigms import cards, resolve
+from fourfold.paradigms import cards, declared, resolve
 from fourfold.runs.budget import parse_budget
 from fourfold.runs.checkpoint import check_vacant
 from fourfold.runs.files import write_json
@@ -50,32 +50,6 @@ LONG = 600.0
 """Seconds from which every paradigm takes part. Budgets without a clock are as long."""
 
 
-@final
-@dataclass(frozen=True)
-class Favourites:
-    """The paradigms that were best by distance in short trainings on a kind of data (``docs/notes/engine.md``).
-
-    Attributes:
-        names: the best one first. An early look tells them apart.
-        instead: those in their place where the first would take few steps.
-        steps: as few as these.
-    """
-
-    names: Sequence[str]
-    instead: Sequence[str] = ()
-    steps: int = 0
-
-
-FAVOURITES: Mapping[str, Favourites] = {
-    "Images": Favourites(("diffusion",), ("latent-variable",), 400),
-    "Vectors": Favourites(("flow", "autoregressive")),
-    "Table": Favourites(("autoregressive",)),
-    "Text": Favourites(("autoregressive",)),
-}
-"""Those of a class of spaces. In longer races the first one stays for the second look whatever the first one says.
-
-Diffusion is behind latent-variable models of Fashion-MNIST after 244 steps and ahead of them after 536.
-"""
 PATIENCE = 30.0
 """Seconds to sample a candidate, and again to score it, where the budget has no clock."""
 
@@ -122,9 +96,10 @@ def fit_best(
     to ``b``, so that the winner is the run that ``fit`` makes with the budget ``b``. All training and judging together
     takes about the budget of the race. A race that was interrupted goes on by the same call.
 
-    A race of less than ten minutes that distance decides has few candidates: the favourites of such data. Where there
-    is one, all of the budget is its own. Other races have every paradigm of the space. Each has the size that ``auto``
-    chooses. Recipes whose stages train one after the other have nothing to judge early, and take part only if named.
+    A race of less than ten minutes that distance decides has few candidates: those whose recipes say that they lead
+    in such data (:attr:`Recipe.leads <fourfold.vocabulary.Recipe>`). Where there is one, all of the budget is its own.
+    Other races have every paradigm of the space. Each has the size that ``auto`` chooses. Recipes whose stages train
+    one after the other have nothing to judge early, and take part only if named.
 
     Args:
         data: data for :func:`fourfold.load`, or a data set.
@@ -171,35 +146,44 @@ def _begun(folder: Path) -> list[str] | None:
 
 
 def candidates_of(dataset: Dataset, names: Sequence[str] | None, aim: str, keywords: FitKeywords) -> list[str]:
-    """The recipes that take part: those named, or the default recipes without stages of paradigms of the space."""
+    """The recipes that take part: those named, or the default recipes without stages of paradigms of the space.
+
+    A short race that distance decides has those that lead in such data, if there are any: of those that would take
+    enough steps, the ones that ask for the most.
+    """
     space = dataset.space
     if names is not None:
         return list(dict.fromkeys(resolve(name, space) for name in names))
     recipes = []
-    for name in (aim == "distance" and _favourites(dataset, keywords)) or cards():
+    for name in cards():
         with contextlib.suppress(TypeError):
             recipe = resolve(name, space)
             recipes += [] if planned(recipe, space, "xs").stages() else [recipe]
     if not recipes:
         raise ValueError(f"data must have a space that a paradigm models, got {type(space).__name__}")
+    budget = parse_budget(keywords.get("budget") or "1m")
+    needs = {} if aim != "distance" or budget.seconds >= LONG else _leaders(recipes, space)
+    for need in sorted({*needs.values()}, reverse=True):
+        group = [recipe for recipe in recipes if needs.get(recipe) == need]
+        device = keywords.get("device") or AUTO
+        if not need or choose_size(group[0], dataset, budget, device).steps > need:
+            return group
     return recipes
 
 
-def _favourites(dataset: Dataset, keywords: FitKeywords) -> Sequence[str]:
-    """The paradigms of a short race. None for a long one, and for a space without favourites."""
-    budget = parse_budget(keywords.get("budget") or "1m")
-    favourites = FAVOURITES.get(type(dataset.space).__name__, Favourites(()))
-    if budget.seconds >= LONG or not favourites.steps:
-        return favourites.names if budget.seconds < LONG else ()
-    steps = choose_size(favourites.names[0], dataset, budget, keywords.get("device") or AUTO).steps
-    return favourites.names if steps > favourites.steps else favourites.instead
+def _leaders(recipes: Sequence[str], space: Space) -> dict[str, int]:
+    """The recipes that lead in short trainings of such data, and from how many steps."""
+    leads = {recipe: declared(recipe).leads.get(type(space).__name__) for recipe in recipes}
+    return {recipe: steps for recipe, steps in leads.items() if steps is not None}
 
 
 def survivors(standings: Sequence[Standing], space: Space) -> list[str]:
-    """The candidates that go on after a look: the best ones, and the favourite of the space, which may start slowly."""
+    """The candidates that go on after a look: the best ones, and one that leads after many steps, as it starts slowly.
+
+    Diffusion is behind latent-variable models of Fashion-MNIST after 244 steps and ahead of them after 536.
+    """
     able = [standing.name for standing in standings if not standing.failure]
-    first = [resolve(name, space) for name in FAVOURITES.get(type(space).__name__, Favourites(())).names[:1]]
-    late = [name for name in able[SURVIVORS:] if name in first]
+    late = [name for name in able[SURVIVORS:] if _leaders([name], space).get(name)][:1]
     return [*able[: SURVIVORS - len(late)], *late]
 
 

@@ -135,7 +135,7 @@ def in_order(standings: Sequence[Standing], aim: str) -> list[Standing]:
     with the kind of likelihood that the best has come first, by that likelihood. ``speed``: those that do not differ
     significantly in distance come first, by their time of a sample. ``coverage``: by that score. ``likelihood``: by
     likelihood, the strongest kind first, since kinds are not ranked against each other. Likelihood decides too where
-    examples are too few for the score of the aim.
+    examples are too few for the score of the aim or its interval.
     """
     able = [standing for standing in standings if not standing.failure]
     return sorted(able, key=_key(able, deciding_score(able, aim))) + [
@@ -144,9 +144,13 @@ def in_order(standings: Sequence[Standing], aim: str) -> list[Standing]:
 
 
 def deciding_score(standings: Sequence[Standing], aim: str) -> str:
-    """The aim, or likelihood where no candidate has the score of the aim."""
+    """The aim, or likelihood where no candidate has the score of the aim, or one has it without an interval.
+
+    Fifteen examples give a distance that says nothing, and no interval. They give a likelihood that does.
+    """
     name = "coverage" if aim == "coverage" else "distance"
-    return aim if any(math.isfinite(_loss(standing, name)) for standing in standings) else "likelihood"
+    scores = [standing.scores[name] for standing in standings if math.isfinite(_loss(standing, name))]
+    return aim if scores and all(math.isfinite(score.low) for score in scores) else "likelihood"
 
 
 def _key(able: Sequence[Standing], aim: str) -> Any:

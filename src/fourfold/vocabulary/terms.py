@@ -257,18 +257,33 @@ class Recipe:
 
     Attributes:
         address: ``"module:function"``.
+        reason: why the data choose it by the name of its card, and the way to another one, as a line of ``fit``.
+        leads: the classes of spaces in whose short trainings it leads, and from how many steps. A short race
+            (``fit best``) has these alone.
     """
 
     address: str
+    reason: str = ""
+    leads: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __call__(self, *arguments: Any) -> Any:
         module, _, function = self.address.partition(":")
         return getattr(importlib.import_module(module), function)(*arguments)
 
     @classmethod
-    def of(cls, module: str, *names: str) -> dict[str, Recipe]:
-        """The functions of a module by the names of their recipes: ``mean-flow`` is the function ``mean_flow``."""
-        return {name: cls(f"{module}:{name.replace('-', '_')}") for name in names}
+    def of(
+        cls, module: str, *names: str, reasons: Mapping[str, str] | None = None, leads: Mapping[str, int] | None = None
+    ) -> dict[str, Recipe]:
+        """The functions of a module by the names of their recipes: ``mean-flow`` is the function ``mean_flow``.
+
+        Args:
+            module: address of the module.
+            names: of the recipes.
+            reasons: of some recipes, by name.
+            leads: of all of them.
+        """
+        reasons, leads = reasons or {}, leads or {}
+        return {name: cls(f"{module}:{name.replace('-', '_')}", reasons.get(name, ""), leads) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +303,6 @@ class Card:
             that models the space.
         default: a function ``space -> name`` of the recipe that comes first in a space, where that is not always the
             same one.
-        reasons: why the data choose a recipe by its name, and the way to another one, as a line of ``fit``.
         summary: one sentence.
         strengths, weaknesses: clauses in plain English, separated by commas.
         references: papers.
@@ -300,7 +314,6 @@ class Card:
     paradigm: Paradigm
     recipes: Mapping[str, Callable[[Any, str], Any]] = field(repr=False)
     default: Callable[[Any], str] | None = None
-    reasons: Mapping[str, str] = field(default_factory=dict, hash=False)
     summary: str = ""
     strengths: str = ""
     weaknesses: str = ""
