@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fourfold.vocabulary import FACTS
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold_atlas.rules import OF, PartRule, mechanism_part, part_rules
-from fourfold_atlas.votes import by_claim
+from fourfold_atlas.votes import by_claim, weigh
 
 __all__ = ["Part", "catalogued", "chain", "ordered", "part_of"]
 
@@ -131,14 +131,16 @@ def chain(rows: Iterable[Evidence], cell: Cell | None) -> tuple[Part, ...]:
         return ()
     rows = list(rows)
     own = _OWN.get(cell, set()) if cell else set()
+    if cell is Cell.DIFFUSION and weigh(by_claim(rows))[Cell.AUTOREGRESSIVE] < FIRM:
+        own = {Claim.PART_HEAD}  # what predicts the noise is its network, unless there are tokens
     parts = {row.claim: row for row in reversed(rows) if _is_part(row, cell) and row.claim not in own}
-    by_claim = {claim: part_of(claim, row.quote, row.where) for claim, row in parts.items()}
-    mechanisms = {part.cell for part in by_claim.values()}
+    drawn = {claim: part_of(claim, row.quote, row.where) for claim, row in parts.items()}
+    mechanisms = {part.cell for part in drawn.values()}
     for other, row in _stated(rows, cell):
         claim = mechanism_part(cell.value, other.value) if cell else None
-        if claim and claim not in by_claim and other not in mechanisms:
-            by_claim[claim] = part_of(claim, row.quote, row.where, other)
-    return ordered(by_claim.values())
+        if claim and claim not in drawn and other not in mechanisms:
+            drawn[claim] = part_of(claim, row.quote, row.where, other)
+    return ordered(drawn.values())
 
 
 def ordered(parts: Iterable[Part]) -> tuple[Part, ...]:
@@ -172,6 +174,8 @@ def _stated(rows: list[Evidence], cell: Cell | None) -> Iterator[tuple[Cell, Evi
 
 def _of_mechanism(row: Evidence) -> bool:
     firm = row.form in (Form.REASON, Form.PASSAGE, Form.LOOP) and row.weight > 0
+    if row.claim is Claim.EXACT_LATENT:  # a mixture of Gaussians is data, or a base, as often as a part
+        return False
     if row.kind is Reader.CODE:  # every program has loops that look like a sampler's
         return firm and row.claim.aspect is Aspect.OBJECTIVE
     return firm and (row.claim.aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING) or row.claim in _NOUNS)

@@ -14,8 +14,8 @@ from fourfold.output.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind, Paradigm
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold_atlas.parts import Part
-from fourfold_atlas.rules import finder
-from fourfold_atlas.variants import sampling_of, variant_of
+from fourfold_atlas.rules import finder, reason
+from fourfold_atlas.variants import sampling_of, variant_of, variants_of
 
 __all__ = ["WIDTH", "Placement", "facts_of", "html", "text"]
 
@@ -32,7 +32,7 @@ FEW_WORDS = 5
 CLEARER = 2.5
 #: a clause that begins so has lost its subject
 _CUT_OFF = re.compile(r"(?:can|could|is|are|was|were|has|have|be|to|of|by|with|for|in|on|from|than|that|which)\b")
-_COMPUTES = finder("code", "computes")
+_COMPUTES, _ASKS = finder("code", "computes"), reason("code", "asks")
 _BONUS = {Aspect.OBJECTIVE: 1.5, Aspect.SAMPLING: 0.5, Aspect.NAMED: 0.0}
 KIND_WORDS = {
     Kind.EXACT: "exact",
@@ -162,7 +162,8 @@ def _best(placed: Placement) -> Evidence | None:
 
 def _clearness(row: Evidence) -> float:
     fragment = row.kind is Reader.WORDS and (len(row.quote.split()) < FEW_WORDS or bool(_CUT_OFF.match(row.quote)))
-    computes = row.kind is Reader.CODE and bool(_COMPUTES.search(row.quote))
+    clear = _ASKS if row.claim.aspect is Aspect.SAMPLING else _COMPUTES
+    computes = row.kind is Reader.CODE and bool(clear.search(row.quote))
     return CLEARER * row.weight + _BONUS[row.claim.aspect] - 3 * (row.form is Form.COMMENT) - 3 * fragment + computes
 
 
@@ -188,7 +189,10 @@ def _nearness(placed: Placement) -> str:
     """The reason of an answer that no clause states: a name, a mention, or words that only tilt the balance."""
     near = f"no clause states it; its wording is near to that of {placed.cell} systems"
     rows = [row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell]
-    row = max((row for row in rows if row.form is not Form.SCRAP and row.claim.speaks), key=_clearness, default=None)
+    spoken = (row for row in rows if row.form is not Form.SCRAP and row.claim.speaks)
+    row = max(spoken, key=lambda row: (not _hints(row), _clearness(row)), default=None)
+    if row is not None and row.claim.aspect is Aspect.NAMED and not _hints(row):
+        return f"no clause states its training or sampling; it is {row.claim.says} [{printable(row.where)}]"
     if row is not None:
         return f"{near}: {row.claim.says} [{printable(row.where)}]"
     words = next((row.quote for row in rows if row.claim.aspect is Aspect.WORDING and row.quote), "")
@@ -310,8 +314,7 @@ def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
     parts = {part.cell for part in placed.parts} - {placed.cell, None}
     first_rows: dict[Claim, Evidence] = {}
     for row in placed.evidence:
-        counts = row.weight > 0 and row.form is not Form.SCRAP and row.claim.aspect not in _ELSEWHERE
-        if counts and row.claim.cell not in parts and (best is None or row.claim is not best.claim):
+        if _tells(row, placed) and row.claim.cell not in parts and (best is None or row.claim is not best.claim):
             first_rows.setdefault(row.claim, row)
     first_of_quotes = {row.quote: row for row in reversed(first_rows.values())}
     rows = sorted(list(reversed(first_of_quotes.values()))[:6], key=lambda row: _against(row, placed))
@@ -321,8 +324,17 @@ def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
     return [*lines, _quoted("set aside", aside, placed)] if aside else lines
 
 
-#: what has rows of its own, or is no quotation
-_ELSEWHERE = (Aspect.PART, Aspect.PROMISE, Aspect.WORDING)
+def _tells(row: Evidence, placed: Placement) -> bool:
+    """True for what speaks for a cell, if against the answer then not by a hint, and for what makes its variant."""
+    if row.weight <= 0 or row.form is Form.SCRAP:
+        return False
+    if not row.claim.speaks:
+        return placed.variant in variants_of(row.claim)
+    return not (_against(row, placed) and _hints(row))
+
+
+def _hints(row: Evidence) -> bool:
+    return row.weight < HINT or row.form is Form.HINT
 
 
 def _against(row: Evidence, placed: Placement) -> bool:
@@ -338,6 +350,5 @@ def _quoted(label: str, row: Evidence, placed: Placement) -> _Row:
         return label, f"“{row.quote}” [{row.where}]"
     speaks = row.claim.cell is not None and row.weight > 0 and placed.cell is not None
     side = ("against: " if _against(row, placed) else "for: ") if speaks else ""
-    weak = row.weight < HINT or row.form is Form.HINT
-    hint = "a hint: " if speaks and weak else ""
+    hint = "a hint: " if speaks and _hints(row) else ""
     return label, f"“{row.quote}” [{row.where}] {side}{hint}{row.claim.says}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fourfold.vocabulary import VARIANTS, Cost, Facts, Variant
 from fourfold_atlas.evidence import Cell, Claim
 
-__all__ = ["sampling_of", "variant", "variant_of"]
+__all__ = ["sampling_of", "variant", "variant_of", "variants_of"]
 
 #: the votes from which on a variant is named. A mere hint names none
 NAMED = 1.5
@@ -100,3 +100,8 @@ def variant(cell: Cell, votes: Mapping[Claim, float], cost: Cost | None) -> str:
 def variant_of(cell: Cell | None, name: str) -> Variant | None:
     """The facts of a variant by its name. ``None`` where the paradigm's own facts describe it."""
     return VARIANTS[cell.paradigm].get(name) if cell is not None and cell.paradigm else None
+
+
+def variants_of(claim: Claim) -> set[str]:
+    """The names of the variants that a claim speaks for."""
+    return {name for names in _CLAIMS.values() for name, claims in names.items() if claim in claims}

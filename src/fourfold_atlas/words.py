@@ -273,8 +273,7 @@ def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Ev
         for pattern, of in ((rule.name, _ANY), (rule.told, _ANY), *rule.told_of):
             for match in islice(pattern.finditer(prose.text) if pattern else (), MOST_PARTS):
                 start, end, weight = prose.sentence(match.start())
-                if pattern is not rule.name:
-                    weight *= _foil(prose.text, start, end, match, claim)
+                weight *= _foil(prose.text, start, end, match, claim)
                 form = Form.SCRAP if _scrap(prose, match) else Form.PASSAGE
                 quote, where = _clause(prose, match), place(match.start())
                 row = Evidence(quote, where, claim, weight, Reader.WORDS, form, OF + "|".join(sorted(of)) if of else "")

@@ -1,6 +1,7 @@
 """Hybrids come apart into a chain, reasons are clauses, and trade-offs follow from variant and parts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
 from fourfold_atlas import Cell, place, place_code, place_words, show
 from fourfold_atlas.code import read_code
 from fourfold_atlas.evidence import Claim, Form
+from fourfold_atlas.parts import chain
 from fourfold_atlas.words import read_phrases, read_words
 
 SPEECH = (
@@ -166,7 +168,7 @@ def test_a_title_ends_with_its_line_and_is_no_reason():
     placed = place_words(TITLE)
     assert "Points by diffusion models" in {row.quote for row in placed.evidence}
     assert placed.reason is None
-    assert "near to that of diffusion systems: called diffusion" in _shown(placed)
+    assert "no clause states its training or sampling; it is called diffusion" in _shown(placed)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +182,10 @@ def test_a_title_ends_with_its_line_and_is_no_reason():
         ("It supports samplers of diffusion models, and installation is simple.", False),
         ("You can train the diffusion model with your own data if you like.", False),
         ("The library trains diffusion models of many kinds.", False),
+        ("Helix 3 was trained autoregressively on the genomes of many species.", True),
+        ("We propose a framework that fine-tunes a video diffusion model on demonstrations.", True),
+        ("It is the flagship, trained from a language model that others have published.", False),
+        ("We first pretrain a diffusion model of codes, and then something else.", False),
     ],
 )
 def test_a_clause_is_a_reason_where_the_system_trains_or_draws(text, reason):
@@ -395,3 +401,30 @@ def test_a_score_by_an_encoder_is_no_encoder():
     text = "A denoiser predicts the noise of images. It has a CLIP score of 0.3 and a CLIP similarity above others."
     assert "text_encoder" not in {part.role for part in place_words(text).parts}
     assert "text_encoder" in {part.role for part in place_words(text + " CLIP embeds the prompts.").parts}
+
+
+def test_a_part_that_is_denied_is_none():
+    stated = "A transformer is trained by predicting the next token of an image, "
+    with_part, without = (f"{stated}{word} a CLIP text encoder." for word in ("conditioned on", "without"))
+    assert "text_encoder" in {part.role for part in place_words(with_part).parts}
+    assert "text_encoder" not in {part.role for part in place_words(without).parts}
+
+
+def test_what_predicts_the_noise_of_a_diffusion_model_is_no_head_beside_it():
+    told = "The policy is trained to predict the noise that was added to actions, by a small diffusion head."
+    assert place_words(told).cell is Cell.DIFFUSION
+    assert not place_words(told).parts
+    tokens = f"{told} Its transformer is trained by next-token prediction, autoregressively, one token at a time."
+    assert "head" in {part.role for part in chain(place_words(tokens).evidence, Cell.DIFFUSION)}
+
+
+def test_a_property_is_shown_only_where_it_makes_the_variant():
+    text = "We train a network to predict the noise that was added to an image. It is distilled to few steps once."
+    placed = place_words(text)
+    rows = tuple(row for row in placed.evidence if row.claim in (Claim.DENOISE, Claim.DISTILLED))
+    gaussian, distilled = (
+        replace(placed, evidence=rows, variant=name) for name in ("Gaussian noise", "consistency or distilled")
+    )
+    assert Claim.DISTILLED in {row.claim for row in rows}
+    assert f"] {Claim.DISTILLED.says}" not in _shown(gaussian)
+    assert f"] {Claim.DISTILLED.says}" in _shown(distilled)
