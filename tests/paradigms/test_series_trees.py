@@ -49,6 +49,16 @@ KEYED = Sequences(
 )
 
 
+SEASONAL = Sequences(
+    (Numeric("when", low=0, high=9), Numeric("level", "int64", low=0, high=2, missing=True)),
+    "when",
+    (1, 1),
+    5,
+    season=3,
+    observed=300,
+)
+
+
 def series(n: int = 500, seed: int = 0) -> Tensor:
     """Steps of one or two, a kind that tends to stay, and a level that walks by one within its limits."""
     g = torch.Generator().manual_seed(seed)
@@ -71,9 +81,11 @@ def fitted(space: Sequences = WINDOWS, x: Tensor | None = None) -> GenerativeMod
     with torch.no_grad():
         for parameter in model.estimand.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
-        numbers = list(model.estimand.tokens.graded)
-        shares = torch.rand(len(numbers), 1 + LAWS, dtype=torch.float64)
-        model.estimand.shares[numbers] = shares / shares.sum(1, keepdim=True)
+        numbers = list(model.estimand.recent.tokens.graded)
+        for part in (model.estimand.recent, model.estimand.seasonal):
+            if part is not None:
+                shares = torch.rand(len(numbers), 1 + LAWS, dtype=torch.float64)
+                part.shares[numbers] = shares / shares.sum(1, keepdim=True)
     return model.eval()
 
 
@@ -82,9 +94,23 @@ def sequences(n: int = 100) -> Tensor:
     return KEYED.examples(n, torch.Generator().manual_seed(0))
 
 
+def seasons(n: int = 300) -> Tensor:
+    """Levels that are mostly those of three rows before."""
+    g = torch.Generator().manual_seed(0)
+    levels = [0, 1, 2]
+    for u, other in torch.rand(n - 3, 2, generator=g).tolist():
+        levels.append(levels[-3] if u < 0.8 else MISSING if u > 0.95 else int(3 * other))
+    return torch.stack([torch.ones(n, dtype=torch.long), torch.tensor(levels)], 1)
+
+
 @pytest.fixture(scope="module")
 def model() -> GenerativeModel:
     return fitted()
+
+
+@pytest.fixture(scope="module")
+def seasonal() -> GenerativeModel:
+    return fitted(SEASONAL, seasons())
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +118,11 @@ def keyed() -> GenerativeModel:
     return fitted(KEYED, sequences())
 
 
-def test_masses_of_all_windows_and_sequences_add_up_to_one(model: GenerativeModel, keyed: GenerativeModel) -> None:
-    for space, fit in ((WINDOWS, model), (KEYED, keyed)):
+def test_masses_of_all_windows_and_sequences_add_up_to_one(
+    model: GenerativeModel, keyed: GenerativeModel, seasonal: GenerativeModel
+) -> None:
+    assert seasonal.estimand.seasonal is not None
+    for space, fit in ((WINDOWS, model), (KEYED, keyed), (SEASONAL, seasonal)):
         every, _ = space.support(9, 3.0)
         for each in (fit, build("autoregressive/trees", space, "xs").eval()):
             assert float(each.log_prob(every).nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
@@ -109,7 +138,7 @@ def _z_scores(drawn: Tensor, every: Tensor, p: Tensor) -> Tensor:
     return ((counts / n - p) / (p * (1 - p) / n).sqrt())[p * n > 20]
 
 
-@pytest.mark.parametrize(("name", "whole", "later"), [("model", 100, 50), ("keyed", 50, 20)])
+@pytest.mark.parametrize(("name", "whole", "later"), [("model", 100, 50), ("keyed", 50, 20), ("seasonal", 100, 20)])
 def test_samples_and_continuations_follow_the_masses(
     name: str, whole: int, later: int, request: pytest.FixtureRequest
 ) -> None:
@@ -161,13 +190,13 @@ def test_a_law_of_numbers_is_the_gaussian_of_its_definition() -> None:
 def test_shares_of_trees_alone_give_the_trees(model: GenerativeModel) -> None:
     """Where the gates are shut, rows have the masses of the trees of all rows of their run."""
     x, estimand = series(60, 1).unfold(0, 3, 3).transpose(1, 2), model.estimand
-    shares = estimand.shares.clone()
-    estimand.shares[:] = torch.eye(1, 1 + LAWS)
+    shares = estimand.recent.shares.clone()
+    estimand.recent.shares[:] = torch.eye(1, 1 + LAWS)
     nats = model.log_prob(x).nats
-    estimand.shares.copy_(shares)
-    tokens, log_mass = estimand.tokens.tokenize(x.flatten(0, 1))
+    estimand.recent.shares.copy_(shares)
+    tokens, log_mass = estimand.recent.tokens.tokenize(x.flatten(0, 1))
     with torch.no_grad():
-        trees = estimand.net(tokens.view(len(x), -1)).sum(1)
+        trees = estimand.recent.net(tokens.view(len(x), -1)).sum(1)
     assert torch.allclose(nats, trees + log_mass.view(len(x), -1).sum(1), atol=1e-4)
 
 
@@ -186,6 +215,25 @@ def test_a_chain_of_two_rows_is_learned() -> None:
     entropy = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
     first = 2 * (math.log(2) - entropy) / 8  # two rows of a window have no two before
     assert float(nats.mean()) == pytest.approx(-entropy - first, abs=0.05)
+
+
+def test_a_season_is_learned_where_a_window_reaches_it() -> None:
+    """A category that is that of five rows before: the entropy of its law is known, behind the first six rows."""
+    g, n = torch.Generator().manual_seed(0), 3000
+    kinds = [0, 1, 1, 0, 1]
+    for u in torch.rand(n, generator=g).tolist():
+        kinds.append(kinds[-5] if u < 0.9 else 1 - kinds[-5])
+    schema = (Numeric("t", high=n), Categorical("kind", categories=("a", "b")))
+    space = Sequences(schema, "t", (1, 1), 12, season=5, observed=n)
+    x = torch.stack([torch.ones(n, dtype=torch.long), torch.tensor(kinds[5:])], 1)
+    model = build("autoregressive/trees", space, "s")
+    model.fit_statistics(x[:2000])
+    test = x[2000:2996].unfold(0, 12, 12).transpose(1, 2)
+    with torch.no_grad():
+        nats = model.eval().estimand(test.flatten(1)).view(test.shape)[:, :, 1].double()
+    entropy = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
+    assert float(nats[:, 6:].mean()) == pytest.approx(-entropy, abs=0.05)
+    assert float(nats[:, :5].mean()) == pytest.approx(-math.log(2), abs=0.05)
 
 
 def test_a_walk_beyond_the_training_rows_has_nearly_the_nats_of_its_law() -> None:
@@ -257,7 +305,7 @@ def test_few_rows_have_a_model(count: int) -> None:
 
 
 def test_nothing_grows_for_the_rows_before_a_keyed_row_and_the_last_one_loses_nothing(keyed: GenerativeModel) -> None:
-    net, block = keyed.estimand.net, 3
+    net, block = keyed.estimand.recent.net, 3
     assert net.context == (net.columns // block - 1) * block
     growing = (net.child[:, 0, 0] >= 0).view(net.columns, net.trees)
     assert not growing[: net.context].any()

@@ -21,8 +21,8 @@ E = TypeVar("E", bound="Estimand")
 class Estimand(Part, nn.Module, ABC):
     """A module with a mathematical meaning, independent of how it was learned.
 
-    Its network is a child module named ``net``, whose calls :func:`count_evaluations` counts. ``event`` is the shape of
-    one encoded example. Times ``t`` and conditions have the shapes ``(B,)`` and
+    Its network is a child module named ``net``. :func:`count_evaluations` counts the calls of :attr:`networks`.
+    ``event`` is the shape of one encoded example. Times ``t`` and conditions have the shapes ``(B,)`` and
     ``(B, *)``. ``cost`` overrides the sampler's cost law where
     drawing a sample follows another law. Both are checked by counting. ``reads_condition`` is true where conditions are
     read without a :class:`~fourfold.core.Reading`. ``rows_at_once`` is how many samples are best drawn at once, where
@@ -57,6 +57,12 @@ class Estimand(Part, nn.Module, ABC):
             x: raw examples ``(N, *shape)``.
             codec: encodes them. Its own statistics are set.
         """
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """The networks whose calls are its evaluations: ``net``, but for an estimand that has several."""
+        net = getattr(self, "net", None)
+        return (net,) if isinstance(net, nn.Module) else ()
 
     @property
     def measure(self) -> Measure | None:

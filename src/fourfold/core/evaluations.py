@@ -27,7 +27,7 @@ class Evaluations:
 
 @contextmanager
 def count_evaluations(estimand: nn.Module) -> Iterator[Evaluations]:
-    """Count the evaluations of every ``net`` inside an estimand by a forward hook, while the context is open."""
+    """Count the evaluations of all networks inside an estimand by a forward hook, while the context is open."""
     count = Evaluations()
 
     def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -35,10 +35,8 @@ def count_evaluations(estimand: nn.Module) -> Iterator[Evaluations]:
         count.rows += tensors[0].shape[0] * getattr(module, "share", 1.0) if tensors else 0
         count.calls += 1
 
-    nets = {getattr(module, "net", None) for module in estimand.modules() if isinstance(module, Estimand)}
-    handles = [
-        net.register_forward_hook(hook) for net in nets if isinstance(net, nn.Module) and not isinstance(net, Estimand)
-    ]
+    nets = {net for module in estimand.modules() if isinstance(module, Estimand) for net in module.networks}
+    handles = [net.register_forward_hook(hook) for net in nets if not isinstance(net, Estimand)]
     try:
         yield count
     finally:

@@ -34,6 +34,7 @@ from fourfold.data.schema import (
 )
 from fourfold.data.schema.rules import ruled
 from fourfold.data.schema.spelling import spelled
+from fourfold.data.seasons import season_of
 from fourfold.data.sequences import (
     arranged,
     check_named,
@@ -46,6 +47,7 @@ from fourfold.data.sequences import (
     within,
 )
 from fourfold.data.source import Source
+from fourfold.data.splits import OF_ROWS, fractions_of
 from fourfold.data.texts import learns
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
@@ -412,15 +414,19 @@ def _in_order(
     name = options.group or options.series
     key = None if name is None else by_name[name]
     keys = None if key is None else keys_of(where, key)
-    rows = None
+    places, season, rows = codes_of(where, order.column, by_name[options.order]), None, None
+    if options.group is None:
+        others = [column for column in columns if column.name not in (options.order, options.series)]
+        series = np.zeros(len(places), dtype=np.int64) if keys is None else keys
+        used = min(options.limit or len(places), len(places)) / max(len(places), 1)
+        season = season_of(others, places, series, used * fractions_of(options, OF_ROWS)[0])
     if train is not None:
-        places = codes_of(where, order.column, by_name[options.order])
-        rows = torch.from_numpy(rows_of(places, keys, train.numpy(), options))
+        rows = torch.from_numpy(rows_of(places, keys, train.numpy(), options, season))
         order = within(order, places[rows])
     settled = {options.order: order} | ({} if key is None else {key.name: key_of(where, key, options)})
     inferred = _inferred(where, columns, options, rows, of_file, settled)
     table, numbers = cast("Table", inferred.space), None if train is None else train.numpy()
-    return _Learned(inferred.columns, *arranged(where, table, inferred.x.numpy(), keys, options, numbers))
+    return _Learned(inferred.columns, *arranged(where, table, inferred.x.numpy(), keys, options, numbers, season))
 
 
 def _inferred(

@@ -195,7 +195,11 @@ def order_of(where: str, coded: Coded, hint: Hint) -> Inferred:
 
 
 def rows_of(
-    places: Codes, keys: npt.NDArray[np.int64] | None, train: npt.NDArray[np.int64], options: DataOptions
+    places: Codes,
+    keys: npt.NDArray[np.int64] | None,
+    train: npt.NDArray[np.int64],
+    options: DataOptions,
+    season: int | None = None,
 ) -> npt.NDArray[np.int64]:
     """The rows of a file that belong to training examples.
 
@@ -204,6 +208,7 @@ def rows_of(
         keys: the number of each row's sequence or series, or ``None`` for one series.
         train: the numbers of training sequences, or those of rows in the stream of :func:`arranged`.
         options: with the names of the columns, and perhaps the length.
+        season: of series, in rows.
     """
     if options.group is not None and keys is not None:
         return np.flatnonzero(np.isin(keys, train))
@@ -211,7 +216,7 @@ def rows_of(
     place = np.lexsort((np.arange(len(places)), places, series))
     lengths = np.bincount(series)
     first = np.cumsum(lengths) - lengths
-    return np.sort(place[np.append(first, _stream(lengths, options)[0][train])])
+    return np.sort(place[np.append(first, _stream(lengths, options, season)[0][train])])
 
 
 def within(order: Inferred, places: Codes) -> Inferred:
@@ -285,6 +290,7 @@ def arranged(
     keys: npt.NDArray[np.int64] | None,
     options: DataOptions,
     train: npt.NDArray[np.int64] | None = None,
+    season: int | None = None,
 ) -> tuple[Sequences, Tensor, tuple[str, ...], tuple[int, ...] | None]:
     """The space of new sequences, its raw set, the changes that sorting made, and the sizes of the parts of series.
 
@@ -295,6 +301,7 @@ def arranged(
         keys: the number of each row's sequence or series, or ``None`` for one series.
         options: with the names of the columns, and perhaps the length.
         train: the numbers of training sequences, or of training rows of a series. ``None``: all are.
+        season: of series, in rows.
     """
     assert options.order is not None
     at = table.columns.index(options.order)
@@ -302,7 +309,7 @@ def arranged(
     rows = _sorted(where, codes, series, at, options.order, options.group or options.series)
     steps = _steps(rows, at)
     if options.group is None:
-        stream, parts, length, note = _stream(rows.lengths, options)
+        stream, parts, length, note = _stream(rows.lengths, options, season)
         windowed = steps[stream]
         space = Sequences(
             table.schema,
@@ -310,6 +317,7 @@ def arranged(
             length=length,
             origin=int(rows.codes[:, at].max()),
             series=options.series,
+            season=season,
             observed=table.observed,
             **_range(windowed[slice(None) if train is None else train, at]),
         )
@@ -426,7 +434,7 @@ def _padded(where: str, space: Sequences, rows: _Sorted, steps: Codes) -> tuple[
 
 
 def _stream(
-    lengths: npt.NDArray[np.int64], options: DataOptions
+    lengths: npt.NDArray[np.int64], options: DataOptions, season: int | None = None
 ) -> tuple[npt.NDArray[np.int64], tuple[int, ...] | None, int, str]:
     """The order of rows in a stream, the sizes of its parts, the length of windows, and a note.
 
@@ -436,13 +444,19 @@ def _stream(
     Args:
         lengths: the rows of each series, which stand one after the other.
         options: with the length, the shares of the parts, and the most rows, which are the first of each series.
+        season: in rows. A window holds two.
     """
     place, rows = np.arange(int(lengths.sum())), int(lengths.sum()) - len(lengths)
     if options.series is None:
-        length = options.length or _window(rows / 80)
+        length = options.length or _window(rows / 80, season)
         no_names = f"no {option('group')} and no {option('series')}, so the file is one series"
-        return place[1:], None, length, _note(f"{no_names}, and an example is a window of {length} rows of it", options)
-    length = options.length or _window(min(rows / 80, float(np.median(lengths)) / 8))
+        return (
+            place[1:],
+            None,
+            length,
+            _note(f"{no_names}, and an example is a window of {length} rows of it", options, season),
+        )
+    length = options.length or _window(min(rows / 80, float(np.median(lengths)) / 8), season)
     series = np.repeat(np.arange(len(lengths)), lengths)
     row = place - np.repeat(np.cumsum(lengths) - lengths, lengths)
     lengths = lengths if options.limit is None else np.minimum(lengths, lengths * options.limit // rows)
@@ -453,15 +467,19 @@ def _stream(
     part = (row >= ends[:, series]).sum(0)
     stream = np.argsort(part, kind="stable")
     stream = stream[(row > 0)[stream] & (row < lengths[series])[stream]]
-    note = _note(f"an example is a window of {length} rows of one of {len(lengths):,} series", options)
+    note = _note(f"an example is a window of {length} rows of one of {len(lengths):,} series", options, season)
     return stream, tuple(np.bincount(part[stream], minlength=len(shares)).tolist()), length, note
 
 
-def _window(longest: float) -> int:
-    """The length of windows: the power of two that is at most this, within :data:`WINDOW`."""
+def _window(longest: float, season: int | None) -> int:
+    """The length of windows: the power of two that is at most this, within :data:`WINDOW`, but at least two seasons.
+
+    Half of a window, from which a forecast goes on, then reaches one season back from the row before.
+    """
     least, most = WINDOW
-    return min(max(1 << int(np.log2(max(longest, 1))), least), most)
+    return max(min(max(1 << int(np.log2(max(longest, 1))), least), most), 0 if season is None else 2 * (season + 1))
 
 
-def _note(example: str, options: DataOptions) -> str:
-    return example if options.length else f"{example}: {option('length')} changes it"
+def _note(example: str, options: DataOptions, season: int | None) -> str:
+    seasons = "" if season is None else f"; rows are alike after each {season}"
+    return f"{example}{seasons}" if options.length else f"{example}{seasons}: {option('length')} changes it"

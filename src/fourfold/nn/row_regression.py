@@ -42,8 +42,9 @@ class RowRegression(Part, nn.Module):
     """``p(x_ti | x_<t, x_t<i)`` of numbers: Gaussians about linear predictions of normal scores, at :data:`SCALES`.
 
     A number has the score ``Phi^-1(F_i(x_ti))`` by the counted distribution ``F_i`` of its column, and another one by
-    that of the steps ``x_ti - x_(t-1)i``. Either is predicted from the scores of the row before, and of the numbers
-    before it in its own row. With a prediction ``m`` of error ``s``, a value with scores in ``[a, b]`` has the mass
+    that of the steps ``x_ti - x_(t-1)i``. Either is predicted from the scores of the row before, of the row one season
+    before if there is one, and of the numbers before it in its own row. With a prediction ``m`` of error ``s``, a value
+    with scores in ``[a, b]`` has the mass
 
         [Phi((b - m) / s) - Phi((a - m) / s)] / [Phi((B - m) / s) - Phi((A - m) / s)],    A, B: of the limits.
 
@@ -52,6 +53,7 @@ class RowRegression(Part, nn.Module):
     Args:
         values: the counted distributions of the numbers, one bin each.
         steps: those of their steps.
+        season: whether rows have the row of one season before, and the one before that.
 
     Reference: Lütkepohl 2005, New Introduction to Multiple Time Series Analysis, https://doi.org/10.1007/3-540-27752-8
     """
@@ -60,17 +62,27 @@ class RowRegression(Part, nn.Module):
     error: Tensor
     gap: Tensor
 
-    def __init__(self, values: ColumnTokens, steps: ColumnTokens) -> None:
+    def __init__(self, values: ColumnTokens, steps: ColumnTokens, season: bool = False) -> None:
         super().__init__()
         self.values, self.steps, self.count = values, steps, len(values.sizes)
-        self.register_buffer("weight", torch.zeros(2, self.count, 4 * self.count + 1, dtype=torch.float64))
+        self.rows = 5 if season else 3
+        width = 2 * self.count * len(self._later) + 1
+        self.register_buffer("weight", torch.zeros(2, self.count, width, dtype=torch.float64))
         self.register_buffer("error", torch.ones(2, self.count, dtype=torch.float64))
         self.register_buffer("gap", torch.zeros(self.count, dtype=torch.float64))
 
+    @property
+    def _later(self) -> tuple[int, ...]:
+        """The rows whose values and steps are features, the last one's last. Each is preceded by its row before."""
+        return (*range(1, self.rows - 1, 2), self.rows - 1)
+
     @torch.no_grad()
     def fit(self, rows: Tensor) -> None:
-        """Count values and steps, and regress, on runs of three rows ``(N, 3, Q)`` in the order of time."""
-        before, now = rows[:, 1], rows[:, 2]
+        """Count values and steps, and regress, on runs of rows ``(N, R, Q)`` in the order of time.
+
+        A run has three rows one after the other, or five, of which the first two are those of one season before.
+        """
+        before, now = rows[:, -2], rows[:, -1]
         step = _step(now, before)
         self.values.fit(now)
         self.steps.fit(step)
@@ -88,11 +100,11 @@ class RowRegression(Part, nn.Module):
                 self.error[v, i] = error
 
     def forward(self, rows: Tensor) -> Tensor:
-        """``log p`` of the last of three rows ``(B, 3, Q)`` by each law, ``(LAWS, B, Q)``, float64.
+        """``log p`` of the last of some rows ``(B, R, Q)`` by each law, ``(LAWS, B, Q)``, float64.
 
         The first row may be missing as a whole. Where the row before lacks a number, laws of steps are those of values.
         """
-        before, now = rows[:, 1], rows[:, 2]
+        before, now = rows[:, -2], rows[:, -1]
         mean = self._means(self._features(rows))
         values = self._masses(0, _interval(self.values, now), *self._ends(0, before), mean[0])
         steps = self._masses(1, _interval(self.steps, _step(now, before)), *self._ends(1, before), mean[1])
@@ -105,7 +117,7 @@ class RowRegression(Part, nn.Module):
 
         Numbers behind it may hold anything.
         """
-        before = rows[:, 1]
+        before = rows[:, -2]
         view = torch.where(before[:, i] == MISSING, 0, law // len(SCALES))
         mean = self._means(self._features(rows))
         result = before[:, i].clone()
@@ -126,16 +138,16 @@ class RowRegression(Part, nn.Module):
 
     def _allowed(self, i: int) -> Tensor:
         """The features that number ``i`` is predicted from."""
-        q = self.count
-        return torch.tensor([*range(2 * q + i), *range(3 * q, 3 * q + i), 4 * q])
+        q, width = self.count, self.weight.shape[2]
+        own = width - 1 - 2 * q  # features of the row itself are the last but for the one
+        return torch.tensor([*range(own + i), *range(own + q, own + q + i), width - 1])
 
     def _features(self, rows: Tensor) -> Tensor:
-        """Scores of values and steps of the row before and of the row itself, and a one, ``(B, 4 Q + 1)``."""
-        first, before, now = rows.unbind(1)
+        """Scores of values and steps of the rows before and of the row itself, and a one, ``(B, F)``."""
         parts = [
             self._scores(codec, y)
-            for row, earlier in ((before, first), (now, before))
-            for codec, y in ((self.values, row), (self.steps, _step(row, earlier)))
+            for k in self._later
+            for codec, y in ((self.values, rows[:, k]), (self.steps, _step(rows[:, k], rows[:, k - 1])))
         ]
         return F.pad(torch.cat(parts, 1), (0, 1), value=1.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from functools import singledispatch
 
 from fourfold.codecs import ColumnTokens, LineTokens, RowCodes, Standardised, TextTokens, Tokens
@@ -15,6 +16,7 @@ from fourfold.nn.ngrams import CHUNK, MOST, BesideNgrams
 from fourfold.nn.reading import reading_of
 from fourfold.nn.reading.flat import flat_values
 from fourfold.nn.regression import regression_of
+from fourfold.nn.row_mixture import RowMixture
 from fourfold.nn.row_regression import RowRegression
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.nn.trees import ColumnTrees
@@ -262,8 +264,19 @@ def _(space: Sequences, size: str) -> GenerativeModel:
             f"conditions must be left out for trees of rows over time, got {space.given}; or use autoregressive"
         )
     check_width(space.row, "trees")
-    keyed = space.key is not None
-    (bins, most, leaves), row, run = TREES[size], space.row, RUN if keyed else min(RUN, space.length)
+    before = tuple(range(RUN - 1 if space.key is not None else min(RUN, space.length) - 1, 0, -1))
+    recent = _row_mixture(space, size, before)
+    starts = ColumnTokens(Table((space.start,)), 1, COUNTED) if space.key is not None else None
+    season, seasonal, wide = space.season, None, len(space.columns) * (RUN + 2) > MOST_COLUMNS
+    if season is not None and RUN <= season < space.length - 1 and not wide:
+        seasonal = _row_mixture(space, size, (season + 1, season, *before))
+    estimand = SeriesTrees(recent, space.length, starts, space.at, seasonal)
+    return _model(space, RowCodes(space), estimand, Training(batch_size=32, learning_rate=0.05))
+
+
+def _row_mixture(space: Sequences, size: str, before: Sequence[int]) -> RowMixture:
+    """A row given those that lie so far before it. Nothing grows for these, but at the beginning of a window."""
+    (bins, most, leaves), row, run = TREES[size], space.row, len(before) + 1
     tokens = ColumnTokens(row, bins_of(dataclasses.replace(row, observed=space.observed), bins), COUNTED)
     leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
     count, columns = max(1, min(most, NODES // (2 * leaves * max(tokens.sizes) * run * row.dims))), range(row.dims)
@@ -271,16 +284,14 @@ def _(space: Sequences, size: str) -> GenerativeModel:
         [row.dims * t + i for t in range(run) for i in columns if i in places]
         for places in (tokens.graded, [i for i in columns if row.modelled[i].missing])
     )
-    given, context = ((0, 0), row.dims * (run - 1)) if keyed else ((), 0)  # no window begins at a keyed row
+    begins = space.key is None and run <= RUN
+    given, context = (() if space.key is None else (0, 0)), 0 if begins else row.dims * (run - 1)
     net = ColumnTrees(tokens.sizes * run, count, leaves, graded, missing, given, LEAST, context=context)
-    training = Training(batch_size=32, learning_rate=0.05)
     fixed = [i for i in columns if space.columns[i] == space.series]
-    starts = ColumnTokens(Table((space.start,)), 1, COUNTED) if keyed else None
-    estimand = SeriesTrees(net, tokens, _regression(row, tokens), space.length, fixed, starts, space.at)
-    return _model(space, RowCodes(space), estimand, training)
+    return RowMixture(net, tokens, _regression(row, tokens, run > RUN), before, fixed)
 
 
-def _regression(row: Table, tokens: ColumnTokens) -> RowRegression | None:
+def _regression(row: Table, tokens: ColumnTokens, season: bool) -> RowRegression | None:
     """Linear predictions of the numbers of a series."""
     numbers = [row.modelled[i] for i in tokens.graded]
     if not numbers:
@@ -290,7 +301,7 @@ def _regression(row: Table, tokens: ColumnTokens) -> RowRegression | None:
         for c, width in ((c, max(c.span[1] - c.span[0], 1)) for c in numbers)
     ]
     codecs = [ColumnTokens(Table(tuple(table)), 1, COUNTED) for table in (numbers, steps)]
-    return RowRegression(codecs[0], codecs[1])
+    return RowRegression(codecs[0], codecs[1], season)
 
 
 def tree_order(space: Table) -> tuple[int, ...]:

@@ -59,6 +59,7 @@ class Sequences(WrittenRows):
         origin: the code of the order column from which samples of a series go on, by default the end of the data.
             Several are those of the first windows that are written to a file. The others go on from the last.
         series: name of the column whose values name several series, or ``None``. A window lies within one.
+        season: after how many rows the rows of a series are alike, or ``None``.
         keys: names of the first sequences that are written to a file. Others get fresh ones.
         observed: how many rows the data has, or ``None``. Presets for few rows drop units in training.
         beyond: the probability of a step below the smallest, and of one above the largest.
@@ -78,6 +79,7 @@ class Sequences(WrittenRows):
     key: str | None = None
     origin: int | tuple[int, ...] = 0
     series: str | None = None
+    season: int | None = None
     keys: tuple[str, ...] = ()
     observed: int | None = field(default=None, compare=False)
     beyond: tuple[float, float] = (0.0, 0.0)
@@ -94,6 +96,8 @@ class Sequences(WrittenRows):
             self.key is not None or not isinstance(self.named(self.series), Categorical) or self.series == self.order
         ):
             raise ValueError(f"series must be a column of categories, without a key, got {self.series!r}")
+        if self.season is not None and (self.key is not None or self.season < 2):
+            raise ValueError(f"season must be at least 2 rows of a series, without a key, got {self.season}")
         if self.length < (1 if self.key is not None else 2) or not 0 <= self.steps[0] <= self.steps[1]:
             raise ValueError(
                 f"length must be positive (a window has 2 rows), and steps (low, high) with 0 <= low <= high, got "
