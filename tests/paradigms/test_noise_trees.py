@@ -155,6 +155,53 @@ def test_a_label_chooses_the_trees_and_an_unknown_one_those_of_all_rows() -> Non
     assert torch.allclose(model.sample(1000).mean(0), x.mean(0), atol=0.3)
 
 
+SLOPES, NOISE = torch.tensor([[1.0, -0.5], [0.0, 0.8]]), torch.tensor([[0.4, 0.0], [0.2, 0.3]])
+
+
+def linear(n: int, seed: int, bend: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """``x = A c + L eps`` with a bend, ``c``, and ``log p(x | c)``."""
+    g = torch.Generator().manual_seed(seed)
+    c, noise = torch.randn(n, 2, generator=g), torch.randn(n, 2, generator=g) @ NOISE.T
+    mean = c @ SLOPES.T + bend * (2.5 * c[:, :1]).sin()
+    law = MultivariateNormal(mean, scale_tril=NOISE)
+    return mean + noise, c, law.log_prob(mean + noise)
+
+
+def test_the_bound_given_numbers_is_the_exact_density_of_a_linear_law() -> None:
+    """Without trees, of 2,000 rows. An unknown condition has the density of all rows."""
+    (x, c, _), (test, conditions, exact) = linear(2000, 0), linear(200, 1)
+    model = build("diffusion/trees", Vectors(2, given=Vectors(2)), "xs")
+    model.fit_statistics(x, c)
+    without_trees(model.estimand.net).float()
+    model = model.eval().with_parts(likelihood=DiffusionBound(64))
+    marginal = MultivariateNormal(torch.zeros(2), SLOPES @ SLOPES.T + NOISE @ NOISE.T).log_prob(test)
+    for cond, truth in ((conditions, exact), (None, marginal)):
+        score = model.log_prob(test, cond)
+        error = float(score.variance.mean() / len(test)) ** 0.5
+        assert float((score.nats - truth).mean()) == pytest.approx(0, abs=3 * error + 0.03)
+    assert float(model.log_prob(test, conditions.flip(0)).nats.mean()) < float(exact.mean()) - 3
+
+
+def test_trees_given_numbers_learn_what_is_not_linear() -> None:
+    (x, c, _), (test, conditions, exact) = linear(1000, 0, bend=1.0), linear(100, 1, bend=1.0)
+    table = torch.stack([(c[:, 0] > 0).long(), torch.zeros(len(c), dtype=torch.long)], 1)
+    model = build("diffusion/trees", Vectors(2, given=Vectors(2)), "xs")
+    model.fit_statistics(x, c)
+    model = model.eval().with_parts(likelihood=DiffusionBound(64))
+    with_trees = model.log_prob(test, conditions)
+    drawn = model.sample(300, torch.tensor([0.6, 0.0]))
+    without_trees(model.estimand.net).float()
+    linear_alone = model.log_prob(test, conditions)
+    assert float(linear_alone.nats.mean()) + 0.2 < float(with_trees.nats.mean())
+    assert float(with_trees.nats.mean()) < float(exact.mean()) + 0.05
+    assert drawn.mean(0).tolist() == pytest.approx([1.6, 1.0], abs=0.45)  # the regression alone has .67 and .07
+    rows_given_rows = build("diffusion/trees", Vectors(2, given=Table((SCHEMA[3], SCHEMA[2]))), "xs")
+    rows_given_rows.fit_statistics(x, table)
+    for k in (0, 1):
+        mean = rows_given_rows.eval().sample(300, torch.tensor([k, 0])).mean(0)
+        assert torch.allclose(mean, x[table[:, 0] == k].mean(0), atol=0.15)
+
+
 def test_a_posterior_follows_a_measurement() -> None:
     x, _ = points(300)
     model = build("diffusion/trees", Vectors(3), "xs")
@@ -183,10 +230,10 @@ def test_few_or_equal_rows_have_a_model(x: Tensor) -> None:
 def test_other_data_is_refused_with_the_reason() -> None:
     with pytest.raises(TypeError, match="Table or Vectors for this recipe, got Images; use diffusion"):
         build("diffusion/trees", Images(1, 4, 4))
-    with pytest.raises(TypeError, match="conditions must be labels for trees, got real vectors of 2 columns"):
-        build("diffusion/trees", Table(SCHEMA, given=Vectors(2)))
     with pytest.raises(TooManyColumns, match="at most 256 numbers, got 300"):
         build("diffusion/trees", Vectors(300))
+    with pytest.raises(TooManyColumns, match="at most 256 numbers, got 300"):
+        build("diffusion/trees", Vectors(100, given=Vectors(200)))
 
 
 def test_the_bound_of_few_rows_is_nearer_to_the_exact_density_than_that_of_a_gaussian() -> None:

@@ -43,7 +43,7 @@ class NoiseTrees(Forest):
     denoiser of shrunk Gaussians. ``T_m`` is the ensemble of the class at the noise level nearest to ``s``. It is
     boosted on noised copies of the training rows to what ``G`` leaves over, as long as the error of rows that it does
     not grow on falls, and it is the mean of several such ensembles. The gain ``g`` of a noise level and class is 1.
-    Training by steps changes it.
+    Training by steps changes it. Numbers of a condition are features of the trees too.
 
     Reference: Jolicoeur-Martineau, Fatras, Kachman 2023, Generating and Imputing Tabular Data via Diffusion and
     Flow-based Gradient-Boosted Trees (https://arxiv.org/abs/2309.09968); Geurts, Ernst, Wehenkel 2006, Extremely
@@ -55,6 +55,7 @@ class NoiseTrees(Forest):
         levels: noise levels that have trees.
         rounds: trees of an ensemble.
         leaves: of a tree, at most. At least 2.
+        numbers: of a condition.
 
     Raises:
         ValueError: for fewer than two leaves.
@@ -65,9 +66,11 @@ class NoiseTrees(Forest):
     basis: Tensor
     variance: Tensor
 
-    def __init__(self, dim: int, classes: int = 1, levels: int = 12, rounds: int = 24, leaves: int = 32) -> None:
+    def __init__(
+        self, dim: int, classes: int = 1, levels: int = 12, rounds: int = 24, leaves: int = 32, numbers: int = 0
+    ) -> None:
         super().__init__(levels * classes * BAGS * rounds, leaves)
-        self.dim, self.classes, self.levels, self.rounds = dim, classes, levels, rounds
+        self.dim, self.classes, self.levels, self.rounds, self.numbers = dim, classes, levels, rounds, numbers
         self.register_buffer("value", torch.zeros(len(self.feature), self.nodes, dim))
         self.register_buffer("mean", torch.zeros(classes, dim))
         self.register_buffer("basis", torch.eye(dim).repeat(classes, 1, 1))
@@ -77,23 +80,25 @@ class NoiseTrees(Forest):
     # --- growing ------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def fit(self, x: Tensor, label: Tensor) -> None:
+    def fit(self, x: Tensor, label: Tensor, condition: Tensor | None = None) -> None:
         """Fit the Gaussians and grow the trees. Data and seeds of the place alone decide.
 
         Args:
             x: rows ``(N, dim)``.
             label: the class of each, ``(N,)``.
+            condition: the numbers of its condition, ``(N, numbers)``.
         """
         self.child.fill_(-1)
         self.value.zero_()
         if not self.dim:
             return
+        condition = x.new_zeros(len(x), 0) if condition is None else condition
         self._set_gaussians(x.double(), label)
         for k in range(self.classes):
-            rows = x[label == k]
+            rows, beside = x[label == k], condition[label == k]
             for level in range(self.levels if len(rows) >= 2 * LEAST else 0):
                 for bag in range(BAGS):
-                    self._boost(rows, level, k, bag)
+                    self._boost(rows, beside, level, k, bag)
 
     def _set_gaussians(self, x: Tensor, label: Tensor) -> None:
         """The mean of each class, and its covariance in the coordinates of its axes."""
@@ -108,7 +113,7 @@ class NoiseTrees(Forest):
             variance, basis = torch.linalg.eigh(covariance)
             self.mean[k], self.basis[k], self.variance[k] = means[k], basis, variance.clamp(min=1e-6)
 
-    def _boost(self, rows: Tensor, level: int, k: int, bag: int) -> None:
+    def _boost(self, rows: Tensor, condition: Tensor, level: int, k: int, bag: int) -> None:
         """Grow the ensemble of a noise level and class that leaves a part of the rows out."""
         first = ((level * self.classes + k) * BAGS + bag) * self.rounds
         g = torch.Generator().manual_seed(first)
@@ -118,7 +123,8 @@ class NoiseTrees(Forest):
         s = log_noise.exp().unsqueeze(1)
         y = rows[row] + s * torch.randn(len(row), self.dim, generator=g)
         scale = s / (1 + s * s).sqrt()
-        rest, inputs = ((rows[row] - self._gaussian(y, s, k)[0]) / scale).numpy(), (y * scale / s).numpy()
+        rest = ((rows[row] - self._gaussian(y, s, k)[0]) / scale).numpy()
+        inputs = torch.cat([y * scale / s, condition[row]], 1).numpy()
         out = (row % BAGS == bag).numpy()
         error, best = (rest[out] ** 2).mean(), 0
         for t in range(self.rounds):
@@ -130,7 +136,7 @@ class NoiseTrees(Forest):
                 random_state=first + t,
             ).fit(inputs[~out], rest[~out])
             rest -= RATE * model.predict(inputs).reshape(rest.shape)
-            self.plant(first + t, model.tree_, torch.arange(self.dim))
+            self.plant(first + t, model.tree_, torch.arange(self.dim + self.numbers))
             leaf_values = torch.from_numpy(model.tree_.value[:, :, 0]).float()
             self.value[first + t, : len(leaf_values)] = RATE / BAGS * leaf_values
             if (now := (rest[out] ** 2).mean()) < error:
@@ -140,13 +146,16 @@ class NoiseTrees(Forest):
 
     # --- denoising ----------------------------------------------------------------------------------------------------
 
-    def forward(self, y: Tensor, noise: Tensor, evidence: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, y: Tensor, noise: Tensor, evidence: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """``D(y, s)``, ``(B, dim)``, and the shares ``r`` of the classes, ``(B, classes)``.
 
         Args:
             y: noised rows ``(B, dim)``.
             noise: their noise levels ``(B,)``.
             evidence: the logarithms of the shares before the row is seen, up to a constant, ``(B, classes)``.
+            condition: the numbers of their conditions, ``(B, numbers)``.
         """
         s = noise.unsqueeze(1)
         parts = [self._gaussian(y, s, k) for k in range(self.classes)]
@@ -155,7 +164,9 @@ class NoiseTrees(Forest):
         (most, k), level = share.max(1), torch.bucketize(noise.log(), self._edges()[1:-1])
         scale, count = s / (1 + s * s).sqrt(), BAGS * self.rounds
         trees = ((level * self.classes + k) * count).unsqueeze(1) + torch.arange(count, device=y.device)
-        leaf = self.paths(y.detach() * scale / s, trees).amax(2)
+        inputs = y.detach() * scale / s
+        inputs = inputs if condition is None else torch.cat([inputs, condition], 1)
+        leaf = self.paths(inputs, trees).amax(2)
         rest = F.embedding_bag(trees * self.nodes + leaf, self.value.flatten(0, 1), mode="sum")
         return mean + (most * self.gain[level, k]).unsqueeze(1) * scale * rest, share
 

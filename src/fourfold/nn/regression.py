@@ -14,7 +14,7 @@ from fourfold.core.conditions import unknown
 from fourfold.nn.reading.numbers import Standardiser
 from fourfold.spaces import Vectors
 
-__all__ = ["Regression", "regression_of"]
+__all__ = ["Regression", "regression_of", "ridge"]
 
 FITTED = 100_000
 """The most examples that are fitted."""

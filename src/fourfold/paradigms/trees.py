@@ -15,6 +15,7 @@ variational bound, which holds for any function in the place of the denoiser.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -23,10 +24,13 @@ from torch import Tensor
 
 from fourfold.codecs.table import CORNER, FAR, ColumnTokens
 from fourfold.core import Codec, JointConditionals, Measure, Noise
+from fourfold.core.conditions import unknown
 from fourfold.estimands import SMALLEST, Conditionals, Denoiser, PartialRows
 from fourfold.maths.categorical import categorical
 from fourfold.maths.paths import Path, broadcast
 from fourfold.nn.noise_trees import NoiseTrees
+from fourfold.nn.reading.flat import FlatNumbers
+from fourfold.nn.regression import ridge
 from fourfold.nn.trees import ColumnTrees
 
 __all__ = ["TreeConditionals", "TreeDenoiser"]
@@ -94,7 +98,9 @@ class TreeConditionals(Conditionals, JointConditionals):
 class TreeDenoiser(Denoiser):
     """``E[x_0 | x_t]`` of the rows of each class, or of a mixture of the classes.
 
-    The class is the condition, or it stands at the start of the code: a corner of :class:`~fourfold.codecs.RealRows`.
+    A condition that is no label is a feature of the trees, and rows are centred on their linear regression on it, ``x =
+    A c + y``. They are one class. All rows as they are, for an unknown condition, are another. A label is the class
+    itself, or the class stands at the start of the code: a corner of :class:`~fourfold.codecs.RealRows`.
     Then the shares of the classes are those given both parts of the noised code, ``c_t`` and ``y``,
 
         r_k ~ p_k N(c_t; FAR e_k, s^2 + w^2) N(y; mu_k, S_k + s^2 I),    s = sigma_t / alpha_t,
@@ -107,20 +113,30 @@ class TreeDenoiser(Denoiser):
         path: the noise process.
         classes: corners at the start of the code. 0: there are none.
         labels: of the condition. 0: there is none. A row of an unknown label has a class of its own, that of all rows.
+        given: of each value of a condition that is no label, the number of its categories, and 0 for a number. Then
+            ``labels`` is 1.
     """
 
     fitted = True
     masses: Tensor
+    slopes: Tensor
+    middle: Tensor
 
-    def __init__(self, net: NoiseTrees, path: Path, classes: int = 0, labels: int = 0) -> None:
+    def __init__(
+        self, net: NoiseTrees, path: Path, classes: int = 0, labels: int = 0, given: Sequence[int] = ()
+    ) -> None:
         super().__init__()
+        self.given, self.numbers = tuple(given), FlatNumbers(given) if given else None
+        if self.numbers is not None:
+            self.register_buffer("slopes", torch.zeros(self.numbers.width, net.dim))
+            self.register_buffer("middle", torch.zeros(self.numbers.width))
         self.net, self.path, self.classes, self.labels = net, path, classes, labels
         self.event = (classes + net.dim,)
         self.register_buffer("masses", torch.full((classes,), 1 / max(classes, 1)))
 
     @property
     def reads_condition(self) -> bool:  # type: ignore[override]
-        """True if there are trees of each label."""
+        """True if there are trees of each label, or with features of the condition."""
         return self.labels > 0
 
     @property
@@ -133,10 +149,44 @@ class TreeDenoiser(Denoiser):
         label = z[:, : self.classes].argmax(1) if self.classes else z.new_zeros(len(z), dtype=torch.long)
         counts = torch.bincount(label, minlength=self.classes)[: self.classes] + 0.5
         self.masses.copy_(counts / counts.sum())
+        beside = self._beside(None, len(z))
         if self.labels:
-            every = torch.full((len(z),), self.labels)
-            z, label = z.repeat(2, 1), torch.cat([every if cond is None else cond, every])
-        self.net.fit(z[:, self.classes :], label)
+            every, label = self._labels(None, len(z)), self._labels(cond, len(z))
+            if self.numbers is not None and cond is not None:
+                self._regress(z, cond)
+            z, label = torch.cat([z - self._centre(cond, len(z)), z]), torch.cat([label, every])
+            beside = torch.cat([self._beside(cond, len(beside)), beside])
+        self.net.fit(z[:, self.classes :], label, beside)
+
+    def _regress(self, z: Tensor, cond: Tensor) -> None:
+        """Fit the linear regression of codes on their conditions."""
+        assert self.numbers is not None
+        z, cond = z[~unknown(cond)], cond[~unknown(cond)]
+        if len(z):
+            self.numbers.fit(cond)
+            c = self.numbers(cond, len(z)).double()
+            self.slopes.copy_(ridge(c - c.mean(0), z.double() - z.double().mean(0)))
+            self.middle.copy_(c.mean(0))
+
+    def _labels(self, cond: Tensor | None, batch: int) -> Tensor:
+        """The class of each condition, ``(B,)``. The last one is of those that are unknown."""
+        every = torch.full((batch,), self.labels, device=self.masses.device)
+        if cond is None:
+            return every
+        if self.numbers is not None:
+            return every.where(unknown(cond), 0)
+        return torch.where(cond < 0, every, cond)
+
+    def _beside(self, cond: Tensor | None, batch: int) -> Tensor:
+        """The numbers of conditions, ``(B, numbers)``."""
+        return self.masses.new_zeros(batch, 0) if self.numbers is None else self.numbers(cond, batch)
+
+    def _centre(self, cond: Tensor | None, batch: int) -> Tensor:
+        """``A c``, ``(B, dim)``, or zeros ``(B, 1)`` where there is no regression. 0 for unknown conditions."""
+        if self.numbers is None or cond is None:
+            return self.masses.new_zeros(batch, 1)
+        linear = (self.numbers(cond, batch) - self.middle) @ self.slopes
+        return linear.masked_fill(unknown(cond)[:, None], 0.0)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         alpha = self.path.alpha(t).clamp(min=SMALLEST)
@@ -146,9 +196,8 @@ class TreeDenoiser(Denoiser):
         if self.classes:
             evidence = FAR * corner / (variance + width) + self.masses.log()
         else:
-            label = torch.full((len(y),), self.labels, device=y.device) if cond is None else cond
-            label = torch.where(label < 0, self.labels, label)
-            evidence = F.one_hot(label, self.labels + 1).to(y).log()
-        denoised, share = self.net(row, noise, evidence)
+            evidence = F.one_hot(self._labels(cond, len(y)), self.labels + 1).to(y).log()
+        centre = self._centre(cond, len(y)).to(y)
+        denoised, share = self.net(row - centre, noise, evidence, self._beside(cond, len(y)).to(y))
         clean = (variance * FAR * share[:, : self.classes] + width * corner) / (variance + width)
-        return torch.cat([clean, denoised], 1)
+        return torch.cat([clean, denoised + centre], 1)

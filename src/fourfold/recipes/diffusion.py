@@ -24,6 +24,7 @@ from fourfold.nn.dit import DiT
 from fourfold.nn.noise_trees import NoiseTrees
 from fourfold.nn.orders import OrderedTransformer
 from fourfold.nn.reading import reading_of
+from fourfold.nn.reading.flat import FlatNumbers, flat_values
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.transformer import MaskedTransformer
 from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
@@ -45,7 +46,6 @@ from fourfold.recipes.networks import (
     batch_of,
     bins_of,
     column_network,
-    labels_of,
     row_network,
     sides,
     unet,
@@ -325,8 +325,7 @@ def trees(space: Table, size: str) -> GenerativeModel:
     """A denoiser of boosted trees beside a Gaussian, at each noise level and for each class: for few rows.
 
     Raises:
-        TypeError: for conditions that are not labels.
-        TooManyColumns: for rows of too many numbers.
+        TooManyColumns: for rows of too many numbers, those of a condition among them.
     """
     codec = RealRows(space)
     return _of_trees(space, size, codec, 0 if space.conditional else codec.far)
@@ -339,12 +338,15 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 def _of_trees(space: Space, size: str, codec: Codec, classes: int) -> GenerativeModel:
     """A model of codes whose first numbers are the corners of so many classes."""
-    (dim,), labels = codec.event, labels_of(space)
-    if dim > MOST_NUMBERS:
-        raise TooManyColumns(f"trees must have at most {MOST_NUMBERS:,} numbers, got {dim:,}: use diffusion")
+    (dim,), reading = codec.event, reading_of(space)
+    given = () if space.given is None or (reading and reading.labels) else flat_values(space.given)
+    labels = 0 if reading is None else max(reading.labels, 1)
+    if (count := dim + len(given)) > MOST_NUMBERS:
+        raise TooManyColumns(f"trees must have at most {MOST_NUMBERS:,} numbers, got {count:,}: use diffusion")
     levels, rounds, leaves = FOREST[size]
-    net = NoiseTrees(dim - classes, max(classes, labels + 1), levels, rounds, leaves)
-    estimand, training = TreeDenoiser(net, EDM(), classes, labels), Training(batch_size=128, learning_rate=0.01)
+    numbers = FlatNumbers(given).width if given else 0
+    net = NoiseTrees(dim - classes, max(classes, labels + 1), levels, rounds, leaves, numbers)
+    estimand, training = TreeDenoiser(net, EDM(), classes, labels, given), Training(batch_size=128, learning_rate=0.01)
     parts = (codec, estimand, Denoising(-1.2, 1.2, 1.0), DPMSolver(40), DiffusionBound(128), training)
     return GenerativeModel(space, *parts)
 

@@ -21,7 +21,6 @@ __all__ = [
     "bins_of",
     "check_width",
     "column_network",
-    "labels_of",
     "map_unet",
     "row_network",
     "sides",
@@ -92,19 +91,6 @@ def bins_of(space: Table, most: int) -> int:
     nats of 2,000 rows of census income and of diamonds are best with 64 to 128 bins.
     """
     return most if space.observed is None else min(most, max(32, round(2 * math.sqrt(space.observed))))
-
-
-def labels_of(space: Space) -> int:
-    """The number of labels that are the condition, for trees, which read no other. 0: there is no condition.
-
-    Raises:
-        TypeError: for conditions that are not labels.
-    """
-    reading = reading_of(space)
-    if reading is not None and not reading.labels:
-        way = "let the table hold them as columns, or use autoregressive"
-        raise TypeError(f"conditions must be labels for trees, got {space.given}; {way}")
-    return 0 if reading is None else reading.labels
 
 
 def batch_of(most: int, logits: int) -> int:
