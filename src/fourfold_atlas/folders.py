@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_bytes, read_text
 from fourfold_atlas.calls import reached
 from fourfold_atlas.code import read_code, read_definitions
+from fourfold_atlas.collection import MAX_MEMBERS, collection_of, says_several
 from fourfold_atlas.decision import decide, left_open, surely, with_parts
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form
 from fourfold_atlas.flow import compared
@@ -68,8 +69,10 @@ def place_folder(folder: Path) -> Placement:
     if not files:
         raise UnreadableError(f"{folder}: must hold a model card, configuration files or code, got an empty folder")
     open_: list[Placement] = []
-    for read in (_by_model_files, _by_card, _by_code, _by_settings):
+    for read in (_by_model_files, _as_collection, _by_card, _by_code, _by_settings):
         for placed in read(folder, files):
+            if read is _as_collection:
+                return placed
             if placed.cell is not None:
                 return with_parts(_reasoned(placed, folder, files), _by_names(folder, files))
             open_.append(placed)
@@ -116,9 +119,27 @@ def _by_model_files(folder: Path, files: list[Path]) -> Iterator[Placement]:
     yield surely(decide(folder.name, read_files(files_read), files_read.skipped), MODEL_FILES_ANSWER)
 
 
+def _as_collection(folder: Path, files: list[Path]) -> Iterator[Placement]:
+    """Where the card speaks of several systems, the answer to each source by itself."""
+    cards = sorted((path for path in files if path.parent == folder and _CARD.match(path.name)), key=_rank)
+    if cards and says_several(_text_of(cards[0])):
+        sources = [path for path in files if _is_source(path) and not _beside(path, folder)]
+        placed = {path: next(_by_code(folder, [path]), None) for path in sources[:MAX_MEMBERS]}
+        members = {path.relative_to(folder).as_posix(): row for path, row in placed.items() if row is not None}
+        if whole := collection_of(folder.name, members):
+            yield whole
+
+
 def _beside(path: Path, folder: Path) -> bool:
     parts = path.relative_to(folder).parts
     return any(_BESIDE.match(part) for part in (*parts[:-1], PurePosixPath(parts[-1]).stem))
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_text(path)
+    except UnreadableError:
+        return ""
 
 
 def _by_card(folder: Path, files: list[Path]) -> Iterator[Placement]:

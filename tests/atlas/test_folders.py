@@ -470,3 +470,45 @@ def test_a_codec_that_is_trained_beside_a_model_of_its_codes_is_set_aside(tmp_pa
     assert place(tmp_path).cell is not Cell.ADVERSARIAL
     write(tmp_path, {"second.py": codes})
     assert place(tmp_path).cell is Cell.AUTOREGRESSIVE
+
+
+GAME = """
+def train(G, D, data, opt):
+    for real in data:
+        fake = G(torch.randn(64, 100))
+        d_loss = F.binary_cross_entropy(D(real), torch.ones(64)) + F.binary_cross_entropy(D(fake), torch.zeros(64))
+        d_loss.backward()
+"""
+BOUND = """
+def train(encoder, decoder, data, opt):
+    for x in data:
+        mu, logvar = encoder(x)
+        z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
+        kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+        loss = F.binary_cross_entropy(decoder(z), x) + kl
+        loss.backward()
+"""
+
+
+def _collection(folder, files, card):
+    for name, source in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(source)
+    (folder / "README.md").write_text(card)
+    return place(folder)
+
+
+def test_a_collection_of_several_paradigms_is_named_as_one_with_its_files(tmp_path):
+    files = {"gan/plain.py": GAME, "gan/other.py": GAME, "vae/plain.py": BOUND}
+    placed = _collection(tmp_path, files, "# Models\n\nA collection of generative models in PyTorch, such as GANs.\n")
+    assert placed.cell is None
+    assert "this is a collection, by its files adversarial (2), latent-variable (1)" in placed.missing
+    assert placed.notes == ("adversarial: gan/other.py, gan/plain.py", "latent-variable: vae/plain.py")
+    assert {row.claim.cell for row in placed.evidence} == {Cell.ADVERSARIAL, Cell.LATENT_VARIABLE}
+
+
+def test_a_collection_of_one_paradigm_and_a_system_of_two_stages_have_a_place(tmp_path):
+    games = _collection(tmp_path / "games", {f"{i}.py": GAME for i in range(3)}, "# GANs\n\nA collection of GANs.\n")
+    assert games.cell is Cell.ADVERSARIAL
+    stages = {"critic.py": GAME, "vae.py": BOUND}
+    assert _collection(tmp_path / "stages", stages, "# Thing\n\nThing is a GAN on the codes of a VAE.\n").cell
