@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -27,7 +27,7 @@ from fourfold.runs.settings import FitKeywords
 from fourfold_databases.database import Database, read_database
 from fourfold_databases.plan import FEWEST, Plan, context, has_values, plans
 from fourfold_databases.private import Guard, read_public
-from fourfold_databases.reading import places_in, rows_at
+from fourfold_databases.reading import places_in, rows_at, with_numbers
 from fourfold_databases.run import RECORD, DatabaseRun, given_rows, table_folder, training_rows
 from fourfold_databases.schema import Schema
 
@@ -100,11 +100,11 @@ def fit_database(
     training = _recorded(paradigm, data, skip_bad, text_model, keywords)
     guarantee, public = keywords.pop("private", None), keywords.pop("public", None)
     guard = None if guarantee is None else _guard(database, parse_guarantee(guarantee), public, skip_bad, folder)
-    fixed = _fixed(database) if guard is None else {table: database.frames[table] for table in guard.public.tables}
+    fixed = _rows_of(database, _fixed(database) if guard is None else guard.public.tables)
     modelled = _categorical(database, fixed)
     if guard is not None:
         guard = guard.reading(database, modelled)
-    plan = plans(modelled) if guard is None else guard.plans
+    plan = _counted(plans(modelled), database, fixed) if guard is None else guard.plans
     result = DatabaseRun(database.schema, plan, {}, fixed, database.as_text, folder, training, types=database.types)
     if folder is not None:
         result.save_record(folder)
@@ -162,7 +162,7 @@ def plan_words(plan: Plan) -> str:
     return f"{plan.rows:,} rows" if plan.alone else f"{plan.rows:,} rows, at most {plan.longest:,} of one owner"
 
 
-def _fixed(database: Database) -> dict[str, pd.DataFrame]:
+def _fixed(database: Database) -> list[str]:
     """The tables that stay as they are: short ones and reference tables, whose rows name no others than such.
 
     Raises:
@@ -181,7 +181,12 @@ def _fixed(database: Database) -> dict[str, pd.DataFrame]:
                 f"{database.name}, table {link.child}: must have at least {FEWEST} rows to be modelled, got "
                 f"{len(database.frames[link.child])}; leave it out of the database"
             )
-    return {table: frame for table, frame in database.frames.items() if table in short}
+    return [table for table in database.frames if table in short]
+
+
+def _rows_of(database: Database, tables: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """The rows of some tables, with the types of their keys."""
+    return {table: with_numbers(database.frames[table], database.numbers.get(table, ())) for table in tables}
 
 
 def _categorical(database: Database, fixed: Mapping[str, pd.DataFrame]) -> Database:
@@ -194,6 +199,16 @@ def _categorical(database: Database, fixed: Mapping[str, pd.DataFrame]) -> Datab
             categories = {link.column: frame[link.column].astype("category")}
             frames[link.child] = frame.assign(**categories).drop(columns=[*joint])
     return dataclasses.replace(database, frames=frames, schema=database.schema.without_tables(fixed))
+
+
+def _counted(plan: Mapping[str, Plan], database: Database, fixed: Mapping[str, pd.DataFrame]) -> dict[str, Plan]:
+    """Plans that tell how many rows name each row of the tables that stay as they are."""
+    counts: dict[str, dict[str, dict[str, int]]] = {table: {} for table in plan}
+    for link in database.schema.links:
+        if link.parent in fixed and link.child in plan:
+            rows = database.frames[link.child][link.column].value_counts()
+            counts[link.child][link.column] = {str(key): int(count) for key, count in rows.items()}
+    return {table: dataclasses.replace(own, counts=counts[table]) for table, own in plan.items()}
 
 
 def _shares(plan: Mapping[str, Plan]) -> dict[str, float]:

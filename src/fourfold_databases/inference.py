@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,11 +115,22 @@ def inferred_schema(
     Raises:
         DataError: for links that run in a circle.
     """
+    primaries = {table: declared.get(table, NOTHING).primary for table in frames}
+    unique = {table: primaries[table] or _unique_names(table, frame) for table, frame in frames.items()}
+    first = {table: primaries[table] or names[:1] for table, names in unique.items()}
     columns: dict[str, tuple[str, ...]] = {}
     reasons = {}
+    links_alone = list[str]()
     for table, frame in frames.items():
-        primary = declared.get(table, NOTHING).primary
-        columns[table] = primary or _primary(table, frame) or _joint(table, frame, skip_bad)
+        primary, left = primaries[table], unique[table]
+        while not primary and left and (parent := _differs_by_chance(table, left[0], frames, first)) is not None:
+            links_alone.append(
+                f"{table}: {left[0]} names another row of {parent} in each of its {len(frame):,} rows, as chance may "
+                f"have it, so it is a link and no key; write key = {json.dumps(left[0])} below [{json.dumps(table)}] "
+                f"in a {option('schema')} if no two rows may name one"
+            )
+            left = left[1:]
+        columns[table] = primary or left[:1] or _joint(table, frame, skip_bad)
         if columns[table]:
             different = "other values" if len(columns[table]) > 1 else "another value"
             reasons[table] = DECLARED if primary else f"{different} in every row, and the name of a key"
@@ -139,14 +151,15 @@ def inferred_schema(
     by_key = [(link.child == link.parent, link.column != joint_name(columns[link.parent]), link) for link, _ in links]
     straight, closing = without_circles([link for *_, link in sorted(by_key, key=lambda item: item[:2])])
     straight = tuple(sorted(straight, key=[link for link, _ in links].index))
-    straight = tuple(sorted(straight, key=lambda link: link.child == link.parent))
+    straight = tuple(sorted(straight, key=lambda link: (link.child == link.parent, not _is_own_key(link, columns))))
     by_names = {item.link for item in candidates if item.missing is None}
     if not skip_bad and (bad := next((link for link in closing if link in by_names), None)):
         raise DataError(
             f"{where}, table {bad.child}, column {bad.column}: links must not run in a circle, and this "
             f"one to {bad.parent} closes one; leave such links out with {option('skip_bad', True)}"
         )
-    notes = tuple(
+    notes = (*links_alone,)
+    notes += tuple(
         f"{link.child}: {link.column} is a column like any other, since a link to {link.parent} would close a circle"
         for link in closing
     )
@@ -165,11 +178,32 @@ def _keys(table: str, frame: pd.DataFrame, columns: Sequence[str], skip_bad: boo
     return texts[0] if len(texts) == 1 else joined_keys(texts)
 
 
-def _primary(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
-    """The column that names the rows of a table, if there is one. A name that speaks of the table comes first."""
+def _unique_names(table: str, frame: pd.DataFrame) -> tuple[str, ...]:
+    """The columns that may name the rows of a table. Those whose names speak of the table come first."""
     names = [name for name in map(str, frame) if KEY.search(name) or name.lower() == table.lower()]
-    by_name = sorted(names, key=lambda name: not _owns(table, name))
-    return next(((name,) for name in by_name if _unique(frame[name])), ())
+    return tuple(name for name in sorted(names, key=lambda name: not _owns(table, name)) if _unique(frame[name]))
+
+
+def _differs_by_chance(table: str, name: str, frames: Frames, keys: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The parent that a column without equal values names, if so few rows may differ by chance. ``None`` for a key.
+
+    Were the rows independent, :data:`REPEATED` pairs of them or more would have been expected to name one row.
+    """
+    count = len(frames[table])
+    for parent, key in keys.items():
+        if _owns(table, name) or parent == table or not key or not _owns(parent, key[0]):
+            continue
+        few = count * (count - 1) / 2 < REPEATED * len(frames[parent])
+        if few and _names(table, (name,), parent, keys):
+            texts, values = (_keys(t, frames[t], (n,), True) for t, n in ((table, name), (parent, key[0])))
+            if float((places_in(values, texts) >= 0).mean()) >= SHARE:
+                return parent
+    return None
+
+
+def _is_own_key(link: Link, columns: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether rows of a child have a row of the parent each for themselves, since the link is the child's key."""
+    return link.column == joint_name(columns[link.child])
 
 
 def _nearly_primary(table: str, frames: Frames) -> tuple[str, ...]:
@@ -258,7 +292,8 @@ def _links(
             some = frame.iloc[:: -(-len(frame) // INFERRED)]
             present = _keys(table, some, columns, True).dropna()  # rows of a link are all looked at later
             shares = {parent: float(pd.Series(places_in(values[parent], present) >= 0).mean()) for parent in parents}
-            parent = max(shares, key=lambda parent: shares[parent])
+            after = {parent: singular(KEY.sub("", columns[-1])) == singular(parent) for parent in parents}
+            parent = max(shares, key=lambda parent: (shares[parent] >= SHARE, after[parent], shares[parent]))
             if shares[parent] >= WEAK:
                 whose = f"the key of {parent}" if parent in by_values and columns == keys[parent] else parent
                 reason = f"named after {whose}, and {shares[parent]:.0%} of its values are keys there"

@@ -57,6 +57,7 @@ __all__ = [
     "flag",
     "free_key",
     "in_order",
+    "is_true",
     "numbered",
     "owner_rows",
     "owners_of",
@@ -75,7 +76,9 @@ COIN, HEADS, TAILS = "a coin", "heads", "tails"
 VARYING = ("number", "time", "category", "boolean", "parts")
 """The kinds of columns that are modelled."""
 YES, NO = "yes", "no"
-"""The values of a flag."""
+"""The values of a flag under a guarantee of privacy, and in runs of earlier versions."""
+TRUTHS = ("false", "true")
+"""The values of a flag elsewhere: both are kept where few rows have one of them, since truth values name nobody."""
 ROW = "row"
 """The column that orders the rows of a sequence where no column of the table does."""
 INFERRED = 50_000
@@ -115,6 +118,8 @@ class Plan:
         free: how many rows name no owner.
         numbers: the keys and links that are numbers in the data.
         names: whether its other columns are texts and names of rows alone.
+        truths: the values of its flags, and of columns that say whether a link names a row.
+        counts: how many rows name each row of a table that stays as it is, by the column of the link.
         texts: the table of these beside :data:`COIN`, as :func:`~fourfold.core.configuration` writes it, where nothing
             else of a row is modelled.
     """
@@ -140,6 +145,8 @@ class Plan:
     free: int = 0
     numbers: tuple[str, ...] = ()
     names: bool = False
+    truths: tuple[str, str] = (NO, YES)
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     texts: Mapping[str, Any] | None = None
 
     @classmethod
@@ -276,6 +283,7 @@ def _plan(
         longest=longest,
         free=0 if owner is None else int(frame[owner.column].isna().sum()),
         numbers=tuple(database.numbers.get(table, ())),
+        truths=TRUTHS,
         names=bool(about) and not _of_kinds(about, *VARYING),
     )
 
@@ -359,6 +367,11 @@ def flag(table: str) -> str:
     return f"has {table}"
 
 
+def is_true(column: pd.Series, plan: Plan) -> pd.Series:
+    """Which rows a flag of a table is true for."""
+    return column.astype(str).str.lower() == plan.truths[1]
+
+
 def presence(link: Link) -> str:
     """The name of the column that says whether a link names a row."""
     return f"has {link.column}"
@@ -396,7 +409,7 @@ def rows_of(frames: Frames, schema: Schema, plan: Mapping[str, Plan], table: str
     for link in schema.children(table):
         if link.child in plan[table].flags:
             owned = counts_of(places_of(frames, schema, link), len(frame))
-            rows[flag(link.child)] = np.where(owned > 0, YES, NO)
+            rows[flag(link.child)] = np.where(owned > 0, *plan[table].truths[::-1])
     return with_references(rows, frames, schema, plan, table)
 
 
@@ -412,7 +425,7 @@ def with_references(
         if link.column in plan[table].roles:
             rows[role(link)] = roles_of(places_of(frames, schema, link)).astype("category")
         if link.column in plan[table].named:
-            rows[presence(link)] = np.where(frame[link.column].isna(), NO, YES)
+            rows[presence(link)] = np.where(frame[link.column].isna(), *plan[table].truths)
     return rows
 
 

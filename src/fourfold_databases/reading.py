@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +23,18 @@ from fourfold.output.printable import shortened
 from fourfold.settings.data import name_of
 from fourfold_databases import ENDINGS
 
-__all__ = ["Frames", "Places", "frames_of", "gaps_in", "holds_bytes", "holds_tables", "keys_in", "places_in", "rows_at"]
+__all__ = [
+    "Frames",
+    "Places",
+    "frames_of",
+    "gaps_in",
+    "holds_bytes",
+    "holds_tables",
+    "keys_in",
+    "places_in",
+    "rows_at",
+    "with_numbers",
+]
 
 Frames: TypeAlias = Mapping[str, pd.DataFrame]
 """The rows of each table, by its name."""
@@ -153,6 +164,13 @@ def keys_in(where: str, column: pd.Series, skip_bad: bool = False) -> pd.Series:
     if texts.str.fullmatch(WHOLE).all():  # pandas makes floats of whole numbers where some are missing
         texts = texts.str.replace(r"\.0*$", "", regex=True)
     return texts.astype("str")
+
+
+def with_numbers(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """A table whose keys and links are whole numbers again, but for columns with other texts."""
+    numbers = {name: pd.to_numeric(frame[name], errors="coerce") for name in names}
+    whole = {name: keys for name, keys in numbers.items() if keys.isna().equals(frame[name].isna())}
+    return frame.assign(**{name: keys.astype("Int64" if keys.hasnans else "int64") for name, keys in whole.items()})
 
 
 def rows_at(rows: pd.DataFrame, places: Places) -> pd.DataFrame:

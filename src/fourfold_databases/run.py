@@ -32,13 +32,13 @@ from fourfold_databases.matching import matches, role_places
 from fourfold_databases.plan import (
     COIN,
     ROW,
-    YES,
     Plan,
     context,
     flag,
     free_key,
     has_values,
     in_order,
+    is_true,
     numbered,
     owner_rows,
     owners_of,
@@ -49,7 +49,7 @@ from fourfold_databases.plan import (
     with_place,
     with_references,
 )
-from fourfold_databases.reading import Frames, gaps_in, keys_in, places_in, rows_at
+from fourfold_databases.reading import Frames, gaps_in, keys_in, places_in, rows_at, with_numbers
 from fourfold_databases.schema import Link, Schema
 from fourfold_databases.summaries import summary
 
@@ -114,7 +114,7 @@ class DatabaseRun:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             schema = Schema.of_toml(str(folder / RECORD), record["schema"])
             plans = {table: Plan.of_record(plan) for table, plan in record["plans"].items()}
-            fixed = {table: pd.DataFrame(rows, dtype=object) for table, rows in record["fixed"].items()}
+            fixed = {table: pd.DataFrame(rows, dtype=object).infer_objects() for table, rows in record["fixed"].items()}
             rest = record.get("privacy", {}), record.get("types", {})
             return cls(schema, plans, {}, fixed, record["as_text"], folder, record["training"], *rest)
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -192,13 +192,7 @@ class DatabaseRun:
         order = [name for name in (self.plans[table].columns if table in self.plans else ()) if name in frame]
         frame = frame[[*order, *(name for name in frame if name not in order)]]
         frame = frame.drop(columns=[*self.schema.joint(table)])
-        columns = {name: pd.to_numeric(frame[name], errors="coerce") for name in names}
-        columns = {
-            name: keys for name, keys in columns.items() if keys.isna().equals(frame[name].isna())
-        }  # given texts
-        return frame.assign(
-            **{name: keys.astype("Int64" if keys.hasnans else "int64") for name, keys in columns.items()}
-        )
+        return with_numbers(frame, names)
 
     @property
     def _order(self) -> tuple[str, ...]:
@@ -224,7 +218,9 @@ class DatabaseRun:
             return self._alone(table, max(round(scale * plan.rows), 1), seed)
         parents = frames[owner.parent]
         flags = described.get(owner.parent, pd.DataFrame())
-        owns = flags[flag(table)].astype(str) == YES if flag(table) in flags else pd.Series(True, index=parents.index)
+        owns = pd.Series(True, index=parents.index)
+        if flag(table) in flags:
+            owns = is_true(flags[flag(table)], self.plans[owner.parent])
         keys = parents[self.schema.keys[owner.parent]][owns.to_numpy()].astype(str)
         conditions = conditions_of(frames, self._linked, self.plans, owner, summaries)[owns.to_numpy()]
         free = [free_key(owner, i) for i in range(round(scale * plan.free))]
@@ -322,10 +318,14 @@ class DatabaseRun:
     ) -> pd.DataFrame:
         """Rows with fresh keys and with all links."""
         key, schema = self.schema.keys[table], self._linked
+        shared = False
         for link in self.schema.links_of(table):
             if link.parent in self.fixed and link.column in rows:
                 rows = rows.assign(**{link.column: self._fixed_keys(link, rows[link.column], generator)})
-        if self.plans[table].key is not None:
+            elif link.parent in self.fixed and link.column == key:  # each names a row of its own
+                shared, there = True, self.fixed[link.parent][self.schema.keys[link.parent]].astype(str)
+                rows = rows[: len(there)].assign(**{link.column: generator.permutation(there)[: len(rows)]})
+        if self.plans[table].key is not None and not shared:
             rows = rows.assign(**{str(key): self.plans[table].fresh_keys(len(rows)).to_numpy()})
         for link in schema.links_of(table):
             if link != schema.owner(table):
@@ -333,18 +333,27 @@ class DatabaseRun:
                 if link.column in schema.parts and link.column not in self.plans[table].named:
                     rows = rows[rows[link.column].notna()].reset_index(drop=True)
             rows = self._with_parts(link, rows, frames) if link.column in schema.parts else rows
-        if key in schema.parts:
+        if key in schema.parts or key in {link.column for link in schema.references(table)}:
             rows = self._with_joint_key(table, rows, frames, generator)
         return rows.reset_index(drop=True)
 
     def _fixed_keys(self, link: Link, column: pd.Series, generator: np.random.Generator) -> pd.Series:
-        """Keys of a table that stays as it is. Those that few rows name are one category, and one of them is drawn."""
+        """Keys of a table that stays as it is. Those that few rows name are one category, and one of them is drawn.
+
+        Each has its share of the rows. Where these may not be counted, all are equally likely.
+        """
         keys = self.fixed[link.parent][self.schema.keys[link.parent]].astype(str)
-        names = column.astype(object).astype(str)
-        pooled = column.notna() & ~names.isin(keys)
-        few = keys[~keys.isin(names)].to_numpy() if pooled.any() else keys
-        few = few if len(few) else keys.to_numpy()
-        return column.astype(object).mask(pooled, pd.Series(generator.choice(few, len(column)), index=column.index))
+        pooled = column.notna() & ~column.astype(object).astype(str).isin(keys)
+        listed = [c.categories for c in self._columns(link.child) if c.name == link.column]
+        few = keys[~keys.isin(listed[0])] if listed and not keys.isin(listed[0]).all() else keys
+        counts = [self.plans[link.child].counts.get(link.column, {}).get(name, 0) for name in few]
+        drawn = generator.choice(few.repeat(counts) if any(counts) else few, len(column))
+        return column.astype(object).mask(pooled, pd.Series(drawn, index=column.index))
+
+    def _columns(self, table: str) -> list[Categorical]:
+        """The categories that the model of a table has."""
+        modelled = getattr(self.runs[table].model.space, "modelled", ()) if table in self.runs else ()
+        return [column for column in modelled if isinstance(column, Categorical)]
 
     def _with_parts(self, link: Link, rows: pd.DataFrame, frames: Frames) -> pd.DataFrame:
         """Rows with the columns of a link of several, from the rows that they name."""
@@ -357,7 +366,7 @@ class DatabaseRun:
     def _with_joint_key(
         self, table: str, rows: pd.DataFrame, frames: Frames, generator: np.random.Generator
     ) -> pd.DataFrame:
-        """Rows with their key of several columns. One that is there already names another row, or is left out."""
+        """Rows with a key that links make. One that is there already names another row, or is left out."""
         schema, key = self._linked, str(self.schema.keys[table])
         columns = schema.key_columns(table)
         links = [link for link in schema.references(table) if {*schema.columns_of(link.column)} & {*columns}]
@@ -394,7 +403,7 @@ class DatabaseRun:
         keys = keys.reindex(places).reset_index(drop=True)
         empty = pd.Series(False, index=keys.index)
         if link.column in self.plans[link.child].named:
-            empty = rows[presence(link)].astype(str).reset_index(drop=True) != YES
+            empty = ~is_true(rows[presence(link)].reset_index(drop=True), self.plans[link.child])
         if own:
             empty.iloc[:1] = True  # nothing stands before the first row
         return keys.mask(empty, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sqlite3
@@ -393,17 +394,18 @@ def test_rows_of_a_short_table_that_few_rows_name_are_named_by_key():
     """The fewer than five rows that name a key are pooled where a column is modelled, and no key is "other"."""
     staff = pd.DataFrame({"staff_id": [f"s{k}" for k in range(9)], "title": [*"abcdefghi"]})
     rng = np.random.default_rng(0)
-    names = np.repeat(staff["staff_id"].to_numpy(), [40, 40, 40, 2, 2, 2, 2, 2, 2])
+    names = np.repeat(staff["staff_id"].to_numpy(), [40, 40, 40, 4, 4, 2, 1, 1, 0])
     visits = pd.DataFrame({"staff_id": rng.permutation(names), "minutes": rng.integers(5, 60, len(names))})
     visits["stock"] = np.where(rng.random(len(names)) < 0.95, "0", rng.integers(10, 99, len(names)).astype(str))
     run = fit_database(
         "autoregressive", {"staff": staff, "visits": visits}, budget="20 steps", size="xs", precision="float32"
     )
-    drawn = run.sample(8)["visits"]
+    drawn = run.sample(12)["visits"]
     few = drawn["staff_id"].value_counts().reindex(staff["staff_id"][3:]).fillna(0)
     assert set(drawn["staff_id"]) <= set(staff["staff_id"])
     assert few.sum() == pytest.approx(12 / 132 * len(drawn), rel=0.4)
-    assert few.min() > 0
+    assert (few / few.sum()).to_numpy() == pytest.approx(np.array([4, 4, 2, 1, 1, 0]) / 12, abs=0.1)
+    assert few.iloc[-1] == 0
     assert drawn["stock"].str.fullmatch(r"\d+").all()
 
 
@@ -446,3 +448,43 @@ def test_a_reference_table_names_no_drawn_rows(tmp_path):
     path.write_text(read_database(shop()).schema.toml.replace('["orders"]', '["orders"]\nreference = true'))
     with pytest.raises(DataError, match="make customers a reference table, too"):
         fit_database("autoregressive", shop(), schema=path, budget="2 steps")
+
+
+def test_a_flag_that_few_rows_have_is_kept():
+    """Three of 90 customers own refunds. Were "yes" pooled as a rare word, no sample would have a refund."""
+    rng = np.random.default_rng(0)
+    customers = pd.DataFrame({"customer_id": range(90), "age": rng.integers(18, 80, 90)})
+    refunds = pd.DataFrame({"customer_id": np.repeat([3, 40, 77], 8), "total": rng.integers(1, 99, 24)})
+    frames = {"customers": customers, "refunds": refunds}
+    run = fit_database("autoregressive", frames, budget="5 steps", size="xs", precision="float32")
+    drawn = run.sample(20)["refunds"]
+    assert 0.005 < drawn["customer_id"].nunique() / 1800 < 0.12
+
+
+def a_clinic(visits):
+    """60 doctors, and visits without a key of their own, each to another doctor."""
+    rng = np.random.default_rng(0)
+    doctors = pd.DataFrame({"doctor_id": np.arange(60), "field": rng.choice([*"abc"], 60)})
+    patients = pd.DataFrame({"patient_id": 100 + np.arange(80), "age": rng.integers(1, 90, 80)})
+    rows = {"patient_id": rng.integers(100, 180, visits), "doctor_id": rng.permutation(60)[:visits]}
+    rows = pd.DataFrame({**rows, "cost": rng.integers(20, 90, visits)})
+    return {"doctors": doctors, "patients": patients, "visits": rows}
+
+
+@pytest.mark.parametrize("case", ["owner", "reference", "real rows"])
+def test_a_key_that_is_a_link_too_leads_to_another_row_each_time(case, tmp_path):
+    frames = a_clinic(40)
+    schema = read_database(frames).schema
+    if case == "reference":
+        links = tuple(sorted(schema.links, key=lambda link: link.parent != "patients"))
+        schema = dataclasses.replace(schema, links=links)
+        schema = Schema.of_toml("clinic.toml", schema.toml)
+    elif case == "real rows":
+        schema = dataclasses.replace(schema, real=("doctors",))
+    settings = {"budget": "3 steps", "size": "xs", "precision": "float32"}
+    run = fit_database("autoregressive", frames, schema=schema, out=tmp_path / "run", **settings)
+    for drawn in (run.sample(1.2), DatabaseRun.load(tmp_path / "run").sample(1.2)):
+        assert {*drawn["visits"]["doctor_id"]} <= {*drawn["doctors"]["doctor_id"]}
+        assert drawn["visits"]["doctor_id"].is_unique
+        assert {*drawn["visits"]["patient_id"]} <= {*drawn["patients"]["patient_id"]}
+        assert len(drawn["visits"]) > 10

@@ -289,3 +289,27 @@ def test_a_table_that_looks_like_a_list_of_real_things_gets_a_note_with_the_entr
         schema = Schema.of_toml("s.toml", database.schema.toml.replace('["planes"]', '["planes"]\nreference = true'))
         again = read_database({"planes": planes, "flights": flights}, schema)
         assert not any("looks like" in note for note in again.notes), "the entry is read and the note goes"
+
+
+@pytest.mark.parametrize(("count", "key"), [(20, None), (40, "doctor_id")])
+def test_a_link_whose_few_values_differ_by_chance_is_no_key(count, key):
+    """Of 20 draws from 60 doctors 3 pairs are expected to be alike, of 40 draws 13."""
+    rng = np.random.default_rng(0)
+    doctors = pd.DataFrame({"doctor_id": range(60), "field": [*"abcdef"] * 10})
+    visits = pd.DataFrame({"patient_id": rng.integers(0, 9, count), "doctor_id": rng.permutation(60)[:count]})
+    frames = {"doctors": doctors, "patients": pd.DataFrame({"patient_id": range(90)}), "visits": visits}
+    schema, notes = inferred_schema(frames, {})
+    assert schema.keys["visits"] == key
+    assert links(schema) == {"visits.patient_id -> patients", "visits.doctor_id -> doctors"}
+    assert schema.owner("visits").parent == ("doctors" if key else "patients")
+    assert [note for note in notes if 'key = "doctor_id" below ["visits"]' in note] == [*notes]
+    assert bool(notes) == (key is None)
+
+
+def test_of_two_tables_with_the_values_of_a_link_it_leads_to_the_one_that_it_is_named_after():
+    rng = np.random.default_rng(0)
+    doctors = pd.DataFrame({"doctor_id": range(60), "field": [*"abcdef"] * 10})
+    rooms = pd.DataFrame({"doctor_id": rng.permutation(60)[:50], "floor": rng.integers(1, 5, 50)})
+    drugs = pd.DataFrame({"drug_id": range(90), "doctor_id": rng.choice(rooms["doctor_id"], 90)})
+    schema = inferred_schema({"allocations": rooms, "doctors": doctors, "drugs": drugs}, {})[0]
+    assert links(schema) == {"allocations.doctor_id -> doctors", "drugs.doctor_id -> doctors"}
