@@ -14,7 +14,6 @@ from fourfold.estimands.guidance import (
     ClassifierGuided,
     Guided,
     GuidedField,
-    GuidedVelocity,
     classifier_free,
     guided,
 )
@@ -54,7 +53,7 @@ def test_guidance_extrapolates_by_one_doubled_call():
 def test_guiding_a_velocity_is_guiding_its_denoiser():
     oracle = MixtureDenoiser(RectifiedFlow(), *MIXTURE)
     x, t, cond = points(oracle.path)
-    of_velocity = view(GuidedVelocity(view(oracle, Velocity), 2.0), Denoiser)
+    of_velocity = Guided(view(oracle, Velocity), 2.0)
     assert torch.allclose(of_velocity(x, t, cond), Guided(oracle, 2.0)(x, t, cond), atol=1e-5)
 
 
@@ -145,7 +144,7 @@ def test_classifier_free_guidance_at_any_scale_is_a_power_of_the_posterior(path)
     assert torch.allclose(view(Guided(oracle, w), Score)(x, t, cond), score, atol=1e-7)
 
 
-@pytest.mark.parametrize("wrap", [Guided, GuidedVelocity, lambda e: AutoGuided(e, e), lambda e: ClassifierGuided(e, e)])
+@pytest.mark.parametrize("wrap", [Guided, lambda e: AutoGuided(e, e), lambda e: ClassifierGuided(e, e)])
 def test_a_field_without_a_score_is_not_wrapped_as_if_it_had_one(wrap):
     field = GaussianTransport(RectifiedFlow(), (0.3, -0.2), ((1.0, 0.5), (0.5, 0.8)))
     with pytest.raises(TypeError, match="have a view as one, got GaussianTransport"):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fourfold.checks.base import raw_examples, require
 from fourfold.core import Batch, Estimand, GenerativeModel, Objective, Term, unknown_like
-from fourfold.estimands import AverageVelocity, Denoiser, NoisePredictor, Score, VectorField, Velocity
+from fourfold.estimands import AlongPath, AverageVelocity, Denoiser, NoisePredictor, Score, VectorField, Velocity
 
 __all__ = ["check_gradients", "check_loss", "check_stationary"]
 
@@ -138,64 +138,40 @@ class Change(nn.Module):
         return torch.einsum("k,bkj->bj", self.epsilon.to(x), f).reshape(x_t.shape)
 
 
+class _Perturbed(Estimand):
+    """An exact estimand of an example and its time, and the family of :class:`Change` through it."""
+
+    def __init__(self, oracle: AlongPath, change: Change) -> None:
+        super().__init__()
+        self.oracle, self.change, self.path, self.event = oracle, change, oracle.path, oracle.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.oracle(x_t, t, cond) + self.change(x_t, t)
+
+
 @final
-class PerturbedDenoiser(Denoiser):
+class PerturbedDenoiser(_Perturbed, Denoiser):
     """``D + change``: the family of :class:`Change` through an exact denoiser."""
 
-    def __init__(self, denoiser: Denoiser, change: Change) -> None:
-        super().__init__()
-        self.denoiser, self.change, self.path, self.event = denoiser, change, denoiser.path, denoiser.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.denoiser(x_t, t, cond) + self.change(x_t, t)
-
 
 @final
-class PerturbedVelocity(Velocity):
+class PerturbedVelocity(_Perturbed, Velocity):
     """``v + change``: the family of :class:`Change` through an exact velocity."""
 
-    def __init__(self, velocity: Velocity, change: Change) -> None:
-        super().__init__()
-        self.velocity, self.change, self.path, self.event = velocity, change, velocity.path, velocity.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.velocity(x_t, t, cond) + self.change(x_t, t)
-
 
 @final
-class PerturbedField(VectorField):
+class PerturbedField(_Perturbed, VectorField):
     """``v + change``: the family of :class:`Change` through an exact vector field."""
 
-    def __init__(self, field: VectorField, change: Change) -> None:
-        super().__init__()
-        self.field, self.change, self.path, self.event = field, change, field.path, field.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.field(x_t, t, cond) + self.change(x_t, t)
-
 
 @final
-class PerturbedNoisePredictor(NoisePredictor):
+class PerturbedNoisePredictor(_Perturbed, NoisePredictor):
     """``eps_hat + change``: the family of :class:`Change` through an exact noise predictor."""
 
-    def __init__(self, noise: NoisePredictor, change: Change) -> None:
-        super().__init__()
-        self.noise, self.change, self.path, self.event = noise, change, noise.path, noise.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.noise(x_t, t, cond) + self.change(x_t, t)
-
 
 @final
-class PerturbedScore(Score):
+class PerturbedScore(_Perturbed, Score):
     """``s + change``: the family of :class:`Change` through an exact score."""
-
-    def __init__(self, score: Score, change: Change) -> None:
-        super().__init__()
-        self.score, self.change, self.path, self.event = score, change, score.path, score.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.score(x_t, t, cond) + self.change(x_t, t)
 
 
 @final

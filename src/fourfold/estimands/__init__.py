@@ -15,6 +15,7 @@ is then 0 at ``sigma_t = 0``, which is its limit, and the example is 0 at ``alph
 """
 
 from fourfold.estimands.base import (
+    AlongPath,
     AnyOrderConditionals,
     AverageVelocity,
     Bijection,
@@ -44,6 +45,7 @@ from fourfold.estimands.views import SMALLEST, AsDenoiser, AsNoisePredictor, AsS
 
 __all__ = [
     "SMALLEST",
+    "AlongPath",
     "AnyOrderConditionals",
     "AsDenoiser",
     "AsNoisePredictor",

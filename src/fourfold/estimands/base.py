@@ -16,6 +16,7 @@ from fourfold.maths.paths import Path
 from fourfold.vocabulary import Paradigm, Principle
 
 __all__ = [
+    "AlongPath",
     "AnyOrderConditionals",
     "AverageVelocity",
     "Bijection",
@@ -203,37 +204,34 @@ class Bijection(Pushforward):
         """``z = g^-1(x)`` and ``log |det dz/dx|``, ``(B,)``."""
 
 
-class Denoiser(Estimand):
-    """``D(x_t, t) = E[x_0 | x_t]`` along a path."""
+class AlongPath(Estimand):
+    """A function of an example at a time of a path: the noised example, or the state of an ODE."""
 
     measure = Measure.LEBESGUE
     path: Path
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The function's value, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
+
+
+class Denoiser(AlongPath):
+    """``D(x_t, t) = E[x_0 | x_t]`` along a path."""
 
     @property
     def summary(self) -> str:
         return f"the denoiser E[x | x_t] {_levels(self.path)}"
 
-    @abstractmethod
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The conditional mean of the data, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
-
-class NoisePredictor(Estimand):
+class NoisePredictor(AlongPath):
     """``eps_hat(x_t, t) = E[eps | x_t]`` along a path (Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239)."""
-
-    measure = Measure.LEBESGUE
-    path: Path
 
     @property
     def summary(self) -> str:
         return f"the noise E[ε | x_t] {_levels(self.path)}"
 
-    @abstractmethod
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The conditional mean of the noise, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
-
-class VectorField(Estimand):
+class VectorField(AlongPath):
     """``v(x, t)``: the ODE ``dx/dt = v(x, t)`` carries noise to data.
 
     The path is the ODE's time axis: ``x`` is ``N(0, sigma_T^2 I)`` at its last time and data at its first. The field
@@ -241,16 +239,9 @@ class VectorField(Estimand):
     density, but not for a sampler that adds noise, which needs the score.
     """
 
-    measure = Measure.LEBESGUE
-    path: Path
-
     @property
     def summary(self) -> str:
         return "a velocity field whose ODE carries noise to data"
-
-    @abstractmethod
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``dx/dt``, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
 
 class Velocity(VectorField):
@@ -283,37 +274,23 @@ class AverageVelocity(Estimand):
         """The average velocity, ``(B, *event)``, for ``t`` and ``s`` of shape ``(B,)``."""
 
 
-class ConsistencyFunction(Estimand):
+class ConsistencyFunction(AlongPath):
     """``f(x_t, t)``: the end of the probability-flow ODE through ``x_t``, at the path's first time.
 
     It is the same for every point of one trajectory (Song et al. 2023, https://arxiv.org/abs/2303.01469).
     """
 
-    measure = Measure.LEBESGUE
-    path: Path
-
     @property
     def summary(self) -> str:
         return f"where the {_name(self.path)} path's probability-flow ODE ends, from any of its points"
 
-    @abstractmethod
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The end of the trajectory, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
-
-class Score(Estimand):
+class Score(AlongPath):
     """``s(x_t, t) = grad_x log p_t(x_t)``."""
-
-    measure = Measure.LEBESGUE
-    path: Path
 
     @property
     def summary(self) -> str:
         return f"the score ∇ log p_t(x_t) {_levels(self.path)}"
-
-    @abstractmethod
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The score, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
 
 class Reference(nn.Module):

@@ -2,9 +2,9 @@
 
 Every form adds to a denoiser a multiple of a difference of scores. With the multiple 1 all are exact:
 
-* :class:`Guided`, classifier-free: ``D(unknown) + w (D(c) - D(unknown))``, at all noise levels or in an interval; *
-:class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data. * :class:`ClassifierGuided`: ``D
-+ w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
+* :class:`Guided`, classifier-free: ``D(unknown) + w (D(c) - D(unknown))``, at all noise levels or in an interval.
+* :class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data.
+* :class:`ClassifierGuided`: ``D + w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
 
 :func:`guided` wraps the estimand of a whole model, be it a denoiser, noise, velocity or score. A vector field that is
 not a velocity has none of these. :class:`GuidedField` extrapolates the field itself. Tokens and energies are
@@ -51,7 +51,7 @@ from fourfold.estimands.extrapolation import (
 )
 from fourfold.maths.paths import Path, broadcast
 
-__all__ = ["AutoGuided", "ClassifierGuided", "Guided", "GuidedField", "GuidedVelocity", "classifier_free", "guided"]
+__all__ = ["AutoGuided", "ClassifierGuided", "Guided", "GuidedField", "classifier_free", "guided"]
 
 
 def _extrapolated(
@@ -104,40 +104,11 @@ class Guided(Denoiser):
 
     def __init__(self, denoiser: Denoiser, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
         super().__init__()
-        self.denoiser, self.scale, self.path, self.event = (
-            view(denoiser, Denoiser),
-            scale,
-            denoiser.path,
-            denoiser.event,
-        )
-        self.interval = _checked(interval)
+        self.denoiser, self.scale, self.interval = view(denoiser, Denoiser), scale, _checked(interval)
+        self.path, self.event = denoiser.path, denoiser.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         return _extrapolated(self.denoiser, self.scale, self.interval, x_t, t, cond)
-
-
-@final
-class GuidedVelocity(Velocity):
-    """A velocity guided by its own condition. It agrees with :class:`Guided`, since the view between them is affine.
-
-    Args:
-        velocity: a velocity trained with label dropout.
-        scale: ``w``.
-        interval: as in :class:`Guided`.
-    """
-
-    def __init__(self, velocity: Velocity, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
-        super().__init__()
-        self.velocity, self.scale, self.path, self.event = (
-            view(velocity, Velocity),
-            scale,
-            velocity.path,
-            velocity.event,
-        )
-        self.interval = _checked(interval)
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _extrapolated(self.velocity, self.scale, self.interval, x_t, t, cond)
 
 
 @final

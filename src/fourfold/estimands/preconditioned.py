@@ -14,6 +14,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from fourfold.core import Estimand
 from fourfold.estimands.base import (
     AverageVelocity,
     ConsistencyFunction,
@@ -28,6 +29,7 @@ from fourfold.maths.paths import Path, broadcast
 __all__ = [
     "ConsistencyNetwork",
     "NetworkAverage",
+    "NetworkEstimand",
     "NetworkField",
     "NetworkNoise",
     "NetworkScore",
@@ -77,39 +79,32 @@ def preconditioned(
     return broadcast(c_skip, x_t) * x_t + broadcast(c_out, x_t) * net(x_t * broadcast(1 / r, x_t), tau, cond)
 
 
-@final
-class Preconditioned(Denoiser):
-    """``D(x_t, t) = c_skip x_t + c_out F(x_t / r, c_noise)``: see :func:`preconditioned`.
+class NetworkEstimand(Estimand):
+    """An estimand along a path by a network ``F`` whose inputs and targets are of order one.
 
     Args:
         net: ``F(x, tau, cond)``, float32 in and out.
         event: shape of one encoded example.
-        path: the noise process.
+        path: the noise process, or the time axis of an ODE.
         sigma_data: root mean square of the data.
     """
 
     def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
         super().__init__()
         self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+
+
+@final
+class Preconditioned(NetworkEstimand, Denoiser):
+    """``D(x_t, t) = c_skip x_t + c_out F(x_t / r, c_noise)``: see :func:`preconditioned`."""
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         return preconditioned(self.net, self.path, self.sigma_data, x_t, t, noise_level(self.path, t), cond)
 
 
 @final
-class NetworkVelocity(Velocity):
-    """``v(x_t, t) = F(x_t / r, c_noise)``, with ``c_noise`` at most :data:`LOUDEST`.
-
-    Args:
-        net: ``F(x, tau, cond)``, float32 in and out.
-        event: shape of one encoded example.
-        path: the noise process.
-        sigma_data: root mean square of the data.
-    """
-
-    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
-        super().__init__()
-        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+class NetworkVelocity(NetworkEstimand, Velocity):
+    """``v(x_t, t) = F(x_t / r, c_noise)``, with ``c_noise`` at most :data:`LOUDEST`."""
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         r = total_scale(self.path, t, self.sigma_data)
@@ -117,19 +112,8 @@ class NetworkVelocity(Velocity):
 
 
 @final
-class NetworkField(VectorField):
-    """``v(x_t, t) = F(x_t / r, tau)`` with the time ``tau`` in [-1, 1].
-
-    Args:
-        net: ``F(x, tau, cond)``, float32 in and out.
-        event: shape of one encoded example.
-        path: the time axis.
-        sigma_data: root mean square of the data.
-    """
-
-    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
-        super().__init__()
-        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+class NetworkField(NetworkEstimand, VectorField):
+    """``v(x_t, t) = F(x_t / r, tau)`` with the time ``tau`` in [-1, 1]."""
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         r = total_scale(self.path, t, self.sigma_data)
@@ -138,41 +122,20 @@ class NetworkField(VectorField):
 
 
 @final
-class NetworkNoise(NoisePredictor):
+class NetworkNoise(NetworkEstimand, NoisePredictor):
     """``eps_hat(x_t, t) = (sigma / r^2) x_t + (alpha sigma_data / r) F(x_t / r, c_noise)``.
 
     The first part is the best linear guess, and the second has the size of its error. It is the noise of a
     :class:`Preconditioned` denoiser, up to the sign of ``F``.
-
-    Args:
-        net: ``F(x, tau, cond)``, float32 in and out.
-        event: shape of one encoded example.
-        path: the noise process.
-        sigma_data: root mean square of the data.
     """
-
-    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
-        super().__init__()
-        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         return _noise(self.net, self.path, self.sigma_data, x_t, t, cond)
 
 
 @final
-class NetworkScore(Score):
-    """``s(x_t, t) = -eps_hat / sigma`` with the noise of :class:`NetworkNoise`.
-
-    Args:
-        net: ``F(x, tau, cond)``, float32 in and out.
-        event: shape of one encoded example.
-        path: the noise process.
-        sigma_data: root mean square of the data.
-    """
-
-    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
-        super().__init__()
-        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+class NetworkScore(NetworkEstimand, Score):
+    """``s(x_t, t) = -eps_hat / sigma`` with the noise of :class:`NetworkNoise`."""
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         eps = _noise(self.net, self.path, self.sigma_data, x_t, t, cond)
@@ -243,7 +206,7 @@ def _slope(value: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Ten
 
 
 @final
-class NetworkAverage(AverageVelocity):
+class NetworkAverage(NetworkEstimand, AverageVelocity):
     """``x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) G``, and ``G`` averages the denoiser.
 
     ``G = c_skip x_t + c_out F(c_in x_t, c_noise(t), c_noise(s))`` has the preconditioning of :class:`Preconditioned`,
@@ -253,16 +216,8 @@ class NetworkAverage(AverageVelocity):
 
         u = (sigma[t, s] / sigma_t) x_t + (alpha[t, s] - alpha_t sigma[t, s] / sigma_t) G
 
-    Args:
-        net: ``F(x, tau, cond)`` for two times, ``tau`` of shape ``(B, 2)``. Float32 in and out.
-        event: shape of one encoded example.
-        path: the noise process.
-        sigma_data: root mean square of the data.
+    The network reads two times, ``tau`` of shape ``(B, 2)``.
     """
-
-    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
-        super().__init__()
-        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
 
     def forward(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
         path, t64, s64 = self.path, t.double(), s.double()
@@ -277,22 +232,12 @@ class NetworkAverage(AverageVelocity):
 
 
 @final
-class ConsistencyNetwork(ConsistencyFunction):
+class ConsistencyNetwork(NetworkEstimand, ConsistencyFunction):
     """``f = (sigma_0 / sigma_t) x_t + (alpha_0 - alpha_t sigma_0 / sigma_t) G(x_t, t)``, 0 being the path's first time.
 
     ``f(x_0, 0) = x_0`` holds exactly, and ``G`` has the preconditioning and the weights of
     :class:`Preconditioned`.
-
-    Args:
-        net: ``F(x, tau, cond)``, float32 in and out.
-        event: shape of one encoded example.
-        path: the noise process.
-        sigma_data: root mean square of the data.
     """
-
-    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
-        super().__init__()
-        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         path, end = self.path, torch.full_like(t, self.path.t_min)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import cached_property
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -111,20 +111,24 @@ _COEFFICIENTS: Mapping[tuple[type[Estimand], type[Estimand]], _Affine] = {
 _Diffused = Denoiser | NoisePredictor | Velocity | Score
 
 
-def _kind(source: _Diffused) -> type[Estimand]:
-    """The one of the four types that an estimand is."""
-    return next(kind for kind in (Denoiser, NoisePredictor, Velocity, Score) if isinstance(source, kind))
+class _AffineView(Estimand):
+    """``p x_t + q source(x_t, t)`` with the coefficients from the source's kind to :attr:`target`."""
 
+    target: ClassVar[type[Estimand]]
 
-def _affine(source: _Diffused, target: type[Estimand], x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-    """``p x_t + q source(x_t, t)``, ``(B, *event)``."""
-    of_x, of_source = _COEFFICIENTS[_kind(source), target]
-    at = _At(source.path, t)
-    return broadcast(of_x(at), x_t) * x_t + broadcast(of_source(at), x_t) * source(x_t, t, cond)
+    def __init__(self, source: _Diffused) -> None:
+        super().__init__()
+        self.source, self.path, self.event = source, source.path, source.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        kind = next(kind for kind in _AS if isinstance(self.source, kind))
+        of_x, of_source = _COEFFICIENTS[kind, self.target]
+        at = _At(self.path, t)
+        return broadcast(of_x(at), x_t) * x_t + broadcast(of_source(at), x_t) * self.source(x_t, t, cond)
 
 
 @final
-class AsDenoiser(Denoiser):
+class AsDenoiser(_AffineView, Denoiser):
     """``D = (x_t - sigma eps_hat) / alpha = (x_t + sigma^2 s) / alpha``.
 
     From a velocity, ``D = (sigma' x_t - sigma v) / (alpha sigma' - alpha' sigma)``.
@@ -133,60 +137,40 @@ class AsDenoiser(Denoiser):
         source: a noise predictor, a velocity or a score.
     """
 
-    def __init__(self, source: NoisePredictor | Velocity | Score) -> None:
-        super().__init__()
-        self.source, self.path, self.event = source, source.path, source.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _affine(self.source, Denoiser, x_t, t, cond)
+    target = Denoiser
 
 
 @final
-class AsNoisePredictor(NoisePredictor):
+class AsNoisePredictor(_AffineView, NoisePredictor):
     """``eps_hat = (x_t - alpha D) / sigma = -sigma s = (alpha v - alpha' x_t) / (alpha sigma' - alpha' sigma)``.
 
     Args:
         source: a denoiser, a velocity or a score.
     """
 
-    def __init__(self, source: Denoiser | Velocity | Score) -> None:
-        super().__init__()
-        self.source, self.path, self.event = source, source.path, source.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _affine(self.source, NoisePredictor, x_t, t, cond)
+    target = NoisePredictor
 
 
 @final
-class AsVelocity(Velocity):
+class AsVelocity(_AffineView, Velocity):
     """``v = alpha' D + sigma' eps_hat``.
 
     Args:
         source: a denoiser, a noise predictor or a score.
     """
 
-    def __init__(self, source: Denoiser | NoisePredictor | Score) -> None:
-        super().__init__()
-        self.source, self.path, self.event = source, source.path, source.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _affine(self.source, Velocity, x_t, t, cond)
+    target = Velocity
 
 
 @final
-class AsScore(Score):
+class AsScore(_AffineView, Score):
     """``s = -eps_hat / sigma = (alpha D - x_t) / sigma^2``.
 
     Args:
         source: a denoiser, a noise predictor or a velocity.
     """
 
-    def __init__(self, source: Denoiser | NoisePredictor | Velocity) -> None:
-        super().__init__()
-        self.source, self.path, self.event = source, source.path, source.event
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _affine(self.source, Score, x_t, t, cond)
+    target = Score
 
 
 _AS: Mapping[type[Estimand], Callable[[Any], Estimand]] = {
