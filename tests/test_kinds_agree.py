@@ -21,9 +21,8 @@ from fourfold.estimands import Bijection
 from fourfold.likelihoods import ProbabilityFlow
 from fourfold.likelihoods.annealing import LogZ, bracket_log_z
 from fourfold.maths.paths import EDM
-from fourfold.paradigms.denoising_energy import EnergyScoreMatching
 from fourfold.paradigms.diffusion import Denoising
-from fourfold.paradigms.energy import Tilted, Unnormalised
+from fourfold.paradigms.energy import ContrastiveDivergence, Tilted, Unnormalised
 from fourfold.paradigms.flow import ChangeOfVariables, ExactDensity, NoiseThenMap
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
 from fourfold.samplers.langevin import Annealed
@@ -202,7 +201,7 @@ def assert_between(log_z: LogZ, nats: Tensor, exact: float, reference: float) ->
 def test_annealing_both_ways_holds_the_normaliser_of_the_true_energy(data, truth):
     reference = Normal((2,), 3.0)
     energy = Tilted(LogRatio(data.density, reference, 1.7), (2,), reference)
-    model = GenerativeModel(SPACE, Standardised(SPACE), energy, EnergyScoreMatching((2,)), Annealed(), Unnormalised())
+    model = GenerativeModel(SPACE, Standardised(SPACE), energy, ContrastiveDivergence((2,)), Annealed(), Unnormalised())
     nats = model.log_prob(data.test.x[:N])
     assert nats.kind is Kind.UNNORMALISED
     log_z = bracket_log_z(energy, chains=500, temperatures=200, samples=data.train.x[:500])

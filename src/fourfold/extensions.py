@@ -61,7 +61,8 @@ def extensions(group: str) -> Mapping[str, EntryPoint]:
     for point in points:
         if by_name[point.name].value != point.value:
             raise ValueError(
-                f"{group} has two entries {point.name!r}, {point.value} and {by_name[point.name].value}; uninstall one"
+                f"{group} must have one entry {point.name!r}, got {point.value} and {by_name[point.name].value}; "
+                "uninstall one"
             )
     return MappingProxyType(by_name)
 

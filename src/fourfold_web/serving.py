@@ -47,7 +47,7 @@ def check_libraries(names: Sequence[str] = LIBRARIES) -> None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            raise ImportError(f"the page needs {name}: pip install 'fourfold[web]'") from error
+            raise ImportError(f"{name} must be installed for the page: pip install '.[web]' in its clone") from error
 
 
 def bound(port: int) -> socket.socket:

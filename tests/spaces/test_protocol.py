@@ -183,7 +183,7 @@ def test_everything_there_is() -> None:
     assert abs(float(normal.sum()) * cell - 1) < 1e-6
     for space, message in (
         (Vectors(3), "1 or 2 columns, got 3"),
-        (Images(1, 8, 8), r"256\^64 images"),
+        (Images(1, 8, 8), r"20,000 .*256\^64"),
         (Text("abc", 20), "texts"),
     ):
         with pytest.raises(ValueError, match=message):

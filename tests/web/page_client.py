@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-pytest.importorskip("starlette", reason="the page needs starlette: pip install 'fourfold[web]'")
-pytest.importorskip("uvicorn", reason="the page needs uvicorn: pip install 'fourfold[web]'")
+pytest.importorskip("starlette", reason="starlette must be installed for the page: pip install '.[web]'")
+pytest.importorskip("uvicorn", reason="uvicorn must be installed for the page: pip install '.[web]'")
 
 from fourfold_web.guard import LIMITS, Limits
 from fourfold_web.server import App, server_of

@@ -69,7 +69,7 @@ def imported(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise ValueError(f"published models need {name}: pip install '.[hf]' in its clone") from None
+        raise ValueError(f"{name} must be installed for published models: pip install '.[hf]' in its clone") from None
 
 
 def check_tensors(path: Path, tensors: Mapping[str, Any]) -> None:

@@ -111,7 +111,7 @@ def _perturbed(oracle: Any, directions: int) -> Any:
         if isinstance(oracle, kind):
             return family(oracle, Change(oracle.event, directions))
     names = ", ".join(kind.__name__ for kind in families)
-    raise TypeError(f"no perturbation is known for {type(oracle).__name__}: give one of {names}")
+    raise TypeError(f"oracle must be one of {names}, got {type(oracle).__name__}")
 
 
 @final

@@ -87,7 +87,7 @@ def classify(command: Classify) -> None:
     target: str | None = command.target or None
     classes, categories = classes_of(run.model.space)
     if target is None and not categories and run.model.space.columns:
-        raise typer.BadParameter("give the column to predict: --target COLUMN")
+        raise typer.BadParameter("--target must name the column to predict, got none")
     if target is None:
         place = None
         x, cond = _examples(run, command.data, command.limit, bool(command.skip_bad))

@@ -117,7 +117,8 @@ def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: DataO
     first = x.ndim == 3 or (x.ndim == 4 and _channels_first(str(path), x.shape, options))
     space: Space = Vectors(x.shape[1], observed=len(x))
     if x.ndim > 2:
-        channels, height, width = (1, *x.shape[1:]) if x.ndim == 3 else x.shape[1:] if first else _turned(x.shape)
+        shape = (1, *x.shape[1:]) if x.ndim == 3 else x.shape[1:] if first else (x.shape[3], *x.shape[1:3])
+        channels, height, width = shape
         space = Images(channels, height, width, options.n_values or 256)
     stored = StoredArray(path, x, space, first)
     stored.hint = hint
@@ -127,11 +128,6 @@ def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: DataO
     if labels is not None:
         stored.cond, stored.given = encode_labels(labels, len(x), str(options.labels))
     return stored
-
-
-def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of an image with its channels first."""
-    return shape[3], shape[1], shape[2]
 
 
 @final

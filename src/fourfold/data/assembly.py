@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fourfold.core import Batch, Space
+from fourfold.core import Batch
 from fourfold.data.dataset import Dataset, digest
 from fourfold.data.duplicates import duplicate_notes, without_duplicates
 from fourfold.data.errors import DataError, option
@@ -69,7 +69,7 @@ def assemble(name: str, source: Source | Stored, options: DataOptions, fold: tup
     else:
         parts = _of_files(name, source, options)
     try:
-        space = _conditioned(parts.source, options)
+        space = parts.source.space.conditioned_on(parts.source.given if options.conditional else None)
         space.check_training(parts.train.x)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
@@ -103,11 +103,6 @@ class _Parts:
     digest: str
     streamed: Streamed | None = None
     notes: tuple[str, ...] = ()
-
-
-def _conditioned(source: Source, options: DataOptions) -> Space:
-    """The space, with that of the conditions where the set is conditional."""
-    return source.space.conditioned_on(source.given if options.conditional else None)
 
 
 # --- examples in memory -----------------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def _opened_duckdb(path: Path) -> Iterator[Any]:
         import duckdb  # optional
     except ImportError:
         raise DataError(
-            f"{path}: needs duckdb: pip install '.[tables]' in its clone, or write the table as .parquet"
+            f"{path}: duckdb must be installed: pip install '.[tables]' in its clone, or write the table as .parquet"
         ) from None
     settings: dict[str, Any] = {**WALLED, "memory_limit": f"{free_memory() // 2 >> 20} MiB"}
     late = threading.Event()

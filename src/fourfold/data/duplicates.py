@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.errors import DataError, option
+from fourfold.data.pairing import with_remarks
 from fourfold.data.source import Source
 from fourfold.metrics.rows import byte_digests
 from fourfold.metrics.text import ngrams
@@ -105,12 +104,9 @@ def without_duplicates(name: str, source: Source) -> Source:
         mask = _first_passages(source.x)
     else:
         raise DataError(f"{name}: deduplicate must be left out for a series, whose rows follow one another")
-    places = mask.nonzero().flatten()
-    if len(places) == len(source.x):
-        return source
-    count = len(source.x) - len(places)
+    count = int((~mask).sum())
     note = f"left out {count:,} of {len(source.x):,} {source.space.item_name}, which repeat others"
-    return _part(source, places, note)
+    return with_remarks(source.at(mask.nonzero().flatten().numpy()), notes=(note,)) if count else source
 
 
 def _first_examples(x: Tensor, official: int) -> Tensor:
@@ -140,18 +136,3 @@ def _first_passages(stream: Tensor) -> Tensor:
     edges[: len(repeated)] += repeated
     edges[PASSAGE : PASSAGE + len(repeated)] -= repeated.long()
     return edges.cumsum(0)[:-1] == 0
-
-
-def _part(source: Source, places: Tensor, note: str) -> Source:
-    """The examples of a source at some places, in their order, with a note."""
-    schema = source.schema
-    return dataclasses.replace(
-        source,
-        x=source.x[places],
-        cond=None if source.cond is None else source.cond[places],
-        groups=None if source.groups is None else source.groups[places],
-        files=tuple(source.files[i] for i in places.tolist()) if source.files else source.files,
-        schema=None if schema is None else lambda rows: _part(schema(places[rows]), places, note),
-        notes=(*source.notes, note),
-        digest="",
-    )

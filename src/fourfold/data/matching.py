@@ -93,8 +93,8 @@ def matched(name: str, source: Source, space: Space, conditions: bool = False) -
     """
     try:
         pairs = space.from_conditions(Pairs(source.space.conditioned_on(source.given), source.x, source.cond))
-        if pairs is not None:
-            return _turn_round(source, pairs)
+        if pairs is not None:  # the conditions become the examples
+            return dataclasses.replace(source, x=pairs.x, space=pairs.space, cond=pairs.cond, given=pairs.space.given)
         x = space.conform(source.x, source.space)
         if conditions:
             x = space.conditions(x, len(x))
@@ -137,11 +137,6 @@ def read_as(name: str, source: Source, kind: type[Space], options: DataOptions) 
     density = source.density if torch.equal(x, source.x) else None
     schema = source.schema if space == source.space else None
     return dataclasses.replace(source, x=x, space=space, density=density, schema=schema)
-
-
-def _turn_round(source: Source, pairs: Pairs) -> Source:
-    """A source whose conditions have become its examples, and whose examples are now their conditions."""
-    return dataclasses.replace(source, x=pairs.x, space=pairs.space, cond=pairs.cond, given=pairs.space.given)
 
 
 def _tabulated(name: str, source: Source, space: Vectors, options: DataOptions) -> Source:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from fourfold.core.conditions import as_condition
@@ -20,7 +19,7 @@ from fourfold.machine.libraries import pandas as pd
 from fourfold.settings.data import OWN, names_of, stands_apart
 from fourfold.spaces import Together
 
-__all__ = ["ConditionNote", "aligned", "columns_named", "paired"]
+__all__ = ["ConditionNote", "aligned", "columns_named", "paired", "with_remarks"]
 
 REST = "rest"
 """Stands for all columns but the target, where no column has this name."""
@@ -92,7 +91,7 @@ def paired(target: Source, conditions: Mapping[str, Source]) -> Source:
     )
 
 
-def _with_remarks(source: Source, prefix: str = "", notes: Sequence[str] = (), skipped: Sequence[str] = ()) -> Source:
+def with_remarks(source: Source, prefix: str = "", notes: Sequence[str] = (), skipped: Sequence[str] = ()) -> Source:
     """A source with further notes and examples left out. Behind a prefix its own are those of conditions."""
     schema = source.schema
     own = tuple(ConditionNote(prefix + note) for note in source.notes) if prefix else source.notes
@@ -100,7 +99,7 @@ def _with_remarks(source: Source, prefix: str = "", notes: Sequence[str] = (), s
         source,
         notes=(*own, *notes),
         skipped=(*source.skipped, *skipped),
-        schema=None if schema is None else lambda rows: _with_remarks(schema(rows), prefix, notes, skipped),
+        schema=None if schema is None else lambda rows: with_remarks(schema(rows), prefix, notes, skipped),
     )
 
 
@@ -133,7 +132,7 @@ def aligned(
                 f"{source_name}: must be examples, each with its condition, got one long series or text; "
                 "leave out given"
             )
-    given = _with_remarks(given, f"{given_name}: ")
+    given = with_remarks(given, f"{given_name}: ")
     if len(target.names) and len(given.names):
         target, given = _by_name(name, target, given_name, given, skip_bad)
     else:
@@ -166,7 +165,7 @@ def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad
     places = places_in(given_labels, labels)
     bare, spare = _items(target, places < 0), _items(given, places_in(labels, given_labels) < 0)
     if len(target.keys) and spare:
-        given = _with_remarks(given, notes=(_spare(spare, name, given_name),))
+        given = with_remarks(given, notes=(_spare(spare, name, given_name),))
         spare = []
     lines = [f"{Path(name) / item}: has no condition in {given_name}" for item in bare]
     lines += [f"{Path(given_name) / item}: is the condition of no example in {name}" for item in spare]
@@ -179,9 +178,7 @@ def _by_name(name: str, target: Source, given_name: str, given: Source, skip_bad
             f"{'; '.join(part[:1][0] for part in (_first(bare, given_name), _first(spare, name)) if part)}; "
             f"add or remove them, or skip them with {option('skip_bad', True)}"
         )
-    target = _some(target, matches)
-    given = _some(given, places[matches])
-    return _with_remarks(target, skipped=lines), given
+    return with_remarks(target.at(matches), skipped=lines), given.at(places[matches])
 
 
 def _items(source: Source, mask: npt.NDArray[np.bool_]) -> list[str]:
@@ -200,20 +197,3 @@ def _first(files: Sequence[str], place: str) -> list[str]:
     """A clause on the first file that has no partner, and how many there are."""
     more = f" (and {len(files) - 1:,} more)" if len(files) > 1 else ""
     return [f"{files[0]} has no partner in {place}{more}"] if files else []
-
-
-def _some(source: Source, rows: npt.NDArray[np.int64]) -> Source:
-    """Some examples of a source, in another order."""
-    if np.array_equal(rows, np.arange(len(source.x))):
-        return source
-    index, schema = torch.from_numpy(rows), source.schema
-    return dataclasses.replace(
-        source,
-        x=source.x[index],
-        cond=None if source.cond is None else source.cond[index],
-        groups=None if source.groups is None else source.groups[index],
-        files=tuple(source.files[row] for row in rows) if source.files else (),
-        keys=pd.Series(source.keys, dtype="str").take(rows).reset_index(drop=True) if len(source.keys) else (),
-        conditions={label: _some(part, rows) for label, part in source.conditions.items()},
-        schema=None if schema is None else lambda train: _some(schema(index[train]), rows),
-    )

@@ -373,9 +373,8 @@ class _Counter:
     def _declared(column: Graded, hint: Hint) -> tuple[int, int]:
         """The ends that are declared public, as codes."""
         ends = pd.Series([str(hint.get(side, "")) for side in ("low", "high")])
-        given = [side in hint for side in ("low", "high")]
-        codes = [int(column.read(ends[[i]])[0]) if given[i] else 0 for i in range(2)]
-        return codes[0] if given[0] else -FARTHEST, codes[1] if given[1] else FARTHEST
+        low, high = (int(column.read(ends[[i]])[0]) if ends[i] else None for i in range(2))
+        return -FARTHEST if low is None else low, FARTHEST if high is None else high
 
     def _inferred(self, column: Modelled, kind: str, detail: str, masses: Masses) -> tuple[Inferred, Masses]:
         return Inferred(column, kind, detail, "counted with noise", round(max(masses.gap, 0) / self.rows, 3)), masses

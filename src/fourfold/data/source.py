@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from fourfold.core import Batch, Space
+from fourfold.machine.libraries import pandas as pd
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from fourfold.data.schema import Inferred
 
 __all__ = ["Density", "Source"]
@@ -84,6 +87,23 @@ class Source:
     def names(self) -> pd.Series | tuple[str, ...]:
         """The name of each example, by which it pairs with its condition: its key or its file without an ending."""
         return self.keys if len(self.keys) else tuple(str(PurePosixPath(file).with_suffix("")) for file in self.files)
+
+    def at(self, rows: npt.NDArray[np.int64]) -> Source:
+        """The examples at some places, in their order."""
+        if np.array_equal(rows, np.arange(len(self.x))):
+            return self
+        index, schema = torch.from_numpy(rows), self.schema
+        return dataclasses.replace(
+            self,
+            x=self.x[index],
+            cond=None if self.cond is None else self.cond[index],
+            groups=None if self.groups is None else self.groups[index],
+            files=tuple(self.files[row] for row in rows) if self.files else (),
+            keys=pd.Series(self.keys, dtype="str").take(rows).reset_index(drop=True) if len(self.keys) else (),
+            conditions={label: part.at(rows) for label, part in self.conditions.items()},
+            schema=None if schema is None else lambda train: schema(index[train]).at(rows),
+            digest="",
+        )
 
     @property
     def labels(self) -> Tensor | None:

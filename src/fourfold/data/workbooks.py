@@ -42,7 +42,7 @@ def batches_of_workbook(path: Path, sheet: str | None, header: bool | None) -> B
         )
     except ImportError:
         raise DataError(
-            f"{path}: needs openpyxl: pip install '.[tables]' in its clone, or write the sheet as .csv"
+            f"{path}: openpyxl must be installed: pip install '.[tables]' in its clone, or write the sheet as .csv"
         ) from None
     except (zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"{path}: cannot be read as a workbook ({error}); write it again, or as .csv") from None

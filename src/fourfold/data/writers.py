@@ -104,7 +104,9 @@ def write_workbook(path: Path, frame: pd.DataFrame, header: bool = True) -> None
                 if cell.data_type == "f":  # a text that begins with "=" runs as no formula
                     cell.data_type = "s"
     except ImportError:
-        raise ValueError(f"{path}: needs openpyxl: pip install '.[tables]' in its clone, or write .csv") from None
+        raise ValueError(
+            f"{path}: openpyxl must be installed: pip install '.[tables]' in its clone, or write .csv"
+        ) from None
 
 
 _COMMON: Mapping[str, Callable[[Path, Tensor, Space, Beside], None]] = {

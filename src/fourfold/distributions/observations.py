@@ -54,7 +54,8 @@ def located(observation: Observation) -> Located:
     """
     if not isinstance(observation, Located):
         raise TypeError(
-            f"{type(observation).__name__} has no median and no centre: use AsMean, AsDraw, VariationalBound"
+            f"observation must have a median or a centre, got {type(observation).__name__}: use AsMean, AsDraw, "
+            "VariationalBound"
         )
     return observation
 

@@ -197,7 +197,8 @@ class NoisyRule(GradientRule):
             term, units = loop.terms[name], None
             if self.units is not None:
                 units = torch.from_numpy(self.units.of)[self._rated().rows(loop.progress.steps)]
-            for p, total in clipped_sum(term, batch, self._norm(loop), units).items():
+            norm = NORM / math.sqrt(len(loop.terms))  # the terms share the norm of all
+            for p, total in clipped_sum(term, batch, norm, units).items():
                 p.grad = total if p.grad is None else p.grad + total
         return torch.zeros((), device=loop.device)
 
@@ -209,10 +210,6 @@ class NoisyRule(GradientRule):
         for p in dict.fromkeys(term.trainable()):
             noise = torch.from_numpy(stream.standard_normal(tuple(p.shape), dtype=np.float32)).to(p.device)
             p.grad = ((0.0 if p.grad is None else p.grad) + deviation * noise) / rated.batch_size
-
-    def _norm(self, loop: InTraining) -> float:
-        """The largest norm of one unit's gradient in a term: the terms share the norm of all."""
-        return NORM / math.sqrt(len(loop.terms))
 
     def _rated(self) -> _Rated:
         assert self.loader_made is not None

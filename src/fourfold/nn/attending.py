@@ -129,11 +129,9 @@ class Attending(nn.Module):
             return Shares(entry(cond, batch), None)
         vector, states = reading.sequence(cond, batch)
         there = states.mask.any(1, keepdim=True)
-        keys = [layer.keys(states) * there[..., None, None] for layer in self._layers()]  # a value of 0 adds nothing
+        layers = (layer for layer in self.layers if isinstance(layer, CrossAttention))
+        keys = [layer.keys(states) * there[..., None, None] for layer in layers]  # a value of 0 adds nothing
         return Shares(entry.share(vector), Memory(keys, (states.mask | ~there)[:, None, None]))
-
-    def _layers(self) -> list[CrossAttention]:
-        return [layer for layer in self.layers if isinstance(layer, CrossAttention)]
 
     def forward(self, h: Tensor, layer: int, memory: Memory | None) -> Tensor:
         """Positions ``(B, L, width)`` before a block."""

@@ -69,17 +69,14 @@ class DiT(Part, nn.Module):
         shares = self.attending.read(self.condition.given, cond, len(x))
         vector, memory = (None, None) if shares is None else shares
         c = self.condition.joined(tau, vector)
-        h = self.entry(self._tokens(x).to(self.entry.weight.dtype)) + self.positions
+        tokens = patches(with_detail(x), self.patch).flatten(2).transpose(1, 2)
+        h = self.entry(tokens.to(self.entry.weight.dtype)) + self.positions
         share = self.maps.share(cond, len(x), (self.height, self.width))
         h = h if share is None else h + share.flatten(2).transpose(1, 2)
         for i, block in enumerate(self.blocks):
             h = block(self.attending(h, i, memory), c)
         a, b = self.modulation(c)[:, None].chunk(2, 2)
         return self._images(self.exit(modulated(h, a, b)).float())
-
-    def _tokens(self, x: Tensor) -> Tensor:
-        """Images to tokens, ``(B, L, 3 C p p)``."""
-        return patches(with_detail(x), self.patch).flatten(2).transpose(1, 2)
 
     def _images(self, tokens: Tensor) -> Tensor:
         """Tokens to images of the full size."""

@@ -223,15 +223,12 @@ class Codebook(Quantiser):
         with torch.no_grad():
             nearest = (table.square().sum(1) - 2 * rows @ table.T).argmin(1)
         codes = nearest.reshape(len(e), *e.shape[2:])
-        v = self._map(table[nearest], e)
+        v = table[nearest].reshape(len(e), *e.shape[2:], self.channels).movedim(-1, 1)
         pulls = (e.detach() - v).square() + self.commitment * (e - v.detach()).square()
         penalty = self.weight * pulls.mean(1).flatten(1).sum(1)
         if self.training:
             penalty = penalty + self._revival(rows.detach(), nearest, table)
         return Quantised(e + (v - e).detach(), codes, penalty)
-
-    def _map(self, rows: Tensor, like: Tensor) -> Tensor:
-        return rows.reshape(len(like), *like.shape[2:], self.channels).movedim(-1, 1)
 
     def _revival(self, rows: Tensor, nearest: Tensor, table: Tensor) -> Tensor:
         """The pull of dead vectors to random inputs, one number. ``usage`` is a moving average over about 100 steps."""

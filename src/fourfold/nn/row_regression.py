@@ -86,7 +86,8 @@ class RowRegression(Part, nn.Module):
         step = _step(now, before)
         self.values.fit(now)
         self.steps.fit(step)
-        self.gap.copy_(((now == MISSING).sum(0) + 0.5) / (len(rows) + 1) * self._may_lack())
+        missing = torch.tensor([column.missing for column in self.values.space.modelled], dtype=torch.float64)
+        self.gap.copy_(((now == MISSING).sum(0) + 0.5) / (len(rows) + 1) * missing)
         features = self._features(rows)
         targets = [self._scores(codec, y) for codec, y in ((self.values, now), (self.steps, step))]
         present = [now != MISSING, step != MISSING]
@@ -132,9 +133,6 @@ class RowRegression(Part, nn.Module):
             x = y if v == 0 else (before[:, i] + y)
             result = torch.where(view == v, x, result)
         return torch.where(u[:, 1] < self.gap[i], MISSING, result.clamp(*self._limits(self.values, i)))
-
-    def _may_lack(self) -> Tensor:
-        return torch.tensor([column.missing for column in self.values.space.modelled], dtype=torch.float64)
 
     def _allowed(self, i: int) -> Tensor:
         """The features that number ``i`` is predicted from."""

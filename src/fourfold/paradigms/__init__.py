@@ -57,7 +57,7 @@ def cards() -> Mapping[str, Card]:
         all_cards += [several] if isinstance(several, Card) else _cards_of(several)
     names = [card.name for card in all_cards]
     if len(set(names)) != len(names):
-        raise ValueError(f"two paradigms have one name among {sorted(names)}: uninstall or rename one")
+        raise ValueError(f"paradigms must have different names, got {sorted(names)}: uninstall or rename one")
     by_name = {card.name: card for card in all_cards}
     for module in loaded:
         for name, more in getattr(module, "RECIPES_OF", {}).items():

@@ -2,10 +2,9 @@
 
     grad E(x + sigma eps) = eps / sigma on average, where E is the energy of data with that noise
 
-(Vincent 2011, https://doi.org/10.1162/NECO_a_00142). Training needs neither chains nor a normaliser.
-:class:`EnergyScoreMatching` takes one noise level, and :class:`NoisedScoreMatching` takes all of them, with an energy
-whose gradient is a well conditioned denoiser (Song, Ermon 2019, https://arxiv.org/abs/1907.05600; Karras et al. 2022,
-https://arxiv.org/abs/2206.00364).
+(Vincent 2011, https://doi.org/10.1162/NECO_a_00142). Training needs neither chains nor a normaliser. All noise levels
+are learned at once, with an energy whose gradient is a well conditioned denoiser (Song, Ermon 2019,
+https://arxiv.org/abs/1907.05600; Karras et al. 2022, https://arxiv.org/abs/2206.00364).
 """
 
 from __future__ import annotations
@@ -17,21 +16,20 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Noise, SingleLoss, Term, forgetful, view
-from fourfold.distributions.references import Normal, with_reference
+from fourfold.core import Batch, Estimand, SingleLoss, forgetful, view
+from fourfold.distributions.references import Normal
 from fourfold.distributions.times import log_normal
-from fourfold.estimands import Denoiser, Energy, NoisedEnergy
+from fourfold.estimands import Denoiser, NoisedEnergy
 from fourfold.estimands.preconditioned import noise_level, total_scale
-from fourfold.maths.gradients import twice_differentiable
 from fourfold.maths.paths import Path, broadcast
-from fourfold.samplers.langevin import MALA, MarkovChain, reference_of
+from fourfold.samplers.langevin import MALA, MarkovChain
 from fourfold.samplers.monitor import ChainMonitor
 from fourfold.vocabulary import Principle
 
-__all__ = ["EnergyScoreMatching", "NoisedScoreMatching", "PreconditionedEnergy"]
+__all__ = ["NoisedScoreMatching", "PreconditionedEnergy"]
 
-_MOVE, _SMALL_MOVE = MALA(1, 0.01), MALA(1, 1e-3)
-"""The chains that monitor mixing, of data with some noise and with the least."""
+_MOVE = MALA(1, 1e-3)
+"""The chain that monitors mixing, of data with the least noise."""
 
 
 @final
@@ -69,54 +67,6 @@ class PreconditionedEnergy(NoisedEnergy):
 
 
 @final
-class EnergyScoreMatching(SingleLoss):
-    """``||sigma grad E(x + sigma eps) - eps||^2 / dims``, least where ``E`` is the energy of data with noise ``sigma``.
-
-    Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders (https://doi.org/10.1162/NECO_a_00142).
-    Training watches ``rhat`` and ``energy_gap``, the mean energy of draws of the reference minus that of data.
-
-    Args:
-        event: shape of one encoded example.
-        sigma: standard deviation of the noise.
-        label_dropout: share of labels that training hides.
-        chain: moves the chains that monitor mixing.
-    """
-
-    learns: ClassVar[type[Estimand]] = Energy
-    principle = Principle.DENOISING
-    summary = (
-        "match the energy's gradient to the noise added to the data, at one noise level (denoising score matching)"
-    )
-    formula = "min_θ E_x,ε ‖σ·∇E_θ(x + σε) − ε‖²"
-    term, judges = "score", True
-
-    def __init__(
-        self, event: tuple[int, ...], sigma: float = 0.1, label_dropout: float = 0.1, chain: MarkovChain = _MOVE
-    ) -> None:
-        super().__init__(label_dropout)
-        self.sigma, self.monitor = sigma, ChainMonitor(tuple(event), chain)
-
-    def updates(self, estimand: Energy) -> Sequence[nn.Module]:
-        return [estimand.net]
-
-    def terms(self, estimand: Energy) -> Mapping[str, Term]:
-        return with_reference(estimand, super().terms(estimand))
-
-    @torch.enable_grad()
-    def loss(self, estimand: Energy, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.label_dropout)
-        x = (batch.x + self.sigma * eps).requires_grad_()
-        with twice_differentiable():
-            energy = estimand(x, cond)
-        (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
-        with torch.no_grad():
-            gap = estimand(reference_of(estimand, Noise.in_training(x, 64))).mean() - energy.mean()
-        watched = {"energy_gap": gap, "rhat": self.monitor(estimand)}
-        # a constant of the energy has no gradient, but a parameter must have one: 0 E gives it
-        return (self.sigma * gradient - eps).float().square().flatten(1).mean(1) + 0 * energy, watched
-
-
-@final
 class NoisedScoreMatching(SingleLoss):
     """``E w(s) ||D(x_t, t) - x||^2 / dims`` with ``D = (x_t - sigma^2 grad E) / alpha``, at every noise level.
 
@@ -146,7 +96,7 @@ class NoisedScoreMatching(SingleLoss):
         std: float = 1.2,
         sigma_data: float = 0.5,
         label_dropout: float = 0.1,
-        chain: MarkovChain = _SMALL_MOVE,
+        chain: MarkovChain = _MOVE,
     ) -> None:
         super().__init__(label_dropout)
         self.mean, self.std, self.sigma_data = mean, std, sigma_data

@@ -131,18 +131,6 @@ def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
 # --- distillation -----------------------------------------------------------------------------------------------------
 
 
-def _inherit(student: Estimand, teacher: GenerativeModel) -> None:
-    """Start a student with the weights of its teacher, if both have the same preconditioning and path.
-
-    The student's second time, which the teacher does not know, has zero weight at first.
-    """
-    source = teacher.estimand
-    if not (isinstance(source, Preconditioned) and isinstance(student, (NetworkAverage, ConsistencyNetwork))):
-        return
-    if (source.path, source.sigma_data) == (student.path, student.sigma_data):
-        student.net.load_state_dict(source.net.state_dict(), strict=False)
-
-
 def _jittered(path: Path, steps: int) -> Tensor:
     """``steps + 1`` decreasing times from the path's last to its first, those between shifted by a random amount."""
     fine, parts = path.grid(64 * steps), 64
@@ -151,8 +139,31 @@ def _jittered(path: Path, steps: int) -> Tensor:
     return torch.cat([fine[:1], inner, fine[-1:]])
 
 
+class _Student(SingleLoss, Staged):
+    """An objective of a student, whose teacher is trained first and gives it its weights."""
+
+    principle = Principle.DENOISING
+    teacher: GenerativeModel
+    share: float
+
+    def stages(self) -> Sequence[Stage]:
+        """The teacher."""
+        return [Stage("teacher", self.teacher, self.share)]
+
+    def ready(self, estimand: Estimand) -> None:
+        """Start the student with the teacher's weights, if both have the same preconditioning and path.
+
+        The student's second time, which the teacher does not know, has zero weight at first.
+        """
+        source = self.teacher.estimand
+        if not (isinstance(source, Preconditioned) and isinstance(estimand, (NetworkAverage, ConsistencyNetwork))):
+            return
+        if (source.path, source.sigma_data) == (estimand.path, estimand.sigma_data):
+            estimand.net.load_state_dict(source.net.state_dict(), strict=False)
+
+
 @final
-class TrajectoryDistillation(SingleLoss, Staged):
+class TrajectoryDistillation(_Student):
     """``E w(t, s) ||x_t + (s - t) u(x_t, t, s) - x_s||`` over pairs of times of a teacher's solved paths.
 
     A few sets of paths are kept, each solved from noise to its end by ``steps`` evaluations of the teacher. Every
@@ -180,7 +191,6 @@ class TrajectoryDistillation(SingleLoss, Staged):
     """
 
     learns: ClassVar[type[Estimand]] = AverageVelocity
-    principle = Principle.DENOISING
     states: Tensor
     """``(sets, steps + 1, paths, *event)``."""
     times: Tensor
@@ -216,14 +226,6 @@ class TrajectoryDistillation(SingleLoss, Staged):
         self.register_buffer("times", torch.zeros(sets, steps + 1), persistent=False)
         self.register_buffer("cond", unknown.expand(sets, paths, *unknown.shape[1:]).clone(), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.long), persistent=False)
-
-    def stages(self) -> Sequence[Stage]:
-        """The teacher."""
-        return [Stage("teacher", self.teacher, self.share)]
-
-    def ready(self, estimand: Estimand) -> None:
-        """Start the student with the teacher's weights."""
-        _inherit(estimand, self.teacher)
 
     def loss(self, estimand: AverageVelocity, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         self.advance(batch)
@@ -285,7 +287,7 @@ def _as_batch(x: Tensor) -> Tensor:
 
 
 @final
-class ConsistencyDistillation(SingleLoss, Staged):
+class ConsistencyDistillation(_Student):
     """``E ||f(x_t, t) - sg f(x_s, s)||`` for neighbouring times ``t > s`` of one path of a teacher's ODE.
 
     ``x_t`` is a noised example, and ``x_s`` is one step of Heun's rule from it. The estimand holds the boundary
@@ -302,7 +304,6 @@ class ConsistencyDistillation(SingleLoss, Staged):
     """
 
     learns: ClassVar[type[Estimand]] = ConsistencyFunction
-    principle = Principle.DENOISING
     summary = "make two neighbouring points of one path of the teacher's ODE predict the same end"
     formula = "min_θ E_t,x,ε ‖f_θ(x_t, t) − sg(f_θ(x_s, s))‖,  x_s: one step of the teacher from x_t"
     term = "consistency"
@@ -317,14 +318,6 @@ class ConsistencyDistillation(SingleLoss, Staged):
     ) -> None:
         super().__init__(label_dropout)
         self.teacher, self.share, self.steps, self.huber = teacher, share, steps, huber
-
-    def stages(self) -> Sequence[Stage]:
-        """The teacher."""
-        return [Stage("teacher", self.teacher, self.share)]
-
-    def ready(self, estimand: Estimand) -> None:
-        """Start the student with the teacher's weights."""
-        _inherit(estimand, self.teacher)
 
     def loss(self, estimand: ConsistencyFunction, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         path, cond = estimand.path, forgetful(batch.cond, self.label_dropout)

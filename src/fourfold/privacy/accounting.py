@@ -70,7 +70,7 @@ def require_accountant() -> Any:
         return importlib.import_module("dp_accounting")
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "--private needs dp-accounting, which counts what is spent: pip install 'fourfold[private]'"
+            "dp-accounting must be installed for --private: pip install '.[private]' in its clone"
         ) from None
 
 

@@ -33,7 +33,8 @@ def by_space(
         @functools.singledispatch
         @functools.wraps(function)
         def dispatched(space: Any, *args: Any, **options: Any) -> _T:
-            names = " or ".join(kind.__name__ for kind in dispatched.registry if kind is not object)
+            *others, last = (kind.__name__ for kind in dispatched.registry if kind is not object)
+            names = " or ".join([*([", ".join(others)] if others else []), last])
             raise TypeError(f"data must be {names} for this recipe, got {type(space).__name__}; use {instead}")
 
         for kind in spaces:

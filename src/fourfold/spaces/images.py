@@ -115,7 +115,7 @@ class Images(Space):
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         if self.n_values**self.dims > MOST:
-            raise ValueError(f"{self.n_values}^{self.dims} images are too many to be enumerated")
+            raise ValueError(f"images must be at most {MOST:,} to be enumerated, got {self.n_values}^{self.dims}")
         everything = torch.tensor(list(itertools.product(range(self.n_values), repeat=self.dims)))
         return everything.reshape(-1, *self.shape).to(torch.uint8), 1.0
 

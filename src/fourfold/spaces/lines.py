@@ -155,7 +155,7 @@ class Lines(WrittenTexts):
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         if self.tokens**self.text.length > MOST:
-            raise ValueError(f"{self.tokens}^{self.text.length} texts are too many to be enumerated")
+            raise ValueError(f"texts must be at most {MOST:,} to be enumerated, got {self.tokens}^{self.text.length}")
         every = torch.tensor(list(itertools.product(range(self.tokens), repeat=self.text.length)))
         behind = (every == self.end).long()
         return every[(behind == behind.cummax(1).values).all(1)], 1.0

@@ -42,16 +42,12 @@ def charts(columns: Mapping[int, Modelled], samples: Tensor, references: Tensor 
         categories = column.categories if isinstance(column, Categorical) else ()
         finite = v[v.isfinite()]
         low, high = (finite.min().item(), finite.max().item()) if len(finite) else (0.0, 1.0)
-        rows.append(Track(column.name, categories, low, high, tuple(_values(v[i]) for i in range(len(sequences)))))
+        series = tuple(tuple(values[~values.isposinf()].tolist()) for values in v)  # up to the end; a gap is NaN
+        rows.append(Track(column.name, categories, low, high, series))
     counts = lengths(sequences).tolist()
     data = 0 if references is None else len(references)
     titles = tuple(f"{'sample' if i < len(samples) else 'data'}, {n} row{'s' * (n > 1)}" for i, n in enumerate(counts))
     return Tracks(titles, tuple(rows), data)
-
-
-def _values(v: Tensor) -> tuple[float, ...]:
-    """The values of one sequence up to its end. A gap is NaN."""
-    return tuple(v[~v.isposinf()].tolist())
 
 
 def details(

@@ -289,7 +289,7 @@ class Sequences(WrittenRows):
         if self.key is not None:
             first = torch.cat([first[:, 1 : self.at + 1], first[:, :1], first[:, self.at + 1 :]], 1)
         if len(first) * len(later) ** (self.length - 1) > MOST:
-            raise ValueError(f"{self} are too many to be enumerated")
+            raise ValueError(f"sequences must be at most {MOST:,} to be enumerated, got more of {self}")
         parts = []
         for n in range(1 if self.key is not None else self.length, self.length + 1):
             rows = [first, *[later] * (n - 1)]

@@ -177,7 +177,7 @@ class Table(WrittenRows):
         ends = [self.free_rows.limits(i) for i in range(len(self.modelled))]
         rows = math.prod(most - least + 1 + c.missing for c, (least, most) in zip(self.modelled, ends, strict=True))
         if rows > 1e5:
-            raise ValueError(f"a table of {rows:.0e} different rows cannot be enumerated")
+            raise ValueError(f"rows must be at most 100,000 to be enumerated, got {rows:.0e} different ones")
         gap = torch.tensor([MISSING])
         codes = [torch.arange(least, most + 1) for least, most in ends]
         axes = [torch.cat([code, gap[: c.missing]]) for c, code in zip(self.modelled, codes, strict=True)]

@@ -202,7 +202,7 @@ class Text(WrittenTexts):
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         if self.tokens**self.length > MOST:
-            raise ValueError(f"{self.tokens}^{self.length} texts are too many to be enumerated")
+            raise ValueError(f"texts must be at most {MOST:,} to be enumerated, got {self.tokens}^{self.length}")
         return torch.tensor(list(itertools.product(range(self.tokens), repeat=self.length))), 1.0
 
     # --- files --------------------------------------------------------------------------------------------------------

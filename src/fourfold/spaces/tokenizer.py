@@ -134,7 +134,8 @@ class Tokenizer:
         """The bytes of UTF-8 that each token stands for. None for a special token."""
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         special = {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
-        letters = _bytes_of_letters() if '"ByteLevel"' in self.file else {}
+        byte_level = '"ByteLevel"' in self.file
+        letters = {letter: byte for byte, letter in enumerate(letters_of_bytes())} if byte_level else {}
         contents = [b""] * self.count
         for token, i in vocabulary.items():
             if token in special:
@@ -185,10 +186,6 @@ def letters_of_bytes() -> list[str]:
     return [chr(byte if byte in printable else next(code_points)) for byte in range(256)]
 
 
-def _bytes_of_letters() -> dict[str, int]:
-    return {letter: byte for byte, letter in enumerate(letters_of_bytes())}
-
-
 def portions(parts: Iterable[str]) -> Iterator[str]:
     """A text, given in parts, in portions of about 65,536 characters that end with a line.
 
@@ -231,5 +228,5 @@ def _library() -> Any:
     try:
         import tokenizers  # an optional library
     except ImportError:
-        raise ValueError("tokenizers need the extra 'text': pip install '.[text]' in its clone") from None
+        raise ValueError("tokenizers must be installed for subwords: pip install '.[text]' in its clone") from None
     return tokenizers

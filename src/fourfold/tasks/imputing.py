@@ -318,6 +318,6 @@ def _search_block(
                 yield row, torch.where(hole, samples[alike][0], gaps.x[row]), False
     if not over:
         raise ValueError(
-            f"no sample of this {model.paradigm} model, which draws whole rows, agrees with its values: use a model of "
-            f"arbitrary conditionals ({ABLE})"
+            f"model must draw samples that agree with these values, got none of this {model.paradigm} model, which "
+            f"draws whole rows: use one of arbitrary conditionals ({ABLE})"
         )

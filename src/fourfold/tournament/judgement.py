@@ -274,7 +274,7 @@ def _real(real: Data, train: Data | None, held_out: Data | None, n: int, keyword
     training = load(real if train is None else train, **keywords)
     notes = list[str]()
 
-    def read(data: Data) -> Split:
+    def split_of(data: Data) -> Split:
         skip_bad = bool(keywords.get("skip_bad"))
         part, changes = read_raw(data, training.space, labels=keywords.get("labels"), skip_bad=skip_bad)
         notes.extend(changes)
@@ -282,10 +282,10 @@ def _real(real: Data, train: Data | None, held_out: Data | None, n: int, keyword
 
     name = name_of(real)
     if train is not None and held_out is not None:
-        parts = read(real), read(held_out)
+        parts = split_of(real), split_of(held_out)
     else:
         source = real if held_out is None else held_out
-        parts = cut(name_of(source), read(source), training)
+        parts = cut(name_of(source), split_of(source), training)
     return separate(training, *parts, name, tuple(notes))
 
 
@@ -295,12 +295,12 @@ def _stem(data: Data) -> str:
 
 def _command(data: list[Data], parts: dict[str, Data | None], settings: Settings) -> str:
     """The command line. Empty where data lies in memory, or a setting has no option."""
-    given = {name: part for name, part in parts.items() if part is not None}
+    others = {name: part for name, part in parts.items() if part is not None}
     options = [words_of(name, value) for name, value in (settings.data_options or {}).items() if value is not None]
-    if None in options or any(name_of(part) == IN_MEMORY for part in (*data, *given.values())):
+    if None in options or any(name_of(part) == IN_MEMORY for part in (*data, *others.values())):
         return ""
     words = ["fourfold", "judge", *map(name_of, data)]
-    words += [word for name, part in given.items() for word in (f"--{name}", name_of(part))]
+    words += [word for name, part in others.items() for word in (f"--{name}", name_of(part))]
     words += [word for option in options for word in option or []]
     words += ["-n", str(settings.n)] if settings.n != Settings.n else []
     words += ["--features", settings.features] if settings.features is not None else []

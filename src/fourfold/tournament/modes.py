@@ -60,7 +60,7 @@ def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], best_step: int
         best_step: the step of the chosen weights, if they are not the last. A held-out loss that rose later does not
             count.
     """
-    keys = dict.fromkeys(key for line in log for key in line if mode.monitor and _stem(key) == mode.monitor)
+    keys = dict.fromkeys(key for line in log for key in line if mode.monitor and key.rpartition("/")[2] == mode.monitor)
     measurements = []
     for key in keys:
         values = _values(log, key)
@@ -93,10 +93,6 @@ def held_out(log: Sequence[Mapping[str, Any]], term: str) -> list[Measured]:
 def _values(log: Sequence[Mapping[str, Any]], key: str) -> list[float]:
     values = [line[key] for line in log if type(line.get(key)) in (int, float)]
     return [value for value in values if math.isfinite(value)]
-
-
-def _stem(key: str) -> str:
-    return key.rpartition("/")[2]
 
 
 def _smooth(values: Sequence[float], parts: int = 40) -> list[float]:

@@ -93,7 +93,8 @@ def nested(coded: Coded, support: int) -> tuple[Nested | None, str]:
     inside = {path[:i] for path in leaves for i in range(len(path))}
     empty_too = {path for path in inside if there[path] == (there[path[:-1]] if path else coded.counts.sum())}
     nulls = [path for path in dict.fromkeys([*leaves, *inside]) if _as_null(path, there, values)]
-    words = tuple(all(isinstance(item, str) and item not in GAPS for item in _there(values[path])) for path in leaves)
+    present = [[item for item in values[path] if item is not None] for path in leaves]
+    words = tuple(all(isinstance(item, str) and item not in GAPS for item in items) for items in present)
     column = Nested(
         coded.name,
         coded.dtype or "str",
@@ -140,10 +141,6 @@ def _as_null(path: Path, there: Mapping[Path, int], values: Mapping[Path, Sequen
     """Whether nothing is written as null: more often than its key is left out, if it has one."""
     missing = there[path[:-1]] - there[path] if path else 0
     return sum(value is None for value in values.get(path, ())) > missing
-
-
-def _there(values: Iterable[Any]) -> list[Any]:
-    return [value for value in values if value is not None]
 
 
 def _name(path: Path) -> str:

@@ -35,13 +35,16 @@ ZONE = re.compile(r"( [A-Z][a-z]+/[A-Za-z_/]+| [A-Z]{3,4})$")
 """The name of a zone behind a time, such as ``Europe/Rome`` or ``CET``. It is kept as it stands."""
 AS_TIME = re.compile(r"(time|date|epoch|stamp|created|updated)|_at$|^ts$", re.IGNORECASE)
 """Names of columns whose numbers may be seconds since 1970."""
+DIGITS = "%Y%m%d"
+"""A format that any number may have."""
 
 
 def time(values: Values) -> Inferred | None:
-    if values.coded.distinct.dtype.kind == "M":
+    times = values.coded.distinct
+    if times.dtype.kind == "M":
         try:
-            form = "%Y-%m-%d" if _date_only(values.coded.distinct) else "%Y-%m-%d %H:%M:%S"
-            beyond = not values.coded.distinct.dropna().dt.year.between(1, 9999).all()
+            form = "%Y-%m-%d" if (times == times.dt.normalize()).all() else "%Y-%m-%d %H:%M:%S"
+            beyond = not times.dropna().dt.year.between(1, 9999).all()
         except ValueError:
             beyond = True
         if beyond:
@@ -110,7 +113,7 @@ def _best(text: pd.Series, zoned: str | None) -> tuple[str | None, npt.NDArray[n
     else:
         few = text.iloc[np.linspace(0, len(text) - 1, min(len(text), 50)).astype(int)]
         marks = set(map(_marks, few))
-        forms = [form for form in _forms(text) if "%z" not in form and _marks(form) in marks and not _digits(form)]
+        forms = [form for form in _forms(text) if "%z" not in form and _marks(form) in marks and form != DIGITS]
     fits = [(form, DateTime.times(text, form).notna().to_numpy()) for form in forms]
     return max(fits, key=lambda pair: int(pair[1].sum()), default=(None, np.zeros(len(text), dtype=bool)))
 
@@ -121,11 +124,6 @@ def _forms(text: pd.Series) -> Sequence[str]:
     if names.isna().any() or names.nunique() > SEVERAL:
         return FORMATS
     return [f"{form}{name}" for name in names.unique() for form in FORMATS if form.endswith(_HOURS)]
-
-
-def _digits(form: str) -> bool:
-    """True for a format of digits alone, which any number may have."""
-    return form == "%Y%m%d"
 
 
 def _in_formats(values: Values, shares: tuple[tuple[str, float], ...]) -> Inferred:
@@ -139,10 +137,6 @@ def _in_formats(values: Values, shares: tuple[tuple[str, float], ...]) -> Inferr
     inferred = _times(values, times[times.notna()].reset_index(drop=True), column.format, reason)
     times_column = cast("DateTime", inferred.column)
     return dataclasses.replace(inferred, column=dataclasses.replace(times_column, others=column.others))
-
-
-def _date_only(times: pd.Series) -> bool:
-    return bool((times == times.dt.normalize()).all())
 
 
 def _format(values: Values) -> str | None:
