@@ -19,7 +19,7 @@ from fourfold.data.files import content_of
 from fourfold.settings.data import name_of
 from fourfold_databases.inference import inferred_schema
 from fourfold_databases.integrity import sound_frames
-from fourfold_databases.reading import Frames, frames_of, holds_bytes
+from fourfold_databases.reading import Frames, frames_of, holds_bytes, other_files
 from fourfold_databases.schema import NAMED, Link, Schema
 
 __all__ = ["Database", "read_database"]
@@ -178,7 +178,10 @@ def read_database(
         schema = Schema.of_toml(os.fspath(schema), content_of(Path(schema)).decode())
     empty = _without_rows(name, frames, skip_bad)
     frames = {table: frame for table, frame in frames.items() if table not in empty}
-    notes = tuple(f"{table}: is left out, since it has no rows" for table in empty)
+    folder = not isinstance(data, Mapping) and Path(data).expanduser().is_dir()
+    others = other_files(Path(data).expanduser()) if folder else []
+    notes = tuple(f"{name}: {item} is left out, since it is no table" for item in others)
+    notes += tuple(f"{table}: is left out, since it has no rows" for table in empty)
     if schema is None:
         schema, remarks = inferred_schema(frames, declared, name, skip_bad, skip_bad if doubtful is None else doubtful)
         notes += remarks

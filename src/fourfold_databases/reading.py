@@ -31,6 +31,7 @@ __all__ = [
     "holds_bytes",
     "holds_tables",
     "keys_in",
+    "other_files",
     "places_in",
     "rows_at",
     "with_numbers",
@@ -54,8 +55,18 @@ def holds_tables(data: Any) -> bool:
         return False
     path = Path(data).expanduser()
     if path.is_dir():
-        return len(_files(path)) > 1 and len(_files(path)) == len([*_visible(path)])
+        return len(_files(path)) > 1 and all(other.is_file() for other in _visible(path)) and _mostly_tables(path)
     return path.is_file() and path.suffix.lower() in ENDINGS and len(declared_keys(path)) > 1
+
+
+def _mostly_tables(folder: Path) -> bool:
+    """Whether a folder has more tables than other files. Pictures with two files of labels are no database."""
+    return len(_files(folder)) > len(other_files(folder))
+
+
+def other_files(folder: Path) -> list[str]:
+    """The names of files in a folder of tables that are none, such as a picture. Schemas and readmes do not count."""
+    return sorted(path.name for path in {*_visible(folder)}.difference(_files(folder)))
 
 
 def _visible(folder: Path) -> Iterator[Path]:

@@ -80,6 +80,17 @@ def without_circles(links: Sequence[Link]) -> tuple[tuple[Link, ...], tuple[Link
     return tuple(straight), tuple(closing)
 
 
+def _line_of(text: str, link: Link) -> int:
+    """The number of the line of a TOML file that names a link, from 1. 0 where it is written in another way."""
+    section = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        section = line.strip() if line.lstrip().startswith("[") else section
+        names_table = section.strip("[]").replace('"', "").removesuffix(".links") == link.child
+        if names_table and line.partition("=")[0].strip().strip('"') == link.column:
+            return number
+    return 0
+
+
 @dataclass(frozen=True)
 class Schema:
     """Tables, their primary keys, and their links.
@@ -267,7 +278,16 @@ class Schema:
         parts |= {link.column: tuple(link.column.split(COMMA)) for link in links if keys.get(link.parent) in parts}
         free = tuple(table for table, section in sections.items() if "owner" in section)
         real = tuple(table for table, section in sections.items() if "reference" in section)
-        return cls(keys, tuple(links), dict.fromkeys(keys, reason), parts, free, real)
+        for link in links:
+            if link.parent not in keys:
+                raise DataError(
+                    f"{where}, line {_line_of(text, link)}: {link}: {link.parent!r} must be a section with a "
+                    f"primary key, got {shortened([*keys])}; add [{json.dumps(link.parent)}]"
+                )
+        try:
+            return cls(keys, tuple(links), dict.fromkeys(keys, reason), parts, free, real)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
 
     def restricted(self, tables: Mapping[str, tuple[str, ...]], where: str) -> Schema:
         """This schema for a database with other tables: those that it does not have have no keys.

@@ -313,3 +313,32 @@ def test_of_two_tables_with_the_values_of_a_link_it_leads_to_the_one_that_it_is_
     drugs = pd.DataFrame({"drug_id": range(90), "doctor_id": rng.choice(rooms["doctor_id"], 90)})
     schema = inferred_schema({"allocations": rooms, "doctors": doctors, "drugs": drugs}, {})[0]
     assert links(schema) == {"allocations.doctor_id -> doctors", "drugs.doctor_id -> doctors"}
+
+
+def test_a_stray_file_beside_tables_is_left_out_and_said(tmp_path):
+    for name, frame in shop().items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    for name in ("logo.png", "Thumbs.db", ".DS_Store", "README.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert holds_tables(tmp_path)
+    database = read_database(tmp_path)
+    assert {*database.frames} == {*shop()}
+    assert [note.partition(": ")[2].partition(" ")[0] for note in database.notes] == ["Thumbs.db", "logo.png"]
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("labels.csv", "captions.csv", "a.png", "b.png"):
+        (pictures / name).write_bytes(b"x")
+    assert not holds_tables(pictures)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[a]\nkey = "id"\n\n[a.links]\nb_id = "b"\n', r"^shop.toml, line 5: a.b_id -> b: 'b' must be a section"),
+        ('[b]\n\n[a]\n[a.links]\nb_id = "b"\n', "^shop.toml: a.b_id -> b: the parent must be a table with a primary"),
+        ('[a]\nkey = "id"\nlinks = 3 4\n', r"^shop.toml: .*line 3"),
+    ],
+)
+def test_errors_of_a_file_name_it_and_the_line(text, message):
+    with pytest.raises(DataError, match=message):
+        Schema.of_toml("shop.toml", text)
