@@ -341,7 +341,10 @@ def _siblings(schema: Schema, table: str) -> tuple[str, ...]:
 
 
 def _identifier(name: str, keys: pd.Series) -> Identifier:
-    column = infer(Coded(name, np.arange(len(keys), dtype=np.int32), keys), {"kind": "identifier"}).column
+    texts = keys.astype(str)
+    signed = texts.str.startswith("-").any() and texts.str.fullmatch(r"-?\d{1,18}").all()
+    coded = Coded(name, np.arange(len(keys), dtype=np.int32), keys, "int64" if signed else None)
+    column = infer(coded, {"kind": "identifier"}).column
     assert isinstance(column, Identifier), "the hint asks for one"
     return column
 

@@ -488,3 +488,16 @@ def test_a_key_that_is_a_link_too_leads_to_another_row_each_time(case, tmp_path)
         assert drawn["visits"]["doctor_id"].is_unique
         assert {*drawn["visits"]["patient_id"]} <= {*drawn["patients"]["patient_id"]}
         assert len(drawn["visits"]) > 10
+
+
+@pytest.mark.parametrize("kind", ["int64", "str"])
+def test_keys_below_zero_count_on_as_numbers(kind):
+    rng = np.random.default_rng(0)
+    accounts = pd.DataFrame({"account_id": np.arange(-30, 30), "kind": rng.choice([*"xy"], 60)})
+    bookings = pd.DataFrame({"account_id": rng.integers(-30, 30, 90), "sum": rng.integers(1, 90, 90)})
+    frames = {"accounts": accounts, "bookings": bookings}
+    frames = {name: frame.astype({"account_id": kind}) for name, frame in frames.items()}
+    drawn = fit_database("autoregressive", frames, budget="2 steps", size="xs", precision="float32").sample()
+    assert drawn["accounts"]["account_id"].dtype == kind
+    assert drawn["accounts"]["account_id"].astype(int).tolist() == [*range(30, 90)]
+    assert {*drawn["bookings"]["account_id"]} <= {*drawn["accounts"]["account_id"]}
