@@ -78,6 +78,8 @@ def test_samples_follow_the_masses(model: GenerativeModel) -> None:
 def plain(net: ColumnTrees, z: Tensor, row: int, i: int, trees: list[int], left_out: bool) -> list[float]:
     """The masses of the tokens of column ``i`` by some of its trees: the definition, counting rows one by one."""
     inputs, size = net._inputs(z, None), net.sizes[i]
+    kernels = net.kernels[i, :, :size, :size] * net.root[i, :size]  # a neighbour counts by its mass
+    kernels = kernels / kernels.sum(2, keepdim=True)
     masses, weights = [0.0] * size, net.weight[i, trees].softmax(0).tolist()
     for t, weight in zip(trees, weights, strict=True):
         r, node, p, inside = i * net.trees + t, 0, [1 / size] * size, list(range(len(z)))
@@ -86,7 +88,7 @@ def plain(net: ColumnTrees, z: Tensor, row: int, i: int, trees: list[int], left_
             scale = int(math.log2(n)) if n else 0
             counts = torch.bincount(z[[j for j in inside if not (left_out and j == row)], i], minlength=size).float()
             shares, a = net.smoothing[i, scale].softmax(0), float(net.log_prior[i, scale].exp())
-            smooth = [float((shares * (counts @ net.kernels[i, :, :size, k].T)).sum()) for k in range(size)]
+            smooth = [float((shares * (counts @ kernels[:, :, k].T)).sum()) for k in range(size)]
             total = n - left_out
             p = [(s + a * q) / (total + a) for s, q in zip(smooth, p, strict=True)]
             right = [float(inputs[j, net.feature[r, node]]) > float(net.threshold[r, node]) for j in inside]
@@ -124,6 +126,43 @@ def test_masses_are_those_of_the_definition(model: GenerativeModel) -> None:
             masses = net(z[row : row + 1], None, i)[0].exp().tolist()
         assert masses == pytest.approx(plain(net, z, row, i, list(range(net.trees)), False), abs=2e-6)
         assert sum(masses) == pytest.approx(1, abs=1e-6)
+
+
+def test_kernels_leave_a_frequent_value_its_mass() -> None:
+    g = torch.Generator().manual_seed(0)
+    number = torch.randint(200, (1000, 1), generator=g)
+    number[torch.rand(1000, generator=g) < 0.5] = 100
+    label = torch.randint(2, (1000, 1), generator=g)
+    columns = Categorical("label", categories=("a", "b")), Numeric("number", "int64", low=0, high=199)
+    space = Table(columns, observed=1000)
+    model = build("autoregressive/trees", space, "xs")
+    model.fit_statistics(torch.cat([label, number], 1), None)
+    with torch.no_grad():
+        net = model.eval().estimand.net
+        net.smoothing.zero_()[..., -1] = 20.0  # the widest kernel alone
+        net.shares.zero_()[:, 0] = 20.0  # and trees alone
+    nats = model.log_prob(torch.tensor([[0, 100], [1, 100]])).nats
+    assert float(nats.exp().sum()) == pytest.approx(0.5, abs=0.05)  # by distance alone it keeps an eighth of it
+
+
+def test_products_of_columns_are_seen_on_the_axis_of_logarithms() -> None:
+    def drawn(n: int, seed: int) -> Tensor:
+        g = torch.Generator().manual_seed(seed)
+        sides, e = 20 + 180 * torch.rand(n, 2, generator=g), torch.randn(n, generator=g)
+        return torch.cat([sides, (sides.prod(1) * (0.03 * e).exp() / 20)[:, None]], 1).round().long()
+
+    x, y = drawn(600, 0), drawn(300, 1)
+    columns = tuple(Numeric(name, "int64", low=1, high=int(x[:, i].max())) for i, name in enumerate("abc"))
+    y = y[(y <= x.amax(0)).all(1)]
+    e = ((y[:, 2] * 20).log() - y[:, :2].log().sum(1)).double() / 0.03
+    truth = -2 * math.log(180) - e.square() / 2 - math.log(math.sqrt(2 * math.pi) * 0.03) - y[:, 2].log()
+    model = build("autoregressive/trees", Table(columns, observed=600), "s")
+    model.fit_statistics(x, None)
+    nats = model.eval().log_prob(y).nats.double()
+    with torch.no_grad():
+        model.estimand.net.shares[:, -1] = -torch.inf  # without that axis
+    assert float(truth.mean() - nats.mean()) < 0.4
+    assert float(nats.mean() - model.log_prob(y).nats.mean()) > 0.3
 
 
 def test_training_counts_a_row_in_no_tree_that_predicts_it(model: GenerativeModel) -> None:

@@ -41,6 +41,8 @@ WIDEST = 128
 """Columns beside whose trees there are mixtures of whole rows, at most."""
 JUDGED = 2
 """Trees of a column that predict a row in training."""
+LOWEST = 0.01
+"""The quantile that must be positive if a column is to have an axis of logarithms. These end at half of it."""
 SCALES = 24
 """Powers of two of the rows of a node, at most."""
 WIDTHS = (0.0, 1 / 48, 1 / 16, 1 / 6)
@@ -51,16 +53,19 @@ WIDTHS = (0.0, 1 / 48, 1 / 16, 1 / 6)
 class ColumnTrees(Forest):
     """``p(x_i | x_<i, c)`` of the tokens of each column: a mixture of trees and of classical models beside them.
 
-        p(x_i | x_<i, c) = s_1 sum_t w_t p_t + s_2 N + s_3 p_u + s_4 p_v
+        p(x_i | x_<i, c) = s_1 sum_t w_t p_t + s_2 N + s_3 p_u + s_4 p_v + s_5 p_l
 
-    ``p_t`` are trees, whose nodes smooth their leaves. ``N`` is a Gaussian about a linear prediction. ``p_u`` and
-    ``p_v`` are mixtures of Gaussians of whole rows (:class:`~fourfold.nn.token_mixture.TokenMixture`), on an axis of
-    normal scores and on one of values. The shares of a column are parameters. So this loses to a classical model only
-    where the rows left out misjudge it.
+    ``p_t`` are trees, whose nodes smooth their leaves. ``N`` is a Gaussian about a linear prediction. ``p_u``, ``p_v``
+    and ``p_l`` are mixtures of Gaussians of whole rows (:class:`~fourfold.nn.token_mixture.TokenMixture`), on an axis
+    of normal scores, on one of values, and on one of logarithms, where products are sums. The shares of a column are
+    parameters. So this loses to a classical model only where the rows left out misjudge it.
 
     A node ``v`` with ``n`` training rows, ``N(k)`` of them with token ``k`` after smoothing by kernels, has the masses
 
         p_v(k) = (N(k) + a p_u(k)) / (n + a),    u: the node above it; above the root: the column by itself.
+
+    A kernel gives the row of a token ``j`` to its neighbours ``k`` by their distance and by their masses in the column
+    by itself, ``K(k | j) ~ exp(-(k - j)^2 / 2 w^2) p(k)``. So a value that many rows hold is not spread over others.
 
     The leaf of a row gives the masses of its tree. Kernels and ``a`` depend on the column and on the size of the node.
     They are the parameters, which training by steps learns. :meth:`fit` grows the trees and counts. A tree grows on
@@ -84,6 +89,7 @@ class ColumnTrees(Forest):
         least: the fewest rows of a leaf.
         order: the columns in the order of the chain rule. By default their own.
         context: the first columns in this order, for which nothing grows: only the others are predicted.
+        axes: of the mixtures, the first ones of normal scores, values and logarithms.
 
     Raises:
         ValueError: for fewer than two leaves, an order that does not name each column once, or no column to predict.
@@ -109,6 +115,7 @@ class ColumnTrees(Forest):
         least: int = 5,
         order: Sequence[int] = (),
         context: int = 0,
+        axes: int = 2,
     ) -> None:
         super().__init__(len(sizes) * trees, leaves)
         if order and sorted(order) != list(range(len(sizes))):
@@ -136,7 +143,7 @@ class ColumnTrees(Forest):
         start = torch.tensor([0.0, 0.5, 1.0, 0.0]).repeat(columns, SCALES, 1)
         self.smoothing = nn.Parameter(start)
         self.weight = nn.Parameter(torch.zeros(columns, trees))
-        axes = 0 if columns > WIDEST else 2 if ordered else 1
+        axes = 0 if columns > WIDEST else axes if ordered else 1
         self.mixtures = nn.ModuleList(TokenMixture(sizes, ordered, missing, self.order) for _ in range(axes))
         self.shares = nn.Parameter(torch.tensor([0.0, -1.0] + [0.0] * axes).repeat(columns, 1))
         self._memory = dict[str, tuple[tuple[Tensor, ...], Tensor]]()
@@ -237,9 +244,20 @@ class ColumnTrees(Forest):
             self.line[i] = torch.tensor([1.0, float((x[:, i] >= last).float().mean())])
 
     def _axes(self, x: Tensor, edges: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-        """Places and edges of ordered tokens, in normal scores and in values of mean 0 and variance 1."""
-        edges = torch.arange(self.edges.shape[1]).double().repeat(self.columns, 1) if edges is None else edges.clone()
+        """Places and edges of ordered tokens: normal scores, values and logarithms, these of mean 0 and variance 1."""
+        edges = torch.arange(self.edges.shape[1]).double().repeat(self.columns, 1) if edges is None else edges
         places = (edges[:, 1:] + edges[:, :-1]) / 2
+        least = torch.zeros(self.columns, 1, dtype=torch.float64)
+        for i in self.ordered:
+            present = x[x[:, i] < self.sizes[i] - (i in self.missing), i]
+            least[i] = places[i, present].quantile(LOWEST) if len(present) else 0.0
+        logs = [torch.where(least > 0, v.maximum(least / 2).log(), v) for v in (places, edges)]
+        axes = [self._standard(x, *axis) for axis in ((places, edges), logs)]
+        return [(self.scores, self.edges), *axes]
+
+    def _standard(self, x: Tensor, places: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """Places and edges of which the ordered tokens of each column have mean 0 and variance 1."""
+        places, edges = places.clone(), edges.clone()
         for i in self.ordered:
             last = self.sizes[i] - (i in self.missing)
             values = places[i, x[x[:, i] < last, i]]
@@ -249,7 +267,7 @@ class ColumnTrees(Forest):
             scale = torch.where(scale > 0, scale, 1.0)
             places[i], edges[i] = (places[i] - centre) / scale, (edges[i] - centre) / scale
             edges[i, 0], edges[i, last:] = -torch.inf, torch.inf
-        return [(self.scores, self.edges), (places.float(), edges.float())]
+        return places.float(), edges.float()
 
     def _fit_linear(
         self, i: int, x: Tensor, features: Tensor, targets: Tensor, features_before: Tensor, part: Tensor
@@ -450,7 +468,8 @@ class ColumnTrees(Forest):
         total = self._totals()[tree, place]
         size = _scale(total)
         a, share = prior[column.unsqueeze(1), size], shares[column.unsqueeze(1), size]
-        smooth = self._smooth()[tree, place, :, token.unsqueeze(2)] - self.kernels[column, :, token, token].unsqueeze(2)
+        own = self._weighed()[column, :, token, token].unsqueeze(2)
+        smooth = self._smooth()[tree, place, :, token.unsqueeze(2)] - own
         evidence, total = (smooth * share).sum(3).clamp(min=0), (total - 1).clamp(min=0)
         p = self.root[column, token]
         for d in range(path.shape[2]):
@@ -463,12 +482,20 @@ class ColumnTrees(Forest):
         """The rows in each node, ``(R, nodes)``."""
         return self._remembered("totals", [self.counts], lambda: self.counts.sum(2))
 
+    def _weighed(self) -> Tensor:
+        """Kernels of each column, ``(C, K, tokens, tokens)``, weighed by the masses of the tokens that they reach."""
+        return self._remembered("weighed", [self.root], self._compute_weighed)
+
+    def _compute_weighed(self) -> Tensor:
+        weighed = self.kernels * self.root[:, None, None].clamp(min=1e-30)
+        return weighed / weighed.sum(3, keepdim=True)
+
     def _smooth(self) -> Tensor:
         """Counts of tokens under each kernel, ``(R, nodes, K, tokens)``."""
-        return self._remembered("smooth", [self.counts], self._compute_smooth)
+        return self._remembered("smooth", [self.counts, self.root], self._compute_smooth)
 
     def _compute_smooth(self) -> Tensor:
-        kernels = self.kernels[self._rows()]
+        kernels = self._weighed()[self._rows()]
         return torch.einsum("rnt,rkts->rnks", self.counts, kernels)
 
     def _tables(self) -> Tensor:
@@ -538,7 +565,7 @@ def _scale(total: Tensor) -> Tensor:
 
 
 def _kernels(sizes: Sequence[int], ordered: Collection[int], missing: Collection[int]) -> Tensor:
-    """Kernels of each column, ``(C, K, tokens, tokens)``: from each token to all, masses that add up to 1."""
+    """Kernels of each column by distance alone, ``(C, K, tokens, tokens)``: from each token to all, sums of 1."""
     most = max(sizes)
     kernels = torch.eye(most).repeat(len(sizes), len(WIDTHS), 1, 1)
     for i in ordered:

@@ -79,6 +79,10 @@ VALUES = 100_000
 """Rows by columns of such a table, at most. Networks are ahead on 5,000 x 42 of census, trees on 5,000 x 15 (adult)."""
 MOST_COLUMNS = 128
 """Columns of such a table, and of vectors with mixtures of Gaussians, at most."""
+FINE = 6
+"""Bins of a number as multiples of the root of the rows. Relations such as a volume's need fine ones."""
+AXES = 3
+"""Axes of the mixtures of whole rows: normal scores, values and logarithms."""
 LEAST = 5
 """The fewest rows of a leaf."""
 RUN = 3
@@ -246,12 +250,12 @@ def trees(space: Table, size: str) -> GenerativeModel:
     """
     check_width(space, "trees")
     bins, most, leaves = TREES[size]
-    codec = ColumnTokens(space, bins_of(space, bins), min(space.observed or 0, COUNTED))
+    codec = ColumnTokens(space, bins_of(space, bins, FINE), min(space.observed or 0, COUNTED))
     leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
     count = max(1, min(most, NODES // (2 * leaves * max(codec.sizes) * space.dims)))
     missing = [i for i, column in enumerate(space.modelled) if column.missing]
     given = () if space.given is None else flat_values(space.given)
-    net = ColumnTrees(codec.sizes, count, leaves, codec.graded, missing, given, LEAST, tree_order(space))
+    net = ColumnTrees(codec.sizes, count, leaves, codec.graded, missing, given, LEAST, tree_order(space), axes=AXES)
     training = Training(batch_size=128, learning_rate=0.05)
     return _model(space, codec, TreeConditionals(net, space.dims), training)
 
