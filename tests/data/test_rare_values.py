@@ -76,6 +76,15 @@ def test_a_pool_that_would_be_rare_itself_joins_the_most_frequent_word():
     assert column(data, "town").values(column(data, "town").codes(pd.Series(["Vaduz"]))).tolist() == ["Oslo"]
 
 
+def test_a_frequent_word_that_stands_for_rare_ones_keeps_its_name():
+    rows = pd.DataFrame({"work": ["home"] * 300 + ["full"] * 150 + ["part"] * 147 + ["odd"] * 3})
+    rows["year"] = [k % 3 for k in range(300)] + [3] * 300
+    rows["year"] = rows["year"].map(dict(enumerate("abcd")))
+    data = load(rows, fractions=(0.96, 0.02, 0.02))
+    assert column(data, "work").other == "home"
+    assert set(data.space.table(every(data))["work"]) == {"home", "full", "part"}
+
+
 @pytest.mark.parametrize("values", [["yes"] * 3 + ["no"] * 597, [True] * 3 + [False] * 597, [1] * 3 + [0] * 597])
 def test_truth_values_keep_both_levels_and_two_words_do_not(values):
     data = load(frame().assign(flag=values), fractions=(0.98, 0.01, 0.01))

@@ -19,6 +19,7 @@ from fourfold.spaces.texts import TextWriter
 __all__ = [
     "COORDINATE",
     "MISSING",
+    "POOL",
     "UNSEEN",
     "Categorical",
     "Codes",
@@ -36,6 +37,8 @@ __all__ = [
 
 MISSING = -(2**63)
 """The code of a missing value: whether a value is missing is part of the distribution."""
+POOL = "other"
+"""The category into which rare ones are pooled, where these are enough."""
 UNSEEN = MISSING + 1
 """The code of a value that the schema does not hold: it has no mass, and no sample has it."""
 UNREADABLE = MISSING + 2

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fourfold.output.printable import shortened
-from fourfold.spaces.columns import FARTHEST, MISSING, UNSEEN, Categorical, Graded, Modelled, Numeric
+from fourfold.spaces.columns import FARTHEST, MISSING, POOL, UNSEEN, Categorical, Graded, Modelled, Numeric
 
 __all__ = ["AtLeast", "Combinations", "FreeRows", "TableRule", "Total"]
 
@@ -432,7 +432,7 @@ def _numbers_of_pools(rows: Sequence[tuple[int, ...]], columns: Sequence[Modelle
     result = {}
     for m in sorted(range(len(columns)), key=lambda m: len({*named[m]})):
         column = columns[m]
-        if not isinstance(column, Categorical) or column.other is None:
+        if not isinstance(column, Categorical) or column.other != POOL:  # a word of the data is no pool
             continue
         pool = column.categories.index(column.other)
         listed = [k for k, row in enumerate(rows) if row[m] != pool]

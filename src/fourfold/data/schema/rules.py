@@ -13,11 +13,10 @@ from torch import Tensor
 from fourfold.core import Space
 from fourfold.data.dataset import Dataset
 from fourfold.data.schema.tails import ends_of
-from fourfold.data.schema.words import POOL
 from fourfold.metrics.rule_search import MOST_VALUES, find_rules, near_rules
 from fourfold.metrics.rules import AddsUp, AtMost, Determines, ExactlyOne, LevelPairs, Rule
 from fourfold.spaces import Table
-from fourfold.spaces.columns import UNSEEN, Categorical, Graded, Modelled, Numeric
+from fourfold.spaces.columns import POOL, UNSEEN, Categorical, Graded, Modelled, Numeric
 from fourfold.spaces.rules import AtLeast, Combinations, FreeRows, TableRule, Total
 
 __all__ = ["RuleRow", "rule_rows", "ruled", "rules_of"]

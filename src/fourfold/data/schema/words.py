@@ -11,7 +11,7 @@ from fourfold.data.errors import option
 from fourfold.data.schema.values import Inferred, Values, answer, as_numbers
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
-from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
+from fourfold.spaces.columns import POOL, Categorical, Constant, FreeText, Identifier
 from fourfold.spaces.formats import UUID, format_of_all, formats_of
 
 __all__ = ["NAMED", "POOL", "boolean", "category", "constant", "drop", "fresh", "identifier", "own_categories", "text"]
@@ -33,8 +33,6 @@ OFTEN = 2
 """Rows of a name or a code, on average: one with fewer is a text."""
 ROOM = 10**12
 """Fresh numbers that must be left above those of the data. Else they count from 1."""
-POOL = "other"
-"""The category into which rare ones are pooled."""
 
 
 def constant(values: Values) -> Inferred | None:
