@@ -1,5 +1,6 @@
 """Run folders from elsewhere: nothing in them is executed, takes any amount of memory or time, or gives a trace."""
 
+import dataclasses
 import json
 import os
 import struct
@@ -18,7 +19,7 @@ from fourfold.engine import BrokenRun, Run, fit
 from fourfold.main import run
 from fourfold.paradigms import build, recipes
 from fourfold.runs.blueprint import check_loadable
-from fourfold.spaces import Categorical, Categories, Identifier, Images, Table, Text, Vectors
+from fourfold.spaces import Categorical, Categories, Identifier, Images, Numeric, Sequences, Table, Text, Vectors
 
 from . import toys
 
@@ -330,6 +331,16 @@ def test_every_recipe_is_planned_without_memory(name):
 def test_rows_may_be_numbered_beyond_what_is_built():
     rows = Table((Identifier("id", first=3_000_000), Categorical("colour", categories=("blue", "red"))))
     assert not check_loadable(build("autoregressive", rows, "xs"))
+
+
+def test_times_of_a_series_may_be_greater_than_what_is_built():
+    start, step = 1_700_000_000_000, 3_600_000
+    rows = Numeric("milliseconds", low=start, high=start + 100 * step), Numeric("load", low=0, high=9)
+    series = Sequences(rows, "milliseconds", (step, step), 4, origin=start + 99 * step, observed=100)
+    assert not check_loadable(build("autoregressive/likelihood", series, "xs"))
+    longer = dataclasses.replace(series, length=2_000_000)
+    with pytest.raises(ValueError, match="length must be at most"):
+        check_loadable(build("autoregressive/likelihood", longer, "xs"))
 
 
 @pytest.mark.parametrize("name", ["weights.estimand", "average.estimand", "buffer", ".mean."])

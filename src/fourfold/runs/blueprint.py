@@ -232,6 +232,7 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, int]]:
             rule = ".rules" in name
             values = (rule or name.endswith(".schema")) and key in ("low", "high", "first", "rows")
             values |= rule and key == "least"
+            values |= "schema" in inner and key in ("origin", "steps")  # places and steps of a series
             if not values and key != "observed":  # values, or a count of rows: nothing that is built is as long
                 yield from _numbers(item, f"{name}.{key}")
     elif isinstance(value, list):
