@@ -38,6 +38,15 @@ def test_what_is_marked(outcome: Any, budget: str, mark: str) -> None:
     assert health_of(outcome, budget).marks == (mark,)
 
 
+def test_trees_need_no_steps_but_keep_to_the_budget() -> None:
+    grown = {**result(steps=1), "fitted": True}
+    assert health_of(grown, "15s").marks == ()
+    late = health_of({**grown, "seconds": 38.0}, "20s")
+    assert late.marks == ("38 s of training for 20 s",)
+    assert advice([late], "20s") == ("1m", "give --budget 1m")
+    assert causes([late], "20s") == ["more than 1.2 times the budget"]
+
+
 def test_a_budget_that_is_not_in_seconds_buys_the_same_on_a_busy_machine() -> None:
     assert health_of(result(seconds=999.0, share=0.2), "500 steps").marks == ()
 

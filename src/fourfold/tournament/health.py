@@ -34,6 +34,7 @@ class Health:
         epochs: passes over the training data in the last stage, which is that of the model itself.
         seconds: seconds of training, in all stages together.
         share: share of the processor, see :class:`~fourfold.machine.usage.Usage`. NaN if it was not recorded.
+        few: whether its steps were too few. They never are for a model that counts and trees make before the first one.
         marks: the reasons why the scores say nothing about the model, each in a few words. Empty if there are none.
     """
 
@@ -41,6 +42,7 @@ class Health:
     epochs: float
     seconds: float
     share: float
+    few: bool
     marks: tuple[str, ...]
 
     def record(self) -> dict[str, Any]:
@@ -58,13 +60,14 @@ def health_of(result: Mapping[str, Any], budget: str) -> Health:
     share = math.nan if share is None else float(share)
     seconds, limit = float(result["seconds"]), parse_budget(budget)
     timed, marks = isinstance(limit, Seconds), []
-    if steps < FEWEST_STEPS:
+    few = steps < FEWEST_STEPS and not result.get("fitted", False)
+    if few:
         marks.append(f"{steps} step{'' if steps == 1 else 's'}")
     if timed and seconds > MOST_OF_BUDGET * limit.amount:
         marks.append(f"{seconds:.0f} s of training for {limit.amount:g} s")
     if timed and share < LEAST_SHARE:
         marks.append(f"{share:.0%} of the processor")
-    return Health(steps, float(result["epochs"]), seconds, share, tuple(marks))
+    return Health(steps, float(result["epochs"]), seconds, share, few, tuple(marks))
 
 
 def causes(health: list[Health], budget: str) -> list[str]:
@@ -72,7 +75,7 @@ def causes(health: list[Health], budget: str) -> list[str]:
     limit = parse_budget(budget)
     timed = isinstance(limit, Seconds)
     rules = {
-        f"fewer than {FEWEST_STEPS} steps": any(h.steps < FEWEST_STEPS for h in health),
+        f"fewer than {FEWEST_STEPS} steps": any(h.few for h in health),
         f"more than {MOST_OF_BUDGET:g} times the budget": timed and any(_over(h, limit) for h in health),
         f"less than {LEAST_SHARE:.0%} of the processor": timed and any(h.share < LEAST_SHARE for h in health),
     }
@@ -86,7 +89,7 @@ def _over(health: Health, limit: Budget) -> bool:
 def advice(health: list[Health], budget: str) -> tuple[str, str]:
     """A budget that should suffice for all, empty if this one does, and the way out in words."""
     limit = parse_budget(budget)
-    factor = max((ENOUGH * FEWEST_STEPS / max(h.steps, 1) for h in health if h.steps < FEWEST_STEPS), default=1.0)
+    factor = max((ENOUGH * FEWEST_STEPS / max(h.steps, 1) for h in health if h.few), default=1.0)
     timed = isinstance(limit, Seconds)
     if timed:
         factor = max([factor, *(h.seconds / limit.amount for h in health if _over(h, limit))])

@@ -205,6 +205,7 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
         "batch_size": batch_size,
         "choice": card["choice"],
         "stages": stages,
+        "fitted": run.model.estimand.fitted,
         "training_memory": peak_memory(run.model),
     }
 
