@@ -16,7 +16,7 @@ import fourfold
 from fourfold.baselines import FirstOrderRows
 from fourfold.codecs.table import ColumnTokens
 from fourfold.core import GenerativeModel
-from fourfold.nn.row_regression import LAWS, SCALES, RowRegression
+from fourfold.nn.row_regression import SCALES, RowRegression
 from fourfold.nn.trees import ColumnTrees
 from fourfold.paradigms import build, resolve
 from fourfold.spaces import Categorical, Categories, Identifier, Numeric, Sequences, Table
@@ -84,7 +84,7 @@ def fitted(space: Sequences = WINDOWS, x: Tensor | None = None) -> GenerativeMod
         numbers = list(model.estimand.recent.tokens.graded)
         for part in (model.estimand.recent, model.estimand.seasonal):
             if part is not None:
-                shares = torch.rand(len(numbers), 1 + LAWS, dtype=torch.float64)
+                shares = torch.rand(len(numbers), part.shares.shape[1], dtype=torch.float64)
                 part.shares[numbers] = shares / shares.sum(1, keepdim=True)
     return model.eval()
 
@@ -191,7 +191,7 @@ def test_shares_of_trees_alone_give_the_trees(model: GenerativeModel) -> None:
     """Where the gates are shut, rows have the masses of the trees of all rows of their run."""
     x, estimand = series(60, 1).unfold(0, 3, 3).transpose(1, 2), model.estimand
     shares = estimand.recent.shares.clone()
-    estimand.recent.shares[:] = torch.eye(1, 1 + LAWS)
+    estimand.recent.shares[:] = torch.eye(1, shares.shape[1])
     nats = model.log_prob(x).nats
     estimand.recent.shares.copy_(shares)
     tokens, log_mass = estimand.recent.tokens.tokenize(x.flatten(0, 1))

@@ -16,20 +16,22 @@ SEASONS = range(3, 32)
 """Rows of a season, from three on, since models see the two rows before, to the days of a month."""
 ROWS = 20_000
 """Rows that a season is looked for in, at most: the first ones."""
-WINDOWS = 8
-"""The fewest windows of two seasons that the training rows of a series have."""
+WINDOWS = 4
+"""The fewest windows of two seasons that a series has."""
 REGULAR = 0.9
-"""The share of rows that follow the row before by the usual step, at least."""
+"""The share of rows that follow the row before by about the usual step, at least."""
+UNEVEN = 0.15
+"""By so much steps may differ from the usual one, as months do in days."""
 HOT = 8
 """Categories that are looked at one by one, at most."""
-LEAST = 10.0
-"""Nats that a season gains on the rows that judge it, at least."""
+LEAST = 15.0
+"""Nats that a season gains, at least."""
 GAIN = 0.02
-"""Nats that it gains for each of them, at least."""
+"""Nats that it gains for each row, at least."""
 NEAR = 0.6
 """A divisor of the best season is one if it gains this share of its nats."""
-JUDGED = 0.3
-"""The share of the rows, at their end, that judge seasons."""
+FOLDS = 3
+"""Parts of the rows, one after the other, each of which judges predictions that are fitted on the others."""
 FAR = 5.0
 """Steps of more than so many usual ones count as these."""
 
@@ -51,15 +53,20 @@ def season_of(
         series: the number of each row's series.
         share: the first part of each series that is for training. The others are not looked at.
     """
+    if not len(series):
+        return None
     order = np.lexsort((places, series))
     series, places = series[order], places[order]
     lengths = np.bincount(series)
     number = np.arange(len(series)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    rows = float(np.median(lengths))
+    longest = min(int(rows / (2 * WINDOWS)) - 1, SEASONS[-1])
+    share = min(share, 1 - 4 * (longest + 1) / rows)  # a held-out part has at least a window of two seasons
     order, series, places = (part[number < share * lengths[series]][:ROWS] for part in (order, series, places))
     steps = np.diff(places)[series[1:] == series[:-1]]
-    usual = steps.size and (steps == np.median(steps)).mean() >= REGULAR
-    longest = int(np.median(np.bincount(series))) // (2 * WINDOWS) - 1 if usual else 0
-    seasons = [s for s in SEASONS if s <= longest]
+    usual = np.median(steps) if len(steps) else 0
+    regular = usual > 0 and (np.abs(steps / usual - 1) < UNEVEN).mean() >= REGULAR
+    seasons = [s for s in SEASONS if s <= longest] if regular else []
     numbers = [part for column in columns for part in _numbers(column, order)] if seasons else []
     if not numbers:
         return None
@@ -86,7 +93,7 @@ def _numbers(column: Coded, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.
 
 
 def _gain(numbers: npt.NDArray[np.float64], series: npt.NDArray[np.int64], season: int, longest: int) -> float:
-    """Nats that a season gains on the rows that judge it, or 0 if they are too few. All seasons are judged on the same.
+    """Nats that a season gains, or 0 if they are too few. All seasons are judged on the same rows.
 
     Args:
         numbers: of each row, ``(N, Q)``.
@@ -95,9 +102,7 @@ def _gain(numbers: npt.NDArray[np.float64], series: npt.NDArray[np.int64], seaso
         longest: the longest season that is looked at.
     """
     rows = np.flatnonzero(series[longest + 1 :] == series[: -longest - 1]) + longest + 1
-    judges = np.zeros(len(rows), dtype=bool)
-    judges[len(rows) - int(JUDGED * len(rows)) :] = True
-    if judges.sum() < 2 * LEAST:
+    if len(rows) < 2 * LEAST:
         return 0.0
     last, past = numbers[rows - 1], numbers[rows - season]
     mean = np.mean([numbers[rows - d] for d in range(1, longest + 1)], 0)
@@ -109,16 +114,17 @@ def _gain(numbers: npt.NDArray[np.float64], series: npt.NDArray[np.int64], seaso
         past - numbers[rows - season - 1],
     )
     recent, level, step, value, change = (difference.clip(-FAR, FAR) for difference in differences)
-    error, *errors = (_errors(np.hstack([recent, level, *part]), step, judges) for part in ([], [value], [change]))
-    gain = 0.5 * judges.sum() * float(np.log(error / np.minimum(*errors)).sum())
-    return gain if gain >= max(LEAST, GAIN * judges.sum()) else 0.0
+    error, *errors = (_errors(np.hstack([recent, level, *part]), step) for part in ([], [value], [change]))
+    gain = 0.5 * len(rows) * float(np.log(error / np.minimum(*errors)).sum())
+    return gain if gain >= max(LEAST, GAIN * len(rows)) else 0.0
 
 
-def _errors(
-    features: npt.NDArray[np.float64], y: npt.NDArray[np.float64], judges: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
-    """The mean square errors of predictions of numbers ``(N, Q)``, fitted on other rows than those that judge."""
-    features = np.hstack([features, np.ones((len(features), 1))])
-    a = features[~judges]
-    weight = np.linalg.solve(a.T @ a + 0.1 * np.eye(a.shape[1]), a.T @ y[~judges])
-    return np.square(y[judges] - features[judges] @ weight).mean(0) + 1e-9
+def _errors(features: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean square errors of linear predictions of numbers ``(N, Q)`` in each part, fitted on the others."""
+    a = np.hstack([features, np.ones((len(features), 1))])
+    squares = []
+    for part in np.array_split(np.arange(len(y)), FOLDS):
+        others = np.delete(a, part, 0)
+        weight = np.linalg.solve(others.T @ others + 0.1 * np.eye(a.shape[1]), others.T @ np.delete(y, part, 0))
+        squares.append(np.square(y[part] - a[part] @ weight))
+    return np.concatenate(squares).mean(0) + 1e-9

@@ -435,11 +435,12 @@ def _padded(where: str, space: Sequences, rows: _Sorted, steps: Codes) -> tuple[
 
 def _stream(
     lengths: npt.NDArray[np.int64], options: DataOptions, season: int | None = None
-) -> tuple[npt.NDArray[np.int64], tuple[int, ...] | None, int, str]:
+) -> tuple[npt.NDArray[np.int64], tuple[int, ...], int, str]:
     """The order of rows in a stream, the sizes of its parts, the length of windows, and a note.
 
-    Of several series, the stream holds the first rows of each for training, then those for validation, and then those
-    for the test. A held-out part has at least a window. A series of less than four windows is for training alone.
+    The stream holds the first rows of each series for training, then those for validation, and then those for the
+    test. A held-out part has at least a window. One of several series that has less than four windows is for training
+    alone.
 
     Args:
         lengths: the rows of each series, which stand one after the other.
@@ -447,28 +448,26 @@ def _stream(
         season: in rows. A window holds two.
     """
     place, rows = np.arange(int(lengths.sum())), int(lengths.sum()) - len(lengths)
-    if options.series is None:
-        length = options.length or _window(rows / 80, season)
-        no_names = f"no {option('group')} and no {option('series')}, so the file is one series"
-        return (
-            place[1:],
-            None,
-            length,
-            _note(f"{no_names}, and an example is a window of {length} rows of it", options, season),
-        )
+    several = options.series is not None
     length = options.length or _window(min(rows / 80, float(np.median(lengths)) / 8), season)
     series = np.repeat(np.arange(len(lengths)), lengths)
     row = place - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    lengths = lengths if options.limit is None else np.minimum(lengths, lengths * options.limit // rows)
+    lengths = lengths if options.limit is None else np.minimum(lengths, lengths * options.limit // max(rows, 1))
     shares = fractions_of(options, OF_ROWS)
     sizes = np.maximum(np.floor(np.outer(shares[1:], lengths)).astype(np.int64), length)
-    sizes[:, lengths < 4 * length] = 0
+    sizes[:, (lengths < 4 * length) & several] = 0
     ends = lengths - np.cumsum(sizes[::-1], 0)[::-1]  # where validation and test begin in each series
     part = (row >= ends[:, series]).sum(0)
     stream = np.argsort(part, kind="stable")
     stream = stream[(row > 0)[stream] & (row < lengths[series])[stream]]
-    note = _note(f"an example is a window of {length} rows of one of {len(lengths):,} series", options, season)
-    return stream, tuple(np.bincount(part[stream], minlength=len(shares)).tolist()), length, note
+    no_names = f"no {option('group')} and no {option('series')}, so the file is one series, and"
+    example = (
+        f"an example is a window of {length} rows of one of {len(lengths):,} series"
+        if several
+        else f"{no_names} an example is a window of {length} rows of it"
+    )
+    parts = np.bincount(part[stream], minlength=len(shares))
+    return stream, tuple(parts.tolist()), length, _note(example, options, season)
 
 
 def _window(longest: float, season: int | None) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fourfold.codecs.table import ColumnTokens
 from fourfold.core import Part
 from fourfold.maths.categorical import categorical, quantile
-from fourfold.nn.row_regression import LAWS, RowRegression
+from fourfold.nn.row_regression import RowRegression
 from fourfold.nn.trees import ColumnTrees
 from fourfold.spaces.columns import MISSING
 
@@ -24,6 +24,8 @@ PART = 0.2
 """The part of the rows, at their end, that the shares are fitted to."""
 LEAST = 10
 """Rows of this part, at least."""
+PRIOR = 0.3
+"""Rows that each part of the mixture has beforehand."""
 
 
 @final
@@ -56,7 +58,7 @@ class RowMixture(Part, nn.Module):
         super().__init__()
         self.net, self.tokens, self.numbers = net, tokens, numbers
         self.before, self.fixed, self.columns = tuple(before), tuple(fixed), len(tokens.sizes)
-        laws = 0 if numbers is None else LAWS
+        laws = 0 if numbers is None else numbers.laws
         self.register_buffer("shares", torch.eye(1, 1 + laws, dtype=torch.float64).repeat(self.columns, 1))
 
     @property
@@ -100,7 +102,7 @@ class RowMixture(Part, nn.Module):
         for _ in range(ROUNDS):
             joint = share.unsqueeze(1) * masses
             rows = (joint / joint.sum(2, keepdim=True).clamp(min=1e-300)).sum(1)
-            share = (rows + 1 / len(nats)) / (rows + 1 / len(nats)).sum(1, keepdim=True)
+            share = (rows + PRIOR) / (rows + PRIOR).sum(1, keepdim=True)
         numbers = torch.tensor([i in self.tokens.graded for i in range(self.columns)])
         self.shares.copy_(torch.where(numbers.unsqueeze(1), share, self.shares))
 

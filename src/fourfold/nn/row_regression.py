@@ -1,4 +1,4 @@
-"""Vector autoregressions of the numbers in rows over time: of their values, and of their steps from the row before."""
+"""Vector autoregressions of the numbers in rows over time: of values, and of steps from rows before."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from fourfold.codecs.table import ColumnTokens
 from fourfold.core import Part
 from fourfold.spaces.columns import MISSING, Graded
 
-__all__ = ["LAWS", "RowRegression"]
+__all__ = ["RowRegression"]
 
 SCALES = (0.5, 1.0, 2.0)
 """Multiples of the error of a prediction: a mixture of these has heavier tails than a Gaussian."""
-LAWS = 2 * len(SCALES)
-"""Laws of each number: of its value and of its step, at each scale."""
 FOLDS = 5
 """Parts of the rows, one after the other, that the error of predictions is measured on."""
 THIN = 1e-5
@@ -42,9 +40,9 @@ class RowRegression(Part, nn.Module):
     """``p(x_ti | x_<t, x_t<i)`` of numbers: Gaussians about linear predictions of normal scores, at :data:`SCALES`.
 
     A number has the score ``Phi^-1(F_i(x_ti))`` by the counted distribution ``F_i`` of its column, and another one by
-    that of the steps ``x_ti - x_(t-1)i``. Either is predicted from the scores of the row before, of the row one season
-    before if there is one, and of the numbers before it in its own row. With a prediction ``m`` of error ``s``, a value
-    with scores in ``[a, b]`` has the mass
+    that of the steps ``x_ti - x_(t-1)i``, and of those from the row of one season before if there is one. Each is
+    predicted from such scores of the row before, of the row one season before, and of the numbers before it in its own
+    row. With a prediction ``m`` of error ``s``, a value with scores in ``[a, b]`` has the mass
 
         [Phi((b - m) / s) - Phi((a - m) / s)] / [Phi((B - m) / s) - Phi((A - m) / s)],    A, B: of the limits.
 
@@ -53,7 +51,7 @@ class RowRegression(Part, nn.Module):
     Args:
         values: the counted distributions of the numbers, one bin each.
         steps: those of their steps.
-        season: whether rows have the row of one season before, and the one before that.
+        season: those of their steps from the row of one season before, if runs have it and the row before that.
 
     Reference: Lütkepohl 2005, New Introduction to Multiple Time Series Analysis, https://doi.org/10.1007/3-540-27752-8
     """
@@ -62,19 +60,15 @@ class RowRegression(Part, nn.Module):
     error: Tensor
     gap: Tensor
 
-    def __init__(self, values: ColumnTokens, steps: ColumnTokens, season: bool = False) -> None:
+    def __init__(self, values: ColumnTokens, steps: ColumnTokens, season: ColumnTokens | None = None) -> None:
         super().__init__()
-        self.values, self.steps, self.count = values, steps, len(values.sizes)
-        self.rows = 5 if season else 3
-        width = 2 * self.count * len(self._later) + 1
-        self.register_buffer("weight", torch.zeros(2, self.count, width, dtype=torch.float64))
-        self.register_buffer("error", torch.ones(2, self.count, dtype=torch.float64))
+        self.values, self.steps, self.season, self.count = values, steps, season, len(values.sizes)
+        self.views = [values, steps] if season is None else [values, steps, season]
+        self.rows, self.laws = (3 if season is None else 5), len(self.views) * len(SCALES)
+        width = (4 if season is None else 8) * self.count + 1
+        self.register_buffer("weight", torch.zeros(len(self.views), self.count, width, dtype=torch.float64))
+        self.register_buffer("error", torch.ones(len(self.views), self.count, dtype=torch.float64))
         self.register_buffer("gap", torch.zeros(self.count, dtype=torch.float64))
-
-    @property
-    def _later(self) -> tuple[int, ...]:
-        """The rows whose values and steps are features, the last one's last. Each is preceded by its row before."""
-        return (*range(1, self.rows - 1, 2), self.rows - 1)
 
     @torch.no_grad()
     def fit(self, rows: Tensor) -> None:
@@ -82,18 +76,18 @@ class RowRegression(Part, nn.Module):
 
         A run has three rows one after the other, or five, of which the first two are those of one season before.
         """
-        before, now = rows[:, -2], rows[:, -1]
-        step = _step(now, before)
-        self.values.fit(now)
-        self.steps.fit(step)
+        now = rows[:, -1]
         missing = torch.tensor([column.missing for column in self.values.space.modelled], dtype=torch.float64)
         self.gap.copy_(((now == MISSING).sum(0) + 0.5) / (len(rows) + 1) * missing)
+        changes = [now, *(_step(now, row) for row in self._references(rows))]
+        for codec, y in zip(self.views, changes, strict=True):
+            codec.fit(y)
         features = self._features(rows)
-        targets = [self._scores(codec, y) for codec, y in ((self.values, now), (self.steps, step))]
-        present = [now != MISSING, step != MISSING]
+        targets = [self._scores(codec, y) for codec, y in zip(self.views, changes, strict=True)]
+        present = [y != MISSING for y in changes]
         for i in range(self.count):
             columns = self._allowed(i)
-            for v in range(2):
+            for v in range(len(self.views)):
                 mask = present[v][:, i]
                 weight, error = _ridge(features[mask][:, columns], targets[v][mask, i], float(self.count))
                 self.weight[v, i] = 0.0
@@ -101,16 +95,17 @@ class RowRegression(Part, nn.Module):
                 self.error[v, i] = error
 
     def forward(self, rows: Tensor) -> Tensor:
-        """``log p`` of the last of some rows ``(B, R, Q)`` by each law, ``(LAWS, B, Q)``, float64.
+        """``log p`` of the last of some rows ``(B, R, Q)`` by each law, ``(laws, B, Q)``, float64.
 
-        The first row may be missing as a whole. Where the row before lacks a number, laws of steps are those of values.
+        The first row may be missing as a whole. Where a row lacks a number, laws of steps from it are those of values.
         """
-        before, now = rows[:, -2], rows[:, -1]
-        mean = self._means(self._features(rows))
-        values = self._masses(0, _interval(self.values, now), *self._ends(0, before), mean[0])
-        steps = self._masses(1, _interval(self.steps, _step(now, before)), *self._ends(1, before), mean[1])
-        steps = torch.where(before == MISSING, values, steps)
-        masses = torch.where(now == MISSING, self.gap, (1 - self.gap) * torch.cat([values, steps]))
+        now, mean = rows[:, -1], self._means(self._features(rows))
+        values = self._masses(0, _interval(self.values, now), *self._ends(0, now), mean[0])
+        parts = [values]
+        for v, row in enumerate(self._references(rows), 1):
+            steps = self._masses(v, _interval(self.views[v], _step(now, row)), *self._ends(v, row), mean[v])
+            parts.append(torch.where(row == MISSING, values, steps))
+        masses = torch.where(now == MISSING, self.gap, (1 - self.gap) * torch.cat(parts))
         return masses.log()
 
     def draw(self, rows: Tensor, i: int, law: Tensor, u: Tensor) -> Tensor:
@@ -118,36 +113,45 @@ class RowRegression(Part, nn.Module):
 
         Numbers behind it may hold anything.
         """
-        before = rows[:, -2]
-        view = torch.where(before[:, i] == MISSING, 0, law // len(SCALES))
+        references = [torch.zeros_like(rows[:, -1]), *self._references(rows)]
+        start = torch.stack([row[:, i] for row in references])
+        view = law // len(SCALES)
+        view = torch.where(start.gather(0, view[None])[0] == MISSING, 0, view)
         mean = self._means(self._features(rows))
-        result = before[:, i].clone()
-        for v, codec in enumerate((self.values, self.steps)):
-            low, high = (end[:, i] for end in self._ends(v, before))
+        result = start[0]
+        for v, codec in enumerate(self.views):
+            low, high = (end[:, i] for end in self._ends(v, references[v]))
             scale = self.error[v, i] * torch.tensor(SCALES, dtype=torch.float64)[law % len(SCALES)]
             a, b = (torch.special.ndtr((end - mean[v, :, i]) / scale) for end in (low, high))
             z = mean[v, :, i] + scale * torch.special.ndtri((a + u[:, 0] * (b - a)).clamp(EDGE, 1 - EDGE))
             place = torch.special.ndtr(torch.maximum(torch.minimum(z, high), low)).clamp(max=1 - EDGE)
             token = torch.zeros(len(rows), self.count, dtype=torch.long, device=rows.device)
             y = codec.at(token, place.unsqueeze(1).expand(-1, self.count), i)[:, i]
-            x = y if v == 0 else (before[:, i] + y)
-            result = torch.where(view == v, x, result)
+            result = torch.where(view == v, start[v] + y, result)
         return torch.where(u[:, 1] < self.gap[i], MISSING, result.clamp(*self._limits(self.values, i)))
 
+    def _references(self, rows: Tensor) -> list[Tensor]:
+        """The rows from which steps are: the one before, and that of one season before."""
+        return [rows[:, -2]] if self.season is None else [rows[:, -2], rows[:, 1]]
+
     def _allowed(self, i: int) -> Tensor:
-        """The features that number ``i`` is predicted from."""
+        """The features that number ``i`` is predicted from: all of rows before, and those of the numbers before it."""
         q, width = self.count, self.weight.shape[2]
-        own = width - 1 - 2 * q  # features of the row itself are the last but for the one
-        return torch.tensor([*range(own + i), *range(own + q, own + q + i), width - 1])
+        own = width - 1 - len(self.views) * q
+        before = [own + v * q + j for v in range(len(self.views)) for j in range(i)]
+        return torch.tensor([*range(own), *before, width - 1])
 
     def _features(self, rows: Tensor) -> Tensor:
-        """Scores of values and steps of the rows before and of the row itself, and a one, ``(B, F)``."""
-        parts = [
-            self._scores(codec, y)
-            for k in self._later
-            for codec, y in ((self.values, rows[:, k]), (self.steps, _step(rows[:, k], rows[:, k - 1])))
-        ]
-        return F.pad(torch.cat(parts, 1), (0, 1), value=1.0)
+        """Scores of values and steps of the rows before, then those of the row itself, and a one, ``(B, F)``."""
+        values, steps, season = self.values, self.steps, self.season
+        before, now = rows[:, -2], rows[:, -1]
+        parts = [(values, before), (steps, _step(before, rows[:, -3]))]
+        if season is not None:
+            parts = [(values, rows[:, 1]), (steps, _step(rows[:, 1], rows[:, 0])), *parts]
+            parts += [(season, _step(before, rows[:, 0]))]
+        own = [now, *(_step(now, row) for row in self._references(rows))]
+        scores = [self._scores(codec, y) for codec, y in (*parts, *zip(self.views, own, strict=True))]
+        return F.pad(torch.cat(scores, 1), (0, 1), value=1.0)
 
     def _means(self, features: Tensor) -> Tensor:
         return torch.einsum("bf,vqf->vbq", features, self.weight)
@@ -161,16 +165,17 @@ class RowRegression(Part, nn.Module):
         assert isinstance(column, Graded)
         return column.limits
 
-    def _ends(self, v: int, before: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores of the least and of the greatest value or step that can be, ``(B, Q)``."""
+    def _ends(self, v: int, row: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores of the least and of the greatest value, or step from a row ``(B, Q)``, that can be, ``(B, Q)``."""
         if v == 0:
-            infinite = torch.full(before.shape, torch.inf, dtype=torch.float64, device=before.device)
+            infinite = torch.full(row.shape, torch.inf, dtype=torch.float64, device=row.device)
             return -infinite, infinite
-        ends = [[*self._limits(self.values, i), *self._limits(self.steps, i)] for i in range(self.count)]
-        least, most, low, high = before.new_tensor(ends).T
-        there = before.masked_fill(before == MISSING, 0)
+        codec = self.views[v]
+        ends = [[*self._limits(self.values, i), *self._limits(codec, i)] for i in range(self.count)]
+        least, most, low, high = row.new_tensor(ends).T
+        there = row.masked_fill(row == MISSING, 0)
         down, up = ((end - there).maximum(low).minimum(high) for end in (least, most))
-        return _interval(self.steps, down).low, _interval(self.steps, up).high
+        return _interval(codec, down).low, _interval(codec, up).high
 
     def _masses(self, v: int, interval: _Interval, low: Tensor, high: Tensor, mean: Tensor) -> Tensor:
         """Masses by the Gaussians of one prediction at each scale, ``(len(SCALES), B, Q)``."""

@@ -304,8 +304,8 @@ def _regression(row: Table, tokens: ColumnTokens, season: bool) -> RowRegression
         Numeric(c.name, "int64", low=-width, high=width, beyond=(RARE, RARE), scale=(width, width), missing=c.missing)
         for c, width in ((c, max(c.span[1] - c.span[0], 1)) for c in numbers)
     ]
-    codecs = [ColumnTokens(Table(tuple(table)), 1, COUNTED) for table in (numbers, steps)]
-    return RowRegression(codecs[0], codecs[1], season)
+    tables = (numbers, steps, steps) if season else (numbers, steps)
+    return RowRegression(*(ColumnTokens(Table(tuple(table)), 1, COUNTED) for table in tables))
 
 
 def tree_order(space: Table) -> tuple[int, ...]:
