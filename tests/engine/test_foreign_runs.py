@@ -333,11 +333,13 @@ def test_rows_may_be_numbered_beyond_what_is_built():
     assert not check_loadable(build("autoregressive", rows, "xs"))
 
 
-def test_times_of_a_series_may_be_greater_than_what_is_built():
+def test_times_and_numbers_of_a_series_may_be_greater_than_what_is_built():
     start, step = 1_700_000_000_000, 3_600_000
     rows = Numeric("milliseconds", low=start, high=start + 100 * step), Numeric("load", low=0, high=9)
     series = Sequences(rows, "milliseconds", (step, step), 4, origin=start + 99 * step, observed=100)
     assert not check_loadable(build("autoregressive/likelihood", series, "xs"))
+    cents = dataclasses.replace(series, schema=(rows[0], Numeric("cents", low=0, high=10**12)), season=3, length=8)
+    assert not check_loadable(build("autoregressive/trees", cents, "xs"))
     longer = dataclasses.replace(series, length=2_000_000)
     with pytest.raises(ValueError, match="length must be at most"):
         check_loadable(build("autoregressive/likelihood", longer, "xs"))

@@ -301,7 +301,15 @@ def _regression(row: Table, tokens: ColumnTokens, season: bool) -> RowRegression
     if not numbers:
         return None
     steps = [
-        Numeric(c.name, "int64", low=-width, high=width, beyond=(RARE, RARE), scale=(width, width), missing=c.missing)
+        Numeric(
+            c.name,
+            "int64",
+            low=-width,
+            high=width,
+            beyond=(RARE, RARE),
+            scale=(float(width), float(width)),
+            missing=c.missing,
+        )
         for c, width in ((c, max(c.span[1] - c.span[0], 1)) for c in numbers)
     ]
     tables = (numbers, steps, steps) if season else (numbers, steps)
