@@ -340,14 +340,15 @@ class DatabaseRun:
     def _fixed_keys(self, link: Link, column: pd.Series, generator: np.random.Generator) -> pd.Series:
         """Keys of a table that stays as it is. Those that few rows name are one category, and one of them is drawn.
 
-        Each has its share of the rows. Where these may not be counted, all are equally likely.
+        Each has its share of the rows, with a row more for each, so that no draw says that a row names its key. Where
+        rows may not be counted, all are equally likely.
         """
         keys = self.fixed[link.parent][self.schema.keys[link.parent]].astype(str)
         pooled = column.notna() & ~column.astype(object).astype(str).isin(keys)
         listed = [c.categories for c in self._columns(link.child) if c.name == link.column]
         few = keys[~keys.isin(listed[0])] if listed and not keys.isin(listed[0]).all() else keys
-        counts = [self.plans[link.child].counts.get(link.column, {}).get(name, 0) for name in few]
-        drawn = generator.choice(few.repeat(counts) if any(counts) else few, len(column))
+        counts = [1 + self.plans[link.child].counts.get(link.column, {}).get(name, 0) for name in few]
+        drawn = generator.choice(few.repeat(counts), len(column))
         return column.astype(object).mask(pooled, pd.Series(drawn, index=column.index))
 
     def _columns(self, table: str) -> list[Categorical]:
