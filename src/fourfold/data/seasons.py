@@ -14,7 +14,7 @@ __all__ = ["season_of"]
 
 SEASONS = range(3, 32)
 """Rows of a season, from three on, since models see the two rows before, to the days of a month."""
-ROWS = 20_000
+ROWS = 5_000
 """Rows that a season is looked for in, at most: the first ones."""
 WINDOWS = 4
 """The fewest windows of two seasons that a series has."""
@@ -82,12 +82,12 @@ def season_of(
 
 def _numbers(column: Coded, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.float64]]:
     """The numbers of a column in units of the usual step, without gaps, or flags of all categories but the first."""
-    inverse = column.inverse[rows]
-    numbers = as_numbers(column.distinct.astype(str))
+    places, inverse = np.unique(column.inverse[rows], return_inverse=True)
+    gap = int(places[0] < 0)
+    numbers = as_numbers(column.distinct.iloc[places[gap:]].astype(str))
     if np.isnan(numbers).any() or len(numbers) <= 2:
-        categories = np.unique(inverse)[1:]
-        return [(inverse == k).astype(float) for k in categories] if len(categories) < HOT else []
-    values = pd.Series(np.append(numbers, np.nan)[inverse]).ffill().bfill().fillna(0.0).to_numpy()
+        return [(inverse == k).astype(float) for k in range(1, len(places))] if len(places) <= HOT else []
+    values = pd.Series(np.append(np.full(gap, np.nan), numbers)[inverse]).ffill().bfill().fillna(0.0).to_numpy()
     step = np.abs(np.diff(values))
     return [values / (np.median(step) or step.mean() or 1.0)]
 
@@ -114,17 +114,18 @@ def _gain(numbers: npt.NDArray[np.float64], series: npt.NDArray[np.int64], seaso
         past - numbers[rows - season - 1],
     )
     recent, level, step, value, change = (difference.clip(-FAR, FAR) for difference in differences)
-    error, *errors = (_errors(np.hstack([recent, level, *part]), step) for part in ([], [value], [change]))
+    error, *errors = (_errors(np.stack([recent, level, *part], 2), step) for part in ([], [value], [change]))
     gain = 0.5 * len(rows) * float(np.log(error / np.minimum(*errors)).sum())
     return gain if gain >= max(LEAST, GAIN * len(rows)) else 0.0
 
 
 def _errors(features: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The mean square errors of linear predictions of numbers ``(N, Q)`` in each part, fitted on the others."""
-    a = np.hstack([features, np.ones((len(features), 1))])
-    squares = []
-    for part in np.array_split(np.arange(len(y)), FOLDS):
-        others = np.delete(a, part, 0)
-        weight = np.linalg.solve(others.T @ others + 0.1 * np.eye(a.shape[1]), others.T @ np.delete(y, part, 0))
-        squares.append(np.square(y[part] - a[part] @ weight))
-    return np.concatenate(squares).mean(0) + 1e-9
+    """The mean square error of each number ``(N, Q)`` by its own features ``(N, Q, F)``, in parts fitted on others."""
+    a = np.concatenate([features, np.ones((*y.shape, 1))], 2)
+    parts = [(a[rows], y[rows]) for rows in np.array_split(np.arange(len(y)), FOLDS)]
+    squares = np.stack([np.einsum("nqf,nqg->qfg", part, part) for part, _ in parts])
+    products = np.stack([np.einsum("nqf,nq->qf", part, target) for part, target in parts])
+    squares, products = squares.sum(0) - squares + 0.1 * np.eye(a.shape[2]), products.sum(0) - products
+    weights = np.linalg.solve(squares, products[..., None])[..., 0]
+    errors = [y - np.einsum("nqf,qf->nq", part, w) for (part, y), w in zip(parts, weights, strict=True)]
+    return np.square(np.concatenate(errors)).mean(0) + 1e-9
