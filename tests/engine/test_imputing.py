@@ -111,11 +111,13 @@ def test_a_row_that_cannot_be_filled_is_named_and_the_others_are_not_lost(sample
     path.write_text('kind,yes,size,note\n\na,no,1,"q\nr"\n,no,,p\nb,maybe,,"q\nr"\nb,yes,2,\n')
     imputed = impute(sampler.model, path)
     assert [(skip.row, skip.where) for skip in imputed.skipped] == [(2, f"{path}, row 3 (line 6)")]
-    assert "use a model of arbitrary conditionals (autoregressive, diffusion/masked)" in imputed.skipped[0].reason
+    assert "arbitrary conditionals (autoregressive, diffusion/masked)" in imputed.skipped[0].reason
     assert imputed.table.iloc[2].tolist() == ["b", "maybe", "", "q\nr"]
     assert imputed.table.iloc[3, 3] in ("p", "q\nr")
     assert sum(imputed.filled.values()) + sum(imputed.empty.values()) == 3
-    assert any(line.startswith(f"skipped {path}, row 3 (line 6): no sample") for line in imputed.remarks())
+    assert any(
+        line.startswith(f"skipped {path}, row 3 (line 6): model must draw samples") for line in imputed.remarks()
+    )
 
 
 def test_votes_of_whole_samples_decide_what_stays_empty(sampler):

@@ -385,7 +385,7 @@ def test_image_presets_take_any_shape(recipe, shape):
 
 
 def test_what_a_recipe_does_not_model_is_refused():
-    with pytest.raises(TypeError, match=r"must be Images or Vectors.* for this recipe, got Text"):
+    with pytest.raises(TypeError, match=r"must be Images.* for this recipe, got Text"):
         RECIPES["denoising"](Text("ab", 4), "s")
     with pytest.raises(TypeError, match="must be Images for this recipe, got Vectors"):
         RECIPES["dit"](Vectors(2), "s")
