@@ -115,9 +115,7 @@ def test_a_row_that_cannot_be_filled_is_named_and_the_others_are_not_lost(sample
     assert imputed.table.iloc[2].tolist() == ["b", "maybe", "", "q\nr"]
     assert imputed.table.iloc[3, 3] in ("p", "q\nr")
     assert sum(imputed.filled.values()) + sum(imputed.empty.values()) == 3
-    assert any(
-        line.startswith(f"skipped {path}, row 3 (line 6): model must draw") for line in imputed.remarks()
-    )
+    assert any(line.startswith(f"skipped {path}, row 3 (line 6): model must draw") for line in imputed.remarks())
 
 
 def test_votes_of_whole_samples_decide_what_stays_empty(sampler):
