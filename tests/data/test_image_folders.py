@@ -214,7 +214,7 @@ def test_empty_and_mixed_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match="must hold PNG"):
         load(folder)
     (folder / "notes.pdf").write_text("x")
-    with pytest.raises(DataError, match=r"only files like notes.pdf"):
+    with pytest.raises(DataError, match=r"only files like notes.pdf; give a folder of images, or .*notes.pdf itself"):
         load(folder)
     fill(folder)
     with pytest.raises(DataError, match=r"notes.pdf: must be an image"):

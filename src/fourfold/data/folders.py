@@ -42,7 +42,8 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
     matches = [path for path in within if path.suffix.lower() in suffixes]
     if not matches:
         remark = f", only files like {other_files[0].name}" if other_files else ""
-        raise DataError(f"{folder}: must hold {kinds}, got none{remark}; give a folder of {things}")
+        itself = f", or {other_files[0]} itself" if len(other_files) == 1 else ""
+        raise DataError(f"{folder}: must hold {kinds}, got none{remark}; give a folder of {things}{itself}")
     return matches, other_files, not folders
 
 
