@@ -261,15 +261,15 @@ def scores(draw: Draw, k: int, data: Dataset, features: Features) -> tuple[dict[
     draws = draws.expand(m, max(k, 2), *data.space.shape)  # one picture again: two draws that never differ
     measured = {part.name: part for part in data.space.conditional_measures(draws, test.x[:m], data.train.x)}
     x, truth, top = draw(test.cond[:SAMPLES]), test.x[:SAMPLES], data.space.n_values - 1
-    seen = {name: features(part) for name, part in views(x, test.cond[:SAMPLES])}
+    by_view = {name: features(part) for name, part in views(x, test.cond[:SAMPLES])}
     row = {
         "energy score": _interval(measured["energy_score[pixels]"]),
-        **{name: frechet(seen[name], part) for name, part in truths(data, features).items()},
+        **{name: frechet(by_view[name], part) for name, part in truths(data, features).items()},
         **{name.upper(): _score_pair(measured, name, digits) for name, digits in (("psnr", 2), ("ssim", 3))},
         "detail": f"{detail_ratio(x, truth).value:.2f}",
         "diversity": f"{measured['diversity[pixels]'].value:.2f}",
     }
-    return row, Evidence(energy(draws.flatten(2) / top, test.x[:m].flatten(1) / top), seen)
+    return row, Evidence(energy(draws.flatten(2) / top, test.x[:m].flatten(1) / top), by_view)
 
 
 def _interval(part: Measurement) -> str:

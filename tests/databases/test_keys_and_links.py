@@ -293,7 +293,7 @@ def test_a_table_that_looks_like_a_list_of_real_things_gets_a_note_with_the_entr
 
 @pytest.mark.parametrize(("count", "key"), [(20, None), (40, "doctor_id")])
 def test_a_link_whose_few_values_differ_by_chance_is_no_key(count, key):
-    """Of 20 draws from 60 doctors 3 pairs are expected to be alike, of 40 draws 13."""
+    """20 draws from 60 doctors have 3 equal pairs on average, and 40 draws have 13."""
     rng = np.random.default_rng(0)
     doctors = pd.DataFrame({"doctor_id": range(60), "field": [*"abcdef"] * 10})
     visits = pd.DataFrame({"patient_id": rng.integers(0, 9, count), "doctor_id": rng.permutation(60)[:count]})

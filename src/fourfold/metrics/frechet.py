@@ -73,8 +73,8 @@ def frechet_distance(
 def frechet_difference(x: Tensor, y: Tensor, truth: Tensor) -> tuple[float, float]:
     """``d²(x, truth) - d²(y, truth)`` of two systems given the same conditions, and its standard error.
 
-    Row ``i`` of each is of condition ``i``. The influence of a condition is that of its draws and of its true example
-    together, so what both systems share is no error of the difference.
+    Row ``i`` of each is of condition ``i``. A condition has one influence, of its draws and of its true example. So an
+    error that both systems share cancels in the difference.
 
     Args:
         x: features of one draw of the first system for each condition, ``(n, D)``.

@@ -35,7 +35,8 @@ class RowMixture(Part, nn.Module):
         p(x_ti | ...) = s_i0 p_trees + sum_k s_ik p_k,    k: laws of numbers by linear predictions
 
     The shares ``s`` of a column are those under which the last fifth of the training rows is likeliest by models of
-    the others. So the mixture loses to either only where this part of the series misjudges it.
+    the others, beside :data:`PRIOR` rows for each part. So the mixture loses to either only where this part of the
+    series misjudges it.
 
     Args:
         net: the trees, whose columns are those of the rows of a run, one row after the other.
@@ -63,7 +64,7 @@ class RowMixture(Part, nn.Module):
 
     @property
     def reach(self) -> int:
-        """How many rows lie between the first row of a run and its last one, and one."""
+        """How far the first row of a run lies before its last one, in rows."""
         return max(self.before, default=0)
 
     # --- fitting ------------------------------------------------------------------------------------------------------

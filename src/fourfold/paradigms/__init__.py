@@ -133,7 +133,7 @@ def first_recipe(name: str, space: Space) -> str:
 
 
 def declared(name: str) -> Recipe:
-    """What the recipe ``card/recipe`` declares of itself. Plain functions declare nothing."""
+    """The declaration of the recipe ``card/recipe``. That of a plain function is empty."""
     card, _, recipe = name.partition("/")
     function = cards()[card].recipes[recipe]
     return function if isinstance(function, Recipe) else Recipe("")

@@ -98,9 +98,9 @@ class TreeConditionals(Conditionals, JointConditionals):
 class TreeDenoiser(Denoiser):
     """``E[x_0 | x_t]`` of the rows of each class, or of a mixture of the classes.
 
-    A condition that is no label is a feature of the trees, and rows are centred on their linear regression on it, ``x =
-    A c + y``. They are one class. All rows as they are, for an unknown condition, are another. A label is the class
-    itself, or the class stands at the start of the code: a corner of :class:`~fourfold.codecs.RealRows`.
+    Numbers of a condition ``c`` are features of the trees. Rows are centred on their linear regression on them, ``x = A
+    c + y``. These residuals ``y`` are one class. The rows themselves are another, for an unknown condition. A label is
+    the class itself, or the class stands at the start of the code: a corner of :class:`~fourfold.codecs.RealRows`.
     Then the shares of the classes are those given both parts of the noised code, ``c_t`` and ``y``,
 
         r_k ~ p_k N(c_t; FAR e_k, s^2 + w^2) N(y; mu_k, S_k + s^2 I),    s = sigma_t / alpha_t,

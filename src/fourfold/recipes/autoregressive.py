@@ -279,7 +279,10 @@ def _(space: Sequences, size: str) -> GenerativeModel:
 
 
 def _row_mixture(space: Sequences, size: str, before: Sequence[int]) -> RowMixture:
-    """A row given those that lie so far before it. Nothing grows for these, but at the beginning of a window."""
+    """A row given those ``before`` it, and those of one season before if there are more than the usual ones.
+
+    Trees of the earlier rows grow only where a window may begin with them.
+    """
     (bins, most, leaves), row, run = TREES[size], space.row, len(before) + 1
     tokens = ColumnTokens(row, bins_of(dataclasses.replace(row, observed=space.observed), bins), COUNTED)
     leaves = leaves if space.observed is None else min(leaves, max(2, space.observed // (2 * LEAST)))
