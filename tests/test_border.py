@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def imports(tree: ast.Module, names: Mapping[str, object]) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module in names:
             below = (f"{node.module}.{alias.name}" for alias in node.names)
             yield from (name if name in names else node.module for name in below)
+
+
+def absolute_imports(tree: ast.Module) -> Iterator[str]:
+    """The names of all modules that a module imports, of this project or not."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
@@ -92,6 +102,22 @@ def test_the_core_names_no_wing():
     assert wings
     texts = {path: path.read_text() for path in (SOURCE / "fourfold").rglob("*") if path.suffix in (".py", ".j2")}
     assert [(path.name, wing) for path, text in texts.items() for wing in wings if wing in text] == []
+
+
+def test_tests_outside_a_wing_do_not_import_it():
+    root = SOURCE.parent
+    wings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["fourfold"]["wings"]
+    strangers = []
+    for path in (root / "tests").rglob("*.py"):
+        here = str(path.relative_to(root))
+        others = {
+            f"fourfold_{wing}"
+            for wing, files in wings.items()
+            if not here.startswith(tuple(f"{name}/" for name in files))
+        }
+        roots = {f"{module}.x".partition(".")[0] for module in absolute_imports(ast.parse(path.read_text()))}
+        strangers += [(here, wing) for wing in others & roots]
+    assert strangers == []
 
 
 def test_imports_inside_functions_become_fewer():

@@ -17,8 +17,6 @@ from fourfold.data import DataError
 from fourfold.data.packed import kind_of, stem_of
 from fourfold.data.tables import raw_frame
 from fourfold.data.writers import write_examples
-from fourfold_databases.database import read_database
-from fourfold_databases.reading import holds_tables
 
 
 def shop(n=80):
@@ -41,16 +39,6 @@ def test_a_packed_table_is_the_table(tmp_path, ending):
     assert stem_of(path) == "people"
     assert packed.space == plain.space
     assert torch.equal(packed.train.x, plain.train.x)
-
-
-def test_a_folder_of_packed_tables_is_a_database(tmp_path):
-    people, bills = shop()
-    people.to_csv(tmp_path / "people.csv.gz", index=False)
-    bills.to_csv(tmp_path / "bills.tsv", index=False, sep="\t")
-    assert holds_tables(tmp_path)
-    database = read_database(tmp_path)
-    assert list(database.frames) == ["bills", "people"]
-    assert [str(link) for link in database.schema.links] == ["bills.person_id -> people"]
 
 
 def test_a_row_of_a_packed_file_is_named(tmp_path):

@@ -342,3 +342,12 @@ def test_a_stray_file_beside_tables_is_left_out_and_said(tmp_path):
 def test_errors_of_a_file_name_it_and_the_line(text, message):
     with pytest.raises(DataError, match=message):
         Schema.of_toml("shop.toml", text)
+
+
+def test_a_folder_of_packed_tables_is_a_database(tmp_path):
+    shop()["customers"].to_csv(tmp_path / "customers.csv.gz", index=False)
+    shop()["orders"].to_csv(tmp_path / "orders.tsv", index=False, sep="\t")
+    assert holds_tables(tmp_path)
+    database = read_database(tmp_path)
+    assert list(database.frames) == ["customers", "orders"]
+    assert links(database.schema) == {"orders.customer_id -> customers"}
