@@ -18,6 +18,7 @@ from fourfold.tasks.given import allowed_codes
 
 rng = np.random.default_rng(0)
 N = 400
+prices = np.random.default_rng(1).uniform(1e5, 9e7, N)
 
 
 def columns(path, **options):
@@ -50,6 +51,8 @@ def times(form, step="h"):
         (1e6 * rng.normal(size=N), 1000, 0, "kept to 1000"),
         (np.where(rng.random(N) < 0.5, 0, rng.integers(1, 10**6, N)), 1, 0, " % are 0"),
         (np.round(np.exp(3 * rng.normal(size=N)), 1), 0.1, 1, "a long tail"),
+        (np.round(prices, 2), 0.01, 2, "multiples of 0.01"),
+        (np.round(prices, 4), 10000, 0, "kept to 10000"),
         ([f"{x:.2f}" for x in 0.25 * rng.integers(0, 400, N)], 0.25, 2, "multiples of 0.25"),
         (np.append(rng.integers(0, 90, N - 1), 150), 1, 0, "whole numbers"),
         (np.append(rng.integers(0, 90, N - 1), 0.25), 0.25, 2, "multiples of 0.25"),
@@ -61,6 +64,12 @@ def test_numbers_have_their_resolution(tmp_path, values, resolution, decimals, r
     assert isinstance(column, Numeric)
     assert (column.resolution, column.decimals) == (resolution, decimals)
     assert reason in why
+
+
+def test_prices_of_millions_come_back_to_the_cent(tmp_path):
+    values = [f"{x:.2f}" for x in np.append(prices, 12_345_678_901.23)]
+    column, _ = one(tmp_path, values)
+    assert column.text(column.codes(pd.Series(values))).tolist() == values
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,10 @@ FEW = 10
 """A column of so few different numbers is a category."""
 CODES = 100
 """A column of so few different whole numbers is a category if their frequencies jump, as those of codes do."""
+THOUSANDTHS = 3
+"""Numbers of at most so many decimals keep them: money, weights and lengths are counted in such units."""
 DIGITS = 7
-"""Numbers of more significant digits have a resolution coarser than their last digit."""
+"""Numbers of more decimals than that, and of more significant digits, have a resolution coarser than the last."""
 DECADES = 9
 """Positive numbers of more powers of ten are on a grid of their logarithms: a linear one would lose the small ones."""
 POWER_STEP = 1e-3
@@ -211,8 +213,9 @@ def _decimals(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
     rare = values.counts[noise].sum() <= 0.01 * values.rows
     usual = int(digits[~noise].max() if rare else digits.max())
     before = math.floor(math.log10(max(abs(_quantile(numbers, counts, 0.9)), abs(_quantile(numbers, counts, 0.1)), 1)))
-    exact = usual == 0 or usual + before + 1 <= DIGITS or (COORDINATE.search(values.coded.name) and usual <= DEGREES)
-    return usual, int(digits[~power].min(initial=usual)), bool(exact)
+    few = usual <= THOUSANDTHS or (COORDINATE.search(values.coded.name) is not None and usual <= DEGREES)
+    exact = few or usual + before + 1 <= DIGITS
+    return usual, int(digits[~power].min(initial=usual)), exact
 
 
 def _decimals_of(resolution: float) -> int:
