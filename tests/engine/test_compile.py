@@ -68,10 +68,13 @@ def test_counts_beside_a_network_are_not_compiled(graphs: list[torch.fx.GraphMod
     torch.testing.assert_close(losses[4], term(Batch(batches[0].x.flip(0))))
 
 
-def test_trees_are_not_compiled() -> None:
+def test_no_precision_is_tried_for_trees_and_no_setting_of_their_steps_is_advised() -> None:
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)).round(1), columns=["a", "b"])
-    run = fourfold.fit("autoregressive/trees", rows, budget="2 steps", size="xs", compile=True, progress=False)
+    run = fourfold.fit("autoregressive/trees", rows, budget="150 steps", size="xs", compile=True, progress=False)
     assert not run.card["precision"]["compiled"]
+    assert run.card["precision"]["measured"] == ["steps only refine what was fitted"]
+    assert run.card["choice"]["kept_step"] < 150
+    assert "try" not in run.card["choice"]["note"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself

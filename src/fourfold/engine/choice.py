@@ -160,10 +160,14 @@ def decided(
 
 
 def settle(loop: Loop, budget: Budget, settings: FitSettings) -> Choice:
-    """The fastest precision that is stable, if the budget is long enough to try some."""
+    """The fastest precision that is stable, if the budget is long enough to try some.
+
+    Where steps only refine what was fitted, as weights beside trees, nothing is tried: they are few and cheap.
+    """
+    if loop.model.estimand.fitted:
+        return Choice(FLOAT32, ["steps only refine what was fitted"])
     seconds = budget.seconds if math.isfinite(budget.seconds) else 100.0
     compiled = seconds >= LONG if settings.compile is None else settings.compile
-    compiled = compiled and not loop.model.estimand.fitted  # code of trees becomes some hundred graphs
     if seconds < 2 or budget.share(loop.progress) > 0.01:
         precision = parse_precision("float32", compiled and bool(settings.compile))
         return Choice(precision, ["the budget is too short to try others"])

@@ -263,7 +263,8 @@ class HeldOut:
             return "the last weights are kept, as asked"
         if not self.keeps_best:
             return "the last weights are kept: no earlier ones had a lower held-out loss beyond its noise"
-        return self._kept() + (self._advice() if self.worse else "")
+        refines = self.loop.model.estimand.fitted  # no setting of steps helps what was fitted before them
+        return self._kept() + (self._advice() if self.worse and not refines else "")
 
     def _kept(self) -> str:
         """The step of the weights that are kept, and the reason."""
