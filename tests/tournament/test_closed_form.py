@@ -127,6 +127,15 @@ def test_the_error_of_a_model_is_one_beside_any_number_of_baselines():
     assert losses([entry(0.8, 0.05)], several)["any"]
 
 
+def test_models_that_lose_alike_share_a_line(people: Dataset, tmp_path: Path):
+    row = people.train.x[:1].repeat(300, 1)
+    models = {name: Fake(row, likelihood=-30.0) for name in ("autoregressive", "autoregressive/any-order")}
+    comparison = make_up(people, tmp_path, models, n=300)
+    (line,) = [str(line) for line in comparison.verdict if line.title == "Loses"]
+    assert line.startswith(f"Loses: {', '.join(entry.name for entry in comparison.entries)} lose to independent columns")
+    assert "loses" not in line
+
+
 def test_a_space_without_baselines_says_nothing_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(baselines, "baselines_of", lambda space: ())
     digits = load("digits", limit=400)

@@ -69,10 +69,18 @@ def verdict(comparison: Results) -> list[Line]:
 
 
 def _defeats(comparison: Results, entries: Sequence[Entry]) -> list[Line]:
-    """The models that lose to a model that needs no training."""
+    """The models that lose to a model that needs no training: a line for those that lose alike."""
     sentences = losses(entries, comparison.baselines)
-    defeats = [(entry, words) for entry in entries if (words := sentences[entry.name])]
-    return [Line("Loses", (entry, f" {'; '.join(words)}"), True) for entry, words in defeats]
+    alike = dict[str, list[Entry]]()
+    for entry in entries:
+        if sentences[entry.name]:
+            alike.setdefault("; ".join(sentences[entry.name]), []).append(entry)
+    lines = []
+    for words, losers in alike.items():
+        names = [part for entry in losers for part in (", ", entry)]
+        verb = words if len(losers) == 1 else words.replace("loses to ", "lose to ")
+        lines.append(Line("Loses", (*names[1:], f" {verb}"), True))
+    return lines
 
 
 def _copies(entries: Sequence[Entry]) -> list[Line]:
