@@ -132,7 +132,8 @@ def test_models_that_lose_alike_share_a_line(people: Dataset, tmp_path: Path):
     models = {name: Fake(row, likelihood=-30.0) for name in ("autoregressive", "autoregressive/any-order")}
     comparison = make_up(people, tmp_path, models, n=300)
     (line,) = [str(line) for line in comparison.verdict if line.title == "Loses"]
-    assert line.startswith(f"Loses: {', '.join(entry.name for entry in comparison.entries)} lose to independent columns")
+    names = ", ".join(entry.name for entry in comparison.entries)
+    assert line.startswith(f"Loses: {names} lose to independent columns")
     assert "loses" not in line
 
 
