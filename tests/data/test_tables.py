@@ -4,7 +4,7 @@ import pyarrow
 import pytest
 import torch
 
-from fourfold.data import DataError, load
+from fourfold.data import DataError, load, read_raw
 from fourfold.data.coded_columns import without_comma
 from fourfold.data.schema import as_numbers
 from fourfold.spaces import Table
@@ -205,6 +205,28 @@ def test_numbers_are_read_to_the_last_bit():
     assert (numbers == [float(text) for text in texts]).all()
     commas = without_comma(pyarrow.array(["1,5", "-,25", "2,5e3", "7"])).to_pandas()
     np.testing.assert_array_equal(as_numbers(commas), [1.5, -0.25, 2500, 7])
+
+
+def test_decimal_commas_beside_points_between_groups_of_digits(tmp_path):
+    """Amounts keep both marks, people are whole numbers, and a model reads few rows as it read all of them."""
+    rng = np.random.default_rng(0)
+    amounts, people = np.round(np.exp(rng.normal(7, 2, 200)), 2), np.rint(np.exp(rng.normal(8, 2, 200)) + 1)
+    german = [f"{x:,.2f}".translate(str.maketrans(",.", ".,")) for x in amounts]
+    whole = [f"{p:,.0f}".replace(",", ".") for p in people]
+    lines = [f"{german[k]};{whole[k]};{k % 3}" for k in range(200)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["amount;people;kind", *lines]) + "\n", encoding="utf-8")
+    data = load(path, space="table", keep_rare=True)
+    amount, count = (column for column in data.space.schema if column.name in ("amount", "people"))
+    assert data.columns[0].missing == 0
+    assert amount.text(amount.codes(pd.Series(german))).tolist() == german
+    assert amount.quantities(amount.codes(pd.Series(german))).tolist() == pytest.approx(amounts.tolist())
+    assert count.resolution == 1
+    k = int(np.flatnonzero(amounts < 1000)[0])
+    path.write_text(f"amount;people;kind\n{lines[k]}\n", encoding="utf-8")
+    (row,) = read_raw(path, data.space)[0].x.tolist()
+    assert amount.quantities(np.array(row[:1]))[0] == pytest.approx(amounts[k])
+    assert row[1] == people[k]
 
 
 def test_an_empty_line_is_no_row(tmp_path):

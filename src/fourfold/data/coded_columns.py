@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fourfold.core import Space
 from fourfold.data.errors import DataError
 from fourfold.data.labels import alike
 from fourfold.data.memory import require
@@ -17,7 +18,7 @@ from fourfold.data.splits import FEWEST
 from fourfold.machine.libraries import pandas as pd
 from fourfold.machine.libraries import pyarrow
 from fourfold.settings.data import DataOptions
-from fourfold.spaces.columns import Column
+from fourfold.spaces.columns import Column, Numeric
 
 __all__ = [
     "Batches",
@@ -27,6 +28,7 @@ __all__ = [
     "draw_rows",
     "named_column",
     "rows_needed",
+    "schema_of",
     "without_comma",
 ]
 
@@ -106,13 +108,15 @@ def coded_columns(
         require(8.0 * sum(len(part) for part in parts[0]) * len(parts), where)
     if not parts or not any(len(part) for part in parts[0]):
         raise DataError(f"{where}: must have at least {rows_needed(options)}, got none")
+    numbers = (column for column in schema_of(options.model) if isinstance(column, Numeric))
+    amounts = {column.name for column in numbers if column.point == ","}
     types = [None] * len(parts) if not typed else [_dtype(field.type) for field in batch.schema]
     coded = []
     for i, name in enumerate(different(names or ())):
         encoded = pyarrow.chunked_array(parts[i]).unify_dictionaries().combine_chunks()
         parts[i] = []
         distinct = encoded.dictionary
-        if decimal == ",":
+        if decimal == "," and name not in amounts:
             distinct = without_comma(distinct)
         words = pyarrow.types.is_string(distinct.type)
         trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if words else distinct
@@ -122,8 +126,24 @@ def coded_columns(
     return coded
 
 
+def schema_of(model: Space | None) -> list[Column]:
+    """The columns of a model's examples and of its conditions, as far as these are rows."""
+    given = None if model is None else model.given
+    spaces = (model, *(() if given is None else (given, *given.parts)))
+    return [column for space in spaces for column in getattr(space, "schema", ())]
+
+
 def without_comma(texts: Any) -> Any:
-    """Numbers with a decimal comma as numbers with a point."""
+    """Numbers of a file with decimal commas as numbers with a point: ``1,5`` as ``1.5``, and ``1.200`` as ``1200``.
+
+    A column with both marks, as in ``1.200,50``, stays as it is: it is read, and written again, as amounts are.
+    """
+    match = pyarrow.compute.match_substring_regex
+    if pyarrow.compute.any(match(texts, r"^\s*[-+]?\d{1,3}(\.\d{3})+,\d+\s*$")).as_py():
+        return texts
+    pointed = match(texts, r"^\s*[-+]?\d+\.[\d.]*\s*$")
+    if pyarrow.compute.all(match(texts.filter(pointed), r"^\s*[-+]?\d{1,3}(\.\d{3})+\s*$")).as_py():
+        texts = pyarrow.compute.if_else(pointed, pyarrow.compute.replace_substring(texts, ".", ""), texts)
     return pyarrow.compute.replace_substring_regex(texts, r"^([-+]?\d*),(\d+([eE][-+]?\d+)?)$", r"\1.\2")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.data.coded_columns import Batches, coded_columns, codes_of, named_column
+from fourfold.data.coded_columns import Batches, coded_columns, codes_of, named_column, schema_of
 from fourfold.data.columns import checked_texts
 from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike, encode_labels
@@ -133,10 +133,8 @@ def table_of(
 
 def _taken_apart(columns: Sequence[Coded], options: DataOptions) -> tuple[list[Coded], tuple[str, ...]]:
     """Columns that hold several values, followed by these: as a model has them, or as they are found. And notes."""
-    model = options.model
-    if model is not None:
-        spaces = (model, *(() if model.given is None else (model.given, *model.given.parts)))
-        return taken_apart_as([column for space in spaces for column in getattr(space, "schema", ())], columns), ()
+    if options.model is not None:
+        return taken_apart_as(schema_of(options.model), columns), ()
     kind = space_named(options.space) if isinstance(options.space, str) else None
     if options.private is not None or not (kind is None or kind.mixed):
         return [*columns], ()

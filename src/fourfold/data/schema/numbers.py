@@ -101,7 +101,7 @@ def _amounts_with(values: Values, point: str, amount: re.Pattern[str]) -> Inferr
     mark = next(iter(marks), "")
     values = without(values, ~fits, f"an amount like {text[fits].iloc[0]}")
     bare = plain_numbers(values.text, prefix, suffix, mark, point)
-    column = number(dataclasses.replace(values, text=bare))
+    column = number(dataclasses.replace(values, text=bare, remarks=()))  # the answer below has them
     if column is None or not isinstance(column.column, Numeric):
         return None
     signs = dataclasses.replace(column.column, prefix=prefix, suffix=suffix, thousands=mark, point=point)
