@@ -116,6 +116,13 @@ def test_without_seconds_nothing_is_timed(monkeypatch, budget):
     assert choice_of(budget) == Sizing("s", why="the size for budgets without seconds")
 
 
+@pytest.mark.parametrize("name", ["autoregressive/trees", "diffusion/trees"])
+def test_trees_are_grown_once_and_not_to_time_a_step(monkeypatch, name):
+    monkeypatch.setattr(auto, "_steps", None)
+    rows = load("penguins")
+    assert choice_of("60s", name, rows) == Sizing("s", why="steps only refine what was fitted")
+
+
 def test_steps_beside_seconds_limit_what_is_needed(machine):
     machine["parameter"] = 1e-6
     assert ORDER.index(choice_of("50 steps or 30s").size) > ORDER.index(choice_of("30s").size)

@@ -76,6 +76,7 @@ class Space(Quality, Example):
     Attributes:
         given: the space of the conditions that examples come with, such as categories, or ``None``.
         columns: names of the values of an example, by which columns of a table are found. Empty where they have none.
+        covariates: those of them that are known beforehand where rows follow each other in time.
         names: names of all examples, where these are a few categories. Empty elsewhere.
         parts: the spaces that lie side by side in an example, where there are several. Empty elsewhere.
         labels: the names of the parts. Empty where they have none.
@@ -86,6 +87,7 @@ class Space(Quality, Example):
 
     given: Space | None = dataclasses.field(default=None, kw_only=True)
     columns = tuple[str, ...]()  # not a field: a space may have one of this name
+    covariates = tuple[str, ...]()
     names = tuple[str, ...]()
     labels = tuple[str, ...]()
     parts = tuple[Any, ...]()

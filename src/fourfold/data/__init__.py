@@ -144,8 +144,11 @@ def _source_and_record(data: Data, keywords: DataKeywords) -> tuple[str, Source 
     if turned and options.given is None:
         options = dataclasses.replace(options, given=OWN[0])
     record = recordable({key: value for key, value in keywords.items() if key != "given"})
-    if keywords.get("given") is not None and source.given is not None:
-        record["given"] = recorded(options.given, source.given.columns)
+    of_conditions = source.space.covariates if source.given is None else source.given.columns
+    if keywords.get("given") is not None and (source.given is not None or of_conditions):
+        record["given"] = recorded(options.given, of_conditions)
+    if source.space.covariates:  # columns of the rows themselves, so examples have no conditions
+        options = dataclasses.replace(options, given=None)
     return name, source, options, record
 
 
@@ -332,7 +335,8 @@ def _elsewhere(source: Source, given: Any) -> dict[str, Any]:
     """The conditions by their labels, but for columns and arrays of the data, which its reader has paired."""
     items = conditions_in(given)
     columns = [column for part in source.conditions.values() for column in part.space.columns]
-    own = [name for name in names_of(given) if name in columns or not _exists(name)] if source.conditions else []
+    paired_here = source.conditions or source.space.covariates
+    own = [name for name in names_of(given) if name in columns or not _exists(name)] if paired_here else []
     return {label: item for label, item in items.items() if not (isinstance(item, str) and item in own)}
 
 

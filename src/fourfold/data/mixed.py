@@ -124,6 +124,15 @@ def table_of(
     target, conditions = _split_options(options, names_given)
     rest = [column for column in columns if column.name not in names_given]
     condition_columns = [column for column in columns if column.name in names_given]
+    if not rowwise and _key(options) is None:
+        _check_covariates(where, names_given, options)
+        places = (options.order, options.series)
+        columns = [
+            *(c for c in rest if c.name in places),
+            *condition_columns,
+            *(c for c in rest if c.name not in places),
+        ]
+        return _of_columns(bare, where, columns, dataclasses.replace(target, given=names_given), headless)
     if not rowwise:
         condition_columns = _once_each(where, condition_columns, columns, options)
     empty = dataclasses.replace(bare, cond=None, given=None)
@@ -167,20 +176,26 @@ def _with_keys(bare: Source, where: str, columns: Sequence[Coded], options: Data
     return dataclasses.replace(bare, key=key, keys=_texts(column.among(first)))
 
 
+def _check_covariates(where: str, names: Sequence[str], options: DataOptions) -> None:
+    """Refuse the column that orders the rows of a series, or names the series, among those known beforehand.
+
+    Raises:
+        DataError: with the way out.
+    """
+    if own := {options.order, options.series} & {*names}:
+        raise DataError(
+            f"{where}: given must be other columns than order and series, whose next rows are known, got "
+            f"{min(map(str, own))!r}: leave it out of given"
+        )
+
+
 def _once_each(where: str, conditions: Sequence[Coded], columns: Sequence[Coded], options: DataOptions) -> list[Coded]:
     """The columns of conditions with one row for each sequence, whose rows all hold the same.
 
     Raises:
-        DataError: for windows of one series, whose rows have conditions of their own, the key or the order among the
-            conditions, or a sequence with two values of a column.
+        DataError: for the key or the order among the conditions, or a sequence with two values of a column.
     """
-    key = _key(options)
-    if key is None:
-        raise DataError(
-            f"{where}: given must be columns that are constant in each sequence, got "
-            f"{shortened([*_names(conditions)])} of one long series: leave them among the others, or name sequences "
-            f"with {option('group')}"
-        )
+    key = str(_key(options))
     if double := {key, options.order} & {*_names(conditions)}:
         raise DataError(f"{where}: given must be other columns than group and order, got {min(map(str, double))!r}")
     keys = keys_of(where, named_column(where, columns, key))

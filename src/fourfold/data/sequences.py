@@ -20,7 +20,7 @@ from fourfold.data.schema.tails import ends_of
 from fourfold.data.schema.times import AS_TIME
 from fourfold.data.splits import FEWEST, OF_ROWS, fractions_of
 from fourfold.output.printable import one_of
-from fourfold.settings.data import DataOptions
+from fourfold.settings.data import DataOptions, names_of
 from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Codes, Column, DateTime, Graded
 from fourfold.spaces.sequences import ABSENT
@@ -310,6 +310,7 @@ def arranged(
     steps = _steps(rows, at)
     if options.group is None:
         stream, parts, length, note = _stream(rows.lengths, options, season)
+        ahead = {*names_of(options.given)}
         windowed = steps[stream]
         space = Sequences(
             table.schema,
@@ -319,6 +320,7 @@ def arranged(
             series=options.series,
             season=season,
             observed=table.observed,
+            covariates=tuple(name for name in table.columns if name in ahead),
             **_range(windowed[slice(None) if train is None else train, at]),
         )
         return space, torch.from_numpy(windowed), (*rows.notes, note), parts

@@ -6,7 +6,8 @@ equal time; ``benchmarks/sizes.py rule`` writes it from what was measured. :func
 narrowest size and climbs, as long as the next size can take its steps within the budget. Where even that takes few
 steps, smaller batches make more of them, if their steps are shorter.
 
-A budget that no clock ends, such as 400 steps, gets :data:`FALLBACK` on every machine.
+A budget that no clock ends, such as 400 steps, gets :data:`FALLBACK` on every machine. So do trees and other models
+that are fitted before the first step.
 """
 
 from __future__ import annotations
@@ -137,8 +138,8 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
         device: device for :func:`fourfold.fit`.
         seed: seed of the weights of the timed models.
     """
-    if not math.isfinite(budget.seconds):
-        return Sizing(FALLBACK, why="the size for budgets without seconds")
+    if why := _untimed(name, dataset, budget, device, seed):
+        return Sizing(FALLBACK, why=why)
     start, best, limit, needs = time.monotonic(), None, "", dict[str, Need]()
     for size in SIZES:
         least = _least(needs, size, budget)
@@ -177,6 +178,15 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
     steps = int(float(f"{best.steps(budget):.2g}"))
     why = f"about {steps:,} steps in {budget.seconds:g}s" + (f"; {limit}" if limit else "")
     return Sizing(best.size, part, why, time.monotonic() - start, steps)
+
+
+def _untimed(name: str, dataset: Dataset, budget: Budget, device: str, seed: int) -> str:
+    """Why no step is timed, in words. Empty if some are."""
+    if not math.isfinite(budget.seconds):
+        return "the size for budgets without seconds"
+    preset = _preset(name, dataset, FALLBACK, device, seed)
+    fitted = preset is not None and preset[1].estimand.fitted  # a step would be timed after a whole fit
+    return "steps only refine what was fitted" if fitted else ""
 
 
 def _smaller(name: str, best: _Timed, part: int, dataset: Dataset, budget: Budget, device: str, seed: int) -> _Timed:

@@ -137,7 +137,9 @@ class Continuing(ABC):
     """An estimand of sequences that goes on from given rows: ``p(x_>=t | x_<t)``."""
 
     @abstractmethod
-    def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
+    def go_on(
+        self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """Codes ``(B, *event)`` whose first rows are those of ``x``, with all further ones drawn.
 
         Args:
@@ -145,6 +147,8 @@ class Continuing(ABC):
             rows: how many rows are given, at least 1.
             noise: the stream of these sequences.
             cond: their conditions, ``(B, *)``.
+            mask: which codes of further rows stay as they are, bool ``(B, *event)``. These of a row come before its
+                others.
         """
 
 

@@ -272,6 +272,12 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
         state.shares = None if state.shares is None else state.shares.select(stay)
 
     def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+        token = self._token(state, noise, temperature)
+        self.take(state, token)
+        return token, state
+
+    def _token(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> Tensor:
+        """The next token of each sequence, ``(B,)``, which is yet to be taken."""
         slot = state.count % self.layout.slots
         state.u = noise.uniform(self.layout.slots) if slot == 0 or state.u is None else state.u
         token = torch.zeros(len(state.z), dtype=torch.long, device=state.z.device)  # 0 behind the end
@@ -279,16 +285,18 @@ class SequenceConditionals(StepwiseConditionals, Continuing):
             logits = self._next(state)
             hot = logits if temperature == 1 else logits / temperature
             token[state.alive] = categorical(hot, state.u[state.alive, slot])
-        self.take(state, token)
-        return token, state
+        return token
 
-    def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
+    def go_on(
+        self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         state = self.begin(len(x), cond)
         prefix = self.layout.rows(x)[:, :rows]
         if rows:
             self._take_rows(state, prefix)
-        while state.count < self.event[0]:
-            state = self.draw(state, noise)[1]
+        while (count := state.count) < self.event[0]:
+            token = self._token(state, noise)
+            self.take(state, token if mask is None else torch.where(mask[:, count], x[:, count], token))
         return state.z
 
     def _take_rows(self, state: _Drawing, prefix: Tensor) -> None:
@@ -429,12 +437,15 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
                 log_p = context.at(part).nats(self.net, at)
                 rows[..., slot][part] = categorical(log_p, u[part])
 
-    def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
+    def go_on(
+        self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         size = self.event[0]
         observed = rows * self.layout.slots
         rank = noise.uniform(size)[:, observed:].argsort(1).argsort(1)
         u, steps = noise.uniform(size), max(min(self.steps, size - observed), 1)
         step = F.pad(rank * steps // max(size - observed, 1), (observed, 0), value=-1)
+        step = step if mask is None else step.masked_fill(mask, -1)
         z = torch.where(step < 0, x, 0)
         for k in range(steps):
             z = self.draw(z, step < k, step == k, u, cond)

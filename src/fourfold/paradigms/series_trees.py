@@ -179,12 +179,15 @@ class SeriesTrees(Conditionals, Continuing):
         state.count += 1
         return state.rows[:, t, i], state
 
-    def go_on(self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None) -> Tensor:
+    def go_on(
+        self, x: Tensor, rows: int, noise: Noise, cond: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         state = x.clone().view(len(x), self.length, self.columns)
-        state[:, rows:] = ABSENT
+        stays = torch.zeros_like(state, dtype=torch.bool) if mask is None else mask.view(state.shape)
+        state[:, rows:] = state[:, rows:].masked_fill(~stays[:, rows:], ABSENT)
         lengths = self._lengths(state, rows, noise)
         for t in range(rows, self.length):
-            self._draw_row(state, t, lengths, noise, 1.0)
+            self._draw_row(state, t, lengths, noise, 1.0, stays[:, t].all(0))
         return state.flatten(1)
 
     def _lengths(self, rows: Tensor, count: int, noise: Noise) -> Tensor:
@@ -200,14 +203,17 @@ class SeriesTrees(Conditionals, Continuing):
         lengths = 1 + categorical(log_p.expand(len(rows), -1), u[:, 0])
         return torch.where(there == count, lengths, there)
 
-    def _draw_row(self, rows: Tensor, t: int, lengths: Tensor, noise: Noise, temperature: float) -> None:
-        """Draw row ``t`` of the sequences that have it, in place."""
+    def _draw_row(
+        self, rows: Tensor, t: int, lengths: Tensor, noise: Noise, temperature: float, stays: Tensor | None = None
+    ) -> None:
+        """Draw row ``t`` of the sequences that have it, in place. Columns that stay, bool ``(C,)``, have a value."""
         u, alive = noise.uniform(self.columns, 4).double(), (lengths > t).nonzero().flatten()
         if not len(alive):
             return
         u, some = u[alive], rows[alive, : t + 1]
         first = self.starts is not None and t == 0  # a first row has a start already, and no step
-        columns = [i for i in range(self.columns) if not (first and i == self.order)]
+        there = [] if stays is None else stays.nonzero().flatten().tolist()
+        columns = [i for i in range(self.columns) if i not in there and not (first and i == self.order)]
         some[:, t, columns] = self.recent.any_row(some)[columns]
         part, place = self.recent, None
         if self.seasonal is not None and t >= self.seasonal.reach:

@@ -64,6 +64,8 @@ class Sequences(WrittenRows):
         observed: how many rows the data has, or ``None``. Presets for few rows drop units in training.
         beyond: the probability of a step below the smallest, and of one above the largest.
         scale: how far such steps lie outside, in steps of the resolution.
+        covariates: columns that a forecast may know beforehand, such as a promotion of next week. They are the first
+            columns of a row beside that of the order, so every other value of the row is given them.
         rules: those that every row keeps, see :mod:`fourfold.spaces.rules`. The order column may bound others, at its
             place in the file, and none computes it.
 
@@ -84,6 +86,7 @@ class Sequences(WrittenRows):
     observed: int | None = field(default=None, compare=False)
     beyond: tuple[float, float] = (0.0, 0.0)
     scale: tuple[float, float] = (1.0, 1.0)
+    covariates: tuple[str, ...] = ()
     rules: tuple[TableRule, ...] = ()
     classes: None = None
 
@@ -98,6 +101,11 @@ class Sequences(WrittenRows):
             raise ValueError(f"series must be a column of categories, without a key, got {self.series!r}")
         if self.season is not None and (self.key is not None or self.season < 2):
             raise ValueError(f"season must be at least 2 rows of a series, without a key, got {self.season}")
+        others = [name for name in self.columns if name not in (self.order, self.series)]
+        if others[: len(self.covariates)] != [*self.covariates] or (self.covariates and self.key is not None):
+            raise ValueError(
+                f"covariates must be the first columns of a series, without a key, got {shortened(self.covariates)}"
+            )
         if self.length < (1 if self.key is not None else 2) or not 0 <= self.steps[0] <= self.steps[1]:
             raise ValueError(
                 f"length must be positive (a window has 2 rows), and steps (low, high) with 0 <= low <= high, got "
@@ -198,7 +206,8 @@ class Sequences(WrittenRows):
         noun = f"rows of {plural(len(self.columns), 'column')} ({shortened(self.columns, 6)})"
         if self.key is None:
             each = "" if self.series is None else f", each of one {self.series}"
-            return f"windows of {self.length} {noun} in the order of {self.order}{each}"
+            ahead = f", {shortened(self.covariates, 3)} known beforehand" if self.covariates else ""
+            return f"windows of {self.length} {noun} in the order of {self.order}{each}{ahead}"
         return f"sequences of up to {self.length} {noun} by {self.key} in the order of {self.order}"
 
     @property

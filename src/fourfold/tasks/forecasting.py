@@ -8,7 +8,10 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fourfold.core import GenerativeModel, Noise, Space
@@ -20,6 +23,7 @@ from fourfold.estimands import Continuing
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences
+from fourfold.spaces.columns import MISSING
 from fourfold.spaces.sequences import ABSENT
 from fourfold.tasks.conditions import conditioning, numbered_keys
 
@@ -41,6 +45,8 @@ class Prefixes:
         notes: changes that reading made.
         cond: the conditions of the sequences, ``(B, *)``, or ``None``.
         horizon: how many rows of a series follow. ``None``: the rest of a window, or all rows of a sequence to its end.
+        ahead: these rows, ``(B, horizon, C)``, with codes of the order column and of covariates, which are known. Other
+            codes may be any. ``None``: nothing is known of rows that follow.
     """
 
     x: Tensor
@@ -49,6 +55,7 @@ class Prefixes:
     notes: tuple[str, ...] = ()
     cond: Tensor | None = None
     horizon: int | None = None
+    ahead: Tensor | None = None
 
 
 @final
@@ -90,6 +97,9 @@ def forecast(
     The data holds the first rows of sequences, under their keys, or the end of a series. Of a series, a window less the
     rows that follow counts, at least half a window. A longer horizon is drawn in windows that overlap by half.
 
+    If a model has covariates, the last rows of a series may hold these and the order column alone. They are the rows
+    that follow, ``p(x_t | x_<t, c_t)`` each. Where there are no such rows, covariates are drawn like other columns.
+
     Args:
         model: of sequences.
         data: the rows, with the columns of the model.
@@ -97,7 +107,7 @@ def forecast(
         seed: of the draws.
         given: the condition of the model, see :func:`fourfold.tasks.conditioning`: one for all sequences, or one for
             each in the order of the data. By default the one that the rows hold in columns of their own.
-        horizon: how many rows of a series follow. By default half a window.
+        horizon: how many rows of a series follow. By default those whose covariates the data holds, else half a window.
 
     Raises:
         TypeError: for a model of anything else than sequences, or one that cannot be conditioned on rows.
@@ -132,11 +142,13 @@ def prefixes(space: Space, data: Data, n: int = 1, horizon: int | None = None) -
 
 @prefixes.register(Sequences)
 def _(space: Sequences, data: Data, n: int = 1, horizon: int | None = None) -> Prefixes:
-    raw, notes = read_raw(data, space)
-    x = raw.x
     frame = raw_frame(data)[0]
+    after = _rows_ahead(space, frame)
+    raw, notes = read_raw(frame[~after] if after.any() else data, space)
+    x = raw.x
     if space.key is None:
-        return _of_series(space, x, frame, n, notes, horizon)
+        ahead = _codes_ahead(space, frame, after) if after.any() else None
+        return _of_series(space, x, frame[~after], n, notes, horizon, ahead)
     if horizon is not None:
         raise DataError(
             f"the number of rows that follow must be left out for sequences, whose ends are drawn, got {horizon}"
@@ -154,10 +166,79 @@ def _(space: Sequences, data: Data, n: int = 1, horizon: int | None = None) -> P
     return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), named, notes, cond)
 
 
+def _rows_ahead(space: Sequences, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which rows of a file are to come: the last ones of each series that hold nothing but covariates, ``(N,)``."""
+    others = [name for name in space.columns if name not in (space.order, space.series, *space.covariates)]
+    if not space.covariates or not set(others) <= set(frame.columns):
+        return np.zeros(len(frame), dtype=np.bool_)
+    blank = frame[others].apply(lambda values: values.isna() | (values.astype(str).str.strip() == "")).all(axis=1)
+    series = np.zeros(len(frame)) if space.series is None else frame[space.series].to_numpy()
+    backwards: pd.Series = blank[::-1].astype(int).groupby(series[::-1]).cummin()
+    return backwards[::-1].to_numpy(dtype=np.bool_)
+
+
+def _codes_ahead(space: Sequences, frame: pd.DataFrame, after: npt.NDArray[np.bool_]) -> Tensor:
+    """The codes of rows to come, ``(S, horizon, C)``, with those of the series in their order.
+
+    Raises:
+        DataError: for rows to come before others, unequally many of several series, or a value that no model knows.
+    """
+    columns = [space.columns.index(name) for name in (space.order, *space.covariates)]
+    places = space.start.codes(frame[space.order])
+    series = np.zeros(len(frame), dtype=np.int64)
+    if space.series is not None:
+        column = space.named(space.series)
+        series = column.codes(frame[space.series])
+    parts = []
+    for name in np.unique(series):
+        own = np.flatnonzero(series == name)
+        own = own[np.argsort(places[own], kind="stable")]
+        if (np.diff(after[own].astype(int)) < 0).any():
+            raise DataError(
+                f"rows with covariates alone must follow all others in {space.order}, got an earlier one: "
+                "fill in its values, or leave it out"
+            )
+        codes = np.tile([low for low, _ in (column.span for column in space.modelled)], (int(after[own].sum()), 1))
+        rows = own[after[own]]
+        for i, covariate in zip(columns[1:], space.covariates, strict=True):
+            codes[:, i] = space.named(covariate).codes(frame[covariate].iloc[rows])
+        codes[:, space.at] = np.diff(places[own])[len(own) - 1 - len(rows) :] if len(own) > len(rows) else 0
+        codes[:, [space.columns.index(space.series)] if space.series is not None else []] = name
+        gaps = (codes == MISSING) & [not column.missing for column in space.modelled]
+        foreign = space.row.foreign(torch.from_numpy(codes)).numpy() | gaps
+        if foreign[:, columns].any():
+            k, i = np.argwhere(foreign[:, columns])[0].tolist()
+            value = str(frame[space.columns[columns[i]]].iloc[rows[k]])[:40]
+            raise DataError(
+                f"row {rows[k] + 1}, column {space.columns[columns[i]]}: must be a value as in training in a row to "
+                f"come, got {value!r}: correct it"
+            )
+        parts.append(torch.from_numpy(codes))
+    if len({len(part) for part in parts}) > 1:
+        raise DataError(
+            f"series must have equally many rows with covariates alone, got {min(map(len, parts))} to "
+            f"{max(map(len, parts))}: forecast them one by one, or leave out some"
+        )
+    return torch.stack(parts)
+
+
 def _of_series(
-    space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: tuple[str, ...], horizon: int | None
+    space: Sequences,
+    x: Tensor,
+    frame: pd.DataFrame,
+    n: int,
+    notes: tuple[str, ...],
+    horizon: int | None,
+    ahead: Tensor | None,
 ) -> Prefixes:
     """The end of each series as the first part of a window."""
+    if ahead is not None and (horizon or 0) > ahead.shape[1]:
+        raise DataError(
+            f"{horizon} rows to follow must have their covariates in the data, got {ahead.shape[1]} of them: add rows "
+            "that hold covariates alone, or ask for fewer"
+        )
+    if ahead is not None:
+        horizon = horizon or ahead.shape[1]
     half, places = space.length // 2, torch.as_tensor(space.start.codes(frame[space.order]))
     series, series_of_frame = torch.zeros(len(x)), torch.zeros(len(frame))
     if space.series is not None:
@@ -173,10 +254,14 @@ def _of_series(
     last = torch.stack([places[series_of_frame == name].max() for name in names])
     origins = last - windows[:, :count, space.at].sum(1)
     each = f"of {len(x) + 1} rows" if space.series is None else f"rows of each of {len(names)} series"
-    note = f"the last {count} {each} are given, and {horizon} follow"
+    drawn = f"; {shortened(space.covariates, 3)} drawn, too: rows that hold them alone would be known"
+    note = f"the last {count} {each} are given, and {horizon} follow" + (
+        drawn if space.covariates and ahead is None else ""
+    )
     rows = torch.full((n * len(names),), count)
     later = space.after(*origins.repeat_interleave(n).tolist())
-    return Prefixes(windows.repeat_interleave(n, 0), rows, later, (*notes, note), horizon=horizon)
+    ahead = None if ahead is None else ahead[:, :horizon].repeat_interleave(n, 0)
+    return Prefixes(windows.repeat_interleave(n, 0), rows, later, (*notes, note), horizon=horizon, ahead=ahead)
 
 
 @torch.no_grad()
@@ -211,10 +296,14 @@ def forecast_prefixes(model: GenerativeModel, prefixes: Prefixes, seed: int = 0,
         x, rows = prefixes.x[:, :count], count + prefixes.horizon
         while (size := x.shape[1]) < rows:
             past = x[:, -(length - min(rows - size, length // 2)) :]
+            ahead = None if prefixes.ahead is None else prefixes.ahead[:, size - count :][:, : length - past.shape[1]]
+            known = past[:, :0] if ahead is None else ahead
+            absent = past.new_full((len(past), length - past.shape[1] - known.shape[1], past.shape[2]), ABSENT)
             part = dataclasses.replace(
                 prefixes,
-                x=torch.cat([past, past.new_full((len(past), length - past.shape[1], past.shape[2]), ABSENT)], 1),
+                x=torch.cat([past, known, absent], 1),
                 rows=torch.full_like(prefixes.rows, past.shape[1]),
+                ahead=ahead,
             )
             later = _rest(model, part, seed, batch_size, size - past.shape[1])[:, past.shape[1] :]
             x = torch.cat([x, later[:, : min(rows - size, length // 2)]], 1)
@@ -238,7 +327,22 @@ def _rest(model: GenerativeModel, prefixes: Prefixes, seed: int, batch_size: int
                     f"sequence {sequence} must have values of the training data, got a new one: correct it"
                 )
             cond = None if prefixes.cond is None else prefixes.cond[batch].to(model.device)
-            drawn_rows = codec.decode(model.estimand.go_on(z, rows, noise, cond), noise)
+            stays, mask = _stays(prefixes, rows, prefix), None
+            if prefixes.ahead is not None:
+                marks = z[0].numel() // prefix.shape[1] - prefix.shape[2]  # codes before the values of a row
+                mask = F.pad(stays, (marks, 0), value=False).flatten(1)
+            drawn_rows = codec.decode(model.estimand.go_on(z, rows, noise, cond, mask), noise)
+            drawn_rows = torch.where(stays, prefix, drawn_rows)
             drawn_rows[:, :rows] = prefix[:, :rows]
             x[batch] = drawn_rows.cpu()
     return x
+
+
+def _stays(prefixes: Prefixes, rows: int, x: Tensor) -> Tensor:
+    """Which codes of rows behind the first ones are known, bool ``(B, length, C)``: those of covariates ahead."""
+    stays = torch.zeros_like(x, dtype=torch.bool)
+    if prefixes.ahead is not None:
+        space = prefixes.space
+        columns = [space.columns.index(name) for name in (space.order, *space.covariates)]
+        stays[:, rows : rows + prefixes.ahead.shape[1], columns] = True
+    return stays
