@@ -105,7 +105,8 @@ class DataOptions:
             labels of an array in memory.
         given: the condition of each example. ``"labels"``, ``"captions"`` or ``"transcripts"``: the class or text that
             lies with it. Columns of a table by their names, as in ``"age,income"``, of which the other columns are then
-            the examples (``"rest"``: all but ``target``). A file or folder of any data, of which files pair by their
+            the examples (``"rest"``: all but ``target``). Columns of long series are covariates, which a forecast may
+            know beforehand. A file or folder of any data, of which files pair by their
             names, rows with sequences by the column ``group``, and other rows, arrays and lines of text in their order.
             In Python also an array, a tensor, a data frame, a list of texts, or a data set that is read from a file. A
             list or a dictionary of these holds several conditions at once. Each is read as it stands: ``size``,
