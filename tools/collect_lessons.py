@@ -53,6 +53,8 @@ NAMES, APART = HERE / "names.txt", HERE / "apart.txt"
 HEAD = 900
 #: a stem counts from so many systems on
 SYSTEMS = 3
+#: rules on which no vote depends
+NO_VOTES = ("names", "reasons", "hybrids", "promises")
 #: a name of more words is a title, whose words are everybody's
 TITLE = 3
 #: words that name a paradigm
@@ -232,17 +234,23 @@ def _lesson(system: str, cell: str, kind: str, where: str, raw: bytes, texts: li
 def rules_digest() -> str:
     """The digest of the rules that votes depend on, as they stand."""
     folder = Path(rules.__file__).parent / "rules"
-    paths = (path for path in sorted(folder.glob("*.toml")) if path.stem not in ("names", "reasons", "hybrids"))
+    paths = (path for path in sorted(folder.glob("*.toml")) if path.stem not in NO_VOTES)
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def read_before(path: Path = LESSONS) -> dict[tuple[str, str], dict[str, Any]]:
-    """The lessons of an earlier collection, by source and system, with their stems as words."""
+    """The lessons of an earlier collection, by source and system, with their stems as words.
+
+    Votes of rules that are no more are left out.
+    """
     first, *rows = lzma.decompress(path.read_bytes()).decode("utf-8").splitlines()
     names: list[str] = json.loads(first)["stems"]
+    ids = frozenset(rules.rule_ids())
     before = {}
     for lesson in map(json.loads, rows):
         texts = [{**text, "stems": [names[i] for i in accumulate(text["stems"])]} for text in lesson["texts"]]
+        for votes in (votes for text in texts for votes in text["votes"]):
+            votes["rules"] = {rule: vote for rule, vote in votes["rules"].items() if rule in ids}
         before[lesson["source"], lesson["system"]] = {"rules": "", **lesson, "texts": texts}
     return before
 

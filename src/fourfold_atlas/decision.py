@@ -271,8 +271,7 @@ def _also(cell: Cell, votes: Mapping[Claim, float]) -> Cell | None:
 
 def _promises(rows: list[Evidence]) -> tuple[Evidence, ...]:
     """The claims of the text that contradict the textbook, each once."""
-    firm = [row for row in rows if row.claim.aspect is Aspect.PROMISE and row.weight > 0 and row.form is Form.PASSAGE]
-    return tuple({row.claim: row for row in reversed(firm)}.values())
+    return tuple({row.claim: row for row in reversed(rows) if row.claim.aspect is Aspect.PROMISE}.values())
 
 
 def _would_change(cell: Cell | None, ranked: tuple[tuple[Cell, float], ...]) -> tuple[str, ...]:

@@ -157,13 +157,14 @@ class Claim(StrEnum):
     LEAST_SQUARES = "least_squares", Aspect.PROPERTY, None, "its critic has a least-squares loss"
     GIBBS = "gibbs", Aspect.PROPERTY, None, "groups of variables are drawn in turn, each given the others"
     NOISE_CONTRAST = "noise_contrast", Aspect.PROPERTY, None, "its energy is learned by telling data from noise"
-    # promise: what a text says of itself against the textbook, by the failure modes that it denies
+    # promise: what a text says of itself against the textbook
     STABLE = "stable", Aspect.PROMISE, None, "that its training is stable"
     COVERS = "covers", Aspect.PROMISE, None, "that it misses no modes"
     NO_COLLAPSE = "no_collapse", Aspect.PROMISE, None, "that its posterior does not collapse"
     NO_DRIFT = "no_drift", Aspect.PROMISE, None, "that errors do not add up"
     SHARP = "sharp", Aspect.PROMISE, None, "that its samples are sharp"
     FEW_STEPS = "few_steps", Aspect.PROMISE, None, "that few evaluations suffice"
+    EXACT = "exact", Aspect.PROMISE, None, "that its likelihood is exact"
     # part
     PART_PRIOR = "prior", Aspect.PART, None, "a prior over its latents"
     PART_HEAD = "head", Aspect.PART, None, "a head that draws each token"

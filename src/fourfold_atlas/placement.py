@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from fourfold.output.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind, Paradigm
 from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold_atlas.parts import Part
-from fourfold_atlas.rules import finder, reason
+from fourfold_atlas.rules import finder, promise_rules, reason
 from fourfold_atlas.variants import sampling_of, variant_of, variants_of
 
 __all__ = ["WIDTH", "Placement", "facts_of", "html", "text"]
@@ -263,25 +263,28 @@ def _answers(part: Part) -> str:
     return f"{_name(part)}{own}: {answers}. “{part.quote}” [{part.where}]"
 
 
-#: the failure modes that a promise denies
-_DENIED: Mapping[Claim, frozenset[str]] = {
-    Claim.STABLE: frozenset(
-        {"oscillation", "saturated critic", "critic's game", "exploding energies", "unbounded slope"}
-    ),
-    Claim.COVERS: frozenset({"mode collapse", "critic's game", "loss of diversity"}),
-    Claim.NO_COLLAPSE: frozenset({"posterior collapse"}),
-    Claim.NO_DRIFT: frozenset({"drift", "repetition"}),
-    Claim.SHARP: frozenset({"blur", "blur at one step"}),
-    Claim.FEW_STEPS: frozenset({"discretisation error", "curved paths", "blur at one step"}),
-}
+#: claims by which a text says that its examples are drawn piece after piece
+_PIECES = (Claim.ONE_BY_ONE, Claim.NEXT_PIECE, Claim.CALLED_AUTOREGRESSIVE, Claim.BLOCKS)
 
 
 def _promises(placed: Placement) -> Iterator[str]:
-    """The claims of the text that contradict the failure modes of its kind."""
+    """The claims of the text that contradict the likelihood, the cost or the failure modes of its kind."""
     for row in placed.promises:
-        modes = [mode.name for mode in placed.failure_modes if mode.name in _DENIED[row.claim]]
-        if modes:
-            yield f"{row.claim.says}, where {', '.join(modes)} is usual: “{row.quote}” [{row.where}]"
+        if textbook := _textbook(placed, row.claim):
+            yield f"{row.claim.says}, where {textbook}: “{row.quote}” [{row.where}]"
+
+
+def _textbook(placed: Placement, claim: Claim) -> str:
+    """What the map answers to a claim of the text, or the empty string where it does not contradict it."""
+    if claim is Claim.EXACT:
+        kind = KIND_WORDS[placed.likelihood].partition(":")[0]
+        return "" if placed.likelihood is Kind.EXACT else f"the map's answer is {kind}"
+    if claim is Claim.FEW_STEPS and placed.cost is not Cost.CONSTANT:
+        return f"the map counts {placed.cost_note.partition(';')[0].partition(',')[0]}"
+    modes = [mode.name for mode in placed.failure_modes if mode.name in promise_rules()[claim].denies]
+    if not modes and claim is Claim.NO_DRIFT and any(row.claim in _PIECES for row in placed.evidence if row.weight > 0):
+        return "what is drawn piece after piece usually drifts"
+    return f"{', '.join(modes)} {'are' if len(modes) > 1 else 'is'} usual" if modes else ""
 
 
 #: parts that no sample can be better than

@@ -16,12 +16,15 @@ from typing import Any
 
 from fourfold_atlas.evidence import CLAIMS, Claim
 
-__all__ = ["COMPARED", "LOOP", "OF", "SHIFTED", "PartRule", "Rule", "cues", "file_rules", "finder", "hints"]
+__all__ = ["COMPARED", "LOOP", "OF", "SHIFTED", "PartRule", "PromiseRule", "Rule", "cues", "file_rules", "finder"]
 __all__ += [
+    "hints",
     "mechanism_part",
     "naming",
     "naming_words",
+    "not_its_own",
     "part_rules",
+    "promise_rules",
     "reason",
     "rule_ids",
     "statement_rules",
@@ -160,6 +163,30 @@ def _told_of(claim: Claim) -> Iterator[tuple[re.Pattern[str], frozenset[str]]]:
 
 def _three(texts: list[str] | None) -> tuple[str, str, str] | None:
     return (texts[0], texts[1], texts[2]) if texts else None
+
+
+@dataclass(frozen=True)
+class PromiseRule:
+    """What a text says of its own system against the textbook: the words of it, and the failure modes it denies."""
+
+    words: re.Pattern[str]
+    denies: frozenset[str]
+
+
+@lru_cache(maxsize=1)
+def promise_rules() -> Mapping[Claim, PromiseRule]:
+    """The promises that texts make, by their claims."""
+    rows = _document("promises")["promise"]
+    return {
+        CLAIMS[name]: PromiseRule(re.compile(row["words"], re.I), frozenset(row["denies"]))
+        for name, row in rows.items()
+    }
+
+
+@lru_cache(maxsize=1)
+def not_its_own() -> re.Pattern[str]:
+    """Words before a promise that make it one of others, a question, or a denial."""
+    return re.compile(_document("promises")["not_its_own"])
 
 
 def mechanism_part(cell: str, other: str) -> Claim | None:

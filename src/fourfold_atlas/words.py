@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 
 from fourfold_atlas.evidence import LEANS, LONGEST_QUOTE, Aspect, Claim, Evidence, Form, Reader, shortened
-from fourfold_atlas.rules import OF, cues, file_rules, finder, hints, part_rules, reason, word_rules
+from fourfold_atlas.rules import (
+    OF,
+    cues,
+    file_rules,
+    finder,
+    hints,
+    not_its_own,
+    part_rules,
+    promise_rules,
+    reason,
+    word_rules,
+)
 from fourfold_atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
 
 __all__ = ["MAX_PROSE", "kind_of", "places", "preamble", "without_homonyms"]
@@ -233,6 +244,7 @@ def read_phrases(text: str, place: Callable[[int], str] | None = None, begins: i
     """
     place_of = place or places(text, "")
     prose = _prose(text[begins:])
+    promises = list(_read_promises(prose, lambda at: place_of(begins + at)))
     parts = list(_read_parts(prose, lambda at: place_of(begins + at)))
     masked = prose.text
     for part, (start, end) in parts:
@@ -240,7 +252,8 @@ def read_phrases(text: str, place: Callable[[int], str] | None = None, begins: i
             continue
         masked = masked[:start] + " " * (end - start) + masked[end:]
     prose = replace(prose, text=masked)
-    return [row for row, _ in parts] + _fade_lists(list(_read_claims(prose, lambda at: place_of(begins + at))), prose)
+    claims = _fade_lists(list(_read_claims(prose, lambda at: place_of(begins + at))), prose)
+    return [row for row, _ in parts] + claims + promises
 
 
 def read_wording(text: str, kind: Reader, place: Callable[[int], str], text_kind: TextKind) -> list[Evidence]:
@@ -278,6 +291,16 @@ def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Ev
                 quote, where = _clause(prose, match), place(match.start())
                 row = Evidence(quote, where, claim, weight, Reader.WORDS, form, OF + "|".join(sorted(of)) if of else "")
                 yield row, match.span() if pattern is rule.name else (match.start(), match.start())
+
+
+def _read_promises(prose: _Prose, place: Callable[[int], str]) -> Iterator[Evidence]:
+    """What the text says of its own system against the textbook, outside of tables, commands and comparisons."""
+    for claim, rule in promise_rules().items():
+        for match in islice(rule.words.finditer(prose.text), MOST_PARTS):
+            start, end, weight = prose.sentence(match.start())
+            weight *= _foil(prose.text, start, end, match, claim)
+            if weight > 0 and not _scrap(prose, match) and not not_its_own().search(prose.text, start, match.start()):
+                yield Evidence(_clause(prose, match), place(match.start()), claim, weight, Reader.WORDS)
 
 
 def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, int]]:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
+from fourfold.vocabulary import FACTS, VARIANTS, Cost, Kind, Paradigm
 from fourfold_atlas import Cell, place, place_code, place_words, show
 from fourfold_atlas.code import read_code
-from fourfold_atlas.evidence import Claim, Form
+from fourfold_atlas.evidence import Aspect, Claim, Form
 from fourfold_atlas.parts import chain
+from fourfold_atlas.rules import part_rules, promise_rules
 from fourfold_atlas.words import read_phrases, read_words
 
 SPEECH = (
@@ -266,6 +267,60 @@ def test_what_a_text_claims_against_the_textbook_is_shown_as_its_claim():
     assert "mode collapse" in {mode.name for mode in placed.failure_modes}
     assert "that its training is stable, where" in shown
     assert "that it misses no modes, where mode collapse" in shown
+
+
+GAME = "A generator maps noise to images and is trained against a discriminator. "
+SCORE = "A network is trained to predict the noise of a noised image, which a sampler removes step after step. "
+FLOW = "An invertible map is trained by the change of variables, and its inverse is applied to a normal draw. "
+PIECES = "A transformer predicts the next token given the earlier ones, and draws one token after another. "
+
+
+@pytest.mark.parametrize(
+    ("text", "claim", "answer"),
+    [
+        (GAME + "It does not suffer from mode collapse.", "that it misses no modes", "mode collapse is usual"),
+        (GAME + "Our loss improves training stability.", "that its training is stable", "oscillation"),
+        (GAME + "It offers an exact likelihood.", "that its likelihood is exact", "the map's answer is none"),
+        (SCORE + "It allows exact likelihood computation.", "that its likelihood is exact", "answer is indirect"),
+        (SCORE + "It generates videos in as few as two steps.", "that few evaluations suffice", "per step"),
+        (PIECES + "This mitigates the issue of exposure bias.", "that errors do not add up", "drift"),
+    ],
+)
+def test_a_claim_of_the_text_stands_beside_the_answer_of_the_map(text, claim, answer):
+    shown = _shown(place_words(text))
+    assert f"it claims {claim}, where " in shown
+    assert answer in shown.partition("it claims")[2].partition("“")[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GAME + "There is little understanding of why mode collapse happens and how others avoid mode collapse.",
+        GAME + "Existing methods avoid mode collapse by tricks.",
+        GAME + "It does not have an exact likelihood.",
+        GAME + "It needs one forward pass.",
+        FLOW + "It offers an exact likelihood.",
+        SCORE + "Install it in two steps.",
+    ],
+)
+def test_claims_of_others_denials_and_what_the_map_says_too_are_not_shown_as_claims(text):
+    assert "it claims" not in show.text(place_words(text))
+
+
+def test_a_claim_against_the_textbook_changes_no_answer():
+    plain, claims = place_words(GAME), place_words(GAME + "It covers all modes, and its density is tractable.")
+    assert claims.promises
+    assert not {row.rule for row in claims.promises} - {""}
+    assert (plain.cell, plain.likelihood, plain.cost) == (claims.cell, claims.likelihood, claims.cost)
+
+
+def test_promises_deny_failure_modes_that_exist():
+    of_paradigms = [mode for facts in FACTS.values() for mode in facts.failure_modes]
+    of_variants = [mode for of in VARIANTS.values() for facts in of.values() for mode in facts.failure_modes]
+    of_parts = {rule.failure[0] for rule in part_rules().values() if rule.failure}
+    names = {mode.name for mode in (*of_paradigms, *of_variants)} | of_parts
+    assert {claim for claim in Claim if claim.aspect is Aspect.PROMISE} == set(promise_rules())
+    assert not set().union(*(rule.denies for rule in promise_rules().values())) - names
 
 
 def test_a_checkout_names_its_parts_and_its_code_gives_the_reason(tmp_path):
