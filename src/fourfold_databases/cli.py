@@ -78,7 +78,7 @@ def data(command: DescribeData) -> None:
 def fit(command: Fit) -> None:
     """Train a model of each table, or go on with a training."""
     _refuse(command, "paradigm", "data", "settings", "out", "resume", "threads", "config", "context", "data_options")
-    schema, skip_bad = _reading(command.data_options, "text_model")
+    schema, skip_bad = _reading(command.data_options, "text_model", "rare", "keep_rare")
     if command.paradigm == "best":
         raise ValueError("a race of paradigms (best) must have one table, got a database; name one, as autoregressive")
     folder = command.resume or command.out or new_folder(command.paradigm, command.data, command.settings)
@@ -91,6 +91,8 @@ def fit(command: Fit) -> None:
             out=folder,
             resume=command.resume is not None,
             text_model=command.data_options.get("text_model"),
+            rare=command.data_options.get("rare"),
+            keep_rare=command.data_options.get("keep_rare", False),
             say=say,
             **command.settings,
         )
@@ -327,7 +329,8 @@ def _reading(options: DataKeywords, *more: str) -> tuple[Any, bool]:
     """
     other = sorted(options.keys() - {"schema", "skip_bad", *more})
     if other:
-        raise ValueError(f"{option(other[0])} must be left out for a database, which reads --schema and --skip-bad")
+        reads = ", ".join(f"--{name.replace('_', '-')}" for name in ("schema", "skip_bad", *more))
+        raise ValueError(f"{option(other[0])} must be left out for a database, which reads {reads}")
     return options.get("schema"), bool(options.get("skip_bad"))
 
 

@@ -33,6 +33,8 @@ from fourfold_databases.schema import Schema
 
 __all__ = ["fit_database", "plan_words"]
 
+READ = ("text_model", "rare", "keep_rare")
+"""The settings of :func:`fourfold.load` that all tables share."""
 SECRET = "secret"
 """The file in ``resume/`` that draws batches and noise under a guarantee of privacy."""
 LEAST = 0.1
@@ -48,6 +50,8 @@ def fit_database(
     resume: bool = False,
     skip_bad: bool = False,
     text_model: str | os.PathLike[str] | None = None,
+    rare: int | None = None,
+    keep_rare: bool = False,
     say: Callable[[str], None] | None = None,
     **keywords: Unpack[FitKeywords],
 ) -> DatabaseRun:
@@ -68,6 +72,8 @@ def fit_database(
         resume: go on with a training that was stopped: tables that are trained already are not trained again.
         skip_bad: leave out rows that break a key.
         text_model: the model of language that writes columns of texts: see :func:`fourfold.load`.
+        rare: pool or replace categories that fewer training rows of a table have: see :func:`fourfold.load`.
+        keep_rare: keep them all.
         say: a function that is called with each message.
         keywords: the settings of :func:`fourfold.fit`, such as ``budget`` and ``size``.
 
@@ -75,11 +81,11 @@ def fit_database(
         DataError: for a database that cannot be read, or a table that is too short.
         ValueError: as :func:`fourfold.fit` does.
     """
-    folder = None if out is None else Path(out)
+    folder, reading = None if out is None else Path(out), _reading(text_model, rare, keep_rare)
     if resume and folder is not None and (folder / RECORD).exists():
         begun = DatabaseRun.begun(folder)
         paradigm, skip_bad = paradigm or begun.training["paradigm"], skip_bad or begun.training["skip_bad"]
-        text_model = text_model or begun.training.get("text_model")
+        reading = {name: value for name, value in begun.training.items() if name in READ} | reading
         data, schema = begun.training["data"] if data is None else data, begun.schema if schema is None else schema
         before = begun.training["settings"]
         for name in ("private", "public"):
@@ -97,7 +103,7 @@ def fit_database(
         check_vacant(folder)
         if (folder / RECORD).exists():
             raise ValueError(f"{folder} must be a new folder, got the run of a database; name another, or resume it")
-    training = _recorded(paradigm, data, skip_bad, text_model, keywords)
+    training = _recorded(paradigm, data, skip_bad, reading, keywords)
     guarantee, public = keywords.pop("private", None), keywords.pop("public", None)
     guard = None if guarantee is None else _guard(database, parse_guarantee(guarantee), public, skip_bad, folder)
     fixed = _rows_of(database, _fixed(database) if guard is None else guard.public.tables)
@@ -123,7 +129,7 @@ def fit_database(
         place = None if folder is None else table_folder(folder, table)
         pa.default_memory_pool().release_unused()
         release_memory()
-        read = partial(_data, modelled, plan, table, text_model, keywords)
+        read = partial(_data, modelled, plan, table, reading, keywords)
         read = read if guard is None else partial(guard.data, table, runs)
         runs[table] = _fitted(paradigm, read, place, part, resume, say, keywords)
         seconds += runs[table].card["seconds"]
@@ -133,21 +139,33 @@ def fit_database(
     return result
 
 
+def _reading(text_model: str | os.PathLike[str] | None, rare: int | None, keep_rare: bool) -> dict[str, Any]:
+    """The settings by which tables are read, as far as there are some."""
+    place = None if text_model is None else os.path.abspath(text_model)
+    values = dict(zip(READ, (place, rare, keep_rare or None), strict=True))
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _recorded(
-    paradigm: str, data: Any, skip_bad: bool, text_model: str | os.PathLike[str] | None, keywords: FitKeywords
+    paradigm: str, data: Any, skip_bad: bool, reading: Mapping[str, Any], keywords: FitKeywords
 ) -> dict[str, Any]:
-    """The settings with which a training goes on, as JSON values. Data in memory is not recorded."""
+    """The settings with which a training goes on, as JSON values. Data in memory is not recorded.
+
+    Raises:
+        ValueError: for a setting of reading that looks at rows, under a guarantee of privacy.
+    """
     plain = (str, int, float, bool, dict)
     if (guarantee := keywords.get("private")) is not None:
-        if text_model is not None:
+        if "text_model" in reading:
             raise ValueError("text_model must be left out with private: it may repeat the texts that it is shown")
+        if reading:
+            raise ValueError(f"{min(reading)} must be left out with private, whose noise decides which categories stay")
         keywords = {**keywords, "private": str(parse_guarantee(guarantee))}
     settings = {name: value for name, value in keywords.items() if isinstance(value, plain)}
     if isinstance(budget := keywords.get("budget"), Budget):
         settings["budget"] = str(budget)
     path = os.path.abspath(data) if isinstance(data, (str, os.PathLike)) else None
-    model = {} if text_model is None else {"text_model": os.path.abspath(text_model)}
-    return {"paradigm": paradigm, "data": path, "skip_bad": skip_bad, "settings": settings, **model}
+    return {"paradigm": paradigm, "data": path, "skip_bad": skip_bad, "settings": settings, **reading}
 
 
 def _tell(say: Callable[[str], None] | None, message: str) -> None:
@@ -236,15 +254,15 @@ def _data(
     database: Database,
     plan: Mapping[str, Plan],
     table: str,
-    text_model: str | os.PathLike[str] | None,
+    options: Mapping[str, Any],
     keywords: FitKeywords,
 ) -> Dataset:
     """The data set of one table."""
     frames, schema = database.frames, database.schema
     rows, conditions = training_rows(frames, schema, plan, table), given_rows(frames, schema, plan, table)
     owner, own = schema.owner(table), plan[table]
-    reading: dict[str, Any] = {"text_model": text_model} | ({} if conditions is None else {"given": conditions})
-    if text_model is not None and owner is not None:
+    reading: dict[str, Any] = {**options} | ({} if conditions is None else {"given": conditions})
+    if "text_model" in options and owner is not None:
         keys = frames[table][owner.column] if own.alone else rows[owner.column]
         above = context(frames, schema, plan, owner.parent)
         reading["text_rows"] = rows_at(above, places_in(frames[owner.parent][schema.keys[owner.parent]], keys))

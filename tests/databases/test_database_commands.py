@@ -13,6 +13,7 @@ import pytest
 from test_keys_and_links import SHOP
 
 from fourfold.main import run
+from fourfold_databases.run import DatabaseRun, table_folder
 
 
 @pytest.fixture
@@ -235,6 +236,41 @@ def test_commands_of_one_table_refuse_the_run_of_a_database(words, pets, capsys)
     error = capsys.readouterr().err
     assert "sample, score, evaluate and impute take it" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "towns"),
+    [
+        ([], {"Rome", "Bern"}),
+        (["--keep-rare"], {"Rome", "Bern", "Ulm", "Nice"}),
+        (["--rare", "3"], {"Rome", "Bern", "Nice"}),
+    ],
+)
+def test_rare_categories_of_all_tables_are_pooled_or_kept(options, towns, tmp_path, capsys):
+    """Of 60 rows, two live in Ulm and four in Nice. A resumed run reads as before."""
+    towns_of_rows = (["Rome", "Bern"] * 27 + ["Ulm"] * 2 + ["Nice"] * 4)[:60]
+    folder = people_and_pets(tmp_path / "data", 0, people=lambda rows: rows.assign(town=towns_of_rows))
+    settings = ["--budget", "1 steps", "--size", "xs", "--precision", "float32", "--out", str(tmp_path / "run")]
+    assert run(["fit", "autoregressive", str(folder), *settings, *options]) == 0
+    shutil.rmtree(table_folder(tmp_path / "run", "people"))
+    assert run(["fit", "--resume", str(tmp_path / "run")]) == 0
+    (column,) = [c for c in DatabaseRun.load(tmp_path / "run").runs["people"].model.space.modelled if c.name == "town"]
+    assert {*column.categories} == towns
+
+
+def test_rare_categories_are_not_counted_under_a_guarantee(pets, capsys):
+    command = [
+        "fit",
+        "autoregressive",
+        str(pets / "data"),
+        "--private",
+        "epsilon=4",
+        "--budget",
+        "1 steps",
+        "--keep-rare",
+    ]
+    assert run(command) == 2
+    assert "keep_rare must be left out with private" in capsys.readouterr().err
 
 
 def test_a_race_of_paradigms_is_for_one_table(pets, capsys):
