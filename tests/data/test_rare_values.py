@@ -98,6 +98,16 @@ def test_a_schema_that_names_categories_keeps_them(tmp_path):
     assert "Vaduz" in column(load(rows, schema=tmp_path / "s.toml", fractions=(0.98, 0.01, 0.01)), "town").categories
 
 
+def test_a_town_determines_its_country_in_a_small_table():
+    """120 training rows, of which independent columns would break the rule in about 80."""
+    rng = np.random.default_rng(0)
+    country = {"Rome": "IT", "Pisa": "IT", "Bern": "CH", "Paris": "FR", "Lyon": "FR", "Wien": "AT"}
+    town = rng.choice([*country], 150)
+    frame = pd.DataFrame({"town": town, "country": [country[name] for name in town], "age": rng.integers(18, 90, 150)})
+    assert [rule.text for rule in load(frame).space.rules] == ["town determines country"]
+    assert load(frame.assign(country=rng.permutation(frame["country"]))).space.rules == ()
+
+
 def test_a_town_still_determines_its_country_where_rare_towns_are_pooled():
     rows = frame(2000)
     rows["country"] = rows["town"].map({"Bern": "CH", "Oslo": "NO", "Rome": "IT"})

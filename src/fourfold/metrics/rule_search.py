@@ -5,7 +5,8 @@ A rule counts only if independent columns would break it, and with two kinds of 
 * **chance**: where ``H`` hypotheses are tried, the probability that independent columns keep it in all rows is below
   ``CHANCE / H`` (Bonferroni). So a table of independent columns shows a rule with probability ``CHANCE`` at most.
 * **support**: independent columns would break it in ``LEAST_SUPPORT`` rows or more. If the rule were only nearly true,
-  and 3 % of the rows were independent, one of them would break it with probability 95 % (the rule of three).
+  and 3 % of the rows were independent, one of them would break it with probability 95 % (the rule of three). Of "``a``
+  determines ``b``" ``LEAST_DEPENDENT`` such rows are enough.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ CHANCE = 1e-3
 """The probability that a table of independent columns shows a rule, at most."""
 LEAST_SUPPORT = 100
 """Rows that would break a rule if its columns were independent, at least."""
+LEAST_DEPENDENT = 50
+"""The same for "``a`` determines ``b``", often a fact such as a city's country. 6 % would then break it so surely."""
 LEAST_BROKEN = 0.01
 """The part of independent rows that would break a rule, at least: a rule that cannot be broken says nothing."""
 LEAST_CROSSED = 0.05
@@ -67,7 +70,7 @@ def find_rules(train: Tensor, columns: Columns) -> list[Rule]:
         columns: of the rows.
     """
     search = _Search(train[:: -(-len(train) // MOST_ROWS) or 1, :MOST_COLUMNS].double(), columns)
-    if len(search.x) < LEAST_SUPPORT:
+    if len(search.x) < LEAST_DEPENDENT:
         return []
     return [*search.inequalities(), *search.sums(), *search.dependencies(), *search.groups(), *search.pairs()]
 
@@ -111,8 +114,8 @@ class _Search:
         pairs = (np.unique(gaps_as_infinity(column), return_inverse=True) for column in self.x.T)
         return [(values, place.astype(np.int64)) for values, place in pairs]
 
-    def _convincing(self, log_chance: float, support: float, hypotheses: int) -> bool:
-        return support >= LEAST_SUPPORT and log_chance <= math.log(CHANCE / max(hypotheses, 1))
+    def _convincing(self, log_chance: float, support: float, hypotheses: int, least: float = LEAST_SUPPORT) -> bool:
+        return support >= least and log_chance <= math.log(CHANCE / max(hypotheses, 1))
 
     def _likely(self, broken: float, rows: int, hypotheses: int) -> bool:
         """:meth:`_convincing` for a rule that a part of independent rows would break."""
@@ -252,7 +255,8 @@ class _Search:
         alike = np.log(np.maximum((q[:, None] ** np.unique(sizes)[None]).sum(0), 1e-300))
         log_chance = alike[np.searchsorted(np.unique(sizes), sizes)].sum()
         support = (sizes - 1).clip(min=0).sum() * (1 - (q**2).sum())
-        return support / len(a) >= LEAST_BROKEN and self._convincing(float(log_chance), float(support), hypotheses)
+        convincing = self._convincing(float(log_chance), float(support), hypotheses, LEAST_DEPENDENT)
+        return support / len(a) >= LEAST_BROKEN and convincing
 
     def pairs(self) -> Iterator[LevelPairs]:
         """Pairs of categories of which only some occur, each of these in :data:`LEAST_REPEATED` rows or more.
