@@ -280,6 +280,11 @@ PIECES = "A transformer predicts the next token given the earlier ones, and draw
     [
         (GAME + "It does not suffer from mode collapse.", "that it misses no modes", "mode collapse is usual"),
         (GAME + "Our loss improves training stability.", "that its training is stable", "oscillation"),
+        (
+            GAME + "Growing it speeds the training up and greatly stabilizes it.",
+            "that its training is stable",
+            "oscillation",
+        ),
         (GAME + "It offers an exact likelihood.", "that its likelihood is exact", "the map's answer is none"),
         (SCORE + "It allows exact likelihood computation.", "that its likelihood is exact", "answer is indirect"),
         (SCORE + "It generates videos in as few as two steps.", "that few evaluations suffice", "per step"),
@@ -298,6 +303,7 @@ def test_a_claim_of_the_text_stands_beside_the_answer_of_the_map(text, claim, an
         GAME + "There is little understanding of why mode collapse happens and how others avoid mode collapse.",
         GAME + "Existing methods avoid mode collapse by tricks.",
         GAME + "It does not have an exact likelihood.",
+        SCORE + "It was extended by subsequent work that allows exact likelihood computation.",
         GAME + "It needs one forward pass.",
         FLOW + "It offers an exact likelihood.",
         SCORE + "Install it in two steps.",
