@@ -184,9 +184,10 @@ def promise_rules() -> Mapping[Claim, PromiseRule]:
 
 
 @lru_cache(maxsize=1)
-def not_its_own() -> re.Pattern[str]:
-    """Words before a promise that make it one of others, a question, or a denial."""
-    return re.compile(_document("promises")["not_its_own"])
+def not_its_own() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Words before, and words behind a promise that make it one of others, a question, or a denial."""
+    table = _document("promises")
+    return re.compile(table["not_its_own"]), re.compile(table["theirs"])
 
 
 def mechanism_part(cell: str, other: str) -> Claim | None:

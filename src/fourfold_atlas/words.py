@@ -295,11 +295,13 @@ def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Ev
 
 def _read_promises(prose: _Prose, place: Callable[[int], str]) -> Iterator[Evidence]:
     """What the text says of its own system against the textbook, outside of tables, commands and comparisons."""
+    before, behind = not_its_own()
     for claim, rule in promise_rules().items():
         for match in islice(rule.words.finditer(prose.text), MOST_PARTS):
             start, end, weight = prose.sentence(match.start())
             weight *= _foil(prose.text, start, end, match, claim)
-            if weight > 0 and not _scrap(prose, match) and not not_its_own().search(prose.text, start, match.start()):
+            other = before.search(prose.text[start : match.start()]) or behind.search(prose.text[match.end() : end])
+            if weight > 0 and not other and not _scrap(prose, match):
                 yield Evidence(_clause(prose, match), place(match.start()), claim, weight, Reader.WORDS)
 
 

@@ -302,6 +302,8 @@ def test_a_claim_of_the_text_stands_beside_the_answer_of_the_map(text, claim, an
     [
         GAME + "There is little understanding of why mode collapse happens and how others avoid mode collapse.",
         GAME + "Existing methods avoid mode collapse by tricks.",
+        GAME + "To avoid mode collapse, many prior works tune the loss.",
+        GAME + "A major challenge is avoiding mode collapse.",
         GAME + "It does not have an exact likelihood.",
         SCORE + "It was extended by subsequent work that allows exact likelihood computation.",
         GAME + "It needs one forward pass.",
