@@ -8,8 +8,6 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,8 +21,8 @@ from fourfold.estimands import Continuing
 from fourfold.machine.libraries import pandas as pd
 from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences
-from fourfold.spaces.columns import MISSING
 from fourfold.spaces.sequences import ABSENT
+from fourfold.tasks.ahead import codes_ahead, places_ahead, rows_ahead
 from fourfold.tasks.conditions import conditioning, numbered_keys
 
 __all__ = ["Forecast", "Prefixes", "forecast", "forecast_prefixes", "holds_rows", "prefixes"]
@@ -143,11 +141,11 @@ def prefixes(space: Space, data: Data, n: int = 1, horizon: int | None = None) -
 @prefixes.register(Sequences)
 def _(space: Sequences, data: Data, n: int = 1, horizon: int | None = None) -> Prefixes:
     frame = raw_frame(data)[0]
-    after = _rows_ahead(space, frame)
+    after = rows_ahead(space, frame)
     raw, notes = read_raw(frame[~after] if after.any() else data, space)
     x = raw.x
     if space.key is None:
-        ahead = _codes_ahead(space, frame, after) if after.any() else None
+        ahead = codes_ahead(space, frame, after) if after.any() else None
         return _of_series(space, x, frame[~after], n, notes, horizon, ahead)
     if horizon is not None:
         raise DataError(
@@ -164,62 +162,6 @@ def _(space: Sequences, data: Data, n: int = 1, horizon: int | None = None) -> P
     named = space.with_keys(numbered_keys(keys, n))
     cond = None if raw.cond is None else raw.cond.repeat_interleave(n, 0)
     return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), named, notes, cond)
-
-
-def _rows_ahead(space: Sequences, frame: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Which rows of a file are to come: the last ones of each series that hold nothing but covariates, ``(N,)``."""
-    others = [name for name in space.columns if name not in (space.order, space.series, *space.covariates)]
-    if not space.covariates or not set(others) <= set(frame.columns):
-        return np.zeros(len(frame), dtype=np.bool_)
-    blank = frame[others].apply(lambda values: values.isna() | (values.astype(str).str.strip() == "")).all(axis=1)
-    series = np.zeros(len(frame)) if space.series is None else frame[space.series].to_numpy()
-    backwards: pd.Series = blank[::-1].astype(int).groupby(series[::-1]).cummin()
-    return backwards[::-1].to_numpy(dtype=np.bool_)
-
-
-def _codes_ahead(space: Sequences, frame: pd.DataFrame, after: npt.NDArray[np.bool_]) -> Tensor:
-    """The codes of rows to come, ``(S, horizon, C)``, with those of the series in their order.
-
-    Raises:
-        DataError: for rows to come before others, unequally many of several series, or a value that no model knows.
-    """
-    columns = [space.columns.index(name) for name in (space.order, *space.covariates)]
-    places = space.start.codes(frame[space.order])
-    series = np.zeros(len(frame), dtype=np.int64)
-    if space.series is not None:
-        column = space.named(space.series)
-        series = column.codes(frame[space.series])
-    parts = []
-    for name in np.unique(series):
-        own = np.flatnonzero(series == name)
-        own = own[np.argsort(places[own], kind="stable")]
-        if (np.diff(after[own].astype(int)) < 0).any():
-            raise DataError(
-                f"rows with covariates alone must follow all others in {space.order}, got an earlier one: "
-                "fill in its values, or leave it out"
-            )
-        codes = np.tile([low for low, _ in (column.span for column in space.modelled)], (int(after[own].sum()), 1))
-        rows = own[after[own]]
-        for i, covariate in zip(columns[1:], space.covariates, strict=True):
-            codes[:, i] = space.named(covariate).codes(frame[covariate].iloc[rows])
-        codes[:, space.at] = np.diff(places[own])[len(own) - 1 - len(rows) :] if len(own) > len(rows) else 0
-        codes[:, [space.columns.index(space.series)] if space.series is not None else []] = name
-        gaps = (codes == MISSING) & [not column.missing for column in space.modelled]
-        foreign = space.row.foreign(torch.from_numpy(codes)).numpy() | gaps
-        if foreign[:, columns].any():
-            k, i = np.argwhere(foreign[:, columns])[0].tolist()
-            value = str(frame[space.columns[columns[i]]].iloc[rows[k]])[:40]
-            raise DataError(
-                f"row {rows[k] + 1}, column {space.columns[columns[i]]}: must be a value as in training in a row to "
-                f"come, got {value!r}: correct it"
-            )
-        parts.append(torch.from_numpy(codes))
-    if len({len(part) for part in parts}) > 1:
-        raise DataError(
-            f"series must have equally many rows with covariates alone, got {min(map(len, parts))} to "
-            f"{max(map(len, parts))}: forecast them one by one, or leave out some"
-        )
-    return torch.stack(parts)
 
 
 def _of_series(
@@ -254,10 +196,9 @@ def _of_series(
     last = torch.stack([places[series_of_frame == name].max() for name in names])
     origins = last - windows[:, :count, space.at].sum(1)
     each = f"of {len(x) + 1} rows" if space.series is None else f"rows of each of {len(names)} series"
-    drawn = f"; {shortened(space.covariates, 3)} drawn, too: rows that hold them alone would be known"
-    note = f"the last {count} {each} are given, and {horizon} follow" + (
-        drawn if space.covariates and ahead is None else ""
-    )
+    note = f"the last {count} {each} are given, and {horizon} follow"
+    if space.covariates and ahead is None:
+        note += f"; {shortened(space.covariates, 3)} drawn, too: rows that hold them alone would be known"
     rows = torch.full((n * len(names),), count)
     later = space.after(*origins.repeat_interleave(n).tolist())
     ahead = None if ahead is None else ahead[:, :horizon].repeat_interleave(n, 0)
@@ -327,8 +268,9 @@ def _rest(model: GenerativeModel, prefixes: Prefixes, seed: int, batch_size: int
                     f"sequence {sequence} must have values of the training data, got a new one: correct it"
                 )
             cond = None if prefixes.cond is None else prefixes.cond[batch].to(model.device)
-            stays, mask = _stays(prefixes, rows, prefix), None
+            stays, mask = torch.zeros_like(prefix, dtype=torch.bool), None
             if prefixes.ahead is not None:
+                stays[:, rows : rows + prefixes.ahead.shape[1], places_ahead(prefixes.space)] = True
                 marks = z[0].numel() // prefix.shape[1] - prefix.shape[2]  # codes before the values of a row
                 mask = F.pad(stays, (marks, 0), value=False).flatten(1)
             drawn_rows = codec.decode(model.estimand.go_on(z, rows, noise, cond, mask), noise)
@@ -336,13 +278,3 @@ def _rest(model: GenerativeModel, prefixes: Prefixes, seed: int, batch_size: int
             drawn_rows[:, :rows] = prefix[:, :rows]
             x[batch] = drawn_rows.cpu()
     return x
-
-
-def _stays(prefixes: Prefixes, rows: int, x: Tensor) -> Tensor:
-    """Which codes of rows behind the first ones are known, bool ``(B, length, C)``: those of covariates ahead."""
-    stays = torch.zeros_like(x, dtype=torch.bool)
-    if prefixes.ahead is not None:
-        space = prefixes.space
-        columns = [space.columns.index(name) for name in (space.order, *space.covariates)]
-        stays[:, rows : rows + prefixes.ahead.shape[1], columns] = True
-    return stays
