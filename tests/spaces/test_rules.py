@@ -109,7 +109,8 @@ def test_a_rule_that_is_only_nearly_true_or_rests_on_few_rows_is_none(data):
     space, x = data.space, fourfold.load(frame, rules=False)
     texts = {rule.text for rule in rules_of(x.space, torch.cat([x.train.x, x.validation.x, x.test.x]))}
     assert texts == PLANTED - {"city determines land", "low ≤ high"}
-    assert rules_of(space, data.train.x[:90]) == ()
+    assert {rule.text for rule in rules_of(space, data.train.x[:90])} == {"city determines land"}  # 50 rows are enough
+    assert rules_of(space, data.train.x[:45]) == ()
 
 
 def test_held_out_rows_confirm_rules(data):
