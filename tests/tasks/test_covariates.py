@@ -132,6 +132,18 @@ def test_days_beyond_a_window_are_known_too() -> None:
     assert shorter["promo"].tail(5).tolist() == promo[:5]
 
 
+def test_files_with_decimal_commas_are_read_like_others(tmp_path: Path) -> None:
+    frame = shop(120).assign(heat=np.arange(120) / 4)
+    space = load(frame, order="day", given="promo,heat").space
+    later = ahead(frame, ["no", "yes"]).assign(heat=np.arange(122) / 4)
+    later.to_csv(tmp_path / "days.csv", sep=";", decimal=",", index=False)
+    one, other = prefixes(space, tmp_path / "days.csv"), prefixes(space, later)
+    assert torch.equal(one.x, other.x)
+    assert one.ahead is not None
+    assert torch.equal(one.ahead, other.ahead)
+    assert one.ahead[0, :, 2].tolist() == [120, 121]
+
+
 def two_shops() -> pd.DataFrame:
     parts = [shop(80, seed).assign(shop=name) for seed, name in enumerate(("a", "b"))]
     return pd.concat(parts, ignore_index=True)

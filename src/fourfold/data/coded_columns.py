@@ -22,6 +22,7 @@ from fourfold.spaces.columns import Column, Numeric
 
 __all__ = [
     "Batches",
+    "amounts_of",
     "batches_of_frame",
     "coded_columns",
     "codes_of",
@@ -108,8 +109,7 @@ def coded_columns(
         require(8.0 * sum(len(part) for part in parts[0]) * len(parts), where)
     if not parts or not any(len(part) for part in parts[0]):
         raise DataError(f"{where}: must have at least {rows_needed(options)}, got none")
-    numbers = (column for column in schema_of(options.model) if isinstance(column, Numeric))
-    amounts = {column.name for column in numbers if column.point == ","}
+    amounts = amounts_of(options.model)
     types = [None] * len(parts) if not typed else [_dtype(field.type) for field in batch.schema]
     coded = []
     for i, name in enumerate(different(names or ())):
@@ -131,6 +131,12 @@ def schema_of(model: Space | None) -> list[Column]:
     given = None if model is None else model.given
     spaces = (model, *(() if given is None else (given, *given.parts)))
     return [column for space in spaces for column in getattr(space, "schema", ())]
+
+
+def amounts_of(model: Space | None) -> set[str]:
+    """Names of the columns that a model reads with their decimal commas."""
+    numbers = (column for column in schema_of(model) if isinstance(column, Numeric))
+    return {column.name for column in numbers if column.point == ","}
 
 
 def without_comma(texts: Any) -> Any:

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from fourfold.core import Space
 from fourfold.data.arrow import open_parquet, record_batches
-from fourfold.data.coded_columns import Batches, batches_of_frame, rows_needed
+from fourfold.data.coded_columns import Batches, amounts_of, batches_of_frame, rows_needed, without_comma
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
 from fourfold.data.delimited import HELD, cells, row_line
 from fourfold.data.errors import DataError, readable
@@ -82,8 +83,13 @@ def of_memory(name: str, frame: Any, options: DataOptions) -> Source:
     return table_of(name, batches_of_frame(frame), options, frame=frame)
 
 
-def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
+def raw_frame(data: Any, model: Space | None = None) -> tuple[pd.DataFrame, bool]:
     """A table as it stands, the cells of a CSV file as texts, and whether its first row names the columns.
+
+    Args:
+        data: a file, a data frame, or another table.
+        model: the space of a model that reads the table. Numbers with a decimal comma then have a point, as it reads
+            them. ``None``: they stay.
 
     Raises:
         DataError: if it cannot be read.
@@ -98,6 +104,9 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
         batches = list(cells(path, layout))
         frame = pyarrow.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame(columns=layout.names)
     frame.columns = pd.Index(layout.names)
+    if model is not None and layout.decimal == ",":
+        for i in (i for i, name in enumerate(layout.names) if name not in amounts_of(model)):
+            frame.isetitem(i, without_comma(pyarrow.array(frame.iloc[:, i], pyarrow.string())).to_pandas())
     return frame, layout.header
 
 

@@ -140,7 +140,7 @@ def prefixes(space: Space, data: Data, n: int = 1, horizon: int | None = None) -
 
 @prefixes.register(Sequences)
 def _(space: Sequences, data: Data, n: int = 1, horizon: int | None = None) -> Prefixes:
-    frame = raw_frame(data)[0]
+    frame = raw_frame(data, space)[0]
     after = rows_ahead(space, frame)
     raw, notes = read_raw(frame[~after] if after.any() else data, space)
     x = raw.x
