@@ -34,7 +34,7 @@ class Setting:
 
 
 CANDIDATES = tuple(
-    Setting("autoregressive/ngrams", size, steps) for size, steps in (("xs", 400), ("s", 400), ("s", 800))
+    Setting("autoregressive/ngrams", size, steps) for size, steps in (("xs", 400), ("s", 800), ("s", 2400), ("s", 4000))
 )
 LENGTH = 32
 """Characters of a training window."""
