@@ -162,9 +162,14 @@ def _may_be_in(row: Evidence, cell: Cell | None) -> bool:
 
 
 def _stated(rows: list[Evidence], cell: Cell | None) -> Iterator[tuple[Cell, Evidence]]:
-    """Mechanisms of other cells that are stated outright, each by its firmest row."""
+    """Mechanisms of other cells that are stated outright, each by its firmest row.
+
+    A clause that states the mechanism of the cell itself tells of no other: "a generator maps noise to images, and a
+    discriminator tells them from real ones".
+    """
+    own = {row.quote for row in rows if row.claim.cell is cell and _of_mechanism(row) and row.weight >= FIRM}
     for other in Cell:
-        of = [row for row in rows if row.claim.cell is other and _of_mechanism(row)]
+        of = [row for row in rows if row.claim.cell is other and _of_mechanism(row) and row.quote not in own]
         if other is cell or not of or sum(by_claim(of).values()) < STATED:
             continue
         first = max(of, key=lambda row: row.weight)

@@ -17,7 +17,7 @@ from fourfold_atlas.parts import Part
 from fourfold_atlas.rules import finder, promise_rules, reason
 from fourfold_atlas.variants import sampling_of, variant_of, variants_of
 
-__all__ = ["WIDTH", "Placement", "facts_of", "html", "text"]
+__all__ = ["WIDTH", "Placement", "facts_of", "html", "promises_of", "text"]
 
 WIDTH = 80
 #: a name of so many characters is never cut for a long verdict
@@ -233,7 +233,7 @@ def _follows(placed: Placement) -> list[_Row]:
         ("gives", facts.gives),
         ("drawbacks", facts.drawbacks),
         *_labelled("watch", (f"{mode.name}: {mode.measurement}" for mode in placed.failure_modes)),
-        *_labelled("it claims", _promises(placed)),
+        *_labelled("it claims", (f"{claim}: “{row.quote}” [{row.where}]" for row, claim in promises_of(placed))),
     ]
 
 
@@ -267,11 +267,11 @@ def _answers(part: Part) -> str:
 _PIECES = (Claim.ONE_BY_ONE, Claim.NEXT_PIECE, Claim.CALLED_AUTOREGRESSIVE, Claim.BLOCKS)
 
 
-def _promises(placed: Placement) -> Iterator[str]:
-    """The claims of the text that contradict the likelihood, the cost or the failure modes of its kind."""
+def promises_of(placed: Placement) -> Iterator[tuple[Evidence, str]]:
+    """The claims of the text that contradict the likelihood, the cost or the failure modes of its kind, in words."""
     for row in placed.promises:
         if textbook := _textbook(placed, row.claim):
-            yield f"{row.claim.says}, where {textbook}: “{row.quote}” [{row.where}]"
+            yield row, f"{row.claim.says}, where {textbook}"
 
 
 def _textbook(placed: Placement, claim: Claim) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from fourfold.output.printable import printable
 from fourfold.vocabulary import Cost, Facts, Variant
-from fourfold_atlas.placement import WIDTH, Placement, facts_of, html, text
+from fourfold_atlas.placement import WIDTH, Placement, facts_of, html, promises_of, text
 from fourfold_atlas.variants import sampling_of, variant_of
 
 __all__ = ["html", "side_by_side", "table", "text"]
@@ -37,6 +37,8 @@ def side_by_side(placed: list[Placement]) -> str:
         ("drawbacks", [_fact(row, "drawbacks") for row in placed]),
         ("watch", [", ".join(mode.name for mode in row.failure_modes) or "-" for row in placed]),
     ]
+    claims = ["; ".join(claim for _, claim in promises_of(row)) or "-" for row in placed]
+    rows += [("it claims", claims)] if {*claims} != {"-"} else []
     return "\n".join([*(_columns(label, cells, width) for label, cells in rows), "", *_differences(placed, rows)])
 
 

@@ -405,6 +405,25 @@ def test_two_systems_side_by_side_say_where_they_differ():
     assert "They differ in no answer." in same
 
 
+GAN = (
+    "FaceForge is a generative adversarial network: a generator maps noise to images and a discriminator tells real "
+    "from generated images; both are trained by the minimax loss. Training is stable and there is no mode collapse. "
+    "It computes the exact likelihood of an image."
+)
+
+
+def test_a_clause_of_the_step_itself_is_no_part():
+    assert place(GAN).cell is Cell.ADVERSARIAL
+    assert place(GAN).parts == ()
+
+
+def test_claims_against_the_map_stand_side_by_side():
+    shown = " ".join(show.side_by_side([place(GAN), place("DDPM")]).split())
+    assert "it claims that its likelihood is exact" in shown
+    assert "mode collapse is usual" in shown
+    assert "it claims" not in show.side_by_side([place("DDPM"), place("StyleGAN")])
+
+
 def test_systems_of_one_kind_stand_side_by_side_in_their_own_words():
     shown = " ".join(show.side_by_side([place("DDPM"), place("DDIM")]).split())
     assert "A thousand ancestral denoising" in shown
