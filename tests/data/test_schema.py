@@ -300,6 +300,27 @@ def test_the_first_row_is_a_header_or_not(tmp_path, first, header):
 
 
 @pytest.mark.parametrize(
+    ("first", "row", "header"),
+    [
+        ("0,1,2", "{i},{i}.5,{i}", True),  # as pandas names the columns of an array
+        (",0,1", "{i},{i}.5,{i}", True),  # with the index of the frame
+        ("1,2", "{i},u", True),
+        ("1,2,3", "3,1,2", False),
+        ("0,1,2", "{i},{i},{i}", False),
+        ("0,1,3", "{i},{i}.5,{i}", False),
+        ("2,3,4", "{i},u,{i}", False),
+    ],
+)
+def test_numbers_that_count_the_columns_are_a_header(tmp_path, first, row, header):
+    from fourfold.data.layout import layout_of
+
+    (tmp_path / "t.csv").write_text("\n".join([first, *(row.format(i=i) for i in range(30))]))
+    layout = layout_of(tmp_path / "t.csv")
+    assert layout.header is header
+    assert not header or layout.names == tuple(first.split(","))
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda text: text.replace("\n", "\r\n"),

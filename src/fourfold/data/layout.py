@@ -54,7 +54,8 @@ def layout_of(path: Path, header: bool | None = None) -> Layout:
     """Look at the first rows of a file.
 
     A first row of words above words is a header unless its cells occur again below. One with a number is none, unless
-    a column has a word above numbers, or its numbers are years.
+    a column has a word above numbers, or its numbers are years, or they count the columns from 0 or 1 above decimals
+    or words that occur again.
 
     Args:
         path: the file.
@@ -79,10 +80,16 @@ def layout_of(path: Path, header: bool | None = None) -> Layout:
 
 def _is_header(first: list[str], rest: list[list[str]]) -> bool:
     words = [bool(cell) and not _is_number(cell) for cell in first]
-    if not any(words):
+    counted = _counts_columns(first)
+    if not any(words) and not counted:
         return False
     below = [[row[i].strip() for row in rest if i < len(row)] for i in range(len(first))]
     numeric = [any(cells) and all(_is_number(cell) for cell in cells if cell) for cells in below]
+    if counted:
+        whole = [any(re.fullmatch(r"[-+]?\d+", cell) for cell in cells) for cells in below]
+        repeats = [len({*cells}) < len(cells) for cells in below]
+        pairs = zip(numeric, repeats, strict=True)
+        return any(cell and not here and any(pair) for cell, here, pair in zip(first, whole, pairs, strict=True))
     if any(word and number for word, number in zip(words, numeric, strict=True)):
         return True
     numbers = [cell for cell, word in zip(first, words, strict=True) if cell and not word]
@@ -90,6 +97,12 @@ def _is_header(first: list[str], rest: list[list[str]]) -> bool:
         return False
     again = sum(cell in cells for cell, cells in zip(first, below, strict=True) if cell)
     return again <= len(first) / 2
+
+
+def _counts_columns(first: list[str]) -> bool:
+    """Whether cells are 0, 1, 2 or 1, 2, 3 and so on, as libraries name columns, behind an empty one of row numbers."""
+    numbers = first[1:] if first[:1] == [""] else first
+    return len(numbers) > 1 and any(numbers == [str(start + i) for i in range(len(numbers))] for start in (0, 1))
 
 
 def plain(name: str) -> str:
