@@ -102,6 +102,7 @@ def test_categories(tmp_path, values, categories, reason):
         (times("%Y-%m-%d %H:%M:%S"), "%Y-%m-%d %H:%M:%S", 1),
         (times("%Y-%m-%dT%H:00:00Z"), "%Y-%m-%dT%H:%M:%SZ", 3600),
         (times("%d %b %Y", "D"), "%d %b %Y", 86400),
+        (times("%b %-d %Y", "D"), "%b %-d %Y", 86400),
         (times("%H:%M", "min"), "%H:%M", 60),
     ],
 )
@@ -118,6 +119,16 @@ def test_seconds_since_1970_are_times_if_the_name_says_so(tmp_path):
     column, _ = one(tmp_path, seconds, "created_at")
     assert column.format == "epoch s"
     assert column.text(column.codes(pd.Series(seconds))).tolist() == [str(s) for s in seconds]
+
+
+def test_numbers_that_are_all_days_are_times(tmp_path):
+    days = [f"2021{1 + i % 12:02d}{1 + i % 28:02d}" for i in range(N)]
+    column, _ = one(tmp_path, days, "x")
+    assert isinstance(column, DateTime)
+    assert (column.format, column.resolution) == ("%Y%m%d", 86400)
+    assert column.text(column.codes(pd.Series(days))).tolist() == days
+    for other in ("20210230", "20211301", "18210101"):  # no days, or of another century
+        assert isinstance(one(tmp_path, [*days[1:], other], "x")[0], Numeric)
 
 
 def test_days_and_months_that_may_be_swapped_are_told(tmp_path):

@@ -41,7 +41,8 @@ def infer(coded: Coded, hint: Hint | None = None, support: int = 1) -> Inferred:
     """Infer the kind of a column.
 
     A column is, in this order: empty or constant; true and false; numbers; times; an identifier, if nearly every value
-    differs; free text, if most values have three words and few occur again; or a category. Numbers are a category if at
+    differs; free text, if most values have three words and few occur again; or a category. Numbers such as 20210228 are
+    times if all are days. Numbers are a category if at
     most ten differ, or if they are whole, at most a hundred differ, and their frequencies jump from one to the next, as
     those of codes do, and an identifier if each occurs once and they count up or their name says so. At most five cells
     in a hundred of another kind count as missing. Beyond a thousand categories, those in fewer than ten rows are

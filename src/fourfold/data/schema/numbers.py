@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fourfold.data.schema.composites import names_a_code
 from fourfold.data.schema.tails import ends_of
-from fourfold.data.schema.times import epoch
+from fourfold.data.schema.times import are_days, epoch
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.data.schema.words import NAMED, category, fresh
 from fourfold.machine.libraries import pyarrow
@@ -116,8 +116,12 @@ def _coded(prefix: str, values: Values) -> bool:
 
 
 def _numeric(values: Values, numbers: npt.NDArray[Any]) -> bool:
-    """True if values are numbers but for a few words. Neither seconds since 1970 nor codes with leading zeros."""
-    if epoch(values.coded.name, numbers) is not None or values.text.str.match(r"[+-]?0\d").any():
+    """True if values are numbers but for a few words. Neither times, as numbers, nor codes with leading zeros."""
+    if (
+        are_days(values.text)
+        or epoch(values.coded.name, numbers) is not None
+        or values.text.str.match(r"[+-]?0\d").any()
+    ):
         return False
     if values.counts[np.isnan(numbers)].sum() > ODD * values.rows:
         return False

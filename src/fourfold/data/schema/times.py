@@ -16,10 +16,10 @@ from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_number
 from fourfold.machine.libraries import pandas as pd
 from fourfold.spaces.columns import EPOCHS, DateTime
 
-__all__ = ["epoch", "time"]
+__all__ = ["are_days", "epoch", "time"]
 
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y")
-_MORE = ("%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y.%m.%d")
+_MORE = ("%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%Y.%m.%d")
 _HOURS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
 _ZONES = ("", "Z", "%z")
 FORMATS = (
@@ -37,6 +37,8 @@ AS_TIME = re.compile(r"(time|date|epoch|stamp|created|updated)|_at$|^ts$", re.IG
 """Names of columns whose numbers may be seconds since 1970."""
 DIGITS = "%Y%m%d"
 """A format that any number may have."""
+DAYS = 8
+"""Numbers of eight digits that are days, at least. Of those from 1900 to 2099, one in 27 is a day by chance."""
 
 
 def time(values: Values) -> Inferred | None:
@@ -149,7 +151,7 @@ def _format(values: Values) -> str | None:
     if not len(few) or few.str.contains(r"\d").mean() < 0.9 or few.str.len().max() > 40:
         return None
     if not np.isnan(numbers).any() and not AS_TIME.search(name):
-        return None
+        return DIGITS if are_days(text) else None
     marks = _marks(few.iloc[0])
     for form in _forms(text):
         if not (marks.startswith(_marks(form)) if "%z" in form else marks == _marks(form)):
@@ -159,6 +161,12 @@ def _format(values: Values) -> str | None:
             if values.counts[times.notna().to_numpy()].sum() >= (1 - ODD) * values.rows:
                 return form
     return None
+
+
+def are_days(text: pd.Series) -> bool:
+    """Whether numbers are days of 1900 to 2099 without exception, such as 20210228."""
+    days = text.str.fullmatch(r"(19|20)\d{6}")
+    return len(text) >= DAYS and bool(days.all()) and bool(DateTime.times(text, DIGITS).notna().all())
 
 
 def epoch(name: str, numbers: npt.NDArray[np.float64]) -> str | None:
