@@ -296,6 +296,21 @@ def test_a_table_without_a_header_and_with_blanks(tmp_path):
     assert data.columns[2].column.categories == ("x y", "z")
     assert any("blanks around cells" in note for note in data.notes)
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == N
+    drawn = tmp_path / "drawn.csv"
+    write_examples(drawn, data.train.x, data.space)
+    assert set(pd.read_csv(drawn, header=None).iloc[1:, 2]) <= {" x y", " z"}  # as a reader that keeps blanks has them
+
+
+def test_words_are_written_as_most_rows_write_them(tmp_path):
+    words = ["left "] * 200 + ["left"] * 20 + ["right"] * 180
+    lines = [f"{word},{i % 50}" for i, word in enumerate(rng.permutation(words))]
+    (tmp_path / "t.csv").write_text("\n".join(["side,n", *lines]))
+    data = load(tmp_path / "t.csv")
+    column = data.space.modelled[0]
+    assert column.categories == ("left", "right")
+    assert column.text(np.array([0, 1])).tolist() == ["left ", "right"]
+    assert column.codes(pd.Series(["left", " left", "right "])).tolist() == [0, 0, 1]
+    assert load(pd.read_csv(tmp_path / "t.csv")).space.modelled[0].spellings == ("left ", "right")
 
 
 @pytest.mark.parametrize(

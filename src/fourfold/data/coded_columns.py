@@ -120,7 +120,7 @@ def coded_columns(
             distinct = without_comma(distinct)
         words = pyarrow.types.is_string(distinct.type)
         trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if words else distinct
-        padded = not trimmed.equals(distinct)
+        padded = None if trimmed.equals(distinct) else distinct.to_pandas()
         inverse = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
         coded.append(Coded(name, inverse, trimmed.to_pandas(), types[i], where, rows, padded))
     return coded

@@ -370,7 +370,7 @@ def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) ->
     twice = sorted(name for name, times in Counter(names or ()).items() if name and times > 1)
     if twice:
         notes.append(f"columns that share a name have a number now: {shortened(twice)}")
-    blank = [column.name for column in columns if column.padded]
+    blank = [column.name for column in columns if column.padded is not None]
     notes += [f"blanks around cells do not count, as those of {shortened(blank, 3)}"] if blank else []
     return tuple(notes)
 

@@ -208,12 +208,14 @@ class Categorical(Modelled):
         ordered: whether the order of the categories means something.
         other: the category of all values that are not listed. ``None``: such values have no code.
         nearest: whether a number that is not listed has the category of the nearest number.
+        spellings: words as the file writes them, with the blanks around them. Empty: as they are.
     """
 
     categories: tuple[str, ...] = ()
     ordered: bool = False
     other: str | None = None
     nearest: bool = False
+    spellings: tuple[str, ...] = ()
 
     @property
     def span(self) -> tuple[int, int]:
@@ -262,7 +264,7 @@ class Categorical(Modelled):
         return text.astype(str)
 
     def _text(self, codes: Codes) -> npt.NDArray[Any]:
-        return np.array(self.categories, dtype=object)[codes]
+        return np.array(self.spellings or self.categories, dtype=object)[codes]
 
 
 @dataclass(frozen=True)

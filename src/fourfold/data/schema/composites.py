@@ -48,7 +48,7 @@ def apart(column: Composite, coded: Coded) -> list[Coded]:
         codes, distinct = pd.factorize(np.array(values, dtype=object))
         inverse = np.append(codes, -1)[coded.inverse].astype(np.int32)
         part = dataclasses.replace(coded, name=name, inverse=inverse, distinct=pd.Series(distinct, dtype=object))
-        columns.append(dataclasses.replace(part, dtype=None, padded=False))
+        columns.append(dataclasses.replace(part, dtype=None, padded=None))
     return columns
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class Coded:
         dtype: of the values in a data frame. ``None`` for a file of text, which has no types.
         where: the file, for messages.
         rows: the place of each row in its file, from 0, where only some rows were read.
-        padded: whether blanks around texts were taken away.
+        padded: the distinct values of a file with the blanks around them. ``None``: there are none.
         whole: the column itself, if it is taken apart into those that follow it.
     """
 
@@ -66,7 +66,7 @@ class Coded:
     dtype: str | None = None
     where: str = ""
     rows: npt.NDArray[np.int64] | None = None
-    padded: bool = False
+    padded: pd.Series | None = None
     whole: Composite | None = None
 
     @property
@@ -82,7 +82,17 @@ class Coded:
         number[numbers] = np.arange(len(numbers))
         distinct = self.distinct.iloc[numbers].reset_index(drop=True)
         places = rows if self.rows is None else self.rows[rows]
-        return dataclasses.replace(self, inverse=number[inverse], distinct=distinct, rows=places)
+        padded = None if self.padded is None else self.padded.iloc[numbers].reset_index(drop=True)
+        return dataclasses.replace(self, inverse=number[inverse], distinct=distinct, rows=places, padded=padded)
+
+    def spellings(self, words: Sequence[str]) -> tuple[str, ...]:
+        """Words as most rows write them, with the blanks around them. Empty where there are no blanks."""
+        if self.padded is None:
+            return ()
+        often = self.counts.argsort(kind="stable")  # the last of a word counts
+        spelling = dict(zip(self.distinct.astype(str).iloc[often], self.padded.astype(str).iloc[often], strict=True))
+        spelled = tuple(spelling.get(word, word) for word in words)
+        return spelled if spelled != tuple(words) else ()
 
     def place(self, mask: npt.NDArray[np.bool_]) -> str:
         """The first row that holds one of the chosen distinct values, and the value."""
@@ -170,7 +180,7 @@ def values_of(coded: Coded, hint: Hint, support: int = 1) -> Values:
     gaps = tuple(map(str, hint.get("missing") or dict.fromkeys(gap_texts))) or ("",)
     remarks = (f"{shortened(map(repr, gaps), 4)} is missing",) if gap_rows and gaps != ("",) else ()
     text, counts = text[mask], counts[mask]
-    if coded.padded and text.duplicated().any():  # blanks around a word do not make another word
+    if coded.padded is not None and text.duplicated().any():  # blanks around a word do not make another word
         sums = pd.Series(counts, index=text).groupby(level=0).sum()
         text, counts = pd.Series(sums.index.astype(str)), sums.to_numpy()
     return Values(coded, text.reset_index(drop=True), counts, gaps, gap_rows, remarks, hint, support=support)

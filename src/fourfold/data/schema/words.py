@@ -152,6 +152,8 @@ def _category(values: Values, categories: tuple[str, ...], few: int, pool: str |
     column = values.column(Categorical, dtype, categories=categories, ordered=dtype not in ("str", "bool"), other=pool)
     if pool is not None and column.dtype != "category":
         column = dataclasses.replace(column, dtype="str")
+    if column.dtype == "str":
+        column = dataclasses.replace(column, spellings=values.coded.spellings(column.categories))
     return answer(values, column, "category", "; ".join(remarks))
 
 
